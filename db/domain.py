@@ -1,0 +1,362 @@
+"""The vocabulary of studies, analyses, findings, verdicts and deliveries; one owner for every word of them.
+
+Records are what the repositories of this package return: frozen values, detached from any session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class StudyState(StrEnum):
+    """Where a study (or one of its series) stands on its way to an answer."""
+
+    RECEIVING = "receiving"
+    QUEUED = "queued"
+    ANALYSING = "analysing"
+    ANALYSED = "analysed"
+    NOT_ANALYSED = "not_analysed"
+    FAILED = "failed"
+
+
+class AnalysisStatus(StrEnum):
+    """The life of one analysis of one series by one model."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CURRENT = "current"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+class FindingOrigin(StrEnum):
+    """Who pointed at the nodule."""
+
+    MODEL = "model"
+    READER = "reader"
+
+
+class Verdict(StrEnum):
+    """What a reader made of a finding."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    UNSURE = "unsure"
+
+
+class DeliveryStatus(StrEnum):
+    """How far one result object got on its way to one destination."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    COMMITTED = "committed"
+    FAILED = "failed"
+
+
+class StoreVerdict(StrEnum):
+    """What the index made of one received instance."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+class Role(StrEnum):
+    """What a person or a program may do."""
+
+    ADMIN = "admin"
+    RADIOLOGIST = "radiologist"
+    AUDITOR = "auditor"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was not analysed, refused or failed: a stable code and a sentence for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatientAttributes:
+    """Patient identity as received; never logged."""
+
+    patient_id: str
+    issuer: str = ""
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedInstance:
+    """One stored SOP instance, ready to be indexed. ``path`` is relative to the store's root."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    patient: PatientAttributes
+    path: str
+    size_bytes: int
+    sha256: str
+    modality: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    study_description: str = ""
+    accession_number: str = ""
+    referring_physician: str = ""
+    series_number: int | None = None
+    series_description: str = ""
+    instance_number: int | None = None
+    calling_ae_title: str = ""
+    peer_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord:
+    """One indexed instance. ``path`` is relative to the store's root."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    instance_number: int | None
+    path: str
+    size_bytes: int
+    sha256: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRecord:
+    """One series of a study. ``id`` is our own opaque id, the one that logs may hold."""
+
+    id: str
+    series_instance_uid: str
+    study_instance_uid: str
+    series_number: int | None
+    series_description: str
+    modality: str
+    instance_count: int
+    state: StudyState
+    reasons: tuple[Reason, ...]
+    last_received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model answered: enough to find the very weights again."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRecord:
+    """One analysis of one series: requested, running, done, superseded or failed."""
+
+    id: str
+    series_id: str
+    series_instance_uid: str
+    study_instance_uid: str
+    input_digest: str
+    model: ModelIdentity
+    status: AnalysisStatus
+    reasons: tuple[Reason, ...]
+    requested_by: str
+    attempts: int
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFinding:
+    """A finding to record. Millimetres in the patient's frame (LPS); row and column 0-based, in stored pixels."""
+
+    sop_instance_uid: str
+    frame_number: int
+    row: float
+    column: float
+    position_mm: tuple[float, float, float]
+    diameter_mm: float | None
+    nodule_probability: float | None
+    malignancy_probability: float | None
+    interval: tuple[float, float] | None
+    prediction_set: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    attributes: dict[str, object] = field(default_factory=dict)
+    """Further measures by name (``volume_mm3``, ``density``, ...), kept as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentRecord:
+    """A reader's verdict on a finding; the latest counts, all are kept."""
+
+    id: str
+    finding_id: str
+    verdict: Verdict
+    reason: str
+    comment: str
+    reader: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRecord:
+    """A recorded finding with its latest verdict."""
+
+    id: str
+    analysis_id: str | None
+    series_instance_uid: str
+    study_instance_uid: str
+    origin: FindingOrigin
+    finding: NewFinding
+    model: ModelIdentity
+    assessment: AssessmentRecord | None
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOutcome:
+    """What the pipeline found in one series: findings, or the reasons why there is no answer."""
+
+    findings: tuple[NewFinding, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    """Not empty means: not analysed, and why."""
+    measures: dict[str, object] = field(default_factory=dict)
+    """Timings and counts for the record (``duration_s``, ``candidate_count``, ``slice_count``, ...)."""
+
+    @property
+    def is_analysed(self) -> bool:
+        """Whether the series was analysed (with or without findings)."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistItem:
+    """One row of the worklist, as DESIGN's section 5 names its fields."""
+
+    study_instance_uid: str
+    patient: PatientAttributes
+    accession_number: str
+    study_date: str
+    study_description: str
+    state: StudyState
+    reasons: tuple[Reason, ...]
+    series_count: int
+    instance_count: int
+    finding_count: int
+    malignancy_probability: float | None
+    interval: tuple[float, float] | None
+    received_at: datetime
+    analysed_at: datetime | None
+    waiting_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistQuery:
+    """What to list: an optional state, a text (name, id, accession, description), and keyset paging."""
+
+    state: StudyState | None = None
+    text: str = ""
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistPage:
+    """One page of the worklist; ``next_cursor`` is None on the last."""
+
+    items: tuple[WorklistItem, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDetail:
+    """A study with everything that the viewer and the API show of it."""
+
+    item: WorklistItem
+    series: tuple[SeriesRecord, ...]
+    analyses: tuple[AnalysisRecord, ...]
+    findings: tuple[FindingRecord, ...]
+    deliveries: tuple[DeliveryRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """One result object on its way to one destination. ``path`` is relative to the store's root."""
+
+    id: str
+    analysis_id: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    kind: str
+    destination: str
+    status: DeliveryStatus
+    path: str
+    attempts: int
+    reason: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPatient:
+    """What an uploader told about the patient; every field is optional and none is an identity."""
+
+    age: int | None = None
+    sex: str | None = None
+    smoking_pack_years: float | None = None
+    family_history: bool | None = None
+    symptoms: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPrediction:
+    """An answer to ``POST /predict``, recorded before it is sent."""
+
+    id: str
+    kind: str
+    """``slice`` (PNG, JPEG), ``nodule`` (DICOM with a marked place) or ``dicom`` (DICOM without)."""
+    input_sha256: str
+    predicted_class: str | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    in_domain: bool
+    reasons: tuple[Reason, ...]
+    unvalidated: dict[str, object] | None
+    model: ModelIdentity
+    temperature: float
+    patient: UploadPatient
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """What is to be written to the trail: ``action`` reads ``subject:action``; ``details`` hold no patient identity."""
+
+    action: str
+    actor: str
+    subject: str = ""
+    outcome: str = "success"
+    details: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerification:
+    """What checking the whole chain found."""
+
+    event_count: int
+    head: str
+    problems: tuple[str, ...]
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether no row was altered, removed or inserted."""
+        return not self.problems

@@ -1,0 +1,1 @@
+"""Arrays to probabilities: no network, SQL, web or settings here."""

@@ -1,0 +1,1 @@
+"""Composition root: settings, logging, commands, and the wiring of all packages."""

@@ -1,0 +1,203 @@
+"""Settings, read once at the entry point from ``LUNGNODE_*`` variables or the TOML file that ``LUNGNODE_CONFIG`` names."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+AE_TITLE_PATTERN = r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
+"""1 to 16 printable characters without backslash, no leading or trailing space (PS3.5 6.2, VR AE)."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether binding to ``host`` is reachable from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Section(BaseModel):
+    """A frozen group of settings; unknown names are refused so that a typing error is not silently a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Peer(Section):
+    """A PACS or modality that may talk to the listener."""
+
+    ae_title: str = Field(pattern=AE_TITLE_PATTERN)
+    """Calling AE title."""
+    host: str = "127.0.0.1"
+    """Address that it calls from, and that it is called back on."""
+    port: int = Field(default=104, ge=1, le=65535)
+    """Port that it listens on."""
+    may_store: bool = True
+    """Whether it may send instances for analysis."""
+
+
+class Destination(Section):
+    """A node that gets results."""
+
+    ae_title: str = Field(pattern=AE_TITLE_PATTERN)
+    """Called AE title."""
+    host: str
+    """Its address."""
+    port: int = Field(ge=1, le=65535)
+    """Its port."""
+    storage_commitment: bool = False
+    """Whether it is asked to commit what it was sent (N-ACTION, PS3.4 J)."""
+
+
+class DicomSettings(Section):
+    """The DICOM listener and what it sends."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback until someone decides otherwise."""
+    port: int = Field(default=11112, ge=0, le=65535)
+    """Port to listen on; 11112 is the registered unprivileged DICOM port."""
+    ae_title: str = Field(default="LUNGNODE", pattern=AE_TITLE_PATTERN)
+    """Our AE title; an association that calls another one is rejected."""
+    quiet_s: float = Field(default=10.0, gt=0)
+    """A series is complete after this many seconds without a new instance; longer than a PACS' longest pause."""
+    peers: tuple[Peer, ...] = ()
+    """Who may associate, as a JSON list of `{ae_title, host, port, may_store}`; empty means anyone, on loopback only."""
+    destinations: tuple[Destination, ...] = ()
+    """Who gets results, as a JSON list of `{ae_title, host, port, storage_commitment}`; empty means nobody."""
+    max_associations: int = Field(default=32, ge=1)
+    """Associations served at once; more are answered with a transient rejection."""
+    timeout_s: float = Field(default=30.0, gt=0)
+    """Silence on an association (or before one) after which it is closed."""
+    max_instance_mb: int = Field(default=2048, ge=1)
+    """Largest dataset accepted, in MiB; an Enhanced CT of 5000 frames has about 2.5 GiB uncompressed."""
+    min_free_mb: int = Field(default=512, ge=0)
+    """Free disk space, in MiB, under which instances are refused with 0xA700, before the disk is full."""
+
+
+class WebSettings(Section):
+    """Pages and API."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback until someone decides otherwise."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on."""
+    auth: Literal["on", "off"] | None = None
+    """`on` asks for a sign-in or token; `off` is refused unless bound to loopback. Unset: `off` on loopback, else `on`."""
+    max_upload_mb: int = Field(default=256, ge=1)
+    """Largest request body, in MiB; a zip of a thin-slice chest CT has about 200."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins that may read `/predict` and `/model_status` from a browser, as a JSON list; none by default."""
+    threads: int = Field(default=8, ge=2)
+    """Threads that answer requests."""
+
+
+class DatabaseSettings(Section):
+    """Where records are kept."""
+
+    url: SecretStr | None = None
+    """SQLAlchemy URL (`postgresql+psycopg://...`); unset means SQLite in HOME."""
+
+
+class ModelSettings(Section):
+    """Which models answer, and where they run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a CUDA device where there is one."""
+    bundle: Path | None = None
+    """Folder of a model bundle, or of bundles named `nodule`, `filter`, `slice`; unset means the shipped ones."""
+
+
+class WorkerSettings(Section):
+    """The analysis workers."""
+
+    concurrency: int = Field(default=1, ge=1)
+    """Series analysed at once by one worker; one saturates two cores or a GPU."""
+    executor_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """Fixed name of this worker; interrupted work returns to the worker of the same name."""
+    timeout_s: float = Field(default=900.0, gt=0)
+    """Wall-clock limit of decoding and analysing one series; past it the attempt counts as failed."""
+    memory_mb: int = Field(default=6144, ge=512)
+    """Address-space limit, in MiB, of the child process that decodes datasets of strangers."""
+
+
+class LogSettings(Section):
+    """Logs: events with fields, never an identity."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
+    format: Literal["json", "console"] = "json"
+    """One JSON object a line, or aligned text for people."""
+
+
+class Settings(BaseSettings):
+    """All settings; frozen, read once and passed down in pieces."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LUNGNODE_", env_nested_delimiter="__", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    home: Path = Path("var/lungnode")
+    """State folder: stored instances, SQLite, keys. Created with mode 0700."""
+    dicom: DicomSettings = DicomSettings()
+    web: WebSettings = WebSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    model: ModelSettings = ModelSettings()
+    worker: WorkerSettings = WorkerSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment variables win over the TOML file; no dotenv file is read."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if config := os.environ.get("LUNGNODE_CONFIG"):
+            sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
+        return tuple(sources)
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _locked_off_loopback(self) -> Settings:
+        if self.web.auth == "off" and not is_loopback(self.web.host):
+            raise ValueError("LUNGNODE_WEB__AUTH=off is refused unless LUNGNODE_WEB__HOST is a loopback address")
+        if not self.dicom.peers and not is_loopback(self.dicom.host):
+            raise ValueError("LUNGNODE_DICOM__PEERS must name the allowed senders when LUNGNODE_DICOM__HOST is not loopback")
+        return self
+
+    @property
+    def web_auth_required(self) -> bool:
+        """Whether clinical pages ask who is there."""
+        return self.web.auth == "on" or (self.web.auth is None and not is_loopback(self.web.host))
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL, SQLite in HOME by default."""
+        if self.database.url is not None:
+            return self.database.url.get_secret_value()
+        return f"sqlite:///{self.home / 'lungnode.db'}"
+
+    @property
+    def store_root(self) -> Path:
+        """Folder of stored instances and result objects."""
+        return self.home / "store"
+
+    @property
+    def audit_key_path(self) -> Path:
+        """File of the audit chain's key, kept outside the database."""
+        return self.home / "audit.key"

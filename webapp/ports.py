@@ -1,0 +1,129 @@
+"""What the web needs from elsewhere: the composition root hands in objects of these shapes.
+
+``webapp`` imports neither torch nor pynetdicom; a process that only serves pages never loads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from db.domain import ModelIdentity, NewFinding, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class UploadAnswer:
+    """What a model says of one uploaded image; probabilities are percentages nowhere, always 0..1."""
+
+    kind: str
+    """``slice`` (PNG, JPEG), ``nodule`` (DICOM with row and column) or ``dicom`` (DICOM without)."""
+    predicted_class: str | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    in_domain: bool
+    reasons: tuple[Reason, ...]
+    unvalidated: dict[str, object] | None
+    """``{"class": ..., "confidence": {...}}`` where a raw answer exists for an input outside the domain."""
+    model: ModelIdentity
+    temperature: float
+    image_png: bytes | None
+    """The 8-bit picture that was read, upright, at most 1024 pixels a side."""
+    attention_png: bytes | None
+    """The attention overlay on that picture, same size (RGBA)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPlace:
+    """A reader's click: 0-based row and column in stored pixels of one instance (frame 1 unless told)."""
+
+    series_instance_uid: str
+    sop_instance_uid: str
+    row: float
+    column: float
+    frame_number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReference:
+    """One displayable slice of a series, in anatomical order."""
+
+    sop_instance_uid: str
+    frame_number: int
+    instance_number: int | None
+    position_mm: tuple[float, float, float] | None
+    rows: int
+    columns: int
+    row_spacing_mm: float | None
+    column_spacing_mm: float | None
+
+
+class UnfitInputError(Exception):
+    """The input cannot be answered: ``status`` is the HTTP status, ``code`` stable, ``message`` for people."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class Predictor(Protocol):
+    """Answers uploads and clicks. Calls take from 10 ms to 2 s on two cores and may be made from several threads."""
+
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+        """Answer an uploaded PNG, JPEG or DICOM instance; type is told by content.
+
+        Raises
+        ------
+        UnfitInputError
+            415 for another type, 413 for too many pixels, 422 for an image that cannot be read.
+        """
+        ...
+
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+        """Analyse the place that a reader pointed at.
+
+        Raises
+        ------
+        UnfitInputError
+            404 where the instance is not in that study, 422 where its series has no usable geometry.
+        """
+        ...
+
+    def status(self) -> dict[str, object]:
+        """``GET /model_status`` without the server's own counters: the nodule model's fields on top, all in ``models``."""
+        ...
+
+
+class StudyImages(Protocol):
+    """Pixels of stored studies, decoded outside the web process's own trust."""
+
+    def slices(self, study_instance_uid: str, series_instance_uid: str) -> tuple[SliceReference, ...]:
+        """The series' displayable slices in anatomical order (empty where none can be shown)."""
+        ...
+
+    def rendered_png(
+        self, study_instance_uid: str, sop_instance_uid: str, *, frame_number: int, window: tuple[float, float]
+    ) -> bytes:
+        """An 8-bit PNG of one frame, windowed to (center, width) in HU.
+
+        Raises
+        ------
+        UnfitInputError
+            404 where there is no such frame, 422 where it cannot be decoded.
+        """
+        ...
+
+
+class StudyIntake(Protocol):
+    """Takes a zip of a DICOM series from the web into the same intake as the PACS' pushes."""
+
+    def store_zip(self, content: bytes, *, actor: str) -> str:
+        """Store every instance of the zip; returns the Study Instance UID.
+
+        Raises
+        ------
+        UnfitInputError
+            413 for too much, 422 where an instance is refused or several studies are mixed, 503 when storage is full.
+        """
+        ...
