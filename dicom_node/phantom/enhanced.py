@@ -1,0 +1,107 @@
+"""Enhanced CT Image Storage: the whole volume in one multi-frame instance (PS3.3 A.38)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import EnhancedCTImageStorage
+
+from dicom_node.phantom.writer import (
+    RESCALE_INTERCEPT,
+    SeriesIdentity,
+    SeriesLayout,
+    add_pixels,
+    format_decimal,
+    series_common,
+    stored_values,
+)
+from dicom_node.uids import derived_uid
+
+
+def enhanced_instance(identity: SeriesIdentity, layout: SeriesLayout, volume_hu: NDArray[np.int16]) -> Dataset:
+    """Build the multi-frame instance; frames go from feet to head."""
+    ds = series_common(identity, layout)
+    for moved in ("SliceThickness", "KVP", "ConvolutionKernel"):
+        delattr(ds, moved)
+    ds.SOPClassUID = EnhancedCTImageStorage
+    ds.SOPInstanceUID = derived_uid("phantom enhanced", identity.series_instance_uid)
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    ds.InstanceNumber = 1
+    moment = f"{identity.study_date}{identity.study_time}"
+    ds.AcquisitionDateTime = moment
+    ds.AcquisitionDuration = 4.0
+    ds.ContentQualification = "RESEARCH"
+    ds.PixelPresentation, ds.VolumetricProperties, ds.VolumeBasedCalculationTechnique = "MONOCHROME", "VOLUME", "NONE"
+    ds.BurnedInAnnotation, ds.LossyImageCompression, ds.PresentationLUTShape = "NO", "00", "IDENTITY"
+    ds.AcquisitionContextSequence = Sequence()
+    ds.NumberOfFrames = len(volume_hu)
+    ds.SharedFunctionalGroupsSequence = Sequence([_shared_groups(layout)])
+    ds.PerFrameFunctionalGroupsSequence = Sequence([_frame_groups(layout, i, moment) for i in range(len(volume_hu))])
+    ds.DimensionOrganizationSequence, ds.DimensionIndexSequence = _dimensions(identity)
+    add_pixels(ds, stored_values(volume_hu))
+    return ds
+
+
+def _item(**attributes: object) -> Dataset:
+    ds = Dataset()
+    for keyword, value in attributes.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+
+
+def _shared_groups(layout: SeriesLayout) -> Dataset:
+    thickness, *pixel = (format_decimal(part) for part in layout.spacing_mm)
+    groups = Dataset()
+    groups.PixelMeasuresSequence = [_item(PixelSpacing=pixel, SliceThickness=thickness)]
+    groups.PlaneOrientationSequence = [
+        _item(ImageOrientationPatient=[format_decimal(part) for part in layout.orientation])
+    ]
+    region = _code("51185008", "SCT", "Chest")
+    groups.FrameAnatomySequence = [_item(FrameLaterality="U", AnatomicRegionSequence=[region])]
+    groups.PixelValueTransformationSequence = [
+        _item(RescaleIntercept=str(RESCALE_INTERCEPT), RescaleSlope="1", RescaleType="HU")
+    ]
+    groups.FrameVOILUTSequence = [_item(WindowCenter="-600", WindowWidth="1500")]
+    groups.CTImageFrameTypeSequence = [
+        _item(
+            FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], PixelPresentation="MONOCHROME",
+            VolumetricProperties="VOLUME", VolumeBasedCalculationTechnique="NONE",
+        )
+    ]  # fmt: skip
+    groups.CTAcquisitionTypeSequence = [
+        _item(AcquisitionType="SPIRAL", TubeAngle=0.0, ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
+    ]
+    groups.CTReconstructionSequence = [
+        _item(
+            ReconstructionAlgorithm="FILTER_BACK_PROJ", ConvolutionKernel=layout.kernel,
+            ConvolutionKernelGroup="LUNG", ReconstructionDiameter=360.0, ReconstructionAngle=360.0,
+        )
+    ]  # fmt: skip
+    groups.CTXRayDetailsSequence = [_item(KVP="120", FocalSpots=[1.0], FilterType="NONE")]
+    return groups
+
+
+def _frame_groups(layout: SeriesLayout, index: int, moment: str) -> Dataset:
+    content = _item(
+        FrameAcquisitionNumber=1, FrameReferenceDateTime=moment, FrameAcquisitionDateTime=moment,
+        FrameAcquisitionDuration=4000.0, StackID="1", InStackPositionNumber=index + 1,
+        DimensionIndexValues=[1, index + 1],
+    )  # fmt: skip
+    position = [format_decimal(part) for part in layout.position_mm(index)]
+    return _item(FrameContentSequence=[content], PlanePositionSequence=[_item(ImagePositionPatient=position)])
+
+
+def _dimensions(identity: SeriesIdentity) -> tuple[Sequence, Sequence]:
+    uid = derived_uid("phantom dimensions", identity.series_instance_uid)
+    frame_content = 0x00209111
+    indices = [
+        _item(DimensionOrganizationUID=uid, DimensionIndexPointer=pointer, FunctionalGroupPointer=frame_content)
+        for pointer in (0x00209056, 0x00209057)
+    ]
+    return Sequence([_item(DimensionOrganizationUID=uid)]), Sequence(indices)
