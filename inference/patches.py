@@ -1,0 +1,157 @@
+"""Nodule patches: one way to cut them for training and serving, with borders that do not tell the nodule's size.
+
+A patch is a volume resampled once around a centre, with the box (in mm from the centre) in which real voxels were
+seen. Everything outside that box repeats its edge, so that a research crop, which ends near the nodule, and a whole
+series are cut and padded the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+from torch import Tensor
+
+from inference.types import CtVolume
+
+PATCH_SHAPE = (41, 81, 81)
+"""Voxels (z, y, x) of a patch: odd, so that the centre is a voxel."""
+PATCH_SPACING_MM = (1.0, 0.5, 0.5)
+"""Millimetres between them: 40 mm each way."""
+AIR_HU = -1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One resampled place.
+
+    Parameters
+    ----------
+    hu
+        ``PATCH_SHAPE`` float16, Hounsfield units.
+    low_mm, high_mm
+        The box of real voxels, (z, y, x) millimetres from the centre; ``low_mm <= 0 <= high_mm``.
+    """
+
+    hu: NDArray[np.float16]
+    low_mm: tuple[float, float, float]
+    high_mm: tuple[float, float, float]
+
+
+def cut_patch(
+    volume: CtVolume,
+    index: tuple[float, float, float],
+    *,
+    z_extent_mm: tuple[float, float] | None = None,
+) -> Patch:
+    """Resample the surroundings of ``index`` (slice, row, column), snapped to the nearest slice.
+
+    Parameters
+    ----------
+    volume
+        A whole series or a research crop.
+    index
+        Fractional centre; the slice coordinate is rounded so that the central plane is a true slice.
+    z_extent_mm
+        Lowest and highest offset along z that may be seen (the nodule's own extent); the volume's own by default.
+
+    Returns
+    -------
+    Patch
+    """
+    shape = volume.volume_hu.shape
+    centre = np.array([min(max(round(index[0]), 0), shape[0] - 1), index[1], index[2]], dtype=np.float64)
+    spacing = np.array(volume.spacing_mm)
+    low = np.minimum(-centre * spacing, 0.0)
+    high = np.maximum((np.array(shape) - 1 - centre) * spacing, 0.0)
+    if z_extent_mm is not None:
+        low[0] = max(low[0], min(z_extent_mm[0], 0.0))
+        high[0] = min(high[0], max(z_extent_mm[1], 0.0))
+    axes = [
+        (np.arange(n) - n // 2) * mm / spacing[axis] + centre[axis]
+        for axis, (n, mm) in enumerate(zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True))
+    ]
+    box = [slice(max(int(a[0]) - 1, 0), int(a[-1]) + 3) for a in axes]
+    cropped = volume.volume_hu[box[0], box[1], box[2]].astype(np.float32)
+    local = np.meshgrid(*(a - b.start for a, b in zip(axes, box, strict=True)), indexing="ij")
+    hu = map_coordinates(cropped, local, order=1, mode="nearest")
+    half = [(n // 2) * mm for n, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)]
+    low_mm, high_mm = np.maximum(low, [-h for h in half]), np.minimum(high, half)
+    return Patch(
+        hu.astype(np.float16), (low_mm[0], low_mm[1], low_mm[2]), (high_mm[0], high_mm[1], high_mm[2])
+    )
+
+
+@dataclass(slots=True)
+class PatchBatch:
+    """Patches as tensors on one device: ``hu (n, z, y, x)``, ``low (n, 3)`` and ``high (n, 3)`` in mm."""
+
+    hu: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, patches: list[Patch], device: torch.device | str = "cpu") -> PatchBatch:
+        """Stack patches on ``device``."""
+        return cls(
+            torch.from_numpy(np.stack([p.hu for p in patches])).to(device),
+            torch.tensor([p.low_mm for p in patches], dtype=torch.float32, device=device),
+            torch.tensor([p.high_mm for p in patches], dtype=torch.float32, device=device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.hu)
+
+    def __getitem__(self, index: Tensor | slice) -> PatchBatch:
+        return PatchBatch(self.hu[index], self.low[index], self.high[index])
+
+
+def sample(
+    batch: PatchBatch,
+    *,
+    shape: tuple[int, int, int],
+    field_mm: tuple[float, float, float],
+    matrix: Tensor | None = None,
+    shift_mm: Tensor | None = None,
+) -> Tensor:
+    """Look at each patch through a grid of ``shape`` spanning ``field_mm``, turned and shifted.
+
+    Coordinates that leave the box of real voxels are clamped to it (its edge repeats).
+
+    Parameters
+    ----------
+    batch
+        ``n`` patches.
+    shape, field_mm
+        Grid points and extent (pixel edge to pixel edge), (z, y, x); a plane has ``shape[0] == 1``.
+    matrix
+        ``(n, 3, 3)`` or ``(1, 3, 3)`` applied to (z, y, x) offsets in mm; identity by default.
+    shift_mm
+        ``(n, 3)`` added to the offsets; zero by default.
+
+    Returns
+    -------
+    Tensor
+        ``(n, *shape)`` float32, HU.
+    """
+    device, n = batch.hu.device, len(batch)
+    axes = [
+        (torch.arange(k, device=device, dtype=torch.float32) - (k - 1) / 2) * (mm / k)
+        for k, mm in zip(shape, field_mm, strict=True)
+    ]
+    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(1, -1, 3)  # (1, points, 3)
+    if matrix is not None:
+        offsets = offsets @ matrix.transpose(1, 2)
+    if shift_mm is not None:
+        offsets = offsets + shift_mm[:, None, :]
+    offsets = torch.maximum(torch.minimum(offsets, batch.high[:, None, :]), batch.low[:, None, :])
+    half = torch.tensor(
+        [(k // 2) * mm for k, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)], device=device
+    )
+    grid = (offsets / half).flip(-1).reshape(n, *shape, 3)  # grid_sample wants (x, y, z) in -1..1
+    sampled = F.grid_sample(batch.hu[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return sampled[:, 0]

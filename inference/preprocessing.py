@@ -1,0 +1,60 @@
+"""The recipe that turns Hounsfield units into what a network sees; it travels with the weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessingSpec:
+    """How a network's input is cut, windowed and normalised; stored in ``bundle.json``.
+
+    Parameters
+    ----------
+    field_mm
+        Side of the square (or cube) field of view around the nodule's centre, millimetres.
+    size
+        Side of the network's input in pixels (or voxels).
+    window_center, window_width
+        Display window in HU, applied as LINEAR_EXACT (PS3.3 C.11.2.1.3.2).
+    mean, std
+        Normalisation of the windowed 0..1 image.
+    """
+
+    field_mm: float = 32.0
+    size: int = 224
+    window_center: float = -400.0
+    window_width: float = 1400.0
+    mean: float = 0.5
+    std: float = 0.5
+
+    def to_json(self) -> dict[str, float | int]:
+        """Plain values for ``bundle.json``."""
+        return asdict(self)
+
+
+def apply_window(hu: Tensor, center: float, width: float) -> Tensor:
+    """Map HU to 0..1, linear inside the window and clipped outside (PS3.3 C.11.2.1.3.2)."""
+    return ((hu - (center - width / 2)) / width).clamp(0.0, 1.0)
+
+
+def normalise(hu: Tensor, spec: PreprocessingSpec) -> Tensor:
+    """Window HU and normalise, any shape; the one function that training and serving share."""
+    return (apply_window(hu, spec.window_center, spec.window_width) - spec.mean) / spec.std
+
+
+def normalise_grey(grey: Tensor, spec: PreprocessingSpec) -> Tensor:
+    """Normalise an already windowed picture in 0..1, any shape."""
+    return (grey - spec.mean) / spec.std
+
+
+def dihedral_matrices(device: torch.device | str = "cpu") -> Tensor:
+    """The eight in-plane rotations by 90 degrees and flips, ``(8, 3, 3)`` over (z, y, x)."""
+    matrices = []
+    for flip in (1.0, -1.0):
+        for c, s in ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)):
+            matrices.append([[1.0, 0.0, 0.0], [0.0, c, -s * flip], [0.0, s, c * flip]])
+    return torch.tensor(matrices, device=device)

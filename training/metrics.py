@@ -1,0 +1,91 @@
+"""Figures with their intervals and floors: discrimination, calibration and their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Array = NDArray[np.float64]
+
+
+def auc(labels: NDArray[np.bool_], values: Array) -> float:
+    """Area under the ROC curve by ranks (Hanley & McNeil 1982); NaN with a single class."""
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    ranks = rankdata(values)
+    return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def brier_score(labels: NDArray[np.bool_], probabilities: Array) -> float:
+    """Mean squared difference of probability and outcome (Brier 1950), binary form."""
+    return float(np.mean((probabilities - labels) ** 2))
+
+
+def negative_log_likelihood(labels: NDArray[np.bool_], probabilities: Array) -> float:
+    """Mean negative log-likelihood in nats, probabilities clipped to 1e-7."""
+    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    return float(-np.mean(np.where(labels, np.log(p), np.log(1 - p))))
+
+
+def expected_calibration_error(labels: NDArray[np.bool_], probabilities: Array, bins: int = 15) -> float:
+    """Expected calibration error of the predicted class' confidence, equal-width bins (Guo et al. 2017, eq. 3)."""
+    predicted = probabilities >= 0.5
+    confidence = np.where(predicted, probabilities, 1 - probabilities)
+    correct = (predicted == labels).astype(float)
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    error = 0.0
+    for b in range(bins):
+        inside = bin_of == b
+        if inside.any():
+            error += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    return float(error)
+
+
+def calibration_floor(probabilities: Array, *, draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+    """ECE that a perfectly calibrated model with these probabilities would show: mean, 2.5 and 97.5 percentile."""
+    rng = np.random.default_rng(seed)
+    simulated = [
+        expected_calibration_error(rng.random(len(probabilities)) < probabilities, probabilities) for _ in range(draws)
+    ]
+    low, high = np.percentile(simulated, [2.5, 97.5])
+    return float(np.mean(simulated)), float(low), float(high)
+
+
+def bootstrap_interval(
+    statistic: Callable[[NDArray[np.int_]], float], groups: NDArray[np.str_], *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of ``statistic(indices)``, whole groups (patients, clusters) drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    values = []
+    for _ in range(draws):
+        chosen = rng.integers(0, len(members), len(members))
+        value = statistic(np.concatenate([members[i] for i in chosen]))
+        if np.isfinite(value):
+            values.append(value)
+    if not values:
+        return float("nan"), float("nan")
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def confusion_figures(labels: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
+    """Accuracy, sensitivity, specificity, precision and F1 of a binary decision; NaN where undefined."""
+    tp, tn = int((labels & predicted).sum()), int((~labels & ~predicted).sum())
+    fp, fn = int((~labels & predicted).sum()), int((labels & ~predicted).sum())
+
+    def ratio(a: int, b: int) -> float:
+        return a / b if b else float("nan")
+
+    return {
+        "accuracy": ratio(tp + tn, len(labels)),
+        "sensitivity": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
+        "precision": ratio(tp, tp + fp),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+    }

@@ -1,0 +1,45 @@
+"""Patient-level splits, and a check that refuses one that leaks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class LeakError(Exception):
+    """Two splits share a patient, a cluster or a duplicate."""
+
+
+def check_no_leak(splits: Sequence[str], groups: Sequence[str], what: str) -> None:
+    """Raise LeakError if a group stands in more than one split."""
+    seen: dict[str, str] = {}
+    for split, group in zip(splits, groups, strict=True):
+        if seen.setdefault(group, split) != split:
+            raise LeakError(f"the splits share a {what}: training would be measured on what it has seen")
+
+
+def group_folds(
+    groups: Sequence[str], labels: Sequence[bool], *, folds: int, seed: int
+) -> NDArray[np.int_]:
+    """Fold number of each sample: whole groups, positives spread evenly, deterministic for a seed."""
+    rng = np.random.default_rng(seed)
+    names = np.array(groups)
+    flags = np.array(labels)
+    order = rng.permutation(np.unique(names))
+    load = np.zeros((folds, 2))
+    fold_of: dict[str, int] = {}
+    for name in sorted(order, key=lambda g: -int((names == g).sum())):
+        counts = np.array([(~flags[names == name]).sum(), flags[names == name].sum()], dtype=float)
+        cost = ((load + counts) ** 2).sum(axis=1) - (load**2).sum(axis=1)
+        best = int(np.argmin(cost))
+        load[best] += counts
+        fold_of[name] = best
+    return np.array([fold_of[name] for name in groups])
+
+
+def split_hash(names: Sequence[str]) -> str:
+    """sha256 over sorted sample names: says which samples without listing them."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
