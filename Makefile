@@ -1,0 +1,73 @@
+# lungnode: `make help` lists the targets. Every target installs what it needs into .venv and can be called first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo serve test check format docs bench clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+ARGS ?=
+# Parallel test workers; 0 runs the tests in one process.
+WORKERS ?= auto
+# Another index for torch and torchvision alone, for instance PyTorch's CPU wheels (README, "Install").
+TORCH_INDEX ?=
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(PY):
+	@python=$$(for name in python3 python3.11 python3.12 python3.13; do \
+	  $$name -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	    && { echo $$name; break; }; done); \
+	if [ -z "$$python" ]; then \
+	  echo "make: needs Python 3.11, 3.12 or 3.13 with venv (Debian: apt install python3 python3-venv)" >&2; exit 1; fi; \
+	echo "creating $(VENV) with $$($$python --version)"; $$python -m venv $(VENV)
+
+$(VENV)/.torch: $(PY)
+	@$(if $(TORCH_INDEX),echo "installing torch from $(TORCH_INDEX)"; $(PIP) install --index-url "$(TORCH_INDEX)" "torch>=2.9,<3" "torchvision>=0.24,<1")
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.torch
+	@echo "installing lungnode and what it needs into $(VENV) (some minutes the first time)"
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.torch
+	@echo "installing lungnode and what its tests need into $(VENV) (some minutes the first time)"
+	@$(PIP) install -e ".[dev]"
+	@touch $(VENV)/.installed $@
+
+install: $(VENV)/.installed ## Install the service into .venv
+
+install-dev: $(VENV)/.installed-dev ## Install also what tests and checks need
+
+demo: $(VENV)/.installed ## Rehearse the whole flow with a generated chest CT (ARGS="--exit" ends by itself)
+	@$(BIN)/lungnode demo $(ARGS)
+
+serve: $(VENV)/.installed ## Run the service with the settings of the environment
+	@$(BIN)/lungnode serve $(ARGS)
+
+test: $(VENV)/.installed-dev ## Run all tests (ARGS="-k intake" for some of them)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: $(VENV)/.installed-dev ## Format, lint, types, layers, house rules and documentation
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(PY) -m pytest -q tests/house
+
+format: $(VENV)/.installed-dev ## Format and fix what can be fixed by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/.installed ## Rewrite what documentation takes from code
+	@$(PY) -m lungnode.settings_table README.md
+
+bench: $(VENV)/.installed-dev ## Measure reception, preprocessing and inference on this machine
+	@for name in receive preprocess inference; do $(PY) -m benchmarks.$$name || exit 1; done
+
+clean: ## Remove .venv, caches and built files (never LUNGNODE_HOME)
+	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

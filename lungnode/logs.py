@@ -1,0 +1,262 @@
+"""Logs: events with fields; the last step before rendering keeps allow-listed fields and nothing like an identity.
+
+UIDs identify people, and libraries put dataset values into their messages; so our own events are constants with named
+fields, and of a library's record only its level, its place in the code and the types of its exceptions are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import IO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+OWN_PACKAGES = frozenset({"lungnode", "dicom_node", "inference", "webapp", "db", "training"})
+"""Packages whose events are constants; every other logger's text is withheld."""
+
+ALLOWED_FIELDS = frozenset(
+    {
+        # the record itself
+        *("event", "level", "timestamp", "logger", "source", "process", "pid", "version"),
+        # our own opaque ids
+        *(
+            "study_id",
+            "series_id",
+            "instance_id",
+            "analysis_id",
+            "finding_id",
+            "delivery_id",
+            "prediction_id",
+            "user_id",
+        ),
+        *("association_id", "request_id", "reference", "workflow_id", "executor_id", "actor", "role"),
+        # network
+        *(
+            "host",
+            "port",
+            "peer_address",
+            "calling_ae_title",
+            "called_ae_title",
+            "ae_title",
+            "destination",
+            "abort_source",
+        ),
+        *("sop_class_uid", "transfer_syntax_uid", "service", "dimse_status", "method", "route", "http_status"),
+        # outcomes
+        *("status", "state", "outcome", "verdict", "kind", "reason_code", "code", "error", "error_type", "location"),
+        *("chain", "attempt", "attempts", "exit_status", "signal", "action", "setting"),
+        # models
+        *("model", "model_name", "model_version", "model_sha256", "device", "task"),
+        # measures
+        *(
+            "duration_s",
+            "waiting_s",
+            "quiet_s",
+            "timeout_s",
+            "retry_in_s",
+            "size_bytes",
+            "free_bytes",
+            "free_mb",
+            "limit",
+        ),
+        *("count", "instance_count", "series_count", "slice_count", "candidate_count", "finding_count", "event_count"),
+        *("queued_count", "frame_count", "step", "fraction", "revision", "dropped"),
+    }
+)
+"""Field names that may be written. A name is added here only when none of its values can come from a dataset."""
+
+MAX_TEXT = 200
+WITHHELD = "[withheld]"
+_EVENT = re.compile(r"[A-Za-z][A-Za-z0-9_]*([:. -]+[A-Za-z0-9_]+)*\Z")
+_UID = re.compile(r"(?<![\d.])(?!1\.2\.840\.10008\.)[0-2](?:\.\d+){5,}(?![\d.])")
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_CHATTY = (
+    "pynetdicom",
+    "pydicom",
+    "highdicom",
+    "sqlalchemy",
+    "alembic",
+    "dbos",
+    "waitress",
+    "PIL",
+    "matplotlib",
+    "werkzeug",
+)
+
+
+def configure_logging(level: str = "info", style: str = "json", stream: IO[str] | None = None) -> None:
+    """Send every log of this process, ours and the libraries', through the allow-list to ``stream`` (stderr).
+
+    Parameters
+    ----------
+    level
+        Least severity written: ``debug``, ``info``, ``warning`` or ``error``. Libraries speak from ``warning`` on.
+    style
+        ``json`` (one object a line) or ``console``.
+    """
+    severity = _LEVELS[level]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            _describe_exception,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(severity),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, strip_library_record],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                keep_allowed,
+                _renderer(style),
+            ],
+            keep_exc_info=False,
+            keep_stack_info=False,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(severity)
+    _quieten_libraries(handler, max(severity, logging.WARNING))
+    _catch_uncaught()
+
+
+def _renderer(style: str) -> Processor:
+    if style == "json":
+        return structlog.processors.JSONRenderer(default=str, ensure_ascii=True)
+    return structlog.dev.ConsoleRenderer(colors=False)
+
+
+def _quieten_libraries(handler: logging.Handler, severity: int) -> None:
+    for name in _CHATTY:
+        logger = logging.getLogger(name)
+        logger.setLevel(severity)
+    dbos = logging.getLogger("dbos")  # installs a console handler of its own unless it finds one
+    dbos.handlers[:] = [handler]
+    dbos.propagate = False
+    logging.captureWarnings(capture=True)
+    if "pynetdicom" in sys.modules:
+        strip_pynetdicom()
+
+
+def strip_pynetdicom() -> None:
+    """Keep Identifier datasets out of pynetdicom's own logs; call after importing it."""
+    from pynetdicom import _config
+
+    _config.LOG_REQUEST_IDENTIFIERS = False
+    _config.LOG_RESPONSE_IDENTIFIERS = False
+    _config.LOG_HANDLER_LEVEL = "none"
+
+
+def keep_allowed(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
+    """Drop fields that are not allow-listed, and withhold values that look like an identity. Runs last."""
+    dropped = sorted(name for name in event_dict if name not in ALLOWED_FIELDS)
+    kept: EventDict = {name: safe_value(value) for name, value in event_dict.items() if name in ALLOWED_FIELDS}
+    kept["event"] = safe_event(event_dict.get("event"))
+    if dropped:
+        kept["dropped"] = dropped
+    return kept
+
+
+def safe_event(event: object) -> str:
+    """Return the event itself where it reads like a constant, else a stand-in."""
+    return event if isinstance(event, str) and len(event) <= MAX_TEXT and _is_constant(event) else "event:withheld"
+
+
+def _is_constant(event: str) -> bool:
+    return _EVENT.match(event) is not None and _UID.search(event) is None
+
+
+def safe_value(value: object) -> object:
+    """Pass numbers and short text; withhold UIDs of people's data, person names in DICOM's form, and long text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [safe_value(part) for part in list(value)[:20]]
+    text = str(value)
+    if len(text) > MAX_TEXT or "^" in text or _UID.search(text):
+        return WITHHELD
+    return text
+
+
+def strip_library_record(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
+    """Reduce a standard-library record to what cannot hold a value: place, level, type of exception, template."""
+    record: logging.LogRecord = event_dict["_record"]
+    if record.name.split(".")[0] in OWN_PACKAGES:
+        event_dict["event"] = record.msg
+        event_dict.update(_extra_fields(record))
+    else:
+        event_dict["event"] = "library:message"
+        event_dict["source"] = f"{record.module}.{record.funcName}:{record.lineno}"
+    exc_info = event_dict.pop("exc_info", None) or record.exc_info
+    if isinstance(record.msg, BaseException):
+        event_dict.update(exception_fields(record.msg))
+    elif isinstance(exc_info, tuple) and exc_info[1] is not None:
+        event_dict.update(exception_fields(exc_info[1]))
+    return event_dict
+
+
+_RECORD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def _extra_fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in record.__dict__.items() if name not in _RECORD_FIELDS and name[0] != "_"}
+
+
+def _describe_exception(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
+    exc_info = event_dict.pop("exc_info", None)
+    event_dict.pop("stack_info", None)
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    if isinstance(error, BaseException):
+        event_dict.update(exception_fields(error))
+    return event_dict
+
+
+def exception_fields(error: BaseException) -> dict[str, object]:
+    """Name type and place of an exception and of what caused it, without any message: messages hold values."""
+    chain: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(chain) < 5:
+        chain.append(f"{type(cause).__name__} at {_place(cause.__traceback__)}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return {"error_type": type(error).__name__, "location": _place(error.__traceback__), "chain": chain}
+
+
+def _place(trace: TracebackType | None) -> str:
+    frames = traceback.extract_tb(trace)
+    if not frames:
+        return "unknown"
+    return " < ".join(f"{_module(frame.filename)}:{frame.lineno}" for frame in reversed(frames[-4:]))
+
+
+def _module(filename: str) -> str:
+    parts = filename.replace("\\", "/").split("/")
+    return "/".join(parts[-2:])
+
+
+def _catch_uncaught() -> None:
+    def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        structlog.get_logger("lungnode").error("process:crashed", exc_info=error.with_traceback(trace))
+
+    def on_thread_exception(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            structlog.get_logger("lungnode").error("thread:crashed", exc_info=args.exc_value)
+
+    sys.excepthook = on_exception
+    threading.excepthook = on_thread_exception
