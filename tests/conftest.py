@@ -1,0 +1,35 @@
+"""What all tests share: a clean environment, the research data where there is some, and Hypothesis' profile."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share few cores; set before anything imports torch
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("lungnode", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lungnode")
+
+for _name in [name for name in os.environ if name.startswith("LUNGNODE_") and name != "LUNGNODE_TEST_DATA"]:
+    del os.environ[_name]  # whoever runs the tests may have settings of their own
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def research_data() -> Path:
+    """The research data that docs/data.md describes; skips where there is none."""
+    folder = Path(os.environ.get("LUNGNODE_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no research data: set LUNGNODE_TEST_DATA to the folder that docs/data.md describes")
+    return folder

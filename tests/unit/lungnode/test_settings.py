@@ -1,0 +1,93 @@
+"""Settings are read once, refuse what is unsafe, and say so without showing values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lungnode.errors import SettingsError
+from lungnode.settings import Settings, is_loopback
+from lungnode.settings_table import load_settings
+
+
+def test_defaults_are_loopback_and_need_no_environment() -> None:
+    settings = load_settings()
+    assert settings.dicom.host == settings.web.host == "127.0.0.1"
+    assert settings.dicom.port == 11112
+    assert settings.web.port == 8000
+    assert settings.dicom.ae_title == "LUNGNODE"
+    assert not settings.web_auth_required
+    assert settings.database_url == f"sqlite:///{settings.home / 'lungnode.db'}"
+
+
+def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "lungnode.toml"
+    config.write_text('[dicom]\nport = 104\nae_title = "FROMFILE"\n')
+    monkeypatch.setenv("LUNGNODE_CONFIG", str(config))
+    monkeypatch.setenv("LUNGNODE_DICOM__PORT", "11119")
+    settings = load_settings()
+    assert (settings.dicom.port, settings.dicom.ae_title) == (11119, "FROMFILE")
+
+
+def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNGNODE_DICOM__DESTINATIONS", '[{"ae_title": "PACS", "host": "127.0.0.1", "port": 4242}]')
+    (destination,) = load_settings().dicom.destinations
+    assert (destination.ae_title, destination.port, destination.storage_commitment) == ("PACS", 4242, False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"LUNGNODE_DICOM__PORT": "70000"}, "LUNGNODE_DICOM__PORT: input should be less than or equal to 65535"),
+        ({"LUNGNODE_DICOM__PROT": "104"}, "LUNGNODE_DICOM__PROT: extra inputs are not permitted"),
+        ({"LUNGNODE_DICOM__AE_TITLE": "MUCHTOOLONGFORANAETITLE"}, "LUNGNODE_DICOM__AE_TITLE: "),
+        ({"LUNGNODE_DICOM__PEERS": '[{"host": "10.0.0.1"}]'}, "LUNGNODE_DICOM__PEERS__AE_TITLE[0]: field required"),
+        ({"LUNGNODE_DICOM__PEERS": "[{"}, "LUNGNODE_DICOM__PEERS: not valid JSON"),
+        ({"LUNGNODE_DICOM__QUIET_S": "0"}, "LUNGNODE_DICOM__QUIET_S: "),
+        ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must name the allowed senders"),
+        ({"LUNGNODE_WEB__HOST": "0.0.0.0", "LUNGNODE_WEB__AUTH": "off"}, "LUNGNODE_WEB__AUTH=off is refused"),
+        ({"LUNGNODE_MODEL__DEVICE": "tpu"}, "LUNGNODE_MODEL__DEVICE: "),
+        ({"LUNGNODE_CONFIG": "/nowhere/lungnode.toml"}, "LUNGNODE_CONFIG: the file cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert any(problem.startswith(expected) for problem in caught.value.problems), caught.value.problems
+
+
+def test_problems_never_show_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "lungnode.toml"
+    config.write_text('[database]\nurl = ["hunter2"]\n[web]\nport = "hunter2"\nauth = "hunter2"\n')
+    monkeypatch.setenv("LUNGNODE_CONFIG", str(config))
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_a_broken_file_is_named_by_its_place_not_its_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "lungnode.toml"
+    config.write_text("[database]\nurl = hunter2\n")
+    monkeypatch.setenv("LUNGNODE_CONFIG", str(config))
+    with pytest.raises(SettingsError, match="not valid TOML") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_database_password_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNGNODE_DATABASE__URL", "postgresql+psycopg://lungnode:hunter2@127.0.0.1/lungnode")
+    settings = Settings()
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" in settings.database_url
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("pacs", False)],
+)
+def test_only_loopback_counts_as_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
