@@ -1,0 +1,65 @@
+"""Text of a dataset as people read it: Specific Character Set (PS3.3 C.12.1.1.2), without a warning that quotes it."""
+
+from __future__ import annotations
+
+import re
+
+from pydicom.charset import CODES_TO_ENCODINGS, default_encoding, handled_encodings, python_encoding
+
+_TEXT_DELIMITERS = b"\r\n\t\f"
+_NAME_DELIMITERS = b"\r\n\t\f^="
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\n\t]")
+_MISSPELT = re.compile(r"ISO[ _-]?(2022[ _-])?IR[ _-]?(\d+)")
+
+
+def character_encodings(specific_character_set: bytes) -> tuple[str, ...]:
+    """Python's codecs for a raw (0008,0005), the first being the one without escape sequences.
+
+    An unknown name gives ``("",)``: the text is then read as UTF-8 where it is that, else byte by byte.
+    """
+    encodings = []
+    for term in specific_character_set.decode("latin-1").strip("\0 ").split("\\"):
+        name = term.strip("\0 ").upper()
+        if match := _MISSPELT.fullmatch(name):
+            name = f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
+        encodings.append(python_encoding.get(name, ""))
+    if len(encodings) > 1:
+        return (encodings[0] or default_encoding, *(encoding for encoding in encodings[1:] if encoding))
+    return tuple(encodings)
+
+
+def decode_text(raw: bytes, encodings: tuple[str, ...], *, is_name: bool = False) -> str:
+    """Decode a text or person name; what cannot be read becomes U+FFFD, never an error.
+
+    Control characters become U+FFFD too: they have no business in a name, and databases refuse some.
+    """
+    raw = raw.rstrip(b"\0 ")
+    if b"\x1b" not in raw or len(encodings) == 1:
+        text = _decode(raw, encodings[0])
+    else:
+        delimiters = _NAME_DELIMITERS if is_name else _TEXT_DELIMITERS
+        parts = re.findall(rb"^[^\x1b]+|\x1b[^\x1b]*", raw)
+        text = "".join(_decode_part(part, encodings, delimiters) for part in parts)
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).strip()
+
+
+def _decode(raw: bytes, encoding: str) -> str:
+    if encoding:
+        return raw.decode(encoding, errors="replace")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _decode_part(part: bytes, encodings: tuple[str, ...], delimiters: bytes) -> str:
+    """Decode what follows one escape sequence; a delimiter ends its effect (PS3.5 6.1.2.5.3)."""
+    size = 4 if part[:3] in (b"\x1b$(", b"\x1b$)") else 3
+    encoding = CODES_TO_ENCODINGS.get(part[:size], "") if part[:1] == b"\x1b" else ""
+    if not encoding or (encoding not in encodings and encoding != default_encoding):
+        return _decode(part, encodings[0])
+    if encoding in handled_encodings:  # this codec reads the escape sequences itself
+        return part.decode(encoding, errors="replace")
+    part = part[size:]
+    end = next((at for at, byte in enumerate(part) if byte in delimiters), len(part))
+    return part[:end].decode(encoding, errors="replace") + _decode(part[end:], encodings[0])
