@@ -1,4 +1,4 @@
-"""Small CT series with true geometry for tests: a body, two lungs, a spine and nodules, and single defects as parameters.
+"""Small CT series with true geometry for tests: body, lungs, spine, nodules, and single defects as parameters.
 
 For pictures that look like a chest use ``dicom_node.phantom``; these here are made in milliseconds.
 """

@@ -80,12 +80,10 @@ class SeriesLayout:
 
     def position_mm(self, index: int) -> tuple[float, float, float]:
         """Image Position (Patient) of a slice."""
-        step = self.step_mm
-        if step is None:
-            normal = np.cross(self.orientation[:3], self.orientation[3:])
-            step = tuple(float(part) for part in normal * self.spacing_mm[0])
-        x, y, z = (origin + index * delta for origin, delta in zip(self.origin_mm, step, strict=True))
-        return x, y, z
+        normal = np.cross(self.orientation[:3], self.orientation[3:])
+        step = normal * self.spacing_mm[0] if self.step_mm is None else np.array(self.step_mm)
+        x, y, z = np.array(self.origin_mm) + index * step
+        return float(x), float(y), float(z)
 
 
 def series_common(identity: SeriesIdentity, layout: SeriesLayout) -> Dataset:
