@@ -1,0 +1,155 @@
+"""Instances of one series to a volume in HU with true geometry, or the reason why there is none.
+
+Headers are read first, without pixels; the gate and the geometry decide on them; only then are pixels decoded. Both
+happen in a child process (``decode_process``), so that a damaged or hostile file cannot take the worker with it.
+Slice index 0 is the lowest (most inferior) slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
+from dicom_node.frames import FrameHeader
+from dicom_node.gate import GateThresholds, is_localizer, why_not_headers, why_not_stack
+from dicom_node.geometry import (
+    MAX_REPEATED_FRACTION,
+    OrderedFrames,
+    SeriesStack,
+    build_stack,
+    order_frames,
+    repeated_places,
+    without,
+)
+from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, StoredInstance
+from inference.types import CtVolume
+
+
+def load_series(
+    instances: Sequence[StoredInstance],
+    limits: DecodeLimits | None = None,
+    thresholds: GateThresholds | None = None,
+) -> LoadedSeries | Refusal:
+    """Read, check, order and decode one series.
+
+    Parameters
+    ----------
+    instances
+        Files of one series, in any order.
+    limits
+        What the decoding child may use.
+    thresholds
+        What the models were validated for.
+
+    Returns
+    -------
+    LoadedSeries | Refusal
+        The volume, int16 HU ``(slices, rows, columns)``, inferior to superior; or why there is none.
+    """
+    limits = limits or DecodeLimits()
+    with DecodeProcess(limits) as process:
+        try:
+            stack = _read_stack(process, instances, thresholds or GateThresholds())
+            if isinstance(stack, Refusal):
+                return stack
+            if refusal := _too_large(stack, limits):
+                return refusal
+            volume_hu = process.volume_hu(stack.frames)
+        except DecodeError as error:
+            return Refusal(error.code, error.text)
+    return LoadedSeries(
+        geometry=stack.geometry,
+        volume=CtVolume(volume_hu, stack.geometry.spacing_mm, stack.affine),
+        attributes=_attributes(stack.frames),
+        warnings=stack.warnings,
+    )
+
+
+def series_geometry(instances: Sequence[StoredInstance], process: DecodeProcess) -> SeriesGeometry | Refusal:
+    """Order the slices of a series anatomically, without pixels and without the gate: what a viewer shows.
+
+    Raises
+    ------
+    DecodeError
+        The decoding child died, hung or ran out of memory.
+    """
+    frames = [frame for file in process.headers([i.path for i in instances]) if file for frame in file]
+    ordered = order_frames(frames)
+    if isinstance(ordered, Refusal):
+        return ordered
+    stack = build_stack(without(ordered, [i for group in repeated_places(ordered) for i in group[1:]]))
+    return stack if isinstance(stack, Refusal) else stack.geometry
+
+
+def load_frame_hu(path: Path, frame_number: int, process: DecodeProcess) -> NDArray[np.int16] | Refusal:
+    """Decode one frame to HU, ``(rows, columns)`` int16, for display; ``frame_number`` is 1-based."""
+    try:
+        frames = process.headers([path])[0] or ()
+        frame = next((f for f in frames if f.frame_number == frame_number), None)
+        if frame is None:
+            return Refusal("no_such_frame", "There is no such frame.")
+        if frame.slope is None or frame.intercept is None:
+            return Refusal("missing_rescale", "The image lacks Rescale Slope or Intercept.")
+        return process.volume_hu([frame])[0]
+    except DecodeError as error:
+        return Refusal(error.code, error.text)
+
+
+def _read_stack(
+    process: DecodeProcess, instances: Sequence[StoredInstance], thresholds: GateThresholds
+) -> SeriesStack | Refusal:
+    """Headers, gate, order: a regular stack or the reason why not."""
+    files = process.headers([instance.path for instance in instances])
+    if any(file is None for file in files):
+        return Refusal("unreadable_headers", "Some images of the series cannot be read.")
+    frames = [frame for file in files if file for frame in file]
+    scouts = [frame for frame in frames if is_localizer(frame)]
+    if 0 < len(scouts) < len(frames):
+        frames = [frame for frame in frames if not is_localizer(frame)]
+    if refusal := why_not_headers(frames):
+        return refusal
+    ordered = order_frames(frames)
+    if isinstance(ordered, Refusal):
+        return ordered
+    single = _one_image_a_place(process, ordered)
+    if isinstance(single, Refusal):
+        return single
+    stack = build_stack(single)
+    return stack if isinstance(stack, Refusal) else why_not_stack(stack, thresholds) or stack
+
+
+def _one_image_a_place(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames | Refusal:
+    """Drop copies: identical images everywhere, different ones only where few places are affected.
+
+    A table position may overlap the next one by a few slices; then the image with the lower number stays. More is a
+    second reconstruction or a repeated (4D, perfusion) acquisition, and which of them to read is not ours to choose.
+    """
+    groups = repeated_places(ordered)
+    if not groups:
+        return ordered
+    repeated = [index for group in groups for index in group]
+    digests = dict(zip(repeated, process.digests([ordered.frames[i] for i in repeated]), strict=True))
+    differing = sum(len({digests[index] for index in group}) > 1 for group in groups)
+    places = len(ordered.frames) - len(repeated) + len(groups)
+    if differing > MAX_REPEATED_FRACTION * places:
+        return Refusal(
+            "repeated_positions",
+            f"The series holds several different images of the same place, at {differing} of {places} places.",
+        )
+    return without(ordered, [index for group in groups for index in group[1:]])
+
+
+def _too_large(stack: SeriesStack, limits: DecodeLimits) -> Refusal | None:
+    voxels = len(stack.frames) * stack.frames[0].rows * stack.frames[0].columns
+    if voxels > limits.max_voxels:
+        return Refusal("too_large", "The series has more voxels than can be analysed.")
+    return None
+
+
+def _attributes(frames: Sequence[FrameHeader]) -> dict[str, str]:
+    """Acquisition attributes of the first slice, without identity."""
+    return dict(frames[0].attributes)

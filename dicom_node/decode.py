@@ -1,0 +1,106 @@
+"""Stored values to Hounsfield units, frame by frame; runs in the decoding child process only.
+
+HU are clipped to -1024 .. 3071, the range of a 12-bit CT scale: air and everything outside the field of view is -1024,
+and what lies above 3071 is metal, whose value means nothing. Padding becomes -1024 as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.pixels import iter_pixels
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from dicom_node.frames import FrameHeader
+
+HU_MIN = -1024
+HU_MAX = 3071
+
+
+def read_frames_hu(path: Path, headers: Sequence[FrameHeader]) -> Iterator[NDArray[np.int16]]:
+    """Decode frames of one file to HU, ``(rows, columns)`` int16 each, in the order of ``headers``.
+
+    Raises
+    ------
+    Exception
+        Anything that pydicom or a codec raises on broken pixels; the child process translates it.
+    """
+    for header, stored in zip(headers, _stored_frames(path, headers), strict=True):
+        if stored.shape != (header.rows, header.columns):
+            raise ValueError("frame has another size than its header says")
+        yield stored_to_hu(stored, header)
+
+
+def _stored_frames(path: Path, headers: Sequence[FrameHeader]) -> Iterator[NDArray[np.generic]]:
+    """Yield decoded frames as stored; files are read frame by frame, but a deflated one has to be inflated whole."""
+    is_deflated = headers[0].transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+    source = dcmread(path) if is_deflated else path
+    indices = [header.frame_number - 1 for header in headers]
+    yield from iter_pixels(source, indices=indices, raw=True, correct_unused_bits=False)
+
+
+def stored_to_hu(stored: NDArray[np.generic], header: FrameHeader) -> NDArray[np.int16]:
+    """Apply Bits Stored, padding, slope and intercept of one frame (PS3.3 C.11.1), by a table of all stored words.
+
+    Raises
+    ------
+    ValueError
+        Slope or intercept are absent, or the words have neither 8 nor 16 bits.
+    """
+    if header.slope is None or header.intercept is None:
+        raise ValueError("no rescale slope or intercept")
+    if stored.dtype.itemsize * 8 != header.bits_allocated or header.bits_allocated not in (8, 16):
+        raise ValueError("stored words of this size are not supported")
+    coding = StoredCoding(
+        header.bits_allocated,
+        header.bits_stored,
+        header.high_bit,
+        header.pixel_representation,
+        header.padding,
+    )
+    native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    words = native.view(np.uint8 if header.bits_allocated == 8 else np.uint16)
+    return hu_table(coding, header.slope, header.intercept)[words]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCoding:
+    """How stored words code numbers (PS3.5 8.1.1), and which of the numbers mean "no measurement"."""
+
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    pixel_representation: int
+    padding: tuple[int, int] | None
+
+
+@lru_cache(maxsize=64)
+def hu_table(coding: StoredCoding, slope: float, intercept: float) -> NDArray[np.int16]:
+    """Return the HU of every word that can be stored, ``(2 ** bits_allocated,)`` int16."""
+    words = np.arange(1 << coding.bits_allocated, dtype=np.int64)
+    raw = _sign_extended(words, coding.bits_allocated, coding)
+    values = _significant(words, coding)
+    hu = np.clip(np.rint(values * slope + intercept), HU_MIN, HU_MAX).astype(np.int16)
+    if coding.padding is not None:
+        low, high = coding.padding
+        hu[((raw >= low) & (raw <= high)) | ((values >= low) & (values <= high))] = HU_MIN
+    return hu
+
+
+def _significant(words: NDArray[np.int64], coding: StoredCoding) -> NDArray[np.int64]:
+    """Keep the ``Bits Stored`` bits below ``High Bit``; the others may hold overlays (PS3.5 8.1.1)."""
+    shifted = words >> (coding.high_bit + 1 - coding.bits_stored)
+    return _sign_extended(shifted & ((1 << coding.bits_stored) - 1), coding.bits_stored, coding)
+
+
+def _sign_extended(words: NDArray[np.int64], bits: int, coding: StoredCoding) -> NDArray[np.int64]:
+    if coding.pixel_representation != 1:
+        return words
+    sign = 1 << (bits - 1)
+    return (words ^ sign) - sign

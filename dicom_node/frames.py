@@ -1,0 +1,251 @@
+"""What the headers of an instance say of its frames, as plain values; read in the decoding child process only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+Triple = tuple[float, float, float]
+Sextuple = tuple[float, float, float, float, float, float]
+
+MAX_FRAMES = 20_000
+"""More frames than any CT acquisition has; a header that claims more is not believed."""
+
+ATTRIBUTE_KEYWORDS = (
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ConvolutionKernel",
+    "KVP",
+    "SliceThickness",
+    "XRayTubeCurrent",
+    "Exposure",
+    "ReconstructionDiameter",
+    "FilterType",
+    "ScanOptions",
+    "PatientPosition",
+    "BodyPartExamined",
+    "GantryDetectorTilt",
+)
+"""Acquisition attributes that hold no identity and that the record of an analysis keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """One frame of one instance as its headers describe it; None where an attribute is absent or unreadable.
+
+    ``slope`` and ``intercept`` are NaN where a value is present but is no finite number. ``padding`` is the lowest and
+    highest stored value that means "no measurement". ``frame_number`` is 1-based.
+    """
+
+    path: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    frame_number: int
+    instance_number: int | None
+    acquisition_number: int | None
+    modality: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    pixel_representation: int
+    position_mm: Triple | None
+    orientation: Sextuple | None
+    pixel_spacing_mm: tuple[float, float] | None
+    """``(between rows, between columns)`` (PS3.3 10.7.1.3)."""
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    padding: tuple[int, int] | None
+    frame_of_reference_uid: str
+    lossy: str
+    """Lossy Image Compression (0028,2110): ``00``, ``01`` or empty."""
+    burned_in: str
+    attributes: dict[str, str]
+
+
+def read_frame_headers(path: Path) -> list[FrameHeader]:
+    """Read the headers of one file, one entry per frame, without its pixels.
+
+    Raises
+    ------
+    Exception
+        Anything that pydicom raises on a broken file; the child process translates it.
+    """
+    ds = dcmread(path, stop_before_pixels=True)
+    return list(_headers(ds, str(path)))
+
+
+def _headers(ds: Dataset, path: str) -> Iterator[FrameHeader]:
+    shared = _first(ds, "SharedFunctionalGroupsSequence")
+    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or [None]
+    count = min(max(_integer(ds, "NumberOfFrames", 1), 1), MAX_FRAMES)
+    for number in range(1, count + 1):
+        own = per_frame[number - 1] if number <= len(per_frame) else None
+        scopes = [scope for scope in (own, shared, ds) if scope is not None]
+        yield _frame(ds, scopes, path, number)
+
+
+def _frame(ds: Dataset, scopes: Sequence[Dataset], path: str, number: int) -> FrameHeader:
+    transform = _macro(scopes, "PixelValueTransformationSequence", "RescaleSlope")
+    plane = _macro(scopes, "PlanePositionSequence", "ImagePositionPatient")
+    frame_type = _macro(scopes, "CTImageFrameTypeSequence", "FrameType")
+    spacing = _floats(_macro(scopes, "PixelMeasuresSequence", "PixelSpacing"), "PixelSpacing", 2)
+    position = _floats(plane, "ImagePositionPatient", 3)
+    orientation = _floats(
+        _macro(scopes, "PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6
+    )
+    return FrameHeader(
+        path=path,
+        sop_instance_uid=_text(ds, "SOPInstanceUID"),
+        sop_class_uid=_text(ds, "SOPClassUID"),
+        transfer_syntax_uid=str(ds.file_meta.get("TransferSyntaxUID", "")),
+        frame_number=number,
+        instance_number=_optional_integer(ds, "InstanceNumber"),
+        acquisition_number=_optional_integer(ds, "AcquisitionNumber"),
+        modality=_text(ds, "Modality"),
+        image_type=_texts(frame_type, "FrameType") or _texts(ds, "ImageType"),
+        rows=_integer(ds, "Rows", 0),
+        columns=_integer(ds, "Columns", 0),
+        samples_per_pixel=_integer(ds, "SamplesPerPixel", 1),
+        bits_allocated=_integer(ds, "BitsAllocated", 0),
+        bits_stored=_integer(ds, "BitsStored", 0),
+        high_bit=_integer(ds, "HighBit", _integer(ds, "BitsStored", 0) - 1),
+        pixel_representation=_integer(ds, "PixelRepresentation", 0),
+        position_mm=(position[0], position[1], position[2]) if position else None,
+        orientation=_sextuple(orientation) if orientation else None,
+        pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
+        slope=_number(transform, "RescaleSlope"),
+        intercept=_number(transform, "RescaleIntercept"),
+        rescale_type=_text(transform, "RescaleType"),
+        padding=_padding(ds),
+        frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
+        lossy=_text(ds, "LossyImageCompression"),
+        burned_in=_text(ds, "BurnedInAnnotation"),
+        attributes={key: value for key in ATTRIBUTE_KEYWORDS if (value := _attribute(scopes, key))},
+    )
+
+
+def _sextuple(values: Sequence[float]) -> Sextuple:
+    a, b, c, d, e, f = values
+    return a, b, c, d, e, f
+
+
+def _first(ds: Dataset, keyword: str) -> Dataset | None:
+    """Return the first item of a sequence, or None."""
+    sequence = ds.get(keyword)
+    return sequence[0] if sequence else None
+
+
+def _macro(scopes: Sequence[Dataset], sequence: str, keyword: str) -> Dataset:
+    """Find the item that holds ``keyword``: per-frame group, shared group, or the dataset itself (PS3.3 C.7.6.16)."""
+    for scope in scopes:
+        item = _first(scope, sequence)
+        if item is not None and keyword in item:
+            return item
+    return scopes[-1]
+
+
+def _attribute(scopes: Sequence[Dataset], keyword: str) -> str:
+    """Return a printable attribute of the dataset or of its functional groups, at most 64 characters."""
+    for scope in (scopes[-1], *scopes[:-1]):
+        for item in (scope, *(value[0] for e in _sequences(scope) if (value := e) and len(value))):
+            if text := _text(item, keyword):
+                return text
+    return ""
+
+
+def _sequences(scope: Dataset) -> Iterator[Sequence[Dataset]]:
+    """Yield the macros of a functional group that hold acquisition attributes."""
+    for keyword in ("CTReconstructionSequence", "CTXRayDetailsSequence", "CTExposureSequence", "PixelMeasuresSequence"):
+        value = scope.get(keyword)
+        if value:
+            yield value
+
+
+def _text(ds: Dataset, keyword: str) -> str:
+    return "\\".join(_texts(ds, keyword))[:64]
+
+
+def _texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
+    value = _value(ds, keyword)
+    if value is None:
+        return ()
+    return tuple("".join(c for c in str(part) if c.isprintable()).strip()[:64] for part in _parts(value)[:16])
+
+
+def _parts(value: object) -> list[object]:
+    """Return the values of a multi-valued attribute, or the only one."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else [value]
+
+
+def _value(ds: Dataset, keyword: str) -> object:
+    """Return the value, or None where it is absent, empty or cannot be converted."""
+    try:
+        value: object = ds.get(keyword)
+    except (ValueError, TypeError, OverflowError, NotImplementedError, AttributeError):
+        return None
+    return None if value in (None, "") else value
+
+
+def _is_present(ds: Dataset, keyword: str) -> bool:
+    if keyword not in ds:
+        return False
+    raw = ds.get_item(keyword)
+    return bool(getattr(raw, "value", None))
+
+
+def _number(ds: Dataset, keyword: str) -> float | None:
+    """Return a finite float, NaN where the value is present but is none, or None where it is absent."""
+    values = _floats(ds, keyword, 1)
+    if values:
+        return values[0]
+    return math.nan if _is_present(ds, keyword) else None
+
+
+def _floats(ds: Dataset, keyword: str, count: int) -> list[float]:
+    """Exactly ``count`` finite floats, or an empty list."""
+    value = _value(ds, keyword)
+    try:
+        numbers = [float(str(part)) for part in _parts(value)]
+    except (ValueError, TypeError, OverflowError):
+        return []
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else []
+
+
+def _optional_integer(ds: Dataset, keyword: str) -> int | None:
+    numbers = _floats(ds, keyword, 1)
+    return int(numbers[0]) if numbers else None
+
+
+def _integer(ds: Dataset, keyword: str, default: int) -> int:
+    number = _optional_integer(ds, keyword)
+    return default if number is None else number
+
+
+def _padding(ds: Dataset) -> tuple[int, int] | None:
+    """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2) as an ordered pair of stored values."""
+    value = _optional_integer(ds, "PixelPaddingValue")
+    if value is None:
+        return None
+    limit = _optional_integer(ds, "PixelPaddingRangeLimit")
+    signed = _integer(ds, "PixelRepresentation", 0) == 1
+    bits = _integer(ds, "BitsAllocated", 16)
+    first = as_stored(value, bits, signed=signed)
+    last = first if limit is None else as_stored(limit, bits, signed=signed)
+    return min(first, last), max(first, last)
+
+
+def as_stored(value: int, bits: int, *, signed: bool) -> int:
+    """Read a value of VR US or SS in the domain of the pixels: writers often take the wrong one of the two."""
+    wrapped = value % (1 << bits)
+    return wrapped - (1 << bits) if signed and wrapped >= 1 << (bits - 1) else wrapped

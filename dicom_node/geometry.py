@@ -1,0 +1,237 @@
+"""From frame headers in any order to slices in anatomical order, inferior to superior, or the reason why not.
+
+Slices are ordered by Image Position (Patient) projected on the normal of Image Orientation (Patient) (PS3.3
+C.7.6.2.1.1). Spacing comes from positions; Slice Thickness is only ever compared with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_node.frames import FrameHeader
+from dicom_node.series import Refusal, SeriesGeometry, SourceSlice
+
+SAME_POSITION_MM = 0.02
+"""Slices nearer than this to each other are one place; the thinnest reconstructions are 0.2 mm apart."""
+UNEVEN_FRACTION = 0.1
+"""How much one distance between slices may differ from the usual one; writers round positions."""
+UNEVEN_MM = 0.1
+GAP_FACTOR = 1.5
+"""A distance of more than this many usual ones means that slices are missing in between."""
+MAX_SHEAR_DEG = 2.0
+"""Between the normal and the direction of the stack; more is a tilted gantry."""
+MAX_REPEATED_FRACTION = 0.05
+"""Share of places that may hold a second, different image (overlapping table positions)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedFrames:
+    """Frames of one stack, inferior to superior; ``along_mm`` is each one's place along the normal."""
+
+    frames: tuple[FrameHeader, ...]
+    along_mm: NDArray[np.float64]
+    normal: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStack:
+    """A regular stack of frames; ``affine`` maps ``(slice, row, column, 1)`` to patient millimetres (LPS)."""
+
+    frames: tuple[FrameHeader, ...]
+    geometry: SeriesGeometry
+    affine: NDArray[np.float64]
+    warnings: tuple[str, ...]
+
+
+def order_frames(frames: Sequence[FrameHeader]) -> OrderedFrames | Refusal:
+    """Sort frames along their common normal, inferior to superior; frames of one place stay side by side."""
+    if refusal := _incomparable(frames):
+        return refusal
+    normal = _normal(frames[0])
+    along = [float(np.dot(normal, frame.position_mm or (0.0, 0.0, 0.0))) for frame in frames]
+    order = sorted(range(len(frames)), key=lambda i: (along[i], _number(frames[i]), frames[i].sop_instance_uid))
+    return OrderedFrames(tuple(frames[i] for i in order), np.array([along[i] for i in order]), normal)
+
+
+def repeated_places(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
+    """Find the indices of frames that share one place, a tuple for each such place."""
+    groups: list[list[int]] = [[0]]
+    for index in range(1, len(ordered.frames)):
+        if ordered.along_mm[index] - ordered.along_mm[groups[-1][0]] < SAME_POSITION_MM:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return tuple(tuple(group) for group in groups if len(group) > 1)
+
+
+def without(ordered: OrderedFrames, dropped: Sequence[int]) -> OrderedFrames:
+    """Return the same stack without some of its frames."""
+    kept = [index for index in range(len(ordered.frames)) if index not in set(dropped)]
+    return OrderedFrames(tuple(ordered.frames[i] for i in kept), ordered.along_mm[kept], ordered.normal)
+
+
+def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
+    """Check that the places are regular and straight, and give them their affine."""
+    if len(ordered.frames) < 2:
+        return Refusal("too_few_slices", "The series has a single slice; a volume cannot be made of it.")
+    if refusal := _irregular(ordered):
+        return refusal
+    positions = np.array([frame.position_mm for frame in ordered.frames], dtype=np.float64)  # (slices, 3)
+    count = len(positions)
+    step = (positions[-1] - positions[0]) / (count - 1)
+    if refusal := _crooked(positions, step, ordered):
+        return refusal
+    spacing = (float((ordered.along_mm[-1] - ordered.along_mm[0]) / (count - 1)), *_pixel_spacing(ordered.frames[0]))
+    return SeriesStack(
+        frames=ordered.frames,
+        geometry=_geometry(ordered.frames, spacing),
+        affine=_affine(ordered.frames[0], step),
+        warnings=_warnings(ordered.frames, spacing[0]),
+    )
+
+
+def _geometry(frames: Sequence[FrameHeader], spacing_mm: tuple[float, float, float]) -> SeriesGeometry:
+    slices = tuple(
+        SourceSlice(
+            sop_instance_uid=frame.sop_instance_uid,
+            sop_class_uid=frame.sop_class_uid,
+            frame_number=frame.frame_number,
+            instance_number=frame.instance_number,
+            position_mm=frame.position_mm or (0.0, 0.0, 0.0),
+            rows=frame.rows,
+            columns=frame.columns,
+        )
+        for frame in frames
+    )
+    orientation = frames[0].orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    return SeriesGeometry(slices, spacing_mm, orientation, frames[0].frame_of_reference_uid)
+
+
+def _affine(first: FrameHeader, step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map ``(slice, row, column, 1)`` to LPS millimetres; rows advance along the column cosines (PS3.3 C.7.6.2.1.1)."""
+    cosines = np.array(first.orientation, dtype=np.float64)
+    between_rows, between_columns = _pixel_spacing(first)
+    affine = np.eye(4)
+    affine[:3, 0] = step
+    affine[:3, 1] = cosines[3:] * between_rows
+    affine[:3, 2] = cosines[:3] * between_columns
+    affine[:3, 3] = first.position_mm
+    return affine
+
+
+def _pixel_spacing(frame: FrameHeader) -> tuple[float, float]:
+    return frame.pixel_spacing_mm or (math.nan, math.nan)
+
+
+def _number(frame: FrameHeader) -> tuple[int, int]:
+    return (frame.instance_number if frame.instance_number is not None else 1 << 31, frame.frame_number)
+
+
+def _normal(frame: FrameHeader) -> NDArray[np.float64]:
+    """Return the unit normal of the slices, pointing to the head (for sagittal and coronal ones: left, back)."""
+    cosines = np.array(frame.orientation, dtype=np.float64)
+    normal = np.cross(cosines[:3], cosines[3:])
+    normal /= np.linalg.norm(normal)
+    largest = int(np.argmax(np.abs(normal)))
+    return normal if normal[largest] > 0 else -normal
+
+
+def _incomparable(frames: Sequence[FrameHeader]) -> Refusal | None:
+    """Why these frames cannot be one volume."""
+    if not frames:
+        return Refusal("no_images", "The series holds no image that can be read.")
+    if any(f.position_mm is None or f.orientation is None or not _is_plane(f.orientation) for f in frames):
+        return Refusal("no_geometry", "Images do not say where in the patient they lie (position or orientation).")
+    if any(f.pixel_spacing_mm is None or min(f.pixel_spacing_mm) <= 0 for f in frames):
+        return Refusal("no_pixel_spacing", "Images do not say how large their pixels are.")
+    if refusal := _mixed(frames):
+        return refusal
+    return None
+
+
+def _mixed(frames: Sequence[FrameHeader]) -> Refusal | None:
+    first = frames[0]
+    if any((f.rows, f.columns) != (first.rows, first.columns) for f in frames):
+        return Refusal("mixed_size", "The images of the series differ in their number of rows or columns.")
+    if any(not np.allclose(f.orientation or (), first.orientation or (), atol=2e-3) for f in frames):
+        return Refusal("mixed_orientation", "The images of the series are oriented differently.")
+    if any(not np.allclose(_pixel_spacing(f), _pixel_spacing(first), rtol=1e-3) for f in frames):
+        return Refusal("mixed_pixel_spacing", "The images of the series differ in pixel size.")
+    if any(f.frame_of_reference_uid != first.frame_of_reference_uid for f in frames):
+        return Refusal("mixed_frame_of_reference", "The images of the series do not share one frame of reference.")
+    return None
+
+
+def _is_plane(orientation: Sequence[float]) -> bool:
+    """Whether the cosines are two unit vectors at a right angle."""
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    return bool(np.allclose(lengths, 1.0, atol=1e-2) and abs(np.dot(row, column)) < 1e-2)
+
+
+def _irregular(ordered: OrderedFrames) -> Refusal | None:
+    """Gaps and uneven distances."""
+    distances = np.diff(ordered.along_mm)
+    usual = float(np.median(distances))
+    if usual < SAME_POSITION_MM:
+        return Refusal("repeated_positions", "The series holds several different images of the same places.")
+    missing = int(np.sum(np.rint(distances[distances > GAP_FACTOR * usual] / usual) - 1))
+    if missing > 0:
+        gaps = int(np.sum(distances > GAP_FACTOR * usual))
+        return Refusal("gaps", f"About {missing} slices are missing in {gaps} gaps of the stack.")
+    if np.any(np.abs(distances - usual) > max(UNEVEN_MM, UNEVEN_FRACTION * usual)):
+        return Refusal("uneven_spacing", "The slices are not evenly spaced.")
+    if _is_thinned(ordered.frames, usual):
+        return Refusal("gaps", "Slices are missing: image numbers skip and the slices are thinner than their distance.")
+    return None
+
+
+def _is_thinned(frames: Sequence[FrameHeader], usual_mm: float) -> bool:
+    """Whether every second (third, ...) image is absent: numbers and thickness must both say so."""
+    numbers = sorted({f.instance_number for f in frames if f.instance_number is not None})
+    if len(numbers) != len(frames) or len(numbers) < 3:
+        return False
+    steps = np.diff(numbers)
+    thickness = _thickness(frames[0])
+    return bool(np.median(steps) >= 2 and thickness is not None and usual_mm > GAP_FACTOR * thickness)
+
+
+def _thickness(frame: FrameHeader) -> float | None:
+    try:
+        thickness = float(frame.attributes.get("SliceThickness", ""))
+    except ValueError:
+        return None
+    return thickness if thickness > 0 else None
+
+
+def _crooked(positions: NDArray[np.float64], step: NDArray[np.float64], ordered: OrderedFrames) -> Refusal | None:
+    """Tilted gantry, or slices shifted against each other."""
+    cosine = float(np.dot(step, ordered.normal) / np.linalg.norm(step))
+    if cosine < math.cos(math.radians(MAX_SHEAR_DEG)):
+        return Refusal("gantry_tilt", "The stack is sheared: it was acquired with a tilted gantry.")
+    line = positions[0] + np.arange(len(positions))[:, None] * step  # (slices, 3)
+    offsets = positions - line
+    across = offsets - np.outer(offsets @ ordered.normal, ordered.normal)
+    if np.max(np.linalg.norm(across, axis=1)) > max(1.0, *_pixel_spacing(ordered.frames[0])):
+        return Refusal("shifted_slices", "The slices of the stack are shifted against each other.")
+    return None
+
+
+def _warnings(frames: Sequence[FrameHeader], spacing_mm: float) -> tuple[str, ...]:
+    """Name what does not stop an analysis and should be read beside it."""
+    warnings = []
+    numbers = sorted({f.instance_number for f in frames if f.instance_number is not None})
+    is_single_frame = len({f.sop_instance_uid for f in frames}) == len(frames)
+    if is_single_frame and numbers and (numbers[0] > 1 or numbers[-1] - numbers[0] + 1 > len(frames)):
+        warnings.append("image_numbers_skip")
+    thickness = _thickness(frames[0])
+    if thickness is not None and spacing_mm > GAP_FACTOR * thickness:
+        warnings.append("spacing_exceeds_thickness")
+    if not frames[0].frame_of_reference_uid:
+        warnings.append("no_frame_of_reference")
+    return tuple(warnings)

@@ -1,0 +1,144 @@
+"""One series: order, HU, predict, and the outcome in the words of the records; a reader's click as well.
+
+Here the language of predictions (``inference.types``) is translated into that of records (``db.domain``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from db.domain import AnalysisOutcome, NewFinding, Reason
+from dicom_node.assemble import load_series
+from dicom_node.decode_process import DecodeLimits
+from dicom_node.gate import GateThresholds
+from dicom_node.series import LoadedSeries, Refusal, StoredInstance
+from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
+
+Progress = Callable[[float, str], None]
+"""Called with the share that is done (0..1) and the name of the stage."""
+
+
+class Analyzer(Protocol):
+    """What finds and judges nodules in a volume (``inference.predictor.NoduleAnalyzer``)."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model bundle."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all its weights and recipes."""
+        ...
+
+    def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
+        """Find and judge every nodule of a volume."""
+        ...
+
+    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+        """Judge the place ``(slice, row, column)`` that a reader pointed at."""
+        ...
+
+
+def analyse_series(
+    instances: Sequence[StoredInstance],
+    analyzer: Analyzer,
+    *,
+    limits: DecodeLimits | None = None,
+    thresholds: GateThresholds | None = None,
+    progress: Progress | None = None,
+) -> AnalysisOutcome:
+    """Analyse one series; every reason why there is no answer is part of the outcome.
+
+    Parameters
+    ----------
+    instances
+        The files of the series, in any order.
+    analyzer
+        The models.
+    limits
+        What decoding may use.
+    thresholds
+        What the models were validated for.
+    progress
+        Told how far the analysis is.
+    """
+    started = time.monotonic()
+    loaded = load_series(instances, limits, thresholds)
+    loaded_s = time.monotonic() - started
+    if isinstance(loaded, Refusal):
+        measures: dict[str, object] = {"load_s": round(loaded_s, 3), "instance_count": len(instances)}
+        return AnalysisOutcome(reasons=(Reason(loaded.code, loaded.text),), measures=measures)
+    analysis = analyzer.analyse(loaded.volume, progress=progress)
+    measures = _measures(loaded) | analysis.measures
+    measures |= {"load_s": round(loaded_s, 3), "duration_s": round(time.monotonic() - started, 3)}
+    if analysis.abstentions:
+        return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures)
+    return AnalysisOutcome(findings=tuple(to_new_finding(f, loaded) for f in analysis.findings), measures=measures)
+
+
+def analyse_place(
+    loaded: LoadedSeries, analyzer: Analyzer, *, sop_instance_uid: str, frame_number: int, place: tuple[float, float]
+) -> NewFinding | Refusal:
+    """Analyse the ``(row, column)`` that a reader pointed at in one slice of a loaded series."""
+    index = _slice_index(loaded, sop_instance_uid, frame_number)
+    if index is None:
+        return Refusal("no_such_frame", "This image is not part of the series' volume.")
+    row, column = place
+    source = loaded.geometry.slices[index]
+    if not (-0.5 <= row <= source.rows - 0.5 and -0.5 <= column <= source.columns - 0.5):
+        return Refusal("outside_image", "The place lies outside the image.")
+    return to_new_finding(analyzer.analyse_place(loaded.volume, (float(index), row, column)), loaded)
+
+
+def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
+    """Translate a finding of a volume into one of its nearest slice."""
+    nearest = int(np.clip(round(finding.index[0]), 0, len(loaded.geometry.slices) - 1))
+    source = loaded.geometry.slices[nearest]
+    return NewFinding(
+        sop_instance_uid=source.sop_instance_uid,
+        frame_number=source.frame_number,
+        row=finding.index[1],
+        column=finding.index[2],
+        position_mm=loaded.volume.position_mm(finding.index),
+        diameter_mm=finding.diameter_mm,
+        nodule_probability=finding.nodule_probability,
+        malignancy_probability=finding.malignancy_probability,
+        interval=finding.interval,
+        prediction_set=finding.prediction_set,
+        reasons=_reasons(finding.abstentions),
+        attributes=dict(finding.attributes),
+    )
+
+
+def _slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int | None:
+    for index, source in enumerate(loaded.geometry.slices):
+        if source.sop_instance_uid == sop_instance_uid and source.frame_number == frame_number:
+            return index
+    return None
+
+
+def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
+    return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
+
+
+def _measures(loaded: LoadedSeries) -> dict[str, object]:
+    """Geometry and acquisition for the record; nothing here identifies a patient."""
+    slices, rows, columns = loaded.volume.volume_hu.shape
+    return {
+        "slice_count": slices,
+        "rows": rows,
+        "columns": columns,
+        "spacing_mm": [round(float(value), 4) for value in loaded.volume.spacing_mm],
+        "warnings": list(loaded.warnings),
+        "acquisition": dict(loaded.attributes),
+    }
