@@ -59,8 +59,20 @@ class StoreVerdict(StrEnum):
     """What the index made of one received instance."""
 
     STORED = "stored"
+    """A new row; the bytes on disk are now answered for."""
     DUPLICATE = "duplicate"
+    """The same bytes are here already; nothing was added."""
     CONFLICT = "conflict"
+    """The same SOP Instance UID is here with other bytes: the first is kept, this one is not indexed."""
+    PATIENT_CONFLICT = "patient_conflict"
+    """The study is here under another patient: the first is kept, this one is not indexed, the study is flagged."""
+    STUDY_CONFLICT = "study_conflict"
+    """The series is here under another study: the first is kept, this one is not indexed, the study is flagged."""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the sender must be told that this instance was not kept."""
+        return self not in (StoreVerdict.STORED, StoreVerdict.DUPLICATE)
 
 
 class Role(StrEnum):
@@ -145,6 +157,8 @@ class SeriesRecord:
     state: StudyState
     reasons: tuple[Reason, ...]
     last_received_at: datetime
+    is_forced: bool = False
+    """Someone said that it is complete: not to be waited for any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +186,13 @@ class AnalysisRecord:
     attempts: int
     requested_at: datetime
     started_at: datetime | None
+    """When the latest attempt began."""
     finished_at: datetime | None
+    run_number: int = 1
+    """1 for the first run of this input by this model; a requested re-run counts on."""
+    instance_count: int = 0
+    """How many instances of the series it covers: the first so many in order of arrival."""
+    measures: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +324,8 @@ class DeliveryRecord:
     attempts: int
     reason: str
     updated_at: datetime
+    next_attempt_at: datetime | None = None
+    """When it is due (only while pending)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +357,52 @@ class UploadPrediction:
     temperature: float
     patient: UploadPatient
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """A person who may sign in; never with a password or its hash."""
+
+    id: str
+    name: str
+    role: Role
+    is_disabled: bool
+    locked_until: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A program's access token; its plain text is shown once, at creation, and kept nowhere."""
+
+    id: str
+    name: str
+    role: Role
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Counts for metrics and readiness."""
+
+    studies: dict[StudyState, int]
+    deliveries: dict[DeliveryStatus, int]
+    queue_depth: int
+    """Analyses queued or running."""
+    oldest_queued_s: float
+    """Age in seconds of the oldest analysis that has not finished; 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One event as the trail keeps it."""
+
+    sequence: int
+    occurred_at: datetime
+    event: AuditEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,135 @@
+"""The audit trail: append-only, each event chained to the one before it by a keyed digest.
+
+The key lies outside the database, so whoever can write to the database but does not hold the key can neither alter
+an event nor make a later one fit. Events are part of the transaction that they describe: ``append`` collects them
+and ``Database.begin`` writes them last, so that the head of the chain is locked for the shortest time.
+
+What this finds: an event edited, removed, inserted or moved; a tail cut off (the head's own digest needs the key);
+a chain recomputed without the key; triggers taken away. What only an anchor kept elsewhere finds (``write_anchor``):
+the whole database rolled back to an earlier true copy, or replaced by an empty one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from db.domain import AuditEntry, AuditEvent
+from db.errors import AuditKeyError, UnfitDatabaseError
+from db.session import free_text, now
+from db.tables import AuditEventRow, AuditHeadRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PENDING = "audit_pending"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    occurred_at: datetime
+    event: AuditEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An end of the chain: the last sequence number (0 for none) and its digest."""
+
+    sequence: int
+    mac: str
+
+
+@dataclass(slots=True)
+class ChainKey:
+    """The key of the chain; makes and checks digests."""
+
+    key: bytes = field(repr=False)
+
+    def event_mac(self, previous: str, row: Mapping[str, object]) -> str:
+        """Digest of an event and of all before it."""
+        occurred_at = row["occurred_at"]
+        assert isinstance(occurred_at, datetime)  # noqa: S101 (narrows the type; the column is never anything else)
+        words = [row["action"], row["actor"], row["subject"], row["outcome"], row["details"]]
+        return self._mac("event", previous, row["sequence"], occurred_at.isoformat(timespec="microseconds"), *words)
+
+    def head_mac(self, head: Head) -> str:
+        """Digest of an end of the chain, so that an earlier end cannot be named without the key."""
+        return self._mac("head", head.sequence, head.mac)
+
+    def _mac(self, *parts: object) -> str:
+        text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+        return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def append(session: Session, event: AuditEvent) -> None:
+    """Add an event to the trail, in the transaction of what it describes.
+
+    It is written when the ``Database.begin`` block ends, and not at all if that is left by an exception.
+    """
+    session.info.setdefault(PENDING, []).append(_Pending(now(session), event))
+
+
+def write_pending(session: Session) -> None:
+    """Write the collected events behind the head of the chain, which stays locked until the commit."""
+    pending: list[_Pending] = session.info.pop(PENDING, [])
+    if not pending:
+        return
+    key = ChainKey(session.info["audit_key"])
+    head = _locked_head(session, key)
+    for entry in pending:
+        values = _values(head.sequence + 1, entry)
+        mac = key.event_mac(head.mac, values)
+        session.execute(insert(AuditEventRow).values(**values, mac=mac))
+        head = Head(head.sequence + 1, mac)
+    session.execute(update(AuditHeadRow).values(sequence=head.sequence, mac=head.mac, head_mac=key.head_mac(head)))
+
+
+def _values(sequence: int, entry: _Pending) -> dict[str, object]:
+    event = entry.event
+    details = json.dumps(event.details, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {
+        "sequence": sequence,
+        "occurred_at": entry.occurred_at,
+        "action": event.action,
+        "actor": free_text(event.actor),
+        "subject": event.subject,
+        "outcome": event.outcome,
+        "details": details,
+    }
+
+
+def _locked_head(session: Session, key: ChainKey) -> Head:
+    statement = select(AuditHeadRow.sequence, AuditHeadRow.mac, AuditHeadRow.head_mac).with_for_update()
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        raise UnfitDatabaseError("the audit trail has no head: run `lungnode db upgrade`, then `lungnode audit verify`")
+    head = Head(row.sequence, row.mac)
+    if head.sequence and not hmac.compare_digest(row.head_mac, key.head_mac(head)):
+        raise AuditKeyError(
+            "the audit key does not fit the trail, or its head was altered: run `lungnode audit verify`"
+        )
+    return head
+
+
+def recent(
+    session: Session, *, limit: int = 100, before: int | None = None, subject: str | None = None
+) -> tuple[AuditEntry, ...]:
+    """List the latest events, newest first, optionally before a sequence number and about one subject."""
+    statement = select(AuditEventRow).order_by(AuditEventRow.sequence.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(AuditEventRow.sequence < before)
+    if subject is not None:
+        statement = statement.where(AuditEventRow.subject == subject)
+    return tuple(_entry(row) for row in session.scalars(statement))
+
+
+def _entry(row: AuditEventRow) -> AuditEntry:
+    event = AuditEvent(row.action, row.actor, row.subject, row.outcome, json.loads(row.details))
+    return AuditEntry(row.sequence, row.occurred_at, event)

@@ -1,0 +1,252 @@
+"""The database: one engine, write transactions that stand alone, reads that see one moment."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from db import audit
+from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
+
+AUDIT_KEY_BYTES = 32
+READ_ONLY = "lungnode_read_only"
+POOL = {"pool_size": 8, "max_overflow": 56, "pool_timeout": 30.0}
+"""Connections: more than the listener's associations and the web's threads together ever use."""
+
+_Connect = Any  # a DBAPI connection: sqlite3 or psycopg
+
+
+def load_or_create_audit_key(path: Path) -> bytes:
+    """Read the audit chain's key, or make one (32 random bytes, in hex, mode 0600) where there is none.
+
+    Safe to be called by several processes at once: the first one's key counts.
+
+    Raises
+    ------
+    AuditKeyError
+        If the file does not hold such a key.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        _create_key_file(path)
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != AUDIT_KEY_BYTES:
+        raise AuditKeyError(f"the audit key file must hold {AUDIT_KEY_BYTES} bytes in hexadecimal")
+    return key
+
+
+def _create_key_file(path: Path) -> None:
+    """Write a whole synced file under a name of its own, then link it into place: never a half-written key."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_bytes(AUDIT_KEY_BYTES).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def database_url(url: str) -> URL:
+    """Parse an SQLAlchemy URL; plain ``postgres://`` and ``postgresql://`` mean psycopg 3.
+
+    Raises
+    ------
+    UnfitDatabaseError
+        For other databases, and for SQLite in memory, which keeps nothing.
+    """
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise UnfitDatabaseError("the database URL cannot be read") from error
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise UnfitDatabaseError("the database must be SQLite or PostgreSQL (postgresql+psycopg://)")
+    if parsed.get_backend_name() == "sqlite" and (parsed.database or ":memory:") == ":memory:":
+        raise UnfitDatabaseError("SQLite needs a file: a database in memory keeps nothing")
+    return parsed
+
+
+def make_engine(url: str, *, busy_timeout_s: float = 30.0) -> Engine:
+    """Make an engine with the settings that durability rests on (see ``_configure_sqlite``)."""
+    parsed = database_url(url)
+    serializer = partial(json.dumps, allow_nan=False)
+    engine = create_engine(
+        parsed,
+        hide_parameters=True,
+        json_serializer=serializer,
+        pool_pre_ping=parsed.get_backend_name() != "sqlite",
+        **POOL,
+    )
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(str(parsed.database)).absolute()
+        event.listen(engine, "connect", partial(_configure_sqlite, path, busy_timeout_s))
+        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "do_connect", partial(_create_sqlite_file, path))
+    else:
+        event.listen(engine, "connect", partial(_configure_postgres, busy_timeout_s))
+    return engine
+
+
+def _create_sqlite_file(path: Path, *_: object) -> None:
+    """Make the file, for nobody else to read: SQLite gives its -wal and -shm files the same mode."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _configure_sqlite(path: Path, busy_timeout_s: float, connection: _Connect, _record: object) -> None:
+    """WAL, and a sync at every commit: NORMAL would lose acknowledged instances when power fails."""
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
+    connection.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        _switch_to_wal(path, connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA recursive_triggers=ON")  # else INSERT OR REPLACE deletes without firing a trigger
+    state = [
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")
+    ]
+    if state != ["wal", 2, 1]:
+        raise UnfitDatabaseError(
+            "SQLite does not keep WAL, synchronous=FULL and foreign_keys here: is it a network folder?"
+        )
+
+
+def _switch_to_wal(path: Path, connection: _Connect) -> None:
+    """One process at a time: SQLite's busy timeout does not cover the switch itself."""
+    descriptor = os.open(path.with_name(path.name + "-lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        os.close(descriptor)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once: a transaction that only later wants to write could fail in its middle."""
+    read_only = connection.get_execution_options().get(READ_ONLY, False)
+    connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _configure_postgres(busy_timeout_s: float, connection: _Connect, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute("SET synchronous_commit = on")
+        cursor.execute(f"SET lock_timeout = {int(busy_timeout_s * 1000)}")
+    connection.commit()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Database:
+    """Records and audit trail, on SQLite or PostgreSQL.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///file`` or ``postgresql+psycopg://...``; the schema must be there (``db.schema.upgrade``).
+    audit_key
+        Key of the audit chain, 32 bytes, from ``load_or_create_audit_key``.
+    clock
+        The present moment, aware; only tests give another.
+    busy_timeout_s
+        How long to wait for another's lock before ``DatabaseUnavailableError``.
+    """
+
+    def __init__(
+        self, url: str, audit_key: bytes, *, clock: Callable[[], datetime] = _utc_now, busy_timeout_s: float = 30.0
+    ) -> None:
+        if len(audit_key) < AUDIT_KEY_BYTES:
+            raise AuditKeyError(f"the audit key must have at least {AUDIT_KEY_BYTES} bytes")
+        self.url = url
+        self._audit_key = audit_key
+        self._clock = clock
+        self.engine = make_engine(url, busy_timeout_s=busy_timeout_s)
+        self._reader = self.engine.execution_options(**{READ_ONLY: True})
+        if self.engine.dialect.name == "postgresql":
+            self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def __repr__(self) -> str:
+        return f"Database({self.engine.dialect.name})"
+
+    @property
+    def audit_key(self) -> bytes:
+        """Key of the audit chain."""
+        return self._audit_key
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """Open one write transaction: commits at the end of the block, audit events last; rolls back on an exception.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+            Locked, full or unreachable; nothing was committed.
+        """
+        with _translated(), self._session(self.engine) as session, session.begin():
+            yield session
+            session.flush()
+            audit.write_pending(session)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a read-only transaction that sees one moment throughout.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+            Locked or unreachable.
+        """
+        with _translated(), self._session(self._reader) as session:
+            yield session
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _session(self, engine: Engine) -> Session:
+        info = {"audit_key": self._audit_key, "clock": self._clock}
+        return Session(engine, expire_on_commit=False, info=info)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise DatabaseUnavailableError from error

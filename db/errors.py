@@ -1,0 +1,74 @@
+"""What this package raises.
+
+::
+
+    DbError
+    |-- UnknownRecordError        no such study, series, analysis, finding, ...
+    |-- InvalidRecordError        a value that may not be recorded (a probability above 1, a UID too long)
+    |-- InvalidCursorError        a paging cursor that this database did not make (also a ValueError)
+    |-- NameTakenError            a user or token of that name exists
+    |-- DatabaseUnavailableError  locked, full, gone or overloaded: nothing was committed, try later
+    |-- UnfitDatabaseError        cannot be used as it is configured or migrated
+    `-- AuditKeyError             the audit key does not fit the trail, or cannot be read
+
+Messages hold no value taken from a dataset, and no parameter of a statement.
+"""
+
+from __future__ import annotations
+
+
+class DbError(Exception):
+    """Base of all errors of this package."""
+
+
+class UnknownRecordError(DbError):
+    """There is no such record."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"there is no such {kind}")
+        self.kind = kind
+
+
+class InvalidRecordError(DbError):
+    """A value may not be recorded; names the field, never the value."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field} {rule}")
+        self.field = field
+        self.rule = rule
+
+
+class InvalidCursorError(DbError, ValueError):
+    """A paging cursor is malformed, altered, or of another database."""
+
+    def __init__(self) -> None:
+        super().__init__("the cursor is not one that this worklist gave")
+
+
+class NameTakenError(DbError):
+    """A user or token of that name exists."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"a {kind} of that name exists")
+        self.kind = kind
+
+
+class DatabaseUnavailableError(DbError):
+    """The database could not be used now; nothing was committed. The cause is chained."""
+
+    def __init__(self) -> None:
+        super().__init__("the database is locked, full or unreachable; nothing was recorded")
+
+
+class UnfitDatabaseError(DbError):
+    """The database cannot be used as it is configured or migrated."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+
+
+class AuditKeyError(DbError):
+    """The audit key does not fit the trail, or cannot be read."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)

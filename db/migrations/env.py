@@ -1,0 +1,27 @@
+"""How Alembic runs here: on the connection, and inside the transaction, that ``db.schema`` hands over."""
+
+from alembic import context
+from sqlalchemy import Connection
+from sqlalchemy.types import TypeDecorator
+
+from db.tables import Base
+
+connection: Connection = context.config.attributes["connection"]
+
+
+def render_item(kind: str, item: object, _context: object) -> str | bool:
+    """Write plain column types into new revisions, which must not change when ours do."""
+    if kind == "type" and isinstance(item, TypeDecorator):
+        return f"sa.{item.impl_instance!r}"
+    return False
+
+
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    compare_type=True,
+    render_as_batch=connection.dialect.name == "sqlite",
+    render_item=render_item,
+    transactional_ddl=True,
+)
+context.run_migrations()

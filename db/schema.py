@@ -1,0 +1,80 @@
+"""The schema's versions: up, down and which one it is. Safe when several processes start at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from db.engine import make_engine
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+LOCK = 0x6C756E676E6F6465
+"""Key of the PostgreSQL advisory lock under which the schema changes ("lungnode")."""
+LOCK_TIMEOUT_S = 120.0
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the schema up to ``revision`` in one transaction; does nothing where it is there already.
+
+    Raises
+    ------
+    UnfitDatabaseError
+        If the URL names no usable database.
+    """
+    with _locked(url) as connection:
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the schema down to ``revision`` (``base`` for nothing at all) in one transaction."""
+    with _locked(url) as connection:
+        command.downgrade(_config(connection), revision)
+
+
+def current(url: str) -> str | None:
+    """Tell the schema's revision, or None where there is no schema."""
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def head() -> str:
+    """Tell the revision that this code needs."""
+    revision = ScriptDirectory.from_config(_config(None)).get_current_head()
+    assert revision is not None  # noqa: S101 (the package always ships its migrations)
+    return revision
+
+
+def is_current(url: str) -> bool:
+    """Whether the schema is the one that this code needs."""
+    return current(url) == head()
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _locked(url: str) -> Iterator[Connection]:
+    """One connection in one transaction that no other process can change the schema beside."""
+    engine = make_engine(url, busy_timeout_s=LOCK_TIMEOUT_S)
+    try:
+        with engine.begin() as connection:  # SQLite: BEGIN IMMEDIATE
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            yield connection
+    finally:
+        engine.dispose()

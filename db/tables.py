@@ -1,0 +1,357 @@
+"""The tables. Rows never leave this package: repositories return the frozen records of ``db.domain``.
+
+``id`` columns are opaque; patient identity and DICOM UIDs stand only in the columns that are named for them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.columns import Names, Reasons, UtcDateTime, words
+from db.domain import (
+    AnalysisStatus,
+    DeliveryStatus,
+    FindingOrigin,
+    Reason,
+    Role,
+    StudyState,
+    Verdict,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Uid = String(64)
+OpaqueId = String(32)
+Sha256 = String(64)
+
+
+class Base(DeclarativeBase):
+    """All tables, with constraint names that migrations can rely on."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+        datetime: UtcDateTime(),
+        str: Text(),
+        float: Float(53),
+        dict[str, Any]: JSON(),
+        tuple[Reason, ...]: Reasons(),
+        tuple[str, ...]: Names(),
+    }
+
+
+class PatientRow(Base):
+    """A patient as one issuer names one.
+
+    ``variant`` counts patients who share an id but contradict each other (another name or birth date), and
+    those without an id: they are kept apart, never merged.
+    """
+
+    __tablename__ = "patients"
+    __table_args__ = (UniqueConstraint("issuer", "patient_id", "variant"),)
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    issuer: Mapped[str]
+    patient_id: Mapped[str]
+    variant: Mapped[int]
+    name: Mapped[str]
+    birth_date: Mapped[str]
+    sex: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class StudyRow(Base):
+    """A study, with what the worklist shows of it kept up to date in the same transaction."""
+
+    __tablename__ = "studies"
+    __table_args__ = (
+        Index("ix_studies_received_at_id", "received_at", "id"),
+        Index("ix_studies_state_received_at_id", "state", "received_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(Uid, unique=True)
+    patient_row_id: Mapped[str] = mapped_column(ForeignKey("patients.id"), index=True)
+    study_date: Mapped[str]
+    study_time: Mapped[str]
+    study_description: Mapped[str]
+    accession_number: Mapped[str]
+    referring_physician: Mapped[str]
+    search_text: Mapped[str]
+    state: Mapped[StudyState] = mapped_column(words(StudyState, "state"))
+    reasons: Mapped[tuple[Reason, ...]]
+    flags: Mapped[tuple[Reason, ...]]
+    series_count: Mapped[int]
+    instance_count: Mapped[int]
+    finding_count: Mapped[int]
+    malignancy_probability: Mapped[float | None]
+    interval_low: Mapped[float | None]
+    interval_high: Mapped[float | None]
+    received_at: Mapped[datetime]
+    analysed_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
+
+
+class SeriesRow(Base):
+    """A series of a study; ``instance_count`` also numbers its instances in order of arrival."""
+
+    __tablename__ = "series"
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    series_instance_uid: Mapped[str] = mapped_column(Uid, unique=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), index=True)
+    series_number: Mapped[int | None] = mapped_column(BigInteger)
+    series_description: Mapped[str]
+    modality: Mapped[str]
+    instance_count: Mapped[int]
+    state: Mapped[StudyState] = mapped_column(words(StudyState, "state"), index=True)
+    reasons: Mapped[tuple[Reason, ...]]
+    is_forced: Mapped[bool]
+    received_at: Mapped[datetime]
+    last_received_at: Mapped[datetime]
+
+
+class InstanceRow(Base):
+    """An instance that was acknowledged; never changed, and never removed by the node itself."""
+
+    __tablename__ = "instances"
+    __table_args__ = (UniqueConstraint("series_id", "arrival"),)
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    sop_instance_uid: Mapped[str] = mapped_column(Uid, unique=True)
+    sop_class_uid: Mapped[str] = mapped_column(Uid)
+    transfer_syntax_uid: Mapped[str] = mapped_column(Uid)
+    series_id: Mapped[str] = mapped_column(ForeignKey("series.id"))
+    arrival: Mapped[int]
+    instance_number: Mapped[int | None] = mapped_column(BigInteger)
+    path: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(Sha256)
+    calling_ae_title: Mapped[str]
+    peer_address: Mapped[str]
+    received_at: Mapped[datetime]
+
+
+class AnalysisRow(Base):
+    """One analysis of the first ``instance_count`` instances of a series by one model."""
+
+    __tablename__ = "analyses"
+    __table_args__ = (
+        UniqueConstraint("series_id", "input_digest", "model_sha256", "run_number"),
+        UniqueConstraint("series_id", "ordinal"),
+        Index(
+            "uq_analyses_one_current",
+            "series_id",
+            unique=True,
+            sqlite_where=text("status = 'current'"),
+            postgresql_where=text("status = 'current'"),
+        ),
+        Index("ix_analyses_status_requested_at", "status", "requested_at"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    series_id: Mapped[str] = mapped_column(ForeignKey("series.id"))
+    ordinal: Mapped[int]
+    input_digest: Mapped[str] = mapped_column(Sha256)
+    instance_count: Mapped[int]
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    run_number: Mapped[int]
+    status: Mapped[AnalysisStatus] = mapped_column(words(AnalysisStatus, "status"))
+    reasons: Mapped[tuple[Reason, ...]]
+    measures: Mapped[dict[str, Any]]
+    requested_by: Mapped[str]
+    attempts: Mapped[int]
+    requested_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class FindingRow(Base):
+    """A place that a model or a reader pointed at."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        CheckConstraint("nodule_probability BETWEEN 0 AND 1", name="nodule_probability"),
+        CheckConstraint("malignancy_probability BETWEEN 0 AND 1", name="malignancy_probability"),
+        CheckConstraint("interval_low BETWEEN 0 AND 1 AND interval_high BETWEEN interval_low AND 1", name="interval"),
+        CheckConstraint("(origin = 'model') = (analysis_id IS NOT NULL)", name="model_findings_have_an_analysis"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), index=True)
+    series_id: Mapped[str] = mapped_column(ForeignKey("series.id"))
+    instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id"))
+    analysis_id: Mapped[str | None] = mapped_column(ForeignKey("analyses.id"), index=True)
+    ordinal: Mapped[int]
+    origin: Mapped[FindingOrigin] = mapped_column(words(FindingOrigin, "origin"))
+    frame_number: Mapped[int]
+    row_px: Mapped[float]
+    column_px: Mapped[float]
+    x_mm: Mapped[float]
+    y_mm: Mapped[float]
+    z_mm: Mapped[float]
+    diameter_mm: Mapped[float | None]
+    nodule_probability: Mapped[float | None]
+    malignancy_probability: Mapped[float | None]
+    interval_low: Mapped[float | None]
+    interval_high: Mapped[float | None]
+    prediction_set: Mapped[tuple[str, ...]]
+    reasons: Mapped[tuple[Reason, ...]]
+    attributes: Mapped[dict[str, Any]]
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class AssessmentRow(Base):
+    """A reader's verdict on a finding; ``number`` orders them, whatever the clock did."""
+
+    __tablename__ = "assessments"
+    __table_args__ = (UniqueConstraint("finding_id", "number"),)
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    finding_id: Mapped[str] = mapped_column(ForeignKey("findings.id"))
+    number: Mapped[int]
+    verdict: Mapped[Verdict] = mapped_column(words(Verdict, "verdict"))
+    reason: Mapped[str]
+    comment: Mapped[str]
+    reader: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class PredictionRow(Base):
+    """An answer to an upload, with what the uploader told about the patient (no identity)."""
+
+    __tablename__ = "predictions"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str]
+    input_sha256: Mapped[str] = mapped_column(Sha256)
+    predicted_class: Mapped[str | None]
+    probabilities: Mapped[dict[str, Any]]
+    prediction_set: Mapped[tuple[str, ...]]
+    in_domain: Mapped[bool]
+    reasons: Mapped[tuple[Reason, ...]]
+    unvalidated: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    temperature: Mapped[float]
+    age: Mapped[int | None]
+    sex: Mapped[str | None]
+    smoking_pack_years: Mapped[float | None]
+    family_history: Mapped[bool | None]
+    symptoms: Mapped[str | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class DeliveryRow(Base):
+    """One result object on its way to one destination."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid", "destination"),
+        Index("ix_deliveries_status_next_attempt_at", "status", "next_attempt_at"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(Uid)
+    sop_class_uid: Mapped[str] = mapped_column(Uid)
+    kind: Mapped[str]
+    destination: Mapped[str]
+    path: Mapped[str]
+    status: Mapped[DeliveryStatus] = mapped_column(words(DeliveryStatus, "status"))
+    attempts: Mapped[int]
+    reason: Mapped[str]
+    next_attempt_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class UserRow(Base):
+    """A person who may sign in; ``name_key`` is the case-folded name that is looked up."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    name: Mapped[str]
+    name_key: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[Role] = mapped_column(words(Role, "role"))
+    password_hash: Mapped[str]
+    failed_attempts: Mapped[int]
+    locked_until: Mapped[datetime | None]
+    is_disabled: Mapped[bool]
+    created_at: Mapped[datetime]
+    password_changed_at: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """A program's access token, of which only the SHA-256 is kept."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[Role] = mapped_column(words(Role, "role"))
+    sha256: Mapped[str] = mapped_column(Sha256, unique=True)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class AuditEventRow(Base):
+    """One event of the trail. Triggers refuse UPDATE, DELETE, TRUNCATE and any sequence but the next."""
+
+    __tablename__ = "audit_events"
+
+    sequence: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False
+    )
+    occurred_at: Mapped[datetime]
+    action: Mapped[str] = mapped_column(index=True)
+    actor: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    outcome: Mapped[str]
+    details: Mapped[str]
+    mac: Mapped[str] = mapped_column(Sha256)
+
+
+class AuditHeadRow(Base):
+    """Where the trail ends; ``head_mac`` keeps those without the key from naming an earlier end."""
+
+    __tablename__ = "audit_head"
+    __table_args__ = (CheckConstraint("id = 1", name="only_one"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sequence: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"))
+    mac: Mapped[str] = mapped_column(Sha256)
+    head_mac: Mapped[str] = mapped_column(Sha256)
