@@ -1,0 +1,50 @@
+"""Every log call in our packages has a constant event and allow-listed fields, so that nothing is dropped unnoticed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lungnode.logs import ALLOWED_FIELDS, safe_event
+
+PACKAGES = ("lungnode", "dicom_node", "inference", "webapp", "db", "training")
+METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
+LOGGERS = {"log", "logger", "_log", "_logger", "LOG", "LOGGER", "_LOG", "_LOGGER"}
+
+
+def log_calls(path: Path) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS):
+            continue
+        target = node.func.value
+        name = target.id if isinstance(target, ast.Name) else getattr(target, "attr", "")
+        if name in LOGGERS:
+            yield node
+
+
+def problems(path: Path) -> Iterator[str]:
+    for call in log_calls(path):
+        where = f"{path.name}:{call.lineno}"
+        event = call.args[0] if call.args else None
+        if not isinstance(event, ast.Constant) or safe_event(event.value) != event.value:
+            yield f"{where}: the event is not a plain constant"
+        for keyword in call.keywords:
+            if keyword.arg is not None and keyword.arg not in ALLOWED_FIELDS | {"exc_info", "extra", "stacklevel"}:
+                yield f"{where}: {keyword.arg} is not an allowed field (lungnode/logs.py)"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_log_calls_are_constants_with_allowed_fields(package: str, root: Path) -> None:
+    found = [line for path in sorted((root / package).rglob("*.py")) for line in problems(path)]
+    assert not found, "\n".join(found)
+
+
+def test_a_value_in_an_event_is_found(tmp_path: Path) -> None:
+    module = tmp_path / "bad.py"
+    module.write_text(
+        'log.info(f"stored {uid}")\nself.log.warning("a:b", patient_name=name)\nlog.info("a:b", count=1)\n'
+    )
+    assert len(list(problems(module))) == 2

@@ -1,0 +1,121 @@
+"""What may be committed: no path of one machine, no data, no licence that spreads, no exact pins."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|work|mnt|media)/\w")
+DATA_SUFFIXES = (
+    *(".dcm", ".nii", ".nii.gz", ".jpg", ".jpeg", ".npz", ".npy"),
+    *(".db", ".sqlite", ".pkl", ".pt", ".pth", ".zip"),
+)
+    ".dcm",
+    ".nii",
+    ".nii.gz",
+    ".jpg",
+    ".jpeg",
+    ".npz",
+    ".npy",
+    ".db",
+    ".sqlite",
+    ".pkl",
+    ".pt",
+    ".pth",
+    ".zip",
+)
+MAX_FILE_BYTES = 1_500_000
+TEXT_SUFFIXES = {
+    *(".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".cfg", ".ini", ".txt"),
+    *(".html", ".css", ".js", ".json", ""),
+}
+    ".py",
+    ".md",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".sh",
+    ".cfg",
+    ".ini",
+    ".txt",
+    ".html",
+    ".css",
+    ".js",
+    ".json",
+    "",
+}
+
+
+def test_no_path_of_one_machine(root: Path, tracked: tuple[Path, ...]) -> None:
+    found = []
+    for path in tracked:
+        if path.suffix in TEXT_SUFFIXES and path != Path("tests/house/test_repository.py"):
+            text = (root / path).read_text(encoding="utf-8", errors="replace")
+            found += [f"{path}: {hit.group()}" for hit in MACHINE_PATH.finditer(text)]
+    assert not found
+
+
+def test_no_data_is_committed(root: Path, tracked: tuple[Path, ...]) -> None:
+    assert not [path for path in tracked if path.name.lower().endswith(DATA_SUFFIXES)]
+    large = [path for path in tracked if (root / path).stat().st_size > MAX_FILE_BYTES]
+    assert all(path.name == "model.safetensors" for path in large), large
+
+
+def test_only_the_phantom_is_pictured(tracked: tuple[Path, ...]) -> None:
+    pictures = [path for path in tracked if path.suffix in {".png", ".svg", ".gif", ".webp", ".ico"}]
+    allowed = ("docs/images", "docs/model", "inference/weights", "webapp/static")
+    assert not [path for path in pictures if not path.as_posix().startswith(allowed)]
+
+
+def test_nothing_is_pinned_exactly(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(line for lines in project["optional-dependencies"].values() for line in lines),
+    ]
+    assert not [line for line in wanted if "==" in line]
+
+
+def test_no_dependency_spreads_its_licence() -> None:
+    closure = list(runtime_closure("lungnode"))
+    assert len(closure) > 40
+    assert not [found.metadata["Name"] for found in closure if is_gpl(found)]
+    assert "pylibjpeg-libjpeg" not in {found.metadata["Name"] for found in closure}
+
+
+def runtime_closure(name: str) -> Iterator[Distribution]:
+    """Every installed distribution that installing ``name`` (with its training extra) brings."""
+    waiting, seen = [(name, frozenset({"training"}))], set[tuple[str, frozenset[str]]]()
+    while waiting:
+        key = waiting.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            found = distribution(key[0])
+        except PackageNotFoundError:  # another platform's
+            continue
+        yield found
+        for line in found.requires or ():
+            wanted = Requirement(line)
+            if wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in key[1] | {""}):
+                waiting.append((wanted.name, frozenset(wanted.extras)))
+
+
+def is_gpl(found: Distribution) -> bool:
+    """Whether every licence that a distribution names is a GPL (the Lesser GPL may be linked)."""
+    metadata = found.metadata
+    named = [text for text in metadata.get_all("Classifier") or () if text.startswith("License ::")]
+    stated = (metadata.get("License-Expression"), metadata.get("License"))
+    named += [text for text in stated if text and len(text) < 200]
+    choices = [part for text in named for part in re.split(r"\bOR\b", text)]
+    return bool(choices) and all(_spreads(choice) for choice in choices)
+
+
+def _spreads(licence: str) -> bool:
+    return bool(re.search(r"\bA?GPL|General Public", licence)) and "Lesser" not in licence

@@ -1,0 +1,58 @@
+"""The wheel holds what the service needs at run time and nothing of the tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def names(root: Path, tracked: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a wheel built from the tracked files alone holds."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for path in tracked:
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / path, source / path)
+    code = "import sys, setuptools.build_meta as b; print(b.build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(out)], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = out.glob("*.whl")
+    return zipfile.ZipFile(wheel).namelist()
+
+
+@pytest.mark.parametrize("folder", ["lungnode", "dicom_node", "inference", "webapp", "db", "training"])
+def test_every_tracked_file_of_a_package_is_in_the_wheel(
+    folder: str, names: list[str], tracked: tuple[Path, ...]
+) -> None:
+    wanted = {path.as_posix() for path in tracked if path.parts[0] == folder}
+    assert wanted <= set(names), sorted(wanted - set(names))
+
+
+def test_the_wheel_holds_templates_static_files_migrations_and_weights(names: list[str]) -> None:
+    for start, end in (
+        ("webapp/templates/", ".html"),
+        ("webapp/static/", ".css"),
+        ("db/migrations/versions/", ".py"),
+        ("inference/weights/", "model.safetensors"),
+        ("inference/weights/", "bundle.json"),
+    ):
+        assert [name for name in names if name.startswith(start) and name.endswith(end)], f"no {start}*{end}"
+
+
+def test_the_wheel_holds_no_tests_and_nothing_of_the_container(names: list[str]) -> None:
+    tops = {name.split("/")[0] for name in names}
+    assert not tops & {"tests", "docker", "benchmarks", "docs", ".ci"}
+    assert {top for top in tops if not top.endswith(".dist-info")} <= {
+        *("lungnode", "dicom_node", "inference", "webapp", "db", "training")
+    }
+
+
+def test_the_licence_is_in_the_wheel(names: list[str]) -> None:
+    assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
