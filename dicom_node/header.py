@@ -35,11 +35,10 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DATE = re.compile(r"(\d{4})[.\-]?(\d{2})[.\-]?(\d{2})")
 _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
 _INTEGER = re.compile(r"[+-]?\d{1,10}")
-_IDENTITY_CHARACTERS = 64
-"""PS3.5 6.2, LO. A longer identity is refused: cut short, it might equal that of someone else."""
-_TEXT_CHARACTERS = 64
-_NAME_CHARACTERS = 194
-"""Three component groups of 64 and two delimiters (PS3.5 6.2, PN)."""
+_IDENTITY_CHARACTERS = 256
+"""LO has 64 (PS3.5 6.2), senders exceed it. A longer identity is refused: cut short, it might equal someone else's."""
+_TEXT_CHARACTERS = 1024
+"""Of descriptions and names; what is longer is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +97,14 @@ class _Values:
             series_instance_uid=self._uid("SeriesInstanceUID"),
             patient_id=self._identity("PatientID"),
             issuer_of_patient_id=self._identity("IssuerOfPatientID"),
-            patient_name=self._text("PatientName", _NAME_CHARACTERS, is_name=True),
+            patient_name=self._text("PatientName", _TEXT_CHARACTERS, is_name=True),
             patient_birth_date=self._date("PatientBirthDate"),
             patient_sex=self._text("PatientSex", 16),
             study_date=self._date("StudyDate"),
             study_time=self._time("StudyTime"),
             study_description=self._text("StudyDescription", _TEXT_CHARACTERS),
             accession_number=self._text("AccessionNumber", _TEXT_CHARACTERS),
-            referring_physician_name=self._text("ReferringPhysicianName", _NAME_CHARACTERS, is_name=True),
+            referring_physician_name=self._text("ReferringPhysicianName", _TEXT_CHARACTERS, is_name=True),
             modality=self._text("Modality", 16),
             series_number=self._integer("SeriesNumber"),
             series_description=self._text("SeriesDescription", _TEXT_CHARACTERS),

@@ -1,0 +1,296 @@
+"""Where received instances lie: PS3.10 files, durable before they are named, under names that tell nothing.
+
+::
+
+    root/incoming/<process>/<random>.part      being received; swept when no living process owns them
+    root/instances/ab/<sha256 of series>/<sha256 of instance and content>.dcm
+
+A name is made of digests only, so that no UID, however hostile, ever becomes part of a path; it contains the digest of
+the content, so that other bytes under the same SOP Instance UID never overwrite the first ones.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+
+from dicom_node.elements import FileSource
+from dicom_node.errors import InstanceError, InstanceTooLargeError, StorageFullError, StorageUnavailableError
+from dicom_node.part10 import FileMeta, encode_file_meta, read_file_meta
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEMBERED_FOLDERS = 10_000
+
+
+def _storage_error(error: OSError) -> StorageFullError | StorageUnavailableError:
+    return StorageFullError() if error.errno in _FULL else StorageUnavailableError("the store")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of the store. ``path`` is relative to its root; ``sha256`` is of the dataset, without meta information."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Spool:
+    """One instance on its way to the disk: file meta information first, then the dataset as it arrives."""
+
+    def __init__(self, path: Path, meta: FileMeta, limit_bytes: int) -> None:
+        header = encode_file_meta(meta)
+        self.path = path
+        self.meta = meta
+        self._limit = limit_bytes
+        self._start = len(header)
+        self._digest = hashlib.sha256()
+        self.dataset_bytes = 0
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._write(memoryview(header))
+        except OSError as error:
+            raise _storage_error(error) from None
+
+    def _write(self, view: memoryview) -> None:
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def write(self, fragment: memoryview | bytes) -> None:
+        """Append a fragment of the dataset.
+
+        Raises
+        ------
+        InstanceTooLargeError, StorageFullError, StorageUnavailableError
+            Nothing more is to be written then.
+        """
+        view = memoryview(fragment)
+        self.dataset_bytes += len(view)
+        if self.dataset_bytes > self._limit:
+            raise InstanceTooLargeError(self._limit)
+        self._digest.update(view)
+        try:
+            self._write(view)
+        except OSError as error:
+            raise _storage_error(error) from None
+
+    def source(self) -> FileSource:
+        """Read the dataset so far."""
+        return FileSource(self._descriptor, self._start, self.dataset_bytes)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the dataset so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file so far."""
+        return self._start + self.dataset_bytes
+
+    def sync(self) -> None:
+        """Have the content on the disk, whatever happens from now on."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _storage_error(error) from None
+
+    def discard(self) -> None:
+        """Close, and remove the file if it was not given its name."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self.path.unlink(missing_ok=True)
+
+
+class InstanceStore:
+    """The folder of stored instances; several processes may share it.
+
+    Parameters
+    ----------
+    root
+        Created where it is missing, mode 0700.
+    min_free_bytes
+        Free space that is left for the database and the logs: instances are refused before it is used up.
+    """
+
+    def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
+        self.root = root.absolute()
+        self._min_free = min_free_bytes
+        self._folders: set[Path] = set()
+        self._lock = Lock()
+        incoming = self.root / "incoming"
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        incoming.mkdir(mode=0o700, exist_ok=True)
+        (self.root / "instances").mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(self.root)
+        _sweep(incoming)
+        self._incoming, self._claim = _claim(incoming)
+
+    def close(self) -> None:
+        """Give up this process's incoming folder."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
+
+    def __enter__(self) -> InstanceStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def absolute(self, path: str) -> Path:
+        """Where a relative path of the store lies.
+
+        Raises
+        ------
+        ValueError
+            The path leads out of the store.
+        """
+        whole = (self.root / path).resolve()
+        if not whole.is_relative_to(self.root.resolve()):
+            raise ValueError("path leads out of the store")
+        return whole
+
+    def check_free(self, needed_bytes: int = 0) -> None:
+        """Refuse before the disk is full.
+
+        Raises
+        ------
+        StorageFullError, StorageUnavailableError
+        """
+        try:
+            usage = os.statvfs(self.root)
+        except OSError as error:
+            raise _storage_error(error) from None
+        if usage.f_bavail * usage.f_frsize - needed_bytes < self._min_free:
+            raise StorageFullError
+
+    def open_spool(self, meta: FileMeta, limit_bytes: int = 1 << 40) -> Spool:
+        """Begin to receive an instance.
+
+        Raises
+        ------
+        StorageFullError, StorageUnavailableError
+        """
+        self.check_free()
+        return Spool(self._incoming / f"{secrets.token_hex(16)}.part", meta, limit_bytes)
+
+    def place(self, spool: Spool, series_instance_uid: str) -> StoredFile:
+        """Say under which name a received instance will lie."""
+        series = hashlib.sha256(series_instance_uid.encode()).hexdigest()
+        instance = hashlib.sha256(f"{spool.meta.sop_instance_uid}\0{spool.sha256}".encode()).hexdigest()
+        return StoredFile(f"instances/{series[:2]}/{series[2:]}/{instance}.dcm", spool.size_bytes, spool.sha256)
+
+    def publish(self, received: Iterable[tuple[Spool, StoredFile]]) -> None:
+        """Give synced spools their names and sync the folders, once each.
+
+        Raises
+        ------
+        StorageFullError, StorageUnavailableError
+            Some may have their names, none is sure to keep it.
+        """
+        folders: set[Path] = set()
+        try:
+            for spool, stored in received:
+                path = self.root / stored.path
+                self._make_folder(path.parent)
+                if not (path.exists() and dataset_sha256(path) == stored.sha256):
+                    spool.path.rename(path)
+                folders.add(path.parent)
+            for folder in folders:
+                _sync_folder(folder)
+        except OSError as error:
+            raise _storage_error(error) from None
+
+    def write(self, meta: FileMeta, dataset: bytes, series_instance_uid: str) -> StoredFile:
+        """Store one encoded dataset durably (used for what this node makes itself)."""
+        spool = self.open_spool(meta)
+        try:
+            self.check_free(len(dataset))
+            spool.write(dataset)
+            spool.sync()
+            stored = self.place(spool, series_instance_uid)
+            self.publish([(spool, stored)])
+            return stored
+        finally:
+            spool.discard()
+
+    def remove(self, path: str) -> None:
+        """Remove a file that no row names."""
+        self.absolute(path).unlink(missing_ok=True)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a series' folder durable once per process; the lock keeps a second one from relying on it too early."""
+        with self._lock:
+            if folder in self._folders and folder.is_dir():
+                return
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_folder(folder.parent)
+            _sync_folder(folder.parent.parent)
+            if len(self._folders) >= _REMEMBERED_FOLDERS:
+                self._folders.clear()
+            self._folders.add(folder)
+
+
+def dataset_sha256(path: Path) -> str:
+    """Digest of the dataset of a stored file, to be compared with what the index says; empty where it has none."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        head = file.read(65536)
+        try:
+            _, start = read_file_meta(head)
+        except InstanceError:
+            return ""
+        digest.update(head[start:])
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _claim(incoming: Path) -> tuple[Path, int]:
+    """Make a folder for this process and hold its lock as long as it lives."""
+    folder = incoming / secrets.token_hex(8)
+    folder.mkdir(mode=0o700)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return folder, descriptor
+
+
+def _sweep(incoming: Path) -> None:
+    """Remove what processes that are gone left half-received; nothing of it was ever acknowledged."""
+    for folder in incoming.iterdir():
+        try:
+            descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # just being made by another process, or a stray that harms nobody
+        except NotADirectoryError:
+            folder.unlink(missing_ok=True)
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
