@@ -15,39 +15,10 @@ DATA_SUFFIXES = (
     *(".dcm", ".nii", ".nii.gz", ".jpg", ".jpeg", ".npz", ".npy"),
     *(".db", ".sqlite", ".pkl", ".pt", ".pth", ".zip"),
 )
-    ".dcm",
-    ".nii",
-    ".nii.gz",
-    ".jpg",
-    ".jpeg",
-    ".npz",
-    ".npy",
-    ".db",
-    ".sqlite",
-    ".pkl",
-    ".pt",
-    ".pth",
-    ".zip",
-)
 MAX_FILE_BYTES = 1_500_000
 TEXT_SUFFIXES = {
     *(".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".cfg", ".ini", ".txt"),
     *(".html", ".css", ".js", ".json", ""),
-}
-    ".py",
-    ".md",
-    ".toml",
-    ".yaml",
-    ".yml",
-    ".sh",
-    ".cfg",
-    ".ini",
-    ".txt",
-    ".html",
-    ".css",
-    ".js",
-    ".json",
-    "",
 }
 
 
