@@ -31,9 +31,18 @@ def problems(path: Path) -> Iterator[str]:
         event = call.args[0] if call.args else None
         if not isinstance(event, ast.Constant) or safe_event(event.value) != event.value:
             yield f"{where}: the event is not a plain constant"
-        for keyword in call.keywords:
-            if keyword.arg is not None and keyword.arg not in ALLOWED_FIELDS | {"exc_info", "extra", "stacklevel"}:
-                yield f"{where}: {keyword.arg} is not an allowed field (lungnode/logs.py)"
+        for name in field_names(call):
+            if name not in ALLOWED_FIELDS:
+                yield f"{where}: {name} is not an allowed field (lungnode/logs.py)"
+
+
+def field_names(call: ast.Call) -> Iterator[str]:
+    """Names of the fields that a call gives, as keywords (structlog) or in a literal ``extra`` (logging)."""
+    for keyword in call.keywords:
+        if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict):
+            yield from (str(key.value) for key in keyword.value.keys if isinstance(key, ast.Constant))
+        elif keyword.arg is not None and keyword.arg not in {"exc_info", "extra", "stacklevel"}:
+            yield keyword.arg
 
 
 @pytest.mark.parametrize("package", PACKAGES)
