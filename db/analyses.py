@@ -18,9 +18,9 @@ from db.domain import (
 )
 from db.errors import UnknownRecordError
 from db.findings import add_model_findings
+from db.instances import input_digest, series_instances
 from db.lifecycle import UNFINISHED, locked_study, refresh_study
 from db.session import new_id, now
-from db.studies import input_digest, series_instances
 from db.tables import AnalysisRow, SeriesRow, StudyRow
 
 NEWER_INSTANCES = Reason("newer_instances", "More images of the series arrived before this analysis began.")

@@ -11,23 +11,22 @@ the whole database rolled back to an earlier true copy, or replaced by an empty 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
+from db.chain import ChainKey, Head
 from db.domain import AuditEntry, AuditEvent
 from db.errors import AuditKeyError, UnfitDatabaseError
 from db.session import free_text, now
 from db.tables import AuditEventRow, AuditHeadRow
+from db.verification import verify, write_anchor
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = ["append", "recent", "verify", "write_anchor", "write_pending"]
 
 PENDING = "audit_pending"
 
@@ -36,36 +35,6 @@ PENDING = "audit_pending"
 class _Pending:
     occurred_at: datetime
     event: AuditEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """An end of the chain: the last sequence number (0 for none) and its digest."""
-
-    sequence: int
-    mac: str
-
-
-@dataclass(slots=True)
-class ChainKey:
-    """The key of the chain; makes and checks digests."""
-
-    key: bytes = field(repr=False)
-
-    def event_mac(self, previous: str, row: Mapping[str, object]) -> str:
-        """Digest of an event and of all before it."""
-        occurred_at = row["occurred_at"]
-        assert isinstance(occurred_at, datetime)  # noqa: S101 (narrows the type; the column is never anything else)
-        words = [row["action"], row["actor"], row["subject"], row["outcome"], row["details"]]
-        return self._mac("event", previous, row["sequence"], occurred_at.isoformat(timespec="microseconds"), *words)
-
-    def head_mac(self, head: Head) -> str:
-        """Digest of an end of the chain, so that an earlier end cannot be named without the key."""
-        return self._mac("head", head.sequence, head.mac)
-
-    def _mac(self, *parts: object) -> str:
-        text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
-        return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
 
 def append(session: Session, event: AuditEvent) -> None:
@@ -96,7 +65,7 @@ def _values(sequence: int, entry: _Pending) -> dict[str, object]:
     details = json.dumps(event.details, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {
         "sequence": sequence,
-        "occurred_at": entry.occurred_at,
+        "occurred_at": entry.occurred_at.astimezone(UTC).isoformat(timespec="microseconds"),
         "action": event.action,
         "actor": free_text(event.actor),
         "subject": event.subject,
@@ -132,4 +101,4 @@ def recent(
 
 def _entry(row: AuditEventRow) -> AuditEntry:
     event = AuditEvent(row.action, row.actor, row.subject, row.outcome, json.loads(row.details))
-    return AuditEntry(row.sequence, row.occurred_at, event)
+    return AuditEntry(row.sequence, datetime.fromisoformat(row.occurred_at), event)

@@ -1,293 +1,58 @@
-"""Studies, series and instances: what arrived, and whom it belongs to."""
+"""Studies: taking them in, and showing one with all that is known of it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
-
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import audit, patients
-from db.domain import (
-    AuditEvent,
-    InstanceRecord,
-    PatientAttributes,
-    Reason,
-    ReceivedInstance,
-    SeriesRecord,
-    StoreVerdict,
-    StudyState,
-)
+from db import audit
+from db.analyses import analyses_of_study
+from db.arrivals import record_instance
+from db.deliveries import deliveries_of_study
+from db.domain import AuditEvent, SeriesRecord, StudyDetail, StudyState
 from db.errors import UnknownRecordError
-from db.lifecycle import locked_study, refresh_study, unique
-from db.session import free_text, insert_once, key_text, lock_name, new_id, now
-from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
-
-PATIENT_CONFLICT = Reason(
-    "patient_conflict", "Images under this Study Instance UID arrived for another patient; they were refused."
+from db.findings import findings_of_study
+from db.instances import (
+    input_digest,
+    instance_record,
+    receiving_series,
+    resolve_instance,
+    series_instances,
+    series_of_row,
+    series_of_study,
+    series_record,
 )
-STUDY_CONFLICT = Reason(
-    "study_conflict", "Images of one of these series arrived under another Study Instance UID; they were refused."
-)
-INSTANCE_CONFLICT = Reason(
-    "instance_conflict", "An image arrived again with different content under the same UID; the first was kept."
-)
-SHARED_PATIENT_ID = Reason(
-    "shared_patient_id", "Another patient is known under the same Patient ID, with a different name, birth date or sex."
-)
-UID_LIMIT = 64
+from db.lifecycle import locked_study
+from db.tables import PatientRow, SeriesRow, StudyRow
+from db.worklist import worklist_item
+
+__all__ = [
+    "force_complete",
+    "input_digest",
+    "instance_record",
+    "receiving_series",
+    "record_instance",
+    "resolve_instance",
+    "series_instances",
+    "series_record",
+    "study_detail",
+]
 
 
-def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdict:
-    """Index one instance whose bytes are on disk already.
-
-    Sending again is harmless: ``DUPLICATE`` changes nothing. Whatever contradicts what is here already is not
-    indexed (the caller refuses it and removes its file), the first stays, the study is flagged and audited.
-
-    Raises
-    ------
-    InvalidRecordError
-        If a UID or the patient's id cannot be stored unchanged.
-    """
-    told = patients.normalised(instance.patient)
-    instance = replace(instance, patient=told)
-    _check_uids(instance)
-    lock_name(session, f"study:{instance.study_instance_uid}")
-    known = _known_instance(session, instance.sop_instance_uid)
-    if known is not None:
-        return _known_again(session, known, instance)
-    study = _study_row(session, instance.study_instance_uid)
-    if study is not None:
-        patient = session.get_one(PatientRow, study.patient_row_id)
-        if not patients.is_same_within_study(patients.attributes(patient), told):
-            _flag(session, study, PATIENT_CONFLICT, instance)
-            return StoreVerdict.PATIENT_CONFLICT
-    series = _series_row(session, instance.series_instance_uid)
-    if series is not None and (study is None or series.study_id != study.id):
-        _flag_both(session, series.study_id, study, instance)
-        return StoreVerdict.STUDY_CONFLICT
-    if study is None:
-        study = _add_study(session, instance)
-    if series is None:
-        series = _add_series(session, study, instance)
-    return _add_instance(session, study, series, instance)
-
-
-def _check_uids(instance: ReceivedInstance) -> None:
-    for name in (
-        "sop_instance_uid",
-        "sop_class_uid",
-        "transfer_syntax_uid",
-        "study_instance_uid",
-        "series_instance_uid",
-    ):
-        key_text(name, getattr(instance, name), limit=UID_LIMIT)
-
-
-def _known_instance(session: Session, sop_instance_uid: str) -> InstanceRow | None:
-    return session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)).one_or_none()
-
-
-def _study_row(session: Session, study_instance_uid: str) -> StudyRow | None:
-    return session.scalars(select(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid)).one_or_none()
-
-
-def _series_row(session: Session, series_instance_uid: str) -> SeriesRow | None:
-    return session.scalars(select(SeriesRow).where(SeriesRow.series_instance_uid == series_instance_uid)).one_or_none()
-
-
-def _known_again(session: Session, known: InstanceRow, instance: ReceivedInstance) -> StoreVerdict:
-    if known.sha256 == instance.sha256:
-        return StoreVerdict.DUPLICATE
-    series = session.get_one(SeriesRow, known.series_id)
-    _flag(session, locked_study(session, series.study_id), INSTANCE_CONFLICT, instance, known)
-    return StoreVerdict.CONFLICT
-
-
-def _flag_both(session: Session, holder_id: str, study: StudyRow | None, instance: ReceivedInstance) -> None:
-    """Flag the study that holds the series, and the one that the instance named, in a fixed order of locking."""
-    for study_id in sorted({holder_id} | ({study.id} if study else set())):
-        _flag(session, locked_study(session, study_id), STUDY_CONFLICT, instance)
-
-
-def _flag(
-    session: Session, study: StudyRow, reason: Reason, instance: ReceivedInstance, known: InstanceRow | None = None
-) -> None:
-    action, subject = ("instance:conflict", known.id) if known else ("study:identity_conflict", study.id)
-    study = locked_study(session, study.id)
-    study.flags = unique((*study.flags, reason))
-    refresh_study(session, study)
-    details: dict[str, object] = {"reason": reason.code, "study": study.id}
-    audit.append(session, AuditEvent(action, _sender(instance), subject, "refused", details))
-
-
-def _sender(instance: ReceivedInstance) -> str:
-    return instance.calling_ae_title or "unknown"
-
-
-def _add_study(session: Session, instance: ReceivedInstance) -> StudyRow:
-    patient, is_shared = patients.patient_of_new_study(session, instance.patient)
-    flags = (SHARED_PATIENT_ID,) if is_shared else ()
-    moment = now(session)
-    study = StudyRow(
-        id=new_id(),
-        study_instance_uid=instance.study_instance_uid,
-        patient_row_id=patient.id,
-        study_date=free_text(instance.study_date),
-        study_time=free_text(instance.study_time),
-        study_description=free_text(instance.study_description),
-        accession_number=free_text(instance.accession_number),
-        referring_physician=free_text(instance.referring_physician),
-        search_text=search_text(instance),
-        state=StudyState.RECEIVING,
-        reasons=flags,
-        flags=flags,
-        series_count=0,
-        instance_count=0,
-        finding_count=0,
-        received_at=moment,
+def study_detail(session: Session, study_instance_uid: str) -> StudyDetail | None:
+    """Return a study with its series, all analyses, the findings that count and all deliveries, or None."""
+    statement = select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+    found = session.execute(statement.where(StudyRow.study_instance_uid == study_instance_uid)).one_or_none()
+    if found is None:
+        return None
+    study, patient = found
+    return StudyDetail(
+        item=worklist_item(session, study, patient),
+        series=series_of_study(session, study.id),
+        analyses=analyses_of_study(session, study.id),
+        findings=findings_of_study(session, study.id),
+        deliveries=deliveries_of_study(session, study.id),
     )
-    session.add(study)
-    session.flush()
-    details: dict[str, object] = {"patient": patient.id, "peer_address": instance.peer_address}
-    audit.append(session, AuditEvent("study:received", _sender(instance), study.id, details=details))
-    if is_shared:
-        reason: dict[str, object] = {"reason": SHARED_PATIENT_ID.code, "study": study.id}
-        audit.append(session, AuditEvent("study:identity_conflict", _sender(instance), study.id, "flagged", reason))
-    return study
-
-
-def search_text(instance: ReceivedInstance) -> str:
-    """Build what the worklist's text search looks through: folded name, id, accession number and description."""
-    patient: PatientAttributes = instance.patient
-    parts = (patient.name, patient.patient_id, instance.accession_number, instance.study_description)
-    return "\n".join(folded for part in parts if (folded := patients.folded_text(free_text(part))))
-
-
-def _add_series(session: Session, study: StudyRow, instance: ReceivedInstance) -> SeriesRow:
-    moment = now(session)
-    series = SeriesRow(
-        id=new_id(),
-        series_instance_uid=instance.series_instance_uid,
-        study_id=study.id,
-        series_number=instance.series_number,
-        series_description=free_text(instance.series_description),
-        modality=free_text(instance.modality),
-        instance_count=0,
-        state=StudyState.RECEIVING,
-        reasons=(),
-        is_forced=False,
-        received_at=moment,
-        last_received_at=moment,
-    )
-    session.add(series)
-    session.flush()
-    return series
-
-
-def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance: ReceivedInstance) -> StoreVerdict:
-    study = locked_study(session, study.id)
-    session.refresh(series)
-    moment = now(session)
-    row = _instance_values(series, instance)
-    if not insert_once(session, InstanceRow, row | {"received_at": moment}):
-        known = _known_instance(session, instance.sop_instance_uid)
-        assert known is not None  # noqa: S101 (its unique constraint has just refused the insert)
-        return _known_again(session, known, instance)
-    is_first = series.instance_count == 0
-    series.instance_count += 1
-    series.state, series.reasons, series.is_forced = StudyState.RECEIVING, (), False
-    series.last_received_at = moment
-    study.instance_count += 1
-    study.series_count += int(is_first)
-    refresh_study(session, study)
-    return StoreVerdict.STORED
-
-
-def _instance_values(series: SeriesRow, instance: ReceivedInstance) -> dict[str, Any]:
-    return {
-        "id": new_id(),
-        "sop_instance_uid": instance.sop_instance_uid,
-        "sop_class_uid": instance.sop_class_uid,
-        "transfer_syntax_uid": instance.transfer_syntax_uid,
-        "series_id": series.id,
-        "arrival": series.instance_count + 1,
-        "instance_number": instance.instance_number,
-        "path": instance.path,
-        "size_bytes": instance.size_bytes,
-        "sha256": instance.sha256,
-        "calling_ae_title": free_text(instance.calling_ae_title),
-        "peer_address": instance.peer_address,
-    }
-
-
-def instance_record(session: Session, sop_instance_uid: str) -> InstanceRecord | None:
-    """Return the instance of that UID, or None."""
-    row = _known_instance(session, sop_instance_uid)
-    return _instance(row) if row else None
-
-
-def receiving_series(session: Session) -> tuple[SeriesRecord, ...]:
-    """List the series that instances are still awaited for, longest quiet first."""
-    statement = _series_statement().where(SeriesRow.state == StudyState.RECEIVING)
-    rows = session.execute(statement.order_by(SeriesRow.last_received_at, SeriesRow.id))
-    return tuple(_series(row, uid) for row, uid in rows)
-
-
-def series_record(
-    session: Session,
-    *,
-    series_instance_uid: str | None = None,
-    id: str | None = None,  # noqa: A002 (as records name it)
-) -> SeriesRecord | None:
-    """Return the series of that UID or opaque id, or None."""
-    statement = _series_statement()
-    if id is not None:
-        statement = statement.where(SeriesRow.id == id)
-    if series_instance_uid is not None:
-        statement = statement.where(SeriesRow.series_instance_uid == series_instance_uid)
-    if id is None and series_instance_uid is None:
-        raise TypeError("series_record needs a UID or an id")
-    found = session.execute(statement).one_or_none()
-    return _series(found[0], found[1]) if found else None
-
-
-def series_of_study(session: Session, study_id: str) -> tuple[SeriesRecord, ...]:
-    """List the study's series, by series number."""
-    statement = _series_statement().where(SeriesRow.study_id == study_id)
-    rows = session.execute(statement.order_by(SeriesRow.series_number, SeriesRow.received_at, SeriesRow.id))
-    return tuple(_series(row, uid) for row, uid in rows)
-
-
-def series_instances(session: Session, series_id: str, *, first: int | None = None) -> tuple[InstanceRecord, ...]:
-    """List the series' instances in order of their UIDs; with ``first``, only so many in order of arrival."""
-    statement = select(InstanceRow).where(InstanceRow.series_id == series_id).order_by(InstanceRow.sop_instance_uid)
-    if first is not None:
-        statement = statement.where(InstanceRow.arrival <= first)
-    return tuple(_instance(row) for row in session.scalars(statement))
-
-
-def input_digest(instances: Iterable[InstanceRecord]) -> str:
-    """Digest with SHA-256 the UIDs and digests of instances, whatever their order."""
-    digest = hashlib.sha256()
-    for uid, sha256 in sorted((instance.sop_instance_uid, instance.sha256) for instance in instances):
-        digest.update(f"{uid}\0{sha256}\n".encode())
-    return digest.hexdigest()
-
-
-def resolve_instance(session: Session, study_uid: str, sop_uid: str) -> tuple[SeriesRecord, InstanceRecord] | None:
-    """Return the instance and its series, if it belongs to that study."""
-    statement = (
-        select(InstanceRow, SeriesRow)
-        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
-        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-        .where(StudyRow.study_instance_uid == study_uid, InstanceRow.sop_instance_uid == sop_uid)
-    )
-    found = session.execute(statement).one_or_none()
-    return (_series(found[1], study_uid), _instance(found[0])) if found else None
 
 
 def force_complete(session: Session, study_uid: str, *, requested_by: str) -> tuple[SeriesRecord, ...]:
@@ -298,46 +63,13 @@ def force_complete(session: Session, study_uid: str, *, requested_by: str) -> tu
     UnknownRecordError
         If there is no such study.
     """
-    study = _study_row(session, study_uid)
-    if study is None:
+    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
+    if study_id is None:
         raise UnknownRecordError("study")
-    locked_study(session, study.id)
-    statement = select(SeriesRow).where(SeriesRow.study_id == study.id, SeriesRow.state == StudyState.RECEIVING)
+    locked_study(session, study_id)
+    statement = select(SeriesRow).where(SeriesRow.study_id == study_id, SeriesRow.state == StudyState.RECEIVING)
     rows = session.scalars(statement.execution_options(populate_existing=True)).all()
     for row in rows:
         row.is_forced = True
-        audit.append(session, AuditEvent("series:forced", requested_by, row.id, details={"study": study.id}))
-    return tuple(_series(row, study_uid) for row in rows)
-
-
-def _series_statement() -> Select[SeriesRow, str]:
-    return select(SeriesRow, StudyRow.study_instance_uid).join(StudyRow, SeriesRow.study_id == StudyRow.id)
-
-
-def _series(row: SeriesRow, study_instance_uid: str) -> SeriesRecord:
-    return SeriesRecord(
-        id=row.id,
-        series_instance_uid=row.series_instance_uid,
-        study_instance_uid=study_instance_uid,
-        series_number=row.series_number,
-        series_description=row.series_description,
-        modality=row.modality,
-        instance_count=row.instance_count,
-        state=row.state,
-        reasons=row.reasons,
-        last_received_at=row.last_received_at,
-        is_forced=row.is_forced,
-    )
-
-
-def _instance(row: InstanceRow) -> InstanceRecord:
-    return InstanceRecord(
-        sop_instance_uid=row.sop_instance_uid,
-        sop_class_uid=row.sop_class_uid,
-        transfer_syntax_uid=row.transfer_syntax_uid,
-        instance_number=row.instance_number,
-        path=row.path,
-        size_bytes=row.size_bytes,
-        sha256=row.sha256,
-        received_at=row.received_at,
-    )
+        audit.append(session, AuditEvent("series:forced", requested_by, row.id, details={"study": study_id}))
+    return tuple(series_of_row(row, study_uid) for row in rows)

@@ -336,7 +336,8 @@ class AuditEventRow(Base):
     sequence: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False
     )
-    occurred_at: Mapped[datetime]
+    occurred_at: Mapped[str]
+    """ISO 8601, UTC, microseconds: the very text that is sealed."""
     action: Mapped[str] = mapped_column(index=True)
     actor: Mapped[str]
     subject: Mapped[str] = mapped_column(index=True)

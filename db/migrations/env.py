@@ -1,5 +1,7 @@
 """How Alembic runs here: on the connection, and inside the transaction, that ``db.schema`` hands over."""
 
+from typing import Any, Literal
+
 from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
@@ -9,7 +11,7 @@ from db.tables import Base
 connection: Connection = context.config.attributes["connection"]
 
 
-def render_item(kind: str, item: object, _context: object) -> str | bool:
+def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     """Write plain column types into new revisions, which must not change when ours do."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl_instance!r}"
