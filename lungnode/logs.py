@@ -20,25 +20,24 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 OWN_PACKAGES = frozenset({"lungnode", "dicom_node", "inference", "webapp", "db", "training"})
 """Packages whose events are constants; every other logger's text is withheld."""
 
-ALLOWED_FIELDS = frozenset(
-    # the record itself
-    "event level timestamp logger source process pid version dropped "
-    # our own opaque ids
+_RECORD = "event level timestamp logger source process pid version dropped"
+_OUR_IDS = (
     "study_id series_id instance_id analysis_id finding_id delivery_id prediction_id user_id association_id request_id "
-    "reference workflow_id executor_id actor role "
-    # network
-    "host port peer_address calling_ae_title called_ae_title ae_title destination abort_source sop_class_uid "
-    "transfer_syntax_uid service dimse_status method route endpoint http_status "
-    # outcomes
-    "status state outcome verdict kind reason reason_code code error error_type location where chain attempt attempts "
-    "exit_status signal action setting part "
-    # models
-    "model model_name model_version model_sha256 device task "
-    # measures
-    "duration_s waiting_s quiet_s timeout_s retry_in_s size_bytes free_bytes free_mb limit count instance_count "
-    "series_count slice_count candidate_count finding_count event_count queued_count frame_count step fraction "
-    "revision".split()
+    "reference workflow_id executor_id role"
 )
+_NETWORK = (
+    "host port peer_address calling_ae_title called_ae_title ae_title destination abort_source sop_class_uid "
+    "transfer_syntax_uid service dimse_status method route endpoint http_status"
+)
+_OUTCOMES = (
+    "status state outcome verdict kind reason_code code error_type location where chain attempt attempts exit_status "
+    "signal action setting part model model_name model_version model_sha256 device task"
+)
+_MEASURES = (
+    "duration_s waiting_s quiet_s timeout_s retry_in_s size_bytes free_bytes free_mb limit count instance_count "
+    "series_count slice_count candidate_count finding_count event_count queued_count frame_count step fraction revision"
+)
+ALLOWED_FIELDS = frozenset(" ".join((_RECORD, _OUR_IDS, _NETWORK, _OUTCOMES, _MEASURES)).split())
 """Field names that may be written. A name is added here only when none of its values can come from a dataset."""
 
 MAX_TEXT = 200
