@@ -55,6 +55,8 @@ class SliceReference:
     columns: int
     row_spacing_mm: float | None
     column_spacing_mm: float | None
+    orientation: tuple[float, float, float, float, float, float] | None = None
+    """Direction cosines of first row and first column (PS3.3 C.7.6.2.1.1); with None no orientation is shown."""
 
 
 class UnfitInputError(Exception):
@@ -91,7 +93,7 @@ class Predictor(Protocol):
         ...
 
     def status(self) -> dict[str, object]:
-        """``GET /model_status`` without the server's own counters: the nodule model's fields on top, all in ``models``."""
+        """Give ``GET /model_status`` without counters: the nodule model's fields on top, all in ``models``."""
         ...
 
 
@@ -99,13 +101,13 @@ class StudyImages(Protocol):
     """Pixels of stored studies, decoded outside the web process's own trust."""
 
     def slices(self, study_instance_uid: str, series_instance_uid: str) -> tuple[SliceReference, ...]:
-        """The series' displayable slices in anatomical order (empty where none can be shown)."""
+        """List the series' displayable slices in anatomical order (empty where none can be shown)."""
         ...
 
     def rendered_png(
         self, study_instance_uid: str, sop_instance_uid: str, *, frame_number: int, window: tuple[float, float]
     ) -> bytes:
-        """An 8-bit PNG of one frame, windowed to (center, width) in HU.
+        """Return an 8-bit PNG of one frame, windowed to (center, width) in HU.
 
         Raises
         ------

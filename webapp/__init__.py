@@ -1,0 +1,35 @@
+"""Pages and API of lungnode: a Flask app that is given its predictor, images, intake and records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from db.engine import Database
+    from webapp.options import WebOptions
+    from webapp.ports import Predictor, StudyImages, StudyIntake
+
+
+def create_app(
+    *, database: Database, predictor: Predictor, images: StudyImages, intake: StudyIntake, options: WebOptions
+) -> Flask:
+    """Make the app. It opens no socket, starts no thread and reads no environment.
+
+    Parameters
+    ----------
+    database
+        Records, migrated to the latest schema.
+    predictor
+        Answers uploads and clicks.
+    images
+        Slices of stored studies as PNG.
+    intake
+        Takes a zip of a DICOM series.
+    options
+        Everything else; ``evidence_root`` is made if it is not there.
+    """
+    from webapp.assembly import assemble  # here, so that importing a port of this package loads no Flask
+
+    return assemble(database=database, predictor=predictor, images=images, intake=intake, options=options)

@@ -1,0 +1,69 @@
+"""Who may do what: every endpoint and method stands in this one table, and what does not stand here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from db.domain import Role
+
+ADMIN, RADIOLOGIST, AUDITOR, SERVICE = Role.ADMIN, Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE
+
+Roles = frozenset[Role] | None
+"""The roles that may; None means everyone, signed in or not."""
+
+EVERYONE: Final[Roles] = None
+SIGNED_IN: Final[Roles] = frozenset(Role)
+READ_CLINICAL: Final[Roles] = frozenset(Role)
+UPLOAD: Final[Roles] = frozenset({ADMIN, RADIOLOGIST, SERVICE})
+DECIDE: Final[Roles] = frozenset({RADIOLOGIST})
+"""A verdict on a finding is a clinical act: an administrator's account is not a reader's."""
+OPERATE: Final[Roles] = frozenset({ADMIN, RADIOLOGIST})
+OBSERVE: Final[Roles] = frozenset({ADMIN, AUDITOR, SERVICE})
+
+TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
+    "static": {"GET": EVERYONE},
+    "pages.home": {"GET": EVERYONE},
+    "pages.favicon": {"GET": EVERYONE},
+    "health.livez": {"GET": EVERYONE},
+    "account.sign_in_page": {"GET": EVERYONE},
+    "account.sign_in": {"POST": EVERYONE},
+    "account.sign_out": {"POST": SIGNED_IN},
+    "pages.detector": {"GET": UPLOAD},
+    "pages.model_card": {"GET": SIGNED_IN},
+    "status.model_status": {"GET": SIGNED_IN},
+    "status.openapi": {"GET": SIGNED_IN},
+    "health.readyz": {"GET": OBSERVE},
+    "health.metrics": {"GET": OBSERVE},
+    "predictions.predict": {"POST": UPLOAD},
+    "predictions.show": {"GET": UPLOAD},
+    "predictions.picture": {"GET": UPLOAD},
+    "worklist.page": {"GET": READ_CLINICAL},
+    "worklist.listing": {"GET": READ_CLINICAL},
+    "events.stream": {"GET": READ_CLINICAL},
+    "studies.viewer": {"GET": READ_CLINICAL},
+    "studies.detail": {"GET": READ_CLINICAL},
+    "studies.slices": {"GET": READ_CLINICAL},
+    "studies.rendered": {"GET": READ_CLINICAL},
+    "studies.add_finding": {"POST": DECIDE},
+    "studies.assess": {"POST": DECIDE},
+    "studies.analyse_again": {"POST": OPERATE},
+    "studies.complete": {"POST": OPERATE},
+}
+
+
+def is_declared(endpoint: str, method: str) -> bool:
+    """Whether the table says anything of this endpoint and method (HEAD is GET)."""
+    return _method(method) in TABLE.get(endpoint, {})
+
+
+def may(role: Role | None, endpoint: str, method: str) -> bool:
+    """Whether a role (None: a stranger) may use this endpoint with this method."""
+    if not is_declared(endpoint, method):
+        return False
+    roles = TABLE[endpoint][_method(method)]
+    return roles is None or role in roles
+
+
+def _method(method: str) -> str:
+    return "GET" if method == "HEAD" else method

@@ -1,0 +1,86 @@
+"""Puts the app together: services, guards, failures, pages."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+from flask import Flask
+from flask_cors import CORS
+
+from db.engine import Database
+from webapp import (
+    account,
+    events,
+    failures,
+    guard,
+    headers,
+    health,
+    pages,
+    predictions,
+    routing,
+    status,
+    studies,
+    templating,
+    worklist,
+)
+from webapp.evidence import EvidenceFolder
+from webapp.metrics import Metrics
+from webapp.options import WebOptions
+from webapp.ports import Predictor, StudyImages, StudyIntake
+from webapp.ratelimit import RateLimit
+from webapp.services import EXTENSION, Services
+from webapp.sessions import SessionStore
+from webapp.watch import ChangeWatch
+
+MAX_FORM_FIELDS = 50
+MAX_FORM_TEXT_BYTES = 64 * 2**10
+STATIC_MAX_AGE_S = 3600
+BLUEPRINTS = (
+    pages.blueprint,
+    account.blueprint,
+    predictions.blueprint,
+    status.blueprint,
+    worklist.blueprint,
+    studies.blueprint,
+    events.blueprint,
+    health.blueprint,
+)
+
+
+def assemble(
+    *, database: Database, predictor: Predictor, images: StudyImages, intake: StudyIntake, options: WebOptions
+) -> Flask:
+    """Do what ``webapp.create_app`` says."""
+    app = Flask("webapp", static_folder="static", template_folder="templates")
+    app.config.update(
+        MAX_CONTENT_LENGTH=options.max_upload_bytes,
+        MAX_FORM_PARTS=MAX_FORM_FIELDS,
+        MAX_FORM_MEMORY_SIZE=MAX_FORM_TEXT_BYTES,
+        SEND_FILE_MAX_AGE_DEFAULT=STATIC_MAX_AGE_S,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions[EXTENSION] = Services(
+        database=database,
+        predictor=predictor,
+        images=images,
+        intake=intake,
+        options=options,
+        evidence=EvidenceFolder(options.evidence_root, options.evidence_limit),
+        sessions=SessionStore(options.session_idle_s, options.session_lifetime_s),
+        metrics=Metrics(database),
+        watch=ChangeWatch(database),
+        prediction_limit=RateLimit(options.predictions_per_minute),
+        sign_in_limit=RateLimit(options.sign_ins_per_minute),
+        prediction_slots=threading.BoundedSemaphore(options.max_predictions),
+        stream_slots=threading.BoundedSemaphore(options.max_streams),
+    )
+    for part in (routing, headers, guard, failures, templating):
+        part.install(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    if options.cors_origins:
+        resources: dict[str | re.Pattern[str], dict[str, Any]] = {"/predict": {}, "/model_status": {}}
+        CORS(app, resources=resources, origins=list(options.cors_origins), methods=["GET", "POST"], max_age=600)
+    return app

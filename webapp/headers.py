@@ -1,0 +1,52 @@
+"""Headers of every answer, and the counters that go with it."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, Response, g, request
+
+from webapp.services import services
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+ALWAYS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+CACHEABLE = frozenset({"static", "pages.home"})
+
+
+def install(app: Flask) -> None:
+    """Add the headers and count every answer of this app."""
+    app.before_request(_start)
+    app.after_request(_finish)
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    for name, value in ALWAYS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint not in CACHEABLE or response.status_code >= 400:
+        response.headers["Cache-Control"] = "no-store"
+    if services().options.secure_cookies:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    _count(response)
+    return response
+
+
+def _count(response: Response) -> None:
+    metrics = services().metrics
+    endpoint = request.endpoint or "none"
+    metrics.requests.labels(endpoint, request.method, str(response.status_code)).inc()
+    metrics.seconds.labels(endpoint).observe(time.perf_counter() - g.get("started", time.perf_counter()))

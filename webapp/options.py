@@ -1,0 +1,57 @@
+"""What the web is told when it is made; frozen, no environment is read here."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebOptions:
+    """How the web behaves; everything has a safe default except where pictures are kept."""
+
+    evidence_root: Path
+    """Folder of the pictures and attention overlays of uploads; made with mode 0700."""
+    version: str = "0"
+    """Version of the product, shown in the footer and in ``/openapi.json``."""
+    auth_required: bool = True
+    """Whether clinical pages ask who is there; ``False`` only on a loopback bind."""
+    bound_to_loopback: bool = True
+    """Whether only this machine can reach the port; the Host header is then checked against rebinding."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names besides loopback ones that the Host header may carry; not loopback and empty means any."""
+    max_upload_bytes: int = 256 * 2**20
+    """Largest request body."""
+    max_image_bytes: int = 64 * 2**20
+    """Largest PNG, JPEG or single DICOM instance."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins that may read ``/predict`` and ``/model_status`` from a browser."""
+    secret_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """Key of the form tokens; sessions end with the process, so it needs no longer life."""
+    threads: int = 8
+    """Threads of the server; event streams and predictions take only a share of them."""
+    session_idle_s: float = 15 * 60
+    """Silence after which a session ends (NIST SP 800-63B 4.2.3 asks for no more than 30 minutes)."""
+    session_lifetime_s: float = 12 * 3600
+    """Age at which a session ends however busy it was."""
+    secure_cookies: bool = False
+    """Whether the browser reaches us by HTTPS only: Secure cookies and HSTS."""
+    predictions_per_minute: int = 600
+    """Uploads answered per client and minute; more get 429."""
+    sign_ins_per_minute: int = 10
+    """Sign-in attempts per client and minute; more get 429."""
+    stream_s: float = 55.0
+    """Life of one event stream; the browser then reconnects by itself."""
+    evidence_limit: int = 2000
+    """Uploads whose pictures are kept; the oldest pictures go first, the record of the prediction stays."""
+
+    @property
+    def max_streams(self) -> int:
+        """Event streams held open at once: a quarter of the threads."""
+        return max(1, self.threads // 4)
+
+    @property
+    def max_predictions(self) -> int:
+        """Predictions computed at once: half of the threads."""
+        return max(1, self.threads // 2)

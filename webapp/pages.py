@@ -1,0 +1,34 @@
+"""Pages for everyone: what lung cancer is, the upload form, the model card."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app, render_template
+
+from webapp.services import services
+from webapp.status import model_status_fields
+
+blueprint = Blueprint("pages", __name__)
+
+
+@blueprint.get("/")
+def home() -> str:
+    """Show the educational page."""
+    return render_template("home.html")
+
+
+@blueprint.get("/detector")
+def detector() -> str:
+    """Show the upload form."""
+    return render_template("detector.html", max_image_mb=services().options.max_image_bytes // 2**20)
+
+
+@blueprint.get("/model")
+def model_card() -> str:
+    """Show what the models are, how well they do, and what they are not for."""
+    return render_template("model.html", status=model_status_fields())
+
+
+@blueprint.get("/favicon.ico", endpoint="favicon")
+def favicon() -> Response:
+    """Return the icon that browsers ask for by themselves."""
+    return current_app.send_static_file("icon.svg")

@@ -1,0 +1,249 @@
+"""Records of the database as the JSON shapes that go out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from db.domain import (
+    AnalysisRecord,
+    AnalysisStatus,
+    AssessmentRecord,
+    DeliveryRecord,
+    FindingRecord,
+    ModelIdentity,
+    Reason,
+    SeriesRecord,
+    StudyDetail,
+    UploadPatient,
+    UploadPrediction,
+    WorklistItem,
+)
+from webapp import rounding
+from webapp.ports import SliceReference
+from webapp.shapes import (
+    AnalysisShape,
+    AssessmentShape,
+    DeliveryShape,
+    FindingShape,
+    ModelShape,
+    PatientShape,
+    PredictionShape,
+    RawAnswerShape,
+    ReasonShape,
+    SeriesShape,
+    SliceShape,
+    StudyShape,
+    UploadPatientShape,
+    WorklistItemShape,
+)
+
+PENDING = frozenset({AnalysisStatus.QUEUED, AnalysisStatus.RUNNING})
+
+
+def moment(at: datetime) -> str:
+    """Write a moment in UTC (RFC 3339)."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _moment(at: datetime | None) -> str | None:
+    return moment(at) if at else None
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _interval(bounds: tuple[float, float] | None) -> list[float] | None:
+    return [round(bound, 4) for bound in bounds] if bounds else None
+
+
+def reasons(found: Iterable[Reason]) -> list[ReasonShape]:
+    """Give reasons with their codes."""
+    return [{"code": reason.code, "text": reason.text} for reason in found]
+
+
+def model(identity: ModelIdentity) -> ModelShape:
+    """Name a model."""
+    return {"name": identity.name, "version": identity.version, "sha256": identity.sha256}
+
+
+def worklist_item(item: WorklistItem) -> WorklistItemShape:
+    """One study of the worklist."""
+    patient: PatientShape = {
+        "id": item.patient.patient_id,
+        "name": item.patient.name,
+        "birth_date": item.patient.birth_date,
+        "sex": item.patient.sex,
+    }
+    return {
+        "study_instance_uid": item.study_instance_uid,
+        "patient": patient,
+        "accession_number": item.accession_number,
+        "study_date": item.study_date,
+        "study_description": item.study_description,
+        "state": item.state.value,
+        "reasons": reasons(item.reasons),
+        "series_count": item.series_count,
+        "instance_count": item.instance_count,
+        "finding_count": item.finding_count,
+        "malignancy_probability": _share(item.malignancy_probability),
+        "interval": _interval(item.interval),
+        "received_at": moment(item.received_at),
+        "analysed_at": _moment(item.analysed_at),
+        "waiting_s": round(item.waiting_s, 1),
+    }
+
+
+def study(detail: StudyDetail) -> StudyShape:
+    """Give a study with all that belongs to it."""
+    return {
+        **worklist_item(detail.item),
+        "series": [series(record) for record in detail.series],
+        "analyses": [analysis(record) for record in detail.analyses if record.status not in PENDING],
+        "pending_analyses": [analysis(record) for record in detail.analyses if record.status in PENDING],
+        "findings": [finding(record) for record in detail.findings],
+        "deliveries": [delivery(record) for record in detail.deliveries],
+    }
+
+
+def series(record: SeriesRecord) -> SeriesShape:
+    """One series."""
+    return {
+        "series_instance_uid": record.series_instance_uid,
+        "series_number": record.series_number,
+        "series_description": record.series_description,
+        "modality": record.modality,
+        "instance_count": record.instance_count,
+        "state": record.state.value,
+        "reasons": reasons(record.reasons),
+    }
+
+
+def analysis(record: AnalysisRecord) -> AnalysisShape:
+    """One analysis."""
+    return {
+        "id": record.id,
+        "series_instance_uid": record.series_instance_uid,
+        "model": model(record.model),
+        "status": record.status.value,
+        "reasons": reasons(record.reasons),
+        "requested_at": moment(record.requested_at),
+        "started_at": _moment(record.started_at),
+        "finished_at": _moment(record.finished_at),
+    }
+
+
+def finding(record: FindingRecord) -> FindingShape:
+    """One finding with its latest verdict."""
+    place = record.finding
+    return {
+        "id": record.id,
+        "series_instance_uid": record.series_instance_uid,
+        "sop_instance_uid": place.sop_instance_uid,
+        "frame_number": place.frame_number,
+        "row": round(place.row, 2),
+        "column": round(place.column, 2),
+        "position_mm": [round(coordinate, 2) for coordinate in place.position_mm],
+        "diameter_mm": None if place.diameter_mm is None else round(place.diameter_mm, 1),
+        "nodule_probability": _share(place.nodule_probability),
+        "malignancy_probability": _share(place.malignancy_probability),
+        "interval": _interval(place.interval),
+        "prediction_set": list(place.prediction_set),
+        "reasons": reasons(place.reasons),
+        "attributes": dict(place.attributes),
+        "origin": record.origin.value,
+        "model": model(record.model),
+        "verdict": record.assessment.verdict.value if record.assessment else None,
+        "assessment": assessment(record.assessment) if record.assessment else None,
+        "created_at": moment(record.created_at),
+        "created_by": record.created_by,
+    }
+
+
+def assessment(record: AssessmentRecord) -> AssessmentShape:
+    """One verdict."""
+    return {
+        "verdict": record.verdict.value,
+        "reason": record.reason,
+        "comment": record.comment,
+        "reader": record.reader,
+        "created_at": moment(record.created_at),
+    }
+
+
+def delivery(record: DeliveryRecord) -> DeliveryShape:
+    """One result object on its way."""
+    return {
+        "id": record.id,
+        "analysis_id": record.analysis_id,
+        "sop_instance_uid": record.sop_instance_uid,
+        "kind": record.kind,
+        "destination": record.destination,
+        "status": record.status.value,
+        "reason": record.reason,
+        "updated_at": moment(record.updated_at),
+    }
+
+
+def slice_(study_instance_uid: str, reference: SliceReference) -> SliceShape:
+    """One displayable slice, with the address of its picture."""
+    return {
+        "sop_instance_uid": reference.sop_instance_uid,
+        "frame_number": reference.frame_number,
+        "instance_number": reference.instance_number,
+        "position_mm": list(reference.position_mm) if reference.position_mm else None,
+        "rows": reference.rows,
+        "columns": reference.columns,
+        "row_spacing_mm": reference.row_spacing_mm,
+        "column_spacing_mm": reference.column_spacing_mm,
+        "orientation": list(reference.orientation) if reference.orientation else None,
+        "url": (
+            f"/api/v1/studies/{quote(study_instance_uid)}/instances/{quote(reference.sop_instance_uid)}"
+            f"/frames/{reference.frame_number}/rendered"
+        ),
+    }
+
+
+def upload_patient(patient: UploadPatient) -> UploadPatientShape:
+    """Say what the uploader told; what was left out stays out."""
+    told: UploadPatientShape = {}
+    if patient.age is not None:
+        told["age"] = patient.age
+    if patient.sex is not None:
+        told["sex"] = patient.sex
+    if patient.smoking_pack_years is not None:
+        told["smoking_pack_years"] = patient.smoking_pack_years
+    if patient.family_history is not None:
+        told["family_history"] = patient.family_history
+    if patient.symptoms is not None:
+        told["symptoms"] = patient.symptoms
+    return told
+
+
+def prediction(record: UploadPrediction, explanation_url: str | None) -> PredictionShape:
+    """Give the answer to an upload (DESIGN, section 5)."""
+    shares = rounding.confidence(record.probabilities) if record.in_domain else {}
+    answer: PredictionShape = {
+        "id": record.id,
+        "class": record.predicted_class,
+        "confidence": shares,
+        "confidence_percent": rounding.percent(shares),
+        "prediction_set": list(record.prediction_set),
+        "input": {"kind": record.kind, "in_domain": record.in_domain, "reasons": [r.text for r in record.reasons]},  # type: ignore[typeddict-item]
+        "model": {**model(record.model), "temperature": round(record.temperature, 4)},
+        "patient": upload_patient(record.patient),
+        "explanation_url": explanation_url,
+    }
+    if record.unvalidated is not None:
+        answer["unvalidated"] = raw_answer(record.unvalidated)
+    return answer
+
+
+def raw_answer(unvalidated: dict[str, object]) -> RawAnswerShape:
+    """Give the answer that stands apart behind its warning."""
+    shares = unvalidated.get("confidence")
+    named = unvalidated.get("class")
+    numbers = {str(name): float(share) for name, share in shares.items()} if isinstance(shares, dict) else {}
+    return {"class": None if named is None else str(named), "confidence": rounding.confidence(numbers)}

@@ -1,0 +1,46 @@
+"""The collaborators that views work with, kept once for each app."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import current_app
+
+from db.engine import Database
+from webapp.evidence import EvidenceFolder
+from webapp.metrics import Metrics
+from webapp.options import WebOptions
+from webapp.ports import Predictor, StudyImages, StudyIntake
+from webapp.ratelimit import RateLimit
+from webapp.sessions import SessionStore
+from webapp.watch import ChangeWatch
+
+EXTENSION = "lungnode"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a view may reach."""
+
+    database: Database
+    predictor: Predictor
+    images: StudyImages
+    intake: StudyIntake
+    options: WebOptions
+    evidence: EvidenceFolder
+    sessions: SessionStore
+    metrics: Metrics
+    watch: ChangeWatch
+    prediction_limit: RateLimit
+    sign_in_limit: RateLimit
+    prediction_slots: threading.BoundedSemaphore
+    stream_slots: threading.BoundedSemaphore
+    started: float = field(default_factory=time.monotonic)
+
+
+def services() -> Services:
+    """Return the services of the current app."""
+    return cast("Services", current_app.extensions[EXTENSION])

@@ -1,0 +1,286 @@
+"""The JSON that goes out and comes in, as types: mypy holds the code to them, ``/openapi.json`` shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+StateWord = Literal["receiving", "queued", "analysing", "analysed", "not_analysed", "failed"]
+VerdictWord = Literal["accept", "reject", "unsure"]
+Probability = Annotated[float, {"minimum": 0, "maximum": 1}]
+Percent = Annotated[float, {"minimum": 0, "maximum": 100}]
+Uid = Annotated[str, {"pattern": "^[0-9.]{1,64}$"}]
+Moment = Annotated[str, {"format": "date-time"}]
+Interval = Annotated[list[float], {"minItems": 2, "maxItems": 2}]
+Triple = Annotated[list[float], {"minItems": 3, "maxItems": 3}]
+Sextuple = Annotated[list[float], {"minItems": 6, "maxItems": 6}]
+
+
+class ErrorDetail(TypedDict):
+    """What is wrong, for programs (``code``) and for people (``message``); quote ``reference`` when asking for help."""
+
+    code: str
+    message: str
+    reference: str
+
+
+class Error(TypedDict):
+    """Every refusal."""
+
+    error: ErrorDetail
+
+
+class ReasonShape(TypedDict):
+    """Why there is no answer, or which doubt stands beside it."""
+
+    code: str
+    text: str
+
+
+class PatientShape(TypedDict):
+    """Whose images these are, as received."""
+
+    id: str
+    name: str
+    birth_date: str
+    sex: str
+
+
+class ModelShape(TypedDict):
+    """Which model answered."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class WorklistItemShape(TypedDict):
+    """One study on the worklist."""
+
+    study_instance_uid: Uid
+    patient: PatientShape
+    accession_number: str
+    study_date: str
+    study_description: str
+    state: StateWord
+    reasons: list[ReasonShape]
+    series_count: int
+    instance_count: int
+    finding_count: int
+    malignancy_probability: Probability | None
+    interval: Interval | None
+    received_at: Moment
+    analysed_at: Moment | None
+    waiting_s: float
+
+
+class WorklistShape(TypedDict):
+    """One page of the worklist; ``next`` is the cursor of the next one."""
+
+    items: list[WorklistItemShape]
+    next: str | None
+
+
+class AssessmentShape(TypedDict):
+    """A reader's verdict."""
+
+    verdict: VerdictWord
+    reason: str
+    comment: str
+    reader: str
+    created_at: Moment
+
+
+class FindingShape(TypedDict):
+    """A place in the images and what model and reader make of it. Row and column are 0-based stored pixels."""
+
+    id: str
+    series_instance_uid: Uid
+    sop_instance_uid: Uid
+    frame_number: int
+    row: float
+    column: float
+    position_mm: Triple
+    diameter_mm: float | None
+    nodule_probability: Probability | None
+    malignancy_probability: Probability | None
+    interval: Interval | None
+    prediction_set: list[str]
+    reasons: list[ReasonShape]
+    attributes: dict[str, object]
+    origin: Literal["model", "reader"]
+    model: ModelShape
+    verdict: VerdictWord | None
+    assessment: AssessmentShape | None
+    created_at: Moment
+    created_by: str
+
+
+class SeriesShape(TypedDict):
+    """One series of a study."""
+
+    series_instance_uid: Uid
+    series_number: int | None
+    series_description: str
+    modality: str
+    instance_count: int
+    state: StateWord
+    reasons: list[ReasonShape]
+
+
+class AnalysisShape(TypedDict):
+    """One analysis of one series."""
+
+    id: str
+    series_instance_uid: Uid
+    model: ModelShape
+    status: Literal["queued", "running", "current", "superseded", "failed"]
+    reasons: list[ReasonShape]
+    requested_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+
+
+class DeliveryShape(TypedDict):
+    """One result object on its way to one destination."""
+
+    id: str
+    analysis_id: str
+    sop_instance_uid: Uid
+    kind: str
+    destination: str
+    status: Literal["pending", "sent", "committed", "failed"]
+    reason: str
+    updated_at: Moment
+
+
+class StudyShape(WorklistItemShape):
+    """A study with everything known of it; ``analyses`` are finished ones, ``pending_analyses`` the others."""
+
+    series: list[SeriesShape]
+    analyses: list[AnalysisShape]
+    pending_analyses: list[AnalysisShape]
+    findings: list[FindingShape]
+    deliveries: list[DeliveryShape]
+
+
+class SliceShape(TypedDict):
+    """One displayable slice; ``url`` answers a PNG and takes ``center`` and ``width`` in HU."""
+
+    sop_instance_uid: Uid
+    frame_number: int
+    instance_number: int | None
+    position_mm: Triple | None
+    rows: int
+    columns: int
+    row_spacing_mm: float | None
+    column_spacing_mm: float | None
+    orientation: Sextuple | None
+    url: str
+
+
+class SlicesShape(TypedDict):
+    """The displayable slices of one series, in anatomical order."""
+
+    series_instance_uid: Uid
+    slices: list[SliceShape]
+
+
+class NewFindingShape(TypedDict):
+    """A reader points at a place."""
+
+    series_instance_uid: Uid
+    sop_instance_uid: Uid
+    row: Annotated[float, {"minimum": 0}]
+    column: Annotated[float, {"minimum": 0}]
+    frame_number: NotRequired[Annotated[int, {"minimum": 1}]]
+
+
+class NewAssessmentShape(TypedDict):
+    """A reader's verdict on a finding."""
+
+    verdict: VerdictWord
+    reason: NotRequired[Annotated[str, {"maxLength": 2000}]]
+    comment: NotRequired[Annotated[str, {"maxLength": 2000}]]
+
+
+class NewAnalysisShape(TypedDict):
+    """Which series to analyse again; all of the study's where it is left out."""
+
+    series_instance_uid: NotRequired[Uid]
+
+
+class AnalysesShape(TypedDict):
+    """The analyses that were asked for."""
+
+    analyses: list[AnalysisShape]
+
+
+class CompletedShape(TypedDict):
+    """The series that are not waited for any longer."""
+
+    series: list[SeriesShape]
+
+
+class InputShape(TypedDict):
+    """What the upload was taken for, and whether the model was validated for such input."""
+
+    kind: Literal["slice", "nodule", "dicom"]
+    in_domain: bool
+    reasons: list[str]
+
+
+class UsedModelShape(ModelShape):
+    """Which model answered, and the temperature that its logits were divided by."""
+
+    temperature: float
+
+
+class UploadPatientShape(TypedDict, total=False):
+    """What the uploader told about the patient."""
+
+    age: int
+    sex: str
+    smoking_pack_years: float
+    family_history: bool
+    symptoms: str
+
+
+class StudyTakenShape(TypedDict):
+    """A zip was taken into intake as a study."""
+
+    study_instance_uid: Uid
+    url: str
+
+
+class ReadinessShape(TypedDict):
+    """Whether work can be done now, part by part."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+class LivenessShape(TypedDict):
+    """The process answers."""
+
+    alive: bool
+
+
+PredictionShape = TypedDict(
+    "PredictionShape",
+    {
+        "id": str,
+        "class": "str | None",
+        "confidence": "dict[str, Probability]",
+        "confidence_percent": "dict[str, Percent]",
+        "prediction_set": "list[str]",
+        "input": "InputShape",
+        "model": "UsedModelShape",
+        "patient": "UploadPatientShape",
+        "explanation_url": "str | None",
+        "unvalidated": NotRequired["RawAnswerShape"],
+    },
+)
+"""The answer to an upload."""
+
+RawAnswerShape = TypedDict("RawAnswerShape", {"class": "str | None", "confidence": "dict[str, Probability]"})
+"""A raw answer for input that the model was not validated for; never to be shown without its warning."""

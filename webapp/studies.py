@@ -1,0 +1,156 @@
+"""One study: the viewer, its slices, its findings, and what readers decide."""
+
+from __future__ import annotations
+
+import math
+
+from flask import Blueprint, Response, jsonify, render_template, request
+
+from db import analyses, audit, findings
+from db import studies as records
+from db.domain import AuditEvent, ModelIdentity, StudyDetail, StudyState, Verdict
+from webapp import forms, present
+from webapp.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
+from webapp.identity import principal
+from webapp.ports import MarkedPlace
+from webapp.services import services
+
+blueprint = Blueprint("studies", __name__)
+
+LUNG_WINDOW = (-600.0, 1500.0)
+"""Center and width in HU."""
+MAX_WINDOW_HU = 20_000.0
+
+
+def detail_of(study_uid: str) -> StudyDetail:
+    """Read a study.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none of that UID.
+    """
+    with services().database.read() as session:
+        detail = records.study_detail(session, study_uid)
+    if detail is None:
+        raise NotFoundError("There is no such study.")
+    return detail
+
+
+@blueprint.get("/studies/<uid:study_uid>")
+def viewer(study_uid: str) -> str:
+    """Show the study; who looked at it goes on record."""
+    detail = detail_of(study_uid)
+    seen = [series.id for series in detail.series]
+    with services().database.begin() as session:
+        audit.append(session, AuditEvent("study:viewed", principal().name, seen[0], details={"series": seen}))
+    return render_template("viewer.html", study=present.study(detail))
+
+
+@blueprint.get("/api/v1/studies/<uid:study_uid>")
+def detail(study_uid: str) -> Response:
+    """Give the study with its series, analyses and findings."""
+    return jsonify(present.study(detail_of(study_uid)))
+
+
+@blueprint.get("/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices")
+def slices(study_uid: str, series_uid: str) -> Response:
+    """List the displayable slices of a series in anatomical order."""
+    found = services().images.slices(study_uid, series_uid)
+    listed = [present.slice_(study_uid, reference) for reference in found]
+    return jsonify(series_instance_uid=series_uid, slices=listed)
+
+
+@blueprint.get("/api/v1/studies/<uid:study_uid>/instances/<uid:sop_uid>/frames/<int:frame_number>/rendered")
+def rendered(study_uid: str, sop_uid: str, frame_number: int) -> Response:
+    """Return one frame as an 8-bit PNG, windowed to ``center`` and ``width`` in HU (lung where left out)."""
+    window = (_hounsfield("center", LUNG_WINDOW[0]), _hounsfield("width", LUNG_WINDOW[1]))
+    if window[1] < 1:
+        raise BadRequestError("The window width must be 1 HU or more.", code="bad_window")
+    png = services().images.rendered_png(study_uid, sop_uid, frame_number=frame_number, window=window)
+    return Response(png, mimetype="image/png")
+
+
+def _hounsfield(name: str, default: float) -> float:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not -MAX_WINDOW_HU <= value <= MAX_WINDOW_HU:
+        raise BadRequestError("The window must be given as center and width in HU.", code="bad_window")
+    return value
+
+
+@blueprint.post("/api/v1/studies/<uid:study_uid>/findings")
+def add_finding(study_uid: str) -> tuple[Response, int]:
+    """Analyse and record the place that a reader points at."""
+    body = forms.json_object(request.get_json())
+    place = MarkedPlace(
+        series_instance_uid=forms.uid_of(body, "series_instance_uid"),
+        sop_instance_uid=forms.uid_of(body, "sop_instance_uid"),
+        row=forms.coordinate_of(body, "row"),
+        column=forms.coordinate_of(body, "column"),
+        frame_number=forms.frame_of(body),
+    )
+    model, found = services().predictor.analyse_place(study_uid, place)
+    with services().database.begin() as session:
+        record = findings.add_reader_finding(
+            session, study_uid, place.series_instance_uid, found, model, reader=principal().name
+        )
+    return jsonify(present.finding(record)), 201
+
+
+@blueprint.post("/api/v1/findings/<finding_id>/assessment")
+def assess(finding_id: str) -> tuple[Response, int]:
+    """Record a reader's verdict; earlier ones stay readable."""
+    body = forms.json_object(request.get_json())
+    word = body.get("verdict")
+    if word not in set(Verdict):
+        raise BadRequestError("The verdict must be accept, reject or unsure.", code="bad_verdict")
+    reason, comment = forms.text_of(body, "reason"), forms.text_of(body, "comment")
+    with services().database.begin() as session:
+        findings.record_assessment(session, finding_id, Verdict(word), reason, comment, reader=principal().name)
+        record = findings.finding_record(session, finding_id)
+    if record is None:
+        raise NotFoundError("There is no such finding.")
+    return jsonify(present.finding(record)), 201
+
+
+@blueprint.post("/api/v1/studies/<uid:study_uid>/analyses")
+def analyse_again(study_uid: str) -> tuple[Response, int]:
+    """Ask for new analyses: jobs that a worker takes."""
+    body = forms.json_object(request.get_json()) if request.data else {}
+    wanted = forms.uid_of(body, "series_instance_uid") if "series_instance_uid" in body else None
+    model = _model_identity()
+    detail = detail_of(study_uid)
+    chosen = [series for series in detail.series if wanted in (None, series.series_instance_uid)]
+    if not chosen:
+        raise NotFoundError("There is no such series in this study.")
+    ready = [series for series in chosen if series.state is not StudyState.RECEIVING]
+    if not ready:
+        raise ConflictError("The study is still being received.", code="still_receiving")
+    asker = principal().name
+    with services().database.begin() as session:
+        asked = [
+            analyses.request_analysis(session, series.id, model, requested_by=asker, force=True) for series in ready
+        ]
+    return jsonify(analyses=[present.analysis(record) for record in asked]), 202
+
+
+def _model_identity() -> ModelIdentity:
+    status = services().predictor.status()
+    name, version, sha256 = (str(status.get(key, "")) for key in ("name", "version", "sha256"))
+    if not sha256:
+        raise UnavailableError("No model is loaded that could analyse.", code="no_model")
+    return ModelIdentity(name, version, sha256)
+
+
+@blueprint.post("/api/v1/studies/<uid:study_uid>/complete")
+def complete(study_uid: str) -> tuple[Response, int]:
+    """Stop waiting for further instances of this study."""
+    with services().database.begin() as session:
+        forced = records.force_complete(session, study_uid, requested_by=principal().name)
+    return jsonify(series=[present.series(record) for record in forced]), 202

@@ -1,0 +1,162 @@
+"""What an upload is, told by its content, and whether it may be decoded; nothing is decoded or decompressed here."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import IO
+
+from webapp.errors import UploadRefusedError
+
+MAX_SIDE_PX = 8192
+"""No CT slice is wider; the largest detector of a radiograph has about 5000."""
+MAX_PIXELS = 16 * 2**20
+"""4096 x 4096."""
+MIN_SIDE_PX = 32
+"""Below this there is nothing to see of a lung."""
+MAX_ZIP_ENTRIES = 10_000
+MAX_ZIP_UNPACKED_BYTES = 4 * 2**30
+MAX_ZIP_RATIO = 100
+"""CT compresses 2 to 10 times; an archive that unpacks to 100 times its size is a bomb."""
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+JPEG_MAGIC = b"\xff\xd8\xff"
+ZIP_MAGIC = b"PK\x03\x04"
+DICM_OFFSET = 128
+
+
+class UploadKind(StrEnum):
+    """What can be answered, or taken in."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    DICOM = "dicom"
+    ZIP = "zip"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSize:
+    """Size of a picture as its header declares it."""
+
+    columns: int
+    rows: int
+
+
+def kind_of(head: bytes) -> UploadKind:
+    """Tell the type by the first 132 bytes; names and declared types are not looked at.
+
+    Raises
+    ------
+    UploadRefusedError
+        400 for nothing, 415 for any other type.
+    """
+    if not head:
+        raise UploadRefusedError(400, "empty_upload", "The uploaded file is empty.")
+    if head[DICM_OFFSET : DICM_OFFSET + 4] == b"DICM":
+        return UploadKind.DICOM
+    for magic, kind in ((PNG_MAGIC, UploadKind.PNG), (JPEG_MAGIC, UploadKind.JPEG), (ZIP_MAGIC, UploadKind.ZIP)):
+        if head.startswith(magic):
+            return kind
+    raise UploadRefusedError(
+        415, "unsupported_type", "Only PNG, JPEG, DICOM (PS3.10, with its DICM mark) and zip files are read."
+    )
+
+
+def check_image(kind: UploadKind, content: bytes) -> None:
+    """Refuse a PNG or JPEG whose header says that it should not be decoded.
+
+    Raises
+    ------
+    UploadRefusedError
+        413 for too many pixels; 415 for four-colour (CMYK) pictures; 422 for a broken header, an animation or a speck.
+    """
+    size = _png_size(content) if kind is UploadKind.PNG else _jpeg_size(content)
+    if max(size.columns, size.rows) > MAX_SIDE_PX or size.columns * size.rows > MAX_PIXELS:
+        raise UploadRefusedError(
+            413,
+            "too_many_pixels",
+            f"Pictures above {MAX_SIDE_PX} pixels a side or {MAX_PIXELS} in all are not decoded.",
+        )
+    if min(size.columns, size.rows) < MIN_SIDE_PX:
+        raise UploadRefusedError(422, "too_few_pixels", f"Pictures under {MIN_SIDE_PX} pixels a side show too little.")
+
+
+def _broken(text: str) -> UploadRefusedError:
+    return UploadRefusedError(422, "unreadable_image", text)
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (type, offset of the data, length) of each chunk (PNG 3rd edition, 5.3) without reading any."""
+    at = len(PNG_MAGIC)
+    while at + 8 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, at)
+        yield name, at + 8, length
+        at += 12 + length
+
+
+def _png_size(content: bytes) -> ImageSize:
+    chunks = _png_chunks(content)
+    name, at, length = next(chunks, (b"", 0, 0))
+    if name != b"IHDR" or length != 13 or at + length > len(content):
+        raise _broken("The PNG header cannot be read.")
+    columns, rows = struct.unpack_from(">II", content, at)
+    for name, _, _ in chunks:
+        if name == b"acTL":
+            raise UploadRefusedError(422, "animated_image", "Animated pictures are not read; send one slice.")
+        if name == b"IDAT":
+            return ImageSize(columns, rows)
+    raise _broken("The PNG holds no picture.")
+
+
+def _jpeg_size(content: bytes) -> ImageSize:
+    """Walk the markers (ITU-T T.81 B.1.1) up to the frame header (B.2.2)."""
+    at = 2
+    while at + 4 <= len(content):
+        if content[at] != 0xFF:
+            raise _broken("The JPEG markers cannot be read.")
+        marker = content[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        (length,) = struct.unpack_from(">H", content, at + 2)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return _jpeg_frame(content, at + 4)
+        if marker in (0xD9, 0xDA) or length < 2:
+            break
+        at += 2 + length
+    raise _broken("The JPEG holds no frame header.")
+
+
+def _jpeg_frame(content: bytes, at: int) -> ImageSize:
+    if at + 6 > len(content):
+        raise _broken("The JPEG frame header is cut off.")
+    _, rows, columns, components = struct.unpack_from(">BHHB", content, at)
+    if components not in (1, 3):
+        raise UploadRefusedError(415, "unsupported_colours", "Only grey and RGB pictures are read, not CMYK ones.")
+    return ImageSize(columns, rows)
+
+
+def check_zip(stream: IO[bytes]) -> None:
+    """Refuse an archive whose directory says that it should not be unpacked. The unpacker still counts for itself.
+
+    Raises
+    ------
+    UploadRefusedError
+        413 for too many or too large members, 422 for a broken, encrypted or empty archive.
+    """
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error, UnicodeDecodeError):
+        raise UploadRefusedError(422, "unreadable_zip", "The zip archive cannot be read.") from None
+    finally:
+        stream.seek(0)
+    if not members:
+        raise UploadRefusedError(422, "empty_zip", "The zip archive holds no file.")
+    if any(member.flag_bits & 1 for member in members):
+        raise UploadRefusedError(422, "encrypted_zip", "Encrypted archives cannot be read.")
+    unpacked, packed = (sum(sizes) for sizes in zip(*((m.file_size, m.compress_size) for m in members), strict=True))
+    if len(members) > MAX_ZIP_ENTRIES or unpacked > MAX_ZIP_UNPACKED_BYTES or unpacked > MAX_ZIP_RATIO * max(packed, 1):
+        raise UploadRefusedError(413, "zip_too_large", "The zip archive would unpack to too many or too large files.")
