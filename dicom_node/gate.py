@@ -41,7 +41,7 @@ MAYBE_LOSSY = frozenset(
     }
 )
 PROJECTIONS = frozenset(
-    {"MIP", "MINIP", "MIN_IP", "MAX_IP", "AVERAGE", "MPR", "REFORMATTED", "PROJECTION IMAGE", "VOLUME", "VRT", "SSD"}
+    {"MIP", "MINIP", "MIN_IP", "MAX_IP", "AVERAGE", "MPR", "REFORMATTED", "PROJECTION IMAGE", "VRT", "SSD"}
 )
 """Image Type values beyond the second that name a reformatted or projected image."""
 

@@ -1,0 +1,130 @@
+"""One attempt at one analysis: begun, done and recorded, in a way that may be repeated at any point.
+
+Everything that tells whether an analysis is finished lies in the records, so that a step that is run twice after a
+crash finds the first one's outcome and adds nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from db import analyses
+from db.domain import AnalysisOutcome, AnalysisRecord, AnalysisStatus, ModelIdentity, Reason
+from db.engine import Database
+from db.errors import DatabaseUnavailableError
+from dicom_node.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
+from dicom_node.series import StoredInstance
+
+_log = logging.getLogger(__name__)
+
+MAX_STARTS = 25
+"""Begun so often without an end, an analysis is parked: something in it ends the whole service each time."""
+
+
+class Attempt(StrEnum):
+    """How an attempt ended."""
+
+    ANSWERED = "answered"
+    """The analysis has its outcome; results may be made of it."""
+    OVER = "over"
+    """There is nothing to do: superseded, failed, or asked for again under another model."""
+    FAILED = "failed"
+    """The attempt failed and counts."""
+    INTERRUPTED = "interrupted"
+    """It was not the analysis that failed: a shutdown, a database that does not answer, models that cannot be loaded."""
+
+
+class SeriesAnalyzer(Protocol):
+    """What analyses the files of a series (``AnalysisPool``)."""
+
+    def analyse(self, instances: Sequence[StoredInstance]) -> AnalysisOutcome:
+        """Analyse one series, or raise ``AnalysisProcessError``."""
+        ...
+
+
+class Attempts:
+    """Attempts at analyses of one database by one model.
+
+    Parameters
+    ----------
+    database
+        The records.
+    locate
+        Absolute path of a stored file.
+    analyzer
+        What analyses.
+    model
+        Its identity; an analysis that was asked of another model is not this one's to answer.
+    """
+
+    def __init__(
+        self, database: Database, locate: Callable[[str], Path], analyzer: SeriesAnalyzer, model: ModelIdentity
+    ) -> None:
+        self._database = database
+        self._locate = locate
+        self._analyzer = analyzer
+        self._model = model
+
+    def run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
+        """Make one attempt; for one that failed also why."""
+        try:
+            return self._run(analysis_id)
+        except (DatabaseUnavailableError, AnalysisInterruptedError, ModelUnavailableError):
+            _log.warning("analysis:interrupted", extra={"analysis_id": analysis_id})
+            return Attempt.INTERRUPTED, None
+        except AnalysisProcessError as error:
+            _log.warning("analysis:attempt_failed", extra={"analysis_id": analysis_id, "reason_code": error.code})
+            return Attempt.FAILED, Reason(error.code, error.text)
+        except Exception as error:  # noqa: BLE001 - the worker's own boundary: a poisoned series holds up nobody
+            _log.exception("analysis:attempt_raised", extra={"analysis_id": analysis_id})
+            return Attempt.FAILED, Reason("analysis_failed", f"The analysis failed ({type(error).__name__}).")
+
+    def park(self, analysis_id: str, reason: Reason) -> None:
+        """Give up on an analysis; the series reads ``failed`` with the reason."""
+        with self._database.begin() as session:
+            is_new = analyses.fail_analysis(session, analysis_id, reason)
+        if is_new:
+            _log.error("analysis:parked", extra={"analysis_id": analysis_id, "reason_code": reason.code})
+
+    def _run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
+        record = self._begin(analysis_id)
+        if record.status is not AnalysisStatus.RUNNING:
+            return _verdict_of(record), None
+        if record.attempts > MAX_STARTS:
+            self.park(analysis_id, Reason("interrupted", "The service ended each time that it analysed this series."))
+            return Attempt.OVER, None
+        if record.model.sha256 != self._model.sha256:
+            self._hand_over(record)
+            return Attempt.OVER, None
+        outcome = self._analyzer.analyse(self._instances(analysis_id))
+        with self._database.begin() as session:
+            analyses.complete_analysis(session, analysis_id, outcome)
+            done = analyses.analysis_record(session, analysis_id)
+        _log.info("analysis:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
+        return _verdict_of(done), None
+
+    def _begin(self, analysis_id: str) -> AnalysisRecord:
+        with self._database.begin() as session:
+            return analyses.start_analysis(session, analysis_id)
+
+    def _instances(self, analysis_id: str) -> list[StoredInstance]:
+        with self._database.read() as session:
+            records = analyses.analysis_instances(session, analysis_id)
+        return [StoredInstance(record.sop_instance_uid, self._locate(record.path)) for record in records]
+
+    def _hand_over(self, record: AnalysisRecord) -> None:
+        """Ask for the analysis again under the model that is here, then close the one that cannot be answered."""
+        reason = Reason("model_replaced", "The model was replaced before this analysis began; it was asked for again.")
+        with self._database.begin() as session:
+            analyses.fail_analysis(session, record.id, reason)
+            analyses.request_analysis(session, record.series_id, self._model, requested_by=record.requested_by)
+
+
+def _verdict_of(record: AnalysisRecord | None) -> Attempt:
+    """Only the current analysis of a series is worth result objects; a superseded one is over."""
+    is_current = record is not None and record.status is AnalysisStatus.CURRENT
+    return Attempt.ANSWERED if is_current else Attempt.OVER

@@ -1,0 +1,174 @@
+"""The worker's loop: sees which series are complete, asks for analyses, keeps the queue and the deliveries going."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from db import analyses, studies
+from db.domain import AnalysisRecord, ModelIdentity, SeriesRecord, StudyState
+from db.engine import Database
+from db.errors import DatabaseUnavailableError
+
+_log = logging.getLogger(__name__)
+
+REQUESTED_BY = "system"
+
+
+class Submit(Protocol):
+    """Enqueues an analysis durably, once (``AnalysisWorkflows.submit``)."""
+
+    def __call__(self, analysis: AnalysisRecord) -> str:
+        """Return the name under which it is queued."""
+        ...
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a series looked like, and since when, on a clock that nobody sets."""
+
+    news: tuple[int, object]
+    since_s: float
+
+
+class QuietWatch:
+    """Tells which receiving series had no news for a while.
+
+    The time of the database's clock is compared with itself only; the waiting is measured on a monotonic clock, so that
+    a clock that is set neither ends nor prolongs it.
+    """
+
+    def __init__(self, quiet_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet_s = quiet_s
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+
+    def quiet(self, receiving: Iterable[SeriesRecord]) -> tuple[SeriesRecord, ...]:
+        """Observe the receiving series; those that are complete come back, at every call until they change."""
+        now_s = self._clock()
+        seen: dict[str, _Seen] = {}
+        complete = []
+        for series in receiving:
+            news = (series.instance_count, series.last_received_at)
+            known = self._seen.get(series.id)
+            entry = known if known is not None and known.news == news else _Seen(news, now_s)
+            seen[series.id] = entry
+            if series.is_forced or now_s - entry.since_s >= self._quiet_s:
+                complete.append(series)
+        self._seen = seen
+        return tuple(complete)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """How often the worker looks.
+
+    Parameters
+    ----------
+    quiet_s
+        A series is complete after this many seconds without a new instance.
+    poll_s
+        Pause between two looks at the records, seconds.
+    deliver_s
+        Pause between two rounds of deliveries, seconds.
+    resubmit_s
+        A pending analysis is submitted again (which changes nothing where it is queued) after so many seconds.
+    """
+
+    quiet_s: float
+    poll_s: float = 0.5
+    deliver_s: float = 5.0
+    resubmit_s: float = 60.0
+
+
+class Worker:
+    """The loop; everything that it decides is in the records, so that it may be killed at any moment.
+
+    Parameters
+    ----------
+    database
+        The records.
+    model
+        Identity of the models that will answer.
+    submit
+        Enqueues an analysis.
+    deliver_due
+        Delivers result objects that are due; may be slow, runs in a thread of its own.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        model: ModelIdentity,
+        submit: Submit,
+        *,
+        deliver_due: Callable[[], object],
+        config: WorkerConfig,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._model = model
+        self._submit = submit
+        self._deliver_due = deliver_due
+        self._config = config
+        self._clock = clock
+        self._watch = QuietWatch(config.quiet_s, clock)
+        self._submitted: dict[str, float] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Look again and again until ``stop`` is set."""
+        deliveries = threading.Thread(target=self._deliver, args=(stop,), name="deliveries", daemon=True)
+        deliveries.start()
+        while not stop.is_set():
+            self._guarded("worker:look", self.look)
+            stop.wait(self._config.poll_s)
+        deliveries.join(timeout=5)
+
+    def look(self) -> None:
+        """Ask for analyses of complete series, and submit what is pending."""
+        with self._database.read() as session:
+            receiving = studies.receiving_series(session)
+            pending = analyses.pending_analyses(session)
+        complete = self._watch.quiet(receiving)
+        requested = [record for series in complete if (record := self._request(series)) is not None]
+        self._submit_all([*pending, *requested])
+
+    def _request(self, observed: SeriesRecord) -> AnalysisRecord | None:
+        """Ask for an analysis of a complete series, unless an instance arrived in this very moment."""
+        with self._database.begin() as session:
+            now = studies.series_record(session, id=observed.id)
+            if now is None or now.state is not StudyState.RECEIVING or now.instance_count != observed.instance_count:
+                return None
+            record = analyses.request_analysis(session, observed.id, self._model, requested_by=REQUESTED_BY)
+        _log.info(
+            "series:complete",
+            extra={"series_id": observed.id, "analysis_id": record.id, "instance_count": observed.instance_count},
+        )
+        return record
+
+    def _submit_all(self, pending: list[AnalysisRecord]) -> None:
+        now_s = self._clock()
+        known = {record.id: self._submitted.get(record.id) for record in pending}
+        for record in pending:
+            last_s = known[record.id]
+            if last_s is None or now_s - last_s >= self._config.resubmit_s:
+                self._submit(record)
+                known[record.id] = now_s
+        self._submitted = {identifier: at_s for identifier, at_s in known.items() if at_s is not None}
+
+    def _deliver(self, stop: threading.Event) -> None:
+        while not stop.wait(self._config.deliver_s):
+            self._guarded("worker:deliver", self._deliver_due)
+
+    def _guarded(self, what: str, action: Callable[[], object]) -> None:
+        """Record what an iteration raised and go on: the next one may succeed."""
+        try:
+            action()
+        except DatabaseUnavailableError:
+            _log.warning(f"{what}_waits", extra={"code": "database_unavailable"})
+        except Exception:  # noqa: BLE001 - the worker loop's own boundary
+            _log.exception(f"{what}_failed")

@@ -1,0 +1,187 @@
+"""Durable work: each analysis is one DBOS workflow that survives the death of every process.
+
+The only module that knows DBOS. Its system database holds opaque ids and verdicts, as JSON and never pickled; what an
+analysis is, and whether it is finished, stands in the records. So the two cannot contradict each other: a workflow that
+was lost is submitted again, one that runs twice finds the first outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
+from dbos.error import DBOSException
+
+from db.domain import AnalysisRecord, Reason
+from dicom_node.attempts import Attempt
+
+_log = logging.getLogger(__name__)
+
+APPLICATION_VERSION = "analysis-1"
+"""Pinned: work that an older release left is taken up by a newer one. Changes only with the order of the steps."""
+QUEUE = "analyses"
+WORKFLOW = "analyse_series"
+TRIES = 3
+"""Failed attempts after which an analysis is parked."""
+RETRY_DELAYS_S = (2.0, 10.0)
+"""Pauses after the first and the second failed attempt."""
+INTERRUPTED_DELAY_S = 5.0
+"""Pause where it was not the analysis that failed."""
+_UNFINISHED = frozenset({"ENQUEUED", "PENDING", "DELAYED"})
+_MAX_GENERATIONS = 1000
+
+Run = Callable[[str], tuple[Attempt, Reason | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowConfig:
+    """Where and as whom workflows run.
+
+    Parameters
+    ----------
+    url
+        System database: ``sqlite:///file`` or ``postgresql://...``.
+    executor_id
+        Fixed name of this worker; interrupted work returns to the worker of the same name.
+    concurrency
+        Analyses at once.
+    retry_delays_s
+        Pauses after failed attempts, seconds.
+    poll_s
+        How often the queue is looked at, seconds.
+    """
+
+    url: str
+    executor_id: str
+    concurrency: int = 1
+    retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S
+    interrupted_delay_s: float = INTERRUPTED_DELAY_S
+    poll_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisSteps:
+    """What the workflow does; each may be called again after a crash and must then change nothing that was done.
+
+    Parameters
+    ----------
+    run
+        One attempt at an analysis.
+    park
+        Give up on it, with the reason.
+    make_results
+        Make the result objects of an answered analysis and ask for their delivery.
+    results_failed
+        Told that the result objects could not be made.
+    """
+
+    run: Run
+    park: Callable[[str, Reason], None]
+    make_results: Callable[[str], None]
+    results_failed: Callable[[str], None]
+
+
+class AnalysisWorkflows:
+    """The durable queue of analyses; one a process, for DBOS is one."""
+
+    def __init__(self, config: WorkflowConfig, steps: AnalysisSteps) -> None:
+        self._config = config
+        self._steps = steps
+
+    def launch(self) -> None:
+        """Open the system database and take up what an earlier process of this name left unfinished."""
+        DBOS(config=_dbos_config(self._config))
+        self._workflow = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(self._analyse)
+        DBOS.launch()
+        DBOS.register_queue(
+            QUEUE,
+            worker_concurrency=self._config.concurrency,
+            polling_interval_sec=self._config.poll_s,
+            on_conflict="always_update",
+        )
+
+    def close(self) -> None:
+        """Stop taking up work; what is under way stays pending and is taken up at the next launch."""
+        DBOS.destroy(destroy_registry=True)
+
+    def submit(self, analysis: AnalysisRecord) -> str:
+        """Enqueue an analysis unless it is there already; its workflow's id comes back.
+
+        A workflow that ended while its analysis did not (the records were restored from a backup) is followed by
+        one of the next generation.
+        """
+        name = workflow_id(analysis)
+        for generation in range(_MAX_GENERATIONS):
+            identifier = f"{name}-{generation}" if generation else name
+            status = DBOS.get_workflow_status(identifier)
+            if status is not None and status.status in _UNFINISHED:
+                return identifier
+            if status is None:
+                with SetWorkflowID(identifier):
+                    DBOS.enqueue_workflow(QUEUE, self._workflow, analysis.id)
+                return identifier
+        raise RuntimeError("an analysis ended too often without an outcome")
+
+    def _analyse(self, analysis_id: str) -> str:
+        """Attempt, wait, attempt again, park; then results. Deterministic but for its steps, as DBOS asks."""
+        verdict = self._attempts(analysis_id)
+        if verdict == Attempt.ANSWERED:
+            self._make_results(analysis_id)
+        return verdict
+
+    def _attempts(self, analysis_id: str) -> str:
+        failures = 0
+        while True:
+            verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
+            if verdict in (Attempt.ANSWERED, Attempt.OVER):
+                return str(verdict)
+            if verdict == Attempt.INTERRUPTED:
+                DBOS.sleep(self._config.interrupted_delay_s)
+                continue
+            failures += 1
+            if failures >= TRIES:
+                DBOS.run_step({"name": "park"}, self._park, analysis_id, code, text)
+                return str(verdict)
+            DBOS.sleep(self._config.retry_delays_s[min(failures, len(self._config.retry_delays_s)) - 1])
+
+    def _make_results(self, analysis_id: str) -> None:
+        """Make result objects; an analysis whose results cannot be made stays answered."""
+        options: StepOptions = {
+            "name": "results",
+            "retries_allowed": True,
+            "max_attempts": TRIES,
+            "interval_seconds": 2.0,
+        }
+        try:
+            DBOS.run_step(options, self._steps.make_results, analysis_id)
+        except DBOSException:
+            DBOS.run_step({"name": "results_failed"}, self._steps.results_failed, analysis_id)
+
+    def _attempt(self, analysis_id: str) -> list[str]:
+        verdict, reason = self._steps.run(analysis_id)
+        return [verdict.value, reason.code if reason else "", reason.text if reason else ""]
+
+    def _park(self, analysis_id: str, code: str, text: str) -> None:
+        times = f"Given up after {TRIES} tries. "
+        self._steps.park(analysis_id, Reason(code, times + text))
+
+
+def workflow_id(analysis: AnalysisRecord) -> str:
+    """Name an analysis' workflow: series, input, model and run, all opaque."""
+    return f"{analysis.series_id}-{analysis.input_digest[:16]}-{analysis.model.sha256[:16]}-{analysis.run_number}"
+
+
+def _dbos_config(config: WorkflowConfig) -> DBOSConfig:
+    """Build DBOS' own configuration: no telemetry, no console, no pickles."""
+    return {
+        "name": "lungnode",
+        "system_database_url": config.url,
+        "application_version": APPLICATION_VERSION,
+        "executor_id": config.executor_id,
+        "enable_otlp": False,
+        "log_level": "WARNING",
+        "serializer": DBOSPortableJSONSerializer(),
+        "use_listen_notify": False,
+    }
