@@ -7,8 +7,10 @@ an adult of 1.75 m with raised arms in deep inspiration.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from dicom_node.phantom.geometry import Array, Grid
@@ -55,9 +57,10 @@ class Plane:
         """How much of each pixel (0..1) lies inside an outline."""
         return self.cover(np.take(outline, self.angle_index) - self.radius)
 
-    def cover(self, depth_mm: Array) -> Array:
+    def cover(self, depth_mm: NDArray[np.floating[Any]]) -> Array:
         """Turn the depth under a surface into how much of the pixel is covered."""
-        return np.clip(np.float32(0.5) + depth_mm * np.float32(1 / self.pixel_mm), 0, 1)
+        covered = np.float32(0.5) + depth_mm * np.float32(1 / self.pixel_mm)
+        return np.clip(covered, 0, 1).astype(np.float32, copy=False)
 
     def ellipse(self, center: tuple[float, float], axes: tuple[float, float], power: float = 2.0) -> Array:
         """Cover of a (super)ellipse."""
@@ -87,7 +90,7 @@ def cage_scale(z: float) -> float:
     """Size of the rib cage's inside at a height, 1 at the carina, closing towards the apex."""
     if z < 20:
         return 1 + 0.03 * min((20 - z) / 100, 1.0)
-    t = min((z - 20) / 125, 0.97)
+    t = min((z - 20) / 112, 0.985)
     return float((1 - t**2.6) ** (1 / 2.6))
 
 
@@ -134,7 +137,8 @@ def apex_cover(plane: Plane, z: float) -> Array | float:
 
 def core_cover(plane: Plane, z: float) -> Array:
     """Cover of the mediastinum's core, which parts the lungs from front to back."""
-    front = plane.cover(5 + 9 * np.clip((plane.y + 35) / 35, 0, 1) - np.abs(plane.x - 3 * np.sin(z / 40)))
+    junction = 1.4 + 11 * np.clip((plane.y + 40) / 35, 0, 1) + 16 * np.clip((-66 - plane.y) / 22, 0, 1) ** 2
+    front = plane.cover(junction - np.abs(plane.x - 3 - 4 * np.sin(z / 40) - 0.08 * (plane.y + 40)))
     upper = float(np.clip((z - 45) / 30, 0, 1))
     middle = plane.ellipse((0.0, 0.0), (20 + 12 * upper, 40 + 6 * upper))
     spine = plane.ellipse((0.0, 42.0), (22.0, 26.0))
@@ -173,7 +177,7 @@ HEART_FRAME = _heart_frame()
 def heart_parts(build: Build) -> tuple[Ellipsoid, tuple[Ellipsoid, ...]]:
     """Return the heart's outside and its four chambers (left ventricle, right ventricle, left and right atrium)."""
     size = build.heart
-    center = np.array([16.0, -20.0, -38.0])
+    center = np.array([15.0, -27.0, -38.0])
 
     def part(along: float, across: float, up: float, *axes: float) -> Ellipsoid:
         x, y, z = center + HEART_FRAME.T @ np.array([along, across, up])
@@ -187,3 +191,8 @@ def heart_parts(build: Build) -> tuple[Ellipsoid, tuple[Ellipsoid, ...]]:
         part(-32, -18, 6, 19, 19, 20),
         part(-30, 20, 0, 21, 17, 26),
     )
+
+
+_UPRIGHT = np.eye(3, dtype=np.float32)
+STOMACH = Ellipsoid((58.0, -24.0, -128.0), (46.0, 40.0, 54.0), _UPRIGHT)
+SPLEEN = Ellipsoid((90.0, 40.0, -124.0), (30.0, 44.0, 46.0), _UPRIGHT)

@@ -23,7 +23,7 @@ from dicom_node.uids import derived_uid
 def enhanced_instance(identity: SeriesIdentity, layout: SeriesLayout, volume_hu: NDArray[np.int16]) -> Dataset:
     """Build the multi-frame instance; frames go from feet to head."""
     ds = series_common(identity, layout)
-    for moved in ("SliceThickness", "KVP", "ConvolutionKernel"):
+    for moved in ("SliceThickness", "KVP", "ConvolutionKernel", "AcquisitionDate", "AcquisitionTime"):
         delattr(ds, moved)
     ds.SOPClassUID = EnhancedCTImageStorage
     ds.SOPInstanceUID = derived_uid("phantom enhanced", identity.series_instance_uid)
@@ -38,7 +38,10 @@ def enhanced_instance(identity: SeriesIdentity, layout: SeriesLayout, volume_hu:
     ds.AcquisitionContextSequence = Sequence()
     ds.NumberOfFrames = len(volume_hu)
     ds.SharedFunctionalGroupsSequence = Sequence([_shared_groups(layout)])
-    ds.PerFrameFunctionalGroupsSequence = Sequence([_frame_groups(layout, i, moment) for i in range(len(volume_hu))])
+    event_uid = derived_uid("phantom irradiation event", identity.series_instance_uid)
+    ds.PerFrameFunctionalGroupsSequence = Sequence(
+        _frame_groups(layout, index, moment, event_uid) for index in range(len(volume_hu))
+    )
     ds.DimensionOrganizationSequence, ds.DimensionIndexSequence = _dimensions(identity)
     add_pixels(ds, stored_values(volume_hu))
     return ds
@@ -74,27 +77,49 @@ def _shared_groups(layout: SeriesLayout) -> Dataset:
             VolumetricProperties="VOLUME", VolumeBasedCalculationTechnique="NONE",
         )
     ]  # fmt: skip
-    groups.CTAcquisitionTypeSequence = [
-        _item(AcquisitionType="SPIRAL", TubeAngle=0.0, ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
-    ]
+    groups.CTAcquisitionTypeSequence = [_item(AcquisitionType="SPIRAL", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")]
+    # PS3.3 C.8.15.3: an original image names its tube, table and exposure; this tube is as generated as the patient
+    groups.CTAcquisitionDetailsSequence = [
+        _item(
+            RotationDirection="CW", RevolutionTime=0.5, SingleCollimationWidth=0.6, TotalCollimationWidth=38.4,
+            TableHeight=150.0, GantryDetectorTilt=0.0, DataCollectionDiameter=500.0,
+        )
+    ]  # fmt: skip
+    groups.CTTableDynamicsSequence = [_item(TableSpeed=92.0, TableFeedPerRotation=46.0, SpiralPitchFactor=1.2)]
+    groups.CTGeometrySequence = [_item(DistanceSourceToDetector=1085.0, DistanceSourceToDataCollectionCenter=595.0)]
+    groups.CTExposureSequence = [
+        _item(
+            ExposureTimeInms=500.0, XRayTubeCurrentInmA=120.0, ExposureInmAs=60.0, CTDIvol=4.0,
+            ExposureModulationType="NONE",
+        )
+    ]  # fmt: skip
     groups.CTReconstructionSequence = [
         _item(
             ReconstructionAlgorithm="FILTER_BACK_PROJ", ConvolutionKernel=layout.kernel,
             ConvolutionKernelGroup="LUNG", ReconstructionDiameter=360.0, ReconstructionAngle=360.0,
+            ReconstructionPixelSpacing=[float(part) for part in pixel], ImageFilter=layout.kernel,
         )
     ]  # fmt: skip
-    groups.CTXRayDetailsSequence = [_item(KVP="120", FocalSpots=[1.0], FilterType="NONE")]
+    groups.CTXRayDetailsSequence = [_item(KVP="120", FocalSpots=[1.0], FilterType="FLAT", FilterMaterial="ALUMINUM")]
     return groups
 
 
-def _frame_groups(layout: SeriesLayout, index: int, moment: str) -> Dataset:
+def _frame_groups(layout: SeriesLayout, index: int, moment: str, event_uid: str) -> Dataset:
     content = _item(
         FrameAcquisitionNumber=1, FrameReferenceDateTime=moment, FrameAcquisitionDateTime=moment,
         FrameAcquisitionDuration=4000.0, StackID="1", InStackPositionNumber=index + 1,
         DimensionIndexValues=[1, index + 1],
     )  # fmt: skip
-    position = [format_decimal(part) for part in layout.position_mm(index)]
-    return _item(FrameContentSequence=[content], PlanePositionSequence=[_item(ImagePositionPatient=position)])
+    place = layout.position_mm(index)
+    center = [0.0, 0.0, place[2]]
+    return _item(
+        FrameContentSequence=[content],
+        PlanePositionSequence=[_item(ImagePositionPatient=[format_decimal(part) for part in place])],
+        IrradiationEventIdentificationSequence=[_item(IrradiationEventUID=event_uid)],
+        CTPositionSequence=[
+            _item(TablePosition=place[2], DataCollectionCenterPatient=center, ReconstructionTargetCenterPatient=center)
+        ],
+    )
 
 
 def _dimensions(identity: SeriesIdentity) -> tuple[Sequence, Sequence]:

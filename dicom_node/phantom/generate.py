@@ -13,6 +13,8 @@ from dicom_node.phantom.anatomy import (
     LUNG_HU,
     MUSCLE_HU,
     RIB_THICKNESS_MM,
+    SPLEEN,
+    STOMACH,
     Build,
     Plane,
     apex_cover,
@@ -24,9 +26,9 @@ from dicom_node.phantom.anatomy import (
     heart_parts,
 )
 from dicom_node.phantom.geometry import FULL, Array, Grid, Tube, blend, cover_tubes, tubes_along
-from dicom_node.phantom.noise import KERNELS, SliceFilter, enlarge, noise_profile, smooth_field
 from dicom_node.phantom.nodules import Cover, Surroundings, paint_nodule, place
-from dicom_node.phantom.skeleton import CARTILAGE_HU, CORTEX_HU, MARROW_HU, paint_spine, skeleton
+from dicom_node.phantom.noise import KERNELS, Enlarger, SliceFilter, noise_profile, smooth_field
+from dicom_node.phantom.skeleton import CARTILAGE_HU, CORTEX_HU, MARROW_HU, paint_spine, paint_sternum, skeleton
 from dicom_node.phantom.spec import Phantom, PhantomSpec, PlacedNodule
 from dicom_node.phantom.vasculature import (
     BLOOD_HU,
@@ -42,7 +44,7 @@ from dicom_node.phantom.vasculature import (
 )
 
 LIVER_HU, SPLEEN_HU, STOMACH_HU, GAS_HU = 62.0, 52.0, 22.0, -960.0
-TWIGS_PER_LUNG = 420
+TWIGS_PER_LUNG = 850
 
 
 @dataclass(slots=True)
@@ -58,15 +60,16 @@ class _Canvas:
     lung: Cover
     scratch: Cover
     dome: Array
-    heart: Cover | None = None
     trees: list[Tree] = field(default_factory=list)
 
     @property
     def heights(self) -> list[float]:
         return [float(z) for z in self.grid.axis(0)]
 
-    def paint(self, tubes: list[Tube], hu: float) -> None:
+    def paint(self, tubes: list[Tube], hu: float, within: Cover | None = None) -> None:
         cover_tubes(self.grid, self.scratch, tubes)
+        if within is not None:
+            np.minimum(self.scratch, within, out=self.scratch)
         blend(self.volume, self.scratch, hu)
         self.scratch[:] = 0
 
@@ -106,9 +109,7 @@ def _start(spec: PhantomSpec) -> _Canvas:
     plane, build = Plane.of(grid), Build.drawn(rng)
     empty = np.zeros(shape, np.uint8)
     dome = diaphragm_mm(plane, build)
-    return _Canvas(
-        spec, grid, plane, build, rng, np.empty(shape, np.float32), empty, np.zeros(shape, np.uint8), dome
-    )
+    return _Canvas(spec, grid, plane, build, rng, np.empty(shape, np.float32), empty, np.zeros(shape, np.uint8), dome)
 
 
 def _find_lungs(canvas: _Canvas, middle: list[Tube]) -> None:
@@ -128,7 +129,8 @@ def _find_lungs(canvas: _Canvas, middle: list[Tube]) -> None:
 def _paint_base(canvas: _Canvas) -> None:
     """Everything that is a shape in the slice."""
     texture = smooth_field(canvas.rng, canvas.grid, 14.0)
-    fine = smooth_field(canvas.rng, canvas.grid, 2.6, across=min(160, canvas.spec.rows))
+    fine = smooth_field(canvas.rng, canvas.grid, 2.6, across=160)
+    enlarge, enlarge_fine = (Enlarger.of(part.shape[1], canvas.grid.shape) for part in (texture, fine))
     for number, z in enumerate(canvas.heights):
         hu = canvas.volume[number]
         hu[:] = AIR_HU
@@ -136,8 +138,9 @@ def _paint_base(canvas: _Canvas) -> None:
         _paint_wall(canvas, z, hu)
         _paint_abdomen(canvas, z, hu)
         paint_spine(canvas.plane, z, hu)
+        paint_sternum(canvas.plane, z, hu)
         _paint_heart(canvas, z, hu)
-        grain = enlarge(texture[number], hu.shape) * 9 + np.maximum(enlarge(fine[number], hu.shape), -1) * 16
+        grain = enlarge(texture[number]) * 11 + np.maximum(enlarge_fine(fine[number]), -1) * 20
         lung_hu = LUNG_HU + 0.24 * canvas.plane.y + grain + _fissures(canvas, z)
         hu += canvas.lung[number] * np.float32(1 / FULL) * (lung_hu - hu)
 
@@ -162,14 +165,20 @@ def _paint_wall(canvas: _Canvas, z: float, hu: Array) -> None:
     hu += plane.inside(skin) * (40 - hu)
     hu += plane.inside(skin - 1.6) * (FAT_HU - hu)
     hu += plane.inside(muscle) * (MUSCLE_HU - hu)
-    for share, width in ((0.34, 0.9), (0.72, 0.7)):
-        middle = np.take(cage + share * (muscle - cage), plane.angle_index)
-        wave = 1.6 * np.sin(plane.x / 9 + z / 7) + 1.2 * np.sin(plane.y / 7 - z / 11)
-        gap = np.take(muscle - cage, plane.angle_index)
-        hu += plane.cover(np.minimum(width - np.abs(plane.radius - middle - wave), gap / 6 - 1)) * 0.9 * (FAT_HU - hu)
+    gap = np.take(muscle - cage, plane.angle_index)
+    inner = plane.radius - np.take(cage, plane.angle_index)
+    for share, width, phase in ((0.3, 1.2, 0.0), (0.7, 0.9, 2.2)):
+        wave = 2.4 * np.sin(plane.x / 13 + z / 9 + phase) + 1.8 * np.sin(plane.y / 9 - z / 15)
+        breaks = width * np.sin(plane.x / 31 + phase) * np.cos(plane.y / 27 - z / 60 + phase) + 0.35
+        line = np.minimum(breaks - np.abs(inner - share * gap - wave), gap / 6 - 1)
+        hu += plane.cover(line) * 0.9 * (FAT_HU - hu)
     for side in (-1, 1):
         hu += plane.ellipse((side * 24.0, 86.0), (19.0, 15.0), 2.4) * (MUSCLE_HU - hu)
-    hu += plane.inside(cage - RIB_THICKNESS_MM + 1.2) * (FAT_HU - hu)
+    fat = plane.inside(cage - RIB_THICKNESS_MM + 1.2)
+    if z > 60:
+        upper = float(np.clip((z - 60) / 40, 0, 1))
+        fat *= np.maximum(1 - upper, plane.ellipse((0.0, 2.0), (36.0, 48.0), 2.5))
+    hu += fat * (FAT_HU - hu)
 
 
 def _paint_abdomen(canvas: _Canvas, z: float, hu: Array) -> None:
@@ -183,15 +192,15 @@ def _paint_abdomen(canvas: _Canvas, z: float, hu: Array) -> None:
     hu += under * (MUSCLE_HU - 6 - hu)
     inner = np.clip(0.5 + (canvas.dome - 4 - z) / max(canvas.spec.slice_spacing_mm, 0.8), 0, 1) * plane.inside(cage - 3)
     hu += inner * (FAT_HU + 4 - hu)
-    low = float(np.clip((-70 - z) / 60, 0, 1))
-    edge = 22 + 38 * np.cos(np.clip(plane.y / 70, -1.5, 1.5)) - 40 * low
+    low = float(np.clip((-85 - z) / 60, 0, 1))
+    edge = 24 + 34 * np.cos(np.clip(plane.y / 60, -1.5, 1.5)) - 44 * low - 10 * np.sin(plane.y / 14)
     liver = inner * plane.cover(edge - plane.x) * plane.cover(np.hypot(plane.x - 4, plane.y - 40) - 27)
     hu += liver * (LIVER_HU + 0.22 * lift - hu)
-    stomach = inner * plane.ellipse((62.0, -22.0), (42.0, 38.0))
-    lumen = inner * plane.ellipse((62.0, -22.0), (38.0, 34.0)) * plane.cover(np.full_like(plane.x, -78 - z + 10))
+    depth = STOMACH.depth(plane.x, plane.y, z)
+    stomach, lumen = inner * plane.cover(depth), inner * plane.cover(depth - 4)
     hu += stomach * (48 + 0.1 * lift - hu)
     hu += lumen * (np.where(plane.y < -24, GAS_HU, STOMACH_HU).astype(np.float32) - hu)
-    spleen = inner * plane.ellipse((88.0, 44.0), (34.0, 40.0), 2.4) * (1 - stomach)
+    spleen = inner * plane.cover(SPLEEN.depth(plane.x, plane.y, z)) * (1 - stomach)
     hu += spleen * (SPLEEN_HU + 0.28 * lift - hu)
 
 
@@ -215,7 +224,9 @@ def _fissures(canvas: _Canvas, z: float) -> Array:
     tilt = 0.12 * np.abs(plane.x) + 5 * np.sin(plane.x / 22)
     oblique = np.clip(1 - np.abs(z - (-12 + slope * plane.y + tilt)) / (width + 0.7), 0, 1)
     level = 8 + 5 * np.sin(plane.x / 25) + 0.06 * plane.y
-    horizontal = np.clip(1 - np.abs(z - level) / (width + 0.5), 0, 1) * (plane.x < 0) * (z > -12 + slope * plane.y + tilt)
+    horizontal = (
+        np.clip(1 - np.abs(z - level) / (width + 0.5), 0, 1) * (plane.x < 0) * (z > -12 + slope * plane.y + tilt)
+    )
     return (110 * oblique + 60 * horizontal).astype(np.float32)
 
 
@@ -228,7 +239,9 @@ def _twig_ends(canvas: _Canvas, side: int, count: int) -> np.ndarray[tuple[int, 
     found = np.argwhere(inside)
     if not len(found):
         return np.empty((0, 3))
-    picked = found[canvas.rng.permutation(len(found))[:count]] + canvas.rng.uniform(-0.5, 0.5, (min(count, len(found)), 3))
+    picked = found[canvas.rng.permutation(len(found))[:count]] + canvas.rng.uniform(
+        -0.5, 0.5, (min(count, len(found)), 3)
+    )
     picked *= (1, step, step)
     return (picked * grid.spacing_mm + grid.origin_mm[::-1])[:, ::-1]
 
@@ -268,18 +281,19 @@ def _paint_tubes(canvas: _Canvas, vessels: dict[str, list[Tube]], airways: dict[
     """Oesophagus, vessels and airways; returns the cover of the vessels."""
     lift = canvas.spec.contrast_hu
     canvas.paint(tubes_along(*OESOPHAGUS), 42.0)
-    lumen = [tube for group in airways.values() for tube in group]
-    for side, tree in zip((-1, 1), canvas.trees, strict=False):
-        lumen += bronchi(tree, side)
-    canvas.paint([tube.scaled(1.12, 0.8) for tube in lumen], 15.0)
+    large = [tube for group in airways.values() for tube in group]
+    small = [tube for side, tree in zip((-1, 1), canvas.trees, strict=False) for tube in bronchi(tree, side)]
+    canvas.paint([tube.scaled(1.12, 0.6) for tube in large], 15.0)
+    canvas.paint([tube.scaled(1.08, 0.6) for tube in small], 15.0, canvas.lung)
     veins = [tube for name, group in vessels.items() if "vein" in name or "cava" in name for tube in group]
     canvas.paint([tube for name, group in vessels.items() for tube in group], BLOOD_HU + lift)
     canvas.paint([tube for tube in veins if tube.start[2] > 40], BLOOD_HU + 1.3 * lift)
     cover_tubes(canvas.grid, canvas.scratch, [tube for tree in canvas.trees for tube in tree.tubes])
-    trees = np.minimum(canvas.scratch, np.where(canvas.lung > FULL // 4, FULL, 0).astype(np.uint8))
+    trees = np.minimum(canvas.scratch, canvas.lung)
     blend(canvas.volume, trees, BLOOD_HU + 0.75 * lift)
     canvas.scratch[:] = 0
-    canvas.paint(lumen, -985.0)
+    canvas.paint(large, -985.0)
+    canvas.paint(small, -985.0, canvas.lung)
     return trees
 
 

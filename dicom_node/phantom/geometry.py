@@ -69,7 +69,7 @@ class Tube:
     end_radius_mm: float
 
     def scaled(self, factor: float, plus_mm: float = 0.0) -> Tube:
-        """The same piece with other radii."""
+        """Give the same piece other radii."""
         return Tube(
             self.start, self.end, self.start_radius_mm * factor + plus_mm, self.end_radius_mm * factor + plus_mm
         )

@@ -64,6 +64,8 @@ def place(
     fits[:margin] = fits[max(len(fits) - margin, 0) :] = False
     if spec.side is not None:
         fits &= (around.x > 0 if spec.side == "left" else around.x < 0)[None, None, :]
+    if spec.attachment is Attachment.PLEURA:
+        fits &= (np.abs(around.x) > 75)[None, None, :]
     candidates = np.argwhere(fits)
     if not len(candidates):
         raise NoPlaceError(spec)
@@ -115,7 +117,7 @@ class Surface:
         count = 7
         directions = rng.normal(size=(count, 3))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        directions *= rng.uniform(1.5, 4.5, (count, 1))
+        directions *= rng.uniform(1.5, 5.0, (count, 1))
         amplitudes = rng.uniform(0.5, 1, count)
         amplitudes *= roughness / np.sqrt(np.sum(np.square(amplitudes)) / 2)
         return cls(*(part.astype(np.float32) for part in (directions, amplitudes, rng.uniform(0, 6.28, count))))
@@ -161,21 +163,26 @@ def _cover_blob(grid: Grid, cover: Cover, blob: _Blob) -> None:
 def _spicules(nodule: PlacedNodule, rng: np.random.Generator) -> list[Tube]:
     center, radius = np.array(nodule.position_mm), nodule.diameter_mm / 2
     tubes = []
-    for _ in range(int(10 + nodule.diameter_mm)):
+    for _ in range(int(30 + 3 * nodule.diameter_mm)):
         way = rng.normal(size=3)
         way /= np.linalg.norm(way)
-        start, end = center + way * radius * 0.8, center + way * radius * rng.uniform(1.25, 1.75)
-        tubes.append(Tube(tuple(start.tolist()), tuple(end.tolist()), rng.uniform(0.6, 1.1), 0.15))
+        start, end = center + way * radius * 0.7, center + way * radius * rng.uniform(1.25, 1.9)
+        tubes.append(Tube(tuple(start.tolist()), tuple(end.tolist()), rng.uniform(0.1, 0.22) * radius, 0.3))
     return tubes
 
 
-_ROUGHNESS = {NoduleKind.LOBULATED: 0.13, NoduleKind.SPICULATED: 0.11, NoduleKind.PART_SOLID: 0.08}
+_ROUGHNESS = {
+    NoduleKind.LOBULATED: 0.14,
+    NoduleKind.SPICULATED: 0.13,
+    NoduleKind.PART_SOLID: 0.12,
+    NoduleKind.GROUND_GLASS: 0.14,
+}
 
 
 def paint_nodule(grid: Grid, volume: Array, scratch: Cover, nodule: PlacedNodule, rng: np.random.Generator) -> None:
     """Mix one nodule into a volume; ``scratch`` is an empty cover and is left empty."""
     radius, kind = nodule.diameter_mm / 2, nodule.kind
-    surface = Surface.drawn(rng, _ROUGHNESS.get(kind, 0.045))
+    surface = Surface.drawn(rng, _ROUGHNESS.get(kind, 0.07))
     hazy = kind in {NoduleKind.GROUND_GLASS, NoduleKind.PART_SOLID}
     layers: list[tuple[_Blob, float]] = [
         (_Blob(nodule.position_mm, radius, surface, 2.2 if hazy else 0.0), GROUND_GLASS_HU if hazy else SOLID_HU)

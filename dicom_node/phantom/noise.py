@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
 from dicom_node.phantom.geometry import Array, Grid
 
@@ -75,7 +75,27 @@ def smooth_field(rng: np.random.Generator, grid: Grid, scale_mm: float, across: 
     return np.asarray(field / max(float(field.std()), 1e-6), dtype=np.float32)
 
 
-def enlarge(coarse: Array, shape: tuple[int, ...]) -> Array:
-    """Interpolate one coarse plane to a slice's size."""
-    factors = [target / size for target, size in zip(shape, coarse.shape, strict=True)]
-    return np.asarray(zoom(coarse, factors, order=1, grid_mode=True, mode="nearest"), dtype=np.float32)
+@dataclass(frozen=True, slots=True)
+class Enlarger:
+    """Linear interpolation of coarse planes to a slice's size, as two matrix products."""
+
+    rows: Array
+    columns: Array
+
+    @classmethod
+    def of(cls, across: int, shape: tuple[int, ...]) -> Enlarger:
+        """Set up for square planes of ``across`` pixels."""
+        return cls(_weights(across, shape[-2]), _weights(across, shape[-1]))
+
+    def __call__(self, coarse: Array) -> Array:
+        """Enlarge one plane."""
+        return np.asarray(self.rows @ coarse @ self.columns.T, dtype=np.float32)
+
+
+def _weights(size: int, target: int) -> Array:
+    place = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
+    low = np.minimum(place.astype(int), max(size - 2, 0))
+    weights = np.zeros((target, size), np.float32)
+    weights[np.arange(target), low] = 1 - (place - low)
+    weights[np.arange(target), np.minimum(low + 1, size - 1)] += place - low
+    return weights

@@ -39,11 +39,11 @@ def _table(outline: Array, angle: float) -> float:
 def _rib(number: int, side: int) -> tuple[list[Tube], list[Tube]]:
     """Bone and cartilage of one rib; number 0 is the first."""
     top = 128 - VERTEBRA_MM * number
-    drop = 26 + 7.5 * min(number, 5)
+    drop = 34 + 13 * min(number, 5)
     angles = np.linspace(163, 24 if number < 7 else 60 + 12 * (number - 7), 26)
     points = []
     for angle in angles:
-        z = top + 4 - drop * ((163 - angle) / 139) ** 1.15
+        z = top + 4 - drop * ((163 - angle) / 139) ** 1.05
         radius = (max(_table(CAGE, angle), 92 if angle > 150 else 0)) * max(cage_scale(z), 0.42)
         points.append(_polar(radius + RIB_THICKNESS_MM / 2, angle, side, z))
     head = (side * 19.0, 50.0, top + 3)
@@ -55,7 +55,7 @@ def _rib(number: int, side: int) -> tuple[list[Tube], list[Tube]]:
 
 
 def _sternal_end(number: int, side: int) -> tuple[float, float, float]:
-    z = 84 - 21.0 * number
+    z = 88 - 20.0 * number
     return side * 17.0, -87.0 * cage_scale(z), z
 
 
@@ -66,15 +66,7 @@ def _vertebra(z: float) -> list[Tube]:
         pedicle = (side * 11.5, 54.0, z + 4)
         lateral = (side * 13.0, 64.0, z + 3)
         tubes += tubes_along([pedicle, lateral, (0, 72, z + 1)], [3.4, 4.0, 3.2])
-        tubes += tubes_along([lateral, (side * 33.0, 77.0, z + 6)], [4.0, 3.4])
-    return tubes
-
-
-def _sternum() -> list[Tube]:
-    tubes = []
-    for x in (-14.0, -7.0, 0.0, 7.0, 14.0):
-        top = [(x * 1.7, -88.0 * cage_scale(96) - 1, 96.0), (x * 1.2, -86.0 * cage_scale(60) - 1, 60.0)]
-        tubes += tubes_along([*top, (x, -87.0, 20.0), (x, -88.0, -40.0)], [5.2, 5.0, 5.0, 4.6])
+        tubes += tubes_along([lateral, (side * 27.0, 83.0, z + 5)], [4.0, 3.2])
     return tubes
 
 
@@ -83,20 +75,25 @@ def _shoulder(side: int, build: Build) -> list[Tube]:
     tubes = tubes_along(
         [(side * 21, -70, 99), (side * 58, -70, 110), (side * 105, -42, 124), (side * 140, -18, 132)], [7, 5.2, 5, 6]
     )
-    for angle, low, high in ((112.0, 58, 120), (116.0, 44, 118), (121.0, 30, 116), (126.0, 26, 114), (131.0, 30, 112),
-                             (136.0, 42, 108), (141.0, 60, 100)):  # fmt: skip
-        low_z, high_z = float(low), float(high)
-        points = [_polar(_table(BODY, angle) * build.width - 9, angle, side, z) for z in (low_z, high_z)]
-        tubes += tubes_along(points, [2.2 if 112 < angle < 141 else 3.6, 2.4])
-    spine = [_polar(_table(BODY, angle) * build.width + 1, angle, side, 96 + (141 - angle) * 0.8) for angle in (141, 126, 112)]
-    tubes += tubes_along(spine, [3.5, 5, 7])
+    for angle in np.linspace(110, 142, 27):
+        low, high = 24 + 0.16 * (angle - 127) ** 2, 122 - 0.45 * (angle - 110)
+        bow = 9 + 4 * np.sin((angle - 110) / 32 * np.pi)
+        points = [_polar(_table(BODY, angle) * build.width - bow, angle, side, float(z)) for z in (low, high)]
+        edge = abs(angle - 126) > 14.5
+        tubes += tubes_along(points, [3.2 if edge else 1.5, 3.0 if edge else 1.7])
+    spine = [
+        _polar(_table(BODY, angle) * build.width + 2, angle, side, 92 + (141 - angle) * 0.9)
+        for angle in (141, 126, 112)
+    ]
+    tubes += tubes_along(spine, [3.0, 4.5, 8])
     tubes.append(Tube((side * 158.0, -2.0, 128.0), (side * 162.0, -4.0, 160.0), 22, 20))
     return tubes
 
 
 def skeleton(build: Build, bottom_mm: float, top_mm: float) -> Skeleton:
     """Build all bones of a body between two heights."""
-    bones, cartilage = _sternum(), []
+    bones: list[Tube] = []
+    cartilage: list[Tube] = []
     for side in (-1, 1):
         for number in range(11):
             bone, soft = _rib(number, side)
@@ -129,3 +126,15 @@ def paint_spine(plane: Plane, z: float, hu: Array) -> None:
     canal, cord = plane.ellipse((0.0, 62.5), (9.5, 7.6)), plane.ellipse((0.0, 62.5), (5.2, 4.0))
     hu += canal * (8.0 - hu)
     hu += cord * (CORD_HU - hu)
+
+
+def paint_sternum(plane: Plane, z: float, hu: Array) -> None:
+    """Mix manubrium and body of the sternum into a slice."""
+    if not -62 < z < 98:
+        return
+    half_width = 15 + 8 * float(np.clip((z - 45) / 25, 0, 1)) - 4 * float(np.clip((-30 - z) / 30, 0, 1))
+    center = (0.0, -89.0 * cage_scale(z) + 3 * float(np.clip((z - 60) / 40, 0, 1)))
+    joint = float(np.exp(-(((z - 47) / 2.5) ** 2)))
+    outer, inner = plane.ellipse(center, (half_width, 5.6), 3), plane.ellipse(center, (half_width - 1.6, 4.1), 3)
+    hu += outer * ((1 - joint) * CORTEX_HU * 0.6 + joint * CARTILAGE_HU - hu)
+    hu += inner * ((1 - joint) * (MARROW_HU - 60) + joint * CARTILAGE_HU - hu)
