@@ -140,7 +140,7 @@ def _is_sqlite(path: Path) -> bool:
 def _keep(files: dict[str, str], draft: Path, home: Path, path: Path) -> None:
     name = PurePosixPath("home", *path.relative_to(home).parts)
     copy = draft / name
-    copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(copy.parent)
     if _is_sqlite(path):
         _copy_sqlite(path, copy)
         files[str(name)] = _sha256(copy)
@@ -203,6 +203,13 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its missing parents, for the owner alone."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -229,17 +236,17 @@ def restore_backup(settings: Settings, source: Path) -> Manifest:
     url = make_url(settings.database_url)
     _check_restorable(settings, manifest, url)
     _check_digests(source, manifest)
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(settings.home)
     for name in manifest.files:
         if name != "database":
             copy = settings.home.joinpath(*PurePosixPath(name).parts[1:])
-            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(copy.parent)
             _copy_file(source / name, copy)
     database = _sqlite_path(url)
     if database is None:
         postgres.load(url, source / "database")
     else:
-        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(database.parent)
         _copy_file(source / "database", database)
     _check_chain(settings)
     return manifest
@@ -289,8 +296,8 @@ def _check_digests(source: Path, manifest: Manifest) -> None:
 
 
 def _check_chain(settings: Settings) -> None:
-    from db.audit import verify
     from db.engine import Database, load_or_create_audit_key
+    from db.verification import verify
 
     database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
     try:

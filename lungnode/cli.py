@@ -5,22 +5,19 @@ Nothing heavy is imported until a command needs it, so that ``lungnode --help`` 
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from enum import StrEnum
 from importlib.metadata import version as package_version
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from lungnode import admin
 from lungnode.errors import CommandError, LungnodeError
-
-if TYPE_CHECKING:
-    from db.engine import Database
-    from lungnode.settings import Settings
+from lungnode.opening import read_settings
 
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 """Base of everything that the command line's parser refuses; newer typer carries its own copy of click."""
@@ -33,14 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-db_app = typer.Typer(help="The database's structure.", no_args_is_help=True)
-audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True)
-user_app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
-token_app = typer.Typer(help="Tokens for programs.", no_args_is_help=True)
-app.add_typer(db_app, name="db")
-app.add_typer(audit_app, name="audit")
-app.add_typer(user_app, name="user")
-app.add_typer(token_app, name="token")
+app.add_typer(admin.db_app, name="db")
+app.add_typer(admin.audit_app, name="audit")
+app.add_typer(admin.user_app, name="user")
+app.add_typer(admin.token_app, name="token")
 
 
 class Part(StrEnum):
@@ -49,15 +42,6 @@ class Part(StrEnum):
     DICOM = "dicom"
     WORKER = "worker"
     WEB = "web"
-
-
-class RoleName(StrEnum):
-    """What a person or a program may do; the words are the database's."""
-
-    ADMIN = "admin"
-    RADIOLOGIST = "radiologist"
-    AUDITOR = "auditor"
-    SERVICE = "service"
 
 
 def main() -> None:
@@ -78,7 +62,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command; errors that we know become lines on standard error and a status other than 0."""
     try:
-        status = app(args=arguments, standalone_mode=False)
+        status = app(args=arguments, prog_name="lungnode", standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -128,23 +112,6 @@ def _explain(error: Exception) -> tuple[str, ...]:
     return tuple(str(error).splitlines()) or (type(error).__name__,)
 
 
-def _settings() -> Settings:
-    from lungnode.logs import configure_logging
-    from lungnode.settings_table import load_settings
-
-    settings = load_settings()
-    configure_logging(settings.log.level, settings.log.format)
-    return settings
-
-
-def _database(settings: Settings) -> Database:
-    """Open the database; creates nothing but HOME and the audit key."""
-    from db.engine import Database, load_or_create_audit_key
-
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(package_version("lungnode"))
@@ -167,7 +134,7 @@ def serve(
     """Run the DICOM listener, the workers and the web pages in one supervised process tree."""
     from lungnode.serve import serve as run_service
 
-    return run_service(_settings(), only.value if only else None) or 0
+    return run_service(read_settings(), only.value if only else None) or 0
 
 
 @app.command()
@@ -178,11 +145,11 @@ def demo(
     exit_after: Annotated[bool, typer.Option("--exit", help="End after the result instead of at Ctrl-C.")] = False,
 ) -> int:
     """Start the service on loopback, let a rehearsal PACS push a chest CT, and print what came back."""
-    from lungnode.demo import run_demo
-
     if study is not None and not study.is_dir():
         raise CommandError(f"--study {study}: there is no such folder")
-    return run_demo(_settings(), study, exit_after) or 0
+    from lungnode.demo import run_demo
+
+    return run_demo(read_settings(), study, exit_after) or 0
 
 
 @app.command()
@@ -195,7 +162,7 @@ def doctor(
     from lungnode.doctor import examine, parse_address, render
 
     address = parse_address(pacs) if pacs else None
-    findings = examine(_settings(), address)
+    findings = examine(read_settings(), address)
     print(render(findings))
     return 0 if all(finding.is_fine for finding in findings) else 1
 
@@ -205,7 +172,7 @@ def backup(target: Annotated[Path, typer.Argument(help="Folder to create; it mus
     """Copy database, stored files and keys while the service runs."""
     from lungnode.backup import create_backup
 
-    manifest = create_backup(_settings(), target)
+    manifest = create_backup(read_settings(), target)
     print(json.dumps(manifest.summary()))
 
 
@@ -214,65 +181,5 @@ def restore(source: Annotated[Path, typer.Argument(help="Folder that `lungnode b
     """Lay a backup into an empty LUNGNODE_HOME, checking every digest."""
     from lungnode.backup import restore_backup
 
-    manifest = restore_backup(_settings(), source)
+    manifest = restore_backup(read_settings(), source)
     print(json.dumps(manifest.summary()))
-
-
-@db_app.command("upgrade")
-def db_upgrade(revision: Annotated[str, typer.Argument(help="Revision to reach.")] = "head") -> None:
-    """Bring the database to the newest structure (safe to repeat)."""
-    from db.schema import current, upgrade
-
-    settings = _settings()
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    upgrade(settings.database_url, revision)
-    print(f"database is at revision {current(settings.database_url)}")
-
-
-@audit_app.command("verify")
-def audit_verify() -> int:
-    """Check the whole chain of the audit trail; prints one JSON object and fails if any event was touched."""
-    from db.audit import verify
-
-    result = verify(_database(_settings()))
-    print(json.dumps({"intact": result.is_intact, "events": result.event_count, "head": result.head}))
-    return 0 if result.is_intact else _fail(*result.problems)
-
-
-@user_app.command("add")
-def user_add(
-    name: Annotated[str, typer.Argument(help="Name to sign in with.")],
-    role: Annotated[RoleName, typer.Option("--role", help="What this person may do.")] = RoleName.RADIOLOGIST,
-) -> None:
-    """Add a person; the password is asked for, or read from standard input, and never an argument."""
-    from db.domain import Role
-    from db.users import add_user
-
-    database = _database(_settings())
-    password = _read_password()
-    with database.begin() as session:
-        add_user(session, name, password, Role(role.value))
-    print(f"added {role.value} {name}")
-
-
-def _read_password() -> str:
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Again: ") != password:
-        raise CommandError("the two passwords differ; nothing was added")
-    return password
-
-
-@token_app.command("create")
-def token_create(
-    name: Annotated[str, typer.Argument(help="What the token is for.")],
-    role: Annotated[RoleName, typer.Option("--role", help="What its bearer may do.")] = RoleName.SERVICE,
-) -> None:
-    """Create a token for a program; it is printed once and only its digest is kept."""
-    from db.domain import Role
-    from db.users import create_token
-
-    with _database(_settings()).begin() as session:
-        plain, _ = create_token(session, name, Role(role.value))
-    print(plain)

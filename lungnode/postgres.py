@@ -54,17 +54,21 @@ def _run(url: URL, program: str, *options: str) -> None:
     found = shutil.which(program)
     if found is None:
         raise BackupError(f"{program} is not on PATH: install PostgreSQL's client programs, of the server's version")
-    done = subprocess.run([found, *options], env=_environment(url), capture_output=True, check=False)  # noqa: S603 (fixed programs, no shell)
+    done = subprocess.run(  # noqa: S603 (one of two fixed programs, no shell)
+        [found, *options], env=_environment(url), capture_output=True, check=False
+    )
     if done.returncode:
-        raise BackupError(
-            f"{program} failed with status {done.returncode}: check LUNGNODE_DATABASE__URL and its rights"
-        )
+        raise BackupError(f"{program} failed (status {done.returncode}): check LUNGNODE_DATABASE__URL and its rights")
 
 
 def _environment(url: URL) -> dict[str, str]:
-    """Connection parameters as libpq's variables: arguments can be read by everyone on the machine."""
-    given = {"PGHOST": url.host, "PGPORT": url.port, "PGUSER": url.username, "PGPASSWORD": url.password}
-    given |= {"PGDATABASE": url.database, "PGSSLMODE": url.query.get("sslmode")}
-    if not url.host and "host" in url.query:
-        given["PGHOST"] = str(url.query["host"])
-    return {**os.environ, **{name: str(value) for name, value in given.items() if value}}
+    """Give connection parameters as libpq's variables: arguments can be read by everyone on the machine."""
+    parameters = {
+        "PGHOST": url.host or url.query.get("host"),
+        "PGPORT": url.port or url.query.get("port"),
+        "PGUSER": url.username,
+        "PGPASSWORD": url.password,
+        "PGDATABASE": url.database,
+        "PGSSLMODE": url.query.get("sslmode"),
+    }
+    return {**os.environ, **{name: str(value) for name, value in parameters.items() if value}}

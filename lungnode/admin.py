@@ -1,0 +1,144 @@
+"""The administrator's commands: structure of the database, audit trail, people and tokens."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lungnode.errors import CommandError
+from lungnode.opening import open_database, read_settings
+
+db_app = typer.Typer(help="The database's structure.", no_args_is_help=True)
+audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True)
+user_app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
+token_app = typer.Typer(help="Tokens for programs.", no_args_is_help=True)
+
+
+class RoleName(StrEnum):
+    """What a person or a program may do; the words are the database's."""
+
+    ADMIN = "admin"
+    RADIOLOGIST = "radiologist"
+    AUDITOR = "auditor"
+    SERVICE = "service"
+
+
+Name = Annotated[str, typer.Argument(help="The name.")]
+Role = Annotated[RoleName, typer.Option("--role", help="What its bearer may do.")]
+
+
+@db_app.command("upgrade")
+def db_upgrade(revision: Annotated[str, typer.Argument(help="Revision to reach.")] = "head") -> None:
+    """Bring the database to the newest structure (safe to repeat)."""
+    from db.engine import load_or_create_audit_key
+    from db.schema import current, upgrade
+
+    settings = read_settings()
+    load_or_create_audit_key(settings.audit_key_path)
+    upgrade(settings.database_url, revision)
+    print(f"database is at revision {current(settings.database_url)}")
+
+
+@audit_app.command("verify")
+def audit_verify(
+    anchor: Annotated[Path | None, typer.Option("--anchor", help="File that `lungnode audit anchor` wrote.")] = None,
+) -> int:
+    """Check the whole chain; prints one JSON object and fails if any event was touched."""
+    from db.verification import verify
+
+    found = verify(open_database(read_settings()), anchor)
+    print(json.dumps({"intact": found.is_intact, "events": found.event_count, "head": found.head}))
+    for problem in found.problems:
+        print(f"lungnode: {problem}", file=sys.stderr)
+    return 0 if found.is_intact else 1
+
+
+@audit_app.command("anchor")
+def audit_anchor(file: Annotated[Path, typer.Argument(help="File to write, kept on another system.")]) -> None:
+    """Write the end of the chain to a file, so that a later roll-back of the whole database is found."""
+    from db.verification import write_anchor
+
+    head = write_anchor(open_database(read_settings()), file)
+    print(json.dumps({"sequence": head.sequence, "head": head.mac}))
+
+
+@user_app.command("add")
+def user_add(name: Name, role: Role = RoleName.RADIOLOGIST) -> None:
+    """Add a person; the password is asked for, or read from standard input, and never an argument."""
+    from db import domain
+    from db.users import add_user
+
+    database = open_database(read_settings())
+    password = _read_password()
+    with database.begin() as session:
+        add_user(session, name, password, domain.Role(role.value))
+    print(f"added {name} as {role.value}")
+
+
+@user_app.command("password")
+def user_password(name: Name) -> None:
+    """Give a person another password and lift a lock."""
+    from db.users import change_password
+
+    database = open_database(read_settings())
+    password = _read_password()
+    with database.begin() as session:
+        change_password(session, name, password)
+    print(f"changed the password of {name}")
+
+
+@user_app.command("disable")
+def user_disable(name: Name) -> None:
+    """Shut a person out; what they did stays in the trail."""
+    from db.users import set_disabled
+
+    with open_database(read_settings()).begin() as session:
+        set_disabled(session, name, disabled=True)
+    print(f"disabled {name}")
+
+
+def _read_password() -> str:
+    if not sys.stdin.isatty():
+        password = sys.stdin.readline().rstrip("\r\n")
+        if not password:
+            raise CommandError("no password on standard input; nothing was changed")
+        return password
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise CommandError("the two passwords differ; nothing was changed")
+    return password
+
+
+@token_app.command("create")
+def token_create(
+    name: Name,
+    role: Role = RoleName.SERVICE,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="Days until it expires; for good if left out.")
+    ] = None,
+) -> None:
+    """Create a token for a program; it is printed once and only its digest is kept."""
+    from db import domain
+    from db.users import create_token
+
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
+    with open_database(read_settings()).begin() as session:
+        plain, _ = create_token(session, name, domain.Role(role.value), expires_at=expires_at)
+    print(plain)
+
+
+@token_app.command("revoke")
+def token_revoke(name: Name) -> None:
+    """Make a token useless."""
+    from db.users import revoke_token
+
+    with open_database(read_settings()).begin() as session:
+        revoke_token(session, name)
+    print(f"revoked {name}")

@@ -1,0 +1,192 @@
+"""A backup of a node at work can be laid into an empty one; anything short of that is refused in words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from db.audit import append
+from db.domain import AuditEvent
+from db.engine import Database, load_or_create_audit_key
+from db.schema import upgrade
+from db.verification import verify
+from lungnode.backup import create_backup, read_manifest, restore_backup
+from lungnode.errors import BackupError
+from lungnode.settings import Settings
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Settings:
+    """A node with an audited event, a stored file, a job queue, and something half-received."""
+    settings = Settings(home=tmp_path / "home")
+    load_or_create_audit_key(settings.audit_key_path)
+    upgrade(settings.database_url)
+    add_event(settings)
+    stored = settings.store_root / "instances" / "ab" / "cd.dcm"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"DICM" * 1000)
+    half = settings.store_root / "incoming" / "1" / "x.part"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    with sqlite3.connect(settings.home / "jobs.db") as jobs:
+        jobs.execute("PRAGMA journal_mode=WAL")
+        jobs.execute("CREATE TABLE job (id)")
+        jobs.execute("INSERT INTO job VALUES (7)")
+    jobs.close()
+    return settings
+
+
+def add_event(settings: Settings) -> None:
+    database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+    with database.begin() as session:
+        append(session, AuditEvent("study:received", "test"))
+    database.dispose()
+
+
+def event_count(settings: Settings) -> int:
+    database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+    found = verify(database)
+    database.dispose()
+    assert found.is_intact
+    return found.event_count
+
+
+def test_what_was_backed_up_comes_back(node: Settings, tmp_path: Path) -> None:
+    manifest = create_backup(node, tmp_path / "backup")
+    other = Settings(home=tmp_path / "other")
+    assert restore_backup(other, tmp_path / "backup") == manifest
+    assert event_count(other) == 1
+    assert (other.store_root / "instances" / "ab" / "cd.dcm").read_bytes() == b"DICM" * 1000
+    assert not (other.store_root / "incoming").exists()
+    jobs = sqlite3.connect(other.home / "jobs.db")
+    assert jobs.execute("SELECT id FROM job").fetchall() == [(7,)]
+    jobs.close()
+    assert manifest.summary()["file_count"] == 4
+
+
+def test_nobody_else_can_read_a_backup(node: Settings, tmp_path: Path) -> None:
+    create_backup(node, tmp_path / "backup")
+    for path in [tmp_path / "backup", *(tmp_path / "backup").rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_backup_is_taken_while_others_write(node: Settings, tmp_path: Path) -> None:
+    stop, written = threading.Event(), []
+
+    def write() -> None:
+        while not stop.is_set():
+            add_event(node)
+            written.append(1)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        before = event_count(node)
+        for number in range(3):
+            create_backup(node, tmp_path / f"backup{number}")
+    finally:
+        stop.set()
+        writer.join()
+    counts = []
+    for number in range(3):
+        other = Settings(home=tmp_path / f"other{number}")
+        restore_backup(other, tmp_path / f"backup{number}")
+        counts.append(event_count(other))
+    assert before <= counts[0] <= counts[1] <= counts[2] <= 1 + len(written)
+
+
+def damage(path: str) -> Callable[[Path], None]:
+    def flip(backup: Path) -> None:
+        content = bytearray((backup / path).read_bytes())
+        content[len(content) // 2] ^= 1
+        (backup / path).write_bytes(content)
+
+    return flip
+
+
+def climb(backup: Path) -> None:
+    manifest = json.loads((backup / "manifest.json").read_text())
+    manifest["files"]["home/../../escaped"] = "0" * 64
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+
+
+def newer(backup: Path) -> None:
+    manifest = json.loads((backup / "manifest.json").read_text())
+    (backup / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (damage("database"), "damaged: database"),
+        (damage("home/store/instances/ab/cd.dcm"), "damaged: home/store/instances/ab/cd.dcm"),
+        (lambda backup: (backup / "home" / "audit.key").unlink(), "damaged: home/audit.key"),
+        (lambda backup: (backup / "manifest.json").unlink(), "holds no backup"),
+        (lambda backup: (backup / "manifest.json").write_text("{}"), "holds no backup"),
+        (climb, "manifest of this backup was altered"),
+        (newer, "newer version"),
+    ],
+)
+def test_a_harmed_backup_restores_nothing(
+    harm: Callable[[Path], None], words: str, node: Settings, tmp_path: Path
+) -> None:
+    create_backup(node, tmp_path / "backup")
+    harm(tmp_path / "backup")
+    other = Settings(home=tmp_path / "other")
+    with pytest.raises(BackupError, match=words):
+        restore_backup(other, tmp_path / "backup")
+    assert not other.home.exists()
+
+
+def test_a_restore_never_overwrites(node: Settings, tmp_path: Path) -> None:
+    create_backup(node, tmp_path / "backup")
+    with pytest.raises(BackupError, match="not empty"):
+        restore_backup(node, tmp_path / "backup")
+    assert event_count(node) == 1
+
+
+def test_a_foreign_key_file_is_found_by_the_chain(node: Settings, tmp_path: Path) -> None:
+    create_backup(node, tmp_path / "backup")
+    key = tmp_path / "backup" / "home" / "audit.key"
+    key.write_text("00" * 32 + "\n")
+    manifest = json.loads((tmp_path / "backup" / "manifest.json").read_text())
+    manifest["files"]["home/audit.key"] = __import__("hashlib").sha256(key.read_bytes()).hexdigest()
+    (tmp_path / "backup" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BackupError, match="audit chain is broken"):
+        restore_backup(Settings(home=tmp_path / "other"), tmp_path / "backup")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"), [("home/backup", "inside LUNGNODE_HOME"), ("home", "exists"), ("busy", "interrupted")]
+)
+def test_a_bad_target_is_refused(target: str, words: str, node: Settings, tmp_path: Path) -> None:
+    (tmp_path / "busy.partial").mkdir()
+    with pytest.raises(BackupError, match=words):
+        create_backup(node, tmp_path / target)
+
+
+def test_an_empty_home_is_no_node(tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="nothing to back up"):
+        create_backup(Settings(home=tmp_path / "nothing"), tmp_path / "backup")
+
+
+def test_a_failed_backup_leaves_nothing(node: Settings, tmp_path: Path) -> None:
+    (node.home / "lungnode.db").unlink()
+    for path in node.home.glob("lungnode.db-*"):
+        path.unlink()
+    with pytest.raises(BackupError, match="does not exist"):
+        create_backup(node, tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+    assert not (tmp_path / "backup.partial").exists()
+
+
+def test_a_manifest_reads_back(node: Settings, tmp_path: Path) -> None:
+    manifest = create_backup(node, tmp_path / "backup")
+    shutil.move(tmp_path / "backup", tmp_path / "moved")
+    assert read_manifest(tmp_path / "moved") == manifest

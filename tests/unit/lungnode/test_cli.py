@@ -1,0 +1,141 @@
+"""Commands end with status 0 only on success, and errors are lines for people."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from lungnode.cli import run
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("LUNGNODE_HOME", str(tmp_path / "home"))
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("lungnode: ") for line in lines), lines
+    return [line.removeprefix("lungnode: ") for line in lines]
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.strip()[0].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bogus"], "No such command"),
+        (["serve", "--only", "pacs"], "--only"),
+        (["demo", "--study", "nowhere"], "there is no such folder"),
+        (["user", "add"], "Missing argument"),
+        (["user", "add", "eve", "--password", "x"], "No such option"),
+        (["predict"], "Missing argument"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) != 0
+    (line,) = errors(capsys)
+    assert words in line
+
+
+def test_wrong_settings_are_one_line_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LUNGNODE_DICOM__PORT", "hunter2")
+    monkeypatch.setenv("LUNGNODE_WEB__PORT", "hunter2")
+    assert run(["audit", "verify"]) == 1
+    lines = errors(capsys)
+    assert [line.split(":")[0] for line in lines] == ["LUNGNODE_DICOM__PORT", "LUNGNODE_WEB__PORT"]
+    assert "hunter2" not in str(lines)
+
+
+@pytest.mark.parametrize("command", [["audit", "verify"], ["token", "create", "pacs"]])
+def test_a_missing_database_says_what_to_do(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command) == 1
+    assert "run `lungnode db upgrade`" in errors(capsys)[0]
+
+
+def test_an_unreachable_database_does_not_show_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LUNGNODE_DATABASE__URL", "postgresql+psycopg://lungnode:hunter2@127.0.0.1:1/lungnode")
+    assert run(["db", "upgrade"]) == 1
+    (line,) = errors(capsys)
+    assert "LUNGNODE_DATABASE__URL" in line
+    assert "hunter2" not in line
+
+
+def test_upgrade_is_repeatable_and_the_empty_trail_is_intact(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["db", "upgrade"]) == run(["db", "upgrade"]) == 0
+    assert len(set(capsys.readouterr().out.splitlines())) == 1
+    assert run(["audit", "verify"]) == 0
+    assert json.loads(capsys.readouterr().out)["intact"] is True
+
+
+def test_a_person_is_added_with_a_password_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["db", "upgrade"]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert run(["user", "add", "ada", "--role", "admin"]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert run(["user", "add", "Ada"]) == 1
+    assert "exists" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD} staple\n"))
+    assert run(["user", "password", "ada"]) == 0
+    assert run(["user", "disable", "ada"]) == 0
+    assert run(["audit", "verify"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out.splitlines()[-1])["events"] == 3
+    assert PASSWORD not in out
+
+
+@pytest.mark.parametrize("given", ["", "\n", "short\n"])
+def test_a_missing_or_short_password_adds_nobody(
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["db", "upgrade"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    assert run(["user", "add", "ada"]) == 1
+    assert "password" in errors(capsys)[0]
+
+
+def test_a_token_is_printed_once_and_revoked(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["db", "upgrade"])
+    capsys.readouterr()
+    assert run(["token", "create", "pacs", "--days", "30"]) == 0
+    assert len(capsys.readouterr().out.split()) == 1
+    assert run(["token", "create", "pacs"]) == 1
+    assert run(["token", "revoke", "pacs"]) == 0
+    assert run(["token", "revoke", "nobody"]) == 1
+
+
+def test_a_rolled_back_trail_is_found_by_its_anchor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["db", "upgrade"])
+    run(["token", "create", "one"])
+    assert run(["backup", str(tmp_path / "early")]) == 0
+    run(["token", "create", "two"])
+    assert run(["audit", "anchor", str(tmp_path / "anchor.json")]) == 0
+    home = tmp_path / "home"
+    for path in home.glob("lungnode.db*"):
+        path.unlink()
+    (tmp_path / "early" / "database").rename(home / "lungnode.db")
+    assert run(["audit", "verify"]) == 0
+    capsys.readouterr()
+    assert run(["audit", "verify", "--anchor", str(tmp_path / "anchor.json")]) == 1
+    assert "when the anchor was written" in errors(capsys)[0]
