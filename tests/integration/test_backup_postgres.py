@@ -1,0 +1,88 @@
+"""A node on PostgreSQL is backed up by pg_dump and comes back in another database."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+
+from db.audit import append
+from db.domain import AuditEvent
+from db.engine import Database, load_or_create_audit_key
+from db.schema import upgrade
+from db.verification import verify
+from lungnode.backup import create_backup, restore_backup
+from lungnode.errors import BackupError
+from lungnode.postgres import dump
+from lungnode.settings import DatabaseSettings, Settings
+
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.skipif(not (shutil.which("pg_dump") and shutil.which("pg_restore")), reason="no pg_dump on the PATH"),
+]
+
+
+def make_node(home: Path, url: str) -> Settings:
+    return Settings(home=home, database=DatabaseSettings(url=SecretStr(url)))
+
+
+def open_node(settings: Settings) -> Database:
+    return Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+
+
+def test_a_dump_comes_back_with_its_chain_and_goes_on(postgres_databases: Callable[[], str], tmp_path: Path) -> None:
+    node = make_node(tmp_path / "home", postgres_databases())
+    upgrade(node.database_url)
+    database = open_node(node)
+    with database.begin() as session:
+        append(session, AuditEvent("study:received", "test"))
+    database.dispose()
+    manifest = create_backup(node, tmp_path / "backup")
+    assert manifest.backend == "postgresql"
+
+    other = make_node(tmp_path / "other", postgres_databases())
+    restore_backup(other, tmp_path / "backup")
+    database = open_node(other)
+    with database.begin() as session:
+        append(session, AuditEvent("study:received", "test"))
+    found = verify(database)
+    database.dispose()
+    assert (found.event_count, found.problems) == (2, ())
+
+    with pytest.raises(BackupError, match="not empty"):
+        restore_backup(make_node(tmp_path / "third", other.database_url), tmp_path / "backup")
+
+
+def test_a_backup_fits_only_its_kind_of_database(postgres_url: str, tmp_path: Path) -> None:
+    node = Settings(home=tmp_path / "home")
+    open_node(node).dispose()
+    upgrade(node.database_url)
+    create_backup(node, tmp_path / "backup")
+    with pytest.raises(BackupError, match="of sqlite"):
+        restore_backup(make_node(tmp_path / "other", postgres_url), tmp_path / "backup")
+
+
+def test_no_password_is_on_a_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pg_dump"
+    lines = ["#!/bin/sh", f'echo "$@" > {tmp_path}/arguments', f'echo "$PGPASSWORD $PGHOST $PGPORT" > {tmp_path}/given']
+    program.write_text("\n".join(lines))
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    dump(make_url("postgresql+psycopg://lungnode:hunter2@127.0.0.1:6543/lungnode"), tmp_path / "copy")
+    assert "hunter2" not in (tmp_path / "arguments").read_text()
+    assert (tmp_path / "given").read_text().split() == ["hunter2", "127.0.0.1", "6543"]
+
+
+def test_a_failing_dump_leaves_no_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = make_node(tmp_path / "home", "postgresql+psycopg://lungnode@127.0.0.1:1/lungnode")
+    load_or_create_audit_key(node.audit_key_path)
+    with pytest.raises(BackupError, match="pg_dump failed"):
+        create_backup(node, tmp_path / "backup")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackupError, match="not on PATH"):
+        create_backup(node, tmp_path / "backup")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
