@@ -1,0 +1,209 @@
+"""A private PostgreSQL for the tests that need one, and databases of both kinds.
+
+``LUNGNODE_TEST_POSTGRES_URL`` names another server; its user must be allowed to create databases.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL, make_url
+
+from db import schema
+from db.domain import ModelIdentity, NewFinding, PatientAttributes, ReceivedInstance
+from db.engine import Database
+
+AUDIT_KEY = bytes(range(32))
+FAST = "-c fsync=off -c full_page_writes=off -c max_connections=80"  # a test's cluster need not survive a power cut
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[URL]:
+    """A running server, as the URL of its maintenance database; skips where PostgreSQL is absent."""
+    if given := os.environ.get("LUNGNODE_TEST_POSTGRES_URL"):
+        yield make_url(given).set(drivername="postgresql+psycopg")
+        return
+    binaries = _postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed: no initdb on the PATH or under /usr/lib/postgresql")
+    prefix = _unprivileged_prefix()
+    folder = Path(tempfile.mkdtemp(prefix="lnpg"))  # short: a socket's path has at most 107 characters
+    if prefix:
+        shutil.chown(folder, "postgres", "postgres")
+    data, log = folder / "data", folder / "log"
+    pg_ctl = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+    try:
+        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        _run([*prefix, *initdb, "--locale=C.UTF-8"])
+        sockets = f"-c listen_addresses='' -c unix_socket_directories={folder} {FAST}"
+        _run([*pg_ctl, "-l", str(log), "-o", sockets, "start"])
+        try:
+            yield URL.create(
+                "postgresql+psycopg", username="postgres", database="postgres", query={"host": str(folder)}
+            )
+        finally:
+            _run([*pg_ctl, "-m", "immediate", "stop"])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postgres_binaries() -> Path | None:
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+def _unprivileged_prefix() -> list[str]:
+    """PostgreSQL refuses to run as root: change to its own user."""
+    if os.geteuid() != 0:
+        return []
+    try:
+        pwd.getpwnam("postgres")
+    except KeyError:
+        pytest.skip("PostgreSQL does not run as root and there is no user named postgres")
+    if shutil.which("setpriv"):
+        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
+    if shutil.which("runuser"):
+        return ["runuser", "-u", "postgres", "--"]
+    pytest.skip("PostgreSQL does not run as root and neither setpriv nor runuser is there")
+
+
+def _run(command: list[str]) -> None:
+    """Not captured through pipes: the server would inherit them and hold them open."""
+    with tempfile.TemporaryFile() as output:
+        status = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", timeout=60, check=False
+        )
+        output.seek(0)
+        assert status.returncode == 0, output.read().decode(errors="replace")
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: URL) -> Iterator[Callable[[], str]]:
+    """A maker of fresh, empty databases; gives URLs. All are dropped at the end."""
+    names: list[str] = []
+    engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
+
+    def make() -> str:
+        names.append(f"lungnode_test_{uuid4().hex[:12]}")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {names[-1]}"))
+        return postgres_server.set(database=names[-1]).render_as_string(hide_password=False)
+
+    yield make
+    with engine.connect() as connection:
+        for name in names:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_url(postgres_databases: Callable[[], str]) -> str:
+    """The URL of a PostgreSQL database with nothing in it."""
+    return postgres_databases()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'lungnode.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@dataclass
+class ManualClock:
+    """A clock that tests move by hand; each look at it takes a microsecond."""
+
+    moment: datetime = field(default_factory=lambda: datetime(2026, 3, 1, 8, 0, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(microseconds=1)
+        return self.moment
+
+    def advance(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
+    """A database with the current schema, once of each kind."""
+    schema.upgrade(database_url)
+    database = Database(database_url, AUDIT_KEY, clock=clock)
+    yield database
+    database.dispose()
+
+
+def received_instance(number: int = 1, *, study: str = "1.2.3", series: str = "1", **other: object) -> ReceivedInstance:
+    """An instance of a CT series; ``number`` makes its UID and its content."""
+    values: dict[str, object] = {
+        "sop_instance_uid": f"{study}.{series}.{number}",
+        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
+        "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+        "study_instance_uid": study,
+        "series_instance_uid": f"{study}.{series}",
+        "patient": PatientAttributes("PID-1", "HOSPITAL", "CANARY^PHI", "19580203", "F"),
+        "path": f"ab/{study}-{series}-{number}",
+        "size_bytes": 526_000,
+        "sha256": f"{number:064x}",
+        "modality": "CT",
+        "study_date": "20260301",
+        "study_description": "CT Thorax",
+        "accession_number": "ACC-7",
+        "series_number": 2,
+        "instance_number": number,
+        "calling_ae_title": "PACS",
+    }
+    return ReceivedInstance(**(values | other))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def received() -> Callable[..., ReceivedInstance]:
+    return received_instance
+
+
+@pytest.fixture
+def model() -> ModelIdentity:
+    return ModelIdentity("nodule", "1.0", "c0ffee" + "0" * 58)
+
+
+@pytest.fixture
+def new_finding() -> Callable[..., NewFinding]:
+    """A maker of findings on one instance of the series of ``received``."""
+
+    def make(sop_instance_uid: str = "1.2.3.1.1", probability: float | None = 0.8, **other: object) -> NewFinding:
+        interval = None if probability is None else (max(0.0, probability - 0.1), min(1.0, probability + 0.1))
+        values: dict[str, object] = {
+            "sop_instance_uid": sop_instance_uid,
+            "frame_number": 1,
+            "row": 201.5,
+            "column": 99.25,
+            "position_mm": (-51.5, 20.25, -140.0),
+            "diameter_mm": 11.5,
+            "nodule_probability": 0.97,
+            "malignancy_probability": probability,
+            "interval": interval,
+            "prediction_set": ("malignant",),
+            "attributes": {"density": "solid", "volume_mm3": 812.5},
+        }
+        return NewFinding(**(values | other))  # type: ignore[arg-type]
+
+    return make
