@@ -206,7 +206,7 @@ def _grown_in_plane(region: Mask, *, steps: int) -> Mask:
 
 
 def _lung_density_parts(working_hu: Floats, air: Mask, spacing_mm: tuple[float, ...]) -> Mask:
-    """Connected parts of ``air`` that have the density of lung and lie deep in tissue."""
+    """Keep connected parts of ``air`` that have the density of lung and lie deep in tissue."""
     labels, count = ndi.label(air)
     if count == 0:
         return np.zeros_like(air)
@@ -285,7 +285,7 @@ def _without_airway(working_hu: Floats, lung: Mask, spacing_mm: tuple[float, ...
 
 
 def _trachea(working_hu: Floats, lung: Mask, spacing_mm: tuple[float, ...], *, superior_is_last: bool) -> Mask:
-    """The tube of free gas, 80 to 700 mm2 across, that runs 25 mm or more through the upper half of the lungs."""
+    """Find the tube of free gas, 80 to 700 mm2 across, that runs 25 mm or more through the upper half of the lungs."""
     shown = np.flatnonzero(lung.any(axis=(1, 2)))
     none = np.zeros_like(lung)
     if len(shown) == 0:

@@ -1,0 +1,226 @@
+"""Places in the lungs that may be nodules: bright blobs of 3 to 40 mm, by a multi-scale Hessian.
+
+The region is resampled to 1 mm and what lies outside the closed lungs is replaced by lung, so that a nodule on
+the pleura stands free. Blobs are local maxima of the scale-normalised negative Laplacian (Lindeberg 1998); at
+each, the eigenvalues of the Hessian tell a sphere from a vessel or a sheet (Li, Sone and Doi 2003). Coarse scales
+are computed on coarse grids. A second pass on the grey-opened volume finds ground glass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from inference.lungs import LungSegmentation
+from inference.types import Candidate, CtVolume
+
+FINE_MM = 1.0
+LUNG_HU = -850.0
+LOWEST_HU, HIGHEST_HU = -1000.0, 150.0
+MARGIN_MM = 12.0
+DIAMETER_PER_SIGMA = 2.0 * np.sqrt(3.0)
+"""A uniform ball answers strongest at sigma = radius / sqrt(3)."""
+SHARPNESS = 1.0
+"""Exponent of sphericity in the strength."""
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One grid: its spacing, the scales searched on it and the weakest response worth a look, in HU."""
+
+    spacing_mm: float
+    sigmas_mm: tuple[float, ...]
+    least_hu: float
+
+
+_SOLID = (_Level(1.0, (1.0, 1.4), 60.0), _Level(2.0, (2.0, 2.8, 4.0), 60.0), _Level(4.0, (5.6, 8.0, 11.0), 60.0))
+_GROUND_GLASS = (_Level(2.0, (2.8, 4.0), 25.0), _Level(4.0, (5.6, 8.0), 25.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Blobs:
+    """Maxima of one pass: position (mm in the fine grid's box), diameter and strength."""
+
+    position_mm: Doubles  # (n, 3)
+    diameter_mm: Doubles  # (n,)
+    strength: Doubles  # (n,)
+
+
+def find_candidates(volume: CtVolume, lungs: LungSegmentation, *, limit: int = 400) -> tuple[Candidate, ...]:
+    """List nodule candidates inside or at the border of the lungs, strongest first.
+
+    Parameters
+    ----------
+    volume
+        The volume that ``lungs`` was made from.
+    lungs
+        Its lung segmentation.
+    limit
+        At most so many candidates.
+    """
+    box = lungs.bounding_box(margin_mm=MARGIN_MM)
+    fine_hu, inside = _on_fine_grid(volume, lungs, box)
+    with ThreadPoolExecutor(2) as threads:
+        opened = threads.submit(_ground_glass_blobs, fine_hu, inside)
+        solid = list(_blobs(fine_hu, inside, _SOLID))
+        blobs = solid + opened.result()
+    kept = _strongest_apart(blobs, limit)
+    start = np.array([s.start for s in box])
+    index = kept.position_mm / np.array(volume.spacing_mm) + start
+    index = np.clip(index, 0, np.array(volume.volume_hu.shape) - 1)
+    return tuple(
+        Candidate((float(i[0]), float(i[1]), float(i[2])), scale_mm=float(d), strength=float(s))
+        for i, d, s in zip(index, kept.diameter_mm, kept.strength, strict=True)
+    )
+
+
+def _on_fine_grid(volume: CtVolume, lungs: LungSegmentation, box: tuple[slice, slice, slice]) -> tuple[Floats, Floats]:
+    """HU at 1 mm with lung in place of all that is outside, and the soft search region (0..1)."""
+    native = np.clip(volume.volume_hu[box], LOWEST_HU, HIGHEST_HU).astype(np.float32)
+    extent_mm = [n * s for n, s in zip(native.shape, volume.spacing_mm, strict=True)]
+    counts = [max(1, round(e / FINE_MM)) for e in extent_mm]
+    hu_maps, region_maps = [], []
+    for axis, count in enumerate(counts):
+        fine_mm = np.arange(count) * FINE_MM
+        spacing = volume.spacing_mm[axis]
+        hu_maps.append(_linear_map(fine_mm / spacing, native.shape[axis], FINE_MM / spacing))
+        full = fine_mm / spacing + box[axis].start
+        working = (full + 0.5) / lungs.block[axis] - 0.5
+        region_maps.append(_linear_map(working, lungs.mask.shape[axis], 1.0))
+    inside = _apply(lungs.mask.astype(np.float32), region_maps)
+    fine = _apply(native, hu_maps)
+    fine -= LUNG_HU
+    fine *= inside
+    fine += LUNG_HU
+    return fine, inside
+
+
+def _linear_map(at: Doubles, size: int, step: float) -> Floats:
+    """Matrix that reads ``size`` samples at fractional places by a triangle as wide as the coarser of both grids."""
+    width = max(1.0, step)
+    distance = np.abs(np.clip(at, 0, size - 1)[:, None] - np.arange(size)[None, :])
+    weights = np.maximum(0.0, 1.0 - distance / width)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _apply(values: Floats, maps: list[Floats]) -> Floats:
+    """Apply one matrix per axis to ``(s, r, c)`` values."""
+    values = maps[1] @ (values @ maps[2].T)
+    depth, height, width = values.shape
+    return (maps[0] @ values.reshape(depth, -1)).reshape(-1, height, width)
+
+
+def _ground_glass_blobs(fine_hu: Floats, inside: Floats) -> list[_Blobs]:
+    """Blobs left when vessels and small solid nodules are opened away and what is denser than glass is clipped."""
+    half = ndi.gaussian_filter(fine_hu, 0.8, truncate=2.5)[::2, ::2, ::2]
+    opened = ndi.grey_opening(np.minimum(half, -450.0), size=3)
+    return list(_blobs_at(opened, inside[::2, ::2, ::2], _GROUND_GLASS, 2.0))
+
+
+def _blobs(fine_hu: Floats, inside: Floats, levels: tuple[_Level, ...]) -> Iterator[_Blobs]:
+    yield from _blobs_at(fine_hu, inside, levels, FINE_MM)
+
+
+def _blobs_at(values: Floats, inside: Floats, levels: tuple[_Level, ...], spacing_mm: float) -> Iterator[_Blobs]:
+    """Search the levels from fine to coarse, each on the smoothed and thinned grid of the one before."""
+    sigma_mm = 0.0
+    for level in levels:
+        while spacing_mm < level.spacing_mm:
+            values, inside = values[::2, ::2, ::2], inside[::2, ::2, ::2]
+            spacing_mm *= 2.0
+        for target_mm in level.sigmas_mm:
+            added = np.sqrt(target_mm**2 - sigma_mm**2) / spacing_mm
+            values = ndi.gaussian_filter(values, added, mode="nearest", truncate=3.0)
+            sigma_mm = target_mm
+            yield _maxima(values, inside, spacing_mm, sigma_mm, level.least_hu)
+
+
+def _maxima(values: Floats, inside: Floats, spacing_mm: float, sigma_mm: float, least_hu: float) -> _Blobs:
+    """Local maxima of the negative Laplacian within the region, measured by the Hessian there."""
+    if min(values.shape) < 3:
+        return _Blobs(np.empty((0, 3)), np.empty(0), np.empty(0))
+    response = _negative_laplacian(values) * np.float32((sigma_mm / spacing_mm) ** 2)
+    core = inside[1:-1, 1:-1, 1:-1]
+    places = np.argwhere((response > least_hu) & (core > 0.3))
+    at = response[tuple(places.T)]
+    is_maximum = np.ones(len(places), bool)
+    bounds = np.array(response.shape) - 1
+    for offset in np.ndindex(3, 3, 3):
+        if offset != (1, 1, 1):
+            near = np.clip(places[is_maximum] + np.array(offset) - 1, 0, bounds)
+            is_maximum[is_maximum] = at[is_maximum] >= response[tuple(near.T)]
+    places = places[is_maximum] + 1
+    gradient, hessian = _derivatives(values, places)
+    eigenvalues = -np.linalg.eigvalsh(hessian)  # descending size first after the sign change: l0 >= l1 >= l2
+    flattest, steepest = eigenvalues[:, 2], eigenvalues[:, 0]
+    scale = (sigma_mm / spacing_mm) ** 2
+    round_ = flattest > 0.0
+    strength = np.zeros(len(places))
+    strength[round_] = scale * flattest[round_] * (flattest[round_] / steepest[round_]) ** SHARPNESS
+    places, gradient, hessian, strength = places[round_], gradient[round_], hessian[round_], strength[round_]
+    shift = np.clip(-np.linalg.solve(hessian, gradient[..., None])[..., 0], -1.0, 1.0) if len(places) else 0.0
+    return _Blobs((places + shift) * spacing_mm, np.full(len(places), sigma_mm * DIAMETER_PER_SIGMA), strength)
+
+
+def _negative_laplacian(values: Floats) -> Floats:
+    """Of the interior: shape less 2 per axis, per squared voxel."""
+    inner = values[1:-1, 1:-1, 1:-1]
+    total = 6.0 * inner
+    for axis in range(3):
+        for shift in (0, 2):
+            window = [slice(1, -1)] * 3
+            window[axis] = slice(shift, values.shape[axis] - 2 + shift)
+            total -= values[tuple(window)]
+    return total
+
+
+def _derivatives(values: Floats, places: NDArray[np.intp]) -> tuple[Doubles, Doubles]:
+    """Gradient ``(n, 3)`` and Hessian ``(n, 3, 3)`` by central differences, per voxel."""
+
+    def at(*offset: int) -> Doubles:
+        return values[tuple((places + np.array(offset)).T)].astype(float)
+
+    unit = np.eye(3, dtype=int)
+    centre = at(0, 0, 0)
+    gradient = np.empty((len(places), 3))
+    hessian = np.empty((len(places), 3, 3))
+    for i in range(3):
+        ahead, behind = at(*unit[i]), at(*-unit[i])
+        gradient[:, i] = (ahead - behind) / 2.0
+        hessian[:, i, i] = ahead - 2.0 * centre + behind
+        for j in range(i):
+            mixed = (
+                at(*(unit[i] + unit[j]))
+                - at(*(unit[i] - unit[j]))
+                - at(*(unit[j] - unit[i]))
+                + at(*-(unit[i] + unit[j]))
+            )
+            hessian[:, i, j] = hessian[:, j, i] = mixed / 4.0
+    return gradient, hessian
+
+
+def _strongest_apart(blobs: list[_Blobs], limit: int) -> _Blobs:
+    """Keep the strongest, none within the radius of a stronger one."""
+    position_mm = np.concatenate([b.position_mm for b in blobs])
+    diameter_mm = np.concatenate([b.diameter_mm for b in blobs])
+    strength = np.concatenate([b.strength for b in blobs])
+    order = np.lexsort((*position_mm.T, -strength))
+    position_mm, diameter_mm, strength = position_mm[order], diameter_mm[order], strength[order]
+    free = np.ones(len(order), bool)
+    kept: list[int] = []
+    for i in range(len(order)):
+        if len(kept) == limit:
+            break
+        if free[i]:
+            kept.append(i)
+            reach_mm = max(2.5, 0.5 * diameter_mm[i])
+            free &= ((position_mm - position_mm[i]) ** 2).sum(axis=1) > reach_mm**2
+    return _Blobs(position_mm[kept], diameter_mm[kept], strength[kept])
