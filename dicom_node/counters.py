@@ -18,9 +18,14 @@ class Counters:
         self._lock = Lock()
 
     def add(self, name: str, label: str = "", amount: int = 1) -> None:
-        """Count; a negative amount lowers a gauge."""
+        """Count."""
         with self._lock:
             self._counts[name, label] += amount
+
+    def set(self, name: str, value: int, label: str = "") -> None:
+        """Set a gauge."""
+        with self._lock:
+            self._counts[name, label] = value
 
     def value(self, name: str, label: str = "") -> int:
         """One count as it stands."""

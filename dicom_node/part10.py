@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dicom_node.errors import InvalidAttributeError, MalformedElementError, MissingAttributeError, TruncatedDatasetError
 from dicom_node.header import is_uid
 
-IMPLEMENTATION_CLASS_UID = "2.25.171262434389226154437917158370416240837"
+IMPLEMENTATION_CLASS_UID = "2.25.18854031096232292418299380667706978813"
 """UUID-derived (PS3.5 B.2), drawn once for this project."""
 IMPLEMENTATION_VERSION_NAME = "LUNGNODE"
 PREFIX = bytes(128) + b"DICM"

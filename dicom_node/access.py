@@ -1,0 +1,101 @@
+"""Who may associate: called and calling AE titles and addresses, checked before an association takes a place."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address, ip_address
+
+from dicom_node.intake import Sender
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRule:
+    """One peer that may associate."""
+
+    ae_title: str
+    host: str
+    may_store: bool = True
+
+
+class Rejection(Enum):
+    """Why an association is rejected: result, source and reason of A-ASSOCIATE-RJ (PS3.8 table 9-21), and a code."""
+
+    CALLED_AE_TITLE = (1, 1, 7, "called-ae-title")
+    CALLING_AE_TITLE = (1, 1, 3, "calling-ae-title")
+    ADDRESS = (1, 1, 3, "address")
+    PROTOCOL_VERSION = (1, 2, 2, "protocol-version")
+    BUSY = (2, 3, 2, "busy")
+    STOPPING = (2, 3, 1, "stopping")
+
+    @property
+    def code(self) -> str:
+        """Stable and machine-readable."""
+        return self.value[3]
+
+    @property
+    def pdu(self) -> bytes:
+        """The A-ASSOCIATE-RJ that says so (PS3.8 9.3.4)."""
+        return b"\3\0\0\0\0\4\0" + bytes(self.value[:3])
+
+
+def plain_address(address: str) -> str:
+    """Spell an address canonically; an IPv4 address that arrives by an IPv6 socket is told as IPv4."""
+    try:
+        ip = ip_address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return address
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return str(ip)
+
+
+def _addresses_of(host: str) -> frozenset[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        _log.warning("peer:unresolved", extra={"host": host})
+        return frozenset()
+    return frozenset(plain_address(str(entry[4][0])) for entry in found)
+
+
+class AccessRules:
+    """Our AE title and the peers that may call it.
+
+    Parameters
+    ----------
+    ae_title
+        Ours; an association that calls another one is rejected. Case counts, surrounding spaces do not (PS3.5 6.2, AE).
+    peers
+        Who may associate. Empty means anyone, which settings allow on loopback alone. Host names are resolved once.
+    """
+
+    def __init__(self, ae_title: str, peers: Iterable[PeerRule] = ()) -> None:
+        self._ae_title = ae_title.strip()
+        self._peers: dict[tuple[str, str], bool] = {}
+        for peer in peers:
+            for address in _addresses_of(peer.host):
+                self._peers[peer.ae_title.strip(), address] = peer.may_store
+        self._titles = frozenset(title for title, _ in self._peers)
+        self._is_open = not tuple(peers)
+
+    def check(self, called_ae_title: str, calling_ae_title: str, address: str) -> Sender | Rejection:
+        """Tell who is calling, or why it is rejected."""
+        calling = calling_ae_title.strip()
+        if called_ae_title.strip() != self._ae_title:
+            return Rejection.CALLED_AE_TITLE
+        if not calling or not calling.isascii() or not calling.isprintable() or "\\" in calling:
+            return Rejection.CALLING_AE_TITLE
+        if self._is_open:
+            return Sender(calling, address)
+        if calling not in self._titles:
+            return Rejection.CALLING_AE_TITLE
+        may_store = self._peers.get((calling, address))
+        if may_store is None:
+            return Rejection.ADDRESS
+        return Sender(calling, address, may_store)

@@ -1,0 +1,155 @@
+"""One accepted association: pynetdicom's, on our upper layer, asleep until there is news."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from pynetdicom._globals import MODE_ACCEPTOR
+from pynetdicom.association import Association
+from pynetdicom.transport import AddressInformation
+
+from dicom_node.commands import StoreRequest
+from dicom_node.dul import MALFORMED, PortDul, PortSocket
+from dicom_node.inbox import Inbox
+from dicom_node.intake import Sender
+from dicom_node.receive import MessageReceiver, StoreSink
+
+if TYPE_CHECKING:
+    from dicom_node.listener import Listener
+
+_log = logging.getLogger(__name__)
+
+
+class PortAssociation(Association):
+    """An association in one of the listener's places, which it leaves whatever happens to it.
+
+    Parameters
+    ----------
+    port
+        The listener that accepted it.
+    connection
+        The connected socket.
+    first
+        What was read of it so far: the whole A-ASSOCIATE-RQ.
+    sender
+        Who calls, already checked.
+    """
+
+    is_established: bool
+
+    def __init__(self, port: Listener, connection: socket.socket, first: bytes, sender: Sender) -> None:
+        super().__init__(port.ae, MODE_ACCEPTOR)
+        self.port = port
+        self.sender = sender
+        self.is_evicted = False
+        self._news = threading.Event()
+        settings = port.settings
+        self.dul = PortDul(self, settings.timeout_s)
+        self.acse_timeout = self.dimse_timeout = self.network_timeout = settings.timeout_s
+        self.name = "dicom-association"
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        inbox = Inbox(connection, settings.max_pdu_bytes, first)
+        self.set_socket(PortSocket(self, connection, inbox, settings.timeout_s))
+        if settings.is_fast:
+            self.dul.receiver = MessageReceiver(self._open_store, self.dul.pass_on, self._is_accepted)
+        self._server = port.server
+        self._describe()
+        self._bind_handlers()
+
+    def _is_accepted(self, context_id: int) -> bool:
+        return context_id in self._accepted_cx
+
+    def _describe(self) -> None:
+        """Set what negotiation reads, as pynetdicom's request handler does."""
+        self.acceptor.maximum_length = self.port.settings.max_pdu_bytes
+        self.acceptor.ae_title = self.port.settings.ae_title
+        self.acceptor.address_info = AddressInformation.from_tuple(self.port.server.server_address)
+        self.acceptor.implementation_class_uid = self.ae.implementation_class_uid
+        self.acceptor.implementation_version_name = self.ae.implementation_version_name
+        self.acceptor.supported_contexts = deepcopy(self.port.server.contexts)
+        self.requestor.address_info = AddressInformation(self.sender.address, 0)
+
+    def _bind_handlers(self) -> None:
+        for event, bound in self.port.server.intervention_handlers():
+            self.bind(event, *bound)
+
+    def _open_store(self, request: StoreRequest) -> StoreSink:
+        context = self._accepted_cx[request.context_id]
+        return self.port.handler.open(request, str(context.abstract_syntax), str(context.transfer_syntax[0]), self)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last whole PDU, or since our answer to it; zero while we are at work on one."""
+        return 0.0 if self.dul.is_handling else time.monotonic() - self.dul.last_progress
+
+    @property
+    def was_used(self) -> bool:
+        """Whether anything came after the request to associate."""
+        return bool(self.dul.pdu_count > 1)
+
+    def let_off(self) -> None:
+        """Tell the reactor that the upper layer runs."""
+        self._dul_ready.set()
+
+    def notify(self) -> None:
+        """Wake the reactor: something came, went, or ended."""
+        self._news.set()
+
+    def evict(self) -> None:
+        """Abort to make room for another; does not wait for the peer."""
+        self.is_evicted = True
+        self.notify()
+
+    def run_reactor(self) -> None:
+        """Negotiate and serve; the place is free again afterwards."""
+        try:
+            super().run_reactor()
+        except MALFORMED as error:
+            _log.warning("association:failed", extra={"error_type": type(error).__name__})
+        finally:
+            self.dul.kill_dul()
+            self.port.leave(self)
+
+    def _run_reactor(self) -> None:
+        """Serve messages until the association is over; pynetdicom's loop, sleeping instead of polling."""
+        self.port.counters.add("associations", "accepted")
+        while not self._kill:
+            self._is_paused = True
+            self._reactor_checkpoint.wait()
+            if self.dimse.msg_queue.empty() and self.dul.to_user_queue.empty() and self.dul.is_alive():
+                self._news.wait(min(0.5, max(0.05, self.dul.idle_remaining_s)))
+                self._news.clear()
+            self._is_paused = False
+            context_id, message = self.dimse.get_msg(block=False)
+            if message:
+                self._serve_request(message, context_id)
+            if self._is_over():
+                return
+
+    def _is_over(self) -> bool:
+        if self.is_established and self.acse.is_release_requested():
+            self.acse.send_release(is_response=True)
+            self.is_released, self.is_established = True, False
+            self.port.counters.add("associations", "released")
+        elif self.acse.is_aborted():
+            self.dul.receive_pdu(wait=False)
+            self.is_aborted, self.is_established = True, False
+            self.port.counters.add("associations", "aborted")
+        elif self.is_evicted or (self.dul.idle_timer_expired() and not self.dul.is_handling):
+            self.port.counters.add("associations", "evicted" if self.is_evicted else "timed-out")
+            self.port.leave(self)
+            self.abort()
+        elif self.dul.is_alive():
+            return False
+        self.kill()
+        return True
+
+    def kill(self) -> None:
+        """End both reactors; the place is free at once, however long the peer takes to close."""
+        self.port.leave(self)
+        super().kill()

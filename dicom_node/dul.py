@@ -1,0 +1,243 @@
+"""The upper layer of one accepted association: pynetdicom's state machine, fed by bounded, blocking reads.
+
+The library's own provider polls every millisecond, reads 4 KiB at a time, has no limit on the length of a PDU and no
+timeout within one. Here a thread sleeps until there is news, reads large pieces, refuses what is longer than was
+negotiated, gives each PDU a deadline, and lets P-DATA of an established association by-pass PDU objects altogether.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import InvalidEventError
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.timer import Timer
+from pynetdicom.transport import AssociationSocket
+
+from dicom_node.inbox import P_DATA_TF, ClosedError, Inbox, PduError, Wakeable
+from dicom_node.receive import MessageError, MessageReceiver
+
+if TYPE_CHECKING:
+    from dicom_node.association import PortAssociation
+
+_log = logging.getLogger(__name__)
+
+MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+    struct.error,
+    queue.Empty,
+    InvalidEventError,
+)
+"""What the library raises on hostile input; the connection is closed then."""
+_LINGER_S = 1.0
+"""How long a peer may take to close a connection that is over (PS3.8 9.1.5 leaves the ARTIM time open)."""
+_AWAITING_REQUEST, _ESTABLISHED, _AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"
+
+
+class MonotonicTimer(Timer):
+    """pynetdicom's timer by a clock that nobody sets."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left; 1 where it never expires."""
+        if self.timeout is None:
+            return 1.0
+        if self._start_time is None:
+            return float(self.timeout)
+        return float(self.timeout) - ((self._end_time or time.monotonic()) - self._start_time)
+
+    def start(self) -> None:
+        """Start anew."""
+        self._start_time: float | None = time.monotonic()
+        self._end_time: float | None = None
+
+    def stop(self) -> None:
+        """Stop."""
+        self._end_time = time.monotonic()
+
+
+class PortSocket(AssociationSocket):
+    """An accepted connection with an inbox."""
+
+    def __init__(self, assoc: PortAssociation, connection: socket.socket, inbox: Inbox, timeout_s: float) -> None:
+        super().__init__(assoc, client_socket=connection)
+        self.inbox = inbox
+        self._timeout_s = timeout_s
+
+    def descriptor(self) -> int | None:
+        """Tell the file descriptor while the socket is open."""
+        descriptor = self.socket.fileno() if self.socket is not None else -1
+        return descriptor if descriptor >= 0 else None
+
+    def send(self, bytestream: bytes) -> None:
+        """Send for the library, which learns of a failure by the event of a closed connection."""
+        try:
+            self.send_all(bytestream)
+        except ClosedError:
+            self.event_queue.put("Evt17")
+
+    def send_all(self, content: bytes) -> None:
+        """Send in one write.
+
+        Raises
+        ------
+        ClosedError
+            The peer is gone, or takes nothing any more.
+        """
+        if self.socket is None:
+            raise ClosedError("closed")
+        try:
+            self.socket.settimeout(self._timeout_s)
+            self.socket.sendall(content)
+        except OSError:
+            raise ClosedError("the peer takes nothing") from None
+
+
+class PortDul(DULServiceProvider):
+    """See the module's docstring. ``receiver`` takes P-DATA; without one (the stock path) the library decodes it."""
+
+    socket: PortSocket
+    _kill_thread: bool
+
+    def __init__(self, assoc: PortAssociation, timeout_s: float) -> None:
+        super().__init__(assoc)
+        self._timeout_s = timeout_s
+        self._idle_timer = MonotonicTimer(timeout_s)
+        self.artim_timer = MonotonicTimer(timeout_s)
+        self._wakeable = Wakeable()
+        self._close_by: float | None = None
+        self.receiver: MessageReceiver | None = None
+        self.last_progress = time.monotonic()
+        self.pdu_count = 0
+        self.is_handling = False
+        self.daemon = True
+
+    def send_pdu(self, primitive: Any) -> None:
+        """Queue a primitive for the peer and wake the reactor."""
+        super().send_pdu(primitive)
+        self._wakeable.wake()
+
+    def kill_dul(self) -> None:
+        """End the reactor."""
+        super().kill_dul()
+        self._wakeable.wake()
+
+    def pass_on(self, context_id: int, value: bytes) -> None:
+        """Hand a fragment of another message than C-STORE to the library."""
+        primitive = P_DATA()
+        primitive.presentation_data_value_list = [[context_id, value]]
+        self.assoc.dimse.receive_primitive(primitive)
+
+    def respond(self, pdu: bytes) -> None:
+        """Answer a C-STORE in one write."""
+        self.socket.send_all(pdu)
+
+    def run_reactor(self) -> None:
+        """Serve the connection until it is over; whatever happens, the socket is closed afterwards."""
+        self._idle_timer.start()
+        self.assoc.let_off()
+        try:
+            while not self._kill_thread:
+                self._step()
+        except MALFORMED as error:
+            _log.warning("association:failed", extra={"error_type": type(error).__name__})
+        finally:
+            if self.receiver is not None:
+                self.receiver.abandon()
+            self.socket.close()
+            self._kill_thread = True
+            self._wakeable.close()
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Release whoever waits for a primitive that will not come."""
+        self.to_user_queue.put(None)
+        self.assoc.notify()
+
+    def _step(self) -> None:
+        if self.artim_timer.expired:
+            self.event_queue.put("Evt18")
+        elif self.event_queue.empty() and not self._process_recv_primitive():
+            self._await_news()
+        try:
+            event = self.event_queue.get_nowait()
+        except queue.Empty:
+            return
+        self.state_machine.do_action(event)
+        self.assoc.notify()
+
+    def _await_news(self) -> None:
+        connection = self.socket
+        if self.state_machine.current_state == _AWAITING_CLOSE:
+            self._await_close(connection)
+        elif (connection.socket is not None and connection.inbox.has_bytes) or self._wakeable.wait(
+            connection.descriptor(), max(0.05, min(self.idle_remaining_s, self.artim_timer.remaining, 1.0))
+        ):
+            self._read_pdu_data()
+            self._idle_timer.restart()
+
+    def _await_close(self, connection: PortSocket) -> None:
+        """Let the peer close first, but not for long; what it still sends is thrown away."""
+        now = time.monotonic()
+        if self._close_by is None:
+            self._close_by = now + _LINGER_S
+        readable = self._wakeable.wait(connection.descriptor(), self._close_by - now)
+        if connection.descriptor() is None or now >= self._close_by or (readable and not connection.inbox.discard()):
+            connection.close()
+            if self.event_queue.empty():
+                self.event_queue.put("Evt17")
+
+    def _read_pdu_data(self) -> None:
+        """Read one PDU: P-DATA goes to the receiver, everything else to the library's decoder."""
+        try:
+            kind, value = self.socket.inbox.read_pdu(self._timeout_s)
+            self.last_progress = time.monotonic()
+            self.pdu_count += 1
+            if kind == P_DATA_TF and self.receiver and self.state_machine.current_state == _ESTABLISHED:
+                self._receive(value)
+                return
+            pdu, event = self._decode_pdu(bytearray(struct.pack(">BBL", kind, 0, len(value)) + value))
+        except OSError:
+            self.event_queue.put("Evt17")
+        except MALFORMED as error:
+            code = "pdu" if isinstance(error, PduError) else "message" if isinstance(error, MessageError) else "decode"
+            self.assoc.port.counters.add("protocol_errors", code)
+            self.event_queue.put("Evt19")
+            if self.state_machine.current_state == _AWAITING_REQUEST:
+                self._tell_end()
+        else:
+            self._recv_pdu.put(pdu)
+            self.event_queue.put(event)
+
+    def _receive(self, value: memoryview) -> None:
+        assert self.receiver is not None  # noqa: S101 (checked by the caller)
+        self.is_handling = True
+        try:
+            self.receiver.feed(value)
+        finally:
+            self.is_handling = False
+            self.last_progress = time.monotonic()
+            self.assoc.notify()
+
+    @property
+    def idle_remaining_s(self) -> float:
+        """Seconds until the association has been silent for too long."""
+        return self._idle_timer.remaining
+
+    @property
+    def is_amid_message(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return self.receiver is not None and self.receiver.is_amid_message

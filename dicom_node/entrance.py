@@ -1,0 +1,240 @@
+"""Where connections wait until they have said whom they call: no thread and no association's place for any of them.
+
+One thread watches the listening socket and every connection whose A-ASSOCIATE-RQ is not complete. A silent socket,
+half a header, one byte a second, a wrong protocol: each costs a descriptor and a few bytes until its deadline. When
+there are too many, the oldest goes, from the address that has most of them first; a legitimate sender says whom it
+calls at once.
+
+TLS belongs here too: wrap an accepted socket with ``do_handshake_on_connect=False`` and let ``_read`` drive
+``do_handshake`` before it reads, under the same deadline.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Literal
+
+from dicom_node.access import Rejection, plain_address
+from dicom_node.counters import Counters
+from dicom_node.inbox import ASSOCIATE_BYTES
+
+_log = logging.getLogger(__name__)
+
+_ABORT = b"\7\0\0\0\0\4\0\0\2"  # PS3.8 9.3.8: A-ABORT by the service provider, followed by the reason
+_UNRECOGNISED, _UNEXPECTED, _INVALID = b"\1", b"\2", b"\6"
+_CLOSING_S = 0.5
+"""How long a refused peer may take to read why, before the connection is reset."""
+_TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class EntranceLimits:
+    """Bounds of what has not negotiated yet."""
+
+    connections: int = 256
+    connections_per_address: int = 128
+    timeout_s: float = 10.0
+    """For the whole A-ASSOCIATE-RQ, however it is cut."""
+    admission_s: float = 3.0
+    """How long a complete request waits for a place before it is told that we are busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A connection that has said whom it calls."""
+
+    connection: socket.socket
+    address: str
+    request: bytes
+    """The A-ASSOCIATE-RQ PDU, whole, and what followed it."""
+
+    @property
+    def called_ae_title(self) -> str:
+        """As sent, 16 characters (PS3.8 table 9-11)."""
+        return self.request[10:26].decode("latin-1")
+
+    @property
+    def calling_ae_title(self) -> str:
+        """As sent, 16 characters."""
+        return self.request[26:42].decode("latin-1")
+
+
+class _State(Enum):
+    READING = auto()
+    WAITING = auto()
+    CLOSING = auto()
+
+
+@dataclass(slots=True, eq=False)
+class _Guest:
+    connection: socket.socket
+    address: str
+    deadline: float
+    received: bytearray = field(default_factory=bytearray)
+    state: _State = _State.READING
+
+
+Decision = Rejection | Literal["admitted", "wait"]
+
+
+class Entrance:
+    """Accepts connections and hands on those that have sent an A-ASSOCIATE-RQ.
+
+    Parameters
+    ----------
+    listening
+        A bound, listening socket; closed at the end.
+    decide
+        Called with each caller: takes the connection over (``"admitted"``), has it wait for a place, or rejects it.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        decide: Callable[[Caller], Decision],
+        limits: EntranceLimits,
+        counters: Counters,
+    ) -> None:
+        self._listening, self._decide, self._limits, self._counters = listening, decide, limits, counters
+        self._guests: dict[socket.socket, _Guest] = {}
+        self._selector = selectors.DefaultSelector()
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dicom-entrance", daemon=True)
+        listening.setblocking(False)
+        self._selector.register(listening, selectors.EVENT_READ)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept nobody any more and turn away who waits."""
+        self._is_stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping.is_set():
+                self._turn()
+        finally:
+            for guest in tuple(self._guests.values()):
+                self._drop(guest, "stopping")
+            self._selector.close()
+            self._listening.close()
+
+    def _turn(self) -> None:
+        is_waited_for = any(guest.state is _State.WAITING for guest in self._guests.values())
+        for key, _ in self._selector.select(_TICK_S if is_waited_for else 0.2):
+            if key.fileobj is self._listening:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket) and (guest := self._guests.get(key.fileobj)):
+                self._read(guest)
+        for guest in tuple(self._guests.values()):
+            if guest.state is _State.WAITING:
+                self._admit(guest)
+            elif time.monotonic() > guest.deadline:
+                self._drop(guest, "closed" if guest.state is _State.CLOSING else "timeout")
+
+    def _accept(self) -> None:
+        """Accept what is there, but look at those who wait in between."""
+        for _ in range(64):
+            try:
+                connection, address = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._guests:
+                    self._drop(next(iter(self._guests.values())), "descriptors")
+                return
+            connection.setblocking(False)
+            guest = _Guest(connection, plain_address(str(address[0])), time.monotonic() + self._limits.timeout_s)
+            self._make_room(guest.address)
+            self._guests[connection] = guest
+            self._selector.register(connection, selectors.EVENT_READ)
+            self._read(guest)
+
+    def _make_room(self, address: str) -> None:
+        """Let the oldest guest go where there are too many; callers that only wait for a place stay."""
+        counts = Counter(guest.address for guest in self._guests.values())
+        if counts[address] >= self._limits.connections_per_address:
+            crowded = address
+        elif len(self._guests) >= self._limits.connections:
+            crowded = counts.most_common(1)[0][0]
+        else:
+            return
+        candidates = [guest for guest in self._guests.values() if guest.address == crowded]
+        self._drop(min(candidates, key=lambda guest: guest.state is _State.WAITING), "crowded")
+
+    def _read(self, guest: _Guest) -> None:
+        try:
+            received = guest.connection.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self._drop(guest, "closed" if guest.state is _State.CLOSING or not guest.received else "unfinished")
+        elif guest.state is _State.READING:
+            guest.received += received
+            self._consider(guest)
+
+    def _consider(self, guest: _Guest) -> None:
+        """Look whether the request is complete, and refuse what cannot become one."""
+        received = guest.received
+        if received[0] != 1:
+            known = 1 <= received[0] <= 7
+            self._refuse(guest, _ABORT + (_UNEXPECTED if known else _UNRECOGNISED), "not-dicom")
+            return
+        if len(received) < 6:
+            return
+        length = struct.unpack_from(">L", received, 2)[0]
+        if not 68 <= length <= ASSOCIATE_BYTES:
+            self._refuse(guest, _ABORT + _INVALID, "length")
+        elif len(received) >= 6 + length:
+            guest.state = _State.WAITING
+            guest.deadline = time.monotonic() + self._limits.admission_s
+            self._selector.unregister(guest.connection)
+            self._admit(guest)
+
+    def _admit(self, guest: _Guest) -> None:
+        decision = self._decide(Caller(guest.connection, guest.address, bytes(guest.received)))
+        if decision == "admitted":
+            del self._guests[guest.connection]
+            return
+        if decision == "wait":
+            if time.monotonic() < guest.deadline:
+                return
+            decision = Rejection.BUSY
+        self._selector.register(guest.connection, selectors.EVENT_READ)
+        self._counters.add("association_rejections", decision.code)
+        self._refuse(guest, decision.pdu, "rejected")
+
+    def _refuse(self, guest: _Guest, pdu: bytes, reason: str) -> None:
+        """Say why, stop listening to what is said, and close soon."""
+        self._counters.add("connections_refused", reason)
+        try:
+            guest.connection.send(pdu)
+            guest.connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(guest, "closed")
+            return
+        guest.state = _State.CLOSING
+        guest.deadline = time.monotonic() + _CLOSING_S
+        guest.received.clear()
+
+    def _drop(self, guest: _Guest, reason: str) -> None:
+        self._counters.add("connections_closed", reason)
+        del self._guests[guest.connection]
+        if guest.state is not _State.WAITING:
+            self._selector.unregister(guest.connection)
+        guest.connection.close()

@@ -1,0 +1,139 @@
+"""What a peer has sent and nobody has read yet: few large reads, PDUs cut out of them, and bounds on both."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+import time
+
+P_DATA_TF = 4
+_CONTROL_PDU_BYTES = 4
+"""Value of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT (PS3.8 9.3.4 to 9.3.8)."""
+ASSOCIATE_BYTES = 65536
+"""Value of A-ASSOCIATE-RQ at most: 128 contexts of ten syntaxes have under 40 KiB."""
+_READ_BYTES = 65536
+
+
+class PduError(ValueError):
+    """A PDU of unknown type or impossible length; nothing after it can be read."""
+
+
+class ClosedError(OSError):
+    """The peer closed the connection, or stopped in the midst of a PDU."""
+
+
+class Inbox:
+    """Buffered reading of PDUs from one connected socket.
+
+    Parameters
+    ----------
+    connection
+        The socket; its timeout is set here before every read.
+    max_pdu_bytes
+        The maximum length that we announced: a longer P-DATA-TF is refused unread (PS3.8 D.1).
+    first
+        Bytes that were read from the socket before.
+    """
+
+    def __init__(self, connection: socket.socket, max_pdu_bytes: int, first: bytes = b"") -> None:
+        self._socket, self._max_pdu_bytes = connection, max_pdu_bytes
+        self._buffer = bytearray(max(max_pdu_bytes, ASSOCIATE_BYTES) + 6 + _READ_BYTES)
+        self._view = memoryview(self._buffer)
+        self._buffer[: len(first)] = first
+        self._start, self._end = 0, len(first)
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether there is something to read without the socket."""
+        return self._end > self._start or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
+
+    def read_pdu(self, timeout_s: float) -> tuple[int, memoryview]:
+        """Read one PDU whole; the value is valid until the next call.
+
+        The timeout is for the whole PDU, so that one byte now and then does not keep it open.
+
+        Raises
+        ------
+        PduError, ClosedError
+        """
+        deadline = time.monotonic() + timeout_s
+        kind, _, length = struct.unpack(">BBL", self._take(6, deadline))
+        if not 1 <= kind <= 7:
+            raise PduError("unknown type")
+        if length > self._limit(kind):
+            raise PduError("longer than was negotiated")
+        return kind, self._take(length, deadline)
+
+    def _limit(self, kind: int) -> int:
+        if kind == P_DATA_TF:
+            return self._max_pdu_bytes
+        return ASSOCIATE_BYTES if kind <= 2 else _CONTROL_PDU_BYTES
+
+    def _take(self, size: int, deadline: float) -> memoryview:
+        if self._start + size > len(self._buffer) or self._start == self._end:
+            held = self._end - self._start
+            self._buffer[:held] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, held
+        while self._end - self._start < size:
+            self._receive(deadline)
+        taken = self._view[self._start : self._start + size]
+        self._start += size
+        return taken
+
+    def _receive(self, deadline: float) -> None:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise ClosedError("stopped in the midst of a PDU")
+        self._socket.settimeout(remaining)
+        received = self._socket.recv_into(self._view[self._end :])
+        if not received:
+            raise ClosedError("closed")
+        self._end += received
+
+    def discard(self) -> bool:
+        """Throw away what is there now; False when the peer has closed."""
+        self._start = self._end = 0
+        try:
+            self._socket.settimeout(0)
+            return self._socket.recv_into(self._view) > 0
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+
+
+class Wakeable:
+    """Waits for a socket to become readable, or for another thread to call ``wake``."""
+
+    def __init__(self) -> None:
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+
+    def wake(self) -> None:
+        """Interrupt the wait; safe from any thread, and after ``close``."""
+        try:
+            self._outer.send(b"!")
+        except OSError:
+            return  # the buffer is full of wakes already, or nobody waits any more
+
+    def wait(self, descriptor: int | None, timeout_s: float) -> bool:
+        """Wait; True where the descriptor is readable, or in trouble that a read will tell."""
+        poll = select.poll()
+        poll.register(self._inner, select.POLLIN)
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+        ready = {number for number, _ in poll.poll(max(0.0, timeout_s) * 1000)}
+        if self._inner.fileno() in ready:
+            try:
+                self._inner.recv(4096)
+            except OSError:
+                return False
+        return descriptor in ready
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._inner.close()
+        self._outer.close()

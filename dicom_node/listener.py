@@ -1,0 +1,185 @@
+"""The DICOM port: an entrance for connections, places for associations, and pynetdicom for what they say."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.transport import AssociationServer
+
+from dicom_node.access import AccessRules, PeerRule, Rejection
+from dicom_node.association import PortAssociation
+from dicom_node.counters import Counters
+from dicom_node.dul import MALFORMED
+from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits
+from dicom_node.intake import Intake, Sender
+from dicom_node.places import Occupant, Places
+
+if TYPE_CHECKING:
+    from dicom_node.commands import StoreRequest
+    from dicom_node.receive import StoreSink
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """What the listener is told; the composition root fills it from the settings."""
+
+    host: str = "127.0.0.1"
+    port: int = 11112
+    """0 lets the kernel choose; see ``Listener.port``."""
+    ae_title: str = "LUNGNODE"
+    peers: tuple[PeerRule, ...] = ()
+    max_associations: int = 32
+    timeout_s: float = 30.0
+    """Silence on an association, or within one PDU, after which it is closed."""
+    max_pdu_bytes: int = 262144
+    """Maximum length of a P-DATA-TF that we announce (PS3.8 D.1)."""
+    is_fast: bool = True
+    """Whether C-STORE goes straight from the socket to the store; False takes the library's own path."""
+    entrance: EntranceLimits = field(default_factory=EntranceLimits)
+
+
+class StoreHandler(Protocol):
+    """Takes C-STORE requests of the fast path."""
+
+    def open(
+        self, request: StoreRequest, abstract_syntax: str, transfer_syntax: str, association: PortAssociation
+    ) -> StoreSink:
+        """Begin to take one."""
+        ...
+
+
+class PortServer(AssociationServer):
+    """pynetdicom's server, as the owner of socket, contexts and handlers; the entrance accepts in its stead."""
+
+    request_queue_size = 512
+
+    def intervention_handlers(self) -> Iterator[tuple[Any, Any]]:
+        """The handlers that answer requests."""
+        for event, bound in self._handlers.items():
+            if event.is_intervention and bound:
+                yield event, bound
+
+
+class _RejectionTrail:
+    """Writes rejections to the audit trail on a thread of its own: the entrance waits for no database."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._queue: queue.Queue[tuple[Sender, str] | None] = queue.Queue(maxsize=1000)
+        self._thread = threading.Thread(target=self._run, name="dicom-rejections", daemon=True)
+        self._thread.start()
+
+    def add(self, sender: Sender, code: str) -> None:
+        """Queue one; a flood beyond the queue is counted only."""
+        try:
+            self._queue.put_nowait((sender, code))
+        except queue.Full:
+            self._intake.counters.add("audits_dropped")
+
+    def stop(self) -> None:
+        """Write what is queued and end."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            sender, code = entry
+            self._intake.audit("association:rejected", sender, {"reason": code})
+
+
+class Listener:
+    """A running DICOM port.
+
+    Parameters
+    ----------
+    ae
+        With its supported contexts.
+    handler
+        Takes C-STORE requests on the fast path.
+    evt_handlers
+        pynetdicom's handlers, for the rest and for the stock path.
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        ae: ApplicationEntity,
+        handler: StoreHandler,
+        intake: Intake,
+        evt_handlers: list[Any],
+    ) -> None:
+        self.settings, self.ae, self.handler = settings, ae, handler
+        self.counters: Counters = intake.counters
+        self._intake = intake
+        self._rules = AccessRules(settings.ae_title, settings.peers)
+        self._places = Places(settings.max_associations)
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        address = family[4][:2]
+        self.server: PortServer = ae.make_server(
+            address, ae_title=settings.ae_title, evt_handlers=evt_handlers, server_class=PortServer
+        )
+        self.port: int = self.server.server_address[1]
+        self._trail = _RejectionTrail(intake)
+        self._entrance = Entrance(self.server.socket, self._decide, settings.entrance, self.counters)
+        self._entrance.start()
+
+    def _decide(self, caller: Caller) -> Decision:
+        """Let a caller in, have it wait, or reject it; runs on the entrance's thread."""
+        sender = self._rules.check(caller.called_ae_title, caller.calling_ae_title, caller.address)
+        if isinstance(sender, Rejection):
+            self._record_rejection(sender, caller)
+            return sender
+        if not self._places.has_room():
+            return "wait"
+        return self._seat(caller, sender)
+
+    def _seat(self, caller: Caller, sender: Sender) -> Decision:
+        association = None
+        try:
+            association = PortAssociation(self, caller.connection, caller.request, sender)
+            self._places.take(association)
+            association.start()
+        except (*MALFORMED, RuntimeError) as error:  # RuntimeError: no further thread can be started
+            _log.warning("association:failed", extra={"error_type": type(error).__name__})
+            if association is not None:
+                self._places.leave(association)
+            return Rejection.BUSY
+        self.counters.set("associations_open", self.association_count)
+        return "admitted"
+
+    def leave(self, association: Occupant) -> None:
+        """Give an association's place back; called by itself, more than once."""
+        self._places.leave(association)
+        self.counters.set("associations_open", self.association_count)
+
+    def _record_rejection(self, rejection: Rejection, caller: Caller) -> None:
+        calling = caller.calling_ae_title.strip()
+        calling = calling if calling.isascii() and calling.isprintable() else ""
+        sender = Sender(calling, caller.address)
+        extra = {"reason_code": rejection.code, "peer_address": caller.address}
+        _log.warning("association:rejected", extra=extra)
+        self._trail.add(sender, rejection.code)
+
+    @property
+    def association_count(self) -> int:
+        """Associations that have a place now."""
+        return len(self._places.occupants())
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Accept nobody, abort who is idle, let an instance that is being stored finish, and close."""
+        self._entrance.stop()
+        self._trail.stop()
+        associations = [occupant for occupant in self._places.occupants() if isinstance(occupant, PortAssociation)]
+        for association in associations:
+            association.evict()
+        for association in associations:
+            association.join(timeout_s)
