@@ -33,6 +33,8 @@ def load_series(
     instances: Sequence[StoredInstance],
     limits: DecodeLimits | None = None,
     thresholds: GateThresholds | None = None,
+    *,
+    process: DecodeProcess | None = None,
 ) -> LoadedSeries | Refusal:
     """Read, check, order and decode one series.
 
@@ -44,6 +46,8 @@ def load_series(
         What the decoding child may use.
     thresholds
         What the models were validated for.
+    process
+        A decoding child to use; None starts one for this series alone, so that no patient's files meet another's.
 
     Returns
     -------
@@ -51,16 +55,25 @@ def load_series(
         The volume, int16 HU ``(slices, rows, columns)``, inferior to superior; or why there is none.
     """
     limits = limits or DecodeLimits()
-    with DecodeProcess(limits) as process:
-        try:
-            stack = _read_stack(process, instances, thresholds or GateThresholds())
-            if isinstance(stack, Refusal):
-                return stack
-            if refusal := _too_large(stack, limits):
-                return refusal
-            volume_hu = process.volume_hu(stack.frames)
-        except DecodeError as error:
-            return Refusal(error.code, error.text)
+    thresholds = thresholds or GateThresholds()
+    try:
+        if process is not None:
+            return _load(process, instances, limits, thresholds)
+        with DecodeProcess(limits) as own:
+            return _load(own, instances, limits, thresholds)
+    except DecodeError as error:
+        return Refusal(error.code, error.text)
+
+
+def _load(
+    process: DecodeProcess, instances: Sequence[StoredInstance], limits: DecodeLimits, thresholds: GateThresholds
+) -> LoadedSeries | Refusal:
+    stack = _read_stack(process, instances, thresholds)
+    if isinstance(stack, Refusal):
+        return stack
+    if refusal := _too_large(stack, limits):
+        return refusal
+    volume_hu = process.volume_hu(stack.frames)
     return LoadedSeries(
         geometry=stack.geometry,
         volume=CtVolume(volume_hu, stack.geometry.spacing_mm, stack.affine),

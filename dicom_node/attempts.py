@@ -35,7 +35,7 @@ class Attempt(StrEnum):
     FAILED = "failed"
     """The attempt failed and counts."""
     INTERRUPTED = "interrupted"
-    """It was not the analysis that failed: a shutdown, a database that does not answer, models that cannot be loaded."""
+    """Not the analysis failed: a shutdown, a database that does not answer, models that cannot be loaded."""
 
 
 class SeriesAnalyzer(Protocol):

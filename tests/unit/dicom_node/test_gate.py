@@ -1,0 +1,163 @@
+"""What is not analysed, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+
+from dicom_node.assemble import load_series
+from dicom_node.decode_process import DecodeProcess
+from dicom_node.gate import GateThresholds
+from dicom_node.series import LoadedSeries, Refusal, StoredInstance
+from tests.factories import Defects, ct_series
+
+SPACING_MM = (2.5, 0.7, 0.7)
+PROCESS = DecodeProcess()
+"""One child for all these tests; it starts with the first."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_the_child() -> Iterator[None]:
+    yield
+    PROCESS.close()
+
+
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def verdict(folder: Path, defects: Defects, **options: Any) -> Refusal | LoadedSeries:
+    size = {"n": 24, "rows": 16, "spacing_mm": SPACING_MM}
+    series = ct_series(folder, **(size | options), defects=defects)
+    return load_series([StoredInstance("", path) for path in series.paths], process=PROCESS)
+
+
+def different(ds: Dataset, _index: int) -> None:
+    if ds.InstanceNumber > 24:
+        ds.PixelData = bytes(len(ds.PixelData))
+
+
+def only_in_slice_5(keyword: str, value: object) -> Any:
+    def alter(ds: Dataset, index: int) -> None:
+        if index == 5:
+            setattr(ds, keyword, value)
+
+    return alter
+
+
+def every_second(ds: Dataset, index: int) -> None:
+    ds.InstanceNumber = 2 * index + 1
+    ds.SliceThickness = "1.25"
+
+
+def larger_slice(ds: Dataset, index: int) -> None:
+    if index == 5:
+        ds.Rows = 32
+        ds.PixelData = bytes(32 * 16 * 2)
+
+
+def shifted_slice(ds: Dataset, index: int) -> None:
+    if index == 5:
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x + 9, y, z]
+
+
+REFUSALS: list[tuple[str, Defects, dict[str, Any]]] = [
+    ("not_ct", Defects(attributes={"Modality": "MR"}), {}),
+    ("not_ct", Defects(attributes={"Modality": "PT"}), {}),
+    ("not_ct", Defects(attributes={"SOPClassUID": SECONDARY_CAPTURE}), {}),
+    ("localizer", Defects(attributes={"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}), {}),
+    ("derived", Defects(attributes={"ImageType": ["DERIVED", "SECONDARY", "MIP"]}), {}),
+    ("derived", Defects(attributes={"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}), {}),
+    ("derived", Defects(attributes={"ImageType": ["ORIGINAL", "SECONDARY", "SCREEN SAVE"]}), {}),
+    ("derived", Defects(attributes={"ImageType": ["DERIVED", "PRIMARY", "MPR"]}), {}),
+    ("derived", Defects(attributes={"ImageType": ["DERIVED", "PRIMARY"]}), {}),
+    ("burned_in", Defects(attributes={"BurnedInAnnotation": "YES"}), {}),
+    ("lossy", Defects(attributes={"LossyImageCompression": "01"}), {}),
+    ("missing_rescale", Defects(missing=("RescaleSlope",)), {}),
+    ("missing_rescale", Defects(missing=("RescaleIntercept",)), {}),
+    ("missing_rescale", Defects(attributes={"RescaleIntercept": ""}), {}),
+    ("invalid_rescale", Defects(attributes={"RescaleSlope": "0"}), {}),
+    ("invalid_rescale", Defects(attributes={"RescaleSlope": "-1"}), {}),
+    ("invalid_rescale", Defects(attributes={"RescaleSlope": "1000"}), {}),
+    ("invalid_rescale", Defects(attributes={"RescaleIntercept": "1e9"}), {}),
+    ("not_hounsfield", Defects(attributes={"RescaleType": "OD"}), {}),
+    ("not_axial", Defects(orientation=CORONAL), {}),
+    ("gantry_tilt", Defects(gantry_tilt_deg=12.0), {}),
+    ("gaps", Defects(drop=(11,)), {}),
+    ("gaps", Defects(drop=(3, 4, 17)), {}),
+    ("gaps", Defects(alter=every_second), {}),
+    ("repeated_positions", Defects(repeat=tuple(range(24)), alter=different), {}),
+    ("mixed_size", Defects(alter=larger_slice), {}),
+    ("shifted_slices", Defects(alter=shifted_slice), {}),
+    ("mixed_orientation", Defects(alter=only_in_slice_5("ImageOrientationPatient", [0, 1, 0, 1, 0, 0])), {}),
+    ("mixed_pixel_spacing", Defects(alter=only_in_slice_5("PixelSpacing", ["0.8", "0.8"])), {}),
+    ("mixed_frame_of_reference", Defects(alter=only_in_slice_5("FrameOfReferenceUID", "1.2.3.4")), {}),
+    ("missing_rescale", Defects(alter=only_in_slice_5("RescaleSlope", None)), {}),
+    ("no_geometry", Defects(missing=("ImagePositionPatient",)), {}),
+    ("no_geometry", Defects(attributes={"ImageOrientationPatient": ["0"] * 6}), {}),
+    ("no_pixel_spacing", Defects(missing=("PixelSpacing",)), {}),
+    ("unsupported_pixels", Defects(attributes={"BitsStored": 24}), {}),
+    ("unsupported_pixels", Defects(attributes={"SamplesPerPixel": 3}), {}),
+    ("too_few_slices", Defects(), {"n": 8}),
+    ("too_few_slices", Defects(), {"n": 1}),
+    ("too_few_slices", Defects(), {"n": 24, "spacing_mm": (0.5, 0.7, 0.7)}),
+    ("coarse_slices", Defects(), {"spacing_mm": (7.0, 0.7, 0.7)}),
+    ("implausible_pixel_spacing", Defects(), {"spacing_mm": (2.5, 3.0, 3.0)}),
+    ("implausible_pixel_spacing", Defects(), {"spacing_mm": (2.5, 0.05, 0.05)}),
+    ("non_square_pixels", Defects(), {"spacing_mm": (2.5, 0.7, 0.9)}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:pydicom")
+@pytest.mark.parametrize(("code", "defects", "options"), REFUSALS)
+def test_an_unfit_series_is_refused_with_a_code_and_a_sentence(
+    tmp_path: Path, code: str, defects: Defects, options: dict[str, Any]
+) -> None:
+    result = verdict(tmp_path, defects, **options)
+    assert isinstance(result, Refusal), "it was accepted"
+    assert result.code == code
+    assert result.text.endswith(".")
+    assert len(result.text.split()) >= 5
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:pydicom")
+@pytest.mark.parametrize(
+    "defects",
+    [
+        Defects(attributes={"BodyPartExamined": "HEAD"}),
+        Defects(missing=("BodyPartExamined",)),
+        Defects(missing=("SliceThickness",)),
+        Defects(missing=("RescaleType",)),
+        Defects(missing=("InstanceNumber",)),
+        Defects(attributes={"ImageType": ["DERIVED", "PRIMARY", "AXIAL"]}),
+        Defects(attributes={"LossyImageCompression": "00"}),
+        Defects(attributes={"PhotometricInterpretation": "MONOCHROME1"}),
+        Defects(attributes={"PatientName": "x" * 80}),
+        Defects(orientation=(0.9998, 0.02, 0.0, -0.02, 0.9998, 0.0)),
+        Defects(orientation=(-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)),
+    ],
+)
+def test_what_does_not_change_the_hu_is_not_refused(tmp_path: Path, defects: Defects) -> None:
+    assert isinstance(verdict(tmp_path, defects), LoadedSeries)
+
+
+def test_a_series_with_skipped_image_numbers_alone_carries_a_warning(tmp_path: Path) -> None:
+    def from_two(ds: Dataset, index: int) -> None:
+        ds.InstanceNumber = index + 2
+
+    result = verdict(tmp_path, Defects(alter=from_two))
+    assert isinstance(result, LoadedSeries)
+    assert result.warnings == ("image_numbers_skip",)
+
+
+def test_thresholds_come_from_the_bundle() -> None:
+    thresholds = GateThresholds.from_bundle({"min_slices": 40, "max_slice_spacing_mm": 3, "of_another_release": 1})
+    assert thresholds.min_slices == 40
+    assert isinstance(thresholds.min_slices, int)
+    assert thresholds.max_slice_spacing_mm == 3.0
+    assert thresholds.max_pixel_spacing_mm == GateThresholds().max_pixel_spacing_mm
