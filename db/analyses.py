@@ -20,7 +20,7 @@ from db.errors import UnknownRecordError
 from db.findings import add_model_findings
 from db.instances import input_digest, series_instances
 from db.lifecycle import UNFINISHED, locked_study, refresh_study
-from db.session import new_id, now
+from db.session import checked_json, new_id, now
 from db.tables import AnalysisRow, SeriesRow, StudyRow
 
 NEWER_INSTANCES = Reason("newer_instances", "More images of the series arrived before this analysis began.")
@@ -156,7 +156,8 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     if current is not None and not is_late:
         _supersede(session, current, by=row.id)
     row.status = AnalysisStatus.SUPERSEDED if is_late else AnalysisStatus.CURRENT
-    row.reasons, row.measures, row.finished_at = outcome.reasons, dict(outcome.measures), now(session)
+    row.reasons, row.finished_at = outcome.reasons, now(session)
+    row.measures = checked_json("measures", outcome.measures)
     session.flush()
     add_model_findings(session, row, series, outcome.findings)
     if _speaks_for_series(session, row, series):

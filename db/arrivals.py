@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,7 +17,7 @@ from db.domain import (
     StudyState,
 )
 from db.lifecycle import locked_study, refresh_study, unique
-from db.session import free_text, insert_once, key_text, lock_name, new_id, now
+from db.session import free_text, key_text, lock_names, new_id, now
 from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 PATIENT_CONFLICT = Reason(
@@ -50,7 +49,12 @@ def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdic
     told = patients.normalised(instance.patient)
     instance = replace(instance, patient=told)
     _check_uids(instance)
-    lock_name(session, f"study:{instance.study_instance_uid}")
+    lock_names(
+        session,
+        f"instance:{instance.sop_instance_uid}",
+        f"study:{instance.study_instance_uid}",
+        f"series:{instance.series_instance_uid}",
+    )
     known = _known_instance(session, instance.sop_instance_uid)
     if known is not None:
         return _known_again(session, known, instance)
@@ -193,33 +197,27 @@ def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance
     study = locked_study(session, study.id)
     session.refresh(series)
     moment = now(session)
-    row = _instance_values(series, instance)
-    if not insert_once(session, InstanceRow, row | {"received_at": moment}):
-        known = _known_instance(session, instance.sop_instance_uid)
-        assert known is not None  # noqa: S101 (its unique constraint has just refused the insert)
-        return _known_again(session, known, instance)
-    is_first = series.instance_count == 0
     series.instance_count += 1
     series.state, series.reasons, series.is_forced = StudyState.RECEIVING, (), False
     series.last_received_at = moment
     study.instance_count += 1
-    study.series_count += int(is_first)
+    study.series_count += int(series.instance_count == 1)
+    session.add(
+        InstanceRow(
+            id=new_id(),
+            sop_instance_uid=instance.sop_instance_uid,
+            sop_class_uid=instance.sop_class_uid,
+            transfer_syntax_uid=instance.transfer_syntax_uid,
+            series_id=series.id,
+            arrival=series.instance_count,
+            instance_number=instance.instance_number,
+            path=instance.path,
+            size_bytes=instance.size_bytes,
+            sha256=instance.sha256,
+            calling_ae_title=free_text(instance.calling_ae_title),
+            peer_address=instance.peer_address,
+            received_at=moment,
+        )
+    )
     refresh_study(session, study)
     return StoreVerdict.STORED
-
-
-def _instance_values(series: SeriesRow, instance: ReceivedInstance) -> dict[str, Any]:
-    return {
-        "id": new_id(),
-        "sop_instance_uid": instance.sop_instance_uid,
-        "sop_class_uid": instance.sop_class_uid,
-        "transfer_syntax_uid": instance.transfer_syntax_uid,
-        "series_id": series.id,
-        "arrival": series.instance_count + 1,
-        "instance_number": instance.instance_number,
-        "path": instance.path,
-        "size_bytes": instance.size_bytes,
-        "sha256": instance.sha256,
-        "calling_ae_title": free_text(instance.calling_ae_title),
-        "peer_address": instance.peer_address,
-    }

@@ -17,9 +17,9 @@ from db.domain import (
     NewFinding,
     Verdict,
 )
-from db.errors import UnknownRecordError
+from db.errors import InvalidRecordError, UnknownRecordError
 from db.lifecycle import locked_study, refresh_study, shown_findings
-from db.session import check_finite, check_share, free_text, new_id, now
+from db.session import check_finite, check_share, checked_json, free_text, new_id, now
 from db.tables import AnalysisRow, AssessmentRow, FindingRow, InstanceRow, SeriesRow, StudyRow
 
 VERDICT_TAGS = {
@@ -145,14 +145,14 @@ def _row(session: Session, series: SeriesRow, finding: NewFinding, model: ModelI
         x_mm=float(finding.position_mm[0]),
         y_mm=float(finding.position_mm[1]),
         z_mm=float(finding.position_mm[2]),
-        diameter_mm=finding.diameter_mm,
-        nodule_probability=finding.nodule_probability,
-        malignancy_probability=finding.malignancy_probability,
-        interval_low=interval[0],
-        interval_high=interval[1],
+        diameter_mm=_plain(finding.diameter_mm),
+        nodule_probability=_plain(finding.nodule_probability),
+        malignancy_probability=_plain(finding.malignancy_probability),
+        interval_low=_plain(interval[0]),
+        interval_high=_plain(interval[1]),
         prediction_set=finding.prediction_set,
         reasons=finding.reasons,
-        attributes=dict(finding.attributes),
+        attributes=checked_json("attributes", finding.attributes),
         model_name=model.name,
         model_version=model.version,
         model_sha256=model.sha256,
@@ -165,8 +165,18 @@ def _check(finding: NewFinding) -> None:
     check_finite("diameter_mm", finding.diameter_mm)
     check_share("nodule_probability", finding.nodule_probability)
     check_share("malignancy_probability", finding.malignancy_probability)
-    for bound in finding.interval or ():
-        check_share("interval", bound)
+    low, high = finding.interval or (0.0, 1.0)
+    check_share("interval", low)
+    check_share("interval", high)
+    if low > high:
+        raise InvalidRecordError("interval", "ends before it begins")
+    if finding.frame_number < 1:
+        raise InvalidRecordError("frame_number", "is not counted from 1")
+
+
+def _plain(value: float | None) -> float | None:
+    """Turn numpy's floats into Python's, which both drivers know."""
+    return None if value is None else float(value)
 
 
 def _instance_id(session: Session, series: SeriesRow, sop_instance_uid: str) -> str:
@@ -197,7 +207,7 @@ def _records(session: Session, rows: Sequence[FindingRow]) -> tuple[FindingRecor
 
 def _sop_instance_uids(session: Session, instance_ids: Iterable[str]) -> dict[str, str]:
     statement = select(InstanceRow.id, InstanceRow.sop_instance_uid).where(InstanceRow.id.in_(set(instance_ids)))
-    return dict(session.execute(statement).tuples().all())
+    return {row.id: row.sop_instance_uid for row in session.execute(statement)}
 
 
 def _latest_assessments(session: Session, finding_ids: Sequence[str]) -> dict[str, AssessmentRecord]:

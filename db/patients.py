@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.domain import PatientAttributes
-from db.session import free_text, key_text, lock_name, new_id, now
+from db.session import free_text, key_text, lock_names, new_id, now
 from db.tables import PatientRow
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def patient_of_new_study(session: Session, told: PatientAttributes) -> tuple[Pat
         The row, and whether the id is shared with another patient whom these attributes contradict. Without an
         id nobody is recognised: each such study gets a patient of its own.
     """
-    lock_name(session, f"patient:{told.issuer}\0{told.patient_id}")
+    lock_names(session, f"patient:{told.issuer}\0{told.patient_id}")
     known = session.scalars(
         select(PatientRow)
         .where(PatientRow.issuer == told.issuer, PatientRow.patient_id == told.patient_id)

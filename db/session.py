@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -42,12 +43,13 @@ def insert_once(session: Session, table: type[DeclarativeBase], values: Mapping[
     return session.execute(statement).first() is not None
 
 
-def lock_name(session: Session, name: str) -> None:
-    """Hold ``name`` until the transaction ends. SQLite's write transactions are alone already (BEGIN IMMEDIATE)."""
+def lock_names(session: Session, *names: str) -> None:
+    """Hold ``names`` until the transaction ends. SQLite's write transactions are alone already (BEGIN IMMEDIATE)."""
     if session.get_bind().dialect.name != "postgresql":
         return
-    digest = hashlib.sha256(name.encode()).digest()
-    session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True))))
+    for name in names:
+        digest = hashlib.sha256(name.encode()).digest()
+        session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True))))
 
 
 def key_text(field: str, value: str, *, limit: int = KEY_LIMIT) -> str:
@@ -89,3 +91,12 @@ def check_finite(field: str, *values: float | None) -> None:
     """Refuse infinities and not-a-number, which SQLite would silently keep as NULL."""
     if any(value is not None and not math.isfinite(value) for value in values):
         raise InvalidRecordError(field, "is not a finite number")
+
+
+def checked_json(field: str, values: Mapping[str, object]) -> dict[str, object]:
+    """Copy values that are plain JSON; refuses what is not, and infinities and not-a-number within."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRecordError(field, "are not plain JSON values") from error
+    return dict(values)

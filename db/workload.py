@@ -14,10 +14,11 @@ from db.tables import AnalysisRow, DeliveryRow, StudyRow
 def workload(session: Session) -> Workload:
     """Count studies by state, analyses to be done and how long they wait, deliveries by status."""
     studies = dict.fromkeys(StudyState, 0)
-    studies.update(session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)).tuples().all())
+    for state, count in session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)):
+        studies[state] = count
     deliveries = dict.fromkeys(DeliveryStatus, 0)
-    statement = select(DeliveryRow.status, func.count()).group_by(DeliveryRow.status)
-    deliveries.update(session.execute(statement).tuples().all())
+    for status, count in session.execute(select(DeliveryRow.status, func.count()).group_by(DeliveryRow.status)):
+        deliveries[status] = count
     unfinished = AnalysisRow.status.in_(UNFINISHED)
     depth, oldest = session.execute(
         select(func.count(AnalysisRow.id), func.min(AnalysisRow.requested_at)).where(unfinished)

@@ -1,0 +1,109 @@
+"""Migrations on both databases."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from db import audit, schema, studies
+from db.domain import ReceivedInstance
+from db.engine import Database, make_engine
+from db.tables import Base
+
+KEY = bytes(range(32))
+
+
+def _objects(url: str) -> set[str]:
+    engine = make_engine(url)
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def _differences(url: str) -> list[object]:
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            return list(
+                compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), Base.metadata)
+            )
+    finally:
+        engine.dispose()
+
+
+def _constraint_names(url: str) -> dict[str, set[str | None]]:
+    engine = make_engine(url)
+    try:
+        inspector = inspect(engine)
+        return {
+            table: {constraint["name"] for constraint in inspector.get_check_constraints(table)}
+            | {constraint["name"] for constraint in inspector.get_unique_constraints(table)}
+            | {constraint["name"] for constraint in inspector.get_foreign_keys(table)}
+            | {inspector.get_pk_constraint(table)["name"]}
+            for table in Base.metadata.tables
+        }
+    finally:
+        engine.dispose()
+
+
+def test_up_down_and_up_again(database_url: str, received: Callable[..., ReceivedInstance]) -> None:
+    assert schema.current(database_url) is None
+    schema.upgrade(database_url)
+    assert schema.current(database_url) == schema.head()
+    database = Database(database_url, KEY)
+    with database.begin() as session:
+        studies.record_instance(session, received())
+    database.dispose()
+    schema.downgrade(database_url, "base")
+    assert schema.current(database_url) is None
+    assert _objects(database_url) == {"alembic_version"}
+    schema.upgrade(database_url)
+    assert schema.is_current(database_url)
+    database = Database(database_url, KEY)
+    assert audit.verify(database).is_intact
+    database.dispose()
+
+
+def test_each_step_goes_up_and_down_alone(database_url: str) -> None:
+    for revision in ("0001", "0002"):
+        schema.upgrade(database_url, revision)
+        assert schema.current(database_url) == revision
+    schema.downgrade(database_url, "0001")
+    assert schema.current(database_url) == "0001"
+    schema.upgrade(database_url)
+    assert schema.is_current(database_url)
+
+
+def test_the_migrated_schema_is_the_one_that_the_tables_describe(database_url: str) -> None:
+    schema.upgrade(database_url)
+    assert _differences(database_url) == []
+
+
+def test_constraints_have_the_names_that_later_migrations_will_call_them_by(database_url: str) -> None:
+    schema.upgrade(database_url)
+    found = _constraint_names(database_url)
+    for name, table in Base.metadata.tables.items():
+        expected = {str(c.name) for c in table.constraints}
+        assert found[name] == expected, name
+
+
+def test_upgrading_twice_changes_nothing(database_url: str) -> None:
+    schema.upgrade(database_url)
+    schema.upgrade(database_url)
+    assert schema.is_current(database_url)
+
+
+def test_processes_that_start_at_once_all_find_the_schema(database_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=schema.upgrade, args=(database_url,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert schema.is_current(database_url)
