@@ -1,0 +1,97 @@
+"""Milliseconds from a stored CT slice to HU, and from HU to a network's input, by the pipeline's own functions.
+
+Usage: ``python -m benchmarks.preprocess [--repeat N]``. One 512 x 512 slice of noise (a codec's worst case) for each
+transfer syntax, one thread.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.measure import parser, report
+from dicom_node.decode import read_frames_hu
+from dicom_node.frames import read_frame_headers
+from dicom_node.phantom.spec import Phantom, PhantomSpec
+from dicom_node.phantom.writer import TRANSFER_SYNTAXES, write_series
+from inference.patches import PatchBatch, cut_patch
+from inference.pictures import slice_input
+from inference.preprocessing import PreprocessingSpec
+from inference.types import CtVolume
+from inference.views import ViewSpec
+
+ROWS = 512
+SLICES = 24
+
+
+def median_ms(work: Callable[[], object], count: int) -> float:
+    """Time ``work`` ``count`` times after a warm-up; median in milliseconds."""
+    work()
+    times = []
+    for _ in range(count):
+        started = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
+
+
+def read_hu(path: Path) -> NDArray[np.int16]:
+    """Read one slice as the decoding process does: header, pixels, HU."""
+    return next(iter(read_frames_hu(path, read_frame_headers(path))))
+
+
+def decoding_rows(folder: Path, count: int) -> list[dict[str, object]]:
+    """Time reading a slice in each transfer syntax."""
+    rng = np.random.default_rng(0)
+    spec = PhantomSpec()
+    volume_hu = rng.integers(-1000, 400, (1, ROWS, ROWS)).astype(np.int16)
+    phantom = Phantom(spec, volume_hu, (1.25, 0.7, 0.7), (-180.0, -180.0, 0.0), ())
+    rows: list[dict[str, object]] = []
+    for name in TRANSFER_SYNTAXES:
+        (path,) = write_series(phantom, folder / name, transfer_syntax=name)
+        rows.append({"step": f"{name} to HU", "ms": median_ms(lambda path=path: read_hu(path), count)})
+    return rows
+
+
+def input_rows(count: int) -> list[dict[str, object]]:
+    """Time cutting a place out of a volume and making the networks' inputs of it."""
+    rng = np.random.default_rng(0)
+    volume = CtVolume(
+        rng.integers(-1000, 400, (SLICES, ROWS, ROWS)).astype(np.int16),
+        (1.25, 0.7, 0.7),
+        np.diag([0.7, 0.7, 1.25, 1.0]),
+    )
+    patch = cut_patch(volume, (SLICES / 2, 256.3, 255.7))
+    batch = PatchBatch.of([patch])
+    plane = ViewSpec((PreprocessingSpec(),))
+    cube = ViewSpec((PreprocessingSpec(size=32),), volumetric=True)
+    grey = rng.integers(0, 255, (ROWS, ROWS)).astype(np.uint8)
+    steps: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("HU to patch", lambda: cut_patch(volume, (SLICES / 2, 256.3, 255.7))),
+        ("patch to 224 x 224", lambda: plane.plain(batch)),
+        ("patch to 32 x 32 x 32", lambda: cube.plain(batch)),
+        ("picture to 224 x 224", lambda: slice_input(grey)),
+    )
+    return [{"step": name, "ms": median_ms(work, count)} for name, work in steps]
+
+
+def main() -> None:
+    """Measure all steps and report."""
+    options = parser(__doc__ or "")
+    options.set_defaults(repeat=30)
+    count = options.parse_args().repeat
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = decoding_rows(Path(folder), count)
+    report("preprocess", rows + input_rows(count), threads=1)
+
+
+if __name__ == "__main__":
+    main()
