@@ -81,9 +81,7 @@ def cut_patch(
     hu = map_coordinates(cropped, local, order=1, mode="nearest")
     half = [(n // 2) * mm for n, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)]
     low_mm, high_mm = np.maximum(low, [-h for h in half]), np.minimum(high, half)
-    return Patch(
-        hu.astype(np.float16), (low_mm[0], low_mm[1], low_mm[2]), (high_mm[0], high_mm[1], high_mm[2])
-    )
+    return Patch(hu.astype(np.float16), (low_mm[0], low_mm[1], low_mm[2]), (high_mm[0], high_mm[1], high_mm[2]))
 
 
 @dataclass(slots=True)
@@ -149,9 +147,7 @@ def sample(
     if shift_mm is not None:
         offsets = offsets + shift_mm[:, None, :]
     offsets = torch.maximum(torch.minimum(offsets, batch.high[:, None, :]), batch.low[:, None, :])
-    half = torch.tensor(
-        [(k // 2) * mm for k, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)], device=device
-    )
+    half = torch.tensor([(k // 2) * mm for k, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)], device=device)
     grid = (offsets / half).flip(-1).reshape(n, *shape, 3)  # grid_sample wants (x, y, z) in -1..1
     sampled = F.grid_sample(batch.hu[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
     return sampled[:, 0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -49,12 +48,3 @@ def normalise(hu: Tensor, spec: PreprocessingSpec) -> Tensor:
 def normalise_grey(grey: Tensor, spec: PreprocessingSpec) -> Tensor:
     """Normalise an already windowed picture in 0..1, any shape."""
     return (grey - spec.mean) / spec.std
-
-
-def dihedral_matrices(device: torch.device | str = "cpu") -> Tensor:
-    """The eight in-plane rotations by 90 degrees and flips, ``(8, 3, 3)`` over (z, y, x)."""
-    matrices = []
-    for flip in (1.0, -1.0):
-        for c, s in ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)):
-            matrices.append([[1.0, 0.0, 0.0], [0.0, c, -s * flip], [0.0, s, c * flip]])
-    return torch.tensor(matrices, device=device)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference.patches import PatchBatch, sample
-from inference.preprocessing import PreprocessingSpec, normalise
+from inference.views import ViewSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,39 +20,16 @@ class AugmentSpec:
     shift_mm: float = 1.0
     max_scale: float = 0.05
     max_tilt: float = 0.25
-    min_box: float = 0.7
+    min_box: float = 0.8
     slice_jitter: float = 0.3
-    offset_hu: float = 15.0
-    noise_hu: float = 40.0
-    blur_probability: float = 0.3
+    offset_hu: float = 8.0
+    noise_hu: float = 15.0
+    blur_probability: float = 0.15
 
 
-@dataclass(frozen=True, slots=True)
-class ViewSpec:
-    """A network's view of a patch: one plane (2D) or a cube (3D), and the windows stacked as channels."""
-
-    windows: tuple[PreprocessingSpec, ...]
-    volumetric: bool = False
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Grid points (z, y, x)."""
-        size = self.windows[0].size
-        return (size, size, size) if self.volumetric else (1, size, size)
-
-    @property
-    def field_mm(self) -> tuple[float, float, float]:
-        """Extent (z, y, x) in millimetres."""
-        field = self.windows[0].field_mm
-        return (field if self.volumetric else 1.0, field, field)
-
-    def network_input(self, hu: Tensor) -> Tensor:
-        """``(n, z, y, x)`` HU to the network's ``(n, channels, ...)``."""
-        hu = hu[:, None] if self.volumetric else hu
-        return torch.cat([normalise(hu, spec) for spec in self.windows], dim=1)
-
-
-def _uniform(generator: torch.Generator, shape: tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
+def _uniform(
+    generator: torch.Generator, shape: tuple[int, ...], low: float, high: float, device: torch.device
+) -> Tensor:
     return (torch.rand(shape, generator=generator) * (high - low) + low).to(device)
 
 
@@ -60,7 +37,15 @@ def _normal(generator: torch.Generator, shape: tuple[int, ...], device: torch.de
     return torch.randn(shape, generator=generator).to(device)
 
 
-def random_matrices(n: int, spec: AugmentSpec, view: ViewSpec, generator: torch.Generator, device: torch.device) -> Tensor:
+def _noise(generator: torch.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """White noise drawn on the device (a cube of it would wait for the CPU), seeded by ``generator``."""
+    seed = int(torch.randint(0, 2**62, (1,), generator=generator))
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
+
+
+def random_matrices(
+    n: int, spec: AugmentSpec, view: ViewSpec, generator: torch.Generator, device: torch.device
+) -> Tensor:
     """Random rotations about z, flips, small tilts (3D) and scales, ``(n, 3, 3)`` over (z, y, x)."""
     angle = _uniform(generator, (n,), 0.0, 2 * math.pi, device)
     flip = torch.where(_uniform(generator, (n, 3), 0, 1, device) < 0.5, -1.0, 1.0)
@@ -86,9 +71,7 @@ def _random_shift(batch: PatchBatch, spec: AugmentSpec, view: ViewSpec, generato
     return shift
 
 
-def random_view(
-    batch: PatchBatch, view: ViewSpec, spec: AugmentSpec, generator: torch.Generator
-) -> Tensor:
+def random_view(batch: PatchBatch, view: ViewSpec, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
     """One random network input per patch; the generator lives on the CPU so that seeds mean the same everywhere."""
     device, n = batch.hu.device, len(batch)
     trim_low = _uniform(generator, (n, 3), spec.min_box, 1.0, device)
@@ -109,13 +92,15 @@ def _random_scanner(hu: Tensor, view: ViewSpec, spec: AugmentSpec, generator: to
     device, n = hu.device, len(hu)
     offset = _normal(generator, (n, 1, 1, 1), device) * spec.offset_hu
     noise_size = view.shape if view.volumetric else (1, 56, 56)
-    noise = _normal(generator, (n, *noise_size), device)
+    noise = _noise(generator, (n, *noise_size), device)
     if not view.volumetric:
         noise = F.interpolate(noise, size=view.shape[1:], mode="bilinear", align_corners=False)
     noise = noise * _uniform(generator, (n, 1, 1, 1), 0.0, spec.noise_hu, device)
     kernel = 3 if view.volumetric else 9
     pool = F.avg_pool3d if view.volumetric else F.avg_pool2d
-    blurred = pool(hu[:, None] if view.volumetric else hu, kernel, stride=1, padding=kernel // 2, count_include_pad=False)
+    blurred = pool(
+        hu[:, None] if view.volumetric else hu, kernel, stride=1, padding=kernel // 2, count_include_pad=False
+    )
     blurred = blurred[:, 0] if view.volumetric else blurred
     chosen = _uniform(generator, (n, 1, 1, 1), 0, 1, device) < spec.blur_probability
     return torch.where(chosen, blurred, hu) + offset + noise

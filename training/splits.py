@@ -21,9 +21,7 @@ def check_no_leak(splits: Sequence[str], groups: Sequence[str], what: str) -> No
             raise LeakError(f"the splits share a {what}: training would be measured on what it has seen")
 
 
-def group_folds(
-    groups: Sequence[str], labels: Sequence[bool], *, folds: int, seed: int
-) -> NDArray[np.int_]:
+def group_folds(groups: Sequence[str], labels: Sequence[bool], *, folds: int, seed: int) -> NDArray[np.int_]:
     """Fold number of each sample: whole groups, positives spread evenly, deterministic for a seed."""
     rng = np.random.default_rng(seed)
     names = np.array(groups)

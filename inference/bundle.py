@@ -1,0 +1,140 @@
+"""Model bundles: a folder with weights (safetensors), the whole recipe (``bundle.json``), plots and a model card.
+
+Loading checks the digest of the weights and never unpickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from inference.errors import BundleError
+from inference.network import PRESETS, AttentionResNet
+from inference.network3d import VolumetricResNet
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A loaded bundle: the recipe and the digest of the weights that it was checked against.
+
+    ``recipe`` is ``bundle.json`` as it stands; ``weights`` are float32 on the CPU, named ``member.parameter``.
+    """
+
+    folder: Path
+    recipe: dict[str, Any]
+    weights: dict[str, Tensor]
+
+    @property
+    def task(self) -> str:
+        """``nodule``, ``filter`` or ``slice``."""
+        return str(self.recipe["task"])
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return str(self.recipe["name"])
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+        return str(self.recipe["version"])
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the recipe and the weights: whatever changes an answer changes it."""
+        return recipe_digest(self.recipe)
+
+    def members(self, device: torch.device) -> list[tuple[dict[str, Any], nn.Module]]:
+        """Every network of the ensemble with its description, in evaluation mode on ``device``."""
+        loaded = []
+        for member in self.recipe["members"]:
+            network = build_network(member)
+            prefix = member["prefix"] + "."
+            state = {k.removeprefix(prefix): v for k, v in self.weights.items() if k.startswith(prefix)}
+            try:
+                network.load_state_dict(state)
+            except RuntimeError as error:
+                raise BundleError("the weights do not fit the architecture that bundle.json names") from error
+            loaded.append((member, network.eval().to(device)))
+        return loaded
+
+
+def build_network(member: dict[str, Any]) -> nn.Module:
+    """The untrained network that a member's description names."""
+    if member["kind"] == "planar":
+        return AttentionResNet(
+            PRESETS[member["preset"]],
+            num_classes=member.get("num_classes", 2),
+            in_channels=member["in_channels"],
+            dropout=member.get("dropout", 0.0),
+        )
+    if member["kind"] == "volumetric":
+        return VolumetricResNet(
+            tuple(member["widths"]), num_classes=member.get("num_classes", 2), in_channels=member["in_channels"]
+        )
+    raise BundleError(f"bundle.json names an unknown kind of network: {member['kind']!r}")
+
+
+ANSWERING_KEYS = ("task", "name", "version", "classes", "members", "combination", "calibration", "conformal", "gate",
+                  "operating_points", "weights_sha256", "attributes")  # fmt: skip
+"""The parts of a recipe that an answer depends on; plots and metrics do not change the model's identity."""
+
+
+def recipe_digest(recipe: dict[str, Any]) -> str:
+    """sha256 over the parts of a recipe that an answer depends on, the weights' digest among them."""
+    answering = {key: recipe[key] for key in ANSWERING_KEYS if key in recipe}
+    return hashlib.sha256(json.dumps(answering, sort_keys=True).encode()).hexdigest()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check its weights' digest.
+
+    Raises
+    ------
+    BundleError
+        Where a file is missing, not what it should be, or not the one that was released.
+    """
+    try:
+        recipe = json.loads((folder / "bundle.json").read_text())
+        content = (folder / "model.safetensors").read_bytes()
+    except (OSError, ValueError) as error:
+        raise BundleError(f"no readable model bundle in {folder}: needs bundle.json and model.safetensors") from error
+    if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
+        raise BundleError(f"bundle.json in {folder} is not of format {FORMAT}")
+    if hashlib.sha256(content).hexdigest() != recipe.get("weights_sha256"):
+        raise BundleError(f"the weights in {folder} are not those that bundle.json was written for (sha256 differs)")
+    try:
+        weights = {name: tensor.float() for name, tensor in load_safetensors(content).items()}
+    except Exception as error:
+        raise BundleError(f"the weights in {folder} cannot be read") from error
+    if not all(bool(torch.isfinite(t).all()) for t in weights.values()):
+        raise BundleError(f"the weights in {folder} hold values that are not finite")
+    return Bundle(folder, recipe, weights)
+
+
+def write_weights(folder: Path, networks: dict[str, nn.Module]) -> str:
+    """Write all networks as float16 under their prefixes; returns the file's sha256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    for prefix, network in networks.items():
+        for name, value in network.state_dict().items():
+            kept = value.half() if value.is_floating_point() and value.numel() > 1 else value
+            tensors[f"{prefix}.{name}"] = kept.cpu().contiguous()
+    content = save_safetensors(tensors)
+    (folder / "model.safetensors").write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_recipe(folder: Path, recipe: dict[str, Any]) -> None:
+    """Write ``bundle.json``, indented for people."""
+    (folder / "bundle.json").write_text(json.dumps({"format": FORMAT, **recipe}, indent=1, sort_keys=False) + "\n")

@@ -1,0 +1,234 @@
+"""What each task learns from: patches with labels, groups and folds, and the recipe of its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from torch import Tensor
+
+from inference.candidates import find_candidates
+from inference.lungs import segment_lungs
+from inference.patches import Patch, PatchBatch, cut_patch
+from inference.preprocessing import PreprocessingSpec
+from inference.types import Abstention
+from inference.views import ViewSpec
+from training.augment import AugmentSpec, random_view
+from training.loop import Schedule
+from training.nodules import DataError, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
+from training.scans import read_scan
+
+LUNG_WINDOW = (-400.0, 1400.0)
+CALCIUM_WINDOW = (300.0, 1400.0)
+"""Second channel of the volumetric networks: -400 to 1000 HU, where calcification, a benign sign, is not clipped."""
+SOFT_LABEL_SLOPE = 2.0
+"""Target sigmoid(2 (mean rating - 3)): a mean of 3.25 is less certain than one of 5 (readers differ)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A kind of network in the ensemble, trained ``seeds`` times."""
+
+    name: str
+    description: dict[str, Any]
+    view: ViewSpec
+    schedule: Schedule
+    seeds: int
+    augment: AugmentSpec = AugmentSpec()
+
+
+@dataclass(slots=True)
+class PatchTask:
+    """Samples of one patch task, all in memory.
+
+    ``targets`` are probabilities of class 1; ``labelled`` marks what counts for calibration and figures.
+    """
+
+    name: str
+    classes: tuple[str, str]
+    names: list[str]
+    patches: list[Patch]
+    targets: NDArray[np.float32]
+    labels: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
+    groups: list[str]
+    splits: NDArray[np.str_]
+
+
+@dataclass(slots=True)
+class PatchSamples:
+    """Training samples from patches, augmented on their device."""
+
+    patches: PatchBatch
+    targets: Tensor
+    view: ViewSpec
+    augment: AugmentSpec
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random views of the chosen patches and their soft targets."""
+        indices = indices.to(self.targets.device)
+        return random_view(self.patches[indices], self.view, self.augment, generator), self.targets[indices]
+
+
+def planar_group(preset: str, epochs: int, seeds: int, *, field_mm: float = 32.0, **augment: float) -> Group:
+    """The paper's network on one axial plane in the lung window."""
+    window = PreprocessingSpec(field_mm=field_mm, window_center=LUNG_WINDOW[0], window_width=LUNG_WINDOW[1])
+    return Group(
+        "planar",
+        {"kind": "planar", "preset": preset, "in_channels": 1},
+        ViewSpec((window,)),
+        Schedule(epochs=epochs),
+        seeds,
+        replace(AugmentSpec(), **augment),
+    )
+
+
+def volumetric_group(epochs: int, seeds: int, *, field_mm: float = 32.0, **augment: float) -> Group:
+    """The 3D network on a cube in two windows."""
+    windows = tuple(
+        PreprocessingSpec(field_mm=field_mm, size=32, window_center=c, window_width=w)
+        for c, w in (LUNG_WINDOW, CALCIUM_WINDOW)
+    )
+    return Group(
+        "volumetric",
+        {"kind": "volumetric", "widths": [16, 32, 48, 64], "in_channels": 2},
+        ViewSpec(windows, volumetric=True),
+        Schedule(epochs=epochs),
+        seeds,
+        replace(AugmentSpec(), **augment),
+    )
+
+
+def nodule_groups(preset: str) -> list[Group]:
+    """Malignancy: one network as the paper describes it beside two small volumetric ones."""
+    return [planar_group(preset, epochs=40, seeds=1), volumetric_group(epochs=40, seeds=2)]
+
+
+def filter_groups(preset: str) -> list[Group]:
+    """Nodule or not: the same network, slim, beside a volumetric one."""
+    return [
+        planar_group("small" if preset == "paper" else preset, epochs=12, seeds=1, shift_mm=0.7, noise_hu=40.0),
+        volumetric_group(epochs=14, seeds=1, shift_mm=0.7, noise_hu=40.0),
+    ]
+
+
+GROUPS: dict[str, Callable[[str], list[Group]]] = {"nodule": nodule_groups, "filter": filter_groups}
+
+
+def _read_patch(job: tuple[Path, NoduleRow]) -> Patch:
+    return crop_patch(read_crop(*job))
+
+
+def read_nodule_task(data: Path, *, workers: int = 2) -> PatchTask:
+    """Malignancy of every rated nodule; soft targets from the readers' mean rating."""
+    folder, rows = nodule_folder(data), read_rows(data)
+    with ProcessPoolExecutor(workers) as pool:
+        patches = list(pool.map(_read_patch, [(folder, row) for row in rows], chunksize=8))
+    rating = np.array([row.mean_malignancy for row in rows])
+    usable = np.array([row.ratings_ok for row in rows]) & np.isfinite(rating)
+    soft = 1 / (1 + np.exp(-SOFT_LABEL_SLOPE * (np.nan_to_num(rating, nan=3.0) - 3.0)))
+    return PatchTask(
+        name="nodule",
+        classes=("benign", "malignant"),
+        names=[row.file for row in rows],
+        patches=patches,
+        targets=soft.astype(np.float32),
+        labels=rating > 3.0,
+        labelled=np.array([row.is_labelled for row in rows]),
+        usable=usable,
+        groups=[row.patient_id for row in rows],
+        splits=np.array([row.split for row in rows]),
+    )
+
+
+def z_extent_of(diameter_mm: float) -> tuple[float, float]:
+    """How far along z a candidate of this size is looked at: where readers' masks of that size end."""
+    half = max(1.25, 0.45 * diameter_mm)
+    return -half, half
+
+
+def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
+    """Patches around bright blobs of a crop that lie away from its nodule: vessels, mostly."""
+    crop = read_crop(*job)
+    spacing = np.array(crop.volume.spacing_mm)
+    hu = np.clip(crop.volume.volume_hu, -1000, 200).astype(np.float32)
+    fine, coarse = (ndi.gaussian_filter(hu, sigma / spacing) for sigma in (1.2, 2.4))
+    blobs = fine - coarse
+    distance = ndi.distance_transform_edt(~crop.mask, sampling=spacing) if crop.mask.any() else np.full(hu.shape, 99.0)
+    peaks = (blobs == ndi.maximum_filter(blobs, size=5)) & (blobs > 60) & (distance > 5.0)
+    places = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:4]
+    return [
+        cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2])), z_extent_mm=z_extent_of(5.0)) for p in places
+    ]
+
+
+def scan_sources(data: Path) -> list[Path]:
+    """Series without nodules under ``lidc_idri_dicom`` whose candidates are false by definition."""
+    folder = data / "lidc_idri_dicom"
+    found = sorted(folder.glob("LIDC-IDRI-0306*"))
+    if not found:
+        raise DataError(f"no nodule-free series LIDC-IDRI-0306 in {folder}; see docs/data.md for the layout")
+    return found[:1]
+
+
+def read_filter_task(data: Path, *, workers: int = 2) -> PatchTask:
+    """Nodule or not: every crop's nodule against blobs beside nodules and candidates of nodule-free scans.
+
+    The lungs of a nodule-free scan are groups of their own: the right one is trained on, the left one calibrated on.
+    """
+    folder = nodule_folder(data)
+    rows = [row for row in read_rows(data) if row.split in {"train", "val"}]
+    jobs = [(folder, row) for row in rows]
+    with ProcessPoolExecutor(workers) as pool:
+        nodules = list(pool.map(_read_patch, jobs, chunksize=8))
+        beside = list(pool.map(_distractors, jobs, chunksize=8))
+    patches = list(nodules)
+    groups = [row.patient_id for row in rows]
+    names = [row.file for row in rows]
+    splits = [row.split for row in rows]
+    for row, found in zip(rows, beside, strict=True):
+        patches += found
+        groups += [row.patient_id] * len(found)
+        names += [f"{row.file}:beside:{i}" for i in range(len(found))]
+        splits += [row.split] * len(found)
+    for source in scan_sources(data):
+        volume = read_scan(source)
+        lungs = segment_lungs(volume)
+        if isinstance(lungs, Abstention):
+            raise DataError(f"{source.name}: {lungs.text}")
+        middle = volume.volume_hu.shape[2] / 2
+        for number, candidate in enumerate(find_candidates(volume, lungs, limit=600)):
+            patches.append(cut_patch(volume, candidate.index, z_extent_mm=z_extent_of(candidate.scale_mm)))
+            is_left = candidate.index[2] > middle
+            groups.append(f"{source.name.split('.')[0]}:{'left' if is_left else 'right'}")
+            names.append(f"{source.name.split('.')[0]}:candidate:{number}")
+            splits.append("val" if is_left else "train")
+    labels = np.zeros(len(patches), dtype=bool)
+    labels[: len(nodules)] = True
+    everything = np.ones(len(patches), dtype=bool)
+    return PatchTask(
+        name="filter",
+        classes=("not_nodule", "nodule"),
+        names=names,
+        patches=patches,
+        targets=labels.astype(np.float32),
+        labels=labels,
+        labelled=everything,
+        usable=everything,
+        groups=groups,
+        splits=np.array(splits),
+    )
+
+
+READERS: dict[str, Callable[..., PatchTask]] = {"nodule": read_nodule_task, "filter": read_filter_task}

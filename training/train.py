@@ -1,0 +1,202 @@
+"""``python -m training.train --task nodule|filter|slice --data DIR --out DIR --seed N``: train a model.
+
+Patch tasks (nodule, filter) train on the split ``train`` and keep ``val`` for calibration. With ``--folds 5`` they
+train every network five times more, each without one fold of the patients of ``train`` and ``val``, calibrate on those
+out-of-fold margins and ship networks that saw both splits. Splits named ``test`` and ``e2e`` are never trained on.
+Training goes on where it stopped when started again with the same ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.bundle import build_network, write_weights
+from inference.ensemble import member_margins
+from inference.network import PRESETS, parameter_count
+from inference.patches import PatchBatch
+from training.loop import EpochReport, fit
+from training.nodules import DataError
+from training.slices import train_slices
+from training.splits import LeakError, check_no_leak, group_folds, split_hash
+from training.tasks import GROUPS, READERS, Group, PatchSamples, PatchTask
+
+HELD_OUT = ("test", "e2e")
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where there is one."""
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+
+
+def _reporter(title: str) -> Any:
+    started = time.monotonic()
+
+    def report(epoch: EpochReport) -> None:
+        done = epoch.epoch / epoch.epochs
+        left = (time.monotonic() - started) * (1 - done) / max(done, 1e-9)
+        figure = "" if epoch.validation is None else f" validation {epoch.validation:.4f}"
+        print(
+            f"{title}: epoch {epoch.epoch}/{epoch.epochs} loss {epoch.loss:.4f}{figure}, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What the command line chose."""
+
+    seed: int
+    epochs: int | None
+    folds: int
+
+
+class PatchTrainer:
+    """Trains the networks of a patch task: without one fold at a time, and the ones that ship."""
+
+    def __init__(self, task: PatchTask, device: torch.device, out: Path, options: TrainOptions) -> None:
+        self.task, self.device, self.out = task, device, out
+        self.seed, self.epochs, self.folds = options.seed, options.epochs, options.folds
+        self.batch = PatchBatch.of(task.patches, device)
+        self.trainable = task.usable & ~np.isin(task.splits, HELD_OUT)
+        self.fold = np.full(len(task.names), -1)
+        if self.folds:
+            self.fold = group_folds(task.groups, list(task.labels), folds=self.folds, seed=self.seed)
+        else:
+            self.calibration = self.trainable & (task.splits == "val")
+            self.trainable &= task.splits == "train"
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+
+    def network(self, group: Group, number: int, fold: int | None) -> torch.nn.Module:
+        """Member ``number`` of ``group`` trained without ``fold`` (None: on everything); resumes or reloads."""
+        label = f"{group.name}-{number}-{'all' if fold is None else fold}"
+        done = self.out / "checkpoints" / f"{label}.pt"
+        torch.manual_seed(self.seed * 1000 + number * 10 + (9 if fold is None else fold))
+        network = build_network(group.description)
+        if done.is_file():
+            network.load_state_dict(torch.load(done, weights_only=True, map_location="cpu"))
+            return network.to(self.device).eval()
+        chosen = self.trainable if fold is None else self.trainable & (self.fold != fold)
+        indices = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
+        targets = torch.from_numpy(self.task.targets).to(self.device)[indices]
+        samples = PatchSamples(self.batch[indices], targets, group.view, group.augment)
+        schedule = replace(group.schedule, epochs=self.epochs) if self.epochs else group.schedule
+        resume = done.with_suffix(".resume")
+        network = fit(
+            network,
+            samples,
+            schedule,
+            seed=self.seed * 1000 + number * 10 + (9 if fold is None else fold),
+            device=self.device,
+            checkpoint=resume,
+            report=_reporter(f"{self.task.name} {label}"),
+        )
+        torch.save(network.state_dict(), done)
+        resume.unlink(missing_ok=True)
+        return network
+
+    def unseen_margins(self, group: Group, number: int) -> np.ndarray[Any, Any]:
+        """Margins of every sample kept for calibration, by a network that has not seen its patient; else NaN."""
+        margins = np.full(len(self.task.names), np.nan)
+        if not self.folds:
+            held = np.flatnonzero(self.calibration)
+            part = self.batch[torch.from_numpy(held).to(self.device)]
+            margins[held] = member_margins(self.network(group, number, None), group.view, part).numpy()
+            return margins
+        for fold in range(self.folds):
+            held = np.flatnonzero(self.trainable & (self.fold == fold))
+            network = self.network(group, number, fold)
+            part = self.batch[torch.from_numpy(held).to(self.device)]
+            margins[held] = member_margins(network, group.view, part).numpy()
+        return margins
+
+
+def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, out: Path) -> dict[str, Any]:
+    """Train all members, write weights, out-of-fold margins and the raw recipe; returns the summary."""
+    networks, members, margins = {}, [], []
+    for group in groups:
+        for number in range(group.seeds):
+            margins.append(trainer.unseen_margins(group, number))
+            prefix = f"{group.name}{number}"
+            networks[prefix] = trainer.network(group, number, None)
+            description = {**group.description, "prefix": prefix, "group": group.name, "view": group.view.to_json()}
+            members.append(description)
+    sha256 = write_weights(out, networks)
+    np.savez(
+        out / "unseen.npz",
+        margins=np.stack(margins),
+        names=np.array(task.names),
+        labels=task.labels,
+        labelled=task.labelled,
+        groups=np.array(task.groups),
+    )
+    trained = [n for n, ok in zip(task.names, trainer.trainable, strict=True) if ok]
+    training = {
+        "samples": len(trained),
+        "patients": len({g for g, ok in zip(task.groups, trainer.trainable, strict=True) if ok}),
+        "split_sha256": split_hash(trained),
+        "seed": trainer.seed,
+        "folds": trainer.folds,
+        "schedules": {g.name: asdict(g.schedule) for g in groups},
+        "augmentation": {g.name: asdict(g.augment) for g in groups},
+    }
+    (out / "members.json").write_text(
+        json.dumps(
+            {
+                "task": task.name,
+                "classes": task.classes,
+                "members": members,
+                "weights_sha256": sha256,
+                "training": training,
+            }
+        )  # fmt: skip
+    )
+    count = sum(parameter_count(n) for n in networks.values())
+    return {"task": task.name, "out": str(out), "members": len(members), "parameters": count, **training}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, train, print one JSON object last."""
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--task", choices=["nodule", "filter", "slice"], default="nodule")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the layout that docs/data.md describes")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the bundle")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="paper")
+    parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's own number")
+    parser.add_argument("--folds", type=int, default=0, help="0 calibrates on the split val, 5 on out-of-fold margins")
+    parser.add_argument("--classes", type=int, choices=[2, 3], default=2, help="slice task: binary or three-class")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    args = parser.parse_args(argv)
+    device = choose_device(args.device)
+    started = time.monotonic()
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        if args.task == "slice":
+            summary = train_slices(args.data, args.out, args, device, _reporter("slice"))
+        else:
+            task = READERS[args.task](args.data, workers=min(8, os.cpu_count() or 1))
+            check_no_leak(list(task.splits), task.groups, "patient")
+            trainer = PatchTrainer(task, device, args.out, TrainOptions(args.seed, args.epochs, args.folds))
+            summary = train_patches(task, GROUPS[args.task](args.preset), trainer, args.out)
+    except (DataError, LeakError, OSError) as error:
+        print(f"training.train: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps({**summary, "device": str(device), "seconds": round(time.monotonic() - started, 1)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
