@@ -1,0 +1,50 @@
+"""The conformance page says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dicom_node import part10, transfer
+from dicom_node.access import Rejection
+from dicom_node.listener import ListenerSettings
+from dicom_node.status import Status
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> str:
+    return (root / "docs" / "conformance.md").read_text(encoding="utf-8")
+
+
+def section(page: str, title: str) -> str:
+    """The text between a heading and the next one."""
+    _, _, rest = page.partition(f" {title}\n")
+    assert rest, f"no section {title}"
+    return re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_sop_classes_and_transfer_syntaxes_are_the_listener_s(page: str) -> None:
+    uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", section(page, "Storage SCP"))
+    assert uids == [transfer.VERIFICATION, *transfer.STORAGE_CLASSES, *transfer.TRANSFER_SYNTAXES]
+
+
+def test_statuses_are_those_that_are_answered(page: str) -> None:
+    listed = re.findall(r"^\| (0x[0-9A-F]{4}) \|", section(page, "Statuses of a C-STORE"), flags=re.MULTILINE)
+    assert [int(code, 16) for code in listed] == sorted(int(status) for status in Status)
+
+
+def test_rejections_are_those_of_the_code(page: str) -> None:
+    rows = re.findall(r"\| (permanent|transient) \| (user|provider).*?(\d+) \|", section(page, "Who may associate"))
+    results, sources = {"permanent": 1, "transient": 2}, {"user": 1}
+    told = {(results[result], sources.get(source), int(reason)) for result, source, reason in rows}
+    made = {(value[0], value[1] if value[1] == 1 else None, value[2]) for value in (one.value for one in Rejection)}
+    assert told == made
+
+
+def test_identity_and_limits_are_those_of_the_code(page: str) -> None:
+    assert f"`{part10.IMPLEMENTATION_CLASS_UID}`" in page
+    assert f"`{part10.IMPLEMENTATION_VERSION_NAME}`" in page
+    assert f"| {ListenerSettings().max_pdu_bytes} bytes |" in page
+    assert f"| {ListenerSettings().entrance.timeout_s:.0f} s from connecting" in page
