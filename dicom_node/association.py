@@ -83,6 +83,11 @@ class PortAssociation(Association):
         return self.port.handler.open(request, str(context.abstract_syntax), str(context.transfer_syntax[0]), self)
 
     @property
+    def address(self) -> str:
+        """Where it comes from."""
+        return self.sender.address
+
+    @property
     def idle_s(self) -> float:
         """Seconds since the last whole PDU, or since our answer to it; zero while we are at work on one."""
         return 0.0 if self.dul.is_handling else time.monotonic() - self.dul.last_progress

@@ -34,6 +34,8 @@ _ABORT = b"\7\0\0\0\0\4\0\0\2"  # PS3.8 9.3.8: A-ABORT by the service provider, 
 _UNRECOGNISED, _UNEXPECTED, _INVALID = b"\1", b"\2", b"\6"
 _CLOSING_S = 0.5
 """How long a refused peer may take to read why, before the connection is reset."""
+_IGNORED_BYTES = 1 << 20
+"""And how much it may send meanwhile."""
 _TICK_S = 0.05
 
 
@@ -82,6 +84,7 @@ class _Guest:
     deadline: float
     received: bytearray = field(default_factory=bytearray)
     state: _State = _State.READING
+    ignored_bytes: int = 0
 
 
 Decision = Rejection | Literal["admitted", "wait"]
@@ -138,10 +141,10 @@ class Entrance:
             if key.fileobj is self._listening:
                 self._accept()
             elif isinstance(key.fileobj, socket.socket) and (guest := self._guests.get(key.fileobj)):
-                self._read(guest)
+                self._guarded(self._read, guest)
         for guest in tuple(self._guests.values()):
             if guest.state is _State.WAITING:
-                self._admit(guest)
+                self._guarded(self._admit, guest)
             elif time.monotonic() > guest.deadline:
                 self._drop(guest, "closed" if guest.state is _State.CLOSING else "timeout")
 
@@ -161,7 +164,16 @@ class Entrance:
             self._make_room(guest.address)
             self._guests[connection] = guest
             self._selector.register(connection, selectors.EVENT_READ)
-            self._read(guest)
+            self._guarded(self._read, guest)
+
+    def _guarded(self, act: Callable[[_Guest], None], guest: _Guest) -> None:
+        """Let an unforeseen error cost one guest, never the entrance."""
+        try:
+            act(guest)
+        except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+            _log.error("connection:failed", extra={"error_type": type(error).__name__}, exc_info=error)
+            if guest.connection in self._guests:
+                self._drop(guest, "failed")
 
     def _make_room(self, address: str) -> None:
         """Let the oldest guest go where there are too many; callers that only wait for a place stay."""
@@ -187,6 +199,10 @@ class Entrance:
         elif guest.state is _State.READING:
             guest.received += received
             self._consider(guest)
+        else:
+            guest.ignored_bytes += len(received)
+            if guest.ignored_bytes > _IGNORED_BYTES:
+                self._drop(guest, "closed")
 
     def _consider(self, guest: _Guest) -> None:
         """Look whether the request is complete, and refuse what cannot become one."""
@@ -235,6 +251,6 @@ class Entrance:
     def _drop(self, guest: _Guest, reason: str) -> None:
         self._counters.add("connections_closed", reason)
         del self._guests[guest.connection]
-        if guest.state is not _State.WAITING:
+        if guest.connection in self._selector.get_map():
             self._selector.unregister(guest.connection)
         guest.connection.close()

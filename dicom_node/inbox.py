@@ -14,6 +14,7 @@ _CONTROL_PDU_BYTES = 4
 ASSOCIATE_BYTES = 65536
 """Value of A-ASSOCIATE-RQ at most: 128 contexts of ten syntaxes have under 40 KiB."""
 _READ_BYTES = 65536
+_IGNORED_BYTES = 1 << 20
 
 
 class PduError(ValueError):
@@ -43,6 +44,7 @@ class Inbox:
         self._view = memoryview(self._buffer)
         self._buffer[: len(first)] = first
         self._start, self._end = 0, len(first)
+        self._ignored_bytes = 0
 
     @property
     def has_bytes(self) -> bool:
@@ -93,11 +95,13 @@ class Inbox:
         self._end += received
 
     def discard(self) -> bool:
-        """Throw away what is there now; False when the peer has closed."""
+        """Throw away what is there now; False when the peer has closed, or does not stop sending."""
         self._start = self._end = 0
         try:
             self._socket.settimeout(0)
-            return self._socket.recv_into(self._view) > 0
+            received = self._socket.recv_into(self._view)
+            self._ignored_bytes += received
+            return received > 0 and self._ignored_bytes <= _IGNORED_BYTES
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
