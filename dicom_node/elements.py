@@ -139,6 +139,8 @@ class InflatedSource:
     def read_at(self, offset: int, size: int) -> bytes:
         """See ByteSource."""
         self._fill(offset, size)
+        if offset > self._base + len(self._window):
+            raise TruncatedDatasetError(offset)
         return self._window[offset - self._base : offset - self._base + size]
 
     def reaches(self, offset: int) -> bool:
@@ -198,7 +200,8 @@ class _Walk:
 
     def _item(self, implicit: bool, big: bool) -> None:
         """One item, or the end, of a sequence or of encapsulated fragments (PS3.5 7.5)."""
-        group, element, length = struct.unpack_from(">HHL" if big else "<HHL", self._window, self._need(8))
+        at = self._need(8)  # may move the window
+        group, element, length = struct.unpack_from(">HHL" if big else "<HHL", self._window, at)
         tag = group << 16 | element
         self._position += 8
         if tag == _SEQUENCE_END:
@@ -213,7 +216,8 @@ class _Walk:
     def _element(self, implicit: bool, big: bool) -> bool:
         """One element of the dataset or of an item of undefined length; True at the top level's Pixel Data."""
         start = self._position
-        group, element = struct.unpack_from(">HH" if big else "<HH", self._window, self._need(8))
+        at = self._need(8)  # may move the window
+        group, element = struct.unpack_from(">HH" if big else "<HH", self._window, at)
         tag = group << 16 | element
         if tag == _ITEM_END and self._stack:
             self._position += 8

@@ -15,7 +15,7 @@ from db.engine import Database
 from db.errors import DbError
 from dicom_node.commit import Committer
 from dicom_node.counters import Counters
-from dicom_node.elements import Encoding, WalkLimits
+from dicom_node.elements import WalkLimits
 from dicom_node.errors import (
     InstanceError,
     InstanceMismatchError,
@@ -185,12 +185,7 @@ class Intake:
         """
         if not sender.may_store:
             raise NotAuthorizedError
-        if announced.sop_class_uid not in STORAGE_CLASSES:
-            raise UnsupportedSopClassError
-        if announced.transfer_syntax_uid not in TRANSFER_SYNTAXES:
-            raise UnsupportedTransferSyntaxError
-        if not is_uid(announced.sop_instance_uid):
-            raise InvalidAttributeError("AffectedSOPInstanceUID", "is not a UID")
+        self.check(announced)
         meta = FileMeta(
             announced.sop_class_uid,
             announced.sop_instance_uid,
@@ -198,6 +193,20 @@ class Intake:
             sender.calling_ae_title,
         )
         return self._store.open_spool(meta, self.limits.max_instance_bytes)
+
+    def check(self, announced: Announced) -> None:
+        """Check what can be known before the dataset.
+
+        Raises
+        ------
+        UnsupportedSopClassError, UnsupportedTransferSyntaxError, InvalidAttributeError
+        """
+        if announced.sop_class_uid not in STORAGE_CLASSES:
+            raise UnsupportedSopClassError
+        if announced.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+            raise UnsupportedTransferSyntaxError
+        if not is_uid(announced.sop_instance_uid):
+            raise InvalidAttributeError("AffectedSOPInstanceUID", "is not a UID")
 
     def check_free(self) -> None:
         """Refuse before the disk is full.
@@ -215,7 +224,9 @@ class Intake:
         ------
         InstanceError
         """
-        header = self.checked_header(spool, announced)
+        encoding = TRANSFER_SYNTAXES[announced.transfer_syntax_uid]
+        header = read_header(spool.source(), encoding, self.limits.walk)
+        self.check_header(header, announced)
         spool.sync()
         verdict = self._committer.commit(spool, _received(header, announced, sender))
         self.counters.add("instances", verdict.value)
@@ -226,22 +237,19 @@ class Intake:
             return IntakeVerdict(status, code, text)
         return IntakeVerdict(Status.SUCCESS, verdict.value, "")
 
-    def checked_header(self, spool: Spool, announced: Announced) -> InstanceHeader:
-        """Read the header and compare it with what was announced.
+    def check_header(self, header: InstanceHeader, announced: Announced) -> None:
+        """Compare a header with what was announced.
 
         Raises
         ------
-        HeaderError, InstanceMismatchError, NotAnImageError
+        InstanceMismatchError, NotAnImageError
         """
-        encoding: Encoding = TRANSFER_SYNTAXES[announced.transfer_syntax_uid]
-        header = read_header(spool.source(), encoding, self.limits.walk)
         if header.sop_class_uid != announced.sop_class_uid:
             raise InstanceMismatchError("SOPClassUID", "command")
         if header.sop_instance_uid != announced.sop_instance_uid:
             raise InstanceMismatchError("SOPInstanceUID", "command")
         if not header.has_pixel_data:
             raise NotAnImageError
-        return header
 
     def refuse(self, error: InstanceError, sender: Sender) -> IntakeVerdict:
         """Count, log and audit a refusal, and turn it into a verdict."""
