@@ -25,7 +25,9 @@ $(PY):
 	echo "creating $(VENV) with $$($$python --version)"; $$python -m venv $(VENV)
 
 $(VENV)/.torch: $(PY)
-	@$(if $(TORCH_INDEX),echo "installing torch from $(TORCH_INDEX)"; $(PIP) install --index-url "$(TORCH_INDEX)" "torch>=2.9,<3" "torchvision>=0.24,<1")
+	@if [ -n "$(TORCH_INDEX)" ]; then \
+	  echo "installing torch from $(TORCH_INDEX)"; \
+	  $(PIP) install --index-url "$(TORCH_INDEX)" "torch>=2.9,<3" "torchvision>=0.24,<1"; fi
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.torch
