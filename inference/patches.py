@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 from torch import Tensor
+from torch.nn import functional
 
 from inference.types import CtVolume
 
@@ -71,17 +70,33 @@ def cut_patch(
     if z_extent_mm is not None:
         low[0] = max(low[0], min(z_extent_mm[0], 0.0))
         high[0] = min(high[0], max(z_extent_mm[1], 0.0))
-    axes = [
-        (np.arange(n) - n // 2) * mm / spacing[axis] + centre[axis]
-        for axis, (n, mm) in enumerate(zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True))
-    ]
-    box = [slice(max(int(a[0]) - 1, 0), int(a[-1]) + 3) for a in axes]
-    cropped = volume.volume_hu[box[0], box[1], box[2]].astype(np.float32)
-    local = np.meshgrid(*(a - b.start for a, b in zip(axes, box, strict=True)), indexing="ij")
-    hu = map_coordinates(cropped, local, order=1, mode="nearest")
+    box, weights = [], []
+    for axis, (n, mm) in enumerate(zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)):
+        at = np.clip((np.arange(n) - n // 2) * mm / spacing[axis] + centre[axis], 0, shape[axis] - 1)
+        start, stop = int(at[0]), min(int(at[-1]) + 2, shape[axis])
+        box.append(slice(start, stop))
+        weights.append(_linear_weights(at - start, stop - start))
+    values = volume.volume_hu[box[0], box[1], box[2]].astype(np.float32)
+    values = weights[1] @ (values @ weights[2].T)  # (slices, 81, 81)
+    hu = np.tensordot(weights[0], values, axes=1)  # (41, 81, 81)
     half = [(n // 2) * mm for n, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)]
     low_mm, high_mm = np.maximum(low, [-h for h in half]), np.minimum(high, half)
     return Patch(hu.astype(np.float16), (low_mm[0], low_mm[1], low_mm[2]), (high_mm[0], high_mm[1], high_mm[2]))
+
+
+def _linear_weights(at: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Matrix ``(len(at), size)`` that reads ``size`` samples at fractional places by linear interpolation."""
+    distance = np.abs(at[:, None] - np.arange(size)[None, :])
+    return np.maximum(0.0, 1.0 - distance).astype(np.float32)
+
+
+def z_extent_of(diameter_mm: float) -> tuple[float, float]:
+    """How far along z a nodule of this size is looked at: about where readers' outlines of that size end.
+
+    Research crops end there; what is cut from a whole series is cut the same way.
+    """
+    half = max(1.25, 0.45 * diameter_mm)
+    return -half, half
 
 
 @dataclass(slots=True)
@@ -149,5 +164,7 @@ def sample(
     offsets = torch.maximum(torch.minimum(offsets, batch.high[:, None, :]), batch.low[:, None, :])
     half = torch.tensor([(k // 2) * mm for k, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)], device=device)
     grid = (offsets / half).flip(-1).reshape(n, *shape, 3)  # grid_sample wants (x, y, z) in -1..1
-    sampled = F.grid_sample(batch.hu[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
+    sampled = functional.grid_sample(
+        batch.hu[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
     return sampled[:, 0]

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from inference.patches import PatchBatch, sample
 from inference.views import ViewSpec
@@ -94,10 +94,10 @@ def _random_scanner(hu: Tensor, view: ViewSpec, spec: AugmentSpec, generator: to
     noise_size = view.shape if view.volumetric else (1, 56, 56)
     noise = _noise(generator, (n, *noise_size), device)
     if not view.volumetric:
-        noise = F.interpolate(noise, size=view.shape[1:], mode="bilinear", align_corners=False)
+        noise = functional.interpolate(noise, size=view.shape[1:], mode="bilinear", align_corners=False)
     noise = noise * _uniform(generator, (n, 1, 1, 1), 0.0, spec.noise_hu, device)
     kernel = 3 if view.volumetric else 9
-    pool = F.avg_pool3d if view.volumetric else F.avg_pool2d
+    pool = functional.avg_pool3d if view.volumetric else functional.avg_pool2d
     blurred = pool(
         hu[:, None] if view.volumetric else hu, kernel, stride=1, padding=kernel // 2, count_include_pad=False
     )

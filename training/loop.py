@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from inference.ensemble import as_channels_last, as_inference_layout
 
@@ -52,8 +52,8 @@ class EpochReport:
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy; a float target is the probability of class 1 of two."""
     if targets.is_floating_point():
-        return F.binary_cross_entropy_with_logits(logits[:, 1] - logits[:, 0], targets)
-    return F.cross_entropy(logits, targets)
+        return functional.binary_cross_entropy_with_logits(logits[:, 1] - logits[:, 0], targets)
+    return functional.cross_entropy(logits, targets)
 
 
 def _optimiser(
@@ -66,6 +66,76 @@ def _optimiser(
     adamw = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     total = schedule.epochs * steps_per_epoch
     return adamw, torch.optim.lr_scheduler.OneCycleLR(adamw, schedule.learning_rate, total_steps=total), True
+
+
+@dataclass(slots=True)
+class _Run:
+    """One training under way: what a checkpoint holds."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    plan: torch.optim.lr_scheduler.LRScheduler
+    generator: torch.Generator
+    epoch: int = 0
+    best: float = -1.0
+    best_state: dict[str, Tensor] | None = None
+    waited: int = 0
+
+    def resume(self, path: Path, device: torch.device) -> None:
+        """Go on from a checkpoint."""
+        saved = torch.load(path, map_location=device, weights_only=True)
+        self.network.load_state_dict(saved["network"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.plan.load_state_dict(saved["plan"])
+        self.generator.set_state(saved["generator"].cpu())
+        self.epoch, self.best = saved["epoch"], saved["best"]
+        self.best_state, self.waited = saved["best_state"], saved["waited"]
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "plan": self.plan.state_dict(),
+            "generator": self.generator.get_state(),
+            "epoch": self.epoch,
+            "best": self.best,
+            "best_state": self.best_state,
+            "waited": self.waited,
+        }
+        part = path.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(path)
+
+    def judge(self, figure: float) -> None:
+        """Keep the weights of the best epoch so far."""
+        self.waited = 0 if figure > self.best else self.waited + 1
+        if figure > self.best:
+            self.best = figure
+            self.best_state = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+
+
+def _train_epoch(run: _Run, samples: Samples, schedule: Schedule, device: torch.device, *, every_step: bool) -> float:
+    """One pass over the samples; the last, incomplete batch is left out, since batch norm wants company."""
+    run.network.train()
+    order = torch.randperm(len(samples), generator=run.generator)
+    steps = len(samples) // schedule.batch_size or 1
+    total = torch.zeros((), device=device)
+    for step in range(steps):
+        chosen = order[step * schedule.batch_size : (step + 1) * schedule.batch_size]
+        inputs, targets = samples.batch(chosen, run.generator)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = run.network(as_channels_last(inputs))
+        loss = loss_of(logits.float(), targets)
+        run.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        run.optimiser.step()
+        if every_step:
+            run.plan.step()
+        total += loss.detach()
+    if not every_step:
+        run.plan.step()
+    return float(total) / steps
 
 
 def fit(
@@ -84,52 +154,20 @@ def fit(
     With ``validate`` and a ``patience`` the weights of the best epoch are kept (early stopping).
     """
     network = as_inference_layout(network.to(device))
-    generator = torch.Generator().manual_seed(seed)
-    steps = len(samples) // schedule.batch_size or 1
-    optimiser, plan, every_step = _optimiser(network, schedule, steps)
-    best, best_state, waited, first = -1.0, None, 0, 0
+    optimiser, plan, every_step = _optimiser(network, schedule, len(samples) // schedule.batch_size or 1)
+    run = _Run(network, optimiser, plan, torch.Generator().manual_seed(seed))
     if checkpoint is not None and checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
-        plan.load_state_dict(saved["plan"])
-        generator.set_state(saved["generator"].cpu())
-        best, best_state, waited, first = saved["best"], saved["best_state"], saved["waited"], saved["epoch"] + 1
-    for epoch in range(first, schedule.epochs):
-        if schedule.patience is not None and waited >= schedule.patience:
-            break
-        network.train()
-        order = torch.randperm(len(samples), generator=generator)
-        total = 0.0
-        for step in range(steps):  # the last, incomplete batch is left out: batch norm wants company
-            inputs, targets = samples.batch(
-                order[step * schedule.batch_size : (step + 1) * schedule.batch_size], generator
-            )
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                logits = network(as_channels_last(inputs))
-            loss = loss_of(logits.float(), targets)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            if every_step:
-                plan.step()
-            total += loss.detach()
-        if not every_step:
-            plan.step()
+        run.resume(checkpoint, device)
+    while run.epoch < schedule.epochs and (schedule.patience is None or run.waited < schedule.patience):
+        loss = _train_epoch(run, samples, schedule, device, every_step=every_step)
+        run.epoch += 1
         figure = None
         if validate is not None:
-            network.eval()
-            figure = validate(network)
-            waited = 0 if figure > best else waited + 1
-            if figure > best:
-                best, best_state = figure, {k: v.detach().clone() for k, v in network.state_dict().items()}
-        report(EpochReport(epoch + 1, schedule.epochs, float(total) / steps, figure))
-        if checkpoint is not None and (epoch + 1) % 5 == 0:
-            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "plan": plan.state_dict(),
-                     "generator": generator.get_state(), "best": best, "best_state": best_state, "waited": waited,
-                     "epoch": epoch}  # fmt: skip
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
-    if schedule.patience is not None and best_state is not None:
-        network.load_state_dict(best_state)
+            figure = validate(network.eval())
+            run.judge(figure)
+        report(EpochReport(run.epoch, schedule.epochs, loss, figure))
+        if checkpoint is not None and run.epoch % 5 == 0:
+            run.save(checkpoint)
+    if schedule.patience is not None and run.best_state is not None:
+        network.load_state_dict(run.best_state)
     return network.eval()

@@ -80,15 +80,21 @@ def read_rows(data: Path) -> list[NoduleRow]:
         ]
 
 
+def _read_nifti(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
+    """Values ``(x, y, z)`` and their spacing in mm."""
+    image = nib.Nifti1Image.from_filename(path)
+    x, y, z = (float(v) for v in image.header.get_zooms()[:3])
+    return np.asarray(image.dataobj), (x, y, z)
+
+
 def read_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
     """Load one crop and its mask; without a mask the crop's middle is the centre."""
-    image = nib.load(folder / "image" / row.file)
-    spacing_xyz = [float(v) for v in image.header.get_zooms()[:3]]
-    hu = np.ascontiguousarray(np.asarray(image.dataobj).transpose(2, 1, 0)).astype(np.int16)
+    stored, spacing_xyz = _read_nifti(folder / "image" / row.file)
+    hu = np.ascontiguousarray(stored.transpose(2, 1, 0)).astype(np.int16)
     spacing = (spacing_xyz[2], spacing_xyz[1], spacing_xyz[0])
     mask_path = folder / "mask" / row.file
     if mask_path.is_file():
-        mask = np.asarray(nib.load(mask_path).dataobj).transpose(2, 1, 0) > 0
+        mask = _read_nifti(mask_path)[0].transpose(2, 1, 0) > 0
     else:
         mask = np.zeros(hu.shape, dtype=bool)
     if mask.any():

@@ -126,10 +126,16 @@ def train_slices(
 
     schedule = PAPER_SCHEDULE if args.epochs is None else Schedule(**{**asdict(PAPER_SCHEDULE), "epochs": args.epochs})
     samples = SliceSamples(slices.pictures[train], slices.labels[train], device)
-    network = fit(
-        network, samples, schedule, seed=args.seed, device=device, checkpoint=out / "resume.pt", validate=accuracy,
+    fit(
+        network,
+        samples,
+        schedule,
+        seed=args.seed,
+        device=device,
+        checkpoint=out / "resume.pt",
+        validate=accuracy,
         report=report,
-    )  # fmt: skip
+    )
     (out / "resume.pt").unlink(missing_ok=True)
     sha256 = write_weights(out, {"planar0": network})
     np.savez(
@@ -145,8 +151,14 @@ def train_slices(
         "seed": args.seed,
         "schedules": {"planar": asdict(schedule)},
     }
-    member = {"kind": "planar", "preset": args.preset, "in_channels": 1, "prefix": "planar0", "group": "planar",
-              "num_classes": len(slices.classes)}  # fmt: skip
+    member = {
+        "kind": "planar",
+        "preset": args.preset,
+        "in_channels": 1,
+        "prefix": "planar0",
+        "group": "planar",
+        "num_classes": len(slices.classes),
+    }
     (out / "members.json").write_text(
         json.dumps(
             {
@@ -156,6 +168,6 @@ def train_slices(
                 "weights_sha256": sha256,
                 "training": training,
             }
-        )  # fmt: skip
+        )
     )
     return {"task": "slice", "out": str(out), "parameters": parameter_count(network), **training}

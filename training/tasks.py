@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inference.candidates import find_candidates
 from inference.lungs import segment_lungs
-from inference.patches import Patch, PatchBatch, cut_patch
+from inference.patches import Patch, PatchBatch, cut_patch, z_extent_of
 from inference.preprocessing import PreprocessingSpec
 from inference.types import Abstention
 from inference.views import ViewSpec
@@ -41,7 +41,7 @@ class Group:
     view: ViewSpec
     schedule: Schedule
     seeds: int
-    augment: AugmentSpec = AugmentSpec()
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
 
 
 @dataclass(slots=True)
@@ -152,12 +152,6 @@ def read_nodule_task(data: Path, *, workers: int = 2) -> PatchTask:
     )
 
 
-def z_extent_of(diameter_mm: float) -> tuple[float, float]:
-    """How far along z a candidate of this size is looked at: where readers' masks of that size end."""
-    half = max(1.25, 0.45 * diameter_mm)
-    return -half, half
-
-
 def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
     """Patches around bright blobs of a crop that lie away from its nodule: vessels, mostly."""
     crop = read_crop(*job)
@@ -182,13 +176,13 @@ def scan_sources(data: Path) -> list[Path]:
     return found[:1]
 
 
-def read_filter_task(data: Path, *, workers: int = 2) -> PatchTask:
+def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = ("train", "val")) -> PatchTask:
     """Nodule or not: every crop's nodule against blobs beside nodules and candidates of nodule-free scans.
 
     The lungs of a nodule-free scan are groups of their own: the right one is trained on, the left one calibrated on.
     """
     folder = nodule_folder(data)
-    rows = [row for row in read_rows(data) if row.split in {"train", "val"}]
+    rows = [row for row in read_rows(data) if row.split in splits]
     jobs = [(folder, row) for row in rows]
     with ProcessPoolExecutor(workers) as pool:
         nodules = list(pool.map(_read_patch, jobs, chunksize=8))
@@ -196,13 +190,13 @@ def read_filter_task(data: Path, *, workers: int = 2) -> PatchTask:
     patches = list(nodules)
     groups = [row.patient_id for row in rows]
     names = [row.file for row in rows]
-    splits = [row.split for row in rows]
+    split_of = [row.split for row in rows]
     for row, found in zip(rows, beside, strict=True):
         patches += found
         groups += [row.patient_id] * len(found)
         names += [f"{row.file}:beside:{i}" for i in range(len(found))]
-        splits += [row.split] * len(found)
-    for source in scan_sources(data):
+        split_of += [row.split] * len(found)
+    for source in scan_sources(data) if "train" in splits else []:
         volume = read_scan(source)
         lungs = segment_lungs(volume)
         if isinstance(lungs, Abstention):
@@ -213,7 +207,7 @@ def read_filter_task(data: Path, *, workers: int = 2) -> PatchTask:
             is_left = candidate.index[2] > middle
             groups.append(f"{source.name.split('.')[0]}:{'left' if is_left else 'right'}")
             names.append(f"{source.name.split('.')[0]}:candidate:{number}")
-            splits.append("val" if is_left else "train")
+            split_of.append("val" if is_left else "train")
     labels = np.zeros(len(patches), dtype=bool)
     labels[: len(nodules)] = True
     everything = np.ones(len(patches), dtype=bool)
@@ -227,7 +221,7 @@ def read_filter_task(data: Path, *, workers: int = 2) -> PatchTask:
         labelled=everything,
         usable=everything,
         groups=groups,
-        splits=np.array(splits),
+        splits=np.array(split_of),
     )
 
 

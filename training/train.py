@@ -161,7 +161,7 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
                 "weights_sha256": sha256,
                 "training": training,
             }
-        )  # fmt: skip
+        )
     )
     count = sum(parameter_count(n) for n in networks.values())
     return {"task": task.name, "out": str(out), "members": len(members), "parameters": count, **training}

@@ -1,0 +1,268 @@
+"""Whole volumes and marked places to findings: lungs, candidates, filter, measurement, malignancy, abstention."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.bundle import Bundle, read_bundle
+from inference.calibration import prediction_set
+from inference.candidates import find_candidates
+from inference.ensemble import Ensemble, EnsembleAnswer
+from inference.errors import BundleError
+from inference.lungs import segment_lungs
+from inference.patches import Patch, cut_patch, z_extent_of
+from inference.segmentation import NoduleMeasure, measure_nodule
+from inference.slice_classifier import SliceClassifier
+from inference.types import Abstention, Candidate, CtVolume, ModelStatus, NoduleFinding, VolumeAnalysis
+
+Progress = Callable[[float, str], None]
+SHIPPED = Path(__file__).parent / "weights"
+Index = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Confirmed:
+    """A candidate that the filter took for a nodule."""
+
+    candidate: Candidate
+    nodule_probability: float
+
+
+class NoduleAnalyzer:
+    """Finds nodules in a chest CT and says how probably readers would call each malignant.
+
+    Parameters
+    ----------
+    nodule, confirmer
+        The malignancy ensemble and the nodule-or-not ensemble; all thresholds come from their recipes.
+    """
+
+    def __init__(self, nodule: Ensemble, confirmer: Ensemble) -> None:
+        self._nodule = nodule
+        self._filter = confirmer
+        self._gate: dict[str, Any] = nodule.bundle.recipe["gate"]
+        self._classes: tuple[str, str] = ("benign", "malignant")
+        self.name = nodule.bundle.name
+        self.version = nodule.bundle.version
+        self.sha256 = hashlib.sha256(f"{nodule.bundle.sha256}{confirmer.bundle.sha256}".encode()).hexdigest()
+
+    @property
+    def temperature(self) -> float:
+        """Temperature that the margins are divided by."""
+        return float(self._nodule.bundle.recipe["calibration"]["temperature"])
+
+    def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
+        """Find and grade nodules; the most probably malignant comes first, at most ``gate.max_findings``.
+
+        A candidate that the filter does not confirm is not shown and gets no malignancy.
+        """
+        tell = progress or (lambda _fraction, _text: None)
+        started = time.monotonic()
+        if unfit := self.why_not(volume):
+            return VolumeAnalysis((), (unfit,))
+        tell(0.0, "finding the lungs")
+        lungs = segment_lungs(volume)
+        if isinstance(lungs, Abstention):
+            return VolumeAnalysis((), (lungs,))
+        tell(0.1, "looking for candidates")
+        rules = self._filter.bundle.recipe["gate"]
+        candidates = find_candidates(volume, lungs, limit=int(rules["max_candidates"]))
+        tell(0.3, f"sorting {len(candidates)} candidates")
+        confirmed = self._confirm(volume, candidates)
+        tell(0.7, f"grading {len(confirmed)} nodules")
+        findings = self._grade(volume, confirmed)
+        tell(1.0, "done")
+        measures: dict[str, object] = {
+            "duration_s": round(time.monotonic() - started, 2),
+            "slice_count": volume.volume_hu.shape[0],
+            "candidate_count": len(candidates),
+            "confirmed_count": len(confirmed),
+            "lung_volume_ml": round(lungs.total_ml),
+            "lung_extent": str(lungs.extent),
+            "remarks": list(lungs.remarks),
+        }
+        return VolumeAnalysis(findings, (), measures)
+
+    def analyse_place(self, volume: CtVolume, index: Index) -> NoduleFinding:
+        """Grade the place that a reader pointed at, ``(slice, row, column)``; the reader vouches for the nodule."""
+        if unfit := self.why_not(volume):
+            return NoduleFinding(index, None, None, None, None, abstentions=(unfit,))
+        measure = measure_nodule(volume, index)
+        if isinstance(measure, Abstention):
+            probability = self._nodule_probabilities(volume, [Candidate(index, 8.0, 0.0)])[0]
+            return NoduleFinding(index, None, probability, None, None, abstentions=(measure,))
+        candidate = Candidate(measure.center_index, measure.equivalent_diameter_mm, 0.0)
+        probability = self._nodule_probabilities(volume, [candidate])[0]
+        return self._findings(volume, [(measure, probability)])[0]
+
+    def why_not(self, volume: CtVolume) -> Abstention | None:
+        """Why the volume's geometry is outside what the model was validated for, if it is."""
+        slice_mm, row_mm, column_mm = volume.spacing_mm
+        low, high = self._gate["pixel_mm"]
+        if not (low <= row_mm <= high and low <= column_mm <= high):
+            return Abstention("pixel_spacing", f"pixel spacing is outside {low} to {high} mm, the validated range")
+        if not 0 < slice_mm <= self._gate["max_slice_mm"]:
+            return Abstention("slice_spacing", f"slices are more than {self._gate['max_slice_mm']} mm apart")
+        if volume.volume_hu.shape[0] < self._gate["min_slices"]:
+            return Abstention("too_few_slices", f"fewer than {self._gate['min_slices']} slices")
+        return None
+
+    def _nodule_probabilities(self, volume: CtVolume, candidates: list[Candidate]) -> list[float]:
+        def cut(candidate: Candidate) -> Patch:
+            return cut_patch(volume, candidate.index, z_extent_mm=z_extent_of(candidate.scale_mm))
+
+        with ThreadPoolExecutor(2) as threads:
+            patches = list(threads.map(cut, candidates))
+        return [float(p) for p in self._filter.answer(patches).probabilities]
+
+    def _confirm(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> list[_Confirmed]:
+        """Candidates above the filter's operating point, most probable first, one per place."""
+        threshold = self._filter.bundle.recipe["operating_points"]["confirm"]
+        probabilities = self._nodule_probabilities(volume, list(candidates))
+        ranked = sorted(zip(probabilities, candidates, strict=True), key=lambda pair: -pair[0])
+        confirmed: list[_Confirmed] = []
+        for probability, candidate in ranked:
+            if probability < threshold or len(confirmed) >= self._gate["max_findings"]:
+                break
+            if all(_apart_mm(volume, candidate.index, c.candidate.index) > self._gate["merge_mm"] for c in confirmed):
+                confirmed.append(_Confirmed(candidate, probability))
+        return confirmed
+
+    def _grade(self, volume: CtVolume, confirmed: list[_Confirmed]) -> tuple[NoduleFinding, ...]:
+        """Measure and grade; two candidates that turn out to be one nodule become one finding."""
+        measured: list[tuple[NoduleMeasure, float]] = []
+        unmeasured: list[NoduleFinding] = []
+        for found in confirmed:
+            measure = measure_nodule(volume, found.candidate.index)
+            if isinstance(measure, Abstention):
+                reasons = (measure,)
+                index = found.candidate.index
+                unmeasured.append(NoduleFinding(index, None, found.nodule_probability, None, None, abstentions=reasons))
+            elif all(
+                _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
+            ):
+                measured.append((measure, found.nodule_probability))
+        graded = self._findings(volume, measured)
+        graded.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
+        return (*graded, *unmeasured)
+
+    def _findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, float]]) -> list[NoduleFinding]:
+        patches = [
+            cut_patch(volume, measure.center_index, z_extent_mm=z_extent_of(measure.equivalent_diameter_mm))
+            for measure, _ in measured
+        ]
+        answer = self._nodule.answer(patches)
+        return [self._finding(measure, p, answer, i) for i, (measure, p) in enumerate(measured)]
+
+    def _finding(self, measure: NoduleMeasure, nodule: float, answer: EnsembleAnswer, i: int) -> NoduleFinding:
+        attributes: dict[str, object] = {
+            "perpendicular_mm": round(measure.perpendicular_mm, 1),
+            "volume_mm3": round(measure.volume_mm3),
+            "density": str(measure.density),
+            "mean_hu": round(measure.mean_hu),
+        }
+        low, high = self._gate["diameter_mm"]
+        if not low <= measure.longest_mm <= high:
+            reason = Abstention("diameter", f"the diameter is outside {low} to {high} mm, the validated range")
+            return NoduleFinding(
+                measure.center_index, measure.longest_mm, nodule, None, None, (), (reason,), attributes
+            )
+        probability = float(answer.probabilities[i])
+        return NoduleFinding(
+            index=measure.center_index,
+            diameter_mm=measure.longest_mm,
+            nodule_probability=nodule,
+            malignancy_probability=probability,
+            interval=(float(answer.low[i]), float(answer.high[i])),
+            prediction_set=prediction_set(probability, self._nodule.bundle.recipe["conformal"], self._classes),
+            attributes=attributes,
+        )
+
+
+def _apart_mm(volume: CtVolume, a: Index, b: Index) -> float:
+    return float(np.linalg.norm((np.array(a) - np.array(b)) * volume.spacing_mm))
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """All models of a service, loaded and checked."""
+
+    nodule: NoduleAnalyzer
+    slice: SliceClassifier
+    statuses: tuple[ModelStatus, ...]
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` takes a CUDA device where there is one.
+
+    Raises
+    ------
+    BundleError
+        ``cuda`` was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BundleError("LUNGNODE_MODEL__DEVICE is cuda, but no CUDA device is usable; set it to auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def bundle_folders(bundle: Path | None) -> dict[str, Path]:
+    """Folder of each task's bundle: from ``bundle`` (one bundle, or a folder of them), else the shipped ones."""
+    folders = {task: SHIPPED / task for task in ("nodule", "filter", "slice")}
+    if bundle is None:
+        return folders
+    if (bundle / "bundle.json").is_file():
+        folders[read_bundle(bundle).task] = bundle
+        return folders
+    own = {task: bundle / task for task in folders if (bundle / task / "bundle.json").is_file()}
+    if not own:
+        raise BundleError(f"{bundle} holds no bundle.json, nor folders nodule, filter or slice with one")
+    return folders | own
+
+
+def load_models(bundle: Path | None, device: str) -> Models:
+    """Load and check every model.
+
+    Raises
+    ------
+    BundleError
+        Where a bundle is missing, altered, or for another task.
+    """
+    where = resolve_device(device)
+    bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle).items()}
+    for task, loaded in bundles.items():
+        if loaded.task != task:
+            raise BundleError(f"the bundle in {loaded.folder} is for {loaded.task!r}, not {task!r}")
+    nodule, confirmer = Ensemble(bundles["nodule"], where), Ensemble(bundles["filter"], where)
+    slices = SliceClassifier(bundles["slice"], where)
+    counts = {"nodule": nodule.parameter_count, "filter": confirmer.parameter_count, "slice": slices.parameter_count}
+    statuses = tuple(_status(bundles[task], str(where), count) for task, count in counts.items())
+    return Models(NoduleAnalyzer(nodule, confirmer), slices, statuses)
+
+
+def _status(bundle: Bundle, device: str, parameter_count: int) -> ModelStatus:
+    recipe = bundle.recipe
+    return ModelStatus(
+        task=bundle.task,
+        name=bundle.name,
+        version=bundle.version,
+        sha256=bundle.sha256,
+        architecture=str(recipe["architecture"]),
+        device=device,
+        parameter_count=parameter_count,
+        input_shape=tuple(recipe["input_shape"]),
+        classes=tuple(recipe["classes"]),
+        temperature=float(recipe["calibration"]["temperature"]),
+        metrics=dict(recipe["metrics"]),
+        training_data=dict(recipe["training_data"]),
+        intended_use=str(recipe["intended_use"]),
+        limits=tuple(recipe["limits"]),
+    )

@@ -1,0 +1,81 @@
+"""The paper's whole-slice model behind its domain gate; it answers pictures, never DICOM studies."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from torch.nn import functional
+
+from inference.bundle import Bundle
+from inference.network import AttentionResNet, parameter_count
+from inference.pictures import picture_descriptor, slice_input
+from inference.types import Abstention, ClassPrediction
+
+MIN_SIDE = 64
+"""Pixels; a smaller picture shows no lung that could be judged."""
+
+
+class SliceClassifier:
+    """Classifies one 8-bit CT picture: logits over temperature, or an abstention beside the raw answer."""
+
+    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        (_, network), *_ = bundle.members(device)
+        if not isinstance(network, AttentionResNet):
+            raise TypeError("a slice bundle holds a planar network")
+        self._network = network
+        self._recipe = bundle.recipe
+        self._device = device
+        self._gate_mean = bundle.weights["gate.mean"].double().numpy()
+        self._gate_components = bundle.weights["gate.components"].double().numpy()  # (k, d)
+        self._gate_scale = bundle.weights["gate.scale"].double().numpy()  # (k,)
+        self.name, self.version, self.sha256 = bundle.name, bundle.version, bundle.sha256
+        self.classes = tuple(str(c) for c in bundle.recipe["classes"])
+        self.temperature = float(bundle.recipe["calibration"]["temperature"])
+        self.parameter_count = parameter_count(network)
+
+    def predict(self, image: NDArray[np.uint8]) -> ClassPrediction:
+        """Classify ``(rows, columns)`` grey values 0..255."""
+        if min(image.shape) < MIN_SIDE:
+            reason = Abstention("too_small", f"the picture has fewer than {MIN_SIDE} pixels a side")
+            return ClassPrediction({}, (), (), (reason,))
+        with torch.inference_mode():
+            logits = self._network(slice_input(image).to(self._device))[0].double().cpu().numpy()
+        values = softmax(logits / self.temperature)
+        probabilities = {name: float(p) for name, p in zip(self.classes, values, strict=True)}
+        thresholds = self._recipe["conformal"]
+        kept = tuple(name for name in self.classes if probabilities[name] >= thresholds[name])
+        top = max(self.classes, key=lambda name: probabilities[name])
+        return ClassPrediction(probabilities, kept or (top,), tuple(float(v) for v in logits), self.why_not(image))
+
+    def why_not(self, image: NDArray[np.uint8]) -> tuple[Abstention, ...]:
+        """Why the picture is unlike those that the model was validated on (empty where it is like them)."""
+        distance, residual = self.unlikeness(image)
+        gate = self._recipe["gate"]
+        if distance > gate["max_distance"] or residual > gate["max_residual"]:
+            text = (
+                "the picture does not look like the CT slices that this model was validated on "
+                "(whole axial chest slices as 8-bit pictures in a soft-tissue window)"
+            )
+            return (Abstention("unlike_training", text),)
+        return ()
+
+    def unlikeness(self, image: NDArray[np.uint8]) -> tuple[float, float]:
+        """Distance within and away from the space of training pictures, both in their own standard deviations."""
+        centred = picture_descriptor(image) - self._gate_mean
+        projected = self._gate_components @ centred
+        within = float(np.sqrt(np.mean((projected / self._gate_scale) ** 2)))
+        away = float(np.linalg.norm(centred - self._gate_components.T @ projected))
+        return within, away
+
+    def attention(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The network's own spatial attention, stretched to 0..1 and to the picture's size."""
+        with torch.inference_mode():
+            weights = self._network.attention_map(slice_input(image).to(self._device)).float()
+            full = functional.interpolate(weights[None], size=image.shape, mode="bilinear", align_corners=False)[
+                0, 0
+            ].cpu()
+        low, high = float(full.min()), float(full.max())
+        stretched = (full - low) / (high - low) if high > low else torch.zeros_like(full)
+        return np.asarray(stretched.numpy(), dtype=np.float32)

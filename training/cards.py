@@ -1,0 +1,100 @@
+"""What is said of each shipped model: names, sources, intended use, limits, and its model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+NAMES = {"nodule": "lungnode-nodule", "filter": "lungnode-filter", "slice": "lungnode-slice"}
+
+ARCHITECTURE = {
+    "nodule": "attention ResNet (planar, 224x224) beside 3D residual networks (32x32x32, two windows), averaged",
+    "filter": "slim attention ResNet (planar, 224x224) beside a 3D residual network (32x32x32), averaged margins",
+    "slice": "attention ResNet (planar, 224x224), the founding paper's recipe",
+}
+
+LIDC = {
+    "source": "LIDC-IDRI nodule crops, TCIA, doi 10.7937/K9/TCIA.2015.LO9QL9SX",
+    "licence": "CC BY 3.0",
+    "citation": "Armato et al. 2011, Med Phys 38:915-931; Armato et al. 2015 (TCIA); Clark et al. 2013",
+}
+DATA_SOURCES: dict[str, dict[str, Any]] = {
+    "nodule": {**LIDC, "label": "malignant if the readers' mean rating is above 3, benign if below; 3 left out"},
+    "filter": {
+        **LIDC,
+        "label": "nodule: a crop's nodule; not: bright blobs beside it, and candidates in nodule-free LIDC-IDRI-0306",
+    },
+    "slice": {
+        "source": "IQ-OTH/NCCD, Mendeley Data, doi 10.17632/bhmdr45bh2",
+        "licence": "CC BY 4.0",
+        "citation": "Alyasriy and Al-Huseiny",
+        "label": "folder names; normal counts as benign, that is not malignant",
+    },
+}
+
+INTENDED_USE = {
+    "nodule": "second reader: probability that radiologists would rate a nodule malignant; never a diagnosis",
+    "filter": "ranks candidates so that vessels are not shown as nodules; never a diagnosis",
+    "slice": "reproduction of the founding paper for pictures that look like IQ-OTH/NCCD; education, never a diagnosis",
+}
+
+LIMITS: dict[str, list[str]] = {
+    "nodule": [
+        "The label is readers' opinion on CT, not pathology.",
+        "A nodule is not a patient: the number says nothing about the rest of the lungs.",
+        "Trained on one collection of US sites; other scanners, kernels and populations may differ.",
+        "Validated for pixels of 0.4 to 1.0 mm, slices up to 3.5 mm apart and nodules of 3 to 40 mm.",
+    ],
+    "filter": [
+        "False candidates come from two sources only: blobs beside nodules, and one nodule-free scan.",
+        "Nodules touching vessels or the pleura may be missed; nodules under 4 mm often are.",
+    ],
+    "slice": [
+        "Its data are split by image similarity, since patients were never published: leakage cannot be excluded.",
+        "Most training slices show a mediastinal window in which small nodules cannot be seen.",
+        "It must never answer for a DICOM study, and does not.",
+    ],
+}
+
+
+def _figures(metrics: dict[str, Any]) -> list[str]:
+    lines = ["| figure | value |", "|---|---|"]
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            continue
+        shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+        lines.append(f"| {name} | {shown} |")
+    return lines
+
+
+def write_card(folder: Path, recipe: dict[str, Any]) -> None:
+    """Write ``MODEL_CARD.md`` from the recipe; what was not measured is not in it."""
+    data = recipe["training_data"]
+    calibration = recipe["calibration"]
+    lines = [
+        f"# {recipe['name']} {recipe['version']}",
+        "",
+        f"{recipe['intended_use'].capitalize()}.",
+        "",
+        f"* Architecture: {recipe['architecture']}.",
+        f"* Classes: {', '.join(recipe['classes'])}.",
+        f"* Weights: sha256 `{recipe['weights_sha256']}`.",
+        f"* Data: {data['source']} ({data['licence']}); cite {data['citation']}.",
+        f"* Label: {data['label']}.",
+        f"* Trained on {data['samples']} samples, seed {data['seed']}, split sha256 `{data['split_sha256']}`.",
+        f"* Calibration: {calibration['kind']}, temperature {calibration['temperature']:.3f},"
+        f" fitted on {calibration['n']} samples of unseen patients.",
+        "",
+        "## Limits",
+        "",
+        *[f"* {limit}" for limit in recipe["limits"]],
+        "",
+        "## Measured",
+        "",
+    ]
+    if recipe["metrics"]:
+        lines += [f"On the split `{recipe['metrics'].get('split', '')}`, never trained, tuned or calibrated on:", ""]
+        lines += _figures(recipe["metrics"])
+    else:
+        lines.append("Not yet measured on a held-out split.")
+    (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,72 @@
+"""Plots of measured figures: reliability, ROC, histograms. Never pictures of patients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from training.metrics import auc, expected_calibration_error
+
+Array = NDArray[np.float64]
+INK, ACCENT, SOFT = "#22303c", "#0b7285", "#adb5bd"
+
+
+def plot_reliability(
+    path: Path, labels: NDArray[np.bool_], probabilities: Array, title: str, *, bins: int = 10
+) -> None:
+    """Observed share of positives against predicted probability, Clopper-Pearson 95 % bars, counts below."""
+    edges = [i / bins for i in range(bins + 1)]
+    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    figure, (top, low) = plt.subplots(2, 1, figsize=(4.2, 5.0), height_ratios=(4, 1), sharex=True, layout="constrained")
+    top.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
+    for b in range(bins):
+        inside = which == b
+        n, k = int(inside.sum()), int(labels[inside].sum())
+        if n:
+            down = beta.ppf(0.025, k, n - k + 1) if k else 0.0
+            up = beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+            x = probabilities[inside].mean()
+            top.plot([x, x], [down, up], color=ACCENT, linewidth=1.2, alpha=0.6)
+            top.plot(x, k / n, "o", color=ACCENT, markersize=5)
+    ece = expected_calibration_error(labels, probabilities)
+    top.set(title=title, ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
+    top.text(0.04, 0.92, f"ECE {ece:.3f}", color=INK)
+    low.hist(probabilities, bins=edges, color=SOFT)
+    low.set(xlabel="predicted probability", ylabel="n")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def plot_roc(path: Path, labels: NDArray[np.bool_], scores: dict[str, Array], title: str) -> None:
+    """ROC curves of the model and its baselines."""
+    figure, axes = plt.subplots(figsize=(4.4, 4.4), layout="constrained")
+    axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
+    for (name, values), color in zip(scores.items(), (ACCENT, "#e8590c", SOFT), strict=False):
+        order = np.argsort(-values, kind="stable")
+        tpr = np.concatenate([[0], np.cumsum(labels[order]) / labels.sum()])
+        fpr = np.concatenate([[0], np.cumsum(~labels[order]) / (~labels).sum()])
+        axes.plot(fpr, tpr, color=color, label=f"{name}: {auc(labels, values):.3f}")
+    axes.set(title=title, xlabel="1 - specificity", ylabel="sensitivity")
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def plot_histogram(path: Path, labels: NDArray[np.bool_], probabilities: Array, title: str) -> None:
+    """Calibrated probabilities of both classes."""
+    figure, axes = plt.subplots(figsize=(4.8, 3.0), layout="constrained")
+    edges = [i / 20 for i in range(21)]
+    axes.hist(probabilities[~labels], bins=edges, alpha=0.7, color=ACCENT, label="rated benign")
+    axes.hist(probabilities[labels], bins=edges, alpha=0.7, color="#e8590c", label="rated malignant")
+    axes.set(title=title, xlabel="calibrated probability", ylabel="n")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
