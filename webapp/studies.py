@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from flask import Blueprint, Response, jsonify, render_template, request
+from sqlalchemy.orm import Session
 
 from db import analyses, audit, findings
 from db import studies as records
-from db.domain import AuditEvent, ModelIdentity, StudyDetail, StudyState, Verdict
+from db.domain import AnalysisRecord, AuditEvent, ModelIdentity, StudyDetail, StudyState, Verdict
 from webapp import forms, present
 from webapp.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
 from webapp.identity import principal
@@ -124,20 +125,26 @@ def analyse_again(study_uid: str) -> tuple[Response, int]:
     """Ask for new analyses: jobs that a worker takes."""
     body = forms.json_object(request.get_json()) if request.data else {}
     wanted = forms.uid_of(body, "series_instance_uid") if "series_instance_uid" in body else None
-    model = _model_identity()
-    detail = detail_of(study_uid)
-    chosen = [series for series in detail.series if wanted in (None, series.series_instance_uid)]
-    if not chosen:
-        raise NotFoundError("There is no such series in this study.")
-    ready = [series for series in chosen if series.state is not StudyState.RECEIVING]
-    if not ready:
-        raise ConflictError("The study is still being received.", code="still_receiving")
-    asker = principal().name
+    model, asker = _model_identity(), principal().name
     with services().database.begin() as session:
-        asked = [
-            analyses.request_analysis(session, series.id, model, requested_by=asker, force=True) for series in ready
-        ]
+        if wanted is None:
+            asked = analyses.request_reanalysis(session, study_uid, model, requested_by=asker)
+        else:
+            asked = _request_again(session, study_uid, wanted, model)
+    if not asked:
+        raise ConflictError("The study is still being received.", code="still_receiving")
     return jsonify(analyses=[present.analysis(record) for record in asked]), 202
+
+
+def _request_again(
+    session: Session, study_uid: str, series_uid: str, model: ModelIdentity
+) -> tuple[AnalysisRecord, ...]:
+    series = records.series_record(session, series_instance_uid=series_uid)
+    if series is None or series.study_instance_uid != study_uid:
+        raise NotFoundError("There is no such series in this study.")
+    if series.state is StudyState.RECEIVING:
+        return ()
+    return (analyses.request_analysis(session, series.id, model, requested_by=principal().name, force=True),)
 
 
 def _model_identity() -> ModelIdentity:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
-from flask import Flask, g
+from flask import Flask, g, url_for
 
+from db.domain import StudyState
 from webapp import access, rounding
 from webapp.identity import Principal, current_form_token
 from webapp.services import services
+
+NAVIGATION = (
+    ("worklist.page", "/worklist", "Worklist"),
+    ("pages.detector", "/detector", "Detector"),
+    ("pages.model_card", "/model", "Models"),
+    ("pages.home", "/", "About lung nodules"),
+)
+STATE_WORDS = {
+    StudyState.RECEIVING: "Receiving",
+    StudyState.QUEUED: "Queued",
+    StudyState.ANALYSING: "Analysing",
+    StudyState.ANALYSED: "Analysed",
+    StudyState.NOT_ANALYSED: "Not analysed",
+    StudyState.FAILED: "Failed",
+}
+STATIC = Path(__file__).parent / "static"
 
 
 def install(app: Flask) -> None:
@@ -16,26 +36,79 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.add_template_filter(rounding.percent_text, "percent")
     app.add_template_filter(dicom_date)
+    app.add_template_filter(person_name)
+    app.add_template_filter(duration)
+    app.jinja_env.globals.update(
+        asset=asset, nav=NAVIGATION, state_words={state.value: word for state, word in STATE_WORDS.items()}, age_at=age_at
+    )
     app.context_processor(_page_values)
+
+
+def asset(name: str) -> str:
+    """Address of a static file that changes when the file does, so that browsers may keep it."""
+    return url_for("static", filename=name, v=_digest(name))
+
+
+@cache
+def _digest(name: str) -> str:
+    return sha256((STATIC / name).read_bytes()).hexdigest()[:10]
+
+
+def _date(text: str) -> date | None:
+    if len(text) != 8 or not text.isascii() or not text.isdigit():
+        return None
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        return None
 
 
 def dicom_date(text: str) -> str:
     """Write a DICOM date (``20260131``) as ``2026-01-31``; anything else stays as it was received."""
-    if len(text) == 8 and text.isascii() and text.isdigit():
-        return f"{text[:4]}-{text[4:6]}-{text[6:]}"
-    return text
+    found = _date(text)
+    return found.isoformat() if found else text
+
+
+def age_at(birth_date: str, study_date: str) -> str:
+    """Age in whole years at the study, or nothing where one of the dates is none."""
+    born, seen = _date(birth_date), _date(study_date)
+    if born is None or seen is None or seen < born:
+        return ""
+    return f"{seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))} y"
+
+
+def duration(seconds: float) -> str:
+    """Write how long something took or has waited, in the unit that fits."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def person_name(text: str) -> str:
+    """Write a DICOM person name (PS3.5 6.2.1) as ``Family, Given Middle``, the alphabetic group first."""
+    groups = [_name_group(group) for group in text.split("=")]
+    return " · ".join(group for group in groups if group) or "(no name)"
+
+
+def _name_group(group: str) -> str:
+    family, given, middle, prefix, suffix = (*(part.strip() for part in group.split("^")), "", "", "", "", "")[:5]
+    names = " ".join(part for part in (prefix, given, middle) if part)
+    return ", ".join(part for part in (family, names, suffix) if part)
 
 
 def _page_values() -> dict[str, object]:
     options = services().options
     who: Principal | None = g.get("principal")
+
+    def may(endpoint: str, method: str = "GET") -> bool:
+        return not options.auth_required or access.may(who.role if who else None, endpoint, method)
+
     return {
         "auth_required": options.auth_required,
+        "session_idle_s": int(options.session_idle_s),
         "version": options.version,
         "who": who,
         "form_token": current_form_token() if who else "",
-        "may": lambda endpoint, method="GET": (
-            not options.auth_required or access.may(who.role if who else None, endpoint, method)
-        ),
-        "now_year": datetime.now().astimezone().year,
+        "may": may,
     }

@@ -19,8 +19,10 @@ MIN_SIDE_PX = 32
 """Below this there is nothing to see of a lung."""
 MAX_ZIP_ENTRIES = 10_000
 MAX_ZIP_UNPACKED_BYTES = 4 * 2**30
-MAX_ZIP_RATIO = 100
-"""CT compresses 2 to 10 times; an archive that unpacks to 100 times its size is a bomb."""
+MAX_ZIP_RATIO = 200
+"""CT deflates to a third, a phantom of little but air to a hundredth; beyond that it is a bomb."""
+RATIO_FREE_BYTES = 64 * 2**20
+"""Below this size the ratio is nobody's harm."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -158,5 +160,6 @@ def check_zip(stream: IO[bytes]) -> None:
     if any(member.flag_bits & 1 for member in members):
         raise UploadRefusedError(422, "encrypted_zip", "Encrypted archives cannot be read.")
     unpacked, packed = (sum(sizes) for sizes in zip(*((m.file_size, m.compress_size) for m in members), strict=True))
-    if len(members) > MAX_ZIP_ENTRIES or unpacked > MAX_ZIP_UNPACKED_BYTES or unpacked > MAX_ZIP_RATIO * max(packed, 1):
+    is_bomb = unpacked > max(RATIO_FREE_BYTES, MAX_ZIP_RATIO * packed)
+    if is_bomb or len(members) > MAX_ZIP_ENTRIES or unpacked > MAX_ZIP_UNPACKED_BYTES:
         raise UploadRefusedError(413, "zip_too_large", "The zip archive would unpack to too many or too large files.")

@@ -1,0 +1,101 @@
+"""An app over a real SQLite database, with in-memory doubles for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from db import users
+from db.domain import Role
+from db.engine import Database
+from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, VolumeImages, new_database
+from webapp import create_app
+from webapp.options import WebOptions
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Web:
+    """An app with all that it was given."""
+
+    app: Flask
+    database: Database
+    predictor: CannedPredictor
+    images: VolumeImages
+    intake: FixedIntake
+    options: WebOptions
+    tokens: dict[Role, str] = field(default_factory=dict)
+
+    def client(self) -> FlaskClient:
+        """A browser without cookies."""
+        return self.app.test_client()
+
+    def bearer(self, role: Role) -> dict[str, str]:
+        """Headers of a program of this role."""
+        return {"Authorization": f"Bearer {self.tokens[role]}"}
+
+    def signed_in(self, role: Role) -> tuple[FlaskClient, str]:
+        """A browser that is signed in, and its form token."""
+        client = self.client()
+        response = sign_in(client, role.value, PASSWORD)
+        assert response.status_code == 303, response.text
+        page = client.get("/", headers={"Accept": "text/html"}).text
+        return client, page.split('name="csrf-token" content="')[1].split('"')[0]
+
+
+def sign_in(client: FlaskClient, name: str, password: str, **fields: str):
+    """Fill in the form as a browser does."""
+    page = client.get("/sign-in").text
+    token = page.split('name="csrf_token" value="')[1].split('"')[0]
+    return client.post("/sign-in", data={"csrf_token": token, "name": name, "password": password, **fields})
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = new_database(tmp_path)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def make_web(tmp_path: Path, database: Database) -> Callable[..., Web]:
+    def make(**changes: object) -> Web:
+        options = WebOptions(**{"evidence_root": tmp_path / "evidence", "auth_required": False, **changes})  # type: ignore[arg-type]
+        predictor, images, intake = CannedPredictor(), VolumeImages(), FixedIntake()
+        app = create_app(database=database, predictor=predictor, images=images, intake=intake, options=options)
+        app.testing = False
+        return Web(app, database, predictor, images, intake, options)
+
+    return make
+
+
+@pytest.fixture
+def web(make_web: Callable[..., Web]) -> Web:
+    """Sign-in off, as on a loopback bind."""
+    return make_web()
+
+
+@pytest.fixture(scope="session")
+def cheap_passwords() -> Iterator[None]:
+    """Hash passwords in a millisecond; db's own tests take the real price."""
+    before = dict(users.SCRYPT)
+    users.SCRYPT.update(n=2**4)
+    yield
+    users.SCRYPT.update(before)
+
+
+@pytest.fixture
+def locked(make_web: Callable[..., Web], cheap_passwords: None) -> Web:
+    """Sign-in on, with one person and one program of each role."""
+    web = make_web(auth_required=True)
+    with web.database.begin() as session:
+        for role in Role:
+            users.add_user(session, role.value, PASSWORD, role)
+            web.tokens[role] = users.create_token(session, f"program-{role.value}", role)[0]
+    return web

@@ -1,0 +1,299 @@
+"""In-memory stand-ins for what the web is given, and a book of studies in a real database."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from db import analyses, schema
+from db.domain import (
+    AnalysisOutcome,
+    ModelIdentity,
+    NewFinding,
+    PatientAttributes,
+    Reason,
+    ReceivedInstance,
+    StudyState,
+)
+from db.engine import Database
+from db.studies import record_instance, series_record
+from webapp.ports import MarkedPlace, SliceReference, UnfitInputError, UploadAnswer
+
+MODEL = ModelIdentity("nodule", "1.0", "ab" * 32)
+SLICE_MODEL = ModelIdentity("slice", "1.0", "cd" * 32)
+CT = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+_numbers = itertools.count(1)
+
+STATUS: dict[str, object] = {
+    "task": "nodule malignancy",
+    "name": MODEL.name,
+    "version": MODEL.version,
+    "sha256": MODEL.sha256,
+    "architecture": "attention residual network",
+    "device": "cpu",
+    "parameter_count": 2_800_000,
+    "input_shape": [1, 224, 224],
+    "classes": ["benign", "malignant"],
+    "temperature": 1.31,
+    "metrics": {"split": "test", "n": 120, "auc": 0.9, "auc_interval": [0.85, 0.94], "ece_before": 0.08, "ece": 0.03},
+    "training_data": {"name": "an invented set for tests"},
+    "intended_use": "A second reading of nodules; never a diagnosis.",
+    "limits": ["Tested on nothing: this is a test."],
+}
+
+
+def uid() -> str:
+    """A UID that no other has."""
+    return f"1.2.826.0.1.3680043.8.498.{next(_numbers)}"
+
+
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of an array."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def noise_png(columns: int = 64, rows: int = 64) -> bytes:
+    """A small grey picture."""
+    return png_of(np.random.default_rng(1).integers(0, 255, (rows, columns), dtype=np.uint8))
+
+
+def windowed(slice_hu: NDArray[np.int16], center: float, width: float) -> NDArray[np.uint8]:
+    """Map HU to grey (PS3.3 C.11.2.1.2, linear, without the half-step)."""
+    share = (slice_hu.astype(np.float32) - (center - width / 2)) / width
+    return np.asarray(np.clip(share, 0, 1) * 255, dtype=np.uint8)
+
+
+@dataclass
+class CannedPredictor:
+    """Answers every picture with the same probabilities; ``in_domain`` and ``fails`` change its mind."""
+
+    malignant: float = 0.8766
+    in_domain: bool = True
+    fails: Exception | None = None
+    has_model: bool = True
+    calls: list[tuple[int, float | None, float | None]] = field(default_factory=list)
+
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+        """Read the picture with Pillow and answer."""
+        self.calls.append((len(content), row, column))
+        if self.fails:
+            raise self.fails
+        if content[128:132] == b"DICM":
+            return self._dicom(row, column)
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                grey = np.asarray(image.convert("L"))
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            raise UnfitInputError(422, "unreadable_image", "The picture cannot be read.") from error
+        return self._answer("slice", SLICE_MODEL, png_of(grey), _overlay(grey.shape))
+
+    def _dicom(self, row: float | None, column: float | None) -> UploadAnswer:
+        if row is None or column is None:
+            reason = Reason("no_place", "Say where the nodule is: send row and column.")
+            return UploadAnswer("dicom", None, {}, (), False, (reason,), None, MODEL, 1.31, None, None)
+        return self._answer("nodule", MODEL, noise_png(), None)
+
+    def _answer(self, kind: str, model: ModelIdentity, image: bytes, attention: bytes | None) -> UploadAnswer:
+        shares = {"benign": 1 - self.malignant, "malignant": self.malignant}
+        named = max(shares, key=lambda name: shares[name])
+        if self.in_domain:
+            return UploadAnswer(kind, named, shares, (named,), True, (), None, model, 1.1, image, attention)
+        raw: dict[str, object] = {"class": named, "confidence": shares}
+        reason = Reason("not_ct", "The picture does not look like a CT slice in a soft-tissue window.")
+        return UploadAnswer(kind, None, shares, (named,), False, (reason,), raw, model, 1.1, image, attention)
+
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+        """Answer a click."""
+        if self.fails:
+            raise self.fails
+        return MODEL, finding_at(place.sop_instance_uid, place.row, place.column, malignancy=0.42)
+
+    def status(self) -> dict[str, object]:
+        """A model card."""
+        return {**STATUS, "models": [STATUS]} if self.has_model else {"models": []}
+
+
+def _overlay(shape: tuple[int, ...]) -> bytes:
+    rows, columns = shape[:2]
+    y, x = np.mgrid[0:rows, 0:columns]
+    heat = np.exp(-(((y - rows * 0.45) / (rows * 0.14)) ** 2 + ((x - columns * 0.7) / (columns * 0.14)) ** 2))
+    rgba = np.stack([np.full_like(heat, 255), 200 * (1 - heat * 0.7), 60 * (1 - heat), 255 * heat], axis=-1)
+    return png_of(rgba.astype(np.uint8))
+
+
+@dataclass
+class VolumeImages:
+    """Slices of volumes in memory, feet to head, in standard axial orientation."""
+
+    volumes: dict[tuple[str, str], tuple[NDArray[np.int16], tuple[str, ...], tuple[float, float, float]]] = field(
+        default_factory=dict
+    )
+
+    def slices(self, study_instance_uid: str, series_instance_uid: str) -> tuple[SliceReference, ...]:
+        """The series' slices, head to feet."""
+        if (study_instance_uid, series_instance_uid) not in self.volumes:
+            return ()
+        volume, sop_uids, (dz, dy, dx) = self.volumes[study_instance_uid, series_instance_uid]
+        return tuple(
+            SliceReference(
+                sop_instance_uid=sop_uids[index],
+                frame_number=1,
+                instance_number=index + 1,
+                position_mm=(-170.0, -170.0, index * dz),
+                rows=volume.shape[1],
+                columns=volume.shape[2],
+                row_spacing_mm=dy,
+                column_spacing_mm=dx,
+                orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+            )
+            for index in reversed(range(len(volume)))
+        )
+
+    def rendered_png(
+        self, study_instance_uid: str, sop_instance_uid: str, *, frame_number: int, window: tuple[float, float]
+    ) -> bytes:
+        """One windowed slice."""
+        for (study, _), (volume, sop_uids, _) in self.volumes.items():
+            if study == study_instance_uid and sop_instance_uid in sop_uids and frame_number == 1:
+                return png_of(windowed(volume[sop_uids.index(sop_instance_uid)], *window))
+        raise UnfitInputError(404, "not_found", "There is no such frame.")
+
+
+@dataclass
+class FixedIntake:
+    """Takes any zip for the same study."""
+
+    study_instance_uid: str = "1.2.3.4"
+    fails: Exception | None = None
+    taken: list[tuple[int, str]] = field(default_factory=list)
+
+    def store_zip(self, content: bytes, *, actor: str) -> str:
+        """Count it."""
+        if self.fails:
+            raise self.fails
+        self.taken.append((len(content), actor))
+        return self.study_instance_uid
+
+
+def finding_at(
+    sop_instance_uid: str,
+    row: float,
+    column: float,
+    *,
+    malignancy: float | None = 0.73,
+    diameter_mm: float = 12.4,
+    position_mm: tuple[float, float, float] = (-40.0, 12.0, 30.0),
+) -> NewFinding:
+    """A finding with everything a model says."""
+    interval = None if malignancy is None else (max(0.0, malignancy - 0.12), min(1.0, malignancy + 0.1))
+    reasons = () if malignancy is not None else (Reason("small", "Too small for the malignancy model."),)
+    return NewFinding(
+        sop_instance_uid=sop_instance_uid,
+        frame_number=1,
+        row=row,
+        column=column,
+        position_mm=position_mm,
+        diameter_mm=diameter_mm,
+        nodule_probability=0.93,
+        malignancy_probability=malignancy,
+        interval=interval,
+        prediction_set=("malignant",) if malignancy and malignancy > 0.5 else ("benign", "malignant"),
+        reasons=reasons,
+        attributes={"density": "solid", "volume_mm3": 998.0},
+    )
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that stands in the database."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uids: tuple[str, ...]
+    series_id: str
+
+
+def new_database(folder: Path) -> Database:
+    """A migrated SQLite database."""
+    url = f"sqlite:///{folder / 'web.db'}"
+    schema.upgrade(url)
+    return Database(url, audit_key=bytes(32))
+
+
+def add_study(
+    database: Database,
+    *,
+    slices: int = 3,
+    name: str = "Doe^Jane",
+    patient_id: str = "PID-1",
+    description: str = "CT chest",
+    birth_date: str = "19610215",
+) -> Study:
+    """Receive a study."""
+    study_uid, series_uid, sop_uids = uid(), uid(), tuple(uid() for _ in range(slices))
+    with database.begin() as session:
+        for number, sop_uid in enumerate(sop_uids):
+            record_instance(
+                session,
+                ReceivedInstance(
+                    sop_instance_uid=sop_uid,
+                    sop_class_uid=CT,
+                    transfer_syntax_uid=EXPLICIT,
+                    study_instance_uid=study_uid,
+                    series_instance_uid=series_uid,
+                    patient=PatientAttributes(patient_id, name=name, birth_date=birth_date, sex="F"),
+                    path=f"{number}",
+                    size_bytes=1,
+                    sha256=hashlib.sha256(sop_uid.encode()).hexdigest(),
+                    modality="CT",
+                    study_date="20260114",
+                    study_description=description,
+                    accession_number="A-4711",
+                    series_number=2,
+                    series_description="Thin 1.0 lung",
+                    instance_number=number + 1,
+                ),
+            )
+        series = series_record(session, series_instance_uid=series_uid)
+    assert series is not None
+    return Study(study_uid, series_uid, sop_uids, series.id)
+
+
+def finish(
+    database: Database, study: Study, findings: Sequence[NewFinding] = (), reasons: Sequence[Reason] = ()
+) -> str:
+    """Analyse a study as the worker does; returns the analysis' id."""
+    with database.begin() as session:
+        record = analyses.request_analysis(session, study.series_id, MODEL, requested_by="system")
+    with database.begin() as session:
+        analyses.start_analysis(session, record.id)
+    with database.begin() as session:
+        analyses.complete_analysis(session, record.id, AnalysisOutcome(tuple(findings), tuple(reasons)))
+    return record.id
+
+
+def put_in_state(database: Database, study: Study, state: StudyState) -> None:
+    """Bring a received study into a state by the way that the node takes."""
+    if state is StudyState.RECEIVING:
+        return
+    if state in (StudyState.ANALYSED, StudyState.NOT_ANALYSED):
+        reasons = (Reason("few_slices", "Fewer slices than the model needs."),) if state is StudyState.NOT_ANALYSED else ()
+        finish(database, study, reasons=reasons)
+        return
+    with database.begin() as session:
+        record = analyses.request_analysis(session, study.series_id, MODEL, requested_by="system")
+        if state is not StudyState.QUEUED:
+            analyses.start_analysis(session, record.id)
+        if state is StudyState.FAILED:
+            analyses.fail_analysis(session, record.id, Reason("timeout", "The analysis took too long."))

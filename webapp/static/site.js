@@ -1,0 +1,31 @@
+// What every page does: the dark and light switch, local times, and leaving when nobody is there.
+import { localiseTimes } from "./times.js";
+
+const root = document.documentElement;
+
+document.querySelector("[data-theme-toggle]")?.addEventListener("click", () => {
+  const isDark = getComputedStyle(document.body).colorScheme === "dark"
+    || (getComputedStyle(document.body).colorScheme.includes("light dark") && matchMedia("(prefers-color-scheme: dark)").matches);
+  root.dataset.theme = isDark ? "light" : "dark";
+  try {
+    localStorage.setItem("theme", root.dataset.theme);
+  } catch {
+    // no storage: the choice holds for this page
+  }
+});
+
+localiseTimes(document);
+
+const idleS = Number(document.querySelector('meta[name="session-idle-s"]')?.content || 0);
+if (idleS > 0) {
+  let timer = 0;
+  const leave = () => location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+  const restart = () => {
+    clearTimeout(timer);
+    timer = setTimeout(leave, (idleS + 5) * 1000);
+  };
+  // The server ends the session by itself; this takes the pictures off the screen. Only requests count there,
+  // so only requests count here.
+  restart();
+  document.addEventListener("lungnode:request", restart);
+}

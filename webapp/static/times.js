@@ -1,0 +1,21 @@
+// Moments in the reader's own time zone, and how long ago they were.
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+
+export function ago(date, now = new Date()) {
+  const seconds = Math.round((date - now) / 1000);
+  const steps = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
+  const [, unit, size] = steps.find(([limit]) => Math.abs(seconds) < limit);
+  return relative.format(Math.round(seconds / size), unit);
+}
+
+export function localiseTimes(scope) {
+  for (const element of scope.querySelectorAll("time[datetime]")) {
+    const date = new Date(element.dateTime);
+    if (Number.isNaN(date.valueOf())) continue;
+    element.title = moment.format(date);
+    const isToday = date.toDateString() === new Date().toDateString();
+    element.textContent = element.dataset.ago !== undefined ? ago(date) : isToday ? clock.format(date) : moment.format(date);
+  }
+}
