@@ -1,0 +1,267 @@
+"""The structured report: Comprehensive 3D SR by TID 1500, a measurement group for each finding (PS3.16 A)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import highdicom as hd
+import numpy as np
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodeContentItem,
+    CodedConcept,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    ImageRegion,
+    Measurement,
+    MeasurementProperties,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    NumContentItem,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    RelationshipTypeValues,
+    SourceImageForRegion,
+    TextContentItem,
+    TrackingIdentifier,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from db.domain import FindingRecord, Reason
+from dicom_node.results_job import (
+    MANUFACTURER,
+    SERIES_DESCRIPTION,
+    SR_SERIES_NUMBER,
+    ReportJob,
+)
+from dicom_node.results_source import content_moment, evidence, keep_character_set, library_images, plain, stamp
+from dicom_node.uids import derived_uid
+
+SCHEME = "99LUNGNODE"
+PERCENT = codes.UCUM.Percent
+PROBABILITY_OF_CANCER = CodedConcept("111047", "DCM", "Probability of cancer")
+CERTAINTY_OF_FINDING = CodedConcept("111012", "DCM", "Certainty of Finding")
+PROCESSING_SUMMARY = CodedConcept("111017", "DCM", "CAD Processing and Findings Summary")
+WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with findings")
+WITHOUT_FINDINGS = CodedConcept("111241", "DCM", "All algorithms succeeded; without findings")
+NOT_ANALYSED = CodedConcept("111245", "DCM", "No algorithms succeeded; without findings")
+REASON = CodedConcept("reason", SCHEME, "Reason why there is no answer")
+UPPER_RANGE = CodedConcept("371886008", "SCT", "+, range of upper measurement uncertainty")
+LOWER_RANGE = CodedConcept("371885007", "SCT", "-, range of lower measurement uncertainty")
+CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
+DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is to be judged by a radiologist."
+
+
+def build_sr(job: ReportJob, identity: Dataset) -> Comprehensive3DSR:
+    """Build the report of an analysis.
+
+    Parameters
+    ----------
+    identity
+        Header of a source image, from ``results_source.read_identity``.
+    """
+    sources = evidence(job, identity)
+    report = MeasurementReport(
+        observation_context=_observer(job),
+        procedure_reported=CT_CHEST,
+        imaging_measurements=[_summary(job), *_finding_groups(job, identity)],
+        title=codes.DCM.ImagingMeasurementReport,
+        referenced_images=library_images(job.sources) or None,
+    )
+    sr = Comprehensive3DSR(
+        evidence=sources,
+        content=report,
+        series_instance_uid=job.uid("sr", "series"),
+        series_number=SR_SERIES_NUMBER,
+        sop_instance_uid=job.uid("sr", "instance"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=plain(job.analysis.model.name, 64),
+        software_versions=plain(job.software_version, 64),
+        device_serial_number=plain(job.station, 64),
+        series_description=SERIES_DESCRIPTION,
+        is_complete=True,
+        specific_character_set=None,
+        coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name="lungnode", responsible_organization="lungnode")],
+    )
+    keep_character_set(sr, identity)
+    stamp(sr, content_moment(job))
+    return sr
+
+
+def _observer(job: ReportJob) -> ObservationContext:
+    device = DeviceObserverIdentifyingAttributes(
+        uid=derived_uid("lungnode device", job.station),
+        name="lungnode",
+        manufacturer_name=MANUFACTURER,
+        model_name=plain(job.analysis.model.name, 64),
+        serial_number=plain(job.station, 64),
+    )
+    return ObservationContext(
+        observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    )
+
+
+def _algorithm(job: ReportJob) -> AlgorithmIdentification:
+    model = job.analysis.model
+    named = {**job.algorithm_parameters, "weights_sha256": model.sha256, "input_digest": job.analysis.input_digest}
+    return AlgorithmIdentification(
+        name=plain(model.name),
+        version=plain(model.version),
+        parameters=[plain(f"{name}={value}") for name, value in sorted(named.items())],
+        family=codes.DCM.ArtificialIntelligence,
+        manufacturer=MANUFACTURER,
+    )
+
+
+def status_code(job: ReportJob) -> CodedConcept:
+    """Give the overall status of an analysis: with findings, without, or not analysed (CID 6047)."""
+    if job.analysis.reasons:
+        return NOT_ANALYSED
+    return WITH_FINDINGS if job.findings else WITHOUT_FINDINGS
+
+
+def _summary(job: ReportJob) -> MeasurementsAndQualitativeEvaluations:
+    """Overall status, with the reasons where there is no answer."""
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=job.uid("summary"), identifier="Series summary"),
+        algorithm_id=_algorithm(job),
+        finding_sites=[FindingSite(codes.SCT.Lung)],
+        qualitative_evaluations=[QualitativeEvaluation(PROCESSING_SUMMARY, status_code(job))],
+    )
+    _append(group, [_comment(DISCLAIMER), *(item for reason in job.analysis.reasons for item in _reason_items(reason))])
+    return group
+
+
+def _finding_groups(job: ReportJob, identity: Dataset) -> list[PlanarROIMeasurementsAndQualitativeEvaluations]:
+    return [_finding_group(job, number, record, identity) for number, record in enumerate(job.findings, start=1)]
+
+
+def _finding_group(
+    job: ReportJob, number: int, record: FindingRecord, identity: Dataset
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    finding = record.finding
+    sop_class_uid = next(s.sop_class_uid for s in job.sources if s.sop_instance_uid == finding.sop_instance_uid)
+    is_multi_frame = "NumberOfFrames" in identity
+    image = SourceImageForRegion(
+        referenced_sop_class_uid=sop_class_uid,
+        referenced_sop_instance_uid=finding.sop_instance_uid,
+        referenced_frame_numbers=[finding.frame_number] if is_multi_frame else None,
+    )
+    graphic_type, graphic_data = _outline((finding.row, finding.column), finding.diameter_mm, _spacing(identity))
+    group = PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=job.uid("finding", str(number)), identifier=f"Finding {number}"),
+        referenced_region=ImageRegion(graphic_type, graphic_data, image),
+        finding_type=codes.SCT.Nodule,
+        finding_sites=[FindingSite(codes.SCT.Lung)],
+        algorithm_id=_algorithm(job),
+        measurements=_measurements(record),
+        qualitative_evaluations=_evaluations(record),
+    )
+    notes = [item for reason in finding.reasons for item in _reason_items(reason)]
+    if finding.prediction_set:
+        notes.append(_comment("Classes that cannot be excluded: " + ", ".join(finding.prediction_set)))
+    _append(group, notes)
+    return group
+
+
+def _outline(
+    place: tuple[float, float], diameter_mm: float | None, spacing: tuple[float, float] | None
+) -> tuple[hd.sr.GraphicTypeValues, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """Outline of a finding in image coordinates (PS3.3 C.18.6): the first pixel's centre is (0.5, 0.5)."""
+    row, column = place[0] + 0.5, place[1] + 0.5
+    if diameter_mm is None or spacing is None:
+        return hd.sr.GraphicTypeValues.POINT, np.array([[column, row]])
+    down, across = diameter_mm / 2 / spacing[0], diameter_mm / 2 / spacing[1]
+    if abs(down - across) < 0.01 * across:
+        return hd.sr.GraphicTypeValues.CIRCLE, np.array([[column, row], [column + across, row]])
+    axes = [[column - across, row], [column + across, row], [column, row - down], [column, row + down]]
+    if down > across:  # major axis first
+        axes = [*axes[2:], *axes[:2]]
+    return hd.sr.GraphicTypeValues.ELLIPSE, np.array(axes)
+
+
+def _spacing(identity: Dataset) -> tuple[float, float] | None:
+    """Row and column spacing of the source, single-frame or enhanced."""
+    holders = [identity]
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for groups in identity.get(keyword) or []:
+            holders += list(groups.get("PixelMeasuresSequence") or [])
+    for holder in holders:
+        value = holder.get("PixelSpacing")
+        if value is not None and len(value) == 2 and min(value) > 0:
+            return float(value[0]), float(value[1])
+    return None
+
+
+def _measurements(record: FindingRecord) -> list[Measurement]:
+    finding, measured = record.finding, []
+    if finding.malignancy_probability is not None:
+        measured.append(
+            Measurement(
+                name=PROBABILITY_OF_CANCER,
+                value=_percent(finding.malignancy_probability),
+                unit=PERCENT,
+                properties=_interval(finding.malignancy_probability, finding.interval),
+            )
+        )
+    if finding.nodule_probability is not None:
+        measured.append(Measurement(CERTAINTY_OF_FINDING, _percent(finding.nodule_probability), PERCENT))
+    if finding.diameter_mm is not None:
+        measured.append(Measurement(codes.SCT.Diameter, round(finding.diameter_mm, 2), codes.UCUM.Millimeter))
+    volume = finding.attributes.get("volume_mm3")
+    if isinstance(volume, int | float) and volume > 0:
+        measured.append(Measurement(codes.SCT.Volume, round(float(volume), 1), codes.UCUM.CubicMillimeter))
+    return measured
+
+
+def _percent(probability: float) -> float:
+    return round(100 * probability, 2)
+
+
+def _interval(probability: float, interval: tuple[float, float] | None) -> MeasurementProperties | None:
+    """Distance from the probability to its interval's ends, in per cent (TID 310)."""
+    if interval is None:
+        return None
+    properties = MeasurementProperties()
+    for name, distance in ((UPPER_RANGE, interval[1] - probability), (LOWER_RANGE, probability - interval[0])):
+        item = NumContentItem(
+            name=name,
+            value=max(_percent(distance), 0.0),
+            unit=PERCENT,
+            relationship_type=RelationshipTypeValues.HAS_PROPERTIES,
+        )
+        properties.append(item)
+    return properties
+
+
+def _evaluations(record: FindingRecord) -> list[QualitativeEvaluation]:
+    density = record.finding.attributes.get("density")
+    if not isinstance(density, str) or not density:
+        return []
+    name = CodedConcept("density", SCHEME, "Nodule density")
+    return [QualitativeEvaluation(name, CodedConcept(plain(density, 16), SCHEME, plain(density, 64)))]
+
+
+def _comment(text: str) -> TextContentItem:
+    return TextContentItem(name=codes.DCM.Comment, value=plain(text), relationship_type=RelationshipTypeValues.CONTAINS)
+
+
+def _reason_items(reason: Reason) -> list[TextContentItem | CodeContentItem]:
+    coded = CodeContentItem(
+        name=REASON,
+        value=CodedConcept(plain(reason.code, 64), SCHEME, plain(reason.text, 64)),
+        relationship_type=RelationshipTypeValues.CONTAINS,
+    )
+    return [coded, _comment(reason.text)]
+
+
+def _append(group: Sequence[Dataset], items: Sequence[Dataset]) -> None:
+    """Append content items to a measurement group's container."""
+    for item in items:
+        group[0].ContentSequence.append(item)
