@@ -83,7 +83,7 @@ def read_rows(data: Path) -> list[NoduleRow]:
 def _read_nifti(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
     """Values ``(x, y, z)`` and their spacing in mm."""
     image = nib.Nifti1Image.from_filename(path)
-    x, y, z = (float(v) for v in image.header.get_zooms()[:3])
+    x, y, z = (float(v) for v in image.header.get_zooms()[:3])  # type: ignore[no-untyped-call]
     return np.asarray(image.dataobj), (x, y, z)
 
 
@@ -93,10 +93,7 @@ def read_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
     hu = np.ascontiguousarray(stored.transpose(2, 1, 0)).astype(np.int16)
     spacing = (spacing_xyz[2], spacing_xyz[1], spacing_xyz[0])
     mask_path = folder / "mask" / row.file
-    if mask_path.is_file():
-        mask = _read_nifti(mask_path)[0].transpose(2, 1, 0) > 0
-    else:
-        mask = np.zeros(hu.shape, dtype=bool)
+    mask = (_read_nifti(mask_path)[0].transpose(2, 1, 0) > 0) if mask_path.is_file() else np.zeros(hu.shape, dtype=bool)
     if mask.any():
         z, y, x = (float(axis.mean()) for axis in np.nonzero(mask))
     else:

@@ -1,0 +1,123 @@
+"""A bundle is loaded only as it was released."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inference.bundle import build_network, read_bundle, recipe_digest, write_recipe, write_weights
+from inference.ensemble import Ensemble, combine
+from inference.errors import BundleError
+from inference.patches import cut_patch
+from inference.preprocessing import PreprocessingSpec
+from inference.types import CtVolume
+from inference.views import ViewSpec
+
+CUBE = ViewSpec((PreprocessingSpec(size=32),), volumetric=True)
+MEMBER = {"kind": "volumetric", "widths": [4, 8], "in_channels": 1, "prefix": "volumetric0", "group": "volumetric",
+          "view": CUBE.to_json()}  # fmt: skip
+
+
+def recipe(sha256: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "task": "nodule",
+        "name": "tiny",
+        "version": "0",
+        "classes": ["benign", "malignant"],
+        "members": [MEMBER],
+        "combination": {"weights": {"volumetric": 1.0}, "turns": 8},
+        "calibration": {"kind": "temperature", "parameters": {"temperature": 2.0}, "temperature": 2.0},
+        "weights_sha256": sha256,
+        **changes,
+    }
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    write_recipe(tmp_path, recipe(write_weights(tmp_path, {"volumetric0": build_network(MEMBER)})))
+    return tmp_path
+
+
+def test_a_bundle_is_read_back_and_answers(bundle: Path) -> None:
+    ensemble = Ensemble(read_bundle(bundle), torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    volume = CtVolume(rng.integers(-900, 100, (30, 60, 60)).astype(np.int16), (1.5, 0.7, 0.7), np.eye(4))
+    answer = ensemble.answer([cut_patch(volume, (15, 30, 30)), cut_patch(volume, (5, 10, 50))])
+    assert answer.probabilities.shape == (2,)
+    assert ((answer.low <= answer.probabilities) & (answer.probabilities <= answer.high)).all()
+    assert ensemble.answer([]).probabilities.shape == (0,)
+
+
+def test_turning_the_patch_by_90_degrees_does_not_change_the_answer(bundle: Path) -> None:
+    ensemble = Ensemble(read_bundle(bundle), torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    hu = rng.integers(-900, 100, (31, 61, 61)).astype(np.int16)
+    turned = np.ascontiguousarray(np.rot90(hu, axes=(1, 2)))
+    margins = [
+        ensemble.margins([cut_patch(CtVolume(v, (1.5, 0.7, 0.7), np.eye(4)), (15, 30, 30))]) for v in (hu, turned)
+    ]
+    assert margins[0] == pytest.approx(margins[1], abs=0.02)  # bfloat16
+
+
+def _flip_a_byte(folder: Path) -> None:
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(bytes(content))
+
+
+def _truncate(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def _not_finite(folder: Path) -> None:
+    network = build_network(MEMBER)
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    write_recipe(folder, recipe(write_weights(folder, {"volumetric0": network})))
+
+
+def _other_architecture(folder: Path) -> None:
+    written = json.loads((folder / "bundle.json").read_text())
+    written["members"][0]["widths"] = [4, 16]
+    (folder / "bundle.json").write_text(json.dumps(written))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_flip_a_byte, "sha256 differs"),
+        (_truncate, "sha256 differs"),
+        (_not_finite, "not finite"),
+        (_other_architecture, "do not fit"),
+        (lambda f: (f / "model.safetensors").unlink(), "no readable model bundle"),
+        (lambda f: (f / "bundle.json").write_text("{"), "no readable model bundle"),
+        (lambda f: (f / "bundle.json").write_text('{"format": 99}'), "not of format"),
+    ],
+)
+def test_an_altered_bundle_is_refused_in_words(bundle: Path, damage: Any, said: str) -> None:
+    damage(bundle)
+    with pytest.raises(BundleError, match=said):
+        Ensemble(read_bundle(bundle), torch.device("cpu"))
+
+
+def test_what_changes_an_answer_changes_the_digest_and_metrics_do_not() -> None:
+    base = recipe("0" * 64)
+    assert recipe_digest(base) != recipe_digest(recipe("1" * 64))
+    assert recipe_digest(base) != recipe_digest(recipe("0" * 64, combination={"weights": {"volumetric": 0.5}}))
+    assert recipe_digest(base) == recipe_digest(recipe("0" * 64, metrics={"auc": 0.9}))
+
+
+def test_disagreeing_members_widen_the_interval() -> None:
+    members = [{**MEMBER, "prefix": f"v{i}"} for i in range(2)]
+    calm, torn = (
+        combine(np.array([[1.0], [1.0 + gap]]) - gap / 2, recipe("0" * 64, members=members)) for gap in (0.1, 3.0)
+    )
+    assert calm.probabilities == pytest.approx(torn.probabilities)
+    assert (torn.high - torn.low)[0] > 5 * (calm.high - calm.low)[0]
