@@ -1,0 +1,153 @@
+"""``lungnode doctor``: what stands in the way of this node's work, one line each, with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungnode.errors import CommandError, LungnodeError
+from lungnode.settings import AE_TITLE_PATTERN, Destination, Settings, is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at and found. A check that is fine may still have a remark."""
+
+    name: str
+    is_fine: bool
+    text: str
+
+
+def parse_address(text: str) -> Destination:
+    """Read ``AE@HOST:PORT``.
+
+    Raises
+    ------
+    CommandError
+        It is not of that form.
+    """
+    match = re.fullmatch(r"(?P<ae>.+)@(?P<host>\[[0-9a-fA-F:]+\]|[^@:\s]+):(?P<port>\d{1,5})", text)
+    if match is None or not 0 < int(match["port"]) < 65536 or not re.match(AE_TITLE_PATTERN, match["ae"]):
+        raise CommandError("--pacs wants AE@HOST:PORT, for instance PACS@127.0.0.1:4242")
+    return Destination(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]))
+
+
+def examine(settings: Settings, pacs: Destination | None = None) -> tuple[Check, ...]:
+    """Look at settings, home, disk, database and models, and at a PACS if one is given."""
+    checks: list[Check] = [Check("settings", True, _listening(settings))]
+    for name, look in (
+        ("home", _home),
+        ("disk", _disk),
+        ("database", _database),
+        ("audit key", _audit_key),
+        ("models", _models),
+    ):
+        checks.append(_looked(name, look, settings))
+    if pacs is not None:
+        from lungnode.doctor_pacs import examine_pacs
+
+        checks += examine_pacs(settings, pacs)
+    return tuple(checks)
+
+
+class _FaultError(LungnodeError):
+    """What is wrong and what to do."""
+
+
+def _looked(name: str, look: Callable[[Settings], str], settings: Settings) -> Check:
+    from db.errors import DbError
+    from inference.errors import InferenceError
+
+    try:
+        return Check(name, True, look(settings))
+    except (_FaultError, DbError, InferenceError) as error:
+        return Check(name, False, str(error))
+    except OSError as error:
+        return Check(name, False, f"{error.strerror or type(error).__name__}: {error.filename or settings.home}")
+
+
+def _listening(settings: Settings) -> str:
+    dicom, web = settings.dicom, settings.web
+    sign_in = "with sign-in" if settings.web_auth_required else "without sign-in"
+    peers = f"{len(dicom.peers)} peers" if dicom.peers else "any sender on this machine"
+    reach = "" if is_loopback(dicom.host) and is_loopback(web.host) else ", reachable from other machines"
+    return f"{dicom.ae_title} on {dicom.host}:{dicom.port} for {peers}, pages on {web.host}:{web.port} {sign_in}{reach}"
+
+
+def _home(settings: Settings) -> str:
+    home = settings.home
+    if not home.exists():
+        parent = next(folder for folder in home.parents if folder.exists())
+        if not os.access(parent, os.W_OK):
+            raise _FaultError(f"{home} does not exist and cannot be created; set LUNGNODE_HOME to a folder of your own")
+        return f"{home} will be created"
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise _FaultError(f"{home} cannot be written by this user; change its owner")
+    if home.stat().st_mode & 0o077:
+        raise _FaultError(f"{home} can be read by others; run `chmod 700` on it")
+    return str(home)
+
+
+def _disk(settings: Settings) -> str:
+    folder = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    free_mb = shutil.disk_usage(folder).free >> 20
+    if free_mb < settings.dicom.min_free_mb:
+        raise _FaultError(
+            f"{free_mb} MiB are free, fewer than LUNGNODE_DICOM__MIN_FREE_MB ({settings.dicom.min_free_mb}): "
+            "instances are refused"
+        )
+    return f"{free_mb} MiB free; instances are refused under {settings.dicom.min_free_mb}"
+
+
+def _database(settings: Settings) -> str:
+    from sqlalchemy.engine import make_url
+
+    from db.engine import database_url
+    from db.schema import current, head
+
+    url = database_url(settings.database_url)
+    kind = url.get_backend_name()
+    if kind == "sqlite" and not Path(str(make_url(settings.database_url).database)).exists():
+        return "SQLite, will be created by `lungnode serve` or `lungnode db upgrade`"
+    try:
+        revision = current(settings.database_url)
+    except Exception as error:
+        if not type(error).__module__.startswith(("sqlalchemy", "psycopg")):
+            raise
+        raise _FaultError(f"{kind} does not answer ({type(error).__name__}): check LUNGNODE_DATABASE__URL") from None
+    if revision != head():
+        raise _FaultError(f"{kind} is at revision {revision}, this version needs {head()}: run `lungnode db upgrade`")
+    return f"{kind} at revision {revision}"
+
+
+def _audit_key(settings: Settings) -> str:
+    path = settings.audit_key_path
+    if not path.exists():
+        return "will be created with the database"
+    if path.stat().st_mode & 0o077:
+        raise _FaultError(f"{path} can be read by others; run `chmod 600` on it")
+    return str(path)
+
+
+def _models(settings: Settings) -> str:
+    from inference.predictor import load_models
+
+    models = load_models(settings.model.bundle, settings.model.device)
+    return ", ".join(f"{status.task}: {status.name} {status.version} on {status.device}" for status in models.statuses)
+
+
+def render(checks: Sequence[Check]) -> str:
+    """Lay checks out as a table for people."""
+    return "\n".join(_lines(checks))
+
+
+def _lines(checks: Sequence[Check]) -> Iterator[str]:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        yield f"{'ok    ' if check.is_fine else 'FAILED'}  {check.name.ljust(width)}  {check.text}"
+    failed = sum(not check.is_fine for check in checks)
+    yield f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks passed"

@@ -1,0 +1,85 @@
+"""The doctor names what is wrong and what to do; what is fine is said as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from db.engine import load_or_create_audit_key
+from db.schema import downgrade, upgrade
+from lungnode.doctor import Check, _audit_key, _database, _disk, _FaultError, _home, parse_address, render
+from lungnode.errors import CommandError
+from lungnode.settings import DicomSettings, Settings
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Settings:
+    settings = Settings(home=tmp_path / "home")
+    load_or_create_audit_key(settings.audit_key_path)
+    upgrade(settings.database_url)
+    return settings
+
+
+def test_a_sound_node_has_no_faults(node: Settings) -> None:
+    assert _home(node) == str(node.home)
+    assert "MiB free" in _disk(node)
+    assert "sqlite at revision" in _database(node)
+    assert _audit_key(node) == str(node.audit_key_path)
+
+
+def test_a_node_that_was_never_started_is_sound(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "new")
+    texts = [look(settings) for look in (_home, _disk, _database, _audit_key)]
+    assert sum("will be created" in text for text in texts) == 3
+    assert not settings.home.exists()
+
+
+def test_readable_secrets_are_found(node: Settings) -> None:
+    node.audit_key_path.chmod(0o644)
+    with pytest.raises(_FaultError, match="chmod 600"):
+        _audit_key(node)
+    node.home.chmod(0o755)
+    with pytest.raises(_FaultError, match="chmod 700"):
+        _home(node)
+
+
+def test_a_full_disk_is_found(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, dicom=DicomSettings(min_free_mb=1 << 40))
+    with pytest.raises(_FaultError, match="instances are refused"):
+        _disk(settings)
+
+
+def test_an_old_database_is_found(node: Settings) -> None:
+    downgrade(node.database_url, "base")
+    with pytest.raises(_FaultError, match="run `lungnode db upgrade`"):
+        _database(node)
+
+
+def test_an_unreachable_database_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNGNODE_DATABASE__URL", "postgresql+psycopg://lungnode:hunter2@127.0.0.1:1/lungnode")
+    with pytest.raises(_FaultError, match="check LUNGNODE_DATABASE__URL") as caught:
+        _database(Settings())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_addresses_are_read() -> None:
+    address = parse_address("MY PACS@10.0.0.1:104")
+    assert (address.ae_title, address.host, address.port) == ("MY PACS", "10.0.0.1", 104)
+    assert parse_address("P@[::1]:104").host == "::1"
+
+
+@pytest.mark.parametrize("text", ["", "PACS", "PACS@host", "@host:104", "PACS@host:0", "PACS@host:99999", "P\\S@h:1"])
+def test_other_addresses_are_refused(text: str) -> None:
+    with pytest.raises(CommandError, match="AE@HOST:PORT"):
+        parse_address(text)
+
+
+def test_the_table_counts_failures() -> None:
+    table = render((Check("home", True, "fine"), Check("database", False, "gone")))
+    assert table.splitlines() == [
+        "ok      home      fine",
+        "FAILED  database  gone",
+        "1 of 2 checks failed",
+    ]
+    assert render((Check("home", True, "fine"),)).endswith("all 1 checks passed")
