@@ -1,0 +1,352 @@
+"""Real associations: pynetdicom's and DCMTK's clients against the listener, on both paths of reception."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import RLELossless
+from pynetdicom import AE, build_context
+from pynetdicom.dimse_primitives import C_STORE
+
+from db import audit
+from db.studies import instance_record
+from dicom_node.access import PeerRule
+from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.store import dataset_sha256
+from dicom_node.transfer import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from tests.intake_support import (
+    BIG_ENDIAN,
+    CT,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    RLE,
+    Node,
+    ct_dataset,
+    encoded,
+    listening,
+    part10,
+    running_node,
+)
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+
+@pytest.fixture
+def node(tmp_path: Path):
+    with running_node(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["fast", "stock"])
+def listener(request: pytest.FixtureRequest, node: Node):
+    with listening(node, ListenerSettings(port=0, timeout_s=10, is_fast=request.param == "fast")) as made:
+        yield made
+
+
+def associate(
+    listener: Listener, *syntaxes: str, sop_class: str = CT, calling: str = "PACS", called: str = "LUNGNODE", **more
+):
+    ae = AE(calling)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
+    ae.requested_contexts = [build_context(sop_class, syntax) for syntax in syntaxes or (EXPLICIT,)]
+    ae.add_requested_context(VERIFICATION)
+    return ae.associate("127.0.0.1", listener.port, ae_title=called, **more)
+
+
+def store_bytes(association, content: bytes, *, sop_class: str = CT, instance: str, context_id: int = 1) -> Dataset:
+    """C-STORE whatever bytes, under whatever command."""
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, instance
+    request.DataSet = io.BytesIO(content)
+    association._reactor_checkpoint.clear()
+    association.dimse.send_msg(request, context_id)
+    _, response = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    assert response is not None, "no response"
+    status = Dataset()
+    status.Status = response.Status
+    status.ErrorComment = response.ErrorComment or ""
+    return status
+
+
+def test_verification_is_answered(listener: Listener) -> None:
+    association = associate(listener)
+    assert association.is_established
+    for _ in range(3):
+        assert association.send_c_echo().Status == 0x0000
+    association.release()
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED])
+def test_native_instances_arrive_as_they_were_sent(node: Node, listener: Listener, syntax: str) -> None:
+    ds = ct_dataset()
+    content = encoded(ds, syntax)
+    association = associate(listener, syntax)
+
+    assert store_bytes(association, content, instance=ds.SOPInstanceUID).Status == 0x0000
+    association.release()
+
+    (path,) = node.stored_files()
+    assert path.read_bytes().endswith(content)
+    with node.database.read() as session:
+        record = instance_record(session, ds.SOPInstanceUID)
+    assert record is not None
+    assert record.transfer_syntax_uid == syntax
+    assert dataset_sha256(path) == record.sha256
+
+
+def test_a_compressed_instance_arrives_as_it_was_sent(node: Node, listener: Listener) -> None:
+    ds = ct_dataset()
+    part10(ds)
+    ds.compress(RLELossless, generate_instance_uid=False)
+    association = associate(listener, RLE)
+
+    assert association.send_c_store(ds).Status == 0x0000
+    association.release()
+    assert len(node.stored_files()) == 1
+
+
+def test_every_offered_context_is_accepted(listener: Listener) -> None:
+    for sop_class in STORAGE_CLASSES:
+        association = associate(listener, *TRANSFER_SYNTAXES, sop_class=sop_class)
+        assert len(association.accepted_contexts) == len(TRANSFER_SYNTAXES) + 1
+        association.release()
+
+
+def test_classes_that_are_not_taken_are_not_negotiated(listener: Listener) -> None:
+    association = associate(listener, sop_class="1.2.840.10008.5.1.4.1.1.7")
+
+    assert [context.abstract_syntax for context in association.accepted_contexts] == [VERIFICATION]
+    association.release()
+
+
+def test_the_announced_pdu_is_large_and_our_name_is_told(listener: Listener) -> None:
+    association = associate(listener)
+    assert association.acceptor.maximum_length >= 131072
+    assert association.acceptor.implementation_version_name == "LUNGNODE"
+    association.release()
+
+
+def test_sending_again_and_conflicts(node: Node, listener: Listener) -> None:
+    ds = ct_dataset()
+    association = associate(listener)
+    statuses = [store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status for _ in range(2)]
+    ds.PixelData = bytes(len(ds.PixelData))
+    conflict = store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID)
+    association.release()
+
+    assert statuses == [0x0000, 0x0000]
+    assert conflict.Status == 0x0111
+    assert "first is kept" in conflict.ErrorComment
+    assert len(node.stored_files()) == 1
+
+
+def hostile_datasets() -> list[tuple[str, bytes, str, int]]:
+    ds = ct_dataset()
+    good, instance = encoded(ds), str(ds.SOPInstanceUID)
+    return [
+        ("cut off", good[:-7], instance, 0xC000),
+        ("junk", b"GET / HTTP/1.1\r\n\r\n" * 40, instance, 0xC000),
+        ("another instance", good, "1.2.3", 0xA900),
+        ("another encoding", encoded(ds, IMPLICIT), instance, 0xC000),
+        ("a whole file", part10(ds), instance, 0xC000),
+        ("no study", good.replace(b"\x20\x00\x0d\x00UI", b"\x20\x00\x0c\x00UI"), instance, 0xC000),
+        ("another class inside", good.replace(b"1.1.2\0", b"1.1.4\0", 1), instance, 0xA900),
+        ("nothing but an element", good[:40], instance, 0xC000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "content", "instance", "status"), hostile_datasets(), ids=[row[0] for row in hostile_datasets()]
+)
+def test_refusals_over_the_wire(
+    node: Node, listener: Listener, what: str, content: bytes, instance: str, status: int
+) -> None:
+    association = associate(listener)
+    response = store_bytes(association, content, instance=instance)
+    ds = ct_dataset(2)
+    after = store_bytes(association, encoded(ds), instance=str(ds.SOPInstanceUID))
+    association.release()
+
+    assert response.Status == status
+    assert response.ErrorComment
+    assert after.Status == 0x0000, "the association goes on"
+    assert len(node.stored_files()) == 1
+    assert not node.partial_files()
+
+
+def test_a_class_other_than_its_context_is_not_supported(node: Node, listener: Listener) -> None:
+    ds = ct_dataset()
+    association = associate(listener)
+    other = "1.2.840.10008.5.1.4.1.1.2.1"
+
+    assert store_bytes(association, encoded(ds), sop_class=other, instance=ds.SOPInstanceUID).Status == 0x0122
+    association.release()
+    assert not node.stored_files()
+
+
+@pytest.fixture
+def guarded(node: Node):
+    peers = (
+        PeerRule("PACS", "127.0.0.1"),
+        PeerRule("VIEWER", "127.0.0.1", may_store=False),
+        PeerRule("FAR", "127.0.0.2"),
+    )
+    with listening(node, ListenerSettings(port=0, timeout_s=10, peers=peers)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "source", "reason"),
+    [
+        ("PACS", "WRONG", "127.0.0.1", 7),
+        ("PACS", "lungnode", "127.0.0.1", 7),
+        ("STRANGER", "LUNGNODE", "127.0.0.1", 3),
+        ("pacs", "LUNGNODE", "127.0.0.1", 3),
+        ("PACS", "LUNGNODE", "127.0.0.2", 3),
+        ("FAR", "LUNGNODE", "127.0.0.1", 3),
+    ],
+)
+def test_strangers_are_rejected_and_audited(
+    node: Node, guarded: Listener, calling: str, called: str, source: str, reason: int
+) -> None:
+    association = associate(guarded, calling=calling, called=called, bind_address=(source, 0))
+
+    assert association.is_rejected
+    assert association.acceptor.primitive.diagnostic == reason
+    guarded.stop()
+    with node.database.read() as session:
+        (entry,) = audit.recent(session, limit=10)
+    assert entry.event.action == "association:rejected"
+    assert entry.event.actor == f"{calling}@{source}"
+
+
+@pytest.mark.parametrize(("calling", "source", "status"), [("PACS", "127.0.0.1", 0), ("FAR", "127.0.0.2", 0)])
+def test_known_peers_may_store_from_where_they_are(
+    node: Node, guarded: Listener, calling: str, source: str, status: int
+) -> None:
+    ds = ct_dataset()
+    association = associate(guarded, calling=calling, bind_address=(source, 0))
+
+    assert store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status == status
+    association.release()
+
+
+def test_a_peer_that_may_only_verify_is_refused_each_instance(node: Node, guarded: Listener) -> None:
+    ds = ct_dataset()
+    association = associate(guarded, calling="VIEWER")
+
+    assert association.send_c_echo().Status == 0x0000
+    assert store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status == 0x0124
+    association.release()
+    assert not node.stored_files()
+
+
+def test_four_senders_of_the_same_instances_lose_and_double_nothing(node: Node, listener: Listener) -> None:
+    datasets = [ct_dataset(number, rows=64) for number in range(25)]
+
+    def push(_: int) -> list[int]:
+        association = associate(listener)
+        statuses = [store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status for ds in datasets]
+        association.release()
+        return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [set(statuses) for statuses in pool.map(push, range(4))] == [{0}] * 4
+
+    assert len(node.stored_files()) == 25
+    assert node.counters.value("instances", "stored") == 25
+    assert node.counters.value("instances", "duplicate") == 75
+
+
+def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
+    ds = ct_dataset()
+    with running_node(tmp_path, min_free_bytes=1 << 62) as node, listening(node) as listener:
+        association = associate(listener)
+        assert store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status == 0xA700
+        node.store._min_free = 0
+        assert store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status == 0x0000
+        association.release()
+
+
+def test_an_error_of_our_own_is_answered_and_recorded(node: Node, listener: Listener, monkeypatch, caplog) -> None:
+    ds = ct_dataset()
+    monkeypatch.setattr(node.intake, "complete", lambda *_: 1 / 0)
+    association = associate(listener)
+
+    response = store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID)
+    association.release()
+
+    assert response.Status == 0xC211
+    (record,) = [record for record in caplog.records if record.msg == "instance:failed"]
+    assert record.reference in response.ErrorComment
+    assert not node.partial_files()
+
+
+def test_stopping_lets_go_of_idle_associations(node: Node) -> None:
+    with listening(node) as listener:
+        association = associate(listener)
+        assert association.is_established
+    association.join(5)
+    assert association.is_aborted
+    assert listener.association_count == 0
+
+
+needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "series"
+    made.mkdir()
+    for number in range(12):
+        (made / f"{number}.dcm").write_bytes(part10(ct_dataset(number, rows=128)))
+    return made
+
+
+@needs_dcmtk
+@pytest.mark.dcmtk
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["storescu", "+sd"],
+        ["storescu", "+sd", "-xi"],
+        ["storescu", "+sd", "-xb"],
+        ["storescu", "+sd", "-pdu", "4096", "--max-send-pdu", "4096"],
+        ["storescu", "+sd", "-pdu", "131072", "--max-send-pdu", "131072"],
+        ["dcmsend", "+sd"],
+        ["dcmsend", "+sd", "--multi-associations"],
+    ],
+    ids=" ".join,
+)
+def test_dcmtk_pushes_a_series(node: Node, listener: Listener, folder: Path, command: list[str]) -> None:
+    program, *options = command
+    arguments = [program, *options, "-aec", "LUNGNODE", "127.0.0.1", str(listener.port), str(folder)]
+
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert len(node.stored_files()) == 12
+
+
+@needs_dcmtk
+@pytest.mark.dcmtk
+def test_dcmtk_is_told_why(node: Node, listener: Listener, tmp_path: Path) -> None:
+    path = tmp_path / "spoilt.dcm"
+    ds = ct_dataset()
+    del ds.StudyInstanceUID
+    path.write_bytes(part10(ds))
+    arguments = ["storescu", "-v", "-aec", "LUNGNODE", "127.0.0.1", str(listener.port), str(path)]
+
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "CannotUnderstand" in done.stdout + done.stderr
+    assert not node.stored_files()
