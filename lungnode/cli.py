@@ -5,6 +5,7 @@ Nothing heavy is imported until a command needs it, so that ``lungnode --help`` 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from enum import StrEnum
@@ -165,6 +166,29 @@ def doctor(
     findings = examine(read_settings(), address)
     print(render(findings))
     return 0 if all(finding.is_fine for finding in findings) else 1
+
+
+@app.command()
+def retrieve(
+    accession: Annotated[list[str] | None, typer.Option("--accession", help="Accession number; repeatable.")] = None,
+    study: Annotated[list[str] | None, typer.Option("--study", help="Study Instance UID; repeatable.")] = None,
+    source: Annotated[str | None, typer.Option("--from", metavar="AE", help="AE title of the peer to ask.")] = None,
+) -> int:
+    """Have a configured PACS send studies to the running listener; prints one JSON object a study."""
+    from lungnode.retrieve import choose_pacs
+    from lungnode.retrieve import retrieve as ask
+
+    wanted = [{"accession": text} for text in accession or ()] + [{"study": text} for text in study or ()]
+    if not wanted or not all(text.strip(" *?\\") for query in wanted for text in query.values()):
+        raise CommandError("say which study: --accession N or --study UID, without wildcards")
+    settings = read_settings()
+    pacs = choose_pacs(settings, source)
+    complete = True
+    for query in wanted:
+        for found in ask(settings, pacs, **query):
+            print(json.dumps(dataclasses.asdict(found)), flush=True)
+            complete = complete and found.is_complete
+    return 0 if complete else _fail("not everything arrived: is `lungnode serve` running, and known to the PACS?")
 
 
 @app.command()

@@ -6,7 +6,6 @@ carry the patient name ``LUNGNODE^DOCTOR`` and are the same at every visit, so t
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from dicom_node.results import ResultsError, make_in_child
 from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, ReportJob, SourceInstance
 from lungnode.doctor import Check
 from lungnode.logs import strip_pynetdicom
+from lungnode.reach import listens
 from lungnode.settings import Destination, Settings
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -43,7 +43,7 @@ _PENDING = (0xFF00, 0xFF01)
 def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
     """Try C-ECHO, C-STORE of each result type, C-FIND and a storage commitment request, on one association."""
     strip_pynetdicom()
-    if not _listens(pacs):
+    if not listens(pacs.host, pacs.port, TIMEOUT_S):
         return [Check("association", False, f"nothing listens at {pacs.host}:{pacs.port}; check address and firewall")]
     ae = AE(settings.dicom.ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
@@ -60,14 +60,6 @@ def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
     finally:
         if association.is_established:
             association.release()
-
-
-def _listens(pacs: Destination) -> bool:
-    try:
-        socket.create_connection((pacs.host, pacs.port), TIMEOUT_S).close()
-    except OSError:
-        return False
-    return True
 
 
 def _why_not(association: Association, settings: Settings, pacs: Destination) -> str:

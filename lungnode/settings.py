@@ -1,4 +1,4 @@
-"""Settings, read once at the entry point from ``LUNGNODE_*`` variables or the TOML file that ``LUNGNODE_CONFIG`` names."""
+"""Settings, read once at the entry point from ``LUNGNODE_*`` variables or the TOML file of ``LUNGNODE_CONFIG``."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class DicomSettings(Section):
     quiet_s: float = Field(default=10.0, gt=0)
     """A series is complete after this many seconds without a new instance; longer than a PACS' longest pause."""
     peers: tuple[Peer, ...] = ()
-    """Who may associate, as a JSON list of `{ae_title, host, port, may_store}`; empty means anyone, on loopback only."""
+    """Who may associate, as a JSON list of `{ae_title, host, port, may_store}`; empty: anyone, on loopback only."""
     destinations: tuple[Destination, ...] = ()
     """Who gets results, as a JSON list of `{ae_title, host, port, storage_commitment}`; empty means nobody."""
     max_associations: int = Field(default=32, ge=1)
@@ -89,7 +89,7 @@ class WebSettings(Section):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on."""
     auth: Literal["on", "off"] | None = None
-    """`on` asks for a sign-in or token; `off` is refused unless bound to loopback. Unset: `off` on loopback, else `on`."""
+    """`on` asks for a sign-in or token; `off` only on loopback. Unset: `off` on loopback, else `on`."""
     max_upload_mb: int = Field(default=256, ge=1)
     """Largest request body, in MiB; a zip of a thin-slice chest CT has about 200."""
     cors_origins: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ class Settings(BaseSettings):
         if self.web.auth == "off" and not is_loopback(self.web.host):
             raise ValueError("LUNGNODE_WEB__AUTH=off is refused unless LUNGNODE_WEB__HOST is a loopback address")
         if not self.dicom.peers and not is_loopback(self.dicom.host):
-            raise ValueError("LUNGNODE_DICOM__PEERS must name the allowed senders when LUNGNODE_DICOM__HOST is not loopback")
+            raise ValueError("LUNGNODE_DICOM__PEERS must name the senders: LUNGNODE_DICOM__HOST is not loopback")
         return self
 
     @property

@@ -45,7 +45,7 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"LUNGNODE_DICOM__PEERS": '[{"host": "10.0.0.1"}]'}, "LUNGNODE_DICOM__PEERS__AE_TITLE[0]: field required"),
         ({"LUNGNODE_DICOM__PEERS": "[{"}, "LUNGNODE_DICOM__PEERS: not valid JSON"),
         ({"LUNGNODE_DICOM__QUIET_S": "0"}, "LUNGNODE_DICOM__QUIET_S: "),
-        ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must name the allowed senders"),
+        ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must name the senders"),
         ({"LUNGNODE_WEB__HOST": "0.0.0.0", "LUNGNODE_WEB__AUTH": "off"}, "LUNGNODE_WEB__AUTH=off is refused"),
         ({"LUNGNODE_MODEL__DEVICE": "tpu"}, "LUNGNODE_MODEL__DEVICE: "),
         ({"LUNGNODE_CONFIG": "/nowhere/lungnode.toml"}, "LUNGNODE_CONFIG: the file cannot be read"),
