@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import AuditEvent, ModelIdentity, UploadPatient, UploadPrediction
-from db.session import check_share, free_text
+from db.session import check_finite, check_share, checked_json, free_text
 from db.tables import PredictionRow
 
 
@@ -17,10 +17,9 @@ def record_prediction(session: Session, prediction: UploadPrediction, *, actor: 
     Raises
     ------
     InvalidRecordError
-        If a probability is none.
+        If a probability is none, or a number is not finite.
     """
-    for probability in prediction.probabilities.values():
-        check_share("probabilities", probability)
+    _check(prediction)
     patient, model = prediction.patient, prediction.model
     session.add(
         PredictionRow(
@@ -48,6 +47,14 @@ def record_prediction(session: Session, prediction: UploadPrediction, *, actor: 
     )
     session.flush()
     _audit(session, prediction, actor)
+
+
+def _check(prediction: UploadPrediction) -> None:
+    for probability in prediction.probabilities.values():
+        check_share("probabilities", probability)
+    check_finite("temperature", prediction.temperature)
+    check_finite("smoking_pack_years", prediction.patient.smoking_pack_years)
+    checked_json("unvalidated", prediction.unvalidated or {})
 
 
 def _optional(value: str | None) -> str | None:

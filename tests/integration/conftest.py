@@ -26,6 +26,10 @@ from db.engine import Database
 
 AUDIT_KEY = bytes(range(32))
 FAST = "-c fsync=off -c full_page_writes=off -c max_connections=80"  # a test's cluster need not survive a power cut
+LEFT_OPEN = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+LEFT_SCHEMAS = r"SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'"
 
 
 @pytest.fixture(scope="session")
@@ -91,28 +95,29 @@ def _run(command: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_databases(postgres_server: URL) -> Iterator[Callable[[], str]]:
-    """A maker of fresh, empty databases; gives URLs. All are dropped at the end."""
-    names: list[str] = []
+def postgres_database(postgres_server: URL) -> Iterator[URL]:
+    """A database of these tests' own."""
+    name = f"lungnode_test_{uuid4().hex[:12]}"
     engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
-
-    def make() -> str:
-        names.append(f"lungnode_test_{uuid4().hex[:12]}")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {names[-1]}"))
-        return postgres_server.set(database=names[-1]).render_as_string(hide_password=False)
-
-    yield make
     with engine.connect() as connection:
-        for name in names:
-            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield postgres_server.set(database=name)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
 
 
 @pytest.fixture
-def postgres_url(postgres_databases: Callable[[], str]) -> str:
-    """The URL of a PostgreSQL database with nothing in it."""
-    return postgres_databases()
+def postgres_url(postgres_database: URL) -> str:
+    """The URL of a PostgreSQL database with nothing in it: emptied of what the test before left there."""
+    engine = create_engine(postgres_database)
+    with engine.begin() as connection:
+        connection.execute(text(LEFT_OPEN))
+        for name in connection.execute(text(LEFT_SCHEMAS)).scalars().all():
+            connection.execute(text(f'DROP SCHEMA "{name}" CASCADE'))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return postgres_database.render_as_string(hide_password=False)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -1,0 +1,229 @@
+"""Deliveries, predictions by upload, and what the audit trail may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from db import analyses, audit, deliveries, findings, predictions, studies, users
+from db.domain import (
+    AnalysisOutcome,
+    AnalysisRecord,
+    DeliveryRecord,
+    DeliveryStatus,
+    ModelIdentity,
+    NewFinding,
+    Reason,
+    ReceivedInstance,
+    Role,
+    UploadPatient,
+    UploadPrediction,
+    Verdict,
+)
+from db.engine import Database
+from db.errors import InvalidRecordError, UnknownRecordError
+
+Received = Callable[..., ReceivedInstance]
+SR = "1.2.840.10008.5.1.4.1.1.88.33"
+
+
+@pytest.fixture
+def analysis(database: Database, received: Received, model: ModelIdentity) -> AnalysisRecord:
+    with database.begin() as session:
+        studies.record_instance(session, received(1))
+        (series,) = studies.receiving_series(session)
+        record = analyses.request_analysis(session, series.id, model, requested_by="node")
+        analyses.complete_analysis(session, record.id, AnalysisOutcome())
+    return record
+
+
+def deliver(database: Database, analysis: AnalysisRecord, uid: str = "2.25.1", to: str = "PACS") -> DeliveryRecord:
+    with database.begin() as session:
+        return deliveries.request_delivery(
+            session,
+            analysis_id=analysis.id,
+            sop_instance_uid=uid,
+            sop_class_uid=SR,
+            kind="report",
+            destination=to,
+            path=f"results/{uid}",
+        )
+
+
+def report(database: Database, delivery: DeliveryRecord, status: DeliveryStatus, **other: object) -> DeliveryRecord:
+    with database.begin() as session:
+        return deliveries.record_delivery(session, delivery.id, status, **other)  # type: ignore[arg-type]
+
+
+def due(database: Database, now: datetime) -> list[str]:
+    with database.read() as session:
+        return [record.id for record in deliveries.pending_deliveries(session, now=now)]
+
+
+def actions(database: Database) -> list[str]:
+    with database.read() as session:
+        return [entry.event.action for entry in reversed(audit.recent(session))]
+
+
+def test_a_delivery_is_asked_for_once(database: Database, analysis: AnalysisRecord) -> None:
+    first = deliver(database, analysis)
+    assert (first.status, first.attempts, first.path) == (DeliveryStatus.PENDING, 0, "results/2.25.1")
+    assert deliver(database, analysis) == first
+    assert deliver(database, analysis, to="OTHER").id != first.id
+    assert actions(database).count("delivery:requested") == 2
+    with database.read() as session:
+        assert deliveries.sent_delivery(session, "2.25.1", "PACS") == first
+        assert deliveries.sent_delivery(session, "2.25.1", "NOWHERE") is None
+        assert deliveries.delivery_record(session, first.id) == first
+
+
+def test_deliveries_asked_for_at_once_are_one(database: Database, analysis: AnalysisRecord) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        records = list(pool.map(lambda _: deliver(database, analysis), range(8)))
+    assert len({record.id for record in records}) == 1
+
+
+def test_a_failed_attempt_is_due_again_when_it_was_put_off_to(
+    database: Database, analysis: AnalysisRecord, clock
+) -> None:
+    delivery = deliver(database, analysis)
+    assert due(database, clock()) == [delivery.id]
+    later = clock() + timedelta(minutes=5)
+    again = report(database, delivery, DeliveryStatus.PENDING, reason="no association", retry_at=later)
+    assert (again.attempts, again.reason, again.next_attempt_at) == (1, "no association", later)
+    assert due(database, later - timedelta(seconds=1)) == []
+    assert due(database, later) == [delivery.id]
+    sent = report(database, delivery, DeliveryStatus.SENT)
+    assert (sent.attempts, sent.reason, sent.next_attempt_at) == (2, "", None)
+    assert due(database, later) == []
+    assert actions(database)[-3:] == ["delivery:requested", "delivery:retried", "delivery:sent"]
+
+
+def test_what_is_committed_stays_so(database: Database, analysis: AnalysisRecord) -> None:
+    delivery = deliver(database, analysis)
+    report(database, delivery, DeliveryStatus.SENT)
+    committed = report(database, delivery, DeliveryStatus.COMMITTED)
+    assert (committed.status, committed.attempts) == (DeliveryStatus.COMMITTED, 1)
+    assert report(database, delivery, DeliveryStatus.FAILED, reason="late") == committed
+    assert actions(database)[-1] == "delivery:committed"
+
+
+def test_deliveries_stand_with_their_study(database: Database, analysis: AnalysisRecord) -> None:
+    records = [deliver(database, analysis, uid=f"2.25.{n}") for n in range(3)]
+    with database.read() as session:
+        detail = studies.study_detail(session, "1.2.3")
+    assert detail is not None
+    assert list(detail.deliveries) == records
+
+
+def test_deliveries_of_nothing_are_refused(database: Database, analysis: AnalysisRecord) -> None:
+    with pytest.raises(UnknownRecordError, match="analysis"):
+        deliver(database, replace(analysis, id="absent"))
+    with pytest.raises(UnknownRecordError, match="delivery"), database.begin() as session:
+        deliveries.record_delivery(session, "absent", DeliveryStatus.SENT)
+
+
+@pytest.fixture
+def prediction(model: ModelIdentity) -> UploadPrediction:
+    return UploadPrediction(
+        id="f" * 32,
+        kind="slice",
+        input_sha256="a" * 64,
+        predicted_class="malignant",
+        probabilities={"benign": 0.1234, "malignant": 0.8766},
+        prediction_set=("malignant",),
+        in_domain=True,
+        reasons=(),
+        unvalidated=None,
+        model=model,
+        temperature=1.1,
+        patient=UploadPatient(61, "F", 30.5, True, "CANARY cough"),
+        created_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
+    )
+
+
+def test_a_prediction_reads_back_as_it_was_answered(database: Database, prediction: UploadPrediction) -> None:
+    abstained = replace(
+        prediction,
+        id="e" * 32,
+        predicted_class=None,
+        probabilities={},
+        prediction_set=(),
+        in_domain=False,
+        reasons=(Reason("not_ct", "This is no CT slice."),),
+        unvalidated={"class": "benign", "confidence": {"benign": 0.6, "malignant": 0.4}},
+        patient=UploadPatient(),
+    )
+    with database.begin() as session:
+        predictions.record_prediction(session, prediction, actor="anonymous")
+        predictions.record_prediction(session, abstained, actor="ann")
+    with database.read() as session:
+        assert predictions.prediction_record(session, prediction.id) == prediction
+        assert predictions.prediction_record(session, abstained.id) == abstained
+        assert predictions.prediction_record(session, "absent") is None
+        assert predictions.prediction_count(session) == 2
+    assert actions(database) == ["prediction:answered"] * 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"probabilities": {"benign": 1.5}},
+        {"probabilities": {"benign": float("nan")}},
+        {"unvalidated": {"class": object()}},
+        {"temperature": float("inf")},
+        {"patient": UploadPatient(smoking_pack_years=float("nan"))},
+    ],
+)
+def test_a_prediction_that_is_none_is_refused(
+    database: Database, prediction: UploadPrediction, wrong: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidRecordError), database.begin() as session:
+        predictions.record_prediction(session, replace(prediction, **wrong), actor="ann")
+
+
+def test_no_identity_reaches_the_audit_trail(
+    database: Database,
+    received: Received,
+    model: ModelIdentity,
+    new_finding: Callable[..., NewFinding],
+    prediction: UploadPrediction,
+) -> None:
+    """Every event of the whole flow, refusals too, holds opaque ids only."""
+    stranger = replace(received().patient, patient_id="CANARY-2", name="CANARY^OTHER")
+    with database.begin() as session:
+        for instance in (
+            received(1),
+            replace(received(1), sha256="f" * 64),
+            received(2, patient=stranger),
+            replace(received(3, study="1.2.4"), series_instance_uid="1.2.3.1"),
+            received(1, study="1.2.5", patient=replace(stranger, patient_id="PID-1")),
+        ):
+            studies.record_instance(session, instance)
+        studies.force_complete(session, "1.2.3", requested_by="ann")
+        first, second = studies.receiving_series(session)
+        done = analyses.request_analysis(session, first.id, model, requested_by="node")
+        analyses.start_analysis(session, done.id)
+        analyses.complete_analysis(session, done.id, AnalysisOutcome(findings=(new_finding(),)))
+        failed = analyses.request_analysis(session, second.id, model, requested_by="node")
+        analyses.fail_analysis(session, failed.id, Reason("timeout", "Took too long."))
+        marked = findings.add_reader_finding(session, "1.2.3", "1.2.3.1", new_finding(), model, reader="ann")
+        findings.record_assessment(session, marked.id, Verdict.REJECT, "CANARY", "CANARY said so", reader="ann")
+        predictions.record_prediction(session, prediction, actor="anonymous")
+        users.add_user(session, "ann", "correct horse battery", Role.RADIOLOGIST)
+        users.check_password(session, "CANARY", "CANARY")
+        users.check_password(session, "ann", "CANARY")
+    delivery = deliver(database, done)
+    report(database, delivery, DeliveryStatus.SENT)
+    with database.read() as session:
+        rows = session.execute(text("SELECT action, actor, subject, outcome, details FROM audit_events")).all()
+    assert len(rows) > 15
+    written = "\n".join("|".join(row) for row in rows)
+    for secret in ("CANARY", "PID-1", "1.2.3", "1.2.4", "1.2.5", "2.25", "ACC-7", "1958"):
+        assert secret not in written, secret
+    assert audit.verify(database).is_intact
