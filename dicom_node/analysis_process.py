@@ -158,7 +158,7 @@ class AnalysisProcess:
         self._pipe, theirs = context.Pipe()
         lifeline, self._lifeline = context.Pipe(duplex=False)
         arguments = (theirs, lifeline, self._make_analyzer, self._limits.decode)
-        self._child = context.Process(target=_serve, args=arguments, name="lungnode-analysis", daemon=False)
+        self._child = context.Process(target=_serve, args=arguments, name="lungnode-analysis", daemon=True)
         self._child.start()
         theirs.close()
         lifeline.close()

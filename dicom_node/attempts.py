@@ -12,8 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from db import analyses
-from db.domain import AnalysisOutcome, AnalysisRecord, AnalysisStatus, ModelIdentity, Reason
+from db import analyses, audit
+from db.domain import AnalysisOutcome, AnalysisRecord, AnalysisStatus, AuditEvent, ModelIdentity, Reason
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
 from dicom_node.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
@@ -59,15 +59,24 @@ class Attempts:
         What analyses.
     model
         Its identity; an analysis that was asked of another model is not this one's to answer.
+    make_results
+        Makes the result objects of an answered analysis and asks for their delivery; idempotent.
     """
 
     def __init__(
-        self, database: Database, locate: Callable[[str], Path], analyzer: SeriesAnalyzer, model: ModelIdentity
+        self,
+        database: Database,
+        locate: Callable[[str], Path],
+        analyzer: SeriesAnalyzer,
+        model: ModelIdentity,
+        *,
+        make_results: Callable[[str], object],
     ) -> None:
         self._database = database
         self._locate = locate
         self._analyzer = analyzer
         self._model = model
+        self._make_results = make_results
 
     def run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
         """Make one attempt; for one that failed also why."""
@@ -89,6 +98,24 @@ class Attempts:
             is_new = analyses.fail_analysis(session, analysis_id, reason)
         if is_new:
             _log.error("analysis:parked", extra={"analysis_id": analysis_id, "reason_code": reason.code})
+
+    def results(self, analysis_id: str) -> bool:
+        """Make the result objects of an answered analysis; False, logged and audited, where they cannot be made."""
+        try:
+            self._make_results(analysis_id)
+        except Exception:  # noqa: BLE001 - as in run
+            _log.exception("results:failed", extra={"analysis_id": analysis_id})
+            self._note_failed_results(analysis_id)
+            return False
+        return True
+
+    def _note_failed_results(self, analysis_id: str) -> None:
+        """Write it to the trail, unless the database is what failed."""
+        try:
+            with self._database.begin() as session:
+                audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure"))
+        except DatabaseUnavailableError:
+            _log.warning("audit:unavailable", extra={"analysis_id": analysis_id})
 
     def _run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
         record = self._begin(analysis_id)

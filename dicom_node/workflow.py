@@ -11,8 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
-from dbos.error import DBOSException
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 
 from db.domain import AnalysisRecord, Reason
 from dicom_node.attempts import Attempt
@@ -26,7 +25,7 @@ WORKFLOW = "analyse_series"
 TRIES = 3
 """Failed attempts after which an analysis is parked."""
 RETRY_DELAYS_S = (2.0, 10.0)
-"""Pauses after the first and the second failed attempt."""
+"""Pauses between tries to make result objects."""
 INTERRUPTED_DELAY_S = 5.0
 """Pause where it was not the analysis that failed."""
 _UNFINISHED = frozenset({"ENQUEUED", "PENDING", "DELAYED"})
@@ -48,7 +47,7 @@ class WorkflowConfig:
     concurrency
         Analyses at once.
     retry_delays_s
-        Pauses after failed attempts, seconds.
+        Pauses between tries to make result objects, seconds.
     poll_s
         How often the queue is looked at, seconds.
     """
@@ -72,15 +71,12 @@ class AnalysisSteps:
     park
         Give up on it, with the reason.
     make_results
-        Make the result objects of an answered analysis and ask for their delivery.
-    results_failed
-        Told that the result objects could not be made.
+        Make the result objects of an answered analysis and ask for their delivery; False where that failed.
     """
 
     run: Run
     park: Callable[[str, Reason], None]
-    make_results: Callable[[str], None]
-    results_failed: Callable[[str], None]
+    make_results: Callable[[str], bool]
 
 
 class AnalysisWorkflows:
@@ -93,7 +89,11 @@ class AnalysisWorkflows:
     def launch(self) -> None:
         """Open the system database and take up what an earlier process of this name left unfinished."""
         DBOS(config=_dbos_config(self._config))
-        self._workflow = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(self._analyse)
+
+        def analyse(root: str, analysis_id: str, failures: int) -> str:
+            return self._analyse(root, analysis_id, failures)
+
+        self._workflow = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(analyse)
         DBOS.launch()
         DBOS.register_queue(
             QUEUE,
@@ -109,55 +109,49 @@ class AnalysisWorkflows:
     def submit(self, analysis: AnalysisRecord) -> str:
         """Enqueue an analysis unless it is there already; its workflow's id comes back.
 
-        A workflow that ended while its analysis did not (the records were restored from a backup) is followed by
-        one of the next generation.
+        Workflows that ended while their analysis did not (the records were restored from a backup) are followed by
+        those of the next generation.
         """
         name = workflow_id(analysis)
         for generation in range(_MAX_GENERATIONS):
-            identifier = f"{name}-{generation}" if generation else name
-            status = DBOS.get_workflow_status(identifier)
-            if status is not None and status.status in _UNFINISHED:
-                return identifier
-            if status is None:
-                with SetWorkflowID(identifier):
-                    DBOS.enqueue_workflow(QUEUE, self._workflow, analysis.id)
-                return identifier
+            root = f"{name}-{generation}" if generation else name
+            states = [self._state(_try_id(root, failures)) for failures in range(TRIES)]
+            if states[0] is None:
+                self._enqueue(root, analysis.id, failures=0)
+                return root
+            if any(state in _UNFINISHED for state in states):
+                return root
         raise RuntimeError("an analysis ended too often without an outcome")
 
-    def _analyse(self, analysis_id: str) -> str:
-        """Attempt, wait, attempt again, park; then results. Deterministic but for its steps, as DBOS asks."""
-        verdict = self._attempts(analysis_id)
+    def _state(self, identifier: str) -> str | None:
+        status = DBOS.get_workflow_status(identifier)
+        return None if status is None else str(status.status)
+
+    def _enqueue(self, root: str, analysis_id: str, *, failures: int) -> None:
+        """Enqueue one try; later tries wait until every fresh series had its turn."""
+        with SetWorkflowID(_try_id(root, failures)), SetEnqueueOptions(priority=1 + failures):
+            DBOS.enqueue_workflow(QUEUE, self._workflow, root, analysis_id, failures)
+
+    def _analyse(self, root: str, analysis_id: str, failures: int) -> str:
+        """Make one try, then results; or enqueue the next try, or park. Deterministic but for its steps."""
+        verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
+        while verdict == Attempt.INTERRUPTED:
+            DBOS.sleep(self._config.interrupted_delay_s)
+            verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
         if verdict == Attempt.ANSWERED:
             self._make_results(analysis_id)
-        return verdict
-
-    def _attempts(self, analysis_id: str) -> str:
-        failures = 0
-        while True:
-            verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
-            if verdict in (Attempt.ANSWERED, Attempt.OVER):
-                return str(verdict)
-            if verdict == Attempt.INTERRUPTED:
-                DBOS.sleep(self._config.interrupted_delay_s)
-                continue
-            failures += 1
-            if failures >= TRIES:
-                DBOS.run_step({"name": "park"}, self._park, analysis_id, code, text)
-                return str(verdict)
-            DBOS.sleep(self._config.retry_delays_s[min(failures, len(self._config.retry_delays_s)) - 1])
+        elif verdict == Attempt.FAILED and failures + 1 < TRIES:
+            self._enqueue(root, analysis_id, failures=failures + 1)
+        elif verdict == Attempt.FAILED:
+            DBOS.run_step({"name": "park"}, self._park, analysis_id, code, text)
+        return str(verdict)
 
     def _make_results(self, analysis_id: str) -> None:
         """Make result objects; an analysis whose results cannot be made stays answered."""
-        options: StepOptions = {
-            "name": "results",
-            "retries_allowed": True,
-            "max_attempts": TRIES,
-            "interval_seconds": 2.0,
-        }
-        try:
-            DBOS.run_step(options, self._steps.make_results, analysis_id)
-        except DBOSException:
-            DBOS.run_step({"name": "results_failed"}, self._steps.results_failed, analysis_id)
+        for pause_s in (*self._config.retry_delays_s, None):
+            if DBOS.run_step({"name": "results"}, self._steps.make_results, analysis_id) or pause_s is None:
+                return
+            DBOS.sleep(pause_s)
 
     def _attempt(self, analysis_id: str) -> list[str]:
         verdict, reason = self._steps.run(analysis_id)
@@ -171,6 +165,10 @@ class AnalysisWorkflows:
 def workflow_id(analysis: AnalysisRecord) -> str:
     """Name an analysis' workflow: series, input, model and run, all opaque."""
     return f"{analysis.series_id}-{analysis.input_digest[:16]}-{analysis.model.sha256[:16]}-{analysis.run_number}"
+
+
+def _try_id(root: str, failures: int) -> str:
+    return f"{root}-try{failures + 1}" if failures else root
 
 
 def _dbos_config(config: WorkflowConfig) -> DBOSConfig:

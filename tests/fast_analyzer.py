@@ -1,0 +1,62 @@
+"""Analyzers for tests of everything around the models: real lungs and candidates, no network, and ways to go wrong.
+
+How a volume is to go wrong is told by its number of slices, so that the fault lies in the data and survives restarts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.pipeline import Progress
+from inference.types import CtVolume, NoduleFinding, VolumeAnalysis
+from lungnode.logs import configure_logging
+
+CRASHES, RAISES, HANGS = 31, 33, 35
+"""Numbers of slices of volumes that kill the process, raise, or never end."""
+MODEL_SHA256 = "f" * 64
+
+
+@dataclass
+class FastAnalyzer:
+    """Takes the densest voxel for a nodule, after ``delay_s``; leaves a mark for each call in ``calls``."""
+
+    calls: Path | None = None
+    delay_s: float = 0.0
+    sha256: str = MODEL_SHA256
+    name: str = "fast"
+    version: str = "0"
+
+    def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
+        """Mark the call, go wrong where told, then find the densest voxel."""
+        slices = volume.volume_hu.shape[0]
+        self._mark(slices)
+        if slices == CRASHES:
+            os._exit(11)
+        if slices == RAISES:
+            raise ValueError("CANARY^PHI in a message")
+        time.sleep(3600 if slices == HANGS else self.delay_s)
+        return VolumeAnalysis((self.analyse_place(volume, _densest(volume)),))
+
+    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+        """Judge every place alike."""
+        return NoduleFinding(index, 8.0, 0.9, 0.6, (0.4, 0.8), ("malignant",))
+
+    def _mark(self, slices: int) -> None:
+        if self.calls is not None:
+            self.calls.mkdir(exist_ok=True)
+            (self.calls / f"{slices}-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+
+def make_fast_analyzer(calls: Path | None = None, delay_s: float = 0.0) -> FastAnalyzer:
+    """Make one where it is to work, with the logs that the service has."""
+    configure_logging("info", "json")
+    return FastAnalyzer(calls, delay_s)
+
+
+def _densest(volume: CtVolume) -> tuple[float, float, float]:
+    flat = int(volume.volume_hu.argmax())
+    _, rows, columns = volume.volume_hu.shape
+    return float(flat // (rows * columns)), float(flat // columns % rows), float(flat % columns)

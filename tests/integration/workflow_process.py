@@ -1,0 +1,55 @@
+"""A worker without its process tree: durable queue, attempts and loop over a database that the test filled.
+
+``python -m tests.integration.workflow_process JSON`` runs until it is killed; says ``ready`` once it works.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+from db.engine import Database
+from dicom_node.analysis_process import AnalysisLimits, AnalysisPool
+from dicom_node.attempts import Attempts
+from dicom_node.decode_process import DecodeLimits
+from dicom_node.worker import Worker, WorkerConfig
+from dicom_node.workflow import AnalysisSteps, AnalysisWorkflows, WorkflowConfig
+from lungnode.logs import configure_logging
+from tests.fast_analyzer import make_fast_analyzer
+
+AUDIT_KEY = bytes(range(32))
+
+
+def main(options: dict[str, object]) -> None:
+    """Work as the worker does, with an analyzer that needs no weights."""
+    configure_logging("info", "json")
+    folder = Path(str(options["folder"]))
+    database = Database(str(options["url"]), AUDIT_KEY)
+    make = partial(make_fast_analyzer, folder / "calls", float(str(options.get("delay_s", 0))))
+    limits = AnalysisLimits(DecodeLimits(), timeout_s=float(str(options.get("timeout_s", 60))))
+    pool = AnalysisPool(make, limits)
+    model = pool.start()
+    made = folder / "results"
+    made.mkdir(exist_ok=True)
+    attempts = Attempts(
+        database,
+        lambda path: folder / "store" / path,
+        pool,
+        model,
+        make_results=lambda analysis_id: (made / analysis_id).touch(),
+    )
+    steps = AnalysisSteps(run=attempts.run, park=attempts.park, make_results=attempts.results)
+    config = WorkflowConfig(str(options["system_url"]), "worker-1", retry_delays_s=(0.05, 0.05), poll_s=0.1)
+    workflows = AnalysisWorkflows(config, steps)
+    workflows.launch()
+    worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
+    worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
+    print("ready", flush=True)
+    worker.run(threading.Event())
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
