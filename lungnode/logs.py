@@ -35,7 +35,8 @@ _OUTCOMES = (
 )
 _MEASURES = (
     "duration_s waiting_s quiet_s timeout_s retry_in_s size_bytes free_bytes free_mb limit count instance_count "
-    "series_count slice_count candidate_count finding_count event_count queued_count frame_count step fraction revision"
+    "series_count slice_count candidate_count finding_count event_count object_count queued_count frame_count step "
+    "fraction revision"
 )
 ALLOWED_FIELDS = frozenset(f"{_RECORD} {_OUR_IDS} {_NETWORK} {_OUTCOMES} {_MEASURES}".split())
 """Field names that may be written. A name is added here only when none of its values can come from a dataset."""

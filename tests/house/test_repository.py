@@ -39,7 +39,7 @@ def test_no_data_is_committed(root: Path, tracked: tuple[Path, ...]) -> None:
 
 def test_only_the_phantom_is_pictured(tracked: tuple[Path, ...]) -> None:
     pictures = [path for path in tracked if path.suffix in {".png", ".svg", ".gif", ".webp", ".ico"}]
-    allowed = ("docs/images", "docs/model", "inference/weights", "webapp/static")
+    allowed = ("docs/images", "docs/model", "inference/weights", "webapp/static", "webapp/templates")
     assert not [path for path in pictures if not path.as_posix().startswith(allowed)]
 
 
