@@ -5,14 +5,19 @@ For pictures that look like a chest use ``dicom_node.phantom``; these here are m
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from db import analyses, schema, studies
+from db.domain import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
+from db.engine import Database
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
 
@@ -221,3 +226,52 @@ def _spoil(ds: Dataset, wrong: Defects, index: int) -> None:
         setattr(ds, keyword, value)
     if wrong.alter is not None:
         wrong.alter(ds, index)
+
+
+MODEL = ModelIdentity("test-model", "1.0.0", "ab" * 32)
+
+
+def sqlite_database(folder: Path) -> Database:
+    """Open a new SQLite database with the newest schema in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"sqlite:///{folder / 'lungnode.db'}"
+    schema.upgrade(url)
+    return Database(url, bytes(range(32)))
+
+
+def index_series(database: Database, series: CtSeries, store_root: Path) -> str:
+    """Put a written series into a store and its index as if it had been received; gives our own id of the series."""
+    store_root.mkdir(parents=True, exist_ok=True)
+    for path, sop_instance_uid in zip(series.paths, series.sop_instance_uids, strict=True):
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        (store_root / f"{digest}.dcm").write_bytes(content)
+        ds = dcmread(path, stop_before_pixels=True)
+        instance = ReceivedInstance(
+            sop_instance_uid=sop_instance_uid,
+            sop_class_uid=str(ds.SOPClassUID),
+            transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+            study_instance_uid=series.study_instance_uid,
+            series_instance_uid=series.series_instance_uid,
+            patient=PatientAttributes(str(ds.PatientID), name=str(ds.PatientName)),
+            path=f"{digest}.dcm",
+            size_bytes=len(content),
+            sha256=digest,
+            modality="CT",
+        )
+        with database.begin() as session:
+            studies.record_instance(session, instance)
+    with database.read() as session:
+        record = studies.series_record(session, series_instance_uid=series.series_instance_uid)
+    assert record is not None
+    return record.id
+
+
+def answer_series(database: Database, series_id: str, outcome: AnalysisOutcome, *, force: bool = False) -> str:
+    """Ask for an analysis of an indexed series and answer it; gives the analysis' id."""
+    with database.begin() as session:
+        record = analyses.request_analysis(session, series_id, MODEL, requested_by="system", force=force)
+    with database.begin() as session:
+        analyses.start_analysis(session, record.id)
+        analyses.complete_analysis(session, record.id, outcome)
+    return record.id

@@ -1,0 +1,222 @@
+"""Delivers result objects: what is due goes out, one association for each destination; what became of it is kept."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from db import deliveries
+from db.domain import DeliveryRecord, DeliveryStatus
+from db.engine import Database
+from dicom_node.commitment import COMMITMENT_CLASS, CommitmentReport, record_report
+from dicom_node.scu import (
+    UNCOMPRESSED,
+    NodeConnection,
+    NodeUnreachableError,
+    RemoteNode,
+    ScuTimeouts,
+    StoreAnswer,
+    StoreOutcome,
+    store_contexts,
+)
+from dicom_node.uids import derived_uid
+
+_log = logging.getLogger(__name__)
+
+PARALLEL = 8
+"""Destinations served at once: one that hangs holds up no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed delivery is tried again: pauses double from ``first_s`` to ``longest_s``, until ``tries`` are used.
+
+    The defaults give up after about a day.
+    """
+
+    first_s: float = 15.0
+    longest_s: float = 3600.0
+    tries: int = 30
+
+    def pause_s(self, attempts: int) -> float:
+        """Pause after this many failed attempts (1 or more), seconds."""
+        return float(min(self.first_s * 2.0 ** min(attempts - 1, 30), self.longest_s))
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryConfig:
+    """To whom, as whom, and how patiently.
+
+    Attributes
+    ----------
+    station
+        Our own AE title; nothing is ever sent to it.
+    own_address
+        Host and port of our own listener; nothing is ever sent there either.
+    commitment_wait_s
+        How long an association is kept for the node's commitment report. It may also come later, to our listener.
+    """
+
+    station: str
+    destinations: tuple[RemoteNode, ...] = ()
+    own_address: tuple[str, int] | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeouts: ScuTimeouts = field(default_factory=ScuTimeouts)
+    commitment_wait_s: float = 10.0
+
+    def is_ourselves(self, node: RemoteNode) -> bool:
+        """Whether sending to a node would come back to us."""
+        if node.ae_title == self.station:
+            return True
+        if self.own_address is None or node.port != self.own_address[1]:
+            return False
+        same = {self.own_address[0], "localhost", "127.0.0.1", "::1"}
+        return node.host in same
+
+
+@dataclass(slots=True)
+class DeliveryRound:
+    """How many deliveries of a round ended how."""
+
+    sent: int = 0
+    committed: int = 0
+    retried: int = 0
+    failed: int = 0
+
+    def __add__(self, other: DeliveryRound) -> DeliveryRound:
+        """Add up two parts of a round."""
+        return DeliveryRound(
+            self.sent + other.sent,
+            self.committed + other.committed,
+            self.retried + other.retried,
+            self.failed + other.failed,
+        )
+
+
+def deliver_due(
+    database: Database,
+    store_root: Path,
+    config: DeliveryConfig,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> DeliveryRound:
+    """Send everything that is due; may be killed at any point, for sending again changes nothing at a node.
+
+    Parameters
+    ----------
+    store_root
+        Folder that the deliveries' paths are relative to.
+    """
+    with database.read() as session:
+        due = deliveries.pending_deliveries(session, now=clock())
+    by_destination: dict[str, list[DeliveryRecord]] = defaultdict(list)
+    for delivery in due:
+        by_destination[delivery.destination].append(delivery)
+    if not by_destination:
+        return DeliveryRound()
+    with ThreadPoolExecutor(min(PARALLEL, len(by_destination)), thread_name_prefix="deliver") as pool:
+        rounds = pool.map(
+            lambda name: _Courier(database, store_root, config, clock).deliver(name, by_destination[name]),
+            by_destination,
+        )
+        return sum(rounds, DeliveryRound())
+
+
+class _Courier:
+    """Delivers to one destination."""
+
+    def __init__(
+        self, database: Database, store_root: Path, config: DeliveryConfig, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._store_root = store_root
+        self._config = config
+        self._clock = clock
+        self._round = DeliveryRound()
+
+    def deliver(self, name: str, due: Sequence[DeliveryRecord]) -> DeliveryRound:
+        node = next((node for node in self._config.destinations if node.ae_title == name), None)
+        if node is None:
+            self._fail(due, "this destination is no longer configured")
+        elif self._config.is_ourselves(node):
+            self._fail(due, "this destination is this node itself")
+        else:
+            self._send(node, due)
+        return self._round
+
+    def _send(self, node: RemoteNode, due: Sequence[DeliveryRecord]) -> None:
+        contexts = store_contexts(delivery.sop_class_uid for delivery in due)
+        if node.storage_commitment:
+            contexts.append((COMMITMENT_CLASS, UNCOMPRESSED))
+        waiting = list(due)
+        try:
+            with NodeConnection(node, self._config.station, contexts, self._config.timeouts) as connection:
+                sent = []
+                while waiting and connection.is_open:
+                    answer = connection.store(self._store_root / waiting[0].path)
+                    delivery = waiting.pop(0)
+                    self._record(delivery, answer)
+                    if answer.outcome is StoreOutcome.STORED:
+                        sent.append(delivery)
+                for delivery in waiting:
+                    self._retry(delivery, "the association ended")
+                if node.storage_commitment and sent:
+                    self._commit(connection, node, sent)
+        except NodeUnreachableError as error:
+            for delivery in waiting:
+                self._retry(delivery, error.reason)
+
+    def _record(self, delivery: DeliveryRecord, answer: StoreAnswer) -> None:
+        if answer.outcome is StoreOutcome.TRY_LATER:
+            self._retry(delivery, answer.reason)
+            return
+        if answer.outcome is StoreOutcome.REFUSED:
+            self._fail([delivery], answer.reason)
+            return
+        with self._database.begin() as session:
+            deliveries.record_delivery(session, delivery.id, DeliveryStatus.SENT, answer.reason)
+        self._round.sent += 1
+        _log.info("delivery:sent", extra={"delivery_id": delivery.id, "kind": delivery.kind})
+
+    def _retry(self, delivery: DeliveryRecord, reason: str) -> None:
+        """Try again later, or park it when it was tried often enough."""
+        policy = self._config.retry
+        if delivery.attempts + 1 >= policy.tries:
+            self._fail([delivery], f"given up after {delivery.attempts + 1} tries: {reason}")
+            return
+        retry_at = self._clock() + timedelta(seconds=policy.pause_s(delivery.attempts + 1))
+        with self._database.begin() as session:
+            deliveries.record_delivery(session, delivery.id, DeliveryStatus.PENDING, reason, retry_at)
+        self._round.retried += 1
+        _log.warning("delivery:retry", extra={"delivery_id": delivery.id, "attempts": delivery.attempts + 1})
+
+    def _fail(self, due: Sequence[DeliveryRecord], reason: str) -> None:
+        with self._database.begin() as session:
+            for delivery in due:
+                deliveries.record_delivery(session, delivery.id, DeliveryStatus.FAILED, reason)
+        for delivery in due:
+            self._round.failed += 1
+            _log.error("delivery:failed", extra={"delivery_id": delivery.id})
+
+    def _commit(self, connection: NodeConnection, node: RemoteNode, sent: Sequence[DeliveryRecord]) -> None:
+        """Ask for commitment and wait for the answer for a while; it may also come to our listener, later."""
+        transaction_uid = derived_uid("commitment", secrets.token_hex(16))
+        references = [(delivery.sop_class_uid, delivery.sop_instance_uid) for delivery in sent]
+        refusal = connection.request_commitment(references, transaction_uid)
+        if refusal:
+            _log.warning("delivery:commitment_refused", extra={"object_count": len(sent)})
+            return
+        report = connection.wait_for_report(transaction_uid, self._config.commitment_wait_s)
+        if report is not None:
+            self._round.committed += _committed_of(report, sent)
+            record_report(self._database, node.ae_title, report)
+
+
+def _committed_of(report: CommitmentReport, sent: Sequence[DeliveryRecord]) -> int:
+    return len({delivery.sop_instance_uid for delivery in sent} & set(report.committed))

@@ -1,0 +1,492 @@
+"""Results reach real nodes, once they are due; what a node answers is what the records say."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, build_role, evt
+
+from db import analyses, deliveries, findings, studies
+from db.audit import recent
+from db.domain import AnalysisOutcome, DeliveryRecord, DeliveryStatus, NewFinding, Reason
+from db.engine import Database
+from dicom_node.commitment import (
+    COMMITMENT_CLASS,
+    COMMITMENT_INSTANCE,
+    add_commitment_context,
+    record_report,
+    report_handler,
+)
+from dicom_node.commitment import CommitmentReport as Report
+from dicom_node.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
+from dicom_node.results import ReportSettings, ResultMaker
+from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE
+from dicom_node.scu import RemoteNode, ScuTimeouts, echo
+from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
+
+STATION = "LUNGNODE"
+TIMEOUTS = ScuTimeouts(connect_s=5, association_s=10, response_s=20)
+
+
+@dataclass
+class Pacs:
+    """A storage SCP that answers as it is told and may commit what it has."""
+
+    ae_title: str = "PACS"
+    classes: tuple[str, ...] = (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE)
+    syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+    status: Callable[[str], int] = lambda _sop_class_uid: 0x0000
+    commits: bool = False
+    loses: frozenset[str] = frozenset()
+    """SOP classes that it took but will not commit."""
+    port: int = 0
+    received: list[Dataset] = field(default_factory=list)
+    associations: int = 0
+
+    @property
+    def node(self) -> RemoteNode:
+        return RemoteNode(self.ae_title, "127.0.0.1", self.port, self.commits)
+
+    def on_store(self, event: Any) -> int:
+        code = self.status(str(event.request.AffectedSOPClassUID))
+        if code == 0x0000:
+            ds = event.dataset
+            ds.file_meta = event.file_meta
+            self.received.append(ds)
+        return code
+
+    def on_accepted(self, _event: Any) -> None:
+        self.associations += 1
+
+    def on_action(self, event: Any) -> tuple[int, None]:
+        request = event.action_information
+        report = Dataset()
+        report.TransactionUID = request.TransactionUID
+        report.ReferencedSOPSequence, report.FailedSOPSequence = [], []
+        for item in request.ReferencedSOPSequence:
+            if item.ReferencedSOPClassUID in self.loses:
+                item.FailureReason = 0x0112
+                report.FailedSOPSequence.append(item)
+            else:
+                report.ReferencedSOPSequence.append(item)
+        self._pending_report = report
+        return 0x0000, None
+
+    def on_action_done(self, event: Any) -> None:
+        """The report follows on the same association once the response to the request is out."""
+        report = getattr(self, "_pending_report", None)
+        if report is None:
+            return
+        del self._pending_report
+        event_type = 2 if report.FailedSOPSequence else 1
+        event.assoc.send_n_event_report(report, event_type, COMMITMENT_CLASS, COMMITMENT_INSTANCE)
+
+
+@contextmanager
+def running(pacs: Pacs) -> Iterator[Pacs]:
+    ae = AE(pacs.ae_title)
+    for uid in pacs.classes:
+        ae.add_supported_context(uid, list(pacs.syntaxes))
+    ae.add_supported_context("1.2.840.10008.1.1")
+    handlers: list[tuple[Any, ...]] = [(evt.EVT_C_STORE, pacs.on_store), (evt.EVT_ACCEPTED, pacs.on_accepted)]
+    if pacs.commits:
+        ae.add_supported_context(COMMITMENT_CLASS)
+        handlers += [(evt.EVT_N_ACTION, pacs.on_action), (evt.EVT_DIMSE_SENT, _after_response(pacs))]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        pacs.port = server.server_address[1]
+        yield pacs
+    finally:
+        server.shutdown()
+
+
+def _after_response(pacs: Pacs) -> Callable[[Any], None]:
+    def handle(event: Any) -> None:
+        if type(event.message).__name__ == "N_ACTION_RSP":
+            import threading
+
+            threading.Thread(target=pacs.on_action_done, args=(event,), daemon=True).start()
+
+    return handle
+
+
+@dataclass
+class Place:
+    """A database, its store, and an analysed series with its results made."""
+
+    database: Database
+    store: Path
+    series: CtSeries
+    analysis_id: str
+
+    def results(self, *destinations: str) -> tuple[DeliveryRecord, ...]:
+        settings = ReportSettings(STATION, "0.1.0", destinations, {"temperature": "1.2"})
+        return ResultMaker(self.database, self.store, settings).make(self.analysis_id)
+
+    def deliver(self, *nodes: RemoteNode, **options: Any) -> DeliveryRound:
+        clock = options.pop("clock", lambda: datetime.now(UTC))
+        config = DeliveryConfig(STATION, nodes, timeouts=TIMEOUTS, commitment_wait_s=5, **options)
+        return deliver_due(self.database, self.store, config, clock=clock)
+
+    def records(self) -> dict[tuple[str, str], DeliveryRecord]:
+        with self.database.read() as session:
+            detail = studies.study_detail(session, self.series.study_instance_uid)
+        assert detail is not None
+        return {(record.kind, record.destination): record for record in detail.deliveries}
+
+    def statuses(self) -> dict[tuple[str, str], str]:
+        return {key: record.status.value for key, record in self.records().items()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an analysed series whose results are made: making them takes seconds, copying them does not."""
+    folder = tmp_path_factory.mktemp("made")
+    nodule = SimpleNodule((6.0, 20.0, 14.0), 14.0)
+    series = ct_series(folder / "series", n=12, rows=40, nodules=(nodule,))
+    database = sqlite_database(folder)
+    series_id = index_series(database, series, folder / "store")
+    finding = NewFinding(
+        series.sop_instance_uids[6], 1, 20.0, 14.0, series.position_mm(nodule.index), 14.0, 0.97, 0.67, (0.45, 0.82)
+    )
+    analysis_id = answer_series(database, series_id, AnalysisOutcome(findings=(finding,)))
+    Place(database, folder / "store", series, analysis_id).results()
+    database.dispose()
+    (folder / "analysis").write_text(analysis_id)
+    return folder
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path) -> Iterator[Place]:
+    folder = tmp_path / "home"
+    shutil.copytree(made, folder)
+    series = ct_series(tmp_path / "again", n=12, rows=40, nodules=(SimpleNodule((6.0, 20.0, 14.0), 14.0),))
+    database = sqlite_database(folder)
+    yield Place(database, folder / "store", series, (folder / "analysis").read_text())
+    database.dispose()
+
+
+def test_results_arrive_whole_in_the_same_study(place: Place) -> None:
+    with running(Pacs()) as pacs:
+        requested = place.results("PACS")
+        assert [(record.kind, record.status) for record in requested] == [("sr", "pending"), ("sc", "pending")]
+        assert place.deliver(pacs.node) == DeliveryRound(sent=2)
+    assert {ds.SOPClassUID for ds in pacs.received} == {COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE}
+    assert {ds.StudyInstanceUID for ds in pacs.received} == {place.series.study_instance_uid}
+    assert pacs.associations == 1
+    for ds in pacs.received:
+        path = next(r.path for r in place.records().values() if r.sop_instance_uid == ds.SOPInstanceUID)
+        assert dcmread(place.store / path) == ds
+    assert set(place.statuses().values()) == {"sent"}
+    assert place.deliver(pacs.node) == DeliveryRound()
+
+
+def test_asking_again_makes_and_sends_nothing_again(place: Place) -> None:
+    with running(Pacs()) as pacs:
+        first = place.results("PACS")
+        files = {path: path.stat().st_mtime_ns for path in (place.store / "results").rglob("*.dcm")}
+        place.deliver(pacs.node)
+        assert [record.id for record in place.results("PACS")] == [record.id for record in first]
+        assert place.deliver(pacs.node) == DeliveryRound()
+        assert {path: path.stat().st_mtime_ns for path in files} == files
+        assert len(files) == len(pacs.received) == 2
+
+
+def test_without_a_destination_results_are_made_and_sent_once_there_is_one(place: Place) -> None:
+    assert place.results() == ()
+    assert len(list((place.store / "results").rglob("*.dcm"))) == 2
+    with running(Pacs()) as pacs:
+        assert len(place.results("PACS")) == 2
+        assert place.deliver(pacs.node).sent == 2
+
+
+def test_a_superseded_analysis_is_not_reported_and_its_successor_gets_objects_of_its_own(place: Place) -> None:
+    old = {record.sop_instance_uid for record in place.results("PACS")}
+    with place.database.read() as session:
+        record = analyses.analysis_record(session, place.analysis_id)
+    assert record is not None
+    renewed = answer_series(place.database, record.series_id, AnalysisOutcome(), force=True)
+    assert place.results("PACS") == ()
+    place.analysis_id = renewed
+    assert not old & {record.sop_instance_uid for record in place.results("PACS")}
+
+
+def test_reasons_go_into_the_report_of_a_series_that_was_not_analysed(place: Place) -> None:
+    with place.database.read() as session:
+        record = analyses.analysis_record(session, place.analysis_id)
+    assert record is not None
+    outcome = AnalysisOutcome(reasons=(Reason("too_few_slices", "The series has too few slices."),))
+    place.analysis_id = answer_series(place.database, record.series_id, outcome, force=True)
+    sr = dcmread(place.store / place.results("PACS")[0].path)
+    assert "The series has too few slices." in str(sr)
+    assert "No algorithms succeeded; without findings" in str(sr)
+
+
+def test_a_node_that_takes_no_report_still_gets_the_pictures(place: Place) -> None:
+    with running(Pacs(classes=(SECONDARY_CAPTURE,))) as pacs:
+        place.results("PACS")
+        assert place.deliver(pacs.node) == DeliveryRound(sent=1, failed=1)
+    report = place.records()["sr", "PACS"]
+    assert report.status is DeliveryStatus.FAILED
+    assert report.reason == "the node does not accept Comprehensive 3D SR Storage"
+    assert place.records()["sc", "PACS"].status is DeliveryStatus.SENT
+
+
+def test_a_node_that_speaks_implicit_only_gets_implicit(place: Place) -> None:
+    with running(Pacs(syntaxes=(ImplicitVRLittleEndian,))) as pacs:
+        place.results("PACS")
+        assert place.deliver(pacs.node).sent == 2
+    assert {ds.file_meta.TransferSyntaxUID for ds in pacs.received} == {ImplicitVRLittleEndian}
+
+
+@pytest.mark.parametrize(("code", "status"), [(0xA700, "pending"), (0xC123, "failed"), (0xB000, "sent")])
+def test_what_the_node_answers_decides(place: Place, code: int, status: str) -> None:
+    with running(Pacs(status=lambda _uid: code)) as pacs:
+        place.results("PACS")
+        place.deliver(pacs.node)
+    assert set(place.statuses().values()) == {status}
+    assert all(f"0x{code:04X}" in record.reason for record in place.records().values())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(place: Place) -> None:
+    away = RemoteNode("PACS", "127.0.0.1", free_port())
+    place.results("PACS")
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    policy = RetryPolicy(first_s=60, longest_s=100, tries=3)
+    assert place.deliver(away, retry=policy, clock=lambda: now) == DeliveryRound(retried=2)
+    first = place.records()["sr", "PACS"]
+    assert first.next_attempt_at == now + timedelta(seconds=60)
+    assert first.reason == "nothing answers at its address"
+    assert place.deliver(away, retry=policy, clock=lambda: now + timedelta(seconds=59)) == DeliveryRound()
+    later = now + timedelta(seconds=61)
+    assert place.deliver(away, retry=policy, clock=lambda: later) == DeliveryRound(retried=2)
+    assert place.records()["sr", "PACS"].next_attempt_at == later + timedelta(seconds=100)
+    last = later + timedelta(seconds=101)
+    assert place.deliver(away, retry=policy, clock=lambda: last) == DeliveryRound(failed=2)
+    assert place.records()["sr", "PACS"].reason.startswith("given up after 3 tries")
+    assert place.records()["sr", "PACS"].attempts == 3
+
+
+def test_a_node_that_comes_back_gets_what_waited(place: Place) -> None:
+    port = free_port()
+    place.results("PACS")
+    place.deliver(RemoteNode("PACS", "127.0.0.1", port))
+    with running(Pacs()) as pacs:
+        later = datetime.now(UTC) + timedelta(hours=2)
+        assert place.deliver(pacs.node, clock=lambda: later).sent == 2
+
+
+def test_a_node_that_rejects_our_title_is_named(place: Place) -> None:
+    ae = AE("PACS")
+    ae.require_calling_aet = ["SOMEONE"]
+    ae.add_supported_context(SECONDARY_CAPTURE)
+    server = ae.start_server(("127.0.0.1", 0), block=False)
+    try:
+        place.results("PACS")
+        place.deliver(RemoteNode("PACS", "127.0.0.1", server.server_address[1]))
+    finally:
+        server.shutdown()
+    assert "rejected the association" in place.records()["sc", "PACS"].reason
+    assert place.records()["sc", "PACS"].status is DeliveryStatus.PENDING
+
+
+def test_a_node_that_hangs_holds_up_no_other(place: Place) -> None:
+    with socket.socket() as silent, running(Pacs("OTHER")) as pacs:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        place.results("SILENT", "OTHER")
+        hanging = RemoteNode("SILENT", "127.0.0.1", silent.getsockname()[1])
+        config = DeliveryConfig(STATION, (hanging, pacs.node), timeouts=ScuTimeouts(2, 2, 2))
+        assert deliver_due(place.database, place.store, config) == DeliveryRound(sent=2, retried=2)
+    assert place.records()["sr", "SILENT"].reason == "the node does not answer or ended the association"
+
+
+def test_nothing_is_ever_sent_to_ourselves(place: Place) -> None:
+    assert place.results(STATION) == ()
+    with running(Pacs("MIRROR")) as pacs:
+        place.results("MIRROR", "GONE")
+        ended = place.deliver(pacs.node, own_address=("127.0.0.1", pacs.port))
+    assert ended == DeliveryRound(failed=4)
+    assert place.records()["sr", "MIRROR"].reason == "this destination is this node itself"
+    assert place.records()["sr", "GONE"].reason == "this destination is no longer configured"
+    assert pacs.received == []
+
+
+def test_a_result_file_that_is_gone_is_a_failure_with_its_reason(place: Place) -> None:
+    (place.store / place.results("PACS")[0].path).unlink()
+    with running(Pacs()) as pacs:
+        assert place.deliver(pacs.node) == DeliveryRound(sent=1, failed=1)
+    assert "gone or damaged" in place.records()["sr", "PACS"].reason
+
+
+def test_a_commitment_on_the_same_association_is_recorded(place: Place) -> None:
+    with running(Pacs(commits=True)) as pacs:
+        place.results("PACS")
+        assert place.deliver(pacs.node) == DeliveryRound(sent=2, committed=2)
+    assert set(place.statuses().values()) == {"committed"}
+
+
+def test_what_the_node_lost_is_sent_again(place: Place) -> None:
+    with running(Pacs(commits=True, loses=frozenset({COMPREHENSIVE_3D_SR}))) as pacs:
+        place.results("PACS")
+        assert place.deliver(pacs.node) == DeliveryRound(sent=2, committed=1)
+        assert place.statuses() == {("sr", "PACS"): "pending", ("sc", "PACS"): "committed"}
+        assert place.records()["sr", "PACS"].reason == "not committed: it has no such object"
+        pacs.loses = frozenset()
+        assert place.deliver(pacs.node) == DeliveryRound(sent=1, committed=1)
+    assert set(place.statuses().values()) == {"committed"}
+
+
+def test_a_node_without_commitment_leaves_the_objects_sent(place: Place) -> None:
+    with running(Pacs()) as pacs:
+        place.results("PACS")
+        node = replace(pacs.node, storage_commitment=True)
+        assert place.deliver(node) == DeliveryRound(sent=2)
+
+
+def test_a_commitment_may_come_later_on_an_association_of_the_node(place: Place) -> None:
+    with running(Pacs()) as pacs:
+        place.results("PACS")
+        place.deliver(pacs.node)
+    ae = AE(STATION)
+    add_commitment_context(ae)
+    handlers = [(evt.EVT_N_EVENT_REPORT, report_handler(place.database, ["PACS"]))]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        assert _report(server.server_address[1], "STRANGER", place) == 0x0124
+        assert set(place.statuses().values()) == {"sent"}
+        assert _report(server.server_address[1], "PACS", place) == 0x0000
+    finally:
+        server.shutdown()
+    assert set(place.statuses().values()) == {"committed"}
+
+
+def _report(port: int, ae_title: str, place: Place) -> int:
+    ae = AE(ae_title)
+    ae.add_requested_context(COMMITMENT_CLASS)
+    role = build_role(COMMITMENT_CLASS, scp_role=True)
+    association = ae.associate("127.0.0.1", port, ae_title=STATION, ext_neg=[role])
+    assert association.is_established
+    information = Dataset()
+    information.TransactionUID = "2.25.77"
+    information.ReferencedSOPSequence = []
+    for record in place.records().values():
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = record.sop_class_uid, record.sop_instance_uid
+        information.ReferencedSOPSequence.append(item)
+    status, _ = association.send_n_event_report(information, 1, COMMITMENT_CLASS, COMMITMENT_INSTANCE)
+    association.release()
+    return int(status.Status)
+
+
+def test_a_report_about_strangers_changes_nothing(place: Place) -> None:
+    assert record_report(place.database, "PACS", Report("2.25.1", ("2.25.2",), {"2.25.3": "it has no room"})) == 0
+
+
+def test_the_trail_tells_of_every_attempt(place: Place) -> None:
+    with running(Pacs(status=lambda uid: 0xA700 if uid == COMPREHENSIVE_3D_SR else 0)) as pacs:
+        place.results("PACS")
+        place.deliver(pacs.node)
+    with place.database.read() as session:
+        actions = [entry.event.action for entry in recent(session, limit=20)]
+    assert actions.count("delivery:requested") == 2
+    assert "delivery:sent" in actions
+    assert "delivery:retried" in actions
+
+
+def test_a_delivery_that_is_killed_is_finished_by_the_next(place: Place, tmp_path: Path) -> None:
+    """Killed after the node has stored an object and before that is recorded: sent again, harmlessly."""
+    code = """
+import os, sys
+from pathlib import Path
+from dicom_node.delivery import DeliveryConfig, deliver_due
+from dicom_node.scu import RemoteNode
+from db import deliveries
+from db.engine import Database
+deliveries.record_delivery = lambda *a, **k: os.kill(os.getpid(), 9)
+database = Database(sys.argv[1], bytes(range(32)))
+config = DeliveryConfig("LUNGNODE", (RemoteNode("PACS", "127.0.0.1", int(sys.argv[3])),))
+deliver_due(database, Path(sys.argv[2]), config)
+"""
+    with running(Pacs()) as pacs:
+        place.results("PACS")
+        command = [sys.executable, "-c", code, place.database.url, str(place.store), str(pacs.port)]
+        killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=60)
+        assert killed.returncode == -9
+        assert set(place.statuses().values()) == {"pending"}
+        assert place.deliver(pacs.node) == DeliveryRound(sent=2)
+    assert set(place.statuses().values()) == {"sent"}
+    uids = [ds.SOPInstanceUID for ds in pacs.received]
+    assert len(uids) == 3
+    assert len(set(uids)) == 2
+    same = [ds for ds in pacs.received if uids.count(ds.SOPInstanceUID) == 2]
+    assert same[0] == same[1]
+
+
+def test_an_echo_is_answered_or_says_why_not() -> None:
+    with running(Pacs()) as pacs:
+        assert echo(pacs.node, STATION, TIMEOUTS) == ""
+    assert echo(RemoteNode("PACS", "127.0.0.1", free_port()), STATION, TIMEOUTS) == "nothing answers at its address"
+
+
+@pytest.mark.dcmtk
+def test_dcmtk_takes_the_results(place: Place, tmp_path: Path) -> None:
+    if shutil.which("storescp") is None:
+        pytest.skip("DCMTK's storescp is not installed")
+    port, folder = free_port(), tmp_path / "received"
+    folder.mkdir()
+    with subprocess.Popen(
+        ["storescp", "-od", str(folder), "-aet", "DCMTK", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            node = RemoteNode("DCMTK", "127.0.0.1", port)
+            _wait_for(node)
+            place.results("DCMTK")
+            assert place.deliver(node).sent == 2
+        finally:
+            server.terminate()
+    assert len(list(folder.iterdir())) == 2
+
+
+def _wait_for(node: RemoteNode) -> None:
+    """Ask a node that is just starting until it answers."""
+    deadline = datetime.now(UTC) + timedelta(seconds=30)
+    while echo(node, STATION, TIMEOUTS):
+        assert datetime.now(UTC) < deadline, "the node did not come up"
+
+
+def test_findings_of_readers_are_not_reported(place: Place) -> None:
+    with place.database.begin() as session:
+        detail = studies.study_detail(session, place.series.study_instance_uid)
+        assert detail is not None
+        (marked,) = detail.findings
+        findings.add_reader_finding(
+            session, place.series.study_instance_uid, place.series.series_instance_uid,
+            replace(marked.finding, row=30.0), marked.model, reader="reader",
+        )  # fmt: skip
+    sr = dcmread(place.store / place.results("PACS")[0].path)
+    assert str(sr).count("Finding 1") == 1
+    assert "Finding 2" not in str(sr)
+    with place.database.read() as session:
+        assert deliveries.pending_deliveries(session, now=datetime.now(UTC))
