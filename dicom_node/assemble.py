@@ -23,9 +23,10 @@ from dicom_node.geometry import (
     build_stack,
     order_frames,
     repeated_places,
+    source_slice,
     without,
 )
-from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, StoredInstance
+from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, SourceSlice, StoredInstance
 from inference.types import CtVolume
 
 
@@ -96,6 +97,19 @@ def series_geometry(instances: Sequence[StoredInstance], process: DecodeProcess)
         return ordered
     stack = build_stack(without(ordered, [i for group in repeated_places(ordered) for i in group[1:]]))
     return stack if isinstance(stack, Refusal) else stack.geometry
+
+
+def listed_slices(instances: Sequence[StoredInstance], process: DecodeProcess) -> tuple[SourceSlice, ...]:
+    """List the frames of a series that has no usable geometry, by image number; unreadable files are left out.
+
+    Raises
+    ------
+    DecodeError
+        The decoding child died, hung or ran out of memory.
+    """
+    frames = [frame for file in process.headers([i.path for i in instances]) if file for frame in file]
+    frames.sort(key=lambda f: (f.instance_number is None, f.instance_number or 0, f.sop_instance_uid, f.frame_number))
+    return tuple(source_slice(frame) for frame in frames)
 
 
 def load_frame_hu(path: Path, frame_number: int, process: DecodeProcess) -> NDArray[np.int16] | Refusal:

@@ -76,13 +76,20 @@ class GateThresholds:
     max_pixel_aspect: float = 1.01
 
     @classmethod
-    def from_bundle(cls, values: Mapping[str, float]) -> GateThresholds:
-        """Thresholds of a bundle's ``gate_thresholds``; a name that is absent keeps its default."""
-        known = {field.name: field.type for field in fields(cls)}
-        chosen = {name: float(value) for name, value in values.items() if name in known}
-        if "min_slices" in chosen:
-            return cls(**{**chosen, "min_slices": int(chosen["min_slices"])})  # type: ignore[arg-type]
-        return cls(**chosen)  # type: ignore[arg-type]
+    def from_bundle(cls, values: Mapping[str, object]) -> GateThresholds:
+        """Take what a bundle's gate says; a name that is absent keeps its default.
+
+        Besides the names above, ``pixel_mm`` is the range of the pixel spacing and ``max_slice_mm`` the largest
+        distance between slices.
+        """
+        given = dict(values)
+        if isinstance(pixel := given.get("pixel_mm"), list | tuple):
+            given["min_pixel_spacing_mm"], given["max_pixel_spacing_mm"] = pixel
+        if "max_slice_mm" in given:
+            given["max_slice_spacing_mm"] = given["max_slice_mm"]
+        chosen = {field.name: float(str(given[field.name])) for field in fields(cls) if field.name in given}
+        least = int(chosen.pop("min_slices", cls().min_slices))
+        return cls(least, **chosen)
 
 
 def is_localizer(frame: FrameHeader) -> bool:

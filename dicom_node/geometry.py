@@ -96,20 +96,22 @@ def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
 
 
 def _geometry(frames: Sequence[FrameHeader], spacing_mm: tuple[float, float, float]) -> SeriesGeometry:
-    slices = tuple(
-        SourceSlice(
-            sop_instance_uid=frame.sop_instance_uid,
-            sop_class_uid=frame.sop_class_uid,
-            frame_number=frame.frame_number,
-            instance_number=frame.instance_number,
-            position_mm=frame.position_mm or (0.0, 0.0, 0.0),
-            rows=frame.rows,
-            columns=frame.columns,
-        )
-        for frame in frames
-    )
+    slices = tuple(source_slice(frame) for frame in frames)
     orientation = frames[0].orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     return SeriesGeometry(slices, spacing_mm, orientation, frames[0].frame_of_reference_uid)
+
+
+def source_slice(frame: FrameHeader) -> SourceSlice:
+    """Name where a slice came from; a frame without a position (only ever shown) gets the origin."""
+    return SourceSlice(
+        sop_instance_uid=frame.sop_instance_uid,
+        sop_class_uid=frame.sop_class_uid,
+        frame_number=frame.frame_number,
+        instance_number=frame.instance_number,
+        position_mm=frame.position_mm or (0.0, 0.0, 0.0),
+        rows=frame.rows,
+        columns=frame.columns,
+    )
 
 
 def _affine(first: FrameHeader, step: NDArray[np.float64]) -> NDArray[np.float64]:

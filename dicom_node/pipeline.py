@@ -79,7 +79,7 @@ def analyse_series(
         measures: dict[str, object] = {"load_s": round(loaded_s, 3), "instance_count": len(instances)}
         return AnalysisOutcome(reasons=(Reason(loaded.code, loaded.text),), measures=measures)
     analysis = analyzer.analyse(loaded.volume, progress=progress)
-    measures = _measures(loaded) | analysis.measures
+    measures = _measures(loaded) | _parameters(analyzer) | analysis.measures
     measures |= {"load_s": round(loaded_s, 3), "duration_s": round(time.monotonic() - started, 3)}
     if analysis.abstentions:
         return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures)
@@ -129,6 +129,12 @@ def _slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int)
 
 def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
     return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
+
+
+def _parameters(analyzer: Analyzer) -> dict[str, object]:
+    """Parameters of the algorithm that a report states."""
+    temperature = getattr(analyzer, "temperature", None)
+    return {} if temperature is None else {"algorithm_parameters": {"temperature": f"{float(temperature):.4g}"}}
 
 
 def _measures(loaded: LoadedSeries) -> dict[str, object]:

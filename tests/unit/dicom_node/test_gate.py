@@ -161,3 +161,9 @@ def test_thresholds_come_from_the_bundle() -> None:
     assert isinstance(thresholds.min_slices, int)
     assert thresholds.max_slice_spacing_mm == 3.0
     assert thresholds.max_pixel_spacing_mm == GateThresholds().max_pixel_spacing_mm
+
+
+def test_ranges_of_the_bundle_are_understood() -> None:
+    thresholds = GateThresholds.from_bundle({"pixel_mm": [0.45, 0.98], "max_slice_mm": 3.0, "merge_mm": 5.0})
+    assert (thresholds.min_pixel_spacing_mm, thresholds.max_pixel_spacing_mm) == (0.45, 0.98)
+    assert thresholds.max_slice_spacing_mm == 3.0
