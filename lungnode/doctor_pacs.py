@@ -15,135 +15,95 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
-from pynetdicom.association import Association
+from pydicom.uid import generate_uid
 
 from db.domain import AnalysisRecord, AnalysisStatus, FindingOrigin, FindingRecord, ModelIdentity, NewFinding
+from dicom_node.commitment import COMMITMENT_CLASS
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, write_series
 from dicom_node.results import ResultsError, make_in_child
 from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, ReportJob, SourceInstance
+from dicom_node.scu import (
+    VERIFICATION,
+    NodeUnreachableError,
+    RemoteNode,
+    ScuTimeouts,
+    StoreOutcome,
+    store_contexts,
+)
 from lungnode.doctor import Check
-from lungnode.logs import strip_pynetdicom
-from lungnode.reach import listens
+from lungnode.queries import STUDY_ROOT_FIND, QueryConnection, QueryError
 from lungnode.settings import Destination, Settings
 
-VERIFICATION = "1.2.840.10008.1.1"
-STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
-STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
-STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 KINDS = {COMPREHENSIVE_3D_SR: "structured report", SECONDARY_CAPTURE: "summary image"}
-SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-TIMEOUT_S = 15.0
+TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)
+COMMITMENT_WAIT_S = 5.0
 MOMENT = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
-_PENDING = (0xFF00, 0xFF01)
 
 
 def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
-    """Try C-ECHO, C-STORE of each result type, C-FIND and a storage commitment request, on one association."""
-    strip_pynetdicom()
-    if not listens(pacs.host, pacs.port, TIMEOUT_S):
-        return [Check("association", False, f"nothing listens at {pacs.host}:{pacs.port}; check address and firewall")]
-    ae = AE(settings.dicom.ae_title)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
-    for abstract_syntax in (VERIFICATION, *KINDS, STUDY_ROOT_FIND, STORAGE_COMMITMENT):
-        ae.add_requested_context(abstract_syntax, SYNTAXES)
-    association = ae.associate(pacs.host, pacs.port, ae_title=pacs.ae_title)
+    """Try C-ECHO, C-STORE of each result type, C-FIND and storage commitment, on one association."""
+    node = RemoteNode(pacs.ae_title, pacs.host, pacs.port)
+    station = settings.dicom.ae_title
+    contexts = store_contexts((VERIFICATION, *KINDS, STUDY_ROOT_FIND, COMMITMENT_CLASS))
     try:
-        if not association.is_established:
-            return [Check("association", False, _why_not(association, settings, pacs))]
-        return [
-            Check("association", True, f"{pacs.ae_title} at {pacs.host}:{pacs.port} knows {settings.dicom.ae_title}"),
-            *_services(association, settings),
-        ]
-    finally:
-        if association.is_established:
-            association.release()
+        with QueryConnection(node, station, contexts, TIMEOUTS) as connection:
+            known = f"{pacs.ae_title} at {pacs.host}:{pacs.port} lets {station} in"
+            return [Check("association", True, known), *_services(connection, station)]
+    except NodeUnreachableError as error:
+        hint = f"is {station} registered there, and is its AE title {pacs.ae_title}?"
+        return [Check("association", False, f"{pacs.host}:{pacs.port}: {error.reason}; {hint}")]
 
 
-def _why_not(association: Association, settings: Settings, pacs: Destination) -> str:
-    if association.is_rejected:
-        return (
-            f"{pacs.ae_title} rejected the association: is {settings.dicom.ae_title} registered there, "
-            f"and is its AE title {pacs.ae_title}?"
-        )
-    return f"what listens at {pacs.host}:{pacs.port} does not answer DICOM within {TIMEOUT_S:.0f} s"
-
-
-def _services(association: Association, settings: Settings) -> Iterator[Check]:
-    yield _echo(association)
+def _services(connection: QueryConnection, station: str) -> Iterator[Check]:
+    yield _echo(connection)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            objects = make_objects(Path(folder), settings.dicom.ae_title)
+            objects = make_objects(Path(folder), station)
         except ResultsError as error:
             yield Check("result objects", False, str(error))
             return
         for ds in objects:
-            yield _store(association, ds)
-        yield _find(association, objects)
-        yield _commit(association, objects)
+            yield _store(connection, ds)
+        yield _find(connection, objects)
+        yield _commit(connection, objects)
 
 
-def _accepts(association: Association, abstract_syntax: str) -> bool:
-    return any(context.abstract_syntax == abstract_syntax for context in association.accepted_contexts)
-
-
-def _echo(association: Association) -> Check:
-    if not _accepts(association, VERIFICATION):
+def _echo(connection: QueryConnection) -> Check:
+    if not connection.accepts(VERIFICATION):
         return Check("C-ECHO", False, "the PACS does not offer Verification")
-    return _told("C-ECHO", association.send_c_echo())
+    is_fine = connection.echo()
+    return Check("C-ECHO", is_fine, "answered" if is_fine else "not answered with success")
 
 
-def _store(association: Association, ds: Dataset) -> Check:
-    kind = KINDS[str(ds.SOPClassUID)]
-    name = f"C-STORE {kind}"
-    if not _accepts(association, str(ds.SOPClassUID)):
-        return Check(name, False, f"the PACS does not take this SOP class ({ds.SOPClassUID.name})")
-    return _told(name, association.send_c_store(ds))
+def _store(connection: QueryConnection, ds: Dataset) -> Check:
+    answer = connection.store(ds)
+    is_fine = answer.outcome is StoreOutcome.STORED
+    return Check(f"C-STORE {KINDS[str(ds.SOPClassUID)]}", is_fine, answer.reason or "stored")
 
 
-def _find(association: Association, objects: Sequence[Dataset]) -> Check:
-    if not _accepts(association, STUDY_ROOT_FIND):
+def _find(connection: QueryConnection, objects: Sequence[Dataset]) -> Check:
+    if not connection.accepts(STUDY_ROOT_FIND):
         return Check("C-FIND", False, "the PACS does not offer Study Root Query to this node")
-    query = Dataset()
-    query.QueryRetrieveLevel = "STUDY"
-    query.StudyInstanceUID = objects[0].StudyInstanceUID
-    found = 0
-    for status, _ in association.send_c_find(query, STUDY_ROOT_FIND):
-        if "Status" in status and status.Status in _PENDING:
-            found += 1
-        else:
-            answer = _told("C-FIND", status)
-            remark = f"{found} match" if found else "answered, the test study is not listed (yet)"
-            return Check("C-FIND", True, remark) if answer.is_fine else answer
-    return Check("C-FIND", False, "no answer")
+    try:
+        found = connection.find_studies(study_instance_uid=str(objects[0].StudyInstanceUID))
+    except QueryError as error:
+        return Check("C-FIND", False, str(error))
+    return Check("C-FIND", True, "lists the test study" if found else "answered; the test study is not listed (yet)")
 
 
-def _commit(association: Association, objects: Sequence[Dataset]) -> Check:
-    """Ask for commitment; the PACS' report would go to the running service, so only its receipt counts here."""
+def _commit(connection: QueryConnection, objects: Sequence[Dataset]) -> Check:
     name = "storage commitment"
-    if not _accepts(association, STORAGE_COMMITMENT):
+    if not connection.accepts(COMMITMENT_CLASS):
         return Check(name, True, "not offered: deliveries end at `sent`")
-    action = Dataset()
-    action.TransactionUID = f"{objects[0].StudyInstanceUID[:60]}.1"
-    action.ReferencedSOPSequence = [_reference(ds) for ds in objects]
-    status, _ = association.send_n_action(action, 1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
-    return _told(name, status)
-
-
-def _reference(ds: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
-    return item
-
-
-def _told(name: str, status: Dataset) -> Check:
-    if "Status" not in status:
-        return Check(name, False, "no answer: the PACS aborted or timed out")
-    if status.Status == 0 or status.Status & 0xF000 == 0xB000:
-        return Check(name, True, "accepted" if status.Status == 0 else f"accepted with warning 0x{status.Status:04X}")
-    return Check(name, False, f"refused with status 0x{status.Status:04X}; the log of the PACS says why")
+    transaction_uid = str(generate_uid(prefix=None))
+    references = [(str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in objects]
+    if refusal := connection.request_commitment(references, transaction_uid):
+        return Check(name, False, refusal)
+    report = connection.wait_for_report(transaction_uid, COMMITMENT_WAIT_S)
+    if report is None:
+        return Check(name, True, "request taken; the answer comes on an association of its own, to the listener")
+    return Check(name, not report.failed, f"{len(report.committed)} of {len(objects)} objects committed")
 
 
 def make_objects(folder: Path, station: str) -> list[Dataset]:

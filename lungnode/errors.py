@@ -4,6 +4,7 @@ LungnodeError
     SettingsError       settings cannot be read or contradict each other
     BackupError         a backup or restore was refused or is incomplete
     CommandError        a command's argument, or what it asked for, was refused
+    QueryError          a PACS refused a question (lungnode/queries.py)
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def test_orthanc_takes_both_results_and_lists_them(orthanc: Destination) -> None
     for _ in range(2):  # the second visit sends the same objects again
         checks = by_name(examine_pacs(Settings(), orthanc))
         assert all(check.is_fine for check in checks.values()), checks
-        assert checks["C-FIND"].text == "1 match"
+        assert checks["C-FIND"].text == "lists the test study"
     assert list(checks) == [
         "association",
         "C-ECHO",
@@ -103,7 +103,7 @@ def test_what_a_pacs_refuses_is_told(grudging_pacs: Destination) -> None:
     checks = by_name(examine_pacs(Settings(), grudging_pacs))
     assert checks["C-ECHO"].is_fine
     assert "0xA700" in checks["C-STORE structured report"].text
-    assert "does not take" in checks["C-STORE summary image"].text
+    assert "does not accept" in checks["C-STORE summary image"].text
     assert [name for name, check in checks.items() if not check.is_fine] == [
         "C-STORE structured report",
         "C-STORE summary image",
@@ -114,7 +114,7 @@ def test_what_a_pacs_refuses_is_told(grudging_pacs: Destination) -> None:
 def test_nobody_there_is_told() -> None:
     (check,) = examine_pacs(Settings(), Destination(ae_title="PACS", host="127.0.0.1", port=1))
     assert not check.is_fine
-    assert "nothing listens" in check.text
+    assert "nothing answers" in check.text
 
 
 def test_a_wrong_title_is_told(grudging_pacs: Destination) -> None:
@@ -127,6 +127,7 @@ def test_a_wrong_title_is_told(grudging_pacs: Destination) -> None:
     (check,) = examine_pacs(Settings(), wrong)
     server.shutdown()
     assert "rejected the association" in check.text
+    assert "is LUNGNODE registered there" in check.text
 
 
 def test_the_same_objects_are_sent_at_every_visit(tmp_path: Path) -> None:

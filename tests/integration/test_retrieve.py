@@ -142,7 +142,7 @@ def test_an_unknown_study_is_told(
 def test_a_silent_pacs_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     name_peer(monkeypatch, 1)
     assert run(["retrieve", "--accession", "A1"]) == 1
-    assert "does not answer" in capsys.readouterr().err
+    assert "nothing answers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--accession", "*"], ["--accession", ""], ["--study", " "]])
