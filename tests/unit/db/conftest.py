@@ -1,0 +1,25 @@
+"""A SQLite database in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db import schema
+from db.engine import Database
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "lungnode.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{path}"
+    schema.upgrade(url)
+    database = Database(url, bytes(range(32)), busy_timeout_s=0.2)
+    yield database
+    database.dispose()
