@@ -58,7 +58,7 @@ check: $(VENV)/.installed-dev ## Format, lint, types, layers, house rules and do
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(PY) -m pytest -q tests/house
+	@$(PY) -m pytest -q -m "not slow" tests/house
 
 format: $(VENV)/.installed-dev ## Format and fix what can be fixed by itself
 	@$(BIN)/ruff check --fix .

@@ -1,0 +1,116 @@
+"""A whole ``lungnode serve`` for tests: its own home, ports from the kernel, and everything it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+AE_TITLE = "LUNGNODE"
+READY_S = 120.0
+RESULT_S = 240.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service."""
+
+    dicom_port: int
+    web_port: int
+    home: Path
+    log: Path
+
+    def get(self, path: str) -> tuple[int, str, str]:
+        """Status, headers and body of a page; error pages too."""
+        return self.send(urllib.request.Request(f"http://127.0.0.1:{self.web_port}{path}"))
+
+    def send(self, request: urllib.request.Request) -> tuple[int, str, str]:
+        """Answer of any request."""
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, str(answer.headers), answer.read().decode("utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, str(error.headers), error.read().decode("utf-8", "replace")
+
+    def worklist(self) -> list[dict[str, Any]]:
+        """All items of the first page of the worklist."""
+        status, _, body = self.get("/api/v1/worklist?limit=100")
+        assert status == 200, body
+        return list(json.loads(body)["items"])
+
+    def wait_for_answers(self, count: int) -> list[dict[str, Any]]:
+        """Wait until ``count`` studies have come to an end; gives the worklist."""
+        end = time.monotonic() + RESULT_S
+        while time.monotonic() < end:
+            items = self.worklist()
+            ended = [item for item in items if item["state"] in {"analysed", "not_analysed", "failed"}]
+            if len(ended) >= count:
+                return items
+            time.sleep(0.5)
+        raise TimeoutError(f"no answers within {RESULT_S} s: {[item['state'] for item in items]}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@contextmanager
+def running_service(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Run ``lungnode serve`` in ``folder`` until the block ends; then it is asked to stop and must do so."""
+    dicom_port, web_port = free_ports(2)
+    service = Service(dicom_port, web_port, folder / "home", folder / "log")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
+    environment |= {
+        "LUNGNODE_HOME": str(service.home),
+        "LUNGNODE_DICOM__PORT": str(dicom_port),
+        "LUNGNODE_WEB__PORT": str(web_port),
+        "LUNGNODE_DICOM__QUIET_S": "1",
+        "TMPDIR": str(folder / "tmp"),
+        **(settings or {}),
+    }
+    (folder / "tmp").mkdir(parents=True)
+    with service.log.open("wb") as log:
+        command = [sys.executable, "-m", "lungnode", "serve"]
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        _wait_until_ready(process, service)
+        yield service
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], service: Service) -> None:
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            if service.get("/readyz")[0] == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"the service is not ready (status {process.poll()}):\n{service.log.read_text()[-4000:]}")
