@@ -21,6 +21,8 @@ from inference.network import PRESETS, AttentionResNet
 from inference.network3d import VolumetricResNet
 
 FORMAT = 1
+SHIPPED = Path(__file__).parent / "weights"
+"""Folder of the bundles that come with the package, one a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +140,17 @@ def write_weights(folder: Path, networks: dict[str, nn.Module]) -> str:
 def write_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     """Write ``bundle.json``, indented for people."""
     (folder / "bundle.json").write_text(json.dumps({"format": FORMAT, **recipe}, indent=1, sort_keys=False) + "\n")
+
+
+def bundle_folders(bundle: Path | None) -> dict[str, Path]:
+    """Folder of each task's bundle: from ``bundle`` (one bundle, or a folder of them), else the shipped ones."""
+    folders = {task: SHIPPED / task for task in ("nodule", "filter", "slice")}
+    if bundle is None:
+        return folders
+    if (bundle / "bundle.json").is_file():
+        folders[read_bundle(bundle).task] = bundle
+        return folders
+    own = {task: bundle / task for task in folders if (bundle / task / "bundle.json").is_file()}
+    if not own:
+        raise BundleError(f"{bundle} holds no bundle.json, nor folders nodule, filter or slice with one")
+    return folders | own

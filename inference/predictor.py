@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from inference.bundle import Bundle, read_bundle
+from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
 from inference.ensemble import Ensemble, EnsembleAnswer
@@ -25,7 +25,6 @@ from inference.slice_classifier import SliceClassifier
 from inference.types import Abstention, Candidate, CtVolume, ModelStatus, NoduleFinding, VolumeAnalysis
 
 Progress = Callable[[float, str], None]
-SHIPPED = Path(__file__).parent / "weights"
 Index = tuple[float, float, float]
 
 
@@ -212,20 +211,6 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise BundleError("LUNGNODE_MODEL__DEVICE is cuda, but no CUDA device is usable; set it to auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def bundle_folders(bundle: Path | None) -> dict[str, Path]:
-    """Folder of each task's bundle: from ``bundle`` (one bundle, or a folder of them), else the shipped ones."""
-    folders = {task: SHIPPED / task for task in ("nodule", "filter", "slice")}
-    if bundle is None:
-        return folders
-    if (bundle / "bundle.json").is_file():
-        folders[read_bundle(bundle).task] = bundle
-        return folders
-    own = {task: bundle / task for task in folders if (bundle / task / "bundle.json").is_file()}
-    if not own:
-        raise BundleError(f"{bundle} holds no bundle.json, nor folders nodule, filter or slice with one")
-    return folders | own
 
 
 def load_models(bundle: Path | None, device: str) -> Models:

@@ -19,11 +19,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from inference.bundle import Bundle, read_bundle, write_recipe
+from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.calibration import prediction_set
 from inference.ensemble import Ensemble
 from inference.errors import BundleError
-from inference.predictor import SHIPPED
 from training.cards import write_card
 from training.metrics import (
     auc,
