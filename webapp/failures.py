@@ -65,6 +65,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(UnknownRecordError, _unknown_record)
     app.register_error_handler(InvalidRecordError, _invalid_record)
     app.register_error_handler(DatabaseUnavailableError, _database_unavailable)
+    app.register_error_handler(OSError, _storage_unavailable)
     app.register_error_handler(HTTPException, _http_exception)
     app.register_error_handler(Exception, _unexpected)
 
@@ -91,6 +92,12 @@ def _invalid_record(error: InvalidRecordError) -> BaseResponse:
 def _database_unavailable(error: DatabaseUnavailableError) -> BaseResponse:
     _log(error)
     return _answer(503, "unavailable", "The records cannot be reached just now; nothing was recorded. Try again.", 5)
+
+
+def _storage_unavailable(error: OSError) -> BaseResponse:
+    """Answer for a disk that is full, read-only or gone."""
+    _log(error)
+    return _answer(503, "unavailable", "The storage cannot be used just now; nothing was recorded. Try again.", 5)
 
 
 def _http_exception(error: HTTPException) -> BaseResponse:

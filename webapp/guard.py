@@ -23,6 +23,12 @@ MAX_BODY_BYTES = 64 * 2**10
 def install(app: Flask) -> None:
     """Make every request of this app pass the guard."""
     app.before_request(guard)
+    app.teardown_request(_close_uploads)
+
+
+def _close_uploads(_: BaseException | None) -> None:
+    """Give the temporary files of large uploads back now, not whenever they are collected."""
+    request.close()
 
 
 def guard() -> None:

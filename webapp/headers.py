@@ -21,6 +21,8 @@ ALWAYS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Others share one label: whoever makes up methods makes no counters."""
 CACHEABLE = frozenset({"static", "pages.home"})
 
 
@@ -48,5 +50,6 @@ def _finish(response: Response) -> Response:
 def _count(response: Response) -> None:
     metrics = services().metrics
     endpoint = request.endpoint or "none"
-    metrics.requests.labels(endpoint, request.method, str(response.status_code)).inc()
+    method = request.method if request.method in KNOWN_METHODS else "other"
+    metrics.requests.labels(endpoint, method, str(response.status_code)).inc()
     metrics.seconds.labels(endpoint).observe(time.perf_counter() - g.get("started", time.perf_counter()))

@@ -34,7 +34,7 @@ def _database(known: Services) -> bool:
     try:
         with known.database.read() as session:
             audit.recent(session, limit=1)
-    except DbError:
+    except (DbError, OSError):
         return False
     return True
 

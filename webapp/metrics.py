@@ -28,7 +28,7 @@ class WorkloadCollector(Collector):
         try:
             with self._database.read() as session:
                 load = workload(session)
-        except DbError:
+        except (DbError, OSError):
             return
         studies = GaugeMetricFamily("lungnode_studies", "Studies by state.", labels=("state",))
         for state, count in load.studies.items():

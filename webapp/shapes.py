@@ -6,13 +6,13 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 StateWord = Literal["receiving", "queued", "analysing", "analysed", "not_analysed", "failed"]
 VerdictWord = Literal["accept", "reject", "unsure"]
-Probability = Annotated[float, {"minimum": 0, "maximum": 1}]
-Percent = Annotated[float, {"minimum": 0, "maximum": 100}]
-Uid = Annotated[str, {"pattern": "^[0-9.]{1,64}$"}]
-Moment = Annotated[str, {"format": "date-time"}]
-Interval = Annotated[list[float], {"minItems": 2, "maxItems": 2}]
-Triple = Annotated[list[float], {"minItems": 3, "maxItems": 3}]
-Sextuple = Annotated[list[float], {"minItems": 6, "maxItems": 6}]
+Probability = Annotated[float, ("minimum", 0), ("maximum", 1)]
+Percent = Annotated[float, ("minimum", 0), ("maximum", 100)]
+Uid = Annotated[str, ("pattern", "^[0-9.]{1,64}$")]
+Moment = Annotated[str, ("format", "date-time")]
+Interval = Annotated[list[float], ("minItems", 2), ("maxItems", 2)]
+Triple = Annotated[list[float], ("minItems", 3), ("maxItems", 3)]
+Sextuple = Annotated[list[float], ("minItems", 6), ("maxItems", 6)]
 
 
 class ErrorDetail(TypedDict):
@@ -190,17 +190,17 @@ class NewFindingShape(TypedDict):
 
     series_instance_uid: Uid
     sop_instance_uid: Uid
-    row: Annotated[float, {"minimum": 0}]
-    column: Annotated[float, {"minimum": 0}]
-    frame_number: NotRequired[Annotated[int, {"minimum": 1}]]
+    row: Annotated[float, ("minimum", 0)]
+    column: Annotated[float, ("minimum", 0)]
+    frame_number: NotRequired[Annotated[int, ("minimum", 1)]]
 
 
 class NewAssessmentShape(TypedDict):
     """A reader's verdict on a finding."""
 
     verdict: VerdictWord
-    reason: NotRequired[Annotated[str, {"maxLength": 2000}]]
-    comment: NotRequired[Annotated[str, {"maxLength": 2000}]]
+    reason: NotRequired[Annotated[str, ("maxLength", 2000)]]
+    comment: NotRequired[Annotated[str, ("maxLength", 2000)]]
 
 
 class NewAnalysisShape(TypedDict):
@@ -265,22 +265,44 @@ class LivenessShape(TypedDict):
     alive: bool
 
 
+class ModelStatusShape(TypedDict):
+    """The nodule model's own account on top, all models in ``models``, and the server's counters."""
+
+    task: NotRequired[str]
+    name: NotRequired[str]
+    version: NotRequired[str]
+    sha256: NotRequired[str]
+    architecture: NotRequired[str]
+    device: NotRequired[str]
+    parameter_count: NotRequired[int]
+    input_shape: NotRequired[list[int]]
+    classes: NotRequired[list[str]]
+    temperature: NotRequired[float]
+    metrics: NotRequired[dict[str, object]]
+    training_data: NotRequired[dict[str, object]]
+    intended_use: NotRequired[str]
+    limits: NotRequired[list[str]]
+    models: NotRequired[list[dict[str, object]]]
+    uptime_s: float
+    predictions_served: int
+
+
+RawAnswerShape = TypedDict("RawAnswerShape", {"class": str | None, "confidence": dict[str, Probability]})
+"""A raw answer for input that the model was not validated for; never to be shown without its warning."""
+
 PredictionShape = TypedDict(
     "PredictionShape",
     {
         "id": str,
-        "class": "str | None",
-        "confidence": "dict[str, Probability]",
-        "confidence_percent": "dict[str, Percent]",
-        "prediction_set": "list[str]",
-        "input": "InputShape",
-        "model": "UsedModelShape",
-        "patient": "UploadPatientShape",
-        "explanation_url": "str | None",
-        "unvalidated": NotRequired["RawAnswerShape"],
+        "class": str | None,
+        "confidence": dict[str, Probability],
+        "confidence_percent": dict[str, Percent],
+        "prediction_set": list[str],
+        "input": InputShape,
+        "model": UsedModelShape,
+        "patient": UploadPatientShape,
+        "explanation_url": str | None,
+        "unvalidated": NotRequired[RawAnswerShape],
     },
 )
 """The answer to an upload."""
-
-RawAnswerShape = TypedDict("RawAnswerShape", {"class": "str | None", "confidence": "dict[str, Probability]"})
-"""A raw answer for input that the model was not validated for; never to be shown without its warning."""

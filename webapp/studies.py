@@ -109,7 +109,7 @@ def assess(finding_id: str) -> tuple[Response, int]:
     """Record a reader's verdict; earlier ones stay readable."""
     body = forms.json_object(request.get_json())
     word = body.get("verdict")
-    if word not in set(Verdict):
+    if not isinstance(word, str) or word not in set(Verdict):
         raise BadRequestError("The verdict must be accept, reject or unsure.", code="bad_verdict")
     reason, comment = forms.text_of(body, "reason"), forms.text_of(body, "comment")
     with services().database.begin() as session:

@@ -39,7 +39,10 @@ def install(app: Flask) -> None:
     app.add_template_filter(person_name)
     app.add_template_filter(duration)
     app.jinja_env.globals.update(
-        asset=asset, nav=NAVIGATION, state_words={state.value: word for state, word in STATE_WORDS.items()}, age_at=age_at
+        asset=asset,
+        nav=NAVIGATION,
+        state_words={state.value: word for state, word in STATE_WORDS.items()},
+        age_at=age_at,
     )
     app.context_processor(_page_values)
 

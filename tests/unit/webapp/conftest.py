@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,14 @@ from flask.testing import FlaskClient
 from db import users
 from db.domain import Role
 from db.engine import Database
-from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, VolumeImages, new_database
+from tests.unit.webapp.doubles import (
+    DATABASE_FILE,
+    CannedPredictor,
+    FixedIntake,
+    VolumeImages,
+    new_database,
+    open_database,
+)
 from webapp import create_app
 from webapp.options import WebOptions
 
@@ -52,13 +60,22 @@ class Web:
 def sign_in(client: FlaskClient, name: str, password: str, **fields: str):
     """Fill in the form as a browser does."""
     page = client.get("/sign-in").text
-    token = page.split('name="csrf_token" value="')[1].split('"')[0]
+    token = page.split('name="csrf_token" value="')[-1].split('"')[0]  # the last: signing out is a form too
     return client.post("/sign-in", data={"csrf_token": token, "name": name, "password": password, **fields})
 
 
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database that tests copy."""
+    folder = tmp_path_factory.mktemp("blank")
+    new_database(folder).dispose()
+    return folder / DATABASE_FILE
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = new_database(tmp_path)
+def database(tmp_path: Path, blank: Path) -> Iterator[Database]:
+    shutil.copyfile(blank, tmp_path / DATABASE_FILE)
+    made = open_database(tmp_path)
     yield made
     made.dispose()
 

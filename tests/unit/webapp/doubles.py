@@ -31,6 +31,7 @@ MODEL = ModelIdentity("nodule", "1.0", "ab" * 32)
 SLICE_MODEL = ModelIdentity("slice", "1.0", "cd" * 32)
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
+DATABASE_FILE = "web.db"
 _numbers = itertools.count(1)
 
 STATUS: dict[str, object] = {
@@ -224,11 +225,15 @@ class Study:
     series_id: str
 
 
+def open_database(folder: Path) -> Database:
+    """The database of that folder."""
+    return Database(f"sqlite:///{folder / DATABASE_FILE}", audit_key=bytes(32))
+
+
 def new_database(folder: Path) -> Database:
     """A migrated SQLite database."""
-    url = f"sqlite:///{folder / 'web.db'}"
-    schema.upgrade(url)
-    return Database(url, audit_key=bytes(32))
+    schema.upgrade(f"sqlite:///{folder / DATABASE_FILE}")
+    return open_database(folder)
 
 
 def add_study(
@@ -288,7 +293,9 @@ def put_in_state(database: Database, study: Study, state: StudyState) -> None:
     if state is StudyState.RECEIVING:
         return
     if state in (StudyState.ANALYSED, StudyState.NOT_ANALYSED):
-        reasons = (Reason("few_slices", "Fewer slices than the model needs."),) if state is StudyState.NOT_ANALYSED else ()
+        reasons = (
+            (Reason("few_slices", "Fewer slices than the model needs."),) if state is StudyState.NOT_ANALYSED else ()
+        )
         finish(database, study, reasons=reasons)
         return
     with database.begin() as session:

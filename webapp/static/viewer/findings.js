@@ -17,7 +17,6 @@ function numbered(value, digits, unit) {
 function facts(finding) {
   const rows = [
     ["Diameter", numbered(finding.diameter_mm, 1, "mm")],
-    ["Malignant", finding.malignancy_probability === null ? "no answer" : percent(finding.malignancy_probability)],
     ["Interval", finding.interval ? `${percent(finding.interval[0])} to ${percent(finding.interval[1])}` : "–"],
     ["A nodule at all", finding.nodule_probability === null ? "not asked" : percent(finding.nodule_probability)],
     ["Possible", finding.prediction_set.length ? finding.prediction_set.join(" or ") : "–"],

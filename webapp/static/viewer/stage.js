@@ -99,7 +99,7 @@ export class Stage {
     const mm = [100, 50, 20, 10, 5].find((length) => length * perMm <= 150) || 5;
     const height = mm * perMm;
     scale.setAttribute("viewBox", `0 0 16 ${height}`);
-    Object.assign(scale.style, { height: `${height}px`, width: "16px", translate: `0 ${-height / 2}px` });
+    Object.assign(scale.style, { height: `${height}px`, width: "16px" });
     const label = svg("text", { x: 8, y: height + 14, "text-anchor": "middle" });
     label.textContent = mm >= 10 ? `${mm / 10} cm` : `${mm} mm`;
     scale.replaceChildren(svg("path", { d: `M15 .5H5M15 ${height - 0.5}H5M10 .5V${height - 0.5}` }), label);
@@ -127,10 +127,10 @@ export class Stage {
   }
 
   text(content, x, y, classes) {
-    const size = 14 / this.pixelSize().wide;
+    const size = (0.95 * parseFloat(getComputedStyle(document.documentElement).fontSize)) / this.pixelSize().wide;
     const made = svg("text", { x: x + size * 0.2, y, class: classes });
     made.textContent = content;
-    Object.assign(made.style, { fontSize: `${size}px`, strokeWidth: `${size * 0.22}px` });
+    Object.assign(made.style, { fontSize: `${size}px`, strokeWidth: `${size * 0.16}px` });
     return made;
   }
 

@@ -1,0 +1,91 @@
+"""Route x role x method: what stands in the table holds, and nothing answers that does not stand there."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.domain import Role
+from tests.unit.webapp.conftest import Web
+from webapp import access
+
+VALUES = {
+    "study_uid": "1.2.3",
+    "series_uid": "1.2.4",
+    "sop_uid": "1.2.5",
+    "frame_number": 1,
+    "finding_id": "f" * 32,
+    "prediction_id": "0" * 32,
+    "name": "image",
+    "filename": "icon.svg",
+}
+CALLERS: tuple[Role | None, ...] = (None, *Role)
+OPEN_WITHOUT_SIGN_IN = {
+    ("static", "GET"),
+    ("pages.home", "GET"),
+    ("pages.favicon", "GET"),
+    ("health.livez", "GET"),
+    ("account.sign_in_page", "GET"),
+    ("account.sign_in", "POST"),
+}
+
+
+def routes(web: Web) -> list[tuple[str, str, str]]:
+    """Every endpoint, method and address of the app."""
+    adapter = web.app.url_map.bind("localhost")
+    return [
+        (rule.endpoint, method, adapter.build(rule.endpoint, VALUES, method=method))
+        for rule in web.app.url_map.iter_rules()
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
+    ]
+
+
+def test_every_route_is_declared_and_every_declaration_is_a_route(web: Web) -> None:
+    found = {(endpoint, method) for endpoint, method, _ in routes(web)}
+    assert found == {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
+
+
+def test_only_these_are_open_to_strangers() -> None:
+    table = {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
+    assert {pair for pair in table if access.may(None, *pair)} == OPEN_WITHOUT_SIGN_IN
+
+
+def test_every_route_answers_every_role_as_the_table_says(locked: Web) -> None:
+    wrong = []
+    for endpoint, method, url in routes(locked):
+        for role in CALLERS:
+            headers = locked.bearer(role) if role else {}
+            client = locked.client()
+            response = client.open(url, method=method, headers={**headers, "Accept": "application/json"})
+            response.close()
+            is_refused = response.status_code in (401, 403)
+            if is_refused == access.may(role, endpoint, method) and (endpoint, role) != ("account.sign_in", None):
+                wrong.append((endpoint, method, role, response.status_code))
+    # without its form token the sign-in form refuses strangers too: checked in test_account
+    assert [entry for entry in wrong if entry[0] != "account.sign_in"] == []
+
+
+def test_a_stranger_gets_401_and_a_wrong_role_403(locked: Web) -> None:
+    client = locked.client()
+    assert client.get("/api/v1/worklist").status_code == 401
+    assert client.get("/api/v1/worklist").headers["WWW-Authenticate"] == "Bearer"
+    url = "/api/v1/findings/x/assessment"
+    assert client.post(url, json={}, headers=locked.bearer(Role.ADMIN)).status_code == 403
+
+
+def test_an_undeclared_endpoint_is_refused_even_when_sign_in_is_off(web: Web) -> None:
+    web.app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    response = web.client().get("/forgotten")
+    assert response.status_code == 403
+    assert "secret" not in response.text
+
+
+@pytest.mark.parametrize("header", ["Bearer ", "Bearer wrong", "Basic YTpi", "Bearer lnt_" + "x" * 43, "x" * 9000])
+def test_a_wrong_authorization_is_a_stranger(locked: Web, header: str) -> None:
+    response = locked.client().get("/api/v1/worklist", headers={"Authorization": header})
+    assert response.status_code == 401
+
+
+def test_a_stranger_with_a_browser_is_led_to_the_sign_in_page_and_back(locked: Web) -> None:
+    response = locked.client().get("/worklist?q=x", headers={"Accept": "text/html"})
+    assert response.status_code == 303
+    assert response.headers["Location"] == "/sign-in?next=/worklist?q%3Dx"

@@ -1,0 +1,131 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from db import users
+from db.domain import Role
+from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
+from webapp.account import REFUSED, safe_next
+from webapp.identity import SESSION_COOKIE
+
+
+def cookie_of(response) -> str:
+    return next(text for text in response.headers.getlist("Set-Cookie") if text.startswith(SESSION_COOKIE))
+
+
+def test_signing_in_opens_the_worklist(locked: Web) -> None:
+    client = locked.client()
+    response = sign_in(client, "radiologist", PASSWORD)
+    assert (response.status_code, response.headers["Location"]) == (303, "/worklist")
+    assert client.get("/worklist").status_code == 200
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(locked: Web) -> None:
+    cookie = cookie_of(sign_in(locked.client(), "radiologist", PASSWORD))
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Path=/" in cookie
+
+
+def test_the_session_cookie_is_secure_behind_https(make_web, locked: Web) -> None:
+    secure = make_web(auth_required=True, secure_cookies=True)
+    response = sign_in_over_https(secure)
+    assert "; Secure" in cookie_of(response)
+    assert response.headers["Strict-Transport-Security"]
+
+
+def sign_in_over_https(web: Web):
+    client = web.client()
+    page = client.get("/sign-in", base_url="https://localhost").text
+    token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)[1]
+    fields = {"csrf_token": token, "name": "radiologist", "password": PASSWORD}
+    return client.post("/sign-in", data=fields, base_url="https://localhost")
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("radiologist", "wrong"), ("nobody", PASSWORD), ("", ""), ("radiologist", "x" * 5000)]
+)
+def test_every_refusal_reads_the_same(locked: Web, name: str, password: str) -> None:
+    response = sign_in(locked.client(), name, password)
+    assert response.status_code == 401
+    assert REFUSED in response.text
+    assert name == "" or f'value="{name}"' not in response.text
+
+
+def test_a_name_is_locked_after_many_wrong_passwords(make_web, locked: Web) -> None:
+    patient = make_web(auth_required=True, sign_ins_per_minute=100)
+    for _ in range(users.FREE_ATTEMPTS):
+        sign_in(patient.client(), "radiologist", "wrong")
+    response = sign_in(patient.client(), "radiologist", PASSWORD)
+    assert response.status_code == 401
+    assert REFUSED in response.text
+
+
+def test_many_attempts_from_one_client_are_refused_with_429(locked: Web) -> None:
+    codes = [sign_in(locked.client(), "nobody", "wrong").status_code for _ in range(12)]
+    assert codes == [401] * 10 + [429] * 2
+
+
+def test_each_sign_in_gives_a_fresh_cookie_and_ends_the_one_before(locked: Web) -> None:
+    client = locked.client()
+    first = cookie_of(sign_in(client, "radiologist", PASSWORD)).split(";")[0].split("=")[1]
+    second = cookie_of(sign_in(client, "radiologist", PASSWORD)).split(";")[0].split("=")[1]
+    assert first != second
+    thief = locked.client()
+    thief.set_cookie(SESSION_COOKIE, first)
+    assert thief.get("/api/v1/worklist").status_code == 401
+
+
+def test_a_cookie_that_we_did_not_give_is_never_taken_over(locked: Web) -> None:
+    client = locked.client()
+    client.set_cookie(SESSION_COOKIE, "planted")
+    response = sign_in(client, "radiologist", PASSWORD)
+    assert "planted" not in cookie_of(response)
+
+
+def test_signing_out_ends_the_session_in_the_server_too(locked: Web) -> None:
+    client, token = locked.signed_in(Role.RADIOLOGIST)
+    cookie = client.get_cookie(SESSION_COOKIE).value
+    assert client.post("/sign-out", data={"csrf_token": token}).status_code == 303
+    thief = locked.client()
+    thief.set_cookie(SESSION_COOKIE, cookie)
+    assert thief.get("/api/v1/worklist").status_code == 401
+
+
+def test_a_disabled_person_is_out_at_once(locked: Web) -> None:
+    client, _ = locked.signed_in(Role.RADIOLOGIST)
+    with locked.database.begin() as session:
+        users.set_disabled(session, "radiologist", disabled=True)
+    assert client.get("/api/v1/worklist").status_code == 401
+
+
+def test_the_form_is_refused_without_its_token_or_from_another_browser(locked: Web) -> None:
+    fields = {"name": "radiologist", "password": PASSWORD}
+    assert locked.client().post("/sign-in", data=fields).status_code == 403
+    page = locked.client().get("/sign-in").text
+    token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)[1]
+    other = locked.client()
+    other.get("/sign-in")
+    assert other.post("/sign-in", data={**fields, "csrf_token": token}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "evil", "/a\nb", "\\\\x"],
+)
+def test_signing_in_never_leads_elsewhere(web: Web, target: str) -> None:
+    with web.app.test_request_context():
+        assert safe_next(target) == "/worklist"
+
+
+def test_signing_in_leads_back_to_where_one_was(locked: Web) -> None:
+    response = sign_in(locked.client(), "radiologist", PASSWORD, next="/studies/1.2.3")
+    assert response.headers["Location"] == "/studies/1.2.3"
+
+
+def test_there_is_no_sign_in_where_it_is_off(web: Web) -> None:
+    assert web.client().get("/sign-in").status_code == 303

@@ -1,0 +1,86 @@
+"""Fields are read or refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.domain import UploadPatient
+from webapp import forms
+from webapp.errors import BadRequestError, UploadRefusedError
+
+
+def test_everything_that_can_be_told_is_read() -> None:
+    told = {"age": "61", "sex": "F", "smoking_pack_years": "30.5", "family_history": "yes", "symptoms": " cough\0 "}
+    assert forms.upload_patient_of(told) == UploadPatient(61, "female", 30.5, True, "cough")
+
+
+def test_everything_may_be_left_out() -> None:
+    assert forms.upload_patient_of({"age": "", "sex": " ", "symptoms": ""}) == UploadPatient()
+
+
+def test_the_short_name_of_pack_years_works_too() -> None:
+    assert forms.upload_patient_of({"pack_years": "12"}).smoking_pack_years == 12.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("age", "-1"),
+        ("age", "131"),
+        ("age", "61.5"),
+        ("age", "sixty"),
+        ("age", "nan"),
+        ("age", "1e400"),
+        ("age", "9" * 5000),
+        ("sex", "yes"),
+        ("smoking_pack_years", "-0.1"),
+        ("smoking_pack_years", "inf"),
+        ("smoking_pack_years", "nan"),
+        ("family_history", "perhaps"),
+        ("symptoms", "x" * 2001),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name_and_never_repeated(field: str, value: str) -> None:
+    with pytest.raises(UploadRefusedError) as refused:
+        forms.upload_patient_of({field: value})
+    assert refused.value.status == 422
+    assert field in refused.value.message
+    assert value not in refused.value.message
+
+
+def test_a_place_has_both_coordinates_or_none() -> None:
+    assert forms.place_of({}) is None
+    assert forms.place_of({"row": "0", "column": "12.5"}) == forms.Place(0.0, 12.5)
+    for half in ({"row": "1"}, {"column": "1"}, {"row": "-1", "column": "1"}, {"row": "nan", "column": "1"}):
+        with pytest.raises(UploadRefusedError):
+            forms.place_of(half)
+
+
+@pytest.mark.parametrize("body", [[], "text", 3, None, True])
+def test_a_body_is_an_object(body: object) -> None:
+    with pytest.raises(BadRequestError):
+        forms.json_object(body)
+
+
+@pytest.mark.parametrize("value", [None, 3, "", "1.2.x", "1" * 65, "../../etc", ["1.2"]])
+def test_uids_are_checked(value: object) -> None:
+    with pytest.raises(UploadRefusedError):
+        forms.uid_of({"series_instance_uid": value}, "series_instance_uid")
+
+
+@pytest.mark.parametrize("value", [None, "3", True, -1, float("nan"), float("inf"), 1e9, [1]])
+def test_coordinates_are_checked(value: object) -> None:
+    with pytest.raises(UploadRefusedError):
+        forms.coordinate_of({"row": value}, "row")
+
+
+@pytest.mark.parametrize("value", ["1", 0, True, 1.5, 10**9])
+def test_frames_are_checked(value: object) -> None:
+    with pytest.raises(UploadRefusedError):
+        forms.frame_of({"frame_number": value})
+
+
+def test_text_that_turns_direction_around_is_cleaned() -> None:
+    assert forms.text_of({"comment": "a\u202eb\x07"}, "comment") == "ab"
+    with pytest.raises(UploadRefusedError):
+        forms.text_of({"comment": 3}, "comment")

@@ -1,0 +1,60 @@
+"""Liveness, readiness, counters and the model's account."""
+
+from __future__ import annotations
+
+from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.doubles import MODEL, add_study
+
+
+def test_it_lives(web: Web) -> None:
+    assert web.client().get("/livez").json == {"alive": True}
+
+
+def test_it_is_ready(web: Web) -> None:
+    response = web.client().get("/readyz")
+    assert (response.status_code, response.json) == (200, {"ready": True, "checks": {"database": "ok", "model": "ok"}})
+
+
+def test_without_a_model_it_is_not_ready(web: Web) -> None:
+    web.predictor.has_model = False
+    response = web.client().get("/readyz")
+    assert (response.status_code, response.json["checks"]["model"]) == (503, "failed")
+
+
+def test_without_its_database_it_lives_but_is_not_ready(web: Web, tmp_path) -> None:
+    web.database.dispose()
+    (tmp_path / "web.db").unlink()
+    (tmp_path / "web.db").mkdir()
+    assert web.client().get("/livez").status_code == 200
+    assert web.client().get("/readyz").json["checks"]["database"] == "failed"
+    response = web.client().get("/api/v1/worklist")
+    assert (response.status_code, response.json["error"]["code"]) == (503, "unavailable")
+    assert "sqlite" not in response.text.lower()
+    assert web.client().get("/metrics").status_code == 200
+
+
+def test_counters_name_endpoints_and_states_and_nobody(web: Web) -> None:
+    study = add_study(web.database, name="CANARY^PHI", patient_id="CANARY-ID")
+    web.client().get(f"/studies/{study.study_instance_uid}")
+    web.client().get("/no/such/CANARY")
+    text = web.client().get("/metrics").text
+    assert 'lungnode_http_requests_total{endpoint="studies.viewer",method="GET",status="200"} 1.0' in text
+    assert 'lungnode_http_requests_total{endpoint="none",method="GET",status="404"} 1.0' in text
+    assert 'lungnode_studies{state="receiving"} 1.0' in text
+    assert "lungnode_queue_depth 0.0" in text
+    assert "CANARY" not in text
+    assert study.study_instance_uid not in text
+
+
+def test_strange_methods_make_no_new_counters(web: Web) -> None:
+    for number in range(3):
+        web.client().open("/livez", method=f"STRANGE{number}")
+    assert "STRANGE" not in web.client().get("/metrics").text
+
+
+def test_the_model_s_account_has_the_server_s_counters(web: Web) -> None:
+    body = web.client().get("/model_status").json
+    assert (body["name"], body["sha256"], body["temperature"]) == (MODEL.name, MODEL.sha256, 1.31)
+    assert body["predictions_served"] == 0
+    assert body["uptime_s"] >= 0
+    assert len(body["models"]) == 1

@@ -1,0 +1,354 @@
+"""One study: viewer, slices, findings, verdicts and jobs."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from db import analyses, audit
+from db import deliveries as sent
+from db.domain import AnalysisStatus, Reason, Role, StudyState
+from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.doubles import MODEL, Study, add_study, finding_at, finish, put_in_state, uid
+from webapp.ports import UnfitInputError
+
+FINDING_FIELDS = {
+    *("id", "series_instance_uid", "sop_instance_uid", "row", "column", "position_mm", "diameter_mm"),
+    *("nodule_probability", "malignancy_probability", "interval", "origin", "verdict"),
+}
+
+
+@pytest.fixture
+def study(web: Web) -> Study:
+    """An analysed study with a finding, whose slices can be shown."""
+    return shown_study(web)
+
+
+def shown_study(web: Web) -> Study:
+    made = add_study(web.database)
+    volume = np.linspace(-1000, 400, 3 * 64 * 48, dtype=np.int16).reshape(3, 64, 48)
+    web.images.volumes[made.study_instance_uid, made.series_instance_uid] = (
+        volume,
+        made.sop_instance_uids,
+        (2.5, 0.7, 0.8),
+    )
+    finish(web.database, made, [finding_at(made.sop_instance_uids[1], 30, 20)])
+    return made
+
+
+def api(study: Study, *parts: str) -> str:
+    return "/".join(("/api/v1/studies", study.study_instance_uid, *parts))
+
+
+def finding_of(web: Web, study: Study) -> dict[str, object]:
+    return web.client().get(api(study)).json["findings"][0]
+
+
+def test_a_study_is_given_as_documented(web: Web, study: Study) -> None:
+    body = web.client().get(api(study)).json
+    assert body["series"][0]["series_instance_uid"] == study.series_instance_uid
+    analysis = body["analyses"][0]
+    assert analysis["status"] == "current"
+    assert analysis["model"] == {"name": MODEL.name, "version": MODEL.version, "sha256": MODEL.sha256}
+    assert {"id", "series_instance_uid", "model", "status", "reasons", "started_at", "finished_at"} <= set(analysis)
+    finding = body["findings"][0]
+    assert set(finding) >= FINDING_FIELDS
+    assert (finding["row"], finding["column"], finding["diameter_mm"]) == (30, 20, 12.4)
+    assert finding["position_mm"] == [-40.0, 12.0, 30.0]
+    assert (finding["origin"], finding["verdict"], finding["interval"]) == ("model", None, [0.61, 0.83])
+
+
+def test_a_superseded_analysis_stays_readable_and_its_findings_do_not_count(web: Web, study: Study) -> None:
+    web.client().post(api(study, "analyses"))
+    with web.database.begin() as session:
+        pending = analyses.pending_analyses(session)[0]
+        analyses.start_analysis(session, pending.id)
+    body = web.client().get(api(study)).json
+    assert [entry["status"] for entry in body["pending_analyses"]] == ["running"]
+    with web.database.begin() as session:
+        analyses.complete_analysis(session, pending.id, analyses.AnalysisOutcome())
+    body = web.client().get(api(study)).json
+    assert sorted(entry["status"] for entry in body["analyses"]) == ["current", "superseded"]
+    assert body["findings"] == []
+
+
+def test_what_was_sent_stands_with_its_status(web: Web, study: Study) -> None:
+    with web.database.begin() as session:
+        analysis = analyses.analyses_of_study(session, session.info.get("x", "")) or ()
+        assert analysis == ()
+    analysis_id = web.client().get(api(study)).json["analyses"][0]["id"]
+    with web.database.begin() as session:
+        sent.request_delivery(
+            session,
+            analysis_id=analysis_id,
+            sop_instance_uid=uid(),
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33",
+            kind="SR",
+            destination="PACS",
+            path="x",
+        )
+    delivery = web.client().get(api(study)).json["deliveries"][0]
+    assert (delivery["kind"], delivery["destination"], delivery["status"]) == ("SR", "PACS", "pending")
+    assert "SR to PACS" in web.client().get(f"/studies/{study.study_instance_uid}").text
+
+
+@pytest.mark.parametrize("path", ["", "/series/1.9/slices"])
+def test_a_study_that_is_not_there(web: Web, path: str) -> None:
+    response = web.client().get(f"/api/v1/studies/1.2.9{path}")
+    assert response.status_code == (404 if not path else 200)
+    assert web.client().get("/studies/1.2.9").status_code == 404
+
+
+@pytest.mark.parametrize("text", ["..", "%2e%2e%2fetc", "1.2'--", "1" * 65, "1.2%00.3", "<b>"])
+def test_what_is_no_uid_is_no_page(web: Web, text: str) -> None:
+    assert web.client().get(f"/studies/{text}").status_code in (404, 308)
+    assert web.client().get(f"/api/v1/studies/{text}").status_code == 404
+
+
+def test_slices_come_in_order_with_their_geometry(web: Web, study: Study) -> None:
+    body = web.client().get(api(study, "series", study.series_instance_uid, "slices")).json
+    assert [entry["sop_instance_uid"] for entry in body["slices"]] == list(reversed(study.sop_instance_uids))
+    first = body["slices"][0]
+    assert (first["rows"], first["columns"]) == (64, 48)
+    assert (first["row_spacing_mm"], first["column_spacing_mm"]) == (0.7, 0.8)
+    assert first["orientation"] == [1, 0, 0, 0, 1, 0]
+    assert web.client().get(first["url"]).status_code == 200
+
+
+def test_a_slice_is_windowed(web: Web, study: Study) -> None:
+    url = web.client().get(api(study, "series", study.series_instance_uid, "slices")).json["slices"][0]["url"]
+    pictures = {}
+    for name, query in (("lung", ""), ("bone", "?center=400&width=1800")):
+        response = web.client().get(url + query)
+        assert (response.status_code, response.mimetype) == (200, "image/png")
+        assert response.headers["Cache-Control"] == "no-store"
+        pictures[name] = np.asarray(Image.open(io.BytesIO(response.data)))
+    assert pictures["lung"].shape == (64, 48)
+    assert pictures["lung"].mean() > pictures["bone"].mean()
+
+
+@pytest.mark.parametrize(
+    "query", ["center=x", "width=0", "width=-5", "width=nan", "center=1e9", "width=inf", "center=", "width=0.5"]
+)
+def test_a_window_that_is_none_is_refused(web: Web, study: Study, query: str) -> None:
+    url = api(study, "instances", study.sop_instance_uids[0], "frames", "1", "rendered")
+    assert web.client().get(f"{url}?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["instances/1.9/frames/1/rendered", "instances/1.9/frames/0/rendered", "instances/x/frames/1/rendered"]
+)
+def test_a_slice_that_is_not_there(web: Web, study: Study, path: str) -> None:
+    assert web.client().get(api(study, path)).status_code == 404
+
+
+def test_a_slice_of_another_study_is_not_given(web: Web, study: Study) -> None:
+    other = shown_study(web)
+    url = api(other, "instances", study.sop_instance_uids[0], "frames", "1", "rendered")
+    assert web.client().get(url).status_code == 404
+
+
+def place(study: Study, **changes: object) -> dict[str, object]:
+    return {
+        "series_instance_uid": study.series_instance_uid,
+        "sop_instance_uid": study.sop_instance_uids[0],
+        "row": 12,
+        "column": 33.5,
+        **changes,
+    }
+
+
+def test_a_reader_points_at_a_nodule(web: Web, study: Study) -> None:
+    response = web.client().post(api(study, "findings"), json=place(study))
+    finding = response.json
+    assert response.status_code == 201
+    assert (finding["origin"], finding["created_by"], finding["row"], finding["column"]) == (
+        "reader",
+        "local",
+        12,
+        33.5,
+    )
+    assert finding["malignancy_probability"] == 0.42
+    assert len(web.client().get(api(study)).json["findings"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"row": None}, 422),
+        ({"row": "12"}, 422),
+        ({"row": -1}, 422),
+        ({"column": True}, 422),
+        ({"frame_number": 0}, 422),
+        ({"series_instance_uid": "../x"}, 422),
+        ({"sop_instance_uid": None}, 422),
+        ({"sop_instance_uid": "1.2.999"}, 404),
+        ({"series_instance_uid": "1.2.999"}, 404),
+    ],
+)
+def test_a_place_that_is_none_is_refused(web: Web, study: Study, changes: dict[str, object], status: int) -> None:
+    assert web.client().post(api(study, "findings"), json=place(study, **changes)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"row=1", "text/plain", 415),
+        (b"", "application/json", 400),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(
+    web: Web, study: Study, data: bytes, content_type: str, status: int
+) -> None:
+    response = web.client().post(api(study, "findings"), data=data, content_type=content_type)
+    assert response.status_code == status
+    assert response.json["error"]["reference"]
+
+
+def test_a_place_that_the_model_cannot_analyse_is_told_so(web: Web, study: Study) -> None:
+    web.predictor.fails = UnfitInputError(422, "no_geometry", "The series has no usable geometry.")
+    response = web.client().post(api(study, "findings"), json=place(study))
+    assert (response.status_code, response.json["error"]["code"]) == (422, "no_geometry")
+    assert len(web.client().get(api(study)).json["findings"]) == 1
+
+
+def assess(web: Web, finding_id: object, **body: object):
+    return web.client().post(f"/api/v1/findings/{finding_id}/assessment", json=body)
+
+
+def test_verdicts_are_kept_and_the_latest_counts(web: Web, study: Study) -> None:
+    finding = finding_of(web, study)
+    assert assess(web, finding["id"], verdict="accept").status_code == 201
+    response = assess(web, finding["id"], verdict="reject", reason="Vessel", comment="runs on")
+    assert response.json["verdict"] == "reject"
+    latest = finding_of(web, study)["assessment"]
+    assert (latest["verdict"], latest["reason"], latest["comment"], latest["reader"]) == (
+        "reject",
+        "Vessel",
+        "runs on",
+        "local",
+    )
+    with web.database.read() as session:
+        actions = [entry.event.action for entry in audit.recent(session, subject=str(finding["id"]))]
+    assert actions == ["finding:rejected", "finding:accepted"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"verdict": "maybe"}, 400),
+        ({"verdict": ["accept"]}, 400),
+        ({"verdict": None}, 400),
+        ({"verdict": "accept", "reason": 3}, 422),
+        ({"verdict": "accept", "comment": "x" * 2001}, 422),
+    ],
+)
+def test_a_verdict_that_is_none_is_refused(web: Web, study: Study, body: dict[str, object], status: int) -> None:
+    finding = finding_of(web, study)
+    assert assess(web, finding["id"], **body).status_code == status
+    assert finding_of(web, study)["verdict"] is None
+
+
+def test_a_finding_that_is_not_there(web: Web) -> None:
+    assert assess(web, "f" * 32, verdict="accept").status_code == 404
+
+
+def test_a_verdict_carries_the_reader_s_name(locked: Web) -> None:
+    study = shown_study(locked)
+    headers = locked.bearer(Role.RADIOLOGIST)
+    finding = locked.client().get(api(study), headers=headers).json["findings"][0]
+    url = f"/api/v1/findings/{finding['id']}/assessment"
+    response = locked.client().post(url, json={"verdict": "unsure"}, headers=headers)
+    assert response.json["assessment"]["reader"] == "token:program-radiologist"
+
+
+def test_a_rerun_is_a_job_and_never_a_call(web: Web, study: Study) -> None:
+    response = web.client().post(api(study, "analyses"))
+    assert response.status_code == 202
+    assert [entry["status"] for entry in response.json["analyses"]] == ["queued"]
+    with web.database.read() as session:
+        pending = analyses.pending_analyses(session)
+    assert [(entry.status, entry.requested_by, entry.run_number) for entry in pending] == [
+        (AnalysisStatus.QUEUED, "local", 2)
+    ]
+    assert web.predictor.calls == []
+
+
+def test_one_series_can_be_asked_for(web: Web, study: Study) -> None:
+    body = {"series_instance_uid": study.series_instance_uid}
+    assert web.client().post(api(study, "analyses"), json=body).status_code == 202
+    assert web.client().post(api(study, "analyses"), json={"series_instance_uid": "1.2.999"}).status_code == 404
+    other = shown_study(web)
+    assert web.client().post(api(other, "analyses"), json=body).status_code == 404
+    assert web.client().post("/api/v1/studies/1.2.999/analyses").status_code == 404
+
+
+def test_a_study_that_is_being_received_is_not_analysed_again_yet(web: Web) -> None:
+    study = add_study(web.database)
+    for body in ({}, {"series_instance_uid": study.series_instance_uid}):
+        response = web.client().post(api(study, "analyses"), json=body)
+        assert (response.status_code, response.json["error"]["code"]) == (409, "still_receiving")
+
+
+def test_without_a_model_nothing_is_asked_for(web: Web, study: Study) -> None:
+    web.predictor.has_model = False
+    assert web.client().post(api(study, "analyses")).status_code == 503
+
+
+def test_a_study_can_be_declared_complete(web: Web) -> None:
+    study = add_study(web.database)
+    response = web.client().post(api(study, "complete"))
+    assert response.status_code == 202
+    assert [entry["series_instance_uid"] for entry in response.json["series"]] == [study.series_instance_uid]
+    assert web.client().post("/api/v1/studies/1.2.999/complete").status_code == 404
+
+
+def test_the_viewer_shows_whose_images_these_are_and_keeps_it_out_of_the_title(web: Web, study: Study) -> None:
+    response = web.client().get(f"/studies/{study.study_instance_uid}")
+    page = response.text
+    assert "Doe, Jane" in page
+    assert "PID-1" in page
+    assert "(64 y at the study)" in page
+    assert "<title>Study · lungnode</title>" in page
+    assert "second reader, not a diagnosis" in page
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_looking_at_a_study_goes_on_record(web: Web, study: Study) -> None:
+    web.client().get(f"/studies/{study.study_instance_uid}")
+    with web.database.read() as session:
+        event = audit.recent(session, limit=1)[0].event
+    assert (event.action, event.actor) == ("study:viewed", "local")
+    assert "PID-1" not in str(event)
+    assert study.study_instance_uid not in str(event)
+
+
+@pytest.mark.parametrize("state", list(StudyState))
+def test_the_viewer_opens_in_every_state(web: Web, state: StudyState) -> None:
+    study = add_study(web.database)
+    put_in_state(web.database, study, state)
+    page = web.client().get(f"/studies/{study.study_instance_uid}").text
+    expected = {StudyState.FAILED: "The analysis took too long.", StudyState.NOT_ANALYSED: "Fewer slices"}
+    assert expected.get(state, "Findings") in page
+
+
+def test_findings_without_a_probability_say_why(web: Web) -> None:
+    study = add_study(web.database)
+    finish(web.database, study, [finding_at(study.sop_instance_uids[0], 1, 1, malignancy=None)])
+    finding = finding_of(web, study)
+    assert finding["malignancy_probability"] is None
+    assert finding["reasons"] == [{"code": "small", "text": "Too small for the malignancy model."}]
+
+
+def test_names_never_become_markup_in_the_viewer(web: Web) -> None:
+    study = add_study(web.database, name="</script><script>alert(1)</script>", description="'\"><img src=x>")
+    finish(web.database, study, reasons=[Reason("x", "<i>why</i>")])
+    page = web.client().get(f"/studies/{study.study_instance_uid}").text
+    for text in ("<script>alert", "<img src=x>", "<i>why"):
+        assert text not in page
