@@ -91,19 +91,19 @@ def _on_fine_grid(volume: CtVolume, lungs: LungSegmentation, box: tuple[slice, s
     for axis, count in enumerate(counts):
         fine_mm = np.arange(count) * FINE_MM
         spacing = volume.spacing_mm[axis]
-        hu_maps.append(_linear_map(fine_mm / spacing, native.shape[axis], FINE_MM / spacing))
+        hu_maps.append(linear_map(fine_mm / spacing, native.shape[axis], FINE_MM / spacing))
         full = fine_mm / spacing + box[axis].start
         working = (full + 0.5) / lungs.block[axis] - 0.5
-        region_maps.append(_linear_map(working, lungs.mask.shape[axis], 1.0))
-    inside = _apply(lungs.mask.astype(np.float32), region_maps)
-    fine = _apply(native, hu_maps)
+        region_maps.append(linear_map(working, lungs.mask.shape[axis], 1.0))
+    inside = apply_maps(lungs.mask.astype(np.float32), region_maps)
+    fine = apply_maps(native, hu_maps)
     fine -= LUNG_HU
     fine *= inside
     fine += LUNG_HU
     return fine, inside
 
 
-def _linear_map(at: Doubles, size: int, step: float) -> Floats:
+def linear_map(at: Doubles, size: int, step: float) -> Floats:
     """Matrix that reads ``size`` samples at fractional places by a triangle as wide as the coarser of both grids."""
     width = max(1.0, step)
     distance = np.abs(np.clip(at, 0, size - 1)[:, None] - np.arange(size)[None, :])
@@ -111,7 +111,7 @@ def _linear_map(at: Doubles, size: int, step: float) -> Floats:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _apply(values: Floats, maps: list[Floats]) -> Floats:
+def apply_maps(values: Floats, maps: list[Floats]) -> Floats:
     """Apply one matrix per axis to ``(s, r, c)`` values."""
     values = maps[1] @ (values @ maps[2].T)
     depth, height, width = values.shape
@@ -147,7 +147,7 @@ def _maxima(values: Floats, inside: Floats, spacing_mm: float, sigma_mm: float, 
     """Local maxima of the negative Laplacian within the region, measured by the Hessian there."""
     if min(values.shape) < 3:
         return _Blobs(np.empty((0, 3)), np.empty(0), np.empty(0))
-    response = _negative_laplacian(values) * np.float32((sigma_mm / spacing_mm) ** 2)
+    response = negative_laplacian(values) * np.float32((sigma_mm / spacing_mm) ** 2)
     core = inside[1:-1, 1:-1, 1:-1]
     places = np.argwhere((response > least_hu) & (core > 0.3))
     at = response[tuple(places.T)]
@@ -158,7 +158,7 @@ def _maxima(values: Floats, inside: Floats, spacing_mm: float, sigma_mm: float, 
             near = np.clip(places[is_maximum] + np.array(offset) - 1, 0, bounds)
             is_maximum[is_maximum] = at[is_maximum] >= response[tuple(near.T)]
     places = places[is_maximum] + 1
-    gradient, hessian = _derivatives(values, places)
+    gradient, hessian = derivatives(values, places)
     eigenvalues = -np.linalg.eigvalsh(hessian)  # descending size first after the sign change: l0 >= l1 >= l2
     flattest, steepest = eigenvalues[:, 2], eigenvalues[:, 0]
     scale = (sigma_mm / spacing_mm) ** 2
@@ -170,7 +170,7 @@ def _maxima(values: Floats, inside: Floats, spacing_mm: float, sigma_mm: float, 
     return _Blobs((places + shift) * spacing_mm, np.full(len(places), sigma_mm * DIAMETER_PER_SIGMA), strength)
 
 
-def _negative_laplacian(values: Floats) -> Floats:
+def negative_laplacian(values: Floats) -> Floats:
     """Of the interior: shape less 2 per axis, per squared voxel."""
     inner = values[1:-1, 1:-1, 1:-1]
     total = 6.0 * inner
@@ -182,7 +182,7 @@ def _negative_laplacian(values: Floats) -> Floats:
     return total
 
 
-def _derivatives(values: Floats, places: NDArray[np.intp]) -> tuple[Doubles, Doubles]:
+def derivatives(values: Floats, places: NDArray[np.intp]) -> tuple[Doubles, Doubles]:
     """Gradient ``(n, 3)`` and Hessian ``(n, 3, 3)`` by central differences, per voxel."""
 
     def at(*offset: int) -> Doubles:

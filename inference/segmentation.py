@@ -1,0 +1,494 @@
+"""Measure a nodule at a clicked or proposed place: centre, borders, diameters, volume, density and margin.
+
+The centre is moved to the roundest bright blob near the place. From it 642 rays are sampled; the border is the
+star-shaped surface that best parts values above a threshold between nodule and surrounding lung from values below
+it and that is smooth, so that it follows neither vessels nor the pleura. The centre is then moved to the centroid
+and the surface found once more. Beyond the edge of the volume nothing is assumed: there the surface is carried by
+its neighbours, so that a volume that ends at the nodule does not tell its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from scipy.spatial import ConvexHull, cKDTree
+
+from inference.candidates import apply_maps, derivatives, linear_map, negative_laplacian
+from inference.types import Abstention, CtVolume
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+SEARCH_SIGMAS_MM = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)
+SEARCH_GRID_MM = 1.0
+SEARCH_HALF_MM = 24.0
+WALL_GRID_MM = 2.0
+WALL_ABOVE_HU = -450.0
+WALL_RADII_MM = (4.5, 8.0, 13.0, 20.0)
+RAY_STEP_MM = 0.4
+RAY_LENGTH_MM = 32.0
+LUNG_HU = -850.0
+DENSEST_CORE_HU = 60.0
+SOLID_ABOVE_HU = -300.0
+SOLID_SHARE = 0.75
+GROUND_GLASS_SHARE = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was chosen on the training split of the LIDC-IDRI crops; lengths in mm."""
+
+    reach_mm: float = 7.0
+    pull_mm: float = 3.0
+    pull_radius: float = 0.3
+    seed_ceiling_hu: float = 0.0
+    border_share: float = 0.42
+    softness_hu: float = 250.0
+    smoothness: float = 0.3
+    beyond: float = 0.25
+    beyond_mm: float = 0.8
+    rounds: int = 12
+    least_contrast_hu: float = 80.0
+
+
+TUNING = Tuning()
+
+
+class Density(StrEnum):
+    """How dense a nodule is (MacMahon et al. 2017)."""
+
+    SOLID = "solid"
+    PART_SOLID = "part-solid"
+    GROUND_GLASS = "ground-glass"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sphere:
+    """A thrice divided icosahedron and a map from longitude and latitude to its corners."""
+
+    directions: Doubles  # (642, 3) unit vectors (slice, row, column)
+    faces: Indices  # (1280, 3), outward
+    edges: Indices  # (1920, 2)
+    neighbours: Indices  # (642, 6)
+    map_corners: Indices  # (latitudes, longitudes, 3)
+    map_weights: Doubles  # (latitudes, longitudes, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surface:
+    """A star-shaped border around ``centre`` (fractional index) and the values it was found between."""
+
+    centre: Doubles
+    radii_mm: Doubles  # (642,)
+    profiles_hu: Floats  # (642, steps)
+    is_real: Mask  # (642, steps)
+    core_hu: float
+    lung_hu: float
+    border_hu: float
+
+    @property
+    def corners_mm(self) -> Doubles:
+        return _sphere().directions * self.radii_mm[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """The surroundings on a cubic grid: HU, and per closing radius what is chest wall, mediastinum or diaphragm."""
+
+    hu: Floats
+    origin: Doubles  # fractional index of the middle voxel
+    real: Mask
+    walls: dict[float, Mask]  # on every second voxel
+
+    def wall(self, radius_mm: float) -> Mask:
+        """Tissue too thick to be a nodule of that radius; on the grid of ``WALL_GRID_MM``."""
+        wanted = 1.25 * radius_mm + 1.0
+        return self.walls[next((r for r in WALL_RADII_MM if r >= wanted), WALL_RADII_MM[-1])]
+
+
+@dataclass(frozen=True, slots=True)
+class NoduleMeasure:
+    """What was measured of one nodule.
+
+    Parameters
+    ----------
+    center_index
+        Fractional ``(slice, row, column)`` of the centroid.
+    longest_mm, perpendicular_mm
+        Longest axial diameter over all slices and the widest extent at right angles to it, in the same slice.
+    volume_mm3, equivalent_diameter_mm
+        Of the star-shaped surface; the diameter is that of a ball of the same volume.
+    mean_hu
+        Within the surface, where the volume is.
+    density
+        By ``solid_share``: ``SOLID_SHARE`` or more is solid, below ``GROUND_GLASS_SHARE`` ground glass.
+    solid_share
+        Share of the inner part (0.85 of each radius) above ``SOLID_ABOVE_HU``.
+    mask, mask_box
+        Voxels of the volume within the surface, and where this block lies in the volume.
+    margin
+        Shape, margin and histogram measures by name; see ``features``.
+    """
+
+    center_index: tuple[float, float, float]
+    longest_mm: float
+    perpendicular_mm: float
+    volume_mm3: float
+    equivalent_diameter_mm: float
+    mean_hu: float
+    density: Density
+    solid_share: float
+    mask: Mask
+    mask_box: tuple[slice, slice, slice]
+    margin: dict[str, float]
+
+    def features(self) -> dict[str, float]:
+        """All numbers that a classifier may use, in a fixed order; positions are not among them."""
+        return {
+            "longest_mm": self.longest_mm,
+            "perpendicular_mm": self.perpendicular_mm,
+            "volume_mm3": self.volume_mm3,
+            "equivalent_diameter_mm": self.equivalent_diameter_mm,
+            "mean_hu": self.mean_hu,
+            "solid_share": self.solid_share,
+            **self.margin,
+        }
+
+
+def measure_nodule(volume: CtVolume, index: tuple[float, float, float]) -> NoduleMeasure | Abstention:
+    """Measure the nodule nearest to ``index`` (fractional slice, row, column), at most 7 mm away.
+
+    Returns
+    -------
+    NoduleMeasure | Abstention
+        Abstains with ``outside_volume``, ``implausible_spacing`` or ``no_nodule_here``.
+    """
+    size = np.array(volume.volume_hu.shape)
+    if not (np.isfinite(index).all() and (np.array(index) > -0.5).all() and (np.array(index) < size - 0.5).all()):
+        return Abstention("outside_volume", "The place lies outside the series.")
+    if not all(np.isfinite(s) and 0.1 <= s <= 15.0 for s in volume.spacing_mm):
+        return Abstention("implausible_spacing", "The voxel spacing is missing or not that of a CT of a person.")
+    surface = find_surface(volume, index)
+    if surface.core_hu - surface.lung_hu < TUNING.least_contrast_hu:
+        return Abstention("no_nodule_here", "Nothing at this place is denser than the lung around it.")
+    return _measured(volume, surface)
+
+
+def _measured(volume: CtVolume, surface: _Surface) -> NoduleMeasure:
+    mask, box = _voxels(volume, surface)
+    _, volume_mm3 = _centroid(surface.corners_mm)
+    longest_mm, perpendicular_mm = _axial_diameters(surface)
+    equivalent_mm = float(np.cbrt(6.0 * volume_mm3 / np.pi))
+    depths_mm: Doubles = np.arange(0.5, surface.profiles_hu.shape[1]) * RAY_STEP_MM
+    share = depths_mm / surface.radii_mm[:, None]  # (642, steps)
+    weight = depths_mm**2 * surface.is_real  # each sample stands for a piece of its shell
+    within = (share <= 1.0) & surface.is_real
+    values, weights = surface.profiles_hu[within], np.broadcast_to(weight, share.shape)[within]
+    inner = within & (share <= 0.85)
+    inner_weights = np.broadcast_to(weight, share.shape)[inner]
+    solid_share = float(np.average(surface.profiles_hu[inner] > SOLID_ABOVE_HU, weights=inner_weights))
+    centre = surface.centre
+    return NoduleMeasure(
+        center_index=(float(centre[0]), float(centre[1]), float(centre[2])),
+        longest_mm=longest_mm,
+        perpendicular_mm=perpendicular_mm,
+        volume_mm3=volume_mm3,
+        equivalent_diameter_mm=equivalent_mm,
+        mean_hu=float(np.average(values, weights=weights)),
+        density=_density(solid_share),
+        solid_share=solid_share,
+        mask=mask,
+        mask_box=box,
+        margin=_shape(surface, volume_mm3) | _margin(surface, depths_mm) | _histogram(values, weights),
+    )
+
+
+def _density(solid_share: float) -> Density:
+    if solid_share >= SOLID_SHARE:
+        return Density.SOLID
+    return Density.GROUND_GLASS if solid_share < GROUND_GLASS_SHARE else Density.PART_SOLID
+
+
+def _voxels(volume: CtVolume, surface: _Surface) -> tuple[Mask, tuple[slice, slice, slice]]:
+    """Whole voxels whose centres lie within the surface; at least the nearest one."""
+    reach = surface.radii_mm.max() / np.array(volume.spacing_mm)
+    size = np.array(volume.volume_hu.shape)
+    low = np.clip(np.floor(surface.centre - reach).astype(int), 0, size - 1)
+    high = np.clip(np.ceil(surface.centre + reach).astype(int) + 1, low + 1, size)
+    axes = [(np.arange(low[k], high[k]) - surface.centre[k]) * volume.spacing_mm[k] for k in range(3)]
+    mask = _is_inside(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1), surface.radii_mm)
+    if not mask.any():
+        nearest = np.clip(np.rint(surface.centre).astype(int) - low, 0, np.array(mask.shape) - 1)
+        mask[tuple(nearest)] = True
+    return mask, (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+
+
+def _axial_diameters(surface: _Surface) -> tuple[float, float]:
+    """Longest diameter over axial sections of the surface, and the widest extent perpendicular to it there."""
+    corners = surface.corners_mm
+    angles = np.arange(0.0, np.pi, np.pi / 60)
+    across = np.stack([np.sin(angles), np.cos(angles)])  # (2, 60)
+    best = (0.0, 0.0)
+    edges = _sphere().edges
+    for height_mm in np.arange(corners[:, 0].min(), corners[:, 0].max(), 1.0) + 0.5:
+        first, second = corners[edges[:, 0]], corners[edges[:, 1]]
+        cut = (first[:, 0] - height_mm) * (second[:, 0] - height_mm) < 0
+        if cut.sum() < 3:
+            continue
+        part = (height_mm - first[cut, 0]) / (second[cut, 0] - first[cut, 0])
+        section = first[cut, 1:] + part[:, None] * (second[cut, 1:] - first[cut, 1:])
+        widths = np.ptp(section @ across, axis=0)
+        longest = int(np.argmax(widths))
+        if widths[longest] > best[0]:
+            best = (float(widths[longest]), float(widths[(longest + 30) % 60]))
+    return best
+
+
+def _shape(surface: _Surface, volume_mm3: float) -> dict[str, float]:
+    """Sphericity, elongation and roughness of the border."""
+    corners = surface.corners_mm
+    a, b, c = (corners[_sphere().faces[:, k]] for k in range(3))
+    area_mm2 = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2.0)
+    axes = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(corners.T)), 1e-9))
+    mean_mm = surface.radii_mm.mean()
+    smooth_mm = surface.radii_mm
+    for _ in range(6):
+        smooth_mm = smooth_mm[_sphere().neighbours].mean(axis=1)
+    return {
+        "sphericity": float(np.pi ** (1 / 3) * (6.0 * volume_mm3) ** (2 / 3) / area_mm2),
+        "elongation": float(axes[2] / axes[1]),
+        "flatness": float(axes[0] / axes[1]),
+        "radius_variation": float(surface.radii_mm.std() / mean_mm),
+        "roughness": float(np.abs(surface.radii_mm - smooth_mm).mean() / mean_mm),
+    }
+
+
+def _margin(surface: _Surface, depths_mm: Doubles) -> dict[str, float]:
+    """How steep the border is, how much of it is attached, and how far spikes reach beyond it."""
+    rays = np.arange(len(surface.radii_mm))
+
+    def at(depth_mm: Doubles) -> tuple[Floats, Mask]:
+        step = np.clip((depth_mm / RAY_STEP_MM).astype(int), 0, len(depths_mm) - 1)
+        return surface.profiles_hu[rays, step], surface.is_real[rays, step]
+
+    radii_mm = surface.radii_mm
+    (outer, real), (inner, _), (beyond, beyond_real) = at(radii_mm + 0.8), at(radii_mm - 0.8), at(radii_mm + 2.0)
+    real = real if real.any() else ~real
+    beyond_real = beyond_real if beyond_real.any() else ~beyond_real
+    slope = (inner - outer)[real] / 1.6
+    dense = (surface.profiles_hu > surface.border_hu) & (depths_mm > radii_mm[:, None]) & surface.is_real
+    spikes_mm = dense.sum(axis=1) * RAY_STEP_MM
+    return {
+        "border_slope_hu_per_mm": float(slope.mean()),
+        "border_slope_spread": float(slope.std()),
+        "attached_share": float((beyond > surface.border_hu)[beyond_real].mean()),
+        "spike_mm": float(np.minimum(spikes_mm, 5.0).mean()),
+        "surround_hu": float(beyond[beyond_real].mean()),
+        "core_hu": surface.core_hu,
+        "lung_hu": surface.lung_hu,
+    }
+
+
+def _histogram(values_hu: Floats, weights: Doubles) -> dict[str, float]:
+    order = np.argsort(values_hu)
+    total = np.cumsum(weights[order])
+    mean = float(np.average(values_hu, weights=weights))
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    places = np.searchsorted(total, np.array(levels) * total[-1])
+    return {f"hu_{round(q * 100):02d}": float(values_hu[order[p]]) for q, p in zip(levels, places, strict=True)} | {
+        "hu_spread": float(np.sqrt(np.average((values_hu - mean) ** 2, weights=weights)))
+    }
+
+
+def find_surface(volume: CtVolume, index: tuple[float, float, float], tuning: Tuning = TUNING) -> _Surface:
+    """Find the border of the nodule nearest to ``index``."""
+    patch = _patch(volume, np.array(index, float))
+    centre, radius_mm = _seed(volume, patch, tuning)
+    for _ in range(2):
+        surface = _fit(volume, patch, centre, radius_mm, tuning)
+        offset_mm, volume_mm3 = _centroid(surface.corners_mm)
+        centre = centre + offset_mm / volume.spacing_mm
+        radius_mm = float(np.cbrt(0.75 * volume_mm3 / np.pi))
+    return _fit(volume, patch, centre, radius_mm, tuning)
+
+
+def _patch(volume: CtVolume, index: Doubles) -> _Patch:
+    offsets_mm = np.arange(-SEARCH_HALF_MM, SEARCH_HALF_MM + 0.5, SEARCH_GRID_MM)
+    maps, real, box = [], [], []
+    for axis, spacing in enumerate(volume.spacing_mm):
+        size = volume.volume_hu.shape[axis]
+        at = index[axis] + offsets_mm / spacing
+        start, stop = max(0, int(at[0]) - 1), min(size, int(at[-1]) + 3)
+        box.append(slice(start, stop))
+        maps.append(linear_map(at - start, stop - start, SEARCH_GRID_MM / spacing))
+        real.append((at > -0.5) & (at < size - 0.5))
+    hu = apply_maps(np.clip(volume.volume_hu[tuple(box)], -1000, DENSEST_CORE_HU).astype(np.float32), maps)
+    tissue = hu[::2, ::2, ::2] > WALL_ABOVE_HU
+    depth_mm = ndi.distance_transform_edt(np.pad(tissue, 8, mode="edge"), sampling=WALL_GRID_MM)[8:-8, 8:-8, 8:-8]
+    walls = {}
+    for radius_mm in WALL_RADII_MM:
+        deep = depth_mm > radius_mm
+        walls[radius_mm] = (
+            ndi.distance_transform_edt(~deep, sampling=WALL_GRID_MM) <= radius_mm + WALL_GRID_MM / 2
+            if deep.any()
+            else deep
+        )
+    return _Patch(hu, index, real[0][:, None, None] & real[1][:, None] & real[2], walls)
+
+
+def _seed(volume: CtVolume, patch: _Patch, tuning: Tuning) -> tuple[Doubles, float]:
+    """Move to the roundest bright blob within reach; its radius is that of the scale that answered strongest."""
+    count = len(patch.hu)
+    best = (0.0, np.zeros(3), 3.0)
+    free, cleared = patch.hu, None
+    for sigma_mm in SEARCH_SIGMAS_MM:
+        radius_mm = sigma_mm * np.sqrt(3.0)
+        wall = patch.wall(radius_mm)
+        if wall is not cleared:
+            cleared = wall
+            fine = wall.repeat(2, 0).repeat(2, 1).repeat(2, 2)[:count, :count, :count]
+            free = np.where(fine | ~patch.real, np.float32(LUNG_HU), np.minimum(patch.hu, tuning.seed_ceiling_hu))
+        blur = _gaussian_map(count, sigma_mm / SEARCH_GRID_MM)
+        smooth = apply_maps(free, [blur] * 3)
+        response = negative_laplacian(smooth)
+        reach = int(tuning.reach_mm / SEARCH_GRID_MM) + 1
+        middle = count // 2 - 1
+        near = tuple([slice(middle - reach, middle + reach + 1)] * 3)
+        around = tuple([slice(middle - reach - 1, middle + reach + 2)] * 3)
+        highest = ndi.maximum_filter(response[around], 3)[1:-1, 1:-1, 1:-1]
+        places = np.argwhere((response[near] >= highest) & (response[near] > 0)) + middle - reach + 1
+        if not len(places):
+            continue
+        gradient, hessian = derivatives(smooth, places)
+        bend = -np.linalg.eigvalsh(hessian)
+        flattest, steepest = np.maximum(bend[:, 2], 0.0), bend[:, 0]
+        shift = np.clip(-np.linalg.solve(hessian - 1e-6 * np.eye(3), gradient[..., None])[..., 0], -1, 1)
+        offset_mm = (places + shift - count // 2) * SEARCH_GRID_MM
+        distance2 = (offset_mm**2).sum(axis=1)
+        pull2 = tuning.pull_mm**2 + (tuning.pull_radius * radius_mm) ** 2
+        strength = sigma_mm**2 * flattest * np.sqrt(flattest / steepest) * np.exp(-distance2 / (2 * pull2))
+        strength[distance2 > tuning.reach_mm**2] = 0.0
+        top = int(np.argmax(strength))
+        if strength[top] > best[0]:
+            best = (float(strength[top]), offset_mm[top], radius_mm)
+    return patch.origin + best[1] / volume.spacing_mm, best[2]
+
+
+@cache
+def _gaussian_map(size: int, sigma: float) -> Floats:
+    distance = np.arange(size)[:, None] - np.arange(size)[None]
+    weights = np.exp(-0.5 * (distance / sigma) ** 2)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _fit(volume: CtVolume, patch: _Patch, centre: Doubles, radius_mm: float, tuning: Tuning) -> _Surface:
+    length_mm = min(RAY_LENGTH_MM, 2.5 * radius_mm + 6.0)
+    depths_mm = np.arange(0.5, length_mm / RAY_STEP_MM) * RAY_STEP_MM
+    profiles, real = _profiles(volume, centre, depths_mm)
+    away_mm = (centre - patch.origin) * volume.spacing_mm
+    points_mm = _sphere().directions[:, None] * depths_mm[None, :, None] + away_mm
+    wall = patch.wall(radius_mm)
+    where = np.clip(np.rint((points_mm + SEARCH_HALF_MM) / WALL_GRID_MM).astype(int), 0, len(wall) - 1)
+    walled = wall[where[..., 0], where[..., 1], where[..., 2]]
+    core = profiles[:, depths_mm <= max(0.8, 0.5 * radius_mm)]
+    core_hu = min(float(np.quantile(core, 0.7)), DENSEST_CORE_HU)
+    shell = profiles[:, (depths_mm > 1.2 * radius_mm + 1.0) & (depths_mm < 2.2 * radius_mm + 4.0)]
+    lung = shell[shell < -600.0]
+    lung_hu = float(np.median(lung)) if lung.size > 50 else LUNG_HU
+    border_hu = lung_hu + tuning.border_share * (core_hu - lung_hu)
+    gain = np.clip((profiles - border_hu) / tuning.softness_hu, -0.5, 0.5)
+    gain[walled] = -0.5
+    gain *= real * RAY_STEP_MM
+    ball = np.argmax(gain.cumsum(axis=1).sum(axis=0))
+    ball_mm = float(np.clip(depths_mm[ball] + RAY_STEP_MM / 2, 0.5 * radius_mm, 2.0 * radius_mm + 1.0))
+    beyond = np.maximum(0.0, depths_mm - ball_mm) / (tuning.beyond * ball_mm + tuning.beyond_mm)
+    total = (gain * np.exp(-(beyond**2))).cumsum(axis=1)
+    edges_mm = depths_mm + RAY_STEP_MM / 2
+    radii_mm = np.full(len(profiles), ball_mm)
+    neighbours = _sphere().neighbours
+    for _ in range(tuning.rounds):
+        wanted = radii_mm[neighbours].mean(axis=1)
+        radii_mm = edges_mm[
+            np.argmax(total - tuning.smoothness / ball_mm * (edges_mm[None] - wanted[:, None]) ** 2, axis=1)
+        ]
+    return _Surface(centre, radii_mm, profiles, real, core_hu, lung_hu, border_hu)
+
+
+def _profiles(volume: CtVolume, centre: Doubles, depths_mm: Doubles) -> tuple[Floats, Mask]:
+    """HU along every ray (edge values beyond the volume) and where the volume is."""
+    spacing = np.array(volume.spacing_mm)
+    steps = _sphere().directions[:, None] * depths_mm[None, :, None] / spacing  # (642, steps, 3)
+    at = centre + steps
+    size = np.array(volume.volume_hu.shape)
+    real = ((at > -0.5) & (at < size - 0.5)).all(axis=2)
+    low = np.clip(np.floor(at.min(axis=(0, 1))).astype(int), 0, size - 1)
+    high = np.clip(np.ceil(at.max(axis=(0, 1))).astype(int) + 1, low + 1, size)
+    crop = volume.volume_hu[low[0] : high[0], low[1] : high[1], low[2] : high[2]].astype(np.float32)
+    values = ndi.map_coordinates(crop, np.moveaxis(at - low, 2, 0), order=1, mode="nearest")
+    return values, real
+
+
+def _centroid(corners_mm: Doubles) -> tuple[Doubles, float]:
+    """Centroid (mm from the centre) and volume (mm3) of the closed surface."""
+    a, b, c = (corners_mm[_sphere().faces[:, k]] for k in range(3))
+    pieces = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
+    volume_mm3 = float(pieces.sum())
+    return (pieces[:, None] * (a + b + c) / 4.0).sum(axis=0) / volume_mm3, volume_mm3
+
+
+def _is_inside(offset_mm: Doubles, radii_mm: Doubles) -> Mask:
+    """Whether each ``(..., 3)`` offset from the centre lies within the surface."""
+    sphere = _sphere()
+    lat_n, lon_n = sphere.map_corners.shape[:2]
+    radius_map = (radii_mm[sphere.map_corners] * sphere.map_weights).sum(axis=2)
+    distance = np.linalg.norm(offset_mm, axis=-1)
+    latitude = np.arccos(np.clip(offset_mm[..., 0] / np.maximum(distance, 1e-9), -1, 1)) / np.pi * lat_n
+    longitude = np.arctan2(offset_mm[..., 1], offset_mm[..., 2]) / (2 * np.pi) * lon_n
+    return distance <= radius_map[np.minimum(latitude.astype(int), lat_n - 1), np.floor(longitude).astype(int) % lon_n]
+
+
+@cache
+def _sphere() -> _Sphere:
+    golden = (1.0 + np.sqrt(5.0)) / 2.0
+    signs = [(a, b) for a in (-1, 1) for b in (-1, 1)]
+    corners = np.array([np.roll((0.0, a, b * golden), k) for k in range(3) for a, b in signs])
+    corners /= np.linalg.norm(corners, axis=1, keepdims=True)
+    faces = ConvexHull(corners).simplices
+    for _ in range(3):
+        corners, faces = _divided(corners, faces)
+    a, b, c = (corners[faces[:, k]] for k in range(3))
+    inward = np.einsum("ij,ij->i", np.cross(b - a, c - a), a) < 0
+    faces[inward] = faces[inward][:, ::-1]
+    tree = cKDTree(corners)
+    neighbours = tree.query(corners, k=7)[1][:, 1:]
+    polar = (np.arange(60) + 0.5) / 60 * np.pi
+    azimuth = (np.arange(120) + 0.5) / 120 * 2 * np.pi
+    grid = np.stack(
+        np.broadcast_arrays(
+            np.cos(polar)[:, None], np.sin(polar)[:, None] * np.sin(azimuth), np.sin(polar)[:, None] * np.cos(azimuth)
+        ),
+        axis=-1,
+    )
+    distance, nearest = tree.query(grid, k=3)
+    weights = 1.0 / (distance + 1e-3)
+    edges = np.unique(np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
+    return _Sphere(corners, faces, edges, neighbours, nearest, weights / weights.sum(axis=2, keepdims=True))
+
+
+def _divided(corners: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
+    """Split each triangle in four, new corners on the unit sphere."""
+    edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    unique, which = np.unique(edges, axis=0, return_inverse=True)
+    middles = corners[unique].sum(axis=1)
+    middles /= np.linalg.norm(middles, axis=1, keepdims=True)
+    ab, bc, ca = (which.reshape(-1, 3)[:, k] + len(corners) for k in range(3))
+    a, b, c = faces.T
+    smaller = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+    return np.concatenate([corners, middles]), smaller
