@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import build_context, evt
 
 from db import deliveries
 from db.domain import DeliveryStatus
@@ -122,6 +124,19 @@ def report_handler(database: Database, ae_titles: Iterable[str]) -> Callable[[An
     return handle
 
 
-def add_commitment_context(ae: Any) -> None:
-    """Let a listener take reports: the peer proposes the provider's role on an association of its own (PS3.4 J.3.3)."""
-    ae.add_supported_context(COMMITMENT_CLASS, scu_role=True, scp_role=True)
+def take_reports(server: Any, database: Database, ae_titles: Iterable[str]) -> None:
+    """Let a listening pynetdicom server take reports as well.
+
+    The peer opens an association of its own and proposes the provider's role on it (PS3.4 J.3.3).
+
+    Parameters
+    ----------
+    server
+        ``Listener.server``; associations that stand already are not concerned.
+    ae_titles
+        Destinations that are asked to commit.
+    """
+    context = build_context(COMMITMENT_CLASS, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    context.scu_role = context.scp_role = True
+    server.contexts.append(context)
+    server.bind(evt.EVT_N_EVENT_REPORT, report_handler(database, ae_titles))

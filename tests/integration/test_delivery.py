@@ -26,15 +26,18 @@ from db.engine import Database
 from dicom_node.commitment import (
     COMMITMENT_CLASS,
     COMMITMENT_INSTANCE,
-    add_commitment_context,
     record_report,
-    report_handler,
+    take_reports,
 )
 from dicom_node.commitment import CommitmentReport as Report
 from dicom_node.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
+from dicom_node.intake import Intake
+from dicom_node.listener import ListenerSettings
 from dicom_node.results import ReportSettings, ResultMaker
 from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE
+from dicom_node.scp import start_listener
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
+from dicom_node.store import InstanceStore
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 
 STATION = "LUNGNODE"
@@ -367,16 +370,15 @@ def test_a_commitment_may_come_later_on_an_association_of_the_node(place: Place)
     with running(Pacs()) as pacs:
         place.results("PACS")
         place.deliver(pacs.node)
-    ae = AE(STATION)
-    add_commitment_context(ae)
-    handlers = [(evt.EVT_N_EVENT_REPORT, report_handler(place.database, ["PACS"]))]
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    try:
-        assert _report(server.server_address[1], "STRANGER", place) == 0x0124
-        assert set(place.statuses().values()) == {"sent"}
-        assert _report(server.server_address[1], "PACS", place) == 0x0000
-    finally:
-        server.shutdown()
+    with InstanceStore(place.store) as store:
+        listener = start_listener(ListenerSettings(port=0, ae_title=STATION), Intake(store, place.database))
+        try:
+            take_reports(listener.server, place.database, ["PACS"])
+            assert _report(listener.port, "STRANGER", place) == 0x0124
+            assert set(place.statuses().values()) == {"sent"}
+            assert _report(listener.port, "PACS", place) == 0x0000
+        finally:
+            listener.stop()
     assert set(place.statuses().values()) == {"committed"}
 
 
