@@ -7,6 +7,7 @@ negotiated, gives each PDU a deadline, and lets P-DATA of an established associa
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import socket
@@ -82,6 +83,14 @@ class PortSocket(AssociationSocket):
         descriptor = self.socket.fileno() if self.socket is not None else -1
         return descriptor if descriptor >= 0 else None
 
+    def _shutdown_socket(self) -> None:
+        """Close, even where the peer is gone already (the library's own then keeps the descriptor)."""
+        if self.socket is None:
+            return
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
     def send(self, bytestream: bytes) -> None:
         """Send for the library, which learns of a failure by the event of a closed connection."""
         try:
@@ -155,12 +164,16 @@ class PortDul(DULServiceProvider):
         except MALFORMED as error:
             _log.warning("association:failed", extra={"error_type": type(error).__name__})
         finally:
-            if self.receiver is not None:
-                self.receiver.abandon()
+            self._abandon()
             self.socket.close()
             self._kill_thread = True
             self._wakeable.close()
             self._tell_end()
+
+    def _abandon(self) -> None:
+        """Forget a message that will not be completed, and what was written of it."""
+        if self.receiver is not None:
+            self.receiver.abandon()
 
     def _tell_end(self) -> None:
         """Release whoever waits for a primitive that will not come."""
@@ -194,6 +207,7 @@ class PortDul(DULServiceProvider):
         now = time.monotonic()
         if self._close_by is None:
             self._close_by = now + _LINGER_S
+            self._abandon()
         readable = self._wakeable.wait(connection.descriptor(), self._close_by - now)
         if connection.descriptor() is None or now >= self._close_by or (readable and not connection.inbox.discard()):
             connection.close()
@@ -215,6 +229,7 @@ class PortDul(DULServiceProvider):
         except MALFORMED as error:
             code = "pdu" if isinstance(error, PduError) else "message" if isinstance(error, MessageError) else "decode"
             self.assoc.port.counters.add("protocol_errors", code)
+            self._abandon()
             self.event_queue.put("Evt19")
             if self.state_machine.current_state == _AWAITING_REQUEST:
                 self._tell_end()

@@ -56,7 +56,7 @@ def ct_dataset(number: int = 1, *, series: int = 1, study: int = 1, rows: int = 
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
     ds.RescaleIntercept, ds.RescaleSlope = -1024, 1
-    ds.PixelData = number.to_bytes(2, "little") * rows * rows
+    ds.PixelData = (number % 65536).to_bytes(2, "little") * rows * rows
     ds["PixelData"].VR = "OW"
     return ds
 
