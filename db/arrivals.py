@@ -200,6 +200,8 @@ def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance
     series.instance_count += 1
     series.state, series.reasons, series.is_forced = StudyState.RECEIVING, (), False
     series.last_received_at = moment
+    study.state, study.reasons = StudyState.RECEIVING, study.flags  # what lifecycle.refresh_study would find
+    study.analysed_at = study.settled_at = None
     study.instance_count += 1
     study.series_count += int(series.instance_count == 1)
     session.add(
@@ -219,5 +221,5 @@ def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance
             received_at=moment,
         )
     )
-    refresh_study(session, study)
+    session.flush()
     return StoreVerdict.STORED

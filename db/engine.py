@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -24,8 +25,8 @@ from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseErro
 
 AUDIT_KEY_BYTES = 32
 READ_ONLY = "lungnode_read_only"
-POOL = {"pool_size": 8, "max_overflow": 56, "pool_timeout": 30.0}
-"""Connections: more than the listener's associations and the web's threads together ever use."""
+POOL = {"pool_size": 4, "max_overflow": 20, "pool_timeout": 30.0}
+"""Connections of one process; the node's three stay below PostgreSQL's usual 100. More threads wait their turn."""
 
 _Connect = Any  # a DBAPI connection: sqlite3 or psycopg
 
@@ -196,7 +197,9 @@ class Database:
         self.url = url
         self._audit_key = audit_key
         self._clock = clock
+        self._busy_timeout_s = busy_timeout_s
         self.engine = make_engine(url, busy_timeout_s=busy_timeout_s)
+        self._writer = Lock() if self.engine.dialect.name == "sqlite" else None
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
         if self.engine.dialect.name == "postgresql":
             self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -218,7 +221,7 @@ class Database:
         DatabaseUnavailableError
             Locked, full or unreachable; nothing was committed.
         """
-        with _translated(), self._session(self.engine) as session, session.begin():
+        with _translated(), self._turn(), self._session(self.engine) as session, session.begin():
             yield session
 
     @contextmanager
@@ -236,6 +239,19 @@ class Database:
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one thread at a time write to SQLite, whose own waiting is a poll that some threads keep losing."""
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=self._busy_timeout_s):
+            raise DatabaseUnavailableError
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def _session(self, engine: Engine) -> Session:
         info = {"audit_key": self._audit_key, "clock": self._clock}

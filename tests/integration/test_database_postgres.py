@@ -1,16 +1,21 @@
-"""PostgreSQL itself: that the tests' cluster is one, and what only it needs."""
+"""PostgreSQL itself: what only it has, and what only it can do wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
-from db import audit, schema
-from db.domain import AuditEvent
+from db import analyses, audit, deliveries, findings, schema, studies
+from db.domain import AnalysisOutcome, AnalysisStatus, AuditEvent, ModelIdentity, NewFinding, ReceivedInstance, Verdict
 from db.engine import Database
+from db.errors import DatabaseUnavailableError
 
 pytestmark = pytest.mark.postgres
 
@@ -18,9 +23,11 @@ KEY = bytes(range(32))
 
 
 @pytest.fixture
-def postgres(postgres_url: str) -> Database:
+def postgres(postgres_url: str) -> Iterator[Database]:
     schema.upgrade(postgres_url)
-    return Database(postgres_url, KEY)
+    database = Database(postgres_url, KEY)
+    yield database
+    database.dispose()
 
 
 def test_sessions_wait_for_the_disk_and_speak_utc(postgres: Database) -> None:
@@ -32,7 +39,6 @@ def test_sessions_wait_for_the_disk_and_speak_utc(postgres: Database) -> None:
     with postgres.begin() as session:
         assert session.scalar(text("SHOW transaction_read_only")) == "off"
         assert session.scalar(text("SHOW transaction_isolation")) == "read committed"
-    postgres.dispose()
 
 
 @pytest.mark.parametrize("table", ["audit_events", "audit_head"])
@@ -42,7 +48,6 @@ def test_truncating_the_trail_is_refused(postgres: Database, table: str) -> None
     with pytest.raises(IntegrityError, match="append-only"), postgres.begin() as session:
         session.execute(text(f"TRUNCATE {table}"))
     assert audit.verify(postgres).is_intact
-    postgres.dispose()
 
 
 def test_triggers_fire_where_replication_would_leave_them_out(postgres: Database) -> None:
@@ -53,14 +58,12 @@ def test_triggers_fire_where_replication_would_leave_them_out(postgres: Database
         with pytest.raises(IntegrityError, match="append-only"):
             session.execute(text("DELETE FROM audit_events"))
         session.rollback()
-    postgres.dispose()
 
 
 def test_a_trigger_switched_off_is_found(postgres: Database) -> None:
     with postgres.begin() as session:
         session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER audit_events_no_delete"))
     assert any("audit_events_no_delete" in problem for problem in audit.verify(postgres).problems)
-    postgres.dispose()
 
 
 def test_plain_postgresql_urls_are_understood(postgres_url: str) -> None:
@@ -87,3 +90,94 @@ def test_schema_upgrades_at_once_end_in_one_schema(postgres_url: str) -> None:
         thread.join()
     assert errors == []
     assert schema.is_current(postgres_url)
+
+
+def test_a_server_that_is_gone_is_said_to_be_unavailable(postgres_url: str, tmp_path: Path) -> None:
+    elsewhere = make_url(postgres_url).set(query={"host": str(tmp_path)}).render_as_string(hide_password=False)
+    database = Database(elsewhere, KEY)
+    with pytest.raises(DatabaseUnavailableError), database.begin() as session:
+        audit.append(session, AuditEvent("study:received", "PACS"))
+    with pytest.raises(DatabaseUnavailableError), database.read() as session:
+        audit.recent(session)
+    database.dispose()
+
+
+def test_connections_that_broke_are_replaced(postgres: Database) -> None:
+    with postgres.begin() as session:
+        audit.append(session, AuditEvent("study:received", "PACS"))
+        others = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    engine = create_engine(make_url(postgres.url))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": others})
+    engine.dispose()
+    with postgres.begin() as session:
+        audit.append(session, AuditEvent("study:received", "PACS"))
+    assert audit.verify(postgres).event_count == 2
+
+
+def test_a_connection_that_breaks_in_mid_transaction_commits_nothing(postgres: Database) -> None:
+    def write() -> None:
+        with postgres.begin() as session:
+            audit.append(session, AuditEvent("study:received", "PACS"))
+            own = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with postgres.engine.connect() as connection:
+                connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": own})
+
+    with pytest.raises(DatabaseUnavailableError):
+        write()
+    assert audit.verify(postgres).event_count == 0
+
+
+def test_a_lock_held_too_long_is_said_to_be_unavailable(postgres: Database) -> None:
+    impatient = Database(postgres.url, KEY, busy_timeout_s=0.2)
+    with postgres.begin() as holder:
+        holder.execute(text("SELECT * FROM audit_head FOR UPDATE"))
+        with pytest.raises(DatabaseUnavailableError), impatient.begin() as session:
+            audit.append(session, AuditEvent("study:received", "PACS"))
+    assert audit.verify(postgres).event_count == 0
+    impatient.dispose()
+
+
+def test_the_whole_flow_at_once_from_many_threads_meets_no_deadlock(
+    postgres: Database,
+    received: Callable[..., ReceivedInstance],
+    model: ModelIdentity,
+    new_finding: Callable[..., NewFinding],
+) -> None:
+    def flow(number: int) -> None:
+        study = f"1.2.{number % 3}"
+        with postgres.begin() as session:
+            studies.record_instance(session, received(number + 100, study=study, series=str(number % 2)))
+        with postgres.begin() as session:
+            series = studies.series_record(session, series_instance_uid=f"{study}.{number % 2}")
+            assert series is not None
+            record = analyses.request_analysis(session, series.id, model, requested_by="node", force=True)
+            analyses.start_analysis(session, record.id)
+        finding = new_finding(f"{study}.{number % 2}.{number + 100}")
+        with postgres.begin() as session:
+            analyses.complete_analysis(session, record.id, AnalysisOutcome(findings=(finding,)))
+            for destination in ("PACS", "ARCHIVE"):
+                deliveries.request_delivery(
+                    session,
+                    analysis_id=record.id,
+                    sop_instance_uid=f"2.25.{number}",
+                    sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33",
+                    kind="report",
+                    destination=destination,
+                    path="x",
+                )
+        with postgres.begin() as session:
+            marked = findings.add_reader_finding(session, study, f"{study}.{number % 2}", finding, model, reader="ann")
+            findings.record_assessment(session, marked.id, Verdict.ACCEPT, "", "", reader="ann")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(flow, range(48)))
+    assert audit.verify(postgres).is_intact
+    with postgres.read() as session:
+        for study in range(3):
+            detail = studies.study_detail(session, f"1.2.{study}")
+            assert detail is not None
+            assert detail.item.instance_count == 16
+            current = [record for record in detail.analyses if record.status is AnalysisStatus.CURRENT]
+            assert len(current) == detail.item.series_count == 2
+            assert detail.item.finding_count == len(detail.findings)
