@@ -255,14 +255,17 @@ _VEIN_ROOTS = {
 
 def _grow_trees(canvas: _Canvas) -> None:
     """Arteries and veins of both lungs; the artery tree of each side comes first, for the bronchi."""
+    count = round(
+        TWIGS_PER_LUNG * float(np.clip(0.8 / canvas.spec.pixel_spacing_mm, 0.25, 1))
+    )  # large pixels hide twigs
     for side in (-1, 1):
-        ends = _twig_ends(canvas, side, TWIGS_PER_LUNG)
+        ends = _twig_ends(canvas, side, count)
         if len(ends) < 2:
             canvas.trees += [Tree([], [])]
             continue
         canvas.trees.append(grow(*_ARTERY_ROOTS[side], ends, GrowthRule(), canvas.rng))
     for side in (-1, 1):
-        ends = _twig_ends(canvas, side, TWIGS_PER_LUNG * 3 // 4)
+        ends = _twig_ends(canvas, side, count * 3 // 4)
         upper = ends[:, 2] > -0.55 * ends[:, 1] - 8
         for root, mine in zip(_VEIN_ROOTS[side], (ends[upper], ends[~upper]), strict=True):
             if len(mine) > 1:
