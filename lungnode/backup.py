@@ -13,6 +13,7 @@ is harmless, work that is never asked for is not.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,8 +34,10 @@ from lungnode.settings import Settings
 FORMAT = 1
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _COMPANIONS = ("-wal", "-shm", "-journal", "-lock")
-_INCOMING = ("store", "incoming")
+_PASSING = (Path("store/incoming"), Path("run"), Path("scratch"))
+"""Folders of HOME whose content means nothing once the processes that use it are gone."""
 _BLOCK = 1 << 20
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +123,10 @@ def _sqlite_path(url: URL) -> Path | None:
 
 
 def _home_files(home: Path, database: Path | None) -> Iterator[Path]:
-    """Yield what is kept of HOME: not the database, no companions of SQLite, nothing half-received."""
+    """Yield what is kept of HOME: not the database, no companions of SQLite, nothing that is just passing."""
     for folder, folders, names in os.walk(home):
         here = Path(folder)
-        if here == home.joinpath(*_INCOMING[:-1]):
-            folders[:] = [name for name in folders if name != _INCOMING[-1]]
-        folders.sort()
+        folders[:] = sorted(name for name in folders if (here / name).relative_to(home) not in _PASSING)
         for name in sorted(names):
             path = here / name
             if path != database and not name.endswith(_COMPANIONS) and path.is_file() and not path.is_symlink():
@@ -133,8 +134,11 @@ def _home_files(home: Path, database: Path | None) -> Iterator[Path]:
 
 
 def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    except FileNotFoundError:  # the oldest pictures of uploads go while we look
+        return False
 
 
 def _keep(files: dict[str, str], draft: Path, home: Path, path: Path) -> None:
@@ -145,7 +149,8 @@ def _keep(files: dict[str, str], draft: Path, home: Path, path: Path) -> None:
         _copy_sqlite(path, copy)
         files[str(name)] = _sha256(copy)
     else:
-        files[str(name)] = _copy_file(path, copy)
+        with contextlib.suppress(FileNotFoundError):
+            files[str(name)] = _copy_file(path, copy)
 
 
 def _dump(url: URL, copy: Path) -> None:
@@ -160,7 +165,7 @@ def _dump(url: URL, copy: Path) -> None:
 
 def _copy_sqlite(path: Path, copy: Path) -> None:
     """Copy one moment of a database that others are writing (SQLite's online backup)."""
-    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    os.close(os.open(copy, _NEW_FILE, 0o600))
     source = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
     target = sqlite3.connect(copy)
     try:
@@ -180,8 +185,7 @@ def _copy_sqlite(path: Path, copy: Path) -> None:
 def _copy_file(path: Path, copy: Path) -> str:
     """Copy a file, synced, for its owner's eyes only; returns the SHA-256 of what was written."""
     digest = hashlib.sha256()
-    descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with path.open("rb") as source, os.fdopen(descriptor, "wb") as target:
+    with path.open("rb") as source, os.fdopen(os.open(copy, _NEW_FILE, 0o600), "wb") as target:
         while block := source.read(_BLOCK):
             digest.update(block)
             target.write(block)
@@ -196,7 +200,7 @@ def _sha256(path: Path) -> str:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    descriptor = os.open(path, _NEW_FILE, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

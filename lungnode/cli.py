@@ -169,6 +169,27 @@ def doctor(
 
 
 @app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, JPEG or DICOM.")],
+    row: Annotated[float | None, typer.Option("--row", help="Row of a nodule, in a DICOM instance.")] = None,
+    column: Annotated[float | None, typer.Option("--column", help="Column of that nodule.")] = None,
+) -> int:
+    """Print the answer of POST /predict for each file, as JSON lines."""
+    from lungnode.predict import answer_files, as_line, prediction_app
+
+    place = {"row": row, "column": column}
+    fields = {name: str(value) for name, value in place.items() if value is not None}
+    failed = 0
+    with prediction_app(read_settings()) as web:
+        for found in answer_files(web, files, fields):
+            if found.answer is not None:
+                print(as_line(found.answer), flush=True)
+            else:
+                failed += _fail(f"{found.path}: {found.problem}")
+    return 1 if failed else 0
+
+
+@app.command()
 def retrieve(
     accession: Annotated[list[str] | None, typer.Option("--accession", help="Accession number; repeatable.")] = None,
     study: Annotated[list[str] | None, typer.Option("--study", help="Study Instance UID; repeatable.")] = None,

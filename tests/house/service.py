@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -62,38 +61,25 @@ class Service:
         raise TimeoutError(f"no answers within {RESULT_S} s: {[item['state'] for item in items]}")
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 @contextmanager
 def running_service(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Run ``lungnode serve`` in ``folder`` until the block ends; then it is asked to stop and must do so."""
-    dicom_port, web_port = free_ports(2)
-    service = Service(dicom_port, web_port, folder / "home", folder / "log")
+    home, log_path = folder / "home", folder / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
     environment |= {
-        "LUNGNODE_HOME": str(service.home),
-        "LUNGNODE_DICOM__PORT": str(dicom_port),
-        "LUNGNODE_WEB__PORT": str(web_port),
+        "LUNGNODE_HOME": str(home),
+        "LUNGNODE_DICOM__PORT": "0",
+        "LUNGNODE_WEB__PORT": "0",
         "LUNGNODE_DICOM__QUIET_S": "1",
         "TMPDIR": str(folder / "tmp"),
         **(settings or {}),
     }
     (folder / "tmp").mkdir(parents=True)
-    with service.log.open("wb") as log:
+    with log_path.open("wb") as log:
         command = [sys.executable, "-m", "lungnode", "serve"]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        _wait_until_ready(process, service)
-        yield service
+        yield _ready_service(process, home, log_path)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     finally:
@@ -102,15 +88,14 @@ def running_service(folder: Path, settings: Mapping[str, str] | None = None) -> 
             process.wait()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], service: Service) -> None:
+def _ready_service(process: subprocess.Popen[bytes], home: Path, log_path: Path) -> Service:
+    """Wait until the service has written where it listens, and its pages say that it is ready."""
     end = time.monotonic() + READY_S
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        try:
+    while time.monotonic() < end and process.poll() is None:
+        if (home / "run" / "serve.json").exists():
+            told = json.loads((home / "run" / "serve.json").read_text())
+            service = Service(told["dicom"]["port"], told["web"]["port"], home, log_path)
             if service.get("/readyz")[0] == 200:
-                return
-        except OSError:
-            pass
+                return service
         time.sleep(0.2)
-    raise AssertionError(f"the service is not ready (status {process.poll()}):\n{service.log.read_text()[-4000:]}")
+    raise AssertionError(f"the service is not ready (status {process.poll()}):\n{log_path.read_text()[-4000:]}")

@@ -34,6 +34,8 @@ def node(tmp_path: Path) -> Settings:
     half = settings.store_root / "incoming" / "1" / "x.part"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"half")
+    (settings.home / "run").mkdir()
+    (settings.home / "run" / "worker.lock").touch()
     with sqlite3.connect(settings.home / "jobs.db") as jobs:
         jobs.execute("PRAGMA journal_mode=WAL")
         jobs.execute("CREATE TABLE job (id)")
@@ -64,6 +66,7 @@ def test_what_was_backed_up_comes_back(node: Settings, tmp_path: Path) -> None:
     assert event_count(other) == 1
     assert (other.store_root / "instances" / "ab" / "cd.dcm").read_bytes() == b"DICM" * 1000
     assert not (other.store_root / "incoming").exists()
+    assert not (other.home / "run").exists()
     jobs = sqlite3.connect(other.home / "jobs.db")
     assert jobs.execute("SELECT id FROM job").fetchall() == [(7,)]
     jobs.close()
