@@ -56,6 +56,12 @@ def make_fast_analyzer(calls: Path | None = None, delay_s: float = 0.0) -> FastA
     return FastAnalyzer(calls, delay_s)
 
 
+def no_analyzer() -> FastAnalyzer:
+    """Fail as models do that cannot be loaded."""
+    configure_logging("info", "json")
+    raise ValueError("no weights")
+
+
 def _densest(volume: CtVolume) -> tuple[float, float, float]:
     flat = int(volume.volume_hu.argmax())
     _, rows, columns = volume.volume_hu.shape

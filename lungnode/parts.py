@@ -1,0 +1,166 @@
+"""The three parts of the service, each in a process of its own: it starts, says where it listens, runs till told."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from lungnode import wiring
+from lungnode.errors import LungnodeError
+from lungnode.settings import Settings
+
+if TYPE_CHECKING:
+    from dicom_node.analysis_process import MakeAnalyzer
+
+_log = logging.getLogger(__name__)
+
+Address = dict[str, str | int]
+Announce = Callable[[Address], None]
+
+PR_SET_PDEATHSIG = 1
+PARENT_POLL_S = 1.0
+
+
+class PartName(StrEnum):
+    """A part of the service, in the order in which they start."""
+
+    DICOM = "dicom"
+    WORKER = "worker"
+    WEB = "web"
+
+
+class PartError(LungnodeError):
+    """A part cannot start; ``code`` is stable, the message says what is wrong and what to do."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def run_part(name: PartName, settings: Settings, make_analyzer: MakeAnalyzer, pipe: Connection, parent: int) -> None:
+    """Run one part as a child of ``parent``; never returns.
+
+    The parent is sent ``("ready", address)`` once, or ``("failed", code, text)``.
+    """
+    from lungnode.logs import configure_logging
+
+    configure_logging(settings.log.level, settings.log.format)
+    die_with_parent(parent)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the whole group; the parent decides
+    status = 1
+    try:
+        _PARTS[name](settings, make_analyzer, lambda address: pipe.send(("ready", address)), stop)
+        status = 0
+    except PartError as error:
+        pipe.send(("failed", error.code, str(error)))
+    except Exception as error:  # noqa: BLE001 - the process ends here; its parent is told, the log says where
+        _log.exception("part:crashed")
+        pipe.send(("failed", "crashed", f"{name}: {type(error).__name__}; the log says where"))
+    finally:
+        logging.shutdown()
+        os._exit(status)  # threads of libraries that still wait for something are of no use any more
+
+
+def die_with_parent(parent: int) -> None:
+    """Have this process killed when its parent dies, even by SIGKILL, so that its ports are free at once."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch_parent(parent: int) -> None:
+    pause = threading.Event()
+    while os.getppid() == parent:
+        pause.wait(PARENT_POLL_S)
+    os._exit(1)
+
+
+def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
+    """Receive instances."""
+    from dicom_node.scp import start_listener
+
+    database = wiring.open_database(settings)
+    with wiring.open_store(settings) as store:
+        intake = wiring.build_intake(settings, store, database)
+        try:
+            listener = start_listener(wiring.listener_settings(settings), intake)
+        except OSError as error:
+            raise _cannot_listen("DICOM", settings.dicom.host, settings.dicom.port, error) from None
+        announce({"host": settings.dicom.host, "port": listener.port, "ae_title": settings.dicom.ae_title})
+        stop.wait()
+        listener.stop()
+    database.dispose()
+
+
+def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
+    """Serve pages and API."""
+    from webapp.server import make_server
+
+    web = wiring.Web(settings)
+    try:
+        server = make_server(web.app, settings.web.host, settings.web.port, web.options)
+    except OSError as error:
+        raise _cannot_listen("WEB", settings.web.host, settings.web.port, error) from None
+    threading.Thread(target=server.run, name="web", daemon=True).start()
+    announce({"host": settings.web.host, "port": int(server.effective_port)})
+    stop.wait()
+    server.close()
+    web.close()
+
+
+def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
+    """Analyse what was received, and deliver results."""
+    from dicom_node.analysis_process import ModelUnavailableError
+    from dicom_node.attempts import Attempts
+    from dicom_node.worker import Worker, WorkerConfig
+    from dicom_node.workflow import AnalysisSteps, AnalysisWorkflows
+
+    database = wiring.open_database(settings)
+    store = wiring.open_store(settings)
+    pool = wiring.build_pool(settings, make_analyzer)
+    try:
+        model = pool.start()
+    except ModelUnavailableError:
+        text = "the models cannot be loaded; check LUNGNODE_MODEL__BUNDLE and LUNGNODE_MODEL__DEVICE"
+        raise PartError("model_unavailable", text) from None
+    maker = wiring.build_result_maker(settings, database)
+    attempts = Attempts(database, store.absolute, pool, model, make_results=maker.make)
+    workflows = AnalysisWorkflows(
+        wiring.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
+    )
+    workflows.launch()
+    deliver = wiring.build_delivery(settings, database)
+    config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
+    worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config)
+    announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
+    worker.run(stop)
+    pool.close()
+    workflows.close()
+    store.close()
+    database.dispose()
+
+
+def _cannot_listen(section: str, host: str, port: int, error: OSError) -> PartError:
+    why = error.strerror or type(error).__name__
+    text = f"cannot listen on {host}:{port} ({why}); set LUNGNODE_{section}__HOST or LUNGNODE_{section}__PORT"
+    return PartError("cannot_listen", text)
+
+
+_PARTS: dict[PartName, Callable[[Settings, MakeAnalyzer, Announce, threading.Event], None]] = {
+    PartName.DICOM: run_dicom,
+    PartName.WORKER: run_worker,
+    PartName.WEB: run_web,
+}

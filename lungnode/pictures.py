@@ -1,0 +1,76 @@
+"""Pictures in and out: uploads to grey values, HU to PNG, attention to an overlay."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from webapp.ports import UnfitInputError
+
+MAX_SIDE_PX = 1024
+"""Longest side of the picture that goes with an answer."""
+LUNG_WINDOW = (-600.0, 1500.0)
+"""Center and width, HU, of pictures of DICOM uploads."""
+OVERLAY_RGB = (255, 140, 0)
+OVERLAY_ALPHA = 170
+
+
+def read_grey(content: bytes) -> NDArray[np.uint8]:
+    """Decode a PNG or JPEG to grey values 0..255, ``(rows, columns)``, upright; transparency lies on black.
+
+    Raises
+    ------
+    UnfitInputError
+        422 where it cannot be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnfitInputError(422, "unreadable_image", "The picture cannot be decoded; it may be damaged.") from None
+    return np.asarray(_as_grey(upright), dtype=np.uint8)
+
+
+def _as_grey(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16-bit PNG; Pillow's own conversion would clip at 255
+        values = np.asarray(picture, dtype=np.float32)
+        return Image.fromarray(np.clip(values / 257.0, 0, 255).astype(np.uint8))
+    if "A" in picture.mode or "transparency" in picture.info:
+        layered = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layered.size, (0, 0, 0, 255)), layered)
+    return picture.convert("L")
+
+
+def windowed(hu: NDArray[np.int16], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Map HU to grey values by ``(center, width)``, linearly (LINEAR_EXACT, PS3.3 C.11.2.1.3.2)."""
+    center, width = window
+    scaled = (hu.astype(np.float32) - (center - width / 2)) * (255.0 / width)
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def grey_png(grey: NDArray[np.uint8], *, max_side: int | None = None) -> bytes:
+    """Encode grey values as PNG, shrunk to ``max_side`` where that is given."""
+    picture = Image.fromarray(grey)
+    if max_side is not None:
+        picture.thumbnail((max_side, max_side), Image.Resampling.BILINEAR)
+    return _png(picture)
+
+
+def overlay_png(attention: NDArray[np.float32], *, max_side: int = MAX_SIDE_PX) -> bytes:
+    """Encode attention 0..1 as a coloured, partly transparent PNG (RGBA)."""
+    rgba = np.empty((*attention.shape, 4), np.uint8)
+    rgba[..., :3] = OVERLAY_RGB
+    rgba[..., 3] = np.clip(np.rint(attention * OVERLAY_ALPHA), 0, 255).astype(np.uint8)
+    picture = Image.fromarray(rgba)
+    picture.thumbnail((max_side, max_side), Image.Resampling.BILINEAR)
+    return _png(picture)
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()

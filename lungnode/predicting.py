@@ -1,0 +1,209 @@
+"""Answers uploads and clicks with the models of ``inference``: implements ``webapp.ports.Predictor``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.domain import ModelIdentity, NewFinding, Reason
+from dicom_node.assemble import load_frame_hu
+from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
+from dicom_node.frames import FrameHeader
+from dicom_node.gate import GateThresholds, why_not_headers
+from dicom_node.pipeline import analyse_place
+from dicom_node.series import Refusal
+from inference.predictor import Models, NoduleAnalyzer
+from inference.slice_classifier import SliceClassifier
+from inference.types import Abstention, ClassPrediction, NoduleFinding
+from lungnode.pictures import LUNG_WINDOW, MAX_SIDE_PX, grey_png, overlay_png, read_grey, windowed
+from lungnode.stored_series import StoredSeries
+from webapp.ports import MarkedPlace, UnfitInputError, UploadAnswer
+
+UPLOAD_TIMEOUT_S = 15.0
+_DICM = slice(128, 132)
+
+
+class ModelPredictor:
+    """The models as the web sees them; calls may come from several threads."""
+
+    def __init__(self, models: Models, stored: StoredSeries, limits: DecodeLimits) -> None:
+        self._models = models
+        self._stored = stored
+        self._scratch = limits.scratch
+        self._process = DecodeProcess(
+            DecodeLimits(limits.memory_mb, UPLOAD_TIMEOUT_S, limits.max_voxels, limits.scratch)
+        )
+        self._thresholds = GateThresholds.from_bundle(getattr(models.nodule, "gate_thresholds", None) or {})
+
+    def close(self) -> None:
+        """End the decoding child."""
+        self._process.close()
+
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+        """See ``Predictor``."""
+        if content[_DICM] != b"DICM":
+            return self._slice_answer(read_grey(content))
+        place = None if row is None or column is None else (row, column)
+        with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".dcm", dir=self._scratch) as file:
+            file.write(content)
+            file.flush()
+            return self._instance_answer(Path(file.name), place)
+
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+        """See ``Predictor``."""
+        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
+        finding = analyse_place(
+            loaded,
+            self._models.nodule,
+            sop_instance_uid=place.sop_instance_uid,
+            frame_number=place.frame_number,
+            place=(place.row, place.column),
+        )
+        if isinstance(finding, Refusal):
+            status = 404 if finding.code == "no_such_frame" else 422
+            raise UnfitInputError(status, finding.code, finding.text)
+        return identity_of(self._models.nodule), finding
+
+    def status(self) -> dict[str, object]:
+        """See ``Predictor``. The identity on top is the one that analyses are recorded under."""
+        every = [asdict(status) for status in self._models.statuses]
+        nodule = next(status for status in every if status["task"] == "nodule")
+        return {**nodule, **asdict(identity_of(self._models.nodule)), "models": every}
+
+    def _slice_answer(self, grey: NDArray[np.uint8]) -> UploadAnswer:
+        classifier = self._models.slice
+        prediction = classifier.predict(grey)
+        return UploadAnswer(
+            kind="slice",
+            predicted_class=prediction.predicted_class,
+            probabilities=prediction.probabilities,
+            prediction_set=prediction.prediction_set,
+            in_domain=prediction.is_in_domain,
+            reasons=_reasons(prediction.abstentions),
+            unvalidated=_unvalidated(prediction),
+            model=identity_of(classifier),
+            temperature=classifier.temperature,
+            image_png=grey_png(grey, max_side=MAX_SIDE_PX),
+            attention_png=overlay_png(classifier.attention(grey)) if prediction.probabilities else None,
+        )
+
+    def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnswer:
+        frames = self._frames(path)
+        hu = load_frame_hu(path, 1, self._process)
+        if isinstance(hu, Refusal):
+            if hu.code == "missing_rescale":
+                return self._nodule_answer("dicom", (Reason(hu.code, hu.text),), None, None)
+            raise UnfitInputError(422, hu.code, hu.text)
+        png = grey_png(windowed(hu, LUNG_WINDOW), max_side=MAX_SIDE_PX)
+        if refusal := _why_not_instance(frames, place):
+            return self._nodule_answer("dicom", (Reason(refusal.code, refusal.text),), None, png)
+        if place is None:
+            raise AssertionError("an instance without a place is refused above")
+        return self._nodule_answer("nodule", (), self._finding(hu, frames[0], place), png)
+
+    def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
+        try:
+            frames = self._process.headers([path])[0]
+        except DecodeError as error:
+            raise UnfitInputError(422, error.code, error.text) from None
+        if not frames:
+            raise UnfitInputError(422, "unreadable_headers", "The DICOM instance cannot be read.")
+        return frames
+
+    def _finding(self, hu: NDArray[np.int16], frame: FrameHeader, place: tuple[float, float]) -> NoduleFinding:
+        spacing_mm = frame.pixel_spacing_mm
+        if spacing_mm is None:
+            return _no_finding(place, "no_pixel_spacing", "The image does not say how large its pixels are.")
+        if not (-0.5 <= place[0] <= frame.rows - 0.5 and -0.5 <= place[1] <= frame.columns - 0.5):
+            raise UnfitInputError(422, "outside_image", "The place lies outside the image.")
+        analyse_slice = getattr(self._models.nodule, "analyse_slice", None)
+        if analyse_slice is None:
+            return _no_finding(place, "single_slice", "One slice alone is not enough for the nodule model.")
+        finding: NoduleFinding = analyse_slice(hu, spacing_mm, place)
+        return finding
+
+    def _nodule_answer(
+        self, kind: str, reasons: tuple[Reason, ...], finding: NoduleFinding | None, png: bytes | None
+    ) -> UploadAnswer:
+        """Answer for a DICOM instance; with no finding, or one that abstains, there is no class."""
+        abstentions = _reasons(finding.abstentions) if finding else reasons
+        probability = finding.malignancy_probability if finding else None
+        probabilities = {} if probability is None else {"benign": 1.0 - probability, "malignant": probability}
+        top = max(probabilities, key=lambda name: probabilities[name]) if probabilities else None
+        in_domain = not abstentions and top is not None
+        return UploadAnswer(
+            kind=kind,
+            predicted_class=top if in_domain else None,
+            probabilities=probabilities,
+            prediction_set=finding.prediction_set if finding else (),
+            in_domain=in_domain,
+            reasons=abstentions,
+            unvalidated={"class": top, "confidence": probabilities} if top is not None and not in_domain else None,
+            model=identity_of(self._models.nodule),
+            temperature=self._models.nodule.temperature,
+            image_png=png,
+            attention_png=None,
+        )
+
+
+class UnavailablePredictor:
+    """Stands where models cannot be loaded: says so, and answers nothing. Images are still received and kept."""
+
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def status(self) -> dict[str, object]:
+        """See ``Predictor``."""
+        return {"models": [], "error": "the models cannot be loaded"}
+
+    def close(self) -> None:
+        """Do nothing: there is no child to end."""
+
+    def _refusal(self) -> UnfitInputError:
+        return UnfitInputError(503, "no_model", "The models cannot be loaded; nothing can be analysed now.")
+
+
+def identity_of(model: NoduleAnalyzer | SliceClassifier) -> ModelIdentity:
+    """Name a model for the records."""
+    return ModelIdentity(model.name, model.version, model.sha256)
+
+
+def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] | None) -> Refusal | None:
+    """Why a single uploaded instance has no answer."""
+    if refusal := why_not_headers(frames):
+        return refusal
+    if place is None:
+        return Refusal(
+            "place_needed",
+            "A DICOM instance is answered for one nodule: send the fields row and column of its centre, "
+            "or upload the whole series as a zip.",
+        )
+    if len(frames) > 1:
+        return Refusal("multi_frame", "A multi-frame instance is answered as a study: upload it as a zip.")
+    return None
+
+
+def _no_finding(place: tuple[float, float], code: str, text: str) -> NoduleFinding:
+    return NoduleFinding((0.0, *place), None, None, None, None, abstentions=(Abstention(code, text),))
+
+
+def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
+    return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
+
+
+def _unvalidated(prediction: ClassPrediction) -> dict[str, object] | None:
+    """Give the raw answer of an input outside the domain; shown only behind that warning."""
+    if prediction.is_in_domain or not prediction.probabilities:
+        return None
+    top = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
+    return {"class": top, "confidence": prediction.probabilities}

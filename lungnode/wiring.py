@@ -1,0 +1,231 @@
+"""Builds the collaborators of every part from the settings; the only place that knows them all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import make_url
+
+from db.engine import Database, load_or_create_audit_key
+from dicom_node.decode_process import DecodeLimits
+from dicom_node.store import InstanceStore
+from lungnode.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from dicom_node.analysis_process import AnalysisPool, MakeAnalyzer
+    from dicom_node.delivery import DeliveryConfig
+    from dicom_node.intake import Intake
+    from dicom_node.listener import ListenerSettings
+    from dicom_node.pipeline import Analyzer
+    from dicom_node.results import ResultMaker
+    from dicom_node.workflow import WorkflowConfig
+    from lungnode.predicting import ModelPredictor, UnavailablePredictor
+    from lungnode.stored_series import StoredSeries
+    from webapp.options import WebOptions
+
+_log = logging.getLogger(__name__)
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the records; the schema was brought up to date by whoever started this process."""
+    return Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+
+
+def open_store(settings: Settings) -> InstanceStore:
+    """Open the folder of stored instances."""
+    return InstanceStore(settings.store_root, settings.dicom.min_free_mb << 20)
+
+
+def scratch_folder(settings: Settings) -> Path:
+    """Name the folder for files that live as long as one request."""
+    return settings.home / "scratch"
+
+
+def decode_limits(settings: Settings) -> DecodeLimits:
+    """Bound what the process may use that decodes strangers' files."""
+    return DecodeLimits(
+        memory_mb=settings.worker.memory_mb, timeout_s=settings.worker.timeout_s, scratch=scratch_folder(settings)
+    )
+
+
+def build_intake(settings: Settings, store: InstanceStore, database: Database) -> Intake:
+    """Make what takes instances, from the network and from uploads."""
+    from dicom_node.intake import Intake, IntakeLimits
+
+    return Intake(store, database, IntakeLimits(max_instance_bytes=settings.dicom.max_instance_mb << 20))
+
+
+def listener_settings(settings: Settings) -> ListenerSettings:
+    """Say what the listener has to know."""
+    from dicom_node.access import PeerRule
+    from dicom_node.listener import ListenerSettings
+
+    dicom = settings.dicom
+    return ListenerSettings(
+        host=dicom.host,
+        port=dicom.port,
+        ae_title=dicom.ae_title,
+        peers=tuple(PeerRule(peer.ae_title, peer.host, peer.may_store) for peer in dicom.peers),
+        max_associations=dicom.max_associations,
+        timeout_s=dicom.timeout_s,
+    )
+
+
+def analyzer_maker(settings: Settings) -> MakeAnalyzer:
+    """Give a function that loads the models in the process where it is called."""
+    return partial(load_analyzer, settings.model.bundle, settings.model.device, settings.log.level, settings.log.format)
+
+
+def load_analyzer(bundle: Path | None, device: str, log_level: str, log_format: str) -> Analyzer:
+    """Load the nodule models in a process of their own, which gets its logs here as well."""
+    from inference.predictor import load_models
+    from lungnode.logs import configure_logging
+
+    configure_logging(log_level, log_format)
+    return load_models(bundle, device).nodule
+
+
+def build_pool(settings: Settings, make_analyzer: MakeAnalyzer) -> AnalysisPool:
+    """Make the analysing processes; they are started by ``AnalysisPool.start``."""
+    from dicom_node.analysis_process import AnalysisLimits, AnalysisPool
+
+    limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)
+    return AnalysisPool(make_analyzer, limits, settings.worker.concurrency)
+
+
+def workflow_config(settings: Settings) -> WorkflowConfig:
+    """Place the queue: a SQLite file of its own in HOME, or the PostgreSQL database of the records."""
+    from dicom_node.workflow import WorkflowConfig
+
+    return WorkflowConfig(
+        url=workflow_url(settings), executor_id=settings.worker.executor_id, concurrency=settings.worker.concurrency
+    )
+
+
+def workflow_url(settings: Settings) -> str:
+    """Tell the URL of the queue's database."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{settings.home / 'workflows.db'}"
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def build_result_maker(settings: Settings, database: Database) -> ResultMaker:
+    """Make what turns answered analyses into DICOM objects."""
+    from dicom_node.results import ReportSettings, ResultMaker
+
+    report = ReportSettings(
+        station=settings.dicom.ae_title,
+        software_version=package_version("lungnode"),
+        destinations=tuple(destination.ae_title for destination in settings.dicom.destinations),
+        memory_mb=settings.worker.memory_mb,
+    )
+    return ResultMaker(database, settings.store_root, report)
+
+
+def build_delivery(settings: Settings, database: Database) -> Callable[[], object]:
+    """Give a function that sends every result object that is due."""
+    from dicom_node.delivery import deliver_due
+
+    return partial(deliver_due, database, settings.store_root, delivery_config(settings))
+
+
+def delivery_config(settings: Settings) -> DeliveryConfig:
+    """Say to whom results go, and that never to ourselves."""
+    from dicom_node.delivery import DeliveryConfig
+    from dicom_node.scu import RemoteNode
+
+    dicom = settings.dicom
+    return DeliveryConfig(
+        station=dicom.ae_title,
+        destinations=tuple(
+            RemoteNode(node.ae_title, node.host, node.port, node.storage_commitment) for node in dicom.destinations
+        ),
+        own_address=(dicom.host, dicom.port) if dicom.port else None,
+    )
+
+
+def web_options(settings: Settings) -> WebOptions:
+    """Say what the web has to know."""
+    from webapp.options import WebOptions
+
+    web = settings.web
+    return WebOptions(
+        evidence_root=settings.home / "evidence",
+        version=package_version("lungnode"),
+        auth_required=settings.web_auth_required,
+        bound_to_loopback=is_loopback(web.host),
+        max_upload_bytes=web.max_upload_mb << 20,
+        cors_origins=web.cors_origins,
+        threads=web.threads,
+    )
+
+
+class ZipIntake:
+    """Takes a zip into the same intake as the network: implements ``webapp.ports.StudyIntake``."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def store_zip(self, content: bytes, *, actor: str) -> str:
+        """See ``StudyIntake``."""
+        from dicom_node.errors import ZipRefusedError
+        from dicom_node.zip_intake import store_zip
+        from webapp.ports import UnfitInputError
+
+        try:
+            return store_zip(content, self._intake, actor=actor).study_instance_uid
+        except ZipRefusedError as refusal:
+            raise UnfitInputError(refusal.http_status, refusal.code.replace("-", "_"), refusal.text) from None
+
+
+class Web:
+    """The web with everything behind it; ``close`` ends its children."""
+
+    def __init__(self, settings: Settings) -> None:
+        from lungnode.stored_series import StoredSeries
+        from webapp import create_app
+
+        self.options = web_options(settings)
+        self._database = open_database(settings)
+        self._store = open_store(settings)
+        self._stored = StoredSeries(self._database, self._store, decode_limits(settings))
+        self.predictor = build_predictor(settings, self._stored)
+        self.app: Flask = create_app(
+            database=self._database,
+            predictor=self.predictor,
+            images=self._stored,
+            intake=ZipIntake(build_intake(settings, self._store, self._database)),
+            options=self.options,
+        )
+
+    def close(self) -> None:
+        """End event streams and decoding children, and give up files and connections."""
+        from webapp.services import EXTENSION
+
+        self.app.extensions[EXTENSION].watch.close()
+        self._stored.close()
+        self.predictor.close()
+        self._store.close()
+        self._database.dispose()
+
+
+def build_predictor(settings: Settings, stored: StoredSeries) -> ModelPredictor | UnavailablePredictor:
+    """Load the models for uploads and clicks, or stand in for models that cannot be loaded."""
+    from inference.errors import InferenceError
+    from inference.predictor import load_models
+    from lungnode.predicting import ModelPredictor, UnavailablePredictor
+
+    try:
+        models = load_models(settings.model.bundle, settings.model.device)
+    except InferenceError:
+        _log.exception("model:unavailable")
+        return UnavailablePredictor()
+    return ModelPredictor(models, stored, decode_limits(settings))

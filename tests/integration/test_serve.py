@@ -1,0 +1,167 @@
+"""The process tree: ready when it says so, restarts what dies, ends whole, and takes its ports with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from pynetdicom import AE
+
+from db import audit
+from db.domain import AnalysisStatus, StudyState
+from tests.factories import CtSeries, SimpleNodule, ct_series
+from tests.integration.service import Sender, Service, is_running, tree_of, until
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path / "home")
+    yield service
+    service.close()
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> CtSeries:
+    nodule = SimpleNodule((10.0, 16.0, 12.0), 9.0, hu=900.0)
+    return ct_series(tmp_path_factory.mktemp("series"), n=20, rows=32, spacing_mm=(2.5, 0.7, 0.7), nodules=(nodule,))
+
+
+def echo(port: int) -> bool:
+    ae = AE(ae_title="PACS")
+    ae.add_requested_context("1.2.840.10008.1.1")
+    association = ae.associate("127.0.0.1", port, ae_title="LUNGNODE")
+    if not association.is_established:
+        return False
+    status = association.send_c_echo()
+    association.release()
+    return bool(status.Status == 0)
+
+
+def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) -> None:
+    told = service.start()
+    assert told["event"] == "ready"
+    assert told["pid"] == service.process.pid if service.process else None
+    assert json.loads((service.home / "run" / "serve.json").read_text()) == told
+    assert json.loads((service.home / "run" / "dicom.json").read_text())["port"] == told["dicom"]["port"]
+    assert requests.get(told["web"]["url"] + "livez", timeout=10).status_code == 200
+    assert echo(told["dicom"]["port"])
+
+    sender = Sender(told["dicom"]["port"])
+    sender.send(series.paths)
+    assert len(sender.acknowledged) == 20
+    record = service.wait_finished(series.series_instance_uid)
+    assert record.state is StudyState.ANALYSED
+    item = requests.get(told["web"]["url"] + "api/v1/worklist", timeout=10).json()["items"][0]
+    assert (item["state"], item["finding_count"]) == ("analysed", 1)
+
+    assert service.stop() == 0
+    assert not (service.home / "run" / "serve.json").exists()
+    with service.database.read() as session:
+        actions = [entry.event.action for entry in audit.recent(session, limit=200)]
+    assert {"service:started", "service:stopped", "study:received", "analysis:completed"} <= set(actions)
+    assert audit.verify(service.database).is_intact
+    assert list((service.home / "scratch").iterdir()) == []
+
+
+def test_late_slices_supersede_the_first_analysis(service: Service, series: CtSeries) -> None:
+    port = service.start()["dicom"]["port"]
+    Sender(port).send(series.paths[:16])
+    first = service.wait_finished(series.series_instance_uid)
+    assert first.state is StudyState.ANALYSED
+    Sender(port).send(series.paths[16:])
+    until(
+        lambda: [analysis.status for analysis in service.analyses(series.series_instance_uid)],
+        lambda seen: seen == [AnalysisStatus.SUPERSEDED, AnalysisStatus.CURRENT],
+    )
+
+
+def test_a_part_that_dies_is_restarted_where_it_was(service: Service) -> None:
+    told = service.start()
+    for name in ("dicom", "web"):
+        os.kill(told[name]["pid"], signal.SIGKILL)
+    until(lambda: echo(told["dicom"]["port"]), bool)
+
+    def is_served() -> bool:
+        try:
+            return requests.get(told["web"]["url"] + "livez", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    until(is_served, bool)
+
+
+def test_a_killed_worker_finishes_what_it_had_begun(service: Service, series: CtSeries) -> None:
+    service.delay_s = 2.0
+    told = service.start()
+    Sender(told["dicom"]["port"]).send(series.paths)
+    until(lambda: len(list(service.calls.glob("*"))), lambda calls: calls == 1)
+    os.kill(told["worker"]["pid"], signal.SIGKILL)
+    assert service.wait_finished(series.series_instance_uid).state is StudyState.ANALYSED
+    (analysis,) = service.analyses(series.series_instance_uid)
+    assert analysis.attempts == 2
+
+
+def test_killing_the_supervisor_alone_frees_the_ports(service: Service) -> None:
+    told = service.start()
+    assert service.process is not None
+    tree = tree_of(service.process.pid)
+    assert len(tree) >= 5
+    os.kill(service.process.pid, signal.SIGKILL)
+    service.process.wait()
+    until(lambda: [pid for pid in tree if is_running(pid)], lambda left: not left, 20)
+    for name in ("dicom", "web"):
+        with socket.socket() as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(("127.0.0.1", told[name]["port"]))
+
+
+def test_ctrl_c_ends_it_as_well(service: Service) -> None:
+    service.start()
+    assert service.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("part", ["dicom", "web", "worker"])
+def test_one_part_runs_alone(service: Service, part: str) -> None:
+    told = service.start(part)
+    assert set(told) == {"event", "pid", part}
+    assert (service.home / "run" / f"{part}.json").exists()
+    assert service.stop() == 0
+
+
+def test_a_taken_port_is_an_error_that_names_it(service: Service) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        service.ports = (taken.getsockname()[1], 0)
+        service.launch()
+        assert service.process is not None
+        assert service.process.wait(timeout=60) == 1
+    assert "LUNGNODE_DICOM__PORT" in service.log.read_text()
+
+
+def test_a_second_service_in_the_same_home_is_refused(service: Service) -> None:
+    service.start()
+    second = Service(service.home)
+    second.launch()
+    assert second.process is not None
+    assert second.process.wait(timeout=60) == 1
+    second._close_pipe()
+    assert "runs already" in service.log.read_text()
+
+
+def test_without_models_images_are_received_all_the_same(service: Service, series: CtSeries, tmp_path: Path) -> None:
+    service.environment = {"LUNGNODE_TEST_NO_MODEL": "1"}
+    told = service.start()
+    assert told["worker"]["problem"] == "model_unavailable"
+    sender = Sender(told["dicom"]["port"])
+    sender.send(series.paths)
+    assert len(sender.acknowledged) == 20
+    record = service.series(series.series_instance_uid)
+    assert record is not None
+    assert record.state is StudyState.RECEIVING
