@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -126,20 +127,32 @@ class DemoService:
         return lines[-1][:300] if lines else "it said nothing"
 
     def _is_ready(self) -> bool:
-        answer = self.get("/readyz")
-        return answer is not None and bool(answer.get("ready"))
+        """Whether pages can answer; models that cannot be loaded will not be later either."""
+        _, answer = self._ask("/readyz")
+        if answer.get("checks", {}).get("model") == "failed":
+            raise CommandError(f"the models cannot be loaded; the service's log is {self.log_path}")
+        return bool(answer.get("ready"))
 
     def get(self, path: str) -> dict[str, Any] | None:
         """Ask for JSON; None where there is none (yet)."""
+        status, answer = self._ask(path)
+        return answer if status == 200 else None
+
+    def _ask(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Ask for JSON; status 0 where nobody answers."""
         try:
             with _OPENER.open(self.url + path, timeout=30) as response:
-                answer = json.load(response)
+                status, text = response.status, response.read()
         except HTTPError as error:
-            error.close()
-            return None
-        except (URLError, TimeoutError, ConnectionError, ValueError):
-            return None
-        return answer if isinstance(answer, dict) else None
+            with error:
+                status, text = error.code, error.read()
+        except (URLError, TimeoutError, ConnectionError, HTTPException):
+            return 0, {}
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            return status, {}
+        return status, answer if isinstance(answer, dict) else {}
 
 
 def choose_port(wanted: int, *, but: int = 0) -> int:
