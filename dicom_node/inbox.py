@@ -40,7 +40,7 @@ class Inbox:
 
     def __init__(self, connection: socket.socket, max_pdu_bytes: int, first: bytes = b"") -> None:
         self._socket, self._max_pdu_bytes = connection, max_pdu_bytes
-        self._buffer = bytearray(max(max_pdu_bytes, ASSOCIATE_BYTES) + 6 + _READ_BYTES)
+        self._buffer = bytearray(max(len(first), _READ_BYTES))
         self._view = memoryview(self._buffer)
         self._buffer[: len(first)] = first
         self._start, self._end = 0, len(first)
@@ -75,14 +75,21 @@ class Inbox:
 
     def _take(self, size: int, deadline: float) -> memoryview:
         if self._start + size > len(self._buffer) or self._start == self._end:
-            held = self._end - self._start
-            self._buffer[:held] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, held
+            self._move(size)
         while self._end - self._start < size:
             self._receive(deadline)
         taken = self._view[self._start : self._start + size]
         self._start += size
         return taken
+
+    def _move(self, size: int) -> None:
+        """Move what is held to the front; the buffer grows with the first PDU that needs more, and stays."""
+        held = self._view[self._start : self._end]
+        if size > len(self._buffer):
+            self._buffer = bytearray(max(size, self._max_pdu_bytes + 6) + _READ_BYTES)
+            self._view = memoryview(self._buffer)
+        self._view[: len(held)] = held
+        self._start, self._end = 0, len(held)
 
     def _receive(self, deadline: float) -> None:
         remaining = deadline - time.monotonic()
@@ -100,12 +107,12 @@ class Inbox:
         try:
             self._socket.settimeout(0)
             received = self._socket.recv_into(self._view)
-            self._ignored_bytes += received
-            return received > 0 and self._ignored_bytes <= _IGNORED_BYTES
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
             return False
+        self._ignored_bytes += received
+        return received > 0 and self._ignored_bytes <= _IGNORED_BYTES
 
 
 class Wakeable:
