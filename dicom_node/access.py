@@ -10,6 +10,7 @@ from enum import Enum
 from ipaddress import IPv6Address, ip_address
 
 from dicom_node.intake import Sender
+from dicom_node.request import APPLICATION_CONTEXT, AssociationRequest
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +30,9 @@ class Rejection(Enum):
     CALLED_AE_TITLE = (1, 1, 7, "called-ae-title")
     CALLING_AE_TITLE = (1, 1, 3, "calling-ae-title")
     ADDRESS = (1, 1, 3, "address")
+    APPLICATION_CONTEXT = (1, 1, 2, "application-context")
     PROTOCOL_VERSION = (1, 2, 2, "protocol-version")
     BUSY = (2, 3, 2, "busy")
-    STOPPING = (2, 3, 1, "stopping")
 
     @property
     def code(self) -> str:
@@ -84,8 +85,16 @@ class AccessRules:
         self._titles = frozenset(title for title, _ in self._peers)
         self._is_open = not tuple(peers)
 
+    def check_request(self, request: AssociationRequest, address: str) -> Sender | Rejection:
+        """Tell who is calling, or why it is rejected, by protocol, context, titles and address."""
+        if not request.is_version_1:
+            return Rejection.PROTOCOL_VERSION
+        if request.application_context != APPLICATION_CONTEXT:
+            return Rejection.APPLICATION_CONTEXT
+        return self.check(request.called_ae_title, request.calling_ae_title, address)
+
     def check(self, called_ae_title: str, calling_ae_title: str, address: str) -> Sender | Rejection:
-        """Tell who is calling, or why it is rejected."""
+        """Tell who is calling, or why it is rejected, by titles and address."""
         calling = calling_ae_title.strip()
         if called_ae_title.strip() != self._ae_title:
             return Rejection.CALLED_AE_TITLE

@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 MALFORMED = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,

@@ -27,6 +27,7 @@ from typing import Literal
 from dicom_node.access import Rejection, plain_address
 from dicom_node.counters import Counters
 from dicom_node.inbox import ASSOCIATE_BYTES
+from dicom_node.request import AssociationRequest, RequestError, read_request
 
 _log = logging.getLogger(__name__)
 
@@ -57,18 +58,9 @@ class Caller:
 
     connection: socket.socket
     address: str
-    request: bytes
+    received: bytes
     """The A-ASSOCIATE-RQ PDU, whole, and what followed it."""
-
-    @property
-    def called_ae_title(self) -> str:
-        """As sent, 16 characters (PS3.8 table 9-11)."""
-        return self.request[10:26].decode("latin-1")
-
-    @property
-    def calling_ae_title(self) -> str:
-        """As sent, 16 characters."""
-        return self.request[26:42].decode("latin-1")
+    request: AssociationRequest
 
 
 class _State(Enum):
@@ -84,6 +76,7 @@ class _Guest:
     deadline: float
     received: bytearray = field(default_factory=bytearray)
     state: _State = _State.READING
+    request: AssociationRequest | None = None
     ignored_bytes: int = 0
 
 
@@ -217,13 +210,19 @@ class Entrance:
         if not 68 <= length <= ASSOCIATE_BYTES:
             self._refuse(guest, _ABORT + _INVALID, "length")
         elif len(received) >= 6 + length:
+            try:
+                guest.request = read_request(bytes(received[: 6 + length]))
+            except RequestError:
+                self._refuse(guest, _ABORT + _INVALID, "request")
+                return
             guest.state = _State.WAITING
             guest.deadline = time.monotonic() + self._limits.admission_s
             self._selector.unregister(guest.connection)
             self._admit(guest)
 
     def _admit(self, guest: _Guest) -> None:
-        decision = self._decide(Caller(guest.connection, guest.address, bytes(guest.received)))
+        assert guest.request is not None  # noqa: S101 (only who waits comes here)
+        decision = self._decide(Caller(guest.connection, guest.address, bytes(guest.received), guest.request))
         if decision == "admitted":
             del self._guests[guest.connection]
             return

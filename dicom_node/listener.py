@@ -134,7 +134,7 @@ class Listener:
 
     def _decide(self, caller: Caller) -> Decision:
         """Let a caller in, have it wait, or reject it; runs on the entrance's thread."""
-        sender = self._rules.check(caller.called_ae_title, caller.calling_ae_title, caller.address)
+        sender = self._rules.check_request(caller.request, caller.address)
         if isinstance(sender, Rejection):
             self._record_rejection(sender, caller)
             return sender
@@ -145,7 +145,7 @@ class Listener:
     def _seat(self, caller: Caller, sender: Sender) -> Decision:
         association = None
         try:
-            association = PortAssociation(self, caller.connection, caller.request, sender)
+            association = PortAssociation(self, caller.connection, caller.received, sender)
             self._places.take(association)
             association.start()
         except (*MALFORMED, RuntimeError) as error:  # RuntimeError: no further thread can be started
@@ -162,7 +162,7 @@ class Listener:
         self.counters.set("associations_open", self.association_count)
 
     def _record_rejection(self, rejection: Rejection, caller: Caller) -> None:
-        calling = caller.calling_ae_title.strip()
+        calling = caller.request.calling_ae_title.strip()
         calling = calling if calling.isascii() and calling.isprintable() else ""
         sender = Sender(calling, caller.address)
         extra = {"reason_code": rejection.code, "peer_address": caller.address}
