@@ -35,6 +35,9 @@ FAT = _outline({0: 9, 30: 13, 60: 12, 90: 11, 120: 10, 150: 9, 170: 7, 180: 6})
 RIB_THICKNESS_MM = 8.5
 
 
+Window = tuple[slice, slice]
+
+
 @dataclass(frozen=True, slots=True)
 class Plane:
     """The pixels of one slice in millimetres, with the polar coordinates that the outlines are looked up by."""
@@ -52,6 +55,19 @@ class Plane:
         angle = np.degrees(np.arctan2(np.abs(x), -y))
         index = np.round(angle * ((_STEPS - 1) / 180)).astype(np.intp)
         return cls(x, y, np.hypot(x, y).astype(np.float32), index, grid.spacing_mm[2])
+
+    def window(self, low_mm: tuple[float, float], high_mm: tuple[float, float]) -> tuple[Window, Plane]:
+        """Cut out the part between two corners (x, y): index ranges of the slice, and the plane of that part."""
+        rows = slice(*np.searchsorted(self.y[:, 0], (low_mm[1], high_mm[1])))
+        columns = slice(*np.searchsorted(self.x[0], (low_mm[0], high_mm[0])))
+        part = Plane(
+            self.x[:, columns],
+            self.y[rows],
+            np.ascontiguousarray(self.radius[rows, columns]),
+            np.ascontiguousarray(self.angle_index[rows, columns]),
+            self.pixel_mm,
+        )
+        return (rows, columns), part
 
     def inside(self, outline: Array) -> Array:
         """How much of each pixel (0..1) lies inside an outline."""
@@ -153,6 +169,11 @@ class Ellipsoid:
     axes: tuple[float, float, float]
     rotation: Array
     """Rows are the unit vectors of the axes."""
+
+    def is_near(self, z: float, margin_mm: float) -> bool:
+        """Whether a slice may show it, or what lies within a margin around it."""
+        reach = float(np.sqrt(np.sum(np.square(self.rotation[:, 2] * np.array(self.axes)))))
+        return abs(z - self.center[2]) < reach + margin_mm * max(self.axes) / min(self.axes)
 
     def depth(self, x: Array, y: Array, z: float) -> Array:
         """Approximate depth (mm) under the surface."""

@@ -6,30 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dicom_node.phantom.anatomy import (
-    AIR_HU,
-    CAGE,
-    FAT_HU,
-    LUNG_HU,
-    MUSCLE_HU,
-    RIB_THICKNESS_MM,
-    SPLEEN,
-    STOMACH,
-    Build,
-    Plane,
-    apex_cover,
-    body_outline,
-    cage_scale,
-    core_cover,
-    diaphragm_mm,
-    fat_thickness,
-    heart_parts,
-)
+from dicom_node.phantom.anatomy import Build, Plane
 from dicom_node.phantom.geometry import FULL, Array, Grid, Tube, blend, cover_tubes, tubes_along
 from dicom_node.phantom.nodules import Cover, Surroundings, paint_nodule, place
 from dicom_node.phantom.noise import KERNELS, Enlarger, SliceFilter, noise_profile, smooth_field
-from dicom_node.phantom.skeleton import CARTILAGE_HU, CORTEX_HU, MARROW_HU, paint_spine, paint_sternum, skeleton
+from dicom_node.phantom.skeleton import CARTILAGE_HU, CORTEX_HU, MARROW_HU, skeleton
 from dicom_node.phantom.spec import Phantom, PhantomSpec, PlacedNodule
+from dicom_node.phantom.tissues import Chest
 from dicom_node.phantom.vasculature import (
     BLOOD_HU,
     LEFT_BRONCHUS,
@@ -43,7 +26,6 @@ from dicom_node.phantom.vasculature import (
     grow,
 )
 
-LIVER_HU, SPLEEN_HU, STOMACH_HU, GAS_HU = 62.0, 52.0, 22.0, -960.0
 TWIGS_PER_LUNG = 850
 
 
@@ -53,13 +35,11 @@ class _Canvas:
 
     spec: PhantomSpec
     grid: Grid
-    plane: Plane
-    build: Build
+    chest: Chest
     rng: np.random.Generator
     volume: Array
     lung: Cover
     scratch: Cover
-    dome: Array
     trees: list[Tree] = field(default_factory=list)
 
     @property
@@ -106,23 +86,16 @@ def _start(spec: PhantomSpec) -> _Canvas:
     x, y, z = (-(size - 1) / 2 * mm for size, mm in zip(shape[::-1], spacing[::-1], strict=True))
     grid = Grid(shape, spacing, (x, y, z))
     rng = np.random.default_rng(spec.seed)
-    plane, build = Plane.of(grid), Build.drawn(rng)
-    empty = np.zeros(shape, np.uint8)
-    dome = diaphragm_mm(plane, build)
-    return _Canvas(spec, grid, plane, build, rng, np.empty(shape, np.float32), empty, np.zeros(shape, np.uint8), dome)
+    chest = Chest.of(Plane.of(grid), Build.drawn(rng), spec.contrast_hu, spec.slice_spacing_mm)
+    lung, scratch = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    return _Canvas(spec, grid, chest, rng, np.empty(shape, np.float32), lung, scratch)
 
 
 def _find_lungs(canvas: _Canvas, middle: list[Tube]) -> None:
     """Cover of the lungs: what the mediastinum and the diaphragm leave of the cage."""
     cover_tubes(canvas.grid, canvas.scratch, [tube.scaled(1.0, 3.2) for tube in middle])
-    whole, _ = heart_parts(canvas.build)
-    plane, thickness = canvas.plane, canvas.spec.slice_spacing_mm
     for number, z in enumerate(canvas.heights):
-        cage = plane.inside(CAGE * np.float32(cage_scale(z) * canvas.build.width))
-        lung = cage * apex_cover(plane, z) * np.clip(0.5 + (z - canvas.dome) / max(thickness, 0.8), 0, 1)
-        lung *= 1 - np.maximum(core_cover(plane, z), canvas.scratch[number] * np.float32(1 / FULL))
-        lung *= 1 - plane.cover(whole.depth(plane.x, plane.y, z) + 5)
-        canvas.lung[number] = lung * FULL
+        canvas.lung[number] = canvas.chest.lung_cover(z, canvas.scratch[number]) * FULL
     canvas.scratch[:] = 0
 
 
@@ -132,102 +105,8 @@ def _paint_base(canvas: _Canvas) -> None:
     fine = smooth_field(canvas.rng, canvas.grid, 2.6, across=160)
     enlarge, enlarge_fine = (Enlarger.of(part.shape[1], canvas.grid.shape) for part in (texture, fine))
     for number, z in enumerate(canvas.heights):
-        hu = canvas.volume[number]
-        hu[:] = AIR_HU
-        _paint_table(canvas, hu)
-        _paint_wall(canvas, z, hu)
-        _paint_abdomen(canvas, z, hu)
-        paint_spine(canvas.plane, z, hu)
-        paint_sternum(canvas.plane, z, hu)
-        _paint_heart(canvas, z, hu)
         grain = enlarge(texture[number]) * 11 + np.maximum(enlarge_fine(fine[number]), -1) * 20
-        lung_hu = LUNG_HU + 0.24 * canvas.plane.y + grain + _fissures(canvas, z)
-        hu += canvas.lung[number] * np.float32(1 / FULL) * (lung_hu - hu)
-
-
-def _paint_table(canvas: _Canvas, hu: Array) -> None:
-    plane = canvas.plane
-    curve = 118 * canvas.build.width - np.square(plane.x) / 900
-    sheet = plane.cover(1.1 - np.abs(plane.y - curve - 3)) + plane.cover(0.9 - np.abs(plane.y - curve - 22))
-    within = plane.cover(190 - np.abs(plane.x))
-    foam = plane.cover(8.5 - np.abs(plane.y - curve - 12.5)) * within
-    hu += foam * (-955 - hu)
-    hu += sheet * within * (-420 - hu)
-
-
-def _paint_wall(canvas: _Canvas, z: float, hu: Array) -> None:
-    """Skin, fat, muscle with its fat planes, and the soft tissue inside the cage."""
-    plane, build = canvas.plane, canvas.build
-    skin = body_outline(z, build)
-    muscle = skin - fat_thickness(z, build)
-    cage = CAGE * np.float32(cage_scale(z) * build.width) + np.float32(RIB_THICKNESS_MM)
-    muscle = np.maximum(muscle, cage + 2)
-    hu += plane.inside(skin) * (40 - hu)
-    hu += plane.inside(skin - 1.6) * (FAT_HU - hu)
-    hu += plane.inside(muscle) * (MUSCLE_HU - hu)
-    gap = np.take(muscle - cage, plane.angle_index)
-    inner = plane.radius - np.take(cage, plane.angle_index)
-    for share, width, phase in ((0.3, 1.2, 0.0), (0.7, 0.9, 2.2)):
-        wave = 2.4 * np.sin(plane.x / 13 + z / 9 + phase) + 1.8 * np.sin(plane.y / 9 - z / 15)
-        breaks = width * np.sin(plane.x / 31 + phase) * np.cos(plane.y / 27 - z / 60 + phase) + 0.35
-        line = np.minimum(breaks - np.abs(inner - share * gap - wave), gap / 6 - 1)
-        hu += plane.cover(line) * 0.9 * (FAT_HU - hu)
-    for side in (-1, 1):
-        hu += plane.ellipse((side * 24.0, 86.0), (19.0, 15.0), 2.4) * (MUSCLE_HU - hu)
-    fat = plane.inside(cage - RIB_THICKNESS_MM + 1.2)
-    if z > 60:
-        upper = float(np.clip((z - 60) / 40, 0, 1))
-        fat *= np.maximum(1 - upper, plane.ellipse((0.0, 2.0), (36.0, 48.0), 2.5))
-    hu += fat * (FAT_HU - hu)
-
-
-def _paint_abdomen(canvas: _Canvas, z: float, hu: Array) -> None:
-    """Diaphragm, liver, stomach, spleen: what lies under the domes."""
-    plane, lift = canvas.plane, canvas.spec.contrast_hu
-    under = np.clip(0.5 + (canvas.dome - z) / max(canvas.spec.slice_spacing_mm, 0.8), 0, 1)
-    if not under.any():
-        return
-    cage = np.float32(cage_scale(z) * canvas.build.width) * CAGE
-    under *= plane.inside(cage + 1)
-    hu += under * (MUSCLE_HU - 6 - hu)
-    inner = np.clip(0.5 + (canvas.dome - 4 - z) / max(canvas.spec.slice_spacing_mm, 0.8), 0, 1) * plane.inside(cage - 3)
-    hu += inner * (FAT_HU + 4 - hu)
-    low = float(np.clip((-85 - z) / 60, 0, 1))
-    edge = 24 + 34 * np.cos(np.clip(plane.y / 60, -1.5, 1.5)) - 44 * low - 10 * np.sin(plane.y / 14)
-    liver = inner * plane.cover(edge - plane.x) * plane.cover(np.hypot(plane.x - 4, plane.y - 40) - 27)
-    hu += liver * (LIVER_HU + 0.22 * lift - hu)
-    depth = STOMACH.depth(plane.x, plane.y, z)
-    stomach, lumen = inner * plane.cover(depth), inner * plane.cover(depth - 4)
-    hu += stomach * (48 + 0.1 * lift - hu)
-    hu += lumen * (np.where(plane.y < -24, GAS_HU, STOMACH_HU).astype(np.float32) - hu)
-    spleen = inner * plane.cover(SPLEEN.depth(plane.x, plane.y, z)) * (1 - stomach)
-    hu += spleen * (SPLEEN_HU + 0.28 * lift - hu)
-
-
-def _paint_heart(canvas: _Canvas, z: float, hu: Array) -> None:
-    whole, chambers = heart_parts(canvas.build)
-    plane, lift = canvas.plane, canvas.spec.contrast_hu
-    outside = whole.depth(plane.x, plane.y, z)
-    if not (outside > -6).any():
-        return
-    hu += plane.cover(outside + 4.4) * (48 - hu)
-    hu += plane.cover(outside + 3.2) * (FAT_HU - hu)
-    hu += plane.cover(outside - 1.5 + 2 * np.sin(plane.x / 11) * np.sin(plane.y / 13 + z / 9)) * (50 + 0.3 * lift - hu)
-    for chamber, share in zip(chambers, (0.95, 0.9, 0.95, 1.0), strict=True):
-        hu += plane.cover(chamber.depth(plane.x, plane.y, z)) * (BLOOD_HU + share * lift - hu)
-
-
-def _fissures(canvas: _Canvas, z: float) -> Array:
-    """Extra density of the oblique fissures (both sides) and the horizontal one (right), in HU."""
-    plane = canvas.plane
-    slope, width = 0.95, max(canvas.spec.slice_spacing_mm * 0.7, 0.8)
-    tilt = 0.12 * np.abs(plane.x) + 5 * np.sin(plane.x / 22)
-    oblique = np.clip(1 - np.abs(z - (-12 + slope * plane.y + tilt)) / (width + 0.7), 0, 1)
-    level = 8 + 5 * np.sin(plane.x / 25) + 0.06 * plane.y
-    horizontal = (
-        np.clip(1 - np.abs(z - level) / (width + 0.5), 0, 1) * (plane.x < 0) * (z > -12 + slope * plane.y + tilt)
-    )
-    return (110 * oblique + 60 * horizontal).astype(np.float32)
+        canvas.chest.paint(z, canvas.volume[number], canvas.lung[number], grain)
 
 
 def _twig_ends(canvas: _Canvas, side: int, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -274,7 +153,7 @@ def _grow_trees(canvas: _Canvas) -> None:
 
 def _paint_bones(canvas: _Canvas) -> None:
     heights = canvas.heights
-    bones = skeleton(canvas.build, heights[0] - 20, heights[-1] + 20)
+    bones = skeleton(canvas.chest.build, heights[0] - 20, heights[-1] + 20)
     canvas.paint(bones.cartilage, CARTILAGE_HU)
     canvas.paint(bones.bones, CORTEX_HU)
     canvas.paint(bones.marrow, MARROW_HU)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ Array = NDArray[np.float32]
 
 FULL = 200
 """Value of a wholly covered voxel in a ``uint8`` cover; leaves room for nothing else on purpose."""
+
+
+@lru_cache(maxsize=64)
+def _axis(start_mm: float, size: int, step_mm: float) -> Array:
+    return (start_mm + np.arange(size) * step_mm).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,7 @@ class Grid:
 
     def axis(self, number: int) -> Array:
         """Coordinates along axis 0 (z), 1 (y) or 2 (x), in mm."""
-        start = self.origin_mm[2 - number]
-        return (start + np.arange(self.shape[number]) * self.spacing_mm[number]).astype(np.float32)
+        return _axis(self.origin_mm[2 - number], self.shape[number], self.spacing_mm[number])
 
     def index(self, position_mm: Iterable[float]) -> tuple[float, float, float]:
         """Fractional (slice, row, column) of an (x, y, z) position."""

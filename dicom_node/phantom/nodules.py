@@ -35,7 +35,7 @@ class Surroundings:
     @classmethod
     def of(cls, grid: Grid, lung: Cover, vessel: Cover) -> Surroundings:
         """Measure the lungs of a grid."""
-        step = max(1, round(2.2 / grid.spacing_mm[1]))
+        step = max(1, round(3.6 / grid.spacing_mm[1]))
         inside = lung[:, ::step, ::step] > FULL // 2
         sampling = (grid.spacing_mm[0], grid.spacing_mm[1] * step, grid.spacing_mm[2] * step)
         padded = np.pad(inside, 1)
