@@ -49,30 +49,27 @@ def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdic
     told = patients.normalised(instance.patient)
     instance = replace(instance, patient=told)
     _check_uids(instance)
-    lock_names(
+    lock_names(  # the study first: senders of the same instances in another order wait here, holding nothing
         session,
-        f"instance:{instance.sop_instance_uid}",
         f"study:{instance.study_instance_uid}",
         f"series:{instance.series_instance_uid}",
+        f"instance:{instance.sop_instance_uid}",
     )
     known = _known_instance(session, instance.sop_instance_uid)
     if known is not None:
         return _known_again(session, known, instance)
-    study = _study_row(session, instance.study_instance_uid)
-    if study is not None:
-        patient = session.get_one(PatientRow, study.patient_row_id)
-        if not patients.is_same_within_study(patients.attributes(patient), told):
-            _flag(session, study, PATIENT_CONFLICT, instance)
-            return StoreVerdict.PATIENT_CONFLICT
+    study, patient = _study_and_patient(session, instance.study_instance_uid)
+    if study and patient and not patients.is_same_within_study(patients.attributes(patient), told):
+        _flag(session, study, PATIENT_CONFLICT, instance)
+        return StoreVerdict.PATIENT_CONFLICT
     series = _series_row(session, instance.series_instance_uid)
     if series is not None and (study is None or series.study_id != study.id):
         _flag_both(session, series.study_id, study, instance)
         return StoreVerdict.STUDY_CONFLICT
-    if study is None:
-        study = _add_study(session, instance)
-    if series is None:
-        series = _add_series(session, study, instance)
-    return _add_instance(session, study, series, instance)
+    study = study or _add_study(session, instance)
+    series = series or _add_series(session, study, instance)
+    _add_instance(session, study, series, instance)
+    return StoreVerdict.STORED
 
 
 def _check_uids(instance: ReceivedInstance) -> None:
@@ -90,12 +87,22 @@ def _known_instance(session: Session, sop_instance_uid: str) -> InstanceRow | No
     return session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)).one_or_none()
 
 
-def _study_row(session: Session, study_instance_uid: str) -> StudyRow | None:
-    return session.scalars(select(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid)).one_or_none()
+def _study_and_patient(session: Session, uid: str) -> tuple[StudyRow, PatientRow] | tuple[None, None]:
+    """Find the study, locked until the transaction ends, and whose it is."""
+    statement = (
+        select(StudyRow, PatientRow)
+        .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+        .where(StudyRow.study_instance_uid == uid)
+        .with_for_update(of=StudyRow)
+        .execution_options(populate_existing=True)
+    )
+    found = session.execute(statement).one_or_none()
+    return (found[0], found[1]) if found else (None, None)
 
 
-def _series_row(session: Session, series_instance_uid: str) -> SeriesRow | None:
-    return session.scalars(select(SeriesRow).where(SeriesRow.series_instance_uid == series_instance_uid)).one_or_none()
+def _series_row(session: Session, uid: str) -> SeriesRow | None:
+    statement = select(SeriesRow).where(SeriesRow.series_instance_uid == uid)
+    return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
 
 
 def _known_again(session: Session, known: InstanceRow, instance: ReceivedInstance) -> StoreVerdict:
@@ -193,9 +200,7 @@ def _add_series(session: Session, study: StudyRow, instance: ReceivedInstance) -
     return series
 
 
-def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance: ReceivedInstance) -> StoreVerdict:
-    study = locked_study(session, study.id)
-    session.refresh(series)
+def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance: ReceivedInstance) -> None:
     moment = now(session)
     series.instance_count += 1
     series.state, series.reasons, series.is_forced = StudyState.RECEIVING, (), False
@@ -222,4 +227,3 @@ def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance
         )
     )
     session.flush()
-    return StoreVerdict.STORED

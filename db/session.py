@@ -44,12 +44,15 @@ def insert_once(session: Session, table: type[DeclarativeBase], values: Mapping[
 
 
 def lock_names(session: Session, *names: str) -> None:
-    """Hold ``names`` until the transaction ends. SQLite's write transactions are alone already (BEGIN IMMEDIATE)."""
+    """Hold ``names``, taken in their order, until the transaction ends.
+
+    SQLite's write transactions are alone already (BEGIN IMMEDIATE).
+    """
     if session.get_bind().dialect.name != "postgresql":
         return
-    for name in names:
-        digest = hashlib.sha256(name.encode()).digest()
-        session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True))))
+    digests = (hashlib.sha256(name.encode()).digest() for name in names)
+    locks = (func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True)) for digest in digests)
+    session.execute(select(*(lock.label(f"lock_{number}") for number, lock in enumerate(locks))))
 
 
 def key_text(field: str, value: str, *, limit: int = KEY_LIMIT) -> str:
