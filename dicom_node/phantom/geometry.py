@@ -131,10 +131,13 @@ def _cover_tube(grid: Grid, cover: NDArray[np.uint8], tube: Tube) -> None:
     raise_cover(cover, box, average_parts(values.astype(np.float32), grid.parts))
 
 
-def blend(volume: Array, cover: NDArray[np.uint8], hu: float) -> None:
-    """Mix ``hu`` into a volume by a cover, slice by slice."""
+def blend(volume: Array, cover: NDArray[np.uint8], hu: float, *, spare_hu: float | None = None) -> None:
+    """Mix ``hu`` into a volume by a cover, slice by slice; voxels above ``spare_hu`` are left as they are."""
     for plane, part in zip(volume, cover, strict=True):
         rows = np.flatnonzero(part.any(axis=1))
         if rows.size:
             where = slice(rows[0], rows[-1] + 1)
-            plane[where] += (part[where] * np.float32(1 / FULL)) * (np.float32(hu) - plane[where])
+            share = part[where] * np.float32(1 / FULL)
+            if spare_hu is not None:
+                share[plane[where] > spare_hu] = 0
+            plane[where] += share * (np.float32(hu) - plane[where])

@@ -13,6 +13,8 @@ from dicom_node.phantom.spec import Attachment, NoduleKind, NoduleSpec, PlacedNo
 
 Cover = NDArray[np.uint8]
 SOLID_HU, GROUND_GLASS_HU, CALCIUM_HU = 52.0, -560.0, 620.0
+BONE_FROM_HU = 320.0
+"""What is denser is a rib that a nodule at the pleura does not replace."""
 
 
 class NoPlaceError(ValueError):
@@ -58,7 +60,9 @@ def place(
             spec.kind, spec.attachment, spec.diameter_mm, grid.index(spec.position_mm), spec.position_mm
         )
     radius = spec.diameter_mm / 2
-    low, high = (radius * 0.55, radius * 0.8) if spec.attachment is Attachment.PLEURA else (radius * 1.7 + 3, 400.0)
+    low, high = radius * 1.7 + 3, 400.0
+    if spec.attachment is Attachment.PLEURA:  # at least as wide as the places lie apart
+        low, high = radius * 0.5, max(radius * 0.8, radius * 0.5 + around.step * grid.spacing_mm[1])
     fits = (around.depth_mm >= low) & (around.depth_mm <= high)
     margin = int(np.ceil(spec.diameter_mm / grid.spacing_mm[0])) + 1
     fits[:margin] = fits[max(len(fits) - margin, 0) :] = False
@@ -197,5 +201,5 @@ def paint_nodule(grid: Grid, volume: Array, scratch: Cover, nodule: PlacedNodule
         _cover_blob(grid, scratch, blob)
         if kind is NoduleKind.SPICULATED and number == 0:
             cover_tubes(grid, scratch, _spicules(nodule, rng))
-        blend(volume, scratch, hu)
+        blend(volume, scratch, hu, spare_hu=BONE_FROM_HU)
         scratch[:] = 0
