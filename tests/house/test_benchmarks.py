@@ -1,0 +1,57 @@
+"""The benchmarks run, and measure what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measure import sync_ms, table, usage
+
+pytestmark = pytest.mark.slow
+
+
+def run_benchmark(name: str, *arguments: str) -> dict[str, object]:
+    """Run one as its users do; gives its JSON."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, object] = json.loads(done.stdout)
+    assert result["benchmark"] == name
+    assert result["rows"]
+    return result
+
+
+def test_inference_and_preprocessing_are_measured() -> None:
+    run_benchmark("inference", "--repeat", "1")
+    run_benchmark("preprocess", "--repeat", "1")
+
+
+@pytest.mark.dcmtk
+def test_reception_is_measured_beside_a_peer() -> None:
+    if shutil.which("storescu", path="/usr/local/bin:/usr/bin:/bin") is None:
+        pytest.skip("DCMTK's storescu is not installed")
+    arguments = ("--instances", "8", "--repeat", "1", "--associations", "2", "--only", "lungnode,pynetdicom")
+    result = run_benchmark("receive", *arguments)
+    rows = result["rows"]
+    assert isinstance(rows, list)
+    assert [row["receiver"] for row in rows] == ["lungnode", "pynetdicom"]
+    assert all(row["instances_per_s"] > 0 for row in rows)
+
+
+def test_the_use_of_a_process_is_read() -> None:
+    mine = usage(os.getpid())
+    assert mine.cpu_s > 0
+    assert mine.peak_mib > 10
+    assert usage(2**22 + 1).cpu_s == 0  # nobody
+
+
+def test_tables_line_up(tmp_path: Path) -> None:
+    lines = table([{"name": "a", "value": 1.5}, {"name": "bb", "value": None}]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert sync_ms(tmp_path, 2) > 0
