@@ -55,8 +55,12 @@ class PortAssociation(Association):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         inbox = Inbox(connection, settings.max_pdu_bytes, first)
         self.set_socket(PortSocket(self, connection, inbox, settings.timeout_s))
-        if settings.is_fast:
-            self.dul.receiver = MessageReceiver(self._open_store, self.dul.pass_on, self._is_accepted)
+        self.dul.receiver = MessageReceiver(
+            self._open_store if settings.is_fast else None,
+            self.dul.pass_on,
+            self._is_accepted,
+            port.max_instance_bytes,
+        )
         self._server = port.server
         self._describe()
         self._bind_handlers()
@@ -89,7 +93,7 @@ class PortAssociation(Association):
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the last whole PDU, or since our answer to it; zero while we are at work on one."""
+        """Seconds since the last progress (see PortDul); zero while we are at work on a message."""
         return 0.0 if self.dul.is_handling else time.monotonic() - self.dul.last_progress
 
     @property
@@ -148,6 +152,7 @@ class PortAssociation(Association):
         elif self.is_evicted or (self.dul.idle_timer_expired() and not self.dul.is_handling):
             self.port.counters.add("associations", "evicted" if self.is_evicted else "timed-out")
             self.port.leave(self)
+            self.dul.interrupt()
             self.abort()
         elif self.dul.is_alive():
             return False

@@ -44,6 +44,7 @@ MALFORMED = (
     InvalidEventError,
 )
 """What the library raises on hostile input; the connection is closed then."""
+_PROGRESS_BYTES = 16384
 _LINGER_S = 1.0
 """How long a peer may take to close a connection that is over (PS3.8 9.1.5 leaves the ARTIM time open)."""
 _AWAITING_REQUEST, _ESTABLISHED, _AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"
@@ -117,7 +118,11 @@ class PortSocket(AssociationSocket):
 
 
 class PortDul(DULServiceProvider):
-    """See the module's docstring. ``receiver`` takes P-DATA; without one (the stock path) the library decodes it."""
+    """See the module's docstring.
+
+    ``receiver`` takes P-DATA. ``last_progress`` tells when a message was last completed, or went on by 16 KiB: a peer
+    that sends a few bytes now and then makes none.
+    """
 
     socket: PortSocket
     _kill_thread: bool
@@ -133,6 +138,8 @@ class PortDul(DULServiceProvider):
         self.last_progress = time.monotonic()
         self.pdu_count = 0
         self.is_handling = False
+        self._is_reading = False
+        self._unmarked_bytes = 0
         self.daemon = True
 
     def send_pdu(self, primitive: Any) -> None:
@@ -218,9 +225,7 @@ class PortDul(DULServiceProvider):
     def _read_pdu_data(self) -> None:
         """Read one PDU: P-DATA goes to the receiver, everything else to the library's decoder."""
         try:
-            kind, value = self.socket.inbox.read_pdu(self._timeout_s)
-            self.last_progress = time.monotonic()
-            self.pdu_count += 1
+            kind, value = self._read_pdu()
             if kind == P_DATA_TF and self.receiver and self.state_machine.current_state == _ESTABLISHED:
                 self._receive(value)
                 return
@@ -244,9 +249,31 @@ class PortDul(DULServiceProvider):
         try:
             self.receiver.feed(value)
         finally:
+            self._mark_progress()
             self.is_handling = False
-            self.last_progress = time.monotonic()
             self.assoc.notify()
+
+    def _read_pdu(self) -> tuple[int, memoryview]:
+        self._is_reading = True
+        try:
+            kind, value = self.socket.inbox.read_pdu(self._timeout_s)
+        finally:
+            self._is_reading = False
+        self.pdu_count += 1
+        self._unmarked_bytes += len(value)
+        self._mark_progress()
+        return kind, value
+
+    def _mark_progress(self) -> None:
+        if self._unmarked_bytes >= _PROGRESS_BYTES or not self.is_amid_message:
+            self.last_progress, self._unmarked_bytes = time.monotonic(), 0
+
+    def interrupt(self) -> None:
+        """End a read that waits for the rest of a PDU, when the association has to go."""
+        connection = self.socket.socket
+        if self._is_reading and connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
 
     @property
     def idle_remaining_s(self) -> float:

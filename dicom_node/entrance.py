@@ -48,8 +48,8 @@ class EntranceLimits:
     connections_per_address: int = 128
     timeout_s: float = 10.0
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
-    admission_s: float = 3.0
-    """How long a complete request waits for a place before it is told that we are busy."""
+    admission_s: float = 6.0
+    """How long a complete request waits for a place (longer than one that stalls is left alone) before we are busy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,9 @@ class Listener:
         self._intake = intake
         self._rules = AccessRules(settings.ae_title, settings.peers)
         self._places = Places(settings.max_associations)
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        address = family[4][:2]
+        self.max_instance_bytes = intake.limits.max_instance_bytes
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        address = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][:2]
         self.server: PortServer = ae.make_server(
             address, ae_title=settings.ae_title, evt_handlers=evt_handlers, server_class=PortServer
         )

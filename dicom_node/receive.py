@@ -52,25 +52,30 @@ class MessageReceiver:
     Parameters
     ----------
     open_store
-        Called with a C-STORE request, gives the sink of its dataset.
+        Called with a C-STORE request, gives the sink of its dataset. None has the library take C-STORE too (the stock
+        path): then whole datasets are held in memory.
     pass_on
         Called with context id and a PDV's value (message control header and fragment) of any other message.
     is_accepted
         Tells whether a presentation context was accepted.
+    stock_bytes
+        Largest dataset of a C-STORE on the stock path.
     """
 
     def __init__(
         self,
-        open_store: Callable[[StoreRequest], StoreSink],
+        open_store: Callable[[StoreRequest], StoreSink] | None,
         pass_on: Callable[[int, bytes], None],
         is_accepted: Callable[[int], bool],
+        stock_bytes: int = 0,
     ) -> None:
+        self._stock_bytes = stock_bytes
         self._open_store, self._pass_on, self._is_accepted = open_store, pass_on, is_accepted
         self._command = bytearray()
         self._context_id = 0
         self._sink: StoreSink | None = None
         self._awaits_dataset = False
-        self._other_bytes = 0
+        self._other_bytes, self._other_limit = 0, _OTHER_DATASET_BYTES
 
     @property
     def is_amid_message(self) -> bool:
@@ -132,8 +137,9 @@ class MessageReceiver:
             request = store_request(self._context_id, elements) if is_store else None
         except CommandSetError as error:
             raise MessageError(str(error)) from None
-        if request is None:
+        if request is None or self._open_store is None:
             self._other_bytes = 0
+            self._other_limit = self._stock_bytes if request else _OTHER_DATASET_BYTES
             self._pass_on(self._context_id, b"\3" + command)
             return
         self._sink = self._open_store(request)
@@ -145,7 +151,7 @@ class MessageReceiver:
             self._sink.write(value[1:])
         else:
             self._other_bytes += len(value)
-            if self._other_bytes > _OTHER_DATASET_BYTES:
+            if self._other_bytes > self._other_limit:
                 raise MessageError("a dataset too long for its message")
             self._pass_on(self._context_id, bytes(value))
         if is_last:
