@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from db.engine import make_engine
+from db.engine import database_url, make_engine
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 0x6C756E676E6F6465
@@ -39,7 +39,10 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def current(url: str) -> str | None:
-    """Tell the schema's revision, or None where there is no schema."""
+    """Tell the schema's revision, or None where there is no schema. Makes no file where there is none."""
+    parsed = database_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).exists():
+        return None
     engine = make_engine(url)
     try:
         with engine.connect() as connection:

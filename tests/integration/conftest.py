@@ -95,29 +95,50 @@ def _run(command: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server: URL) -> Iterator[URL]:
-    """A database of these tests' own."""
-    name = f"lungnode_test_{uuid4().hex[:12]}"
+def postgres_databases(postgres_server: URL) -> Iterator[Callable[[], str]]:
+    """A maker of further empty databases; gives URLs. A test that needs one alone takes ``postgres_url``."""
+    names: list[str] = []
     engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
+
+    def make() -> str:
+        names.append(f"lungnode_test_{uuid4().hex[:12]}")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {names[-1]}"))
+        return postgres_server.set(database=names[-1]).render_as_string(hide_password=False)
+
+    yield make
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield postgres_server.set(database=name)
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        for name in names:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_databases: Callable[[], str]) -> str:
+    """The URL of the database that ``postgres_url`` empties for each test: making one costs more."""
+    return postgres_databases()
+
+
 @pytest.fixture
-def postgres_url(postgres_database: URL) -> str:
+def postgres_url(shared_postgres: str) -> str:
     """The URL of a PostgreSQL database with nothing in it: emptied of what the test before left there."""
-    engine = create_engine(postgres_database)
+    engine = create_engine(shared_postgres)
     with engine.begin() as connection:
         connection.execute(text(LEFT_OPEN))
         for name in connection.execute(text(LEFT_SCHEMAS)).scalars().all():
             connection.execute(text(f'DROP SCHEMA "{name}" CASCADE'))
         connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
-    return postgres_database.render_as_string(hide_password=False)
+    return shared_postgres
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the current schema, to be copied."""
+    path = tmp_path_factory.mktemp("schema") / "lungnode.db"
+    schema.upgrade(f"sqlite:///{path}")
+    assert not path.with_name("lungnode.db-wal").exists(), "the file must be whole without its log"
+    return path
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -149,9 +170,13 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
+def database(database_url: str, clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database with the current schema, once of each kind."""
-    schema.upgrade(database_url)
+    if database_url.startswith("sqlite"):
+        migrated: Path = request.getfixturevalue("migrated_sqlite")
+        shutil.copy(migrated, database_url.removeprefix("sqlite:///"))
+    else:
+        schema.upgrade(database_url)
     database = Database(database_url, AUDIT_KEY, clock=clock)
     yield database
     database.dispose()

@@ -199,6 +199,7 @@ def test_a_schema_that_was_never_made_is_told_apart(path: Path) -> None:
     url = f"sqlite:///{path}"
     assert schema.current(url) is None
     assert not schema.is_current(url)
+    assert not path.parent.exists()
 
 
 def test_the_audit_key_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
