@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydicom
-from pynetdicom import AE
 
 from db import studies
 from db.domain import AnalysisRecord, InstanceRecord, SeriesRecord, StudyState
 from db.engine import Database, load_or_create_audit_key
+from dicom_node.scu import NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
 from dicom_node.store import dataset_sha256
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
+TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=20.0, response_s=20.0)
 FINISHED = (StudyState.ANALYSED, StudyState.NOT_ANALYSED, StudyState.FAILED)
 
 
-def until(observe: Callable[[], T], holds: Callable[[T], bool], timeout_s: float = 60.0) -> T:
+def until(observe: Callable[[], T], holds: Callable[[T], bool], timeout_s: float = 120.0) -> T:
     """Observe until it holds."""
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
@@ -84,7 +85,7 @@ class Service:
     def calls(self) -> Path:
         return self.home.parent / f"{self.home.name}-calls"
 
-    def start(self, part: str | None = None, *, timeout_s: float = 90.0) -> dict[str, Any]:
+    def start(self, part: str | None = None, *, timeout_s: float = 240.0) -> dict[str, Any]:
         """Start it and wait for its ready line."""
         self.launch(part)
         assert self.process is not None
@@ -137,7 +138,7 @@ class Service:
         if self.process is None:
             return 0
         self.process.send_signal(number)
-        status = self.process.wait(timeout=60)
+        status = self.process.wait(timeout=120)
         self._close_pipe()
         return status
 
@@ -179,7 +180,7 @@ class Service:
         with self.database.read() as session:
             return studies.series_instances(session, record.id)
 
-    def wait_finished(self, uid: str, timeout_s: float = 90.0) -> SeriesRecord:
+    def wait_finished(self, uid: str, timeout_s: float = 180.0) -> SeriesRecord:
         seen = until(
             lambda: self.series(uid), lambda record: record is not None and record.state in FINISHED, timeout_s
         )
@@ -199,25 +200,16 @@ class Sender:
     port: int
     acknowledged: set[str] = field(default_factory=set)
 
-    def send(self, paths: Sequence[Path], *, stop_after: int | None = None) -> None:
+    def send(self, paths: Sequence[Path]) -> None:
         """Send until the end, or until the peer is gone."""
         first = pydicom.dcmread(paths[0], stop_before_pixels=True)
-        ae = AE(ae_title="PACS")
-        ae.add_requested_context(first.SOPClassUID, first.file_meta.TransferSyntaxUID)
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
-        association = ae.associate("127.0.0.1", self.port, ae_title="LUNGNODE")
-        if not association.is_established:
-            return
-        try:
-            for path in paths[:stop_after]:
+        node = RemoteNode("LUNGNODE", "127.0.0.1", self.port)
+        contexts = [(str(first.SOPClassUID), [str(first.file_meta.TransferSyntaxUID)])]
+        with contextlib.suppress(NodeUnreachableError), NodeConnection(node, "PACS", contexts, TIMEOUTS) as connection:
+            for path in paths:
                 ds = pydicom.dcmread(path)
-                status = association.send_c_store(ds)
-                if "Status" not in status:
+                answer = connection.store(ds)
+                if answer.outcome is StoreOutcome.STORED:
+                    self.acknowledged.add(str(ds.SOPInstanceUID))
+                if not connection.is_open:
                     return
-                if status.Status == 0:
-                    self.acknowledged.add(ds.SOPInstanceUID)
-        except (RuntimeError, OSError):
-            return  # the association ended under us
-        finally:
-            if association.is_established:
-                association.release()

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import requests
-from pynetdicom import AE
 
 from db import audit
 from db.domain import AnalysisStatus, StudyState
+from dicom_node.scu import RemoteNode, echo
 from tests.factories import CtSeries, SimpleNodule, ct_series
 from tests.integration.service import Sender, Service, is_running, tree_of, until
+
+pytestmark = pytest.mark.timeout(900)  # many processes start here; a busy machine takes its time
 
 
 @pytest.fixture
@@ -32,15 +34,9 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> CtSeries:
     return ct_series(tmp_path_factory.mktemp("series"), n=20, rows=32, spacing_mm=(2.5, 0.7, 0.7), nodules=(nodule,))
 
 
-def echo(port: int) -> bool:
-    ae = AE(ae_title="PACS")
-    ae.add_requested_context("1.2.840.10008.1.1")
-    association = ae.associate("127.0.0.1", port, ae_title="LUNGNODE")
-    if not association.is_established:
-        return False
-    status = association.send_c_echo()
-    association.release()
-    return bool(status.Status == 0)
+def answers(port: int) -> bool:
+    """Whether a C-ECHO is answered."""
+    return echo(RemoteNode("LUNGNODE", "127.0.0.1", port), "PACS") == ""
 
 
 def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) -> None:
@@ -50,7 +46,7 @@ def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) 
     assert json.loads((service.home / "run" / "serve.json").read_text()) == told
     assert json.loads((service.home / "run" / "dicom.json").read_text())["port"] == told["dicom"]["port"]
     assert requests.get(told["web"]["url"] + "livez", timeout=10).status_code == 200
-    assert echo(told["dicom"]["port"])
+    assert answers(told["dicom"]["port"])
 
     sender = Sender(told["dicom"]["port"])
     sender.send(series.paths)
@@ -85,7 +81,8 @@ def test_a_part_that_dies_is_restarted_where_it_was(service: Service) -> None:
     told = service.start()
     for name in ("dicom", "web"):
         os.kill(told[name]["pid"], signal.SIGKILL)
-    until(lambda: echo(told["dicom"]["port"]), bool)
+        until(lambda pid=told[name]["pid"]: is_running(pid), lambda running: not running)  # type: ignore[misc]
+    until(lambda: answers(told["dicom"]["port"]), bool)
 
     def is_served() -> bool:
         try:
@@ -141,7 +138,7 @@ def test_a_taken_port_is_an_error_that_names_it(service: Service) -> None:
         service.ports = (taken.getsockname()[1], 0)
         service.launch()
         assert service.process is not None
-        assert service.process.wait(timeout=60) == 1
+        assert service.process.wait(timeout=120) == 1
     assert "LUNGNODE_DICOM__PORT" in service.log.read_text()
 
 
@@ -150,7 +147,7 @@ def test_a_second_service_in_the_same_home_is_refused(service: Service) -> None:
     second = Service(service.home)
     second.launch()
     assert second.process is not None
-    assert second.process.wait(timeout=60) == 1
+    assert second.process.wait(timeout=120) == 1
     second._close_pipe()
     assert "runs already" in service.log.read_text()
 
