@@ -144,7 +144,7 @@ def ct_series(
     identity
         Patient, study and series; UIDs left empty derive from ``seed`` and the patient's ID.
     transfer_syntax
-        A key of ``dicom_node.phantom.writer.TRANSFER_SYNTAXES``.
+        A key of ``dicom_node.phantom.writer.TRANSFER_SYNTAXES``, or ``jpegll`` (JPEG Lossless, first-order).
     shuffle
         Give files and Instance Numbers an order that has nothing to do with anatomy.
     """
@@ -213,9 +213,30 @@ def _write(
                 ds.SOPInstanceUID = f"{ds.SOPInstanceUID[:-1]}{(int(ds.SOPInstanceUID[-1]) + copy) % 10}"
             _spoil(ds, wrong, index)
             name = f"{int(order[index]) + copy * len(volume_hu):05d}.dcm"
-            paths.append(save_instance(ds, folder / name, transfer_syntax))
+            path = save_instance(ds, folder / name, "explicit" if transfer_syntax == "jpegll" else transfer_syntax)
+            if transfer_syntax == "jpegll":
+                to_jpeg_lossless(path)
+            paths.append(path)
             uids.append(str(ds.SOPInstanceUID))
     return tuple(paths), tuple(uids)
+
+
+def to_jpeg_lossless(path: Path) -> None:
+    """Rewrite a file in JPEG Lossless, process 14, selection value 1; pydicom has no encoder for it, GDCM has."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
 
 
 def _spoil(ds: Dataset, wrong: Defects, index: int) -> None:
