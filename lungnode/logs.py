@@ -31,7 +31,7 @@ _NETWORK = (
 )
 _OUTCOMES = (
     "status state outcome verdict kind reason_code code error_type location where chain attempt attempts exit_status "
-    "signal action setting part model model_name model_version model_sha256 device task"
+    "signal action setting part problem model model_name model_version model_sha256 device task"
 )
 _MEASURES = (
     "duration_s waiting_s quiet_s timeout_s retry_in_s size_bytes free_bytes free_mb limit count instance_count "
@@ -197,13 +197,19 @@ def _describe_exception(logger: WrappedLogger, method_name: str, event_dict: Eve
 
 
 def exception_fields(error: BaseException) -> dict[str, object]:
-    """Name type and place of an exception and of what caused it, without any message: messages hold values."""
+    """Name type and place of an exception and of what caused it, and the message of the first that is ours.
+
+    Messages of other people's exceptions hold values; ours are made not to.
+    """
+    fields: dict[str, object] = {"error_type": type(error).__name__, "location": _place(error.__traceback__)}
     chain: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(chain) < 5:
         chain.append(f"{type(cause).__name__} at {_place(cause.__traceback__)}")
+        if "problem" not in fields and type(cause).__module__.split(".")[0] in OWN_PACKAGES:
+            fields["problem"] = str(cause)
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return {"error_type": type(error).__name__, "location": _place(error.__traceback__), "chain": chain}
+    return {**fields, "chain": chain}
 
 
 def _place(trace: TracebackType | None) -> str:

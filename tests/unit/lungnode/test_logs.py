@@ -15,6 +15,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lungnode.errors import CommandError
 from lungnode.logs import ALLOWED_FIELDS, WITHHELD, configure_logging, safe_event, safe_value
 
 CANARY = "CANARY^PHI"
@@ -114,6 +115,19 @@ def test_exceptions_show_type_and_place_but_no_message(stream: io.StringIO) -> N
     assert all(
         "ValueError at" in str(line["chain"]) and "test_logs.py" in str(line["location"]) for line in lines(stream)
     )
+    assert "CANARY" not in stream.getvalue()
+
+
+def test_errors_of_ours_say_what_is_wrong_and_the_others_that_caused_them_do_not(stream: io.StringIO) -> None:
+    try:
+        try:
+            int(CANARY)
+        except ValueError as error:
+            raise CommandError("the model bundle is damaged") from error
+    except CommandError:
+        structlog.get_logger("lungnode").exception("model:unavailable")
+    (line,) = lines(stream)
+    assert line["problem"] == "the model bundle is damaged"
     assert "CANARY" not in stream.getvalue()
 
 
