@@ -154,22 +154,18 @@ class _Courier:
         contexts = store_contexts(delivery.sop_class_uid for delivery in due)
         if node.storage_commitment:
             contexts.append((COMMITMENT_CLASS, UNCOMPRESSED))
-        waiting = list(due)
         try:
             with NodeConnection(node, self._config.station, contexts, self._config.timeouts) as connection:
                 sent = []
-                while waiting and connection.is_open:
-                    answer = connection.store(self._store_root / waiting[0].path)
-                    delivery = waiting.pop(0)
+                for delivery in due:
+                    answer = connection.store(self._store_root / delivery.path)
                     self._record(delivery, answer)
                     if answer.outcome is StoreOutcome.STORED:
                         sent.append(delivery)
-                for delivery in waiting:
-                    self._retry(delivery, "the association ended")
                 if node.storage_commitment and sent:
                     self._commit(connection, node, sent)
         except NodeUnreachableError as error:
-            for delivery in waiting:
+            for delivery in due:
                 self._retry(delivery, error.reason)
 
     def _record(self, delivery: DeliveryRecord, answer: StoreAnswer) -> None:

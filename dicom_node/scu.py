@@ -149,7 +149,7 @@ class NodeConnection:
             )
         except (OSError, ValueError, RuntimeError):
             raise NodeUnreachableError("its address cannot be used") from None
-        if not association.is_established:
+        if not association.is_established and not _accepts_nothing(association):
             raise NodeUnreachableError(_why_not(association, was_connected=self._was_connected))
         self._association = association
         return self
@@ -182,10 +182,10 @@ class NodeConnection:
             ds = dcmread(instance) if isinstance(instance, Path) else instance
         except (OSError, InvalidDicomError):
             return StoreAnswer(StoreOutcome.REFUSED, "the object's file is gone or damaged on our side")
-        if not self.is_open:
-            return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
         if not self.accepts(ds.SOPClassUID):
             return StoreAnswer(StoreOutcome.REFUSED, f"the node does not accept {class_name(ds.SOPClassUID)}")
+        if not self.is_open:
+            return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
         try:
             status = self._open().send_c_store(ds)
         except (ValueError, AttributeError):
@@ -263,6 +263,12 @@ def silence_library() -> None:
     _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+
+
+def _accepts_nothing(association: Association) -> bool:
+    """Whether the node took the association and refused every context, on which pynetdicom aborts it."""
+    answer = association.acceptor.primitive
+    return answer is not None and answer.result == 0 and not association.accepted_contexts
 
 
 def _why_not(association: Association, *, was_connected: bool) -> str:

@@ -334,6 +334,21 @@ def test_nothing_is_ever_sent_to_ourselves(place: Place) -> None:
     assert pacs.received == []
 
 
+def test_a_result_that_comes_back_is_never_taken_for_analysis(place: Place, tmp_path: Path) -> None:
+    other = sqlite_database(tmp_path / "other")
+    with InstanceStore(tmp_path / "other" / "store") as store:
+        listener = start_listener(ListenerSettings(port=0, ae_title="OTHERNODE"), Intake(store, other))
+        try:
+            place.results("OTHERNODE")
+            ended = place.deliver(RemoteNode("OTHERNODE", "127.0.0.1", listener.port))
+        finally:
+            listener.stop()
+    assert ended == DeliveryRound(failed=2)
+    assert place.records()["sc", "OTHERNODE"].reason == "the node does not accept Secondary Capture Image Storage"
+    assert list((tmp_path / "other" / "store").rglob("*.dcm")) == []
+    other.dispose()
+
+
 def test_a_result_file_that_is_gone_is_a_failure_with_its_reason(place: Place) -> None:
     (place.store / place.results("PACS")[0].path).unlink()
     with running(Pacs()) as pacs:
