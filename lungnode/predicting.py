@@ -113,6 +113,8 @@ class ModelPredictor:
             raise UnfitInputError(422, error.code, error.text) from None
         if not frames:
             raise UnfitInputError(422, "unreadable_headers", "The DICOM instance cannot be read.")
+        if not (frames[0].sop_class_uid and frames[0].rows and frames[0].columns):
+            raise UnfitInputError(422, "no_image", "The DICOM instance holds no image.")
         return frames
 
     def _finding(self, hu: NDArray[np.int16], frame: FrameHeader, place: tuple[float, float]) -> NoduleFinding:

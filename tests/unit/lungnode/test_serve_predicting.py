@@ -1,0 +1,208 @@
+"""What the web is told of uploads and clicks, with models that stand in for trained ones."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from db import schema, studies
+from db.domain import PatientAttributes, ReceivedInstance
+from db.engine import Database
+from dicom_node.decode_process import DecodeLimits
+from dicom_node.store import InstanceStore
+from inference.predictor import Models
+from inference.types import Abstention, ClassPrediction, CtVolume, ModelStatus, NoduleFinding
+from lungnode.predicting import ModelPredictor, UnavailablePredictor
+from lungnode.stored_series import StoredSeries
+from tests.factories import CtSeries, Defects, ct_series
+from webapp.ports import MarkedPlace, UnfitInputError
+
+
+@dataclass
+class Nodule:
+    name: str = "nodule"
+    version: str = "1"
+    sha256: str = "a" * 64
+    temperature: float = 1.3
+
+    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+        return NoduleFinding(index, 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
+
+    def analyse_slice(
+        self, hu: NDArray[np.int16], spacing_mm: tuple[float, float], place: tuple[float, float]
+    ) -> NoduleFinding:
+        return NoduleFinding((0.0, *place), 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
+
+
+@dataclass
+class Slice:
+    abstentions: tuple[Abstention, ...] = ()
+    name: str = "slice"
+    version: str = "1"
+    sha256: str = "b" * 64
+    temperature: float = 1.1
+
+    def predict(self, image: NDArray[np.uint8]) -> ClassPrediction:
+        probabilities = {"benign": 0.2, "malignant": 0.8}
+        return ClassPrediction(probabilities, ("malignant",), (-1.0, 1.0), self.abstentions)
+
+    def attention(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.full(image.shape, 0.5, np.float32)
+
+
+def status(task: str) -> ModelStatus:
+    return ModelStatus(task, task, "1", "c" * 64, "", "cpu", 1, (1,), ("benign",), 1.0, {}, {}, "", ())
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> CtSeries:
+    return ct_series(tmp_path_factory.mktemp("series"), n=20, rows=48, spacing_mm=(2.5, 0.7, 0.7), shuffle=True)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory, series: CtSeries) -> Iterator[StoredSeries]:
+    folder = tmp_path_factory.mktemp("home")
+    url = f"sqlite:///{folder / 'lungnode.db'}"
+    schema.upgrade(url)
+    database = Database(url, bytes(range(32)))
+    with InstanceStore(folder / "store") as store:
+        (store.root / "instances").mkdir(exist_ok=True)
+        for path, uid in zip(series.paths, series.sop_instance_uids, strict=True):
+            (store.root / "instances" / path.name).write_bytes(path.read_bytes())
+            with database.begin() as session:
+                studies.record_instance(session, received(series, uid, f"instances/{path.name}"))
+        stored = StoredSeries(database, store, DecodeLimits())
+        yield stored
+        stored.close()
+    database.dispose()
+
+
+def received(series: CtSeries, uid: str, path: str) -> ReceivedInstance:
+    return ReceivedInstance(
+        uid, "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", series.study_instance_uid, series.series_instance_uid,
+        PatientAttributes("P1"), path, 1, uid[-60:].rjust(64, "0"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def predictor(stored: StoredSeries) -> Iterator[ModelPredictor]:
+    models = Models(cast("Any", Nodule()), cast("Any", Slice()), (status("nodule"), status("slice")))
+    predictor = ModelPredictor(models, stored, DecodeLimits())
+    yield predictor
+    predictor.close()
+
+
+def picture() -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_a_picture_is_answered_by_the_slice_model(predictor: ModelPredictor) -> None:
+    answer = predictor.predict_upload(picture(), row=None, column=None)
+    assert (answer.kind, answer.predicted_class, answer.in_domain) == ("slice", "malignant", True)
+    assert answer.model.name == "slice"
+    assert answer.image_png is not None
+    assert answer.attention_png is not None
+
+
+def test_a_picture_outside_the_domain_has_its_raw_answer_apart(stored: StoredSeries) -> None:
+    unlike = Slice((Abstention("unlike_training", "unlike"),))
+    predictor = ModelPredictor(Models(cast("Any", Nodule()), cast("Any", unlike), ()), stored, DecodeLimits())
+    answer = predictor.predict_upload(picture(), row=None, column=None)
+    assert answer.predicted_class is None
+    assert answer.unvalidated == {"class": "malignant", "confidence": {"benign": 0.2, "malignant": 0.8}}
+    assert [reason.code for reason in answer.reasons] == ["unlike_training"]
+
+
+def test_an_instance_with_a_place_is_answered_by_the_nodule_model(predictor: ModelPredictor, series: CtSeries) -> None:
+    answer = predictor.predict_upload(series.paths[9].read_bytes(), row=20.0, column=21.0)
+    assert (answer.kind, answer.predicted_class) == ("nodule", "malignant")
+    assert answer.probabilities == pytest.approx({"benign": 0.3, "malignant": 0.7})
+    assert answer.temperature == 1.3
+    assert answer.image_png is not None
+
+
+def test_an_instance_without_a_place_says_how_to_ask(predictor: ModelPredictor, series: CtSeries) -> None:
+    answer = predictor.predict_upload(series.paths[9].read_bytes(), row=None, column=None)
+    assert (answer.kind, answer.predicted_class, answer.in_domain) == ("dicom", None, False)
+    assert [reason.code for reason in answer.reasons] == ["place_needed"]
+
+
+def test_an_instance_that_is_no_ct_is_not_answered(predictor: ModelPredictor, tmp_path: Path) -> None:
+    other = ct_series(tmp_path, n=2, rows=16, defects=Defects(attributes={"Modality": "MR"}))
+    answer = predictor.predict_upload(other.paths[0].read_bytes(), row=1.0, column=1.0)
+    assert [reason.code for reason in answer.reasons] == ["not_ct"]
+
+
+def test_a_broken_instance_is_unfit(predictor: ModelPredictor) -> None:
+    with pytest.raises(UnfitInputError) as refusal:
+        predictor.predict_upload(bytes(128) + b"DICM" + bytes(300), row=None, column=None)
+    assert refusal.value.status == 422
+
+
+def test_a_place_outside_the_image_is_unfit(predictor: ModelPredictor, series: CtSeries) -> None:
+    with pytest.raises(UnfitInputError) as refusal:
+        predictor.predict_upload(series.paths[9].read_bytes(), row=900.0, column=1.0)
+    assert refusal.value.code == "outside_image"
+
+
+def test_a_click_is_answered_under_the_identity_of_the_analyses(predictor: ModelPredictor, series: CtSeries) -> None:
+    place = MarkedPlace(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0)
+    model, finding = predictor.analyse_place(series.study_instance_uid, place)
+    assert model.sha256 == predictor.status()["sha256"] == "a" * 64
+    assert finding.position_mm == pytest.approx(series.position_mm((4, 10, 12)), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("study", "changes", "expected"),
+    [
+        ("1.2.3", {}, 404),
+        ("", {"series_instance_uid": "1.2.3"}, 404),
+        ("", {"sop_instance_uid": "1.2.3"}, 404),
+        ("", {"frame_number": 7}, 404),
+        ("", {"row": 900.0}, 422),
+    ],
+)
+def test_a_click_on_nothing_is_unfit(
+    predictor: ModelPredictor, series: CtSeries, study: str, changes: dict[str, Any], expected: int
+) -> None:
+    place = replace(MarkedPlace(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0), **changes)
+    with pytest.raises(UnfitInputError) as refusal:
+        predictor.analyse_place(study or series.study_instance_uid, place)
+    assert refusal.value.status == expected
+
+
+def test_slices_are_listed_from_feet_to_head(stored: StoredSeries, series: CtSeries) -> None:
+    listed = stored.slices(series.study_instance_uid, series.series_instance_uid)
+    assert [reference.sop_instance_uid for reference in listed] == list(series.sop_instance_uids)
+    assert listed[0].row_spacing_mm == pytest.approx(0.7)
+    assert listed[0].orientation == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    assert stored.slices("1.2.3", series.series_instance_uid) == ()
+
+
+def test_a_frame_is_rendered_in_its_window(stored: StoredSeries, series: CtSeries) -> None:
+    uid = series.sop_instance_uids[3]
+    png = stored.rendered_png(series.study_instance_uid, uid, frame_number=1, window=(40.0, 400.0))
+    shown = np.asarray(Image.open(io.BytesIO(png)))
+    hu = series.volume_hu[3].astype(float)
+    np.testing.assert_allclose(shown, np.clip((hu + 160) * 255 / 400, 0, 255), atol=1)
+    with pytest.raises(UnfitInputError) as refusal:
+        stored.rendered_png(series.study_instance_uid, uid, frame_number=2, window=(40.0, 400.0))
+    assert refusal.value.status == 404
+
+
+def test_without_models_everything_says_so() -> None:
+    predictor = UnavailablePredictor()
+    assert not predictor.status().get("sha256")
+    with pytest.raises(UnfitInputError) as refusal:
+        predictor.predict_upload(b"", row=None, column=None)
+    assert refusal.value.status == 503
