@@ -54,6 +54,7 @@ def serve(settings: Settings, only: str | None = None, *, make_analyzer: MakeAna
                 names,
                 make_analyzer or analyzer_maker(settings),
                 on_ready=lambda addresses: _announce(settings, addresses),
+                on_change=lambda addresses: _note(settings, addresses),
             ).run()
         finally:
             _withdraw(settings, names)
@@ -129,7 +130,13 @@ def _audit(settings: Settings, action: str, names: Sequence[PartName]) -> None:
 
 
 def _announce(settings: Settings, addresses: dict[PartName, Address]) -> None:
-    """Write where everything listens into HOME/run, then print it as one line."""
+    """Note where everything listens, then print it as one line."""
+    told = _note(settings, addresses)
+    print(json.dumps(told) if settings.log.format == "json" else _sentence(addresses), flush=True)
+
+
+def _note(settings: Settings, addresses: dict[PartName, Address]) -> dict[str, object]:
+    """Write where everything listens into HOME/run."""
     web = addresses.get(PartName.WEB)
     if web is not None:
         web["url"] = f"http://{_host_in_url(str(web['host']))}:{web['port']}/"
@@ -139,7 +146,7 @@ def _announce(settings: Settings, addresses: dict[PartName, Address]) -> None:
         _write_whole(run_folder(settings) / f"{name}.json", {"supervisor_pid": os.getpid(), **address})
     if len(addresses) == len(PartName):
         _write_whole(run_folder(settings) / "serve.json", told)
-    print(json.dumps(told) if settings.log.format == "json" else _sentence(addresses), flush=True)
+    return told
 
 
 def _sentence(addresses: dict[PartName, Address]) -> str:

@@ -28,7 +28,7 @@ HEALTHY_S = 60.0
 """A part that ran this long before it died is restarted at once again."""
 STOP_TIMEOUT_S = 20.0
 
-OnReady = Callable[[dict[PartName, Address]], None]
+Told = Callable[[dict[PartName, Address]], object]
 
 
 @dataclass(slots=True)
@@ -60,16 +60,26 @@ class Supervisor:
         Loads the models, in the worker's analysing processes.
     on_ready
         Called once, with the addresses of all parts, when every part is ready.
+    on_change
+        Called with them whenever a part has become ready again after that.
     """
 
     def __init__(
-        self, settings: Settings, names: Iterable[PartName], make_analyzer: MakeAnalyzer, on_ready: OnReady
+        self,
+        settings: Settings,
+        names: Iterable[PartName],
+        make_analyzer: MakeAnalyzer,
+        *,
+        on_ready: Told,
+        on_change: Told,
     ) -> None:
         self._settings = settings
         self._parts = {name: _Part(name) for name in PartName if name in set(names)}
         self._make_analyzer = make_analyzer
         self._on_ready = on_ready
+        self._on_change = on_change
         self._is_told = False
+        self._has_changed = False
         self._stopping = False
 
     def run(self) -> None:
@@ -150,6 +160,7 @@ class Supervisor:
             self._close_pipe(part)
         elif message[0] == "ready":
             part.address, part.is_ready, part.failure = message[1], True, None
+            self._has_changed = True
             self._remember_port(part)
             _log.info("part:ready", extra={"kind": part.name.value, "pid": part.process.pid if part.process else None})
         else:
@@ -195,10 +206,13 @@ class Supervisor:
         self._settings = self._settings.model_copy(update={part.name.value: section})
 
     def _tell_when_ready(self) -> None:
-        if self._is_told or not all(part.is_ready or part.failure for part in self._parts.values()):
-            return
-        self._is_told = True
-        self._on_ready({name: self._described(part) for name, part in self._parts.items()})
+        addresses = {name: self._described(part) for name, part in self._parts.items()}
+        if self._is_told and self._has_changed:
+            self._has_changed = False
+            self._on_change(addresses)
+        elif not self._is_told and all(part.is_ready or part.failure for part in self._parts.values()):
+            self._is_told, self._has_changed = True, False
+            self._on_ready(addresses)
 
     def _described(self, part: _Part) -> Address:
         pid = part.process.pid if part.process is not None else None

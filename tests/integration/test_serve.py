@@ -91,6 +91,11 @@ def test_a_part_that_dies_is_restarted_where_it_was(service: Service) -> None:
             return False
 
     until(is_served, bool)
+    noted = until(
+        lambda: json.loads((service.home / "run" / "serve.json").read_text()),
+        lambda now: now["web"]["pid"] != told["web"]["pid"],
+    )
+    assert noted["web"]["port"] == told["web"]["port"]
 
 
 def test_a_killed_worker_finishes_what_it_had_begun(service: Service, series: CtSeries) -> None:
