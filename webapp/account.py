@@ -57,7 +57,6 @@ def sign_out() -> BaseResponse:
         audit.append(session, AuditEvent("user:signed_out", principal().name))
     response = redirect(url_for("pages.home"), 303)
     response.delete_cookie(SESSION_COOKIE)
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
 
 

@@ -1,6 +1,10 @@
 // Requests to our own API: the form token goes along, refusals become errors with a sentence for people.
 const token = document.querySelector('meta[name="csrf-token"]')?.content || "";
 
+let isLeaving = false; // whoever signs out is on the way elsewhere already: a late 401 must not lead them astray
+addEventListener("beforeunload", () => { isLeaving = true; });
+addEventListener("pageshow", () => { isLeaving = false; });
+
 export class RefusedError extends Error {
   constructor(status, detail) {
     super(detail?.message || "The service did not answer.");
@@ -12,7 +16,7 @@ export class RefusedError extends Error {
 async function answer(response) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) {
+  if (response.status === 401 && !isLeaving) {
     location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   throw new RefusedError(response.status, body.error);

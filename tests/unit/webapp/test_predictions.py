@@ -154,6 +154,21 @@ def test_a_single_image_is_bounded_apart_from_archives(make_web) -> None:
     assert (response.status_code, response.json["error"]["code"]) == (413, "image_too_large")
 
 
+@pytest.mark.parametrize("filling", [b"\0", b"\r\n", b"--x", b"\r\n--"])
+def test_large_files_arrive_whole_whatever_they_hold(web: Web, filling: bytes) -> None:
+    content = DICOM + filling * (3 * 2**20 // len(filling))
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.dcm"\r\n\r\n'
+    body = head + content + b"\r\n--x--\r\n"
+    response = web.client().post(
+        "/predict",
+        input_stream=io.BytesIO(body),
+        content_length=len(body),
+        content_type="multipart/form-data; boundary=x",
+    )
+    assert response.status_code == 200
+    assert web.predictor.calls[0][0] == len(content)
+
+
 def test_the_predictor_s_own_refusal_is_passed_on(web: Web) -> None:
     web.predictor.fails = UnfitInputError(413, "too_many_frames", "One frame, please.")
     response = post(web, DICOM)

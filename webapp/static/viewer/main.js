@@ -295,5 +295,7 @@ async function start() {
   find("stage").focus({ preventScroll: true });
 }
 
+addEventListener("beforeunload", () => stack?.close()); // whatever comes next gets the connections
+
 start().catch((error) => stage.say(error.message));
 listen(() => refresh().catch((error) => stage.say(error.message)));

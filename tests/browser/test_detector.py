@@ -1,0 +1,87 @@
+"""Uploading a picture and reading the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Site
+from tests.unit.webapp.doubles import noise_png
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "slice.png"
+    path.write_bytes(noise_png(256, 256))
+    return path
+
+
+def test_an_upload_leads_to_its_answer(site: Site, open_page: Callable[..., Page], picture: Path) -> None:
+    page = open_page()
+    page.goto(f"{site.url}/detector")
+    page.set_input_files("#image", picture)
+    expect(page.locator("[data-preview]")).to_be_visible()
+    page.fill("#age", "61")
+    page.check("input[name=sex][value=female]")
+    page.click("[data-submit]")
+    page.wait_for_url("**/predictions/*")
+    expect(page.get_by_role("heading", level=1)).to_have_text("More likely malignant")
+    expect(page.get_by_text("87.7 %").first).to_be_visible()
+    expect(page.get_by_text("61 years")).to_be_visible()
+
+
+def test_the_attention_overlay_follows_its_slider(site: Site, open_page: Callable[..., Page], picture: Path) -> None:
+    page = open_page()
+    page.goto(f"{site.url}/detector")
+    page.set_input_files("#image", picture)
+    page.click("[data-submit]")
+    page.wait_for_url("**/predictions/*")
+    overlay = page.locator("[data-attention]")
+    expect(overlay).to_have_js_property("complete", True)
+    assert overlay.evaluate("image => image.naturalWidth") == 256
+    page.locator("[data-opacity]").fill("90")
+    expect(overlay).to_have_css("opacity", "0.9")
+
+
+def test_it_works_without_scripts(site: Site, open_page: Callable[..., Page], picture: Path) -> None:
+    page = open_page(java_script_enabled=False)
+    page.goto(f"{site.url}/detector")
+    page.set_input_files("#image", picture)
+    page.fill("#age", "70")
+    page.click("[data-submit]")
+    expect(page.get_by_role("heading", level=1)).to_have_text("More likely malignant")
+    expect(page.get_by_text("70 years")).to_be_visible()
+
+
+def test_a_refusal_is_told_in_words(site: Site, open_page: Callable[..., Page], tmp_path: Path) -> None:
+    path = tmp_path / "text.png"
+    path.write_text("hello", encoding="utf-8")
+    page = open_page()
+    page.goto(f"{site.url}/detector")
+    page.set_input_files("#image", path)
+    with page.expect_response("**/predict") as answered:
+        page.click("[data-submit]")
+    assert answered.value.status == 415
+    expect(page.get_by_role("alert")).to_contain_text("Only PNG, JPEG, DICOM")
+    expect(page.locator("[data-submit]")).to_be_enabled()
+
+
+def test_the_hundred_dots_follow_their_slider(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto(site.url)
+    expect(page.locator("[data-dots] circle.on")).to_have_count(12)
+    page.locator("#share").fill("40")
+    expect(page.locator("[data-dots] circle.on")).to_have_count(40)
+    expect(page.locator("#reading")).to_contain_text("about 40")
+
+
+@pytest.mark.parametrize("path", ["/", "/detector"])
+def test_a_phone_shows_it_without_scrolling_sideways(site: Site, open_page: Callable[..., Page], path: str) -> None:
+    page = open_page(viewport={"width": 360, "height": 740})
+    page.goto(site.url + path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
