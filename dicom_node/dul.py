@@ -273,7 +273,7 @@ class PortDul(DULServiceProvider):
         connection = self.socket.socket
         if self._is_reading and connection is not None:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
+                socket.socket.shutdown(connection, socket.SHUT_RD)  # that of an SSLSocket would forget its encryption
 
     @property
     def idle_remaining_s(self) -> float:

@@ -5,8 +5,8 @@ half a header, one byte a second, a wrong protocol: each costs a descriptor and 
 there are too many, the oldest goes, from the address that has most of them first; a legitimate sender says whom it
 calls at once.
 
-TLS belongs here too: wrap an accepted socket with ``do_handshake_on_connect=False`` and let ``_read`` drive
-``do_handshake`` before it reads, under the same deadline.
+A TLS handshake is driven here too, piece by piece as it arrives and under the same deadline: whoever never finishes it
+is one more silent connection.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import errno
 import logging
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -64,6 +65,7 @@ class Caller:
 
 
 class _State(Enum):
+    HANDSHAKE = auto()
     READING = auto()
     WAITING = auto()
     CLOSING = auto()
@@ -80,6 +82,11 @@ class _Guest:
     ignored_bytes: int = 0
 
 
+def _is_pending(connection: socket.socket) -> bool:
+    """Whether bytes are decrypted already, which no selector tells."""
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
+
+
 Decision = Rejection | Literal["admitted", "wait"]
 
 
@@ -92,6 +99,8 @@ class Entrance:
         A bound, listening socket; closed at the end.
     decide
         Called with each caller: takes the connection over (``"admitted"``), has it wait for a place, or rejects it.
+    tls
+        Given, connections are TLS.
     """
 
     def __init__(
@@ -100,7 +109,9 @@ class Entrance:
         decide: Callable[[Caller], Decision],
         limits: EntranceLimits,
         counters: Counters,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._listening, self._decide, self._limits, self._counters = listening, decide, limits, counters
         self._guests: dict[socket.socket, _Guest] = {}
         self._selector = selectors.DefaultSelector()
@@ -152,12 +163,22 @@ class Entrance:
                 if error.errno in (errno.EMFILE, errno.ENFILE) and self._guests:
                     self._drop(next(iter(self._guests.values())), "descriptors")
                 return
-            connection.setblocking(False)
-            guest = _Guest(connection, plain_address(str(address[0])), time.monotonic() + self._limits.timeout_s)
-            self._make_room(guest.address)
-            self._guests[connection] = guest
-            self._selector.register(connection, selectors.EVENT_READ)
-            self._guarded(self._read, guest)
+            self._welcome(connection, plain_address(str(address[0])))
+
+    def _welcome(self, connection: socket.socket, address: str) -> None:
+        connection.setblocking(False)
+        state = _State.READING
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            except OSError:
+                return  # it was closed already
+            state = _State.HANDSHAKE
+        guest = _Guest(connection, address, time.monotonic() + self._limits.timeout_s, state=state)
+        self._make_room(address)
+        self._guests[connection] = guest
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._guarded(self._read, guest)
 
     def _guarded(self, act: Callable[[_Guest], None], guest: _Guest) -> None:
         """Let an unforeseen error cost one guest, never the entrance."""
@@ -181,9 +202,35 @@ class Entrance:
         self._drop(min(candidates, key=lambda guest: guest.state is _State.WAITING), "crowded")
 
     def _read(self, guest: _Guest) -> None:
+        if guest.state is _State.HANDSHAKE and not self._shake_hands(guest):
+            return
+        self._read_once(guest)
+        while guest.connection in self._guests and guest.state is not _State.WAITING and _is_pending(guest.connection):
+            self._read_once(guest)
+
+    def _shake_hands(self, guest: _Guest) -> bool:
+        """Go on with a handshake; True when it is done."""
+        assert isinstance(guest.connection, ssl.SSLSocket)  # noqa: S101 (only these have a handshake)
+        wanted = selectors.EVENT_READ
+        try:
+            guest.connection.do_handshake()
+        except ssl.SSLWantReadError:
+            self._selector.modify(guest.connection, wanted)
+            return False
+        except ssl.SSLWantWriteError:
+            self._selector.modify(guest.connection, selectors.EVENT_WRITE)
+            return False
+        except OSError:
+            self._drop(guest, "tls")
+            return False
+        guest.state = _State.READING
+        self._selector.modify(guest.connection, wanted)
+        return True
+
+    def _read_once(self, guest: _Guest) -> None:
         try:
             received = guest.connection.recv(65536)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError:
             received = b""
@@ -239,7 +286,8 @@ class Entrance:
         self._counters.add("connections_refused", reason)
         try:
             guest.connection.send(pdu)
-            guest.connection.shutdown(socket.SHUT_WR)
+            if not isinstance(guest.connection, ssl.SSLSocket):  # which would forget its encryption
+                guest.connection.shutdown(socket.SHUT_WR)
         except OSError:
             self._drop(guest, "closed")
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class ListenerSettings:
     is_fast: bool = True
     """Whether C-STORE goes straight from the socket to the store; False takes the library's own path."""
     entrance: EntranceLimits = field(default_factory=EntranceLimits)
+    tls: ssl.SSLContext | None = None
+    """From ``dicom_node.tls.server_context``; None means plain connections."""
 
 
 class StoreHandler(Protocol):
@@ -130,7 +133,7 @@ class Listener:
         )
         self.port: int = self.server.server_address[1]
         self._trail = _RejectionTrail(intake)
-        self._entrance = Entrance(self.server.socket, self._decide, settings.entrance, self.counters)
+        self._entrance = Entrance(self.server.socket, self._decide, settings.entrance, self.counters, settings.tls)
         self._entrance.start()
 
     def _decide(self, caller: Caller) -> Decision:

@@ -1,0 +1,207 @@
+"""TLS on the DICOM port: who gets in, who does not, and that nobody who dawdles is in the way."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import socket
+import ssl
+import subprocess
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pynetdicom import AE, build_context
+
+from dicom_node.entrance import EntranceLimits
+from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.tls import TlsFiles, server_context
+from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
+    pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning"
+    ),  # sockets left by pynetdicom's client
+]
+
+
+ALERT = r"(?i)alert|ssl|revoked"
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def authority(folder: Path, name: str) -> None:
+    subject = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
+    openssl(folder, "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", *subject)
+
+
+def certificate(
+    folder: Path, name: str, issuer: str, *, usage: str = "serverAuth,clientAuth", days: str = "30"
+) -> None:
+    subject = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"]
+    openssl(folder, "req", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", *subject)
+    (folder / "extensions").write_text(f"subjectAltName=DNS:localhost\nextendedKeyUsage={usage}\n")
+    signing = ["-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key", "-CAcreateserial", "-extfile", "extensions"]
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", "-days", days, *signing)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority(folder, "authority")
+    authority(folder, "stranger")
+    certificate(folder, "node", "authority")
+    certificate(folder, "pacs", "authority")
+    certificate(folder, "server-only", "authority", usage="serverAuth")
+    certificate(folder, "expired", "authority", days="-1")
+    certificate(folder, "other", "stranger")
+    return folder
+
+
+@pytest.fixture
+def listener(tmp_path: Path, certificates: Path):
+    files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
+    limits = EntranceLimits(timeout_s=2)
+    settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, entrance=limits, tls=server_context(files))
+    with running_node(tmp_path) as node, listening(node, settings) as made:
+        yield made
+
+
+def client(certificates: Path, name: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificates / "authority.crt"))
+    if name:
+        context.load_cert_chain(certificates / f"{name}.crt", certificates / f"{name}.key")
+    return context
+
+
+def store(listener: Listener, context: ssl.SSLContext | None, number: int = 1) -> int:
+    """Status of a C-STORE, or -1 where no association came about."""
+    ae = AE("PACS")
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 10
+    ae.requested_contexts = [build_context(CT, EXPLICIT)]
+    tls = (context, "localhost") if context else None
+    association = ae.associate("127.0.0.1", listener.port, ae_title="LUNGNODE", tls_args=tls)
+    if not association.is_established:
+        del association
+        gc.collect()
+        return -1
+    ds = ct_dataset(number, rows=256)
+    part10(ds)
+    status = association.send_c_store(ds).get("Status", -2)
+    association.release()
+    return status
+
+
+def test_a_peer_of_our_authority_stores(listener: Listener, certificates: Path) -> None:
+    assert [store(listener, client(certificates, "pacs"), number) for number in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", [None, "other", "expired", "server-only"])
+def test_nobody_else_gets_in(listener: Listener, certificates: Path, name: str | None) -> None:
+    assert store(listener, client(certificates, name)) == -1
+    assert store(listener, client(certificates, "pacs")) == 0
+
+
+def test_plain_connections_are_refused(listener: Listener) -> None:
+    assert store(listener, None) == -1
+    assert listener.counters.value("connections_closed", "tls") == 1
+
+
+@pytest.mark.parametrize(
+    "weaken",
+    [
+        lambda context: setattr(context, "maximum_version", ssl.TLSVersion.TLSv1_1),
+        lambda context: (
+            setattr(context, "maximum_version", ssl.TLSVersion.TLSv1_2),
+            context.set_ciphers("AES128-SHA:@SECLEVEL=0"),
+        ),
+    ],
+    ids=["TLS 1.1", "no forward secrecy"],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_weak_encryption_is_refused(listener: Listener, certificates: Path, weaken) -> None:
+    context = client(certificates, "pacs")
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    weaken(context)
+    with socket.create_connection(("127.0.0.1", listener.port)) as plain, pytest.raises(OSError, match=ALERT):
+        context.wrap_socket(plain, server_hostname="localhost")
+
+
+@pytest.mark.parametrize(
+    "words", [b"", b"\x16", b"\x16\3\1\2\0\1\0\1\xfc\3\3"], ids=["silence", "a byte", "half a hello"]
+)
+def test_handshakes_that_are_never_finished_are_in_nobodys_way(
+    listener: Listener, certificates: Path, words: bytes
+) -> None:
+    with ExitStack() as stack:
+        silent = []
+        for _ in range(50):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", listener.port)))
+            connection.sendall(words)
+            silent.append(connection)
+        assert store(listener, client(certificates, "pacs")) == 0
+        for connection in silent:
+            connection.settimeout(20)
+            try:
+                while connection.recv(100):
+                    pass
+            except ConnectionResetError:
+                continue
+
+
+def test_idle_tls_associations_give_way(listener: Listener, certificates: Path) -> None:
+    from tests.integration.test_intake_hostile_peers import associate_rq
+
+    with ExitStack() as stack:
+        for _ in range(8):
+            plain = socket.create_connection(("127.0.0.1", listener.port))
+            connection = stack.enter_context(
+                client(certificates, "pacs").wrap_socket(plain, server_hostname="localhost")
+            )
+            connection.sendall(associate_rq())
+            assert connection.recv(100)[:1] == b"\2"
+        assert store(listener, client(certificates, "pacs")) == 0
+
+
+def test_a_revoked_certificate_is_refused(tmp_path: Path, certificates: Path) -> None:
+    configuration = (
+        "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=number\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n"
+        "private_key=authority.key\ncertificate=authority.crt\ndefault_crl_days=30\n[p]\ncommonName=supplied\n"
+    )
+    (certificates / "ca.cnf").write_text(configuration)
+    (certificates / "index").touch()
+    openssl(certificates, "ca", "-batch", "-config", "ca.cnf", "-revoke", "pacs.crt")
+    openssl(certificates, "ca", "-batch", "-config", "ca.cnf", "-gencrl", "-out", "revoked.pem")
+    files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
+    context = server_context(replace(files, revocations=certificates / "revoked.pem"))
+    with (
+        running_node(tmp_path) as node,
+        listening(node, ListenerSettings(port=0, tls=context)) as listener,
+        socket.create_connection(("127.0.0.1", listener.port)) as plain,
+        pytest.raises(OSError, match=ALERT),
+        client(certificates, "pacs").wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        connection.recv(1)
+
+
+@pytest.mark.dcmtk
+@pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+def test_dcmtk_stores_by_tls(listener: Listener, certificates: Path, tmp_path: Path) -> None:
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(part10(ct_dataset()))
+    tls = [
+        "+tls",
+        str(certificates / "pacs.key"),
+        str(certificates / "pacs.crt"),
+        "+cf",
+        str(certificates / "authority.crt"),
+    ]
+    arguments = ["storescu", *tls, "-aec", "LUNGNODE", "127.0.0.1", str(listener.port), str(path)]
+
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
