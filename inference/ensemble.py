@@ -104,7 +104,9 @@ def as_inference_layout(network: nn.Module) -> nn.Module:
 def combine(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> EnsembleAnswer:
     """Weigh the members' margins ``(members, n)``, add the features' share, and calibrate.
 
-    The interval moves the combined margin by 1.96 standard errors of the members' weighted disagreement.
+    The interval moves the combined margin by 1.96 standard errors of the members' weighted disagreement. No
+    probability leaves ``calibration.limits``: after n samples none closer to 0 or 1 than 1 / (n + 2) is warranted
+    (Laplace's rule of succession).
     """
     groups = [member["group"] for member in recipe["members"]]
     weights: dict[str, float] = recipe["combination"]["weights"]
@@ -121,10 +123,9 @@ def combine(margins: Array, recipe: dict[str, Any], features: Array | None = Non
         scaled = (features - np.array(spec["mean"])) / np.array(spec["std"])
         z += np.clip(scaled, -4, 4) @ np.array(spec["weights"])
     kind, parameters = recipe["calibration"]["kind"], recipe["calibration"]["parameters"]
+    least, most = recipe["calibration"].get("limits", (0.0, 1.0))
     spread = Z_95 * np.sqrt(variance)
-    return EnsembleAnswer(
-        margins=z,
-        probabilities=calibrated(z, kind, parameters),
-        low=calibrated(z - spread, kind, parameters),
-        high=calibrated(z + spread, kind, parameters),
+    probabilities, low, high = (
+        np.clip(calibrated(margin, kind, parameters), least, most) for margin in (z, z - spread, z + spread)
     )
+    return EnsembleAnswer(z, probabilities, low, high)

@@ -112,14 +112,14 @@ def volumetric_group(epochs: int, seeds: int, *, field_mm: float = 32.0, **augme
 
 def nodule_groups(preset: str) -> list[Group]:
     """Malignancy: one network as the paper describes it beside two small volumetric ones."""
-    return [planar_group(preset, epochs=40, seeds=1), volumetric_group(epochs=40, seeds=2)]
+    return [planar_group(preset, epochs=40, seeds=1), volumetric_group(epochs=30, seeds=2)]
 
 
 def filter_groups(preset: str) -> list[Group]:
     """Nodule or not: the same network, slim, beside a volumetric one."""
     return [
-        planar_group("small" if preset == "paper" else preset, epochs=12, seeds=1, shift_mm=0.7, noise_hu=40.0),
-        volumetric_group(epochs=14, seeds=1, shift_mm=0.7, noise_hu=40.0),
+        planar_group("small" if preset == "paper" else preset, epochs=10, seeds=1, shift_mm=0.7, noise_hu=40.0),
+        volumetric_group(epochs=12, seeds=1, shift_mm=0.7, noise_hu=40.0),
     ]
 
 
@@ -161,7 +161,7 @@ def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
     blobs = fine - coarse
     distance = ndi.distance_transform_edt(~crop.mask, sampling=spacing) if crop.mask.any() else np.full(hu.shape, 99.0)
     peaks = (blobs == ndi.maximum_filter(blobs, size=5)) & (blobs > 60) & (distance > 5.0)
-    places = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:4]
+    places = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:2]
     return [
         cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2])), z_extent_mm=z_extent_of(5.0)) for p in places
     ]
