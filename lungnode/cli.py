@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from enum import StrEnum
 from importlib.metadata import version as package_version
@@ -53,6 +54,7 @@ def main() -> None:
         place = exception_fields(error.with_traceback(trace))["location"]
         _fail(f"internal error: {kind.__name__} at {place}; this is a defect, please report that line")
 
+    os.umask(0o077)  # whatever a command or the service writes may concern patients
     try:
         status = run(sys.argv[1:])
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import urllib.request
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -42,9 +43,10 @@ ATTRIBUTES: dict[str, object] = {
 
 def spoil(ds: Dataset, index: int) -> None:
     """Values that libraries warn about, quoting them."""
-    ds.add_new("PatientAge", "AS", "CANARY")
-    ds["PatientAge"].validation_mode = 0
-    ds.PatientTelephoneNumbers = "CANARY" * 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ds.PatientAge = "CANARY"
+        ds.PatientTelephoneNumbers = "CANARY" * 20
 
 
 @pytest.fixture(scope="module")
