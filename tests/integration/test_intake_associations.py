@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def store_bytes(association, content: bytes, *, sop_class: str = CT, instance: s
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, instance
     request.DataSet = io.BytesIO(content)
     association._reactor_checkpoint.clear()
+    while not association._is_paused:  # else the client's own reactor may take the response
+        time.sleep(0.001)
     association.dimse.send_msg(request, context_id)
     _, response = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()

@@ -3,8 +3,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -216,11 +217,16 @@ def test_a_locked_index_is_out_of_resources_and_the_next_attempt_succeeds(tmp_pa
 def test_nothing_is_acknowledged_when_the_commit_itself_fails(node: Node, monkeypatch) -> None:
     ds = ct_dataset()
 
-    def fail(_: object) -> None:
-        raise DatabaseUnavailableError
+    begin = node.database.begin
+
+    @contextmanager
+    def failing() -> Iterator[Session]:
+        with begin() as session:
+            yield session
+            raise DatabaseUnavailableError
 
     with monkeypatch.context() as patch:
-        patch.setattr("db.engine.audit.write_pending", fail)
+        patch.setattr(node.database, "begin", failing)
         verdict = send(node, ds)
 
     assert verdict.status == Status.OUT_OF_RESOURCES
