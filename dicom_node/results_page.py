@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, HEIGHT = 1280, 1600
-MARGIN = 48
+WIDTH, MAX_HEIGHT = 1280, 1760
+MARGIN, FOOT = 48, 72
 PICTURE = 290
 """Side of a picture in pixels; a finding has two, the whole slice and 60 mm around it."""
 ZOOM_MM = 60.0
@@ -58,7 +58,7 @@ class SummaryText:
 def draw_pages(
     text: SummaryText, panels: Sequence[FindingPanel], *, per_page: int = 4, max_pages: int = 3
 ) -> list[Rgb]:
-    """Draw the pages of a summary, ``(rows, columns, 3)`` uint8 each; at least one."""
+    """Draw the pages of a summary, ``(rows, columns, 3)`` uint8 each, as high as what they show; at least one."""
     count = min(max(1, -(-len(panels) // per_page)), max_pages)
     left_out = len(panels) - count * per_page
     pages = []
@@ -70,21 +70,25 @@ def draw_pages(
 
 
 def _draw_page(text: SummaryText, panels: Sequence[FindingPanel], label: str, more: str) -> Rgb:
-    page = Image.new("RGB", (WIDTH, HEIGHT), _PAPER)
+    page = Image.new("RGB", (WIDTH, MAX_HEIGHT), _PAPER)
     draw = ImageDraw.Draw(page)
     top = _draw_head(draw, text)
     for panel in panels:
         _draw_panel(page, draw, panel, top)
         top += PICTURE + 16
+    height = min(top + FOOT, MAX_HEIGHT)
+    page = page.crop((0, 0, WIDTH, height))
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((0, height - FOOT, WIDTH, height), fill=_PAPER)
     _line(
         draw,
-        (MARGIN, HEIGHT - 52),
+        (MARGIN, height - 52),
         "Second reader, not a diagnosis. Judge every finding on the source images.",
         26,
         _WARM,
     )
     footer = label if not more else f"{label}  |  {more}"
-    _line(draw, (WIDTH - MARGIN, HEIGHT - 52), footer, 22, _MUTED, anchor="ra")
+    _line(draw, (WIDTH - MARGIN, height - 52), footer, 22, _MUTED, anchor="ra")
     return np.asarray(page, dtype=np.uint8)
 
 

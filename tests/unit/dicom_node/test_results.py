@@ -180,7 +180,8 @@ def test_the_overall_status_is_coded(
     ]
     assert "Not a diagnosis" in comments[0]
     assert len(comments) == 1 + len(reasons)
-    assert page.pixel_array.shape == (1600, 1280, 3)
+    assert page.pixel_array.shape[1:] == (1280, 3)
+    assert 300 < page.Rows < 1000
     for made in expected_objects(job):
         assert errors_of(job.folder / made.path) == []
 
@@ -293,17 +294,21 @@ def test_an_enhanced_source_is_referenced_by_frame(tmp_path: Path) -> None:
 def test_the_page_shows_the_finding_on_its_slice(series: CtSeries, tmp_path: Path) -> None:
     job = job_of(series, tmp_path / "r", finding(series))
     with_picture = build_pages(job, read_identity(job))[0].pixel_array
-    gone = replace(job, sources=tuple(replace(s, path=job.sources[0].path) for s in job.sources[:1]) + job.sources[1:])
-    assert np.array_equal(with_picture, build_pages(gone, read_identity(gone))[0].pixel_array)
     bright = (with_picture > 200).all(axis=2).mean()
     assert 0.005 < bright < 0.5
+    unreadable = tmp_path / "unreadable.dcm"
+    unreadable.write_bytes(b"nothing")
+    first, *others = job.sources
+    blind = replace(job, sources=(first, *(replace(source, path=unreadable) for source in others)))
+    without = build_pages(blind, read_identity(blind))[0].pixel_array
+    assert (without > 200).all(axis=2).sum() < (with_picture > 200).all(axis=2).sum()
 
 
 def test_many_findings_take_several_pages_and_the_rest_is_named() -> None:
     panels = [FindingPanel(f"{n}. Malignancy probability 50 %", ("word " * 60, "x" * 400), None) for n in range(20)]
     pages = draw_pages(SummaryText(("A B",), ("series",), "20 findings"), panels, per_page=4, max_pages=3)
     assert len(pages) == 3
-    assert all(page.shape == (1600, 1280, 3) for page in pages)
+    assert all(page.shape[1:] == (1280, 3) and 1400 < len(page) <= 1760 for page in pages)
     assert len(draw_pages(SummaryText((), (), ""), [])) == 1
 
 
