@@ -11,7 +11,7 @@ ARGS ?=
 WORKERS ?= auto
 # Another index for torch and torchvision alone, for instance PyTorch's CPU wheels (README, "Install").
 TORCH_INDEX ?=
-PIP := $(PY) -m pip --disable-pip-version-check --quiet
+PIP := PYTHONWARNINGS=ignore $(PY) -m pip --disable-pip-version-check --quiet
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
