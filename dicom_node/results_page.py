@@ -171,6 +171,7 @@ def _zoomed(picture: SlicePicture) -> Image.Image:
     draw = ImageDraw.Draw(crop)
     scale = PICTURE / ZOOM_MM
     _circle(draw, (PICTURE / 2, PICTURE / 2), scale * ((picture.diameter_mm or 10.0) / 2 + 3))
+    draw.line((12, PICTURE - 16, 16 + 10 * scale, PICTURE - 16), fill=_PAPER, width=7)
     draw.line((14, PICTURE - 16, 14 + 10 * scale, PICTURE - 16), fill=_INK, width=3)
     _line(draw, (14, PICTURE - 44), "10 mm", 20, _INK)
     return crop
@@ -200,7 +201,8 @@ def _line(
     *,
     anchor: str = "la",
 ) -> None:
-    draw.text(at, "".join(letter if letter.isprintable() else " " for letter in text), fill, _font(size), anchor=anchor)
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    draw.text(at, shown, fill, _font(size), anchor=anchor, stroke_width=1, stroke_fill=_PAPER)
 
 
 def _wrapped(text: str, size: int, width: float) -> list[str]:

@@ -116,7 +116,8 @@ def _panel(number: int, record: FindingRecord, picture: SlicePicture | None) -> 
     density = finding.attributes.get("density")
     lines.append(f"{size}, {density}" if isinstance(density, str) and density else size)
     image = f"Image {picture.instance_number}, " if picture is not None and picture.instance_number is not None else ""
-    lines.append(f"{image}row {finding.row:.0f}, column {finding.column:.0f}, z {finding.position_mm[2]:.1f} mm")
+    lines.append(f"{image}row {finding.row:.0f}, column {finding.column:.0f}")
+    lines.append(f"Position z {finding.position_mm[2]:.1f} mm")
     lines += [reason.text for reason in finding.reasons]
     if finding.malignancy_probability is None:
         return FindingPanel(f"{number}. No malignancy probability", tuple(lines), picture)
