@@ -38,11 +38,13 @@ def install(app: Flask) -> None:
     app.add_template_filter(dicom_date)
     app.add_template_filter(person_name)
     app.add_template_filter(duration)
+    app.add_template_filter(sentence)
     app.jinja_env.globals.update(
         asset=asset,
         nav=NAVIGATION,
         state_words={state.value: word for state, word in STATE_WORDS.items()},
         age_at=age_at,
+        out_of_hundred=rounding.out_of_hundred,
     )
     app.context_processor(_page_values)
 
@@ -78,6 +80,12 @@ def age_at(birth_date: str, study_date: str) -> str:
     if born is None or seen is None or seen < born:
         return ""
     return f"{seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))} y"
+
+
+def sentence(text: str) -> str:
+    """Write a reason as a sentence: a capital at its beginning, a stop at its end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ import webapp
 from db.domain import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.test_studies import shown_study
-from webapp.templating import age_at, dicom_date, duration, person_name
+from webapp.templating import age_at, dicom_date, duration, person_name, sentence
 
 HTML = {"Accept": "text/html"}
 STATIC = Path(webapp.__file__).parent / "static"
@@ -152,6 +152,15 @@ def test_importing_and_making_the_app_loads_no_torch_and_no_dicom_network() -> N
 )
 def test_person_names_are_read(text: str, expected: str) -> None:
     assert person_name(text) == expected
+
+
+def test_reasons_read_as_sentences() -> None:
+    assert [sentence(text) for text in ("no lung in view", "Done.", " why? ", "")] == [
+        "No lung in view.",
+        "Done.",
+        "Why?",
+        "",
+    ]
 
 
 def test_dates_ages_and_durations_are_read() -> None:

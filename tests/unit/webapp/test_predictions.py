@@ -99,6 +99,8 @@ def test_the_page_shows_a_raw_answer_only_behind_its_warning(web: Web) -> None:
     assert "Not validated" in details
     assert details.index("Not validated") < details.index("87.7 %")
     assert "87.7" not in page.replace(details, "")
+    assert "attention.png" in details
+    assert "attention.png" not in page.replace(details, "")
 
 
 def test_a_dicom_instance_with_a_place_is_answered_for_it(web: Web) -> None:

@@ -39,6 +39,14 @@ export function probabilityBar(value, interval) {
   return element("span", { class: "prob num" }, element("span", { class: "value" }, percent(value)), bar, spoken);
 }
 
+// A probability in natural frequencies; nobody knows all or none of a hundred.
+export function outOfHundred(share) {
+  if (share > 0.99) return { count: 99, words: "more than 99" };
+  if (share < 0.01) return { count: 0, words: "fewer than 1" };
+  const count = Math.round(share * 100);
+  return { count, words: `about ${count}` };
+}
+
 export function hundredDots(count) {
   const dots = Array.from({ length: 100 }, (_, index) =>
     svg("circle", { cx: 10.5 + 21 * (index % 10), cy: 10.5 + 21 * Math.floor(index / 10), r: 7, class: index < count ? "on" : null }));

@@ -1,6 +1,6 @@
 // The list of findings, and what a reader says to each.
 import { postJson } from "../http.js";
-import { element, fromTemplate, hundredDots, percent, probabilityBar } from "./dom.js";
+import { element, fromTemplate, hundredDots, outOfHundred, percent, probabilityBar } from "./dom.js";
 
 const REASONS = {
   accept: ["Nodule", "Known before", "Suspicious"],
@@ -18,7 +18,7 @@ function facts(finding) {
   const rows = [
     ["Diameter", numbered(finding.diameter_mm, 1, "mm")],
     ["Interval", finding.interval ? `${percent(finding.interval[0])} to ${percent(finding.interval[1])}` : "–"],
-    ["A nodule at all", finding.nodule_probability === null ? "not asked" : percent(finding.nodule_probability)],
+    ["Is a nodule", finding.nodule_probability === null ? "not asked" : percent(finding.nodule_probability)],
     ["Possible", finding.prediction_set.length ? finding.prediction_set.join(" or ") : "–"],
     ["Position", finding.position_mm.map((part) => part.toFixed(0)).join(", ") + " mm"],
   ];
@@ -29,9 +29,9 @@ function facts(finding) {
 
 function frequency(finding) {
   if (finding.malignancy_probability === null) return null;
-  const count = Math.round(finding.malignancy_probability * 100);
+  const { count, words } = outOfHundred(finding.malignancy_probability);
   return element("div", { class: "frequency" }, hundredDots(count),
-    element("p", {}, `Of 100 nodules with this number, about ${count} were rated malignant by radiologists.`));
+    element("p", {}, `Of 100 nodules with this number, ${words} were rated malignant by radiologists.`));
 }
 
 function notes(finding) {

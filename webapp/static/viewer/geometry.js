@@ -21,6 +21,13 @@ export function edgeLetters(orientation) {
   return { left: letters(opposite(row)), right: letters(row), top: letters(opposite(column)), bottom: letters(column) };
 }
 
+// Readers scroll from the head to the feet, whatever order the slices have.
+export function fromTheHead(slices) {
+  const first = slices[0]?.position_mm;
+  const last = slices.at(-1)?.position_mm;
+  return first && last && last[2] > first[2] ? [...slices].reverse() : slices;
+}
+
 export function distanceMm(a, b) {
   return a && b ? Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]) : null;
 }

@@ -3,7 +3,7 @@ import { getJson, postJson } from "../http.js";
 import { installHelp, isTyping, listen } from "../live.js";
 import { fromTemplate, svg } from "./dom.js";
 import { FindingList } from "./findings.js";
-import { distanceMm, markRadii } from "./geometry.js";
+import { distanceMm, fromTheHead, markRadii } from "./geometry.js";
 import { Stack } from "./stack.js";
 import { Stage } from "./stage.js";
 
@@ -118,8 +118,8 @@ async function openSeries(uid, { finding = null } = {}) {
   stage.say("Loading…");
   const { slices } = await getJson(`${api}/series/${uid}/slices`);
   if (state.series !== uid) return;
-  state.slices = slices;
-  stack = new Stack(slices);
+  state.slices = fromTheHead(slices);
+  stack = new Stack(state.slices);
   stack.setWindow({ center: Math.round(stage.window.center), width: Math.round(stage.window.width) });
   find("slice").max = String(Math.max(slices.length, 1));
   if (!slices.length) { stage.say("This series has no slices that can be shown."); return; }
