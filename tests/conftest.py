@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("lungnode", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lungnode")
 
-for _name in [name for name in os.environ if name.startswith("LUNGNODE_") and name != "LUNGNODE_TEST_DATA"]:
+for _name in [name for name in os.environ if name.startswith("LUNGNODE_") and not name.startswith("LUNGNODE_TEST_")]:
     del os.environ[_name]  # whoever runs the tests may have settings of their own
 
 
