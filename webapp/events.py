@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from webapp.services import Services, services
 
@@ -19,6 +19,8 @@ blueprint = Blueprint("events", __name__)
 RETRY_MS = 2_000
 BUSY_RETRY_MS = 5_000
 KEEP_ALIVE_S = 10.0
+HAS_GONE = "waitress.client_disconnected"
+"""Where the server puts a function that says whether the browser has gone."""
 
 
 @blueprint.get("/events")
@@ -27,7 +29,7 @@ def stream() -> Response:
     known = services()
     version = known.watch.version()
     if known.stream_slots.acquire(blocking=False):
-        body: Iterator[str] = _Stream(known, version)
+        body: Iterator[str] = _Stream(known, version, request.environ.get(HAS_GONE, _nobody_tells))
     else:
         body = iter((f"retry: {BUSY_RETRY_MS}\n\n", _event(version)))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -38,11 +40,16 @@ def _event(version: int) -> str:
     return f"event: worklist\nid: {version}\ndata: {json.dumps({'version': version})}\n\n"
 
 
+def _nobody_tells() -> bool:
+    return False
+
+
 class _Stream:
     """One open stream. The server calls ``close`` when the browser goes, and the slot is free again."""
 
-    def __init__(self, known: Services, version: int) -> None:
+    def __init__(self, known: Services, version: int, has_gone: Callable[[], bool]) -> None:
         self._known = known
+        self._has_gone = has_gone
         self._lines = self._follow(version)
         self._is_open = True
         known.metrics.streams.inc()
@@ -65,7 +72,7 @@ class _Stream:
         yield _event(version)
         watch, ends_at = self._known.watch, time.monotonic() + self._known.options.stream_s
         spoken_at = time.monotonic()
-        while time.monotonic() < ends_at and watch.wait():
+        while time.monotonic() < ends_at and watch.wait() and not self._has_gone():
             latest = watch.version()
             if latest != version:
                 version, spoken_at = latest, time.monotonic()

@@ -35,6 +35,7 @@ def make_server(app: Flask, host: str, port: int, options: WebOptions) -> Any:
         cleanup_interval=CLEANUP_INTERVAL_S,
         max_request_body_size=options.max_upload_bytes + 2**16,
         max_request_header_size=32 * 2**10,
+        channel_request_lookahead=1,  # lets a stream notice that its reader has gone
         inbuf_overflow=BODY_IN_MEMORY_BYTES,
         asyncore_use_poll=True,
         ident=None,

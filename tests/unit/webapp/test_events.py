@@ -9,7 +9,7 @@ from db.domain import AuditEvent
 from db.engine import Database
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
-from webapp.events import BUSY_RETRY_MS
+from webapp.events import BUSY_RETRY_MS, HAS_GONE
 from webapp.services import EXTENSION
 from webapp.watch import ChangeWatch
 
@@ -110,6 +110,12 @@ def test_only_a_share_of_the_threads_streams_and_the_others_are_not_shut_out(mak
 def test_a_stream_ends_by_itself(make_web) -> None:
     web = make_web(stream_s=0.0)
     assert web.client().get("/events").text.count("event:") == 1
+
+
+def test_a_stream_ends_when_its_reader_has_gone(quick: Web) -> None:
+    response = quick.client().get("/events", environ_overrides={HAS_GONE: lambda: True})
+    assert len(list(response.response)) == 2
+    response.close()
 
 
 def test_streams_end_when_the_server_closes(web: Web) -> None:
