@@ -1,0 +1,178 @@
+"""Lungs of drawn chests: found whole, cut, padded, prone or one-sided, and refused where there are none."""
+
+import numpy as np
+import pytest
+
+from inference.lungs import LungExtent, LungSegmentation, block_mean, segment_lungs
+from inference.types import Abstention, CtVolume
+
+SPACING_MM = (3.0, 1.6, 1.6)
+SHAPE = (70, 200, 240)
+RIGHT, LEFT = (105.0, 160.0, 120.0), (105.0, 160.0, 264.0)
+"""Centres of the lungs in mm; the right lung has the lower column."""
+HALF_AXES = (85.0, 85.0, 58.0)
+
+
+def grid_mm(shape=SHAPE, spacing=SPACING_MM):
+    return np.meshgrid(*[np.arange(n) * s for n, s in zip(shape, spacing, strict=True)], indexing="ij", sparse=True)
+
+
+def ellipsoid(center, half_axes, shape=SHAPE, spacing=SPACING_MM):
+    z, y, x = grid_mm(shape, spacing)
+    return sum(((g - c) / a) ** 2 for g, c, a in zip((z, y, x), center, half_axes, strict=True)) <= 1.0
+
+
+def ball(center, diameter):
+    return ellipsoid(center, (diameter / 2,) * 3)
+
+
+def chest(*, lungs=(RIGHT, LEFT), lung_hu=-850, table=True):
+    """A trunk of soft tissue with lungs, a trachea, noise and a table shell, in room air."""
+    hu = np.full(SHAPE, -1000.0)
+    _, y, x = grid_mm()
+    trunk = ((y - 160.0) / 125.0) ** 2 + ((x - 192.0) / 165.0) ** 2 <= 1.0
+    hu[np.broadcast_to(trunk, SHAPE)] = 40.0
+    for center in lungs:
+        hu[ellipsoid(center, HALF_AXES)] = lung_hu
+    z, y, x = grid_mm()
+    hu[((y - 160.0) ** 2 + (x - 192.0) ** 2 <= 8.0**2) & (z > 110.0)] = -1000.0
+    if table:
+        hu[:, 188:190, 20:220] = -150.0
+    return hu
+
+
+def volume_of(hu, *, z_up=True, spacing=SPACING_MM):
+    noisy = hu + np.random.default_rng(5).normal(0.0, 20.0, hu.shape)
+    affine = np.zeros((4, 4))
+    affine[2, 0] = spacing[0] if z_up else -spacing[0]
+    affine[1, 1], affine[0, 2], affine[3, 3] = spacing[1], spacing[2], 1.0
+    return CtVolume(np.clip(noisy, -1024, 3071).astype(np.int16), spacing, affine)
+
+
+def ellipsoid_ml():
+    return 4.0 / 3.0 * np.pi * np.prod(HALF_AXES) / 1000.0
+
+
+def index_of(position_mm):
+    return np.array([position_mm]) / SPACING_MM
+
+
+def test_both_lungs_have_their_true_volume():
+    found = segment_lungs(volume_of(chest()))
+    assert isinstance(found, LungSegmentation)
+    assert found.extent is LungExtent.COMPLETE
+    assert found.right_ml == pytest.approx(ellipsoid_ml(), rel=0.08)
+    assert found.left_ml == pytest.approx(ellipsoid_ml(), rel=0.08)
+    assert found.total_ml == pytest.approx(found.right_ml + found.left_ml)
+
+
+def test_outside_air_table_and_trachea_are_not_lung():
+    found = segment_lungs(volume_of(chest()))
+    for position in ((105.0, 5.0, 192.0), (105.0, 298.0, 192.0), (180.0, 160.0, 192.0), (105.0, 160.0, 192.0)):
+        assert not found.contains(index_of(position)).any()
+    assert found.contains(index_of(RIGHT)).all()
+
+
+def test_sides_follow_the_patient_and_not_the_array():
+    hu = chest(lungs=(RIGHT,))
+    found = segment_lungs(volume_of(hu))
+    assert found.right_ml > 1000.0
+    assert found.left_ml == 0.0
+    assert "Only one lung is air-filled or in view." in found.remarks
+
+
+@pytest.mark.parametrize("turned", [np.s_[:, ::-1, ::-1], np.s_[::-1]], ids=["prone", "feet to head"])
+def test_turned_patients_are_found(turned):
+    found = segment_lungs(volume_of(chest()[turned], z_up=turned != np.s_[::-1]))
+    assert found.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.08)
+
+
+def test_a_nodule_on_the_pleura_lies_in_the_search_region():
+    hu = chest()
+    place = (105.0, 160.0, RIGHT[2] - HALF_AXES[2] + 5.0)
+    hu[ball(place, 16.0) & ellipsoid(RIGHT, HALF_AXES)] = 40.0
+    found = segment_lungs(volume_of(hu))
+    assert found.contains(index_of(place)).all()
+
+
+def test_padding_around_a_round_field_of_view_is_outside():
+    hu = chest()
+    _, y, x = grid_mm()
+    outside = np.broadcast_to((y - 160.0) ** 2 + (x - 192.0) ** 2 > 158.0**2, SHAPE)
+    hu[outside] = -5000.0
+    found = segment_lungs(volume_of(hu))
+    assert found.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.08)
+
+
+def test_a_field_of_view_that_cuts_the_lungs_still_shows_them():
+    cut = chest(table=False)[:, 30:170, 60:180]
+    found = segment_lungs(volume_of(cut))
+    assert found.extent is LungExtent.PARTIAL
+    assert "The field of view cuts the lungs." in found.remarks
+    assert found.total_ml > 0.5 * ellipsoid_ml()
+
+
+def test_lungs_that_run_out_of_the_volume_are_partial():
+    found = segment_lungs(volume_of(chest()[25:50]))
+    assert found.extent is LungExtent.PARTIAL
+    assert "The lungs run out of the first or last slice." in found.remarks
+
+
+def test_emphysema_is_lung():
+    found = segment_lungs(volume_of(chest(lung_hu=-935)))
+    assert found.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("what", "hu"),
+    [
+        ("solid trunk", chest(lungs=())),
+        ("bowel gas", np.where(ball((105.0, 160.0, 192.0), 90.0), -1000.0, chest(lungs=()))),
+        ("room air", np.full(SHAPE, -1000.0)),
+        ("water phantom", np.where(ball((105.0, 160.0, 192.0), 180.0), 0.0, -1000.0)),
+        ("one slice of nothing", np.full((1, 64, 64), 30.0)),
+    ],
+)
+def test_a_series_without_lung_is_refused_in_words(what, hu):
+    answer = segment_lungs(volume_of(hu))
+    assert isinstance(answer, Abstention), what
+    assert answer.code == "no_lung_in_view"
+    assert answer.text.endswith(".")
+
+
+@pytest.mark.parametrize("spacing", [(0.0, 0.7, 0.7), (2.5, 40.0, 0.7), (float("nan"), 0.7, 0.7), (2.5, -0.7, 0.7)])
+def test_an_impossible_spacing_is_refused(spacing):
+    volume = CtVolume(np.zeros((4, 8, 8), np.int16), spacing, np.eye(4))
+    assert segment_lungs(volume) == Abstention(
+        "implausible_spacing", "The voxel spacing is missing or not that of a CT of a person."
+    )
+
+
+def test_lungs_larger_than_a_persons_are_refused():
+    volume = volume_of(chest(), spacing=(8.0, 2.9, 2.9))
+    assert segment_lungs(volume).code == "implausible_lung_volume"
+
+
+def test_the_bounding_box_holds_the_region_and_its_remainder():
+    found = segment_lungs(volume_of(chest()))
+    box = found.bounding_box()
+    inside = np.argwhere(ellipsoid(RIGHT, HALF_AXES) | ellipsoid(LEFT, HALF_AXES))
+    for axis in range(3):
+        assert box[axis].start <= inside[:, axis].min() + 2
+        assert box[axis].stop >= inside[:, axis].max() - 1
+    assert found.bounding_box(margin_mm=1e4) == tuple(slice(0, n) for n in SHAPE)
+
+
+def test_block_mean_averages_whole_blocks():
+    values = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    means = block_mean(values, (2, 2, 3))
+    assert means.shape == (2, 2, 2)
+    assert means[0, 0, 0] == pytest.approx(values[:2, :2, :3].mean())
+    assert means[1, 1, 1] == pytest.approx(values[2:4, 2:4, 3:6].mean())
+
+
+def test_margin_widens_the_region():
+    found = segment_lungs(volume_of(chest()))
+    just_outside = index_of((105.0, 160.0, RIGHT[2] - HALF_AXES[2] - 5.0))
+    assert not found.contains(just_outside).any()
+    assert found.contains(just_outside, margin_mm=10.0).all()
