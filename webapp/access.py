@@ -19,6 +19,7 @@ UPLOAD: Final[Roles] = frozenset({ADMIN, RADIOLOGIST, SERVICE})
 DECIDE: Final[Roles] = frozenset({RADIOLOGIST})
 """A verdict on a finding is a clinical act: an administrator's account is not a reader's."""
 OPERATE: Final[Roles] = frozenset({ADMIN, RADIOLOGIST})
+AUDIT: Final[Roles] = frozenset({ADMIN, AUDITOR})
 OBSERVE: Final[Roles] = frozenset({ADMIN, AUDITOR, SERVICE})
 
 TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
@@ -38,6 +39,7 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "predictions.predict": {"POST": UPLOAD},
     "predictions.show": {"GET": UPLOAD},
     "predictions.picture": {"GET": UPLOAD},
+    "trail.page": {"GET": AUDIT},
     "worklist.page": {"GET": READ_CLINICAL},
     "worklist.listing": {"GET": READ_CLINICAL},
     "events.stream": {"GET": READ_CLINICAL},

@@ -23,6 +23,7 @@ from webapp import (
     status,
     studies,
     templating,
+    trail,
     worklist,
 )
 from webapp.evidence import EvidenceFolder
@@ -47,6 +48,7 @@ BLUEPRINTS = (
     studies.blueprint,
     events.blueprint,
     health.blueprint,
+    trail.blueprint,
 )
 
 

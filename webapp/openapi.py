@@ -43,6 +43,10 @@ WORKLIST_QUERY = (
     ("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "Studies on one page."),
     ("cursor", {"type": "string"}, "`next` of the page before."),
 )
+AUDIT_QUERY = (
+    ("subject", {"type": "string", "maxLength": 64}, "Only events about this opaque id."),
+    ("before", {"type": "integer", "minimum": 1}, "Only events before this sequence number."),
+)
 WINDOW_QUERY = (
     ("center", {"type": "number", "default": -600}, "Window center in HU."),
     ("width", {"type": "number", "minimum": 1, "default": 1500}, "Window width in HU."),
@@ -104,6 +108,7 @@ OPERATIONS = (
         (400, 503),
         query=WORKLIST_QUERY,
     ),
+    Operation("get", "/audit", "The audit trail as a page", {200: HTML}, (400,), query=AUDIT_QUERY),
     Operation("get", "/studies/{study_uid}", "The viewer", {200: HTML}, (404,)),
     Operation("get", STUDY, "A study with series, analyses and findings", {200: shapes.StudyShape}, (404, 503)),
     Operation(

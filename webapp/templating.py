@@ -18,6 +18,7 @@ NAVIGATION = (
     ("worklist.page", "/worklist", "Worklist"),
     ("pages.detector", "/detector", "Detector"),
     ("pages.model_card", "/model", "Models"),
+    ("trail.page", "/audit", "Audit"),
     ("pages.home", "/", "About lung nodules"),
 )
 STATE_WORDS = {
