@@ -46,7 +46,7 @@ def test_the_same_spec_gives_the_same_voxels_and_another_seed_others(phantom: Ph
 
 
 def test_nodules_lie_where_the_truth_says_when_read_back_from_dicom(tmp_path: Path) -> None:
-    spec = replace(SMALL, noise_hu=0.0)
+    spec = replace(SMALL, noise_hu=0.0, vessels=False)
     with_nodules = make_phantom(spec)
     volume, affine = _read_volume(write_series(with_nodules, tmp_path))
     plain = make_phantom(replace(spec, nodules=()))
@@ -99,14 +99,14 @@ def test_every_kind_and_attachment_can_be_placed_on_the_side_asked_for() -> None
         NoduleSpec(kind, 9.0, attachment, side=side)
         for kind, attachment, side in zip(NoduleKind, [*Attachment, *Attachment], ["left", "right"] * 3, strict=True)
     )
-    phantom = make_phantom(replace(SMALL, nodules=wanted))
+    phantom = make_phantom(replace(SMALL, nodules=wanted, vessels=False))
     assert [nodule.kind for nodule in phantom.nodules] == list(NoduleKind)
     assert [nodule.position_mm[0] > 0 for nodule in phantom.nodules] == [True, False] * 3
 
 
 def test_a_nodule_that_fits_nowhere_is_refused() -> None:
     with pytest.raises(NoPlaceError, match="no place"):
-        make_phantom(replace(SMALL, slices=4, nodules=(NoduleSpec(NoduleKind.SOLID, 60.0),)))
+        make_phantom(replace(SMALL, slices=4, vessels=False, nodules=(NoduleSpec(NoduleKind.SOLID, 60.0),)))
 
 
 @pytest.mark.parametrize("wrong", [{"slices": 0}, {"pixel_spacing_mm": 0.0}, {"kernel": "bone"}])
