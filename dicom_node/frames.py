@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -86,34 +87,54 @@ def read_frame_headers(path: Path) -> list[FrameHeader]:
 
 
 def _headers(ds: Dataset, path: str) -> Iterator[FrameHeader]:
+    count = max(_integer(ds, "NumberOfFrames", 1), 1)
+    if count > MAX_FRAMES:
+        raise ValueError("more frames than any CT acquisition has")
     shared = _first(ds, "SharedFunctionalGroupsSequence")
-    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or [None]
-    count = min(max(_integer(ds, "NumberOfFrames", 1), 1), MAX_FRAMES)
+    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
+    first = per_frame[0] if per_frame else None
+    instance = _instance_header(ds, _scopes(first, shared, ds), path)
     for number in range(1, count + 1):
         own = per_frame[number - 1] if number <= len(per_frame) else None
-        scopes = [scope for scope in (own, shared, ds) if scope is not None]
-        yield _frame(ds, scopes, path, number)
+        yield replace(instance, frame_number=number, **_frame_values(_scopes(own, shared, ds)))
 
 
-def _frame(ds: Dataset, scopes: Sequence[Dataset], path: str, number: int) -> FrameHeader:
+def _scopes(*groups: Dataset | None) -> list[Dataset]:
+    """List where a frame's attributes may stand, the nearest first; the dataset itself is always the last."""
+    return [group for group in groups if group is not None]
+
+
+def _frame_values(scopes: Sequence[Dataset]) -> dict[str, Any]:
+    """Read what may differ from frame to frame."""
     transform = _macro(scopes, "PixelValueTransformationSequence", "RescaleSlope")
     plane = _macro(scopes, "PlanePositionSequence", "ImagePositionPatient")
     frame_type = _macro(scopes, "CTImageFrameTypeSequence", "FrameType")
     spacing = _floats(_macro(scopes, "PixelMeasuresSequence", "PixelSpacing"), "PixelSpacing", 2)
     position = _floats(plane, "ImagePositionPatient", 3)
-    orientation = _floats(
-        _macro(scopes, "PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6
-    )
+    cosines = _macro(scopes, "PlaneOrientationSequence", "ImageOrientationPatient")
+    orientation = _floats(cosines, "ImageOrientationPatient", 6)
+    return {
+        "image_type": _texts(frame_type, "FrameType") or _texts(scopes[-1], "ImageType"),
+        "position_mm": tuple(position) or None,
+        "orientation": tuple(orientation) or None,
+        "pixel_spacing_mm": tuple(spacing) or None,
+        "slope": _number(transform, "RescaleSlope"),
+        "intercept": _number(transform, "RescaleIntercept"),
+        "rescale_type": _text(transform, "RescaleType"),
+    }
+
+
+def _instance_header(ds: Dataset, scopes: Sequence[Dataset], path: str) -> FrameHeader:
+    """Read what all frames of an instance share; the values of the first frame stand in for the others."""
     return FrameHeader(
         path=path,
         sop_instance_uid=_text(ds, "SOPInstanceUID"),
         sop_class_uid=_text(ds, "SOPClassUID"),
         transfer_syntax_uid=str(ds.file_meta.get("TransferSyntaxUID", "")),
-        frame_number=number,
+        frame_number=1,
         instance_number=_optional_integer(ds, "InstanceNumber"),
         acquisition_number=_optional_integer(ds, "AcquisitionNumber"),
         modality=_text(ds, "Modality"),
-        image_type=_texts(frame_type, "FrameType") or _texts(ds, "ImageType"),
         rows=_integer(ds, "Rows", 0),
         columns=_integer(ds, "Columns", 0),
         samples_per_pixel=_integer(ds, "SamplesPerPixel", 1),
@@ -121,23 +142,13 @@ def _frame(ds: Dataset, scopes: Sequence[Dataset], path: str, number: int) -> Fr
         bits_stored=_integer(ds, "BitsStored", 0),
         high_bit=_integer(ds, "HighBit", _integer(ds, "BitsStored", 0) - 1),
         pixel_representation=_integer(ds, "PixelRepresentation", 0),
-        position_mm=(position[0], position[1], position[2]) if position else None,
-        orientation=_sextuple(orientation) if orientation else None,
-        pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
-        slope=_number(transform, "RescaleSlope"),
-        intercept=_number(transform, "RescaleIntercept"),
-        rescale_type=_text(transform, "RescaleType"),
         padding=_padding(ds),
         frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
         lossy=_text(ds, "LossyImageCompression"),
         burned_in=_text(ds, "BurnedInAnnotation"),
         attributes={key: value for key in ATTRIBUTE_KEYWORDS if (value := _attribute(scopes, key))},
+        **_frame_values(scopes),
     )
-
-
-def _sextuple(values: Sequence[float]) -> Sextuple:
-    a, b, c, d, e, f = values
-    return a, b, c, d, e, f
 
 
 def _first(ds: Dataset, keyword: str) -> Dataset | None:

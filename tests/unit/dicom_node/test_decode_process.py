@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from dicom_node.assemble import load_series
 from dicom_node.decode_process import (
@@ -20,7 +21,7 @@ from dicom_node.decode_process import (
     DecodeTimeoutError,
 )
 from dicom_node.series import Refusal, StoredInstance
-from tests.factories import CtSeries, ct_series
+from tests.factories import CtSeries, Defects, ct_series
 
 
 @pytest.fixture
@@ -121,3 +122,12 @@ def test_volumes_on_their_way_leave_nothing_behind(tmp_path: Path, series: CtSer
     scratch.mkdir()
     load_series([StoredInstance("", p) for p in series.paths], DecodeLimits(scratch=scratch))
     assert list(scratch.iterdir()) == []
+
+
+def test_a_header_that_claims_billions_of_frames_is_not_believed(tmp_path: Path) -> None:
+    def claim(ds: Dataset, _index: int) -> None:
+        ds.NumberOfFrames = 2_000_000_000
+
+    series = ct_series(tmp_path, n=1, rows=16, defects=Defects(alter=claim))
+    with DecodeProcess(DecodeLimits(timeout_s=20)) as process:
+        assert process.headers(series.paths) == [None]
