@@ -40,6 +40,7 @@ def install(app: Flask) -> None:
     app.add_template_filter(person_name)
     app.add_template_filter(duration)
     app.add_template_filter(sentence)
+    app.add_template_filter(detail)
     app.jinja_env.globals.update(
         asset=asset,
         nav=NAVIGATION,
@@ -81,6 +82,16 @@ def age_at(birth_date: str, study_date: str) -> str:
     if born is None or seen is None or seen < born:
         return ""
     return f"{seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))} y"
+
+
+def detail(told: object) -> str:
+    """Write a detail of an event: lists with commas, digests by their beginning."""
+    if isinstance(told, list | tuple):
+        return ", ".join(detail(inner) for inner in told) or "none"
+    if told is None or isinstance(told, bool):
+        return {None: "none", True: "yes", False: "no"}[told]
+    text = str(told)
+    return f"{text[:12]}…" if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
 
 
 def sentence(text: str) -> str:

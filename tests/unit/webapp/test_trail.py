@@ -9,6 +9,7 @@ from db.domain import AuditEvent, Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
 from webapp import trail
+from webapp.templating import detail
 
 
 def test_events_stand_with_their_details(web: Web) -> None:
@@ -28,6 +29,14 @@ def test_one_thing_has_its_own_story(web: Web) -> None:
     assert "finding:accepted" not in page
     assert "&lt;b&gt;, x" in page
     assert "Nothing is on record for this id" in web.client().get("/audit?subject=none").text
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [(None, "none"), (True, "yes"), (3, "3"), ([], "none"), (["a", None], "a, none"), ("ab" * 32, "abababababab…")],
+)
+def test_details_are_written_for_people(told: object, text: str) -> None:
+    assert detail(told) == text
 
 
 def test_it_is_paged(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
