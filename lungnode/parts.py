@@ -90,6 +90,7 @@ def _watch_parent(parent: int) -> None:
 
 def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
     """Receive instances."""
+    from dicom_node.commitment import take_reports
     from dicom_node.scp import start_listener
 
     database = wiring.open_database(settings)
@@ -99,6 +100,9 @@ def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop:
             listener = start_listener(wiring.listener_settings(settings), intake)
         except OSError as error:
             raise _cannot_listen("DICOM", settings.dicom.host, settings.dicom.port, error) from None
+        committing = [d.ae_title for d in settings.dicom.destinations if d.storage_commitment]
+        if committing:
+            take_reports(listener.server, database, committing)
         announce({"host": settings.dicom.host, "port": listener.port, "ae_title": settings.dicom.ae_title})
         stop.wait()
         listener.stop()
