@@ -9,7 +9,7 @@ its neighbours, so that a volume that ends at the nodule does not tell its size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
@@ -36,7 +36,11 @@ RAY_STEP_MM = 0.4
 RAY_LENGTH_MM = 32.0
 LUNG_HU = -850.0
 DENSEST_CORE_HU = 60.0
+GLASS_HU = -500.0
+"""Core assumed when the border of ground glass around a solid core is sought."""
 SOLID_ABOVE_HU = -300.0
+BLURRED_RIM_MM = 1.5
+"""Outer part that the scanner's blur mixes with lung; left out when density is judged."""
 SOLID_SHARE = 0.75
 GROUND_GLASS_SHARE = 0.10
 
@@ -49,12 +53,19 @@ class Tuning:
     pull_mm: float = 3.0
     pull_radius: float = 0.3
     seed_ceiling_hu: float = 0.0
-    border_share: float = 0.42
+    border_share: float = 0.37
     softness_hu: float = 250.0
     smoothness: float = 0.3
     beyond: float = 0.25
     beyond_mm: float = 0.8
     rounds: int = 12
+    pick_mm: float = 3.0
+    pick_radius: float = 0.6
+    size_power: float = 0.5
+    edge_power: float = 1.0
+    faintness: float = 0.3
+    densest_core_hu: float = DENSEST_CORE_HU
+    halo_share: float = 0.6
     least_contrast_hu: float = 80.0
 
 
@@ -71,12 +82,12 @@ class Density(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Sphere:
-    """A thrice divided icosahedron and a map from longitude and latitude to its corners."""
+    """A divided icosahedron and a map from longitude and latitude to its corners."""
 
-    directions: Doubles  # (642, 3) unit vectors (slice, row, column)
-    faces: Indices  # (1280, 3), outward
-    edges: Indices  # (1920, 2)
-    neighbours: Indices  # (642, 6)
+    directions: Doubles  # (rays, 3) unit vectors (slice, row, column)
+    faces: Indices  # (triangles, 3), outward
+    edges: Indices  # (pairs, 2)
+    neighbours: Indices  # (rays, 6)
     map_corners: Indices  # (latitudes, longitudes, 3)
     map_weights: Doubles  # (latitudes, longitudes, 3)
 
@@ -85,17 +96,39 @@ class _Sphere:
 class _Surface:
     """A star-shaped border around ``centre`` (fractional index) and the values it was found between."""
 
+    sphere: _Sphere
     centre: Doubles
-    radii_mm: Doubles  # (642,)
-    profiles_hu: Floats  # (642, steps)
-    is_real: Mask  # (642, steps)
+    radii_mm: Doubles  # (rays,)
+    profiles_hu: Floats  # (rays, steps)
+    is_real: Mask  # (rays, steps)
     core_hu: float
     lung_hu: float
     border_hu: float
 
     @property
     def corners_mm(self) -> Doubles:
-        return _sphere().directions * self.radii_mm[:, None]
+        return self.sphere.directions * self.radii_mm[:, None]
+
+    @property
+    def depths_mm(self) -> Doubles:
+        return np.arange(0.5, self.profiles_hu.shape[1]) * RAY_STEP_MM
+
+    def centroid(self) -> tuple[Doubles, float]:
+        """Centroid (mm from the centre) and volume (mm3) of the closed surface."""
+        a, b, c = (self.corners_mm[self.sphere.faces[:, k]] for k in range(3))
+        pieces = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
+        volume_mm3 = float(pieces.sum())
+        return (pieces[:, None] * (a + b + c) / 4.0).sum(axis=0) / volume_mm3, volume_mm3
+
+    def contains(self, offsets_mm: Doubles) -> Mask:
+        """Whether each ``(..., 3)`` offset from the centre lies within the surface."""
+        sphere = self.sphere
+        lat_n, lon_n = sphere.map_corners.shape[:2]
+        radius_map = (self.radii_mm[sphere.map_corners] * sphere.map_weights).sum(axis=2)
+        distance = np.linalg.norm(offsets_mm, axis=-1)
+        latitude = np.arccos(np.clip(offsets_mm[..., 0] / np.maximum(distance, 1e-9), -1, 1)) / np.pi * lat_n
+        longitude = np.floor(np.arctan2(offsets_mm[..., 1], offsets_mm[..., 2]) / (2 * np.pi) * lon_n).astype(int)
+        return distance <= radius_map[np.minimum(latitude.astype(int), lat_n - 1), longitude % lon_n]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +140,16 @@ class _Patch:
     real: Mask
     walls: dict[float, Mask]  # on every second voxel
 
-    def wall(self, radius_mm: float) -> Mask:
-        """Tissue too thick to be a nodule of that radius; on the grid of ``WALL_GRID_MM``."""
-        wanted = 1.25 * radius_mm + 1.0
-        return self.walls[next((r for r in WALL_RADII_MM if r >= wanted), WALL_RADII_MM[-1])]
+    def wall(self, radius_mm: float, away_mm: Doubles | None = None) -> Mask:
+        """Tissue too thick to be a nodule of that radius and not at ``away_mm``; on the grid of ``WALL_GRID_MM``."""
+        wall = self.walls[WALL_RADII_MM[-1]]
+        for closing_mm in WALL_RADII_MM:
+            if closing_mm < 1.25 * radius_mm + 1.0:
+                continue
+            wall = self.walls[closing_mm]
+            if away_mm is None or not _on_wall(wall, away_mm[:, None, None], np.zeros(3)).any():
+                break
+        return wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +169,7 @@ class NoduleMeasure:
     density
         By ``solid_share``: ``SOLID_SHARE`` or more is solid, below ``GROUND_GLASS_SHARE`` ground glass.
     solid_share
-        Share of the inner part (0.85 of each radius) above ``SOLID_ABOVE_HU``.
+        Share above ``SOLID_ABOVE_HU`` of the part that lies ``BLURRED_RIM_MM`` or half a radius inside the border.
     mask, mask_box
         Voxels of the volume within the surface, and where this block lies in the volume.
     margin
@@ -183,15 +222,17 @@ def measure_nodule(volume: CtVolume, index: tuple[float, float, float]) -> Nodul
 
 def _measured(volume: CtVolume, surface: _Surface) -> NoduleMeasure:
     mask, box = _voxels(volume, surface)
-    _, volume_mm3 = _centroid(surface.corners_mm)
+    _, volume_mm3 = surface.centroid()
     longest_mm, perpendicular_mm = _axial_diameters(surface)
     equivalent_mm = float(np.cbrt(6.0 * volume_mm3 / np.pi))
-    depths_mm: Doubles = np.arange(0.5, surface.profiles_hu.shape[1]) * RAY_STEP_MM
-    share = depths_mm / surface.radii_mm[:, None]  # (642, steps)
-    weight = depths_mm**2 * surface.is_real  # each sample stands for a piece of its shell
-    within = (share <= 1.0) & surface.is_real
+    depths_mm = surface.depths_mm
+    share = depths_mm / surface.radii_mm[:, None]  # (rays, steps)
+    inner_mm = np.maximum(surface.radii_mm - BLURRED_RIM_MM, 0.5 * surface.radii_mm)[:, None]
+    real = surface.is_real if (surface.is_real & (depths_mm <= inner_mm)).any() else np.ones_like(surface.is_real)
+    weight = depths_mm**2 * real  # each sample stands for a piece of its shell
+    within = (share <= 1.0) & real
     values, weights = surface.profiles_hu[within], np.broadcast_to(weight, share.shape)[within]
-    inner = within & (share <= 0.85)
+    inner = within & (depths_mm <= inner_mm)
     inner_weights = np.broadcast_to(weight, share.shape)[inner]
     solid_share = float(np.average(surface.profiles_hu[inner] > SOLID_ABOVE_HU, weights=inner_weights))
     centre = surface.centre
@@ -223,7 +264,7 @@ def _voxels(volume: CtVolume, surface: _Surface) -> tuple[Mask, tuple[slice, sli
     low = np.clip(np.floor(surface.centre - reach).astype(int), 0, size - 1)
     high = np.clip(np.ceil(surface.centre + reach).astype(int) + 1, low + 1, size)
     axes = [(np.arange(low[k], high[k]) - surface.centre[k]) * volume.spacing_mm[k] for k in range(3)]
-    mask = _is_inside(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1), surface.radii_mm)
+    mask = surface.contains(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
     if not mask.any():
         nearest = np.clip(np.rint(surface.centre).astype(int) - low, 0, np.array(mask.shape) - 1)
         mask[tuple(nearest)] = True
@@ -232,11 +273,11 @@ def _voxels(volume: CtVolume, surface: _Surface) -> tuple[Mask, tuple[slice, sli
 
 def _axial_diameters(surface: _Surface) -> tuple[float, float]:
     """Longest diameter over axial sections of the surface, and the widest extent perpendicular to it there."""
-    corners = surface.corners_mm
+    corners = surface.sphere.directions * _without_spikes(surface)[:, None]
     angles = np.arange(0.0, np.pi, np.pi / 60)
     across = np.stack([np.sin(angles), np.cos(angles)])  # (2, 60)
     best = (0.0, 0.0)
-    edges = _sphere().edges
+    edges = surface.sphere.edges
     for height_mm in np.arange(corners[:, 0].min(), corners[:, 0].max(), 1.0) + 0.5:
         first, second = corners[edges[:, 0]], corners[edges[:, 1]]
         cut = (first[:, 0] - height_mm) * (second[:, 0] - height_mm) < 0
@@ -251,16 +292,25 @@ def _axial_diameters(surface: _Surface) -> tuple[float, float]:
     return best
 
 
+def _without_spikes(surface: _Surface) -> Doubles:
+    """Radii (mm), at most 15 % beyond their opening over two rings of rays: vessels lengthen no diameter."""
+    around = np.column_stack([np.arange(len(surface.radii_mm)), surface.sphere.neighbours])
+    radii_mm = surface.radii_mm
+    for reduce in (np.min, np.min, np.max, np.max):
+        radii_mm = reduce(radii_mm[around], axis=1)
+    return np.minimum(1.15 * radii_mm, surface.radii_mm)
+
+
 def _shape(surface: _Surface, volume_mm3: float) -> dict[str, float]:
     """Sphericity, elongation and roughness of the border."""
     corners = surface.corners_mm
-    a, b, c = (corners[_sphere().faces[:, k]] for k in range(3))
+    a, b, c = (corners[surface.sphere.faces[:, k]] for k in range(3))
     area_mm2 = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2.0)
     axes = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(corners.T)), 1e-9))
     mean_mm = surface.radii_mm.mean()
     smooth_mm = surface.radii_mm
     for _ in range(6):
-        smooth_mm = smooth_mm[_sphere().neighbours].mean(axis=1)
+        smooth_mm = smooth_mm[surface.sphere.neighbours].mean(axis=1)
     return {
         "sphericity": float(np.pi ** (1 / 3) * (6.0 * volume_mm3) ** (2 / 3) / area_mm2),
         "elongation": float(axes[2] / axes[1]),
@@ -308,15 +358,63 @@ def _histogram(values_hu: Floats, weights: Doubles) -> dict[str, float]:
 
 
 def find_surface(volume: CtVolume, index: tuple[float, float, float], tuning: Tuning = TUNING) -> _Surface:
-    """Find the border of the nodule nearest to ``index``."""
+    """Find the border of the nodule nearest to ``index``: the best of what each wall radius proposes."""
     patch = _patch(volume, np.array(index, float))
-    centre, radius_mm = _seed(volume, patch, tuning)
-    for _ in range(2):
-        surface = _fit(volume, patch, centre, radius_mm, tuning)
-        offset_mm, volume_mm3 = _centroid(surface.corners_mm)
-        centre = centre + offset_mm / volume.spacing_mm
-        radius_mm = float(np.cbrt(0.75 * volume_mm3 / np.pi))
-    return _fit(volume, patch, centre, radius_mm, tuning)
+    best, plausibility = None, -1.0
+    for centre, radius_mm in _seeds(volume, patch, tuning):
+        surface = _settled(volume, patch, (centre, radius_mm), _sphere(2), tuning)
+        found = _plausibility(volume, patch, surface, tuning)
+        if found > plausibility:
+            best, plausibility = surface, found
+    if best is None:
+        best = _fit(volume, patch, patch.origin, 3.0, _sphere(2), tuning)
+    surface = _settled(volume, patch, _ball(volume, best), _sphere(3), tuning)
+    if _halo_share(surface) < tuning.halo_share:
+        return surface
+    centre, radius_mm = _ball(volume, surface)
+    return _fit(volume, patch, centre, 1.4 * radius_mm, _sphere(3), replace(tuning, densest_core_hu=GLASS_HU))
+
+
+def _halo_share(surface: _Surface) -> float:
+    """Share of rays on which ground glass lies outside the border; a solid core in glass is measured whole."""
+    depths_mm, radii_mm = surface.depths_mm, surface.radii_mm[:, None]
+    beyond = (depths_mm > radii_mm + 1.2) & (depths_mm <= radii_mm + 3.2) & surface.is_real
+    seen = beyond.any(axis=1)
+    if not seen.any():
+        return 0.0
+    hu = _row_means(surface.profiles_hu, beyond)[seen]
+    return float(((hu > surface.lung_hu + 110.0) & (hu < surface.border_hu + 50.0)).mean())
+
+
+def _settled(volume: CtVolume, patch: _Patch, ball: tuple[Doubles, float], sphere: _Sphere, tuning: Tuning) -> _Surface:
+    """Fit around the centre, move to the centroid and fit again."""
+    surface = _fit(volume, patch, *ball, sphere, tuning)
+    return _fit(volume, patch, *_ball(volume, surface), sphere, tuning)
+
+
+def _ball(volume: CtVolume, surface: _Surface) -> tuple[Doubles, float]:
+    """Centroid (fractional index) and radius (mm) of a ball of the same volume."""
+    offset_mm, volume_mm3 = surface.centroid()
+    return surface.centre + offset_mm / volume.spacing_mm, float(np.cbrt(0.75 * volume_mm3 / np.pi))
+
+
+def _plausibility(volume: CtVolume, patch: _Patch, surface: _Surface, tuning: Tuning) -> float:
+    """Rank proposals: a border all around, near the place asked for, not tiny and not faint."""
+    depths_mm = surface.depths_mm
+    inner = (depths_mm <= surface.radii_mm[:, None]) & (depths_mm > surface.radii_mm[:, None] - 2.0)
+    outer = (depths_mm > surface.radii_mm[:, None] + 0.4) & (depths_mm <= surface.radii_mm[:, None] + 2.4)
+    drop = _row_means(surface.profiles_hu, inner) - _row_means(surface.profiles_hu, outer)
+    contrast_hu = max(surface.core_hu - surface.lung_hu, 1.0)
+    edge = float(np.clip(drop / contrast_hu, 0.0, 1.0).mean())
+    centre, radius_mm = _ball(volume, surface)
+    distance2 = float((((centre - patch.origin) * volume.spacing_mm) ** 2).sum())
+    pull2 = tuning.pick_mm**2 + (tuning.pick_radius * radius_mm) ** 2
+    size = min(1.0, radius_mm / 2.0) * radius_mm**tuning.size_power
+    return edge**tuning.edge_power * size * float(np.exp(-distance2 / (2 * pull2))) * contrast_hu**tuning.faintness
+
+
+def _row_means(values: Floats, chosen: Mask) -> Doubles:
+    return (values * chosen).sum(axis=1) / np.maximum(chosen.sum(axis=1), 1)
 
 
 def _patch(volume: CtVolume, index: Doubles) -> _Patch:
@@ -343,42 +441,47 @@ def _patch(volume: CtVolume, index: Doubles) -> _Patch:
     return _Patch(hu, index, real[0][:, None, None] & real[1][:, None] & real[2], walls)
 
 
-def _seed(volume: CtVolume, patch: _Patch, tuning: Tuning) -> tuple[Doubles, float]:
-    """Move to the roundest bright blob within reach; its radius is that of the scale that answered strongest."""
+def _seeds(volume: CtVolume, patch: _Patch, tuning: Tuning) -> list[tuple[Doubles, float]]:
+    """Per wall the roundest bright blob within reach; its radius is that of the scale that answered strongest."""
     count = len(patch.hu)
-    best = (0.0, np.zeros(3), 3.0)
+    best: dict[int, tuple[float, Doubles, float]] = {}
     free, cleared = patch.hu, None
     for sigma_mm in SEARCH_SIGMAS_MM:
-        radius_mm = sigma_mm * np.sqrt(3.0)
+        radius_mm = sigma_mm * float(np.sqrt(3.0))
         wall = patch.wall(radius_mm)
         if wall is not cleared:
             cleared = wall
             fine = wall.repeat(2, 0).repeat(2, 1).repeat(2, 2)[:count, :count, :count]
             free = np.where(fine | ~patch.real, np.float32(LUNG_HU), np.minimum(patch.hu, tuning.seed_ceiling_hu))
-        blur = _gaussian_map(count, sigma_mm / SEARCH_GRID_MM)
-        smooth = apply_maps(free, [blur] * 3)
-        response = negative_laplacian(smooth)
-        reach = int(tuning.reach_mm / SEARCH_GRID_MM) + 1
-        middle = count // 2 - 1
-        near = tuple([slice(middle - reach, middle + reach + 1)] * 3)
-        around = tuple([slice(middle - reach - 1, middle + reach + 2)] * 3)
-        highest = ndi.maximum_filter(response[around], 3)[1:-1, 1:-1, 1:-1]
-        places = np.argwhere((response[near] >= highest) & (response[near] > 0)) + middle - reach + 1
-        if not len(places):
-            continue
-        gradient, hessian = derivatives(smooth, places)
-        bend = -np.linalg.eigvalsh(hessian)
-        flattest, steepest = np.maximum(bend[:, 2], 0.0), bend[:, 0]
-        shift = np.clip(-np.linalg.solve(hessian - 1e-6 * np.eye(3), gradient[..., None])[..., 0], -1, 1)
-        offset_mm = (places + shift - count // 2) * SEARCH_GRID_MM
-        distance2 = (offset_mm**2).sum(axis=1)
-        pull2 = tuning.pull_mm**2 + (tuning.pull_radius * radius_mm) ** 2
-        strength = sigma_mm**2 * flattest * np.sqrt(flattest / steepest) * np.exp(-distance2 / (2 * pull2))
-        strength[distance2 > tuning.reach_mm**2] = 0.0
-        top = int(np.argmax(strength))
-        if strength[top] > best[0]:
-            best = (float(strength[top]), offset_mm[top], radius_mm)
-    return patch.origin + best[1] / volume.spacing_mm, best[2]
+        strength, offset_mm = _strongest_blob(free, sigma_mm, tuning)
+        if strength > best.get(id(wall), (0.0,))[0]:
+            best[id(wall)] = (strength, offset_mm, radius_mm)
+    return [(patch.origin + offset_mm / volume.spacing_mm, radius_mm) for _, offset_mm, radius_mm in best.values()]
+
+
+def _strongest_blob(free_hu: Floats, sigma_mm: float, tuning: Tuning) -> tuple[float, Doubles]:
+    """Strength and offset (mm) of the best local maximum at one scale, preferring the middle of the patch."""
+    reach = int(tuning.reach_mm / SEARCH_GRID_MM) + 3
+    blur = _gaussian_map(len(free_hu), sigma_mm / SEARCH_GRID_MM)
+    middle = len(free_hu) // 2
+    smooth = apply_maps(free_hu, [blur[middle - reach : middle + reach + 1]] * 3)
+    response = negative_laplacian(smooth)
+    inner = response[1:-1, 1:-1, 1:-1]
+    highest = ndi.maximum_filter(response, 3)[1:-1, 1:-1, 1:-1]
+    places = np.argwhere((inner >= highest) & (inner > 0.01)) + 2
+    if not len(places):
+        return 0.0, np.zeros(3)
+    gradient, hessian = derivatives(smooth, places)
+    bend = -np.linalg.eigvalsh(hessian)
+    flattest, steepest = np.maximum(bend[:, 2], 0.0), np.maximum(bend[:, 0], 1e-6)
+    shift = np.clip(-np.linalg.solve(hessian - 1e-6 * np.eye(3), gradient[..., None])[..., 0], -1, 1)
+    offset_mm = (places + shift - reach) * SEARCH_GRID_MM
+    distance2 = (offset_mm**2).sum(axis=1)
+    pull2 = tuning.pull_mm**2 + 3.0 * (tuning.pull_radius * sigma_mm) ** 2
+    strength = sigma_mm**2 * flattest * np.sqrt(flattest / steepest) * np.exp(-distance2 / (2 * pull2))
+    strength[distance2 > tuning.reach_mm**2] = 0.0
+    top = int(np.argmax(strength))
+    return float(strength[top]), offset_mm[top]
 
 
 @cache
@@ -388,17 +491,17 @@ def _gaussian_map(size: int, sigma: float) -> Floats:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _fit(volume: CtVolume, patch: _Patch, centre: Doubles, radius_mm: float, tuning: Tuning) -> _Surface:
+def _fit(
+    volume: CtVolume, patch: _Patch, centre: Doubles, radius_mm: float, sphere: _Sphere, tuning: Tuning
+) -> _Surface:
     length_mm = min(RAY_LENGTH_MM, 2.5 * radius_mm + 6.0)
     depths_mm = np.arange(0.5, length_mm / RAY_STEP_MM) * RAY_STEP_MM
-    profiles, real = _profiles(volume, centre, depths_mm)
+    offsets_mm = sphere.directions.T[..., None] * depths_mm  # (3, rays, steps)
+    profiles, real = _profiles(volume, centre, offsets_mm)
     away_mm = (centre - patch.origin) * volume.spacing_mm
-    points_mm = _sphere().directions[:, None] * depths_mm[None, :, None] + away_mm
-    wall = patch.wall(radius_mm)
-    where = np.clip(np.rint((points_mm + SEARCH_HALF_MM) / WALL_GRID_MM).astype(int), 0, len(wall) - 1)
-    walled = wall[where[..., 0], where[..., 1], where[..., 2]]
+    walled = _on_wall(patch.wall(radius_mm, away_mm), offsets_mm, away_mm)
     core = profiles[:, depths_mm <= max(0.8, 0.5 * radius_mm)]
-    core_hu = min(float(np.quantile(core, 0.7)), DENSEST_CORE_HU)
+    core_hu = min(float(np.quantile(core, 0.7)), tuning.densest_core_hu)
     shell = profiles[:, (depths_mm > 1.2 * radius_mm + 1.0) & (depths_mm < 2.2 * radius_mm + 4.0)]
     lung = shell[shell < -600.0]
     lung_hu = float(np.median(lung)) if lung.size > 50 else LUNG_HU
@@ -412,56 +515,47 @@ def _fit(volume: CtVolume, patch: _Patch, centre: Doubles, radius_mm: float, tun
     total = (gain * np.exp(-(beyond**2))).cumsum(axis=1)
     edges_mm = depths_mm + RAY_STEP_MM / 2
     radii_mm = np.full(len(profiles), ball_mm)
-    neighbours = _sphere().neighbours
+    neighbours = sphere.neighbours
     for _ in range(tuning.rounds):
         wanted = radii_mm[neighbours].mean(axis=1)
         radii_mm = edges_mm[
             np.argmax(total - tuning.smoothness / ball_mm * (edges_mm[None] - wanted[:, None]) ** 2, axis=1)
         ]
-    return _Surface(centre, radii_mm, profiles, real, core_hu, lung_hu, border_hu)
+    radii_mm = (radii_mm + radii_mm[neighbours].mean(axis=1)) / 2.0
+    return _Surface(sphere, centre, radii_mm, profiles, real, core_hu, lung_hu, border_hu)
 
 
-def _profiles(volume: CtVolume, centre: Doubles, depths_mm: Doubles) -> tuple[Floats, Mask]:
+def _profiles(volume: CtVolume, centre: Doubles, offsets_mm: Doubles) -> tuple[Floats, Mask]:
     """HU along every ray (edge values beyond the volume) and where the volume is."""
-    spacing = np.array(volume.spacing_mm)
-    steps = _sphere().directions[:, None] * depths_mm[None, :, None] / spacing  # (642, steps, 3)
-    at = centre + steps
+    at = centre[:, None, None] + offsets_mm / np.array(volume.spacing_mm)[:, None, None]
     size = np.array(volume.volume_hu.shape)
-    real = ((at > -0.5) & (at < size - 0.5)).all(axis=2)
-    low = np.clip(np.floor(at.min(axis=(0, 1))).astype(int), 0, size - 1)
-    high = np.clip(np.ceil(at.max(axis=(0, 1))).astype(int) + 1, low + 1, size)
+    lowest, highest = at.min(axis=(1, 2)), at.max(axis=(1, 2))
+    real = np.ones(at.shape[1:], bool)
+    for axis in np.flatnonzero((lowest <= -0.5) | (highest >= size - 0.5)):
+        real &= (at[axis] > -0.5) & (at[axis] < size[axis] - 0.5)
+    low = np.clip(np.floor(lowest).astype(int), 0, size - 1)
+    high = np.clip(np.ceil(highest).astype(int) + 1, low + 1, size)
     crop = volume.volume_hu[low[0] : high[0], low[1] : high[1], low[2] : high[2]].astype(np.float32)
-    values = ndi.map_coordinates(crop, np.moveaxis(at - low, 2, 0), order=1, mode="nearest")
-    return values, real
+    return ndi.map_coordinates(crop, at - low[:, None, None], order=1, mode="nearest"), real
 
 
-def _centroid(corners_mm: Doubles) -> tuple[Doubles, float]:
-    """Centroid (mm from the centre) and volume (mm3) of the closed surface."""
-    a, b, c = (corners_mm[_sphere().faces[:, k]] for k in range(3))
-    pieces = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
-    volume_mm3 = float(pieces.sum())
-    return (pieces[:, None] * (a + b + c) / 4.0).sum(axis=0) / volume_mm3, volume_mm3
-
-
-def _is_inside(offset_mm: Doubles, radii_mm: Doubles) -> Mask:
-    """Whether each ``(..., 3)`` offset from the centre lies within the surface."""
-    sphere = _sphere()
-    lat_n, lon_n = sphere.map_corners.shape[:2]
-    radius_map = (radii_mm[sphere.map_corners] * sphere.map_weights).sum(axis=2)
-    distance = np.linalg.norm(offset_mm, axis=-1)
-    latitude = np.arccos(np.clip(offset_mm[..., 0] / np.maximum(distance, 1e-9), -1, 1)) / np.pi * lat_n
-    longitude = np.arctan2(offset_mm[..., 1], offset_mm[..., 2]) / (2 * np.pi) * lon_n
-    return distance <= radius_map[np.minimum(latitude.astype(int), lat_n - 1), np.floor(longitude).astype(int) % lon_n]
+def _on_wall(wall: Mask, offsets_mm: Doubles, away_mm: Doubles) -> Mask:
+    """Which samples lie on the wall; what is beyond the patch counts as its edge."""
+    flat = np.zeros(offsets_mm.shape[1:], np.int32)
+    for axis in range(3):
+        steps = (offsets_mm[axis] + (away_mm[axis] + SEARCH_HALF_MM + WALL_GRID_MM / 2)) * (1.0 / WALL_GRID_MM)
+        flat = flat * wall.shape[axis] + np.clip(steps, 0, wall.shape[axis] - 1).astype(np.int32)
+    return wall.ravel()[flat]
 
 
 @cache
-def _sphere() -> _Sphere:
+def _sphere(divisions: int) -> _Sphere:
     golden = (1.0 + np.sqrt(5.0)) / 2.0
     signs = [(a, b) for a in (-1, 1) for b in (-1, 1)]
     corners = np.array([np.roll((0.0, a, b * golden), k) for k in range(3) for a, b in signs])
     corners /= np.linalg.norm(corners, axis=1, keepdims=True)
     faces = ConvexHull(corners).simplices
-    for _ in range(3):
+    for _ in range(divisions):
         corners, faces = _divided(corners, faces)
     a, b, c = (corners[faces[:, k]] for k in range(3))
     inward = np.einsum("ij,ij->i", np.cross(b - a, c - a), a) < 0
