@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from db import audit, users
 from db.domain import AuditEvent, UserRecord
+from webapp.addresses import is_own_path
 from webapp.identity import FORM_COOKIE, SESSION_COOKIE, principal
 from webapp.services import services
 from webapp.sessions import form_token
@@ -62,11 +62,7 @@ def sign_out() -> BaseResponse:
 
 def safe_next(target: str) -> str:
     """Return a path of this site to go to after signing in; whatever points elsewhere becomes the worklist."""
-    parts = urlsplit(target)
-    is_path = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
-    if not is_path or not target.isprintable() or "\\" in target:
-        return url_for("worklist.page")
-    return target
+    return target if is_own_path(target) else url_for("worklist.page")
 
 
 def _checked_user(name: str, password: str) -> UserRecord | None:

@@ -33,12 +33,12 @@ from webapp.ports import Predictor, StudyImages, StudyIntake
 from webapp.ratelimit import RateLimit
 from webapp.services import EXTENSION, Services
 from webapp.sessions import SessionStore
+from webapp.views import ViewLog
 from webapp.watch import ChangeWatch
 
 MAX_FORM_FIELDS = 50
 MAX_FORM_TEXT_BYTES = 500_000
 """Werkzeug holds this bound against its read buffer of 64 KiB too: a tighter one would refuse large files."""
-STATIC_MAX_AGE_S = 3600
 BLUEPRINTS = (
     pages.blueprint,
     account.blueprint,
@@ -61,7 +61,6 @@ def assemble(
         MAX_CONTENT_LENGTH=options.max_upload_bytes,
         MAX_FORM_PARTS=MAX_FORM_FIELDS,
         MAX_FORM_MEMORY_SIZE=MAX_FORM_TEXT_BYTES,
-        SEND_FILE_MAX_AGE_DEFAULT=STATIC_MAX_AGE_S,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = Services(
@@ -74,6 +73,7 @@ def assemble(
         sessions=SessionStore(options.session_idle_s, options.session_lifetime_s),
         metrics=Metrics(database),
         watch=ChangeWatch(database),
+        views=ViewLog(),
         prediction_limit=RateLimit(options.predictions_per_minute),
         sign_in_limit=RateLimit(options.sign_ins_per_minute),
         prediction_slots=threading.BoundedSemaphore(options.max_predictions),

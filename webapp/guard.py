@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
 from flask import Flask, g, request
 
 from webapp import access
+from webapp.addresses import host_of, is_loopback_name, split
 from webapp.errors import BadRequestError, ForbiddenError, NotSignedInError
 from webapp.identity import FORM_COOKIE, SESSION_COOKIE, Principal, Proof, identify
 from webapp.services import services
@@ -52,23 +50,14 @@ def guard() -> None:
 def _check_host() -> None:
     """Refuse names that a rebinding attack would bring: a page elsewhere that made its own name point here."""
     options = services().options
-    host = (urlsplit(f"//{request.host}").hostname or "").lower()
+    host = host_of(request.host)
     if host in options.allowed_hosts:
         return
     if options.bound_to_loopback:
-        if not _is_loopback_name(host):
+        if not is_loopback_name(host):
             raise BadRequestError("This service is reached by a loopback address only.", code="host_not_allowed")
     elif options.allowed_hosts:
         raise BadRequestError("This service is not reached by that name.", code="host_not_allowed")
-
-
-def _is_loopback_name(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_access(who: Principal | None, endpoint: str) -> None:
@@ -99,7 +88,7 @@ def _is_from_elsewhere(endpoint: str) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site not in {"same-origin", "none"}
-    return origin not in {"", "null"} and urlsplit(origin).netloc.lower() != request.host.lower()
+    return origin not in {"", "null"} and split(origin).netloc.lower() != request.host.lower()
 
 
 def _has_opaque_origin() -> bool:

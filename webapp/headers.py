@@ -23,6 +23,7 @@ ALWAYS = {
 }
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Others share one label: whoever makes up methods makes no counters."""
+FOR_EVER = "public, max-age=31536000, immutable"
 CACHEABLE = frozenset({"static", "pages.home"})
 
 
@@ -39,12 +40,18 @@ def _start() -> None:
 def _finish(response: Response) -> Response:
     for name, value in ALWAYS.items():
         response.headers.setdefault(name, value)
-    if request.endpoint not in CACHEABLE or response.status_code >= 400:
-        response.headers["Cache-Control"] = "no-store"
+    response.headers["Cache-Control"] = _cache_control(response)
     if services().options.secure_cookies:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     _count(response)
     return response
+
+
+def _cache_control(response: Response) -> str:
+    """Keep nothing that may show a patient; keep a static file for as long as its address names its content."""
+    if request.endpoint not in CACHEABLE or response.status_code >= 400:
+        return "no-store"
+    return FOR_EVER if request.endpoint == "static" and "v" in request.args else "no-cache"
 
 
 def _count(response: Response) -> None:

@@ -112,7 +112,11 @@ OPERATIONS = (
     Operation("get", "/studies/{study_uid}", "The viewer", {200: HTML}, (404,)),
     Operation("get", STUDY, "A study with series, analyses and findings", {200: shapes.StudyShape}, (404, 503)),
     Operation(
-        "get", STUDY + "/series/{series_uid}/slices", "A series' slices in anatomical order", {200: shapes.SlicesShape}
+        "get",
+        STUDY + "/series/{series_uid}/slices",
+        "A series' slices in anatomical order",
+        {200: shapes.SlicesShape},
+        (404, 503),
     ),
     Operation(
         "get",

@@ -16,6 +16,7 @@ from webapp.options import WebOptions
 from webapp.ports import Predictor, StudyImages, StudyIntake
 from webapp.ratelimit import RateLimit
 from webapp.sessions import SessionStore
+from webapp.views import ViewLog
 from webapp.watch import ChangeWatch
 
 EXTENSION = "lungnode"
@@ -34,6 +35,7 @@ class Services:
     sessions: SessionStore
     metrics: Metrics
     watch: ChangeWatch
+    views: ViewLog
     prediction_limit: RateLimit
     sign_in_limit: RateLimit
     prediction_slots: threading.BoundedSemaphore

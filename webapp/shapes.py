@@ -283,6 +283,7 @@ class ModelStatusShape(TypedDict):
     intended_use: NotRequired[str]
     limits: NotRequired[list[str]]
     models: NotRequired[list[dict[str, object]]]
+    error: NotRequired[str]
     uptime_s: float
     predictions_served: int
 

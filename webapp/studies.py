@@ -38,25 +38,37 @@ def detail_of(study_uid: str) -> StudyDetail:
     return detail
 
 
+def note_look(study_uid: str, detail: StudyDetail | None = None) -> None:
+    """Put on record who looks at a study; nothing is shown where that cannot be done."""
+    known, actor = services(), principal().name
+    if not known.views.is_news(actor, study_uid):
+        return
+    seen = [series.id for series in (detail or detail_of(study_uid)).series]
+    with known.database.begin() as session:
+        audit.append(session, AuditEvent("study:viewed", actor, seen[0] if seen else "", details={"series": seen}))
+    known.views.recorded(actor, study_uid)
+
+
 @blueprint.get("/studies/<uid:study_uid>")
 def viewer(study_uid: str) -> str:
-    """Show the study; who looked at it goes on record."""
-    detail = detail_of(study_uid)
-    seen = [series.id for series in detail.series]
-    with services().database.begin() as session:
-        audit.append(session, AuditEvent("study:viewed", principal().name, seen[0], details={"series": seen}))
-    return render_template("viewer.html", study=present.study(detail))
+    """Show the study."""
+    found = detail_of(study_uid)
+    note_look(study_uid, found)
+    return render_template("viewer.html", study=present.study(found))
 
 
 @blueprint.get("/api/v1/studies/<uid:study_uid>")
 def detail(study_uid: str) -> Response:
     """Give the study with its series, analyses and findings."""
-    return jsonify(present.study(detail_of(study_uid)))
+    found = detail_of(study_uid)
+    note_look(study_uid, found)
+    return jsonify(present.study(found))
 
 
 @blueprint.get("/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices")
 def slices(study_uid: str, series_uid: str) -> Response:
     """List the displayable slices of a series in anatomical order."""
+    note_look(study_uid)
     found = services().images.slices(study_uid, series_uid)
     listed = [present.slice_(study_uid, reference) for reference in found]
     return jsonify(series_instance_uid=series_uid, slices=listed)
@@ -68,6 +80,7 @@ def rendered(study_uid: str, sop_uid: str, frame_number: int) -> Response:
     window = (_hounsfield("center", LUNG_WINDOW[0]), _hounsfield("width", LUNG_WINDOW[1]))
     if window[1] < 1:
         raise BadRequestError("The window width must be 1 HU or more.", code="bad_window")
+    note_look(study_uid)
     png = services().images.rendered_png(study_uid, sop_uid, frame_number=frame_number, window=window)
     return Response(png, mimetype="image/png")
 

@@ -115,7 +115,19 @@ def test_the_form_is_refused_without_its_token_or_from_another_browser(locked: W
 
 @pytest.mark.parametrize(
     "target",
-    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "evil", "/a\nb", "\\\\x"],
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "",
+        "evil",
+        "/a\nb",
+        "\\\\x",
+        "http://[",
+        "/x\\\\y",
+        "//[",
+    ],
 )
 def test_signing_in_never_leads_elsewhere(web: Web, target: str) -> None:
     with web.app.test_request_context():

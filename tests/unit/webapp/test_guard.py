@@ -17,7 +17,10 @@ def picture() -> dict[str, object]:
     return {"image": (io.BytesIO(noise_png()), "slice.png")}
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "0.0.0.0", "10.0.0.4"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "0.0.0.0", "10.0.0.4", "[::1", "[", "127.0.0.1:x"],
+)
 def test_names_that_a_rebinding_attack_brings_are_refused(web: Web, host: str) -> None:
     response = web.client().get("/api/v1/worklist", headers={"Host": host})
     assert response.status_code == 400
@@ -49,6 +52,8 @@ def test_off_loopback_any_name_is_answered_unless_names_are_given(make_web) -> N
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://localhost:9999"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Origin": "http://localhost:99999999"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"}, 403),
         ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, 403),

@@ -17,6 +17,7 @@ def test_it_is_ready(web: Web) -> None:
 
 def test_without_a_model_it_is_not_ready(web: Web) -> None:
     web.predictor.has_model = False
+    assert "No model is loaded" in web.client().get("/model").text
     response = web.client().get("/readyz")
     assert (response.status_code, response.json["checks"]["model"]) == (503, "failed")
 

@@ -78,6 +78,14 @@ def test_pages_with_patients_are_kept_nowhere(web: Web, path: str) -> None:
     assert web.client().get(path).headers["Cache-Control"] == "no-store"
 
 
+def test_static_files_are_kept_for_as_long_as_their_address_names_their_content(web: Web) -> None:
+    for address, expected in (("/static/site.js?v=1", "immutable"), ("/static/site.js", "no-cache")):
+        response = web.client().get(address)
+        assert expected in response.headers["Cache-Control"]
+        assert response.headers["ETag"]
+        response.close()
+
+
 def test_the_form_works_without_scripts(web: Web) -> None:
     page = web.client().get("/detector").text
     assert '<form class="upload-grid" method="post" action="/predict" enctype="multipart/form-data"' in page

@@ -10,10 +10,13 @@ from PIL import Image
 
 from db import analyses, audit
 from db import deliveries as sent
-from db.domain import AnalysisStatus, Reason, Role, StudyState
+from db.domain import AnalysisStatus, AuditEvent, Reason, Role, StudyState
+from db.errors import DatabaseUnavailableError
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, Study, add_study, finding_at, finish, put_in_state, uid
+from webapp import views
 from webapp.ports import UnfitInputError
+from webapp.views import WINDOW_S, ViewLog
 
 FINDING_FIELDS = {
     *("id", "series_instance_uid", "sop_instance_uid", "row", "column", "position_mm", "diameter_mm"),
@@ -95,10 +98,9 @@ def test_what_was_sent_stands_with_its_status(web: Web, study: Study) -> None:
     assert "SR to PACS" in web.client().get(f"/studies/{study.study_instance_uid}").text
 
 
-@pytest.mark.parametrize("path", ["", "/series/1.9/slices"])
+@pytest.mark.parametrize("path", ["", "/series/1.9/slices", "/instances/1.9/frames/1/rendered"])
 def test_a_study_that_is_not_there(web: Web, path: str) -> None:
-    response = web.client().get(f"/api/v1/studies/1.2.9{path}")
-    assert response.status_code == (404 if not path else 200)
+    assert web.client().get(f"/api/v1/studies/1.2.9{path}").status_code == 404
     assert web.client().get("/studies/1.2.9").status_code == 404
 
 
@@ -320,13 +322,62 @@ def test_the_viewer_shows_whose_images_these_are_and_keeps_it_out_of_the_title(w
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_looking_at_a_study_goes_on_record(web: Web, study: Study) -> None:
-    web.client().get(f"/studies/{study.study_instance_uid}")
+def looks(web: Web) -> list[AuditEvent]:
     with web.database.read() as session:
-        event = audit.recent(session, limit=1)[0].event
-    assert (event.action, event.actor) == ("study:viewed", "local")
+        return [entry.event for entry in audit.recent(session) if entry.event.action == "study:viewed"]
+
+
+def ways_to_look(study: Study) -> list[str]:
+    return [
+        f"/studies/{study.study_instance_uid}",
+        api(study),
+        api(study, "series", study.series_instance_uid, "slices"),
+        api(study, "instances", study.sop_instance_uids[0], "frames", "1", "rendered"),
+    ]
+
+
+@pytest.mark.parametrize("way", range(4))
+def test_looking_at_a_study_goes_on_record(web: Web, study: Study, way: int) -> None:
+    assert web.client().get(ways_to_look(study)[way]).status_code == 200
+    event = looks(web)[0]
+    assert (event.actor, event.subject) == ("local", study.series_id)
     assert "PID-1" not in str(event)
     assert study.study_instance_uid not in str(event)
+
+
+def test_looking_goes_on_record_once_in_a_while_and_for_everyone(locked: Web) -> None:
+    study = shown_study(locked)
+    for role in (Role.RADIOLOGIST, Role.AUDITOR):
+        for way in ways_to_look(study) * 2:
+            assert locked.client().get(way, headers=locked.bearer(role)).status_code == 200
+    assert [event.actor for event in looks(locked)] == ["token:program-auditor", "token:program-radiologist"]
+
+
+def test_a_look_some_time_later_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    log = ViewLog(clock=lambda: now[0])
+    log.recorded("reader", "1.2")
+    assert not log.is_news("reader", "1.2")
+    assert log.is_news("reader", "1.3")
+    assert log.is_news("other", "1.2")
+    now[0] += WINDOW_S
+    assert log.is_news("reader", "1.2")
+    monkeypatch.setattr(views, "MAX_ENTRIES", 2)
+    for number in range(5):
+        log.recorded("reader", str(number))
+    assert log.is_news("reader", "2")
+    assert not log.is_news("reader", "4")
+
+
+def test_what_cannot_be_put_on_record_is_not_shown(web: Web, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise DatabaseUnavailableError
+
+    monkeypatch.setattr(audit, "append", fail)
+    for way in ways_to_look(study):
+        response = web.client().get(way)
+        assert response.status_code == 503
+        assert "Doe" not in response.text
 
 
 @pytest.mark.parametrize("state", list(StudyState))
