@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node import part10, transfer
+from dicom_node import commitment, part10, results_job, transfer
 from dicom_node.access import Rejection
 from dicom_node.listener import ListenerSettings
 from dicom_node.status import Status
@@ -48,3 +48,9 @@ def test_identity_and_limits_are_those_of_the_code(page: str) -> None:
     assert f"`{part10.IMPLEMENTATION_VERSION_NAME}`" in page
     assert f"| {ListenerSettings().max_pdu_bytes} bytes |" in page
     assert f"| {ListenerSettings().entrance.timeout_s:.0f} s from connecting" in page
+
+
+def test_results_are_those_that_are_sent(page: str) -> None:
+    uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", section(page, "Storage SCU: results"))
+    assert uids == [results_job.COMPREHENSIVE_3D_SR, results_job.SECONDARY_CAPTURE]
+    assert f"({commitment.COMMITMENT_CLASS})" in section(page, "Storage commitment SCU")
