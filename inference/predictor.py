@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
-from inference.ensemble import Ensemble, EnsembleAnswer
+from inference.ensemble import Ensemble, EnsembleAnswer, combine
 from inference.errors import BundleError
 from inference.lungs import segment_lungs
 from inference.patches import Patch, cut_patch, z_extent_of
@@ -26,6 +27,8 @@ from inference.types import Abstention, Candidate, CtVolume, ModelStatus, Nodule
 
 Progress = Callable[[float, str], None]
 Index = tuple[float, float, float]
+EMPTY_HU = -700.0
+"""Where no voxel within 1.5 mm is denser than this, there is no nodule to grade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,40 @@ class NoduleAnalyzer:
             "remarks": list(lungs.remarks),
         }
         return VolumeAnalysis(findings, (), measures)
+
+    @property
+    def gate_thresholds(self) -> dict[str, Any]:
+        """What a series must be like to be analysed at all, from the bundle."""
+        return dict(self._gate)
+
+    def analyse_slice(
+        self, slice_hu: NDArray[np.int16], spacing_mm: tuple[float, float], place: tuple[float, float]
+    ) -> NoduleFinding:
+        """Grade a nodule from one axial slice alone, by the planar network with a calibration of its own.
+
+        Parameters
+        ----------
+        slice_hu
+            ``(rows, columns)`` HU.
+        spacing_mm, place
+            ``(row, column)`` pixel spacing, and the nodule's centre as the reader marked it; it is not refined.
+        """
+        index = (0.0, *place)
+        volume = CtVolume(slice_hu[None], (1.0, *spacing_mm), np.eye(4))
+        low, high = self._gate["pixel_mm"]
+        if not all(low <= spacing <= high for spacing in spacing_mm):
+            text = f"pixel spacing is outside {low} to {high} mm, the validated range"
+            return NoduleFinding(index, None, None, None, None, abstentions=(Abstention("pixel_spacing", text),))
+        patch = cut_patch(volume, index, z_extent_mm=(0.0, 0.0))
+        middle = np.array(patch.hu.shape) // 2
+        if float(patch.hu[middle[0], middle[1] - 3 : middle[1] + 4, middle[2] - 3 : middle[2] + 4].max()) < EMPTY_HU:
+            reason = Abstention("no_nodule_here", "nothing at this place is denser than lung")
+            return NoduleFinding(index, None, None, None, None, abstentions=(reason,))
+        recipe = {**self._nodule.bundle.recipe, **self._nodule.bundle.recipe["single_slice"]}
+        answer = combine(self._nodule.margins([patch]), recipe)
+        probability = float(answer.probabilities[0])
+        kept = prediction_set(probability, recipe["conformal"], self._classes)
+        return NoduleFinding(index, None, None, probability, None, kept, attributes={"from": "one slice"})
 
     def analyse_place(self, volume: CtVolume, index: Index) -> NoduleFinding:
         """Grade the place that a reader pointed at, ``(slice, row, column)``; the reader vouches for the nodule."""

@@ -38,7 +38,7 @@ class ModelPredictor:
         self._process = DecodeProcess(
             DecodeLimits(limits.memory_mb, UPLOAD_TIMEOUT_S, limits.max_voxels, limits.scratch)
         )
-        self._thresholds = GateThresholds.from_bundle(getattr(models.nodule, "gate_thresholds", None) or {})
+        self._thresholds = GateThresholds.from_bundle(models.nodule.gate_thresholds)
 
     def close(self) -> None:
         """End the decoding child."""
@@ -123,11 +123,7 @@ class ModelPredictor:
             return _no_finding(place, "no_pixel_spacing", "The image does not say how large its pixels are.")
         if not (-0.5 <= place[0] <= frame.rows - 0.5 and -0.5 <= place[1] <= frame.columns - 0.5):
             raise UnfitInputError(422, "outside_image", "The place lies outside the image.")
-        analyse_slice = getattr(self._models.nodule, "analyse_slice", None)
-        if analyse_slice is None:
-            return _no_finding(place, "single_slice", "One slice alone is not enough for the nodule model.")
-        finding: NoduleFinding = analyse_slice(hu, spacing_mm, place)
-        return finding
+        return self._models.nodule.analyse_slice(hu, spacing_mm, place)
 
     def _nodule_answer(
         self, kind: str, reasons: tuple[Reason, ...], finding: NoduleFinding | None, png: bytes | None

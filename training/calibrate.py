@@ -101,6 +101,9 @@ def calibrate_patches(out: Path, made: dict[str, Any], seed: int) -> dict[str, A
         points["confirm"] = float(np.quantile(p[labels], 1 - CONFIRM_SENSITIVITY))
     for name, values in (("before", calibrated(z, "none", {})), ("after", p)):
         plot_reliability(out / f"reliability_{name}.png", labels, values, f"{name} calibration, unseen n = {len(p)}")
+    extra = {}
+    if made["task"] == "nodule" and "planar" in names:
+        extra["single_slice"] = calibrate_single_slice(margins, labels, raw, made["classes"])
     temperature = float(parameters.get("temperature", fit_temperature(z, labels)["temperature"]))
     return {
         "members": made["members"],
@@ -117,8 +120,25 @@ def calibrate_patches(out: Path, made: dict[str, Any], seed: int) -> dict[str, A
         },
         "conformal": conformal_thresholds(p, labels, (made["classes"][0], made["classes"][1])),
         "operating_points": points,
+        **extra,
         "gate": NODULE_GATE if made["task"] == "nodule" else FILTER_GATE,
         "input_shape": [1, 1, 224, 224],
+    }
+
+
+def calibrate_single_slice(
+    margins: Array, labels: NDArray[np.bool_], raw: dict[str, Any], classes: list[str]
+) -> dict[str, Any]:
+    """What answers when only one slice was sent: the planar networks alone, which look at no other slice anyway."""
+    combination = {"weights": {"planar": 1.0}, "turns": 8}
+    z = combine(margins, {**raw, "combination": combination}).margins
+    parameters = fit_temperature(z, labels)
+    p = calibrated(z, "temperature", parameters)
+    limits = [1 / (len(p) + 2), 1 - 1 / (len(p) + 2)]
+    return {
+        "combination": combination,
+        "calibration": {"kind": "temperature", "parameters": parameters, **parameters, "limits": limits, "n": len(p)},
+        "conformal": conformal_thresholds(p, labels, (classes[0], classes[1])),
     }
 
 

@@ -21,7 +21,7 @@ from scipy.special import expit, softmax
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.calibration import prediction_set
-from inference.ensemble import Ensemble
+from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
 from training.cards import write_card
 from training.metrics import (
@@ -108,12 +108,14 @@ def subgroup_figures(rows: list[NoduleRow], labels: NDArray[np.bool_], p: Array)
     }
 
 
-def _patch_answers(
-    task: PatchTask, bundle: Bundle, chosen: NDArray[np.bool_], device: torch.device
-) -> tuple[Array, Array]:
+def _margins(task: PatchTask, bundle: Bundle, chosen: NDArray[np.bool_], device: torch.device) -> Array:
+    """Margins of every member for the chosen samples."""
+    return Ensemble(bundle, device).margins([p for p, c in zip(task.patches, chosen, strict=True) if c])
+
+
+def _answers(margins: Array, recipe: dict[str, Any]) -> tuple[Array, Array]:
     """Probabilities before (plain sigmoid of the combined margin) and after the calibrator."""
-    patches = [p for p, c in zip(task.patches, chosen, strict=True) if c]
-    answer = Ensemble(bundle, device).answer(patches)
+    answer = combine(margins, recipe)
     return np.asarray(expit(answer.margins)), answer.probabilities
 
 
@@ -124,7 +126,8 @@ def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.dev
     chosen = task.labelled & ((task.splits == args.split) if args.split != "all" else (task.splits != "e2e"))
     if not chosen.any():
         raise DataError(f"no labelled nodule of the split {args.split!r} in {nodule_folder(args.data)}")
-    before, after = _patch_answers(task, bundle, chosen, device)
+    margins = _margins(task, bundle, chosen, device)
+    before, after = _answers(margins, bundle.recipe)
     labels, groups = task.labels[chosen], np.array(task.groups)[chosen]
     kept = [row for row, c in zip(rows, chosen, strict=True) if c]
     diameter = np.array([row.diameter_mm for row in kept])
@@ -140,7 +143,18 @@ def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.dev
         "baseline_diameter_auc": auc(labels, diameter),
         "gain_over_diameter_interval": gain,
         "subgroups": subgroup_figures(kept, labels, after),
+        "single_slice": single_slice_figures(bundle, margins, labels, groups, args.draws),
     }
+
+
+def single_slice_figures(
+    bundle: Bundle, margins: Array, labels: NDArray[np.bool_], groups: NDArray[np.str_], draws: int
+) -> dict[str, Any] | None:
+    """Figures of the answer to one slice alone, where the bundle gives one."""
+    if "single_slice" not in bundle.recipe:
+        return None
+    before, after = _answers(margins, {**bundle.recipe, **bundle.recipe["single_slice"]})
+    return binary_figures(labels, before, after, groups, draws=draws)
 
 
 def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
@@ -149,7 +163,7 @@ def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.devi
     chosen = task.labelled & (task.splits == args.split)
     if not chosen.any():
         raise DataError(f"no sample of the split {args.split!r} for the filter")
-    before, after = _patch_answers(task, bundle, chosen, device)
+    before, after = _answers(_margins(task, bundle, chosen, device), bundle.recipe)
     labels, groups = task.labels[chosen], np.array(task.groups)[chosen]
     figures = binary_figures(labels, before, after, groups, draws=args.draws)
     _plots(args.out, labels, before, after, {"model": after}, args.split)

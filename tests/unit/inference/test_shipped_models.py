@@ -74,3 +74,26 @@ def test_a_slice_model_never_answers_for_noise(tmp_path: Path) -> None:
     attention = classifier.attention(noise)
     assert attention.shape == (300, 300)
     assert 0.0 <= attention.min() <= attention.max() <= 1.0
+
+
+def test_one_slice_alone_is_graded_by_the_planar_network() -> None:
+    analyzer = load_models(None, "cpu").nodule
+    small, large = (
+        analyzer.analyse_slice(chest(radius_mm=r).volume_hu[20], (0.7, 0.7), (48.0, 48.0)) for r in (2.5, 9.0)
+    )
+    assert small.malignancy_probability is not None
+    assert large.malignancy_probability is not None
+    assert large.malignancy_probability > small.malignancy_probability + 0.3
+    assert large.prediction_set
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "place", "code"),
+    [((0.7, 0.7), (10.0, 10.0), "no_nodule_here"), ((2.0, 2.0), (48.0, 48.0), "pixel_spacing")],
+)
+def test_one_slice_is_not_graded_where_nothing_is_or_scale_is_unknown(
+    spacing_mm: tuple[float, float], place: tuple[float, float], code: str
+) -> None:
+    finding = load_models(None, "cpu").nodule.analyse_slice(chest().volume_hu[20], spacing_mm, place)
+    assert finding.malignancy_probability is None
+    assert [a.code for a in finding.abstentions] == [code]

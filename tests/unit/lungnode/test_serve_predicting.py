@@ -36,6 +36,10 @@ class Nodule:
     def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
         return NoduleFinding(index, 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
 
+    @property
+    def gate_thresholds(self) -> dict[str, object]:
+        return {}
+
     def analyse_slice(
         self, hu: NDArray[np.int16], spacing_mm: tuple[float, float], place: tuple[float, float]
     ) -> NoduleFinding:
