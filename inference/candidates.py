@@ -42,6 +42,7 @@ class _Level:
 
 
 _SOLID = (_Level(1.0, (1.0, 1.4), 60.0), _Level(2.0, (2.0, 2.8, 4.0), 60.0), _Level(4.0, (5.6, 8.0, 11.0), 60.0))
+_MASSES = (_Level(4.0, (5.6, 8.0, 11.0), 60.0),)
 _GROUND_GLASS = (_Level(2.0, (2.8, 4.0), 25.0), _Level(4.0, (5.6, 8.0), 25.0))
 
 
@@ -67,11 +68,12 @@ def find_candidates(volume: CtVolume, lungs: LungSegmentation, *, limit: int = 4
         At most so many candidates.
     """
     box = lungs.bounding_box(margin_mm=MARGIN_MM)
-    fine_hu, inside = _on_fine_grid(volume, lungs, box)
+    fine_hu, inside = _on_grid(volume, lungs, box, lungs.mask, FINE_MM)
     with ThreadPoolExecutor(2) as threads:
         opened = threads.submit(_ground_glass_blobs, fine_hu, inside)
-        solid = list(_blobs(fine_hu, inside, _SOLID))
-        blobs = solid + opened.result()
+        masses = threads.submit(_mass_blobs, volume, lungs, box)
+        solid = list(_blobs_at(fine_hu, inside, _SOLID, FINE_MM))
+        blobs = solid + opened.result() + masses.result()
     kept = _strongest_apart(blobs, limit)
     start = np.array([s.start for s in box])
     index = kept.position_mm / np.array(volume.spacing_mm) + start
@@ -82,25 +84,24 @@ def find_candidates(volume: CtVolume, lungs: LungSegmentation, *, limit: int = 4
     )
 
 
-def _on_fine_grid(volume: CtVolume, lungs: LungSegmentation, box: tuple[slice, slice, slice]) -> tuple[Floats, Floats]:
-    """HU at 1 mm with lung in place of all that is outside, and the soft search region (0..1)."""
+def _on_grid(
+    volume: CtVolume, lungs: LungSegmentation, box: tuple[slice, ...], region: NDArray[np.bool_], grid_mm: float
+) -> tuple[Floats, Floats]:
+    """HU on a cubic grid with lung in place of all outside ``region``, and the soft region (0..1)."""
     native = np.clip(volume.volume_hu[box], LOWEST_HU, HIGHEST_HU).astype(np.float32)
-    extent_mm = [n * s for n, s in zip(native.shape, volume.spacing_mm, strict=True)]
-    counts = [max(1, round(e / FINE_MM)) for e in extent_mm]
     hu_maps, region_maps = [], []
-    for axis, count in enumerate(counts):
-        fine_mm = np.arange(count) * FINE_MM
-        spacing = volume.spacing_mm[axis]
-        hu_maps.append(linear_map(fine_mm / spacing, native.shape[axis], FINE_MM / spacing))
-        full = fine_mm / spacing + box[axis].start
-        working = (full + 0.5) / lungs.block[axis] - 0.5
-        region_maps.append(linear_map(working, lungs.mask.shape[axis], 1.0))
-    inside = apply_maps(lungs.mask.astype(np.float32), region_maps)
-    fine = apply_maps(native, hu_maps)
-    fine -= LUNG_HU
-    fine *= inside
-    fine += LUNG_HU
-    return fine, inside
+    for axis, spacing in enumerate(volume.spacing_mm):
+        count = max(1, round(native.shape[axis] * spacing / grid_mm))
+        at = np.arange(count) * grid_mm / spacing
+        hu_maps.append(linear_map(at, native.shape[axis], grid_mm / spacing))
+        working = (at + box[axis].start + 0.5) / lungs.block[axis] - 0.5
+        region_maps.append(linear_map(working, region.shape[axis], grid_mm / lungs.spacing_mm[axis]))
+    inside = apply_maps(region.astype(np.float32), region_maps)
+    hu = apply_maps(native, hu_maps)
+    hu -= LUNG_HU
+    hu *= inside
+    hu += LUNG_HU
+    return hu, inside
 
 
 def linear_map(at: Doubles, size: int, step: float) -> Floats:
@@ -125,8 +126,10 @@ def _ground_glass_blobs(fine_hu: Floats, inside: Floats) -> list[_Blobs]:
     return list(_blobs_at(opened, inside[::2, ::2, ::2], _GROUND_GLASS, 2.0))
 
 
-def _blobs(fine_hu: Floats, inside: Floats, levels: tuple[_Level, ...]) -> Iterator[_Blobs]:
-    yield from _blobs_at(fine_hu, inside, levels, FINE_MM)
+def _mass_blobs(volume: CtVolume, lungs: LungSegmentation, box: tuple[slice, slice, slice]) -> list[_Blobs]:
+    """Large blobs of the widely closed lungs: masses with a broad base on the pleura."""
+    hu, inside = _on_grid(volume, lungs, box, lungs.mass_mask, 4.0)
+    return list(_blobs_at(hu, inside, _MASSES, 4.0))
 
 
 def _blobs_at(values: Floats, inside: Floats, levels: tuple[_Level, ...], spacing_mm: float) -> Iterator[_Blobs]:
@@ -208,7 +211,7 @@ def derivatives(values: Floats, places: NDArray[np.intp]) -> tuple[Doubles, Doub
 
 
 def _strongest_apart(blobs: list[_Blobs], limit: int) -> _Blobs:
-    """Keep the strongest, none within the radius of a stronger one."""
+    """Keep the strongest, none within the radius of a stronger one; a small one is hidden only from close by."""
     position_mm = np.concatenate([b.position_mm for b in blobs])
     diameter_mm = np.concatenate([b.diameter_mm for b in blobs])
     strength = np.concatenate([b.strength for b in blobs])
@@ -221,6 +224,6 @@ def _strongest_apart(blobs: list[_Blobs], limit: int) -> _Blobs:
             break
         if free[i]:
             kept.append(i)
-            reach_mm = max(2.5, 0.5 * diameter_mm[i])
+            reach_mm = np.maximum(2.5, np.minimum(0.5 * diameter_mm[i], diameter_mm))
             free &= ((position_mm - position_mm[i]) ** 2).sum(axis=1) > reach_mm**2
     return _Blobs(position_mm[kept], diameter_mm[kept], strength[kept])

@@ -22,6 +22,7 @@ AIR_BELOW_HU = -400.0
 FREE_GAS_BELOW_HU = -950.0
 """Air outside the patient, in the airway and in bowel; lung is denser except in severe emphysema."""
 CLOSING_RADIUS_MM = 11.0
+MASS_CLOSING_RADIUS_MM = 24.0
 SMALLEST_PART_ML = 8.0
 SMALL_PART_REACH_MM = 12.0
 """A part below a tenth of the largest counts only this near to a large one; bowel lies farther away."""
@@ -52,6 +53,8 @@ class LungSegmentation:
     ----------
     mask
         Search region ``(s, r, c)``: closed lungs, with juxtapleural and hilar nodules inside or at its border.
+    mass_mask
+        The same, closed widely: masses with a broad base on the pleura are inside, and so is much of the hilum.
     aerated
         The air-filled lung alone, without airway, vessels and solid nodules.
     block
@@ -65,6 +68,7 @@ class LungSegmentation:
     """
 
     mask: Mask
+    mass_mask: Mask
     aerated: Mask
     block: tuple[int, int, int]
     full_shape: tuple[int, int, int]
@@ -137,8 +141,10 @@ def segment_lungs(volume: CtVolume) -> LungSegmentation | Abstention:
     sides = _part_sides(lung, spacing_mm, left_is_last=bool(volume.affine[0, 2] > 0))
     right_ml, left_ml = (float((sides == side).sum()) * voxel_ml for side in (1, 2))
     remarks = tuple(_what_is_missing(lung, spacing_mm, right_ml, left_ml))
+    mask = _closed(sides, spacing_mm, CLOSING_RADIUS_MM)
     return LungSegmentation(
-        mask=_closed(sides, spacing_mm),
+        mask=mask,
+        mass_mask=mask | _closed_coarsely(sides, spacing_mm),
         aerated=lung,
         block=block,
         full_shape=(volume.volume_hu.shape[0], volume.volume_hu.shape[1], volume.volume_hu.shape[2]),
@@ -348,18 +354,30 @@ def _split_largest(lung: Mask, spacing_mm: tuple[float, ...]) -> NDArray[np.int3
     return labels
 
 
-def _closed(sides: NDArray[np.int8], spacing_mm: tuple[float, ...]) -> Mask:
-    """Close each lung by a ball of ``CLOSING_RADIUS_MM`` and fill the holes of every slice."""
+def _closed_coarsely(sides: NDArray[np.int8], spacing_mm: tuple[float, ...]) -> Mask:
+    """Close by ``MASS_CLOSING_RADIUS_MM`` on a grid of about 5 mm, where so wide a ball is cheap."""
+    step = [max(1, round(5.0 / s)) for s in spacing_mm]
+    coarse = _closed(
+        sides[:: step[0], :: step[1], :: step[2]],
+        tuple(s * k for s, k in zip(spacing_mm, step, strict=True)),
+        MASS_CLOSING_RADIUS_MM,
+    )
+    fine = coarse.repeat(step[0], 0).repeat(step[1], 1).repeat(step[2], 2)
+    return fine[: sides.shape[0], : sides.shape[1], : sides.shape[2]]
+
+
+def _closed(sides: NDArray[np.int8], spacing_mm: tuple[float, ...], radius_mm: float) -> Mask:
+    """Close each lung by a ball and fill the holes of every slice."""
     closed = np.zeros(sides.shape, bool)
     for side in (1, 2):
         part = sides == side
         if not part.any():
             continue
-        margin = [int(np.ceil(CLOSING_RADIUS_MM / s)) + 1 for s in spacing_mm]
+        margin = [int(np.ceil(radius_mm / s)) + 1 for s in spacing_mm]
         box = ndi.find_objects(part.astype(np.uint8))[0]
         padded = np.pad(part[box], [(m, m) for m in margin])
-        grown = ndi.distance_transform_edt(~padded, sampling=spacing_mm) <= CLOSING_RADIUS_MM
-        shrunk = ndi.distance_transform_edt(grown, sampling=spacing_mm) > CLOSING_RADIUS_MM
+        grown = ndi.distance_transform_edt(~padded, sampling=spacing_mm) <= radius_mm
+        shrunk = ndi.distance_transform_edt(grown, sampling=spacing_mm) > radius_mm
         inner = tuple(slice(m, n - m) for m, n in zip(margin, padded.shape, strict=True))
         closed[box] |= (shrunk | padded)[inner]
     outside = _touching_border(~closed)

@@ -109,3 +109,17 @@ def test_candidates_are_repeatable():
     volume = drawn(NODULES[:2])
     lungs = segment_lungs(volume)
     assert find_candidates(volume, lungs) == find_candidates(volume, lungs)
+
+
+def test_a_mass_with_a_broad_base_on_the_pleura_is_found():
+    place = (70.0, 86.0 + 62.0 - 8.0, 165.0)
+    volume = drawn(((place, 40.0, 40.0),))
+    candidates = find_candidates(volume, segment_lungs(volume))
+    assert distances_mm(candidates[:5], place).min() < 12.0
+
+
+def test_a_small_nodule_beside_a_mass_is_not_hidden():
+    small = (70.0, 60.0, 60.0)
+    volume = drawn((((70.0, 86.0, 60.0), 30.0, 40.0), (small, 6.0, 40.0)))
+    candidates = find_candidates(volume, segment_lungs(volume))
+    assert distances_mm(candidates[:20], small).min() < 2.0
