@@ -122,7 +122,7 @@ class Node:
         assert detail is not None
         return [analysis for analysis in detail.analyses if analysis.series_instance_uid == series_uid]
 
-    def wait(self, uid: str, timeout_s: float = 60.0) -> SeriesRecord:
+    def wait(self, uid: str, timeout_s: float = 240.0) -> SeriesRecord:
         return until(lambda: self.series(uid), lambda record: record.state in FINISHED, timeout_s)
 
 
@@ -153,7 +153,7 @@ def test_a_quiet_series_is_analysed_and_its_results_are_made(node: Node) -> None
     (analysis,) = node.analyses(uid)
     assert analysis.status is AnalysisStatus.CURRENT
     assert analysis.attempts == 1
-    until(lambda: list((node.folder / "results").iterdir()), lambda made: len(made) == 1, 20)
+    until(lambda: list((node.folder / "results").iterdir()), lambda made: len(made) == 1, 120)
     assert node.calls(20) == 1
 
 
@@ -167,7 +167,7 @@ def test_a_refused_series_is_not_analysed_and_says_why(node: Node) -> None:
 
 @pytest.mark.parametrize("poison", [CRASHES, RAISES, HANGS])
 def test_a_poisoned_series_is_parked_after_three_tries_and_holds_up_nobody(node: Node, poison: int) -> None:
-    node.options = {"timeout_s": 3}
+    node.options = {"timeout_s": 15 if poison == HANGS else 120}
     bad = node.receive(poison, 1)
     good = [node.receive(20, number) for number in (2, 3)]
     node.start()
@@ -186,7 +186,7 @@ def test_what_a_dead_worker_left_is_finished_once(node: Node) -> None:
     uid = node.receive(20, 1)
     for calls in range(1, 5):
         node.start()
-        until(lambda: node.calls(20), lambda seen, least=calls: seen >= least, 60)  # type: ignore[misc]
+        until(lambda: node.calls(20), lambda seen, least=calls: seen >= least, 120)  # type: ignore[misc]
         node.kill()
     node.options = {"delay_s": 0}
     node.start()
@@ -208,7 +208,7 @@ def test_killed_at_any_moment_every_series_gets_exactly_one_analysis(node: Node)
     for uid in uids:
         assert node.wait(uid).state is StudyState.ANALYSED
         assert [analysis.status for analysis in node.analyses(uid)] == [AnalysisStatus.CURRENT]
-    until(lambda: list((node.folder / "results").iterdir()), lambda made: len(made) == len(uids), 20)
+    until(lambda: list((node.folder / "results").iterdir()), lambda made: len(made) == len(uids), 120)
 
 
 def test_the_analysing_process_ends_with_its_worker(node: Node) -> None:
