@@ -25,6 +25,8 @@ LOWEST_HU, HIGHEST_HU = -1000.0, 150.0
 MARGIN_MM = 12.0
 DIAMETER_PER_SIGMA = 2.0 * np.sqrt(3.0)
 """A uniform ball answers strongest at sigma = radius / sqrt(3)."""
+FAINT_SHARE = 0.25
+"""Texture inside a mass answers this much weaker than the mass."""
 SHARPNESS = 1.0
 """Exponent of sphericity in the strength."""
 
@@ -211,7 +213,7 @@ def derivatives(values: Floats, places: NDArray[np.intp]) -> tuple[Doubles, Doub
 
 
 def _strongest_apart(blobs: list[_Blobs], limit: int) -> _Blobs:
-    """Keep the strongest, none within the radius of a stronger one; a small one is hidden only from close by."""
+    """Keep the strongest, none within the radius of a stronger one; a small one is hidden only close by or if faint."""
     position_mm = np.concatenate([b.position_mm for b in blobs])
     diameter_mm = np.concatenate([b.diameter_mm for b in blobs])
     strength = np.concatenate([b.strength for b in blobs])
@@ -225,5 +227,7 @@ def _strongest_apart(blobs: list[_Blobs], limit: int) -> _Blobs:
         if free[i]:
             kept.append(i)
             reach_mm = np.maximum(2.5, np.minimum(0.5 * diameter_mm[i], diameter_mm))
-            free &= ((position_mm - position_mm[i]) ** 2).sum(axis=1) > reach_mm**2
+            distance_mm = np.sqrt(((position_mm - position_mm[i]) ** 2).sum(axis=1))
+            is_faint = strength < FAINT_SHARE * strength[i]
+            free &= (distance_mm > reach_mm) & ~(is_faint & (distance_mm <= 0.5 * diameter_mm[i]))
     return _Blobs(position_mm[kept], diameter_mm[kept], strength[kept])
