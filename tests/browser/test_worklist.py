@@ -44,6 +44,7 @@ def test_it_is_used_by_keyboard(site: Site, open_page: Callable[..., Page]) -> N
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/studies/{study.study_instance_uid}")
 
