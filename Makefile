@@ -1,7 +1,7 @@
 # lungnode: `make help` lists the targets. Every target installs what it needs into .venv and can be called first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo serve test check format docs bench clean
+.PHONY: help assets install install-dev demo serve test check format docs bench clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,9 @@ PY := $(BIN)/python
 ARGS ?=
 # Parallel test workers; 0 runs the tests in one process.
 WORKERS ?= auto
+# The pages' modules, bundled by Vite; Node comes from PyPI where the machine has none.
+ASSETS := webapp/static/built/viewer.js
+FRONTEND := $(shell find frontend \( -name node_modules -o -name __pycache__ \) -prune -o -type f -print)
 # Another index for torch and torchvision alone, for instance PyTorch's CPU wheels (README, "Install").
 TORCH_INDEX ?=
 PIP := PYTHONWARNINGS=ignore $(PY) -m pip --disable-pip-version-check --quiet
@@ -30,15 +33,22 @@ $(VENV)/.torch: $(PY)
 	  $(PIP) install --index-url "$(TORCH_INDEX)" "torch>=2.9,<3" "torchvision>=0.24,<1"; fi
 	@touch $@
 
-$(VENV)/.installed: pyproject.toml $(VENV)/.torch
+$(ASSETS): $(FRONTEND) | $(PY)
+	@echo "bundling the pages' modules"
+	@needs=$$($(PY) frontend/assets.py --needs); [ -z "$$needs" ] || $(PIP) install $$needs
+	@$(PY) frontend/assets.py
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.torch | $(ASSETS)
 	@echo "installing lungnode and what it needs into $(VENV) (some minutes the first time)"
 	@$(PIP) install -e .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(VENV)/.torch
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.torch | $(ASSETS)
 	@echo "installing lungnode and what its tests need into $(VENV) (some minutes the first time)"
 	@$(PIP) install -e ".[dev]"
 	@touch $(VENV)/.installed $@
+
+assets: $(ASSETS) ## Bundle the pages' modules (the other targets do it too)
 
 install: $(VENV)/.installed ## Install the service into .venv
 
@@ -58,6 +68,7 @@ check: $(VENV)/.installed-dev ## Format, lint, types, layers, house rules and do
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(PY) frontend/assets.py --check
 	@$(PY) -m pytest -q -m "not slow" tests/house
 
 format: $(VENV)/.installed-dev ## Format and fix what can be fixed by itself
@@ -72,4 +83,5 @@ bench: $(VENV)/.installed-dev ## Measure reception, preprocessing and inference 
 
 clean: ## Remove .venv, caches and built files (never LUNGNODE_HOME)
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf webapp/static/built frontend/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

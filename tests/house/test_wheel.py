@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
+BUILT = Path("webapp/static/built")
+
 
 @pytest.fixture(scope="module")
 def names(root: Path, tracked: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What a wheel built from the tracked files alone holds."""
+    """What a wheel built from the tracked files and the pages' bundle holds."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for path in tracked:
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, source / path)
-    code = "import sys, setuptools.build_meta as b; print(b.build_wheel(sys.argv[1]))"
+    if (root / BUILT).is_dir():  # else the build backend makes the bundle itself
+        shutil.copytree(root / BUILT, source / BUILT)
+    code = "import sys; sys.path.insert(0, 'frontend'); import backend; print(backend.build_wheel(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, str(out)], cwd=source, capture_output=True, text=True, check=False
     )
@@ -46,9 +50,17 @@ def test_the_wheel_holds_templates_static_files_migrations_and_weights(names: li
         assert [name for name in names if name.startswith(start) and name.endswith(end)], f"no {start}*{end}"
 
 
+def test_the_wheel_holds_the_bundle_of_the_pages(names: list[str]) -> None:
+    built = [name for name in names if name.startswith(f"{BUILT}/")]
+    assert f"{BUILT}/viewer.js" in built
+    assert f"{BUILT}/viewer.js.gz" in built
+    for start, end in (("decodeImageFrameWorker-", ".js"), ("openjpegwasm_decode-", ".wasm")):
+        assert [name for name in built if name.startswith(f"{BUILT}/parts/{start}") and name.endswith(end)], start
+
+
 def test_the_wheel_holds_no_tests_and_nothing_of_the_container(names: list[str]) -> None:
     tops = {name.split("/")[0] for name in names}
-    assert not tops & {"tests", "docker", "benchmarks", "docs", ".ci"}
+    assert not tops & {"tests", "docker", "benchmarks", "docs", "frontend", ".ci"}
     assert {top for top in tops if not top.endswith(".dist-info")} <= {
         *("lungnode", "dicom_node", "inference", "webapp", "db", "training")
     }

