@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import audit
@@ -78,7 +79,8 @@ def record_delivery(
     Parameters
     ----------
     status
-        ``PENDING`` for one to be tried again at ``retry_at`` (at once where that is None).
+        ``PENDING`` for one to be tried again at ``retry_at`` (at once where that is None); ``SENT`` for one whose
+        commitment is looked after at ``retry_at`` (never where that is None).
     reason
         What went wrong, in words without identity.
 
@@ -87,27 +89,109 @@ def record_delivery(
     UnknownRecordError
         If there is no such delivery.
     """
-    statement = select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()
-    row = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if row is None:
-        raise UnknownRecordError("delivery")
+    row = _locked(session, delivery_id)
     if row.status is DeliveryStatus.COMMITTED:
         return _record(row)
     moment = now(session)
     if status is not DeliveryStatus.COMMITTED:  # a commitment answers an attempt that was counted as sent
         row.attempts += 1
     row.status, row.reason, row.updated_at = status, free_text(reason), moment
-    row.next_attempt_at = (retry_at or moment) if status is DeliveryStatus.PENDING else None
+    row.next_attempt_at = None
+    if status is DeliveryStatus.PENDING:
+        row.next_attempt_at = retry_at or moment
+    elif status is DeliveryStatus.SENT:
+        row.next_attempt_at = retry_at
     session.flush()
     _audit(session, row)
     return _record(row)
 
 
+def _locked(session: Session, delivery_id: str) -> DeliveryRow:
+    statement = select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()
+    row = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+    if row is None:
+        raise UnknownRecordError("delivery")
+    return row
+
+
 def _audit(session: Session, row: DeliveryRow) -> None:
     action = "delivery:retried" if row.status is DeliveryStatus.PENDING else f"delivery:{row.status.value}"
-    outcome = "success" if row.status in {DeliveryStatus.SENT, DeliveryStatus.COMMITTED} else "failure"
+    went_well = {DeliveryStatus.SENT, DeliveryStatus.COMMITTED, DeliveryStatus.DECLINED}
+    outcome = "success" if row.status in went_well else "failure"
     details: dict[str, object] = {"destination": row.destination, "attempts": row.attempts, "reason": row.reason}
     audit.append(session, AuditEvent(action, SYSTEM, row.id, outcome, details))
+
+
+def unconfirmed_deliveries(session: Session, *, now: datetime) -> tuple[DeliveryRecord, ...]:
+    """List what was sent, is not committed, and is to be looked after at ``now``."""
+    statement = (
+        select(DeliveryRow)
+        .where(DeliveryRow.status == DeliveryStatus.SENT, DeliveryRow.next_attempt_at <= now)
+        .order_by(DeliveryRow.next_attempt_at, DeliveryRow.id)
+    )
+    return tuple(_record(row) for row in session.scalars(statement))
+
+
+def look_again(session: Session, delivery_id: str, at: datetime | None, reason: str) -> None:
+    """Say when the commitment of something sent is looked after next (never where None), and why that is needed."""
+    row = _locked(session, delivery_id)
+    if row.status is DeliveryStatus.SENT:
+        row.next_attempt_at, row.reason = at, free_text(reason)
+
+
+def dead_letters(session: Session, *, limit: int = 200) -> tuple[DeliveryRecord, ...]:
+    """List what was given up, latest first; ``resend`` tries it again."""
+    statement = select(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.FAILED)
+    rows = session.scalars(statement.order_by(DeliveryRow.updated_at.desc(), DeliveryRow.id).limit(limit))
+    return tuple(_record(row) for row in rows)
+
+
+def dead_letter_count(session: Session) -> int:
+    """Count what was given up."""
+    statement = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.FAILED)
+    return int(session.scalars(statement).one())
+
+
+def resend(session: Session, delivery_id: str, *, requested_by: str) -> DeliveryRecord:
+    """Have an object sent again, with all its tries before it; one that is committed stays as it is.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such delivery.
+    """
+    row = _locked(session, delivery_id)
+    if row.status is DeliveryStatus.COMMITTED:
+        return _record(row)
+    before, moment = row.status.value, now(session)
+    row.status, row.attempts, row.reason = DeliveryStatus.PENDING, 0, ""
+    row.next_attempt_at = row.updated_at = moment
+    session.flush()
+    details: dict[str, object] = {"destination": row.destination, "before": before}
+    audit.append(session, AuditEvent("delivery:resent", requested_by, row.id, details=details))
+    return _record(row)
+
+
+def resend_dead_letters(
+    session: Session, *, requested_by: str, destination: str | None = None
+) -> tuple[DeliveryRecord, ...]:
+    """Have everything sent again that was given up, to one destination or to all."""
+    statement = select(DeliveryRow.id).where(DeliveryRow.status == DeliveryStatus.FAILED)
+    if destination is not None:
+        statement = statement.where(DeliveryRow.destination == destination)
+    found: Sequence[str] = session.scalars(statement.order_by(DeliveryRow.id)).all()
+    return tuple(resend(session, delivery_id, requested_by=requested_by) for delivery_id in found)
+
+
+def decline_pending(session: Session, analysis_id: str, reason: str) -> int:
+    """Send nothing more of an analysis; how many objects were still to be sent."""
+    statement = select(DeliveryRow.id).where(
+        DeliveryRow.analysis_id == analysis_id, DeliveryRow.status == DeliveryStatus.PENDING
+    )
+    found = session.scalars(statement).all()
+    for delivery_id in found:
+        record_delivery(session, delivery_id, DeliveryStatus.DECLINED, reason)
+    return len(found)
 
 
 def delivery_record(session: Session, delivery_id: str) -> DeliveryRecord | None:

@@ -53,6 +53,9 @@ class DeliveryStatus(StrEnum):
     SENT = "sent"
     COMMITTED = "committed"
     FAILED = "failed"
+    """A dead letter: given up, until someone has it sent again."""
+    DECLINED = "declined"
+    """Not wanted: the destination takes other formats of the result, or the result was withdrawn first."""
 
 
 class StoreVerdict(StrEnum):

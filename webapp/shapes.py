@@ -148,7 +148,7 @@ class DeliveryShape(TypedDict):
     sop_instance_uid: Uid
     kind: str
     destination: str
-    status: Literal["pending", "sent", "committed", "failed"]
+    status: Literal["pending", "sent", "committed", "failed", "declined"]
     reason: str
     updated_at: Moment
 

@@ -227,3 +227,53 @@ def test_no_identity_reaches_the_audit_trail(
     for secret in ("CANARY", "PID-1", "1.2.3", "1.2.4", "1.2.5", "2.25", "ACC-7", "19580203"):
         assert secret not in written, secret
     assert audit.verify(database).is_intact
+
+
+def test_dead_letters_are_listed_and_sent_again(database: Database, analysis: AnalysisRecord) -> None:
+    dead, other = deliver(database, analysis), deliver(database, analysis, "2.25.2", "RIS")
+    for one in (dead, other):
+        report(database, one, DeliveryStatus.FAILED, reason="given up")
+    with database.read() as session:
+        assert {one.id for one in deliveries.dead_letters(session)} == {dead.id, other.id}
+        assert deliveries.dead_letter_count(session) == 2
+    with database.begin() as session:
+        again = deliveries.resend(session, dead.id, requested_by="ada")
+    assert (again.status, again.attempts, again.reason) == (DeliveryStatus.PENDING, 0, "")
+    with database.read() as session:
+        assert [event.event.actor for event in audit.recent(session, limit=1)] == ["ada"]
+        assert [one.id for one in deliveries.dead_letters(session)] == [other.id]
+    with database.begin() as session:
+        (last,) = deliveries.resend_dead_letters(session, requested_by="ada", destination="RIS")
+        assert deliveries.resend_dead_letters(session, requested_by="ada") == ()
+    assert last.id == other.id
+
+
+def test_a_committed_object_is_not_sent_again(database: Database, analysis: AnalysisRecord) -> None:
+    delivery = deliver(database, analysis)
+    report(database, delivery, DeliveryStatus.COMMITTED)
+    with database.begin() as session:
+        assert deliveries.resend(session, delivery.id, requested_by="ada").status is DeliveryStatus.COMMITTED
+
+
+def test_what_was_sent_is_looked_after_until_it_is_committed(database: Database, analysis: AnalysisRecord) -> None:
+    delivery = deliver(database, analysis)
+    later = datetime(2027, 1, 1, tzinfo=UTC)
+    report(database, delivery, DeliveryStatus.SENT, retry_at=later)
+    with database.read() as session:
+        assert deliveries.unconfirmed_deliveries(session, now=later - timedelta(seconds=1)) == ()
+        assert [one.id for one in deliveries.unconfirmed_deliveries(session, now=later)] == [delivery.id]
+    with database.begin() as session:
+        deliveries.look_again(session, delivery.id, None, "not there yet")
+    with database.read() as session:
+        assert deliveries.unconfirmed_deliveries(session, now=later) == ()
+
+
+def test_a_retracted_analysis_sends_nothing_more(database: Database, analysis: AnalysisRecord) -> None:
+    waiting, gone = deliver(database, analysis), deliver(database, analysis, "2.25.2")
+    report(database, gone, DeliveryStatus.SENT)
+    with database.begin() as session:
+        assert deliveries.decline_pending(session, analysis.id, "withdrawn") == 1
+        found = {
+            one.id: one.status for one in (deliveries.delivery_record(session, d.id) for d in (waiting, gone)) if one
+        }
+    assert found == {waiting.id: DeliveryStatus.DECLINED, gone.id: DeliveryStatus.SENT}
