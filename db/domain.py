@@ -228,6 +228,8 @@ class AssessmentRecord:
     comment: str
     reader: str
     created_at: datetime
+    withdrawn_at: datetime | None = None
+    """When its reader took it back; it then counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,18 @@ class StudyDetail:
     analyses: tuple[AnalysisRecord, ...]
     findings: tuple[FindingRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]
+    others: tuple[OtherStudy, ...] = ()
+    """The patient's other studies, latest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStudy:
+    """Another study of the same patient, to be looked at beside this one."""
+
+    study_instance_uid: str
+    study_date: str
+    study_description: str
+    instance_count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
     |-- InvalidRecordError        a value that may not be recorded (a probability above 1, a UID too long)
     |-- InvalidCursorError        a paging cursor that this database did not make (also a ValueError)
     |-- NameTakenError            a user or token of that name exists
+    |-- NotYoursError             only the reader who gave a verdict or a mark may take it back
     |-- DatabaseUnavailableError  locked, full, gone or overloaded: nothing was committed, try later
     |-- UnfitDatabaseError        cannot be used as it is configured or migrated
     `-- AuditKeyError             the audit key does not fit the trail, or cannot be read
@@ -51,6 +52,13 @@ class NameTakenError(DbError):
     def __init__(self, kind: str) -> None:
         super().__init__(f"a {kind} of that name exists")
         self.kind = kind
+
+
+class NotYoursError(DbError):
+    """Only the reader who gave a verdict or a mark may take it back."""
+
+    def __init__(self) -> None:
+        super().__init__("it was not you who gave this")
 
 
 class DatabaseUnavailableError(DbError):

@@ -17,7 +17,7 @@ from db.domain import (
     NewFinding,
     Verdict,
 )
-from db.errors import InvalidRecordError, UnknownRecordError
+from db.errors import InvalidRecordError, NotYoursError, UnknownRecordError
 from db.lifecycle import locked_study, refresh_study, shown_findings
 from db.session import check_finite, check_share, checked_json, free_text, new_id, now
 from db.tables import AnalysisRow, AssessmentRow, FindingRow, InstanceRow, SeriesRow, StudyRow
@@ -81,9 +81,7 @@ def record_assessment(
     UnknownRecordError
         If there is no such finding.
     """
-    finding = session.scalars(select(FindingRow).where(FindingRow.id == finding_id).with_for_update()).one_or_none()
-    if finding is None:
-        raise UnknownRecordError("finding")
+    _locked(session, finding_id)
     last = session.scalars(select(func.max(AssessmentRow.number)).where(AssessmentRow.finding_id == finding_id)).one()
     row = AssessmentRow(
         id=new_id(),
@@ -99,6 +97,60 @@ def record_assessment(
     session.flush()
     audit.append(session, AuditEvent(VERDICT_TAGS[verdict], reader, finding_id, details={"assessment": row.id}))
     return _assessment(row)
+
+
+def withdraw_assessment(session: Session, finding_id: str, *, reader: str) -> None:
+    """Take the latest verdict back; the one before it counts again. All are kept.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such finding, or no verdict on it.
+    NotYoursError
+        If another reader gave it.
+    """
+    _locked(session, finding_id)
+    statement = select(AssessmentRow).where(
+        AssessmentRow.finding_id == finding_id, AssessmentRow.withdrawn_at.is_(None)
+    )
+    row = session.scalars(statement.order_by(AssessmentRow.number.desc()).limit(1)).one_or_none()
+    if row is None:
+        raise UnknownRecordError("verdict")
+    if row.reader != reader:
+        raise NotYoursError
+    row.withdrawn_at = now(session)
+    session.flush()
+    details: dict[str, object] = {"assessment": row.id, "verdict": row.verdict.value}
+    audit.append(session, AuditEvent("finding:verdict_withdrawn", reader, finding_id, details=details))
+
+
+def withdraw_finding(session: Session, finding_id: str, *, reader: str) -> None:
+    """Take back the place that a reader pointed at; it is kept, and shown no more.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such finding.
+    NotYoursError
+        If the model or another reader made it.
+    """
+    study_id = session.scalars(select(FindingRow.study_id).where(FindingRow.id == finding_id)).one_or_none()
+    if study_id is None:
+        raise UnknownRecordError("finding")
+    study, row = locked_study(session, study_id), _locked(session, finding_id)
+    if row.origin is not FindingOrigin.READER or row.created_by != reader:
+        raise NotYoursError
+    row.withdrawn_at = now(session)
+    refresh_study(session, study)
+    audit.append(session, AuditEvent("finding:mark_withdrawn", reader, finding_id, details={"study": study.id}))
+
+
+def _locked(session: Session, finding_id: str) -> FindingRow:
+    statement = select(FindingRow).where(FindingRow.id == finding_id, FindingRow.withdrawn_at.is_(None))
+    row = session.scalars(statement.with_for_update()).one_or_none()
+    if row is None:
+        raise UnknownRecordError("finding")
+    return row
 
 
 def finding_record(session: Session, finding_id: str) -> FindingRecord | None:
@@ -120,7 +172,7 @@ def findings_of_study(session: Session, study_id: str) -> tuple[FindingRecord, .
 
 
 def assessments_of_finding(session: Session, finding_id: str) -> tuple[AssessmentRecord, ...]:
-    """List every verdict on a finding, oldest first."""
+    """List every verdict on a finding, oldest first, those too that were taken back."""
     statement = select(AssessmentRow).where(AssessmentRow.finding_id == finding_id).order_by(AssessmentRow.number)
     return tuple(_assessment(row) for row in session.scalars(statement))
 
@@ -211,8 +263,10 @@ def _sop_instance_uids(session: Session, instance_ids: Iterable[str]) -> dict[st
 
 
 def _latest_assessments(session: Session, finding_ids: Sequence[str]) -> dict[str, AssessmentRecord]:
-    statement = select(AssessmentRow).where(AssessmentRow.finding_id.in_(finding_ids)).order_by(AssessmentRow.number)
-    return {row.finding_id: _assessment(row) for row in session.scalars(statement)}
+    statement = select(AssessmentRow).where(
+        AssessmentRow.finding_id.in_(finding_ids), AssessmentRow.withdrawn_at.is_(None)
+    )
+    return {row.finding_id: _assessment(row) for row in session.scalars(statement.order_by(AssessmentRow.number))}
 
 
 def _build(
@@ -250,4 +304,6 @@ def _build(
 
 
 def _assessment(row: AssessmentRow) -> AssessmentRecord:
-    return AssessmentRecord(row.id, row.finding_id, row.verdict, row.reason, row.comment, row.reader, row.created_at)
+    return AssessmentRecord(
+        row.id, row.finding_id, row.verdict, row.reason, row.comment, row.reader, row.created_at, row.withdrawn_at
+    )

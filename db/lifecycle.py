@@ -55,11 +55,11 @@ def locked_study(session: Session, study_id: str) -> StudyRow:
 
 
 def shown_findings(study_id: str) -> Select[FindingRow]:
-    """Select the findings that count: of current analyses, and what readers pointed at."""
+    """Select the findings that count: of current analyses, and what readers pointed at and did not take back."""
     return (
         select(FindingRow)
         .outerjoin(AnalysisRow, FindingRow.analysis_id == AnalysisRow.id)
-        .where(FindingRow.study_id == study_id)
+        .where(FindingRow.study_id == study_id, FindingRow.withdrawn_at.is_(None))
         .where(or_(FindingRow.origin == FindingOrigin.READER, AnalysisRow.status == AnalysisStatus.CURRENT))
     )
 

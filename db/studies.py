@@ -9,7 +9,7 @@ from db import audit
 from db.analyses import analyses_of_study
 from db.arrivals import record_instance
 from db.deliveries import deliveries_of_study
-from db.domain import AuditEvent, SeriesRecord, StudyDetail, StudyState
+from db.domain import AuditEvent, OtherStudy, SeriesRecord, StudyDetail, StudyState
 from db.errors import UnknownRecordError
 from db.findings import findings_of_study
 from db.instances import (
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def study_detail(session: Session, study_instance_uid: str) -> StudyDetail | None:
-    """Return a study with its series, all analyses, the findings that count and all deliveries, or None."""
+    """Return a study with all that belongs to it and the patient's other studies, or None."""
     statement = select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
     found = session.execute(statement.where(StudyRow.study_instance_uid == study_instance_uid)).one_or_none()
     if found is None:
@@ -52,6 +52,16 @@ def study_detail(session: Session, study_instance_uid: str) -> StudyDetail | Non
         analyses=analyses_of_study(session, study.id),
         findings=findings_of_study(session, study.id),
         deliveries=deliveries_of_study(session, study.id),
+        others=_others(session, study),
+    )
+
+
+def _others(session: Session, study: StudyRow) -> tuple[OtherStudy, ...]:
+    """List the other studies of the same patient; whom ids or names tell apart are not the same (``db.patients``)."""
+    statement = select(StudyRow).where(StudyRow.patient_row_id == study.patient_row_id, StudyRow.id != study.id)
+    rows = session.scalars(statement.order_by(StudyRow.study_date.desc(), StudyRow.study_time.desc(), StudyRow.id))
+    return tuple(
+        OtherStudy(row.study_instance_uid, row.study_date, row.study_description, row.instance_count) for row in rows
     )
 
 

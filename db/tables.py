@@ -228,6 +228,7 @@ class FindingRow(Base):
     model_sha256: Mapped[str] = mapped_column(Sha256)
     created_by: Mapped[str]
     created_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
 
 
 class AssessmentRow(Base):
@@ -244,6 +245,7 @@ class AssessmentRow(Base):
     comment: Mapped[str]
     reader: Mapped[str]
     created_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
 
 
 class PredictionRow(Base):

@@ -90,7 +90,7 @@ def analyse_place(
     loaded: LoadedSeries, analyzer: Analyzer, *, sop_instance_uid: str, frame_number: int, place: tuple[float, float]
 ) -> NewFinding | Refusal:
     """Analyse the ``(row, column)`` that a reader pointed at in one slice of a loaded series."""
-    index = _slice_index(loaded, sop_instance_uid, frame_number)
+    index = slice_index(loaded, sop_instance_uid, frame_number)
     if index is None:
         return Refusal("no_such_frame", "This image is not part of the series' volume.")
     row, column = place
@@ -120,7 +120,8 @@ def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
     )
 
 
-def _slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int | None:
+def slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int | None:
+    """Find the slice of a volume that one frame became, or None."""
     for index, source in enumerate(loaded.geometry.slices):
         if source.sop_instance_uid == sop_instance_uid and source.frame_number == frame_number:
             return index

@@ -12,6 +12,7 @@ from torch import nn
 
 from inference.bundle import Bundle
 from inference.calibration import calibrated
+from inference.network import AttentionResNet
 from inference.patches import Patch, PatchBatch
 from inference.views import ViewSpec, dihedral_matrices
 
@@ -77,9 +78,9 @@ class Ensemble:
         return sum(p.numel() for _, _, network in self._members for p in network.parameters())
 
     @property
-    def planar_member(self) -> tuple[ViewSpec, nn.Module] | None:
+    def planar_member(self) -> tuple[ViewSpec, AttentionResNet] | None:
         """The first two-dimensional network, whose spatial attention is shown."""
-        return next(((v, n) for d, v, n in self._members if d["kind"] == "planar"), None)
+        return next(((v, n) for _, v, n in self._members if isinstance(n, AttentionResNet)), None)
 
     def margins(self, patches: list[Patch]) -> Array:
         """Logit margin of every member, ``(members, n)``."""

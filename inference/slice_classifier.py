@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch.nn import functional
 
+from inference.attention import stretched
 from inference.bundle import Bundle
 from inference.network import AttentionResNet, parameter_count
 from inference.pictures import picture_descriptor, slice_input
@@ -76,6 +77,4 @@ class SliceClassifier:
             full = functional.interpolate(weights[None], size=image.shape, mode="bilinear", align_corners=False)[
                 0, 0
             ].cpu()
-        low, high = float(full.min()), float(full.max())
-        stretched = (full - low) / (high - low) if high > low else torch.zeros_like(full)
-        return np.asarray(stretched.numpy(), dtype=np.float32)
+        return stretched(full.numpy())

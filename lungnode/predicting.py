@@ -15,7 +15,7 @@ from dicom_node.assemble import load_frame_hu
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
 from dicom_node.gate import GateThresholds, why_not_headers
-from dicom_node.pipeline import analyse_place
+from dicom_node.pipeline import analyse_place, slice_index
 from dicom_node.series import Refusal
 from inference.predictor import Models, NoduleAnalyzer
 from inference.slice_classifier import SliceClassifier
@@ -68,6 +68,17 @@ class ModelPredictor:
             status = 404 if finding.code == "no_such_frame" else 422
             raise UnfitInputError(status, finding.code, finding.text)
         return identity_of(self._models.nodule), finding
+
+    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
+        """See ``Predictor``."""
+        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
+        index = slice_index(loaded, place.sop_instance_uid, place.frame_number)
+        if index is None:
+            raise UnfitInputError(404, "no_such_frame", "This image is not part of the series' volume.")
+        seen = self._models.nodule.attention(loaded.volume, (float(index), place.row, place.column))
+        if seen is None:
+            raise UnfitInputError(404, "no_attention", "This model has no network that looks at single planes.")
+        return overlay_png(seen, max_side=max(seen.shape))
 
     def status(self) -> dict[str, object]:
         """See ``Predictor``. The identity on top is the one that analyses are recorded under."""
@@ -157,6 +168,10 @@ class UnavailablePredictor:
         raise self._refusal()
 
     def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
         """See ``Predictor``."""
         raise self._refusal()
 

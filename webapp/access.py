@@ -48,7 +48,11 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "studies.slices": {"GET": READ_CLINICAL},
     "studies.rendered": {"GET": READ_CLINICAL},
     "studies.add_finding": {"POST": DECIDE},
+    "studies.attention": {"GET": READ_CLINICAL},
+    "studies.withdraw_finding": {"DELETE": DECIDE},
     "studies.assess": {"POST": DECIDE},
+    "studies.withdraw_assessment": {"DELETE": DECIDE},
+    "studies.record_reading": {"POST": DECIDE},
     "studies.analyse_again": {"POST": OPERATE},
     "studies.complete": {"POST": OPERATE},
 }

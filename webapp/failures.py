@@ -13,7 +13,7 @@ from flask import Flask, Response, g, jsonify, make_response, redirect, render_t
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from db.errors import DatabaseUnavailableError, InvalidRecordError, UnknownRecordError
+from db.errors import DatabaseUnavailableError, InvalidRecordError, NotYoursError, UnknownRecordError
 from webapp.errors import NotSignedInError, TooManyRequestsError, WebError
 from webapp.ports import UnfitInputError
 
@@ -64,6 +64,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(UnfitInputError, _unfit_input)
     app.register_error_handler(UnknownRecordError, _unknown_record)
     app.register_error_handler(InvalidRecordError, _invalid_record)
+    app.register_error_handler(NotYoursError, _not_yours)
     app.register_error_handler(DatabaseUnavailableError, _database_unavailable)
     app.register_error_handler(OSError, _storage_unavailable)
     app.register_error_handler(HTTPException, _http_exception)
@@ -87,6 +88,10 @@ def _unknown_record(error: UnknownRecordError) -> BaseResponse:
 
 def _invalid_record(error: InvalidRecordError) -> BaseResponse:
     return _answer(422, "invalid_field", f"The field {error.field} {error.rule}.")
+
+
+def _not_yours(_error: NotYoursError) -> BaseResponse:
+    return _answer(409, "not_yours", "Only who gave a verdict or a mark can take it back; give your own verdict.")
 
 
 def _database_unavailable(error: DatabaseUnavailableError) -> BaseResponse:

@@ -16,6 +16,7 @@ MAX_PACK_YEARS = 500.0
 """Five packets a day for a hundred years."""
 MAX_TEXT = 2000
 MAX_PIXEL_INDEX = 100_000.0
+MAX_SECONDS = 86_400.0
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female", "o": "other", "other": "other"}
 YES = frozenset({"yes", "true", "1", "on", "y"})
 NO = frozenset({"no", "false", "0", "off", "n"})
@@ -136,6 +137,14 @@ def coordinate_of(body: Mapping[str, Any], name: str) -> float:
     value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_PIXEL_INDEX:
         raise _bad_field(name, "must be a number of pixels from 0 up")
+    return float(value)
+
+
+def seconds_of(body: Mapping[str, Any], name: str) -> float:
+    """Read a time in seconds, at most a day."""
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        raise _bad_field(name, "must be a number of seconds from 0 up")
     return float(value)
 
 

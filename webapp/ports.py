@@ -92,6 +92,16 @@ class Predictor(Protocol):
         """
         ...
 
+    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
+        """Say where the planar network looks around a place: a transparent PNG (RGBA) of the size of its slice.
+
+        Raises
+        ------
+        UnfitInputError
+            As ``analyse_place``; 404 too where no network of the model looks at planes.
+        """
+        ...
+
     def status(self) -> dict[str, object]:
         """Give ``GET /model_status`` without counters: the nodule model's fields on top, all in ``models``."""
         ...

@@ -13,6 +13,7 @@ from db.domain import (
     DeliveryRecord,
     FindingRecord,
     ModelIdentity,
+    OtherStudy,
     Reason,
     SeriesRecord,
     StudyDetail,
@@ -28,6 +29,7 @@ from webapp.shapes import (
     DeliveryShape,
     FindingShape,
     ModelShape,
+    OtherStudyShape,
     PatientShape,
     PredictionShape,
     RawAnswerShape,
@@ -105,6 +107,17 @@ def study(detail: StudyDetail) -> StudyShape:
         "pending_analyses": [analysis(record) for record in detail.analyses if record.status in PENDING],
         "findings": [finding(record) for record in detail.findings],
         "deliveries": [delivery(record) for record in detail.deliveries],
+        "others": [other_study(record) for record in detail.others],
+    }
+
+
+def other_study(record: OtherStudy) -> OtherStudyShape:
+    """Another study of the patient."""
+    return {
+        "study_instance_uid": record.study_instance_uid,
+        "study_date": record.study_date,
+        "study_description": record.study_description,
+        "instance_count": record.instance_count,
     }
 
 

@@ -153,14 +153,27 @@ class DeliveryShape(TypedDict):
     updated_at: Moment
 
 
+class OtherStudyShape(TypedDict):
+    """Another study of the same patient."""
+
+    study_instance_uid: Uid
+    study_date: str
+    study_description: str
+    instance_count: int
+
+
 class StudyShape(WorklistItemShape):
-    """A study with everything known of it; ``analyses`` are finished ones, ``pending_analyses`` the others."""
+    """A study with everything known of it; ``analyses`` are finished ones, ``pending_analyses`` the others.
+
+    ``others`` are the patient's other studies, latest first.
+    """
 
     series: list[SeriesShape]
     analyses: list[AnalysisShape]
     pending_analyses: list[AnalysisShape]
     findings: list[FindingShape]
     deliveries: list[DeliveryShape]
+    others: list[OtherStudyShape]
 
 
 class SliceShape(TypedDict):
@@ -201,6 +214,20 @@ class NewAssessmentShape(TypedDict):
     verdict: VerdictWord
     reason: NotRequired[Annotated[str, ("maxLength", 2000)]]
     comment: NotRequired[Annotated[str, ("maxLength", 2000)]]
+
+
+class NewReadingShape(TypedDict):
+    """What happened in a reading, and how many seconds after the first image was on the screen."""
+
+    event: Literal["opened", "revealed", "closed"]
+    model_hidden: bool
+    seconds: Annotated[float, ("minimum", 0)]
+
+
+class RecordedShape(TypedDict):
+    """It is on record."""
+
+    recorded: Literal[True]
 
 
 class NewAnalysisShape(TypedDict):

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from db import analyses, audit, findings
 from db import studies as records
-from db.domain import AnalysisRecord, AuditEvent, ModelIdentity, StudyDetail, StudyState, Verdict
+from db.domain import AnalysisRecord, AuditEvent, FindingRecord, ModelIdentity, StudyDetail, StudyState, Verdict
+from db.readings import ReadingEvent
+from db.readings import record_reading as record_event
 from webapp import forms, present
 from webapp.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
 from webapp.identity import principal
@@ -117,6 +119,38 @@ def add_finding(study_uid: str) -> tuple[Response, int]:
     return jsonify(present.finding(record)), 201
 
 
+@blueprint.get("/api/v1/findings/<finding_id>/attention.png")
+def attention(finding_id: str) -> Response:
+    """Show where the model looks: a transparent picture of the size of the finding's slice."""
+    found = _finding(finding_id)
+    note_look(found.study_instance_uid)
+    place = MarkedPlace(
+        series_instance_uid=found.series_instance_uid,
+        sop_instance_uid=found.finding.sop_instance_uid,
+        row=found.finding.row,
+        column=found.finding.column,
+        frame_number=found.finding.frame_number,
+    )
+    png = services().predictor.attention(found.study_instance_uid, place)
+    return Response(png, mimetype="image/png")
+
+
+def _finding(finding_id: str) -> FindingRecord:
+    with services().database.read() as session:
+        found = findings.finding_record(session, finding_id)
+    if found is None:
+        raise NotFoundError("There is no such finding.")
+    return found
+
+
+@blueprint.delete("/api/v1/findings/<finding_id>")
+def withdraw_finding(finding_id: str) -> Response:
+    """Take back a place that this reader pointed at."""
+    with services().database.begin() as session:
+        findings.withdraw_finding(session, finding_id, reader=principal().name)
+    return jsonify(recorded=True)
+
+
 @blueprint.post("/api/v1/findings/<finding_id>/assessment")
 def assess(finding_id: str) -> tuple[Response, int]:
     """Record a reader's verdict; earlier ones stay readable."""
@@ -127,10 +161,37 @@ def assess(finding_id: str) -> tuple[Response, int]:
     reason, comment = forms.text_of(body, "reason"), forms.text_of(body, "comment")
     with services().database.begin() as session:
         findings.record_assessment(session, finding_id, Verdict(word), reason, comment, reader=principal().name)
-        record = findings.finding_record(session, finding_id)
-    if record is None:
-        raise NotFoundError("There is no such finding.")
-    return jsonify(present.finding(record)), 201
+    return jsonify(present.finding(_finding(finding_id))), 201
+
+
+@blueprint.delete("/api/v1/findings/<finding_id>/assessment")
+def withdraw_assessment(finding_id: str) -> Response:
+    """Take back this reader's latest verdict; the one before it counts again."""
+    with services().database.begin() as session:
+        findings.withdraw_assessment(session, finding_id, reader=principal().name)
+    return jsonify(present.finding(_finding(finding_id)))
+
+
+@blueprint.post("/api/v1/studies/<uid:study_uid>/readings")
+def record_reading(study_uid: str) -> tuple[Response, int]:
+    """Put on record when a reader opened a study, was shown the model's findings, and left."""
+    body = forms.json_object(request.get_json())
+    happened, hidden = body.get("event"), body.get("model_hidden")
+    if not isinstance(happened, str) or happened not in set(ReadingEvent):
+        raise BadRequestError("The event must be opened, revealed or closed.", code="bad_event")
+    if not isinstance(hidden, bool):
+        raise BadRequestError("model_hidden must be true or false.", code="bad_event")
+    seconds = forms.seconds_of(body, "seconds")
+    with services().database.begin() as session:
+        record_event(
+            session,
+            study_uid,
+            ReadingEvent(happened),
+            is_model_hidden=hidden,
+            seconds=seconds,
+            reader=principal().name,
+        )
+    return jsonify(recorded=True), 201
 
 
 @blueprint.post("/api/v1/studies/<uid:study_uid>/analyses")

@@ -120,6 +120,15 @@ class CannedPredictor:
             raise self.fails
         return MODEL, finding_at(place.sop_instance_uid, place.row, place.column, malignancy=0.42)
 
+    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
+        """A round spot about the place, on a slice of 128 pixels."""
+        if self.fails:
+            raise self.fails
+        y, x = np.mgrid[0:128, 0:128]
+        heat = np.exp(-((y - place.row) ** 2 + (x - place.column) ** 2) / 200.0)
+        rgba = np.stack([np.full_like(heat, 255), 140 + 0 * heat, 0 * heat, 170 * heat], axis=-1)
+        return png_of(rgba.astype(np.uint8))
+
     def status(self) -> dict[str, object]:
         """A model card."""
         return {**STATUS, "models": [STATUS]} if self.has_model else {"models": []}

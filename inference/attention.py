@@ -1,0 +1,46 @@
+"""Spatial attention as a picture: where a network looked, never why it decided as it did."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Attention = NDArray[np.float32]
+
+
+def stretched(weights: Attention) -> Attention:
+    """Stretch weights to 0..1; even weights tell nothing and become 0."""
+    low, high = float(weights.min()), float(weights.max())
+    return (weights - low) / (high - low) if high > low else np.zeros_like(weights)
+
+
+def place_on_slice(
+    weights: Attention,
+    shape: tuple[int, int],
+    center: tuple[float, float],
+    spacing_mm: tuple[float, float],
+    field_mm: float,
+) -> Attention:
+    """Lay the weights of a square view over the slice that it was cut from.
+
+    Parameters
+    ----------
+    weights
+        ``(h, w)``, over ``field_mm`` millimetres from edge to edge.
+    shape, center, spacing_mm
+        The slice's ``(rows, columns)``, the view's centre in it (row, column) and its ``(row, column)`` spacing.
+
+    Returns
+    -------
+    Attention
+        ``shape``; 0 outside the view.
+    """
+    at = []
+    for size, middle, mm, count in zip(shape, center, spacing_mm, weights.shape, strict=True):
+        share = (np.arange(size) - middle) * mm / field_mm + 0.5  # 0..1 across the view
+        at.append((share, share * count - 0.5))
+    inside = np.logical_and.outer(*((share >= 0) & (share <= 1) for share, _ in at))
+    places = np.meshgrid(*(index for _, index in at), indexing="ij")
+    laid = ndimage.map_coordinates(weights, places, order=1, mode="nearest")
+    return np.where(inside, laid, 0).astype(np.float32)
