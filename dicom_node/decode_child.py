@@ -23,6 +23,7 @@ import numpy as np
 import pydicom.config
 from pydicom.uid import UID
 
+from dicom_node import instance_child
 from dicom_node.decode import read_frames_hu
 from dicom_node.frames import FrameHeader, read_frame_headers
 
@@ -116,7 +117,12 @@ def _digests(request: Message) -> object:
     ]
 
 
-OPERATIONS: dict[str, Callable[[Message], object]] = {"headers": _headers, "volume": _volume, "digests": _digests}
+OPERATIONS: dict[str, Callable[[Message], object]] = {
+    "headers": _headers,
+    "volume": _volume,
+    "digests": _digests,
+    **instance_child.OPERATIONS,
+}
 
 
 def _strings(value: object) -> list[str]:

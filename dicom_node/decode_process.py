@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -116,12 +116,12 @@ class DecodeProcess:
         DecodeError
             The child died, hung or ran out of memory.
         """
-        reply = self._request({"operation": "headers", "paths": [str(path) for path in paths]})
-        return _validated(_HEADERS, reply)
+        reply = self.request({"operation": "headers", "paths": [str(path) for path in paths]})
+        return validated(_HEADERS, reply)
 
     def digests(self, frames: Sequence[FrameHeader]) -> list[str]:
         """SHA-256 of the HU of each frame."""
-        return _validated(_DIGESTS, self._request({"operation": "digests", "frames": [asdict(f) for f in frames]}))
+        return validated(_DIGESTS, self.request({"operation": "digests", "frames": [asdict(f) for f in frames]}))
 
     def volume_hu(self, frames: Sequence[FrameHeader]) -> NDArray[np.int16]:
         """HU of frames of one size, ``(slices, rows, columns)`` int16, in the order given.
@@ -134,15 +134,26 @@ class DecodeProcess:
         shape = (len(frames), frames[0].rows, frames[0].columns)
         with tempfile.TemporaryDirectory(prefix="lungnode-", dir=self._limits.scratch) as folder:
             target = Path(folder) / "volume.npy"
-            self._request({"operation": "volume", "target": str(target), "frames": [asdict(f) for f in frames]})
+            self.request({"operation": "volume", "target": str(target), "frames": [asdict(f) for f in frames]})
             return _load(target, shape)
 
-    def _request(self, message: dict[str, object]) -> bytes:
-        """Send one request; the JSON text of its value comes back."""
+    def warm_up(self) -> None:
+        """Start the child now, so that nobody waits for it later."""
+        with self._lock:
+            self._running()
+
+    def request(self, message: Mapping[str, object]) -> bytes:
+        """Send one request of ``decode_child``; the JSON text of its value comes back, to be validated.
+
+        Raises
+        ------
+        DecodeError
+            The child refused, died, hung or ran out of memory.
+        """
         with self._lock:
             child = self._running()
             try:
-                line = _exchange(child, json.dumps(message).encode() + b"\n", self._limits.timeout_s)
+                line = _exchange(child, json.dumps(dict(message)).encode() + b"\n", self._limits.timeout_s)
             except DecodeError:
                 self._stop()
                 raise
@@ -234,7 +245,14 @@ def _value_of(line: bytes) -> bytes:
     return json.dumps(reply["value"]).encode()
 
 
-def _validated(adapter: TypeAdapter[T], value: bytes) -> T:
+def validated(adapter: TypeAdapter[T], value: bytes) -> T:
+    """Read the JSON text of a reply.
+
+    Raises
+    ------
+    DecodeCrashError
+        It is not what was asked for.
+    """
     try:
         return adapter.validate_json(value)
     except ValidationError:

@@ -190,6 +190,7 @@ class Web:
     """The web with everything behind it; ``close`` ends its children."""
 
     def __init__(self, settings: Settings) -> None:
+        from lungnode.archive_files import ArchiveFiles
         from lungnode.stored_series import StoredSeries
         from webapp import create_app
 
@@ -197,11 +198,13 @@ class Web:
         self._database = open_database(settings)
         self._store = open_store(settings)
         self._stored = StoredSeries(self._database, self._store, decode_limits(settings))
+        self._files = ArchiveFiles(self._store, decode_limits(settings))
         self.predictor = build_predictor(settings, self._stored)
         self.app: Flask = create_app(
             database=self._database,
             predictor=self.predictor,
             images=self._stored,
+            files=self._files,
             intake=ZipIntake(build_intake(settings, self._store, self._database)),
             options=self.options,
         )
@@ -212,6 +215,7 @@ class Web:
 
         self.app.extensions[EXTENSION].watch.close()
         self._stored.close()
+        self._files.close()
         self.predictor.close()
         self._store.close()
         self._database.dispose()

@@ -274,11 +274,20 @@ def index_series(database: Database, series: CtSeries, store_root: Path) -> str:
             transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
             study_instance_uid=series.study_instance_uid,
             series_instance_uid=series.series_instance_uid,
-            patient=PatientAttributes(str(ds.PatientID), name=str(ds.PatientName)),
+            patient=PatientAttributes(
+                str(ds.PatientID), name=str(ds.PatientName), birth_date=str(ds.PatientBirthDate), sex=str(ds.PatientSex)
+            ),
             path=f"{digest}.dcm",
             size_bytes=len(content),
             sha256=digest,
             modality="CT",
+            study_date=str(ds.StudyDate),
+            study_time=str(ds.StudyTime),
+            study_description=str(ds.StudyDescription),
+            accession_number=str(ds.AccessionNumber),
+            series_number=int(ds.SeriesNumber),
+            series_description=str(ds.SeriesDescription),
+            instance_number=int(ds.InstanceNumber),
         )
         with database.begin() as session:
             studies.record_instance(session, instance)

@@ -9,11 +9,17 @@ if TYPE_CHECKING:
 
     from db.engine import Database
     from webapp.options import WebOptions
-    from webapp.ports import Predictor, StudyImages, StudyIntake
+    from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
 
 
 def create_app(
-    *, database: Database, predictor: Predictor, images: StudyImages, intake: StudyIntake, options: WebOptions
+    *,
+    database: Database,
+    predictor: Predictor,
+    images: StudyImages,
+    files: StoredFiles,
+    intake: StudyIntake,
+    options: WebOptions,
 ) -> Flask:
     """Make the app. It opens no socket, starts no thread and reads no environment.
 
@@ -25,6 +31,8 @@ def create_app(
         Answers uploads and clicks.
     images
         Slices of stored studies as PNG.
+    files
+        Stored instances as bytes, for DICOMweb.
     intake
         Takes a zip of a DICOM series.
     options
@@ -32,4 +40,4 @@ def create_app(
     """
     from webapp.assembly import assemble  # here, so that importing a port of this package loads no Flask
 
-    return assemble(database=database, predictor=predictor, images=images, intake=intake, options=options)
+    return assemble(database=database, predictor=predictor, images=images, files=files, intake=intake, options=options)

@@ -26,10 +26,11 @@ from webapp import (
     trail,
     worklist,
 )
+from webapp.dicomweb import retrieve
 from webapp.evidence import EvidenceFolder
 from webapp.metrics import Metrics
 from webapp.options import WebOptions
-from webapp.ports import Predictor, StudyImages, StudyIntake
+from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
 from webapp.ratelimit import RateLimit
 from webapp.services import EXTENSION, Services
 from webapp.sessions import SessionStore
@@ -49,11 +50,18 @@ BLUEPRINTS = (
     events.blueprint,
     health.blueprint,
     trail.blueprint,
+    retrieve.blueprint,
 )
 
 
 def assemble(
-    *, database: Database, predictor: Predictor, images: StudyImages, intake: StudyIntake, options: WebOptions
+    *,
+    database: Database,
+    predictor: Predictor,
+    images: StudyImages,
+    files: StoredFiles,
+    intake: StudyIntake,
+    options: WebOptions,
 ) -> Flask:
     """Do what ``webapp.create_app`` says."""
     app = Flask("webapp", static_folder="static", template_folder="templates")
@@ -67,6 +75,7 @@ def assemble(
         database=database,
         predictor=predictor,
         images=images,
+        files=files,
         intake=intake,
         options=options,
         evidence=EvidenceFolder(options.evidence_root, options.evidence_limit),

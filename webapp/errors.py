@@ -5,6 +5,7 @@
     ├── NotSignedInError        401
     ├── ForbiddenError          403
     ├── NotFoundError           404
+    ├── NotAcceptableError      406
     ├── ConflictError           409
     ├── UploadRefusedError      400, 413, 415, 422
     ├── TooManyRequestsError    429
@@ -57,6 +58,16 @@ class NotFoundError(WebError):
 
     status = 404
     code = "not_found"
+
+
+class NotAcceptableError(WebError):
+    """The caller takes nothing that could be sent."""
+
+    status = 406
+    code = "not_acceptable"
+
+    def __init__(self, offered: str) -> None:
+        super().__init__(f"This can be sent as {offered}; the Accept header asks for something else.")
 
 
 class ConflictError(WebError):

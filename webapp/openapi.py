@@ -10,7 +10,8 @@ from webapp.schema import Schema, SchemaBook
 
 DESCRIPTION = (
     "A calibrated second reader for lung CT. Every result is a second reading for a physician, never a diagnosis. "
-    "Where sign-in is on, send a token (`Authorization: Bearer ...`); browsers send their session and a form token."
+    "Where sign-in is on, send a token (`Authorization: Bearer ...`); browsers send their session and a form token. "
+    "Stored studies are also at `/dicom-web/`, as DICOM PS3.18 says (QIDO-RS, WADO-RS, STOW-RS)."
 )
 PNG: Schema = {"image/png": {"schema": {"type": "string", "contentEncoding": "binary"}}}
 HTML: Schema = {"text/html": {"schema": {"type": "string"}}}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -124,6 +125,68 @@ class StudyImages(Protocol):
         UnfitInputError
             404 where there is no such frame, 422 where it cannot be decoded.
         """
+        ...
+
+
+class Pieces(Protocol):
+    """Bytes that come a piece at a time; ``close`` them where they are not read to their end."""
+
+    def __iter__(self) -> Pieces:
+        """Be read from here on."""
+        ...
+
+    def __next__(self) -> bytes:
+        """Give the next piece."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is held open."""
+        ...
+
+
+class Content(Protocol):
+    """Bytes of a stored instance, read as they are sent."""
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """How they are encoded."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def pieces(self) -> Pieces:
+        """The bytes."""
+        ...
+
+
+class StoredFiles(Protocol):
+    """Stored instances by their relative paths, as DICOMweb sends them; parsed outside the web process's own trust.
+
+    Every method may raise ``UnfitInputError``: 422 where a file cannot be read or decoded.
+    """
+
+    def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
+        """Describe instances in the DICOM JSON Model, None where one cannot be read; ``urls`` lead to bulk data."""
+        ...
+
+    def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
+        """Give one frame, as it is stored or decoded; None where there is no such frame (counted from 1)."""
+        ...
+
+    def whole(self, path: str, transfer_syntax_uid: str) -> Content:
+        """Give the PS3.10 file as it is stored."""
+        ...
+
+    def uncompressed(self, path: str) -> Content:
+        """Give the PS3.10 file in Explicit VR Little Endian."""
+        ...
+
+    def bulk(self, path: str, place: Sequence[str]) -> Content:
+        """Give the value at a place: a tag, or item numbers and tags in turn within sequences."""
         ...
 
 

@@ -13,7 +13,7 @@ from db.engine import Database
 from webapp.evidence import EvidenceFolder
 from webapp.metrics import Metrics
 from webapp.options import WebOptions
-from webapp.ports import Predictor, StudyImages, StudyIntake
+from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
 from webapp.ratelimit import RateLimit
 from webapp.sessions import SessionStore
 from webapp.views import ViewLog
@@ -29,6 +29,7 @@ class Services:
     database: Database
     predictor: Predictor
     images: StudyImages
+    files: StoredFiles
     intake: StudyIntake
     options: WebOptions
     evidence: EvidenceFolder

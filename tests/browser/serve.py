@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from db.engine import Database
 from db.studies import series_instances, series_record
 from tests.factories import SimpleNodule, add_ball, simple_chest
-from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, VolumeImages, open_database
+from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages, open_database
 from webapp import create_app
 from webapp.options import WebOptions
 from webapp.ports import SliceReference
@@ -60,6 +60,7 @@ def main(folder: Path, *, auth_required: bool) -> None:
         database=database,
         predictor=CannedPredictor(),
         images=ChestImages(database),
+        files=NoFiles(),
         intake=FixedIntake(),
         options=options,
     )

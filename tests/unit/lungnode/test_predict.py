@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from lungnode.predict import answer_files, as_line
-from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, VolumeImages, new_database, noise_png
+from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages, new_database, noise_png
 from webapp import create_app
 from webapp.options import WebOptions
 from webapp.services import EXTENSION
@@ -24,7 +24,12 @@ def app(tmp_path: Path) -> Iterator[Flask]:
     database = new_database(tmp_path)
     options = WebOptions(evidence_root=tmp_path / "evidence", auth_required=False)
     made = create_app(
-        database=database, predictor=CannedPredictor(), images=VolumeImages(), intake=FixedIntake(), options=options
+        database=database,
+        predictor=CannedPredictor(),
+        images=VolumeImages(),
+        files=NoFiles(),
+        intake=FixedIntake(),
+        options=options,
     )
     yield made
     made.extensions[EXTENSION].watch.close()

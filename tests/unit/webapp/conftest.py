@@ -18,12 +18,14 @@ from tests.unit.webapp.doubles import (
     DATABASE_FILE,
     CannedPredictor,
     FixedIntake,
+    NoFiles,
     VolumeImages,
     new_database,
     open_database,
 )
 from webapp import create_app
 from webapp.options import WebOptions
+from webapp.ports import StoredFiles
 
 PASSWORD = "correct horse battery"
 
@@ -82,10 +84,17 @@ def database(tmp_path: Path, blank: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def make_web(tmp_path: Path, database: Database) -> Callable[..., Web]:
-    def make(**changes: object) -> Web:
+    def make(files: StoredFiles | None = None, **changes: object) -> Web:
         options = WebOptions(**{"evidence_root": tmp_path / "evidence", "auth_required": False, **changes})  # type: ignore[arg-type]
         predictor, images, intake = CannedPredictor(), VolumeImages(), FixedIntake()
-        app = create_app(database=database, predictor=predictor, images=images, intake=intake, options=options)
+        app = create_app(
+            database=database,
+            predictor=predictor,
+            images=images,
+            files=files or NoFiles(),
+            intake=intake,
+            options=options,
+        )
         app.testing = False
         return Web(app, database, predictor, images, intake, options)
 

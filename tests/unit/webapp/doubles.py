@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,6 +179,29 @@ class VolumeImages:
             if study == study_instance_uid and sop_instance_uid in sop_uids and frame_number == 1:
                 return png_of(windowed(volume[sop_uids.index(sop_instance_uid)], *window))
         raise UnfitInputError(404, "not_found", "There is no such frame.")
+
+
+class NoFiles:
+    """A store where nothing can be read."""
+
+    def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
+        """None of them."""
+        return iter([None] * len(paths))
+
+    def frame(self, path: str, frame_number: int, *, stored: bool) -> None:
+        """There is no frame."""
+
+    def whole(self, path: str, transfer_syntax_uid: str) -> NoReturn:
+        """There is no file."""
+        raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
+
+    def uncompressed(self, path: str) -> NoReturn:
+        """There is no file."""
+        raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
+
+    def bulk(self, path: str, place: Sequence[str]) -> NoReturn:
+        """There is no value."""
+        raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
 
 
 @dataclass

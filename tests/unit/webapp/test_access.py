@@ -17,6 +17,8 @@ VALUES = {
     "prediction_id": "0" * 32,
     "name": "image",
     "filename": "icon.svg",
+    "frame_list": "1",
+    "place": "7FE00010",
 }
 CALLERS: tuple[Role | None, ...] = (None, *Role)
 OPEN_WITHOUT_SIGN_IN = {
@@ -31,9 +33,8 @@ OPEN_WITHOUT_SIGN_IN = {
 
 def routes(web: Web) -> list[tuple[str, str, str]]:
     """Every endpoint, method and address of the app."""
-    adapter = web.app.url_map.bind("localhost")
     return [
-        (rule.endpoint, method, adapter.build(rule.endpoint, VALUES, method=method))
+        (rule.endpoint, method, rule.build({name: VALUES[name] for name in rule.arguments})[1])
         for rule in web.app.url_map.iter_rules()
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
     ]

@@ -1,0 +1,61 @@
+"""Stored instances for DICOMweb: implements ``webapp.ports.StoredFiles``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from dicom_node.decode_process import DecodeError, DecodeLimits
+from dicom_node.instance_files import Content, InstanceFiles
+from dicom_node.store import InstanceStore
+from webapp.ports import UnfitInputError
+
+INSTANCE_TIMEOUT_S = 60.0
+"""One instance takes milliseconds; an Enhanced CT of thousands of frames, decoded as a whole, some seconds."""
+
+
+class ArchiveFiles:
+    """Reads what lies in the store; threads may share it."""
+
+    def __init__(self, store: InstanceStore, limits: DecodeLimits) -> None:
+        self._store = store
+        self._files = InstanceFiles(replace(limits, timeout_s=INSTANCE_TIMEOUT_S))
+        self._files.warm_up()
+
+    def close(self) -> None:
+        """End the decoding child."""
+        self._files.close()
+
+    def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
+        """See ``StoredFiles``."""
+        with _refusing():
+            yield from self._files.documents([self._store.absolute(path) for path in paths], urls)
+
+    def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
+        """See ``StoredFiles``."""
+        with _refusing():
+            return self._files.frame(self._store.absolute(path), frame_number, stored=stored)
+
+    def whole(self, path: str, transfer_syntax_uid: str) -> Content:
+        """See ``StoredFiles``."""
+        return self._files.whole(self._store.absolute(path), transfer_syntax_uid)
+
+    def uncompressed(self, path: str) -> Content:
+        """See ``StoredFiles``."""
+        with _refusing():
+            return self._files.uncompressed(self._store.absolute(path))
+
+    def bulk(self, path: str, place: Sequence[str]) -> Content:
+        """See ``StoredFiles``."""
+        with _refusing():
+            return self._files.bulk(self._store.absolute(path), place)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in the web's words what could not be decoded."""
+    try:
+        yield
+    except DecodeError as error:
+        raise UnfitInputError(422, error.code, error.text) from None

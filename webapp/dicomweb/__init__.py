@@ -1,0 +1,1 @@
+"""DICOMweb (PS3.18): stored studies for viewers and archives, at ``/dicom-web``."""

@@ -1,0 +1,60 @@
+"""Answers of several parts, sent as they are read (RFC 2387)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from flask import Response
+
+from webapp.ports import Pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part; its pieces are read when its turn comes."""
+
+    content_type: str
+    location: str
+    size_bytes: int
+    pieces: Pieces
+
+
+def multipart(parts: Iterable[Part], media_type: str) -> Response:
+    """Send parts of one media type one after the other, none of them ever in memory as a whole."""
+    boundary = secrets.token_hex(16)
+    content_type = f'multipart/related; type="{media_type}"; boundary={boundary}'
+    return Response(_Body(parts, boundary), content_type=content_type)
+
+
+class _Body:
+    """The parts on the wire. The server closes it when the caller goes, and with it the file that is being read."""
+
+    def __init__(self, parts: Iterable[Part], boundary: str) -> None:
+        self._parts = iter(parts)
+        self._boundary = boundary
+        self._open: Pieces | None = None
+        self._lines = self._follow()
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._lines)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._open is not None:
+            self._open.close()
+
+    def _follow(self) -> Iterator[bytes]:
+        for part in self._parts:
+            self._open = part.pieces
+            yield (
+                f"--{self._boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.size_bytes}\r\n"
+                f"Content-Location: {part.location}\r\n\r\n"
+            ).encode()
+            yield from part.pieces
+            yield b"\r\n"
+        yield f"--{self._boundary}--\r\n".encode()

@@ -1,0 +1,125 @@
+"""What the caller takes: media types with their transfer syntaxes (PS3.18 8.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import request
+from werkzeug.http import parse_accept_header, parse_options_header
+
+from webapp.errors import NotAcceptableError
+
+DICOM, JSON, OCTETS = "application/dicom", "application/dicom+json", "application/octet-stream"
+MULTIPART = "multipart/related"
+ANY_SYNTAX = "*"
+NATIVE = "1.2.840.10008.1.2.1"
+"""Explicit VR Little Endian: the default of every uncompressed answer (PS3.18 8.7.3.5.2)."""
+STORED_TYPES = {
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+}
+"""Media types of frames as they are stored (PS3.18 table 8.7.3-5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One thing that the caller takes; ``transfer_syntax`` is empty where it does not say."""
+
+    media_type: str
+    transfer_syntax: str = ""
+    is_multipart: bool = False
+
+    def matches(self, media_type: str) -> bool:
+        """Whether a media type is meant, by its name or by ``*``."""
+        kind, _, _ = media_type.partition("/")
+        return self.media_type in {media_type, f"{kind}/*", "*/*"}
+
+
+def accepted() -> list[Accepted]:
+    """List what the caller takes, what it likes best first; the query's ``accept`` counts before the header."""
+    told = request.args.get("accept") or request.headers.get("Accept") or "*/*"
+    offers = parse_accept_header(told)
+    return [_accepted(value) for value, quality in offers if quality > 0]
+
+
+def _accepted(text: str) -> Accepted:
+    media_type, options = parse_options_header(text)
+    syntax = options.get("transfer-syntax", "")
+    if media_type.lower() == MULTIPART:
+        return Accepted(options.get("type", "*/*").lower(), syntax, is_multipart=True)
+    return Accepted(media_type.lower(), syntax)
+
+
+def check_json() -> None:
+    """Refuse a caller that takes no JSON.
+
+    Raises
+    ------
+    NotAcceptableError
+    """
+    if not any(offer.matches(JSON) or offer.media_type == "application/json" for offer in accepted()):
+        raise NotAcceptableError(JSON)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How something is sent."""
+
+    media_type: str
+    as_stored: bool
+    is_multipart: bool = True
+
+
+def choose_frames(stored_syntax: str) -> Choice:
+    """Choose how frames of a stored transfer syntax are sent.
+
+    Raises
+    ------
+    NotAcceptableError
+    """
+    for offer in accepted():
+        if offer.matches(OCTETS) and offer.transfer_syntax in {"", NATIVE, ANY_SYNTAX, stored_syntax}:
+            as_stored = offer.transfer_syntax in {ANY_SYNTAX, stored_syntax} and bool(offer.transfer_syntax)
+            return Choice(OCTETS, as_stored, offer.is_multipart or offer.media_type == "*/*")
+        compressed = STORED_TYPES.get(stored_syntax)
+        if compressed and offer.matches(compressed) and offer.transfer_syntax in {"", ANY_SYNTAX, stored_syntax}:
+            return Choice(compressed, as_stored=True, is_multipart=offer.is_multipart)
+    raise NotAcceptableError(OCTETS)
+
+
+def choose_bulk() -> Choice:
+    """Choose how bulk data are sent: as bytes, in several parts unless asked otherwise.
+
+    Raises
+    ------
+    NotAcceptableError
+    """
+    for offer in accepted():
+        if offer.matches(OCTETS):
+            return Choice(OCTETS, as_stored=True, is_multipart=offer.is_multipart or offer.media_type == "*/*")
+    raise NotAcceptableError(OCTETS)
+
+
+def choose_instances(stored_syntaxes: Sequence[str]) -> Choice:
+    """Choose how whole instances are sent: as they are stored, or uncompressed.
+
+    Raises
+    ------
+    NotAcceptableError
+    """
+    stored = set(stored_syntaxes)
+    for offer in accepted():
+        if not offer.matches(DICOM):
+            continue
+        is_multipart = offer.is_multipart or offer.media_type == "*/*" or len(stored_syntaxes) > 1
+        if offer.transfer_syntax == ANY_SYNTAX or {offer.transfer_syntax} == stored:
+            return Choice(DICOM, as_stored=True, is_multipart=is_multipart)
+        if offer.transfer_syntax in {"", NATIVE}:
+            return Choice(DICOM, as_stored=False, is_multipart=is_multipart)
+    raise NotAcceptableError(DICOM)

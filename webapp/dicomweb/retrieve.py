@@ -1,0 +1,156 @@
+"""WADO-RS (PS3.18 10.4): metadata, frames, bulk data and whole instances of stored studies."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+from flask import Blueprint, Response, url_for
+
+from db import archive
+from db.archive import ArchivedInstance
+from webapp.dicomweb.multipart import Part, multipart
+from webapp.dicomweb.negotiation import (
+    JSON,
+    NATIVE,
+    OCTETS,
+    Choice,
+    check_json,
+    choose_bulk,
+    choose_frames,
+    choose_instances,
+)
+from webapp.errors import BadRequestError, NotFoundError
+from webapp.ports import StoredFiles
+from webapp.services import services
+from webapp.studies import note_look
+
+blueprint = Blueprint("wado", __name__, url_prefix="/dicom-web")
+
+MAX_FRAMES_ASKED = 10_000
+STUDY = "/studies/<uid:study_uid>"
+SERIES = STUDY + "/series/<uid:series_uid>"
+BULK_PLACE = re.compile(r"([0-9A-Fa-f]{8}/[0-9]{1,6}/){0,8}[0-9A-Fa-f]{8}")
+INSTANCE = SERIES + "/instances/<uid:sop_uid>"
+
+
+def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[ArchivedInstance]:
+    """Find what an address names, and put on record who looks.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing of that name is here.
+    """
+    with services().database.read() as session:
+        found = archive.instances(session, study_uid, series_uid, sop_uid)
+    if not found:
+        raise NotFoundError("There is no such study, series or instance.")
+    note_look(study_uid)
+    return list(found)
+
+
+def instance_url(instance: ArchivedInstance) -> str:
+    """Address of an instance."""
+    return url_for(
+        "wado.whole",
+        study_uid=instance.study_instance_uid,
+        series_uid=instance.series_instance_uid,
+        sop_uid=instance.sop_instance_uid,
+        _external=True,
+    )
+
+
+@blueprint.get(STUDY + "/metadata")
+@blueprint.get(SERIES + "/metadata")
+@blueprint.get(INSTANCE + "/metadata")
+def metadata(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
+    """Describe instances in the DICOM JSON Model."""
+    check_json()
+    found = instances_of(study_uid, series_uid, sop_uid)
+    urls = [f"{instance_url(instance)}/bulkdata" for instance in found]
+    documents = services().files.documents([instance.path for instance in found], urls)
+    return Response(_listed(documents), content_type=JSON)
+
+
+def _listed(documents: Iterator[str | None]) -> Iterator[str]:
+    """Join the documents of readable instances to a JSON array; the first is made before anything is sent."""
+    readable = (document for document in documents if document is not None)
+    first = next(readable, None)
+    return itertools.chain(["["], [] if first is None else [first], (f",{one}" for one in readable), ["]"])
+
+
+@blueprint.get(INSTANCE + "/frames/<frame_list>")
+def frames(study_uid: str, series_uid: str, sop_uid: str, frame_list: str) -> Response:
+    """Send frames, as they are stored or uncompressed."""
+    numbers = _frame_numbers(frame_list)
+    instance = instances_of(study_uid, series_uid, sop_uid)[0]
+    choice = choose_frames(instance.transfer_syntax_uid)
+    send = functools.partial(_frame, services().files, instance, f"{instance_url(instance)}/frames", choice)
+    first = send(numbers[0])
+    if len(numbers) == 1 and not choice.is_multipart:
+        return Response(
+            first.pieces, content_type=first.content_type, headers={"Content-Length": str(first.size_bytes)}
+        )
+    return multipart(itertools.chain([first], map(send, numbers[1:])), choice.media_type)
+
+
+def _frame_numbers(text: str) -> Sequence[int]:
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
+        raise BadRequestError("Frames are named by whole numbers, joined by commas.", code="bad_frames")
+    if len(numbers) > MAX_FRAMES_ASKED:
+        raise BadRequestError("Too many frames are asked for at once.", code="bad_frames")
+    return [int(number) for number in numbers]
+
+
+def _frame(files: StoredFiles, instance: ArchivedInstance, url: str, choice: Choice, number: int) -> Part:
+    content = files.frame(instance.path, number, stored=choice.as_stored)
+    if content is None:
+        raise NotFoundError("There is no such frame.")
+    content_type = f"{choice.media_type}; transfer-syntax={content.transfer_syntax_uid}"
+    return Part(content_type, f"{url}/{number}", content.size_bytes, content.pieces)
+
+
+@blueprint.get(STUDY)
+@blueprint.get(SERIES)
+@blueprint.get(INSTANCE)
+def whole(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
+    """Send instances as PS3.10 files, as they are stored or uncompressed."""
+    found = instances_of(study_uid, series_uid, sop_uid)
+    choice = choose_instances([instance.transfer_syntax_uid for instance in found])
+    send = functools.partial(_whole, services().files, choice)
+    urls = [instance_url(instance) for instance in found]
+    first = send(found[0], urls[0])
+    if not choice.is_multipart:
+        return Response(
+            first.pieces, content_type=first.content_type, headers={"Content-Length": str(first.size_bytes)}
+        )
+    return multipart(itertools.chain([first], map(send, found[1:], urls[1:])), choice.media_type)
+
+
+def _whole(files: StoredFiles, choice: Choice, instance: ArchivedInstance, url: str) -> Part:
+    syntax = instance.transfer_syntax_uid
+    if choice.as_stored or syntax == NATIVE:
+        content = files.whole(instance.path, syntax)
+    else:
+        content = files.uncompressed(instance.path)
+    content_type = f"{choice.media_type}; transfer-syntax={content.transfer_syntax_uid}"
+    return Part(content_type, url, content.size_bytes, content.pieces)
+
+
+@blueprint.get(INSTANCE + "/bulkdata/<path:place>")
+def bulk_data(study_uid: str, series_uid: str, sop_uid: str, place: str) -> Response:
+    """Send a long value, at the address that the metadata name."""
+    steps = place.split("/")
+    if not BULK_PLACE.fullmatch(place):
+        raise NotFoundError("There is no such value.")
+    instance = instances_of(study_uid, series_uid, sop_uid)[0]
+    choice = choose_bulk()
+    content = services().files.bulk(instance.path, steps)
+    part = Part(OCTETS, f"{instance_url(instance)}/bulkdata/{place}", content.size_bytes, content.pieces)
+    if not choice.is_multipart:
+        return Response(part.pieces, content_type=OCTETS, headers={"Content-Length": str(part.size_bytes)})
+    return multipart([part], OCTETS)
