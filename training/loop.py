@@ -70,9 +70,10 @@ def _optimiser(
 
 @dataclass(slots=True)
 class _Run:
-    """One training under way: what a checkpoint holds."""
+    """One training under way: what a checkpoint holds, and ``forward``, the network or its compiled form."""
 
     network: nn.Module
+    forward: Callable[[Tensor], Tensor]
     optimiser: torch.optim.Optimizer
     plan: torch.optim.lr_scheduler.LRScheduler
     generator: torch.Generator
@@ -125,7 +126,7 @@ def _train_epoch(run: _Run, samples: Samples, schedule: Schedule, device: torch.
         chosen = order[step * schedule.batch_size : (step + 1) * schedule.batch_size]
         inputs, targets = samples.batch(chosen, run.generator)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = run.network(as_channels_last(inputs))
+            logits = run.forward(as_channels_last(inputs))
         loss = loss_of(logits.float(), targets)
         run.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -146,16 +147,19 @@ def fit(
     seed: int,
     device: torch.device,
     checkpoint: Path | None = None,
+    compiled: bool = False,
     validate: Callable[[nn.Module], float] | None = None,
     report: Callable[[EpochReport], None] = lambda _: None,
 ) -> nn.Module:
     """Train ``network`` in place, in bfloat16 and channels-last; resumes from ``checkpoint`` where it exists.
 
-    With ``validate`` and a ``patience`` the weights of the best epoch are kept (early stopping).
+    With ``validate`` and a ``patience`` the weights of the best epoch are kept (early stopping). ``compiled`` fuses
+    what lies between the convolutions (torch.compile; needs a C++ compiler), which on a CPU nearly doubles the speed.
     """
     network = as_inference_layout(network.to(device))
     optimiser, plan, every_step = _optimiser(network, schedule, len(samples) // schedule.batch_size or 1)
-    run = _Run(network, optimiser, plan, torch.Generator().manual_seed(seed))
+    forward = torch.compile(network) if compiled else network
+    run = _Run(network, forward, optimiser, plan, torch.Generator().manual_seed(seed))
     if checkpoint is not None and checkpoint.is_file():
         run.resume(checkpoint, device)
     while run.epoch < schedule.epochs and (schedule.patience is None or run.waited < schedule.patience):

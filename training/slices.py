@@ -133,6 +133,7 @@ def train_slices(
         seed=args.seed,
         device=device,
         checkpoint=out / "resume.pt",
+        compiled=args.compile,
         validate=accuracy,
         report=report,
     )

@@ -94,14 +94,16 @@ def planar_group(preset: str, epochs: int, seeds: int, *, field_mm: float = 32.0
     )
 
 
-def volumetric_group(epochs: int, seeds: int, *, field_mm: float = 32.0, **augment: float) -> Group:
+def volumetric_group(
+    epochs: int, seeds: int, *, name: str = "volumetric", field_mm: float = 32.0, **augment: float
+) -> Group:
     """The 3D network on a cube in two windows."""
     windows = tuple(
         PreprocessingSpec(field_mm=field_mm, size=32, window_center=c, window_width=w)
         for c, w in (LUNG_WINDOW, CALCIUM_WINDOW)
     )
     return Group(
-        "volumetric",
+        name,
         {"kind": "volumetric", "widths": [16, 32, 48, 64], "in_channels": 2},
         ViewSpec(windows, volumetric=True),
         Schedule(epochs=epochs),
@@ -111,8 +113,12 @@ def volumetric_group(epochs: int, seeds: int, *, field_mm: float = 32.0, **augme
 
 
 def nodule_groups(preset: str) -> list[Group]:
-    """Malignancy: one network as the paper describes it beside two small volumetric ones."""
-    return [planar_group(preset, epochs=40, seeds=1), volumetric_group(epochs=30, seeds=2)]
+    """Malignancy: one network as the paper describes it, a volumetric one, and one that looks at small ones closely."""
+    return [
+        planar_group(preset, epochs=30, seeds=1),
+        volumetric_group(epochs=30, seeds=1),
+        volumetric_group(epochs=30, seeds=1, name="close", field_mm=20.0, shift_mm=0.7),
+    ]
 
 
 def filter_groups(preset: str) -> list[Group]:

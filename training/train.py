@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +39,19 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
 
 
+def commit_of_code() -> str | None:
+    """The commit that this code stands at, with ``+`` where files were changed since; None outside a repository."""
+    where = Path(__file__).parent
+    try:
+        head, changed = (
+            subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
 def _reporter(title: str) -> Any:
     started = time.monotonic()
 
@@ -61,6 +75,7 @@ class TrainOptions:
     seed: int
     epochs: int | None
     folds: int
+    compiled: bool = False
 
 
 class PatchTrainer:
@@ -69,6 +84,7 @@ class PatchTrainer:
     def __init__(self, task: PatchTask, device: torch.device, out: Path, options: TrainOptions) -> None:
         self.task, self.device, self.out = task, device, out
         self.seed, self.epochs, self.folds = options.seed, options.epochs, options.folds
+        self.compiled = options.compiled
         self.batch = PatchBatch.of(task.patches, device)
         self.trainable = task.usable & ~np.isin(task.splits, HELD_OUT)
         self.fold = np.full(len(task.names), -1)
@@ -101,6 +117,7 @@ class PatchTrainer:
             seed=self.seed * 1000 + number * 10 + (9 if fold is None else fold),
             device=self.device,
             checkpoint=resume,
+            compiled=self.compiled,
             report=_reporter(f"{self.task.name} {label}"),
         )
         torch.save(network.state_dict(), done)
@@ -121,6 +138,23 @@ class PatchTrainer:
             part = self.batch[torch.from_numpy(held).to(self.device)]
             margins[held] = member_margins(network, group.view, part).numpy()
         return margins
+
+
+def train_checkpoints(groups: list[Group], trainer: PatchTrainer) -> dict[str, Any]:
+    """Train the networks of some groups and leave their checkpoints to a later run that makes the whole of them.
+
+    Raises
+    ------
+    DataError
+        There is no such group.
+    """
+    if not groups:
+        raise DataError("--only names no group of this task")
+    for group in groups:
+        for number in range(group.seeds):
+            trainer.unseen_margins(group, number)
+            trainer.network(group, number, None)
+    return {"groups": [group.name for group in groups], "out": str(trainer.out)}
 
 
 def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, out: Path) -> dict[str, Any]:
@@ -148,6 +182,7 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
         "patients": len({g for g, ok in zip(task.groups, trainer.trainable, strict=True) if ok}),
         "split_sha256": split_hash(trained),
         "seed": trainer.seed,
+        "commit": commit_of_code(),
         "folds": trainer.folds,
         "schedules": {g.name: asdict(g.schedule) for g in groups},
         "augmentation": {g.name: asdict(g.augment) for g in groups},
@@ -179,6 +214,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folds", type=int, default=0, help="0 calibrates on the split val, 5 on out-of-fold margins")
     parser.add_argument("--classes", type=int, choices=[2, 3], default=2, help="slice task: binary or three-class")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--only", default=None, help="train this group's checkpoints only, say beside another process")
+    parser.add_argument("--compile", action="store_true", help="fuse operations by torch.compile; needs a C++ compiler")
     args = parser.parse_args(argv)
     device = choose_device(args.device)
     started = time.monotonic()
@@ -189,8 +226,14 @@ def main(argv: list[str] | None = None) -> int:
         else:
             task = READERS[args.task](args.data, workers=min(8, os.cpu_count() or 1))
             check_no_leak(list(task.splits), task.groups, "patient")
-            trainer = PatchTrainer(task, device, args.out, TrainOptions(args.seed, args.epochs, args.folds))
-            summary = train_patches(task, GROUPS[args.task](args.preset), trainer, args.out)
+            groups = GROUPS[args.task](args.preset)
+            trainer = PatchTrainer(
+                task, device, args.out, TrainOptions(args.seed, args.epochs, args.folds, args.compile)
+            )
+            if args.only:
+                summary = train_checkpoints([g for g in groups if g.name == args.only], trainer)
+            else:
+                summary = train_patches(task, groups, trainer, args.out)
     except (DataError, LeakError, OSError) as error:
         print(f"training.train: {error}", file=sys.stderr)
         return 2
