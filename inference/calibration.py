@@ -1,18 +1,19 @@
 """From logits to probabilities that mean something, and to sets that cover.
 
-All functions work on the logit margin ``z`` (malignant minus benign, natural-log odds) of a binary model.
+Binary models are calibrated on the logit margin ``z`` (malignant minus benign, natural-log odds); models of any number
+of classes on their logits ``(n, classes)``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, log_softmax, softmax
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,19 @@ def fit_bias_corrected_temperature(z: Array, labels: NDArray[np.bool_]) -> dict[
     return {"temperature": float(np.exp(best.x[0])), "bias": float(best.x[1])}
 
 
+def fit_platt(z: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
+    """Slope >= 0 and intercept against targets that stay away from 0 and 1 (Platt 1999, sec. 2.2)."""
+    positives = int(labels.sum())
+    targets = np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
+    best = minimize(
+        lambda v: _nll(v[0] * z + v[1], targets),
+        np.array([1.0, 0.0]),
+        method="L-BFGS-B",
+        bounds=[(0.0, 100.0), (-20.0, 20.0)],
+    )
+    return {"slope": float(best.x[0]), "intercept": float(best.x[1])}
+
+
 def fit_beta(z: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
     """Beta calibration with a, b >= 0 (Kull et al. 2017, eq. 3)."""
     y = labels.astype(float)
@@ -51,24 +65,53 @@ def fit_beta(z: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def fit_isotonic(z: Array, labels: NDArray[np.bool_]) -> dict[str, list[float]]:
-    """Isotonic regression by pooling adjacent violators (Zadrozny & Elkan 2002), each block smoothed by one each."""
-    order = np.argsort(z, kind="stable")
-    blocks: list[list[float]] = []  # positives, count, lowest z, highest z
-    for value, label in zip(z[order], labels[order].astype(float), strict=True):
-        blocks.append([label, 1.0, value, value])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
-            last = blocks.pop()
-            blocks[-1] = [blocks[-1][0] + last[0], blocks[-1][1] + last[1], blocks[-1][2], last[3]]
-    knots = [(b[2] + b[3]) / 2 for b in blocks]
-    return {"z": [float(k) for k in knots], "p": [float((b[0] + 1) / (b[1] + 2)) for b in blocks]}
+    """Isotonic regression by pooling adjacent violators (Zadrozny & Elkan 2002), each block smoothed by one each.
+
+    Smoothing can turn the order of two blocks round (0 of 1 becomes 1/3, 1 of 10 becomes 1/6): such are pooled too.
+    """
+    values, place = np.unique(z, return_inverse=True)
+    positives, counts = np.bincount(place, weights=labels), np.bincount(place)
+    blocks = [
+        _Block(*b) for b in zip(positives.tolist(), counts.tolist(), values.tolist(), values.tolist(), strict=True)
+    ]
+    blocks = _pooled(blocks, 0.0)
+    blocks = _pooled(blocks, 1.0)
+    return {"z": [(b.low + b.high) / 2 for b in blocks], "p": [b.share(1.0) for b in blocks]}
+
+
+class _Block(NamedTuple):
+    """Neighbouring samples that share one probability."""
+
+    positives: float
+    n: float
+    low: float
+    high: float
+
+    def share(self, added: float) -> float:
+        """Share of positives with so many of each class added."""
+        return (self.positives + added) / (self.n + 2 * added)
+
+
+def _pooled(blocks: list[_Block], added: float) -> list[_Block]:
+    """Join neighbours whose shares do not rise."""
+    kept: list[_Block] = []
+    for block in blocks:
+        last = block
+        while kept and kept[-1].share(added) >= last.share(added):
+            before = kept.pop()
+            last = _Block(before.positives + last.positives, before.n + last.n, before.low, last.high)
+        kept.append(last)
+    return kept
 
 
 CALIBRATORS: dict[str, Callable[[Array, NDArray[np.bool_]], dict[str, Any]]] = {
     "temperature": fit_temperature,
     "bias_corrected_temperature": fit_bias_corrected_temperature,
+    "platt": fit_platt,
     "beta": fit_beta,
     "isotonic": fit_isotonic,
 }
+"""By name, the plainest first: how each is fitted on margins and labels."""
 
 
 def calibrated(z: Array, kind: str, parameters: dict[str, Any]) -> Array:
@@ -79,6 +122,8 @@ def calibrated(z: Array, kind: str, parameters: dict[str, Any]) -> Array:
         return np.asarray(expit(z / parameters["temperature"]))
     if kind == "bias_corrected_temperature":
         return np.asarray(expit(z / parameters["temperature"] + parameters["bias"]))
+    if kind == "platt":
+        return np.asarray(expit(parameters["slope"] * z + parameters["intercept"]))
     if kind == "beta":
         log_p, log_q = -np.logaddexp(0.0, -z), -np.logaddexp(0.0, z)
         return np.asarray(expit(parameters["a"] * log_p - parameters["b"] * log_q + parameters["c"]))
@@ -87,21 +132,70 @@ def calibrated(z: Array, kind: str, parameters: dict[str, Any]) -> Array:
     raise ValueError(f"unknown calibrator {kind}")
 
 
+def fit_class_temperature(logits: Array, labels: NDArray[np.int64]) -> dict[str, float]:
+    """One temperature for all classes by L-BFGS on the negative log-likelihood (Guo et al. 2017, sec. 4.2)."""
+    best = minimize(
+        lambda v: _class_nll(logits / math.exp(v[0]), labels), np.zeros(1), method="L-BFGS-B", bounds=[(-4.0, 4.0)]
+    )
+    return {"temperature": float(np.exp(best.x[0]))}
+
+
+def fit_vector(logits: Array, labels: NDArray[np.int64]) -> dict[str, list[float]]:
+    """A scale and a bias of each class' logit (vector scaling, Guo et al. 2017, sec. 4.2)."""
+    classes = logits.shape[1]
+    best = minimize(
+        lambda v: _class_nll(logits * v[:classes] + v[classes:], labels),
+        np.concatenate([np.ones(classes), np.zeros(classes)]),
+        method="L-BFGS-B",
+        bounds=[(0.0, 50.0)] * classes + [(-20.0, 20.0)] * classes,
+    )
+    return {"scale": best.x[:classes].tolist(), "bias": best.x[classes:].tolist()}
+
+
+def _class_nll(logits: Array, labels: NDArray[np.int64]) -> float:
+    return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
+
+
+CLASS_CALIBRATORS: dict[str, Callable[[Array, NDArray[np.int64]], dict[str, Any]]] = {
+    "temperature": fit_class_temperature,
+    "vector": fit_vector,
+}
+"""The same for logits and class indices."""
+
+
+def calibrated_classes(logits: Array, kind: str, parameters: dict[str, Any]) -> Array:
+    """Probabilities ``(n, classes)`` by one fitted calibrator of logits; ``none`` is the plain softmax."""
+    if kind == "none":
+        return np.asarray(softmax(logits, axis=1))
+    if kind == "temperature":
+        return np.asarray(softmax(logits / parameters["temperature"], axis=1))
+    if kind == "vector":
+        scale, bias = np.array(parameters["scale"]), np.array(parameters["bias"])
+        return np.asarray(softmax(logits * scale + bias, axis=1))
+    raise ValueError(f"unknown calibrator {kind}")
+
+
 def conformal_thresholds(
     probabilities: Array, labels: NDArray[np.bool_], classes: tuple[str, str], *, coverage: float = 0.9
 ) -> dict[str, float]:
+    """Lowest probability of each class that keeps it in the set, from the positive class' probabilities ``(n,)``."""
+    both = np.stack([1 - probabilities, probabilities], axis=1)
+    return conformal_class_thresholds(both, labels.astype(np.int64), classes, coverage=coverage)
+
+
+def conformal_class_thresholds(
+    probabilities: Array, labels: NDArray[np.int64], classes: tuple[str, ...], *, coverage: float = 0.9
+) -> dict[str, float]:
     """Lowest probability of each class that keeps it in the set, by class-conditional split-conformal prediction.
 
-    The nonconformity of a sample is one minus the probability of its own class; the threshold is its
+    The nonconformity of a sample is one minus the probability ``(n, classes)`` of its own class; the threshold is its
     ``ceil((n + 1) coverage) / n`` quantile within the class (Vovk 2012; Angelopoulos & Bates 2023, sec. 4.4).
     """
     thresholds: dict[str, float] = {}
-    for name, own in ((classes[0], ~labels), (classes[1], labels)):
-        p = probabilities[own] if name == classes[1] else 1 - probabilities[own]
-        n = len(p)
-        rank = math.ceil((n + 1) * coverage)
-        nonconformity = np.sort(1 - p)
-        thresholds[name] = 0.0 if rank > n else float(1 - nonconformity[rank - 1])
+    for number, name in enumerate(classes):
+        nonconformity = np.sort(1 - probabilities[labels == number, number])
+        rank = math.ceil((len(nonconformity) + 1) * coverage)
+        thresholds[name] = 0.0 if rank > len(nonconformity) else float(1 - nonconformity[rank - 1])
     return thresholds
 
 

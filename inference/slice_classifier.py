@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch.nn import functional
 
 from inference.attention import stretched
 from inference.bundle import Bundle
+from inference.calibration import calibrated_classes
 from inference.network import AttentionResNet, parameter_count
 from inference.pictures import picture_descriptor, slice_input
 from inference.types import Abstention, ClassPrediction
@@ -19,7 +19,7 @@ MIN_SIDE = 64
 
 
 class SliceClassifier:
-    """Classifies one 8-bit CT picture: logits over temperature, or an abstention beside the raw answer."""
+    """Classifies one 8-bit CT picture: calibrated probabilities, or an abstention beside the raw answer."""
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
         (_, network), *_ = bundle.members(device)
@@ -42,13 +42,14 @@ class SliceClassifier:
             reason = Abstention("too_small", f"the picture has fewer than {MIN_SIDE} pixels a side")
             return ClassPrediction({}, (), (), (reason,))
         with torch.inference_mode():
-            logits = self._network(slice_input(image).to(self._device))[0].double().cpu().numpy()
-        values = softmax(logits / self.temperature)
+            logits = self._network(slice_input(image).to(self._device)).double().cpu().numpy()  # (1, classes)
+        calibration = self._recipe["calibration"]
+        (values,) = calibrated_classes(logits, calibration["kind"], calibration["parameters"])
         probabilities = {name: float(p) for name, p in zip(self.classes, values, strict=True)}
         thresholds = self._recipe["conformal"]
         kept = tuple(name for name in self.classes if probabilities[name] >= thresholds[name])
         top = max(self.classes, key=lambda name: probabilities[name])
-        return ClassPrediction(probabilities, kept or (top,), tuple(float(v) for v in logits), self.why_not(image))
+        return ClassPrediction(probabilities, kept or (top,), tuple(float(v) for v in logits[0]), self.why_not(image))
 
     def why_not(self, image: NDArray[np.uint8]) -> tuple[Abstention, ...]:
         """Why the picture is unlike those that the model was validated on (empty where it is like them)."""

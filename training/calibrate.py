@@ -18,11 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from inference.bundle import write_recipe
-from inference.calibration import CALIBRATORS, calibrated, conformal_thresholds, fit_temperature
+from inference.calibration import (
+    CALIBRATORS,
+    CLASS_CALIBRATORS,
+    calibrated,
+    calibrated_classes,
+    conformal_class_thresholds,
+    conformal_thresholds,
+    fit_temperature,
+)
 from inference.ensemble import combine
 from inference.pictures import picture_descriptor
 from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
@@ -68,10 +74,10 @@ def cross_validated_nll(
 
 
 def choose_calibrator(figures: dict[str, tuple[float, float]]) -> str:
-    """The plainest calibrator (in order of ``CALIBRATORS``) within one standard error of the best."""
-    fitted = {kind: figures[kind] for kind in CALIBRATORS}
+    """The plainest calibrator (``figures`` are in the order of their table) within one standard error of the best."""
+    fitted = {kind: figure for kind, figure in figures.items() if kind != "none"}
     best, error = min(fitted.values())
-    return next(kind for kind in CALIBRATORS if fitted[kind][0] <= best + error)
+    return next(kind for kind, figure in fitted.items() if figure[0] <= best + error)
 
 
 def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
@@ -142,14 +148,21 @@ def calibrate_single_slice(
     }
 
 
-def multiclass_temperature(logits: Array, labels: NDArray[np.int64]) -> float:
-    """One temperature for any number of classes by L-BFGS on the validation NLL (Guo et al. 2017, sec. 4.2)."""
-    rows = np.arange(len(labels))
-
-    def loss(v: Array) -> float:
-        return float(-log_softmax(logits / np.exp(v[0]), axis=1)[rows, labels].mean())
-
-    return float(np.exp(minimize(loss, np.zeros(1), method="L-BFGS-B", bounds=[(-4.0, 4.0)]).x[0]))
+def cross_validated_class_nll(
+    logits: Array, labels: NDArray[np.int64], groups: list[str], *, seed: int
+) -> dict[str, tuple[float, float]]:
+    """``cross_validated_nll`` for logits ``(n, classes)``."""
+    fold = group_folds(groups, [bool(label) for label in labels], folds=10, seed=seed)
+    folds = [fold == k for k in range(10) if 0 < (fold == k).sum() < len(fold)]
+    figures: dict[str, tuple[float, float]] = {}
+    for kind, fit in (("none", None), *CLASS_CALIBRATORS.items()):
+        losses = []
+        for held in folds:
+            parameters = fit(logits[~held], labels[~held]) if fit else {}
+            p = calibrated_classes(logits[held], kind, parameters)
+            losses.append(float(-np.log(np.maximum(p[np.arange(len(p)), labels[held]], 1e-7)).mean()))
+        figures[kind] = (float(np.mean(losses)), float(np.std(losses, ddof=1) / np.sqrt(len(losses))))
+    return figures
 
 
 def fit_picture_gate(out: Path, data: Path, classes: int) -> dict[str, float]:
@@ -175,31 +188,33 @@ def fit_picture_gate(out: Path, data: Path, classes: int) -> dict[str, float]:
     }
 
 
-def calibrate_slices(out: Path, data: Path, made: dict[str, Any]) -> dict[str, Any]:
+def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> dict[str, Any]:
     """Recipe of a slice bundle from the logits of the validation clusters."""
     held = np.load(out / "validation.npz")
     logits, labels = held["logits"], held["labels"]
-    temperature = multiclass_temperature(logits, labels)
-    p = softmax(logits / temperature, axis=1)
-    thresholds = {}
-    for number, name in enumerate(made["classes"]):
-        own = np.sort(1 - p[labels == number, number])
-        rank = int(np.ceil((len(own) + 1) * 0.9))
-        thresholds[name] = 0.0 if rank > len(own) else float(1 - own[rank - 1])
+    figures = cross_validated_class_nll(logits, labels, [str(g) for g in held["groups"]], seed=seed)
+    kind = choose_calibrator(figures)
+    parameters = CLASS_CALIBRATORS[kind](logits, labels)
+    p = calibrated_classes(logits, kind, parameters)
     positive = made["classes"].index("malignant")
     is_positive = labels == positive
-    before = softmax(logits, axis=1)[:, positive]
+    before = calibrated_classes(logits, "none", {})[:, positive]
     for name, values in (("before", before), ("after", p[:, positive])):
         plot_reliability(out / f"reliability_{name}.png", is_positive, values, f"{name} calibration, val n = {len(p)}")
     return {
         "members": made["members"],
-        "calibration": {"kind": "temperature", "parameters": {"temperature": temperature}, "temperature": temperature,
-                        "n": len(p)},
-        "conformal": thresholds,
+        "calibration": {
+            "kind": kind,
+            "parameters": parameters,
+            "temperature": CLASS_CALIBRATORS["temperature"](logits, labels)["temperature"],
+            "n": len(p),
+            "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
+        },
+        "conformal": conformal_class_thresholds(p, labels, tuple(made["classes"])),
         "operating_points": operating_points(p[:, positive], is_positive),
         "gate": fit_picture_gate(out, data, len(made["classes"])),
         "input_shape": [1, 1, 224, 224],
-    }  # fmt: skip
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -212,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         made = json.loads((args.out / "members.json").read_text())
         if made["task"] == "slice":
-            recipe = calibrate_slices(args.out, args.data, made)
+            recipe = calibrate_slices(args.out, args.data, made, args.seed)
         else:
             recipe = calibrate_patches(args.out, made, args.seed)
     except (DataError, OSError, ValueError) as error:

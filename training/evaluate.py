@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
-from inference.calibration import prediction_set
+from inference.calibration import calibrated_classes, prediction_set
 from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
 from training.cards import write_card
@@ -186,10 +186,11 @@ def evaluate_slices(bundle: Bundle, args: argparse.Namespace, device: torch.devi
         raise DataError(f"no picture of the split {args.split!r}")
     (_, network), *_ = bundle.members(device)
     logits = slice_logits(network, slices.pictures[chosen], device)
-    temperature = bundle.recipe["calibration"]["temperature"]
+    calibration = bundle.recipe["calibration"]
     positive = slices.classes.index("malignant")
     labels = slices.labels[chosen] == positive
-    before, after = softmax(logits, axis=1)[:, positive], softmax(logits / temperature, axis=1)[:, positive]
+    before = calibrated_classes(logits, "none", {})[:, positive]
+    after = calibrated_classes(logits, calibration["kind"], calibration["parameters"])[:, positive]
     groups = np.array(slices.clusters)[chosen]
     dark = -(slices.pictures[chosen] < 30).mean(axis=(1, 2))
     figures = binary_figures(labels, before, after, groups, draws=args.draws)
@@ -200,7 +201,7 @@ def evaluate_slices(bundle: Bundle, args: argparse.Namespace, device: torch.devi
         **figures,
         **extra,
         "accuracy_all_classes": float((logits.argmax(axis=1) == slices.labels[chosen]).mean()),
-        "temperature": temperature,
+        "temperature": calibration["temperature"],
         "baseline_dark_pixels_auc": max(auc(labels, dark), 1 - auc(labels, dark)),
         "baseline_thumbnail_auc": thumbnail_auc(slices, chosen, labels),
     }
