@@ -1,13 +1,17 @@
-"""What is stored, as an archive is asked for it: instances by study, series and SOP Instance UID."""
+"""What is stored, as an archive is asked for it: received instances and the results that were made of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import String, Subquery, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
-from db.tables import InstanceRow, SeriesRow, StudyRow
+from db.tables import InstanceRow, ResultRow, SeriesRow, StudyRow
+
+RESULT_SYNTAX = "1.2.840.10008.1.2.1"
+"""Results are made in Explicit VR Little Endian."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +25,87 @@ class ArchivedInstance:
     transfer_syntax_uid: str
     instance_number: int | None
     path: str
-    size_bytes: int
 
 
 def instances(
     session: Session, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
 ) -> tuple[ArchivedInstance, ...]:
     """List the instances of a study, of one of its series, or one of them; by series and image number."""
-    statement = (
-        select(InstanceRow, SeriesRow.series_instance_uid)
-        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
-        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-        .where(StudyRow.study_instance_uid == study_uid)
-        .order_by(SeriesRow.series_number, SeriesRow.id, InstanceRow.instance_number, InstanceRow.sop_instance_uid)
-    )
+    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
+    if study_id is None:
+        return ()
+    every = all_instances([study_id])
+    statement = select(every)
     if series_uid is not None:
-        statement = statement.where(SeriesRow.series_instance_uid == series_uid)
+        statement = statement.where(every.c.series_instance_uid == series_uid)
     if sop_uid is not None:
-        statement = statement.where(InstanceRow.sop_instance_uid == sop_uid)
+        statement = statement.where(every.c.sop_instance_uid == sop_uid)
+    order = (every.c.series_number, every.c.series_instance_uid, every.c.instance_number, every.c.sop_instance_uid)
     return tuple(
         ArchivedInstance(
             study_instance_uid=study_uid,
-            series_instance_uid=series,
+            series_instance_uid=row.series_instance_uid,
             sop_instance_uid=row.sop_instance_uid,
             sop_class_uid=row.sop_class_uid,
             transfer_syntax_uid=row.transfer_syntax_uid,
             instance_number=row.instance_number,
             path=row.path,
-            size_bytes=row.size_bytes,
         )
-        for row, series in session.execute(statement)
+        for row in session.execute(statement.order_by(*order))
     )
+
+
+def all_series(study_ids: Sequence[str] | None = None) -> Subquery:
+    """Select the series of some studies, or of all: those received, and those of results."""
+    received = select(
+        SeriesRow.study_id,
+        SeriesRow.series_instance_uid,
+        SeriesRow.series_number,
+        SeriesRow.series_description,
+        SeriesRow.modality,
+        SeriesRow.instance_count,
+    )
+    made = select(
+        ResultRow.study_id,
+        ResultRow.series_instance_uid,
+        func.min(ResultRow.series_number),
+        literal("", String()),
+        func.min(ResultRow.modality),
+        func.count(),
+    ).group_by(ResultRow.study_id, ResultRow.series_instance_uid)
+    if study_ids is not None:
+        received, made = (
+            received.where(SeriesRow.study_id.in_(study_ids)),
+            made.where(ResultRow.study_id.in_(study_ids)),
+        )
+    return union_all(received, made).subquery("every_series")
+
+
+def all_instances(study_ids: Sequence[str] | None = None) -> Subquery:
+    """Select the instances of some studies, or of all: those received, and results."""
+    received = select(
+        SeriesRow.study_id,
+        SeriesRow.series_instance_uid,
+        SeriesRow.series_number,
+        InstanceRow.sop_instance_uid,
+        InstanceRow.sop_class_uid,
+        InstanceRow.transfer_syntax_uid,
+        InstanceRow.instance_number,
+        InstanceRow.path,
+    ).join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
+    made = select(
+        ResultRow.study_id,
+        ResultRow.series_instance_uid,
+        ResultRow.series_number,
+        ResultRow.sop_instance_uid,
+        ResultRow.sop_class_uid,
+        literal(RESULT_SYNTAX, String()),
+        ResultRow.instance_number,
+        ResultRow.path,
+    )
+    if study_ids is not None:
+        received, made = (
+            received.where(SeriesRow.study_id.in_(study_ids)),
+            made.where(ResultRow.study_id.in_(study_ids)),
+        )
+    return union_all(received, made).subquery("every_instance")

@@ -135,6 +135,7 @@ def _configure_sqlite(path: Path, busy_timeout_s: float, connection: _Connect, _
         _switch_to_wal(path, connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.create_function("lower", 1, _lower, deterministic=True)
     connection.execute("PRAGMA recursive_triggers=ON")  # else INSERT OR REPLACE deletes without firing a trigger
     state = [
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")
@@ -143,6 +144,11 @@ def _configure_sqlite(path: Path, busy_timeout_s: float, connection: _Connect, _
         raise UnfitDatabaseError(
             "SQLite does not keep WAL, synchronous=FULL and foreign_keys here: is it a network folder?"
         )
+
+
+def _lower(text: object) -> object:
+    """Lower case for every script: SQLite's own function knows ASCII only, unlike PostgreSQL's."""
+    return text.lower() if isinstance(text, str) else text
 
 
 def _switch_to_wal(path: Path, connection: _Connect) -> None:

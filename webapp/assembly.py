@@ -26,7 +26,7 @@ from webapp import (
     trail,
     worklist,
 )
-from webapp.dicomweb import retrieve
+from webapp.dicomweb import query, retrieve
 from webapp.evidence import EvidenceFolder
 from webapp.metrics import Metrics
 from webapp.options import WebOptions
@@ -50,6 +50,7 @@ BLUEPRINTS = (
     events.blueprint,
     health.blueprint,
     trail.blueprint,
+    query.blueprint,
     retrieve.blueprint,
 )
 

@@ -1,0 +1,192 @@
+"""QIDO-RS (PS3.18 10.6): searching for studies, series and instances."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, request
+from sqlalchemy.orm import Session
+
+from db import archive_search as search
+from db.archive_search import Between, Condition, Found, Like, OneOf, Page
+from webapp.dicomweb import attributes
+from webapp.dicomweb.negotiation import JSON, check_json
+from webapp.errors import BadRequestError
+from webapp.forms import UID_PATTERN
+from webapp.services import services
+
+blueprint = Blueprint("qido", __name__, url_prefix="/dicom-web")
+
+MAX_LIMIT = 1000
+"""Matches on one page; whoever asks for more is told how many remain."""
+MAX_OFFSET = 10_000_000
+MAX_VALUE = 256
+CONTROLS = frozenset({"limit", "offset", "fuzzymatching", "includefield", "accept"})
+_DATE = re.compile(r"\d{8}")
+_TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
+_LATEST = "235959.999999"
+_SEPARATORS = re.compile(r"[,\\]")
+_LISTS = frozenset({"ModalitiesInStudy", "Modality"})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for; ``warnings`` say what of it is not done (PS3.18 8.3.4)."""
+
+    conditions: dict[str, Condition]
+    page: Page
+    fields: frozenset[str]
+    warnings: tuple[str, ...]
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether everything that is known shall be told."""
+        return "all" in self.fields
+
+
+@blueprint.get("/studies")
+def studies() -> Response:
+    """Search for studies."""
+    question, found = _found(search.STUDY_KEYWORDS, search.search_studies)
+    return _answer(question, found, [attributes.study(match.study) for match in found.matches])
+
+
+@blueprint.get("/series")
+@blueprint.get("/studies/<uid:study_uid>/series")
+def series(study_uid: str | None = None) -> Response:
+    """Search for series."""
+    question, found = _found(search.SERIES_KEYWORDS, search.search_series, StudyInstanceUID=study_uid)
+    return _answer(question, found, [attributes.series(match) for match in found.matches])
+
+
+@blueprint.get("/instances")
+@blueprint.get("/studies/<uid:study_uid>/instances")
+@blueprint.get("/studies/<uid:study_uid>/series/<uid:series_uid>/instances")
+def instances(study_uid: str | None = None, series_uid: str | None = None) -> Response:
+    """Search for instances; what the index does not know of them is read from their files."""
+    places = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid}
+    question, found = _found(search.INSTANCE_KEYWORDS, search.search_instances, **places)
+    paths = [match.instance.path for match in found.matches if match.instance is not None]
+    documents = services().files.documents(paths, [""] * len(paths))
+    known = [attributes.instance(match) for match in found.matches]
+    return _answer(question, found, map(_completed, known, documents, itertools.repeat(question)))
+
+
+def _completed(known: attributes.Attributes, document: str | None, question: Question) -> attributes.Attributes:
+    """Add what was asked for and only the file knows."""
+    told = json.loads(document) if document else {}
+    wanted = told if question.wants_all else {*attributes.FROM_FILES, *question.fields}
+    return {tag: value for tag, value in told.items() if tag in wanted and "BulkDataURI" not in value} | known
+
+
+def _found(
+    keywords: frozenset[str], find: Callable[[Session, dict[str, Condition], Page], Found], **places: str | None
+) -> tuple[Question, Found]:
+    check_json()
+    question = read_question(keywords)
+    named = {keyword: OneOf((uid,)) for keyword, uid in places.items() if uid is not None}
+    with services().database.read() as session:
+        return question, find(session, question.conditions | named, question.page)
+
+
+def _answer(question: Question, found: Found, described: Iterable[attributes.Attributes]) -> Response:
+    """Send the matches as they are made; none is 204."""
+    warnings = list(question.warnings)
+    if found.remaining:
+        warnings.append(f"There are {found.remaining} additional results that can be requested")
+    headers = [("Warning", f'299 lungnode "{text}"') for text in warnings]
+    if not found.matches:
+        return Response(status=204, headers=headers)
+    written = (json.dumps(one, separators=(",", ":")) for one in described)
+    body = itertools.chain(["[", next(written)], (f",{one}" for one in written), ["]"])
+    return Response(body, content_type=JSON, headers=headers)
+
+
+def read_question(keywords: frozenset[str]) -> Question:
+    """Read what is asked for off the address.
+
+    Raises
+    ------
+    BadRequestError
+        For a value that its attribute cannot have, or paging that is none.
+    """
+    conditions: dict[str, Condition] = {}
+    ignored = []
+    for name, values in request.args.lists():
+        keyword = attributes.keyword_of(name)
+        if name in CONTROLS or keyword is None or not any(values):
+            continue
+        if keyword in keywords:
+            conditions[keyword] = _condition(keyword, [value for value in values if value])
+        else:
+            ignored.append(keyword)
+    warnings = [f"Matching by {', '.join(sorted(ignored))} is not supported and was left out"] if ignored else []
+    if request.args.get("fuzzymatching", "").lower() == "true":
+        warnings.append("The fuzzymatching parameter is not supported. Only literal matching has been performed.")
+    return Question(conditions, _page(), _fields(), tuple(warnings))
+
+
+def _page() -> Page:
+    limit = min(_whole_number("limit", MAX_LIMIT), MAX_LIMIT)
+    if limit == 0:
+        raise BadRequestError("The limit must be 1 or more.", code="bad_limit")
+    return Page(limit, min(_whole_number("offset", 0), MAX_OFFSET))
+
+
+def _whole_number(name: str, default: int) -> int:
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadRequestError(f"The parameter {name} must be a whole number.", code=f"bad_{name}")
+    return int(text)
+
+
+def _fields() -> frozenset[str]:
+    """List the tags that ``includefield`` names, by tag or keyword."""
+    named = [field.strip() for told in request.args.getlist("includefield") for field in told.split(",")]
+    tags = (attributes.tag_of(field) for field in named if field and field != "all")
+    return frozenset(tag for tag in tags if tag) | ({"all"} if "all" in named else frozenset())
+
+
+def _condition(keyword: str, values: Sequence[str]) -> Condition:
+    if any(len(value) > MAX_VALUE for value in values) and not keyword.endswith("UID"):
+        raise _bad_value(keyword)
+    if keyword.endswith("UID"):
+        return OneOf(_each(keyword, values, UID_PATTERN))
+    if keyword in {"SeriesNumber", "InstanceNumber"}:
+        return OneOf(_each(keyword, values, re.compile(r"[+-]?\d{1,10}")))
+    if keyword.endswith("Date"):
+        return _range(keyword, values[0], _DATE, ("", ""))
+    if keyword.endswith("Time"):
+        return _range(keyword, values[0], _TIME, ("", _LATEST))
+    if keyword in _LISTS:
+        return OneOf(_each(keyword, values, re.compile(r"[A-Za-z0-9_ ]{1,16}")))
+    wild = [value for value in values if "*" in value or "?" in value]
+    return Like(wild[0]) if wild else OneOf(tuple(values))
+
+
+def _each(keyword: str, values: Sequence[str], form: re.Pattern[str]) -> tuple[str, ...]:
+    """Read a list of values, joined by commas or backslashes (PS3.18 8.3.4.1)."""
+    listed = tuple(one.strip() for value in values for one in _SEPARATORS.split(value) if one.strip())
+    if not listed or not all(form.fullmatch(one) for one in listed):
+        raise _bad_value(keyword)
+    return listed
+
+
+def _range(keyword: str, text: str, form: re.Pattern[str], ends: tuple[str, str]) -> Condition:
+    """Read a single date or time, or a range of them (PS3.4 C.2.2.2.5); a bound is filled up to full length."""
+    low, dash, high = text.partition("-")
+    if not dash:
+        high = low
+    if not (low or high) or not all(form.fullmatch(bound) for bound in (low, high) if bound):
+        raise _bad_value(keyword)
+    return Between(low, high + ends[1][len(high) :] if high else "")
+
+
+def _bad_value(keyword: str) -> BadRequestError:
+    return BadRequestError(f"{keyword} cannot be matched by that value.", code="bad_value")
