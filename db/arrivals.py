@@ -167,7 +167,10 @@ def _add_study(session: Session, instance: ReceivedInstance) -> StudyRow:
 
 
 def search_text(instance: ReceivedInstance) -> str:
-    """Build what the worklist's text search looks through: folded name, id, accession number and description."""
+    """Build what the worklist's text search looks through: folded name, id, accession number and description.
+
+    Two spaces stand before each word, so that a trigram index also finds words that begin with one or two letters.
+    """
     patient: PatientAttributes = instance.patient
     parts = (
         patient.name,
@@ -176,7 +179,7 @@ def search_text(instance: ReceivedInstance) -> str:
         instance.study_description,
         instance.study_instance_uid,
     )
-    return "\n".join(folded for part in parts if (folded := patients.folded_text(free_text(part))))
+    return "".join(f"  {word}" for part in parts for word in patients.folded_text(free_text(part)).split())
 
 
 def _add_series(session: Session, study: StudyRow, instance: ReceivedInstance) -> SeriesRow:
@@ -206,7 +209,7 @@ def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance
     series.state, series.reasons, series.is_forced = StudyState.RECEIVING, (), False
     series.last_received_at = moment
     study.state, study.reasons = StudyState.RECEIVING, study.flags  # what lifecycle.refresh_study would find
-    study.analysed_at = study.settled_at = None
+    study.analysed_at = study.settled_at = study.reviewed_at = study.reviewed_by = None
     study.instance_count += 1
     study.series_count += int(series.instance_count == 1)
     session.add(

@@ -283,14 +283,39 @@ class WorklistItem:
     received_at: datetime
     analysed_at: datetime | None
     waiting_s: float
+    reviewed_at: datetime | None = None
+    """When a reader said that it is dealt with; None again once images or an answer arrive later."""
+    reviewed_by: str | None = None
+
+
+class WorklistOrder(StrEnum):
+    """In which order studies are listed."""
+
+    NEWEST = "newest"
+    """The latest arrival first."""
+    OLDEST = "oldest"
+    """The earliest arrival first."""
+    PRIORITY = "priority"
+    """What is not reviewed first: by probability, but whatever has waited too long before everything else."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorklistQuery:
-    """What to list: an optional state, a text (name, id, accession, description), and keyset paging."""
+    """What to list, in which order, and from where (keyset paging); what is left out restricts nothing."""
 
     state: StudyState | None = None
     text: str = ""
+    """Words that name, id, accession number, description or study UID hold, in any case and without accents."""
+    date_from: str = ""
+    """First and last study date that is listed (``YYYYMMDD``, both inclusive)."""
+    date_to: str = ""
+    min_probability: float | None = None
+    """Least and largest of the highest calibrated malignancy probabilities that are listed (both inclusive)."""
+    max_probability: float | None = None
+    is_reviewed: bool | None = None
+    order: WorklistOrder = WorklistOrder.NEWEST
+    max_wait_s: float = 4 * 3600.0
+    """How long a study may wait for a reader before it comes first in the order by priority."""
     limit: int = 50
     cursor: str | None = None
 
@@ -301,6 +326,26 @@ class WorklistPage:
 
     items: tuple[WorklistItem, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingLoad:
+    """How much waits for a reader."""
+
+    unread: int
+    overdue: int
+    """Of these, how many have waited longer than they should."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFilter:
+    """A reader's own way to look at the worklist; ``query`` holds the address' parameters, by name."""
+
+    id: str
+    owner: str
+    name: str
+    query: dict[str, str]
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

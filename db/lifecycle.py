@@ -78,6 +78,8 @@ def refresh_study(session: Session, study: StudyRow) -> None:
     latest = _latest_answer(session, study.id)
     study.analysed_at = latest if study.state is StudyState.ANALYSED else None
     study.settled_at = latest if study.state in SETTLED else None
+    if study.reviewed_at and latest and latest > study.reviewed_at:  # what came later has not been seen
+        study.reviewed_at = study.reviewed_by = None
     session.flush()
 
 

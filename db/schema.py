@@ -18,6 +18,8 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 0x6C756E676E6F6465
 """Key of the PostgreSQL advisory lock under which the schema changes ("lungnode")."""
 LOCK_TIMEOUT_S = 120.0
+SEARCH_OBJECTS = ("study_search", "ix_studies_search_text")
+"""Beginnings of the names of what text is looked for in: another thing on each database, so ``db.tables`` has none."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -61,6 +63,11 @@ def head() -> str:
 def is_current(url: str) -> bool:
     """Whether the schema is the one that this code needs."""
     return current(url) == head()
+
+
+def is_described(_object: object, name: str | None, *_: object) -> bool:
+    """Whether ``db.tables`` describes a thing of that name (Alembic's ``include_object``)."""
+    return not (name or "").startswith(SEARCH_OBJECTS)
 
 
 def _config(connection: Connection | None) -> Config:

@@ -83,13 +83,33 @@ class PatientRow(Base):
     created_at: Mapped[datetime]
 
 
+def _partial(name: str, *columns: str, where: str) -> Index:
+    condition = text(where)
+    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+
+
 class StudyRow(Base):
-    """A study, with what the worklist shows of it kept up to date in the same transaction."""
+    """A study, with what the worklist shows of it kept up to date in the same transaction.
+
+    Text is looked for in a trigram index over ``search_text``: ``study_search`` on SQLite (filled by triggers, so a
+    migration that makes this table anew has to make them anew too), a GIN index of pg_trgm on PostgreSQL.
+    """
 
     __tablename__ = "studies"
     __table_args__ = (
         Index("ix_studies_received_at_id", "received_at", "id"),
         Index("ix_studies_state_received_at_id", "state", "received_at", "id"),
+        Index("ix_studies_study_date_received_at_id", "study_date", "received_at", "id"),
+        Index("ix_studies_malignancy_probability", "malignancy_probability"),
+        _partial("ix_studies_unread", "received_at", "id", where="reviewed_at IS NULL"),
+        _partial("ix_studies_reviewed", "received_at", "id", where="reviewed_at IS NOT NULL"),
+        _partial(
+            "ix_studies_unread_probability",
+            "malignancy_probability",
+            "received_at",
+            "id",
+            where="reviewed_at IS NULL AND malignancy_probability IS NOT NULL",
+        ),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
@@ -113,6 +133,8 @@ class StudyRow(Base):
     received_at: Mapped[datetime]
     analysed_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
+    reviewed_at: Mapped[datetime | None]
+    reviewed_by: Mapped[str | None]
 
 
 class SeriesRow(Base):
@@ -401,6 +423,19 @@ class UserRow(Base):
     is_disabled: Mapped[bool]
     created_at: Mapped[datetime]
     password_changed_at: Mapped[datetime]
+
+
+class SavedFilterRow(Base):
+    """A reader's named way to look at the worklist."""
+
+    __tablename__ = "saved_filters"
+    __table_args__ = (UniqueConstraint("owner", "name"),)
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    owner: Mapped[str]
+    name: Mapped[str]
+    query: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
 
 
 class TokenRow(Base):

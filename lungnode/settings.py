@@ -94,6 +94,8 @@ class WebSettings(Section):
     """Largest request body, in MiB; a zip of a thin-slice chest CT has about 200."""
     cors_origins: tuple[str, ...] = ()
     """Origins that may read `/predict` and `/model_status` from a browser, as a JSON list; none by default."""
+    max_wait_min: int = Field(default=240, ge=1)
+    """Minutes that a study may wait for a reader before it comes first in the worklist's order by priority."""
     threads: int = Field(default=8, ge=2)
     """Threads that answer requests."""
 

@@ -164,6 +164,7 @@ def web_options(settings: Settings) -> WebOptions:
         bound_to_loopback=is_loopback(web.host),
         max_upload_bytes=web.max_upload_mb << 20,
         cors_origins=web.cors_origins,
+        max_wait_s=web.max_wait_min * 60.0,
         threads=web.threads,
     )
 

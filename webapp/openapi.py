@@ -38,9 +38,25 @@ class Operation:
 
 
 STATE: Schema = {"type": "string", "enum": ["receiving", "queued", "analysing", "analysed", "not_analysed", "failed"]}
+DATE: Schema = {"type": "string", "pattern": r"^\d{4}-?\d{2}-?\d{2}$"}
+SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 WORKLIST_QUERY = (
     ("state", STATE, "Only studies in this state."),
-    ("q", {"type": "string", "maxLength": 2000}, "Words that name, id, accession number or description hold."),
+    (
+        "q",
+        {"type": "string", "maxLength": 2000},
+        "Words that name, id, accession number, description or study UID hold; one or two letters begin a word.",
+    ),
+    ("date_from", DATE, "Only studies of this study date or later."),
+    ("date_to", DATE, "Only studies of this study date or earlier."),
+    ("min_probability", SHARE, "Only studies whose highest calibrated probability is this or more."),
+    ("max_probability", SHARE, "Only studies whose highest calibrated probability is this or less."),
+    ("reviewed", {"type": "string", "enum": ["yes", "no"]}, "Only studies that a reader is done with, or is not."),
+    (
+        "sort",
+        {"type": "string", "enum": ["newest", "oldest", "priority"], "default": "newest"},
+        "By arrival; or what waited too long first, then by probability, then what has none, then what is reviewed.",
+    ),
     ("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "Studies on one page."),
     ("cursor", {"type": "string"}, "`next` of the page before."),
 )
@@ -69,6 +85,7 @@ UPLOAD_FORM: Schema = {
     "anyOf": [{"required": ["image"]}, {"required": ["file"]}],
 }
 STUDY = "/api/v1/studies/{study_uid}"
+FILTERS = "/api/v1/worklist/filters"
 OPERATIONS = (
     Operation("get", "/", "Educational page", {200: HTML}, public=True),
     Operation("get", "/detector", "Upload form", {200: HTML}),
@@ -104,10 +121,28 @@ OPERATIONS = (
     Operation(
         "get",
         "/api/v1/worklist",
-        "Studies, newest first",
+        "Studies, newest first unless another order is asked for",
         {200: shapes.WorklistShape},
         (400, 503),
         query=WORKLIST_QUERY,
+    ),
+    Operation("get", FILTERS, "The caller's saved filters", {200: shapes.SavedFiltersShape}, (503,)),
+    Operation(
+        "post",
+        FILTERS,
+        "Keep a filter under a name",
+        {201: shapes.SavedFilterShape},
+        (400, 415, 422, 503),
+        body=shapes.NewSavedFilterShape,
+    ),
+    Operation("delete", FILTERS + "/{filter_id}", "Forget a saved filter", {204: {}}, (404, 503)),
+    Operation(
+        "post",
+        STUDY + "/review",
+        "Say that a reader is done with a study, or is not",
+        {200: shapes.ReviewShape},
+        (400, 404, 415, 503),
+        body=shapes.NewReviewShape,
     ),
     Operation("get", "/audit", "The audit trail as a page", {200: HTML}, (400,), query=AUDIT_QUERY),
     Operation("get", "/studies/{study_uid}", "The viewer", {200: HTML}, (404,)),
@@ -193,6 +228,7 @@ PARAMETERS: dict[str, Schema] = {
     "sop_uid": {"type": "string", "pattern": "^[0-9.]{1,64}$"},
     "frame_number": {"type": "integer", "minimum": 1},
     "finding_id": {"type": "string"},
+    "filter_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "prediction_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "name": {"type": "string", "enum": ["image", "attention"]},
 }
@@ -200,6 +236,7 @@ WORDS = {
     200: "Answered.",
     201: "Recorded.",
     202: "Accepted; it is done later.",
+    204: "Done.",
     400: "Not understood.",
     401: "Not signed in.",
     403: "Not allowed, or sent by another site.",

@@ -43,6 +43,8 @@ class WebOptions:
     """Sign-in attempts per client and minute; more get 429."""
     stream_s: float = 55.0
     """Life of one event stream; the browser then reconnects by itself."""
+    max_wait_s: float = 4 * 3600.0
+    """Wait for a reader after which a study comes first in the worklist's order by priority."""
     evidence_limit: int = 2000
     """Uploads whose pictures are kept; the oldest pictures go first, the record of the prediction stays."""
 

@@ -15,6 +15,7 @@ from db.domain import (
     ModelIdentity,
     OtherStudy,
     Reason,
+    SavedFilter,
     SeriesRecord,
     StudyDetail,
     UploadPatient,
@@ -34,12 +35,14 @@ from webapp.shapes import (
     PredictionShape,
     RawAnswerShape,
     ReasonShape,
+    SavedFilterShape,
     SeriesShape,
     SliceShape,
     StudyShape,
     UploadPatientShape,
     WorklistItemShape,
 )
+from webapp.worklist_query import address
 
 PENDING = frozenset({AnalysisStatus.QUEUED, AnalysisStatus.RUNNING})
 
@@ -95,7 +98,14 @@ def worklist_item(item: WorklistItem) -> WorklistItemShape:
         "received_at": moment(item.received_at),
         "analysed_at": _moment(item.analysed_at),
         "waiting_s": round(item.waiting_s, 1),
+        "reviewed_at": _moment(item.reviewed_at),
+        "reviewed_by": item.reviewed_by,
     }
+
+
+def saved_filter(record: SavedFilter) -> SavedFilterShape:
+    """One saved filter, with the address that it stands for."""
+    return {"id": record.id, "name": record.name, "query": record.query, "url": address(record.query)}
 
 
 def study(detail: StudyDetail) -> StudyShape:

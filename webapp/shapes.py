@@ -71,6 +71,8 @@ class WorklistItemShape(TypedDict):
     received_at: Moment
     analysed_at: Moment | None
     waiting_s: float
+    reviewed_at: Moment | None
+    reviewed_by: str | None
 
 
 class WorklistShape(TypedDict):
@@ -78,6 +80,39 @@ class WorklistShape(TypedDict):
 
     items: list[WorklistItemShape]
     next: str | None
+
+
+class NewReviewShape(TypedDict):
+    """Whether a reader is done with a study."""
+
+    reviewed: bool
+
+
+class ReviewShape(TypedDict):
+    """What holds now; images and answers that come later reopen a study by themselves."""
+
+    study_instance_uid: Uid
+    reviewed: bool
+
+
+class NewSavedFilterShape(TypedDict):
+    """A name for a way to look at the worklist; ``query`` holds parameters of ``GET /api/v1/worklist``."""
+
+    name: Annotated[str, ("minLength", 1), ("maxLength", 60)]
+    query: dict[str, str]
+
+
+class SavedFilterShape(NewSavedFilterShape):
+    """A reader's own way to look at the worklist, and the page's address that shows it."""
+
+    id: str
+    url: str
+
+
+class SavedFiltersShape(TypedDict):
+    """The caller's saved filters, oldest first."""
+
+    filters: list[SavedFilterShape]
 
 
 class AssessmentShape(TypedDict):

@@ -1,46 +1,30 @@
-"""The worklist: the page, and the same as JSON."""
+"""The worklist: the page, and the same as JSON; and readers' own ways to look at it."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from flask import Blueprint, Response, jsonify, render_template, request
 
+from db import reviews, saved_filters
 from db import worklist as records
-from db.domain import StudyState, WorklistPage, WorklistQuery
+from db.domain import StudyState, WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
 from db.errors import InvalidCursorError
-from webapp import present
+from webapp import forms, present
 from webapp.errors import BadRequestError
-from webapp.forms import MAX_TEXT, clean_text
+from webapp.identity import principal
 from webapp.services import services
+from webapp.worklist_query import DEFAULT_LIMIT, address, kept_fields, read_query
 
 blueprint = Blueprint("worklist", __name__)
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
+PROBABILITY_STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 0.9)
+"""What the page offers as bounds; the address takes any from 0 to 1."""
 
 
 def query_of_request() -> WorklistQuery:
-    """Read what is asked for off the address.
-
-    Raises
-    ------
-    BadRequestError
-        For an unknown state or a limit that is no number from 1 to 500.
-    """
-    state = request.args.get("state") or None
-    if state is not None and state not in set(StudyState):
-        raise BadRequestError("There is no such state.", code="bad_state")
-    limit = request.args.get("limit", str(DEFAULT_LIMIT))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:6]) <= MAX_LIMIT:
-        raise BadRequestError(f"The limit must be a whole number from 1 to {MAX_LIMIT}.", code="bad_limit")
-    text = clean_text(request.args.get("q", ""))
-    if len(text) > MAX_TEXT:
-        raise BadRequestError("The text to look for is too long.", code="bad_text")
-    return WorklistQuery(
-        state=StudyState(state) if state else None,
-        text=text,
-        limit=int(limit),
-        cursor=request.args.get("cursor") or None,
-    )
+    """Read what is asked for off the address."""
+    return read_query(request.args, services().options.max_wait_s)
 
 
 def _page_of(query: WorklistQuery) -> WorklistPage:
@@ -53,7 +37,7 @@ def _page_of(query: WorklistQuery) -> WorklistPage:
 
 @blueprint.get("/api/v1/worklist")
 def listing() -> Response:
-    """List studies, newest first."""
+    """List studies, newest first unless another order is asked for."""
     found = _page_of(query_of_request())
     return jsonify(items=[present.worklist_item(item) for item in found.items], next=found.next_cursor)
 
@@ -63,10 +47,72 @@ def page() -> str:
     """Show the worklist."""
     query = query_of_request()
     found = _page_of(query)
+    max_wait_s = services().options.max_wait_s
+    unread_s = {item.study_instance_uid: _waited_s(item) for item in found.items if item.reviewed_at is None}
+    with services().database.read() as session:
+        load = records.reading_load(session, max_wait_s)
+        saved = saved_filters.saved_filters(session, principal().name)
     return render_template(
         "worklist.html",
         items=[present.worklist_item(item) for item in found.items],
         query=query,
+        kept=kept_fields(request.args),
         next_cursor=found.next_cursor,
+        page_limit=None if query.limit == DEFAULT_LIMIT else str(query.limit),
         states=list(StudyState),
+        orders=list(WorklistOrder),
+        steps=PROBABILITY_STEPS,
+        load=load,
+        max_wait_s=max_wait_s,
+        overdue={uid: waited for uid, waited in unread_s.items() if waited >= max_wait_s},
+        saved=[present.saved_filter(record) for record in saved],
+        address=address,
     )
+
+
+def _waited_s(item: WorklistItem) -> float:
+    return (datetime.now(UTC) - item.received_at).total_seconds()
+
+
+@blueprint.post("/api/v1/studies/<uid:study_uid>/review")
+def review(study_uid: str) -> Response:
+    """Say that a study is dealt with, or that it is not after all."""
+    wanted = forms.json_object(request.get_json()).get("reviewed")
+    if not isinstance(wanted, bool):
+        raise BadRequestError("The field reviewed must be true or false.", code="bad_reviewed")
+    actor = principal().name
+    with services().database.begin() as session:
+        if wanted:
+            reviews.review_study(session, study_uid, reviewed_by=actor)
+        else:
+            reviews.reopen_study(session, study_uid, reopened_by=actor)
+    return jsonify(study_instance_uid=study_uid, reviewed=wanted)
+
+
+@blueprint.get("/api/v1/worklist/filters")
+def filters() -> Response:
+    """List the caller's saved filters."""
+    with services().database.read() as session:
+        found = saved_filters.saved_filters(session, principal().name)
+    return jsonify(filters=[present.saved_filter(record) for record in found])
+
+
+@blueprint.post("/api/v1/worklist/filters")
+def save_filter() -> tuple[Response, int]:
+    """Keep a filter under a name; the same name replaces it."""
+    body = forms.json_object(request.get_json())
+    told = forms.json_object(body.get("query"))
+    if not all(isinstance(value, str) for value in told.values()):
+        raise BadRequestError("A filter holds the worklist's own parameters, as texts.", code="bad_filter")
+    read_query(told, services().options.max_wait_s)
+    with services().database.begin() as session:
+        kept = saved_filters.save_filter(session, principal().name, forms.text_of(body, "name"), kept_fields(told))
+    return jsonify(present.saved_filter(kept)), 201
+
+
+@blueprint.delete("/api/v1/worklist/filters/<hex_id:filter_id>")
+def remove_filter(filter_id: str) -> Response:
+    """Forget one of the caller's saved filters."""
+    with services().database.begin() as session:
+        saved_filters.remove_filter(session, principal().name, filter_id)
+    return Response(status=204)

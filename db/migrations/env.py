@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
+from db.schema import is_described
 from db.tables import Base
 
 connection: Connection = context.config.attributes["connection"]
@@ -22,6 +23,7 @@ context.configure(
     connection=connection,
     target_metadata=Base.metadata,
     compare_type=True,
+    include_object=is_described,
     render_as_batch=connection.dialect.name == "sqlite",
     render_item=render_item,
     transactional_ddl=True,

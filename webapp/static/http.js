@@ -44,3 +44,8 @@ export async function postJson(url, body) {
   const headers = { Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": token };
   return (await answer(await fetch(url, { method: "POST", headers, body: JSON.stringify(body) }))).json();
 }
+
+export async function deleteJson(url) {
+  document.dispatchEvent(new Event("lungnode:request"));
+  return answer(await fetch(url, { method: "DELETE", headers: { Accept: "application/json", "X-CSRF-Token": token } }));
+}

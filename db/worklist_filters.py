@@ -1,0 +1,96 @@
+"""What of the worklist is asked for, and which index finds it where that leaves few studies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, column, func, select, table
+from sqlalchemy.orm import Session
+
+from db import patients
+from db.domain import WorklistOrder, WorklistQuery
+from db.session import free_text
+from db.tables import StudyRow
+
+TERM_LIMIT = 8
+NARROW = 1000
+"""Up to so many studies are cheaper to fetch and sort than to meet one by one on the way along an index."""
+TRIGRAM = 3
+
+_search = table("study_search", column("study_id"), column("search_text"))
+
+
+def restricted(session: Session, query: WorklistQuery, statement: Select[Any, Any]) -> Select[Any, Any] | None:
+    """Restrict a statement over studies to what the query asks for; None where nothing can be it."""
+    statement = statement.where(*_conditions(query))
+    for candidates in _candidates(session, query):
+        ids = session.scalars(candidates.limit(NARROW + 1)).all()
+        if not ids:
+            return None
+        if len(ids) <= NARROW:
+            return statement.where(StudyRow.id.in_(ids))
+    return statement
+
+
+def terms(text: str) -> list[str]:
+    """Split a text into what to look for: whole words anywhere, one or two letters at the beginning of a word."""
+    words = patients.folded_text(free_text(text)).split()[:TERM_LIMIT]
+    return [word if len(word) >= TRIGRAM else f"  {word}" for word in words]
+
+
+def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
+    """Say what a listed study is like, leaving the choice of an index to the order and to the candidates.
+
+    ``coalesce`` keeps an index out: one over half of all studies would have these fetched and sorted for each page.
+    """
+    yield from _text_conditions(query, func.coalesce(StudyRow.search_text, ""))
+    yield from _date_conditions(query, func.coalesce(StudyRow.study_date, ""))
+    yield from _probability_conditions(query, func.coalesce(StudyRow.malignancy_probability, -1.0))
+    if query.state is not None and query.order is WorklistOrder.PRIORITY:
+        yield func.coalesce(StudyRow.state, "") == query.state
+    elif query.state is not None:
+        yield StudyRow.state == query.state  # has an index by arrival
+    if query.is_reviewed is not None:
+        yield StudyRow.reviewed_at.is_not(None) if query.is_reviewed else StudyRow.reviewed_at.is_(None)
+
+
+def _text_conditions(query: WorklistQuery, text: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+    return (text.contains(term, autoescape=True) for term in terms(query.text))
+
+
+def _date_conditions(query: WorklistQuery, date: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+    if query.date_from:
+        yield date >= query.date_from
+    if query.date_to:
+        yield date <= query.date_to
+        yield date > ""  # an unknown date is in no range
+
+
+def _probability_conditions(query: WorklistQuery, likely: ColumnElement[float]) -> Iterator[ColumnElement[bool]]:
+    if query.min_probability is not None:
+        yield likely >= query.min_probability
+    if query.max_probability is not None:
+        yield likely <= query.max_probability
+        yield likely >= 0.0  # an unknown probability is in no range
+
+
+def _candidates(session: Session, query: WorklistQuery) -> Iterator[Select[str]]:
+    """Find by index what each filter leaves by itself."""
+    if found := terms(query.text):
+        yield _having_text(session, query, found)
+    for conditions in (
+        tuple(_date_conditions(query, StudyRow.study_date)),
+        tuple(_probability_conditions(query, StudyRow.malignancy_probability)),
+    ):
+        if conditions:
+            yield select(StudyRow.id).where(*conditions)
+    if query.state is not None:
+        yield select(StudyRow.id).where(StudyRow.state == query.state)
+
+
+def _having_text(session: Session, query: WorklistQuery, found: list[str]) -> Select[str]:
+    if session.get_bind().dialect.name != "sqlite":
+        return select(StudyRow.id).where(*_text_conditions(query, StudyRow.search_text))
+    phrases = " ".join(f'"{term}"' for term in (term.replace('"', '""') for term in found))
+    return select(_search.c.study_id).where(_search.c.search_text.match(phrases))

@@ -1,0 +1,146 @@
+"""What readers are done with, and the filters that they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from db import analyses, audit, reviews, saved_filters, schema, studies, worklist
+from db.domain import AnalysisOutcome, ModelIdentity, ReceivedInstance, WorklistItem, WorklistQuery
+from db.engine import Database
+from db.errors import InvalidRecordError, UnknownRecordError
+
+Received = Callable[..., ReceivedInstance]
+STUDY = "1.2.3"
+
+
+def arrive(database: Database, *instances: ReceivedInstance) -> None:
+    with database.begin() as session:
+        for instance in instances:
+            studies.record_instance(session, instance)
+
+
+def review(database: Database) -> None:
+    with database.begin() as session:
+        reviews.review_study(session, STUDY, reviewed_by="reader")
+
+
+def item(database: Database) -> WorklistItem:
+    with database.read() as session:
+        return worklist.worklist_page(session, WorklistQuery()).items[0]
+
+
+def actions(database: Database) -> list[str]:
+    with database.read() as session:
+        entries = audit.recent(session, limit=50)
+    return [f"{entry.event.action} {entry.event.actor}" for entry in reversed(entries)]
+
+
+def answer(database: Database, model: ModelIdentity) -> None:
+    with database.begin() as session:
+        (series,) = studies.receiving_series(session) or (studies.series_record(session, series_instance_uid="1.2.3.1"),)
+        assert series is not None
+        record = analyses.request_analysis(session, series.id, model, requested_by="node", force=True)
+        analyses.complete_analysis(session, record.id, AnalysisOutcome())
+
+
+def test_a_review_says_who_and_when_and_is_on_record(database: Database, received: Received) -> None:
+    arrive(database, received())
+    review(database)
+    review(database)
+    found = item(database)
+    assert found.reviewed_by == "reader"
+    assert found.reviewed_at is not None
+    assert actions(database) == ["study:received PACS", "study:reviewed reader"]
+
+
+def test_a_study_can_be_reopened(database: Database, received: Received) -> None:
+    arrive(database, received())
+    review(database)
+    for _ in range(2):
+        with database.begin() as session:
+            reviews.reopen_study(session, STUDY, reopened_by="colleague")
+    assert (item(database).reviewed_at, item(database).reviewed_by) == (None, None)
+    assert actions(database)[2:] == ["study:reopened colleague"]
+
+
+def test_images_that_come_later_reopen_a_study(database: Database, received: Received) -> None:
+    arrive(database, received(1))
+    review(database)
+    arrive(database, received(1))
+    assert item(database).reviewed_at is not None, "the same image again is no news"
+    arrive(database, received(2))
+    assert item(database).reviewed_at is None
+
+
+def test_an_answer_that_comes_later_reopens_a_study(
+    database: Database, received: Received, model: ModelIdentity
+) -> None:
+    arrive(database, received())
+    review(database)
+    answer(database, model)
+    assert item(database).reviewed_at is None
+    review(database)
+    assert item(database).reviewed_at is not None
+    answer(database, model)
+    assert item(database).reviewed_at is None
+
+
+def test_nobody_reviews_what_is_not_there(database: Database) -> None:
+    with pytest.raises(UnknownRecordError), database.begin() as session:
+        reviews.review_study(session, STUDY, reviewed_by="reader")
+    with pytest.raises(UnknownRecordError), database.begin() as session:
+        reviews.reopen_study(session, STUDY, reopened_by="reader")
+
+
+def test_filters_are_kept_for_their_reader(database: Database) -> None:
+    with database.begin() as session:
+        saved_filters.save_filter(session, "ann", " Mine ", {"state": "failed"})
+        saved_filters.save_filter(session, "ann", "Mine", {"state": "analysed"})
+        other = saved_filters.save_filter(session, "bob", "Mine", {})
+    with database.read() as session:
+        (kept,) = saved_filters.saved_filters(session, "ann")
+    assert (kept.name, kept.query) == ("Mine", {"state": "analysed"})
+    with pytest.raises(UnknownRecordError), database.begin() as session:
+        saved_filters.remove_filter(session, "ann", other.id)
+    with database.begin() as session:
+        saved_filters.remove_filter(session, "ann", kept.id)
+    with database.read() as session:
+        assert saved_filters.saved_filters(session, "ann") == ()
+        assert len(saved_filters.saved_filters(session, "bob")) == 1
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 61])
+def test_a_filter_needs_a_name(database: Database, name: str) -> None:
+    with pytest.raises(InvalidRecordError), database.begin() as session:
+        saved_filters.save_filter(session, "ann", name, {})
+
+
+def test_a_reader_keeps_only_so_many_filters(database: Database) -> None:
+    with database.begin() as session:
+        for number in range(saved_filters.FILTER_LIMIT):
+            saved_filters.save_filter(session, "ann", str(number), {})
+    with pytest.raises(InvalidRecordError), database.begin() as session:
+        saved_filters.save_filter(session, "ann", "one more", {})
+
+
+def test_studies_of_an_older_schema_are_found_by_text(database_url: str) -> None:
+    schema.upgrade(database_url, "0004")
+    engine = create_engine(database_url)
+    row = {
+        "patients": "'p', '', '1', 0, 'Li^Wei', '', '', '2026-01-01 00:00:00'",
+        "studies": "'s', '1.2.3', 'p', '', '', '', '', '', 'li wei\nacc-7', 'receiving', '[]', '[]', 1, 1, 0,"
+        " NULL, NULL, NULL, '2026-01-01 00:00:00', NULL, NULL",
+    }
+    with engine.begin() as connection:
+        for table, values in row.items():
+            connection.execute(text(f"INSERT INTO {table} VALUES ({values})"))
+    engine.dispose()
+    schema.upgrade(database_url)
+    database = Database(database_url, bytes(32))
+    with database.read() as session:
+        for words, found in (("wei", 1), ("li", 1), ("w", 1), ("cc-7", 1), ("ei", 0), ("li wu", 0)):
+            assert len(worklist.worklist_page(session, WorklistQuery(text=words)).items) == found, words
+    database.dispose()

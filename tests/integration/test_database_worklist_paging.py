@@ -1,0 +1,200 @@
+"""Paging over many studies: every order complete and without repetition, every page by index."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, text
+
+from benchmarks.worklist import CLOCK, fill
+from db import worklist
+from db.domain import StudyState, WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
+from db.engine import Database
+from db.errors import InvalidCursorError
+
+COUNT = 1500
+"""More than are ever fetched and sorted at once."""
+FILTERS: dict[str, dict[str, object]] = {
+    "none": {},
+    "state": {"state": StudyState.NOT_ANALYSED},
+    "rare state": {"state": StudyState.FAILED},
+    "text": {"text": "haddad"},
+    "every study's text": {"text": "thorax"},
+    "two letters": {"text": "li"},
+    "dates": {"date_from": "20260210", "date_to": "20260220"},
+    "likely": {"min_probability": 0.6},
+    "unlikely": {"max_probability": 0.1},
+    "unread": {"is_reviewed": False},
+    "reviewed": {"is_reviewed": True},
+    "all": {"state": StudyState.ANALYSED, "text": "thorax", "date_from": "20260101", "min_probability": 0.1},
+}
+ORDERS = list(WorklistOrder)
+
+
+@pytest.fixture
+def many(database: Database) -> Database:
+    """A database of many studies, seen at the moment after the last arrival."""
+    fill(database, COUNT)
+    database._clock = lambda: CLOCK
+    return database
+
+
+def page(database: Database, **query: object) -> WorklistPage:
+    with database.read() as session:
+        return worklist.worklist_page(session, WorklistQuery(**query))  # type: ignore[arg-type]
+
+
+def walk(database: Database, limit: int, **query: object) -> Iterator[WorklistItem]:
+    cursor = None
+    while True:
+        found = page(database, limit=limit, cursor=cursor, **query)
+        yield from found.items
+        if (cursor := found.next_cursor) is None:
+            return
+
+
+def fits(item: WorklistItem, query: WorklistQuery) -> bool:
+    """The filters once more, in plain Python."""
+    haystack = " ".join((item.patient.name, item.patient.patient_id, item.accession_number, item.study_description))
+    words = re.split(r"[\s^]", haystack.lower())
+    likely = item.malignancy_probability
+    return (
+        (query.state is None or item.state is query.state)
+        and (not query.text or any(word.startswith(query.text) for word in words))
+        and (not query.date_from or item.study_date >= query.date_from)
+        and (not query.date_to or item.study_date <= query.date_to)
+        and (query.min_probability is None or (likely is not None and likely >= query.min_probability))
+        and (query.max_probability is None or (likely is not None and likely <= query.max_probability))
+        and (query.is_reviewed is None or (item.reviewed_at is not None) is query.is_reviewed)
+    )
+
+
+def rank(item: WorklistItem, order: WorklistOrder) -> tuple[float, ...]:
+    """The orders once more, in plain Python."""
+    at = item.received_at.timestamp()
+    if order is not WorklistOrder.PRIORITY:
+        return (at if order is WorklistOrder.OLDEST else -at,)
+    if item.reviewed_at is not None:
+        return (4, -at)
+    if item.received_at <= CLOCK - timedelta(seconds=WorklistQuery().max_wait_s):
+        return (1, at)
+    return (3, at) if item.malignancy_probability is None else (2, -item.malignancy_probability, at)
+
+
+def test_every_filter_in_every_order_gives_what_python_gives(many: Database) -> None:
+    everything = list(walk(many, 500))
+    assert len({item.study_instance_uid for item in everything}) == COUNT
+    for filters, order in itertools.product(FILTERS.values(), ORDERS):
+        query = WorklistQuery(**filters, order=order)  # type: ignore[arg-type]
+        expected = sorted((item for item in everything if fits(item, query)), key=lambda item: rank(item, order))
+        found = list(walk(many, 97, **filters, order=order))
+        assert [item.study_instance_uid for item in found] == [item.study_instance_uid for item in expected], query
+
+
+def test_what_waited_too_long_comes_before_the_likeliest(many: Database) -> None:
+    soon = {"order": WorklistOrder.PRIORITY, "is_reviewed": False, "limit": 500}
+    due = CLOCK - timedelta(hours=6)
+    items = page(many, max_wait_s=6 * 3600, **soon).items
+    overdue = [item for item in items if item.received_at <= due]
+    assert overdue, "the morning's list holds studies from the day before"
+    assert list(items[: len(overdue)]) == sorted(overdue, key=lambda item: item.received_at)
+    assert items[len(overdue)].malignancy_probability == max(
+        item.malignancy_probability or 0 for item in items[len(overdue) :]
+    )
+
+
+def test_nothing_starves_however_many_likelier_studies_arrive(many: Database) -> None:
+    """A reader who always takes the first study, while likelier ones arrive faster than she reads."""
+    with many.begin() as session:
+        session.execute(text("UPDATE studies SET reviewed_at = NULL, malignancy_probability = 0.99, state = 'analysed'"))
+        patient = session.execute(text("SELECT id FROM studies ORDER BY received_at DESC LIMIT 1")).scalar_one()
+        session.execute(text("UPDATE studies SET malignancy_probability = 0.01 WHERE id = :id"), {"id": patient})
+    (newest,) = page(many, limit=1).items
+    assert newest.malignancy_probability == 0.01
+    before = page(many, order=WorklistOrder.PRIORITY, limit=500, max_wait_s=10**9).items
+    assert newest not in before, "by probability alone it comes last"
+    many._clock = lambda: CLOCK + timedelta(hours=5)
+    with many.begin() as session:  # all the earlier ones are read; likelier ones have come since
+        session.execute(
+            text("UPDATE studies SET reviewed_at = :at WHERE id <> :id AND received_at < :since"),
+            {"at": "2026-03-02 09:00:00.000000", "id": patient, "since": "2026-03-01 08:00:00.000000"},
+        )
+        session.execute(
+            text("UPDATE studies SET received_at = :at WHERE id <> :id AND reviewed_at IS NULL"),
+            {"at": "2026-03-02 12:59:00.000000", "id": patient},
+        )
+    first = page(many, order=WorklistOrder.PRIORITY, limit=2).items
+    assert first[0].study_instance_uid == newest.study_instance_uid
+    assert first[1].malignancy_probability == 0.99
+
+
+def test_the_clock_moves_nothing_between_pages(many: Database) -> None:
+    order = {"order": WorklistOrder.PRIORITY, "is_reviewed": False}
+    whole = [item.study_instance_uid for item in walk(many, 500, **order)]
+    seen, cursor = [], None
+    for hours in itertools.count():
+        many._clock = lambda hours=hours: CLOCK + timedelta(hours=hours)
+        found = page(many, limit=60, cursor=cursor, **order)
+        seen += [item.study_instance_uid for item in found.items]
+        if (cursor := found.next_cursor) is None:
+            break
+    assert seen == whole
+
+
+def test_a_cursor_belongs_to_its_order(many: Database) -> None:
+    cursor = page(many, limit=1).next_cursor
+    with pytest.raises(InvalidCursorError):
+        page(many, limit=1, cursor=cursor, order=WorklistOrder.PRIORITY)
+
+
+def test_what_waits_is_counted(many: Database) -> None:
+    with many.read() as session:
+        load = worklist.reading_load(session, 4 * 3600)
+    unread = list(walk(many, 500, is_reviewed=False))
+    assert load.unread == len(unread)
+    assert load.overdue == sum(item.received_at <= CLOCK - timedelta(hours=4) for item in unread)
+
+
+@pytest.fixture
+def plans(many: Database) -> Iterator[Callable[..., list[str]]]:
+    """A maker of the plans of all statements of one page."""
+    statements: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith("SELECT") and "FROM stud" in statement.replace("\n", " "):
+            statements.append((statement, parameters))
+
+    def make(**query: object) -> list[str]:
+        statements.clear()
+        event.listen(many.engine, "before_cursor_execute", note)
+        cursor = page(many, limit=20, **query).next_cursor
+        if cursor:
+            page(many, limit=20, cursor=cursor, **query)
+        event.remove(many.engine, "before_cursor_execute", note)
+        return [plan for statement, parameters in statements for plan in explained(statement, parameters)]
+
+    def explained(statement: str, parameters: object) -> list[str]:
+        with many.engine.connect() as connection:
+            if many.engine.dialect.name == "sqlite":
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                return [str(row[-1]) for row in rows]
+            connection.exec_driver_sql("SET enable_seqscan = off")  # what no index serves is scanned even so
+            return [str(row[0]) for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
+
+    return make
+
+
+def test_no_page_reads_every_study_and_no_unfiltered_one_is_sorted(plans: Callable[..., list[str]]) -> None:
+    for (name, filters), order in itertools.product(FILTERS.items(), ORDERS):
+        steps = plans(**filters, order=order)
+        assert steps
+        for step in steps:
+            assert not re.search(r"Seq Scan on (studies|patients)", step), (name, order, step)
+            assert not re.search(r"SCAN (studies|patients)(?! USING)", step), (name, order, step)
+            assert not step.startswith("SCAN study_search") or "VIRTUAL TABLE INDEX" in step
+            if not filters and re.search(r"B-TREE|Sort ", step):  # only equal probabilities are sorted
+                assert re.search(r"LAST TERM|LAST 2 TERMS|Presorted|Incremental Sort", step), (order, step)

@@ -1,0 +1,94 @@
+// What is done to a study from its row: reviewed or not, analysed again, not waited for any longer.
+import { postJson } from "../http.js";
+import { chosenRow, load } from "./list.js";
+import { say } from "./toast.js";
+
+const list = /** @type {HTMLElement} */ (document.querySelector("[data-list]"));
+const dialog = /** @type {HTMLDialogElement} */ (document.querySelector("[data-confirm]"));
+
+/**
+ * @typedef {object} Action
+ * @property {string} path below the study's address
+ * @property {object} body
+ * @property {string} done what is said when it is done
+ * @property {{title: string, text: string, yes: string}} [ask] what is asked before
+ */
+
+/** @type {Record<string, Action>} */
+const ACTIONS = {
+  review: { path: "review", body: { reviewed: true }, done: "Marked as reviewed." },
+  reopen: { path: "review", body: { reviewed: false }, done: "Marked as to read." },
+  again: {
+    path: "analyses",
+    body: {},
+    done: "The analysis was asked for.",
+    ask: {
+      title: "Analyse again?",
+      text: "All series of this study are analysed again. The findings of now stay on record, and are replaced here once the new answer is there.",
+      yes: "Analyse again",
+    },
+  },
+  complete: {
+    path: "complete",
+    body: {},
+    done: "The study is no longer waited for.",
+    ask: {
+      title: "Analyse without waiting?",
+      text: "Images may still be on their way. What is here is analysed now; if more images come, it is analysed again.",
+      yes: "Analyse now",
+    },
+  },
+};
+
+/**
+ * @param {NonNullable<Action["ask"]>} ask
+ * @param {string} who
+ * @returns {Promise<boolean>}
+ */
+function confirmed(ask, who) {
+  const put = (/** @type {string} */ name, /** @type {string} */ text) => {
+    /** @type {HTMLElement} */ (dialog.querySelector(`[data-confirm-${name}]`)).textContent = text;
+  };
+  put("title", ask.title);
+  put("text", `${who}. ${ask.text}`);
+  put("yes", ask.yes);
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/**
+ * @param {HTMLTableRowElement} row
+ * @param {Action} action
+ */
+async function act(row, action) {
+  const uid = row.dataset.study;
+  const name = row.querySelector(".row-link")?.textContent ?? "";
+  if (action.ask && !(await confirmed(action.ask, name))) return;
+  row.classList.add("busy");
+  try {
+    await postJson(`/api/v1/studies/${uid}/${action.path}`, action.body);
+    say(`${name}: ${action.done}`);
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error), { isBad: true });
+  }
+  await load(location.pathname + location.search);
+}
+
+/**
+ * Do the first of these that the chosen row offers.
+ * @param {...string} names
+ */
+export function actOnChosen(...names) {
+  const row = chosenRow();
+  const name = names.find((one) => row?.querySelector(`[data-act=${one}]`));
+  if (row && name) act(row, ACTIONS[name]);
+}
+
+list.addEventListener("click", (event) => {
+  const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("[data-act]"));
+  const row = /** @type {HTMLTableRowElement | null} */ (button?.closest("tr[data-study]"));
+  if (row && button?.dataset.act) act(row, ACTIONS[button.dataset.act]);
+});

@@ -1,0 +1,103 @@
+// The rows: which one is chosen, and new ones without reloading the page.
+import { getText } from "../http.js";
+import { localiseTimes } from "../times.js";
+
+const list = /** @type {HTMLElement} */ (document.querySelector("[data-list]"));
+/** @type {string | null} UID of the chosen study */
+let current = null;
+
+/** @returns {HTMLTableRowElement[]} */
+export const rows = () => [...list.querySelectorAll(/** @type {"tr"} */ ("tr[data-study]"))];
+
+export const chosenRow = () => rows().find((row) => row.dataset.study === current) ?? null;
+
+/** @param {HTMLTableRowElement} row */
+const link = (row) => /** @type {HTMLAnchorElement} */ (row.querySelector(".row-link"));
+
+/**
+ * What a row says, without the times, which change by themselves.
+ * @param {HTMLTableRowElement} row
+ */
+const gist = (row) => [...row.cells].slice(0, 5).map((cell) => cell.textContent).join("|");
+
+/**
+ * @param {string | undefined} uid
+ * @param {{focus?: boolean}} [options]
+ */
+export function choose(uid, { focus = true } = {}) {
+  current = uid ?? null;
+  for (const row of rows()) {
+    const isCurrent = row.dataset.study === uid;
+    row.classList.toggle("current", isCurrent);
+    if (isCurrent && focus) link(row).focus();
+  }
+}
+
+/** @param {number} by rows to go down */
+export function step(by) {
+  const uids = rows().map((row) => row.dataset.study);
+  if (!uids.length) return;
+  const at = uids.indexOf(current ?? undefined);
+  choose(uids[Math.min(uids.length - 1, Math.max(0, at < 0 ? 0 : at + by))]);
+}
+
+export function openChosen() {
+  const row = chosenRow();
+  if (row) link(row).click();
+}
+
+export function openNextPage() {
+  /** @type {HTMLAnchorElement | null} */ (list.querySelector("a[rel=next]"))?.click();
+}
+
+/**
+ * Put what a freshly loaded page shows in the place of what stands here.
+ * @param {Document} page
+ */
+function replaceParts(page) {
+  for (const selector of ["[data-list]", "[data-load]", "[data-saved]"]) {
+    const [here, fresh] = [document.querySelector(selector), page.querySelector(selector)];
+    if (!here || !fresh || here.innerHTML === fresh.innerHTML) continue;
+    localiseTimes(fresh);
+    here.replaceChildren(...document.adoptNode(fresh).childNodes);
+  }
+}
+
+let asked = 0;
+/**
+ * @param {string} url
+ * @param {{isNews?: boolean}} [options] news: rows that say something else are shown to have changed
+ */
+export async function load(url, { isNews = false } = {}) {
+  const turn = ++asked;
+  list.setAttribute("aria-busy", "true");
+  let text;
+  try {
+    text = await getText(url);
+  } catch {
+    return; // the live sign tells; the next event tries again
+  } finally {
+    if (turn === asked) list.removeAttribute("aria-busy");
+  }
+  if (turn !== asked) return; // a later question is on its way
+  const before = new Map(rows().map((row) => [row.dataset.study, gist(row)]));
+  const at = rows().findIndex((row) => row.dataset.study === current);
+  const hadFocus = list.contains(document.activeElement);
+  replaceParts(new DOMParser().parseFromString(text, "text/html"));
+  if (isNews) {
+    for (const row of rows()) if (before.get(row.dataset.study) !== gist(row)) row.classList.add("news");
+  }
+  if (current && !chosenRow() && at >= 0) current = rows()[Math.min(at, rows().length - 1)]?.dataset.study ?? null;
+  if (current) choose(current, { focus: hadFocus });
+}
+
+list.addEventListener("click", (event) => {
+  const target = /** @type {Element} */ (event.target);
+  const row = /** @type {HTMLTableRowElement | null} */ (target.closest("tr[data-study]"));
+  if (row && !target.closest("a, button") && !getSelection()?.toString()) link(row).click();
+});
+list.addEventListener("focusin", (event) => {
+  const row = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("tr[data-study]"));
+  if (row) choose(row.dataset.study, { focus: false });
+});
+setInterval(() => localiseTimes(list), 20000);

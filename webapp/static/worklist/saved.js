@@ -1,0 +1,41 @@
+// A reader's own filters: saved under a name, one click away, removed again.
+import { deleteJson, postJson } from "../http.js";
+import { chosenFilters } from "./filters.js";
+import { load } from "./list.js";
+import { say } from "./toast.js";
+
+const FILTERS = "/api/v1/worklist/filters";
+const saved = /** @type {HTMLElement} */ (document.querySelector("[data-saved]"));
+const dialog = /** @type {HTMLDialogElement} */ (document.querySelector("dialog[data-save]"));
+const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-save-form]"));
+const name = /** @type {HTMLInputElement} */ (form.elements.namedItem("name"));
+
+/**
+ * @param {() => Promise<unknown>} change
+ * @param {string} done
+ */
+async function changed(change, done) {
+  try {
+    await change();
+    say(done);
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error), { isBad: true });
+  }
+  await load(location.pathname + location.search);
+}
+
+saved.addEventListener("click", (event) => {
+  const target = /** @type {Element} */ (event.target);
+  const remove = /** @type {HTMLElement | null} */ (target.closest("[data-remove]"));
+  if (remove) changed(() => deleteJson(`${FILTERS}/${remove.dataset.remove}`), "The filter was removed.");
+  if (target.closest("[data-save-open]")) dialog.showModal();
+});
+form.querySelector("[data-save-cancel]")?.addEventListener("click", () => dialog.close());
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const kept = name.value.trim();
+  if (!kept) return;
+  dialog.close();
+  changed(() => postJson(FILTERS, { name: kept, query: chosenFilters() }), `Saved as “${kept}”.`);
+  name.value = "";
+});
