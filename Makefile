@@ -78,8 +78,8 @@ format: $(VENV)/.installed-dev ## Format and fix what can be fixed by itself
 docs: $(VENV)/.installed ## Rewrite what documentation takes from code
 	@$(PY) -m lungnode.settings_table README.md
 
-bench: $(VENV)/.installed-dev ## Measure reception, preprocessing and inference on this machine
-	@for name in receive preprocess inference; do $(PY) -m benchmarks.$$name || exit 1; done
+bench: $(VENV)/.installed-dev ## Measure reception, preprocessing, inference and the worklist on this machine
+	@for name in receive preprocess inference worklist; do $(PY) -m benchmarks.$$name || exit 1; done
 
 clean: ## Remove .venv, caches and built files (never LUNGNODE_HOME)
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, column, func, select, table
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, column, func, select, table
 from sqlalchemy.orm import Session
 
 from db import patients
@@ -55,11 +55,11 @@ def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
         yield StudyRow.reviewed_at.is_not(None) if query.is_reviewed else StudyRow.reviewed_at.is_(None)
 
 
-def _text_conditions(query: WorklistQuery, text: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+def _text_conditions(query: WorklistQuery, text: SQLColumnExpression[str]) -> Iterator[ColumnElement[bool]]:
     return (text.contains(term, autoescape=True) for term in terms(query.text))
 
 
-def _date_conditions(query: WorklistQuery, date: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+def _date_conditions(query: WorklistQuery, date: SQLColumnExpression[str]) -> Iterator[ColumnElement[bool]]:
     if query.date_from:
         yield date >= query.date_from
     if query.date_to:
@@ -67,7 +67,7 @@ def _date_conditions(query: WorklistQuery, date: ColumnElement[str]) -> Iterator
         yield date > ""  # an unknown date is in no range
 
 
-def _probability_conditions(query: WorklistQuery, likely: ColumnElement[float]) -> Iterator[ColumnElement[bool]]:
+def _probability_conditions(query: WorklistQuery, likely: SQLColumnExpression[Any]) -> Iterator[ColumnElement[bool]]:
     if query.min_probability is not None:
         yield likely >= query.min_probability
     if query.max_probability is not None:

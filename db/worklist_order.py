@@ -15,6 +15,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, UnaryExpression, and_, func, literal, or_, tuple_
 from sqlalchemy.orm import Session
@@ -48,7 +49,7 @@ class Segment:
     is_by_probability: bool = False
 
     @property
-    def order(self) -> tuple[UnaryExpression[object], ...]:
+    def order(self) -> tuple[UnaryExpression[Any], ...]:
         """What to sort by; the id tells studies of the same microsecond apart."""
         if self.is_newest_first:
             return (StudyRow.received_at.desc(), StudyRow.id.desc())

@@ -32,6 +32,7 @@ ARGUMENTS = (
     "--disable-sync",
 )
 PATIENCE_MS = 20_000
+sync_api.expect.set_options(timeout=PATIENCE_MS)
 
 
 def chromium_path() -> str | None:

@@ -7,10 +7,17 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from db import audit
 from tests.browser.conftest import Site
-from tests.unit.webapp.doubles import add_study, finish
+from tests.unit.webapp.doubles import add_study, finding_at, finish
 
 pytestmark = pytest.mark.browser
+
+
+def actions_on_record(site: Site) -> list[str]:
+    """What happened, the latest first; looking at a study aside."""
+    with site.database.read() as session:
+        return [entry.event.action for entry in audit.recent(session, limit=10) if entry.event.action != "study:viewed"]
 
 
 def test_a_study_appears_and_is_answered_without_reloading(site: Site, open_page: Callable[..., Page]) -> None:
@@ -69,3 +76,82 @@ def test_names_stay_text(site: Site, open_page: Callable[..., Page]) -> None:
     page.goto(f"{site.url}/studies/{study.study_instance_uid}")
     expect(page.locator("[data-viewer]")).to_have_attribute("data-shown", "15")
     assert page.locator("img").count() == 0
+
+
+def test_probability_and_date_are_filtered(site: Site, open_page: Callable[..., Page]) -> None:
+    likely = site.analysed_study(name="Narrow^Likely", patient_id="N-1")
+    add_study(site.database, name="Narrow^Unknown", patient_id="N-2")
+    page = open_page()
+    page.goto(f"{site.url}/worklist?q=narrow")
+    expect(page.locator("tr[data-study]")).to_have_count(2)
+    page.get_by_text("Date, probability").click()
+    page.get_by_label("at least").select_option("0.8")
+    expect(page.locator("tr[data-study]")).to_have_count(1)
+    expect(page.locator(f"tr[data-study='{likely.study_instance_uid}']")).to_contain_text("81.0 %")
+    page.get_by_label("from", exact=True).fill("2026-01-15")
+    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    expect(page.locator("[data-narrowed]")).to_have_text("2")
+    assert page.url.endswith("/worklist?q=narrow&date_from=2026-01-15&min_probability=0.8")
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("at least")).to_be_hidden()
+
+
+def test_a_filter_is_saved_used_and_removed(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto(f"{site.url}/worklist?state=failed")
+    page.get_by_role("button", name="Save filter").click()
+    page.get_by_label("Name", exact=True).fill("What failed")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("status").filter(has_text="Saved as")).to_be_visible()
+    page.goto(f"{site.url}/worklist")
+    page.get_by_role("link", name="What failed").click()
+    page.wait_for_url("**/worklist?state=failed")
+    expect(page.get_by_role("link", name="What failed")).to_have_attribute("aria-current", "true")
+    page.get_by_role("button", name="Remove the filter What failed").click()
+    expect(page.get_by_role("link", name="What failed")).to_have_count(0)
+
+
+def test_the_likeliest_unread_study_comes_first(site: Site, open_page: Callable[..., Page]) -> None:
+    first = site.analysed_study(name="Order^Likely", patient_id="O-1")
+    second = add_study(site.database, name="Order^Harmless", patient_id="O-2")
+    finish(site.database, second, [finding_at(second.sop_instance_uids[0], 5, 5, malignancy=0.02)])
+    page = open_page()
+    page.goto(f"{site.url}/worklist?q=order")
+    expect(page.locator("tr[data-study]").first).to_contain_text("Order, Harmless")
+    page.keyboard.press("p")
+    expect(page.locator("tr[data-study]").first).to_contain_text("Order, Likely")
+    expect(page.get_by_text("Nothing waits longer than 4 h")).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("e")
+    expect(page.locator("tr[data-study]").last).to_contain_text("reviewed by local")
+    expect(page.locator("tr[data-study]").first).to_contain_text("Order, Harmless")
+    page.keyboard.press("u")
+    expect(page.locator("tr[data-study]")).to_have_count(1)
+    assert actions_on_record(site)[0] == "study:reviewed"
+    assert first.study_instance_uid not in page.content()
+
+
+def test_a_study_is_analysed_again_from_its_row(site: Site, open_page: Callable[..., Page]) -> None:
+    study = site.analysed_study(name="Again^Please", patient_id="R-1")
+    page = open_page()
+    page.goto(f"{site.url}/worklist?q=again")
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    expect(page.get_by_role("dialog")).to_contain_text("Again, Please")
+    page.keyboard.press("Escape")
+    expect(page.locator("tr[data-study]")).to_contain_text("Analysed")
+    page.keyboard.press("r")
+    page.get_by_role("button", name="Analyse again", exact=True).last.click()
+    expect(page.locator(f"tr[data-study='{study.study_instance_uid}']")).to_contain_text("Queued")
+    assert actions_on_record(site)[0] == "analysis:requested"
+
+
+def test_a_receiving_study_is_closed_from_its_row(site: Site, open_page: Callable[..., Page]) -> None:
+    add_study(site.database, name="Close^Now", patient_id="C-1")
+    page = open_page()
+    page.goto(f"{site.url}/worklist?q=close")
+    page.locator("tr[data-study]").hover()
+    page.get_by_role("button", name="Complete now and analyse").click()
+    page.get_by_role("button", name="Analyse now").click()
+    expect(page.get_by_role("status").filter(has_text="no longer waited for")).to_be_visible()
+    assert actions_on_record(site)[0] == "series:forced"

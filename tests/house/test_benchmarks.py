@@ -32,6 +32,14 @@ def test_inference_and_preprocessing_are_measured() -> None:
     run_benchmark("preprocess", "--repeat", "1")
 
 
+def test_paging_is_measured_in_every_order() -> None:
+    result = run_benchmark("worklist", "--studies", "1200", "--repeat", "2")
+    rows = result["rows"]
+    assert isinstance(rows, list)
+    assert {row["query"] for row in rows} >= {"newest", "oldest", "priority", "text, a name"}
+    assert all(0 < row["json_median_ms"] <= row["json_p99_ms"] for row in rows)
+
+
 @pytest.mark.dcmtk
 def test_reception_is_measured_beside_a_peer() -> None:
     if shutil.which("storescu", path="/usr/local/bin:/usr/bin:/bin") is None:

@@ -40,7 +40,9 @@ def actions(database: Database) -> list[str]:
 
 def answer(database: Database, model: ModelIdentity) -> None:
     with database.begin() as session:
-        (series,) = studies.receiving_series(session) or (studies.series_record(session, series_instance_uid="1.2.3.1"),)
+        (series,) = studies.receiving_series(session) or (
+            studies.series_record(session, series_instance_uid="1.2.3.1"),
+        )
         assert series is not None
         record = analyses.request_analysis(session, series.id, model, requested_by="node", force=True)
         analyses.complete_analysis(session, record.id, AnalysisOutcome())

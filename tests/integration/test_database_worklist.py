@@ -197,6 +197,7 @@ def test_counts_for_metrics_add_up(database: Database, received: Received, model
         "sent": 1,
         "committed": 0,
         "failed": 1,
+        "declined": 0,
     }
 
 

@@ -59,7 +59,7 @@ def walk(database: Database, limit: int, **query: object) -> Iterator[WorklistIt
 
 def fits(item: WorklistItem, query: WorklistQuery) -> bool:
     """The filters once more, in plain Python."""
-    haystack = " ".join((item.patient.name, item.patient.patient_id, item.accession_number, item.study_description))
+    haystack = f"{item.patient.name} {item.patient.patient_id} {item.accession_number} {item.study_description}"
     words = re.split(r"[\s^]", haystack.lower())
     likely = item.malignancy_probability
     return (
@@ -110,7 +110,9 @@ def test_what_waited_too_long_comes_before_the_likeliest(many: Database) -> None
 def test_nothing_starves_however_many_likelier_studies_arrive(many: Database) -> None:
     """A reader who always takes the first study, while likelier ones arrive faster than she reads."""
     with many.begin() as session:
-        session.execute(text("UPDATE studies SET reviewed_at = NULL, malignancy_probability = 0.99, state = 'analysed'"))
+        session.execute(
+            text("UPDATE studies SET reviewed_at = NULL, malignancy_probability = 0.99, state = 'analysed'")
+        )
         patient = session.execute(text("SELECT id FROM studies ORDER BY received_at DESC LIMIT 1")).scalar_one()
         session.execute(text("UPDATE studies SET malignancy_probability = 0.01 WHERE id = :id"), {"id": patient})
     (newest,) = page(many, limit=1).items

@@ -14,6 +14,7 @@ VALUES = {
     "sop_uid": "1.2.5",
     "frame_number": 1,
     "finding_id": "f" * 32,
+    "filter_id": "e" * 32,
     "prediction_id": "0" * 32,
     "name": "image",
     "filename": "icon.svg",
