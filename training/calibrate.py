@@ -32,11 +32,12 @@ from inference.calibration import (
 from inference.ensemble import combine
 from inference.pictures import picture_descriptor
 from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
+from training.leaks import refuse_leaks
 from training.metrics import expected_calibration_error, negative_log_likelihood
 from training.nodules import DataError
 from training.plots import plot_reliability
 from training.slices import read_slices
-from training.splits import group_folds
+from training.splits import LeakError, group_folds
 
 VERSION = "1.0.0"
 NODULE_GATE = {
@@ -226,10 +227,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         made = json.loads((args.out / "members.json").read_text())
+        refuse_leaks(made["task"], args.data)
         if made["task"] == "slice":
             recipe = calibrate_slices(args.out, args.data, made, args.seed)
         else:
             recipe = calibrate_patches(args.out, made, args.seed)
+    except LeakError as error:
+        print(f"training.calibrate: {error}", file=sys.stderr)
+        return 2
     except (DataError, OSError, ValueError) as error:
         print(f"training.calibrate: {error}; run training.train with the same --out first", file=sys.stderr)
         return 2

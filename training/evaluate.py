@@ -24,6 +24,7 @@ from inference.calibration import calibrated_classes, prediction_set
 from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
 from training.cards import write_card
+from training.leaks import refuse_leaks
 from training.metrics import (
     auc,
     bootstrap_interval,
@@ -36,6 +37,7 @@ from training.metrics import (
 from training.nodules import DataError, NoduleRow, nodule_folder, read_rows
 from training.plots import plot_histogram, plot_reliability, plot_roc
 from training.slices import read_slices, slice_logits
+from training.splits import LeakError
 from training.tasks import PatchTask, read_filter_task, read_nodule_task
 from training.train import choose_device
 
@@ -268,8 +270,9 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         bundle = read_bundle(args.bundle or SHIPPED / args.task)
+        refuse_leaks(bundle.task, args.data)
         figures = EVALUATORS[bundle.task](bundle, args, choose_device(args.device))
-    except (BundleError, DataError, OSError) as error:
+    except (BundleError, DataError, LeakError, OSError) as error:
         print(f"training.evaluate: {error}", file=sys.stderr)
         return 2
     shown = plain({"task": bundle.task, "split": args.split, **figures})

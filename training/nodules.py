@@ -87,10 +87,19 @@ def _read_nifti(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, fl
     return np.asarray(image.dataobj), (x, y, z)
 
 
+def read_crop_hu(folder: Path, file: str) -> NDArray[np.int16]:
+    """Voxels of one crop, (slice, row, column), HU."""
+    return _hu(_read_nifti(folder / "image" / file)[0])
+
+
+def _hu(stored: NDArray[np.float64]) -> NDArray[np.int16]:
+    return np.ascontiguousarray(stored.transpose(2, 1, 0)).astype(np.int16)
+
+
 def read_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
     """Load one crop and its mask; without a mask the crop's middle is the centre."""
     stored, spacing_xyz = _read_nifti(folder / "image" / row.file)
-    hu = np.ascontiguousarray(stored.transpose(2, 1, 0)).astype(np.int16)
+    hu = _hu(stored)
     spacing = (spacing_xyz[2], spacing_xyz[1], spacing_xyz[0])
     mask_path = folder / "mask" / row.file
     mask = (_read_nifti(mask_path)[0].transpose(2, 1, 0) > 0) if mask_path.is_file() else np.zeros(hu.shape, dtype=bool)

@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 
 
 class LeakError(Exception):
-    """Two splits share a patient, a cluster or a duplicate."""
+    """Two splits share a patient, a cluster or a duplicate; the message names nobody."""
 
 
 def check_no_leak(splits: Sequence[str], groups: Sequence[str], what: str) -> None:
-    """Raise LeakError if a group stands in more than one split."""
-    seen: dict[str, str] = {}
+    """Raise LeakError if a group stands in more than one split; the message says which splits and how many groups."""
+    splits_of: dict[str, set[str]] = {}
     for split, group in zip(splits, groups, strict=True):
-        if seen.setdefault(group, split) != split:
-            raise LeakError(f"the splits share a {what}: training would be measured on what it has seen")
+        splits_of.setdefault(group, set()).add(split)
+    torn = [found for found in splits_of.values() if len(found) > 1]
+    if torn:
+        names = ", ".join(sorted(set().union(*torn)))
+        counted = f"{len(torn)} of them, in {names}"
+        raise LeakError(f"the splits share a {what} ({counted}): a model would be measured on what it has seen")
 
 
 def group_folds(groups: Sequence[str], labels: Sequence[bool], *, folds: int, seed: int) -> NDArray[np.int_]:

@@ -25,10 +25,11 @@ from inference.bundle import build_network, write_weights
 from inference.ensemble import member_margins
 from inference.network import PRESETS, parameter_count
 from inference.patches import PatchBatch
+from training.leaks import refuse_leaks
 from training.loop import EpochReport, fit
 from training.nodules import DataError
 from training.slices import train_slices
-from training.splits import LeakError, check_no_leak, group_folds, split_hash
+from training.splits import LeakError, group_folds, split_hash
 from training.tasks import GROUPS, READERS, Group, PatchSamples, PatchTask
 
 HELD_OUT = ("test", "e2e")
@@ -221,11 +222,12 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         args.out.mkdir(parents=True, exist_ok=True)
+        workers = min(8, os.cpu_count() or 1)
+        refuse_leaks(args.task, args.data, workers=workers)
         if args.task == "slice":
             summary = train_slices(args.data, args.out, args, device, _reporter("slice"))
         else:
-            task = READERS[args.task](args.data, workers=min(8, os.cpu_count() or 1))
-            check_no_leak(list(task.splits), task.groups, "patient")
+            task = READERS[args.task](args.data, workers=workers)
             groups = GROUPS[args.task](args.preset)
             trainer = PatchTrainer(
                 task, device, args.out, TrainOptions(args.seed, args.epochs, args.folds, args.compile)
