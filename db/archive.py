@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import String, Subquery, func, literal, select, union_all
@@ -53,6 +53,25 @@ def instances(
         )
         for row in session.execute(statement.order_by(*order))
     )
+
+
+def places(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Tell study and series of received instances, by SOP Instance UID; those that are not here are left out."""
+    statement = (
+        select(InstanceRow.sop_instance_uid, StudyRow.study_instance_uid, SeriesRow.series_instance_uid)
+        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
+        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+    )
+    found: dict[str, tuple[str, str]] = {}
+    for chosen in batched(sop_instance_uids):
+        rows = session.execute(statement.where(InstanceRow.sop_instance_uid.in_(chosen)))
+        found |= {instance: (study, series) for instance, study, series in rows}
+    return found
+
+
+def batched(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """Cut a list into pieces that a statement can name."""
+    return (values[at : at + size] for at in range(0, len(values), size))
 
 
 def all_series(study_ids: Sequence[str] | None = None) -> Subquery:

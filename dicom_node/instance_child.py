@@ -7,14 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from dicom_node.drawing import Drawing
 from dicom_node.instance_json import instance_json
 from dicom_node.pixel_layout import read_layout
+from dicom_node.rendered import draw
 
+_DRAWING: TypeAdapter[Drawing] = TypeAdapter(Drawing)
 Message = dict[str, object]
 MAX_NATIVE_BYTES = 1 << 30
 """Largest instance that is decoded as a whole: it is in memory twice meanwhile."""
@@ -71,6 +75,12 @@ def bulk_value(request: Message) -> object:
     return _write(request, bytes(ds[int(tag, 16)].value))
 
 
+def rendered(request: Message) -> object:
+    """``path``, ``index``, ``drawing`` -> the frame as a picture, written to ``target``."""
+    drawing = _DRAWING.validate_python(request["drawing"])
+    return draw(Path(str(request["path"])), int(str(request["index"])), drawing, Path(str(request["target"])))
+
+
 def _source(path: Path) -> Dataset | Path:
     """Files are read frame by frame, but a deflated one has to be inflated whole."""
     ds = dcmread(path, stop_before_pixels=True, specific_tags=[])
@@ -93,4 +103,5 @@ OPERATIONS: dict[str, Callable[[Message], object]] = {
     "native_frame": native_frame,
     "uncompressed": uncompressed,
     "bulk_value": bulk_value,
+    "rendered": rendered,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from typing import BinaryIO
 from pydantic import TypeAdapter
 
 from dicom_node.decode_process import DecodeCrashError, DecodeLimits, DecodeProcess, validated
+from dicom_node.drawing import Drawing
 from dicom_node.pixel_layout import PixelLayout, Range
 
 NATIVE = "1.2.840.10008.1.2.1"
@@ -137,6 +138,18 @@ class InstanceFiles:
             syntax = NATIVE if is_native else layout.transfer_syntax_uid
             return _content(path.open("rb"), layout.frames[frame_number - 1], syntax)
         return self._made({"operation": "native_frame", "path": str(path), "index": frame_number - 1})
+
+    def rendered(self, path: Path, frame_number: int, drawing: Drawing) -> Content | None:
+        """Draw one frame; None where there is no such frame (counted from 1).
+
+        Raises
+        ------
+        DecodeError
+        """
+        if not 1 <= frame_number <= self.layout(path).frame_count:
+            return None
+        request = {"operation": "rendered", "path": str(path), "index": frame_number - 1, "drawing": asdict(drawing)}
+        return self._made(request)
 
     def whole(self, path: Path, transfer_syntax_uid: str) -> Content:
         """Give the PS3.10 file as it is stored."""

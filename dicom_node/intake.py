@@ -77,6 +77,8 @@ class Announced:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    study_instance_uid: str = ""
+    """The study that it has to belong to, where one was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,8 @@ class Intake:
             raise InstanceMismatchError("SOPClassUID", "command")
         if header.sop_instance_uid != announced.sop_instance_uid:
             raise InstanceMismatchError("SOPInstanceUID", "command")
+        if announced.study_instance_uid not in ("", header.study_instance_uid):
+            raise InstanceMismatchError("StudyInstanceUID", "request")
         if not header.has_pixel_data:
             raise NotAnImageError
 

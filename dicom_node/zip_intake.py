@@ -20,6 +20,8 @@ from dicom_node.part10 import read_file_meta
 from dicom_node.status import Status
 from dicom_node.transfer import TRANSFER_SYNTAXES
 
+WEB = "WEB"
+"""Stands where the calling AE title of a push stands."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _IGNORED_NAMES = ("DICOMDIR", ".DS_Store", "Thumbs.db")
 _ENCRYPTED = 0x1
@@ -67,7 +69,7 @@ def store_zip(content: bytes, intake: Intake, *, actor: str, limits: ZipLimits |
         mixed (then nothing is stored); 503 when the store or the index cannot take it now (sending again is right).
     """
     limits = limits or ZipLimits()
-    sender = Sender(calling_ae_title="WEB", address=actor)
+    sender = Sender(WEB, actor)
     with _opened(content, limits) as archive:
         members = _members(archive, limits)
         study = _only_study(archive, members, intake)

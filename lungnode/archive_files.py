@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from dicom_node.decode_process import DecodeError, DecodeLimits
+from dicom_node.drawing import Drawing
 from dicom_node.instance_files import Content, InstanceFiles
 from dicom_node.store import InstanceStore
-from webapp.ports import UnfitInputError
+from webapp.ports import Rendering, UnfitInputError
 
 INSTANCE_TIMEOUT_S = 60.0
 """One instance takes milliseconds; an Enhanced CT of thousands of frames, decoded as a whole, some seconds."""
@@ -50,6 +51,18 @@ class ArchiveFiles:
         """See ``StoredFiles``."""
         with _refusing():
             return self._files.bulk(self._store.absolute(path), place)
+
+    def rendered(self, path: str, frame_number: int, rendering: Rendering) -> Content | None:
+        """See ``StoredFiles``."""
+        drawing = Drawing(
+            media_type=rendering.media_type,
+            quality=rendering.quality,
+            window=rendering.window,
+            size=rendering.size,
+            region=rendering.region,
+        )
+        with _refusing():
+            return self._files.rendered(self._store.absolute(path), frame_number, drawing)
 
 
 @contextmanager

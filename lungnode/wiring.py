@@ -169,30 +169,13 @@ def web_options(settings: Settings) -> WebOptions:
     )
 
 
-class ZipIntake:
-    """Takes a zip into the same intake as the network: implements ``webapp.ports.StudyIntake``."""
-
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-
-    def store_zip(self, content: bytes, *, actor: str) -> str:
-        """See ``StudyIntake``."""
-        from dicom_node.errors import ZipRefusedError
-        from dicom_node.zip_intake import store_zip
-        from webapp.ports import UnfitInputError
-
-        try:
-            return store_zip(content, self._intake, actor=actor).study_instance_uid
-        except ZipRefusedError as refusal:
-            raise UnfitInputError(refusal.http_status, refusal.code.replace("-", "_"), refusal.text) from None
-
-
 class Web:
     """The web with everything behind it; ``close`` ends its children."""
 
     def __init__(self, settings: Settings) -> None:
         from lungnode.archive_files import ArchiveFiles
         from lungnode.stored_series import StoredSeries
+        from lungnode.web_intake import WebIntake
         from webapp import create_app
 
         self.options = web_options(settings)
@@ -206,7 +189,7 @@ class Web:
             predictor=self.predictor,
             images=self._stored,
             files=self._files,
-            intake=ZipIntake(build_intake(settings, self._store, self._database)),
+            intake=WebIntake(build_intake(settings, self._store, self._database)),
             options=self.options,
         )
 

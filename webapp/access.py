@@ -54,6 +54,8 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "qido.studies": {"GET": READ_CLINICAL},
     "qido.series": {"GET": READ_CLINICAL},
     "qido.instances": {"GET": READ_CLINICAL},
+    "stow.store": {"POST": UPLOAD},
+    "rendered.picture": {"GET": READ_CLINICAL},
     "wado.metadata": {"GET": READ_CLINICAL},
     "wado.frames": {"GET": READ_CLINICAL},
     "wado.whole": {"GET": READ_CLINICAL},

@@ -26,7 +26,7 @@ from webapp import (
     trail,
     worklist,
 )
-from webapp.dicomweb import query, retrieve
+from webapp.dicomweb import query, rendered, retrieve, store
 from webapp.evidence import EvidenceFolder
 from webapp.metrics import Metrics
 from webapp.options import WebOptions
@@ -51,7 +51,9 @@ BLUEPRINTS = (
     health.blueprint,
     trail.blueprint,
     query.blueprint,
+    rendered.blueprint,
     retrieve.blueprint,
+    store.blueprint,
 )
 
 

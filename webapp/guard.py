@@ -13,6 +13,7 @@ from webapp.sessions import is_form_token
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOAD_ENDPOINT = "predictions.predict"
+UPLOAD_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "stow.store"})
 CROSS_ORIGIN_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "status.model_status"})
 MAX_BODY_BYTES = 64 * 2**10
 """Body of anything but an upload."""
@@ -36,7 +37,7 @@ def guard() -> None:
     endpoint = request.endpoint
     if endpoint is None or request.method == "OPTIONS":  # no such page or method: the router's own 404 or 405
         return
-    if endpoint != UPLOAD_ENDPOINT:
+    if endpoint not in UPLOAD_ENDPOINTS:
         request.max_content_length = MAX_BODY_BYTES
     public = access.may(None, endpoint, request.method)
     who = None if public and not request.cookies.get(SESSION_COOKIE) else identify()

@@ -163,6 +163,21 @@ class Content(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How a frame is drawn."""
+
+    media_type: str
+    """``image/png`` or ``image/jpeg``."""
+    quality: int
+    window: tuple[float, float, str] | None
+    """Center, width, and ``linear``, ``linear-exact`` or ``sigmoid``; None takes the image's own."""
+    size: tuple[int, int] | None
+    """Width and height to fit into."""
+    region: tuple[int, int, int, int] | None
+    """Left, top, width and height of what is shown."""
+
+
 class StoredFiles(Protocol):
     """Stored instances by their relative paths, as DICOMweb sends them; parsed outside the web process's own trust.
 
@@ -189,9 +204,44 @@ class StoredFiles(Protocol):
         """Give the value at a place: a tag, or item numbers and tags in turn within sequences."""
         ...
 
+    def rendered(self, path: str, frame_number: int, rendering: Rendering) -> Content | None:
+        """Draw one frame; None where there is no such frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceOutcome:
+    """What became of a posted instance; UIDs are empty where it did not tell them."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    is_stored: bool
+    failure_reason: int = 0
+    """Failure Reason (0008,1197), as PS3.18 table I.2-2 has them."""
+
+
+class InstanceReception(Protocol):
+    """One PS3.10 file while it arrives."""
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """Take what comes next."""
+        ...
+
+    def finish(self) -> InstanceOutcome:
+        """Make the instance durable, or say why not."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget what came so far; harmless after ``finish``."""
+        ...
+
 
 class StudyIntake(Protocol):
-    """Takes a zip of a DICOM series from the web into the same intake as the PACS' pushes."""
+    """Takes what is sent by the web into the same intake as the PACS' pushes."""
+
+    def open_instance(self, *, actor: str, study_instance_uid: str) -> InstanceReception:
+        """Begin to take a PS3.10 file, which has to belong to that study (empty: to any)."""
+        ...
 
     def store_zip(self, content: bytes, *, actor: str) -> str:
         """Store every instance of the zip; returns the Study Instance UID.

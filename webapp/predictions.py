@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import cast
 
@@ -16,19 +14,18 @@ from werkzeug.datastructures import FileStorage
 from db import predictions as records
 from db.domain import UploadPatient, UploadPrediction
 from webapp import present, uploads
-from webapp.errors import BadRequestError, NotFoundError, TooManyRequestsError, UploadRefusedError, WebError
+from webapp.errors import BadRequestError, NotFoundError, UploadRefusedError, WebError
 from webapp.evidence import Picture
 from webapp.failures import wants_html
 from webapp.forms import place_of, upload_patient_of
 from webapp.identity import principal
 from webapp.ports import UnfitInputError, UploadAnswer
-from webapp.services import services
+from webapp.services import compute_slot, services
 from webapp.uploads import UploadKind
 
 blueprint = Blueprint("predictions", __name__)
 
 FILE_FIELDS = ("image", "file")
-WAIT_FOR_SLOT_S = 10.0
 
 
 @blueprint.post("/predict")
@@ -54,7 +51,7 @@ def _predict() -> Response:
     content = _content(upload)
     if kind is not UploadKind.DICOM:
         uploads.check_image(kind, content)
-    with _slot():
+    with compute_slot():
         answer = services().predictor.predict_upload(
             content, row=place.row if place else None, column=place.column if place else None
         )
@@ -83,21 +80,9 @@ def _content(upload: FileStorage) -> bytes:
     return content
 
 
-@contextmanager
-def _slot() -> Iterator[None]:
-    """Compute only so many at once, so that pages are served meanwhile."""
-    slots = services().prediction_slots
-    if not slots.acquire(timeout=WAIT_FOR_SLOT_S):
-        raise TooManyRequestsError(WAIT_FOR_SLOT_S)
-    try:
-        yield
-    finally:
-        slots.release()
-
-
 def _take_study(upload: FileStorage) -> Response:
     uploads.check_zip(upload.stream)
-    with _slot():
+    with compute_slot():
         study_uid = services().intake.store_zip(upload.stream.read(), actor=principal().name)
     url = url_for("studies.viewer", study_uid=study_uid)
     if wants_html():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
 from flask import current_app
 
 from db.engine import Database
+from webapp.errors import TooManyRequestsError
 from webapp.evidence import EvidenceFolder
 from webapp.metrics import Metrics
 from webapp.options import WebOptions
@@ -44,6 +47,27 @@ class Services:
     started: float = field(default_factory=time.monotonic)
 
 
+WAIT_FOR_SLOT_S = 10.0
+
+
 def services() -> Services:
     """Return the services of the current app."""
     return cast("Services", current_app.extensions[EXTENSION])
+
+
+@contextmanager
+def compute_slot() -> Iterator[None]:
+    """Compute, or take in, only so many things at once, so that pages are served meanwhile.
+
+    Raises
+    ------
+    TooManyRequestsError
+        When none of the slots is free for a while.
+    """
+    slots = services().prediction_slots
+    if not slots.acquire(timeout=WAIT_FOR_SLOT_S):
+        raise TooManyRequestsError(WAIT_FOR_SLOT_S)
+    try:
+        yield
+    finally:
+        slots.release()

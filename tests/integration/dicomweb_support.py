@@ -12,10 +12,12 @@ from dicomweb_client.api import DICOMwebClient
 
 from db.engine import Database
 from dicom_node.decode_process import DecodeLimits
+from dicom_node.intake import Intake
 from dicom_node.store import InstanceStore
 from lungnode.archive_files import ArchiveFiles
+from lungnode.web_intake import WebIntake
 from tests.factories import sqlite_database
-from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, VolumeImages
+from tests.unit.webapp.doubles import CannedPredictor, VolumeImages
 from webapp import create_app
 from webapp.options import WebOptions
 from webapp.server import make_server
@@ -45,17 +47,15 @@ def serving(folder: Path) -> Iterator[Archive]:
         predictor=CannedPredictor(),
         images=VolumeImages(),
         files=files,
-        intake=FixedIntake(),
+        intake=WebIntake(Intake(store, database)),
         options=options,
     )
     server = make_server(app, "127.0.0.1", 0, options)
-    thread = threading.Thread(target=server.run)
-    thread.start()
+    threading.Thread(target=server.run, daemon=True).start()
     try:
         yield Archive(f"http://127.0.0.1:{server.effective_port}/dicom-web", database, store)
     finally:
         server.close()
-        thread.join(20)
         files.close()
         store.close()
         database.dispose()

@@ -37,24 +37,24 @@ def study(found: ArchivedStudy) -> Attributes:
     """Describe a study."""
     patient = found.patient
     return {
-        "00080005": _values("CS", "ISO_IR 192"),
-        "00080020": _values("DA", found.study_date),
-        "00080030": _values("TM", found.study_time),
-        "00080050": _values("SH", found.accession_number),
-        "00080056": _values("CS", "ONLINE"),
-        "00080061": _values("CS", *found.modalities),
+        "00080005": values("CS", "ISO_IR 192"),
+        "00080020": values("DA", found.study_date),
+        "00080030": values("TM", found.study_time),
+        "00080050": values("SH", found.accession_number),
+        "00080056": values("CS", "ONLINE"),
+        "00080061": values("CS", *found.modalities),
         "00080090": _name(found.referring_physician),
-        "00081030": _values("LO", found.study_description),
-        "00081190": _values("UR", _url(study_uid=found.study_instance_uid)),
+        "00081030": values("LO", found.study_description),
+        "00081190": values("UR", _url(study_uid=found.study_instance_uid)),
         "00100010": _name(patient.name),
-        "00100020": _values("LO", patient.patient_id),
-        "00100021": _values("LO", patient.issuer),
-        "00100030": _values("DA", patient.birth_date),
-        "00100040": _values("CS", patient.sex),
-        "0020000D": _values("UI", found.study_instance_uid),
-        "00200010": _values("SH"),
-        "00201206": _values("IS", found.series_count),
-        "00201208": _values("IS", found.instance_count),
+        "00100020": values("LO", patient.patient_id),
+        "00100021": values("LO", patient.issuer),
+        "00100030": values("DA", patient.birth_date),
+        "00100040": values("CS", patient.sex),
+        "0020000D": values("UI", found.study_instance_uid),
+        "00200010": values("SH"),
+        "00201206": values("IS", found.series_count),
+        "00201208": values("IS", found.instance_count),
     }
 
 
@@ -65,12 +65,12 @@ def series(match: Match) -> Attributes:
         raise TypeError("no series was searched for")
     uids = {"study_uid": match.study.study_instance_uid, "series_uid": found.series_instance_uid}
     return study(match.study) | {
-        "00080060": _values("CS", found.modality),
-        "0008103E": _values("LO", found.series_description),
-        "00081190": _values("UR", _url(**uids)),
-        "0020000E": _values("UI", found.series_instance_uid),
-        "00200011": _values("IS", found.series_number),
-        "00201209": _values("IS", found.instance_count),
+        "00080060": values("CS", found.modality),
+        "0008103E": values("LO", found.series_description),
+        "00081190": values("UR", _url(**uids)),
+        "0020000E": values("UI", found.series_instance_uid),
+        "00200011": values("IS", found.series_number),
+        "00201209": values("IS", found.instance_count),
     }
 
 
@@ -81,11 +81,11 @@ def instance(match: Match) -> Attributes:
         raise TypeError("no instance was searched for")
     uids = {"study_uid": found.study_instance_uid, "series_uid": found.series_instance_uid}
     return series(match) | {
-        "00080016": _values("UI", found.sop_class_uid),
-        "00080018": _values("UI", found.sop_instance_uid),
-        "00081190": _values("UR", _url(**uids, sop_uid=found.sop_instance_uid)),
-        "00083002": _values("UI", found.transfer_syntax_uid),
-        "00200013": _values("IS", found.instance_number),
+        "00080016": values("UI", found.sop_class_uid),
+        "00080018": values("UI", found.sop_instance_uid),
+        "00081190": values("UR", _url(**uids, sop_uid=found.sop_instance_uid)),
+        "00083002": values("UI", found.transfer_syntax_uid),
+        "00200013": values("IS", found.instance_number),
     }
 
 
@@ -93,7 +93,8 @@ def _url(**uids: str) -> str:
     return url_for("wado.whole", **uids, _external=True)
 
 
-def _values(vr: str, *values: str | int | None) -> dict[str, Any]:
+def values(vr: str, *values: str | int | None) -> dict[str, Any]:
+    """Write values of a VR; those that say nothing are left out."""
     told = [value for value in values if value not in (None, "")]
     return {"vr": vr, "Value": told} if told else {"vr": vr}
 

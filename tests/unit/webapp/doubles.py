@@ -26,7 +26,7 @@ from db.domain import (
 )
 from db.engine import Database
 from db.studies import record_instance, series_record
-from webapp.ports import MarkedPlace, SliceReference, UnfitInputError, UploadAnswer
+from webapp.ports import MarkedPlace, Rendering, SliceReference, UnfitInputError, UploadAnswer
 
 MODEL = ModelIdentity("nodule", "1.0", "ab" * 32)
 SLICE_MODEL = ModelIdentity("slice", "1.0", "cd" * 32)
@@ -199,6 +199,9 @@ class NoFiles:
         """There is no file."""
         raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
 
+    def rendered(self, path: str, frame_number: int, rendering: Rendering) -> None:
+        """There is no frame."""
+
     def bulk(self, path: str, place: Sequence[str]) -> NoReturn:
         """There is no value."""
         raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
@@ -211,6 +214,10 @@ class FixedIntake:
     study_instance_uid: str = "1.2.3.4"
     fails: Exception | None = None
     taken: list[tuple[int, str]] = field(default_factory=list)
+
+    def open_instance(self, *, actor: str, study_instance_uid: str) -> NoReturn:
+        """No single instance."""
+        raise UnfitInputError(503, "unavailable", "Nothing is taken in.")
 
     def store_zip(self, content: bytes, *, actor: str) -> str:
         """Count it."""

@@ -15,6 +15,7 @@ from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import noise_png
 from tests.unit.webapp.test_uploads import jpeg, zipped
 from webapp import predictions as views
+from webapp import services
 from webapp.ports import UnfitInputError
 
 DICOM = bytes(128) + b"DICM" + bytes(200)
@@ -197,7 +198,7 @@ def test_too_many_uploads_are_told_to_wait(make_web) -> None:
 
 
 def test_a_full_house_is_told_to_wait(make_web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "WAIT_FOR_SLOT_S", 0.01)
+    monkeypatch.setattr(services, "WAIT_FOR_SLOT_S", 0.01)
     web = make_web(threads=2)
     answering, release = threading.Event(), threading.Event()
     real = web.predictor.predict_upload

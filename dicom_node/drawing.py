@@ -1,0 +1,30 @@
+"""How a frame is drawn; plain values, on both sides of the decoding child."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a frame is drawn.
+
+    Attributes
+    ----------
+    media_type
+        ``image/png`` or ``image/jpeg``.
+    quality
+        Of a JPEG, 1 to 100.
+    window
+        Center, width and function (``linear``, ``linear-exact``, ``sigmoid``); None takes the image's own.
+    size
+        Width and height that the picture has to fit into; None leaves it as it is.
+    region
+        Left, top, width and height of what is shown, in pixels; None shows everything.
+    """
+
+    media_type: str = "image/jpeg"
+    quality: int = 90
+    window: tuple[float, float, str] | None = None
+    size: tuple[int, int] | None = None
+    region: tuple[int, int, int, int] | None = None

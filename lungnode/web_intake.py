@@ -1,0 +1,48 @@
+"""Takes what is sent by the web into the same intake as the network: implements ``webapp.ports.StudyIntake``."""
+
+from __future__ import annotations
+
+from dicom_node.errors import ZipRefusedError
+from dicom_node.intake import Intake, Sender
+from dicom_node.part10_intake import Part10Reception
+from dicom_node.zip_intake import WEB, store_zip
+from webapp.ports import InstanceOutcome, UnfitInputError
+
+
+class WebIntake:
+    """The intake as the web sees it; threads may share it."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def store_zip(self, content: bytes, *, actor: str) -> str:
+        """See ``StudyIntake``."""
+        try:
+            return store_zip(content, self._intake, actor=actor).study_instance_uid
+        except ZipRefusedError as refusal:
+            raise UnfitInputError(refusal.http_status, refusal.code.replace("-", "_"), refusal.text) from None
+
+    def open_instance(self, *, actor: str, study_instance_uid: str) -> PostedInstance:
+        """See ``StudyIntake``."""
+        return PostedInstance(Part10Reception(self._intake, Sender(WEB, actor), study_instance_uid))
+
+
+class PostedInstance:
+    """Implements ``webapp.ports.InstanceReception``."""
+
+    def __init__(self, reception: Part10Reception) -> None:
+        self._reception = reception
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """See ``InstanceReception``."""
+        self._reception.write(piece)
+
+    def finish(self) -> InstanceOutcome:
+        """See ``InstanceReception``."""
+        done = self._reception.finish()
+        reason = 0 if done.verdict.is_stored else int(done.verdict.status)
+        return InstanceOutcome(done.sop_class_uid, done.sop_instance_uid, done.verdict.is_stored, reason)
+
+    def abandon(self) -> None:
+        """See ``InstanceReception``."""
+        self._reception.abandon()

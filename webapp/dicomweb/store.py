@@ -1,0 +1,160 @@
+"""STOW-RS (PS3.18 10.5): instances that are posted take the same way in as those of the network."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response, request, url_for
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+from werkzeug.http import parse_options_header
+
+from db import archive
+from webapp.dicomweb.attributes import Attributes, values
+from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, check_json
+from webapp.errors import BadRequestError, UploadRefusedError
+from webapp.identity import principal
+from webapp.ports import InstanceOutcome, InstanceReception
+from webapp.services import Services, compute_slot, services
+
+blueprint = Blueprint("stow", __name__, url_prefix="/dicom-web")
+
+READ_BYTES = 1 << 18
+MAX_INSTANCES = 20_000
+OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0xA700, 0xC000
+
+
+@blueprint.post("/studies")
+@blueprint.post("/studies/<uid:study_uid>")
+def store(study_uid: str = "") -> Response:
+    """Take instances in, and say of each what became of it."""
+    check_json()
+    parts = _Parts(services(), principal().name, study_uid)
+    with compute_slot():
+        _read(parts, _boundary())
+    if not parts.outcomes:
+        raise BadRequestError("The body holds no instance.", code="no_instance")
+    return _answer(parts.outcomes, study_uid)
+
+
+def _boundary() -> str:
+    """Read the boundary of the parts.
+
+    Raises
+    ------
+    UploadRefusedError
+        415 for anything but PS3.10 files in several parts.
+    """
+    media_type, options = parse_options_header(request.headers.get("Content-Type", ""))
+    if media_type.lower() != MULTIPART or options.get("type", DICOM).lower() != DICOM or not options.get("boundary"):
+        raise UploadRefusedError(
+            415, "unsupported_type", 'Send multipart/related; type="application/dicom" with a boundary.'
+        )
+    return options["boundary"]
+
+
+def _read(parts: _Parts, boundary: str) -> None:
+    """Read the body a piece at a time; the part that is open when it breaks off is forgotten.
+
+    Raises
+    ------
+    BadRequestError
+        The body is not what it says. What was stored before stays; sending again is harmless.
+    """
+    try:
+        parser = MultipartParser(boundary.encode("ascii"), parts.callbacks())
+        while piece := request.stream.read(READ_BYTES):
+            parser.write(piece)
+    except (FormParserError, UnicodeEncodeError):
+        raise BadRequestError("The parts of the body cannot be told apart.", code="bad_multipart") from None
+    finally:
+        parts.abandon()
+    if not parts.has_ended:
+        raise BadRequestError("The body breaks off.", code="bad_multipart")
+
+
+class _Parts:
+    """What the parser tells, as receptions and their outcomes."""
+
+    def __init__(self, known: Services, actor: str, study_uid: str) -> None:
+        self._known, self._actor, self._study_uid = known, actor, study_uid
+        self._open: InstanceReception | None = None
+        self.outcomes: list[InstanceOutcome] = []
+        self.has_ended = False
+
+    def callbacks(self) -> Any:
+        return {
+            "on_part_begin": self._begin,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def abandon(self) -> None:
+        if self._open is not None:
+            self._open.abandon()
+            self._open = None
+
+    def _begin(self) -> None:
+        if len(self.outcomes) >= MAX_INSTANCES:
+            raise UploadRefusedError(413, "too_many_instances", f"Send {MAX_INSTANCES} instances at once at most.")
+        self._open = self._known.intake.open_instance(actor=self._actor, study_instance_uid=self._study_uid)
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._open is not None:
+            self._open.write(memoryview(data)[start:end])
+
+    def _end(self) -> None:
+        if self._open is not None:
+            self.outcomes.append(self._open.finish())
+            self._open = None
+
+    def _finish(self) -> None:
+        self.has_ended = True
+
+
+def _answer(outcomes: list[InstanceOutcome], study_uid: str) -> Response:
+    """Answer with what is referenced and what failed (PS3.18 10.5.3): 200, 202 for some, 409 or 503 for none."""
+    stored = [outcome for outcome in outcomes if outcome.is_stored]
+    failed = [outcome for outcome in outcomes if not outcome.is_stored]
+    told: Attributes = {}
+    if study_uid:
+        told["00081190"] = values("UR", url_for("wado.whole", study_uid=study_uid, _external=True))
+    if failed:
+        told["00081198"] = {"vr": "SQ", "Value": [_failure(outcome) for outcome in failed]}
+    if stored:
+        told["00081199"] = {"vr": "SQ", "Value": _references(stored)}
+    return Response(json.dumps(told), status=_status(stored, failed), content_type=JSON)
+
+
+def _status(stored: list[InstanceOutcome], failed: list[InstanceOutcome]) -> int:
+    if not failed:
+        return 200
+    if stored:
+        return 202
+    return 503 if any(outcome.failure_reason == OUT_OF_RESOURCES for outcome in failed) else 409
+
+
+def _failure(outcome: InstanceOutcome) -> Attributes:
+    return _named(outcome) | {"00081197": values("US", outcome.failure_reason or CANNOT_UNDERSTAND)}
+
+
+def _references(stored: list[InstanceOutcome]) -> list[Attributes]:
+    with services().database.read() as session:
+        places = archive.places(session, [outcome.sop_instance_uid for outcome in stored])
+    return [
+        _named(outcome) | {"00081190": values("UR", _url(places.get(outcome.sop_instance_uid), outcome))}
+        for outcome in stored
+    ]
+
+
+def _url(place: tuple[str, str] | None, outcome: InstanceOutcome) -> str | None:
+    if place is None:
+        return None
+    uids = {"study_uid": place[0], "series_uid": place[1], "sop_uid": outcome.sop_instance_uid}
+    return url_for("wado.whole", **uids, _external=True)
+
+
+def _named(outcome: InstanceOutcome) -> Attributes:
+    return {"00081150": values("UI", outcome.sop_class_uid), "00081155": values("UI", outcome.sop_instance_uid)}
