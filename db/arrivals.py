@@ -1,10 +1,12 @@
-"""Arrivals: one instance at a time is indexed, or refused because it contradicts what is here."""
+"""Arrivals: instances are indexed, many in one transaction, or refused because they contradict what is here."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from db import audit, patients
@@ -34,9 +36,65 @@ SHARED_PATIENT_ID = Reason(
 )
 UID_LIMIT = 64
 
+_INSTANCES, _SERIES, _STUDIES = (row.__table__ for row in (InstanceRow, SeriesRow, StudyRow))
+assert isinstance(_INSTANCES, Table)  # noqa: S101 (what the declarative base makes of a class)
+assert isinstance(_SERIES, Table)  # noqa: S101
+assert isinstance(_STUDIES, Table)  # noqa: S101
+_UIDS: BindParameter[str] = bindparam("uids", expanding=True)
+_KNOWN = select(_INSTANCES.c.sop_instance_uid, _INSTANCES.c.sha256).where(_INSTANCES.c.sop_instance_uid.in_(_UIDS))
+_OWNERS = (
+    select(
+        StudyRow.study_instance_uid,
+        StudyRow.id,
+        PatientRow.patient_id,
+        PatientRow.issuer,
+        PatientRow.name,
+        PatientRow.birth_date,
+        PatientRow.sex,
+    )
+    .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+    .where(StudyRow.study_instance_uid.in_(_UIDS))
+    .order_by(StudyRow.id)
+    .with_for_update(of=StudyRow)
+)
+_SERIES_OF = select(_SERIES.c.series_instance_uid, _SERIES.c.id, _SERIES.c.study_id, _SERIES.c.instance_count).where(
+    _SERIES.c.series_instance_uid.in_(_UIDS)
+)
+_INSERT = insert(_INSTANCES)
+_SERIES_GREW = (
+    update(_SERIES)
+    .where(_SERIES.c.id == bindparam("key"))
+    .values(
+        instance_count=bindparam("count"),
+        state=StudyState.RECEIVING,
+        reasons=(),
+        is_forced=False,
+        last_received_at=bindparam("moment"),
+    )
+)
+_STUDY_GREW = (  # as lifecycle.refresh_study would find it
+    update(_STUDIES)
+    .where(_STUDIES.c.id == bindparam("key"))
+    .values(
+        instance_count=_STUDIES.c.instance_count + bindparam("instances"),
+        series_count=_STUDIES.c.series_count + bindparam("series"),
+        state=StudyState.RECEIVING,
+        reasons=_STUDIES.c.flags,
+        analysed_at=None,
+        settled_at=None,
+        reviewed_at=None,
+        reviewed_by=None,
+    )
+)
+
 
 def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdict:
-    """Index one instance whose bytes are on disk already.
+    """Index one instance; see ``record_instances``."""
+    return record_instances(session, [instance])[0]
+
+
+def record_instances(session: Session, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
+    """Index instances whose bytes are on disk already, in order; one verdict each.
 
     Sending again is harmless: ``DUPLICATE`` changes nothing. Whatever contradicts what is here already is not
     indexed (the caller refuses it and removes its file), the first stays, the study is flagged and audited.
@@ -44,35 +102,17 @@ def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdic
     Raises
     ------
     InvalidRecordError
-        If a UID or the patient's id cannot be stored unchanged.
+        If a UID or a patient's id cannot be stored unchanged; then none is indexed.
     """
-    told = patients.normalised(instance.patient)
-    instance = replace(instance, patient=told)
-    _check_uids(instance)
-    lock_names(  # the study first: senders of the same instances in another order wait here, holding nothing
-        session,
-        f"study:{instance.study_instance_uid}",
-        f"series:{instance.series_instance_uid}",
-        f"instance:{instance.sop_instance_uid}",
-    )
-    known = _known_instance(session, instance.sop_instance_uid)
-    if known is not None:
-        return _known_again(session, known, instance)
-    study, patient = _study_and_patient(session, instance.study_instance_uid)
-    if study and patient and not patients.is_same_within_study(patients.attributes(patient), told):
-        _flag(session, study, PATIENT_CONFLICT, instance)
-        return StoreVerdict.PATIENT_CONFLICT
-    series = _series_row(session, instance.series_instance_uid)
-    if series is not None and (study is None or series.study_id != study.id):
-        _flag_both(session, series.study_id, study, instance)
-        return StoreVerdict.STUDY_CONFLICT
-    study = study or _add_study(session, instance)
-    series = series or _add_series(session, study, instance)
-    _add_instance(session, study, series, instance)
-    return StoreVerdict.STORED
+    checked = [_checked(instance) for instance in instances]
+    _lock(session, checked)
+    batch = _Batch(session, checked)
+    verdicts = [batch.record(instance) for instance in checked]
+    batch.flush()
+    return verdicts
 
 
-def _check_uids(instance: ReceivedInstance) -> None:
+def _checked(instance: ReceivedInstance) -> ReceivedInstance:
     for name in (
         "sop_instance_uid",
         "sop_class_uid",
@@ -81,41 +121,154 @@ def _check_uids(instance: ReceivedInstance) -> None:
         "series_instance_uid",
     ):
         key_text(name, getattr(instance, name), limit=UID_LIMIT)
+    return replace(instance, patient=patients.normalised(instance.patient))
 
 
-def _known_instance(session: Session, sop_instance_uid: str) -> InstanceRow | None:
-    return session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)).one_or_none()
-
-
-def _study_and_patient(session: Session, uid: str) -> tuple[StudyRow, PatientRow] | tuple[None, None]:
-    """Find the study, locked until the transaction ends, and whose it is."""
-    statement = (
-        select(StudyRow, PatientRow)
-        .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
-        .where(StudyRow.study_instance_uid == uid)
-        .with_for_update(of=StudyRow)
-        .execution_options(populate_existing=True)
+def _lock(session: Session, instances: Iterable[ReceivedInstance]) -> None:
+    """Lock all names, studies first and each kind in one order: senders in another order wait, holding no instance."""
+    names = sorted(
+        {f"1 study:{one.study_instance_uid}" for one in instances}
+        | {f"2 series:{one.series_instance_uid}" for one in instances}
+        | {f"3 instance:{one.sop_instance_uid}" for one in instances}
     )
-    found = session.execute(statement).one_or_none()
-    return (found[0], found[1]) if found else (None, None)
+    lock_names(session, *names)
 
 
-def _series_row(session: Session, uid: str) -> SeriesRow | None:
-    statement = select(SeriesRow).where(SeriesRow.series_instance_uid == uid)
-    return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+@dataclass(slots=True)
+class _Study:
+    """A study as it stands in this transaction, and what is still to be written of it."""
+
+    id: str
+    patient: PatientAttributes
+    new_instances: int = 0
+    new_series: int = 0
 
 
-def _known_again(session: Session, known: InstanceRow, instance: ReceivedInstance) -> StoreVerdict:
-    if known.sha256 == instance.sha256:
-        return StoreVerdict.DUPLICATE
+@dataclass(slots=True)
+class _Series:
+    """A series as it stands in this transaction, and what is still to be written of it."""
+
+    id: str
+    study_id: str
+    instance_count: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Batch:
+    """Arrivals of one transaction: read once, decided one by one, written together."""
+
+    def __init__(self, session: Session, instances: Sequence[ReceivedInstance]) -> None:
+        self._session, self._instances = session, instances
+        self._moment = now(session)
+        self._load()
+
+    def _load(self) -> None:
+        connection = self._session.connection()
+
+        def fetch(statement: Any, name: str) -> Any:
+            return connection.execute(statement, {"uids": list({getattr(one, name) for one in self._instances})}).all()
+
+        self._known = dict(fetch(_KNOWN, "sop_instance_uid"))
+        self._studies = {
+            row[0]: _Study(row[1], PatientAttributes(*row[2:])) for row in fetch(_OWNERS, "study_instance_uid")
+        }
+        self._series = {row[0]: _Series(*row[1:]) for row in fetch(_SERIES_OF, "series_instance_uid")}
+
+    def record(self, instance: ReceivedInstance) -> StoreVerdict:
+        """Decide on one instance."""
+        known_sha256 = self._known.get(instance.sop_instance_uid)
+        if known_sha256 is not None:
+            if known_sha256 == instance.sha256:
+                return StoreVerdict.DUPLICATE
+            return self._refuse(instance, StoreVerdict.CONFLICT)
+        study = self._studies.get(instance.study_instance_uid)
+        if study and not patients.is_same_within_study(study.patient, instance.patient):
+            return self._refuse(instance, StoreVerdict.PATIENT_CONFLICT)
+        series = self._series.get(instance.series_instance_uid)
+        if series and (study is None or series.study_id != study.id):
+            return self._refuse(instance, StoreVerdict.STUDY_CONFLICT)
+        study = study or self._add_study(instance)
+        series = series or self._add_series(study, instance)
+        self._add(study, series, instance)
+        return StoreVerdict.STORED
+
+    def _add_study(self, instance: ReceivedInstance) -> _Study:
+        row, patient = _add_study(self._session, instance)
+        study = self._studies[instance.study_instance_uid] = _Study(row.id, patient)
+        return study
+
+    def _add_series(self, study: _Study, instance: ReceivedInstance) -> _Series:
+        row = _add_series(self._session, study.id, instance)
+        study.new_series += 1
+        series = self._series[instance.series_instance_uid] = _Series(row.id, study.id, 0)
+        return series
+
+    def _add(self, study: _Study, series: _Series, instance: ReceivedInstance) -> None:
+        series.instance_count += 1
+        study.new_instances += 1
+        self._known[instance.sop_instance_uid] = instance.sha256
+        series.rows.append(
+            {
+                "id": new_id(),
+                "sop_instance_uid": instance.sop_instance_uid,
+                "sop_class_uid": instance.sop_class_uid,
+                "transfer_syntax_uid": instance.transfer_syntax_uid,
+                "series_id": series.id,
+                "arrival": series.instance_count,
+                "instance_number": instance.instance_number,
+                "path": instance.path,
+                "size_bytes": instance.size_bytes,
+                "sha256": instance.sha256,
+                "calling_ae_title": free_text(instance.calling_ae_title),
+                "peer_address": instance.peer_address,
+                "received_at": self._moment,
+            }
+        )
+
+    def flush(self) -> None:
+        """Write what was decided."""
+        grown_series = [series for series in self._series.values() if series.rows]
+        if not grown_series:
+            return
+        connection = self._session.connection()
+        connection.execute(_INSERT, [row for series in grown_series for row in series.rows])
+        counts = [{"key": series.id, "count": series.instance_count, "moment": self._moment} for series in grown_series]
+        connection.execute(_SERIES_GREW, counts)
+        grown_studies = [study for study in self._studies.values() if study.new_instances]
+        growth = [
+            {"key": study.id, "instances": study.new_instances, "series": study.new_series} for study in grown_studies
+        ]
+        connection.execute(_STUDY_GREW, growth)
+        for series in grown_series:
+            series.rows.clear()
+        for study in grown_studies:
+            study.new_instances = study.new_series = 0
+
+    def _refuse(self, instance: ReceivedInstance, verdict: StoreVerdict) -> StoreVerdict:
+        """Flag the study that an instance contradicts."""
+        self.flush()
+        if verdict is StoreVerdict.CONFLICT:
+            _flag_instance(self._session, instance)
+        elif verdict is StoreVerdict.PATIENT_CONFLICT:
+            row = locked_study(self._session, self._studies[instance.study_instance_uid].id)
+            _flag(self._session, row, PATIENT_CONFLICT, instance)
+        else:
+            study = self._studies.get(instance.study_instance_uid)
+            holder_id = self._series[instance.series_instance_uid].study_id
+            _flag_both(self._session, {holder_id} | ({study.id} if study else set()), instance)
+        return verdict
+
+
+def _flag_instance(session: Session, instance: ReceivedInstance) -> None:
+    """Flag the study that holds an instance of the same UID with other content."""
+    known = session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == instance.sop_instance_uid)).one()
     series = session.get_one(SeriesRow, known.series_id)
     _flag(session, locked_study(session, series.study_id), INSTANCE_CONFLICT, instance, known)
-    return StoreVerdict.CONFLICT
 
 
-def _flag_both(session: Session, holder_id: str, study: StudyRow | None, instance: ReceivedInstance) -> None:
+def _flag_both(session: Session, study_ids: Iterable[str], instance: ReceivedInstance) -> None:
     """Flag the study that holds the series, and the one that the instance named, in a fixed order of locking."""
-    for study_id in sorted({holder_id} | ({study.id} if study else set())):
+    for study_id in sorted(study_ids):
         _flag(session, locked_study(session, study_id), STUDY_CONFLICT, instance)
 
 
@@ -123,7 +276,6 @@ def _flag(
     session: Session, study: StudyRow, reason: Reason, instance: ReceivedInstance, known: InstanceRow | None = None
 ) -> None:
     action, subject = ("instance:conflict", known.id) if known else ("study:identity_conflict", study.id)
-    study = locked_study(session, study.id)
     study.flags = unique((*study.flags, reason))
     refresh_study(session, study)
     details: dict[str, object] = {"reason": reason.code, "study": study.id}
@@ -134,7 +286,8 @@ def _sender(instance: ReceivedInstance) -> str:
     return instance.calling_ae_title or "unknown"
 
 
-def _add_study(session: Session, instance: ReceivedInstance) -> StudyRow:
+def _add_study(session: Session, instance: ReceivedInstance) -> tuple[StudyRow, PatientAttributes]:
+    """Add a study; gives also what is known of its patient."""
     patient, is_shared = patients.patient_of_new_study(session, instance.patient)
     flags = (SHARED_PATIENT_ID,) if is_shared else ()
     moment = now(session)
@@ -163,7 +316,7 @@ def _add_study(session: Session, instance: ReceivedInstance) -> StudyRow:
     if is_shared:
         reason: dict[str, object] = {"reason": SHARED_PATIENT_ID.code, "study": study.id}
         audit.append(session, AuditEvent("study:identity_conflict", _sender(instance), study.id, "flagged", reason))
-    return study
+    return study, patients.attributes(patient)
 
 
 def search_text(instance: ReceivedInstance) -> str:
@@ -182,12 +335,12 @@ def search_text(instance: ReceivedInstance) -> str:
     return "".join(f"  {word}" for part in parts for word in patients.folded_text(free_text(part)).split())
 
 
-def _add_series(session: Session, study: StudyRow, instance: ReceivedInstance) -> SeriesRow:
+def _add_series(session: Session, study_id: str, instance: ReceivedInstance) -> SeriesRow:
     moment = now(session)
     series = SeriesRow(
         id=new_id(),
         series_instance_uid=instance.series_instance_uid,
-        study_id=study.id,
+        study_id=study_id,
         series_number=instance.series_number,
         series_description=free_text(instance.series_description),
         modality=free_text(instance.modality),
@@ -201,32 +354,3 @@ def _add_series(session: Session, study: StudyRow, instance: ReceivedInstance) -
     session.add(series)
     session.flush()
     return series
-
-
-def _add_instance(session: Session, study: StudyRow, series: SeriesRow, instance: ReceivedInstance) -> None:
-    moment = now(session)
-    series.instance_count += 1
-    series.state, series.reasons, series.is_forced = StudyState.RECEIVING, (), False
-    series.last_received_at = moment
-    study.state, study.reasons = StudyState.RECEIVING, study.flags  # what lifecycle.refresh_study would find
-    study.analysed_at = study.settled_at = study.reviewed_at = study.reviewed_by = None
-    study.instance_count += 1
-    study.series_count += int(series.instance_count == 1)
-    session.add(
-        InstanceRow(
-            id=new_id(),
-            sop_instance_uid=instance.sop_instance_uid,
-            sop_class_uid=instance.sop_class_uid,
-            transfer_syntax_uid=instance.transfer_syntax_uid,
-            series_id=series.id,
-            arrival=series.instance_count,
-            instance_number=instance.instance_number,
-            path=instance.path,
-            size_bytes=instance.size_bytes,
-            sha256=instance.sha256,
-            calling_ae_title=free_text(instance.calling_ae_title),
-            peer_address=instance.peer_address,
-            received_at=moment,
-        )
-    )
-    session.flush()

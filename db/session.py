@@ -81,7 +81,7 @@ def free_text(value: str) -> str:
 
 
 def _is_unstorable(value: str) -> bool:
-    return "\0" in value or any(0xD800 <= ord(char) <= 0xDFFF for char in value)
+    return "\0" in value or (not value.isascii() and any(0xD800 <= ord(char) <= 0xDFFF for char in value))
 
 
 def check_share(field: str, value: float | None) -> None:

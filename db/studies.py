@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db.analyses import analyses_of_study
-from db.arrivals import record_instance
+from db.arrivals import record_instance, record_instances
 from db.deliveries import deliveries_of_study
 from db.domain import AuditEvent, OtherStudy, SeriesRecord, StudyDetail, StudyState
 from db.errors import UnknownRecordError
@@ -32,6 +32,7 @@ __all__ = [
     "instance_record",
     "receiving_series",
     "record_instance",
+    "record_instances",
     "resolve_instance",
     "series_instances",
     "series_record",
