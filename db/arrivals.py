@@ -42,23 +42,29 @@ assert isinstance(_SERIES, Table)  # noqa: S101
 assert isinstance(_STUDIES, Table)  # noqa: S101
 _UIDS: BindParameter[str] = bindparam("uids", expanding=True)
 _KNOWN = select(_INSTANCES.c.sop_instance_uid, _INSTANCES.c.sha256).where(_INSTANCES.c.sop_instance_uid.in_(_UIDS))
-_OWNERS = (
-    select(
-        StudyRow.study_instance_uid,
-        StudyRow.id,
-        PatientRow.patient_id,
-        PatientRow.issuer,
-        PatientRow.name,
-        PatientRow.birth_date,
-        PatientRow.sex,
-    )
+_OWNER = (
+    StudyRow.study_instance_uid,
+    StudyRow.id,
+    PatientRow.patient_id,
+    PatientRow.issuer,
+    PatientRow.name,
+    PatientRow.birth_date,
+    PatientRow.sex,
+)
+_SERIES_WITH_OWNER = (
+    select(SeriesRow.series_instance_uid, SeriesRow.id, SeriesRow.instance_count, *_OWNER)
+    .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+    .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+    .where(SeriesRow.series_instance_uid.in_(_UIDS))
+    .order_by(StudyRow.id)
+    .with_for_update(of=StudyRow)
+)
+_STUDY_WITH_OWNER = (
+    select(*_OWNER)
     .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
     .where(StudyRow.study_instance_uid.in_(_UIDS))
     .order_by(StudyRow.id)
     .with_for_update(of=StudyRow)
-)
-_SERIES_OF = select(_SERIES.c.series_instance_uid, _SERIES.c.id, _SERIES.c.study_id, _SERIES.c.instance_count).where(
-    _SERIES.c.series_instance_uid.in_(_UIDS)
 )
 _INSERT = insert(_INSTANCES)
 _SERIES_GREW = (
@@ -160,19 +166,26 @@ class _Batch:
     def __init__(self, session: Session, instances: Sequence[ReceivedInstance]) -> None:
         self._session, self._instances = session, instances
         self._moment = now(session)
+        self._known: dict[str, str] = {}
+        self._studies: dict[str, _Study] = {}
+        self._series: dict[str, _Series] = {}
         self._load()
 
     def _load(self) -> None:
-        connection = self._session.connection()
+        self._known = {row[0]: row[1] for row in self._fetch(_KNOWN, "sop_instance_uid")}
+        self._studies, self._series = {}, {}
+        for series_uid, series_id, count, study_uid, study_id, *patient in self._fetch(
+            _SERIES_WITH_OWNER, "series_instance_uid"
+        ):
+            self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
+            self._series[series_uid] = _Series(series_id, study_id, count)
+        if any(one.study_instance_uid not in self._studies for one in self._instances):
+            for study_uid, study_id, *patient in self._fetch(_STUDY_WITH_OWNER, "study_instance_uid"):
+                self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
 
-        def fetch(statement: Any, name: str) -> Any:
-            return connection.execute(statement, {"uids": list({getattr(one, name) for one in self._instances})}).all()
-
-        self._known = dict(fetch(_KNOWN, "sop_instance_uid"))
-        self._studies = {
-            row[0]: _Study(row[1], PatientAttributes(*row[2:])) for row in fetch(_OWNERS, "study_instance_uid")
-        }
-        self._series = {row[0]: _Series(*row[1:]) for row in fetch(_SERIES_OF, "series_instance_uid")}
+    def _fetch(self, statement: Any, name: str) -> Sequence[Any]:
+        uids = list({getattr(one, name) for one in self._instances})
+        return self._session.connection().execute(statement, {"uids": uids}).all()
 
     def record(self, instance: ReceivedInstance) -> StoreVerdict:
         """Decide on one instance."""
