@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Table, bindparam, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, Table, bindparam, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db import audit, patients
 from db.domain import (
@@ -40,8 +41,6 @@ _INSTANCES, _SERIES, _STUDIES = (row.__table__ for row in (InstanceRow, SeriesRo
 assert isinstance(_INSTANCES, Table)  # noqa: S101 (what the declarative base makes of a class)
 assert isinstance(_SERIES, Table)  # noqa: S101
 assert isinstance(_STUDIES, Table)  # noqa: S101
-_UIDS: BindParameter[str] = bindparam("uids", expanding=True)
-_KNOWN = select(_INSTANCES.c.sop_instance_uid, _INSTANCES.c.sha256).where(_INSTANCES.c.sop_instance_uid.in_(_UIDS))
 _OWNER = (
     StudyRow.study_instance_uid,
     StudyRow.id,
@@ -51,21 +50,43 @@ _OWNER = (
     PatientRow.birth_date,
     PatientRow.sex,
 )
-_SERIES_WITH_OWNER = (
-    select(SeriesRow.series_instance_uid, SeriesRow.id, SeriesRow.instance_count, *_OWNER)
-    .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-    .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
-    .where(SeriesRow.series_instance_uid.in_(_UIDS))
-    .order_by(StudyRow.id)
-    .with_for_update(of=StudyRow)
-)
-_STUDY_WITH_OWNER = (
-    select(*_OWNER)
-    .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
-    .where(StudyRow.study_instance_uid.in_(_UIDS))
-    .order_by(StudyRow.id)
-    .with_for_update(of=StudyRow)
-)
+
+
+@cache
+def _known_instances(count: int) -> Select[*tuple[Any, ...]]:
+    return select(InstanceRow.sop_instance_uid, InstanceRow.sha256).where(
+        _is_one_of(InstanceRow.sop_instance_uid, count)
+    )
+
+
+@cache
+def _series_with_owner(count: int) -> Select[*tuple[Any, ...]]:
+    return (
+        select(SeriesRow.series_instance_uid, SeriesRow.id, SeriesRow.instance_count, *_OWNER)
+        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+        .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+        .where(_is_one_of(SeriesRow.series_instance_uid, count))
+        .order_by(StudyRow.id)
+        .with_for_update(of=StudyRow)
+    )
+
+
+@cache
+def _study_with_owner(count: int) -> Select[*tuple[Any, ...]]:
+    return (
+        select(*_OWNER)
+        .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+        .where(_is_one_of(StudyRow.study_instance_uid, count))
+        .order_by(StudyRow.id)
+        .with_for_update(of=StudyRow)
+    )
+
+
+def _is_one_of(column: InstrumentedAttribute[str], count: int) -> ColumnElement[bool]:
+    """``IN`` with so many parameters: one text for each count, which SQLAlchemy then need not build at every call."""
+    return column.in_([bindparam(f"uid{number}") for number in range(count)])
+
+
 _INSERT = insert(_INSTANCES)
 _SERIES_GREW = (
     update(_SERIES)
@@ -165,6 +186,7 @@ class _Batch:
 
     def __init__(self, session: Session, instances: Sequence[ReceivedInstance]) -> None:
         self._session, self._instances = session, instances
+        self._connection = session.connection()
         self._moment = now(session)
         self._known: dict[str, str] = {}
         self._studies: dict[str, _Study] = {}
@@ -172,20 +194,22 @@ class _Batch:
         self._load()
 
     def _load(self) -> None:
-        self._known = {row[0]: row[1] for row in self._fetch(_KNOWN, "sop_instance_uid")}
-        self._studies, self._series = {}, {}
+        for sop_instance_uid, sha256 in self._fetch(_known_instances, "sop_instance_uid"):
+            self._known[sop_instance_uid] = sha256
         for series_uid, series_id, count, study_uid, study_id, *patient in self._fetch(
-            _SERIES_WITH_OWNER, "series_instance_uid"
+            _series_with_owner, "series_instance_uid"
         ):
             self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
             self._series[series_uid] = _Series(series_id, study_id, count)
         if any(one.study_instance_uid not in self._studies for one in self._instances):
-            for study_uid, study_id, *patient in self._fetch(_STUDY_WITH_OWNER, "study_instance_uid"):
+            for study_uid, study_id, *patient in self._fetch(_study_with_owner, "study_instance_uid"):
                 self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
 
-    def _fetch(self, statement: Any, name: str) -> Sequence[Any]:
+    def _fetch(self, statement: Callable[[int], Select[*tuple[Any, ...]]], name: str) -> Sequence[Any]:
         uids = list({getattr(one, name) for one in self._instances})
-        return self._session.connection().execute(statement, {"uids": uids}).all()
+        count = 1 << (len(uids) - 1).bit_length()  # the last one fills up, so that there are few statements
+        parameters = {f"uid{number}": uids[min(number, len(uids) - 1)] for number in range(count)}
+        return self._connection.execute(statement(count), parameters).all()
 
     def record(self, instance: ReceivedInstance) -> StoreVerdict:
         """Decide on one instance."""
@@ -243,7 +267,7 @@ class _Batch:
         grown_series = [series for series in self._series.values() if series.rows]
         if not grown_series:
             return
-        connection = self._session.connection()
+        connection = self._connection
         connection.execute(_INSERT, [row for series in grown_series for row in series.rows])
         counts = [{"key": series.id, "count": series.instance_count, "moment": self._moment} for series in grown_series]
         connection.execute(_SERIES_GREW, counts)

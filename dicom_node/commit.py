@@ -14,9 +14,10 @@ from threading import Lock
 from db.domain import ReceivedInstance, StoreVerdict
 from db.engine import Database
 from db.errors import DatabaseUnavailableError, DbError, InvalidRecordError
-from db.studies import record_instance
+from db.studies import record_instances
 from dicom_node.errors import InstanceError, InvalidAttributeError, StorageUnavailableError
-from dicom_node.store import InstanceStore, Spool, StoredFile
+from dicom_node.spool import Spool
+from dicom_node.store import InstanceStore, StoredFile
 
 _BATCH = 64
 """Rows of one transaction at most, so that readers of SQLite and other writers get their turn."""
@@ -96,7 +97,7 @@ class Committer:
             return
         try:
             with self._database.begin() as session:
-                verdicts = [record_instance(session, entry.instance) for entry in batch]
+                verdicts = record_instances(session, [entry.instance for entry in batch])
         except DatabaseUnavailableError:
             for entry in batch:
                 entry.error = StorageUnavailableError("the index")

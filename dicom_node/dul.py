@@ -11,6 +11,7 @@ import contextlib
 import logging
 import queue
 import socket
+import ssl
 import struct
 import time
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,8 @@ class PortSocket(AssociationSocket):
         super().__init__(assoc, client_socket=connection)
         self.inbox = inbox
         self._timeout_s = timeout_s
+        limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))  # struct timeval
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def descriptor(self) -> int | None:
         """Tell the file descriptor while the socket is open."""
@@ -111,7 +114,8 @@ class PortSocket(AssociationSocket):
         if self.socket is None:
             raise ClosedError("closed")
         try:
-            self.socket.settimeout(self._timeout_s)
+            if isinstance(self.socket, ssl.SSLSocket):
+                self.socket.settimeout(self._timeout_s)
             self.socket.sendall(content)
         except OSError:
             raise ClosedError("the peer takes nothing") from None
@@ -138,7 +142,7 @@ class PortDul(DULServiceProvider):
         self.last_progress = time.monotonic()
         self.pdu_count = 0
         self.is_handling = False
-        self._is_reading = False
+        self._is_reading = self._is_interrupted = False
         self._unmarked_bytes = 0
         self.daemon = True
 
@@ -157,6 +161,7 @@ class PortDul(DULServiceProvider):
         primitive = P_DATA()
         primitive.presentation_data_value_list = [[context_id, value]]
         self.assoc.dimse.receive_primitive(primitive)
+        self.assoc.notify()
 
     def respond(self, pdu: bytes) -> None:
         """Answer a C-STORE in one write."""
@@ -223,12 +228,15 @@ class PortDul(DULServiceProvider):
                 self.event_queue.put("Evt17")
 
     def _read_pdu_data(self) -> None:
-        """Read one PDU: P-DATA goes to the receiver, everything else to the library's decoder."""
+        """Read one PDU, or all of a message: P-DATA goes to the receiver, the rest to the library's decoder."""
         try:
-            kind, value = self._read_pdu()
-            if kind == P_DATA_TF and self.receiver and self.state_machine.current_state == _ESTABLISHED:
-                self._receive(value)
-                return
+            while True:
+                kind, value = self._read_pdu()
+                if kind != P_DATA_TF or not self.receiver or self.state_machine.current_state != _ESTABLISHED:
+                    break
+                self._receive(self.receiver, value)
+                if not self.receiver.is_amid_message or self._is_interrupted:
+                    return
             pdu, event = self._decode_pdu(bytearray(struct.pack(">BBL", kind, 0, len(value)) + value))
         except OSError:
             self.event_queue.put("Evt17")
@@ -243,19 +251,20 @@ class PortDul(DULServiceProvider):
             self._recv_pdu.put(pdu)
             self.event_queue.put(event)
 
-    def _receive(self, value: memoryview) -> None:
-        assert self.receiver is not None  # noqa: S101 (checked by the caller)
+    def _receive(self, receiver: MessageReceiver, value: memoryview) -> None:
         self.is_handling = True
         try:
-            self.receiver.feed(value)
+            receiver.feed(value)
         finally:
             self._mark_progress()
             self.is_handling = False
-            self.assoc.notify()
+            self._idle_timer.restart()
 
     def _read_pdu(self) -> tuple[int, memoryview]:
         self._is_reading = True
         try:
+            if self._is_interrupted:
+                raise ClosedError("interrupted")
             kind, value = self.socket.inbox.read_pdu(self._timeout_s)
         finally:
             self._is_reading = False
@@ -271,6 +280,7 @@ class PortDul(DULServiceProvider):
     def interrupt(self) -> None:
         """End a read that waits for the rest of a PDU, when the association has to go."""
         connection = self.socket.socket
+        self._is_interrupted = True
         if self._is_reading and connection is not None:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RD)  # that of an SSLSocket would forget its encryption

@@ -14,7 +14,11 @@ _CONTROL_PDU_BYTES = 4
 ASSOCIATE_BYTES = 65536
 """Value of A-ASSOCIATE-RQ at most: 128 contexts of ten syntaxes have under 40 KiB."""
 _READ_BYTES = 65536
+_HEAD_BYTES = 4096
+"""Read at first of each PDU, so that the rest of a large one is asked for exactly and nothing has to be moved."""
 _IGNORED_BYTES = 1 << 20
+_TICK = struct.pack("@ll", 1, 0)
+"""A second (struct timeval): after so long without enough bytes the deadline is looked at again."""
 
 
 class PduError(ValueError):
@@ -31,7 +35,7 @@ class Inbox:
     Parameters
     ----------
     connection
-        The socket; its timeout is set here before every read.
+        The socket; plain ones are switched to blocking, so that a read is one system call.
     max_pdu_bytes
         The maximum length that we announced: a longer P-DATA-TF is refused unread (PS3.8 D.1).
     first
@@ -40,6 +44,10 @@ class Inbox:
 
     def __init__(self, connection: socket.socket, max_pdu_bytes: int, first: bytes = b"") -> None:
         self._socket, self._max_pdu_bytes = connection, max_pdu_bytes
+        self._is_plain = not isinstance(connection, ssl.SSLSocket)
+        if self._is_plain:
+            connection.setblocking(True)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
         self._buffer = bytearray(max(len(first), _READ_BYTES))
         self._view = memoryview(self._buffer)
         self._buffer[: len(first)] = first
@@ -76,8 +84,8 @@ class Inbox:
     def _take(self, size: int, deadline: float) -> memoryview:
         if self._start + size > len(self._buffer) or self._start == self._end:
             self._move(size)
-        while self._end - self._start < size:
-            self._receive(deadline)
+        while (missing := size - (self._end - self._start)) > 0:
+            self._receive(missing, deadline)
         taken = self._view[self._start : self._start + size]
         self._start += size
         return taken
@@ -91,15 +99,27 @@ class Inbox:
         self._view[: len(held)] = held
         self._start, self._end = 0, len(held)
 
-    def _receive(self, deadline: float) -> None:
+    def _receive(self, missing: int, deadline: float) -> None:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise ClosedError("stopped in the midst of a PDU")
-        self._socket.settimeout(remaining)
-        received = self._socket.recv_into(self._view[self._end :])
+        try:
+            received = self._receive_plain(missing) if self._is_plain else self._receive_tls(remaining)
+        except BlockingIOError:
+            return
         if not received:
             raise ClosedError("closed")
         self._end += received
+
+    def _receive_plain(self, missing: int) -> int:
+        """Wait for all that is missing of a large value, for anything at the beginning of a PDU."""
+        if missing > _HEAD_BYTES:
+            return self._socket.recv_into(self._view[self._end :], missing, socket.MSG_WAITALL)
+        return self._socket.recv_into(self._view[self._end :], max(missing, _HEAD_BYTES))
+
+    def _receive_tls(self, remaining_s: float) -> int:
+        self._socket.settimeout(remaining_s)
+        return self._socket.recv_into(self._view[self._end :])
 
     def discard(self) -> bool:
         """Throw away what is there now; False when the peer has closed, or does not stop sending."""

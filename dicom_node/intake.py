@@ -27,8 +27,9 @@ from dicom_node.errors import (
 )
 from dicom_node.header import InstanceHeader, is_uid, read_header
 from dicom_node.part10 import FileMeta
+from dicom_node.spool import Spool
 from dicom_node.status import Status
-from dicom_node.store import InstanceStore, Spool
+from dicom_node.store import InstanceStore
 from dicom_node.throttle import Throttle
 from dicom_node.transfer import STORAGE_CLASSES, TRANSFER_SYNTAXES
 

@@ -11,7 +11,6 @@ the content, so that other bytes under the same SOP Instance UID never overwrite
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -23,16 +22,11 @@ from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
-from dicom_node.elements import FileSource
-from dicom_node.errors import InstanceError, InstanceTooLargeError, StorageFullError, StorageUnavailableError
-from dicom_node.part10 import FileMeta, encode_file_meta, read_file_meta
+from dicom_node.errors import InstanceError, StorageFullError
+from dicom_node.part10 import FileMeta, read_file_meta
+from dicom_node.spool import BufferPool, Spool, storage_error
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REMEMBERED_FOLDERS = 10_000
-
-
-def _storage_error(error: OSError) -> StorageFullError | StorageUnavailableError:
-    return StorageFullError() if error.errno in _FULL else StorageUnavailableError("the store")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -52,74 +46,6 @@ class StoredFile:
     sha256: str
 
 
-class Spool:
-    """One instance on its way to the disk: file meta information first, then the dataset as it arrives."""
-
-    def __init__(self, path: Path, meta: FileMeta, limit_bytes: int) -> None:
-        header = encode_file_meta(meta)
-        self.path = path
-        self.meta = meta
-        self._limit = limit_bytes
-        self._start = len(header)
-        self._digest = hashlib.sha256()
-        self.dataset_bytes = 0
-        try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            self._write(memoryview(header))
-        except OSError as error:
-            raise _storage_error(error) from None
-
-    def _write(self, view: memoryview) -> None:
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-
-    def write(self, fragment: memoryview | bytes) -> None:
-        """Append a fragment of the dataset.
-
-        Raises
-        ------
-        InstanceTooLargeError, StorageFullError, StorageUnavailableError
-            Nothing more is to be written then.
-        """
-        view = memoryview(fragment)
-        self.dataset_bytes += len(view)
-        if self.dataset_bytes > self._limit:
-            raise InstanceTooLargeError(self._limit)
-        self._digest.update(view)
-        try:
-            self._write(view)
-        except OSError as error:
-            raise _storage_error(error) from None
-
-    def source(self) -> FileSource:
-        """Read the dataset so far."""
-        return FileSource(self._descriptor, self._start, self.dataset_bytes)
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the dataset so far, in hexadecimal."""
-        return self._digest.hexdigest()
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of the file so far."""
-        return self._start + self.dataset_bytes
-
-    def sync(self) -> None:
-        """Have the content on the disk, whatever happens from now on."""
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise _storage_error(error) from None
-
-    def discard(self) -> None:
-        """Close, and remove the file if it was not given its name."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self.path.unlink(missing_ok=True)
-
-
 class InstanceStore:
     """The folder of stored instances; several processes may share it.
 
@@ -136,6 +62,7 @@ class InstanceStore:
         self._min_free = min_free_bytes
         self._folders: set[Path] = set()
         self._lock = Lock()
+        self._buffers = BufferPool()
         incoming = self.root / "incoming"
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         incoming.mkdir(mode=0o700, exist_ok=True)
@@ -182,7 +109,7 @@ class InstanceStore:
         try:
             usage = os.statvfs(self.root)
         except OSError as error:
-            raise _storage_error(error) from None
+            raise storage_error(error) from None
         if usage.f_bavail * usage.f_frsize - needed_bytes < self._min_free:
             raise StorageFullError
 
@@ -194,7 +121,7 @@ class InstanceStore:
         StorageFullError, StorageUnavailableError
         """
         self.check_free()
-        return Spool(self._incoming / f"{secrets.token_hex(16)}.part", meta, limit_bytes)
+        return Spool(self._incoming / f"{secrets.token_hex(16)}.part", meta, limit_bytes, self._buffers)
 
     def place(self, spool: Spool, series_instance_uid: str) -> StoredFile:
         """Say under which name a received instance will lie."""
@@ -216,12 +143,12 @@ class InstanceStore:
                 path = self.root / stored.path
                 self._make_folder(path.parent)
                 if not (path.exists() and dataset_sha256(path) == stored.sha256):
-                    spool.path.rename(path)
+                    spool.give_name(path)
                 folders.add(path.parent)
             for folder in folders:
                 _sync_folder(folder)
         except OSError as error:
-            raise _storage_error(error) from None
+            raise storage_error(error) from None
 
     def write(self, meta: FileMeta, dataset: bytes, series_instance_uid: str) -> StoredFile:
         """Store one encoded dataset durably (used for what this node makes itself)."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from db import audit
 from db.domain import ReceivedInstance, StoreVerdict, StudyState
 from db.errors import DatabaseUnavailableError, InvalidRecordError
-from db.studies import instance_record, receiving_series, record_instance, series_instances
+from db.studies import instance_record, receiving_series, record_instances, series_instances
 from dicom_node.elements import WalkLimits
 from dicom_node.intake import Announced, IntakeLimits, IntakeVerdict
 from dicom_node.status import Status
@@ -250,12 +250,12 @@ def test_many_senders_at_once_lose_and_double_nothing(node: Node) -> None:
 def test_one_that_the_index_cannot_hold_does_not_take_others_with_it(node: Node, monkeypatch) -> None:
     """The transaction is shared by those who wait; a refusal of one must not be the refusal of all."""
 
-    def record(session: Session, instance: ReceivedInstance) -> StoreVerdict:
-        if instance.instance_number == 6:
+    def record(session: Session, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
+        if any(instance.instance_number == 6 for instance in instances):
             raise InvalidRecordError("patient_id", "holds characters that cannot be stored")
-        return record_instance(session, instance)
+        return record_instances(session, instances)
 
-    monkeypatch.setattr("dicom_node.commit.record_instance", record)
+    monkeypatch.setattr("dicom_node.commit.record_instances", record)
 
     with ThreadPoolExecutor(8) as pool:
         verdicts = list(pool.map(lambda ds: send(node, ds), [ct_dataset(number) for number in range(13)]))
@@ -270,7 +270,6 @@ def test_fragments_make_the_same_instance_as_the_whole(node: Node) -> None:
     reception = node.intake.begin(announced(ds), SENDER)
     for start in range(0, len(content), 7):
         reception.write(memoryview(content)[start : start + 7])
-    assert node.partial_files()
 
     assert reception.finish().code == "stored"
     assert send(node, ds).code == "duplicate"
@@ -280,6 +279,8 @@ def test_an_abandoned_instance_leaves_nothing(node: Node) -> None:
     ds = ct_dataset()
     reception = node.intake.begin(announced(ds), SENDER)
     reception.write(encoded(ds)[:100])
+    reception.write(bytes(3 << 20))
+    assert node.partial_files()
     reception.abandon()
 
     assert not node.partial_files()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
+from dicom_node import spool as spool_module
 from dicom_node.errors import InstanceTooLargeError, StorageFullError, StorageUnavailableError
 from dicom_node.part10 import FileMeta
 from dicom_node.store import InstanceStore, dataset_sha256
@@ -132,11 +133,11 @@ def test_errors_of_the_disk_have_names(store: InstanceStore, monkeypatch, number
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", fail)
+        patch.setattr(os, "pwrite", fail)
         with pytest.raises(error):
-            spool.write(b"x")
+            spool.write(bytes(2 << 20))
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail)
+        patch.setattr(spool_module, "_sync_content", fail)
         with pytest.raises(error):
             spool.sync()
     spool.discard()
@@ -146,6 +147,7 @@ def test_leftovers_of_a_dead_process_are_swept_and_those_of_a_living_one_are_not
     root = tmp_path / "store"
     with InstanceStore(root) as living:
         spool = living.open_spool(META)
+        spool.complete()
         dead = root / "incoming" / "0123456789abcdef"
         dead.mkdir()
         (dead / "lock").touch()
@@ -165,7 +167,7 @@ def test_a_store_without_permission_says_so(tmp_path: Path) -> None:
         store._incoming.rmdir()
 
         with pytest.raises(StorageUnavailableError):
-            store.open_spool(META)
+            store.write(META, b"content", "1.2")
 
 
 def test_many_threads_write_into_new_folders_at_once(store: InstanceStore) -> None:
