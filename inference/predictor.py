@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from inference.types import Abstention, Candidate, CtVolume, ModelStatus, Nodule
 
 Progress = Callable[[float, str], None]
 Index = tuple[float, float, float]
+PLOTS = ("reliability_before", "reliability_after", "roc", "histogram")
 EMPTY_HU = -700.0
 """Where no voxel within 1.5 mm is denser than this, there is no nodule to grade."""
 
@@ -252,6 +253,8 @@ class Models:
     nodule: NoduleAnalyzer
     slice: SliceClassifier
     statuses: tuple[ModelStatus, ...]
+    plots: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """The plots (PNG) that came with each bundle: by name of the model, then of the plot."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -284,7 +287,13 @@ def load_models(bundle: Path | None, device: str) -> Models:
     slices = SliceClassifier(bundles["slice"], where)
     counts = {"nodule": nodule.parameter_count, "filter": confirmer.parameter_count, "slice": slices.parameter_count}
     statuses = tuple(_status(bundles[task], str(where), count) for task, count in counts.items())
-    return Models(NoduleAnalyzer(nodule, confirmer), slices, statuses)
+    plots = {loaded.name: _plots(loaded.folder) for loaded in bundles.values()}
+    return Models(NoduleAnalyzer(nodule, confirmer), slices, statuses, plots)
+
+
+def _plots(folder: Path) -> dict[str, bytes]:
+    found = {name: folder / f"{name}.png" for name in PLOTS}
+    return {name: path.read_bytes() for name, path in found.items() if path.is_file()}
 
 
 def _status(bundle: Bundle, device: str, parameter_count: int) -> ModelStatus:

@@ -80,6 +80,10 @@ class ModelPredictor:
             raise UnfitInputError(404, "no_attention", "This model has no network that looks at single planes.")
         return overlay_png(seen, max_side=max(seen.shape))
 
+    def plots(self, model_name: str) -> dict[str, bytes]:
+        """See ``Predictor``."""
+        return self._models.plots.get(model_name, {})
+
     def status(self) -> dict[str, object]:
         """See ``Predictor``. The identity on top is the one that analyses are recorded under."""
         every = [asdict(status) for status in self._models.statuses]
@@ -174,6 +178,10 @@ class UnavailablePredictor:
     def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
         """See ``Predictor``."""
         raise self._refusal()
+
+    def plots(self, model_name: str) -> dict[str, bytes]:
+        """See ``Predictor``."""
+        return {}
 
     def status(self) -> dict[str, object]:
         """See ``Predictor``."""

@@ -90,6 +90,7 @@ OPERATIONS = (
     Operation("get", "/", "Educational page", {200: HTML}, public=True),
     Operation("get", "/detector", "Upload form", {200: HTML}),
     Operation("get", "/model", "Model card", {200: HTML}, (503,)),
+    Operation("get", "/model/{model_name}/{plot}.png", "A plot that came with a model", {200: PNG}, (404,)),
     Operation(
         "post",
         "/predict",
@@ -230,6 +231,8 @@ PARAMETERS: dict[str, Schema] = {
     "finding_id": {"type": "string"},
     "filter_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "prediction_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "model_name": {"type": "string"},
+    "plot": {"type": "string", "enum": ["reliability_before", "reliability_after", "roc", "histogram"]},
     "name": {"type": "string", "enum": ["image", "attention"]},
 }
 WORDS = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, render_template
 
+from webapp.errors import NotFoundError
+from webapp.model_cards import model_cards
 from webapp.services import services
 from webapp.status import model_status_fields
 
@@ -25,7 +27,18 @@ def detector() -> str:
 @blueprint.get("/model")
 def model_card() -> str:
     """Show what the models are, how well they do, and what they are not for."""
-    return render_template("model.html", status=model_status_fields())
+    cards, predictor = model_cards(model_status_fields()), services().predictor
+    pictures = {name: predictor.plots(name) for name in (str(card.told["name"]) for card in cards)}
+    return render_template("model.html", cards=cards, pictures=pictures)
+
+
+@blueprint.get("/model/<model_name>/<plot>.png")
+def model_plot(model_name: str, plot: str) -> Response:
+    """Return a plot that came with a model's bundle."""
+    content = services().predictor.plots(model_name).get(plot)
+    if content is None:
+        raise NotFoundError("There is no such plot.")
+    return Response(content, mimetype="image/png")
 
 
 @blueprint.get("/favicon.ico", endpoint="favicon")

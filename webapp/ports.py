@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,6 +101,10 @@ class Predictor(Protocol):
         UnfitInputError
             As ``analyse_place``; 404 too where no network of the model looks at planes.
         """
+        ...
+
+    def plots(self, model_name: str) -> Mapping[str, bytes]:
+        """Give the plots (PNG) that came with a model, by name; none for a model that is not known."""
         ...
 
     def status(self) -> dict[str, object]:

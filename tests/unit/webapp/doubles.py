@@ -46,7 +46,47 @@ STATUS: dict[str, object] = {
     "input_shape": [1, 224, 224],
     "classes": ["benign", "malignant"],
     "temperature": 1.31,
-    "metrics": {"split": "test", "n": 120, "auc": 0.9, "auc_interval": [0.85, 0.94], "ece_before": 0.08, "ece": 0.03},
+    "metrics": {
+        "split": "test",
+        "n": 120,
+        "positives": 48,
+        "groups": 70,
+        "auc": 0.9,
+        "auc_interval": [0.85, 0.94],
+        "sensitivity": 0.91,
+        "specificity": 0.82,
+        "f1": 0.84,
+        "temperature": 1.31,
+        "ece_before": 0.08,
+        "ece": 0.03,
+        "ece_interval": [0.02, 0.07],
+        "ece_floor": 0.025,
+        "brier_before": 0.12,
+        "brier": 0.1,
+        "brier_interval": [0.08, 0.13],
+        "coverage_by_class": {"benign": 0.95, "malignant": 0.96},
+        "baselines": {"diameter by readers": {"auc": 0.88, "auc_interval": [0.81, 0.93]}},
+        "subgroups": [
+            {"name": "below 6 mm", "n": 42, "auc": 0.71, "auc_interval": [0.5, 0.9], "brier": 0.06},
+            {"name": "8 mm and more", "n": 43, "auc": 0.83, "auc_interval": [0.68, 0.94], "brier": 0.05},
+        ],
+        "histogram": {"edges": [0.0, 0.25, 0.5, 0.75, 1.0], "benign": [50, 12, 6, 4], "malignant": [3, 5, 10, 30]},
+        "roc": {"fpr": [0.0, 0.05, 0.2, 1.0], "tpr": [0.0, 0.6, 0.9, 1.0]},
+        "reliability_before": {
+            "mean": [0.2, 0.5, 0.8],
+            "observed": [0.05, 0.5, 0.95],
+            "n": [60, 20, 40],
+            "low": [0.01, 0.3, 0.83],
+            "high": [0.14, 0.7, 0.99],
+        },
+        "reliability": {
+            "mean": [0.06, 0.5, 0.93],
+            "observed": [0.05, 0.5, 0.95],
+            "n": [60, 20, 40],
+            "low": [0.01, 0.3, 0.83],
+            "high": [0.14, 0.7, 0.99],
+        },
+    },
     "training_data": {"name": "an invented set for tests"},
     "intended_use": "A second reading of nodules; never a diagnosis.",
     "limits": ["Tested on nothing: this is a test."],
@@ -129,6 +169,10 @@ class CannedPredictor:
         heat = np.exp(-((y - place.row) ** 2 + (x - place.column) ** 2) / 200.0)
         rgba = np.stack([np.full_like(heat, 255), 140 + 0 * heat, 0 * heat, 170 * heat], axis=-1)
         return png_of(rgba.astype(np.uint8))
+
+    def plots(self, model_name: str) -> dict[str, bytes]:
+        """One plot of the one model."""
+        return {"reliability_before": noise_png()} if model_name == MODEL.name else {}
 
     def status(self) -> dict[str, object]:
         """A model card."""

@@ -14,6 +14,8 @@ VALUES = {
     "sop_uid": "1.2.5",
     "frame_number": 1,
     "finding_id": "f" * 32,
+    "model_name": "nodule",
+    "plot": "reliability_before",
     "filter_id": "e" * 32,
     "prediction_id": "0" * 32,
     "name": "image",
