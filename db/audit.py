@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ from db.session import free_text, now
 from db.tables import AuditEventRow, AuditHeadRow
 from db.verification import verify, write_anchor
 
-__all__ = ["AuditedSession", "append", "recent", "verify", "write_anchor", "write_pending"]
+__all__ = ["AuditedSession", "about", "append", "recent", "verify", "write_anchor", "write_pending"]
 
 PENDING = "audit_pending"
 
@@ -125,6 +125,17 @@ def recent(
     if subject is not None:
         statement = statement.where(AuditEventRow.subject == subject)
     return tuple(_entry(row) for row in session.scalars(statement))
+
+
+def about(
+    session: Session, subjects: Sequence[str], *, actions: Sequence[str] | None = None, limit: int = 500
+) -> tuple[AuditEntry, ...]:
+    """List the latest events about several subjects, in the order in which they happened."""
+    statement = select(AuditEventRow).where(AuditEventRow.subject.in_(subjects))
+    if actions is not None:
+        statement = statement.where(AuditEventRow.action.in_(actions))
+    rows = session.scalars(statement.order_by(AuditEventRow.sequence.desc()).limit(limit)).all()
+    return tuple(_entry(row) for row in reversed(rows))
 
 
 def _entry(row: AuditEventRow) -> AuditEntry:

@@ -58,7 +58,7 @@ def request_delivery(
     statement = select(DeliveryRow).where(
         DeliveryRow.sop_instance_uid == values["sop_instance_uid"], DeliveryRow.destination == destination
     )
-    return _record(session.scalars(statement).one())
+    return delivery_of_row(session.scalars(statement).one())
 
 
 def pending_deliveries(session: Session, *, now: datetime) -> tuple[DeliveryRecord, ...]:
@@ -68,7 +68,7 @@ def pending_deliveries(session: Session, *, now: datetime) -> tuple[DeliveryReco
         .where(DeliveryRow.status == DeliveryStatus.PENDING, DeliveryRow.next_attempt_at <= now)
         .order_by(DeliveryRow.next_attempt_at, DeliveryRow.created_at, DeliveryRow.id)
     )
-    return tuple(_record(row) for row in session.scalars(statement))
+    return tuple(delivery_of_row(row) for row in session.scalars(statement))
 
 
 def record_delivery(
@@ -91,7 +91,7 @@ def record_delivery(
     """
     row = _locked(session, delivery_id)
     if row.status is DeliveryStatus.COMMITTED:
-        return _record(row)
+        return delivery_of_row(row)
     moment = now(session)
     if status is not DeliveryStatus.COMMITTED:  # a commitment answers an attempt that was counted as sent
         row.attempts += 1
@@ -103,7 +103,7 @@ def record_delivery(
         row.next_attempt_at = retry_at
     session.flush()
     _audit(session, row)
-    return _record(row)
+    return delivery_of_row(row)
 
 
 def _locked(session: Session, delivery_id: str) -> DeliveryRow:
@@ -129,7 +129,7 @@ def unconfirmed_deliveries(session: Session, *, now: datetime) -> tuple[Delivery
         .where(DeliveryRow.status == DeliveryStatus.SENT, DeliveryRow.next_attempt_at <= now)
         .order_by(DeliveryRow.next_attempt_at, DeliveryRow.id)
     )
-    return tuple(_record(row) for row in session.scalars(statement))
+    return tuple(delivery_of_row(row) for row in session.scalars(statement))
 
 
 def look_again(session: Session, delivery_id: str, at: datetime | None, reason: str) -> None:
@@ -143,7 +143,7 @@ def dead_letters(session: Session, *, limit: int = 200) -> tuple[DeliveryRecord,
     """List what was given up, latest first; ``resend`` tries it again."""
     statement = select(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.FAILED)
     rows = session.scalars(statement.order_by(DeliveryRow.updated_at.desc(), DeliveryRow.id).limit(limit))
-    return tuple(_record(row) for row in rows)
+    return tuple(delivery_of_row(row) for row in rows)
 
 
 def dead_letter_count(session: Session) -> int:
@@ -162,14 +162,14 @@ def resend(session: Session, delivery_id: str, *, requested_by: str) -> Delivery
     """
     row = _locked(session, delivery_id)
     if row.status is DeliveryStatus.COMMITTED:
-        return _record(row)
+        return delivery_of_row(row)
     before, moment = row.status.value, now(session)
     row.status, row.attempts, row.reason = DeliveryStatus.PENDING, 0, ""
     row.next_attempt_at = row.updated_at = moment
     session.flush()
     details: dict[str, object] = {"destination": row.destination, "before": before}
     audit.append(session, AuditEvent("delivery:resent", requested_by, row.id, details=details))
-    return _record(row)
+    return delivery_of_row(row)
 
 
 def resend_dead_letters(
@@ -197,7 +197,7 @@ def decline_pending(session: Session, analysis_id: str, reason: str) -> int:
 def delivery_record(session: Session, delivery_id: str) -> DeliveryRecord | None:
     """Return the delivery of that id, or None."""
     row = session.get(DeliveryRow, delivery_id)
-    return _record(row) if row else None
+    return delivery_of_row(row) if row else None
 
 
 def sent_delivery(session: Session, sop_instance_uid: str, destination: str) -> DeliveryRecord | None:
@@ -206,7 +206,7 @@ def sent_delivery(session: Session, sop_instance_uid: str, destination: str) -> 
         DeliveryRow.sop_instance_uid == sop_instance_uid, DeliveryRow.destination == destination
     )
     row = session.scalars(statement).one_or_none()
-    return _record(row) if row else None
+    return delivery_of_row(row) if row else None
 
 
 def deliveries_of_study(session: Session, study_id: str) -> tuple[DeliveryRecord, ...]:
@@ -218,10 +218,11 @@ def deliveries_of_study(session: Session, study_id: str) -> tuple[DeliveryRecord
         .where(SeriesRow.study_id == study_id)
         .order_by(DeliveryRow.created_at, DeliveryRow.id)
     )
-    return tuple(_record(row) for row in session.scalars(statement))
+    return tuple(delivery_of_row(row) for row in session.scalars(statement))
 
 
-def _record(row: DeliveryRow) -> DeliveryRecord:
+def delivery_of_row(row: DeliveryRow) -> DeliveryRecord:
+    """Build the record of a delivery's row."""
     return DeliveryRecord(
         id=row.id,
         analysis_id=row.analysis_id,

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from db.engine import Database, load_or_create_audit_key
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.store import InstanceStore
-from lungnode.settings import Settings, is_loopback
+from lungnode.settings import Destination, Peer, Settings, is_loopback
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dicom_node.workflow import WorkflowConfig
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
     from lungnode.stored_series import StoredSeries
-    from webapp.options import WebOptions
+    from webapp.options import Node, WebOptions
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +166,22 @@ def web_options(settings: Settings) -> WebOptions:
         cors_origins=web.cors_origins,
         max_wait_s=web.max_wait_min * 60.0,
         threads=web.threads,
+        peers=tuple(_peer(peer) for peer in settings.dicom.peers),
+        destinations=tuple(_destination(destination) for destination in settings.dicom.destinations),
     )
+
+
+def _peer(peer: Peer) -> Node:
+    from webapp.options import Node
+
+    return Node(peer.ae_title, peer.host, "associate and store" if peer.may_store else "associate")
+
+
+def _destination(destination: Destination) -> Node:
+    from webapp.options import Node
+
+    note = "storage commitment" if destination.storage_commitment else ""
+    return Node(destination.ae_title, f"{destination.host}:{destination.port}", note)
 
 
 class Web:

@@ -19,6 +19,7 @@ UPLOAD: Final[Roles] = frozenset({ADMIN, RADIOLOGIST, SERVICE})
 DECIDE: Final[Roles] = frozenset({RADIOLOGIST})
 """A verdict on a finding is a clinical act: an administrator's account is not a reader's."""
 OPERATE: Final[Roles] = frozenset({ADMIN, RADIOLOGIST})
+ADMINISTER: Final[Roles] = frozenset({ADMIN})
 AUDIT: Final[Roles] = frozenset({ADMIN, AUDITOR})
 OBSERVE: Final[Roles] = frozenset({ADMIN, AUDITOR, SERVICE})
 
@@ -41,6 +42,15 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "predictions.show": {"GET": UPLOAD},
     "predictions.picture": {"GET": UPLOAD},
     "trail.page": {"GET": AUDIT},
+    "trail.story": {"GET": AUDIT},
+    "admin.page": {"GET": ADMINISTER},
+    "admin.overview": {"GET": ADMINISTER},
+    "admin.delivery_listing": {"GET": ADMINISTER},
+    "admin.resend": {"POST": ADMINISTER},
+    "admin.resend_all": {"POST": ADMINISTER},
+    "admin.resend_from_page": {"POST": ADMINISTER},
+    "admin.resend_all_from_page": {"POST": ADMINISTER},
+    "admin.analyse_again_from_page": {"POST": ADMINISTER},
     "worklist.page": {"GET": READ_CLINICAL},
     "worklist.listing": {"GET": READ_CLINICAL},
     "worklist.filters": {"GET": READ_CLINICAL},

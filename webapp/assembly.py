@@ -12,6 +12,7 @@ from flask_cors import CORS
 from db.engine import Database
 from webapp import (
     account,
+    admin,
     events,
     failures,
     guard,
@@ -50,6 +51,7 @@ BLUEPRINTS = (
     events.blueprint,
     health.blueprint,
     trail.blueprint,
+    admin.blueprint,
     query.blueprint,
     rendered.blueprint,
     retrieve.blueprint,

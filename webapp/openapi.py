@@ -86,6 +86,37 @@ UPLOAD_FORM: Schema = {
 }
 STUDY = "/api/v1/studies/{study_uid}"
 FILTERS = "/api/v1/worklist/filters"
+DELIVERY_QUERY = (
+    (
+        "status",
+        {"type": "string", "enum": ["pending", "sent", "committed", "failed", "declined"]},
+        "Only those of this status; `failed` are the dead letters.",
+    ),
+)
+ADMIN = "/api/v1/admin"
+ADMINISTRATION = (
+    Operation("get", "/admin", "Peers, destinations, deliveries and jobs as a page", {200: HTML}),
+    Operation("get", ADMIN, "Peers, destinations, dead letters and jobs", {200: shapes.OverviewShape}, (503,)),
+    Operation(
+        "get",
+        ADMIN + "/deliveries",
+        "Deliveries, those that changed last first",
+        {200: shapes.DeliveriesShape},
+        (400, 503),
+        query=DELIVERY_QUERY,
+    ),
+    Operation(
+        "post", ADMIN + "/deliveries/{delivery_id}/resend", "Send again", {200: shapes.DeliveryShape}, (404, 503)
+    ),
+    Operation(
+        "post",
+        ADMIN + "/dead-letters/resend",
+        "Send everything again that was given up",
+        {200: shapes.DeliveriesShape},
+        (400, 415, 422, 503),
+        body=shapes.ResendShape,
+    ),
+)
 OPERATIONS = (
     Operation("get", "/", "Educational page", {200: HTML}, public=True),
     Operation("get", "/detector", "Upload form", {200: HTML}),
@@ -146,6 +177,8 @@ OPERATIONS = (
         body=shapes.NewReviewShape,
     ),
     Operation("get", "/audit", "The audit trail as a page", {200: HTML}, (400,), query=AUDIT_QUERY),
+    Operation("get", "/audit/results/{analysis_id}", "The whole story of one result", {200: HTML}, (404,)),
+    *ADMINISTRATION,
     Operation("get", "/studies/{study_uid}", "The viewer", {200: HTML}, (404,)),
     Operation("get", STUDY, "A study with series, analyses and findings", {200: shapes.StudyShape}, (404, 503)),
     Operation(
@@ -229,6 +262,8 @@ PARAMETERS: dict[str, Schema] = {
     "sop_uid": {"type": "string", "pattern": "^[0-9.]{1,64}$"},
     "frame_number": {"type": "integer", "minimum": 1},
     "finding_id": {"type": "string"},
+    "delivery_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "analysis_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "filter_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "prediction_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "model_name": {"type": "string"},

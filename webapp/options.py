@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A peer or a destination, as administrators see it."""
+
+    ae_title: str
+    address: str
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebOptions:
     """How the web behaves; everything has a safe default except where pictures are kept."""
@@ -47,6 +56,11 @@ class WebOptions:
     """Wait for a reader after which a study comes first in the worklist's order by priority."""
     evidence_limit: int = 2000
     """Uploads whose pictures are kept; the oldest pictures go first, the record of the prediction stays."""
+
+    peers: tuple[Node, ...] = ()
+    """Who may associate; none where anyone on this machine may."""
+    destinations: tuple[Node, ...] = ()
+    """Who gets results."""
 
     @property
     def max_streams(self) -> int:

@@ -11,6 +11,7 @@ from db.domain import (
     AnalysisStatus,
     AssessmentRecord,
     DeliveryRecord,
+    DeliveryStatus,
     FindingRecord,
     ModelIdentity,
     OtherStudy,
@@ -22,14 +23,18 @@ from db.domain import (
     UploadPrediction,
     WorklistItem,
 )
+from db.operations import DestinationLoad
 from webapp import rounding
+from webapp.options import Node
 from webapp.ports import SliceReference
 from webapp.shapes import (
     AnalysisShape,
     AssessmentShape,
     DeliveryShape,
+    DestinationShape,
     FindingShape,
     ModelShape,
+    NodeShape,
     OtherStudyShape,
     PatientShape,
     PredictionShape,
@@ -207,6 +212,22 @@ def delivery(record: DeliveryRecord) -> DeliveryShape:
         "status": record.status.value,
         "reason": record.reason,
         "updated_at": moment(record.updated_at),
+    }
+
+
+def node(told: Node) -> NodeShape:
+    """One peer."""
+    return {"ae_title": told.ae_title, "address": told.address, "note": told.note}
+
+
+def destination(told: Node, loads: Iterable[DestinationLoad]) -> DestinationShape:
+    """One destination, and how deliveries to it stand."""
+    load = next((load for load in loads if load.destination == told.ae_title), None)
+    return {
+        **node(told),
+        "deliveries": {status.value: load.counts.get(status, 0) if load else 0 for status in DeliveryStatus},
+        "last_sent_at": _moment(load.last_sent_at if load else None),
+        "oldest_pending_at": _moment(load.oldest_pending_at if load else None),
     }
 
 

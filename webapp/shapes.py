@@ -188,6 +188,44 @@ class DeliveryShape(TypedDict):
     updated_at: Moment
 
 
+class DeliveriesShape(TypedDict):
+    """Result objects on their way."""
+
+    items: list[DeliveryShape]
+
+
+class NodeShape(TypedDict):
+    """A node that may talk to us."""
+
+    ae_title: str
+    address: str
+    note: str
+
+
+class DestinationShape(NodeShape):
+    """A node that gets results, with the number of deliveries by status."""
+
+    deliveries: dict[str, int]
+    last_sent_at: Moment | None
+    oldest_pending_at: Moment | None
+
+
+class OverviewShape(TypedDict):
+    """What an administrator looks after."""
+
+    peers: list[NodeShape]
+    destinations: list[DestinationShape]
+    dead_letters: list[DeliveryShape]
+    dead_letter_count: int
+    jobs: list[AnalysisShape]
+
+
+class ResendShape(TypedDict, total=False):
+    """Which dead letters to send again: those to one destination, or all."""
+
+    destination: str
+
+
 class OtherStudyShape(TypedDict):
     """Another study of the same patient."""
 

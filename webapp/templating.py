@@ -19,6 +19,7 @@ NAVIGATION = (
     ("pages.detector", "/detector", "Detector"),
     ("pages.model_card", "/model", "Models"),
     ("trail.page", "/audit", "Audit"),
+    ("admin.page", "/admin", "Admin"),
     ("pages.home", "/", "About lung nodules"),
 )
 STATE_WORDS = {

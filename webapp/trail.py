@@ -5,8 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request
 
 from db import audit
-from webapp.errors import BadRequestError
+from db import story as stories
+from db.analyses import analysis_record
+from db.domain import AuditEvent
+from webapp.errors import BadRequestError, NotFoundError
 from webapp.forms import clean_text
+from webapp.identity import principal
 from webapp.services import services
 
 blueprint = Blueprint("trail", __name__)
@@ -27,5 +31,24 @@ def page() -> str:
         raise BadRequestError("There is no such subject.", code="bad_subject")
     with services().database.read() as session:
         entries = audit.recent(session, limit=PAGE + 1, before=int(before) if before else None, subject=subject)
+        has_story = subject is not None and analysis_record(session, subject) is not None
     older = entries[PAGE - 1].sequence if len(entries) > PAGE else None
-    return render_template("audit.html", entries=entries[:PAGE], subject=subject, older=older, before=before)
+    return render_template(
+        "audit.html", entries=entries[:PAGE], subject=subject, older=older, before=before, has_story=has_story
+    )
+
+
+@blueprint.get("/audit/results/<hex_id:analysis_id>")
+def story(analysis_id: str) -> str:
+    """Tell the whole story of one result; that it was read is on record, too."""
+    known, actor = services(), principal().name
+    with known.database.read() as session:
+        told = stories.story(session, analysis_id)
+    if told is None:
+        raise NotFoundError("There is no such result.")
+    subject = f"story {analysis_id}"
+    if known.views.is_news(actor, subject):
+        with known.database.begin() as session:
+            audit.append(session, AuditEvent("audit:read", actor, analysis_id))
+        known.views.recorded(actor, subject)
+    return render_template("story.html", told=told)

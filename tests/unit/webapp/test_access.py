@@ -20,6 +20,8 @@ VALUES = {
     "prediction_id": "0" * 32,
     "name": "image",
     "filename": "icon.svg",
+    "delivery_id": "1" * 32,
+    "analysis_id": "2" * 32,
     "frame_list": "1",
     "place": "7FE00010",
 }

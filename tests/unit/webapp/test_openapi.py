@@ -16,7 +16,16 @@ from webapp.openapi import OPERATIONS, document
 from webapp.schema import SchemaBook
 
 DOCUMENT = document("1.2.3")
-UNDOCUMENTED = {"static", "pages.favicon", "account.sign_in_page", "account.sign_in", "account.sign_out"}
+UNDOCUMENTED = {
+    "static",
+    "pages.favicon",
+    "account.sign_in_page",
+    "account.sign_in",
+    "account.sign_out",
+    "admin.resend_from_page",
+    "admin.resend_all_from_page",
+    "admin.analyse_again_from_page",
+}
 """For browsers, not for programs."""
 DICOMWEB = "/dicom-web/"
 """Described by PS3.18, and in docs/conformance.md."""

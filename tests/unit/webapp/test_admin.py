@@ -1,0 +1,169 @@
+"""Administration and the story of a result: who may, what is shown, and that every act is on record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from db import audit, deliveries, findings
+from db.domain import DeliveryStatus, Role, StudyState, Verdict
+from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.doubles import Study, add_study, finding_at, finish, put_in_state
+from webapp.options import Node
+
+NODES = {
+    "peers": (Node("PACS", "192.0.2.1", "associate and store"),),
+    "destinations": (Node("ARCHIVE", "192.0.2.2:104", "storage commitment"), Node("QUIET", "192.0.2.3:104")),
+}
+HTML = {"Accept": "text/html"}
+
+
+def delivered(web: Web, status: DeliveryStatus, *, destination: str = "ARCHIVE", number: int = 1) -> tuple[str, str]:
+    """An analysed study whose report got so far; gives the ids of analysis and delivery."""
+    study = add_study(web.database, name="CANARY^PHI", patient_id="CANARY-ID")
+    analysis_id = finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20)])
+    with web.database.begin() as session:
+        record = deliveries.request_delivery(
+            session,
+            analysis_id=analysis_id,
+            sop_instance_uid=f"{study.study_instance_uid}.{number}",
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+            kind="sr",
+            destination=destination,
+            path="results/x.dcm",
+        )
+        if status is not DeliveryStatus.PENDING:
+            deliveries.record_delivery(session, record.id, status, "connection refused")
+    return analysis_id, record.id
+
+
+def events(web: Web, action: str) -> list[tuple[str, str]]:
+    with web.database.read() as session:
+        entries = audit.recent(session, limit=500)
+    return [(entry.event.actor, entry.event.subject) for entry in entries if entry.event.action == action]
+
+
+def test_the_page_shows_nodes_dead_letters_and_jobs_and_no_patient(make_web) -> None:
+    web = make_web(**NODES)
+    delivered(web, DeliveryStatus.FAILED)
+    put_in_state(web.database, add_study(web.database, name="CANARY^PHI"), StudyState.FAILED)
+    page = web.client().get("/admin", headers=HTML).text
+    for told in ("ARCHIVE", "192.0.2.2:104", "PACS", "Connection refused.", "dead letter", "Run again"):
+        assert told in page, told
+    assert "CANARY" not in page
+
+
+def test_an_empty_node_says_what_to_do(web: Web) -> None:
+    page = web.client().get("/admin", headers=HTML).text
+    assert "LUNGNODE_DICOM__DESTINATIONS" in page
+    assert "Nothing was given up." in page
+
+
+def test_the_api_tells_the_same(make_web) -> None:
+    web = make_web(**NODES)
+    analysis_id, delivery_id = delivered(web, DeliveryStatus.FAILED)
+    delivered(web, DeliveryStatus.SENT)
+    told = web.client().get("/api/v1/admin").json
+    assert [entry["id"] for entry in told["dead_letters"]] == [delivery_id]
+    assert told["dead_letters"][0]["analysis_id"] == analysis_id
+    archive, quiet = told["destinations"]
+    assert (archive["deliveries"]["failed"], archive["deliveries"]["sent"]) == (1, 1)
+    assert archive["last_sent_at"] is not None
+    assert (quiet["deliveries"]["failed"], quiet["last_sent_at"]) == (0, None)
+    listed = web.client().get("/api/v1/admin/deliveries?status=failed").json["items"]
+    assert [entry["id"] for entry in listed] == [delivery_id]
+    assert web.client().get("/api/v1/admin/deliveries?status=lost").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/admin/deliveries/{}/resend", "/api/v1/admin/deliveries/{}/resend"])
+def test_a_dead_letter_is_sent_again_and_that_is_on_record(web: Web, path: str) -> None:
+    _, delivery_id = delivered(web, DeliveryStatus.FAILED)
+    response = web.client().post(path.format(delivery_id))
+    assert response.status_code == (200 if path.startswith("/api") else 303)
+    with web.database.read() as session:
+        record = deliveries.delivery_record(session, delivery_id)
+        assert [one.id for one in deliveries.pending_deliveries(session, now=datetime.now(UTC))] == [delivery_id]
+    assert record is not None
+    assert (record.status, record.attempts, record.reason) == (DeliveryStatus.PENDING, 0, "")
+    assert events(web, "delivery:resent") == [("local", delivery_id)]
+
+
+def test_all_dead_letters_or_those_of_one_destination_are_sent_again(web: Web) -> None:
+    _, archive = delivered(web, DeliveryStatus.FAILED)
+    _, other = delivered(web, DeliveryStatus.FAILED, destination="OTHER", number=2)
+    sent = web.client().post("/api/v1/admin/dead-letters/resend", json={"destination": "OTHER"}).json["items"]
+    assert [entry["id"] for entry in sent] == [other]
+    assert web.client().post("/admin/dead-letters/resend").status_code == 303
+    assert events(web, "delivery:resent") == [("local", archive), ("local", other)]
+    assert web.client().get("/api/v1/admin").json["dead_letter_count"] == 0
+
+
+def test_a_failed_analysis_is_run_again(web: Web) -> None:
+    study = add_study(web.database)
+    put_in_state(web.database, study, StudyState.FAILED)
+    failed = web.client().get("/api/v1/admin").json["jobs"][0]
+    assert web.client().post(f"/admin/analyses/{failed['id']}/again").status_code == 303
+    jobs = web.client().get("/api/v1/admin").json["jobs"]
+    assert [job["status"] for job in jobs] == ["queued", "failed"]
+    assert events(web, "analysis:requested")[0] == ("local", jobs[0]["id"])
+
+
+def test_what_is_not_there_cannot_be_sent(web: Web) -> None:
+    for path in ("/admin/deliveries/{}/resend", "/api/v1/admin/deliveries/{}/resend", "/admin/analyses/{}/again"):
+        assert web.client().post(path.format("0" * 32)).status_code == 404
+    assert web.client().post("/api/v1/admin/dead-letters/resend", json={"destination": "x" * 17}).status_code == 400
+
+
+def test_only_an_administrator_with_a_form_token_acts(locked: Web) -> None:
+    _, delivery_id = delivered(locked, DeliveryStatus.FAILED)
+    path = f"/admin/deliveries/{delivery_id}/resend"
+    for role in (Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE):
+        assert locked.client().post(path, headers=locked.bearer(role)).status_code == 403
+    client, token = locked.signed_in(Role.ADMIN)
+    assert client.post(path).status_code == 403
+    assert client.post(path, data={"csrf_token": token}).status_code == 303
+    assert events(locked, "delivery:resent") == [("admin", delivery_id)]
+
+
+def story_of(web: Web) -> tuple[Study, str, str]:
+    study = add_study(web.database, name="CANARY^PHI", patient_id="CANARY-ID")
+    analysis_id = finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=0.731)])
+    web.client().get(f"/studies/{study.study_instance_uid}")
+    with web.database.begin() as session:
+        (found,) = findings.findings_of_analysis(session, analysis_id)
+        findings.record_assessment(
+            session, found.id, Verdict.REJECT, "vessel", "a vein, seen end on", reader="reader-1"
+        )
+        deliveries.request_delivery(
+            session, analysis_id=analysis_id, sop_instance_uid="1.2.9", sop_class_uid="1.2", kind="sr",
+            destination="ARCHIVE", path="x",
+        )  # fmt: skip
+    return study, analysis_id, found.id
+
+
+def test_the_story_tells_everything_of_a_result_and_no_identity(web: Web) -> None:
+    study, analysis_id, finding_id = story_of(web)
+    page = web.client().get(f"/audit/results/{analysis_id}").text
+    for told in (
+        "Fit to analyse", "ab" * 32, "73", "ARCHIVE", "pending", "looked at the study", "reject of finding",
+        finding_id[:12], "a vein, end on", "reader-1", "analysis:requested", "delivery:requested",
+    ):  # fmt: skip
+        assert told in page, told
+    assert "CANARY" not in page
+    assert events(web, "audit:read") == [("local", analysis_id)]
+    web.client().get(f"/audit/results/{analysis_id}")
+    assert len(events(web, "audit:read")) == 1
+    assert f'href="/audit/results/{analysis_id}"' in web.client().get(f"/audit?subject={analysis_id}").text
+    assert web.client().get(f"/studies/{study.study_instance_uid}").status_code == 200
+
+
+def test_the_story_of_what_was_not_analysed_says_why(web: Web) -> None:
+    study = add_study(web.database)
+    put_in_state(web.database, study, StudyState.NOT_ANALYSED)
+    with web.database.read() as session:
+        (entry,) = [e for e in audit.recent(session) if e.event.action == "analysis:requested"]
+    page = web.client().get(f"/audit/results/{entry.event.subject}").text
+    assert "Fewer slices than the model needs." in page
+    assert "Nobody has looked at the study." in page
+    assert web.client().get(f"/audit/results/{'0' * 32}").status_code == 404

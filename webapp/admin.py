@@ -1,0 +1,133 @@
+"""What administrators look after: peers, destinations, deliveries, dead letters, jobs. Every act is in the trail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as BaseResponse
+
+from db import analyses, deliveries, operations
+from db.domain import AnalysisRecord, DeliveryRecord, DeliveryStatus
+from webapp import forms, present
+from webapp.errors import BadRequestError, NotFoundError
+from webapp.identity import principal
+from webapp.services import services
+
+blueprint = Blueprint("admin", __name__)
+
+MAX_AE_TITLE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything that the page shows."""
+
+    loads: tuple[operations.DestinationLoad, ...]
+    dead_letters: tuple[DeliveryRecord, ...]
+    dead_letter_count: int
+    deliveries: tuple[DeliveryRecord, ...]
+    jobs: tuple[AnalysisRecord, ...]
+
+
+def _overview(session: Session) -> Overview:
+    return Overview(
+        loads=operations.destination_loads(session),
+        dead_letters=deliveries.dead_letters(session, limit=operations.LISTED),
+        dead_letter_count=deliveries.dead_letter_count(session),
+        deliveries=operations.recent_deliveries(session),
+        jobs=operations.jobs(session),
+    )
+
+
+@blueprint.get("/admin")
+def page() -> str:
+    """Show how the exchange with other nodes and the analyses stand."""
+    with services().database.read() as session:
+        overview = _overview(session)
+    loads = {load.destination: load for load in overview.loads}
+    options = services().options
+    return render_template("admin.html", overview=overview, loads=loads, options=options, statuses=DeliveryStatus)
+
+
+@blueprint.post("/admin/deliveries/<hex_id:delivery_id>/resend")
+def resend_from_page(delivery_id: str) -> BaseResponse:
+    """Send one object again, and show the page again."""
+    _resend(delivery_id)
+    return redirect(url_for("admin.page", _anchor="deliveries"), 303)
+
+
+@blueprint.post("/admin/dead-letters/resend")
+def resend_all_from_page() -> BaseResponse:
+    """Send everything again that was given up, and show the page again."""
+    _resend_dead_letters(_ae_title(request.form.get("destination", "")))
+    return redirect(url_for("admin.page", _anchor="dead-letters"), 303)
+
+
+@blueprint.post("/admin/analyses/<hex_id:analysis_id>/again")
+def analyse_again_from_page(analysis_id: str) -> BaseResponse:
+    """Have a series analysed again, by the model that was asked before, and show the page again."""
+    with services().database.begin() as session:
+        record = analyses.analysis_record(session, analysis_id)
+        if record is None:
+            raise NotFoundError("There is no such analysis.")
+        analyses.request_analysis(session, record.series_id, record.model, requested_by=principal().name, force=True)
+    return redirect(url_for("admin.page", _anchor="jobs"), 303)
+
+
+@blueprint.get("/api/v1/admin")
+def overview() -> Response:
+    """Give peers, destinations, dead letters and jobs."""
+    with services().database.read() as session:
+        found = _overview(session)
+    options = services().options
+    return jsonify(
+        peers=[present.node(node) for node in options.peers],
+        destinations=[present.destination(node, found.loads) for node in options.destinations],
+        dead_letters=[present.delivery(record) for record in found.dead_letters],
+        dead_letter_count=found.dead_letter_count,
+        jobs=[present.analysis(record) for record in found.jobs],
+    )
+
+
+@blueprint.get("/api/v1/admin/deliveries")
+def delivery_listing() -> Response:
+    """List deliveries, those that changed last first."""
+    word = request.args.get("status") or None
+    if word is not None and word not in set(DeliveryStatus):
+        raise BadRequestError("There is no such status.", code="bad_status")
+    status = DeliveryStatus(word) if word else None
+    with services().database.read() as session:
+        found = operations.recent_deliveries(session, status=status)
+    return jsonify(items=[present.delivery(record) for record in found])
+
+
+@blueprint.post("/api/v1/admin/deliveries/<hex_id:delivery_id>/resend")
+def resend(delivery_id: str) -> Response:
+    """Send one object again."""
+    return jsonify(present.delivery(_resend(delivery_id)))
+
+
+@blueprint.post("/api/v1/admin/dead-letters/resend")
+def resend_all() -> Response:
+    """Send everything again that was given up, to one destination or to all."""
+    body = forms.json_object(request.get_json()) if request.data else {}
+    sent = _resend_dead_letters(_ae_title(forms.text_of(body, "destination")))
+    return jsonify(items=[present.delivery(record) for record in sent])
+
+
+def _ae_title(text: str) -> str | None:
+    if len(text) > MAX_AE_TITLE:
+        raise BadRequestError("There is no such destination.", code="bad_destination")
+    return text or None
+
+
+def _resend(delivery_id: str) -> DeliveryRecord:
+    with services().database.begin() as session:
+        return deliveries.resend(session, delivery_id, requested_by=principal().name)
+
+
+def _resend_dead_letters(destination: str | None) -> tuple[DeliveryRecord, ...]:
+    with services().database.begin() as session:
+        return deliveries.resend_dead_letters(session, requested_by=principal().name, destination=destination)
