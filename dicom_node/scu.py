@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from dicom_node.commitment import (
     parse_report,
 )
 from dicom_node.errors import DicomNodeError
+from dicom_node.tls import TlsFiles, client_context
 
 VERIFICATION = "1.2.840.10008.1.1"
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -42,6 +44,10 @@ class RemoteNode:
     host: str
     port: int
     storage_commitment: bool = False
+    tls: TlsFiles | None = None
+    """Given, it is called by TLS; read anew for each association, so that renewed certificates need no restart."""
+    tls_name: str = ""
+    """Name that its certificate must bear; its address where this is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +146,20 @@ class NodeConnection:
 
     def __enter__(self) -> NodeConnection:
         node = self._node
+        tls = _tls_arguments(node)
         try:
             association = self._ae.associate(
                 node.host,
                 node.port,
                 ae_title=node.ae_title,
+                tls_args=tls,
                 evt_handlers=[(evt.EVT_CONN_OPEN, self._on_connected), (evt.EVT_N_EVENT_REPORT, self._on_report)],
             )
         except (OSError, ValueError, RuntimeError):
             raise NodeUnreachableError("its address cannot be used") from None
         if not association.is_established and not _accepts_nothing(association):
+            if tls and not self._was_connected:
+                raise NodeUnreachableError("no TLS connection: nothing answers there, or one side refuses the other's")
             raise NodeUnreachableError(_why_not(association, was_connected=self._was_connected))
         self._association = association
         return self
@@ -236,6 +246,15 @@ class NodeConnection:
         if self._association is None:
             raise NodeUnreachableError("the association was not opened")
         return self._association
+
+
+def _tls_arguments(node: RemoteNode) -> tuple[ssl.SSLContext, str] | None:
+    if node.tls is None:
+        return None
+    try:
+        return client_context(node.tls), node.tls_name or node.host
+    except OSError:
+        raise NodeUnreachableError("our own TLS files cannot be read") from None
 
 
 def store_contexts(sop_class_uids: Iterable[str]) -> list[tuple[str, Sequence[str]]]:

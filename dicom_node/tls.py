@@ -1,4 +1,4 @@
-"""TLS of the DICOM port: PS3.15 B.12, the BCP 195 profile of RFC 8996, with certificates on both sides."""
+"""TLS of DICOM associations: PS3.15 B.12, the BCP 195 profile of RFC 8996, with certificates on both sides."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class TlsFiles:
     authority: Path
     revocations: Path | None = None
     """Certificate revocation list of the authority; given, it is checked."""
+    requires_certificate: bool = True
+    """Whether who calls us must show a certificate; without one, nothing but the address says who it is."""
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -29,13 +31,30 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     OSError
         A file is missing, or is no such file (ssl.SSLError).
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _context(ssl.PROTOCOL_TLS_SERVER, files)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.verify_mode = ssl.CERT_REQUIRED if files.requires_certificate else ssl.CERT_NONE
+    return context
+
+
+def client_context(files: TlsFiles) -> ssl.SSLContext:
+    """Make the context of a client that checks the peer's certificate and name, and shows its own.
+
+    Raises
+    ------
+    OSError
+        A file is missing, or is no such file (ssl.SSLError).
+    """
+    return _context(ssl.PROTOCOL_TLS_CLIENT, files)
+
+
+def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_NO_COMPRESSION
     context.set_ciphers(_CIPHERS)
     context.load_cert_chain(files.certificate, files.key)
     context.load_verify_locations(files.authority)
-    context.verify_mode = ssl.CERT_REQUIRED
     if files.revocations is not None:
         context.load_verify_locations(files.revocations)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF

@@ -26,7 +26,6 @@ from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, Repor
 from dicom_node.scu import (
     VERIFICATION,
     NodeUnreachableError,
-    RemoteNode,
     ScuTimeouts,
     StoreOutcome,
     store_contexts,
@@ -34,6 +33,7 @@ from dicom_node.scu import (
 from lungnode.doctor import Check
 from lungnode.queries import STUDY_ROOT_FIND, QueryConnection, QueryError
 from lungnode.settings import Destination, Settings
+from lungnode.wiring import remote_node
 
 KINDS = {COMPREHENSIVE_3D_SR: "structured report", SECONDARY_CAPTURE: "summary image"}
 TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)
@@ -43,7 +43,10 @@ MOMENT = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
 
 def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
     """Try C-ECHO, C-STORE of each result type, C-FIND and storage commitment, on one association."""
-    node = RemoteNode(pacs.ae_title, pacs.host, pacs.port)
+    configured = [
+        node for node in settings.dicom.destinations if (node.ae_title, node.port) == (pacs.ae_title, pacs.port)
+    ]
+    node = remote_node(settings, configured[0].model_copy(update={"host": pacs.host}) if configured else pacs)
     station = settings.dicom.ae_title
     contexts = store_contexts((VERIFICATION, *KINDS, STUDY_ROOT_FIND, COMMITMENT_CLASS))
     try:

@@ -97,7 +97,12 @@ def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop:
     with wiring.open_store(settings) as store:
         intake = wiring.build_intake(settings, store, database)
         try:
-            listener = start_listener(wiring.listener_settings(settings), intake)
+            told = wiring.listener_settings(settings)
+        except OSError as error:
+            text = f"the files of LUNGNODE_DICOM__TLS__... cannot be used ({error.strerror or type(error).__name__})"
+            raise PartError("tls_files", text) from None
+        try:
+            listener = start_listener(told, intake)
         except OSError as error:
             raise _cannot_listen("DICOM", settings.dicom.host, settings.dicom.port, error) from None
         committing = [d.ae_title for d in settings.dicom.destinations if d.storage_commitment]

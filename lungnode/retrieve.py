@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dicom_node.scu import NodeUnreachableError, RemoteNode, ScuTimeouts
+from dicom_node.scu import NodeUnreachableError, ScuTimeouts
 from lungnode.errors import CommandError
 from lungnode.queries import QUERY_CONTEXTS, STUDY_ROOT_FIND, STUDY_ROOT_MOVE, MoveAnswer, QueryConnection
 from lungnode.settings import Peer, Settings
+from lungnode.wiring import remote_node
 
 TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
 """A PACS may fetch a study from tape before it says anything."""
@@ -42,7 +43,7 @@ def retrieve(settings: Settings, pacs: Peer, *, accession: str = "", study: str 
     QueryError
         It refused, or broke off.
     """
-    node = RemoteNode(pacs.ae_title, pacs.host, pacs.port)
+    node = remote_node(settings, pacs, pacs.query_ae_title)
     try:
         with QueryConnection(node, settings.dicom.ae_title, QUERY_CONTEXTS, TIMEOUTS) as connection:
             if not (connection.accepts(STUDY_ROOT_FIND) and connection.accepts(STUDY_ROOT_MOVE)):

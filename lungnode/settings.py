@@ -41,6 +41,12 @@ class Peer(Section):
     """Port that it listens on."""
     may_store: bool = True
     """Whether it may send instances for analysis."""
+    query_ae_title: str = Field(default="", pattern=AE_TITLE_PATTERN.replace("^", "^(").replace("$", ")?$"))
+    """AE title that it is asked by (C-FIND, C-MOVE), where that is another than the one it stores with."""
+    tls: bool = False
+    """Whether it is called by TLS."""
+    tls_name: str = ""
+    """Name that its certificate must bear, where that is not `host`."""
 
 
 class Destination(Section):
@@ -54,6 +60,32 @@ class Destination(Section):
     """Its port."""
     storage_commitment: bool = False
     """Whether it is asked to commit what it was sent (N-ACTION, PS3.4 J)."""
+    tls: bool = False
+    """Whether it is called by TLS."""
+    tls_name: str = ""
+    """Name that its certificate must bear, where that is not `host`."""
+
+
+class TlsSettings(Section):
+    """TLS of associations (PS3.15 B.12, BCP 195): version 1.2 or later, certificates on both sides."""
+
+    certificate: Path | None = None
+    """PEM file of this node's certificate; set, the listener speaks TLS and nothing else."""
+    key: Path | None = None
+    """PEM file of its key, without a passphrase; keep it readable for the service alone."""
+    authority: Path | None = None
+    """PEM file of the authorities that peers' certificates must come from."""
+    revocations: Path | None = None
+    """PEM file of the authorities' revocation list; unset: none is checked."""
+    require_certificate: bool = True
+    """Whether who calls the listener must show a certificate; `false` encrypts without saying who is there."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> TlsSettings:
+        given = [path is not None for path in (self.certificate, self.key, self.authority)]
+        if any(given) and not all(given):
+            raise ValueError("certificate, key and authority belong together")
+        return self
 
 
 class DicomSettings(Section):
@@ -71,6 +103,7 @@ class DicomSettings(Section):
     """Who may associate, as a JSON list of `{ae_title, host, port, may_store}`; empty: anyone, on loopback only."""
     destinations: tuple[Destination, ...] = ()
     """Who gets results, as a JSON list of `{ae_title, host, port, storage_commitment}`; empty means nobody."""
+    tls: TlsSettings = TlsSettings()
     max_associations: int = Field(default=32, ge=1)
     """Associations served at once; more are answered with a transient rejection."""
     timeout_s: float = Field(default=30.0, gt=0)
@@ -79,6 +112,13 @@ class DicomSettings(Section):
     """Largest dataset accepted, in MiB; an Enhanced CT of 5000 frames has about 2.5 GiB uncompressed."""
     min_free_mb: int = Field(default=512, ge=0)
     """Free disk space, in MiB, under which instances are refused with 0xA700, before the disk is full."""
+
+    @model_validator(mode="after")
+    def _can_call_by_tls(self) -> DicomSettings:
+        calls = [peer.tls for peer in self.peers] + [destination.tls for destination in self.destinations]
+        if self.tls.certificate is None and any(calls):
+            raise ValueError("a peer or destination with `tls` needs LUNGNODE_DICOM__TLS__CERTIFICATE")
+        return self
 
 
 class WebSettings(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from dicom_node.listener import ListenerSettings
     from dicom_node.pipeline import Analyzer
     from dicom_node.results import ResultMaker
+    from dicom_node.scu import RemoteNode
+    from dicom_node.tls import TlsFiles
     from dicom_node.workflow import WorkflowConfig
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
     from lungnode.stored_series import StoredSeries
@@ -63,11 +66,18 @@ def build_intake(settings: Settings, store: InstanceStore, database: Database) -
 
 
 def listener_settings(settings: Settings) -> ListenerSettings:
-    """Say what the listener has to know."""
+    """Say what the listener has to know.
+
+    Raises
+    ------
+    OSError
+        A file of TLS cannot be read.
+    """
     from dicom_node.access import PeerRule
     from dicom_node.listener import ListenerSettings
+    from dicom_node.tls import server_context
 
-    dicom = settings.dicom
+    dicom, files = settings.dicom, tls_files(settings)
     return ListenerSettings(
         host=dicom.host,
         port=dicom.port,
@@ -75,7 +85,26 @@ def listener_settings(settings: Settings) -> ListenerSettings:
         peers=tuple(PeerRule(peer.ae_title, peer.host, peer.may_store) for peer in dicom.peers),
         max_associations=dicom.max_associations,
         timeout_s=dicom.timeout_s,
+        tls=server_context(files) if files else None,
     )
+
+
+def tls_files(settings: Settings) -> TlsFiles | None:
+    """Name the files of TLS, where the settings do."""
+    from dicom_node.tls import TlsFiles
+
+    tls = settings.dicom.tls
+    if tls.certificate is None or tls.key is None or tls.authority is None:
+        return None
+    return TlsFiles(tls.certificate, tls.key, tls.authority, tls.revocations, tls.require_certificate)
+
+
+def remote_node(settings: Settings, node: Peer | Destination, ae_title: str = "") -> RemoteNode:
+    """Say how another node is called; by another AE title where one is given."""
+    from dicom_node.scu import RemoteNode
+
+    tls = tls_files(settings) if node.tls else None
+    return RemoteNode(ae_title or node.ae_title, node.host, node.port, tls=tls, tls_name=node.tls_name)
 
 
 def analyzer_maker(settings: Settings) -> MakeAnalyzer:
@@ -140,13 +169,13 @@ def build_delivery(settings: Settings, database: Database) -> Callable[[], objec
 def delivery_config(settings: Settings) -> DeliveryConfig:
     """Say to whom results go, and that never to ourselves."""
     from dicom_node.delivery import DeliveryConfig
-    from dicom_node.scu import RemoteNode
 
     dicom = settings.dicom
     return DeliveryConfig(
         station=dicom.ae_title,
         destinations=tuple(
-            RemoteNode(node.ae_title, node.host, node.port, node.storage_commitment) for node in dicom.destinations
+            replace(remote_node(settings, node), storage_commitment=node.storage_commitment)
+            for node in dicom.destinations
         ),
         own_address=(dicom.host, dicom.port) if dicom.port else None,
     )

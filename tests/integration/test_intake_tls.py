@@ -7,7 +7,8 @@ import shutil
 import socket
 import ssl
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from pynetdicom import AE, build_context
 
 from dicom_node.entrance import EntranceLimits
 from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from dicom_node.tls import TlsFiles, server_context
+from lungnode import wiring
+from lungnode.settings import Destination, DicomSettings, Settings, TlsSettings
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 
 pytestmark = [
@@ -109,6 +113,34 @@ def test_nobody_else_gets_in(listener: Listener, certificates: Path, name: str |
 def test_plain_connections_are_refused(listener: Listener) -> None:
     assert store(listener, None) == -1
     assert listener.counters.value("connections_closed", "tls") == 1
+
+
+VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=[version.name for version in VERSIONS])
+@pytest.mark.parametrize("name", ["pacs", None, "other", "expired", "server-only"])
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_only_a_good_certificate_and_a_current_protocol_get_in(
+    listener: Listener, certificates: Path, name: str | None, version: ssl.TLSVersion
+) -> None:
+    """C2: {good, none, another authority's, expired, for another use} x {TLS 1.0, 1.1, 1.2, 1.3}."""
+    from tests.integration.test_intake_hostile_peers import associate_rq
+
+    context = client(certificates, name)
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.maximum_version = version
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    answer = b""
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=20) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname="localhost") as connection:
+                connection.sendall(associate_rq())
+                answer = connection.recv(10)
+        except OSError:
+            pass
+
+    assert bool(answer) == (name == "pacs" and version >= ssl.TLSVersion.TLSv1_2)
 
 
 @pytest.mark.parametrize(
@@ -205,3 +237,67 @@ def test_dcmtk_stores_by_tls(listener: Listener, certificates: Path, tmp_path: P
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def listening_with(certificates: Path, name: str, folder: Path) -> Iterator[Listener]:
+    files = TlsFiles(certificates / f"{name}.crt", certificates / f"{name}.key", certificates / "authority.crt")
+    settings = ListenerSettings(port=0, timeout_s=5, tls=server_context(files))
+    with running_node(folder) as node, listening(node, settings) as made:
+        yield made
+
+
+CALLS = [
+    ("node", "localhost", ""),
+    ("node", "127.0.0.1", "no TLS connection"),  # the certificate bears another name
+    ("expired", "localhost", "no TLS connection"),
+    ("other", "localhost", "no TLS connection"),
+]
+
+
+@pytest.mark.parametrize(("theirs", "tls_name", "reason"), CALLS)
+def test_we_call_nobody_whose_certificate_is_not_right(
+    tmp_path: Path, certificates: Path, theirs: str, tls_name: str, reason: str
+) -> None:
+    ours = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
+    with listening_with(certificates, theirs, tmp_path) as listener:
+        node = RemoteNode("LUNGNODE", "127.0.0.1", listener.port, tls=ours, tls_name=tls_name)
+
+        said = echo(node, "PACS", ScuTimeouts(5, 10, 10))
+
+    assert said.startswith(reason)
+    assert bool(said) == bool(reason)
+
+
+def test_we_send_nothing_to_a_plain_port_that_should_be_tls(tmp_path: Path, certificates: Path) -> None:
+    ours = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
+    with running_node(tmp_path) as node, listening(node) as listener:
+        remote = RemoteNode("LUNGNODE", "127.0.0.1", listener.port, tls=ours, tls_name="localhost")
+
+        assert echo(remote, "PACS", ScuTimeouts(2, 5, 5)).startswith("no TLS connection")
+
+
+def test_the_settings_make_both_sides_of_tls(tmp_path: Path, certificates: Path) -> None:
+    """What an administrator writes is what the listener demands and what results are sent with."""
+    tls = TlsSettings(
+        certificate=certificates / "node.crt", key=certificates / "node.key", authority=certificates / "authority.crt"
+    )
+    told = wiring.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls)))
+    with running_node(tmp_path) as node, listening(node, told) as listener:
+        destination = Destination(
+            ae_title="LUNGNODE", host="127.0.0.1", port=listener.port, tls=True, tls_name="localhost"
+        )
+        plain = destination.model_copy(update={"tls": False})
+        settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls, destinations=(destination,)))
+
+        assert echo(wiring.delivery_config(settings).destinations[0], "PACS", ScuTimeouts(5, 10, 10)) == ""
+        assert echo(wiring.remote_node(settings, plain), "PACS", ScuTimeouts(2, 5, 5)) != ""
+
+
+def test_encryption_without_certificates_of_peers_can_be_had(tmp_path: Path, certificates: Path) -> None:
+    files = TlsFiles(
+        certificates / "node.crt", certificates / "node.key", certificates / "authority.crt", requires_certificate=False
+    )
+    settings = ListenerSettings(port=0, timeout_s=5, tls=server_context(files))
+    with running_node(tmp_path) as node, listening(node, settings) as listener:
+        assert store(listener, client(certificates, None)) == 0

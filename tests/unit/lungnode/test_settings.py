@@ -30,6 +30,13 @@ def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (settings.dicom.port, settings.dicom.ae_title) == (11119, "FROMFILE")
 
 
+def test_tls_has_variables_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CERTIFICATE", "KEY", "AUTHORITY"):
+        monkeypatch.setenv(f"LUNGNODE_DICOM__TLS__{name}", f"/etc/lungnode/{name.lower()}.pem")
+    tls = load_settings().dicom.tls
+    assert (tls.certificate, tls.require_certificate) == (Path("/etc/lungnode/certificate.pem"), True)
+
+
 def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNGNODE_DICOM__DESTINATIONS", '[{"ae_title": "PACS", "host": "127.0.0.1", "port": 4242}]')
     (destination,) = load_settings().dicom.destinations
@@ -45,6 +52,14 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"LUNGNODE_DICOM__PEERS": '[{"host": "10.0.0.1"}]'}, "LUNGNODE_DICOM__PEERS__AE_TITLE[0]: field required"),
         ({"LUNGNODE_DICOM__PEERS": "[{"}, "LUNGNODE_DICOM__PEERS: not valid JSON"),
         ({"LUNGNODE_DICOM__QUIET_S": "0"}, "LUNGNODE_DICOM__QUIET_S: "),
+        (
+            {"LUNGNODE_DICOM__TLS__CERTIFICATE": "node.crt"},
+            "LUNGNODE_DICOM__TLS: certificate, key and authority belong together",
+        ),
+        (
+            {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "tls": true}]'},
+            "LUNGNODE_DICOM: a peer or destination with `tls` needs",
+        ),
         ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must name the senders"),
         ({"LUNGNODE_WEB__HOST": "0.0.0.0", "LUNGNODE_WEB__AUTH": "off"}, "LUNGNODE_WEB__AUTH=off is refused"),
         ({"LUNGNODE_MODEL__DEVICE": "tpu"}, "LUNGNODE_MODEL__DEVICE: "),
