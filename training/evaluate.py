@@ -36,7 +36,7 @@ from training.metrics import (
 )
 from training.nodules import DataError, NoduleRow, nodule_folder, read_rows
 from training.plots import plot_histogram, plot_reliability, plot_roc
-from training.slices import read_slices, slice_logits
+from training.slices import read_slices, slice_logits, thumbnail_scores
 from training.splits import LeakError
 from training.tasks import PatchTask, read_filter_task, read_nodule_task
 from training.train import choose_device
@@ -205,21 +205,8 @@ def evaluate_slices(bundle: Bundle, args: argparse.Namespace, device: torch.devi
         "accuracy_all_classes": float((logits.argmax(axis=1) == slices.labels[chosen]).mean()),
         "temperature": calibration["temperature"],
         "baseline_dark_pixels_auc": max(auc(labels, dark), 1 - auc(labels, dark)),
-        "baseline_thumbnail_auc": thumbnail_auc(slices, chosen, labels),
+        "baseline_thumbnail_auc": auc(labels, thumbnail_scores(slices, chosen)),
     }
-
-
-def thumbnail_auc(slices: Any, chosen: NDArray[np.bool_], labels: NDArray[np.bool_]) -> float:
-    """AUC of a ridge regression on 8x8 thumbnails of the training split: what needs no network."""
-
-    def thumbnails(which: NDArray[np.bool_]) -> Array:
-        small = slices.pictures[which].reshape(-1, 8, 32, 8, 32).mean(axis=(2, 4)).reshape(-1, 64) / 255.0
-        return np.hstack([small, np.ones((len(small), 1))])
-
-    train = slices.splits == "train"
-    x, y = thumbnails(train), (slices.labels[train] == slices.classes.index("malignant")).astype(float)
-    weights = np.linalg.solve(x.T @ x + 1.0 * np.eye(65), x.T @ y)
-    return auc(labels, thumbnails(chosen) @ weights)
 
 
 def _plots(

@@ -31,6 +31,8 @@ class NoduleRow:
     slice_mm: float
     pixel_mm: float
     split: str
+    ratings: tuple[float, ...] = ()
+    """What each reader said, 1 to 5, where the table tells."""
 
     @property
     def is_labelled(self) -> bool:
@@ -75,6 +77,7 @@ def read_rows(data: Path) -> list[NoduleRow]:
                 slice_mm=float(line["slice_mm"]),
                 pixel_mm=float(line["pixel_mm"]),
                 split=line["split"],
+                ratings=tuple(float(r) for r in line.get("reader_malignancy_ratings", "").split("/") if r),
             )
             for line in csv.DictReader(file)
         ]

@@ -10,22 +10,32 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy.stats import beta
 
 from training.metrics import auc, expected_calibration_error
 
 Array = NDArray[np.float64]
-INK, ACCENT, SOFT = "#22303c", "#0b7285", "#adb5bd"
+INK, ACCENT, WARM, SOFT = "#22303c", "#0b7285", "#e8590c", "#adb5bd"
 
 
 def plot_reliability(
     path: Path, labels: NDArray[np.bool_], probabilities: Array, title: str, *, bins: int = 10
 ) -> None:
     """Observed share of positives against predicted probability, Clopper-Pearson 95 % bars, counts below."""
+    figure, (top, low) = plt.subplots(2, 1, figsize=(4.2, 5.0), height_ratios=(4, 1), sharex=True, layout="constrained")
+    draw_reliability(top, low, labels, probabilities, bins=bins)
+    top.set(title=title, ylabel="observed share")
+    low.set(ylabel="n")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_reliability(top: Axes, low: Axes, labels: NDArray[np.bool_], probabilities: Array, *, bins: int = 10) -> None:
+    """The diagram on two axes that share x: shares above, counts below."""
     edges = [i / bins for i in range(bins + 1)]
     which = np.minimum((probabilities * bins).astype(int), bins - 1)
-    figure, (top, low) = plt.subplots(2, 1, figsize=(4.2, 5.0), height_ratios=(4, 1), sharex=True, layout="constrained")
     top.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
     for b in range(bins):
         inside = which == b
@@ -37,19 +47,17 @@ def plot_reliability(
             top.plot([x, x], [down, up], color=ACCENT, linewidth=1.2, alpha=0.6)
             top.plot(x, k / n, "o", color=ACCENT, markersize=5)
     ece = expected_calibration_error(labels, probabilities)
-    top.set(title=title, ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
+    top.set(xlim=(0, 1), ylim=(0, 1))
     top.text(0.04, 0.92, f"ECE {ece:.3f}", color=INK)
     low.hist(probabilities, bins=edges, color=SOFT)
-    low.set(xlabel="predicted probability", ylabel="n")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    low.set(xlabel="predicted probability")
 
 
 def plot_roc(path: Path, labels: NDArray[np.bool_], scores: dict[str, Array], title: str) -> None:
     """ROC curves of the model and its baselines."""
     figure, axes = plt.subplots(figsize=(4.4, 4.4), layout="constrained")
     axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
-    for (name, values), color in zip(scores.items(), (ACCENT, "#e8590c", SOFT), strict=False):
+    for (name, values), color in zip(scores.items(), (ACCENT, WARM, SOFT), strict=False):
         order = np.argsort(-values, kind="stable")
         tpr = np.concatenate([[0], np.cumsum(labels[order]) / labels.sum()])
         fpr = np.concatenate([[0], np.cumsum(~labels[order]) / (~labels).sum()])
@@ -65,7 +73,7 @@ def plot_histogram(path: Path, labels: NDArray[np.bool_], probabilities: Array, 
     figure, axes = plt.subplots(figsize=(4.8, 3.0), layout="constrained")
     edges = [i / 20 for i in range(21)]
     axes.hist(probabilities[~labels], bins=edges, alpha=0.7, color=ACCENT, label="rated benign")
-    axes.hist(probabilities[labels], bins=edges, alpha=0.7, color="#e8590c", label="rated malignant")
+    axes.hist(probabilities[labels], bins=edges, alpha=0.7, color=WARM, label="rated malignant")
     axes.set(title=title, xlabel="calibrated probability", ylabel="n")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)

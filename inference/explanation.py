@@ -1,0 +1,58 @@
+"""Where the planar network looked, and which pixels moved its answer: two maps of one view, and where they lie.
+
+Neither says why a nodule is called malignant. ``training.explanations`` measures how much of each lies on the nodule.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.ensemble import as_channels_last
+from inference.network import AttentionResNet
+from inference.patches import PatchBatch
+from inference.preprocessing import normalise
+from inference.views import ViewSpec
+
+Weights = NDArray[np.float32]
+PLAIN_LUNG_HU = -850.0
+"""What the gradient map compares a nodule with: the same view with nothing in it."""
+PATH_STEPS = 16
+
+
+def attention_weights(view: ViewSpec, network: AttentionResNet, batch: PatchBatch) -> Weights:
+    """The network's own spatial attention, ``(n, h, w)`` in 0..1 over the view's field."""
+    with torch.inference_mode():
+        seen = network.attention_map(as_channels_last(view.plain(batch)))
+    return np.asarray(seen.float().cpu().numpy(), dtype=np.float32)
+
+
+def gradient_weights(
+    view: ViewSpec, network: AttentionResNet, batch: PatchBatch, *, steps: int = PATH_STEPS
+) -> Weights:
+    """How far each pixel moves the malignant margin away from that of plain lung, ``(n, size, size)``, 0 and more.
+
+    Integrated gradients (Sundararajan et al. 2017, eq. 3), absolute values summed over the view's windows.
+    Needs captum, which comes with the extra ``training``.
+    """
+    from captum.attr import IntegratedGradients
+
+    def margin(inputs: Tensor) -> Tensor:
+        logits = network(inputs)
+        return logits[:, 1] - logits[:, 0]
+
+    inputs = view.plain(batch)
+    plain = torch.full_like(inputs[:, :1], PLAIN_LUNG_HU)
+    baselines = torch.cat([normalise(plain, spec) for spec in view.windows], dim=1)
+    moved = IntegratedGradients(margin).attribute(
+        inputs, baselines=baselines, n_steps=steps, internal_batch_size=max(steps, len(batch))
+    )
+    return np.asarray(moved.abs().sum(dim=1).detach().cpu().numpy(), dtype=np.float32)
+
+
+def share_on(weights: Weights, mask: NDArray[np.bool_]) -> float:
+    """Share of the weights that lies on ``mask`` (both of one shape); NaN where there is no weight at all."""
+    total = float(weights.sum(dtype=np.float64))
+    return float(weights[mask].sum(dtype=np.float64)) / total if total > 0 else float("nan")

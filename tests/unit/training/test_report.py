@@ -1,0 +1,145 @@
+"""One command measures bundles and writes the report; its pages and plots come from ``figures.json`` alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.bundle import SHIPPED, read_bundle
+from tests.unit.training.test_commands import write_nodules, write_slices
+from training import evaluate, report, robustness
+from training.distortions import DISTORTIONS
+from training.markdown import number, within
+
+TASKS = ("nodule", "filter", "slice")
+
+
+def add_vessels(images: Path) -> None:
+    """A vessel through the corner of every crop: the filter needs something that is no nodule."""
+    for path in images.iterdir():
+        image = nib.load(path)
+        hu = np.asarray(image.dataobj).copy()
+        hu[4:7, 4:7] = 30
+        nib.save(nib.Nifti1Image(hu, image.affine), path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Balls and grey pictures in the documented layout, with a diagnosis of two patients of the split test."""
+    folder = tmp_path_factory.mktemp("data")
+    write_nodules(folder)
+    add_vessels(folder / "lidc_idri_nodules" / "image")
+    write_slices(folder)
+    table = "patient_id,patient_diagnosis,method\nP26,benign,biopsy\nP27,primary_cancer,biopsy\nP25,unknown,\n"
+    (folder / "lidc_idri_nodules" / "pathology.csv").write_text(table)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundles(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped bundles with figures recorded on these data."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for task in TASKS:
+        shutil.copytree(SHIPPED / task, folder / task)
+        command = ["--data", str(data), "--bundle", str(folder / task), "--record", "--draws", "20"]
+        assert evaluate.main(command) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on these data, with two distortions."""
+    out = tmp_path_factory.mktemp("report") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        few = {name: DISTORTIONS[name] for name in ("as it is", "click 6 mm off")}
+        patch.setattr(robustness, "DISTORTIONS", few)
+        command = ["--data", str(data), "--bundles", str(bundles), "--out", str(out), "--turns", "1"]
+        assert report.main(command) == 0
+    return out
+
+
+def figures_of(out: Path) -> dict[str, Any]:
+    """What the report measured."""
+    return json.loads((out / "figures.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_cards_hold_the_figures_that_the_bundle_records(made: Path, bundles: Path) -> None:
+    figures = figures_of(made)
+    for task in TASKS:
+        recipe = read_bundle(bundles / task).recipe
+        assert figures[task]["metrics"] == recipe["metrics"]
+        card = (made / f"{task}.md").read_text()
+        assert f"| AUC | {within(recipe['metrics']['auc'], recipe['metrics']['auc_interval'])} |" in card
+        assert f"| Brier score | {number(recipe['metrics']['brier'])} |" in card
+        assert recipe["weights_sha256"] in card
+        assert all(limit in card for limit in recipe["limits"])
+        assert all(f"| {name} |" in card for name in figures[task]["baselines"])
+
+
+def test_the_nodule_card_tells_of_parts_pathology_and_distortions(made: Path) -> None:
+    told = figures_of(made)["nodule"]
+    assert {name: part["n"] for name, part in told["subgroups"]["size"].items()} == {"below 6 mm": 3, "8 to 15 mm": 3}
+    assert told["splits"]["test"] == {
+        "nodules": 6, "patients": 6, "labelled": 6, "malignant": 3, "mean_rating_3": 0, "ratings_unusable": 0,
+        "median_diameter_mm": 8.0,
+    }  # fmt: skip
+    assert (told["pathology"]["n"], told["pathology"]["positives"]) == (2, 1)
+    assert told["explanations"]["n"] == 6
+    assert told["density"] is None
+    assert set(told["robustness"]["distortions"]) == {"as it is", "click 6 mm off"}
+    card = (made / "nodule.md").read_text()
+    for heading in ("Against pathology", "What goes wrong with images", "Where the planar network looks", "Errors"):
+        assert f"## {heading}" in card
+
+
+def test_plots_are_small_and_every_one_is_shown(made: Path) -> None:
+    plots = {path.name for path in made.glob("*.png")}
+    assert len(plots) == 16
+    shown = "".join(path.read_text() for path in made.glob("*.md"))
+    assert {name for name in plots if f"({name})" in shown} == plots
+    for name in plots:
+        assert (made / name).stat().st_size < 100_000
+        with Image.open(made / name) as picture:
+            assert min(picture.size) > 150
+
+
+def test_pages_and_plots_are_drawn_anew_from_the_figures_alone(made: Path, tmp_path: Path) -> None:
+    shutil.copy(made / "figures.json", tmp_path)
+    (tmp_path / "stale.png").touch()
+    assert report.main(["--render", "--out", str(tmp_path)]) == 0
+    again = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert again == {path.name: path.read_bytes() for path in made.iterdir()}
+
+
+def test_no_patient_is_named(made: Path) -> None:
+    assert "P27" not in "".join(path.read_text() for path in made.glob("*.[mj]*"))
+
+
+def test_figures_of_other_answers_are_refused(
+    data: Path, bundles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bundles, tmp_path / "bundles")
+    path = tmp_path / "bundles" / "slice" / "bundle.json"
+    recipe = json.loads(path.read_text())
+    recipe["metrics"]["auc"] -= 0.02
+    path.write_text(json.dumps(recipe))
+    job = report.Job(data, "test", {"slice": read_bundle(path.parent)}, evaluate.choose_device("cpu"), 1, print)
+    with pytest.raises(report.ReportError, match="record it anew"):
+        report.slice_figures(job)
+
+
+def test_a_bundle_without_figures_of_the_split_is_refused(
+    data: Path, bundles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--data", str(data), "--bundles", str(bundles), "--out", str(tmp_path), "--split", "val"]
+    assert report.main(command) == 2
+    assert "holds no figures of the split 'val'" in capsys.readouterr().err
+    assert report.main(["--out", str(tmp_path)]) == 2
+    assert "--data is needed" in capsys.readouterr().err

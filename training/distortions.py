@@ -1,0 +1,108 @@
+"""What a scanner, a protocol or a reader's hand may do to a nodule's surroundings, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from inference.types import CtVolume
+
+Index = tuple[float, float, float]
+LOWEST_HU, HIGHEST_HU = -1024, 3071
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A volume and where its nodule is pointed at, ``(slice, row, column)``."""
+
+    volume: CtVolume
+    index: Index
+
+
+Distort = Callable[[Place, np.random.Generator], Place]
+
+
+def _with_hu(place: Place, hu: NDArray[np.floating]) -> Place:
+    stored = np.clip(np.rint(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
+    return replace(place, volume=replace(place.volume, volume_hu=stored))
+
+
+def unchanged(place: Place, _: np.random.Generator) -> Place:
+    """Leave it as it is."""
+    return place
+
+
+def off_centre(place: Place, rng: np.random.Generator, *, distance_mm: float) -> Place:
+    """Point beside the centre, in its slice, in a random direction."""
+    angle = rng.uniform(0, 2 * np.pi)
+    _, row_mm, column_mm = place.volume.spacing_mm
+    row = place.index[1] + distance_mm * np.sin(angle) / row_mm
+    column = place.index[2] + distance_mm * np.cos(angle) / column_mm
+    _, rows, columns = place.volume.volume_hu.shape
+    kept = (place.index[0], float(np.clip(row, 0, rows - 1)), float(np.clip(column, 0, columns - 1)))
+    return replace(place, index=kept)
+
+
+def wrong_pixels(place: Place, _: np.random.Generator, *, factor: float) -> Place:
+    """State another pixel size than the true one."""
+    slice_mm, row_mm, column_mm = place.volume.spacing_mm
+    affine = place.volume.affine.copy()
+    affine[:, 1:3] *= factor
+    volume = replace(place.volume, spacing_mm=(slice_mm, row_mm * factor, column_mm * factor), affine=affine)
+    return replace(place, volume=volume)
+
+
+def offset(place: Place, _: np.random.Generator, *, hu: float) -> Place:
+    """Shift all Hounsfield units, as a wrong rescale intercept does."""
+    return _with_hu(place, place.volume.volume_hu + hu)
+
+
+def noisier(place: Place, rng: np.random.Generator, *, sd_hu: float) -> Place:
+    """Add white noise."""
+    return _with_hu(place, place.volume.volume_hu + rng.normal(0, sd_hu, place.volume.volume_hu.shape))
+
+
+def smoother(place: Place, _: np.random.Generator, *, sigma_mm: float) -> Place:
+    """Blur within the slices, as a softer kernel does."""
+    row_mm, column_mm = place.volume.spacing_mm[1:]
+    hu = place.volume.volume_hu.astype(np.float64)
+    return _with_hu(place, ndi.gaussian_filter(hu, (0, sigma_mm / row_mm, sigma_mm / column_mm), mode="nearest"))
+
+
+def thicker(place: Place, _: np.random.Generator, *, slices: int) -> Place:
+    """Average neighbouring slices into one, the nodule's slice amid its group; fewer are averaged at either end."""
+    hu = place.volume.volume_hu.astype(np.float64)
+    first = (round(place.index[0]) - slices // 2) % slices
+    starts = [0, *range(first or slices, len(hu), slices)]
+    averaged = np.stack([hu[a:b].mean(axis=0) for a, b in zip(starts, [*starts[1:], len(hu)], strict=True)])
+    group = int(np.searchsorted(starts, round(place.index[0]), side="right")) - 1
+    slice_mm, row_mm, column_mm = place.volume.spacing_mm
+    affine = place.volume.affine.copy()
+    affine[:, 0] *= slices
+    volume = CtVolume(place.volume.volume_hu, (slice_mm * slices, row_mm, column_mm), affine)
+    return _with_hu(Place(volume, (float(group), *place.index[1:])), averaged)
+
+
+def upside_down(place: Place, _: np.random.Generator) -> Place:
+    """Stack the slices the other way round."""
+    flipped = np.ascontiguousarray(place.volume.volume_hu[::-1])
+    index = (len(flipped) - 1 - place.index[0], *place.index[1:])
+    return Place(replace(place.volume, volume_hu=flipped), index)
+
+
+DISTORTIONS: dict[str, Distort] = {
+    "as it is": unchanged,
+    **{f"click {mm} mm off": partial(off_centre, distance_mm=mm) for mm in (2, 4, 6)},
+    **{f"pixel size stated x{factor}": partial(wrong_pixels, factor=factor) for factor in (0.7, 1.4)},
+    **{f"all HU {hu:+d}": partial(offset, hu=hu) for hu in (-300, -100, -50, 50, 100, 300)},
+    **{f"noise of {sd} HU": partial(noisier, sd_hu=sd) for sd in (25, 50, 100)},
+    **{f"smoothed, sigma {mm} mm": partial(smoother, sigma_mm=mm) for mm in (0.5, 1.0, 2.0)},
+    **{f"{n} slices averaged": partial(thicker, slices=n) for n in (2, 4)},
+    "slices in reverse": upside_down,
+}
+"""By the words of the report, in its order."""

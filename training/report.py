@@ -1,0 +1,237 @@
+"""``python -m training.report --data DIR --out docs/model``: measure the bundles and write the model report.
+
+Writes ``figures.json`` and, from it alone, a card for each task, plots and an index. ``--render`` writes cards and
+plots anew from the ``figures.json`` that is there. What a bundle records of itself (``training.evaluate --record``)
+stands in the report as it is; the report refuses a bundle whose answers are not those that were recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference.bundle import Bundle, bundle_folders, read_bundle
+from inference.errors import BundleError
+from training.answers import Answers, filter_answers, measured_crops, nodule_answers, slice_answers
+from training.density import density_figures
+from training.evaluate import plain
+from training.explanations import explanation_figures
+from training.figures import (
+    baseline_figures,
+    calibration_figures,
+    coverage_with_intervals,
+    nodule_splits,
+    operating_figures,
+    pathology_figures,
+    samples_of,
+    slice_splits,
+    subgroup_figures,
+    undecided_figures,
+)
+from training.metrics import auc
+from training.nodules import DataError
+from training.report_pages import write_pages
+from training.report_plots import write_plots
+from training.robustness import TURNS, Bench, lung_places, robustness_figures, teller
+from training.scans import read_scan
+from training.splits import LeakError
+from training.tasks import scan_sources
+from training.train import choose_device, commit_of_code
+
+TASKS = ("nodule", "filter", "slice")
+TOLERANCE = 0.005
+"""By how much an AUC may differ from the recorded one: another processor rounds bfloat16 otherwise."""
+DENSITY_PLACES = 25
+KEPT = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
+        "conformal", "operating_points", "gate", "combination", "weights_sha256", "input_shape")  # fmt: skip
+
+
+class ReportError(Exception):
+    """The report cannot be made; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one run of the report measures."""
+
+    data: Path
+    split: str
+    bundles: dict[str, Bundle]
+    device: torch.device
+    turns: int
+    tell: Callable[[str], None]
+
+
+def nodule_figures(job: Job) -> dict[str, Any]:
+    """Everything about the malignancy of nodules."""
+    bundle = job.bundles["nodule"]
+    job.tell("nodule: answers and subgroups")
+    crops = measured_crops(job.data, job.split)
+    everyone = nodule_answers(bundle, crops, job.device)
+    answers = everyone.where(everyone.labelled)
+    baselines = {
+        "diameter by readers": answers.columns["diameter_mm"],
+        "automatic diameter": answers.columns["automatic_diameter_mm"],
+    }
+    figures = {
+        **task_figures(bundle, answers, baselines),
+        "samples": samples_of(everyone),
+        "splits": nodule_splits(job.data),
+        "subgroups": subgroup_figures(answers),
+        "undecided": undecided_figures(everyone),
+        "pathology": pathology_figures(job.data, everyone),
+    }
+    job.tell("nodule: explanations")
+    figures["explanations"] = explanation_figures(bundle, crops, job.device)
+    job.tell("nodule: density")
+    figures["density"] = scan_density(job.data)
+    job.tell("nodule: robustness")
+    bench = Bench.of(bundle, job.bundles["filter"], job.device, turns=job.turns)
+    figures["robustness"] = {"turns": job.turns, **robustness_figures(job.data, job.split, bench, tell=job.tell)}
+    return figures
+
+
+def scan_density(data: Path) -> dict[str, Any] | None:
+    """Density of balls in a series without nodules; None where the data hold none."""
+    try:
+        volume = read_scan(scan_sources(data)[0])
+    except DataError:
+        return None
+    return density_figures(volume, [place.index for place in lung_places(volume, DENSITY_PLACES, seed=1)])
+
+
+def filter_figures(job: Job) -> dict[str, Any]:
+    """Nodule or not."""
+    job.tell("filter")
+    bundle = job.bundles["filter"]
+    answers = filter_answers(bundle, job.data, job.split, job.device)
+    baselines = {
+        "brightness at the place": answers.columns["centre_hu"],
+        "contrast with its surroundings": answers.columns["contrast_hu"],
+    }
+    return {**task_figures(bundle, answers, baselines), "samples": samples_of(answers)}
+
+
+def slice_figures(job: Job) -> dict[str, Any]:
+    """Whole pictures."""
+    job.tell("slice")
+    bundle = job.bundles["slice"]
+    answers = slice_answers(bundle, job.data, job.split, job.device)
+    baselines = {
+        "share of dark pixels": answers.columns["dark_pixels"],
+        "8x8 thumbnail": answers.columns["thumbnail"],
+    }
+    return {
+        **task_figures(bundle, answers, baselines),
+        "samples": samples_of(answers),
+        "splits": slice_splits(job.data, len(bundle.recipe["classes"])),
+        "in_domain_share": float(answers.columns["in_domain"].mean()),
+    }
+
+
+def task_figures(bundle: Bundle, answers: Answers, baselines: dict[str, Any]) -> dict[str, Any]:
+    """What every task has; ``metrics`` are those that the bundle records and the service shows.
+
+    Raises
+    ------
+    ReportError
+        The bundle's recorded figures are not those of its answers.
+    """
+    metrics = bundle.recipe["metrics"]
+    found, recorded = auc(answers.labels, answers.after), metrics["auc"]
+    if metrics["n"] != len(answers.labels) or (recorded is not None and abs(found - recorded) > TOLERANCE):
+        raise ReportError(
+            f"{bundle.folder} records n = {metrics['n']}, AUC {recorded}, but gives n = {len(answers.labels)}, AUC "
+            f"{found:.4f}; record it anew: python -m training.evaluate --record --bundle {bundle.folder} ..."
+        )
+    return {
+        "bundle": {"sha256": bundle.sha256, **{key: bundle.recipe[key] for key in KEPT if key in bundle.recipe}},
+        "metrics": metrics,
+        "baselines": baseline_figures(answers, baselines),
+        "calibration": calibration_figures(answers),
+        "coverage": coverage_with_intervals(answers, bundle),
+        "operating_points": operating_figures(answers, bundle),
+    }
+
+
+FIGURES: dict[str, Callable[[Job], dict[str, Any]]] = {
+    "nodule": nodule_figures,
+    "filter": filter_figures,
+    "slice": slice_figures,
+}
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Everything that the report tells.
+
+    Raises
+    ------
+    ReportError
+        A bundle holds no figures of this split, or other ones than it should.
+    """
+    for task, bundle in job.bundles.items():
+        if bundle.recipe["metrics"].get("split") != job.split:
+            raise ReportError(
+                f"the {task} bundle holds no figures of the split {job.split!r}: run python -m training.evaluate "
+                f"--record --split {job.split} --bundle {bundle.folder} first"
+            )
+    return plain({"split": job.split, "commit": commit_of_code(), **{task: FIGURES[task](job) for task in TASKS}})
+
+
+def write_report(out: Path, figures: dict[str, Any]) -> None:
+    """Cards and plots, from the figures alone; pictures of an earlier report go."""
+    for old in out.glob("*.png"):
+        old.unlink()
+    write_plots(out, figures)
+    write_pages(out, figures)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, measure, write, print one JSON object last."""
+    parser = argparse.ArgumentParser(prog="python -m training.report", description="Measure and write the report.")
+    parser.add_argument("--data", type=Path, default=None, help="folder of the layout that docs/data.md describes")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report, say docs/model")
+    parser.add_argument("--bundles", type=Path, default=None, help="folder of bundles; default: the shipped ones")
+    parser.add_argument("--split", default="test", help="the held-out split that the bundles' figures are of")
+    parser.add_argument("--turns", type=int, default=TURNS, help="rotations averaged under distortion")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--render", action="store_true", help="only write cards and plots from figures.json")
+    args = parser.parse_args(argv)
+    started = time.monotonic()
+    kept = args.out / "figures.json"
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        if args.render:
+            figures = json.loads(kept.read_text())
+        else:
+            figures = measure(job_of(args))
+            kept.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
+        write_report(args.out, figures)
+    except (BundleError, DataError, LeakError, ReportError, OSError) as error:
+        print(f"training.report: {error}", file=sys.stderr)
+        return 2
+    files = sorted(path.name for path in args.out.iterdir())
+    size_bytes = sum(path.stat().st_size for path in args.out.iterdir())
+    print(json.dumps({"out": str(args.out), "files": files, "bytes": size_bytes,
+                      "seconds": round(time.monotonic() - started, 1)}))  # fmt: skip
+    return 0
+
+
+def job_of(args: argparse.Namespace) -> Job:
+    """Read the bundles that the command line names."""
+    if args.data is None:
+        raise DataError("--data is needed unless --render is given")
+    bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
+    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, teller("report", 27))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,264 @@
+"""The pages of the model report, written from its figures alone: an index and a card for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from training.markdown import number, percent, picture, table, within
+from training.report_nodule import nodule_sections
+
+TITLES = {
+    "nodule": "Malignancy of a nodule",
+    "filter": "Nodule or not",
+    "slice": "Whole pictures, the founding paper's task",
+}
+METRICS = {
+    "auc": "AUC",
+    "accuracy": "accuracy at 0.5",
+    "sensitivity": "sensitivity at 0.5",
+    "specificity": "specificity at 0.5",
+    "precision": "precision at 0.5",
+    "f1": "F1 at 0.5",
+    "ece_before": "ECE before calibration",
+    "ece": "ECE",
+    "ece_floor": "ECE that a perfectly calibrated model of this n shows",
+    "brier_before": "Brier score before calibration",
+    "brier": "Brier score",
+    "nll_before": "log loss before calibration",
+    "nll": "log loss",
+    "coverage": "prediction sets that hold the truth",
+    "single_answers": "prediction sets of one class",
+}
+"""Figures that the bundle records, in the words of the cards; others are shown by their own names."""
+SKIPPED = {"task", "split", "n", "positives", "groups", "subgroups"}
+UNITS = {"nodule": "nodules", "filter": "places", "slice": "pictures"}
+GROUPS = {"nodule": "patients", "filter": "patients", "slice": "clusters"}
+
+
+def write_pages(out: Path, figures: dict[str, Any]) -> None:
+    """Write every page into ``out``."""
+    for name, text in pages(figures).items():
+        (out / name).write_text(text, encoding="utf-8")
+
+
+def pages(figures: dict[str, Any]) -> dict[str, str]:
+    """Text of each page by its file's name."""
+    cards = {f"{task}.md": _text(_card(task, figures)) for task in TITLES}
+    return {"README.md": _text(_index(figures)), **cards}
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines).strip() + "\n"
+
+
+def _index(figures: dict[str, Any]) -> list[str]:
+    rows = []
+    for task, title in TITLES.items():
+        told = figures[task]
+        metrics, first = told["metrics"], next(iter(told["baselines"].items()))
+        rows.append(
+            [f"[{title}]({task}.md)", metrics["n"], within(metrics["auc"], metrics["auc_interval"]),
+             f"{first[0]}: {number(first[1]['auc'])}", within(metrics["ece"], metrics.get("ece_interval")),
+             number(metrics["ece_floor"]), number(metrics["brier"])]
+        )  # fmt: skip
+    head = ["card", "n", "AUC (95 % interval)", "AUC without a network", "ECE (95 % interval)", "ECE floor", "Brier"]
+    digests = [[task, figures[task]["bundle"]["version"], f"`{figures[task]['bundle']['sha256']}`"] for task in TITLES]
+    return [
+        "# What the models achieve, and where they fail",
+        "",
+        f"Measured on the split `{figures['split']}` of the research data, on which nothing was trained, tuned or "
+        "calibrated. Research only, no diagnosis: see the limits at the end of each card.",
+        "",
+        *table(head, rows),
+        "## How to read it",
+        "",
+        "* Intervals are 95 % percentile intervals of a bootstrap that draws whole patients (clusters for pictures). "
+        "They say how far chance in this sample reaches, not what another hospital would see.",
+        "* Every AUC stands beside what needs no network. A gain whose interval includes 0 is no gain shown.",
+        "* ECE (15 bins of the predicted class' confidence) is never 0 in a finite sample: the floor is what a "
+        "perfectly calibrated model with the same probabilities would show. Only what lies above it is miscalibration.",
+        "* Subgroups are small. Read n and the interval before the figure.",
+        "* `figures.json` holds all of it as numbers; cards and plots are drawn from that file alone, and a test "
+        "compares it with what `/model_status` and `/model` show. Plots never show a patient's pixels.",
+        "",
+        "## How it was made",
+        "",
+        "`DIR` is a folder of the layout that [docs/data.md](../data.md) describes.",
+        "",
+        "```sh",
+        f"python -m training.evaluate --data DIR --split {figures['split']} --task nodule --record  # filter, slice",
+        f"python -m training.report   --data DIR --split {figures['split']} --out docs/model",
+        "python -m training.report   --render --out docs/model   # cards and plots anew, from figures.json",
+        "```",
+        "",
+        f"Code at commit `{figures['commit']}`. Digests of recipe and weights, as `/model_status` shows them:",
+        "",
+        *table(["bundle", "version", "sha256"], digests),
+    ]
+
+
+def _card(task: str, figures: dict[str, Any]) -> list[str]:
+    told, split = figures[task], figures["split"]
+    bundle, metrics = told["bundle"], told["metrics"]
+    return [
+        f"# {TITLES[task]}: {bundle['name']} {bundle['version']}",
+        "",
+        f"{bundle['intended_use'].capitalize()}.",
+        "",
+        *_model(bundle),
+        *_data(task, told),
+        "## Measured",
+        "",
+        f"Split `{split}`: {metrics['n']} {UNITS[task]} of {metrics['groups']} {GROUPS[task]}, {metrics['positives']} "
+        "of the positive class.",
+        "",
+        *table(["figure", "value"], _metric_rows(metrics)),
+        *_nested(metrics),
+        *picture(f"{task}_roc.png", "ROC of the model with its 95 % band, and of baselines"),
+        *_baselines(told),
+        *_calibration(task, told),
+        *_coverage(task, told),
+        *_operating(told),
+        *picture(f"{task}_histogram.png", "calibrated probabilities of both classes"),
+        *(nodule_sections(told) if task == "nodule" else []),
+        *([f"The domain gate lets {percent(told['in_domain_share'])} of these pictures pass.", ""]
+          if "in_domain_share" in told else []),
+        "## Limits",
+        "",
+        *[f"* {limit}" for limit in bundle["limits"]],
+    ]  # fmt: skip
+
+
+def _model(bundle: dict[str, Any]) -> list[str]:
+    calibration = bundle["calibration"]
+    return [
+        f"* {bundle['architecture'][:1].upper()}{bundle['architecture'][1:]}. Classes: {', '.join(bundle['classes'])}.",
+        f"* Calibrated by {calibration['kind'].replace('_', ' ')} (temperature {number(calibration['temperature'])}), "
+        f"fitted on {calibration['n']} samples that the networks had not seen.",
+        f"* Digest `{bundle['sha256']}`, weights `{bundle['weights_sha256']}`.",
+        "",
+    ]
+
+
+def _data(task: str, told: dict[str, Any]) -> list[str]:
+    data = told["bundle"]["training_data"]
+    trained = ", ".join(f"{data[k]} {k}" for k in ("samples", "patients", "clusters") if k in data)
+    folds = f", {data['folds']} folds" if data.get("folds") else ""
+    lines = [
+        "## Data",
+        "",
+        f"{data['source']} ({data['licence']}); cite {data['citation']}. Label: {data['label']}. Trained on {trained}, "
+        f"seed {data['seed']}{folds}; split sha256 `{data['split_sha256']}`.",
+        "",
+    ]
+    splits = told.get("splits")
+    if splits:
+        head = list(next(iter(splits.values())))
+        words = [name.replace("_", " ") for name in head]
+        rows = [[f"`{name}`", *(f"{v:.1f}" if isinstance(v, float) else v for v in (row[h] for h in head))]
+                for name, row in splits.items()]  # fmt: skip
+        lines += table(["split", *words], rows)
+        lines += [f"Splits share no {'patient' if task == 'nodule' else 'cluster'}; the training command refuses one "
+                  "that does.", ""]  # fmt: skip
+    return lines
+
+
+def _metric_rows(metrics: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for name, value in metrics.items():
+        if name in SKIPPED or isinstance(value, (dict, list)) or name.endswith("_interval"):
+            continue
+        rows.append([METRICS.get(name, name.replace("_", " ")), within(value, metrics.get(f"{name}_interval"))])
+    for name in ("gain_over_diameter_interval",):
+        if metrics.get(name):
+            low, high = metrics[name]
+            rows.append(["gain over the readers' diameter, 95 % interval", f"{number(low)} to {number(high)}"])
+    return rows
+
+
+def _nested(metrics: dict[str, Any]) -> list[str]:
+    """What the bundle records in parts of its own: the answer to one slice alone, single seeds, folds."""
+    lines = []
+    for name, part in metrics.items():
+        if isinstance(part, dict) and name not in SKIPPED | {"coverage_by_class"} and _metric_rows(part):
+            lines += [f"### {name.replace('_', ' ').capitalize()}", "", *table(["figure", "value"], _metric_rows(part))]
+    return lines
+
+
+def _baselines(told: dict[str, Any]) -> list[str]:
+    metrics = told["metrics"]
+    rows = [["the model", within(metrics["auc"], metrics["auc_interval"]), ""]]
+    for name, own in told["baselines"].items():
+        rows.append([name, within(own["auc"], own["auc_interval"]), within(own["gain"], own["gain_interval"])])
+    unshown = [
+        n for n, own in told["baselines"].items() if own["gain_interval"][0] is None or own["gain_interval"][0] <= 0
+    ]
+    words = (
+        f"Not shown to be better than {' or '.join(unshown)} on this split: the interval of the gain includes 0."
+        if unshown
+        else "The gain over each baseline has an interval above 0."
+    )
+    return ["## Beside what needs no network", "", *table(["", "AUC", "gain of the model"], rows), words, ""]
+
+
+def _calibration(task: str, told: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, own in told["calibration"].items():
+        rows.append([name, within(own["ece"], own["ece_interval"]), within(own["floor"], own["floor_interval"]),
+                     number(own["brier"])])  # fmt: skip
+    after = told["calibration"]["after"]
+    high = after["floor_interval"][1]
+    judged = "lies within" if after["ece"] <= high else "lies above"
+    lines = [
+        "## Calibration",
+        "",
+        *table(["", "ECE", "floor of a perfect model of this n", "Brier"], rows),
+        f"After calibration the ECE {judged} what chance gives a perfectly calibrated model of this size.",
+        "",
+        *picture(f"{task}_reliability.png", "reliability before and after calibration"),
+    ]
+    compared = told["bundle"]["calibration"].get("cross_validated_nll")
+    if compared:
+        shipped = told["bundle"]["calibration"]["kind"]
+        lines += [
+            "Calibrators compared by cross-validated log loss (mean, standard error); shipped: "
+            f"{shipped.replace('_', ' ')}, the plainest within one standard error of the best.",
+            "",
+            *table(["calibrator", "log loss"],
+                   [[k.replace("_", " "), f"{v[0]:.4f} ± {v[1]:.4f}"] for k, v in compared.items()]),
+        ]  # fmt: skip
+    return lines
+
+
+def _coverage(task: str, told: dict[str, Any]) -> list[str]:
+    own = told["coverage"]
+    rows = [["all", within(own["coverage"], own["coverage_interval"])]]
+    for name, value in own["coverage_by_class"].items():
+        rows.append([name.replace("_", " "), within(value, own["coverage_by_class_interval"][name])])
+    rows.append(["sets that name one class only", within(own["single_answers"], own["single_answers_interval"])])
+    return [
+        "## Prediction sets at 90 %",
+        "",
+        "Class-conditional split-conformal sets, thresholds from samples that were not trained on.",
+        "",
+        *table(["", "share"], rows),
+        *picture(f"{task}_coverage.png", "coverage of the prediction sets by class"),
+    ]
+
+
+def _operating(told: dict[str, Any]) -> list[str]:
+    rows = [
+        [name.replace("_", " "), number(own["threshold"]),
+         within(own["sensitivity"]["value"], own["sensitivity"]["interval"]),
+         within(own["specificity"]["value"], own["specificity"]["interval"])]
+        for name, own in told["operating_points"].items()
+    ]  # fmt: skip
+    return [
+        "## Operating points",
+        "",
+        "Thresholds of the bundle, set on samples that were not trained on, and what they give here.",
+        "",
+        *table(["point", "threshold", "sensitivity", "specificity"], rows),
+    ]
