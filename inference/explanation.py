@@ -5,11 +5,16 @@ Neither says why a nodule is called malignant. ``training.explanations`` measure
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
 from torch import Tensor
 
+from inference.attention import stretched
 from inference.ensemble import as_channels_last
 from inference.network import AttentionResNet
 from inference.patches import PatchBatch
@@ -20,6 +25,16 @@ Weights = NDArray[np.float32]
 PLAIN_LUNG_HU = -850.0
 """What the gradient map compares a nodule with: the same view with nothing in it."""
 PATH_STEPS = 16
+SHOWN_BLUR_MM = 0.7
+SHOWN_QUANTILE = 99.5
+"""Of a gradient map: single pixels stand out so far that nothing else would be seen beside them."""
+
+
+class MapKind(StrEnum):
+    """Which map of a view."""
+
+    ATTENTION = "attention"
+    GRADIENT = "gradient"
 
 
 def attention_weights(view: ViewSpec, network: AttentionResNet, batch: PatchBatch) -> Weights:
@@ -35,9 +50,8 @@ def gradient_weights(
     """How far each pixel moves the malignant margin away from that of plain lung, ``(n, size, size)``, 0 and more.
 
     Integrated gradients (Sundararajan et al. 2017, eq. 3), absolute values summed over the view's windows.
-    Needs captum, which comes with the extra ``training``.
     """
-    from captum.attr import IntegratedGradients
+    from captum.attr import IntegratedGradients  # a third of a second and matplotlib: loaded where it is asked for
 
     def margin(inputs: Tensor) -> Tensor:
         logits = network(inputs)
@@ -50,6 +64,20 @@ def gradient_weights(
         inputs, baselines=baselines, n_steps=steps, internal_batch_size=max(steps, len(batch))
     )
     return np.asarray(moved.abs().sum(dim=1).detach().cpu().numpy(), dtype=np.float32)
+
+
+def shown(weights: Weights, kind: MapKind, field_mm: float) -> Weights:
+    """One map ``(h, w)`` as it is shown, 0..1: attention as it is, gradients smoothed and their peaks cut."""
+    if kind is MapKind.GRADIENT:
+        weights = ndi.gaussian_filter(weights, SHOWN_BLUR_MM * weights.shape[0] / field_mm)
+        weights = np.minimum(weights, np.percentile(weights, SHOWN_QUANTILE))
+    return stretched(weights)
+
+
+MAPS: dict[MapKind, Callable[[ViewSpec, AttentionResNet, PatchBatch], Weights]] = {
+    MapKind.ATTENTION: attention_weights,
+    MapKind.GRADIENT: gradient_weights,
+}
 
 
 def share_on(weights: Weights, mask: NDArray[np.bool_]) -> float:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.attention import place_on_slice, stretched
+from inference.attention import place_on_slice
 from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
-from inference.ensemble import Ensemble, EnsembleAnswer, as_channels_last, combine
+from inference.ensemble import Ensemble, EnsembleAnswer, combine
 from inference.errors import BundleError
+from inference.explanation import MAPS, MapKind, shown
 from inference.lungs import segment_lungs
 from inference.patches import Patch, PatchBatch, cut_patch, z_extent_of
 from inference.segmentation import NoduleMeasure, measure_nodule
@@ -142,21 +143,20 @@ class NoduleAnalyzer:
         probability = self._nodule_probabilities(volume, [candidate])[0]
         return self._findings(volume, [(measure, probability)])[0]
 
-    def attention(self, volume: CtVolume, index: Index) -> NDArray[np.float32] | None:
-        """Where the planar network looks around a place, ``(rows, columns)`` of its slice, 0..1, 0 out of its view.
+    def explanation(self, volume: CtVolume, index: Index, kind: MapKind) -> NDArray[np.float32] | None:
+        """Where the planar network looks around a place, or what moves its answer: ``(rows, columns)`` of its slice.
 
-        None where the ensemble has no planar network. It tells where that network looked, not why it decided.
+        0..1, and 0 out of its view. None where the ensemble has no planar network.
         """
         member = self._nodule.planar_member
         if member is None:
             return None
         view, network = member
         patch = cut_patch(volume, index, z_extent_mm=(0.0, 0.0))
-        inputs = view.plain(PatchBatch.of([patch], self._nodule.device))
-        with torch.inference_mode():
-            seen = network.attention_map(as_channels_last(inputs)).float().cpu().numpy()[0]
+        weights = MAPS[kind](view, network, PatchBatch.of([patch], self._nodule.device))[0]
         shape, spacing_mm = volume.volume_hu.shape[1:], volume.spacing_mm[1:]
-        return place_on_slice(stretched(seen), shape, index[1:], spacing_mm, view.field_mm[1])
+        field_mm = view.field_mm[1]
+        return place_on_slice(shown(weights, kind, field_mm), shape, index[1:], spacing_mm, field_mm)
 
     def why_not(self, volume: CtVolume) -> Abstention | None:
         """Why the volume's geometry is outside what the model was validated for, if it is."""

@@ -17,12 +17,13 @@ from dicom_node.frames import FrameHeader
 from dicom_node.gate import GateThresholds, why_not_headers
 from dicom_node.pipeline import analyse_place, slice_index
 from dicom_node.series import Refusal
+from inference.explanation import MapKind
 from inference.predictor import Models, NoduleAnalyzer
 from inference.slice_classifier import SliceClassifier
-from inference.types import Abstention, ClassPrediction, NoduleFinding
+from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
 from lungnode.pictures import LUNG_WINDOW, MAX_SIDE_PX, grey_png, overlay_png, read_grey, windowed
 from lungnode.stored_series import StoredSeries
-from webapp.ports import MarkedPlace, UnfitInputError, UploadAnswer
+from webapp.ports import MapName, MarkedPlace, UnfitInputError, UploadAnswer
 
 UPLOAD_TIMEOUT_S = 15.0
 _DICM = slice(128, 132)
@@ -69,13 +70,14 @@ class ModelPredictor:
             raise UnfitInputError(status, finding.code, finding.text)
         return identity_of(self._models.nodule), finding
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
         loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
         index = slice_index(loaded, place.sop_instance_uid, place.frame_number)
         if index is None:
             raise UnfitInputError(404, "no_such_frame", "This image is not part of the series' volume.")
-        seen = self._models.nodule.attention(loaded.volume, (float(index), place.row, place.column))
+        at = (float(index), place.row, place.column)
+        seen = self._models.nodule.explanation(loaded.volume, at, MapKind(kind))
         if seen is None:
             raise UnfitInputError(404, "no_attention", "This model has no network that looks at single planes.")
         return overlay_png(seen, max_side=max(seen.shape))
@@ -119,7 +121,8 @@ class ModelPredictor:
             return self._nodule_answer("dicom", (Reason(refusal.code, refusal.text),), None, png)
         if place is None:
             raise AssertionError("an instance without a place is refused above")
-        return self._nodule_answer("nodule", (), self._finding(hu, frames[0], place), png)
+        finding = self._finding(hu, frames[0], place)
+        return self._nodule_answer("nodule", (), finding, png, self._overlay(hu, frames[0], finding))
 
     def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
         try:
@@ -140,8 +143,21 @@ class ModelPredictor:
             raise UnfitInputError(422, "outside_image", "The place lies outside the image.")
         return self._models.nodule.analyse_slice(hu, spacing_mm, place)
 
+    def _overlay(self, hu: NDArray[np.int16], frame: FrameHeader, finding: NoduleFinding) -> bytes | None:
+        """Where the network looked in the slice of an answered nodule."""
+        if finding.malignancy_probability is None or frame.pixel_spacing_mm is None:
+            return None
+        volume = CtVolume(hu[None], (1.0, *frame.pixel_spacing_mm), np.eye(4))
+        seen = self._models.nodule.explanation(volume, finding.index, MapKind.ATTENTION)
+        return None if seen is None else overlay_png(seen)
+
     def _nodule_answer(
-        self, kind: str, reasons: tuple[Reason, ...], finding: NoduleFinding | None, png: bytes | None
+        self,
+        kind: str,
+        reasons: tuple[Reason, ...],
+        finding: NoduleFinding | None,
+        png: bytes | None,
+        overlay: bytes | None = None,
     ) -> UploadAnswer:
         """Answer for a DICOM instance; with no finding, or one that abstains, there is no class."""
         abstentions = _reasons(finding.abstentions) if finding else reasons
@@ -160,7 +176,7 @@ class ModelPredictor:
             model=identity_of(self._models.nodule),
             temperature=self._models.nodule.temperature,
             image_png=png,
-            attention_png=None,
+            attention_png=overlay,
         )
 
 
@@ -175,7 +191,7 @@ class UnavailablePredictor:
         """See ``Predictor``."""
         raise self._refusal()
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
         raise self._refusal()
 

@@ -36,6 +36,7 @@ from training.figures import (
     subgroup_figures,
     undecided_figures,
 )
+from training.leaks import refuse_leaks
 from training.metrics import auc
 from training.nodules import DataError
 from training.report_pages import write_pages
@@ -178,6 +179,7 @@ def measure(job: Job) -> dict[str, Any]:
         A bundle holds no figures of this split, or other ones than it should.
     """
     for task, bundle in job.bundles.items():
+        refuse_leaks(task, job.data)
         if bundle.recipe["metrics"].get("split") != job.split:
             raise ReportError(
                 f"the {task} bundle holds no figures of the split {job.split!r}: run python -m training.evaluate "

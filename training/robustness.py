@@ -32,6 +32,7 @@ from inference.types import Abstention, CtVolume, NoduleFinding
 from training.answers import graded
 from training.distortions import DISTORTIONS, Distort, Place
 from training.evaluate import plain
+from training.leaks import refuse_leaks
 from training.metrics import auc, bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
 from training.nodules import DataError, nodule_folder, read_crop, read_rows
 from training.scans import read_scan
@@ -208,6 +209,7 @@ def robustness_figures(
     data: Path, split: str, bench: Bench, *, seed: int = 0, tell: Tell = lambda _: None
 ) -> dict[str, Any]:
     """All of it; ``empty`` is None where the data hold no series without nodules."""
+    refuse_leaks("nodule", data)
     nodules = Nodules.read(data, split)
     figures: dict[str, Any] = {
         "n": len(nodules.labels),

@@ -68,6 +68,10 @@ WINDOW_QUERY = (
     ("center", {"type": "number", "default": -600}, "Window center in HU."),
     ("width", {"type": "number", "minimum": 1, "default": 1500}, "Window width in HU."),
 )
+MAP_QUERY = (
+    ("map", {"type": "string", "enum": ["attention", "gradient"], "default": "attention"},
+     "The network's own attention, or the pixels that move its answer."),
+)  # fmt: skip
 FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
 UPLOAD_FORM: Schema = {
     "type": "object",
@@ -240,7 +244,8 @@ OPERATIONS = (
         "/api/v1/findings/{finding_id}/attention.png",
         "Where the model looks, as a transparent picture of the size of the slice",
         {200: PNG},
-        (404, 422, 503),
+        (400, 404, 422, 503),
+        query=MAP_QUERY,
     ),
     Operation(
         "post",

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from db.domain import ModelIdentity, NewFinding, Reason
+
+MapName = Literal["attention", "gradient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,10 @@ class Predictor(Protocol):
         """
         ...
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
         """Say where the planar network looks around a place: a transparent PNG (RGBA) of the size of its slice.
+
+        ``gradient`` instead shows the pixels that move its answer; it takes about a second.
 
         Raises
         ------

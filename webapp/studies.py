@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast, get_args
 
 from flask import Blueprint, Response, jsonify, render_template, request
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from db.readings import record_reading as record_event
 from webapp import forms, present
 from webapp.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
 from webapp.identity import principal
-from webapp.ports import MarkedPlace
+from webapp.ports import MapName, MarkedPlace
 from webapp.services import services
 
 blueprint = Blueprint("studies", __name__)
@@ -121,7 +122,10 @@ def add_finding(study_uid: str) -> tuple[Response, int]:
 
 @blueprint.get("/api/v1/findings/<finding_id>/attention.png")
 def attention(finding_id: str) -> Response:
-    """Show where the model looks: a transparent picture of the size of the finding's slice."""
+    """Show where the model looks (``map=gradient``: what moves its answer), as a transparent picture of the slice."""
+    kind = request.args.get("map", "attention")
+    if kind not in get_args(MapName):
+        raise BadRequestError("The map must be attention or gradient.", code="bad_map")
     found = _finding(finding_id)
     note_look(found.study_instance_uid)
     place = MarkedPlace(
@@ -131,7 +135,7 @@ def attention(finding_id: str) -> Response:
         column=found.finding.column,
         frame_number=found.finding.frame_number,
     )
-    png = services().predictor.attention(found.study_instance_uid, place)
+    png = services().predictor.attention(found.study_instance_uid, place, cast("MapName", kind))
     return Response(png, mimetype="image/png")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inference.attention import place_on_slice, stretched
+from inference.explanation import MapKind
 from inference.predictor import load_models
 from inference.types import CtVolume
 from tests.factories import SimpleNodule, add_ball, simple_chest
@@ -35,10 +36,12 @@ def test_the_shipped_model_tells_where_it_looked() -> None:
     nodule = SimpleNodule(index=(20.0, 150.0, 270.0), diameter_mm=14.0)
     hu = add_ball(simple_chest(40, 320, 400, spacing_mm), spacing_mm, nodule)
     analyzer = load_models(None, "cpu").nodule
-    seen = analyzer.attention(CtVolume(hu, spacing_mm, np.eye(4)), nodule.index)
-    assert seen is not None
-    assert seen.shape == (320, 400)
-    assert (seen.min(), seen.max()) == (0, pytest.approx(1, abs=0.05))
-    rows, columns = np.nonzero(seen)
-    assert abs(rows.mean() - 150) < 25
-    assert abs(columns.mean() - 270) < 25
+    volume = CtVolume(hu, spacing_mm, np.eye(4))
+    for kind in MapKind:
+        seen = analyzer.explanation(volume, nodule.index, kind)
+        assert seen is not None
+        assert seen.shape == (320, 400)
+        assert (seen.min(), seen.max()) == (0, pytest.approx(1, abs=0.05))
+        rows, columns = np.nonzero(seen)
+        assert abs(rows.mean() - 150) < 25
+        assert abs(columns.mean() - 270) < 25

@@ -18,6 +18,7 @@ from db.domain import PatientAttributes, ReceivedInstance
 from db.engine import Database
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.store import InstanceStore
+from inference.explanation import MapKind
 from inference.predictor import Models
 from inference.types import Abstention, ClassPrediction, CtVolume, ModelStatus, NoduleFinding
 from lungnode.predicting import ModelPredictor, UnavailablePredictor
@@ -44,6 +45,13 @@ class Nodule:
         self, hu: NDArray[np.int16], spacing_mm: tuple[float, float], place: tuple[float, float]
     ) -> NoduleFinding:
         return NoduleFinding((0.0, *place), 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
+
+    def explanation(
+        self, volume: CtVolume, index: tuple[float, float, float], kind: MapKind
+    ) -> NDArray[np.float32] | None:
+        seen = np.zeros(volume.volume_hu.shape[1:], np.float32)
+        seen[round(index[1]), round(index[2])] = 1.0
+        return seen if kind is MapKind.ATTENTION else None
 
 
 @dataclass
@@ -133,6 +141,10 @@ def test_an_instance_with_a_place_is_answered_by_the_nodule_model(predictor: Mod
     assert answer.probabilities == pytest.approx({"benign": 0.3, "malignant": 0.7})
     assert answer.temperature == 1.3
     assert answer.image_png is not None
+    assert answer.attention_png is not None
+    picture_, overlay = (np.asarray(Image.open(io.BytesIO(png))) for png in (answer.image_png, answer.attention_png))
+    assert picture_.shape == overlay.shape[:2]
+    assert np.unravel_index(overlay[..., 3].argmax(), picture_.shape) == (20, 21)
 
 
 def test_an_instance_without_a_place_says_how_to_ask(predictor: ModelPredictor, series: CtSeries) -> None:

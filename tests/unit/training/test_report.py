@@ -19,6 +19,7 @@ from training.distortions import DISTORTIONS
 from training.markdown import number, within
 
 TASKS = ("nodule", "filter", "slice")
+pytestmark = pytest.mark.timeout(1200)  # half a minute of work, wherever its two cores are not shared
 
 
 def add_vessels(images: Path) -> None:

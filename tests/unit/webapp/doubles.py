@@ -26,7 +26,7 @@ from db.domain import (
 )
 from db.engine import Database
 from db.studies import record_instance, series_record
-from webapp.ports import MarkedPlace, Rendering, SliceReference, UnfitInputError, UploadAnswer
+from webapp.ports import MapName, MarkedPlace, Rendering, SliceReference, UnfitInputError, UploadAnswer
 
 MODEL = ModelIdentity("nodule", "1.0", "ab" * 32)
 SLICE_MODEL = ModelIdentity("slice", "1.0", "cd" * 32)
@@ -161,12 +161,12 @@ class CannedPredictor:
             raise self.fails
         return MODEL, finding_at(place.sop_instance_uid, place.row, place.column, malignancy=0.42)
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace) -> bytes:
-        """A round spot about the place, on a slice of 128 pixels."""
+    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+        """A round spot about the place, on a slice of 128 pixels; smaller for the gradient map."""
         if self.fails:
             raise self.fails
         y, x = np.mgrid[0:128, 0:128]
-        heat = np.exp(-((y - place.row) ** 2 + (x - place.column) ** 2) / 200.0)
+        heat = np.exp(-((y - place.row) ** 2 + (x - place.column) ** 2) / (200.0 if kind == "attention" else 50.0))
         rgba = np.stack([np.full_like(heat, 255), 140 + 0 * heat, 0 * heat, 170 * heat], axis=-1)
         return png_of(rgba.astype(np.uint8))
 

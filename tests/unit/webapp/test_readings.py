@@ -123,3 +123,14 @@ def test_attention_is_a_transparent_picture_of_the_slice(web: Web, study: Study)
     assert np.unravel_index(pixels[..., 3].argmax(), (128, 128)) == (30, 20)
     assert answer.headers["Cache-Control"] == "no-store"
     assert web.client().get("/api/v1/findings/none/attention.png").status_code == 404
+
+
+def test_the_gradient_map_is_another_picture_and_other_maps_are_refused(web: Web, study: Study) -> None:
+    url = f"/api/v1/findings/{finding_of(web, study)['id']}/attention.png"
+    attention, gradient = (
+        np.asarray(Image.open(io.BytesIO(web.client().get(url, query_string={"map": kind}).data)))[..., 3].sum()
+        for kind in ("attention", "gradient")
+    )
+    assert gradient < attention / 2
+    refused = web.client().get(url, query_string={"map": "guess"})
+    assert (refused.status_code, refused.json["error"]["code"]) == (400, "bad_map")
