@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.ensemble import as_channels_last, as_inference_layout
+from training.parallel import ALONE, World, WorldError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +69,65 @@ def _optimiser(
     return adamw, torch.optim.lr_scheduler.OneCycleLR(adamw, schedule.learning_rate, total_steps=total), True
 
 
+def half_precision(device: torch.device) -> torch.dtype:
+    """What autocast computes in: bfloat16, or float16 (with scaled gradients) on CUDA devices that lack it."""
+    lacks_it = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.float16 if lacks_it else torch.bfloat16
+
+
 @dataclass(slots=True)
 class _Run:
-    """One training under way: what a checkpoint holds, and ``forward``, the network or its compiled form."""
+    """One training under way: what a checkpoint holds, and ``forward``, the network in its distributed, compiled form.
+
+    Each process has a ``generator`` of its own; the order of the samples is the first one's.
+    """
 
     network: nn.Module
     forward: Callable[[Tensor], Tensor]
     optimiser: torch.optim.Optimizer
     plan: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
     generator: torch.Generator
+    world: World
     epoch: int = 0
     best: float = -1.0
     best_state: dict[str, Tensor] | None = None
     waited: int = 0
 
-    def resume(self, path: Path, device: torch.device) -> None:
-        """Go on from a checkpoint."""
-        saved = torch.load(path, map_location=device, weights_only=True)
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        WorldError
+            Another number of processes wrote it.
+        """
+        saved = torch.load(path, map_location=self.world.device, weights_only=True)
+        if len(saved["generators"]) != self.world.size:
+            raise WorldError(
+                f"{path} was written by {len(saved['generators'])} processes, not {self.world.size}: "
+                "start as many as then, or train into another --out"
+            )
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.plan.load_state_dict(saved["plan"])
-        self.generator.set_state(saved["generator"].cpu())
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(saved["scaler"])
+        self.generator.set_state(saved["generators"][self.world.rank].cpu())
         self.epoch, self.best = saved["epoch"], saved["best"]
         self.best_state, self.waited = saved["best_state"], saved["waited"]
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint, whole or not at all; the first process does, with all generators."""
+        generators = self.world.gathered(self.generator.get_state())
+        if not self.world.is_first:
+            return
         state = {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "plan": self.plan.state_dict(),
-            "generator": self.generator.get_state(),
+            "scaler": self.scaler.state_dict(),
+            "generators": generators,
             "epoch": self.epoch,
             "best": self.best,
             "best_state": self.best_state,
@@ -116,27 +145,29 @@ class _Run:
             self.best_state = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
 
-def _train_epoch(run: _Run, samples: Samples, schedule: Schedule, device: torch.device, *, every_step: bool) -> float:
+def _train_epoch(run: _Run, samples: Samples, schedule: Schedule, *, every_step: bool) -> float:
     """One pass over the samples; the last, incomplete batch is left out, since batch norm wants company."""
     run.network.train()
-    order = torch.randperm(len(samples), generator=run.generator)
+    device, precision = run.world.device, half_precision(run.world.device)
+    order = run.world.agreed(torch.randperm(len(samples), generator=run.generator))
     steps = len(samples) // schedule.batch_size or 1
     total = torch.zeros((), device=device)
     for step in range(steps):
-        chosen = order[step * schedule.batch_size : (step + 1) * schedule.batch_size]
+        chosen, weight = run.world.share_of(order[step * schedule.batch_size : (step + 1) * schedule.batch_size])
         inputs, targets = samples.batch(chosen, run.generator)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=precision):
             logits = run.forward(as_channels_last(inputs))
-        loss = loss_of(logits.float(), targets)
+        loss = loss_of(logits.float(), targets) * weight
         run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        run.optimiser.step()
+        run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        run.scaler.step(run.optimiser)
+        run.scaler.update()
         if every_step:
             run.plan.step()
         total += loss.detach()
     if not every_step:
         run.plan.step()
-    return float(total) / steps
+    return float(run.world.mean(total)) / steps
 
 
 def fit(
@@ -145,33 +176,40 @@ def fit(
     schedule: Schedule,
     *,
     seed: int,
-    device: torch.device,
+    world: World = ALONE,
     checkpoint: Path | None = None,
     compiled: bool = False,
     validate: Callable[[nn.Module], float] | None = None,
     report: Callable[[EpochReport], None] = lambda _: None,
 ) -> nn.Module:
-    """Train ``network`` in place, in bfloat16 and channels-last; resumes from ``checkpoint`` where it exists.
+    """Train ``network`` in half precision and channels-last; resumes from ``checkpoint`` where it exists.
 
     With ``validate`` and a ``patience`` the weights of the best epoch are kept (early stopping). ``compiled`` fuses
     what lies between the convolutions (torch.compile; needs a C++ compiler), which on a CPU nearly doubles the speed.
+    ``schedule.batch_size`` is that of all processes of ``world`` together; the same seed and number of processes give
+    the same weights. Every process returns the same network.
     """
-    network = as_inference_layout(network.to(device))
+    network = as_inference_layout(world.with_joint_statistics(network.to(world.device)))
     optimiser, plan, every_step = _optimiser(network, schedule, len(samples) // schedule.batch_size or 1)
-    forward = torch.compile(network) if compiled else network
-    run = _Run(network, forward, optimiser, plan, torch.Generator().manual_seed(seed))
+    forward = world.distribute(network)
+    scaler = torch.amp.GradScaler(world.device.type, enabled=half_precision(world.device) is torch.float16)
+    generator = torch.Generator().manual_seed(seed + (world.rank << 32))
+    run = _Run(network, torch.compile(forward) if compiled else forward, optimiser, plan, scaler, generator, world)
     if checkpoint is not None and checkpoint.is_file():
-        run.resume(checkpoint, device)
+        run.resume(checkpoint)
     while run.epoch < schedule.epochs and (schedule.patience is None or run.waited < schedule.patience):
-        loss = _train_epoch(run, samples, schedule, device, every_step=every_step)
+        loss = _train_epoch(run, samples, schedule, every_step=every_step)
         run.epoch += 1
         figure = None
         if validate is not None:
-            figure = validate(network.eval())
+            judged = validate(network.eval()) if world.is_first else 0.0
+            figure = float(world.agreed(torch.tensor(judged, dtype=torch.float64)))
             run.judge(figure)
-        report(EpochReport(run.epoch, schedule.epochs, loss, figure))
+        if world.is_first:
+            report(EpochReport(run.epoch, schedule.epochs, loss, figure))
         if checkpoint is not None and run.epoch % 5 == 0:
             run.save(checkpoint)
     if schedule.patience is not None and run.best_state is not None:
         network.load_state_dict(run.best_state)
+    world.equalise(network)
     return network.eval()

@@ -23,6 +23,7 @@ from inference.pictures import slice_input
 from inference.preprocessing import PreprocessingSpec, normalise_grey
 from training.loop import EpochReport, Schedule, fit
 from training.nodules import DataError
+from training.parallel import World
 from training.splits import split_hash
 
 STORED_SIZE = 256
@@ -124,13 +125,14 @@ def thumbnail_scores(slices: SliceSet, chosen: NDArray[np.bool_]) -> NDArray[np.
 
 
 def train_slices(
-    data: Path, out: Path, args: argparse.Namespace, device: torch.device, report: Callable[[EpochReport], None]
+    data: Path, out: Path, args: argparse.Namespace, world: World, report: Callable[[EpochReport], None]
 ) -> dict[str, Any]:
-    """Train on ``train``, stop early on the accuracy of ``val``; writes weights and validation logits."""
+    """Train on ``train``, stop early on ``val``; the first process writes weights and logits of ``val``."""
+    device = world.device
     slices = read_slices(data, args.classes)
     train, val = slices.splits == "train", slices.splits == "val"
     torch.manual_seed(args.seed)
-    network = AttentionResNet(PRESETS[args.preset], num_classes=len(slices.classes))
+    network: nn.Module = AttentionResNet(PRESETS[args.preset], num_classes=len(slices.classes))
 
     def accuracy(candidate: nn.Module) -> float:
         logits = slice_logits(candidate, slices.pictures[val], device)
@@ -138,17 +140,19 @@ def train_slices(
 
     schedule = PAPER_SCHEDULE if args.epochs is None else Schedule(**{**asdict(PAPER_SCHEDULE), "epochs": args.epochs})
     samples = SliceSamples(slices.pictures[train], slices.labels[train], device)
-    fit(
+    network = fit(
         network,
         samples,
         schedule,
         seed=args.seed,
-        device=device,
+        world=world,
         checkpoint=out / "resume.pt",
         compiled=args.compile,
         validate=accuracy,
         report=report,
     )
+    if not world.is_first:
+        return {}
     (out / "resume.pt").unlink(missing_ok=True)
     sha256 = write_weights(out, {"planar0": network})
     np.savez(

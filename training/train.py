@@ -3,7 +3,8 @@
 Patch tasks (nodule, filter) train on the split ``train`` and keep ``val`` for calibration. With ``--folds 5`` they
 train every network five times more, each without one fold of the patients of ``train`` and ``val``, calibrate on those
 out-of-fold margins and ship networks that saw both splits. Splits named ``test`` and ``e2e`` are never trained on.
-Training goes on where it stopped when started again with the same ``--out``.
+Training goes on where it stopped when started again with the same ``--out``. With several GPUs, start it by
+``torchrun --nproc-per-node N -m training.train ...``: N processes share every batch.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from inference.patches import PatchBatch
 from training.leaks import refuse_leaks
 from training.loop import EpochReport, fit
 from training.nodules import DataError
+from training.parallel import World, WorldError, join_world
 from training.slices import train_slices
 from training.splits import LeakError, group_folds, split_hash
 from training.tasks import GROUPS, READERS, Group, PatchSamples, PatchTask
@@ -82,11 +84,11 @@ class TrainOptions:
 class PatchTrainer:
     """Trains the networks of a patch task: without one fold at a time, and the ones that ship."""
 
-    def __init__(self, task: PatchTask, device: torch.device, out: Path, options: TrainOptions) -> None:
-        self.task, self.device, self.out = task, device, out
+    def __init__(self, task: PatchTask, world: World, out: Path, options: TrainOptions) -> None:
+        self.task, self.world, self.device, self.out = task, world, world.device, out
         self.seed, self.epochs, self.folds = options.seed, options.epochs, options.folds
         self.compiled = options.compiled
-        self.batch = PatchBatch.of(task.patches, device)
+        self.batch = PatchBatch.of(task.patches, self.device)
         self.trainable = task.usable & ~np.isin(task.splits, HELD_OUT)
         self.fold = np.full(len(task.names), -1)
         if self.folds:
@@ -116,13 +118,15 @@ class PatchTrainer:
             samples,
             schedule,
             seed=self.seed * 1000 + number * 10 + (9 if fold is None else fold),
-            device=self.device,
+            world=self.world,
             checkpoint=resume,
             compiled=self.compiled,
             report=_reporter(f"{self.task.name} {label}"),
         )
-        torch.save(network.state_dict(), done)
-        resume.unlink(missing_ok=True)
+        if self.world.is_first:
+            torch.save(network.state_dict(), done)
+            resume.unlink(missing_ok=True)
+        self.world.wait()
         return network
 
     def unseen_margins(self, group: Group, number: int) -> np.ndarray[Any, Any]:
@@ -130,15 +134,20 @@ class PatchTrainer:
         margins = np.full(len(self.task.names), np.nan)
         if not self.folds:
             held = np.flatnonzero(self.calibration)
-            part = self.batch[torch.from_numpy(held).to(self.device)]
-            margins[held] = member_margins(self.network(group, number, None), group.view, part).numpy()
+            self._look(self.network(group, number, None), group, held, margins)
             return margins
         for fold in range(self.folds):
             held = np.flatnonzero(self.trainable & (self.fold == fold))
-            network = self.network(group, number, fold)
-            part = self.batch[torch.from_numpy(held).to(self.device)]
-            margins[held] = member_margins(network, group.view, part).numpy()
+            self._look(self.network(group, number, fold), group, held, margins)
         return margins
+
+    def _look(
+        self, network: torch.nn.Module, group: Group, held: np.ndarray[Any, Any], margins: np.ndarray[Any, Any]
+    ) -> None:
+        """Fill in the margins of the ``held`` samples; only the first process needs them."""
+        if self.world.is_first:
+            patches = self.batch[torch.from_numpy(held).to(self.device)]
+            margins[held] = member_margins(network, group.view, patches).numpy()
 
 
 def train_checkpoints(groups: list[Group], trainer: PatchTrainer) -> dict[str, Any]:
@@ -159,7 +168,7 @@ def train_checkpoints(groups: list[Group], trainer: PatchTrainer) -> dict[str, A
 
 
 def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, out: Path) -> dict[str, Any]:
-    """Train all members, write weights, out-of-fold margins and the raw recipe; returns the summary."""
+    """Train all members; the first process writes weights, out-of-fold margins and the raw recipe, and the summary."""
     networks, members, margins = {}, [], []
     for group in groups:
         for number in range(group.seeds):
@@ -168,6 +177,8 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
             networks[prefix] = trainer.network(group, number, None)
             description = {**group.description, "prefix": prefix, "group": group.name, "view": group.view.to_json()}
             members.append(description)
+    if not trainer.world.is_first:
+        return {}
     sha256 = write_weights(out, networks)
     np.savez(
         out / "unseen.npz",
@@ -218,29 +229,33 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", default=None, help="train this group's checkpoints only, say beside another process")
     parser.add_argument("--compile", action="store_true", help="fuse operations by torch.compile; needs a C++ compiler")
     args = parser.parse_args(argv)
-    device = choose_device(args.device)
     started = time.monotonic()
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        workers = min(8, os.cpu_count() or 1)
+        workers = max(1, min(8, os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         refuse_leaks(args.task, args.data, workers=workers)
-        if args.task == "slice":
-            summary = train_slices(args.data, args.out, args, device, _reporter("slice"))
-        else:
-            task = READERS[args.task](args.data, workers=workers)
-            groups = GROUPS[args.task](args.preset)
-            trainer = PatchTrainer(
-                task, device, args.out, TrainOptions(args.seed, args.epochs, args.folds, args.compile)
-            )
-            if args.only:
-                summary = train_checkpoints([g for g in groups if g.name == args.only], trainer)
-            else:
-                summary = train_patches(task, groups, trainer, args.out)
-    except (DataError, LeakError, OSError) as error:
+        task = None if args.task == "slice" else READERS[args.task](args.data, workers=workers)
+        with join_world(choose_device(args.device)) as world:  # only now: its threads and forked readers do not mix
+            summary = _train(task, args, world)
+    except (DataError, LeakError, WorldError, OSError) as error:
         print(f"training.train: {error}", file=sys.stderr)
         return 2
-    print(json.dumps({**summary, "device": str(device), "seconds": round(time.monotonic() - started, 1)}))
+    if world.is_first:
+        about = {"device": str(world.device), "processes": world.size}
+        print(json.dumps({**summary, **about, "seconds": round(time.monotonic() - started, 1)}))
     return 0
+
+
+def _train(task: PatchTask | None, args: argparse.Namespace, world: World) -> dict[str, Any]:
+    """Train what the command line asks for; the summary, empty in all processes but the first."""
+    torch.backends.cudnn.deterministic = True
+    if task is None:
+        return train_slices(args.data, args.out, args, world, _reporter("slice"))
+    groups = GROUPS[args.task](args.preset)
+    trainer = PatchTrainer(task, world, args.out, TrainOptions(args.seed, args.epochs, args.folds, args.compile))
+    if args.only:
+        return train_checkpoints([g for g in groups if g.name == args.only], trainer)
+    return train_patches(task, groups, trainer, args.out)
 
 
 if __name__ == "__main__":

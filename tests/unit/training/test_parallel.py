@@ -1,0 +1,29 @@
+"""What processes share between them adds up to what one would do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.parallel import ALONE, World
+
+
+@given(n=st.integers(1, 40), size=st.integers(1, 8), seed=st.integers(0, 99))
+def test_weighted_means_of_the_parts_average_to_the_mean_of_the_batch(n: int, size: int, seed: int) -> None:
+    batch = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    losses = torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    parts = [World(rank, size).share_of(batch) for rank in range(size)]
+    assert sorted(torch.cat([part for part, weight in parts if weight]).tolist()) == list(range(n))
+    assert all(len(part) for part, _ in parts)
+    mean = sum(weight * losses[part].mean() for part, weight in parts) / size
+    assert float(mean) == pytest.approx(float(losses.mean()))
+
+
+def test_alone_nothing_changes() -> None:
+    value = torch.arange(3)
+    assert ALONE.agreed(value) is value
+    part, weight = ALONE.share_of(value)
+    assert part.equal(value)
+    assert weight == 1.0

@@ -1,0 +1,113 @@
+"""One training run in several processes of one machine, started by ``torchrun``: who we are, and how we agree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+CPU = torch.device("cpu")
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for each other; the first one alone writes files and looks at validation samples."""
+
+
+class WorldError(Exception):
+    """The processes cannot work together on this; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of one run; by default there is one, and every method is what it would do alone."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes, prints and decides."""
+        return self.rank == 0
+
+    def agreed(self, value: Tensor) -> Tensor:
+        """The first process' value, everywhere."""
+        if self.size == 1:
+            return value
+        shared = value.to(self.device)
+        distributed.broadcast(shared, src=0)
+        return shared.to(value.device)
+
+    def gathered(self, value: Tensor) -> list[Tensor]:
+        """Every process' value, in order of rank."""
+        if self.size == 1:
+            return [value]
+        sent = value.to(self.device)
+        parts = [torch.empty_like(sent) for _ in range(self.size)]
+        distributed.all_gather(parts, sent)
+        return [part.to(value.device) for part in parts]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return torch.stack(self.gathered(value)).mean(dim=0)
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def share_of(self, batch: Tensor) -> tuple[Tensor, float]:
+        """The part of a batch of indices that this process takes, and the weight of its mean loss.
+
+        Parts differ in size where the batch does not divide evenly; weighted so, the mean over the processes (which
+        ``DistributedDataParallel`` takes of the gradients) is the mean over the batch. A process without a part goes
+        through the motions with the first sample and no weight, for the others wait for it.
+        """
+        mine = batch[self.rank :: self.size]
+        if len(mine) == 0:
+            return batch[:1], 0.0
+        return mine, len(mine) * self.size / len(batch)
+
+    def distribute(self, network: nn.Module) -> nn.Module:
+        """``network`` with its gradients averaged over all processes."""
+        if self.size == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=devices)
+
+    def with_joint_statistics(self, network: nn.Module) -> nn.Module:
+        """``network`` with batch norms that see the whole batch; CUDA only, elsewhere the first process' count."""
+        if self.size == 1 or self.device.type != "cuda":
+            return network
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return converted
+
+    def equalise(self, network: nn.Module) -> None:
+        """Give every process the first one's weights and statistics."""
+        if self.size > 1:
+            for value in network.state_dict().values():
+                distributed.broadcast(value, src=0)
+
+
+ALONE = World()
+
+
+@contextmanager
+def join_world(device: torch.device) -> Iterator[World]:
+    """Meet the other processes that ``torchrun`` started, over NCCL on CUDA and gloo on the CPU; alone without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(device=device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield World(distributed.get_rank(), size, device)
+    finally:
+        distributed.destroy_process_group()
