@@ -32,6 +32,17 @@ class Receiver:
     """What is true when it answers 0x0000."""
     command: Callable[[int, Path], list[str]]
     is_there: Callable[[], bool] = lambda: True
+    has_no_index: bool = False
+    """Whether its files may be taken away between runs."""
+    is_nodelay: bool = True
+    """Whether DCMTK's TCP_NODELAY is set; peers as shipped have it not."""
+    share: float = 1.0
+    """Share of the instances that it is sent: as shipped, a peer needs 40 ms for each."""
+
+    @property
+    def folder_name(self) -> str:
+        """Name of its folder."""
+        return self.name.replace(" ", "-")
 
 
 def _ours(kind: str) -> Callable[[int, Path], list[str]]:
@@ -72,28 +83,47 @@ def _path_without_ours() -> str:
     return "/usr/local/bin:/usr/bin:/bin"
 
 
+def _has_orthanc() -> bool:
+    return _orthanc_program() is not None
+
+
 RECEIVERS = (
     Receiver("lungnode", "file, folder and index synced, audited", _ours("lungnode")),
-    Receiver("pynetdicom", "file written, not synced, no index", _ours("pynetdicom")),
-    Receiver("pynetdicom synced", "file and folder synced, no index", _ours("pynetdicom-synced")),
-    Receiver("dcmtk storescp", "file written, not synced, no index", _storescp, _is_dcmtk_storescp),
+    Receiver("lungnode unsynced", "the same, left to the kernel's cache", _ours("lungnode-unsynced")),
+    Receiver("pynetdicom", "file written, not synced, no index", _ours("pynetdicom"), has_no_index=True),
     Receiver(
-        "orthanc", "file and index written, as its settings say", _orthanc, lambda: _orthanc_program() is not None
+        "storescp as shipped",
+        "file written, not synced, no index",
+        _storescp,
+        _is_dcmtk_storescp,
+        has_no_index=True,
+        is_nodelay=False,
+        share=0.1,
     ),
+    Receiver(
+        "storescp TCP_NODELAY", "file written, not synced, no index", _storescp, _is_dcmtk_storescp, has_no_index=True
+    ),
+    Receiver(
+        "orthanc as shipped", "file and index as its settings say", _orthanc, _has_orthanc, is_nodelay=False, share=0.1
+    ),
+    Receiver("orthanc TCP_NODELAY", "file and index as its settings say", _orthanc, _has_orthanc),
 )
 
 
 @contextmanager
 def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
     """Start a receiver in ``folder``; gives its port and process id. Stops it, and only it, at the end."""
-    port = _free_port()
+    port = free_port()
     folder.mkdir(parents=True)
     command = receiver.command(port, folder)
     command[0] = shutil.which(command[0], path=_path_without_ours()) or command[0]
+    environment = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+    if receiver.is_nodelay:
+        environment["TCP_NODELAY"] = "1"
     with (folder.parent / f"{folder.name}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         try:
-            _wait_until_it_listens(process, port)
+            wait_until_it_listens(process, port)
             yield port, process.pid
         finally:
             process.send_signal(signal.SIGTERM)
@@ -104,13 +134,21 @@ def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
                 process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, limit_s: float = 30.0) -> None:
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, limit_s: float = 60.0) -> None:
+    """Wait for a receiver.
+
+    Raises
+    ------
+    SystemExit
+        It ended, or does not listen in time.
+    """
     end = time.monotonic() + limit_s
     while time.monotonic() < end and process.poll() is None:
         with socket.socket() as probe:
@@ -120,7 +158,7 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, limit_s:
     raise SystemExit(f"a receiver did not start; see its log (status {process.returncode})")
 
 
-def _serve_lungnode(port: int, folder: Path) -> None:
+def _serve_lungnode(port: int, folder: Path, *, is_synced: bool = True) -> None:
     from db.engine import Database, load_or_create_audit_key
     from db.schema import upgrade
     from dicom_node.intake import Intake
@@ -129,43 +167,44 @@ def _serve_lungnode(port: int, folder: Path) -> None:
 
     url = f"sqlite:///{folder / 'lungnode.db'}"
     upgrade(url)
+    if not is_synced:
+        _leave_syncing_to_the_kernel()
     database = Database(url, load_or_create_audit_key(folder / "audit.key"))
+    if not is_synced:
+        from sqlalchemy import event
+
+        event.listen(database.engine, "checkout", lambda link, *_: link.execute("PRAGMA synchronous=OFF"))
     intake = Intake(InstanceStore(folder / "store"), database)
     listener = start_listener(ListenerSettings(port=port, ae_title=AE_TITLE), intake)
     _wait_for_the_end()
     listener.stop()
 
 
-def _serve_pynetdicom(port: int, folder: Path, *, is_synced: bool = False) -> None:
+def _leave_syncing_to_the_kernel() -> None:
+    """Take the syncs away, here alone: the service has no such switch."""
+    from dicom_node import spool, store
+
+    for module, name in ((spool, "_sync_content"), (store, "_sync_folder")):
+        if not hasattr(module, name):
+            raise SystemExit(f"{module.__name__}.{name} is gone: this comparison would be void")
+        setattr(module, name, lambda _: None)
+
+
+def _serve_pynetdicom(port: int, folder: Path) -> None:
     from pynetdicom import AE, AllStoragePresentationContexts, evt
 
     def store(event: Any) -> int:
         path = folder / f"{event.request.AffectedSOPInstanceUID}.dcm"
-        if is_synced:
-            _write_synced(path, event.encoded_dataset())
-        else:
-            path.write_bytes(event.encoded_dataset())
+        path.write_bytes(event.encoded_dataset())
         return 0x0000
 
     ae = AE(AE_TITLE)
-    ae.maximum_pdu_size = 0
+    ae.maximum_associations = 100
     ae.supported_contexts = AllStoragePresentationContexts
     server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
     _wait_for_the_end()
     if server is not None:
         server.shutdown()
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    draft = path.with_suffix(".part")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(descriptor)
-    os.close(descriptor)
 
 
 def _wait_for_the_end() -> None:
@@ -176,7 +215,7 @@ def _wait_for_the_end() -> None:
 if __name__ == "__main__":
     serve = {
         "lungnode": _serve_lungnode,
+        "lungnode-unsynced": partial(_serve_lungnode, is_synced=False),
         "pynetdicom": _serve_pynetdicom,
-        "pynetdicom-synced": partial(_serve_pynetdicom, is_synced=True),
     }
     serve[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]))

@@ -82,8 +82,13 @@ class AccessRules:
         for peer in peers:
             for address in _addresses_of(peer.host):
                 self._peers[peer.ae_title.strip(), address] = peer.may_store
+        self._addresses = frozenset(address for _, address in self._peers)
         self._titles = frozenset(title for title, _ in self._peers)
         self._is_open = not tuple(peers)
+
+    def is_known_address(self, address: str) -> bool:
+        """Whether any peer calls from there."""
+        return self._is_open or address in self._addresses
 
     def check_request(self, request: AssociationRequest, address: str) -> Sender | Rejection:
         """Tell who is calling, or why it is rejected, by protocol, context, titles and address."""

@@ -47,6 +47,8 @@ class EntranceLimits:
 
     connections: int = 256
     connections_per_address: int = 128
+    strangers: int = 32
+    """Of addresses that no peer calls from: they give way to each other, never to a peer's cost."""
     timeout_s: float = 10.0
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
     admission_s: float = 6.0
@@ -80,6 +82,7 @@ class _Guest:
     state: _State = _State.READING
     request: AssociationRequest | None = None
     ignored_bytes: int = 0
+    is_known: bool = True
 
 
 def _is_pending(connection: socket.socket) -> bool:
@@ -101,6 +104,8 @@ class Entrance:
         Called with each caller: takes the connection over (``"admitted"``), has it wait for a place, or rejects it.
     tls
         Given, connections are TLS.
+    is_known
+        Tells whether anyone may call from an address; what strangers have open is bounded by itself.
     """
 
     def __init__(
@@ -110,8 +115,9 @@ class Entrance:
         limits: EntranceLimits,
         counters: Counters,
         tls: ssl.SSLContext | None = None,
+        is_known: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._tls = tls
+        self._tls, self._is_known = tls, is_known
         self._listening, self._decide, self._limits, self._counters = listening, decide, limits, counters
         self._guests: dict[socket.socket, _Guest] = {}
         self._selector = selectors.DefaultSelector()
@@ -174,8 +180,9 @@ class Entrance:
             except OSError:
                 return  # it was closed already
             state = _State.HANDSHAKE
-        guest = _Guest(connection, address, time.monotonic() + self._limits.timeout_s, state=state)
-        self._make_room(address)
+        known = self._is_known(address)
+        guest = _Guest(connection, address, time.monotonic() + self._limits.timeout_s, state=state, is_known=known)
+        self._make_room(guest)
         self._guests[connection] = guest
         self._selector.register(connection, selectors.EVENT_READ)
         self._guarded(self._read, guest)
@@ -189,16 +196,19 @@ class Entrance:
             if guest.connection in self._guests:
                 self._drop(guest, "failed")
 
-    def _make_room(self, address: str) -> None:
+    def _make_room(self, new: _Guest) -> None:
         """Let the oldest guest go where there are too many; callers that only wait for a place stay."""
         counts = Counter(guest.address for guest in self._guests.values())
-        if counts[address] >= self._limits.connections_per_address:
-            crowded = address
+        strangers = [guest for guest in self._guests.values() if not guest.is_known]
+        if not new.is_known and len(strangers) >= self._limits.strangers:
+            candidates = strangers
+        elif counts[new.address] >= self._limits.connections_per_address:
+            candidates = [guest for guest in self._guests.values() if guest.address == new.address]
         elif len(self._guests) >= self._limits.connections:
             crowded = counts.most_common(1)[0][0]
+            candidates = strangers or [guest for guest in self._guests.values() if guest.address == crowded]
         else:
             return
-        candidates = [guest for guest in self._guests.values() if guest.address == crowded]
         self._drop(min(candidates, key=lambda guest: guest.state is _State.WAITING), "crowded")
 
     def _read(self, guest: _Guest) -> None:

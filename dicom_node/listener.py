@@ -133,7 +133,14 @@ class Listener:
         )
         self.port: int = self.server.server_address[1]
         self._trail = _RejectionTrail(intake)
-        self._entrance = Entrance(self.server.socket, self._decide, settings.entrance, self.counters, settings.tls)
+        self._entrance = Entrance(
+            self.server.socket,
+            self._decide,
+            settings.entrance,
+            self.counters,
+            settings.tls,
+            self._rules.is_known_address,
+        )
         self._entrance.start()
 
     def _decide(self, caller: Caller) -> Decision:

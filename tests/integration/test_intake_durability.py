@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,8 +15,8 @@ from pathlib import Path
 import pytest
 from pynetdicom import AE, build_context
 
+from benchmarks import kill_cycles
 from db.studies import instance_record
-from dicom_node.store import dataset_sha256
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 
 SERVER = """
@@ -112,43 +110,13 @@ def test_the_response_leaves_after_file_name_folder_and_index_are_synced(root: P
     assert len({thread for _, thread in stored}) == 1, "one thread does them one after the other"
 
 
-@pytest.mark.parametrize("kills", [3])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client's sockets, of dead peers
-def test_what_was_acknowledged_survives_kill_9(root: Path, tmp_path: Path, kills: int) -> None:
-    """The peer pushes on; the process is killed in the midst of it, three times over."""
-    import threading
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_kill_9() -> None:
+    """At random moments and at named steps; ``python -m benchmarks.kill_cycles`` runs hundreds of them."""
+    result = kill_cycles.run(cycles=6, associations=4, seed=20261125)
 
-    acknowledged: dict[str, int] = {}
-    for cycle in range(kills):
-        with server(root, tmp_path) as (process, port):
-            enough = threading.Event()
-
-            def push_on(port: int = port, cycle: int = cycle, enough: threading.Event = enough) -> None:
-                for batch in range(50):
-                    start = 1000 * cycle + 10 * batch
-                    statuses = push(port, range(start, start + 10))
-                    acknowledged.update(statuses)
-                    enough.set()
-                    if len(statuses) < 10:
-                        return
-
-            pusher = threading.Thread(target=push_on)
-            pusher.start()
-            assert enough.wait(60)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
-            pusher.join(120)
-
-    gc.collect()
-    assert len(acknowledged) >= 10 * kills
-    assert set(acknowledged.values()) == {0}
-    with running_node(tmp_path) as node:
-        assert not node.partial_files()
-        with node.database.read() as session:
-            records = [instance_record(session, uid) for uid in acknowledged]
-        for record in records:
-            assert record is not None
-            assert dataset_sha256(node.store.absolute(record.path)) == record.sha256
+    assert result["acknowledged"]
+    assert (result["lost"], result["damaged"], result["partial_files_after_restart"]) == (0, 0, 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root may mount a small disk")

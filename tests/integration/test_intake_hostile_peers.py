@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pynetdicom import AE, build_context
 
+from dicom_node.access import PeerRule
 from dicom_node.entrance import EntranceLimits
 from dicom_node.listener import Listener, ListenerSettings
 from tests.intake_support import CT, IMPLICIT, Node, ct_dataset, listening, part10, running_node
@@ -321,6 +322,32 @@ def test_a_flood_of_rejected_callers_does_not_fill_the_trail(node: Node, listene
     assert node.counters.value("association_rejections", "called-ae-title") == 150
     status, _ = legitimate_store(listener)
     assert status == 0x0000
+
+
+def test_strangers_crowd_out_each_other_and_no_peer(node: Node) -> None:
+    """Addresses that no peer calls from hold a few connections at most, whatever they do."""
+    limits = EntranceLimits(connections=64, strangers=8, timeout_s=60)
+    settings = ListenerSettings(port=0, timeout_s=5, entrance=limits, peers=(PeerRule("LEGIT", "127.0.0.1"),))
+    with listening(node, settings) as listener, ExitStack() as stack:
+
+        def from_address(address: str) -> socket.socket:
+            source = (address, 0)
+            return stack.enter_context(
+                socket.create_connection(("127.0.0.1", listener.port), timeout=10, source_address=source)
+            )
+
+        waiting = [from_address("127.0.0.1") for _ in range(5)]
+        strangers = [from_address("127.0.0.3") for _ in range(100)]
+        status, took_s = legitimate_store(listener)
+
+        assert status == 0x0000
+        assert took_s < PROMPT_S
+        deadline = time.monotonic() + PROMPT_S
+        while listener.counters.value("connections_closed", "crowded") < 92 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert listener.counters.value("connections_closed", "crowded") == 92
+        assert not any(is_closed(connection, 0.1) for connection in waiting)
+        assert sum(is_closed(connection, 0.1) for connection in strangers) == 92
 
 
 def test_many_associations_one_after_the_other_leave_nothing_behind(node: Node, listener: Listener) -> None:

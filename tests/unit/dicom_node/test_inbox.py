@@ -1,0 +1,104 @@
+"""However the network cuts what a peer sends, PDUs come out whole; what never ends is given up in time."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dicom_node.inbox import ClosedError, Inbox, PduError
+
+MAX_PDU_BYTES = 20_000
+
+
+def pdu(kind: int, value: bytes) -> bytes:
+    return struct.pack(">BBL", kind, 0, len(value)) + value
+
+
+@contextmanager
+def pair(first: bytes = b"") -> Iterator[tuple[socket.socket, Inbox]]:
+    ours, theirs = socket.socketpair()
+    with closing(ours), closing(theirs):
+        yield theirs, Inbox(ours, MAX_PDU_BYTES, first)
+
+
+SIZES = st.one_of(st.integers(0, 40), st.integers(4080, 4110), st.integers(0, MAX_PDU_BYTES))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(SIZES, min_size=1, max_size=8),
+    cuts=st.lists(st.integers(1, 9000), max_size=12),
+    known=st.integers(0, 30),
+)
+def test_pdus_come_out_whole_however_they_are_cut(sizes: list[int], cuts: list[int], known: int) -> None:
+    sent = [pdu(4, bytes([number % 251]) * size) for number, size in enumerate(sizes)]
+    stream = b"".join(sent)
+    known = min(known, len(stream))
+    with pair(stream[:known]) as (theirs, inbox):
+
+        def dribble() -> None:
+            start = known
+            for cut in [*cuts, len(stream)]:
+                theirs.sendall(stream[start : start + cut])
+                start += cut
+
+        sender = threading.Thread(target=dribble)
+        sender.start()
+        for whole in sent:
+            kind, value = inbox.read_pdu(30)
+            assert kind == 4
+            assert bytes(value) == whole[6:]
+        sender.join()
+        assert not inbox.has_bytes
+
+
+@pytest.mark.parametrize("sent", [b"", b"\4", pdu(4, bytes(100))[:-1], pdu(4, bytes(9000))[:-1]])
+def test_a_peer_that_stops_is_given_up_in_time(sent: bytes) -> None:
+    with pair() as (theirs, inbox):
+        theirs.sendall(sent)
+        began = time.monotonic()
+        with pytest.raises(ClosedError):
+            inbox.read_pdu(0.5)
+        assert time.monotonic() - began < 20
+
+
+def test_one_byte_now_and_then_is_given_up_too() -> None:
+    with pair() as (theirs, inbox):
+        is_over = threading.Event()
+
+        def drip() -> None:
+            while not is_over.wait(0.05):
+                theirs.sendall(b"\4")
+
+        dripping = threading.Thread(target=drip)
+        theirs.sendall(struct.pack(">BBL", 4, 0, MAX_PDU_BYTES))
+        dripping.start()
+        with pytest.raises(ClosedError):
+            inbox.read_pdu(0.5)
+        is_over.set()
+        dripping.join()
+
+
+@pytest.mark.parametrize("sent", [b"\0" * 6, b"\x08\0\0\0\0\0", struct.pack(">BBL", 4, 0, MAX_PDU_BYTES + 1)])
+def test_what_is_no_pdu_is_refused_unread(sent: bytes) -> None:
+    with pair() as (theirs, inbox):
+        theirs.sendall(sent)
+        with pytest.raises(PduError):
+            inbox.read_pdu(5)
+
+
+@pytest.mark.parametrize("sent", [b"", pdu(4, bytes(9000))[:5000]])
+def test_a_peer_that_hangs_up_is_told_from_one_that_waits(sent: bytes) -> None:
+    with pair() as (theirs, inbox):
+        theirs.sendall(sent)
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ClosedError, match="closed"):
+            inbox.read_pdu(30)
