@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import nn
 
 from inference.bundle import Bundle
@@ -17,20 +18,41 @@ from inference.patches import Patch, PatchBatch
 from inference.views import ViewSpec, dihedral_matrices
 
 Array = NDArray[np.float64]
-Z_95 = 1.96
+
+FEATURES = (
+    "longest_mm",
+    "perpendicular_mm",
+    "equivalent_diameter_mm",
+    "sphericity",
+    "attached_share",
+    "hu_spread",
+)
+"""What is taken of a nodule's measures; lengths enter as logarithms."""
+FEATURE_LIMIT = 4.0
+"""Standard deviations beyond which a margin or feature counts no further."""
+INTERVAL = (2.5, 97.5)
+
+
+def feature_vector(measures: dict[str, float]) -> Array:
+    """The values of ``FEATURES`` from ``NoduleMeasure.features()``."""
+    values = [np.log(max(measures[n], 0.5)) if n.endswith("_mm") and n != "spike_mm" else measures[n] for n in FEATURES]
+    return np.array(values, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class EnsembleAnswer:
-    """``n`` answers: combined margins, calibrated probabilities and 95 % intervals of the members' disagreement.
+    """``n`` answers: combined margins, calibrated probabilities and their 95 % intervals.
 
-    The interval says how far the members of the ensemble disagree, not how uncertain the outcome is.
+    The interval says how far the answer hangs on the patients that the combination was fitted on, and so on how well
+    networks and measures agree; it does not say how uncertain the outcome is.
     """
 
     margins: Array
     probabilities: Array
     low: Array
     high: Array
+    uncalibrated: Array
+    """Plain mean of the groups' margins through the sigmoid: what the networks say as they come."""
 
 
 def member_margins(
@@ -103,30 +125,43 @@ def as_inference_layout(network: nn.Module) -> nn.Module:
 
 
 def combine(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> EnsembleAnswer:
-    """Weigh the members' margins ``(members, n)``, add the features' share, and calibrate.
+    """Weigh the groups' margins ``(members, n)`` and the measured features ``(n, len(FEATURES))``, and calibrate.
 
-    The interval moves the combined margin by 1.96 standard errors of the members' weighted disagreement. No
-    probability leaves ``calibration.limits``: after n samples none closer to 0 or 1 than 1 / (n + 2) is warranted
+    The interval comes from the combination refitted on patients drawn anew, the bootstrap of ``combination.draws``.
+    No probability leaves ``calibration.limits``: after n samples none closer to 0 or 1 than 1 / (n + 2) is warranted
     (Laplace's rule of succession).
     """
-    groups = [member["group"] for member in recipe["members"]]
-    weights: dict[str, float] = recipe["combination"]["weights"]
-    z = np.zeros(margins.shape[1])
-    variance = np.zeros(margins.shape[1])
-    for group, weight in weights.items():
-        rows = margins[[i for i, g in enumerate(groups) if g == group]]
-        z += weight * rows.mean(axis=0)
-        if len(rows) > 1:
-            variance += weight**2 * rows.var(axis=0, ddof=1)
-    z += recipe["combination"].get("bias", 0.0)
-    spec = recipe["combination"].get("features")
-    if spec and features is not None:
-        scaled = (features - np.array(spec["mean"])) / np.array(spec["std"])
-        z += np.clip(scaled, -4, 4) @ np.array(spec["weights"])
+    combination = recipe["combination"]
+    columns = stack_columns(margins, recipe["members"], combination, features)
+    scaled = (columns - np.array(combination["mean"])) / np.array(combination["std"])
+    scaled = np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT)
+    z = scaled @ np.array(combination["weights"]) + combination["bias"]
     kind, parameters = recipe["calibration"]["kind"], recipe["calibration"]["parameters"]
     least, most = recipe["calibration"].get("limits", (0.0, 1.0))
-    spread = Z_95 * np.sqrt(variance)
+    low, high = z, z
+    if combination["draws"]:
+        draws = np.array(combination["draws"])  # (draws, columns + 1)
+        low, high = np.percentile(scaled @ draws[:, :-1].T + draws[:, -1], INTERVAL, axis=1)
     probabilities, low, high = (
-        np.clip(calibrated(margin, kind, parameters), least, most) for margin in (z, z - spread, z + spread)
+        np.clip(calibrated(margin, kind, parameters), least, most)
+        for margin in (z, np.minimum(low, z), np.maximum(high, z))
     )
-    return EnsembleAnswer(z, probabilities, low, high)
+    plain = expit(columns[:, : len(combination["groups"])].mean(axis=1))
+    return EnsembleAnswer(z, probabilities, low, high, np.asarray(plain))
+
+
+def stack_columns(
+    margins: Array, members: list[dict[str, Any]], combination: dict[str, Any], features: Array | None
+) -> Array:
+    """``(n, groups + features)``: the mean margin of each group, then the features that the combination asks for.
+
+    A feature that could not be measured counts as the average one.
+    """
+    groups = [member["group"] for member in members]
+    columns = [margins[[i for i, g in enumerate(groups) if g == name]].mean(axis=0) for name in combination["groups"]]
+    first = len(columns)
+    for number, name in enumerate(combination["features"]):
+        known = np.full(margins.shape[1], np.nan) if features is None else features[:, FEATURES.index(name)]
+        usual = combination["mean"][first + number] if "mean" in combination else np.nanmean(known)
+        columns.append(np.where(np.isfinite(known), known, usual))
+    return np.stack(columns, axis=1)

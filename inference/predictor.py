@@ -18,7 +18,8 @@ from inference.attention import place_on_slice
 from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
-from inference.ensemble import Ensemble, EnsembleAnswer, combine
+from inference.domain import surroundings_of, why_unlike
+from inference.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
 from inference.errors import BundleError
 from inference.explanation import MAPS, MapKind, shown
 from inference.lungs import segment_lungs
@@ -172,7 +173,7 @@ class NoduleAnalyzer:
 
     def _nodule_probabilities(self, volume: CtVolume, candidates: list[Candidate]) -> list[float]:
         def cut(candidate: Candidate) -> Patch:
-            return cut_patch(volume, candidate.index, z_extent_mm=z_extent_of(candidate.scale_mm))
+            return cut_patch(volume, candidate.index)
 
         with ThreadPoolExecutor(2) as threads:
             patches = list(threads.map(cut, candidates))
@@ -214,22 +215,30 @@ class NoduleAnalyzer:
             cut_patch(volume, measure.center_index, z_extent_mm=z_extent_of(measure.equivalent_diameter_mm))
             for measure, _ in measured
         ]
-        answer = self._nodule.answer(patches)
-        return [self._finding(measure, p, answer, i) for i, (measure, p) in enumerate(measured)]
+        features = [feature_vector(measure.features()) for measure, _ in measured]
+        answer = self._nodule.answer(patches, np.array(features).reshape(len(features), -1))
+        return [self._finding(volume, measure, p, answer, i) for i, (measure, p) in enumerate(measured)]
 
-    def _finding(self, measure: NoduleMeasure, nodule: float, answer: EnsembleAnswer, i: int) -> NoduleFinding:
+    def _why_not_graded(self, volume: CtVolume, measure: NoduleMeasure) -> tuple[Abstention, ...]:
+        """Why this nodule is outside what the malignancy model was validated for, if it is."""
+        low, high = self._gate["diameter_mm"]
+        reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
+        if not low <= measure.longest_mm <= high:
+            text = f"the diameter is outside {low} to {high} mm, the validated range"
+            reasons = (Abstention("diameter", text), *reasons)
+        return reasons
+
+    def _finding(
+        self, volume: CtVolume, measure: NoduleMeasure, nodule: float, answer: EnsembleAnswer, i: int
+    ) -> NoduleFinding:
         attributes: dict[str, object] = {
             "perpendicular_mm": round(measure.perpendicular_mm, 1),
             "volume_mm3": round(measure.volume_mm3),
             "density": str(measure.density),
             "mean_hu": round(measure.mean_hu),
         }
-        low, high = self._gate["diameter_mm"]
-        if not low <= measure.longest_mm <= high:
-            reason = Abstention("diameter", f"the diameter is outside {low} to {high} mm, the validated range")
-            return NoduleFinding(
-                measure.center_index, measure.longest_mm, nodule, None, None, (), (reason,), attributes
-            )
+        if reasons := self._why_not_graded(volume, measure):
+            return NoduleFinding(measure.center_index, measure.longest_mm, nodule, None, None, (), reasons, attributes)
         probability = float(answer.probabilities[i])
         return NoduleFinding(
             index=measure.center_index,

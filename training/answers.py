@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
 from inference.bundle import Bundle
-from inference.ensemble import Ensemble, EnsembleAnswer
+from inference.ensemble import FEATURES, Ensemble, EnsembleAnswer, feature_vector
 from inference.patches import PATCH_SPACING_MM, Patch
 from inference.segmentation import Density, NoduleMeasure, measure_nodule
 from inference.slice_classifier import SliceClassifier
@@ -95,7 +95,9 @@ def measured_crops(data: Path, split: str, *, workers: int = 2) -> list[Measured
 
 def graded(ensemble: Ensemble, patches: list[Patch], measures: list[NoduleMeasure | None]) -> EnsembleAnswer:
     """What the malignancy ensemble makes of patches and of what was measured there."""
-    return ensemble.answer(patches)
+    unknown = np.full(len(FEATURES), np.nan)
+    features = [unknown if measure is None else feature_vector(measure.features()) for measure in measures]
+    return ensemble.answer(patches, np.array(features).reshape(len(features), len(FEATURES)))
 
 
 def nodule_answers(bundle: Bundle, crops: list[MeasuredCrop], device: torch.device) -> Answers:
@@ -117,7 +119,7 @@ def nodule_answers(bundle: Bundle, crops: list[MeasuredCrop], device: torch.devi
         labels=np.array([row.is_malignant for row in rows]),
         labelled=np.array([row.is_labelled for row in rows]),
         groups=np.array([row.patient_id for row in rows]),
-        before=np.asarray(expit(answer.margins)),
+        before=answer.uncalibrated,
         after=answer.probabilities,
         columns={name: np.array(values, dtype=np.float64) for name, values in columns.items()},
     )
@@ -136,7 +138,7 @@ def filter_answers(bundle: Bundle, data: Path, split: str, device: torch.device)
         labels=task.labels[chosen],
         labelled=task.labelled[chosen],
         groups=np.array(task.groups)[chosen],
-        before=np.asarray(expit(answer.margins)),
+        before=answer.uncalibrated,
         after=answer.probabilities,
         columns={"centre_hu": bright[:, 0], "contrast_hu": bright[:, 0] - bright[:, 1]},
     )

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from scipy.special import expit
 
 from inference.bundle import write_recipe
 from inference.calibration import (
@@ -29,15 +31,23 @@ from inference.calibration import (
     conformal_thresholds,
     fit_temperature,
 )
-from inference.ensemble import combine
+from inference.ensemble import FEATURES, stack_columns
 from inference.pictures import picture_descriptor
 from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
+from training.features import measured_features, surroundings_limits
 from training.leaks import refuse_leaks
-from training.metrics import expected_calibration_error, negative_log_likelihood
-from training.nodules import DataError
+from training.metrics import binary_figures, negative_log_likelihood, plain
+from training.nodules import DataError, read_rows
 from training.plots import plot_reliability
 from training.slices import read_slices
 from training.splits import LeakError, group_folds
+from training.stacking import (
+    bootstrap_stacks,
+    choose_penalty,
+    combination_of,
+    cross_fitted,
+    fit_stack,
+)
 
 VERSION = "1.0.0"
 NODULE_GATE = {
@@ -75,7 +85,9 @@ def cross_validated_nll(
 
 
 def choose_calibrator(figures: dict[str, tuple[float, float]]) -> str:
-    """The plainest calibrator (``figures`` are in the order of their table) within one standard error of the best."""
+    """None where nothing does better, else the plainest (``figures`` are in that order) within a standard error."""
+    if figures["none"][0] <= min(nll for nll, _ in figures.values()):
+        return "none"
     fitted = {kind: figure for kind, figure in figures.items() if kind != "none"}
     best, error = min(fitted.values())
     return next(kind for kind, figure in fitted.items() if figure[0] <= best + error)
@@ -89,63 +101,110 @@ def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
     }
 
 
-def calibrate_patches(out: Path, made: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Recipe of a nodule or filter bundle from the margins of unseen patients."""
-    unseen = np.load(out / "unseen.npz")
-    usable = unseen["labelled"] & np.isfinite(unseen["margins"]).all(axis=0)
-    margins, labels = unseen["margins"][:, usable], unseen["labels"][usable]
-    groups = [str(g) for g in unseen["groups"][usable]]
-    names = sorted({member["group"] for member in made["members"]})
-    combination = {"weights": {name: 1 / len(names) for name in names}, "turns": 8 if made["task"] == "nodule" else 2}
-    raw = {"members": made["members"], "combination": combination, "calibration": {"kind": "none", "parameters": {}}}
-    z = combine(margins, raw).margins
-    figures = cross_validated_nll(z, labels, groups, seed=seed)
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What the networks said of patients that they had not seen, and what is known of these samples."""
+
+    margins: Array  # (members, n)
+    features: Array | None  # (n, FEATURES)
+    labels: NDArray[np.bool_]
+    groups: list[str]
+    members: list[dict[str, Any]]
+    classes: tuple[str, str]
+
+
+def read_unseen(out: Path, data: Path, made: dict[str, Any]) -> tuple[Unseen, list[str]]:
+    """The margins that ``training.train`` left, with measured features for nodules, and the samples' names."""
+    stored = np.load(out / "unseen.npz")
+    usable = stored["labelled"] & np.isfinite(stored["margins"]).all(axis=0)
+    names = [str(n) for n in stored["names"][usable]]
+    features = None
+    if made["task"] == "nodule":
+        row_of = {row.file: row for row in read_rows(data)}
+        features = measured_features(data, [row_of[name] for name in names])
+    unseen = Unseen(
+        stored["margins"][:, usable],
+        features,
+        stored["labels"][usable],
+        [str(g) for g in stored["groups"][usable]],
+        made["members"],
+        (made["classes"][0], made["classes"][1]),
+    )
+    return unseen, names
+
+
+def calibrate_combination(
+    unseen: Unseen, groups: list[str], features: tuple[str, ...], seed: int
+) -> tuple[dict[str, Any], Array, Array]:
+    """Combine, choose a calibrator, set thresholds; also the cross-fitted probabilities before and after.
+
+    Everything that is judged is cross-fitted: the combination and the calibrator of a sample have not seen its patient.
+    """
+    raw = {"groups": groups, "features": list(features)}
+    columns = stack_columns(unseen.margins, unseen.members, raw, unseen.features)
+    penalty, tried = choose_penalty(columns, unseen.labels, unseen.groups, seed=seed)
+    z = cross_fitted(columns, unseen.labels, unseen.groups, penalty, seed=seed)
+    figures = cross_validated_nll(z, unseen.labels, unseen.groups, seed=seed)
     kind = choose_calibrator(figures)
-    parameters = CALIBRATORS[kind](z, labels)
-    p = calibrated(z, kind, parameters)
-    points = operating_points(p, labels)
+    parameters = CALIBRATORS[kind](z, unseen.labels) if kind != "none" else {}
+    n = len(z)
+    limits = [1 / (n + 2), 1 - 1 / (n + 2)]
+    p = np.clip(cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed), limits[0], limits[1])
+    before = expit(columns[:, : len(groups)].mean(axis=1))
+    stack = fit_stack(columns, unseen.labels, penalty)
+    draws = list(bootstrap_stacks(columns, unseen.labels, unseen.groups, penalty, seed=seed))
+    temperature = (
+        1.0
+        if kind == "none"
+        else float(parameters.get("temperature", fit_temperature(z, unseen.labels)["temperature"]))
+    )
+    recipe = {
+        "combination": {"turns": 8, **combination_of(stack, draws, groups, features), "penalty": penalty,
+                        "cross_validated_nll": tried},
+        "calibration": {"kind": kind, "parameters": parameters, "temperature": temperature, "limits": limits, "n": n,
+                        "cross_validated_nll": {name: list(pair) for name, pair in figures.items()}},
+        "conformal": conformal_thresholds(p, unseen.labels, unseen.classes),
+        "operating_points": operating_points(p, unseen.labels),
+    }  # fmt: skip
+    return recipe, before, p
+
+
+def cross_calibrated(z: Array, labels: NDArray[np.bool_], groups: list[str], kind: str, *, seed: int) -> Array:
+    """Probabilities of each sample by a calibrator that was fitted without its patient."""
+    fold = group_folds(groups, list(labels), folds=10, seed=seed)
+    p = np.zeros(len(z))
+    for k in range(10):
+        parameters = CALIBRATORS[kind](z[fold != k], labels[fold != k]) if kind != "none" else {}
+        p[fold == k] = calibrated(z[fold == k], kind, parameters)
+    return p
+
+
+def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Recipe of a nodule or filter bundle from the margins of unseen patients."""
+    unseen, names = read_unseen(out, data, made)
+    groups = sorted({member["group"] for member in made["members"]})
+    recipe, before, p = calibrate_combination(unseen, groups, FEATURES if made["task"] == "nodule" else (), seed)
+    for name, values in (("before", before), ("after", p)):
+        title = f"{name} calibration, unseen n = {len(p)}"
+        plot_reliability(out / f"reliability_{name}.png", unseen.labels, values, title)
+    np.savez(out / "cross_fitted.npz", names=np.array(names), before=before, probabilities=p, labels=unseen.labels)
+    judged = binary_figures(unseen.labels, before, p, np.array(unseen.groups), draws=1000)
+    recipe["calibration"]["cross_validated"] = plain(judged)
     if made["task"] == "filter":
-        points["confirm"] = float(np.quantile(p[labels], 1 - CONFIRM_SENSITIVITY))
-    for name, values in (("before", calibrated(z, "none", {})), ("after", p)):
-        plot_reliability(out / f"reliability_{name}.png", labels, values, f"{name} calibration, unseen n = {len(p)}")
-    extra = {}
-    if made["task"] == "nodule" and "planar" in names:
-        extra["single_slice"] = calibrate_single_slice(margins, labels, raw, made["classes"])
-    temperature = float(parameters.get("temperature", fit_temperature(z, labels)["temperature"]))
+        recipe["operating_points"]["confirm"] = float(np.quantile(p[unseen.labels], 1 - CONFIRM_SENSITIVITY))
+        recipe["combination"]["turns"] = 2
+    if made["task"] == "nodule" and "planar" in groups:
+        single, _, _ = calibrate_combination(unseen, ["planar"], (), seed)
+        recipe["single_slice"] = {key: single[key] for key in ("combination", "calibration", "conformal")}
+    gate: dict[str, Any] = dict(FILTER_GATE)
+    if made["task"] == "nodule":
+        known = set(names)
+        gate = {**NODULE_GATE, **surroundings_limits(data, [row for row in read_rows(data) if row.file in known])}
     return {
         "members": made["members"],
-        "combination": combination,
-        "calibration": {
-            "kind": kind,
-            "parameters": parameters,
-            "temperature": temperature,
-            "limits": [1 / (len(p) + 2), 1 - 1 / (len(p) + 2)],
-            "n": len(p),
-            "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
-            "ece_before": expected_calibration_error(labels, calibrated(z, "none", {})),
-            "ece_after_in_sample": expected_calibration_error(labels, p),
-        },
-        "conformal": conformal_thresholds(p, labels, (made["classes"][0], made["classes"][1])),
-        "operating_points": points,
-        **extra,
-        "gate": NODULE_GATE if made["task"] == "nodule" else FILTER_GATE,
-        "input_shape": [1, 1, 224, 224],
-    }
-
-
-def calibrate_single_slice(
-    margins: Array, labels: NDArray[np.bool_], raw: dict[str, Any], classes: list[str]
-) -> dict[str, Any]:
-    """What answers when only one slice was sent: the planar networks alone, which look at no other slice anyway."""
-    combination = {"weights": {"planar": 1.0}, "turns": 8}
-    z = combine(margins, {**raw, "combination": combination}).margins
-    parameters = fit_temperature(z, labels)
-    p = calibrated(z, "temperature", parameters)
-    limits = [1 / (len(p) + 2), 1 - 1 / (len(p) + 2)]
-    return {
-        "combination": combination,
-        "calibration": {"kind": "temperature", "parameters": parameters, **parameters, "limits": limits, "n": len(p)},
-        "conformal": conformal_thresholds(p, labels, (classes[0], classes[1])),
+        **recipe,
+        "gate": gate,
+        "input_shape": [1, 1, 224, 224] if made["task"] == "nodule" else [1, 2, 24, 24, 24],
     }
 
 
@@ -195,8 +254,9 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
     logits, labels = held["logits"], held["labels"]
     figures = cross_validated_class_nll(logits, labels, [str(g) for g in held["groups"]], seed=seed)
     kind = choose_calibrator(figures)
-    parameters = CLASS_CALIBRATORS[kind](logits, labels)
+    parameters = CLASS_CALIBRATORS[kind](logits, labels) if kind != "none" else {}
     p = calibrated_classes(logits, kind, parameters)
+    fitted = CLASS_CALIBRATORS["temperature"](logits, labels)["temperature"]
     positive = made["classes"].index("malignant")
     is_positive = labels == positive
     before = calibrated_classes(logits, "none", {})[:, positive]
@@ -207,7 +267,8 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
         "calibration": {
             "kind": kind,
             "parameters": parameters,
-            "temperature": CLASS_CALIBRATORS["temperature"](logits, labels)["temperature"],
+            "temperature": 1.0 if kind == "none" else fitted,
+            "fitted_temperature": fitted,
             "n": len(p),
             "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
         },
@@ -231,7 +292,7 @@ def main(argv: list[str] | None = None) -> int:
         if made["task"] == "slice":
             recipe = calibrate_slices(args.out, args.data, made, args.seed)
         else:
-            recipe = calibrate_patches(args.out, made, args.seed)
+            recipe = calibrate_patches(args.out, args.data, made, args.seed)
     except LeakError as error:
         print(f"training.calibrate: {error}", file=sys.stderr)
         return 2

@@ -8,8 +8,8 @@ from typing import Any
 NAMES = {"nodule": "lungnode-nodule", "filter": "lungnode-filter", "slice": "lungnode-slice"}
 
 ARCHITECTURE = {
-    "nodule": "attention ResNet (planar, 224x224) beside 3D residual networks (32x32x32, two windows), averaged",
-    "filter": "slim attention ResNet (planar, 224x224) beside a 3D residual network (32x32x32), averaged margins",
+    "nodule": "attention ResNet (planar, 224x224), 3D residual network (32x32x32, two windows), stacked with measures",
+    "filter": "3D residual network (24x24x24 over 28 mm, two windows)",
     "slice": "attention ResNet (planar, 224x224), the founding paper's recipe",
 }
 
@@ -22,7 +22,8 @@ DATA_SOURCES: dict[str, dict[str, Any]] = {
     "nodule": {**LIDC, "label": "malignant if the readers' mean rating is above 3, benign if below; 3 left out"},
     "filter": {
         **LIDC,
-        "label": "nodule: a crop's nodule; not: bright blobs beside it, and candidates in nodule-free LIDC-IDRI-0306",
+        "label": "nodule: a crop's nodule, or one pasted into nodule-free LIDC-IDRI-0306; "
+        "not: bright blobs beside nodules, and candidates and dense places of that series",
     },
     "slice": {
         "source": "IQ-OTH/NCCD, Mendeley Data, doi 10.17632/bhmdr45bh2",
@@ -44,9 +45,10 @@ LIMITS: dict[str, list[str]] = {
         "A nodule is not a patient: the number says nothing about the rest of the lungs.",
         "Trained on one collection of US sites; other scanners, kernels and populations may differ.",
         "Validated for pixels of 0.4 to 1.0 mm, slices up to 3.5 mm apart and nodules of 3 to 40 mm.",
+        "The interval tells how far the answer hangs on the patients that the combination was fitted on, no more.",
     ],
     "filter": [
-        "False candidates come from two sources only: blobs beside nodules, and one nodule-free scan.",
+        "What is no nodule comes from two sources only: blobs beside nodules, and one nodule-free series.",
         "Nodules touching vessels or the pleura may be missed; nodules under 4 mm often are.",
     ],
     "slice": [
@@ -60,7 +62,7 @@ LIMITS: dict[str, list[str]] = {
 def _figures(metrics: dict[str, Any]) -> list[str]:
     lines = ["| figure | value |", "|---|---|"]
     for name, value in metrics.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
             continue
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
         lines.append(f"| {name} | {shown} |")

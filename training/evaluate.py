@@ -17,57 +17,31 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.calibration import calibrated_classes, prediction_set
-from inference.ensemble import Ensemble, combine
+from inference.ensemble import FEATURES, Ensemble, combine
 from inference.errors import BundleError
 from training.cards import write_card
+from training.features import measured_features
 from training.leaks import refuse_leaks
 from training.metrics import (
     auc,
+    binary_figures,
     bootstrap_interval,
     brier_score,
-    calibration_floor,
-    confusion_figures,
-    expected_calibration_error,
-    negative_log_likelihood,
+    plain,
+    reliability_bins,
+    roc_points,
 )
 from training.nodules import DataError, NoduleRow, nodule_folder, read_rows
 from training.plots import plot_histogram, plot_reliability, plot_roc
 from training.slices import read_slices, slice_logits, thumbnail_scores
 from training.splits import LeakError
-from training.tasks import PatchTask, read_filter_task, read_nodule_task
+from training.tasks import read_filter_task, read_nodule_task
 from training.train import choose_device
 
 Array = NDArray[np.float64]
-
-
-def binary_figures(
-    labels: NDArray[np.bool_], before: Array, after: Array, groups: NDArray[np.str_], *, draws: int
-) -> dict[str, Any]:
-    """All figures of one binary task; ``before`` and ``after`` are probabilities around the calibrator."""
-    floor = calibration_floor(after, draws=300)
-    return {
-        "n": len(labels),
-        "positives": int(labels.sum()),
-        "groups": len(np.unique(groups)),
-        "auc": auc(labels, after),
-        "auc_interval": bootstrap_interval(lambda i: auc(labels[i], after[i]), groups, draws=draws),
-        **confusion_figures(labels, after >= 0.5),
-        "ece_before": expected_calibration_error(labels, before),
-        "ece": expected_calibration_error(labels, after),
-        "ece_interval": bootstrap_interval(
-            lambda i: expected_calibration_error(labels[i], after[i]), groups, draws=min(draws, 500)
-        ),
-        "ece_floor": floor[0],
-        "ece_floor_interval": floor[1:],
-        "brier_before": brier_score(labels, before),
-        "brier": brier_score(labels, after),
-        "nll_before": negative_log_likelihood(labels, before),
-        "nll": negative_log_likelihood(labels, after),
-    }
 
 
 def coverage_figures(
@@ -85,66 +59,104 @@ def coverage_figures(
     }
 
 
-def subgroup_figures(rows: list[NoduleRow], labels: NDArray[np.bool_], p: Array) -> dict[str, dict[str, float]]:
-    """n, AUC, Brier and the diameter's AUC by size, slice spacing and agreement."""
+def subgroup_figures(rows: list[NoduleRow], labels: NDArray[np.bool_], p: Array, *, draws: int) -> list[dict[str, Any]]:
+    """n, AUC with interval, Brier and the diameter's AUC by size, slice and pixel spacing, and agreement."""
     diameter = np.array([r.diameter_mm for r in rows])
-    spacing = np.array([r.slice_mm for r in rows])
+    spacing, pixel = np.array([r.slice_mm for r in rows]), np.array([r.pixel_mm for r in rows])
     rating = np.array([r.mean_malignancy for r in rows])
+    patients = np.array([r.patient_id for r in rows])
     parts = {
         "below 6 mm": diameter < 6,
         "6 to 8 mm": (diameter >= 6) & (diameter < 8),
-        "8 mm and more": diameter >= 8,
+        "8 to 15 mm": (diameter >= 8) & (diameter < 15),
+        "15 mm and more": diameter >= 15,
         "slices below 1.5 mm": spacing < 1.5,
         "slices 1.5 mm and more": spacing >= 1.5,
+        "pixels below 0.7 mm": pixel < 0.7,
+        "pixels 0.7 mm and more": pixel >= 0.7,
         "ratings <= 2 against >= 4": (rating <= 2) | (rating >= 4),
     }
-    return {
-        name: {
-            "n": int(inside.sum()),
-            "auc": auc(labels[inside], p[inside]),
-            "baseline_diameter_auc": auc(labels[inside], diameter[inside]),
-            "brier": brier_score(labels[inside], p[inside]),
+
+    def figures(name: str, at: NDArray[np.intp]) -> dict[str, Any]:
+        y, q = labels[at], p[at]
+        return {
+            "name": name,
+            "n": len(at),
+            "positives": int(y.sum()),
+            "auc": auc(y, q),
+            "auc_interval": bootstrap_interval(lambda i: auc(y[i], q[i]), patients[at], draws=draws),
+            "baseline_diameter_auc": auc(y, diameter[at]),
+            "brier": brier_score(y, q),
         }
-        for name, inside in parts.items()
-        if inside.any()
+
+    return [figures(name, np.flatnonzero(inside)) for name, inside in parts.items() if inside.any()]
+
+
+def curve_figures(labels: NDArray[np.bool_], before: Array, after: Array) -> dict[str, Any]:
+    """What plots are drawn from: histogram, ROC, and reliability before and after."""
+    edges = np.linspace(0, 1, 21)
+    benign, malignant = (np.histogram(after[labels == side], edges)[0].tolist() for side in (False, True))
+    return {
+        "histogram": {"edges": edges.tolist(), "benign": benign, "malignant": malignant},
+        "roc": roc_points(labels, after),
+        "reliability_before": reliability_bins(labels, before),
+        "reliability": reliability_bins(labels, after),
     }
 
 
-def _margins(task: PatchTask, bundle: Bundle, chosen: NDArray[np.bool_], device: torch.device) -> Array:
-    """Margins of every member for the chosen samples."""
-    return Ensemble(bundle, device).margins([p for p, c in zip(task.patches, chosen, strict=True) if c])
+def _answers(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> tuple[Array, Array]:
+    """Probabilities before (the networks' plain mean) and after combination and calibration."""
+    answer = combine(margins, recipe, features)
+    return answer.uncalibrated, answer.probabilities
 
 
-def _answers(margins: Array, recipe: dict[str, Any]) -> tuple[Array, Array]:
-    """Probabilities before (plain sigmoid of the combined margin) and after the calibrator."""
-    answer = combine(margins, recipe)
-    return np.asarray(expit(answer.margins)), answer.probabilities
+def _baseline(labels: NDArray[np.bool_], values: Array, groups: NDArray[np.str_], draws: int) -> dict[str, Any]:
+    return {
+        "auc": auc(labels, values),
+        "auc_interval": bootstrap_interval(lambda i: auc(labels[i], values[i]), groups, draws=draws),
+    }
 
 
 def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Figures on the labelled nodules of one split, with the diameter beside."""
+    """Figures on the labelled nodules of one split, with the diameter beside; no reader's input but the centre."""
     rows = read_rows(args.data)
     task = read_nodule_task(args.data)
     chosen = task.labelled & ((task.splits == args.split) if args.split != "all" else (task.splits != "e2e"))
     if not chosen.any():
         raise DataError(f"no labelled nodule of the split {args.split!r} in {nodule_folder(args.data)}")
-    margins = _margins(task, bundle, chosen, device)
-    before, after = _answers(margins, bundle.recipe)
-    labels, groups = task.labels[chosen], np.array(task.groups)[chosen]
     kept = [row for row, c in zip(rows, chosen, strict=True) if c]
+    ensemble = Ensemble(bundle, device)
+    margins = ensemble.margins([p for p, c in zip(task.patches, chosen, strict=True) if c])
+    features = measured_features(args.data, kept)
+    before, after = _answers(margins, bundle.recipe, features)
+    labels, groups = task.labels[chosen], np.array(task.groups)[chosen]
     diameter = np.array([row.diameter_mm for row in kept])
+    measured = np.nan_to_num(features[:, FEATURES.index("longest_mm")])
     figures = binary_figures(labels, before, after, groups, draws=args.draws)
-    gain = bootstrap_interval(
-        lambda i: auc(labels[i], after[i]) - auc(labels[i], diameter[i]), groups, draws=args.draws
-    )
+
+    def gain_over(values: Array) -> tuple[float, float]:
+        return bootstrap_interval(
+            lambda i: auc(labels[i], after[i]) - auc(labels[i], values[i]), groups, draws=args.draws
+        )
+
     _plots(args.out, labels, before, after, {"model": after, "diameter": diameter}, args.split)
     return {
         **figures,
         **coverage_figures(labels, after, bundle.recipe["conformal"], ("benign", "malignant")),
         "temperature": bundle.recipe["calibration"]["temperature"],
         "baseline_diameter_auc": auc(labels, diameter),
-        "gain_over_diameter_interval": gain,
-        "subgroups": subgroup_figures(kept, labels, after),
+        "gain_over_diameter_interval": gain_over(diameter),
+        "gain_over_measured_interval": gain_over(measured),
+        "baselines": {
+            "diameter by readers": _baseline(labels, diameter, groups, args.draws),
+            "diameter measured by the software": _baseline(labels, measured, groups, args.draws),
+        },
+        "networks": {
+            member["group"]: _baseline(labels, margins[i], groups, args.draws)
+            for i, member in enumerate(bundle.recipe["members"])
+        },
+        "subgroups": subgroup_figures(kept, labels, after, draws=min(args.draws, 1000)),
+        **curve_figures(labels, before, after),
         "single_slice": single_slice_figures(bundle, margins, labels, groups, args.draws),
     }
 
@@ -165,7 +177,8 @@ def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.devi
     chosen = task.labelled & (task.splits == args.split)
     if not chosen.any():
         raise DataError(f"no sample of the split {args.split!r} for the filter")
-    before, after = _answers(_margins(task, bundle, chosen, device), bundle.recipe)
+    patches = [p for p, c in zip(task.patches, chosen, strict=True) if c]
+    before, after = _answers(Ensemble(bundle, device).margins(patches), bundle.recipe)
     labels, groups = task.labels[chosen], np.array(task.groups)[chosen]
     figures = binary_figures(labels, before, after, groups, draws=args.draws)
     _plots(args.out, labels, before, after, {"model": after}, args.split)
@@ -174,6 +187,7 @@ def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.devi
         **figures,
         **coverage_figures(labels, after, bundle.recipe["conformal"], ("not_nodule", "nodule")),
         "temperature": bundle.recipe["calibration"]["temperature"],
+        **curve_figures(labels, before, after),
         "confirm_threshold": threshold,
         "confirm_sensitivity": float((after[labels] >= threshold).mean()),
         "confirm_false_share": float((after[~labels] >= threshold).mean()),
@@ -202,6 +216,7 @@ def evaluate_slices(bundle: Bundle, args: argparse.Namespace, device: torch.devi
     return {
         **figures,
         **extra,
+        **curve_figures(labels, before, after),
         "accuracy_all_classes": float((logits.argmax(axis=1) == slices.labels[chosen]).mean()),
         "temperature": calibration["temperature"],
         "baseline_dark_pixels_auc": max(auc(labels, dark), 1 - auc(labels, dark)),
@@ -228,17 +243,6 @@ EVALUATORS: dict[str, Callable[[Bundle, argparse.Namespace, torch.device], dict[
     "filter": evaluate_filter,
     "slice": evaluate_slices,
 }
-
-
-def plain(value: Any) -> Any:
-    """JSON values: NaN becomes null, tuples become lists, floats keep six digits."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (float, np.floating)):
-        return round(float(value), 6) if np.isfinite(value) else None
-    return value
 
 
 def main(argv: list[str] | None = None) -> int:

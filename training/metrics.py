@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import beta, rankdata
 
 Array = NDArray[np.float64]
 
@@ -74,6 +75,33 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def roc_points(labels: NDArray[np.bool_], values: Array) -> dict[str, list[float]]:
+    """False and true positive rates from the highest threshold to the lowest, one point per distinct value."""
+    order = np.argsort(-values, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
+    positive, negative = np.cumsum(labels[order])[last], np.cumsum(~labels[order])[last]
+    return {
+        "fpr": [0.0, *(negative / max((~labels).sum(), 1)).tolist()],
+        "tpr": [0.0, *(positive / max(labels.sum(), 1)).tolist()],
+    }
+
+
+def reliability_bins(labels: NDArray[np.bool_], probabilities: Array, bins: int = 10) -> dict[str, list[float]]:
+    """Observed share of positives per bin of predicted probability, with Clopper-Pearson 95 % intervals."""
+    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    table: dict[str, list[float]] = {name: [] for name in ("mean", "observed", "low", "high", "n")}
+    for b in range(bins):
+        inside = which == b
+        n, k = int(inside.sum()), int(labels[inside].sum())
+        if n == 0:
+            continue
+        low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
+        high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+        for name, value in zip(table, (float(probabilities[inside].mean()), k / n, low, high, n), strict=True):
+            table[name].append(value)
+    return table
+
+
 def confusion_figures(labels: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
     """Accuracy, sensitivity, specificity, precision and F1 of a binary decision; NaN where undefined."""
     tp, tn = int((labels & predicted).sum()), int((~labels & ~predicted).sum())
@@ -89,3 +117,41 @@ def confusion_figures(labels: NDArray[np.bool_], predicted: NDArray[np.bool_]) -
         "precision": ratio(tp, tp + fp),
         "f1": ratio(2 * tp, 2 * tp + fp + fn),
     }
+
+
+def binary_figures(
+    labels: NDArray[np.bool_], before: Array, after: Array, groups: NDArray[np.str_], *, draws: int
+) -> dict[str, Any]:
+    """All figures of one binary task; ``before`` and ``after`` are probabilities around the calibrator."""
+    floor = calibration_floor(after, draws=300)
+    return {
+        "n": len(labels),
+        "positives": int(labels.sum()),
+        "groups": len(np.unique(groups)),
+        "auc": auc(labels, after),
+        "auc_interval": bootstrap_interval(lambda i: auc(labels[i], after[i]), groups, draws=draws),
+        **confusion_figures(labels, after >= 0.5),
+        "ece_before": expected_calibration_error(labels, before),
+        "ece": expected_calibration_error(labels, after),
+        "ece_interval": bootstrap_interval(
+            lambda i: expected_calibration_error(labels[i], after[i]), groups, draws=min(draws, 500)
+        ),
+        "ece_floor": floor[0],
+        "ece_floor_interval": floor[1:],
+        "brier_before": brier_score(labels, before),
+        "brier": brier_score(labels, after),
+        "brier_interval": bootstrap_interval(lambda i: brier_score(labels[i], after[i]), groups, draws=min(draws, 500)),
+        "nll_before": negative_log_likelihood(labels, before),
+        "nll": negative_log_likelihood(labels, after),
+    }
+
+
+def plain(value: Any) -> Any:
+    """JSON values: NaN becomes null, tuples become lists, floats keep six digits."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 6) if np.isfinite(value) else None
+    return value

@@ -12,9 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from scipy.stats import beta
 
-from training.metrics import auc, expected_calibration_error
+from training.metrics import auc, expected_calibration_error, reliability_bins, roc_points
 
 Array = NDArray[np.float64]
 INK, ACCENT, WARM, SOFT = "#22303c", "#0b7285", "#e8590c", "#adb5bd"
@@ -34,22 +33,14 @@ def plot_reliability(
 
 def draw_reliability(top: Axes, low: Axes, labels: NDArray[np.bool_], probabilities: Array, *, bins: int = 10) -> None:
     """The diagram on two axes that share x: shares above, counts below."""
-    edges = [i / bins for i in range(bins + 1)]
-    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    table = reliability_bins(labels, probabilities, bins)
     top.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
-    for b in range(bins):
-        inside = which == b
-        n, k = int(inside.sum()), int(labels[inside].sum())
-        if n:
-            down = beta.ppf(0.025, k, n - k + 1) if k else 0.0
-            up = beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
-            x = probabilities[inside].mean()
-            top.plot([x, x], [down, up], color=ACCENT, linewidth=1.2, alpha=0.6)
-            top.plot(x, k / n, "o", color=ACCENT, markersize=5)
+    top.vlines(table["mean"], table["low"], table["high"], color=ACCENT, linewidth=1.2, alpha=0.6)
+    top.plot(table["mean"], table["observed"], "o", color=ACCENT, markersize=5)
     ece = expected_calibration_error(labels, probabilities)
     top.set(xlim=(0, 1), ylim=(0, 1))
     top.text(0.04, 0.92, f"ECE {ece:.3f}", color=INK)
-    low.hist(probabilities, bins=edges, color=SOFT)
+    low.hist(probabilities, bins=[i / bins for i in range(bins + 1)], color=SOFT)
     low.set(xlabel="predicted probability")
 
 
@@ -58,10 +49,8 @@ def plot_roc(path: Path, labels: NDArray[np.bool_], scores: dict[str, Array], ti
     figure, axes = plt.subplots(figsize=(4.4, 4.4), layout="constrained")
     axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
     for (name, values), color in zip(scores.items(), (ACCENT, WARM, SOFT), strict=False):
-        order = np.argsort(-values, kind="stable")
-        tpr = np.concatenate([[0], np.cumsum(labels[order]) / labels.sum()])
-        fpr = np.concatenate([[0], np.cumsum(~labels[order]) / (~labels).sum()])
-        axes.plot(fpr, tpr, color=color, label=f"{name}: {auc(labels, values):.3f}")
+        points = roc_points(labels, values)
+        axes.plot(points["fpr"], points["tpr"], color=color, label=f"{name}: {auc(labels, values):.3f}")
     axes.set(title=title, xlabel="1 - specificity", ylabel="sensitivity")
     axes.legend(loc="lower right", frameon=False)
     figure.savefig(path, dpi=110)

@@ -22,7 +22,6 @@ from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.errors import BundleError
 from training.answers import Answers, filter_answers, measured_crops, nodule_answers, slice_answers
 from training.density import density_figures
-from training.evaluate import plain
 from training.explanations import explanation_figures
 from training.figures import (
     baseline_figures,
@@ -37,7 +36,7 @@ from training.figures import (
     undecided_figures,
 )
 from training.leaks import refuse_leaks
-from training.metrics import auc
+from training.metrics import auc, plain
 from training.nodules import DataError
 from training.report_pages import write_pages
 from training.report_plots import write_plots

@@ -31,9 +31,15 @@ from inference.segmentation import measure_nodule
 from inference.types import Abstention, CtVolume, NoduleFinding
 from training.answers import graded
 from training.distortions import DISTORTIONS, Distort, Place
-from training.evaluate import plain
 from training.leaks import refuse_leaks
-from training.metrics import auc, bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
+from training.metrics import (
+    auc,
+    bootstrap_interval,
+    brier_score,
+    calibration_floor,
+    expected_calibration_error,
+    plain,
+)
 from training.nodules import DataError, nodule_folder, read_crop, read_rows
 from training.scans import read_scan
 from training.splits import LeakError

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from inference.candidates import find_candidates
 from inference.lungs import segment_lungs
-from inference.patches import Patch, PatchBatch, cut_patch, z_extent_of
+from inference.patches import Patch, PatchBatch, cut_patch
 from inference.preprocessing import PreprocessingSpec
 from inference.types import Abstention
 from inference.views import ViewSpec
 from training.augment import AugmentSpec, random_view
 from training.loop import Schedule
 from training.nodules import DataError, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
+from training.pasting import dense_places, nodule_weight, paste, places_in_lung
 from training.scans import read_scan
 
 LUNG_WINDOW = (-400.0, 1400.0)
@@ -95,11 +96,11 @@ def planar_group(preset: str, epochs: int, seeds: int, *, field_mm: float = 32.0
 
 
 def volumetric_group(
-    epochs: int, seeds: int, *, name: str = "volumetric", field_mm: float = 32.0, **augment: float
+    epochs: int, seeds: int, *, name: str = "volumetric", field_mm: float = 32.0, size: int = 32, **augment: float
 ) -> Group:
     """The 3D network on a cube in two windows."""
     windows = tuple(
-        PreprocessingSpec(field_mm=field_mm, size=32, window_center=c, window_width=w)
+        PreprocessingSpec(field_mm=field_mm, size=size, window_center=c, window_width=w)
         for c, w in (LUNG_WINDOW, CALCIUM_WINDOW)
     )
     return Group(
@@ -115,18 +116,21 @@ def volumetric_group(
 def nodule_groups(preset: str) -> list[Group]:
     """Malignancy: one network as the paper describes it, a volumetric one, and one that looks at small ones closely."""
     return [
-        planar_group(preset, epochs=30, seeds=1),
+        planar_group(preset, epochs=16, seeds=1),
         volumetric_group(epochs=30, seeds=1),
-        volumetric_group(epochs=30, seeds=1, name="close", field_mm=20.0, shift_mm=0.7),
+        volumetric_group(epochs=30, seeds=1, name="close", field_mm=20.0, size=24, shift_mm=0.7),
     ]
 
 
 def filter_groups(preset: str) -> list[Group]:
-    """Nodule or not: the same network, slim, beside a volumetric one."""
+    """Nodule or not: one small volumetric network, since only depth tells a vessel, and hundreds wait for it."""
+    del preset
     return [
-        planar_group("small" if preset == "paper" else preset, epochs=10, seeds=1, shift_mm=0.7, noise_hu=40.0),
-        volumetric_group(epochs=12, seeds=1, shift_mm=0.7, noise_hu=40.0),
-    ]
+        volumetric_group(
+            epochs=8, seeds=1, field_mm=28.0, size=24, shift_mm=1.0, max_scale=0.15, max_tilt=0.6, min_box=0.4,
+            noise_hu=60.0, offset_hu=15.0, blur_probability=0.4,
+        )
+    ]  # fmt: skip
 
 
 GROUPS: dict[str, Callable[[str], list[Group]]] = {"nodule": nodule_groups, "filter": filter_groups}
@@ -167,10 +171,14 @@ def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
     blobs = fine - coarse
     distance = ndi.distance_transform_edt(~crop.mask, sampling=spacing) if crop.mask.any() else np.full(hu.shape, 99.0)
     peaks = (blobs == ndi.maximum_filter(blobs, size=5)) & (blobs > 60) & (distance > 5.0)
-    places = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:2]
-    return [
-        cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2])), z_extent_mm=z_extent_of(5.0)) for p in places
-    ]
+    places = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:3]
+    return [cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2]))) for p in places]
+
+
+def _nodule_with_weight(job: tuple[Path, NoduleRow]) -> tuple[Patch, NDArray[np.float16]]:
+    """A nodule's patch, and what of it is nodule."""
+    crop = read_crop(*job)
+    return crop_patch(crop), nodule_weight(crop).astype(np.float16)
 
 
 def scan_sources(data: Path) -> list[Path]:
@@ -182,53 +190,94 @@ def scan_sources(data: Path) -> list[Path]:
     return found[:1]
 
 
-def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = ("train", "val")) -> PatchTask:
-    """Nodule or not: every crop's nodule against blobs beside nodules and candidates of nodule-free scans.
+@dataclass(slots=True)
+class _FilterSamples:
+    """Samples of the filter task while they are gathered."""
 
-    The lungs of a nodule-free scan are groups of their own: the right one is trained on, the left one calibrated on.
+    patches: list[Patch] = field(default_factory=list)
+    labels: list[bool] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+
+    def add(self, patch: Patch, *, label: bool, name: str, group: str, split: str) -> None:
+        """One sample more."""
+        self.patches.append(patch)
+        self.labels.append(label)
+        self.names.append(name)
+        self.groups.append(group)
+        self.splits.append(split)
+
+
+def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = ("train", "val")) -> PatchTask:
+    """Nodule or not, from two sources that each hold both answers, so that the source tells nothing.
+
+    Crops: every nodule against bright blobs beside nodules. Nodule-free series: nodules pasted into the lungs against
+    candidates and dense places there, with all of their surroundings; the right lung belongs to ``train`` and the left
+    one to ``val``, and nodules are pasted into the lung of their own split.
     """
     folder = nodule_folder(data)
     rows = [row for row in read_rows(data) if row.split in splits]
     jobs = [(folder, row) for row in rows]
     with ProcessPoolExecutor(workers) as pool:
-        nodules = list(pool.map(_read_patch, jobs, chunksize=8))
+        nodules = list(pool.map(_nodule_with_weight, jobs, chunksize=8))
         beside = list(pool.map(_distractors, jobs, chunksize=8))
-    patches = list(nodules)
-    groups = [row.patient_id for row in rows]
-    names = [row.file for row in rows]
-    split_of = [row.split for row in rows]
-    for row, found in zip(rows, beside, strict=True):
-        patches += found
-        groups += [row.patient_id] * len(found)
-        names += [f"{row.file}:beside:{i}" for i in range(len(found))]
-        split_of += [row.split] * len(found)
+    samples = _FilterSamples()
+    for row, (patch, _), blobs in zip(rows, nodules, beside, strict=True):
+        samples.add(patch, label=True, name=row.file, group=row.patient_id, split=row.split)
+        for number, blob in enumerate(blobs):
+            name = f"{row.file}:beside:{number}"
+            samples.add(blob, label=False, name=name, group=row.patient_id, split=row.split)
     for source in scan_sources(data) if "train" in splits else []:
-        volume = read_scan(source)
-        lungs = segment_lungs(volume)
-        if isinstance(lungs, Abstention):
-            raise DataError(f"{source.name}: {lungs.text}")
-        middle = volume.volume_hu.shape[2] / 2
-        for number, candidate in enumerate(find_candidates(volume, lungs, limit=600)):
-            patches.append(cut_patch(volume, candidate.index, z_extent_mm=z_extent_of(candidate.scale_mm)))
-            is_left = candidate.index[2] > middle
-            groups.append(f"{source.name.split('.')[0]}:{'left' if is_left else 'right'}")
-            names.append(f"{source.name.split('.')[0]}:candidate:{number}")
-            split_of.append("val" if is_left else "train")
-    labels = np.zeros(len(patches), dtype=bool)
-    labels[: len(nodules)] = True
-    everything = np.ones(len(patches), dtype=bool)
+        _add_scan(samples, source, [(row, *pair) for row, pair in zip(rows, nodules, strict=True)])
+    labels = np.array(samples.labels)
+    everything = np.ones(len(labels), dtype=bool)
     return PatchTask(
         name="filter",
         classes=("not_nodule", "nodule"),
-        names=names,
-        patches=patches,
+        names=samples.names,
+        patches=samples.patches,
         targets=labels.astype(np.float32),
         labels=labels,
         labelled=everything,
         usable=everything,
-        groups=groups,
-        splits=np.array(split_of),
+        groups=samples.groups,
+        splits=np.array(samples.splits),
     )
+
+
+PASTED_PER_NODULE = 2
+DENSE_PLACES = 800
+"""Random dense voxels of a nodule-free series: no candidates there, but others like them may be elsewhere."""
+
+
+def _add_scan(
+    samples: _FilterSamples, source: Path, nodules: list[tuple[NoduleRow, Patch, NDArray[np.float16]]]
+) -> None:
+    """Candidates and dense places of a nodule-free series, and nodules pasted into it."""
+    scan, volume = source.name.split(".")[0], read_scan(source)
+    lungs = segment_lungs(volume)
+    if isinstance(lungs, Abstention):
+        raise DataError(f"{source.name}: {lungs.text}")
+    rng = np.random.default_rng(0)
+    middle = volume.volume_hu.shape[2] / 2
+
+    def split_at(index: tuple[float, float, float]) -> str:
+        return "val" if index[2] > middle else "train"
+
+    candidates = [c.index for c in find_candidates(volume, lungs, limit=600)]
+    for number, index in enumerate(candidates + dense_places(volume, lungs, DENSE_PLACES, rng)):
+        split = split_at(index)
+        name = f"{scan}:{number}"
+        samples.add(cut_patch(volume, index), label=False, name=name, group=f"{scan}:{split}", split=split)
+    free = places_in_lung(volume, lungs, 4 * PASTED_PER_NODULE * len(nodules), rng)
+    places = {split: [p for p in free if split_at(p) == split] for split in ("train", "val")}
+    for row, patch, weight in nodules:
+        for number in range(PASTED_PER_NODULE):
+            place = places[row.split].pop()
+            pasted = paste(cut_patch(volume, place), patch, weight.astype(np.float32))
+            name = f"{row.file}:{scan}:{number}"
+            samples.add(pasted, label=True, name=name, group=row.patient_id, split=row.split)
 
 
 READERS: dict[str, Callable[..., PatchTask]] = {"nodule": read_nodule_task, "filter": read_filter_task}

@@ -2,8 +2,10 @@
 
 Patch tasks (nodule, filter) train on the split ``train`` and keep ``val`` for calibration. With ``--folds 5`` they
 train every network five times more, each without one fold of the patients of ``train`` and ``val``, calibrate on those
-out-of-fold margins and ship networks that saw both splits. Splits named ``test`` and ``e2e`` are never trained on.
-Training goes on where it stopped when started again with the same ``--out``. With several GPUs, start it by
+out-of-fold margins and ship networks that saw both splits. With ``--refit`` they calibrate on ``val`` and then train
+the network that ships once more, on both splits. Splits named ``test`` and ``e2e`` are never trained on.
+Training goes on where it stopped when started again with the same ``--out``.
+With several GPUs, start it by
 ``torchrun --nproc-per-node N -m training.train ...``: N processes share every batch.
 """
 
@@ -78,49 +80,53 @@ class TrainOptions:
     seed: int
     epochs: int | None
     folds: int
+    refit: bool = False
     compiled: bool = False
 
 
 class PatchTrainer:
-    """Trains the networks of a patch task: without one fold at a time, and the ones that ship."""
+    """Trains the networks of a patch task: those that answer for unseen patients, and the ones that ship."""
 
     def __init__(self, task: PatchTask, world: World, out: Path, options: TrainOptions) -> None:
-        self.task, self.world, self.device, self.out = task, world, world.device, out
-        self.seed, self.epochs, self.folds = options.seed, options.epochs, options.folds
-        self.compiled = options.compiled
+        self.task, self.world, self.device, self.out, self.options = task, world, world.device, out, options
         self.batch = PatchBatch.of(task.patches, self.device)
         self.trainable = task.usable & ~np.isin(task.splits, HELD_OUT)
-        self.fold = np.full(len(task.names), -1)
-        if self.folds:
-            self.fold = group_folds(task.groups, list(task.labels), folds=self.folds, seed=self.seed)
+        is_val = task.splits == "val"
+        if options.folds:
+            fold = group_folds(task.groups, list(task.labels), folds=options.folds, seed=options.seed)
+            self.unseen = {str(k): self.trainable & (fold == k) for k in range(options.folds)}
         else:
-            self.calibration = self.trainable & (task.splits == "val")
-            self.trainable &= task.splits == "train"
+            self.unseen = {"val": self.trainable & is_val}
+            if not options.refit:
+                self.trainable = self.trainable & ~is_val
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
 
-    def network(self, group: Group, number: int, fold: int | None) -> torch.nn.Module:
-        """Member ``number`` of ``group`` trained without ``fold`` (None: on everything); resumes or reloads."""
-        label = f"{group.name}-{number}-{'all' if fold is None else fold}"
+    def network(self, group: Group, number: int, without: str | None) -> torch.nn.Module:
+        """Member ``number`` of ``group``, trained without one part of ``unseen`` (None: the one that ships)."""
+        chosen = self.trainable if without is None else self.trainable & ~self.unseen[without]
+        if not self.options.folds and not self.options.refit:
+            without = None  # the one that ships has not seen ``val`` either
+        label = f"{group.name}-{number}-{without or 'all'}"
         done = self.out / "checkpoints" / f"{label}.pt"
-        torch.manual_seed(self.seed * 1000 + number * 10 + (9 if fold is None else fold))
+        seed = self.options.seed * 1000 + number * 10 + (int(without) if without and without.isdigit() else 9)
+        torch.manual_seed(seed)
         network = build_network(group.description)
         if done.is_file():
             network.load_state_dict(torch.load(done, weights_only=True, map_location="cpu"))
             return network.to(self.device).eval()
-        chosen = self.trainable if fold is None else self.trainable & (self.fold != fold)
         indices = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
         targets = torch.from_numpy(self.task.targets).to(self.device)[indices]
         samples = PatchSamples(self.batch[indices], targets, group.view, group.augment)
-        schedule = replace(group.schedule, epochs=self.epochs) if self.epochs else group.schedule
+        schedule = replace(group.schedule, epochs=self.options.epochs) if self.options.epochs else group.schedule
         resume = done.with_suffix(".resume")
         network = fit(
             network,
             samples,
             schedule,
-            seed=self.seed * 1000 + number * 10 + (9 if fold is None else fold),
+            seed=seed,
             world=self.world,
             checkpoint=resume,
-            compiled=self.compiled,
+            compiled=self.options.compiled,
             report=_reporter(f"{self.task.name} {label}"),
         )
         if self.world.is_first:
@@ -132,13 +138,8 @@ class PatchTrainer:
     def unseen_margins(self, group: Group, number: int) -> np.ndarray[Any, Any]:
         """Margins of every sample kept for calibration, by a network that has not seen its patient; else NaN."""
         margins = np.full(len(self.task.names), np.nan)
-        if not self.folds:
-            held = np.flatnonzero(self.calibration)
-            self._look(self.network(group, number, None), group, held, margins)
-            return margins
-        for fold in range(self.folds):
-            held = np.flatnonzero(self.trainable & (self.fold == fold))
-            self._look(self.network(group, number, fold), group, held, margins)
+        for part, chosen in self.unseen.items():
+            self._look(self.network(group, number, part), group, np.flatnonzero(chosen), margins)
         return margins
 
     def _look(
@@ -193,9 +194,10 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
         "samples": len(trained),
         "patients": len({g for g, ok in zip(task.groups, trainer.trainable, strict=True) if ok}),
         "split_sha256": split_hash(trained),
-        "seed": trainer.seed,
+        "seed": trainer.options.seed,
         "commit": commit_of_code(),
-        "folds": trainer.folds,
+        "folds": trainer.options.folds,
+        "refit": trainer.options.refit,
         "schedules": {g.name: asdict(g.schedule) for g in groups},
         "augmentation": {g.name: asdict(g.augment) for g in groups},
     }
@@ -224,6 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="paper")
     parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's own number")
     parser.add_argument("--folds", type=int, default=0, help="0 calibrates on the split val, 5 on out-of-fold margins")
+    parser.add_argument("--refit", action="store_true", help="without folds: ship networks trained on val too")
     parser.add_argument("--classes", type=int, choices=[2, 3], default=2, help="slice task: binary or three-class")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--only", default=None, help="train this group's checkpoints only, say beside another process")
@@ -252,7 +255,8 @@ def _train(task: PatchTask | None, args: argparse.Namespace, world: World) -> di
     if task is None:
         return train_slices(args.data, args.out, args, world, _reporter("slice"))
     groups = GROUPS[args.task](args.preset)
-    trainer = PatchTrainer(task, world, args.out, TrainOptions(args.seed, args.epochs, args.folds, args.compile))
+    options = TrainOptions(args.seed, args.epochs, args.folds, args.refit, args.compile)
+    trainer = PatchTrainer(task, world, args.out, options)
     if args.only:
         return train_checkpoints([g for g in groups if g.name == args.only], trainer)
     return train_patches(task, groups, trainer, args.out)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from inference.bundle import build_network, read_bundle, recipe_digest, write_recipe, write_weights
-from inference.ensemble import Ensemble, combine
+from inference.ensemble import FEATURES, Ensemble, combine
 from inference.errors import BundleError
 from inference.patches import cut_patch
 from inference.preprocessing import PreprocessingSpec
@@ -23,6 +23,13 @@ MEMBER = {"kind": "volumetric", "widths": [4, 8], "in_channels": 1, "prefix": "v
           "view": CUBE.to_json()}  # fmt: skip
 
 
+def combination(*groups: str, draws: list[list[float]] | None = None, weight: float = 1.0) -> dict[str, Any]:
+    """Plain mean of the groups' margins, times ``weight``."""
+    n = len(groups)
+    return {"groups": list(groups), "features": [], "mean": [0.0] * n, "std": [1.0] * n, "weights": [weight / n] * n,
+            "bias": 0.0, "draws": draws or [], "turns": 8}  # fmt: skip
+
+
 def recipe(sha256: str, **changes: Any) -> dict[str, Any]:
     return {
         "task": "nodule",
@@ -30,7 +37,7 @@ def recipe(sha256: str, **changes: Any) -> dict[str, Any]:
         "version": "0",
         "classes": ["benign", "malignant"],
         "members": [MEMBER],
-        "combination": {"weights": {"volumetric": 1.0}, "turns": 8},
+        "combination": combination("volumetric"),
         "calibration": {"kind": "temperature", "parameters": {"temperature": 2.0}, "temperature": 2.0},
         "weights_sha256": sha256,
         **changes,
@@ -110,14 +117,25 @@ def test_an_altered_bundle_is_refused_in_words(bundle: Path, damage: Any, said: 
 def test_what_changes_an_answer_changes_the_digest_and_metrics_do_not() -> None:
     base = recipe("0" * 64)
     assert recipe_digest(base) != recipe_digest(recipe("1" * 64))
-    assert recipe_digest(base) != recipe_digest(recipe("0" * 64, combination={"weights": {"volumetric": 0.5}}))
+    assert recipe_digest(base) != recipe_digest(recipe("0" * 64, combination=combination("volumetric", weight=0.5)))
     assert recipe_digest(base) == recipe_digest(recipe("0" * 64, metrics={"auc": 0.9}))
 
 
-def test_disagreeing_members_widen_the_interval() -> None:
-    members = [{**MEMBER, "prefix": f"v{i}"} for i in range(2)]
-    calm, torn = (
-        combine(np.array([[1.0], [1.0 + gap]]) - gap / 2, recipe("0" * 64, members=members)) for gap in (0.1, 3.0)
-    )
+def test_disagreeing_networks_widen_the_interval() -> None:
+    members = [{**MEMBER, "prefix": name, "group": name} for name in ("planar", "volumetric")]
+    weighed = combination("planar", "volumetric", draws=[[0.5 + w, 0.5 - w, 0.0] for w in np.linspace(-0.3, 0.3, 21)])
+    changes = {"members": members, "combination": weighed}
+    calm, torn = (combine(np.array([[1.0 - gap], [1.0 + gap]]), recipe("0" * 64, **changes)) for gap in (0.05, 1.5))
     assert calm.probabilities == pytest.approx(torn.probabilities)
     assert (torn.high - torn.low)[0] > 5 * (calm.high - calm.low)[0]
+
+
+def test_measured_features_count_and_missing_ones_count_as_average() -> None:
+    number = FEATURES.index("longest_mm")
+    known = {**combination("volumetric"), "features": ["longest_mm"], "mean": [0.0, 2.0], "std": [1.0, 0.5],
+             "weights": [1.0, 2.0]}  # fmt: skip
+    features = np.zeros((3, len(FEATURES)))
+    features[:, number] = (2.5, 2.0, np.nan)
+    answer = combine(np.zeros((1, 3)), recipe("0" * 64, combination=known), features)
+    assert answer.margins == pytest.approx([2.0, 0.0, 0.0])
+    assert answer.uncalibrated == pytest.approx([0.5] * 3)

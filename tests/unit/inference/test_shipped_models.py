@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from inference.bundle import SHIPPED, read_bundle
-from inference.ensemble import Ensemble
+from inference.ensemble import Ensemble, feature_vector
 from inference.patches import cut_patch, z_extent_of
 from inference.predictor import load_models
+from inference.segmentation import measure_nodule
 from inference.slice_classifier import SliceClassifier
-from inference.types import CtVolume
+from inference.types import Abstention, CtVolume
 
 TASKS = ("nodule", "filter", "slice")
 
@@ -31,8 +32,11 @@ def chest(*, radius_mm: float = 6.0, vessel: bool = False) -> CtVolume:
 def answer(task: str, volume: CtVolume, diameter_mm: float) -> float:
     """Calibrated probability of the middle of the volume."""
     ensemble = Ensemble(read_bundle(SHIPPED / task), torch.device("cpu"))
-    patch = cut_patch(volume, (20, 48, 48), z_extent_mm=z_extent_of(diameter_mm))
-    return float(ensemble.answer([patch]).probabilities[0])
+    extent = z_extent_of(diameter_mm) if task == "nodule" else None
+    measure = measure_nodule(volume, (20, 48, 48))
+    assert not isinstance(measure, Abstention)
+    patch = cut_patch(volume, (20, 48, 48), z_extent_mm=extent)
+    return float(ensemble.answer([patch], feature_vector(measure.features())[None]).probabilities[0])
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -1,0 +1,94 @@
+"""Whether the surroundings of a nodule look like those that the model was validated on: noise, grain and HU of lung.
+
+A wrong number shown with confidence is worse than none: another dose, kernel or calibration of the scanner moves the
+networks' margins, and beyond what the training crops showed nobody has measured how far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from inference.types import Abstention, CtVolume
+
+HALF_MM = (4.0, 15.0, 15.0)
+"""Half extent (slice, row, column) of what is looked at: about what a research crop shows."""
+LUNG_BELOW_HU = -650.0
+LEAST_VOXELS = 150
+"""Fewer voxels of plain lung tell nothing: a mass fills the box."""
+MAD_TO_SD = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Plain lung around a place.
+
+    Parameters
+    ----------
+    noise_hu
+        Robust standard deviation of a pixel against the mean of its four neighbours in the slice.
+    grain
+        Correlation of this difference with that of the second pixel along the row: the kernel's mark, -1..1.
+    lung_hu
+        Median of plain lung.
+    """
+
+    noise_hu: float
+    grain: float
+    lung_hu: float
+
+
+LIMITED = {
+    "noise_hu": ("noise", "the image noise around it is outside {low:.0f} to {high:.0f} HU, the validated range"),
+    "grain": ("kernel", "the grain of the image, the mark of the reconstruction kernel, is unlike the validated ones"),
+    "lung_hu": ("hu_offset", "the lung around it is outside {low:.0f} to {high:.0f} HU, the validated range"),
+}
+"""Of each measure the code and the sentence of its abstention."""
+
+
+def surroundings_of(volume: CtVolume, index: tuple[float, float, float]) -> Surroundings | None:
+    """Measure the lung around ``index`` (slice, row, column); None where there is too little of it to tell."""
+    box = tuple(
+        slice(max(0, round(at - half / spacing)), max(1, round(at + half / spacing) + 1))
+        for at, half, spacing in zip(index, HALF_MM, volume.spacing_mm, strict=True)
+    )
+    hu = volume.volume_hu[box].astype(np.float32)
+    if hu.shape[1] < 5 or hu.shape[2] < 5:
+        return None
+    lung = _plain_lung(hu)
+    if lung.sum() < LEAST_VOXELS:
+        return None
+    cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32)[None] / 4.0
+    rough = hu - ndi.correlate(hu, cross, mode="nearest")
+    values = rough[lung]
+    pairs = lung[:, :, 2:] & lung[:, :, :-2]
+    first, second = rough[:, :, 2:][pairs], rough[:, :, :-2][pairs]
+    spread = float(np.sqrt(np.mean(first**2) * np.mean(second**2))) if pairs.any() else 0.0
+    return Surroundings(
+        noise_hu=float(MAD_TO_SD * np.median(np.abs(values - np.median(values)))),
+        grain=float(np.mean(first * second)) / spread if spread > 0 else 0.0,
+        lung_hu=float(np.median(hu[lung])),
+    )
+
+
+def _plain_lung(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Voxels of lung at least a pixel away from vessels, nodule and wall, judged on the smoothed slice."""
+    smooth = ndi.uniform_filter(hu, size=(1, 3, 3), mode="nearest")
+    return ndi.binary_erosion(smooth < LUNG_BELOW_HU, structure=np.ones((1, 3, 3), bool), border_value=1)
+
+
+def why_unlike(found: Surroundings | None, gate: Mapping[str, Any]) -> tuple[Abstention, ...]:
+    """What is outside the limits of the bundle's gate, in words; nothing where it could not be measured."""
+    if found is None:
+        return ()
+    reasons = []
+    for measure, (code, text) in LIMITED.items():
+        low, high = gate.get(measure, (-np.inf, np.inf))
+        if not low <= getattr(found, measure) <= high:
+            reasons.append(Abstention(code, text.format(low=low, high=high)))
+    return tuple(reasons)
