@@ -74,14 +74,71 @@ def test_a_refusal_is_told_in_words(site: Site, open_page: Callable[..., Page], 
 def test_the_hundred_dots_follow_their_slider(site: Site, open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.goto(site.url)
-    expect(page.locator("[data-dots] circle.on")).to_have_count(12)
+    expect(page.locator("[data-dots-live] circle.on")).to_have_count(12)
     page.locator("#share").fill("40")
-    expect(page.locator("[data-dots] circle.on")).to_have_count(40)
+    expect(page.locator("[data-dots-live] circle.on")).to_have_count(40)
     expect(page.locator("#reading")).to_contain_text("about 40")
 
 
 @pytest.mark.parametrize("path", ["/", "/detector"])
 def test_a_phone_shows_it_without_scrolling_sideways(site: Site, open_page: Callable[..., Page], path: str) -> None:
     page = open_page(viewport={"width": 360, "height": 740})
+    page.goto(site.url + path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_dropped_dicom_instance_asks_for_the_place_of_its_nodule(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto(f"{site.url}/detector")
+    page.evaluate(
+        """() => {
+          const bytes = new Uint8Array(400);
+          bytes.set([0x44, 0x49, 0x43, 0x4d], 128);
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], "nodule.dcm"));
+          document.querySelector("[data-drop]").dispatchEvent(
+            new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }"""
+    )
+    expect(page.get_by_text("give row and column of the nodule")).to_be_visible()
+    page.get_by_label("Row").fill("10")
+    page.get_by_label("Column").fill("12")
+    page.click("[data-submit]")
+    page.wait_for_url("**/predictions/*")
+    expect(page.get_by_text("second reading of one nodule")).to_be_visible()
+
+
+def test_a_wrong_file_is_told_at_once_and_refused_in_words(
+    site: Site, open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.png"
+    text.write_text("not a picture at all")
+    page = open_page()
+    page.goto(f"{site.url}/detector")
+    page.set_input_files("#image", text)
+    expect(page.get_by_text("it will not be read")).to_be_visible()
+    page.click("[data-submit]")
+    expect(page.get_by_role("alert")).to_contain_text("Only PNG, JPEG, DICOM")
+    expect(page.locator("[data-submit]")).to_be_enabled()
+
+
+def test_the_answer_is_printed_on_white_without_buttons(
+    site: Site, open_page: Callable[..., Page], picture: Path
+) -> None:
+    page = open_page()
+    page.add_init_script("localStorage.setItem('theme', 'dark')")
+    page.goto(f"{site.url}/detector")
+    page.set_input_files("#image", picture)
+    page.click("[data-submit]")
+    page.wait_for_url("**/predictions/*")
+    page.emulate_media(media="print")
+    expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
+    expect(page.get_by_role("button", name="Print")).to_be_hidden()
+    expect(page.get_by_text("Limits of this answer")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/detector", "/model"])
+def test_pages_for_everyone_fit_a_phone(site: Site, open_page: Callable[..., Page], path: str) -> None:
+    page = open_page(viewport={"width": 360, "height": 740}, device_scale_factor=2, has_touch=True)
     page.goto(site.url + path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

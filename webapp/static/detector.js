@@ -1,30 +1,73 @@
-// Drag and drop, a preview and progress; without this file the form works as forms do.
-const form = document.querySelector("[data-upload]");
-const one = (name) => form.querySelector(`[data-${name}]`);
-const input = form.querySelector("#image");
+// The upload form: drop, preview, progress. Without scripts it is an ordinary form.
+const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-upload]"));
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} name
+ * @returns {T}
+ */
+const one = (name) => /** @type {T} */ (form.querySelector(`[data-${name}]`));
+const input = /** @type {HTMLInputElement} */ (form.querySelector("#image"));
 const drop = one("drop");
+const submit = /** @type {HTMLButtonElement} */ (one("submit"));
+const progress = /** @type {HTMLProgressElement} */ (/** @type {unknown} */ (one("progress")));
+const preview = /** @type {HTMLImageElement} */ (one("preview"));
+const MIB = 1024 ** 2;
 
+/** @param {number} bytes */
 function readableSize(bytes) {
-  return bytes < 1024 ** 2 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
+  return bytes < MIB ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`;
 }
 
+/**
+ * What a file is, told by its first bytes as the server does.
+ * @param {File} file
+ * @returns {Promise<"png" | "jpeg" | "dicom" | "zip" | "other">}
+ */
+async function kindOf(file) {
+  const head = new Uint8Array(await file.slice(0, 132).arrayBuffer());
+  /** @param {number} at @param {...number} bytes */
+  const has = (at, ...bytes) => bytes.every((byte, index) => head[at + index] === byte);
+  if (has(128, 0x44, 0x49, 0x43, 0x4d)) return "dicom";
+  if (has(0, 0x89, 0x50, 0x4e, 0x47)) return "png";
+  if (has(0, 0xff, 0xd8, 0xff)) return "jpeg";
+  return has(0, 0x50, 0x4b, 0x03, 0x04) ? "zip" : "other";
+}
+
+const HINTS = {
+  png: "",
+  jpeg: "",
+  dicom: "A DICOM instance: give row and column of the nodule below, too.",
+  zip: "A zip of a DICOM series: it goes to the worklist as a study.",
+  other: "This is no PNG, JPEG, DICOM or zip file; it will not be read.",
+};
+
 let previewUrl = "";
-function showChosen() {
-  const file = input.files[0];
+async function showChosen() {
+  const file = input.files?.[0];
   if (previewUrl) URL.revokeObjectURL(previewUrl);
   previewUrl = "";
   one("drop-prompt").hidden = Boolean(file);
   one("drop-preview").hidden = !file;
   one("problem").hidden = true;
+  preview.hidden = true;
+  one("no-preview").setAttribute("hidden", "");
   if (!file) return;
   one("file-name").textContent = file.name;
   one("file-size").textContent = readableSize(file.size);
-  const preview = one("preview");
-  preview.hidden = true;
-  if (["image/png", "image/jpeg"].includes(file.type)) {
+  const kind = await kindOf(file);
+  if (input.files?.[0] !== file) return; // another was chosen meanwhile
+  const tooLarge = kind !== "zip" && file.size > Number(form.dataset.maxImageMb) * MIB;
+  const hint = one("file-hint");
+  hint.textContent = tooLarge ? `This is larger than ${form.dataset.maxImageMb} MiB; it will not be read.` : HINTS[kind];
+  hint.hidden = !hint.textContent;
+  if (kind === "dicom") /** @type {HTMLDetailsElement} */ (one("place")).open = true;
+  if (kind === "png" || kind === "jpeg") {
     previewUrl = URL.createObjectURL(file);
-    preview.src = previewUrl;
     preview.onload = () => { preview.hidden = false; };
+    preview.onerror = () => one("no-preview").removeAttribute("hidden");
+    preview.src = previewUrl;
+  } else {
+    one("no-preview").removeAttribute("hidden");
   }
 }
 
@@ -37,22 +80,30 @@ for (const name of ["dragleave", "drop"]) {
 }
 drop.addEventListener("drop", (event) => {
   event.preventDefault();
-  if (event.dataTransfer.files.length) {
-    input.files = event.dataTransfer.files;
+  const files = event.dataTransfer?.files;
+  if (files?.length) {
+    input.files = files;
     showChosen();
   }
 });
 
+function settle() {
+  submit.disabled = false;
+  form.removeAttribute("aria-busy");
+  progress.hidden = true;
+  one("status").textContent = "";
+}
+
+/** @param {string} message */
 function fail(message) {
+  settle();
   const problem = one("problem");
   problem.textContent = message;
   problem.hidden = false;
   problem.scrollIntoView({ block: "nearest" });
-  one("submit").disabled = false;
-  one("progress").hidden = true;
-  one("status").textContent = "";
 }
 
+/** @param {XMLHttpRequest} request */
 function answered(request) {
   const body = request.response || {};
   if (request.status === 200 && body.id) location.assign(`/predictions/${body.id}`);
@@ -66,23 +117,28 @@ form.addEventListener("submit", (event) => {
   request.open("POST", form.action);
   request.responseType = "json";
   request.setRequestHeader("Accept", "application/json");
-  request.setRequestHeader("X-CSRF-Token", form.elements.csrf_token.value);
+  const token = /** @type {HTMLInputElement} */ (form.elements.namedItem("csrf_token"));
+  request.setRequestHeader("X-CSRF-Token", token.value);
   request.upload.addEventListener("progress", ({ loaded, total }) => {
-    one("progress").value = (100 * loaded) / total;
-    if (loaded === total) one("status").textContent = "Reading the image…";
+    if (loaded < total) {
+      progress.value = (100 * loaded) / total;
+      return;
+    }
+    progress.removeAttribute("value"); // it is read now, for as long as that takes
+    one("status").textContent = "Reading the image…";
   });
   request.addEventListener("load", () => answered(request));
   request.addEventListener("error", () => fail("The service cannot be reached. Try again."));
-  one("submit").disabled = true;
-  one("progress").hidden = false;
+  submit.disabled = true;
+  form.setAttribute("aria-busy", "true");
+  progress.value = 0;
+  progress.hidden = false;
   one("problem").hidden = true;
   one("status").textContent = "Uploading…";
   request.send(new FormData(form));
 });
 
 addEventListener("pageshow", () => { // back from the answer
-  one("submit").disabled = false;
-  one("progress").hidden = true;
-  one("status").textContent = "";
+  settle();
   showChosen();
 });

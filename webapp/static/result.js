@@ -1,13 +1,15 @@
 // The opacity of the attention overlay, printing, and an address that can be loaded again.
-const result = document.querySelector("[data-result]");
-const attention = document.querySelector("[data-attention]");
-const opacity = document.querySelector("[data-opacity]");
+const result = /** @type {HTMLElement | null} */ (document.querySelector("[data-result]"));
+const opacity = /** @type {HTMLInputElement | null} */ (document.querySelector("[data-opacity]"));
+const told = document.querySelector("[data-opacity-text]");
 
-if (location.pathname === "/predict") history.replaceState(null, "", result.dataset.permalink);
-if (attention && opacity) {
+if (location.pathname === "/predict" && result?.dataset.permalink) history.replaceState(null, "", result.dataset.permalink);
+if (opacity) {
   const show = () => {
-    attention.style.opacity = String(opacity.value / 100);
-    document.querySelector("[data-opacity-text]").textContent = `${opacity.value} %`;
+    for (const overlay of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-attention]"))) {
+      overlay.style.opacity = String(Number(opacity.value) / 100);
+    }
+    if (told) told.textContent = `${opacity.value} %`;
   };
   opacity.addEventListener("input", show);
   show();

@@ -1,0 +1,22 @@
+"""The picture of the educational page is the one that its script makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungnode import drawings
+
+
+@pytest.mark.slow
+def test_the_picture_is_made_by_its_script(tmp_path: Path) -> None:
+    drawings.main(tmp_path)
+    made, shipped = (
+        np.asarray(Image.open(folder / "slice.png").convert("RGB"), dtype=float)
+        for folder in (tmp_path, drawings.PICTURES)
+    )
+    assert made.shape == shipped.shape == (drawings.HEIGHT_PX, drawings.WIDTH_PX, 3)
+    assert np.abs(made - shipped).mean() < 2
