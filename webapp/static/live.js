@@ -1,5 +1,11 @@
 // Listens to the server's events and calls back whenever the worklist changed.
+
+/**
+ * @param {() => void} onChange
+ * @param {(isOn: boolean) => void} [onState]
+ */
 export function listen(onChange, onState = () => {}) {
+  /** @type {number | null} */
   let version = null;
   const source = new EventSource("/events");
   source.addEventListener("worklist", (event) => {
@@ -14,12 +20,15 @@ export function listen(onChange, onState = () => {}) {
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 }
 
+/** @param {EventTarget | null} target */
 export function isTyping(target) {
-  return target.matches?.('input:not([type="radio"]):not([type="checkbox"]):not([type="range"]), textarea, select') || document.querySelector("dialog[open]") !== null;
+  const field = 'input:not([type="radio"]):not([type="checkbox"]):not([type="range"]), textarea, select';
+  return (target instanceof Element && target.matches(field)) || document.querySelector("dialog[open]") !== null;
 }
 
 export function installHelp() {
-  const dialog = document.querySelector("[data-help]");
-  document.querySelector("[data-help-open]")?.addEventListener("click", () => dialog.showModal());
-  return () => dialog.showModal();
+  const dialog = /** @type {HTMLDialogElement} */ (document.querySelector("[data-help]"));
+  const show = () => dialog.showModal();
+  document.querySelector("[data-help-open]")?.addEventListener("click", show);
+  return show;
 }

@@ -16,7 +16,8 @@ document.querySelector("[data-theme-toggle]")?.addEventListener("click", () => {
 
 localiseTimes(document);
 
-const idleS = Number(document.querySelector('meta[name="session-idle-s"]')?.content || 0);
+const idle = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="session-idle-s"]'));
+const idleS = Number(idle?.content || 0);
 if (idleS > 0) {
   let timer = 0;
   const leave = () => location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);

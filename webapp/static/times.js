@@ -2,16 +2,22 @@
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+/** @type {[limit: number, unit: Intl.RelativeTimeFormatUnit, seconds: number][]} */
+const STEPS = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
 
+/**
+ * @param {Date} date
+ * @param {Date} [now]
+ */
 export function ago(date, now = new Date()) {
-  const seconds = Math.round((date - now) / 1000);
-  const steps = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
-  const [, unit, size] = steps.find(([limit]) => Math.abs(seconds) < limit);
+  const seconds = Math.round((date.valueOf() - now.valueOf()) / 1000);
+  const [, unit, size] = STEPS.find(([limit]) => Math.abs(seconds) < limit) ?? STEPS[3];
   return relative.format(Math.round(seconds / size), unit);
 }
 
+/** @param {ParentNode} scope */
 export function localiseTimes(scope) {
-  for (const element of scope.querySelectorAll("time[datetime]")) {
+  for (const element of /** @type {NodeListOf<HTMLTimeElement>} */ (scope.querySelectorAll("time[datetime]"))) {
     const date = new Date(element.dateTime);
     if (Number.isNaN(date.valueOf())) continue;
     element.title = moment.format(date);

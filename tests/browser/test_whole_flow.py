@@ -1,0 +1,61 @@
+"""A reader's morning over a whole service: a PACS pushes, the study appears, is closed, analysed, read and asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from db import audit
+from tests.factories import SimpleNodule, ct_series
+from tests.integration.service import Sender, Service
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+
+PATIENCE_MS = 180_000
+NEVER_S = 3600.0
+"""No series is quiet for so long: what is analysed was closed by hand."""
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path / "home", quiet_s=NEVER_S)
+    yield service
+    service.close()
+
+
+def test_a_pushed_study_is_closed_analysed_reviewed_and_analysed_again(
+    service: Service, open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    nodule = SimpleNodule((10.0, 16.0, 12.0), 9.0, hu=900.0)
+    series = ct_series(tmp_path / "series", n=20, rows=32, spacing_mm=(2.5, 0.7, 0.7), nodules=(nodule,))
+    told = service.start()
+    page = open_page()
+    page.goto(told["web"]["url"] + "worklist")
+    expect(page.locator("[data-live]")).to_have_class("live js-only on")
+    expect(page.get_by_role("heading", name="No study yet")).to_be_visible()
+
+    Sender(told["dicom"]["port"]).send(series.paths)
+    row = page.locator("tr[data-study]")
+    expect(row).to_contain_text("Receiving", timeout=PATIENCE_MS)
+    expect(row).to_contain_text("20 images", timeout=PATIENCE_MS)
+    page.keyboard.press("j")
+    page.keyboard.press("c")
+    page.get_by_role("button", name="Analyse now").click()
+    expect(row).to_contain_text("Analysed", timeout=PATIENCE_MS)
+    expect(row.locator(".prob")).to_be_visible()
+
+    page.keyboard.press("e")
+    expect(row).to_contain_text("reviewed by local")
+    page.keyboard.press("r")
+    page.get_by_role("button", name="Analyse again", exact=True).last.click()
+    expect(row).not_to_contain_text("reviewed by local", timeout=PATIENCE_MS)
+    expect(row).to_contain_text("Analysed", timeout=PATIENCE_MS)
+
+    with service.database.read() as session:
+        entries = audit.recent(session, limit=200)
+    acts = [entry.event.action for entry in reversed(entries) if entry.event.actor == "local"]
+    assert acts == ["series:forced", "study:reviewed", "analysis:requested"]
+    assert [analysis.run_number for analysis in service.analyses(series.series_instance_uid)] == [1, 2]
