@@ -100,7 +100,7 @@ def test_a_dropped_dicom_instance_asks_for_the_place_of_its_nodule(site: Site, o
             new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
         }"""
     )
-    expect(page.get_by_text("give row and column of the nodule")).to_be_visible()
+    expect(page.get_by_text("row and column are needed as well")).to_be_visible()
     page.get_by_label("Row").fill("10")
     page.get_by_label("Column").fill("12")
     page.click("[data-submit]")

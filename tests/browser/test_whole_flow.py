@@ -1,4 +1,4 @@
-"""A reader's morning over a whole service: a PACS pushes, the study appears, is closed, analysed, read and asked again."""
+"""A reader's morning over a whole service: a study is pushed, appears, is closed, analysed, read and asked again."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async function kindOf(file) {
 const HINTS = {
   png: "",
   jpeg: "",
-  dicom: "A DICOM instance: give row and column of the nodule below, too.",
+  dicom: "A DICOM instance: its nodule's row and column are needed as well.",
   zip: "A zip of a DICOM series: it goes to the worklist as a study.",
   other: "This is no PNG, JPEG, DICOM or zip file; it will not be read.",
 };
