@@ -19,6 +19,7 @@ from training.metrics import (
     brier_score,
     calibration_floor,
     expected_calibration_error,
+    reliability_bins,
 )
 from training.nodules import nodule_folder, read_rows
 from training.slices import read_slices
@@ -136,16 +137,6 @@ def _finite(a: Array, b: Array) -> tuple[Array, Array]:
     return a[both], b[both]
 
 
-def calibration_curve(labels: Mask, p: Array, *, bins: int = 10) -> list[dict[str, float]]:
-    """Mean probability, observed share and n of every bin that holds a sample."""
-    which = np.minimum((p * bins).astype(int), bins - 1)
-    return [
-        {"probability": float(p[which == b].mean()), "observed": float(labels[which == b].mean()),
-         "n": int((which == b).sum())}
-        for b in range(bins) if (which == b).any()
-    ]  # fmt: skip
-
-
 def calibration_figures(answers: Answers) -> dict[str, Any]:
     """Calibration error before and after with its interval, and the floor of a perfect model of the same size."""
     figures: dict[str, Any] = {}
@@ -162,7 +153,7 @@ def calibration_figures(answers: Answers) -> dict[str, Any]:
             "floor": mean,
             "floor_interval": (low, high),
             "brier": brier_score(labels, p),
-            "curve": calibration_curve(labels, p),
+            "bins": reliability_bins(labels, p),
         }
     return figures
 

@@ -24,6 +24,7 @@ from training.answers import Answers, filter_answers, measured_crops, nodule_ans
 from training.density import density_figures
 from training.explanations import explanation_figures
 from training.figures import (
+    DRAWS,
     baseline_figures,
     calibration_figures,
     coverage_with_intervals,
@@ -36,7 +37,7 @@ from training.figures import (
     undecided_figures,
 )
 from training.leaks import refuse_leaks
-from training.metrics import auc, plain
+from training.metrics import auc, binary_figures, plain
 from training.nodules import DataError
 from training.report_pages import write_pages
 from training.report_plots import write_plots
@@ -51,7 +52,7 @@ TOLERANCE = 0.005
 """By how much an AUC may differ from the recorded one: another processor rounds bfloat16 otherwise."""
 DENSITY_PLACES = 25
 KEPT = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
-        "conformal", "operating_points", "gate", "combination", "weights_sha256", "input_shape")  # fmt: skip
+        "conformal", "operating_points", "gate", "weights_sha256", "input_shape")  # fmt: skip
 
 
 class ReportError(Exception):
@@ -68,6 +69,8 @@ class Job:
     device: torch.device
     turns: int
     tell: Callable[[str], None]
+    seeds: tuple[Bundle, ...] = ()
+    """Slice bundles that were trained with other seeds, to tell how much a figure owes to chance."""
 
 
 def nodule_figures(job: Job) -> dict[str, Any]:
@@ -134,7 +137,15 @@ def slice_figures(job: Job) -> dict[str, Any]:
         "samples": samples_of(answers),
         "splits": slice_splits(job.data, len(bundle.recipe["classes"])),
         "in_domain_share": float(answers.columns["in_domain"].mean()),
+        "seeds": [seed_figures(job, each) for each in (bundle, *job.seeds)] if job.seeds else [],
     }
+
+
+def seed_figures(job: Job, bundle: Bundle) -> dict[str, Any]:
+    """Headline of one slice bundle, named by its seed."""
+    answers = slice_answers(bundle, job.data, job.split, job.device)
+    figures = binary_figures(answers.labels, answers.before, answers.after, answers.groups, draws=DRAWS)
+    return {"seed": bundle.recipe["training_data"]["seed"], **figures}
 
 
 def task_figures(bundle: Bundle, answers: Answers, baselines: dict[str, Any]) -> dict[str, Any]:
@@ -152,8 +163,13 @@ def task_figures(bundle: Bundle, answers: Answers, baselines: dict[str, Any]) ->
             f"{bundle.folder} records n = {metrics['n']}, AUC {recorded}, but gives n = {len(answers.labels)}, AUC "
             f"{found:.4f}; record it anew: python -m training.evaluate --record --bundle {bundle.folder} ..."
         )
+    combination = bundle.recipe.get("combination", {})
     return {
-        "bundle": {"sha256": bundle.sha256, **{key: bundle.recipe[key] for key in KEPT if key in bundle.recipe}},
+        "bundle": {
+            "sha256": bundle.sha256,
+            **{key: bundle.recipe[key] for key in KEPT if key in bundle.recipe},
+            "combination": {key: value for key, value in combination.items() if key != "draws"},
+        },
         "metrics": metrics,
         "baselines": baseline_figures(answers, baselines),
         "calibration": calibration_figures(answers),
@@ -204,6 +220,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", default="test", help="the held-out split that the bundles' figures are of")
     parser.add_argument("--turns", type=int, default=TURNS, help="rotations averaged under distortion")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--seeds", type=Path, nargs="*", default=[], help="slice bundles of other seeds, measured beside"
+    )
     parser.add_argument("--render", action="store_true", help="only write cards and plots from figures.json")
     args = parser.parse_args(argv)
     started = time.monotonic()
@@ -231,7 +250,8 @@ def job_of(args: argparse.Namespace) -> Job:
     if args.data is None:
         raise DataError("--data is needed unless --render is given")
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
-    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, teller("report", 27))
+    seeds = tuple(read_bundle(folder) for folder in args.seeds)
+    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, teller("report", 27), seeds)
 
 
 if __name__ == "__main__":

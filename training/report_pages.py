@@ -32,6 +32,10 @@ METRICS = {
     "single_answers": "prediction sets of one class",
 }
 """Figures that the bundle records, in the words of the cards; others are shown by their own names."""
+GAINS = {
+    "gain_over_diameter_interval": "the readers' diameter",
+    "gain_over_measured_interval": "the automatic diameter",
+}
 SKIPPED = {"task", "split", "n", "positives", "groups", "subgroups"}
 UNITS = {"nodule": "nodules", "filter": "places", "slice": "pictures"}
 GROUPS = {"nodule": "patients", "filter": "patients", "slice": "clusters"}
@@ -105,7 +109,7 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
     return [
         f"# {TITLES[task]}: {bundle['name']} {bundle['version']}",
         "",
-        f"{bundle['intended_use'].capitalize()}.",
+        f"{bundle['intended_use'][:1].upper()}{bundle['intended_use'][1:]}.",
         "",
         *_model(bundle),
         *_data(task, told),
@@ -115,9 +119,12 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         "of the positive class.",
         "",
         *table(["figure", "value"], _metric_rows(metrics)),
+        *_cross_validated(bundle["calibration"].get("cross_validated")),
+        *_seeds(told.get("seeds")),
         *_nested(metrics),
         *picture(f"{task}_roc.png", "ROC of the model with its 95 % band, and of baselines"),
         *_baselines(told),
+        *_networks(told),
         *_calibration(task, told),
         *_coverage(task, told),
         *_operating(told),
@@ -133,10 +140,16 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
 
 def _model(bundle: dict[str, Any]) -> list[str]:
     calibration = bundle["calibration"]
+    kind, n = calibration["kind"].replace("_", " "), calibration["n"]
+    calibrated = (
+        f"No calibrator: on {n} samples that the networks had not seen, none did better than the plain probabilities."
+        if kind == "none"
+        else f"Calibrated by {kind} (temperature {number(calibration.get('temperature'))}), fitted on {n} samples that "
+        "the networks had not seen."
+    )
     return [
         f"* {bundle['architecture'][:1].upper()}{bundle['architecture'][1:]}. Classes: {', '.join(bundle['classes'])}.",
-        f"* Calibrated by {calibration['kind'].replace('_', ' ')} (temperature {number(calibration['temperature'])}), "
-        f"fitted on {calibration['n']} samples that the networks had not seen.",
+        f"* {calibrated}",
         f"* Digest `{bundle['sha256']}`, weights `{bundle['weights_sha256']}`.",
         "",
     ]
@@ -171,10 +184,10 @@ def _metric_rows(metrics: dict[str, Any]) -> list[list[str]]:
         if name in SKIPPED or isinstance(value, (dict, list)) or name.endswith("_interval"):
             continue
         rows.append([METRICS.get(name, name.replace("_", " ")), within(value, metrics.get(f"{name}_interval"))])
-    for name in ("gain_over_diameter_interval",):
+    for name, words in GAINS.items():
         if metrics.get(name):
             low, high = metrics[name]
-            rows.append(["gain over the readers' diameter, 95 % interval", f"{number(low)} to {number(high)}"])
+            rows.append([f"gain of AUC over {words}, 95 % interval", f"{number(low)} to {number(high)}"])
     return rows
 
 
@@ -184,6 +197,58 @@ def _nested(metrics: dict[str, Any]) -> list[str]:
     for name, part in metrics.items():
         if isinstance(part, dict) and name not in SKIPPED | {"coverage_by_class"} and _metric_rows(part):
             lines += [f"### {name.replace('_', ' ').capitalize()}", "", *table(["figure", "value"], _metric_rows(part))]
+    return lines
+
+
+def _cross_validated(told: dict[str, Any] | None) -> list[str]:
+    """What the bundle records of the samples that it was calibrated on, cross-fitted."""
+    if not told:
+        return []
+    return [
+        "### Across the folds of the patients that it learned from",
+        "",
+        f"{told['n']} samples of {told['groups']} groups, {told['positives']} of the positive class: each judged by "
+        "networks, a combination and a calibrator that had not seen its patient. The networks that ship have seen all "
+        "of them.",
+        "",
+        *table(["figure", "value"], _metric_rows(told)),
+    ]
+
+
+def _seeds(told: list[dict[str, Any]] | None) -> list[str]:
+    """The same recipe trained with other seeds, on the same split."""
+    if not told:
+        return []
+    rows = [
+        [own["seed"], within(own["auc"], own["auc_interval"]), number(own["accuracy"]), number(own["ece_before"]),
+         within(own["ece"], own["ece_interval"]), within(own["ece_floor"], own["ece_floor_interval"]),
+         number(own["brier_before"]), number(own["brier"])]
+        for own in told
+    ]  # fmt: skip
+    means = ["mean", *(number(sum(own[name] for own in told) / len(told)) for name in
+                       ("auc", "accuracy", "ece_before", "ece", "ece_floor", "brier_before", "brier"))]  # fmt: skip
+    head = ["seed", "AUC", "accuracy", "ECE before", "ECE", "ECE floor", "Brier before", "Brier"]
+    return ["### Over seeds", "", "The first one ships.", "", *table(head, [*rows, means])]
+
+
+def _networks(told: dict[str, Any]) -> list[str]:
+    """What each network alone achieves, and how much each column weighs in the combination."""
+    alone, combined = told["metrics"].get("networks"), told["bundle"]["combination"]
+    lines = []
+    if alone:
+        rows = [[name, within(own["auc"], own["auc_interval"])] for name, own in alone.items()]
+        lines += ["### Each network alone", "", *table(["network", "AUC"], rows)]
+    if len(combined.get("weights", ())) > 1:
+        names = [*combined["groups"], *(name.replace("_", " ") for name in combined["features"])]
+        rows = [[name, f"{weight:+.2f}"] for name, weight in zip(names, combined["weights"], strict=True)]
+        lines += [
+            "### What weighs how much",
+            "",
+            "Weights of a ridge logistic regression on standardised columns: the networks' margins and what is "
+            "measured automatically. Fitted on samples that the networks had not seen.",
+            "",
+            *table(["column", "weight"], rows),
+        ]
     return lines
 
 
@@ -221,14 +286,13 @@ def _calibration(task: str, told: dict[str, Any]) -> list[str]:
     ]
     compared = told["bundle"]["calibration"].get("cross_validated_nll")
     if compared:
-        shipped = told["bundle"]["calibration"]["kind"]
+        rows = [[k.replace("_", " "), f"{v[0]:.4f} ± {v[1]:.4f}"] for k, v in compared.items()]
         lines += [
-            "Calibrators compared by cross-validated log loss (mean, standard error); shipped: "
-            f"{shipped.replace('_', ' ')}, the plainest within one standard error of the best.",
+            "Calibrators compared by cross-validated log loss (mean, standard error). The plainest within one standard "
+            f"error of the best ships, and none where none does better: here {told['bundle']['calibration']['kind']}.",
             "",
-            *table(["calibrator", "log loss"],
-                   [[k.replace("_", " "), f"{v[0]:.4f} ± {v[1]:.4f}"] for k, v in compared.items()]),
-        ]  # fmt: skip
+            *table(["calibrator", "log loss"], rows),
+        ]
     return lines
 
 

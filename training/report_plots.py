@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.metrics import roc_points
 from training.plots import ACCENT, INK, SOFT, WARM, draw_reliability
 
 Array = NDArray[np.float64]
@@ -39,7 +40,7 @@ def _page(path: Path, *shape: int, size: tuple[float, float], **options: Any) ->
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
     with Image.open(path) as picture:
-        few = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
 
@@ -83,14 +84,9 @@ def _reliability(path: Path, samples: Samples, title: str) -> None:
         figure.suptitle(title, fontsize=10, color=INK)
 
 
-def _curve(labels: NDArray[np.bool_], values: Array) -> tuple[Array, Array]:
-    """False and true positive rates, from the strictest threshold to the laxest; ties move at once."""
-    order = np.argsort(-values, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
-    hits = labels[order]
-    true = np.concatenate([[0.0], np.cumsum(hits)[last] / max(hits.sum(), 1)])
-    false = np.concatenate([[0.0], np.cumsum(~hits)[last] / max((~hits).sum(), 1)])
-    return false, true
+def _curve(labels: NDArray[np.bool_], values: Array) -> tuple[list[float], list[float]]:
+    points = roc_points(labels, values)
+    return points["fpr"], points["tpr"]
 
 
 def _band(samples: Samples, grid: Array) -> Array:

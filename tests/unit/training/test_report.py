@@ -62,6 +62,7 @@ def made(data: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactory) ->
         few = {name: DISTORTIONS[name] for name in ("as it is", "click 6 mm off")}
         patch.setattr(robustness, "DISTORTIONS", few)
         command = ["--data", str(data), "--bundles", str(bundles), "--out", str(out), "--turns", "1"]
+        command += ["--seeds", str(bundles / "slice")]
         assert report.main(command) == 0
     return out
 
@@ -82,6 +83,12 @@ def test_cards_hold_the_figures_that_the_bundle_records(made: Path, bundles: Pat
         assert recipe["weights_sha256"] in card
         assert all(limit in card for limit in recipe["limits"])
         assert all(f"| {name} |" in card for name in figures[task]["baselines"])
+
+
+def test_other_seeds_of_the_slice_model_stand_beside(made: Path) -> None:
+    told = figures_of(made)["slice"]
+    assert [own["auc"] for own in told["seeds"]] == [told["metrics"]["auc"]] * 2
+    assert f"| mean | {number(told['metrics']['auc'])} |" in (made / "slice.md").read_text()
 
 
 def test_the_nodule_card_tells_of_parts_pathology_and_distortions(made: Path) -> None:
