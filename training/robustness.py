@@ -215,7 +215,6 @@ def robustness_figures(
     data: Path, split: str, bench: Bench, *, seed: int = 0, tell: Tell = lambda _: None
 ) -> dict[str, Any]:
     """All of it; ``empty`` is None where the data hold no series without nodules."""
-    refuse_leaks("nodule", data)
     nodules = Nodules.read(data, split)
     figures: dict[str, Any] = {
         "n": len(nodules.labels),
@@ -261,6 +260,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     started = time.monotonic()
     try:
+        refuse_leaks("nodule", args.data)
         nodule, confirmer = read_bundle(args.bundle), read_bundle(args.confirmer)
         bench = Bench.of(nodule, confirmer, choose_device(args.device), turns=args.turns)
         tell = teller("robustness", len(DISTORTIONS) + 1)
