@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.pixels import iter_pixels
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_node.frames import FrameHeader
+from dicom_node.frames import FrameHeader, check_size
 
 HU_MIN = -1024
 HU_MAX = 3071
@@ -39,6 +39,8 @@ def read_frames_hu(path: Path, headers: Sequence[FrameHeader]) -> Iterator[NDArr
 
 def _stored_frames(path: Path, headers: Sequence[FrameHeader]) -> Iterator[NDArray[np.generic]]:
     """Yield decoded frames as stored; files are read frame by frame, but a deflated one has to be inflated whole."""
+    for header in headers:
+        check_size(header.rows, header.columns)
     is_deflated = headers[0].transfer_syntax_uid == DeflatedExplicitVRLittleEndian
     source = dcmread(path) if is_deflated else path
     indices = [header.frame_number - 1 for header in headers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,11 @@ class Drawing:
     window: tuple[float, float, str] | None = None
     size: tuple[int, int] | None = None
     region: tuple[int, int, int, int] | None = None
+
+
+def drawing_of(told: object) -> Drawing:
+    """Read a drawing off the JSON that its parent wrote."""
+    if not isinstance(told, dict):
+        raise TypeError("a drawing is expected")
+    read: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    return Drawing(**read)

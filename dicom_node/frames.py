@@ -14,6 +14,8 @@ from pydicom.dataset import Dataset
 Triple = tuple[float, float, float]
 Sextuple = tuple[float, float, float, float, float, float]
 
+MAX_FRAME_PIXELS = 64 << 20
+"""8192 x 8192: sixteen times the largest CT matrix in use; larger frames are not decoded."""
 MAX_FRAMES = 20_000
 """More frames than any CT acquisition has; a header that claims more is not believed."""
 
@@ -33,6 +35,17 @@ ATTRIBUTE_KEYWORDS = (
     "GantryDetectorTilt",
 )
 """Acquisition attributes that hold no identity and that the record of an analysis keeps."""
+
+
+def check_size(rows: int, columns: int) -> None:
+    """Refuse a frame that is not to be decoded, before a codec is told its size.
+
+    Raises
+    ------
+    ValueError
+    """
+    if rows * columns > MAX_FRAME_PIXELS:
+        raise ValueError("a frame has more pixels than any that this node decodes")
 
 
 @dataclass(frozen=True, slots=True)

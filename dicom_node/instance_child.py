@@ -7,18 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from dicom_node.drawing import Drawing
+from dicom_node.drawing import drawing_of
+from dicom_node.frames import check_size
 from dicom_node.instance_json import instance_json
 from dicom_node.pixel_layout import read_layout
-from dicom_node.rendered import draw
 
-_DRAWING: TypeAdapter[Drawing] = TypeAdapter(Drawing)
 Message = dict[str, object]
 MAX_NATIVE_BYTES = 1 << 30
 """Largest instance that is decoded as a whole: it is in memory twice meanwhile."""
@@ -59,6 +57,7 @@ def uncompressed(request: Message) -> object:
         size = int(ds.Rows) * int(ds.Columns) * int(ds.get("SamplesPerPixel", 1)) * int(ds.BitsAllocated) // 8
         if size * int(ds.get("NumberOfFrames") or 1) > MAX_NATIVE_BYTES:
             raise MemoryError
+        check_size(int(ds.Rows), int(ds.Columns))
         ds.decompress(generate_instance_uid=False)
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     target = Path(str(request["target"]))
@@ -77,13 +76,16 @@ def bulk_value(request: Message) -> object:
 
 def rendered(request: Message) -> object:
     """``path``, ``index``, ``drawing`` -> the frame as a picture, written to ``target``."""
-    drawing = _DRAWING.validate_python(request["drawing"])
+    from dicom_node.rendered import draw  # here, so that a child that draws nothing starts without Pillow
+
+    drawing = drawing_of(request["drawing"])
     return draw(Path(str(request["path"])), int(str(request["index"])), drawing, Path(str(request["target"])))
 
 
 def _source(path: Path) -> Dataset | Path:
     """Files are read frame by frame, but a deflated one has to be inflated whole."""
-    ds = dcmread(path, stop_before_pixels=True, specific_tags=[])
+    ds = dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+    check_size(int(ds.Rows), int(ds.Columns))
     return dcmread(path) if ds.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian else path
 
 

@@ -13,7 +13,7 @@ from pydicom.pixels import iter_pixels
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.drawing import Drawing
-from dicom_node.frames import read_frame_headers
+from dicom_node.frames import check_size, read_frame_headers
 
 Grey = NDArray[np.float32]
 
@@ -27,6 +27,7 @@ def draw(path: Path, index: int, drawing: Drawing, target: Path) -> int:
         Anything that pydicom or a codec raises on broken pixels; the child process translates it.
     """
     ds = dcmread(path, stop_before_pixels=True)
+    check_size(int(ds.Rows), int(ds.Columns))
     is_deflated = ds.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
     pixels = next(iter(iter_pixels(dcmread(path) if is_deflated else path, indices=[index])))
     picture = Image.fromarray(pixels if pixels.ndim == 3 else _grey(pixels, path, index, ds, drawing))

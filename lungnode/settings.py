@@ -129,7 +129,9 @@ class WebSettings(Section):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on."""
     auth: Literal["on", "off"] | None = None
-    """`on` asks for a sign-in or token; `off` only on loopback. Unset: `off` on loopback, else `on`."""
+    """`on` asks for a sign-in or token; `off` only on loopback. Unset: `off` on loopback without a proxy, else `on`."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?$")
+    """Address by which browsers reach the pages through a proxy; with `https` cookies are Secure and HSTS is sent."""
     max_upload_mb: int = Field(default=256, ge=1)
     """Largest request body, in MiB; a zip of a thin-slice chest CT has about 200."""
     cors_origins: tuple[str, ...] = ()
@@ -218,6 +220,8 @@ class Settings(BaseSettings):
     def _locked_off_loopback(self) -> Settings:
         if self.web.auth == "off" and not is_loopback(self.web.host):
             raise ValueError("LUNGNODE_WEB__AUTH=off is refused unless LUNGNODE_WEB__HOST is a loopback address")
+        if self.web.auth == "off" and self.web.public_url is not None:
+            raise ValueError("LUNGNODE_WEB__AUTH=off is refused where LUNGNODE_WEB__PUBLIC_URL is set")
         if not self.dicom.peers and not is_loopback(self.dicom.host):
             raise ValueError("LUNGNODE_DICOM__PEERS must name the senders: LUNGNODE_DICOM__HOST is not loopback")
         return self
@@ -225,7 +229,8 @@ class Settings(BaseSettings):
     @property
     def web_auth_required(self) -> bool:
         """Whether clinical pages ask who is there."""
-        return self.web.auth == "on" or (self.web.auth is None and not is_loopback(self.web.host))
+        is_reached_from_elsewhere = self.web.public_url is not None or not is_loopback(self.web.host)
+        return self.web.auth == "on" or (self.web.auth is None and is_reached_from_elsewhere)
 
     @property
     def database_url(self) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 
@@ -193,6 +194,9 @@ def web_options(settings: Settings) -> WebOptions:
         bound_to_loopback=is_loopback(web.host),
         max_upload_bytes=web.max_upload_mb << 20,
         cors_origins=web.cors_origins,
+        public_url=web.public_url or "",
+        allowed_hosts=(urlsplit(web.public_url).hostname or "",) if web.public_url else (),
+        secure_cookies=bool(web.public_url and web.public_url.startswith("https://")),
         max_wait_s=web.max_wait_min * 60.0,
         threads=web.threads,
         peers=tuple(_peer(peer) for peer in settings.dicom.peers),

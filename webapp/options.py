@@ -30,6 +30,8 @@ class WebOptions:
     """Whether only this machine can reach the port; the Host header is then checked against rebinding."""
     allowed_hosts: tuple[str, ...] = ()
     """Host names besides loopback ones that the Host header may carry; not loopback and empty means any."""
+    public_url: str = ""
+    """Scheme and host by which browsers reach the pages; empty takes them from each request."""
     max_upload_bytes: int = 256 * 2**20
     """Largest request body."""
     max_image_bytes: int = 64 * 2**20

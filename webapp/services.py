@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
 
 from db.engine import Database
 from webapp.errors import TooManyRequestsError
@@ -53,6 +53,11 @@ WAIT_FOR_SLOT_S = 10.0
 def services() -> Services:
     """Return the services of the current app."""
     return cast("Services", current_app.extensions[EXTENSION])
+
+
+def absolute_url(path: str) -> str:
+    """Write the whole address of one of our paths, as whoever asks reaches us."""
+    return (services().options.public_url or request.host_url.rstrip("/")) + path
 
 
 @contextmanager

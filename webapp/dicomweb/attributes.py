@@ -9,6 +9,7 @@ from flask import url_for
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from db.archive_search import ArchivedStudy, Match
+from webapp.services import absolute_url
 
 Attributes = dict[str, dict[str, Any]]
 
@@ -45,7 +46,7 @@ def study(found: ArchivedStudy) -> Attributes:
         "00080061": values("CS", *found.modalities),
         "00080090": _name(found.referring_physician),
         "00081030": values("LO", found.study_description),
-        "00081190": values("UR", _url(study_uid=found.study_instance_uid)),
+        "00081190": values("UR", retrieve_url(study_uid=found.study_instance_uid)),
         "00100010": _name(patient.name),
         "00100020": values("LO", patient.patient_id),
         "00100021": values("LO", patient.issuer),
@@ -67,7 +68,7 @@ def series(match: Match) -> Attributes:
     return study(match.study) | {
         "00080060": values("CS", found.modality),
         "0008103E": values("LO", found.series_description),
-        "00081190": values("UR", _url(**uids)),
+        "00081190": values("UR", retrieve_url(**uids)),
         "0020000E": values("UI", found.series_instance_uid),
         "00200011": values("IS", found.series_number),
         "00201209": values("IS", found.instance_count),
@@ -83,14 +84,15 @@ def instance(match: Match) -> Attributes:
     return series(match) | {
         "00080016": values("UI", found.sop_class_uid),
         "00080018": values("UI", found.sop_instance_uid),
-        "00081190": values("UR", _url(**uids, sop_uid=found.sop_instance_uid)),
+        "00081190": values("UR", retrieve_url(**uids, sop_uid=found.sop_instance_uid)),
         "00083002": values("UI", found.transfer_syntax_uid),
         "00200013": values("IS", found.instance_number),
     }
 
 
-def _url(**uids: str) -> str:
-    return url_for("wado.whole", **uids, _external=True)
+def retrieve_url(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> str:
+    """Address of a study, a series or an instance."""
+    return absolute_url(url_for("wado.whole", study_uid=study_uid, series_uid=series_uid, sop_uid=sop_uid))
 
 
 def values(vr: str, *values: str | int | None) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response
 
 from db import archive
 from db.archive import ArchivedInstance
+from webapp.dicomweb.attributes import retrieve_url
 from webapp.dicomweb.multipart import Part, multipart
 from webapp.dicomweb.negotiation import (
     JSON,
@@ -54,12 +55,10 @@ def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | N
 
 def instance_url(instance: ArchivedInstance) -> str:
     """Address of an instance."""
-    return url_for(
-        "wado.whole",
+    return retrieve_url(
         study_uid=instance.study_instance_uid,
         series_uid=instance.series_instance_uid,
         sop_uid=instance.sop_instance_uid,
-        _external=True,
     )
 
 

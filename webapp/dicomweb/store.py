@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from werkzeug.http import parse_options_header
 
 from db import archive
-from webapp.dicomweb.attributes import Attributes, values
+from webapp.dicomweb.attributes import Attributes, retrieve_url, values
 from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, check_json
 from webapp.errors import BadRequestError, UploadRefusedError
 from webapp.identity import principal
@@ -120,7 +120,7 @@ def _answer(outcomes: list[InstanceOutcome], study_uid: str) -> Response:
     failed = [outcome for outcome in outcomes if not outcome.is_stored]
     told: Attributes = {}
     if study_uid:
-        told["00081190"] = values("UR", url_for("wado.whole", study_uid=study_uid, _external=True))
+        told["00081190"] = values("UR", retrieve_url(study_uid=study_uid))
     if failed:
         told["00081198"] = {"vr": "SQ", "Value": [_failure(outcome) for outcome in failed]}
     if stored:
@@ -152,8 +152,7 @@ def _references(stored: list[InstanceOutcome]) -> list[Attributes]:
 def _url(place: tuple[str, str] | None, outcome: InstanceOutcome) -> str | None:
     if place is None:
         return None
-    uids = {"study_uid": place[0], "series_uid": place[1], "sop_uid": outcome.sop_instance_uid}
-    return url_for("wado.whole", **uids, _external=True)
+    return retrieve_url(study_uid=place[0], series_uid=place[1], sop_uid=outcome.sop_instance_uid)
 
 
 def _named(outcome: InstanceOutcome) -> Attributes:

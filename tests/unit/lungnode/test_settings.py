@@ -9,6 +9,7 @@ import pytest
 from lungnode.errors import SettingsError
 from lungnode.settings import Settings, is_loopback
 from lungnode.settings_table import load_settings
+from lungnode.wiring import web_options
 
 
 def test_defaults_are_loopback_and_need_no_environment() -> None:
@@ -62,6 +63,11 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must name the senders"),
         ({"LUNGNODE_WEB__HOST": "0.0.0.0", "LUNGNODE_WEB__AUTH": "off"}, "LUNGNODE_WEB__AUTH=off is refused"),
+        (
+            {"LUNGNODE_WEB__PUBLIC_URL": "https://node.example.org", "LUNGNODE_WEB__AUTH": "off"},
+            "LUNGNODE_WEB__AUTH=off is refused where LUNGNODE_WEB__PUBLIC_URL is set",
+        ),
+        ({"LUNGNODE_WEB__PUBLIC_URL": "https://node.example.org/path"}, "LUNGNODE_WEB__PUBLIC_URL: "),
         ({"LUNGNODE_MODEL__DEVICE": "tpu"}, "LUNGNODE_MODEL__DEVICE: "),
         ({"LUNGNODE_CONFIG": "/nowhere/lungnode.toml"}, "LUNGNODE_CONFIG: the file cannot be read"),
     ],
@@ -72,6 +78,14 @@ def test_what_is_wrong_is_named(variables: dict[str, str], expected: str, monkey
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert any(problem.startswith(expected) for problem in caught.value.problems), caught.value.problems
+
+
+def test_behind_a_proxy_sign_in_is_on_and_https_is_insisted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNGNODE_WEB__PUBLIC_URL", "https://node.example.org")
+    settings = load_settings()
+    assert settings.web_auth_required
+    options = web_options(settings)
+    assert (options.secure_cookies, options.allowed_hosts) == (True, ("node.example.org",))
 
 
 def test_problems_never_show_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from db.domain import Role
 from tests.unit.webapp.conftest import Web
 from webapp import access
+from webapp.access_table import rules, table
 
 VALUES = {
     "study_uid": "1.2.3",
@@ -48,6 +49,13 @@ def routes(web: Web) -> list[tuple[str, str, str]]:
 def test_every_route_is_declared_and_every_declaration_is_a_route(web: Web) -> None:
     found = {(endpoint, method) for endpoint, method, _ in routes(web)}
     assert found == {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
+
+
+def test_the_table_of_who_may_do_what_has_every_route_and_method(web: Web) -> None:
+    lines = table(rules()).splitlines()
+    assert len(lines) == 2 + len(routes(web))
+    assert "| `/admin` | GET |  | yes |  |  |  |" in lines
+    assert "| `/livez` | GET | yes | yes | yes | yes | yes |" in lines
 
 
 def test_only_these_are_open_to_strangers() -> None:

@@ -1,0 +1,62 @@
+"""An administrator finds a dead letter, has it sent again, reads the result's story and leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from db import deliveries, users
+from db.domain import DeliveryStatus, Role
+from tests.browser.conftest import Site
+from tests.browser.test_accessibility import axe, serious
+from tests.unit.webapp.doubles import add_study, finding_at, finish
+
+__all__ = ["axe"]
+
+pytestmark = pytest.mark.browser
+
+PASSWORD = "correct horse battery"
+
+
+def dead_letter(site: Site) -> None:
+    study = add_study(site.database, name="Phantom^Admin")
+    analysis_id = finish(site.database, study, [finding_at(study.sop_instance_uids[0], 10, 20)])
+    with site.database.begin() as session:
+        record = deliveries.request_delivery(
+            session, analysis_id=analysis_id, sop_instance_uid="1.2.9", sop_class_uid="1.2", kind="sr",
+            destination="ARCHIVE", path="x",
+        )  # fmt: skip
+        deliveries.record_delivery(session, record.id, DeliveryStatus.FAILED, "connection refused")
+
+
+def test_sign_in_admin_resend_audit_story_sign_out(locked_site: Site, open_page: Callable[..., Page], axe: str) -> None:
+    with locked_site.database.begin() as session:
+        users.add_user(session, "keeper", PASSWORD, Role.ADMIN)
+    dead_letter(locked_site)
+    page = open_page()
+    page.goto(f"{locked_site.url}/admin")
+    page.fill("#name", "keeper")
+    page.fill("#password", PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Administration")
+    letters = page.get_by_role("region", name="Dead letters")
+    expect(letters).to_contain_text("Connection refused.")
+    assert serious(page, axe) == []
+    letters.get_by_role("button", name="Send again").click()
+    expect(letters).to_contain_text("Nothing was given up.")
+    latest = page.get_by_role("region", name="Latest deliveries")
+    expect(latest).to_contain_text("pending")
+    latest.get_by_role("link", name="Story").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Story of a result")
+    expect(page.get_by_role("region", name="Every event on record")).to_contain_text("delivery:resent")
+    expect(page.get_by_role("region", name="Every event on record")).to_contain_text("by keeper")
+    assert serious(page, axe) == []
+    page.get_by_role("link", name="Audit").click()
+    expect(page.locator("table.trail")).to_contain_text("delivery:resent")
+    assert serious(page, axe) == []
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{locked_site.url}/")
+    page.goto(f"{locked_site.url}/admin")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")

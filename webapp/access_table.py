@@ -1,0 +1,37 @@
+"""Writes who may do what as a table, from the code: ``python -m webapp.access_table``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from db.domain import Role
+from webapp import access, routing
+from webapp.assembly import BLUEPRINTS
+
+
+def rules() -> list[Rule]:
+    """List every address of the app, without opening anything."""
+    app = Flask("webapp", static_folder="static")
+    routing.install(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    return list(app.url_map.iter_rules())
+
+
+def table(known: Iterable[Rule]) -> str:
+    """Write a row for each address and method, and a column for a stranger and each role."""
+    columns = ["a stranger", *(role.value for role in Role)]
+    lines = [f"| route | method | {' | '.join(columns)} |", "| --- | --- |" + " --- |" * len(columns)]
+    for rule in sorted(known, key=lambda rule: rule.rule):
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            may = ["yes" if access.may(role, rule.endpoint, method) else "" for role in (None, *Role)]
+            lines.append(f"| `{rule.rule}` | {method} | {' | '.join(may)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table(rules()))
