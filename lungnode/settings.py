@@ -132,6 +132,16 @@ class WebSettings(Section):
     """`on` asks for a sign-in or token; `off` only on loopback. Unset: `off` on loopback without a proxy, else `on`."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?$")
     """Address by which browsers reach the pages through a proxy; with `https` cookies are Secure and HSTS is sent."""
+    oidc_issuer: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """Issuer of an OpenID Connect provider to sign in at; redirect URI `<PUBLIC_URL>/sign-in/provider/callback`."""
+    oidc_client_id: str = ""
+    """Our client id there."""
+    oidc_client_secret: SecretStr | None = None
+    """Our client secret there."""
+    oidc_role_claim: str = "groups"
+    """Claim of the identity token that roles are taken from."""
+    oidc_roles: dict[str, Literal["admin", "radiologist", "auditor", "service"]] = {}
+    """Roles by value of that claim, a JSON object; the first that somebody has counts, nobody enters without one."""
     max_upload_mb: int = Field(default=256, ge=1)
     """Largest request body, in MiB; a zip of a thin-slice chest CT has about 200."""
     cors_origins: tuple[str, ...] = ()
@@ -222,6 +232,12 @@ class Settings(BaseSettings):
             raise ValueError("LUNGNODE_WEB__AUTH=off is refused unless LUNGNODE_WEB__HOST is a loopback address")
         if self.web.auth == "off" and self.web.public_url is not None:
             raise ValueError("LUNGNODE_WEB__AUTH=off is refused where LUNGNODE_WEB__PUBLIC_URL is set")
+        web = self.web
+        if web.oidc_issuer is not None and not (web.oidc_client_id and web.oidc_client_secret and web.oidc_roles):
+            raise ValueError(
+                "LUNGNODE_WEB__OIDC_ISSUER needs LUNGNODE_WEB__OIDC_CLIENT_ID, LUNGNODE_WEB__OIDC_CLIENT_SECRET and "
+                "LUNGNODE_WEB__OIDC_ROLES beside it"
+            )
         if not self.dicom.peers and not is_loopback(self.dicom.host):
             raise ValueError("LUNGNODE_DICOM__PEERS must name the senders: LUNGNODE_DICOM__HOST is not loopback")
         return self

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 
+from db.domain import Role
 from db.engine import Database, load_or_create_audit_key
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.store import InstanceStore
-from lungnode.settings import Destination, Peer, Settings, is_loopback
+from lungnode.settings import Destination, Peer, Settings, WebSettings, is_loopback
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from dicom_node.workflow import WorkflowConfig
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
     from lungnode.stored_series import StoredSeries
-    from webapp.options import Node, WebOptions
+    from webapp.options import Node, OidcProvider, WebOptions
 
 _log = logging.getLogger(__name__)
 
@@ -199,8 +200,23 @@ def web_options(settings: Settings) -> WebOptions:
         secure_cookies=bool(web.public_url and web.public_url.startswith("https://")),
         max_wait_s=web.max_wait_min * 60.0,
         threads=web.threads,
+        oidc=_oidc(web),
         peers=tuple(_peer(peer) for peer in settings.dicom.peers),
         destinations=tuple(_destination(destination) for destination in settings.dicom.destinations),
+    )
+
+
+def _oidc(web: WebSettings) -> OidcProvider | None:
+    from webapp.options import OidcProvider
+
+    if web.oidc_issuer is None or web.oidc_client_secret is None:
+        return None
+    return OidcProvider(
+        issuer=web.oidc_issuer,
+        client_id=web.oidc_client_id,
+        client_secret=web.oidc_client_secret.get_secret_value(),
+        roles={value: Role(role) for value, role in web.oidc_roles.items()},
+        role_claim=web.oidc_role_claim,
     )
 
 

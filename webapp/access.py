@@ -30,6 +30,8 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "health.livez": {"GET": EVERYONE},
     "account.sign_in_page": {"GET": EVERYONE},
     "account.sign_in": {"POST": EVERYONE},
+    "oidc.start": {"GET": EVERYONE},
+    "oidc.callback": {"GET": EVERYONE},
     "account.sign_out": {"POST": SIGNED_IN},
     "pages.detector": {"GET": UPLOAD},
     "pages.model_card": {"GET": SIGNED_IN},

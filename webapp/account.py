@@ -8,7 +8,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as BaseResponse
 
 from db import audit, users
-from db.domain import AuditEvent, UserRecord
+from db.domain import AuditEvent, Role, UserRecord
 from webapp.addresses import is_own_path
 from webapp.identity import FORM_COOKIE, SESSION_COOKIE, principal
 from webapp.services import services
@@ -28,7 +28,7 @@ def sign_in_page() -> BaseResponse:
     """Show the form."""
     if not services().options.auth_required:
         return redirect(url_for("pages.home"), 303)
-    return _form(200, "")
+    return form(200, "")
 
 
 @blueprint.post("/sign-in")
@@ -40,10 +40,21 @@ def sign_in() -> BaseResponse:
     known.sign_in_limit.take(request.remote_addr or "")
     user = _checked_user(request.form.get("name", ""), request.form.get("password", ""))
     if user is None:
-        return _form(401, REFUSED)
+        return form(401, REFUSED)
+    return start_session(redirect(safe_next(request.form.get("next", "")), 303), user.name)
+
+
+def start_session(response: BaseResponse, name: str, role: Role | None = None) -> BaseResponse:
+    """End the session that the browser may have, and start one with a fresh cookie.
+
+    Parameters
+    ----------
+    role
+        The role that an identity provider gave; None for people whose role stands in our own records.
+    """
+    known = services()
     known.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
-    response = redirect(safe_next(request.form.get("next", "")), 303)
-    _set_cookie(response, SESSION_COOKIE, known.sessions.open(user.name))
+    _set_cookie(response, SESSION_COOKIE, known.sessions.open(name, role))
     response.delete_cookie(FORM_COOKIE, path="/sign-in")
     return response
 
@@ -70,13 +81,15 @@ def _checked_user(name: str, password: str) -> UserRecord | None:
     return users.sign_in(services().database, name[:MAX_NAME], password[:MAX_PASSWORD])
 
 
-def _form(status: int, message: str) -> Response:
+def form(status: int, message: str) -> Response:
+    """Show the form, with what was wrong."""
     cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
     page = render_template(
         "sign_in.html",
         token=form_token(cookie, services().options.secret_key),
         message=message,
         next=safe_next(request.values.get("next", "")),
+        provider=services().options.oidc,
     )
     response = make_response(page, status)
     _set_cookie(response, FORM_COOKIE, cookie, path="/sign-in", max_age_s=FORM_LIFETIME_S)

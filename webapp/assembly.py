@@ -18,6 +18,7 @@ from webapp import (
     guard,
     headers,
     health,
+    oidc,
     pages,
     predictions,
     routing,
@@ -44,6 +45,7 @@ MAX_FORM_TEXT_BYTES = 500_000
 BLUEPRINTS = (
     pages.blueprint,
     account.blueprint,
+    oidc.blueprint,
     predictions.blueprint,
     status.blueprint,
     worklist.blueprint,
@@ -93,7 +95,7 @@ def assemble(
         prediction_slots=threading.BoundedSemaphore(options.max_predictions),
         stream_slots=threading.BoundedSemaphore(options.max_streams),
     )
-    for part in (routing, headers, guard, failures, templating):
+    for part in (routing, headers, guard, failures, templating, oidc):
         part.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

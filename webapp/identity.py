@@ -58,6 +58,8 @@ def _by_session(cookie: str, *, touch: bool) -> Principal | None:
     signed_in = known.sessions.find(cookie, touch=touch)
     if signed_in is None:
         return None
+    if signed_in.role is not None:
+        return Principal(signed_in.name, signed_in.role, Proof.SESSION)
     with known.database.read() as session:
         user = users.user_record(session, name=signed_in.name)
     if user is None or user.is_disabled:

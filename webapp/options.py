@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from db.domain import Role
+
+
+@dataclass(frozen=True, slots=True)
+class OidcProvider:
+    """The organisation's identity provider (OpenID Connect)."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    roles: Mapping[str, Role]
+    """Roles by the value of the claim; the first that somebody has counts."""
+    role_claim: str = "groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,8 @@ class WebOptions:
     evidence_limit: int = 2000
     """Uploads whose pictures are kept; the oldest pictures go first, the record of the prediction stays."""
 
+    oidc: OidcProvider | None = None
+    """Where people of the organisation sign in, besides those kept here."""
     peers: tuple[Node, ...] = ()
     """Who may associate; none where anyone on this machine may."""
     destinations: tuple[Node, ...] = ()

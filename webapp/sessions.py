@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from db.domain import Role
+
 MAX_SESSIONS = 10_000
 
 
@@ -21,6 +23,8 @@ class WebSession:
     name: str
     opened: float
     last_seen: float
+    role: Role | None = None
+    """The role that an identity provider gave; None where it stands in our own records."""
 
 
 def form_token(cookie: str, key: bytes) -> str:
@@ -43,12 +47,12 @@ class SessionStore:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[bytes, WebSession] = OrderedDict()
 
-    def open(self, name: str) -> str:
+    def open(self, name: str, role: Role | None = None) -> str:
         """Start a session and return its cookie, a fresh one every time."""
         cookie = secrets.token_urlsafe(32)
         now = self._clock()
         with self._lock:
-            self._sessions[_digest(cookie)] = WebSession(name, opened=now, last_seen=now)
+            self._sessions[_digest(cookie)] = WebSession(name, opened=now, last_seen=now, role=role)
             while len(self._sessions) > MAX_SESSIONS:
                 self._sessions.popitem(last=False)
         return cookie

@@ -67,6 +67,7 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
             {"LUNGNODE_WEB__PUBLIC_URL": "https://node.example.org", "LUNGNODE_WEB__AUTH": "off"},
             "LUNGNODE_WEB__AUTH=off is refused where LUNGNODE_WEB__PUBLIC_URL is set",
         ),
+        ({"LUNGNODE_WEB__OIDC_ISSUER": "https://id.example.org"}, "LUNGNODE_WEB__OIDC_ISSUER needs "),
         ({"LUNGNODE_WEB__PUBLIC_URL": "https://node.example.org/path"}, "LUNGNODE_WEB__PUBLIC_URL: "),
         ({"LUNGNODE_MODEL__DEVICE": "tpu"}, "LUNGNODE_MODEL__DEVICE: "),
         ({"LUNGNODE_CONFIG": "/nowhere/lungnode.toml"}, "LUNGNODE_CONFIG: the file cannot be read"),

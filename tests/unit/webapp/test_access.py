@@ -34,6 +34,8 @@ OPEN_WITHOUT_SIGN_IN = {
     ("health.livez", "GET"),
     ("account.sign_in_page", "GET"),
     ("account.sign_in", "POST"),
+    ("oidc.start", "GET"),
+    ("oidc.callback", "GET"),
 }
 
 

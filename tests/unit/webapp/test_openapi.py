@@ -22,6 +22,8 @@ UNDOCUMENTED = {
     "account.sign_in_page",
     "account.sign_in",
     "account.sign_out",
+    "oidc.start",
+    "oidc.callback",
     "admin.resend_from_page",
     "admin.resend_all_from_page",
     "admin.analyse_again_from_page",
