@@ -171,6 +171,17 @@ def findings_of_study(session: Session, study_id: str) -> tuple[FindingRecord, .
     return _records(session, sorted(rows, key=_rank))
 
 
+def findings_with_patients(session: Session) -> tuple[tuple[str, FindingRecord], ...]:
+    """List every finding that was not taken back, with our opaque id of its patient, oldest first."""
+    statement = select(FindingRow, StudyRow.patient_row_id).join(StudyRow, FindingRow.study_id == StudyRow.id)
+    statement = statement.where(FindingRow.withdrawn_at.is_(None)).order_by(FindingRow.created_at, FindingRow.id)
+    found: list[tuple[str, FindingRecord]] = []
+    for part in session.execute(statement).partitions(500):  # fewer than databases allow in one IN
+        records = _records(session, [row for row, _ in part])
+        found += [(patient, record) for (_, patient), record in zip(part, records, strict=True)]
+    return tuple(found)
+
+
 def assessments_of_finding(session: Session, finding_id: str) -> tuple[AssessmentRecord, ...]:
     """List every verdict on a finding, oldest first, those too that were taken back."""
     statement = select(AssessmentRow).where(AssessmentRow.finding_id == finding_id).order_by(AssessmentRow.number)

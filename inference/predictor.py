@@ -36,11 +36,19 @@ EMPTY_HU = -700.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Nodule:
+    """What the filter says of a place: how probably it is a nodule, and the margin that this was calibrated from."""
+
+    probability: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Confirmed:
     """A candidate that the filter took for a nodule."""
 
     candidate: Candidate
-    nodule_probability: float
+    nodule: _Nodule
 
 
 class NoduleAnalyzer:
@@ -59,7 +67,7 @@ class NoduleAnalyzer:
         self._classes: tuple[str, str] = ("benign", "malignant")
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
-        self.sha256 = hashlib.sha256(f"{nodule.bundle.sha256}{confirmer.bundle.sha256}".encode()).hexdigest()
+        self.sha256 = analyzer_digest(nodule.bundle, confirmer.bundle)
 
     @property
     def temperature(self) -> float:
@@ -138,11 +146,11 @@ class NoduleAnalyzer:
             return NoduleFinding(index, None, None, None, None, abstentions=(unfit,))
         measure = measure_nodule(volume, index)
         if isinstance(measure, Abstention):
-            probability = self._nodule_probabilities(volume, [Candidate(index, 8.0, 0.0)])[0]
-            return NoduleFinding(index, None, probability, None, None, abstentions=(measure,))
+            nodule = self._filtered(volume, [Candidate(index, 8.0, 0.0)])[0]
+            return _ungraded(index, nodule, measure)
         candidate = Candidate(measure.center_index, measure.equivalent_diameter_mm, 0.0)
-        probability = self._nodule_probabilities(volume, [candidate])[0]
-        return self._findings(volume, [(measure, probability)])[0]
+        nodule = self._filtered(volume, [candidate])[0]
+        return self._findings(volume, [(measure, nodule)])[0]
 
     def explanation(self, volume: CtVolume, index: Index, kind: MapKind) -> NDArray[np.float32] | None:
         """Where the planar network looks around a place, or what moves its answer: ``(rows, columns)`` of its slice.
@@ -171,46 +179,45 @@ class NoduleAnalyzer:
             return Abstention("too_few_slices", f"fewer than {self._gate['min_slices']} slices")
         return None
 
-    def _nodule_probabilities(self, volume: CtVolume, candidates: list[Candidate]) -> list[float]:
+    def _filtered(self, volume: CtVolume, candidates: list[Candidate]) -> list[_Nodule]:
         def cut(candidate: Candidate) -> Patch:
             return cut_patch(volume, candidate.index)
 
         with ThreadPoolExecutor(2) as threads:
             patches = list(threads.map(cut, candidates))
-        return [float(p) for p in self._filter.answer(patches).probabilities]
+        answer = self._filter.answer(patches)
+        return [_Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
 
     def _confirm(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> list[_Confirmed]:
         """Candidates above the filter's operating point, most probable first, one per place."""
         threshold = self._filter.bundle.recipe["operating_points"]["confirm"]
-        probabilities = self._nodule_probabilities(volume, list(candidates))
-        ranked = sorted(zip(probabilities, candidates, strict=True), key=lambda pair: -pair[0])
+        nodules = self._filtered(volume, list(candidates))
+        ranked = sorted(zip(nodules, candidates, strict=True), key=lambda pair: -pair[0].probability)
         confirmed: list[_Confirmed] = []
-        for probability, candidate in ranked:
-            if probability < threshold or len(confirmed) >= self._gate["max_findings"]:
+        for nodule, candidate in ranked:
+            if nodule.probability < threshold or len(confirmed) >= self._gate["max_findings"]:
                 break
             if all(_apart_mm(volume, candidate.index, c.candidate.index) > self._gate["merge_mm"] for c in confirmed):
-                confirmed.append(_Confirmed(candidate, probability))
+                confirmed.append(_Confirmed(candidate, nodule))
         return confirmed
 
     def _grade(self, volume: CtVolume, confirmed: list[_Confirmed]) -> tuple[NoduleFinding, ...]:
         """Measure and grade; two candidates that turn out to be one nodule become one finding."""
-        measured: list[tuple[NoduleMeasure, float]] = []
+        measured: list[tuple[NoduleMeasure, _Nodule]] = []
         unmeasured: list[NoduleFinding] = []
         for found in confirmed:
             measure = measure_nodule(volume, found.candidate.index)
             if isinstance(measure, Abstention):
-                reasons = (measure,)
-                index = found.candidate.index
-                unmeasured.append(NoduleFinding(index, None, found.nodule_probability, None, None, abstentions=reasons))
+                unmeasured.append(_ungraded(found.candidate.index, found.nodule, measure))
             elif all(
                 _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
             ):
-                measured.append((measure, found.nodule_probability))
+                measured.append((measure, found.nodule))
         graded = self._findings(volume, measured)
         graded.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
         return (*graded, *unmeasured)
 
-    def _findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, float]]) -> list[NoduleFinding]:
+    def _findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, _Nodule]]) -> list[NoduleFinding]:
         patches = [
             cut_patch(volume, measure.center_index, z_extent_mm=z_extent_of(measure.equivalent_diameter_mm))
             for measure, _ in measured
@@ -229,26 +236,40 @@ class NoduleAnalyzer:
         return reasons
 
     def _finding(
-        self, volume: CtVolume, measure: NoduleMeasure, nodule: float, answer: EnsembleAnswer, i: int
+        self, volume: CtVolume, measure: NoduleMeasure, nodule: _Nodule, answer: EnsembleAnswer, i: int
     ) -> NoduleFinding:
         attributes: dict[str, object] = {
             "perpendicular_mm": round(measure.perpendicular_mm, 1),
             "volume_mm3": round(measure.volume_mm3),
             "density": str(measure.density),
             "mean_hu": round(measure.mean_hu),
+            "nodule_margin": round(nodule.margin, 4),
         }
         if reasons := self._why_not_graded(volume, measure):
-            return NoduleFinding(measure.center_index, measure.longest_mm, nodule, None, None, (), reasons, attributes)
+            return NoduleFinding(
+                measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
+            )
         probability = float(answer.probabilities[i])
         return NoduleFinding(
             index=measure.center_index,
             diameter_mm=measure.longest_mm,
-            nodule_probability=nodule,
+            nodule_probability=nodule.probability,
             malignancy_probability=probability,
             interval=(float(answer.low[i]), float(answer.high[i])),
             prediction_set=prediction_set(probability, self._nodule.bundle.recipe["conformal"], self._classes),
-            attributes=attributes,
+            attributes={**attributes, "malignancy_margin": round(float(answer.margins[i]), 4)},
         )
+
+
+def _ungraded(index: Index, nodule: _Nodule, reason: Abstention) -> NoduleFinding:
+    """A finding that could not be measured, so that no malignancy is given."""
+    attributes: dict[str, object] = {"nodule_margin": round(nodule.margin, 4)}
+    return NoduleFinding(index, None, nodule.probability, None, None, abstentions=(reason,), attributes=attributes)
+
+
+def analyzer_digest(nodule: Bundle, confirmer: Bundle) -> str:
+    """The identity of two bundles that answer together, as findings record it."""
+    return hashlib.sha256(f"{nodule.sha256}{confirmer.sha256}".encode()).hexdigest()
 
 
 def _apart_mm(volume: CtVolume, a: Index, b: Index) -> float:

@@ -3,6 +3,8 @@
 Reads what ``training.train`` left in ``--out``: margins of patients that the networks have not seen. Fits every
 calibrator, ships the one with the lowest cross-validated negative log-likelihood (the plainest within one standard
 error of it), conformal thresholds at 90 %, operating points and the domain gate; writes ``bundle.json`` and plots.
+
+With ``--bundle`` it recalibrates a bundle at a site instead (``training.sites``), which touches no weights.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from inference.calibration import (
     fit_temperature,
 )
 from inference.ensemble import FEATURES, stack_columns
+from inference.errors import BundleError
 from inference.pictures import picture_descriptor
 from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
 from training.features import measured_features, surroundings_limits
@@ -282,10 +285,24 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
 def main(argv: list[str] | None = None) -> int:
     """Parse, calibrate, print one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.calibrate", description="Calibrate trained weights.")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the folder that training.train wrote")
+    parser.add_argument("--data", type=Path, default=None)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the folder that training.train wrote; with --bundle: a new one"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--bundle", type=Path, default=None, help="recalibrate this bundle, by --from-database or --data"
+    )
+    parser.add_argument("--from-database", metavar="URL", default=None, help="on the verdicts in a node's database")
+    parser.add_argument("--labels", type=Path, default=None, help="CSV of finding_id and malignant (1 or 0)")
+    parser.add_argument("--site", default="local", help="name of the site in the new bundle's version")
     args = parser.parse_args(argv)
+    if args.from_database and not args.bundle:
+        parser.error("--from-database wants the --bundle that is to be recalibrated")
+    if not args.data and not args.from_database:
+        parser.error("--data is missing (or --from-database with --bundle)")
+    if args.bundle:
+        return _recalibrate(args)
     try:
         made = json.loads((args.out / "members.json").read_text())
         refuse_leaks(made["task"], args.data)
@@ -319,6 +336,18 @@ def main(argv: list[str] | None = None) -> int:
     print(json.dumps({"task": task, "out": str(args.out), "kind": calibration["kind"],
                       "temperature": calibration["temperature"], "n": calibration["n"],
                       "operating_points": recipe["operating_points"], "conformal": recipe["conformal"]}))  # fmt: skip
+    return 0
+
+
+def _recalibrate(args: argparse.Namespace) -> int:
+    from training.sites import recalibrate_at_site  # which builds on this module
+
+    try:
+        summary = recalibrate_at_site(args)
+    except (BundleError, DataError, LeakError, OSError) as error:
+        print(f"training.calibrate: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(summary))
     return 0
 
 

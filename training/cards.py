@@ -94,7 +94,10 @@ def write_card(folder: Path, recipe: dict[str, Any]) -> None:
         "## Measured",
         "",
     ]
-    if recipe["metrics"]:
+    if "site" in recipe:
+        lines += [f"On {recipe['metrics']['split']}; nothing but calibration and thresholds was fitted there:", ""]
+        lines += _figures(recipe["metrics"])
+    elif recipe["metrics"]:
         lines += [f"On the split `{recipe['metrics'].get('split', '')}`, never trained, tuned or calibrated on:", ""]
         lines += _figures(recipe["metrics"])
     else:
