@@ -222,8 +222,10 @@ class NoduleAnalyzer:
             cut_patch(volume, measure.center_index, z_extent_mm=z_extent_of(measure.equivalent_diameter_mm))
             for measure, _ in measured
         ]
-        features = [feature_vector(measure.features()) for measure, _ in measured]
-        answer = self._nodule.answer(patches, np.array(features).reshape(len(features), -1))
+        if not measured:
+            return []
+        features = np.stack([feature_vector(measure.features()) for measure, _ in measured])
+        answer = self._nodule.answer(patches, features)
         return [self._finding(volume, measure, p, answer, i) for i, (measure, p) in enumerate(measured)]
 
     def _why_not_graded(self, volume: CtVolume, measure: NoduleMeasure) -> tuple[Abstention, ...]:

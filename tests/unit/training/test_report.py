@@ -79,7 +79,7 @@ def test_cards_hold_the_figures_that_the_bundle_records(made: Path, bundles: Pat
         assert figures[task]["metrics"] == recipe["metrics"]
         card = (made / f"{task}.md").read_text()
         assert f"| AUC | {within(recipe['metrics']['auc'], recipe['metrics']['auc_interval'])} |" in card
-        assert f"| Brier score | {number(recipe['metrics']['brier'])} |" in card
+        assert f"| Brier score | {within(recipe['metrics']['brier'], recipe['metrics']['brier_interval'])} |" in card
         assert recipe["weights_sha256"] in card
         assert all(limit in card for limit in recipe["limits"])
         assert all(f"| {name} |" in card for name in figures[task]["baselines"])
