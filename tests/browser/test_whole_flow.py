@@ -37,7 +37,9 @@ def test_a_pushed_study_is_closed_analysed_reviewed_and_analysed_again(
     expect(page.locator("[data-live]")).to_have_class("live js-only on")
     expect(page.get_by_role("heading", name="No study yet")).to_be_visible()
 
-    Sender(told["dicom"]["port"]).send(series.paths)
+    sender = Sender(told["dicom"]["port"])
+    sender.send(series.paths)
+    assert len(sender.acknowledged) == len(series.paths)
     row = page.locator("tr[data-study]")
     expect(row).to_contain_text("Receiving", timeout=PATIENCE_MS)
     expect(row).to_contain_text("20 images", timeout=PATIENCE_MS)

@@ -2,11 +2,12 @@
 import { installHelp, isTyping, listen } from "./live.js";
 import { actOnChosen } from "./worklist/actions.js";
 import { chooseState, focusSearch, isSearch, toggleFilter } from "./worklist/filters.js";
-import { load, openChosen, openNextPage, step } from "./worklist/list.js";
+import { load, openChosen, openNextPage, rows, step } from "./worklist/list.js";
 import "./worklist/saved.js";
 
 const live = /** @type {HTMLElement} */ (document.querySelector("[data-live]"));
 const showHelp = installHelp();
+const RECEIVING_MS = 4000;
 
 /** @type {Record<string, () => void>} */
 const KEYS = {
@@ -40,11 +41,14 @@ document.addEventListener("keydown", (event) => {
   action();
 });
 
+const here = () => location.pathname + location.search;
 let pending = 0;
 listen(
-  () => { clearTimeout(pending); pending = setTimeout(() => load(location.pathname + location.search, { isNews: true }), 150); },
+  () => { clearTimeout(pending); pending = setTimeout(() => load(here(), { isNews: true }), 150); },
   (/** @type {boolean} */ isOn) => {
     live.classList.toggle("on", isOn);
     /** @type {HTMLElement} */ (live.querySelector("[data-live-text]")).textContent = isOn ? "Live" : "Reconnecting";
   },
 );
+// One more image of a study is no event, but its count shall grow before the reader's eyes.
+setInterval(() => { if (rows().some((row) => row.dataset.state === "receiving")) load(here()); }, RECEIVING_MS);
