@@ -183,12 +183,12 @@ def resend_dead_letters(
     return tuple(resend(session, delivery_id, requested_by=requested_by) for delivery_id in found)
 
 
-def decline_pending(session: Session, analysis_id: str, reason: str) -> int:
-    """Send nothing more of an analysis; how many objects were still to be sent."""
+def decline_pending(session: Session, analysis_id: str, reason: str, *, but_not: Sequence[str] = ()) -> int:
+    """Send nothing more of an analysis (but objects of some kinds); how many objects were still to be sent."""
     statement = select(DeliveryRow.id).where(
         DeliveryRow.analysis_id == analysis_id, DeliveryRow.status == DeliveryStatus.PENDING
     )
-    found = session.scalars(statement).all()
+    found = session.scalars(statement.where(DeliveryRow.kind.not_in(but_not))).all()
     for delivery_id in found:
         record_delivery(session, delivery_id, DeliveryStatus.DECLINED, reason)
     return len(found)

@@ -148,5 +148,6 @@ class CatalogueObject:
     series_instance_uid: str
     sop_instance_uid: str
     sop_class_uid: str
+    transfer_syntax_uid: str
     instance_number: int | None
     path: str

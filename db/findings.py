@@ -165,6 +165,16 @@ def findings_of_analysis(session: Session, analysis_id: str) -> tuple[FindingRec
     return _records(session, session.scalars(statement).all())
 
 
+def reader_findings_of_series(session: Session, series_id: str) -> tuple[FindingRecord, ...]:
+    """List what readers marked in a series and did not take back, in the order in which they did."""
+    statement = select(FindingRow).where(
+        FindingRow.series_id == series_id,
+        FindingRow.origin == FindingOrigin.READER,
+        FindingRow.withdrawn_at.is_(None),
+    )
+    return _records(session, session.scalars(statement.order_by(FindingRow.created_at, FindingRow.id)).all())
+
+
 def findings_of_study(session: Session, study_id: str) -> tuple[FindingRecord, ...]:
     """List findings of current analyses and of readers, most probably malignant first, unanswered ones last."""
     rows = session.scalars(shown_findings(study_id)).all()

@@ -15,7 +15,7 @@ from db.tables import InstanceRow, SeriesRow, StudyRow
 def instance_record(session: Session, sop_instance_uid: str) -> InstanceRecord | None:
     """Return the instance of that UID, or None."""
     row = session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)).one_or_none()
-    return _instance(row) if row else None
+    return instance_of_row(row) if row else None
 
 
 def receiving_series(session: Session) -> tuple[SeriesRecord, ...]:
@@ -55,7 +55,7 @@ def series_instances(session: Session, series_id: str, *, first: int | None = No
     statement = select(InstanceRow).where(InstanceRow.series_id == series_id).order_by(InstanceRow.sop_instance_uid)
     if first is not None:
         statement = statement.where(InstanceRow.arrival <= first)
-    return tuple(_instance(row) for row in session.scalars(statement))
+    return tuple(instance_of_row(row) for row in session.scalars(statement))
 
 
 def input_digest(instances: Iterable[InstanceRecord]) -> str:
@@ -75,7 +75,7 @@ def resolve_instance(session: Session, study_uid: str, sop_uid: str) -> tuple[Se
         .where(StudyRow.study_instance_uid == study_uid, InstanceRow.sop_instance_uid == sop_uid)
     )
     found = session.execute(statement).one_or_none()
-    return (series_of_row(found[1], study_uid), _instance(found[0])) if found else None
+    return (series_of_row(found[1], study_uid), instance_of_row(found[0])) if found else None
 
 
 def series_statement() -> Select[SeriesRow, str]:
@@ -100,7 +100,8 @@ def series_of_row(row: SeriesRow, study_instance_uid: str) -> SeriesRecord:
     )
 
 
-def _instance(row: InstanceRow) -> InstanceRecord:
+def instance_of_row(row: InstanceRow) -> InstanceRecord:
+    """Build the record of an instance's row."""
     return InstanceRecord(
         sop_instance_uid=row.sop_instance_uid,
         sop_class_uid=row.sop_class_uid,

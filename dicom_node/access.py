@@ -22,6 +22,8 @@ class PeerRule:
     ae_title: str
     host: str
     may_store: bool = True
+    may_query: bool = False
+    """Whether it may search and fetch what is here."""
 
 
 class Rejection(Enum):
@@ -78,10 +80,10 @@ class AccessRules:
 
     def __init__(self, ae_title: str, peers: Iterable[PeerRule] = ()) -> None:
         self._ae_title = ae_title.strip()
-        self._peers: dict[tuple[str, str], bool] = {}
+        self._peers: dict[tuple[str, str], PeerRule] = {}
         for peer in peers:
             for address in _addresses_of(peer.host):
-                self._peers[peer.ae_title.strip(), address] = peer.may_store
+                self._peers[peer.ae_title.strip(), address] = peer
         self._addresses = frozenset(address for _, address in self._peers)
         self._titles = frozenset(title for title, _ in self._peers)
         self._is_open = not tuple(peers)
@@ -109,7 +111,7 @@ class AccessRules:
             return Sender(calling, address)
         if calling not in self._titles:
             return Rejection.CALLING_AE_TITLE
-        may_store = self._peers.get((calling, address))
-        if may_store is None:
+        peer = self._peers.get((calling, address))
+        if peer is None:
             return Rejection.ADDRESS
-        return Sender(calling, address, may_store)
+        return Sender(calling, address, peer.may_store, peer.may_query)

@@ -6,8 +6,9 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
@@ -47,6 +48,8 @@ class PortAssociation(Association):
         self.port = port
         self.sender = sender
         self.is_evicted = False
+        self._is_serving = False
+        self.afterwards: list[Callable[[], None]] = []
         self._news = threading.Event()
         settings = port.settings
         self.dul = PortDul(self, settings.timeout_s)
@@ -94,7 +97,7 @@ class PortAssociation(Association):
     @property
     def idle_s(self) -> float:
         """Seconds since the last progress (see PortDul); zero while we are at work on a message."""
-        return 0.0 if self.dul.is_handling else time.monotonic() - self.dul.last_progress
+        return 0.0 if self.dul.is_handling or self._is_serving else time.monotonic() - self.dul.last_progress
 
     @property
     def was_used(self) -> bool:
@@ -139,6 +142,25 @@ class PortAssociation(Association):
                 self._serve_request(message, context_id)
             if self._is_over():
                 return
+
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        """Have the listener's own services answer what is theirs, the library the rest; the peer waits meanwhile."""
+        self._is_serving = True
+        try:
+            serve = self.port.services.get(type(msg))
+            if serve is not None and msg.is_valid_request and self._is_accepted(context_id):
+                self.dimse.cancel_req = {}
+                self._is_paused = True  # as the library does: who serves may send on this association
+                serve(self, msg, self._accepted_cx[context_id])
+            else:
+                super()._serve_request(msg, context_id)
+            self._is_paused = True
+            while self.afterwards:  # what a handler wants done once its response is out
+                self.afterwards.pop(0)()
+            self._is_paused = False
+        finally:
+            self.dul.rest()
+            self._is_serving = False
 
     def _is_over(self) -> bool:
         if self.is_established and self.acse.is_release_requested():

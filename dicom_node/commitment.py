@@ -132,7 +132,7 @@ def take_reports(server: Any, database: Database, ae_titles: Iterable[str]) -> N
     Parameters
     ----------
     server
-        ``Listener.server``; associations that stand already are not concerned.
+        A pynetdicom server; associations that stand already are not concerned.
     ae_titles
         Destinations that are asked to commit.
     """

@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
 from db import deliveries
 from db.domain import DeliveryRecord, DeliveryStatus
 from db.engine import Database
 from dicom_node.commitment import COMMITMENT_CLASS, CommitmentReport, record_report
+from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_scu import QueryConnection, QueryError
 from dicom_node.scu import (
     UNCOMPRESSED,
     NodeConnection,
@@ -25,10 +30,14 @@ from dicom_node.scu import (
     StoreOutcome,
     store_contexts,
 )
+from dicom_node.stow import WebNode
+from dicom_node.transfer import RESULT_CLASSES
 from dicom_node.uids import derived_uid
 
 _log = logging.getLogger(__name__)
 
+CONFIRM_S = (60.0, 300.0, 1800.0, 7200.0, 21600.0)
+"""So long after it was sent, an object that no commitment report came for is looked for at the node."""
 PARALLEL = 8
 """Destinations served at once: one that hangs holds up no other."""
 
@@ -72,6 +81,8 @@ class DeliveryConfig:
 
     def is_ourselves(self, node: RemoteNode) -> bool:
         """Whether sending to a node would come back to us."""
+        if node.url:
+            return False
         if node.ae_title == self.station:
             return True
         if self.own_address is None or node.port != self.own_address[1]:
@@ -88,6 +99,7 @@ class DeliveryRound:
     committed: int = 0
     retried: int = 0
     failed: int = 0
+    declined: int = 0
 
     def __add__(self, other: DeliveryRound) -> DeliveryRound:
         """Add up two parts of a round."""
@@ -96,6 +108,7 @@ class DeliveryRound:
             self.committed + other.committed,
             self.retried + other.retried,
             self.failed + other.failed,
+            self.declined + other.declined,
         )
 
 
@@ -113,17 +126,21 @@ def deliver_due(
     store_root
         Folder that the deliveries' paths are relative to.
     """
+    now = clock()
     with database.read() as session:
-        due = deliveries.pending_deliveries(session, now=clock())
-    by_destination: dict[str, list[DeliveryRecord]] = defaultdict(list)
+        due = deliveries.pending_deliveries(session, now=now)
+        unconfirmed = deliveries.unconfirmed_deliveries(session, now=now)
+    work: dict[str, tuple[list[DeliveryRecord], list[DeliveryRecord]]] = defaultdict(lambda: ([], []))
     for delivery in due:
-        by_destination[delivery.destination].append(delivery)
-    if not by_destination:
+        work[delivery.destination][0].append(delivery)
+    for delivery in unconfirmed:
+        work[delivery.destination][1].append(delivery)
+    if not work:
         return DeliveryRound()
-    with ThreadPoolExecutor(min(PARALLEL, len(by_destination)), thread_name_prefix="deliver") as pool:
+    with ThreadPoolExecutor(min(PARALLEL, len(work)), thread_name_prefix="deliver") as pool:
         rounds = pool.map(
-            lambda name: _Courier(database, store_root, config, clock).deliver(name, by_destination[name]),
-            by_destination,
+            lambda name: _Courier(database, store_root, config, clock).deliver(name, *work[name]),
+            work,
         )
         return sum(rounds, DeliveryRound())
 
@@ -140,26 +157,33 @@ class _Courier:
         self._clock = clock
         self._round = DeliveryRound()
 
-    def deliver(self, name: str, due: Sequence[DeliveryRecord]) -> DeliveryRound:
+    def deliver(self, name: str, due: Sequence[DeliveryRecord], unconfirmed: Sequence[DeliveryRecord]) -> DeliveryRound:
         node = next((node for node in self._config.destinations if node.ae_title == name), None)
         if node is None:
             self._fail(due, "this destination is no longer configured")
-        elif self._config.is_ourselves(node):
+            self._confirmed(unconfirmed, {}, "this destination is no longer configured")
+            return self._round
+        if self._config.is_ourselves(node):
             self._fail(due, "this destination is this node itself")
-        else:
-            self._send(node, due)
+            return self._round
+        if due:
+            (self._post if node.url else self._send)(node, due)
+        if unconfirmed:
+            self._confirm(node, unconfirmed)
         return self._round
 
     def _send(self, node: RemoteNode, due: Sequence[DeliveryRecord]) -> None:
-        contexts = store_contexts(delivery.sop_class_uid for delivery in due)
+        """Send what the node negotiates; all our formats are offered, so that it can be seen whether it takes any."""
+        contexts = store_contexts([*RESULT_CLASSES, *(delivery.sop_class_uid for delivery in due)])
         if node.storage_commitment:
             contexts.append((COMMITMENT_CLASS, UNCOMPRESSED))
         try:
             with NodeConnection(node, self._config.station, contexts, self._config.timeouts) as connection:
+                takes_some = any(connection.accepts(uid) for uid in RESULT_CLASSES)
                 sent = []
                 for delivery in due:
                     answer = connection.store(self._store_root / delivery.path)
-                    self._record(delivery, answer)
+                    self._record(node, delivery, answer, takes_some=takes_some)
                     if answer.outcome is StoreOutcome.STORED:
                         sent.append(delivery)
                 if node.storage_commitment and sent:
@@ -168,17 +192,87 @@ class _Courier:
             for delivery in due:
                 self._retry(delivery, error.reason)
 
-    def _record(self, delivery: DeliveryRecord, answer: StoreAnswer) -> None:
+    def _post(self, node: RemoteNode, due: Sequence[DeliveryRecord]) -> None:
+        """Send by STOW-RS; whether the archive keeps it is seen by QIDO-RS, at once."""
+        web = WebNode(node, self._config.timeouts)
+        sent = []
+        for delivery in due:
+            try:
+                answer = web.store(self._store_root / delivery.path)
+            except NodeUnreachableError as error:
+                answer = StoreAnswer(StoreOutcome.TRY_LATER, error.reason)
+            self._record(node, delivery, answer, takes_some=True)
+            if answer.outcome is StoreOutcome.STORED:
+                sent.append(delivery)
+        if node.storage_commitment and sent:
+            self._confirm(node, sent)
+
+    def _record(self, node: RemoteNode, delivery: DeliveryRecord, answer: StoreAnswer, *, takes_some: bool) -> None:
         if answer.outcome is StoreOutcome.TRY_LATER:
             self._retry(delivery, answer.reason)
-            return
-        if answer.outcome is StoreOutcome.REFUSED:
+        elif answer.outcome is StoreOutcome.NOT_TAKEN and takes_some:
+            with self._database.begin() as session:
+                deliveries.record_delivery(session, delivery.id, DeliveryStatus.DECLINED, answer.reason)
+            self._round.declined += 1
+            _log.info("delivery:declined", extra={"delivery_id": delivery.id, "kind": delivery.kind})
+        elif answer.outcome is not StoreOutcome.STORED:
             self._fail([delivery], answer.reason)
-            return
+        else:
+            check_at = self._clock() + timedelta(seconds=CONFIRM_S[0]) if node.storage_commitment else None
+            with self._database.begin() as session:
+                deliveries.record_delivery(session, delivery.id, DeliveryStatus.SENT, answer.reason, check_at)
+            self._round.sent += 1
+            _log.info("delivery:sent", extra={"delivery_id": delivery.id, "kind": delivery.kind})
+
+    def _confirm(self, node: RemoteNode, unconfirmed: Sequence[DeliveryRecord]) -> None:
+        """Look whether a node lists what it was sent: the way out where no commitment report came."""
+        found: dict[str, bool] = {}
+        reason = "no commitment report came, and the node does not list it"
+        try:
+            if node.url:
+                web = WebNode(node, self._config.timeouts)
+                found = {one.id: self._is_listed_on(web, one) for one in unconfirmed}
+            else:
+                contexts = [(STUDY_ROOT_FIND, UNCOMPRESSED)]
+                with QueryConnection(node, self._config.station, contexts, self._config.timeouts) as connection:
+                    if connection.accepts(STUDY_ROOT_FIND):
+                        found = {one.id: self._is_listed_by(connection, one) for one in unconfirmed}
+                    else:
+                        reason = "no commitment report came, and the node answers no queries"
+        except (NodeUnreachableError, QueryError):
+            reason = "no commitment report came, and the node could not be asked"
+        self._confirmed(unconfirmed, found, reason)
+
+    def _is_listed_by(self, connection: QueryConnection, delivery: DeliveryRecord) -> bool:
+        ds = self._identity(delivery)
+        return ds is not None and connection.has_instance(
+            str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID), delivery.sop_instance_uid
+        )
+
+    def _is_listed_on(self, web: WebNode, delivery: DeliveryRecord) -> bool:
+        ds = self._identity(delivery)
+        return ds is not None and web.has_instance(str(ds.StudyInstanceUID), delivery.sop_instance_uid)
+
+    def _identity(self, delivery: DeliveryRecord) -> Dataset | None:
+        """Study and series of a result of ours; None where its file is gone."""
+        tags = ["StudyInstanceUID", "SeriesInstanceUID"]
+        try:
+            return dcmread(self._store_root / delivery.path, stop_before_pixels=True, specific_tags=tags)
+        except OSError:
+            return None
+
+    def _confirmed(self, unconfirmed: Sequence[DeliveryRecord], found: Mapping[str, bool], reason: str) -> None:
+        now = self._clock()
         with self._database.begin() as session:
-            deliveries.record_delivery(session, delivery.id, DeliveryStatus.SENT, answer.reason)
-        self._round.sent += 1
-        _log.info("delivery:sent", extra={"delivery_id": delivery.id, "kind": delivery.kind})
+            for delivery in unconfirmed:
+                if found.get(delivery.id):
+                    deliveries.record_delivery(session, delivery.id, DeliveryStatus.COMMITTED, "the node lists it")
+                    self._round.committed += 1
+                else:
+                    age_s = (now - delivery.updated_at).total_seconds()
+                    pause_s = next((pause_s for pause_s in CONFIRM_S if pause_s > age_s), None)
+                    at = delivery.updated_at + timedelta(seconds=pause_s) if pause_s is not None else None
+                    deliveries.look_again(session, delivery.id, at, reason)
 
     def _retry(self, delivery: DeliveryRecord, reason: str) -> None:
         """Try again later, or park it when it was tried often enough."""

@@ -285,6 +285,11 @@ class PortDul(DULServiceProvider):
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RD)  # that of an SSLSocket would forget its encryption
 
+    def rest(self) -> None:
+        """Measure silence from now on: until now the peer waited for us."""
+        self._idle_timer.restart()
+        self.last_progress = time.monotonic()
+
     @property
     def idle_remaining_s(self) -> float:
         """Seconds until the association has been silent for too long."""

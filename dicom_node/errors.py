@@ -15,6 +15,7 @@
     |   +-- NotAnImageError               0xA900  an image class without Pixel Data
     |   +-- UnsupportedSopClassError      0x0122  not an image that this node takes
     |   +-- UnsupportedTransferSyntaxError 0xC000 an encoding that this node does not take
+    |   +-- OwnResultError                0x0000  a result of ours that comes back; it is here
     |   +-- NotAuthorizedError            0x0124  this peer may not store
     |   +-- InstanceTooLargeError         0xA700  larger than this node takes
     |   +-- StorageFullError              0xA700  too little free space, or none
@@ -151,6 +152,16 @@ class UnsupportedTransferSyntaxError(InstanceError):
 
     def __init__(self) -> None:
         super().__init__("Transfer Syntax not supported")
+
+
+class OwnResultError(InstanceError):
+    """A result of ours that comes back: it is here already, so the sender may forget it; it is not taken again."""
+
+    status = Status.SUCCESS
+    code = "own-result"
+
+    def __init__(self) -> None:
+        super().__init__("a result of this node")
 
 
 class NotAuthorizedError(InstanceError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from db import catalogue
 from db.audit import append
 from db.domain import AuditEvent, PatientAttributes, ReceivedInstance, StoreVerdict
 from db.engine import Database
@@ -22,6 +23,8 @@ from dicom_node.errors import (
     InvalidAttributeError,
     NotAnImageError,
     NotAuthorizedError,
+    OwnResultError,
+    StorageUnavailableError,
     UnsupportedSopClassError,
     UnsupportedTransferSyntaxError,
 )
@@ -31,7 +34,7 @@ from dicom_node.spool import Spool
 from dicom_node.status import Status
 from dicom_node.store import InstanceStore
 from dicom_node.throttle import Throttle
-from dicom_node.transfer import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES, TRANSFER_SYNTAXES
 
 _log = logging.getLogger(__name__)
 _CHECK_FREE_EVERY = 8 << 20
@@ -64,6 +67,7 @@ class Sender:
     calling_ae_title: str
     address: str
     may_store: bool = True
+    may_query: bool = True
 
     @property
     def actor(self) -> str:
@@ -132,6 +136,9 @@ class Reception:
             if self._error is not None or self._spool is None:
                 raise self._error or StorageClosedError
             verdict = self._intake.complete(self._spool, self._announced, self._sender)
+        except OwnResultError as error:
+            self._intake.counters.add("instances", error.code)
+            verdict = IntakeVerdict(error.status, error.code, "")
         except InstanceError as error:
             verdict = self._intake.refuse(error, self._sender)
         finally:
@@ -203,13 +210,24 @@ class Intake:
         Raises
         ------
         UnsupportedSopClassError, UnsupportedTransferSyntaxError, InvalidAttributeError
+        OwnResultError
+            A result of ours comes back: it is here already, and never analysed.
         """
+        if announced.sop_class_uid in RESULT_CLASSES and self._is_ours(announced.sop_instance_uid):
+            raise OwnResultError
         if announced.sop_class_uid not in STORAGE_CLASSES:
             raise UnsupportedSopClassError
         if announced.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             raise UnsupportedTransferSyntaxError
         if not is_uid(announced.sop_instance_uid):
             raise InvalidAttributeError("AffectedSOPInstanceUID", "is not a UID")
+
+    def _is_ours(self, sop_instance_uid: str) -> bool:
+        try:
+            with self._database.read() as session:
+                return bool(catalogue.known_results(session, [sop_instance_uid]))
+        except DbError:
+            raise StorageUnavailableError("the index") from None
 
     def check_free(self) -> None:
         """Refuse before the disk is full.

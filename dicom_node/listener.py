@@ -7,7 +7,7 @@ import queue
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dicom_node.receive import StoreSink
 
 _log = logging.getLogger(__name__)
+
+Service = Callable[[Any, Any, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Listener:
         Takes C-STORE requests on the fast path.
     evt_handlers
         pynetdicom's handlers, for the rest and for the stock path.
+    services
+        What answers messages of a type in the library's stead, given association, message and presentation context.
     """
 
     def __init__(
@@ -119,8 +123,10 @@ class Listener:
         handler: StoreHandler,
         intake: Intake,
         evt_handlers: list[Any],
+        services: Mapping[type, Service] | None = None,
     ) -> None:
         self.settings, self.ae, self.handler = settings, ae, handler
+        self.services = dict(services or {})
         self.counters: Counters = intake.counters
         self._intake = intake
         self._rules = AccessRules(settings.ae_title, settings.peers)

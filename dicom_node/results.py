@@ -6,21 +6,27 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.orm import Session
 
-from db import analyses, audit, deliveries, findings
-from db.domain import AnalysisStatus, AuditEvent, DeliveryRecord, FindingOrigin
+from db import analyses, audit, deliveries, findings, results
+from db.domain import AnalysisRecord, AnalysisStatus, AuditEvent, DeliveryRecord, FindingOrigin, FindingRecord
 from db.engine import Database
+from db.exchange import NewResult, RetractionCode
 from dicom_node.errors import DicomNodeError
-from dicom_node.results_job import ReportJob, ResultObject, SourceInstance, expected_objects
+from dicom_node.results_job import KINDS, Purpose, ReportJob, ResultObject, SourceInstance, expected_objects
 
 _log = logging.getLogger(__name__)
 
 RESULTS_FOLDER = "results"
+FAILED_PAUSE_S = 900.0
+"""Objects that could not be made are tried again after so long."""
 PARAMETERS = "algorithm_parameters"
 """Name of the measure of an analysis that holds parameters of its algorithm for the report."""
 
@@ -49,6 +55,8 @@ class ReportSettings:
         AE titles of those that get results. With none, the objects are made all the same.
     parameters
         Parameters of the algorithm that the report states, as far as the analysis itself does not tell them.
+    organization
+        For whom readers verify; where it is empty, the source's institution.
     memory_mb, timeout_s
         What the making process may use.
     """
@@ -57,6 +65,7 @@ class ReportSettings:
     software_version: str
     destinations: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
+    organization: str = ""
     memory_mb: int = 6144
     timeout_s: float = 300.0
 
@@ -78,24 +87,85 @@ class ResultMaker:
         self._database = database
         self._store_root = store_root
         self._settings = settings
+        self._not_before: dict[str, float] = {}
 
     def make(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
         """Make what is missing of an analysis' objects and deliveries; may be called again at any time.
 
-        Only the current analysis of a series is reported; for any other nothing is made.
+        Only what speaks for its series is reported: the current analysis, or the failed one where there is none. Of a
+        study that was not analysed one series speaks, once all of them are settled (``db.results.speaks_for_study``).
 
         Raises
         ------
         ResultsError
             The objects cannot be made.
         """
-        job = self._job(analysis_id)
-        if job is None:
+        with self._database.read() as session:
+            analysis = analyses.analysis_record(session, analysis_id)
+            if analysis is None or not results.speaks_for_study(session, analysis):
+                return ()
+            found = findings.findings_of_analysis(session, analysis_id)
+        return self._make(analysis, [record for record in found if record.origin is FindingOrigin.MODEL])
+
+    def make_verified(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
+        """Make the report of what readers verified: findings with a verdict, and those that they marked.
+
+        Raises
+        ------
+        ResultsError
+            The object cannot be made.
+        """
+        with self._database.read() as session:
+            analysis = analyses.analysis_record(session, analysis_id)
+            if analysis is None or analysis.status is not AnalysisStatus.CURRENT:
+                return ()
+            found = [record for record in results.series_findings(session, analysis) if _is_verified(record)]
+            reports = [made for made in self._made(session, analysis_id) if made.kind in ("sr", "verified")]
+        if not found or not reports:
             return ()
-        objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
-        requested = self._request(analysis_id, objects)
-        _log.info("results:made", extra={"analysis_id": analysis_id, "object_count": len(objects)})
-        return requested
+        return self._make(analysis, found, purpose=Purpose.VERIFIED, earlier=(reports[-1],))
+
+    def make_retraction(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
+        """Make the object that rejects what was made of an analysis (but not what readers verified).
+
+        Raises
+        ------
+        ResultsError
+            The object cannot be made.
+        """
+        with self._database.read() as session:
+            analysis = analyses.analysis_record(session, analysis_id)
+            withdrawn = results.retraction(session, analysis_id)
+            made = [one for one in self._made(session, analysis_id) if one.kind in ("sr", "sc", "pr")]
+        if analysis is None or withdrawn is None or not made:
+            return ()
+        return self._make(analysis, (), purpose=Purpose.RETRACTION, earlier=tuple(made), retraction=withdrawn)
+
+    def follow_up(self) -> None:
+        """Make what became due without an analysis ending: verdicts, withdrawals, studies that were not analysed.
+
+        What cannot be made is put on record and left alone for a while.
+        """
+        with self._database.read() as session:
+            outdated = results.outdated_results(session)
+        for analysis_id, reason, by in outdated:
+            with self._database.begin() as session:
+                results.retract(session, analysis_id, RetractionCode.QUALITY, reason, requested_by=by)
+        with self._database.read() as session:
+            due = [
+                *((analysis_id, self.make) for analysis_id in results.unreported_analyses(session)),
+                *((analysis_id, self.make_verified) for analysis_id in results.unreported_verdicts(session)),
+                *((analysis_id, self.make_retraction) for analysis_id in results.unreported_retractions(session)),
+            ]
+        now_s = time.monotonic()
+        for analysis_id, make in due:
+            if self._not_before.get(analysis_id, 0.0) > now_s:
+                continue
+            try:
+                make(analysis_id)
+            except ResultsError:
+                self._not_before[analysis_id] = now_s + FAILED_PAUSE_S
+                self.failed(analysis_id)
 
     def failed(self, analysis_id: str) -> None:
         """Record that the objects of an analysis could not be made; the analysis stays answered."""
@@ -103,20 +173,27 @@ class ResultMaker:
             audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure"))
         _log.error("results:failed", extra={"analysis_id": analysis_id})
 
-    def _job(self, analysis_id: str) -> ReportJob | None:
+    def _made(self, session: Session, analysis_id: str) -> list[ResultObject]:
+        return [
+            ResultObject(
+                made.kind,
+                made.sop_class_uid,
+                made.sop_instance_uid,
+                made.series_instance_uid,
+                made.instance_number,
+                made.path.removeprefix(f"{RESULTS_FOLDER}/"),
+            )
+            for made in (record.object for record in results.results_of_analysis(session, analysis_id))
+        ]
+
+    def _make(
+        self, analysis: AnalysisRecord, found: Sequence[FindingRecord], **purpose: Any
+    ) -> tuple[DeliveryRecord, ...]:
         with self._database.read() as session:
-            analysis = analyses.analysis_record(session, analysis_id)
-            if analysis is None or analysis.status is not AnalysisStatus.CURRENT:
-                return None
-            instances = analyses.analysis_instances(session, analysis_id)
-            found = findings.findings_of_analysis(session, analysis_id)
-        stated = analysis.measures.get(PARAMETERS)
-        parameters = dict(self._settings.parameters)
-        if isinstance(stated, dict):
-            parameters |= {str(name): str(value) for name, value in stated.items()}
-        return ReportJob(
+            instances = analyses.analysis_instances(session, analysis.id)
+        job = ReportJob(
             analysis=analysis,
-            findings=tuple(record for record in found if record.origin is FindingOrigin.MODEL),
+            findings=tuple(found),
             sources=tuple(
                 SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, self._store_root / instance.path)
                 for instance in instances
@@ -124,12 +201,24 @@ class ResultMaker:
             folder=self._store_root / RESULTS_FOLDER,
             station=self._settings.station,
             software_version=self._settings.software_version,
-            algorithm_parameters=parameters,
+            algorithm_parameters=self._parameters(analysis),
+            organization=self._settings.organization,
+            **purpose,
         )
+        objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
+        requested = self._request(analysis.id, objects)
+        _log.info("results:made", extra={"analysis_id": analysis.id, "object_count": len(objects)})
+        return requested
+
+    def _parameters(self, analysis: AnalysisRecord) -> dict[str, str]:
+        stated = analysis.measures.get(PARAMETERS)
+        own = {str(name): str(value) for name, value in stated.items()} if isinstance(stated, dict) else {}
+        return dict(self._settings.parameters) | own
 
     def _request(self, analysis_id: str, objects: Sequence[ResultObject]) -> tuple[DeliveryRecord, ...]:
         destinations = [name for name in self._settings.destinations if name != self._settings.station]
         with self._database.begin() as session:
+            results.record_results(session, analysis_id, [_indexed(made) for made in objects])
             return tuple(
                 deliveries.request_delivery(
                     session,
@@ -143,6 +232,24 @@ class ResultMaker:
                 for destination in destinations
                 for made in objects
             )
+
+
+def _is_verified(record: FindingRecord) -> bool:
+    return record.assessment is not None or record.origin is FindingOrigin.READER
+
+
+def _indexed(made: ResultObject) -> NewResult:
+    kind = KINDS[made.kind]
+    return NewResult(
+        kind=made.kind,
+        sop_class_uid=made.sop_class_uid,
+        sop_instance_uid=made.sop_instance_uid,
+        series_instance_uid=made.series_instance_uid,
+        series_number=kind.series_number,
+        modality=kind.modality,
+        instance_number=made.instance_number,
+        path=f"{RESULTS_FOLDER}/{made.path}",
+    )
 
 
 def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 300.0) -> list[ResultObject]:

@@ -21,7 +21,9 @@ from pydantic import TypeAdapter
 from pydicom.dataset import Dataset
 
 from dicom_node.decode_process import DecodeLimits
-from dicom_node.results_job import ReportJob, ResultObject, expected_objects
+from dicom_node.results_job import Purpose, ReportJob, ResultObject, expected_objects
+from dicom_node.results_ko import build_ko
+from dicom_node.results_pr import build_pr
 from dicom_node.results_sc import build_pages
 from dicom_node.results_source import read_identity
 from dicom_node.results_sr import build_sr
@@ -57,15 +59,20 @@ def silence() -> None:
 def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[ResultObject]:
     """Write what is missing of a job's result objects; all of them are named."""
     named = expected_objects(job)
-    identity = read_identity(job)
-    for made, ds in zip(named, _built(job, identity, limits), strict=True):
+    for made, ds in zip(named, _built(job, named, limits), strict=True):
         write_once(ds, job.folder / made.path)
     return named
 
 
-def _built(job: ReportJob, identity: Dataset, limits: DecodeLimits | None) -> Iterator[Dataset]:
+def _built(job: ReportJob, named: list[ResultObject], limits: DecodeLimits | None) -> Iterator[Dataset]:
+    identity = read_identity(job)
+    if job.purpose is Purpose.RETRACTION:
+        yield build_ko(job, identity, named[0])
+        return
     yield build_sr(job, identity)
-    yield from build_pages(job, identity, limits)
+    if job.purpose is Purpose.REPORT:
+        yield from build_pages(job, identity, limits)
+        yield from (build_pr(job, one) for one in named if one.kind == "pr")
 
 
 def write_once(ds: Dataset, path: Path) -> None:

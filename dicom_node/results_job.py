@@ -5,19 +5,54 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from db.domain import AnalysisRecord, FindingRecord
+from db.exchange import RetractionRecord
 from dicom_node.uids import derived_uid
 
-RECIPE = "results-1"
+RECIPE = "results-2"
 """Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
 SERIES_DESCRIPTION = "lungnode second reader, not a diagnosis"
 MANUFACTURER = "lungnode"
-SR_SERIES_NUMBER, SC_SERIES_NUMBER = 9801, 9802
+SR_SERIES_NUMBER, SC_SERIES_NUMBER, PR_SERIES_NUMBER, VERIFIED_SERIES_NUMBER, KO_SERIES_NUMBER = range(9801, 9806)
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11.1"
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 FINDINGS_PER_PAGE, MAX_PAGES = 4, 3
+
+
+@dataclass(frozen=True, slots=True)
+class ResultKind:
+    """A kind of result object: its class, and the series that it makes."""
+
+    sop_class_uid: str
+    modality: str
+    series_number: int
+
+
+KINDS = {
+    "sr": ResultKind(COMPREHENSIVE_3D_SR, "SR", SR_SERIES_NUMBER),
+    "sc": ResultKind(SECONDARY_CAPTURE, "OT", SC_SERIES_NUMBER),
+    "pr": ResultKind(PRESENTATION_STATE, "PR", PR_SERIES_NUMBER),
+    "verified": ResultKind(COMPREHENSIVE_3D_SR, "SR", VERIFIED_SERIES_NUMBER),
+    "ko": ResultKind(KEY_OBJECTS, "KO", KO_SERIES_NUMBER),
+}
+"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """A result object on disk. ``kind`` is a name of ``KINDS``; ``path`` is relative to the results folder."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +64,17 @@ class SourceInstance:
     path: Path
 
 
+class Purpose(StrEnum):
+    """What is made of an analysis: its report, the report that a reader verified, or its withdrawal."""
+
+    REPORT = "report"
+    VERIFIED = "verified"
+    RETRACTION = "retraction"
+
+
 @dataclass(frozen=True, slots=True)
 class ReportJob:
-    """An answered analysis with everything that its result objects say.
+    """A finished analysis with everything that its result objects say.
 
     Attributes
     ----------
@@ -45,6 +88,12 @@ class ReportJob:
         AE title under which this node is known.
     folder
         Where result files go: the ``results`` folder of the store.
+    earlier
+        What was made of the analysis before: predecessors of a verified report, or what a withdrawal rejects.
+    retraction
+        Who withdraws, and why.
+    organization
+        For whom readers verify; where it is empty, the source's institution.
     """
 
     analysis: AnalysisRecord
@@ -54,11 +103,15 @@ class ReportJob:
     station: str
     software_version: str
     algorithm_parameters: dict[str, str] = field(default_factory=dict)
+    purpose: Purpose = Purpose.REPORT
+    earlier: tuple[ResultObject, ...] = ()
+    retraction: RetractionRecord | None = None
+    organization: str = ""
 
     @property
     def content_digest(self) -> str:
         """Digest of what the report says: input, model, outcome. The moment of the analysis is not part of it."""
-        said = {
+        said: dict[str, object] = {
             "recipe": RECIPE,
             "input": self.analysis.input_digest,
             "model": asdict(self.analysis.model),
@@ -66,6 +119,10 @@ class ReportJob:
             "reasons": [asdict(reason) for reason in self.analysis.reasons],
             "findings": [asdict(record.finding) for record in self.findings],
         }
+        if self.purpose is Purpose.VERIFIED:
+            said["verdicts"] = [record.assessment and record.assessment.id for record in self.findings]
+        if self.purpose is Purpose.RETRACTION:
+            said["rejected"] = [made.sop_instance_uid for made in self.earlier]
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
     def uid(self, *role: str) -> str:
@@ -75,21 +132,19 @@ class ReportJob:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ResultObject:
-    """A result object on disk. ``kind`` is ``sr`` or ``sc``; ``path`` is relative to the results folder."""
-
-    kind: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    path: str
-
-
 def expected_objects(job: ReportJob) -> list[ResultObject]:
-    """Name all result objects of a job without making them: the structured report, then the pages of the summary."""
-    report = ResultObject("sr", COMPREHENSIVE_3D_SR, job.uid("sr", "instance"), result_path(job.uid("sr", "instance")))
-    uids = [job.uid("sc", "instance", str(number)) for number in range(1, page_count(job) + 1)]
-    return [report, *(ResultObject("sc", SECONDARY_CAPTURE, uid, result_path(uid)) for uid in uids)]
+    """Name all result objects of a job without making them, in the order in which they are made."""
+    if job.purpose is Purpose.VERIFIED:
+        return [_named(job, "verified")]
+    if job.purpose is Purpose.RETRACTION:
+        return [_named(job, "ko")]
+    pages = [_named(job, "sc", number) for number in range(1, page_count(job) + 1)]
+    return [_named(job, "sr"), *pages, *([_named(job, "pr")] if job.findings else [])]
+
+
+def _named(job: ReportJob, kind: str, number: int = 1) -> ResultObject:
+    uid = job.uid(kind, "instance", str(number))
+    return ResultObject(kind, KINDS[kind].sop_class_uid, uid, job.uid(kind, "series"), number, result_path(uid))
 
 
 def page_count(job: ReportJob) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -38,13 +39,18 @@ class SourceUnreadableError(ValueError):
     """No source image can be read."""
 
 
-def read_identity(job: ReportJob) -> Dataset:
-    """Read the header whose patient and study attributes the results inherit, repaired where it breaks the standard.
+def read_identity(job: ReportJob, source: SourceInstance | None = None) -> Dataset:
+    """Read the header of a source image, repaired where it breaks the standard; results inherit its identity.
 
     Attributes of type 2 that are absent become empty, and so do dates, times and a sex that mean nothing; names and
     identifiers are copied as they are.
+
+    Parameters
+    ----------
+    source
+        Which image; the first by default.
     """
-    ds = dcmread(job.sources[0].path, stop_before_pixels=True)
+    ds = dcmread((source or job.sources[0]).path, stop_before_pixels=True)
     for keyword in _TYPE_2:
         if keyword not in ds or ds[keyword].is_empty:
             setattr(ds, keyword, None)
@@ -96,8 +102,21 @@ def library_images(sources: Sequence[SourceInstance]) -> list[Dataset]:
 
 def content_moment(job: ReportJob) -> datetime:
     """When the analysis ended, in local time as DICOM's dates and times are."""
-    moment = job.analysis.finished_at or job.analysis.requested_at
+    return local_moment(job.analysis.finished_at or job.analysis.requested_at)
+
+
+def local_moment(moment: datetime) -> datetime:
+    """Bring a moment of the records into local time."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone()
+
+
+def first_of(ds: Dataset, keyword: str, group: str) -> Any:
+    """Look an attribute up in a single-frame image, or in the functional groups of a multi-frame one; None without."""
+    holders = [ds]
+    for sequence in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for groups in ds.get(sequence) or []:
+            holders += list(groups.get(group) or [])
+    return next((holder[keyword].value for holder in holders if keyword in holder), None)
 
 
 def keep_character_set(ds: Dataset, identity: Dataset) -> None:

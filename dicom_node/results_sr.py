@@ -33,16 +33,19 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from db.domain import FindingRecord, Reason
-from dicom_node.results_job import (
-    MANUFACTURER,
-    SERIES_DESCRIPTION,
-    SR_SERIES_NUMBER,
-    ReportJob,
+from dicom_node.results_job import KINDS, MANUFACTURER, SERIES_DESCRIPTION, Purpose, ReportJob, expected_objects
+from dicom_node.results_source import (
+    content_moment,
+    evidence,
+    first_of,
+    keep_character_set,
+    library_images,
+    plain,
+    stamp,
 )
-from dicom_node.results_source import content_moment, evidence, keep_character_set, library_images, plain, stamp
+from dicom_node.results_verified import SCHEME, person_context, verdict_items, verification, verify
 from dicom_node.uids import derived_uid
 
-SCHEME = "99LUNGNODE"
 PERCENT = codes.UCUM.Percent
 PROBABILITY_OF_CANCER = CodedConcept("111047", "DCM", "Probability of cancer")
 CERTAINTY_OF_FINDING = CodedConcept("111012", "DCM", "Certainty of Finding")
@@ -58,13 +61,14 @@ DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is 
 
 
 def build_sr(job: ReportJob, identity: Dataset) -> Comprehensive3DSR:
-    """Build the report of an analysis.
+    """Build the report of an analysis: the model's, or the one that readers verified.
 
     Parameters
     ----------
     identity
         Header of a source image, from ``results_source.read_identity``.
     """
+    named = expected_objects(job)[0]
     sources = evidence(job, identity)
     report = MeasurementReport(
         observation_context=_observer(job),
@@ -76,10 +80,10 @@ def build_sr(job: ReportJob, identity: Dataset) -> Comprehensive3DSR:
     sr = Comprehensive3DSR(
         evidence=sources,
         content=report,
-        series_instance_uid=job.uid("sr", "series"),
-        series_number=SR_SERIES_NUMBER,
-        sop_instance_uid=job.uid("sr", "instance"),
-        instance_number=1,
+        series_instance_uid=named.series_instance_uid,
+        series_number=KINDS[named.kind].series_number,
+        sop_instance_uid=named.sop_instance_uid,
+        instance_number=named.instance_number,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=plain(job.analysis.model.name, 64),
         software_versions=plain(job.software_version, 64),
@@ -88,9 +92,12 @@ def build_sr(job: ReportJob, identity: Dataset) -> Comprehensive3DSR:
         is_complete=True,
         specific_character_set=None,
         coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name="lungnode", responsible_organization="lungnode")],
+        **verification(job, identity),
     )
     keep_character_set(sr, identity)
     stamp(sr, content_moment(job))
+    if job.purpose is Purpose.VERIFIED:
+        verify(sr, job)
     return sr
 
 
@@ -103,7 +110,8 @@ def _observer(job: ReportJob) -> ObservationContext:
         serial_number=plain(job.station, 64),
     )
     return ObservationContext(
-        observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+        observer_person_context=person_context(job),
+        observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device),
     )
 
 
@@ -153,7 +161,7 @@ def _finding_group(
         referenced_sop_instance_uid=finding.sop_instance_uid,
         referenced_frame_numbers=[finding.frame_number] if is_multi_frame else None,
     )
-    graphic_type, graphic_data = _outline((finding.row, finding.column), finding.diameter_mm, _spacing(identity))
+    graphic_type, graphic_data = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(identity))
     group = PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=job.uid("finding", str(number)), identifier=f"Finding {number}"),
         referenced_region=ImageRegion(graphic_type, graphic_data, image),
@@ -166,11 +174,11 @@ def _finding_group(
     notes = [item for reason in finding.reasons for item in _reason_items(reason)]
     if finding.prediction_set:
         notes.append(_comment("Classes that cannot be excluded: " + ", ".join(finding.prediction_set)))
-    _append(group, notes)
+    _append(group, [*notes, *verdict_items(job, record)])
     return group
 
 
-def _outline(
+def outline(
     place: tuple[float, float], diameter_mm: float | None, spacing: tuple[float, float] | None
 ) -> tuple[hd.sr.GraphicTypeValues, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     """Outline of a finding in image coordinates (PS3.3 C.18.6): the first pixel's centre is (0.5, 0.5)."""
@@ -186,16 +194,11 @@ def _outline(
     return hd.sr.GraphicTypeValues.ELLIPSE, np.array(axes)
 
 
-def _spacing(identity: Dataset) -> tuple[float, float] | None:
+def spacing_of(identity: Dataset) -> tuple[float, float] | None:
     """Row and column spacing of the source, single-frame or enhanced."""
-    holders = [identity]
-    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for groups in identity.get(keyword) or []:
-            holders += list(groups.get("PixelMeasuresSequence") or [])
-    for holder in holders:
-        value = holder.get("PixelSpacing")
-        if value is not None and len(value) == 2 and min(value) > 0:
-            return float(value[0]), float(value[1])
+    value = first_of(identity, "PixelSpacing", "PixelMeasuresSequence")
+    if isinstance(value, Sequence) and len(value) == 2 and min(value) > 0:
+        return float(value[0]), float(value[1])
     return None
 
 

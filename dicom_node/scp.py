@@ -4,25 +4,57 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import _config, evt
+from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
 
 from dicom_node.association import PortAssociation
 from dicom_node.commands import StoreRequest, store_response
+from dicom_node.commitment import COMMITMENT_CLASS
+from dicom_node.commitment_scp import CommitmentService
 from dicom_node.intake import Announced, Intake, IntakeVerdict, Reception
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.query_scp import STUDY_ROOT_FIND, QueryService
+from dicom_node.retrieve_scp import STUDY_ROOT_GET, STUDY_ROOT_MOVE, RetrieveService
+from dicom_node.scu import silence_library
 from dicom_node.status import Status
-from dicom_node.transfer import IMPLICIT_LITTLE_ENDIAN, STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from dicom_node.transfer import (
+    IMPLICIT_LITTLE_ENDIAN,
+    RESULT_CLASSES,
+    STORAGE_CLASSES,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+)
 
 _log = logging.getLogger(__name__)
 
+PLAIN_SYNTAXES = [*TRANSFER_SYNTAXES][:3]
 
-def start_listener(settings: ListenerSettings, intake: Intake) -> Listener:
-    """Listen for associations and store what they send.
+
+@dataclass(frozen=True, slots=True)
+class PortServices:
+    """What the port answers besides C-ECHO and C-STORE.
+
+    Attributes
+    ----------
+    reports
+        Takes N-EVENT-REPORTs of nodes that we asked to commit (``commitment.report_handler``).
+    """
+
+    query: QueryService
+    retrieve: RetrieveService
+    commitment: CommitmentService
+    reports: Callable[[Any], tuple[int, None]] | None = None
+
+
+def start_listener(settings: ListenerSettings, intake: Intake, services: PortServices | None = None) -> Listener:
+    """Listen for associations, store what they send, and answer what else is asked.
 
     Returns
     -------
@@ -34,26 +66,31 @@ def start_listener(settings: ListenerSettings, intake: Intake) -> Listener:
     OSError
         The address cannot be listened on.
     """
-    _silence_library()
+    silence_library()
     ae = ApplicationEntity(settings.ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.maximum_pdu_size = settings.max_pdu_bytes
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = settings.timeout_s
     ae.maximum_associations = 1 << 20  # places are given by the listener, before pynetdicom counts
-    ae.add_supported_context(VERIFICATION, [*TRANSFER_SYNTAXES][:3])
+    ae.add_supported_context(VERIFICATION, PLAIN_SYNTAXES)
+    roles = {"scu_role": True, "scp_role": True} if services else {}  # C-GET: the peer may take the provider's part
     for sop_class_uid in STORAGE_CLASSES:
-        ae.add_supported_context(sop_class_uid, [*TRANSFER_SYNTAXES])
+        ae.add_supported_context(sop_class_uid, [*TRANSFER_SYNTAXES], **roles)
+    for sop_class_uid in RESULT_CLASSES:
+        ae.add_supported_context(sop_class_uid, PLAIN_SYNTAXES, **roles)
     handler = StorageHandler(intake)
-    return Listener(settings, ae, handler, intake, [(evt.EVT_C_STORE, handler.on_c_store)])
-
-
-def _silence_library() -> None:
-    """Keep pynetdicom's own logs, which quote datasets and identifiers, away from every handler."""
-    _config.LOG_REQUEST_IDENTIFIERS = False
-    _config.LOG_RESPONSE_IDENTIFIERS = False
-    _config.LOG_HANDLER_LEVEL = "none"
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+    handlers: list[Any] = [(evt.EVT_C_STORE, handler.on_c_store)]
+    if services is None:
+        return Listener(settings, ae, handler, intake, handlers)
+    for sop_class_uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET):
+        ae.add_supported_context(sop_class_uid, PLAIN_SYNTAXES)
+    ae.add_supported_context(COMMITMENT_CLASS, PLAIN_SYNTAXES, scu_role=True, scp_role=True)
+    handlers += [(evt.EVT_C_FIND, services.query.on_find), (evt.EVT_N_ACTION, services.commitment.on_action)]
+    if services.reports is not None:
+        handlers.append((evt.EVT_N_EVENT_REPORT, services.reports))
+    retrieve = dict.fromkeys((C_MOVE, C_GET), services.retrieve.serve)
+    return Listener(settings, ae, handler, intake, handlers, retrieve)
 
 
 class StorageHandler:
@@ -128,4 +165,4 @@ class _Sink:
         self._reception.abandon()
 
 
-__all__ = ["IMPLICIT_LITTLE_ENDIAN", "Listener", "ListenerSettings", "StorageHandler", "start_listener"]
+__all__ = ["IMPLICIT_LITTLE_ENDIAN", "Listener", "ListenerSettings", "PortServices", "StorageHandler", "start_listener"]

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -34,11 +34,23 @@ from dicom_node.tls import TlsFiles, client_context
 VERIFICATION = "1.2.840.10008.1.1"
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 MAX_CONTEXTS = 128
+_UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
+"""What a stranger's file may raise when it is read and encoded again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteNode:
-    """Another node: its AE title and address, and whether it is asked to commit what it is sent."""
+    """Another node: its AE title and address, and whether it is asked to commit what it is sent.
+
+    Attributes
+    ----------
+    url
+        Base URL of its DICOMweb service; where it is given, results go there and not to host and port.
+    authorization
+        Sent as that header of HTTP.
+    ca_file
+        Certificates that its TLS certificate is checked against; the system's by default.
+    """
 
     ae_title: str
     host: str
@@ -48,6 +60,9 @@ class RemoteNode:
     """Given, it is called by TLS; read anew for each association, so that renewed certificates need no restart."""
     tls_name: str = ""
     """Name that its certificate must bear; its address where this is empty."""
+    url: str = ""
+    authorization: str = field(default="", repr=False)
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,8 @@ class StoreOutcome(StrEnum):
     STORED = "stored"
     REFUSED = "refused"
     """The node does not want this object; sending it again would not help."""
+    NOT_TAKEN = "not taken"
+    """The node did not negotiate this class, or no encoding of it."""
     TRY_LATER = "try later"
 
 
@@ -129,8 +146,11 @@ class NodeConnection:
         station: str,
         contexts: Iterable[tuple[str, Sequence[str]]],
         timeouts: ScuTimeouts | None = None,
+        *,
+        roles: Sequence[Any] = (),
     ) -> None:
         self._node = node
+        self._roles = list(roles)
         self._association: Association | None = None
         self._was_connected = False
         self._reports: dict[str, CommitmentReport] = {}
@@ -153,6 +173,7 @@ class NodeConnection:
                 node.port,
                 ae_title=node.ae_title,
                 tls_args=tls,
+                ext_neg=list(self._roles),
                 evt_handlers=[(evt.EVT_CONN_OPEN, self._on_connected), (evt.EVT_N_EVENT_REPORT, self._on_report)],
             )
         except (OSError, ValueError, RuntimeError):
@@ -192,17 +213,11 @@ class NodeConnection:
             ds = dcmread(instance) if isinstance(instance, Path) else instance
         except (OSError, InvalidDicomError):
             return StoreAnswer(StoreOutcome.REFUSED, "the object's file is gone or damaged on our side")
-        if not self.accepts(ds.SOPClassUID):
-            return StoreAnswer(StoreOutcome.REFUSED, f"the node does not accept {class_name(ds.SOPClassUID)}")
-        if not self.is_open:
-            return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
-        try:
-            status = self._open().send_c_store(ds)
-        except (ValueError, AttributeError):
-            return StoreAnswer(StoreOutcome.REFUSED, "the node accepts no transfer syntax of this object")
-        except (RuntimeError, OSError):
-            return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
-        return _answer(status)
+        return _send(self._open(), ds, str(ds.SOPClassUID))
+
+    def forward(self, path: Path, sop_class_uid: str, originator: tuple[str, int]) -> StoreAnswer:
+        """Send a stored file, for the peer and message that asked for it by C-MOVE; see the function ``forward``."""
+        return forward(self._open(), path, sop_class_uid, originator)
 
     def request_commitment(self, references: Sequence[tuple[str, str]], transaction_uid: str) -> str:
         """Ask the node to commit instances (N-ACTION, PS3.4 J.3.2); why it did not take the request, or nothing.
@@ -222,6 +237,18 @@ class NodeConnection:
             return "the request for storage commitment could not be sent"
         if not status or status.Status != 0x0000:
             return f"the node refused the request for storage commitment ({_code(status)})"
+        return ""
+
+    def report_commitment(self, report: Dataset, event_type: int) -> str:
+        """Tell a node what was committed (N-EVENT-REPORT, PS3.4 J.3.3); why it did not take that, or nothing."""
+        if not self.is_open or not self.accepts(COMMITMENT_CLASS):
+            return "the node does not take storage commitment reports"
+        try:
+            status, _ = self._open().send_n_event_report(report, event_type, COMMITMENT_CLASS, COMMITMENT_INSTANCE)
+        except (ValueError, RuntimeError, OSError):
+            return "the storage commitment report could not be sent"
+        if not status or status.Status != 0x0000:
+            return f"the node refused the storage commitment report ({_code(status)})"
         return ""
 
     def wait_for_report(self, transaction_uid: str, wait_s: float) -> CommitmentReport | None:
@@ -257,6 +284,40 @@ def _tls_arguments(node: RemoteNode) -> tuple[ssl.SSLContext, str] | None:
         raise NodeUnreachableError("our own TLS files cannot be read") from None
 
 
+def forward(
+    association: Association, path: Path, sop_class_uid: str, originator: tuple[str, int] | None = None
+) -> StoreAnswer:
+    """Send a stored file as it is; where its transfer syntax was not accepted and it is not compressed, rewritten."""
+    asked_by = {"originator_aet": originator[0], "originator_id": originator[1]} if originator else {}
+    try:
+        return _sent(association, path, **asked_by)
+    except (ValueError, AttributeError):
+        pass  # no context for its very transfer syntax
+    try:
+        ds = dcmread(path)
+    except (*_UNREADABLE, InvalidDicomError):
+        return StoreAnswer(StoreOutcome.REFUSED, "the object's file is gone or damaged on our side")
+    return _send(association, ds, sop_class_uid, **asked_by)
+
+
+def _send(association: Association, ds: Dataset, sop_class_uid: str, **asked_by: Any) -> StoreAnswer:
+    if not any(context.abstract_syntax == sop_class_uid for context in association.accepted_contexts):
+        return StoreAnswer(StoreOutcome.NOT_TAKEN, f"the node does not accept {class_name(sop_class_uid)}")
+    try:
+        return _sent(association, ds, **asked_by)
+    except (*_UNREADABLE, NotImplementedError):
+        return StoreAnswer(StoreOutcome.NOT_TAKEN, "the node accepts no transfer syntax of this object")
+
+
+def _sent(association: Association, what: Path | Dataset, **asked_by: Any) -> StoreAnswer:
+    if not association.is_established:
+        return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
+    try:
+        return _answer(association.send_c_store(what, **asked_by))
+    except (RuntimeError, OSError):
+        return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
+
+
 def store_contexts(sop_class_uids: Iterable[str]) -> list[tuple[str, Sequence[str]]]:
     """Contexts for sending uncompressed instances of some classes."""
     return [(uid, UNCOMPRESSED) for uid in dict.fromkeys(sop_class_uids)]
@@ -281,6 +342,7 @@ def silence_library() -> None:
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.LOG_HANDLER_LEVEL = "none"
+    _config.STORE_SEND_CHUNKED_DATASET = True  # a path that is to be sent goes out as it is, piece by piece
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 
 

@@ -13,6 +13,14 @@ STORAGE_CLASSES: dict[str, str] = {
 }
 """PS3.4 B.5: what is taken for analysis."""
 
+RESULT_CLASSES: dict[str, str] = {
+    "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR Storage",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image Storage",
+    "1.2.840.10008.5.1.4.1.1.11.1": "Grayscale Softcopy Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.88.59": "Key Object Selection Document Storage",
+}
+"""What results are made of; from outside only our own are taken, and only to say that they are here."""
+
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 
 TRANSFER_SYNTAXES: dict[str, Encoding] = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from db import analyses, studies
+from db import analyses, priors, studies
 from db.domain import AnalysisRecord, ModelIdentity, SeriesRecord, StudyState
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
@@ -124,7 +124,7 @@ class Worker:
         deliveries = threading.Thread(target=self._deliver, args=(stop,), name="deliveries", daemon=True)
         deliveries.start()
         while not stop.is_set():
-            self._guarded("worker:look", self.look)
+            guarded("worker:look", self.look)
             stop.wait(self._config.poll_s)
         deliveries.join(timeout=5)
 
@@ -142,6 +142,8 @@ class Worker:
         with self._database.begin() as session:
             now = studies.series_record(session, id=observed.id)
             if now is None or now.state is not StudyState.RECEIVING or now.instance_count != observed.instance_count:
+                return None
+            if priors.set_aside(session, observed.id, observed.study_instance_uid):
                 return None
             record = analyses.request_analysis(session, observed.id, self._model, requested_by=REQUESTED_BY)
         _log.info(
@@ -161,14 +163,32 @@ class Worker:
         self._submitted = {identifier: at_s for identifier, at_s in known.items() if at_s is not None}
 
     def _deliver(self, stop: threading.Event) -> None:
-        while not stop.wait(self._config.deliver_s):
-            self._guarded("worker:deliver", self._deliver_due)
+        Chore("worker:deliver", self._config.deliver_s, self._deliver_due).run(stop)
 
-    def _guarded(self, what: str, action: Callable[[], object]) -> None:
-        """Record what an iteration raised and go on: the next one may succeed."""
-        try:
-            action()
-        except DatabaseUnavailableError:
-            _log.warning(f"{what}_waits", extra={"code": "database_unavailable"})
-        except Exception:  # noqa: BLE001 - the worker loop's own boundary
-            _log.exception(f"{what}_failed")
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something that is done again and again until the service ends."""
+
+    name: str
+    every_s: float
+    action: Callable[[], object]
+
+    def start(self, stop: threading.Event) -> None:
+        """Do it in a thread of its own."""
+        threading.Thread(target=self.run, args=(stop,), name=self.name, daemon=True).start()
+
+    def run(self, stop: threading.Event) -> None:
+        """Do it until ``stop`` is set, first after one pause."""
+        while not stop.wait(self.every_s):
+            guarded(self.name, self.action)
+
+
+def guarded(what: str, action: Callable[[], object]) -> None:
+    """Record what an iteration raised and go on: the next one may succeed."""
+    try:
+        action()
+    except DatabaseUnavailableError:
+        _log.warning(f"{what}_waits", extra={"code": "database_unavailable"})
+    except Exception:  # noqa: BLE001 - the worker loop's own boundary
+        _log.exception(f"{what}_failed")

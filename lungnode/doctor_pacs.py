@@ -21,8 +21,16 @@ from db.domain import AnalysisRecord, AnalysisStatus, FindingOrigin, FindingReco
 from dicom_node.commitment import COMMITMENT_CLASS
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, write_series
+from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_scu import QueryConnection, QueryError
 from dicom_node.results import ResultsError, make_in_child
-from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, ReportJob, SourceInstance
+from dicom_node.results_job import (
+    COMPREHENSIVE_3D_SR,
+    PRESENTATION_STATE,
+    SECONDARY_CAPTURE,
+    ReportJob,
+    SourceInstance,
+)
 from dicom_node.scu import (
     VERIFICATION,
     NodeUnreachableError,
@@ -31,11 +39,14 @@ from dicom_node.scu import (
     store_contexts,
 )
 from lungnode.doctor import Check
-from lungnode.queries import STUDY_ROOT_FIND, QueryConnection, QueryError
 from lungnode.settings import Destination, Settings
 from lungnode.wiring import remote_node
 
-KINDS = {COMPREHENSIVE_3D_SR: "structured report", SECONDARY_CAPTURE: "summary image"}
+KINDS = {
+    COMPREHENSIVE_3D_SR: "structured report",
+    SECONDARY_CAPTURE: "summary image",
+    PRESENTATION_STATE: "presentation state",
+}
 TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)
 COMMITMENT_WAIT_S = 5.0
 MOMENT = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
@@ -49,27 +60,26 @@ def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
     node = remote_node(settings, configured[0].model_copy(update={"host": pacs.host}) if configured else pacs)
     station = settings.dicom.ae_title
     contexts = store_contexts((VERIFICATION, *KINDS, STUDY_ROOT_FIND, COMMITMENT_CLASS))
-    try:
-        with QueryConnection(node, station, contexts, TIMEOUTS) as connection:
-            known = f"{pacs.ae_title} at {pacs.host}:{pacs.port} lets {station} in"
-            return [Check("association", True, known), *_services(connection, station)]
-    except NodeUnreachableError as error:
-        hint = f"is {station} registered there, and is its AE title {pacs.ae_title}?"
-        return [Check("association", False, f"{pacs.host}:{pacs.port}: {error.reason}; {hint}")]
-
-
-def _services(connection: QueryConnection, station: str) -> Iterator[Check]:
-    yield _echo(connection)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # made first: an association is not kept waiting for them
         try:
             objects = make_objects(Path(folder), station)
         except ResultsError as error:
-            yield Check("result objects", False, str(error))
-            return
-        for ds in objects:
-            yield _store(connection, ds)
-        yield _find(connection, objects)
-        yield _commit(connection, objects)
+            return [Check("result objects", False, str(error))]
+        try:
+            with QueryConnection(node, station, contexts, TIMEOUTS) as connection:
+                known = f"{pacs.ae_title} at {pacs.host}:{pacs.port} lets {station} in"
+                return [Check("association", True, known), *_services(connection, objects)]
+        except NodeUnreachableError as error:
+            hint = f"is {station} registered there, and is its AE title {pacs.ae_title}?"
+            return [Check("association", False, f"{pacs.host}:{pacs.port}: {error.reason}; {hint}")]
+
+
+def _services(connection: QueryConnection, objects: Sequence[Dataset]) -> Iterator[Check]:
+    yield _echo(connection)
+    for ds in objects:
+        yield _store(connection, ds)
+    yield _find(connection, objects)
+    yield _commit(connection, objects)
 
 
 def _echo(connection: QueryConnection) -> Check:

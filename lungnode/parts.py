@@ -27,6 +27,8 @@ Announce = Callable[[Address], None]
 
 PR_SET_PDEATHSIG = 1
 PARENT_POLL_S = 1.0
+COUNTS_S = 5.0
+"""How often the listener's counters are written."""
 
 
 class PartName(StrEnum):
@@ -90,26 +92,29 @@ def _watch_parent(parent: int) -> None:
 
 def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
     """Receive instances."""
-    from dicom_node.commitment import take_reports
     from dicom_node.scp import start_listener
+    from dicom_node.worker import Chore
+    from lungnode.counts import CountsFile
 
     database = wiring.open_database(settings)
     with wiring.open_store(settings) as store:
         intake = wiring.build_intake(settings, store, database)
+        services = wiring.port_services(settings, database, store)
         try:
             told = wiring.listener_settings(settings)
         except OSError as error:
             text = f"the files of LUNGNODE_DICOM__TLS__... cannot be used ({error.strerror or type(error).__name__})"
             raise PartError("tls_files", text) from None
         try:
-            listener = start_listener(told, intake)
+            listener = start_listener(told, intake, services)
         except OSError as error:
             raise _cannot_listen("DICOM", settings.dicom.host, settings.dicom.port, error) from None
-        committing = [d.ae_title for d in settings.dicom.destinations if d.storage_commitment]
-        if committing:
-            take_reports(listener.server, database, committing)
+        threading.Thread(target=services.commitment.run, args=(stop,), name="commitments", daemon=True).start()
+        counts = CountsFile(settings.home / "run", listener.counters)
+        Chore("counts", COUNTS_S, counts.write).start(stop)
         announce({"host": settings.dicom.host, "port": listener.port, "ae_title": settings.dicom.ae_title})
         stop.wait()
+        counts.remove()
         listener.stop()
     database.dispose()
 
@@ -151,9 +156,11 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         wiring.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
     )
     workflows.launch()
-    deliver = wiring.build_delivery(settings, database)
+    deliver = wiring.build_delivery(settings, database, maker)
     config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
     worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config)
+    for chore in wiring.build_chores(settings, database, store):
+        chore.start(stop)
     announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
     worker.run(stop)
     pool.close()

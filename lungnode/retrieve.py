@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_scu import QUERY_CONTEXTS, MoveAnswer, QueryConnection
+from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
 from dicom_node.scu import NodeUnreachableError, ScuTimeouts
 from lungnode.errors import CommandError
-from lungnode.queries import QUERY_CONTEXTS, STUDY_ROOT_FIND, STUDY_ROOT_MOVE, MoveAnswer, QueryConnection
 from lungnode.settings import Peer, Settings
 from lungnode.wiring import remote_node
 

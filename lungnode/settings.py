@@ -47,23 +47,41 @@ class Peer(Section):
     """Whether it is called by TLS."""
     tls_name: str = ""
     """Name that its certificate must bear, where that is not `host`."""
+    may_query: bool = False
+    """Whether it may search and fetch what is here, results included."""
+    priors: int = Field(default=0, ge=0, le=20)
+    """How many earlier chest CT of a patient are fetched from it for each study that arrives; 0: none."""
+    priors_hours: tuple[int, int] | None = None
+    """First and last hour of the day in which they are fetched, for instance `[22, 6]`; unset: at any time."""
 
 
 class Destination(Section):
-    """A node that gets results."""
+    """A node that gets results: by C-STORE at host and port, or by STOW-RS at a URL."""
 
     ae_title: str = Field(pattern=AE_TITLE_PATTERN)
-    """Called AE title."""
-    host: str
+    """Called AE title; of a URL the name that the worklist shows."""
+    host: str = ""
     """Its address."""
-    port: int = Field(ge=1, le=65535)
+    port: int = Field(default=0, ge=0, le=65535)
     """Its port."""
     storage_commitment: bool = False
-    """Whether it is asked to commit what it was sent (N-ACTION, PS3.4 J)."""
+    """Whether it is asked to commit what it was sent (N-ACTION, PS3.4 J; C-FIND or QIDO-RS where no answer comes)."""
     tls: bool = False
     """Whether it is called by TLS."""
     tls_name: str = ""
     """Name that its certificate must bear, where that is not `host`."""
+    url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Base of its DICOMweb service, instead of host and port."""
+    authorization: SecretStr = SecretStr("")
+    """Authorization header for that URL."""
+    ca_file: Path | None = None
+    """Certificates that the URL's TLS certificate is checked against; the system's by default."""
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Destination:
+        if bool(self.url) == bool(self.host and self.port):
+            raise ValueError("a destination has either host and port, or a url")
+        return self
 
 
 class TlsSettings(Section):
@@ -100,9 +118,9 @@ class DicomSettings(Section):
     quiet_s: float = Field(default=10.0, gt=0)
     """A series is complete after this many seconds without a new instance; longer than a PACS' longest pause."""
     peers: tuple[Peer, ...] = ()
-    """Who may associate, as a JSON list of `{ae_title, host, port, may_store}`; empty: anyone, on loopback only."""
+    """Who may associate, a list of `{ae_title, host, port, may_store, may_query, priors}`; empty: all of loopback."""
     destinations: tuple[Destination, ...] = ()
-    """Who gets results, as a JSON list of `{ae_title, host, port, storage_commitment}`; empty means nobody."""
+    """Who gets results, a list of `{ae_title, host, port, storage_commitment}` or `{ae_title, url}`; empty: nobody."""
     tls: TlsSettings = TlsSettings()
     max_associations: int = Field(default=32, ge=1)
     """Associations served at once; more are answered with a transient rejection."""
@@ -181,6 +199,26 @@ class WorkerSettings(Section):
     """Address-space limit, in MiB, of the child process that decodes datasets of strangers."""
 
 
+class RetentionSettings(Section):
+    """How long studies stay."""
+
+    days: int = Field(default=0, ge=0)
+    """Days after which a study goes that owes no analysis, delivery or dead letter; 0: never. The trail stays."""
+
+
+class AlertSettings(Section):
+    """What is told to whom when something is wrong."""
+
+    webhooks: tuple[SecretStr, ...] = ()
+    """URLs that are sent a JSON object when an alert begins, again each day, and when it ends; as a JSON list."""
+    no_study_h: float = Field(default=0.0, ge=0)
+    """Hours without a new study that are an alert; 0: never."""
+    queue_age_m: float = Field(default=60.0, ge=0)
+    """Minutes that the oldest unfinished analysis may wait before that is an alert; 0: never."""
+    dead_letters: bool = True
+    """Whether results that could not be delivered are an alert."""
+
+
 class LogSettings(Section):
     """Logs: events with fields, never an identity."""
 
@@ -204,6 +242,8 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     model: ModelSettings = ModelSettings()
     worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

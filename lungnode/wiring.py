@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from dicom_node.intake import Intake
     from dicom_node.listener import ListenerSettings
     from dicom_node.pipeline import Analyzer
+    from dicom_node.priors import PriorFetcher
     from dicom_node.results import ResultMaker
+    from dicom_node.scp import PortServices
     from dicom_node.scu import RemoteNode
     from dicom_node.tls import TlsFiles
+    from dicom_node.worker import Chore
     from dicom_node.workflow import WorkflowConfig
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
     from lungnode.stored_series import StoredSeries
@@ -84,7 +88,7 @@ def listener_settings(settings: Settings) -> ListenerSettings:
         host=dicom.host,
         port=dicom.port,
         ae_title=dicom.ae_title,
-        peers=tuple(PeerRule(peer.ae_title, peer.host, peer.may_store) for peer in dicom.peers),
+        peers=tuple(PeerRule(peer.ae_title, peer.host, peer.may_store, peer.may_query) for peer in dicom.peers),
         max_associations=dicom.max_associations,
         timeout_s=dicom.timeout_s,
         tls=server_context(files) if files else None,
@@ -107,6 +111,30 @@ def remote_node(settings: Settings, node: Peer | Destination, ae_title: str = ""
 
     tls = tls_files(settings) if node.tls else None
     return RemoteNode(ae_title or node.ae_title, node.host, node.port, tls=tls, tls_name=node.tls_name)
+
+
+def address_book(settings: Settings) -> dict[str, RemoteNode]:
+    """Name every node that has an address here, by AE title: peers, and destinations of results."""
+    peers = [remote_node(settings, peer) for peer in settings.dicom.peers]
+    return {node.ae_title: node for node in (*delivery_config(settings).destinations, *peers) if not node.url}
+
+
+def port_services(settings: Settings, database: Database, store: InstanceStore) -> PortServices:
+    """Make what the port answers besides C-STORE: queries, retrievals and storage commitment."""
+    from dicom_node.commitment import report_handler
+    from dicom_node.commitment_scp import CommitmentService
+    from dicom_node.query_scp import QueryService
+    from dicom_node.retrieve_scp import RetrieveService
+    from dicom_node.scp import PortServices
+
+    station, nodes = settings.dicom.ae_title, address_book(settings)
+    committing = [d.ae_title for d in settings.dicom.destinations if d.storage_commitment]
+    return PortServices(
+        query=QueryService(database, station),
+        retrieve=RetrieveService(database, store, station, nodes),
+        commitment=CommitmentService(database, store, station, nodes),
+        reports=report_handler(database, committing) if committing else None,
+    )
 
 
 def analyzer_maker(settings: Settings) -> MakeAnalyzer:
@@ -161,11 +189,17 @@ def build_result_maker(settings: Settings, database: Database) -> ResultMaker:
     return ResultMaker(database, settings.store_root, report)
 
 
-def build_delivery(settings: Settings, database: Database) -> Callable[[], object]:
-    """Give a function that sends every result object that is due."""
+def build_delivery(settings: Settings, database: Database, maker: ResultMaker) -> Callable[[], object]:
+    """Give a function that makes result objects which became due, and sends every one that is."""
     from dicom_node.delivery import deliver_due
 
-    return partial(deliver_due, database, settings.store_root, delivery_config(settings))
+    config = delivery_config(settings)
+
+    def deliver() -> object:
+        maker.follow_up()
+        return deliver_due(database, settings.store_root, config)
+
+    return deliver
 
 
 def delivery_config(settings: Settings) -> DeliveryConfig:
@@ -176,20 +210,59 @@ def delivery_config(settings: Settings) -> DeliveryConfig:
     return DeliveryConfig(
         station=dicom.ae_title,
         destinations=tuple(
-            replace(remote_node(settings, node), storage_commitment=node.storage_commitment)
+            replace(
+                remote_node(settings, node),
+                storage_commitment=node.storage_commitment,
+                url=node.url,
+                authorization=node.authorization.get_secret_value(),
+                ca_file=node.ca_file,
+            )
             for node in dicom.destinations
         ),
         own_address=(dicom.host, dicom.port) if dicom.port else None,
     )
 
 
+def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
+    """Make what fetches earlier studies; None where no peer is asked for any."""
+    from dicom_node.priors import PriorFetcher, PriorSource
+
+    sources = [
+        PriorSource(remote_node(settings, peer, peer.query_ae_title), peer.priors, peer.priors_hours)
+        for peer in settings.dicom.peers
+        if peer.priors
+    ]
+    return PriorFetcher(database, settings.dicom.ae_title, sources) if sources else None
+
+
+def build_chores(settings: Settings, database: Database, store: InstanceStore) -> list[Chore]:
+    """List what is done now and then beside analyses: earlier studies, alerts, retention."""
+    from dicom_node.purge import Purge
+    from dicom_node.worker import Chore
+    from lungnode.alerts import Alerts
+
+    chores = []
+    if settings.alerts.webhooks:
+        alerts = Alerts(settings, database, settings.home / "alerts.json")
+        chores.append(Chore("alerts", 60.0, alerts.look))
+    if (fetcher := build_priors(settings, database)) is not None:
+        chores.append(Chore("priors", 5.0, fetcher.run_due))
+    if settings.retention.days:
+        purge = Purge(database, store, timedelta(days=settings.retention.days))
+        chores.append(Chore("purge", 3600.0, purge.run))
+    return chores
+
+
 def web_options(settings: Settings) -> WebOptions:
     """Say what the web has to know."""
+    from lungnode.conformance import statement
     from webapp.options import WebOptions
 
     web = settings.web
     return WebOptions(
         evidence_root=settings.home / "evidence",
+        counts_folder=settings.home / "run",
+        conformance=statement(settings),
         version=package_version("lungnode"),
         auth_required=settings.web_auth_required,
         bound_to_loopback=is_loopback(web.host),

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -252,12 +253,12 @@ def _spoil(ds: Dataset, wrong: Defects, index: int) -> None:
 MODEL = ModelIdentity("test-model", "1.0.0", "ab" * 32)
 
 
-def sqlite_database(folder: Path) -> Database:
+def sqlite_database(folder: Path, **options: Any) -> Database:
     """Open a new SQLite database with the newest schema in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     url = f"sqlite:///{folder / 'lungnode.db'}"
     schema.upgrade(url)
-    return Database(url, bytes(range(32)))
+    return Database(url, bytes(range(32)), **options)
 
 
 def index_series(database: Database, series: CtSeries, store_root: Path) -> str:

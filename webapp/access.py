@@ -36,6 +36,7 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "pages.detector": {"GET": UPLOAD},
     "pages.model_card": {"GET": SIGNED_IN},
     "pages.model_plot": {"GET": SIGNED_IN},
+    "conformance.page": {"GET": SIGNED_IN},
     "status.model_status": {"GET": SIGNED_IN},
     "status.openapi": {"GET": SIGNED_IN},
     "health.readyz": {"GET": OBSERVE},

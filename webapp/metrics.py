@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
+from collections import Counter as Sums
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from db.engine import Database
 from db.errors import DbError
-from db.workload import workload
+from db.workload import LatelyDone, lately_done, workload
+
+LISTENER_COUNTS = {
+    "associations": ("outcome", "Associations by outcome."),
+    "association_rejections": ("reason", "Associations that were rejected, by reason."),
+    "connections_closed": ("reason", "Connections that were closed before they said whom they call."),
+    "instances": ("verdict", "Instances that were taken, by what became of them."),
+    "refusals": ("reason", "Instances that were refused, by reason."),
+    "received_bytes": ("", "Bytes of datasets received."),
+    "protocol_errors": ("code", "Associations that ended by a breach of the protocol."),
+    "audits_dropped": ("", "Rejections that were too many for the audit trail."),
+}
+"""Counters of the DICOM port by name: what their label means, and help."""
+LISTENER_GAUGES = {"associations_open": "Associations that have a place now."}
+STALE_S = 60.0
+"""A listener that wrote nothing for so long is gone."""
+QUANTILES = (0.5, 0.95)
 
 
 class WorkloadCollector(Collector):
@@ -27,7 +47,7 @@ class WorkloadCollector(Collector):
         """Count; a database that is away leaves its gauges out and the others readable."""
         try:
             with self._database.read() as session:
-                load = workload(session)
+                load, done = workload(session), lately_done(session)
         except (DbError, OSError):
             return
         studies = GaugeMetricFamily("lungnode_studies", "Studies by state.", labels=("state",))
@@ -41,14 +61,75 @@ class WorkloadCollector(Collector):
         yield GaugeMetricFamily(
             "lungnode_oldest_queued_seconds", "Age of the oldest unfinished analysis.", value=load.oldest_queued_s
         )
+        yield from _lately(done)
+
+
+def _lately(done: LatelyDone) -> Iterator[Metric]:
+    """Latencies and outcomes of the last 24 hours; gauges, for they go down again."""
+    seconds = GaugeMetricFamily(
+        "lungnode_stage_seconds", "Time that a stage took, last 24 hours.", labels=("stage", "quantile")
+    )
+    for stage, values in done.seconds.items():
+        for share in QUANTILES if values else ():
+            seconds.add_metric((stage, str(share)), _quantile(values, share))
+    outcomes = GaugeMetricFamily("lungnode_analyses_24h", "Analyses that ended, last 24 hours.", labels=("outcome",))
+    for outcome in ("analysed", "not_analysed", "failed"):
+        outcomes.add_metric((outcome,), done.outcomes[outcome])
+    reasons = GaugeMetricFamily(
+        "lungnode_gate_reasons_24h", "Why there was no answer, last 24 hours.", labels=("reason",)
+    )
+    for reason, count in sorted(done.reasons.items()):
+        reasons.add_metric((reason,), count)
+    yield from (seconds, outcomes, reasons)
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    """Give the smallest value that is not exceeded by that share of them."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+class ListenerCollector(Collector):
+    """Counters of the DICOM port, from the files that its processes write."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing beforehand."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Add up what the living processes counted."""
+        counts = self._counts()
+        for name, (label, text) in LISTENER_COUNTS.items():
+            family = CounterMetricFamily(f"lungnode_dicom_{name}", text, labels=(label,) if label else ())
+            for (counted, value), count in sorted(counts.items()):
+                if counted == name:
+                    family.add_metric((value,) if label else (), count)
+            yield family
+        for name, text in LISTENER_GAUGES.items():
+            yield GaugeMetricFamily(f"lungnode_dicom_{name}", text, value=counts[name, ""])
+
+    def _counts(self) -> Sums[tuple[str, str]]:
+        sums: Sums[tuple[str, str]] = Sums()
+        for path in self._folder.glob("counts-*.json"):
+            try:
+                if time.time() - path.stat().st_mtime < STALE_S:
+                    sums.update({(name, label): count for name, label, count in json.loads(path.read_text())})
+            except (OSError, ValueError, TypeError):
+                continue  # just being replaced, or none of ours
+        return sums
 
 
 class Metrics:
     """The web's own registry, so that several apps can live in one process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, counts_folder: Path | None = None) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(WorkloadCollector(database))
+        if counts_folder is not None:
+            self.registry.register(ListenerCollector(counts_folder))
         self.requests = Counter(
             "lungnode_http_requests", "Requests answered.", ("endpoint", "method", "status"), registry=self.registry
         )

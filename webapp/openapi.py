@@ -124,6 +124,7 @@ ADMINISTRATION = (
 OPERATIONS = (
     Operation("get", "/", "Educational page", {200: HTML}, public=True),
     Operation("get", "/detector", "Upload form", {200: HTML}),
+    Operation("get", "/conformance", "DICOM conformance statement", {200: HTML}),
     Operation("get", "/model", "Model card", {200: HTML}, (503,)),
     Operation("get", "/model/{model_name}/{plot}.png", "A plot that came with a model", {200: PNG}, (404,)),
     Operation(

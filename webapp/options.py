@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from db.domain import Role
+from webapp.ports import StatementSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class WebOptions:
 
     evidence_root: Path
     """Folder of the pictures and attention overlays of uploads; made with mode 0700."""
+    counts_folder: Path | None = None
+    """Where the DICOM port writes its counters; None where there is none to show."""
+    conformance: tuple[StatementSection, ...] = ()
+    """The conformance statement of this node."""
     version: str = "0"
     """Version of the product, shown in the footer and in ``/openapi.json``."""
     auth_required: bool = True

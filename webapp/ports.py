@@ -62,6 +62,25 @@ class SliceReference:
     """Direction cosines of first row and first column (PS3.3 C.7.6.2.1.1); with None no orientation is shown."""
 
 
+@dataclass(frozen=True, slots=True)
+class StatementTable:
+    """A table of the conformance statement."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSection:
+    """A section of the conformance statement, numbered as PS3.2 lays it out."""
+
+    number: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[StatementTable, ...] = ()
+
+
 class UnfitInputError(Exception):
     """The input cannot be answered: ``status`` is the HTTP status, ``code`` stable, ``message`` for people."""
 

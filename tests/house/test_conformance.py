@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node import commitment, part10, results_job, transfer
+from db.exchange import CatalogueObject, CatalogueSeries, CatalogueStudy
+from dicom_node import commitment, identifiers, part10, query_scp, results_job, retrieve_scp, transfer
 from dicom_node.access import Rejection
 from dicom_node.listener import ListenerSettings
 from dicom_node.status import Status
@@ -52,5 +53,26 @@ def test_identity_and_limits_are_those_of_the_code(page: str) -> None:
 
 def test_results_are_those_that_are_sent(page: str) -> None:
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", section(page, "Storage SCU: results"))
-    assert uids == [results_job.COMPREHENSIVE_3D_SR, results_job.SECONDARY_CAPTURE]
+    assert uids == list(transfer.RESULT_CLASSES)
+    assert set(uids) == {kind.sop_class_uid for kind in results_job.KINDS.values()}
     assert f"({commitment.COMMITMENT_CLASS})" in section(page, "Storage commitment SCU")
+
+
+def test_queries_are_those_that_are_answered(page: str) -> None:
+    text = section(page, "Query/Retrieve SCP")
+    uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", text)
+    assert uids == [query_scp.STUDY_ROOT_FIND, retrieve_scp.STUDY_ROOT_MOVE, retrieve_scp.STUDY_ROOT_GET]
+    known = {
+        "STUDY": identifiers.study_values(CatalogueStudy(*[""] * 11, (), 0, 0)),
+        "SERIES": identifiers.series_values("", CatalogueSeries("", "", None, "", 0)),
+        "IMAGE": identifiers.image_values("", CatalogueObject("", "", "", "", None, "")),
+    }
+    for level, values in known.items():
+        (row,) = re.findall(rf"^\| {level} \| (.*) \|$", text, flags=re.MULTILINE)
+        listed = re.findall(r"\b[A-Z]\w+\b", row)
+        assert set(listed) == set(values) - {"InstanceAvailability"}, level
+    codes = {int(code, 16) for code in re.findall(r"^\| (0x[0-9A-F]{4}) \|", text, flags=re.MULTILINE)}
+    assert codes == {
+        query_scp.NOT_AUTHORIZED, query_scp.OUT_OF_RESOURCES, query_scp.DOES_NOT_MATCH, query_scp.CANCELLED,
+        retrieve_scp.ALL_FAILED, retrieve_scp.DESTINATION_UNKNOWN, retrieve_scp.WARNING,
+    }  # fmt: skip

@@ -33,8 +33,9 @@ from dicom_node.commitment import CommitmentReport as Report
 from dicom_node.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
 from dicom_node.intake import Intake
 from dicom_node.listener import ListenerSettings
+from dicom_node.query_scp import STUDY_ROOT_FIND
 from dicom_node.results import ReportSettings, ResultMaker
-from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE
+from dicom_node.results_job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
 from dicom_node.scp import start_listener
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from dicom_node.store import InstanceStore
@@ -49,12 +50,14 @@ class Pacs:
     """A storage SCP that answers as it is told and may commit what it has."""
 
     ae_title: str = "PACS"
-    classes: tuple[str, ...] = (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE)
+    classes: tuple[str, ...] = (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, PRESENTATION_STATE)
     syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     status: Callable[[str], int] = lambda _sop_class_uid: 0x0000
     commits: bool = False
     loses: frozenset[str] = frozenset()
     """SOP classes that it took but will not commit."""
+    lists: frozenset[str] = frozenset()
+    """SOP Instance UIDs that it lists when it is queried; it answers no queries where there are none."""
     port: int = 0
     received: list[Dataset] = field(default_factory=list)
     associations: int = 0
@@ -70,6 +73,12 @@ class Pacs:
             ds.file_meta = event.file_meta
             self.received.append(ds)
         return code
+
+    def on_find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        asked = event.identifier
+        assert asked.QueryRetrieveLevel == "IMAGE"
+        if asked.SOPInstanceUID in self.lists:
+            yield 0xFF00, asked
 
     def on_accepted(self, _event: Any) -> None:
         self.associations += 1
@@ -105,6 +114,9 @@ def running(pacs: Pacs) -> Iterator[Pacs]:
         ae.add_supported_context(uid, list(pacs.syntaxes))
     ae.add_supported_context("1.2.840.10008.1.1")
     handlers: list[tuple[Any, ...]] = [(evt.EVT_C_STORE, pacs.on_store), (evt.EVT_ACCEPTED, pacs.on_accepted)]
+    if pacs.lists:
+        ae.add_supported_context(STUDY_ROOT_FIND)
+        handlers.append((evt.EVT_C_FIND, pacs.on_find))
     if pacs.commits:
         ae.add_supported_context(COMMITMENT_CLASS)
         handlers += [(evt.EVT_N_ACTION, pacs.on_action), (evt.EVT_DIMSE_SENT, _after_response(pacs))]
@@ -185,9 +197,10 @@ def place(made: Path, tmp_path: Path) -> Iterator[Place]:
 def test_results_arrive_whole_in_the_same_study(place: Place) -> None:
     with running(Pacs()) as pacs:
         requested = place.results("PACS")
-        assert [(record.kind, record.status) for record in requested] == [("sr", "pending"), ("sc", "pending")]
-        assert place.deliver(pacs.node) == DeliveryRound(sent=2)
-    assert {ds.SOPClassUID for ds in pacs.received} == {COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE}
+        assert [record.kind for record in requested] == ["sr", "sc", "pr"]
+        assert {record.status.value for record in requested} == {"pending"}
+        assert place.deliver(pacs.node) == DeliveryRound(sent=3)
+    assert {ds.SOPClassUID for ds in pacs.received} == set(pacs.classes)
     assert {ds.StudyInstanceUID for ds in pacs.received} == {place.series.study_instance_uid}
     assert pacs.associations == 1
     for ds in pacs.received:
@@ -205,15 +218,15 @@ def test_asking_again_makes_and_sends_nothing_again(place: Place) -> None:
         assert [record.id for record in place.results("PACS")] == [record.id for record in first]
         assert place.deliver(pacs.node) == DeliveryRound()
         assert {path: path.stat().st_mtime_ns for path in files} == files
-        assert len(files) == len(pacs.received) == 2
+        assert len(files) == len(pacs.received) == 3
 
 
 def test_without_a_destination_results_are_made_and_sent_once_there_is_one(place: Place) -> None:
     assert place.results() == ()
-    assert len(list((place.store / "results").rglob("*.dcm"))) == 2
+    assert len(list((place.store / "results").rglob("*.dcm"))) == 3
     with running(Pacs()) as pacs:
-        assert len(place.results("PACS")) == 2
-        assert place.deliver(pacs.node).sent == 2
+        assert len(place.results("PACS")) == 3
+        assert place.deliver(pacs.node).sent == 3
 
 
 def test_a_superseded_analysis_is_not_reported_and_its_successor_gets_objects_of_its_own(place: Place) -> None:
@@ -238,20 +251,30 @@ def test_reasons_go_into_the_report_of_a_series_that_was_not_analysed(place: Pla
     assert "No algorithms succeeded; without findings" in str(sr)
 
 
-def test_a_node_that_takes_no_report_still_gets_the_pictures(place: Place) -> None:
+def test_a_node_gets_the_formats_that_it_negotiates(place: Place) -> None:
     with running(Pacs(classes=(SECONDARY_CAPTURE,))) as pacs:
         place.results("PACS")
-        assert place.deliver(pacs.node) == DeliveryRound(sent=1, failed=1)
-    report = place.records()["sr", "PACS"]
-    assert report.status is DeliveryStatus.FAILED
-    assert report.reason == "the node does not accept Comprehensive 3D SR Storage"
-    assert place.records()["sc", "PACS"].status is DeliveryStatus.SENT
+        assert place.deliver(pacs.node) == DeliveryRound(sent=1, declined=2)
+        assert place.deliver(pacs.node) == DeliveryRound()
+    assert place.statuses() == {("sr", "PACS"): "declined", ("sc", "PACS"): "sent", ("pr", "PACS"): "declined"}
+    assert place.records()["sr", "PACS"].reason == "the node does not accept Comprehensive 3D SR Storage"
+    with place.database.begin() as session:
+        assert deliveries.dead_letters(session) == ()
+        deliveries.resend(session, place.records()["sr", "PACS"].id, requested_by="ada")
+    with running(Pacs()) as pacs:
+        assert place.deliver(pacs.node) == DeliveryRound(sent=1)
+
+
+def test_a_node_that_takes_none_of_our_formats_is_a_failure(place: Place) -> None:
+    with running(Pacs(classes=("1.2.840.10008.5.1.4.1.1.2",))) as pacs:
+        place.results("PACS")
+        assert place.deliver(pacs.node) == DeliveryRound(failed=3)
 
 
 def test_a_node_that_speaks_implicit_only_gets_implicit(place: Place) -> None:
     with running(Pacs(syntaxes=(ImplicitVRLittleEndian,))) as pacs:
         place.results("PACS")
-        assert place.deliver(pacs.node).sent == 2
+        assert place.deliver(pacs.node).sent == 3
     assert {ds.file_meta.TransferSyntaxUID for ds in pacs.received} == {ImplicitVRLittleEndian}
 
 
@@ -275,16 +298,16 @@ def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_u
     place.results("PACS")
     now = datetime.now(UTC) + timedelta(seconds=1)
     policy = RetryPolicy(first_s=60, longest_s=100, tries=3)
-    assert place.deliver(away, retry=policy, clock=lambda: now) == DeliveryRound(retried=2)
+    assert place.deliver(away, retry=policy, clock=lambda: now) == DeliveryRound(retried=3)
     first = place.records()["sr", "PACS"]
     assert first.next_attempt_at == now + timedelta(seconds=60)
     assert first.reason == "nothing answers at its address"
     assert place.deliver(away, retry=policy, clock=lambda: now + timedelta(seconds=59)) == DeliveryRound()
     later = now + timedelta(seconds=61)
-    assert place.deliver(away, retry=policy, clock=lambda: later) == DeliveryRound(retried=2)
+    assert place.deliver(away, retry=policy, clock=lambda: later) == DeliveryRound(retried=3)
     assert place.records()["sr", "PACS"].next_attempt_at == later + timedelta(seconds=100)
     last = later + timedelta(seconds=101)
-    assert place.deliver(away, retry=policy, clock=lambda: last) == DeliveryRound(failed=2)
+    assert place.deliver(away, retry=policy, clock=lambda: last) == DeliveryRound(failed=3)
     assert place.records()["sr", "PACS"].reason.startswith("given up after 3 tries")
     assert place.records()["sr", "PACS"].attempts == 3
 
@@ -295,7 +318,7 @@ def test_a_node_that_comes_back_gets_what_waited(place: Place) -> None:
     place.deliver(RemoteNode("PACS", "127.0.0.1", port))
     with running(Pacs()) as pacs:
         later = datetime.now(UTC) + timedelta(hours=2)
-        assert place.deliver(pacs.node, clock=lambda: later).sent == 2
+        assert place.deliver(pacs.node, clock=lambda: later).sent == 3
 
 
 def test_a_node_that_rejects_our_title_is_named(place: Place) -> None:
@@ -319,7 +342,7 @@ def test_a_node_that_hangs_holds_up_no_other(place: Place) -> None:
         place.results("SILENT", "OTHER")
         hanging = RemoteNode("SILENT", "127.0.0.1", silent.getsockname()[1])
         config = DeliveryConfig(STATION, (hanging, pacs.node), timeouts=ScuTimeouts(2, 2, 2))
-        assert deliver_due(place.database, place.store, config) == DeliveryRound(sent=2, retried=2)
+        assert deliver_due(place.database, place.store, config) == DeliveryRound(sent=3, retried=3)
     assert place.records()["sr", "SILENT"].reason == "the node does not answer or ended the association"
 
 
@@ -328,7 +351,7 @@ def test_nothing_is_ever_sent_to_ourselves(place: Place) -> None:
     with running(Pacs("MIRROR")) as pacs:
         place.results("MIRROR", "GONE")
         ended = place.deliver(pacs.node, own_address=("127.0.0.1", pacs.port))
-    assert ended == DeliveryRound(failed=4)
+    assert ended == DeliveryRound(failed=6)
     assert place.records()["sr", "MIRROR"].reason == "this destination is this node itself"
     assert place.records()["sr", "GONE"].reason == "this destination is no longer configured"
     assert pacs.received == []
@@ -343,8 +366,8 @@ def test_a_result_that_comes_back_is_never_taken_for_analysis(place: Place, tmp_
             ended = place.deliver(RemoteNode("OTHERNODE", "127.0.0.1", listener.port))
         finally:
             listener.stop()
-    assert ended == DeliveryRound(failed=2)
-    assert place.records()["sc", "OTHERNODE"].reason == "the node does not accept Secondary Capture Image Storage"
+    assert ended == DeliveryRound(failed=3)
+    assert place.records()["sc", "OTHERNODE"].reason == "the node refused it (0x0122)"
     assert list((tmp_path / "other" / "store").rglob("*.dcm")) == []
     other.dispose()
 
@@ -352,22 +375,23 @@ def test_a_result_that_comes_back_is_never_taken_for_analysis(place: Place, tmp_
 def test_a_result_file_that_is_gone_is_a_failure_with_its_reason(place: Place) -> None:
     (place.store / place.results("PACS")[0].path).unlink()
     with running(Pacs()) as pacs:
-        assert place.deliver(pacs.node) == DeliveryRound(sent=1, failed=1)
+        assert place.deliver(pacs.node) == DeliveryRound(sent=2, failed=1)
     assert "gone or damaged" in place.records()["sr", "PACS"].reason
 
 
 def test_a_commitment_on_the_same_association_is_recorded(place: Place) -> None:
     with running(Pacs(commits=True)) as pacs:
         place.results("PACS")
-        assert place.deliver(pacs.node) == DeliveryRound(sent=2, committed=2)
+        assert place.deliver(pacs.node) == DeliveryRound(sent=3, committed=3)
     assert set(place.statuses().values()) == {"committed"}
 
 
 def test_what_the_node_lost_is_sent_again(place: Place) -> None:
     with running(Pacs(commits=True, loses=frozenset({COMPREHENSIVE_3D_SR}))) as pacs:
         place.results("PACS")
-        assert place.deliver(pacs.node) == DeliveryRound(sent=2, committed=1)
-        assert place.statuses() == {("sr", "PACS"): "pending", ("sc", "PACS"): "committed"}
+        assert place.deliver(pacs.node) == DeliveryRound(sent=3, committed=2)
+        assert place.statuses()["sr", "PACS"] == "pending"
+        assert [*place.statuses().values()].count("committed") == 2
         assert place.records()["sr", "PACS"].reason == "not committed: it has no such object"
         pacs.loses = frozenset()
         assert place.deliver(pacs.node) == DeliveryRound(sent=1, committed=1)
@@ -378,7 +402,7 @@ def test_a_node_without_commitment_leaves_the_objects_sent(place: Place) -> None
     with running(Pacs()) as pacs:
         place.results("PACS")
         node = replace(pacs.node, storage_commitment=True)
-        assert place.deliver(node) == DeliveryRound(sent=2)
+        assert place.deliver(node) == DeliveryRound(sent=3)
 
 
 def test_a_commitment_may_come_later_on_an_association_of_the_node(place: Place) -> None:
@@ -419,13 +443,33 @@ def test_a_report_about_strangers_changes_nothing(place: Place) -> None:
     assert record_report(place.database, "PACS", Report("2.25.1", ("2.25.2",), {"2.25.3": "it has no room"})) == 0
 
 
+def test_without_a_report_the_node_is_asked_whether_it_lists_the_object(place: Place) -> None:
+    with running(Pacs()) as pacs:
+        place.results("PACS")
+        node = replace(pacs.node, storage_commitment=True)
+        place.deliver(node)
+        soon = datetime.now(UTC) + timedelta(seconds=61)
+        assert place.deliver(node, clock=lambda: soon) == DeliveryRound()
+        assert place.records()["sr", "PACS"].reason == "no commitment report came, and the node answers no queries"
+        pacs.lists = frozenset(ds.SOPInstanceUID for ds in pacs.received if ds.Modality == "SR")
+    with running(pacs):
+        later = datetime.now(UTC) + timedelta(seconds=301)
+        node = replace(pacs.node, storage_commitment=True)
+        assert place.deliver(node, clock=lambda: later) == DeliveryRound(committed=1)
+        assert place.statuses() == {("sr", "PACS"): "committed", ("sc", "PACS"): "sent", ("pr", "PACS"): "sent"}
+        last = datetime.now(UTC) + timedelta(days=1)
+        assert place.deliver(node, clock=lambda: last) == DeliveryRound()
+        assert place.records()["sc", "PACS"].next_attempt_at is None
+        assert "does not list it" in place.records()["sc", "PACS"].reason
+
+
 def test_the_trail_tells_of_every_attempt(place: Place) -> None:
     with running(Pacs(status=lambda uid: 0xA700 if uid == COMPREHENSIVE_3D_SR else 0)) as pacs:
         place.results("PACS")
         place.deliver(pacs.node)
     with place.database.read() as session:
         actions = [entry.event.action for entry in recent(session, limit=20)]
-    assert actions.count("delivery:requested") == 2
+    assert actions.count("delivery:requested") == 3
     assert "delivery:sent" in actions
     assert "delivery:retried" in actions
 
@@ -450,11 +494,11 @@ deliver_due(database, Path(sys.argv[2]), config)
         killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=60)
         assert killed.returncode == -9
         assert set(place.statuses().values()) == {"pending"}
-        assert place.deliver(pacs.node) == DeliveryRound(sent=2)
+        assert place.deliver(pacs.node) == DeliveryRound(sent=3)
     assert set(place.statuses().values()) == {"sent"}
     uids = [ds.SOPInstanceUID for ds in pacs.received]
-    assert len(uids) == 3
-    assert len(set(uids)) == 2
+    assert len(uids) == 4
+    assert len(set(uids)) == 3
     same = [ds for ds in pacs.received if uids.count(ds.SOPInstanceUID) == 2]
     assert same[0] == same[1]
 
@@ -480,10 +524,10 @@ def test_dcmtk_takes_the_results(place: Place, tmp_path: Path) -> None:
             node = RemoteNode("DCMTK", "127.0.0.1", port)
             _wait_for(node)
             place.results("DCMTK")
-            assert place.deliver(node).sent == 2
+            assert place.deliver(node).sent == 3
         finally:
             server.terminate()
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.iterdir())) == 3
 
 
 def _wait_for(node: RemoteNode) -> None:

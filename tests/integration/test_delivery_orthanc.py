@@ -42,13 +42,24 @@ class Orthanc:
 
     def ask(self, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with _OPENER.open(urllib.request.Request(self.url + path, data), timeout=30) as response:
+        with _OPENER.open(urllib.request.Request(self.url + path, data), timeout=120) as response:
             return json.load(response)
 
     def file(self, instance: str) -> bytes:
-        with _OPENER.open(f"{self.url}/instances/{instance}/file", timeout=30) as response:
+        return self.get(f"/instances/{instance}/file")
+
+    def get(self, path: str) -> bytes:
+        with _OPENER.open(self.url + path, timeout=60) as response:
             content: bytes = response.read()
         return content
+
+    def post(self, path: str, content: bytes) -> None:
+        with _OPENER.open(urllib.request.Request(self.url + path, content), timeout=60):
+            pass
+
+    def delete(self, path: str) -> None:
+        with _OPENER.open(urllib.request.Request(self.url + path, method="DELETE"), timeout=60):
+            pass
 
 
 def free_ports(count: int) -> list[int]:
@@ -63,7 +74,7 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def orthanc(folder: Path, our_port: int) -> Iterator[Orthanc]:
+def orthanc(folder: Path, our_port: int, modalities: dict[str, Any] | None = None) -> Iterator[Orthanc]:
     binary = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
     if binary is None:
         pytest.skip("Orthanc is not installed")
@@ -72,7 +83,8 @@ def orthanc(folder: Path, our_port: int) -> Iterator[Orthanc]:
     configuration = {
         "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [],
         "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "HttpPort": http_port,
-        "DicomAet": "ORTHANC", "DicomPort": dicom_port, "DicomModalities": {"us": us},
+        "DicomAet": "ORTHANC", "DicomPort": dicom_port, "DicomModalities": {"us": us, **(modalities or {})},
+        "SynchronousCMove": True,
     }  # fmt: skip
     folder.mkdir()
     (folder / "orthanc.json").write_text(json.dumps(configuration))
@@ -119,7 +131,7 @@ def test_orthanc_takes_commits_and_gives_back_every_result(tmp_path: Path) -> No
     try:
         with orthanc(tmp_path / "orthanc", listener.server_address[1]) as pacs:
             config = DeliveryConfig(STATION, (pacs.node,), timeouts=TIMEOUTS, commitment_wait_s=0.1)
-            assert deliver_due(database, store, config) == DeliveryRound(sent=2)
+            assert deliver_due(database, store, config) == DeliveryRound(sent=3)
             assert reported.wait(60), "Orthanc did not report"
             kept = {
                 ds.SOPInstanceUID: ds

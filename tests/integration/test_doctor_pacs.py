@@ -15,7 +15,6 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Comprehensive3DSRStorage,
-    SecondaryCaptureImageStorage,
     Verification,
 )
 
@@ -78,6 +77,7 @@ def test_orthanc_takes_both_results_and_lists_them(orthanc: Destination) -> None
         "C-ECHO",
         "C-STORE structured report",
         "C-STORE summary image",
+        "C-STORE presentation state",
         "C-FIND",
         "storage commitment",
     ]
@@ -107,6 +107,7 @@ def test_what_a_pacs_refuses_is_told(grudging_pacs: Destination) -> None:
     assert [name for name, check in checks.items() if not check.is_fine] == [
         "C-STORE structured report",
         "C-STORE summary image",
+        "C-STORE presentation state",
         "C-FIND",
     ]
 
@@ -133,6 +134,6 @@ def test_a_wrong_title_is_told(grudging_pacs: Destination) -> None:
 def test_the_same_objects_are_sent_at_every_visit(tmp_path: Path) -> None:
     first, second = (make_objects(tmp_path / name, "LUNGNODE") for name in ("a", "b"))
     assert [ds.SOPInstanceUID for ds in first] == [ds.SOPInstanceUID for ds in second]
-    assert {str(ds.SOPClassUID) for ds in first} == {str(Comprehensive3DSRStorage), str(SecondaryCaptureImageStorage)}
+    assert [ds.Modality for ds in first] == ["SR", "OT", "PR"]
     assert {str(ds.PatientName) for ds in first} == {"LUNGNODE^DOCTOR"}
     assert all(isinstance(ds, Dataset) for ds in first)

@@ -125,7 +125,7 @@ def test_every_offered_context_is_accepted(listener: Listener) -> None:
 
 
 def test_classes_that_are_not_taken_are_not_negotiated(listener: Listener) -> None:
-    association = associate(listener, sop_class="1.2.840.10008.5.1.4.1.1.7")
+    association = associate(listener, sop_class="1.2.840.10008.5.1.4.1.1.4")  # MR
 
     assert [context.abstract_syntax for context in association.accepted_contexts] == [VERIFICATION]
     association.release()

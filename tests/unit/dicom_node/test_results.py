@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import highdicom as hd
@@ -20,16 +20,19 @@ from pydicom.sr.codedict import codes
 from db.domain import (
     AnalysisRecord,
     AnalysisStatus,
+    AssessmentRecord,
     FindingOrigin,
     FindingRecord,
     ModelIdentity,
     NewFinding,
     Reason,
+    Verdict,
 )
+from db.exchange import RetractionCode, RetractionRecord
 from dicom_node.phantom.writer import SeriesIdentity, write_series
 from dicom_node.results import ResultsError, make_in_child
 from dicom_node.results_child import make_objects, write_once
-from dicom_node.results_job import ReportJob, SourceInstance, expected_objects
+from dicom_node.results_job import Purpose, ReportJob, SourceInstance, expected_objects
 from dicom_node.results_page import FindingPanel, SummaryText, draw_pages
 from dicom_node.results_sc import build_pages
 from dicom_node.results_source import plain, read_identity
@@ -172,7 +175,8 @@ def test_the_overall_status_is_coded(
     series: CtSeries, tmp_path: Path, count: int, reasons: tuple[Reason, ...], code: str
 ) -> None:
     job = job_of(series, tmp_path / "r", *[finding(series)] * count, reasons=reasons)
-    sr, page = read_all(job)
+    sr, page, *others = read_all(job)
+    assert len(others) == count
     summary = groups_of(sr)[0]
     assert item_of(summary, "111017").ConceptCodeSequence[0].CodeValue == code
     comments = [
@@ -188,8 +192,8 @@ def test_the_overall_status_is_coded(
 
 def test_results_are_of_the_same_patient_and_study_in_new_series(series: CtSeries, tmp_path: Path) -> None:
     source = pydicom.dcmread(series.paths[0], stop_before_pixels=True)
-    sr, page = read_all(job_of(series, tmp_path / "r", finding(series)))
-    for made in (sr, page):
+    sr, page, state = read_all(job_of(series, tmp_path / "r", finding(series)))
+    for made in (sr, page, state):
         for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
                         "StudyTime", "StudyID", "AccessionNumber", "StudyDescription"):  # fmt: skip
             assert made[keyword].value == source[keyword].value, keyword
@@ -283,7 +287,8 @@ def test_an_enhanced_source_is_referenced_by_frame(tmp_path: Path) -> None:
     )  # fmt: skip
     marked = finding(plain_series, sop_instance_uid=whole.sop_instance_uids[0], frame_number=7)
     job = job_of(whole, tmp_path / "r", marked)
-    sr, _ = read_all(job)
+    sr, _, state = read_all(job)
+    assert state.GraphicAnnotationSequence[0].ReferencedImageSequence[0].ReferencedFrameNumber == 7
     region = item_of(groups_of(sr)[1], "111030")
     assert region.GraphicType == "CIRCLE"
     assert region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedFrameNumber == 7
@@ -315,7 +320,7 @@ def test_many_findings_take_several_pages_and_the_rest_is_named() -> None:
 def test_findings_beyond_the_pages_stand_in_the_report(series: CtSeries, tmp_path: Path) -> None:
     job = job_of(series, tmp_path / "r", *[finding(series, row=float(n)) for n in range(14)])
     assert len(groups_of(report_of(job))) == 15
-    assert [made.kind for made in expected_objects(job)] == ["sr", "sc", "sc", "sc"]
+    assert [made.kind for made in expected_objects(job)] == ["sr", "sc", "sc", "sc", "pr"]
 
 
 Change = Callable[[ReportJob], ReportJob]
@@ -357,6 +362,91 @@ def test_an_object_that_was_lost_is_made_again_with_the_same_bytes(series: CtSer
         (job.folder / one.path).unlink()
     assert make_in_child(job) == made
     assert [(job.folder / one.path).read_bytes() for one in made] == kept
+
+
+def verdict(kind: Verdict, comment: str = "", reader: str = "ada") -> AssessmentRecord:
+    return AssessmentRecord("v1", "0", kind, "", comment, reader, MOMENT + timedelta(minutes=9))
+
+
+def verified_job(series: CtSeries, folder: Path) -> ReportJob:
+    job = job_of(series, folder, finding(series), finding(series, row=10.0), finding(series, row=5.0))
+    accepted, rejected, marked = job.findings
+    found = (
+        replace(accepted, assessment=verdict(Verdict.ACCEPT)),
+        replace(rejected, assessment=verdict(Verdict.REJECT, "a vessel – surely", "Zoë^Ω")),
+        replace(marked, origin=FindingOrigin.READER, created_by="ada"),
+    )
+    return replace(job, findings=found, purpose=Purpose.VERIFIED, earlier=(expected_objects(job)[0],))
+
+
+def test_verdicts_make_a_verified_report_that_names_readers_and_predecessors(series: CtSeries, tmp_path: Path) -> None:
+    job = verified_job(series, tmp_path / "r")
+    (sr,) = read_all(job)
+    assert (sr.VerificationFlag, sr.CompletionFlag, sr.PreliminaryFlag) == ("VERIFIED", "COMPLETE", "FINAL")
+    assert {str(one.VerifyingObserverName) for one in sr.VerifyingObserverSequence} == {"ada^", "Zo? ?^"}
+    assert sr.VerifyingObserverSequence[0].VerifyingOrganization
+    series_of_before = sr.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+    before = series_of_before.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    assert before == job.earlier[0].sop_instance_uid != sr.SOPInstanceUID
+    verdicts = [
+        [item.ConceptCodeSequence[0].CodeValue for item in group.ContentSequence
+         if item.ConceptNameCodeSequence[0].CodeValue == "verdict"]
+        for group in groups_of(sr)[1:]
+    ]  # fmt: skip
+    assert verdicts == [["accept"], ["reject"], ["marked"]]
+    assert errors_of(job.folder / expected_objects(job)[0].path) == []
+    again = replace(job, findings=(replace(job.findings[0], assessment=None), *job.findings[1:]))
+    assert expected_objects(again)[0].sop_instance_uid != sr.SOPInstanceUID
+
+
+@pytest.mark.parametrize("code", list(RetractionCode))
+def test_a_withdrawal_rejects_everything_that_was_made(series: CtSeries, tmp_path: Path, code: RetractionCode) -> None:
+    job = job_of(series, tmp_path / "r", finding(series))
+    withdrawal = RetractionRecord("analysis", code, "wrong patient", "ada", MOMENT)
+    job = replace(job, purpose=Purpose.RETRACTION, earlier=tuple(expected_objects(job)), retraction=withdrawal)
+    (ko,) = read_all(job)
+    assert (ko.Modality, ko.ConceptNameCodeSequence[0].CodeValue) == ("KO", code.value)
+    rejected = {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in ko.ContentSequence
+        if "ReferencedSOPSequence" in item
+    }
+    assert rejected == {made.sop_instance_uid for made in job.earlier}
+    assert len(rejected) == 3
+    assert errors_of(job.folder / expected_objects(job)[0].path) == []
+
+
+def test_a_presentation_state_outlines_findings_on_their_slices(series: CtSeries, tmp_path: Path) -> None:
+    other = finding(series, sop_instance_uid=series.sop_instance_uids[2], diameter_mm=None)
+    job = job_of(series, tmp_path / "r", finding(series), other)
+    pr = next(ds for ds in read_all(job) if ds.Modality == "PR")
+    assert pr.StudyInstanceUID == series.study_instance_uid
+    outlines = {
+        item.ReferencedImageSequence[0].ReferencedSOPInstanceUID: item.GraphicObjectSequence[0]
+        for item in pr.GraphicAnnotationSequence
+    }
+    assert set(outlines) == {series.sop_instance_uids[6], series.sop_instance_uids[2]}
+    circle = outlines[series.sop_instance_uids[6]]
+    x, y, edge_x, edge_y = circle.GraphicData
+    assert (x - 0.5, y - 0.5) == pytest.approx((NODULE.index[2], NODULE.index[1]))
+    assert np.hypot(edge_x - x, edge_y - y) * series.spacing_mm[1] == pytest.approx(7.0, rel=1e-5)
+    assert outlines[series.sop_instance_uids[2]].GraphicType == "POINT"
+    assert pr.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue == "1: 67 %"
+    window = pr.SoftcopyVOILUTSequence[0]
+    assert (window.WindowCenter, window.WindowWidth) == (-600, 1500)
+    assert errors_of(next(job.folder / made.path for made in expected_objects(job) if made.kind == "pr")) == []
+
+
+def test_slices_with_another_rescale_are_not_outlined(tmp_path: Path) -> None:
+    def rescale(ds: Dataset, index: int) -> None:
+        ds.RescaleIntercept = -1000 if index == 2 else -1024
+
+    mixed = ct_series(tmp_path / "mixed", n=8, rows=32, defects=Defects(alter=rescale))
+    found = [finding(mixed, sop_instance_uid=mixed.sop_instance_uids[index]) for index in (3, 2)]
+    pr = next(ds for ds in read_all(job_of(mixed, tmp_path / "r", *found)) if ds.Modality == "PR")
+    (item,) = pr.GraphicAnnotationSequence
+    assert item.ReferencedImageSequence[0].ReferencedSOPInstanceUID == mixed.sop_instance_uids[3]
+    assert pr.RescaleIntercept == -1024
 
 
 def test_names_of_files_tell_nothing(series: CtSeries, tmp_path: Path) -> None:

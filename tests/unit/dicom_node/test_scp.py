@@ -208,7 +208,7 @@ def test_random_p_data_raises_one_error_only(content: bytes) -> None:
 
 PEERS = (
     PeerRule("PACS", "127.0.0.1"),
-    PeerRule("VIEWER", "127.0.0.1", may_store=False),
+    PeerRule("VIEWER", "127.0.0.1", may_store=False, may_query=True),
     PeerRule("PACS2", "127.0.0.9"),
 )
 
@@ -216,8 +216,8 @@ PEERS = (
 @pytest.mark.parametrize(
     ("called", "calling", "address", "answer"),
     [
-        ("LUNGNODE", "PACS", "127.0.0.1", Sender("PACS", "127.0.0.1")),
-        ("LUNGNODE        ", " PACS ", "127.0.0.1", Sender("PACS", "127.0.0.1")),
+        ("LUNGNODE", "PACS", "127.0.0.1", Sender("PACS", "127.0.0.1", may_query=False)),
+        ("LUNGNODE        ", " PACS ", "127.0.0.1", Sender("PACS", "127.0.0.1", may_query=False)),
         ("LUNGNODE", "VIEWER", "127.0.0.1", Sender("VIEWER", "127.0.0.1", may_store=False)),
         ("lungnode", "PACS", "127.0.0.1", Rejection.CALLED_AE_TITLE),
         ("", "PACS", "127.0.0.1", Rejection.CALLED_AE_TITLE),

@@ -1,0 +1,196 @@
+"""Earlier studies: for whom they are looked for, which are fetched, and how much of them came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from db import audit
+from db.domain import AuditEvent, Reason, StudyState
+from db.errors import UnknownRecordError
+from db.exchange import PriorSearch, PriorStatus, PriorStudy
+from db.lifecycle import locked_study, refresh_study
+from db.session import free_text, insert_once, key_text, new_id, now
+from db.tables import AnalysisRow, PatientRow, PriorSearchRow, PriorStudyRow, SeriesRow, StudyRow
+
+SET_ASIDE = Reason("prior", "An earlier study, fetched for comparison; it is analysed when someone asks.")
+RECENT = timedelta(days=2)
+"""Studies that arrived longer ago are not looked for any more."""
+
+
+def begin_searches(session: Session, pacs: str) -> int:
+    """Have earlier studies looked for in a PACS, for each study that arrived lately; how many are new."""
+    is_known = exists().where(PriorSearchRow.study_id == StudyRow.id, PriorSearchRow.pacs == pacs)
+    is_prior = exists().where(PriorStudyRow.study_instance_uid == StudyRow.study_instance_uid)
+    moment = now(session)
+    statement = select(StudyRow.id).where(StudyRow.received_at > moment - RECENT, ~is_known, ~is_prior)
+    found = session.scalars(statement.limit(100)).all()
+    for study_id in found:
+        values = {
+            "study_id": study_id,
+            "pacs": pacs,
+            "status": PriorStatus.PENDING,
+            "attempts": 0,
+            "reason": "",
+            "next_attempt_at": moment,
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        insert_once(session, PriorSearchRow, values)
+    return len(found)
+
+
+def needs_searches(session: Session, pacs: str) -> bool:
+    """Whether a study arrived lately that nothing was looked for yet."""
+    is_known = exists().where(PriorSearchRow.study_id == StudyRow.id, PriorSearchRow.pacs == pacs)
+    is_prior = exists().where(PriorStudyRow.study_instance_uid == StudyRow.study_instance_uid)
+    statement = select(StudyRow.id).where(StudyRow.received_at > now(session) - RECENT, ~is_known, ~is_prior)
+    return session.scalars(statement.limit(1)).first() is not None
+
+
+def due_searches(session: Session, pacs: str, *, now: datetime) -> tuple[PriorSearch, ...]:
+    """List the searches in a PACS that are due, oldest first."""
+    statement = (
+        select(PriorSearchRow, StudyRow, PatientRow)
+        .join(StudyRow, PriorSearchRow.study_id == StudyRow.id)
+        .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+        .where(PriorSearchRow.pacs == pacs, PriorSearchRow.status == PriorStatus.PENDING)
+        .where(PriorSearchRow.next_attempt_at <= now)
+        .order_by(PriorSearchRow.created_at, PriorSearchRow.study_id)
+    )
+    return tuple(
+        PriorSearch(
+            study_id=study.id,
+            study_instance_uid=study.study_instance_uid,
+            pacs=row.pacs,
+            status=row.status,
+            attempts=row.attempts,
+            patient_id=patient.patient_id,
+            birth_date=patient.birth_date,
+            study_date=study.study_date,
+        )
+        for row, study, patient in session.execute(statement)
+    )
+
+
+def record_search(
+    session: Session, study_id: str, pacs: str, status: PriorStatus, reason: str = "", retry_at: datetime | None = None
+) -> None:
+    """Record how a search ended; one that is still pending is tried again at ``retry_at``."""
+    row = session.get(PriorSearchRow, (study_id, pacs), with_for_update=True, populate_existing=True)
+    if row is None:
+        raise UnknownRecordError("search")
+    row.status, row.reason, row.next_attempt_at = status, free_text(reason), retry_at
+    row.attempts += 1
+    row.updated_at = now(session)
+    if status is not PriorStatus.PENDING:
+        outcome = "success" if status is PriorStatus.DONE else "failure"
+        details: dict[str, object] = {"pacs": pacs, "reason": row.reason}
+        audit.append(session, AuditEvent("priors:searched", "system", study_id, outcome, details))
+
+
+def want_prior(session: Session, study_id: str, pacs: str, study_instance_uid: str, expected_count: int) -> bool:
+    """Have an earlier study fetched; False where it is here already, or fetched already."""
+    uid = key_text("study_instance_uid", study_instance_uid, limit=64)
+    if session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == uid)).first() is not None:
+        return False
+    moment = now(session)
+    values = {
+        "id": new_id(),
+        "study_id": study_id,
+        "pacs": pacs,
+        "study_instance_uid": uid,
+        "status": PriorStatus.PENDING,
+        "expected_count": expected_count,
+        "received_count": 0,
+        "attempts": 0,
+        "reason": "",
+        "next_attempt_at": moment,
+        "created_at": moment,
+        "updated_at": moment,
+    }
+    return insert_once(session, PriorStudyRow, values)
+
+
+def due_priors(session: Session, pacs: str, *, now: datetime) -> tuple[PriorStudy, ...]:
+    """List the earlier studies that are to be fetched from a PACS now, oldest request first."""
+    statement = (
+        select(PriorStudyRow)
+        .where(PriorStudyRow.pacs == pacs, PriorStudyRow.status == PriorStatus.PENDING)
+        .where(PriorStudyRow.next_attempt_at <= now)
+        .order_by(PriorStudyRow.created_at, PriorStudyRow.id)
+    )
+    return tuple(_prior(row) for row in session.scalars(statement))
+
+
+def priors_of_study(session: Session, study_id: str) -> tuple[PriorStudy, ...]:
+    """List the earlier studies that were fetched for a study."""
+    statement = select(PriorStudyRow).where(PriorStudyRow.study_id == study_id)
+    return tuple(_prior(row) for row in session.scalars(statement.order_by(PriorStudyRow.created_at)))
+
+
+def record_prior(
+    session: Session,
+    prior_id: str,
+    status: PriorStatus,
+    *,
+    counts: tuple[int, int],
+    reason: str = "",
+    retry_at: datetime | None = None,
+) -> None:
+    """Record how fetching went: ``counts`` are what the PACS says it has, and what is here."""
+    row = session.get(PriorStudyRow, prior_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise UnknownRecordError("earlier study")
+    row.status, row.reason, row.next_attempt_at = status, free_text(reason), retry_at
+    row.expected_count, row.received_count = counts
+    row.attempts += 1
+    row.updated_at = now(session)
+    if status is not PriorStatus.PENDING:
+        outcome = "success" if status is PriorStatus.DONE else "failure"
+        details: dict[str, object] = {"pacs": row.pacs, "expected": counts[0], "received": counts[1]}
+        audit.append(session, AuditEvent("prior:fetched", "system", row.id, outcome, details))
+
+
+def received_count(session: Session, study_instance_uid: str, series_instance_uids: Sequence[str]) -> int:
+    """Count what is here of some series of a study."""
+    statement = (
+        select(func.coalesce(func.sum(SeriesRow.instance_count), 0))
+        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+        .where(StudyRow.study_instance_uid == study_instance_uid)
+        .where(SeriesRow.series_instance_uid.in_(series_instance_uids))
+    )
+    return int(session.scalars(statement).one())
+
+
+def set_aside(session: Session, series_id: str, study_instance_uid: str) -> bool:
+    """Leave a complete series of an earlier study unanalysed, unless someone asked for its analysis; True if so."""
+    is_prior = select(PriorStudyRow.id).where(PriorStudyRow.study_instance_uid == study_instance_uid)
+    if session.scalars(is_prior).first() is None:
+        return False
+    series = session.get_one(SeriesRow, series_id)
+    study = locked_study(session, series.study_id)
+    if session.scalars(select(AnalysisRow.id).where(AnalysisRow.series_id == series_id)).first() is not None:
+        return False
+    series.state, series.reasons, series.is_forced = StudyState.NOT_ANALYSED, (SET_ASIDE,), False
+    refresh_study(session, study)
+    audit.append(session, AuditEvent("series:set_aside", "system", series.id, details={"study": study.id}))
+    return True
+
+
+def _prior(row: PriorStudyRow) -> PriorStudy:
+    return PriorStudy(
+        id=row.id,
+        study_id=row.study_id,
+        pacs=row.pacs,
+        study_instance_uid=row.study_instance_uid,
+        status=row.status,
+        expected_count=row.expected_count,
+        received_count=row.received_count,
+        attempts=row.attempts,
+        reason=row.reason,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,224 @@
+"""Identifiers of queries: what they ask for, whether something matches, and what is answered (PS3.4 C.2.2.2, C.6.2).
+
+An identifier is a stranger's dataset: whatever cannot be read of it is an ``IdentifierError``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from db.exchange import CatalogueObject, CatalogueSeries, CatalogueStudy
+from dicom_node.errors import DicomNodeError
+
+STUDY, SERIES, IMAGE = "STUDY", "SERIES", "IMAGE"
+MAX_KEYS = 200
+MAX_VALUES = 5000
+_UNREADABLE = (
+    AttributeError,
+    KeyError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_PASSIVE = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "TimezoneOffsetFromUTC", "RetrieveAETitle"})
+_DATE = re.compile(r"\d{8}")
+
+
+class IdentifierError(DicomNodeError):
+    """An identifier that cannot be answered; it is answered with 0xA900."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the identifier {why}")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a query: keyword, value representation and the values asked for (none: any)."""
+
+    keyword: str
+    vr: str
+    values: tuple[str, ...]
+
+    @property
+    def single(self) -> str:
+        """The value of a key that asks for one value without wildcards, else empty."""
+        only = self.values[0] if len(self.values) == 1 else ""
+        return "" if set(only) & set("*?") else only
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """What a query or a retrieval asks for."""
+
+    level: str
+    keys: tuple[Key, ...]
+
+    def values(self, keyword: str) -> tuple[str, ...]:
+        """Values that a key asks for."""
+        return next((key.values for key in self.keys if key.keyword == keyword), ())
+
+    def unique(self, keyword: str) -> str:
+        """The one UID that a level above must be named by (PS3.4 C.4.1.2.1).
+
+        Raises
+        ------
+        IdentifierError
+            It names none, or several.
+        """
+        values = self.values(keyword)
+        if len(values) != 1 or set(values[0]) & set("*?"):
+            raise IdentifierError(f"needs one {keyword}")
+        return values[0]
+
+
+def read_identifier(read: Callable[[], Dataset]) -> Identifier:
+    """Read an identifier.
+
+    Parameters
+    ----------
+    read
+        Decodes it (``event.identifier`` of pynetdicom decodes when it is looked at).
+
+    Raises
+    ------
+    IdentifierError
+    """
+    try:
+        ds = read()
+        level = str(ds.get("QueryRetrieveLevel") or "").strip()
+        keys = tuple(_key(element) for element in ds if element.keyword and element.keyword not in _PASSIVE)
+    except _UNREADABLE:
+        raise IdentifierError("cannot be read") from None
+    if level not in (STUDY, SERIES, IMAGE):
+        raise IdentifierError("asks at a level that Study Root does not have")
+    if len(keys) > MAX_KEYS or sum(len(key.values) for key in keys) > MAX_VALUES:
+        raise IdentifierError("asks for too much at once")
+    return Identifier(level, keys)
+
+
+def _key(element: Any) -> Key:
+    if element.VR == "SQ":
+        return Key(element.keyword, "SQ", ())
+    value = element.value
+    parts = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
+    return Key(element.keyword, element.VR, tuple(text for part in parts if (text := _text(part))))
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip(" \0")
+
+
+def is_match(key: Key, found: Sequence[str]) -> bool:
+    """Whether one of the values found is what a key asks for; a key without a value asks for any."""
+    return not key.values or any(_matches_one(key.vr, wanted, value) for wanted in key.values for value in found)
+
+
+def _matches_one(vr: str, wanted: str, value: str) -> bool:
+    if vr in ("DA", "TM") and "-" in wanted:
+        return _is_within(wanted, value)
+    if vr == "PN":
+        wanted, value = wanted.casefold().rstrip("^"), value.casefold().rstrip("^")
+    if vr in ("UI", "DA", "TM", "IS"):
+        return wanted == value
+    if set(wanted) & set("*?"):
+        return fnmatchcase(value, wanted.replace("[", "[[]"))
+    return wanted == value
+
+
+def _is_within(wanted: str, value: str) -> bool:
+    """Range matching (PS3.4 C.2.2.2.5); a value that is not there is in no range."""
+    low, _, high = wanted.partition("-")
+    return bool(value) and (not low or value >= low) and (not high or value[: len(high)] <= high)
+
+
+def date_range(key: Key | None) -> tuple[str, str]:
+    """First and last date of a key, as far as an index can use them; empty means open."""
+    if key is None or len(key.values) != 1:
+        return "", ""
+    low, dash, high = key.values[0].partition("-")
+    ends = (low, high) if dash else (low, low)
+    return (ends[0] if _DATE.fullmatch(ends[0]) else "", ends[1] if _DATE.fullmatch(ends[1]) else "")
+
+
+Values = Mapping[str, Sequence[str]]
+
+
+def study_values(study: CatalogueStudy) -> dict[str, Sequence[str]]:
+    """Attributes of a study by keyword."""
+    return {
+        "StudyInstanceUID": [study.study_instance_uid],
+        "StudyDate": [study.study_date],
+        "StudyTime": [study.study_time],
+        "AccessionNumber": [study.accession_number],
+        "StudyID": [""],
+        "StudyDescription": [study.study_description],
+        "ReferringPhysicianName": [study.referring_physician],
+        "PatientID": [study.patient_id],
+        "IssuerOfPatientID": [study.issuer],
+        "PatientName": [study.patient_name],
+        "PatientBirthDate": [study.birth_date],
+        "PatientSex": [study.sex],
+        "ModalitiesInStudy": list(study.modalities),
+        "NumberOfStudyRelatedSeries": [str(study.series_count)],
+        "NumberOfStudyRelatedInstances": [str(study.instance_count)],
+        "InstanceAvailability": ["ONLINE"],
+    }
+
+
+def series_values(study_instance_uid: str, series: CatalogueSeries) -> dict[str, Sequence[str]]:
+    """Attributes of a series by keyword."""
+    return {
+        "StudyInstanceUID": [study_instance_uid],
+        "SeriesInstanceUID": [series.series_instance_uid],
+        "Modality": [series.modality],
+        "SeriesNumber": ["" if series.series_number is None else str(series.series_number)],
+        "SeriesDescription": [series.series_description],
+        "NumberOfSeriesRelatedInstances": [str(series.instance_count)],
+        "InstanceAvailability": ["ONLINE"],
+    }
+
+
+def image_values(study_instance_uid: str, found: CatalogueObject) -> dict[str, Sequence[str]]:
+    """Attributes of an instance by keyword."""
+    return {
+        "StudyInstanceUID": [study_instance_uid],
+        "SeriesInstanceUID": [found.series_instance_uid],
+        "SOPInstanceUID": [found.sop_instance_uid],
+        "SOPClassUID": [found.sop_class_uid],
+        "InstanceNumber": ["" if found.instance_number is None else str(found.instance_number)],
+        "InstanceAvailability": ["ONLINE"],
+    }
+
+
+def matches(identifier: Identifier, values: Values) -> bool:
+    """Whether something is what every known key asks for; unknown keys ask for nothing."""
+    return all(is_match(key, values[key.keyword]) for key in identifier.keys if key.keyword in values)
+
+
+def has_unknown_keys(identifier: Identifier, values: Values) -> bool:
+    """Whether an optional key is asked for that we do not know (answered with 0xFF01, PS3.4 C.4.1.1.4)."""
+    return any(key.keyword not in values for key in identifier.keys)
+
+
+def response(identifier: Identifier, values: Values, station: str) -> Dataset:
+    """Build the answer: the keys that were asked for, as far as we know them, and where to fetch it."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.QueryRetrieveLevel = identifier.level
+    ds.RetrieveAETitle = station
+    for key in identifier.keys:
+        known = [value for value in values.get(key.keyword, ()) if value]
+        if key.keyword in values:
+            setattr(ds, key.keyword, known if len(known) > 1 else (known[0] if known else None))
+    return ds

@@ -1,0 +1,196 @@
+"""Earlier chest CT of the same patient, fetched from a PACS before a study is read, where that is asked for.
+
+What a PACS says it has is compared with what arrived; a difference is tried again, then told. Earlier studies are
+stored and shown, and analysed only when someone asks.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from db import priors
+from db.engine import Database
+from db.exchange import PriorSearch, PriorStatus, PriorStudy
+from dicom_node.header import is_uid
+from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_scu import QUERY_CONTEXTS, FoundSeries, FoundStudy, QueryConnection, QueryError
+from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
+from dicom_node.scu import NodeUnreachableError, RemoteNode, ScuTimeouts
+
+_log = logging.getLogger(__name__)
+
+CHEST = re.compile(r"chest|thora|torax|lung|pulm|poumon|brust", re.IGNORECASE)
+TRIES = 4
+PAUSES_S = (60.0, 600.0, 3600.0)
+TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PriorSource:
+    """A PACS that earlier studies are fetched from.
+
+    Attributes
+    ----------
+    count
+        How many of the latest are fetched for each study.
+    hours
+        First and last hour of the day (local time, the last not included) in which this is done; None: at any time.
+    """
+
+    node: RemoteNode
+    count: int
+    hours: tuple[int, int] | None = None
+
+    def is_open(self, moment: datetime) -> bool:
+        """Whether this is a time to ask."""
+        if self.hours is None:
+            return True
+        first, last = self.hours
+        hour = moment.astimezone().hour
+        return first <= hour < last if first < last else hour >= first or hour < last
+
+
+class PriorFetcher:
+    """Searches and fetches what is due.
+
+    Parameters
+    ----------
+    station
+        Our own AE title, where a PACS is to send to.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        station: str,
+        sources: Sequence[PriorSource],
+        *,
+        timeouts: ScuTimeouts = TIMEOUTS,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._station = station
+        self._sources = tuple(sources)
+        self._timeouts = timeouts
+        self._clock = clock
+
+    def run_due(self) -> None:
+        """Do everything that is due, in every PACS whose hours it is."""
+        for source in self._sources:
+            if source.is_open(self._clock()):
+                self._ask(source)
+
+    def _ask(self, source: PriorSource) -> None:
+        pacs = source.node.ae_title
+        with self._database.read() as session:
+            is_new = priors.needs_searches(session, pacs)
+        if is_new:
+            with self._database.begin() as session:
+                priors.begin_searches(session, pacs)
+        with self._database.read() as session:
+            searches = priors.due_searches(session, pacs, now=self._clock())
+            wanted = priors.due_priors(session, pacs, now=self._clock())
+        if not searches and not wanted:
+            return
+        try:
+            with QueryConnection(source.node, self._station, QUERY_CONTEXTS, self._timeouts) as connection:
+                _check_offer(connection)
+                for search in searches:
+                    self._search(connection, source, search)
+                with self._database.read() as session:
+                    wanted = priors.due_priors(session, pacs, now=self._clock())
+                for prior in wanted:
+                    self._fetch(connection, prior)
+        except (NodeUnreachableError, QueryError) as error:
+            self._postpone(searches, wanted, str(error))
+
+    def _search(self, connection: QueryConnection, source: PriorSource, search: PriorSearch) -> None:
+        chosen: list[tuple[str, int]] = []
+        if search.patient_id and search.study_date:
+            found = connection.find_studies_of(search.patient_id, search.study_date)
+            for study in earlier_studies(search, found):
+                series = chest_series(study, connection.find_series(study.study_instance_uid))
+                if series:
+                    chosen.append((study.study_instance_uid, sum(one.instance_count or 0 for one in series)))
+                if len(chosen) == source.count:
+                    break
+        with self._database.begin() as session:
+            for uid, count in chosen:
+                priors.want_prior(session, search.study_id, search.pacs, uid, count)
+            priors.record_search(session, search.study_id, search.pacs, PriorStatus.DONE)
+        _log.info("priors:searched", extra={"study_id": search.study_id, "count": len(chosen)})
+
+    def _fetch(self, connection: QueryConnection, prior: PriorStudy) -> None:
+        """Have every CT series sent here, and compare what arrived with what the PACS says it has."""
+        series = [one for one in connection.find_series(prior.study_instance_uid) if one.modality == "CT"]
+        told = [
+            connection.move_study(prior.study_instance_uid, self._station, one.series_instance_uid) for one in series
+        ]
+        expected = sum(one.instance_count or answer.completed for one, answer in zip(series, told, strict=True))
+        with self._database.begin() as session:
+            uids = [one.series_instance_uid for one in series]
+            received = priors.received_count(session, prior.study_instance_uid, uids)
+            if received >= expected > 0:
+                priors.record_prior(session, prior.id, PriorStatus.DONE, counts=(expected, received))
+            else:
+                reason = f"{received} of {expected} instances arrived"
+                self._record_shortfall(session, prior, (expected, received), reason)
+        _log.info("prior:fetched", extra={"study_id": prior.study_id, "instance_count": received, "count": expected})
+
+    def _record_shortfall(self, session: object, prior: PriorStudy, counts: tuple[int, int], reason: str) -> None:
+        retry_at = self._retry_at(prior.attempts)
+        given_up = PriorStatus.INCOMPLETE if counts[1] else PriorStatus.FAILED
+        status = PriorStatus.PENDING if retry_at else given_up
+        priors.record_prior(session, prior.id, status, counts=counts, reason=reason, retry_at=retry_at)  # type: ignore[arg-type]
+
+    def _postpone(self, searches: Sequence[PriorSearch], wanted: Sequence[PriorStudy], reason: str) -> None:
+        with self._database.begin() as session:
+            for search in searches:
+                retry_at = self._retry_at(search.attempts)
+                status = PriorStatus.PENDING if retry_at else PriorStatus.FAILED
+                priors.record_search(session, search.study_id, search.pacs, status, reason, retry_at)
+            for prior in wanted:
+                counts = (prior.expected_count, prior.received_count)
+                self._record_shortfall(session, prior, counts, reason)
+        _log.warning("priors:postponed", extra={"count": len(searches) + len(wanted)})
+
+    def _retry_at(self, attempts: int) -> datetime | None:
+        if attempts + 1 >= TRIES:
+            return None
+        return self._clock() + timedelta(seconds=PAUSES_S[min(attempts, len(PAUSES_S) - 1)])
+
+
+def _check_offer(connection: QueryConnection) -> None:
+    if not (connection.accepts(STUDY_ROOT_FIND) and connection.accepts(STUDY_ROOT_MOVE)):
+        raise QueryError("it does not offer Study Root Query/Retrieve to this node")
+
+
+def earlier_studies(search: PriorSearch, found: Sequence[FoundStudy]) -> list[FoundStudy]:
+    """Choose a patient's earlier CT studies, latest first.
+
+    Another birth date under the same Patient ID is another patient, and never fetched.
+    """
+    fitting = [
+        study
+        for study in found
+        if study.patient_id == search.patient_id
+        and not (search.birth_date and study.birth_date and study.birth_date != search.birth_date)
+        and study.study_date
+        and study.study_date < search.study_date
+        and study.study_instance_uid != search.study_instance_uid
+        and is_uid(study.study_instance_uid)
+        and ("CT" in study.modalities or study.modalities == ("",))
+    ]
+    return sorted(fitting, key=lambda study: study.study_date, reverse=True)
+
+
+def chest_series(study: FoundStudy, series: Sequence[FoundSeries]) -> list[FoundSeries]:
+    """Give the CT series of a study of the chest; none where words tell of another body part."""
+    ct = [one for one in series if one.modality == "CT" and is_uid(one.series_instance_uid)]
+    words = [study.study_description, *(text for one in ct for text in (one.series_description, one.body_part))]
+    said = " ".join(word for word in words if word).strip()
+    return ct if not said or CHEST.search(said) else []

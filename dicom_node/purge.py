@@ -1,0 +1,131 @@
+"""Retention on disk: files of studies that were purged go, in two steps, so that a resent instance is never lost.
+
+A sender may be sending an instance again in the very moment in which it is purged, and its file be kept for that. So
+files are first moved aside, and removed only some time later, unless a row names them again by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from db import purge as records
+from db.engine import Database
+from dicom_node.store import InstanceStore
+
+_log = logging.getLogger(__name__)
+
+FOLDER = "purged"
+GRACE = timedelta(seconds=60)
+"""Longer than any sender takes from naming a file to committing its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRound:
+    """How many studies were purged, and how many files removed (of this round and of earlier ones)."""
+
+    study_count: int = 0
+    file_count: int = 0
+
+
+class Purge:
+    """Purges studies that are older than ``keep``.
+
+    Parameters
+    ----------
+    keep
+        How long a study stays after the last instance arrived.
+    """
+
+    def __init__(self, database: Database, store: InstanceStore, keep: timedelta, grace: timedelta = GRACE) -> None:
+        self._database = database
+        self._store = store
+        self._keep = keep
+        self._grace = grace
+        self._folder = store.root / FOLDER
+
+    def run(self, now: datetime | None = None) -> PurgeRound:
+        """Purge what is due, and remove files of earlier rounds."""
+        now = now or datetime.now(UTC)
+        before = now - self._keep
+        removed = self._finish(now)
+        with self._database.read() as session:
+            due = records.purgeable_studies(session, before)
+        purged = sum(self._purge(study_id, before, now) for study_id in due)
+        with self._database.begin() as session:
+            records.purge_commitments(session, before)
+        if due:
+            records.truncate_log(self._database)
+            _log.info("purge:done", extra={"count": purged, "object_count": removed})
+        return PurgeRound(purged, removed)
+
+    def _purge(self, study_id: str, before: datetime, now: datetime) -> int:
+        """Delete a study's rows; what is to be moved is on disk before they are gone."""
+        journal = self._folder / f"{secrets.token_hex(8)}.json"
+        with self._database.begin() as session:
+            paths = records.purge_study(session, study_id, before)
+            if paths:
+                self._write(journal, paths, now)
+        if paths:
+            self._move(journal, paths, frozenset())
+        return int(bool(paths))
+
+    def _write(self, journal: Path, paths: Sequence[str], now: datetime) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with journal.open("x", encoding="ascii") as file:
+            json.dump({"at": now.isoformat(), "paths": list(paths)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _move(self, journal: Path, paths: Sequence[str], named: Set[str]) -> None:
+        aside = journal.with_suffix("")
+        aside.mkdir(mode=0o700, exist_ok=True)
+        for number, path in enumerate(paths):
+            if path in named:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                self._store.absolute(path).rename(aside / str(number))
+
+    def _finish(self, now: datetime) -> int:
+        removed = 0
+        for journal in sorted(self._folder.glob("*.json")):
+            told = json.loads(journal.read_text(encoding="ascii"))
+            if datetime.fromisoformat(told["at"]) + self._grace <= now:
+                removed += self._remove(journal, told["paths"])
+        return removed
+
+    def _remove(self, journal: Path, paths: Sequence[str]) -> int:
+        with self._database.read() as session:
+            named = records.named_paths(session, paths)
+        aside = journal.with_suffix("")
+        if not aside.exists():  # killed between the journal and the files: the next round removes what no row names
+            self._move(journal, paths, named)
+            return 0
+        removed = sum(
+            self._settle(aside / str(number), self._store.absolute(path), is_named=path in named)
+            for number, path in enumerate(paths)
+        )
+        shutil.rmtree(aside)
+        journal.unlink()
+        return removed
+
+    def _settle(self, moved: Path, place: Path, *, is_named: bool) -> bool:
+        """Remove a file that was moved aside, or put it back where a row names it again and nothing else is there."""
+        if not moved.exists():
+            return False
+        if is_named and not place.exists():
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            moved.rename(place)
+            return False
+        moved.unlink()
+        with contextlib.suppress(OSError):
+            place.parent.rmdir()
+        return True

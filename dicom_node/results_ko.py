@@ -1,0 +1,62 @@
+"""The withdrawal of results: a Key Object Selection that rejects them (IHE IOCM, PS3.16 TID 2010, CID 7011)."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
+
+from db.exchange import RetractionCode
+from dicom_node.results_job import KINDS, MANUFACTURER, SERIES_DESCRIPTION, ReportJob, ResultObject
+from dicom_node.results_source import keep_character_set, local_moment, plain, stamp
+from dicom_node.results_verified import person_observer
+
+TITLES = {
+    RetractionCode.QUALITY: CodedConcept("113001", "DCM", "Rejected for Quality Reasons"),
+    RetractionCode.SAFETY: CodedConcept("113037", "DCM", "Rejected for Patient Safety Reasons"),
+}
+
+
+def build_ko(job: ReportJob, identity: Dataset, named: ResultObject) -> KeyObjectSelectionDocument:
+    """Reject every object that was made of an analysis before."""
+    if job.retraction is None:
+        raise ValueError("a withdrawal needs who withdraws, and why")
+    rejected = [_stub(job, identity, made) for made in job.earlier]
+    content = KeyObjectSelection(
+        document_title=TITLES[job.retraction.code],
+        referenced_objects=rejected,
+        observer_person_context=person_observer(job.retraction.requested_by),
+        description=plain(job.retraction.reason) or None,
+    )
+    document = KeyObjectSelectionDocument(
+        evidence=rejected,
+        content=content,
+        series_instance_uid=named.series_instance_uid,
+        series_number=KINDS[named.kind].series_number,
+        sop_instance_uid=named.sop_instance_uid,
+        instance_number=named.instance_number,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=plain(job.analysis.model.name, 64),
+        software_versions=plain(job.software_version, 64),
+        device_serial_number=plain(job.station, 64),
+        series_description=SERIES_DESCRIPTION,
+        specific_character_set=None,
+    )
+    keep_character_set(document, identity)
+    stamp(document, local_moment(job.retraction.requested_at))
+    return document
+
+
+def _stub(job: ReportJob, identity: Dataset, made: ResultObject) -> Dataset:
+    """Name a rejected object as evidence, with the identity that the document inherits."""
+    ds = deepcopy(identity)
+    ds.StudyInstanceUID = job.analysis.study_instance_uid
+    ds.SeriesInstanceUID = made.series_instance_uid
+    ds.SOPClassUID, ds.SOPInstanceUID = made.sop_class_uid, made.sop_instance_uid
+    if made.kind != "sc":
+        for keyword in ("Rows", "Columns"):  # what highdicom tells images by
+            if keyword in ds:
+                delattr(ds, keyword)
+    return ds

@@ -1,0 +1,141 @@
+"""Alerts as webhooks: what is wrong is told when it begins, once a day while it lasts, and when it is over."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from db.domain import DeliveryStatus
+from db.engine import Database
+from db.workload import latest_arrival, workload
+from lungnode.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+REPEAT = timedelta(days=1)
+TIMEOUT_S = 10.0
+
+Post = Callable[[str, dict[str, object]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that may be wrong: a stable code, whether it is, and a sentence without any identity."""
+
+    code: str
+    is_wrong: bool
+    text: str
+
+
+class Alerts:
+    """Looks at the conditions and tells what changed. What was told stands in a file, so that a restart tells nothing.
+
+    Parameters
+    ----------
+    state
+        That file.
+    post
+        Sends one object to one URL; True where it was taken.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        state: Path,
+        *,
+        post: Post | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._state = state
+        self._post = post or post_json
+        self._clock = clock
+        self._started = clock()
+
+    def look(self) -> None:
+        """Tell every webhook what began, lasts, or is over; what one did not take is told again at the next look."""
+        now = self._clock()
+        told = self._told()
+        for condition in self.conditions(now):
+            entry = told.get(condition.code)
+            if condition.is_wrong and (entry is None or now - datetime.fromisoformat(entry["told"]) >= REPEAT):
+                since = entry["since"] if entry else now.isoformat()
+                if self._tell(condition, "repeated" if entry else "raised", since):
+                    told[condition.code] = {"since": since, "told": now.isoformat()}
+            elif not condition.is_wrong and entry is not None and self._tell(condition, "cleared", entry["since"]):
+                del told[condition.code]
+        self._write(told)
+
+    def conditions(self, now: datetime) -> Sequence[Condition]:
+        """Look at everything that settings ask to be looked at."""
+        wanted = self._settings.alerts
+        with self._database.read() as session:
+            load, latest = workload(session), latest_arrival(session)
+        found = []
+        if wanted.no_study_h:
+            silent_h = (now - max(latest or self._started, self._started)).total_seconds() / 3600
+            if latest is not None and latest > self._started:
+                silent_h = (now - latest).total_seconds() / 3600
+            text = f"No new study for {wanted.no_study_h:g} hours."
+            found.append(Condition("no_study", silent_h >= wanted.no_study_h, text))
+        if wanted.dead_letters:
+            count = load.deliveries.get(DeliveryStatus.FAILED, 0)
+            text = f"{count} result objects could not be delivered: see the administration page, or `lungnode resend`."
+            found.append(Condition("dead_letters", count > 0, text))
+        if wanted.queue_age_m:
+            age_m = load.oldest_queued_s / 60
+            text = f"The oldest unfinished analysis waits for {age_m:.0f} minutes."
+            found.append(Condition("queue_age", age_m >= wanted.queue_age_m, text))
+        free_mb = shutil.disk_usage(self._settings.home).free >> 20
+        limit_mb = 2 * self._settings.dicom.min_free_mb
+        text = f"{free_mb} MiB are free; under {self._settings.dicom.min_free_mb} nothing is taken any more."
+        found.append(Condition("disk_low", free_mb < limit_mb, text))
+        return found
+
+    def _tell(self, condition: Condition, state: str, since: str) -> bool:
+        message: dict[str, object] = {
+            "node": self._settings.dicom.ae_title,
+            "alert": condition.code,
+            "state": state,
+            "text": condition.text if state != "cleared" else "Over.",
+            "since": since,
+            "at": self._clock().isoformat(),
+        }
+        _log.warning("alert:told", extra={"code": condition.code, "state": state})
+        urls = [url.get_secret_value() for url in self._settings.alerts.webhooks]
+        taken = [self._post(url, message) for url in urls]
+        return all(taken)
+
+    def _told(self) -> dict[str, Any]:
+        try:
+            told = json.loads(self._state.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def _write(self, told: dict[str, Any]) -> None:
+        draft = self._state.with_name(f".{self._state.name}")
+        draft.write_text(json.dumps(told), encoding="utf-8")
+        draft.replace(self._state)
+
+
+def post_json(url: str, message: dict[str, object]) -> bool:
+    """Send a JSON object by HTTP; True where it was answered with success."""
+    body = json.dumps(message).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 (settings allow http, https)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            return bool(200 <= response.status < 300)
+    except (OSError, ValueError):
+        _log.warning("alert:not_told", extra={"code": "webhook_unreachable"})
+        return False

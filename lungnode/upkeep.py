@@ -1,0 +1,96 @@
+"""The administrator's commands about results and retention: send again, withdraw, purge."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from lungnode.errors import CommandError
+from lungnode.opening import open_database, read_settings
+
+
+class Why(StrEnum):
+    """Why results are withdrawn."""
+
+    QUALITY = "quality"
+    SAFETY = "safety"
+
+
+def resend(
+    to: Annotated[str | None, typer.Option("--to", metavar="AE", help="Only what was meant for this one.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="List dead letters and send nothing.")] = False,
+) -> None:
+    """Send results again that could not be delivered (dead letters); prints one JSON object each."""
+    from db import deliveries
+
+    with open_database(read_settings()).begin() as session:
+        if show:
+            found = deliveries.dead_letters(session, limit=10_000)
+        else:
+            found = deliveries.resend_dead_letters(session, requested_by=_who(), destination=to)
+    for one in found:
+        print(json.dumps({"id": one.id, "kind": one.kind, "destination": one.destination, "reason": one.reason}))
+
+
+def retract(
+    study: Annotated[str, typer.Argument(metavar="UID", help="Study Instance UID.")],
+    why: Annotated[Why, typer.Option("--why", help="Rejected for quality, or for patient safety.")],
+    because: Annotated[str, typer.Option("--because", help="In words, for whoever sees the study in the PACS.")],
+) -> None:
+    """Withdraw the results of a study, and tell PACS by a key object selection (IHE IOCM); prints one JSON object."""
+    from db import results
+    from db.domain import AnalysisStatus
+    from db.exchange import RetractionCode
+    from db.studies import study_detail
+
+    code = RetractionCode.QUALITY if why is Why.QUALITY else RetractionCode.SAFETY
+    with open_database(read_settings()).begin() as session:
+        detail = study_detail(session, study)
+        if detail is None:
+            raise CommandError("there is no such study")
+        reported = [one for one in detail.analyses if one.status in (AnalysisStatus.CURRENT, AnalysisStatus.FAILED)]
+        withdrawn = [one.id for one in reported if results.results_of_analysis(session, one.id)]
+        for analysis_id in withdrawn:
+            results.retract(session, analysis_id, code, because, requested_by=_who())
+    if not withdrawn:
+        raise CommandError("nothing was made of this study that could be withdrawn")
+    print(json.dumps({"withdrawn_analyses": withdrawn, "code": code.value}))
+
+
+def purge(
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Instead of LUNGNODE_RETENTION__DAYS.")] = None,
+) -> None:
+    """Remove studies that are old and owe nothing; the audit trail stays. Prints one JSON object."""
+    from dicom_node.purge import GRACE, Purge
+    from lungnode.wiring import open_store
+
+    settings = read_settings()
+    keep = days or settings.retention.days
+    if not keep:
+        raise CommandError("say how old: --days N, or LUNGNODE_RETENTION__DAYS")
+    with open_store(settings) as store:
+        purging = Purge(open_database(settings), store, timedelta(days=keep))
+        studies, files = 0, 0
+        while (done := purging.run()).study_count:
+            studies, files = studies + done.study_count, files + done.file_count
+        if studies:
+            time.sleep(GRACE.total_seconds())  # a sender may just be sending one of them again
+        files += done.file_count + purging.run().file_count
+    print(json.dumps({"studies": studies, "files": files}))
+
+
+def _who() -> str:
+    """Who acts, for the trail."""
+    return f"command:{getpass.getuser()}"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these commands of ``lungnode``."""
+    for command in (resend, retract, purge):
+        app.command()(command)

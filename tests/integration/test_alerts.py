@@ -1,0 +1,109 @@
+"""Alerts reach webhooks once when something begins, once a day while it lasts, and once when it is over."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from db import deliveries, studies
+from db.domain import AnalysisOutcome, DeliveryStatus
+from db.engine import Database
+from lungnode.alerts import Alerts, post_json
+from lungnode.settings import AlertSettings, Settings
+from tests.factories import answer_series, ct_series, index_series, sqlite_database
+
+HOUR = timedelta(hours=1)
+
+
+class Hook:
+    """A webhook that is a list; it may be away."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.is_away = False
+
+    def __call__(self, _url: str, message: dict[str, object]) -> bool:
+        if not self.is_away:
+            self.told.append((str(message["alert"]), str(message["state"])))
+        return not self.is_away
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return sqlite_database(tmp_path)
+
+
+def alerts_of(tmp_path: Path, database: Database, hook: Hook, ahead: list[timedelta], **wanted: object) -> Alerts:
+    settings = Settings(home=tmp_path, alerts=AlertSettings(webhooks=("http://127.0.0.1:9/",), **wanted))  # type: ignore[arg-type]
+    clock = lambda: datetime.now(UTC) + ahead[0]  # noqa: E731
+    return Alerts(settings, database, tmp_path / "alerts.json", post=hook, clock=clock)
+
+
+def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_path: Path, database: Database) -> None:
+    hook, ahead = Hook(), [timedelta(0)]
+    alerts = alerts_of(tmp_path, database, hook, ahead)
+    alerts.look()
+    assert hook.told == []
+    series_id = index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
+    analysis_id = answer_series(database, series_id, AnalysisOutcome())
+    with database.begin() as session:
+        delivery = deliveries.request_delivery(
+            session, analysis_id=analysis_id, sop_instance_uid="2.25.1", sop_class_uid="1.2", kind="sr",
+            destination="PACS", path="x",
+        )  # fmt: skip
+        deliveries.record_delivery(session, delivery.id, DeliveryStatus.FAILED, "refused")
+    hook.is_away = True
+    alerts.look()
+    hook.is_away = False
+    alerts.look()
+    alerts.look()
+    assert hook.told == [("dead_letters", "raised")]
+    ahead[0] = 25 * HOUR
+    alerts_of(tmp_path, database, hook, ahead).look()  # after a restart
+    with database.begin() as session:
+        deliveries.resend(session, delivery.id, requested_by="ada")
+    alerts.look()
+    assert [state for _, state in hook.told] == ["raised", "repeated", "cleared"]
+
+
+def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> None:
+    hook, ahead = Hook(), [timedelta(0)]
+    alerts = alerts_of(tmp_path, database, hook, ahead, no_study_h=2, queue_age_m=0)
+    ahead[0] = HOUR
+    alerts.look()
+    assert hook.told == []
+    ahead[0] = 3 * HOUR
+    alerts.look()
+    assert hook.told == [("no_study", "raised")]
+    ahead[0] = timedelta(0)
+    index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
+    alerts.look()
+    assert hook.told[-1] == ("no_study", "cleared")
+    with database.read() as session:
+        assert len(studies.receiving_series(session)) == 1
+
+
+def test_a_message_is_posted_as_json() -> None:
+    taken: list[object] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/"
+    assert post_json(url, {"alert": "x"})
+    server.server_close()
+    assert taken == [{"alert": "x"}]
+    assert not post_json(url, {"alert": "y"})

@@ -1,0 +1,446 @@
+"""A PACS searches and fetches what is here, results included, and is told what is safe: by DCMTK and pynetdicom."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role, evt
+from pynetdicom.presentation import PresentationContext
+
+from db.audit import recent
+from db.domain import AnalysisOutcome, NewFinding
+from db.engine import Database
+from dicom_node.access import PeerRule
+from dicom_node.commitment import COMMITMENT_CLASS, COMMITMENT_INSTANCE, commitment_request
+from dicom_node.commitment_scp import CommitmentPolicy, CommitmentService
+from dicom_node.intake import Intake
+from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.query_scp import STUDY_ROOT_FIND, QueryService
+from dicom_node.results import ReportSettings, ResultMaker
+from dicom_node.retrieve_scp import STUDY_ROOT_GET, STUDY_ROOT_MOVE, RetrieveService
+from dicom_node.scp import PortServices, start_listener
+from dicom_node.scu import RemoteNode
+from dicom_node.store import InstanceStore
+from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES
+from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
+
+CT = next(iter(STORAGE_CLASSES))
+NODULE = SimpleNodule((3.0, 20.0, 14.0), 14.0)
+
+
+@dataclass
+class Peer:
+    """A node that takes what it is sent and the reports that it is told."""
+
+    ae_title: str = "PACS"
+    port: int = 0
+    received: list[Dataset] = field(default_factory=list)
+    reports: list[tuple[int, Dataset]] = field(default_factory=list)
+    told: threading.Event = field(default_factory=threading.Event)
+
+    def on_store(self, event: Any) -> int:
+        ds = event.dataset
+        ds.file_meta = event.file_meta
+        self.received.append(ds)
+        return 0x0000
+
+    def on_report(self, event: Any) -> tuple[int, None]:
+        self.reports.append((event.event_type, event.event_information))
+        self.told.set()
+        return 0x0000, None
+
+
+@dataclass
+class Node:
+    """Our port over a store that holds a series and what was made of it."""
+
+    listener: Listener
+    database: Database
+    store: InstanceStore
+    series: CtSeries
+    commitment: CommitmentService
+    pacs: Peer
+
+    def associate(self, contexts: list[tuple[str, list[str] | None]], ae_title: str = "PACS", **how: Any) -> Any:
+        ae = AE(ae_title)
+        ae.dimse_timeout = ae.network_timeout = 60
+        for sop_class_uid, syntaxes in contexts:
+            ae.add_requested_context(sop_class_uid, syntaxes)
+        association = ae.associate("127.0.0.1", self.listener.port, ae_title="LUNGNODE", **how)
+        assert association.is_established
+        return association
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("node")
+    series = ct_series(folder / "series", n=6, rows=40, nodules=(NODULE,))
+    database, pacs = sqlite_database(folder), Peer()
+    peers = (
+        PeerRule("PACS", "127.0.0.1", may_query=True),
+        PeerRule("MODALITY", "127.0.0.1"),
+        PeerRule("READER", "127.0.0.1", may_store=False, may_query=True),
+    )
+    ae = AE("PACS")
+    for sop_class_uid in (CT, *RESULT_CLASSES):
+        ae.add_supported_context(sop_class_uid)
+    ae.add_supported_context(COMMITMENT_CLASS, scu_role=True, scp_role=True)
+    handlers = [(evt.EVT_C_STORE, pacs.on_store), (evt.EVT_N_EVENT_REPORT, pacs.on_report)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    pacs.port = server.server_address[1]
+    nodes = {"PACS": RemoteNode("PACS", "127.0.0.1", pacs.port)}
+    with InstanceStore(folder / "store") as store:
+        policy = CommitmentPolicy(same_association_s=0.5, own_association_s=0.0)
+        commitment = CommitmentService(database, store, "LUNGNODE", nodes, policy)
+        services = PortServices(
+            QueryService(database, "LUNGNODE"), RetrieveService(database, store, "LUNGNODE", nodes), commitment
+        )
+        intake = Intake(store, database)
+        listener = start_listener(ListenerSettings(port=0, peers=peers), intake, services)
+        made = Node(listener, database, store, series, commitment, pacs)
+        try:
+            send(made)
+            answer(made, folder)
+            yield made
+        finally:
+            listener.stop()
+            server.shutdown()
+            database.dispose()
+
+
+def send(node: Node) -> None:
+    association = node.associate([(CT, None)], "MODALITY")
+    assert {association.send_c_store(dcmread(path)).Status for path in node.series.paths} == {0}
+    association.release()
+
+
+def answer(node: Node, folder: Path) -> None:
+    from db import studies
+
+    with node.database.read() as session:
+        record = studies.series_record(session, series_instance_uid=node.series.series_instance_uid)
+    assert record is not None
+    uid = node.series.sop_instance_uids[3]
+    found = NewFinding(uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82))
+    analysis = answer_series(node.database, record.id, AnalysisOutcome(findings=(found,)))
+    ResultMaker(node.database, folder / "store", ReportSettings("LUNGNODE", "0.1.0")).make(analysis)
+
+
+def identifier(level: str, **keys: Any) -> Dataset:
+    ds = Dataset()
+    ds.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def find(node: Node, query: Dataset, ae_title: str = "PACS") -> tuple[list[Dataset], int]:
+    association = node.associate([(STUDY_ROOT_FIND, None)], ae_title)
+    found, code = [], -1
+    for status, answer in association.send_c_find(query, STUDY_ROOT_FIND):
+        code = int(status.Status)
+        if answer is not None:
+            found.append(answer)
+    association.release()
+    return found, code
+
+
+def test_a_study_is_listed_with_its_results(node: Node) -> None:
+    query = identifier(
+        "STUDY", StudyInstanceUID="", PatientName="", ModalitiesInStudy="", NumberOfStudyRelatedInstances=""
+    )
+    (study,), code = find(node, query)
+    assert code == 0
+    assert study.StudyInstanceUID == node.series.study_instance_uid
+    assert str(study.PatientName) == "TEST^CHEST"
+    assert list(study.ModalitiesInStudy) == ["CT", "OT", "PR", "SR"]
+    assert study.NumberOfStudyRelatedInstances == 9
+    assert study.RetrieveAETitle == "LUNGNODE"
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_found"),
+    [
+        ({"PatientName": "test*"}, True),
+        ({"PatientName": "T?ST^CHEST"}, True),
+        ({"PatientName": "OTHER*"}, False),
+        ({"PatientID": "TEST-1"}, True),
+        ({"PatientID": "TEST-"}, False),
+        ({"ModalitiesInStudy": "SR"}, True),
+        ({"ModalitiesInStudy": "MR"}, False),
+        ({"StudyDate": "19000101-"}, True),
+        ({"StudyDate": "-19000101"}, False),
+        ({"StudyInstanceUID": ["1.2.3", "THIS"]}, True),
+        ({"AccessionNumber": "NONE"}, False),
+    ],
+)
+def test_keys_match_as_the_standard_says(node: Node, keys: dict[str, Any], is_found: bool) -> None:
+    if "StudyInstanceUID" in keys:
+        keys = {"StudyInstanceUID": ["1.2.3", node.series.study_instance_uid]}
+    found, code = find(node, identifier("STUDY", **keys))
+    assert (len(found), code) == (int(is_found), 0)
+
+
+def test_series_and_instances_are_listed(node: Node) -> None:
+    study = node.series.study_instance_uid
+    query = identifier(
+        "SERIES", StudyInstanceUID=study, SeriesInstanceUID="", Modality="", NumberOfSeriesRelatedInstances=""
+    )
+    listed, _ = find(node, query)
+    assert [(one.Modality, one.NumberOfSeriesRelatedInstances) for one in listed] == [
+        ("CT", 6), ("SR", 1), ("OT", 1), ("PR", 1)
+    ]  # fmt: skip
+    images, _ = find(
+        node,
+        identifier(
+            "IMAGE", StudyInstanceUID=study, SeriesInstanceUID=node.series.series_instance_uid, SOPInstanceUID=""
+        ),
+    )
+    assert {one.SOPInstanceUID for one in images} == set(node.series.sop_instance_uids)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        identifier("PATIENT", PatientID="TEST-1"),
+        identifier("SERIES", Modality="CT"),
+        identifier("IMAGE", StudyInstanceUID="1.2", SOPInstanceUID=""),
+    ],
+)
+def test_a_query_that_study_root_does_not_have_is_refused(node: Node, query: Dataset) -> None:
+    assert find(node, query) == ([], 0xA900)
+
+
+def test_a_peer_that_may_only_store_finds_and_fetches_nothing(node: Node) -> None:
+    assert find(node, identifier("STUDY", StudyInstanceUID=""), "MODALITY") == ([], 0x0124)
+    assert move(node, identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid), ae_title="MODALITY") == (
+        0x0124,
+        0,
+    )
+    assert node.pacs.received == []
+
+
+def test_a_peer_that_may_only_query_stores_nothing(node: Node) -> None:
+    association = node.associate([(CT, None)], "READER")
+    assert association.send_c_store(dcmread(node.series.paths[0])).Status == 0x0124
+    association.release()
+
+
+def move(node: Node, query: Dataset, target: str = "PACS", ae_title: str = "PACS") -> tuple[int, int]:
+    association = node.associate([(STUDY_ROOT_MOVE, None)], ae_title)
+    *_, (status, _) = association.send_c_move(query, target, STUDY_ROOT_MOVE)
+    association.release()
+    return int(status.Status), int(status.get("NumberOfCompletedSuboperations") or 0)
+
+
+def test_a_study_is_moved_with_its_results_and_just_as_it_is(node: Node) -> None:
+    query = identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
+    node.pacs.received.clear()
+    assert move(node, query) == (0, 9)
+    assert sorted(ds.Modality for ds in node.pacs.received) == ["CT"] * 6 + ["OT", "PR", "SR"]
+    sent = {str(ds.SOPInstanceUID): ds for ds in node.pacs.received}
+    for path, uid in zip(node.series.paths, node.series.sop_instance_uids, strict=True):
+        assert sent[uid] == dcmread(path)
+    node.pacs.received.clear()
+
+
+def test_one_instance_is_moved(node: Node) -> None:
+    uid = node.series.sop_instance_uids[2]
+    query = identifier(
+        "IMAGE", StudyInstanceUID=node.series.study_instance_uid, SeriesInstanceUID=node.series.series_instance_uid,
+        SOPInstanceUID=uid,
+    )  # fmt: skip
+    assert move(node, query) == (0, 1)
+    assert [ds.SOPInstanceUID for ds in node.pacs.received] == [uid]
+    node.pacs.received.clear()
+
+
+def test_a_move_to_someone_unknown_is_refused_and_nothing_leaves(node: Node) -> None:
+    query = identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
+    assert move(node, query, target="STRANGER") == (0xA801, 0)
+    assert node.pacs.received == []
+
+
+def test_results_are_got_on_the_same_association(node: Node) -> None:
+    received: list[Dataset] = []
+
+    def on_store(event: Any) -> int:
+        received.append(event.dataset)
+        return 0x0000
+
+    classes = [CT, *RESULT_CLASSES]
+    roles = [build_role(uid, scp_role=True) for uid in classes]
+    contexts: list[tuple[str, list[str] | None]] = [(uid, None) for uid in (STUDY_ROOT_GET, *classes)]
+    association = node.associate(contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, on_store)])
+    query = identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
+    *_, (status, _) = association.send_c_get(query, STUDY_ROOT_GET)
+    association.release()
+    assert (status.Status, status.NumberOfCompletedSuboperations) == (0, 9)
+    assert len(received) == 9
+
+
+def test_a_result_that_comes_back_is_known_and_not_taken(node: Node) -> None:
+    query = identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
+    node.pacs.received.clear()
+    move(node, query)
+    results = [ds for ds in node.pacs.received if ds.Modality != "CT"]
+    node.pacs.received.clear()
+    association = node.associate([(uid, None) for uid in RESULT_CLASSES], "MODALITY")
+    assert {association.send_c_store(ds).Status for ds in results} == {0}
+    stranger = results[0]
+    stranger.SOPInstanceUID = stranger.file_meta.MediaStorageSOPInstanceUID = "2.25.12"
+    assert association.send_c_store(stranger).Status == 0x0122
+    association.release()
+    study, _ = find(node, identifier("STUDY", StudyInstanceUID="", NumberOfStudyRelatedInstances=""))
+    assert [one.NumberOfStudyRelatedInstances for one in study] == [9]
+
+
+def request_commitment(node: Node, references: list[tuple[str, str]], keep_open: bool) -> tuple[int, list[Dataset]]:
+    reports: list[Dataset] = []
+    told = threading.Event()
+
+    def on_report(event: Any) -> tuple[int, None]:
+        reports.append(event.event_information)
+        told.set()
+        return 0x0000, None
+
+    association = node.associate([(COMMITMENT_CLASS, None)], evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)])
+    request = commitment_request(references, f"2.25.{time.time_ns()}")
+    status, _ = association.send_n_action(request, 1, COMMITMENT_CLASS, COMMITMENT_INSTANCE)
+    if keep_open:
+        assert told.wait(60)
+    association.release()
+    return int(status.Status), reports
+
+
+def test_what_was_sent_is_committed_on_the_same_association(node: Node) -> None:
+    references = [(CT, uid) for uid in node.series.sop_instance_uids]
+    code, (report,) = request_commitment(node, references, keep_open=True)
+    assert code == 0
+    committed = {item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence}
+    assert committed == set(node.series.sop_instance_uids)
+    assert "FailedSOPSequence" not in report
+    node.commitment.report_due()
+    assert node.pacs.reports == []
+
+
+def test_a_peer_that_hangs_up_is_called_back_and_told_what_is_not_safe(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.commitment, "_policy", CommitmentPolicy(same_association_s=0.0, own_association_s=0.0))
+    uids = node.series.sop_instance_uids
+    references = [(CT, uids[0]), (CT, "2.25.404"), ("1.2.840.10008.5.1.4.1.1.4", uids[1])]
+    code, _ = request_commitment(node, references, keep_open=False)
+    assert code == 0
+    end = time.monotonic() + 60
+    while not node.pacs.told.wait(0.2) and time.monotonic() < end:
+        node.commitment.report_due()
+    ((event_type, report),) = node.pacs.reports
+    assert event_type == 2
+    assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == [uids[0]]
+    failed = {item.ReferencedSOPInstanceUID: item.FailureReason for item in report.FailedSOPSequence}
+    assert failed == {"2.25.404": 0x0112, uids[1]: 0x0119}
+    with node.database.read() as session:
+        assert "commitment:reported" in [entry.event.action for entry in recent(session, limit=5)]
+    node.pacs.reports.clear()
+
+
+def test_damaged_bytes_are_not_committed(node: Node) -> None:
+    from db import commitments
+
+    uid = node.series.sop_instance_uids[5]
+    with node.database.read() as session:
+        path = node.store.absolute(commitments.known_instances(session, [uid])[uid].path)
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        report, failed = node.commitment.verdict([(CT, uid)], "2.25.1")
+    finally:
+        path.write_bytes(content)
+    assert failed == 1
+    assert report.FailedSOPSequence[0].FailureReason == 0x0110
+
+
+@pytest.mark.parametrize("action", [commitment_request([], "2.25.3"), commitment_request([("1.2", "")], "2.25.4")])
+def test_a_request_without_sense_is_refused(node: Node, action: Dataset) -> None:
+    association = node.associate([(COMMITMENT_CLASS, None)])
+    status, _ = association.send_n_action(action, 1, COMMITMENT_CLASS, COMMITMENT_INSTANCE)
+    association.release()
+    assert status.Status == 0x0115
+
+
+def dcmtk(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"DCMTK's {command[0]} is not installed")
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    assert done.returncode == 0, text
+    return text
+
+
+@pytest.mark.dcmtk
+def test_dcmtk_finds_gets_and_moves(node: Node, tmp_path: Path) -> None:
+    study = node.series.study_instance_uid
+    us = ["-aet", "READER", "-aec", "LUNGNODE"]
+    to = ["127.0.0.1", str(node.listener.port)]
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"]
+    text = dcmtk("findscu", "-S", *us, *keys, "-k", "ModalitiesInStudy", "-k", "PatientID", *to)
+    assert "CT\\OT\\PR\\SR" in text
+    assert "TEST-1" in text
+    dcmtk("getscu", "-S", *us, *keys, "-od", str(tmp_path), *to)
+    assert len(list(tmp_path.iterdir())) == 9
+    node.pacs.received.clear()
+    dcmtk("movescu", "-S", *us, "-aem", "PACS", *keys, *to)
+    assert len(node.pacs.received) == 9
+    node.pacs.received.clear()
+
+
+def test_queries_and_retrievals_are_on_record_without_identities(node: Node) -> None:
+    find(node, identifier("STUDY", PatientName="CANARY^PHI"))
+    move(node, identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid))
+    node.pacs.received.clear()
+    with node.database.read() as session:
+        told = [entry.event for entry in recent(session, limit=6)]
+    assert {"query:answered", "instances:retrieved"} <= {event.action for event in told}
+    assert "CANARY" not in str(told)
+    assert {event.actor for event in told[:2]} == {"PACS@127.0.0.1"}
+
+
+def test_an_identifier_of_rubbish_is_refused_and_the_port_lives(node: Node) -> None:
+    association = node.associate([(STUDY_ROOT_FIND, None)])
+    context: PresentationContext = association.accepted_contexts[0]
+    nested = Dataset()
+    for _ in range(150):
+        outer = Dataset()
+        outer.ReferencedStudySequence = [nested]
+        nested = outer
+    nested.QueryRetrieveLevel = "STUDY"
+    statuses = [status.Status for status, _ in association.send_c_find(nested, context.abstract_syntax)]
+    assert statuses[-1] in (0x0000, 0xA900)
+    if association.is_established:
+        association.release()
+    assert find(node, identifier("STUDY", StudyInstanceUID="1.2.404")) == ([], 0)
+
+
+def test_nobody_listens_at_the_move_destination(node: Node) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        away = RemoteNode("AWAY", "127.0.0.1", probe.getsockname()[1])
+    service = RetrieveService(node.database, node.store, "LUNGNODE", {"AWAY": away})
+    before, node.listener.services = node.listener.services, dict.fromkeys(node.listener.services, service.serve)
+    try:
+        query = identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
+        assert move(node, query, target="AWAY") == (0xA801, 0)
+    finally:
+        node.listener.services = before

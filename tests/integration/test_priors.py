@@ -1,0 +1,192 @@
+"""Earlier chest CT is fetched from a real archive, counted, stored and not analysed unless someone asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from sqlalchemy import select
+
+from db import analyses, priors, studies
+from db.domain import StudyState
+from db.engine import Database
+from db.exchange import PriorSearch, PriorStatus
+from db.tables import PriorStudyRow
+from dicom_node.commitment_scp import CommitmentService
+from dicom_node.intake import Announced, Intake, Sender
+from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.part10 import read_file_meta
+from dicom_node.phantom.writer import SeriesIdentity
+from dicom_node.priors import PriorFetcher, PriorSource, chest_series, earlier_studies
+from dicom_node.query_scp import QueryService
+from dicom_node.query_scu import FoundSeries, FoundStudy
+from dicom_node.retrieve_scp import RetrieveService
+from dicom_node.scp import PortServices, start_listener
+from dicom_node.scu import RemoteNode, ScuTimeouts
+from dicom_node.store import InstanceStore
+from dicom_node.worker import Worker, WorkerConfig
+from tests.factories import MODEL, CtSeries, Defects, ct_series, sqlite_database
+
+TIMEOUTS = ScuTimeouts(10, 30, 120)
+
+
+@dataclass
+class Two:
+    """Our node, and an archive (a second node) that may send to it."""
+
+    ours: Database
+    archive: RemoteNode
+    archived: dict[str, CtSeries]
+    listener: Listener
+
+    def fetcher(self, **source: Any) -> PriorFetcher:
+        asked = PriorSource(self.archive, **{"count": 1, **source})
+        return PriorFetcher(self.ours, "LUNGNODE", [asked], timeouts=TIMEOUTS)
+
+
+def chest(folder: Path, name: str, date: str, patient: str = "P1", description: str = "CT Thorax") -> CtSeries:
+    identity = SeriesIdentity(patient_name="A^B", patient_id=patient, study_description=description, uid_seed=name)
+
+    def dated(ds: Any, _index: int) -> None:
+        ds.StudyDate = date
+
+    return ct_series(folder / name, n=3, rows=16, identity=identity, defects=Defects(alter=dated))
+
+
+def take(intake: Intake, series: CtSeries) -> None:
+    for path in series.paths:
+        ds = dcmread(path)
+        content = path.read_bytes()
+        announced = Announced(str(ds.SOPClassUID), str(ds.SOPInstanceUID), str(ds.file_meta.TransferSyntaxUID))
+        _, start = read_file_meta(content)
+        assert intake.receive(announced, content[start:], Sender("MODALITY", "127.0.0.1")).is_stored
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Two]:
+    ours, theirs = sqlite_database(tmp_path / "ours"), sqlite_database(tmp_path / "theirs")
+    with InstanceStore(tmp_path / "ours" / "store") as store, InstanceStore(tmp_path / "theirs" / "store") as archive:
+        intake = Intake(store, ours)
+        listener = start_listener(ListenerSettings(port=0), intake)
+        nodes = {"LUNGNODE": RemoteNode("LUNGNODE", "127.0.0.1", listener.port)}
+        services = PortServices(
+            QueryService(theirs, "PACS"), RetrieveService(theirs, archive, "PACS", nodes),
+            CommitmentService(theirs, archive, "PACS", nodes),
+        )  # fmt: skip
+        their_intake = Intake(archive, theirs)
+        pacs = start_listener(ListenerSettings(port=0, ae_title="PACS"), their_intake, services)
+        archived = {
+            "old": chest(tmp_path, "old", "20230101"),
+            "older": chest(tmp_path, "older", "20200101"),
+            "knee": chest(tmp_path, "knee", "20240101", description="CT Knee"),
+            "other": chest(tmp_path, "other", "20230101", patient="P2"),
+        }
+        for series in archived.values():
+            take(their_intake, series)
+        take(intake, chest(tmp_path, "new", "20250101"))
+        try:
+            yield Two(ours, RemoteNode("PACS", "127.0.0.1", pacs.port), archived, listener)
+        finally:
+            listener.stop()
+            pacs.stop()
+            ours.dispose()
+            theirs.dispose()
+
+
+def test_the_latest_earlier_chest_ct_is_fetched_counted_and_not_analysed(two: Two) -> None:
+    two.fetcher().run_due()
+    old = two.archived["old"]
+    with two.ours.read() as session:
+        detail = studies.study_detail(session, old.study_instance_uid)
+        left = [two.archived[name].study_instance_uid for name in ("older", "knee", "other")]
+        others = [studies.study_detail(session, uid) for uid in left]
+        assert detail is not None
+        assert others == [None, None, None]
+        assert priors.due_priors(session, "PACS", now=datetime.now(UTC) + timedelta(days=9)) == ()
+        receiving = studies.series_record(session, series_instance_uid=old.series_instance_uid)
+    assert detail.item.instance_count == 3
+    assert receiving is not None
+    asked: list[object] = []
+    worker = Worker(
+        two.ours, MODEL, lambda analysis: asked.append(analysis) or "", deliver_due=lambda: None,
+        config=WorkerConfig(quiet_s=0.0),
+    )  # fmt: skip
+    worker.look()
+    with two.ours.read() as session:
+        record = studies.series_record(session, id=receiving.id)
+    assert record is not None
+    assert (record.state, [reason.code for reason in record.reasons]) == (StudyState.NOT_ANALYSED, ["prior"])
+    assert len(asked) == 1  # the new study
+    with two.ours.begin() as session:
+        assert analyses.request_reanalysis(session, old.study_instance_uid, MODEL, requested_by="ada")
+
+
+def test_nothing_is_asked_out_of_hours(two: Two) -> None:
+    now = datetime.now().astimezone().hour
+    two.fetcher(hours=((now + 2) % 24, (now + 3) % 24)).run_due()
+    with two.ours.read() as session:
+        assert priors.needs_searches(session, "PACS")
+
+
+def test_a_pacs_that_is_away_is_asked_again_later(two: Two) -> None:
+    away = replace(two.archive, port=1)
+    PriorFetcher(two.ours, "LUNGNODE", [PriorSource(away, 1)], timeouts=TIMEOUTS).run_due()
+    with two.ours.read() as session:
+        now = datetime.now(UTC)
+        assert priors.due_searches(session, "PACS", now=now) == ()
+        (search,) = priors.due_searches(session, "PACS", now=now + timedelta(minutes=2))
+    assert search.attempts == 1
+
+
+def test_what_does_not_arrive_is_told(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_node.priors.TRIES", 1)
+    two.listener.stop()
+    two.fetcher().run_due()
+    with two.ours.read() as session:
+        (row,) = session.scalars(select(PriorStudyRow)).all()
+    assert (row.status, row.expected_count, row.received_count) == (PriorStatus.FAILED, 3, 0)
+    assert row.reason == "0 of 3 instances arrived"
+
+
+SEARCH = PriorSearch("s", "1.2.3", "PACS", PriorStatus.PENDING, 0, "P1", "19500101", "20250101")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_chosen"),
+    [
+        ({}, True),
+        ({"patient_id": "P2"}, False),
+        ({"birth_date": "19500102"}, False),
+        ({"birth_date": ""}, True),
+        ({"study_date": "20250101"}, False),
+        ({"study_date": ""}, False),
+        ({"study_instance_uid": "1.2.3"}, False),
+        ({"study_instance_uid": "../x"}, False),
+        ({"modalities": ("MR",)}, False),
+        ({"modalities": ("",)}, True),
+    ],
+)
+def test_only_earlier_ct_of_the_same_patient_is_chosen(changes: dict[str, Any], is_chosen: bool) -> None:
+    study = replace(FoundStudy("1.2.4", "20240101", "CT Chest", "P1", "19500101", ("CT",)), **changes)
+    assert earlier_studies(SEARCH, [study]) == ([study] if is_chosen else [])
+
+
+@pytest.mark.parametrize(
+    ("description", "body_part", "modality", "is_chosen"),
+    [
+        ("CT Thorax", "", "CT", True),
+        ("", "CHEST", "CT", True),
+        ("", "", "CT", True),
+        ("CT Knee", "KNEE", "CT", False),
+        ("CT Thorax", "CHEST", "PT", False),
+    ],
+)
+def test_only_ct_of_the_chest_is_chosen(description: str, body_part: str, modality: str, is_chosen: bool) -> None:
+    study = FoundStudy("1.2.4", "20240101", description, "P1", "", ("CT",))
+    series = FoundSeries("1.2.5", modality, "", body_part, 3)
+    assert chest_series(study, [series]) == ([series] if is_chosen else [])

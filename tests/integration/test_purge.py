@@ -1,0 +1,129 @@
+"""Old studies go without a trace of the patient, unless they owe somebody something; the audit trail stays whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from db import analyses, audit, deliveries, findings, results
+from db.domain import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
+from db.engine import Database
+from db.exchange import NewResult
+from db.studies import study_detail
+from dicom_node.phantom.writer import SeriesIdentity
+from dicom_node.purge import Purge
+from dicom_node.store import InstanceStore
+from tests.factories import CtSeries, answer_series, ct_series, index_series, sqlite_database
+
+CANARY = "CANARY^PHI"
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Place:
+    """A node with one answered study whose result was sent."""
+
+    database: Database
+    store: InstanceStore
+    series: CtSeries
+    analysis_id: str
+    delivery_id: str
+
+    def purge(self, after: timedelta, **options: timedelta) -> tuple[int, int]:
+        done = Purge(self.database, self.store, 30 * DAY, **options).run(datetime.now(UTC) + after)
+        return done.study_count, done.file_count
+
+    def is_there(self) -> bool:
+        with self.database.read() as session:
+            return study_detail(session, self.series.study_instance_uid) is not None
+
+    def files(self) -> list[Path]:
+        return [path for path in self.store.root.rglob("*") if path.is_file() and path.name != "lock"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    identity = SeriesIdentity(patient_name=CANARY, patient_id="CANARY-ID")
+    series = ct_series(tmp_path / "sent", n=3, rows=16, identity=identity)
+    database = sqlite_database(tmp_path)
+    with InstanceStore(tmp_path / "store") as store:
+        series_id = index_series(database, series, store.root)
+        found = NewFinding(series.sop_instance_uids[1], 1, 5.0, 5.0, (0.0, 0.0, 0.0), 9.0, 0.9, 0.6, (0.4, 0.8))
+        analysis_id = answer_series(database, series_id, AnalysisOutcome(findings=(found,)))
+        (store.root / "results").mkdir()
+        (store.root / "results" / "a.dcm").write_text(CANARY)
+        made = NewResult("sr", "1.2.840.10008.5.1.4.1.1.88.34", "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
+        with database.begin() as session:
+            results.record_results(session, analysis_id, [made])
+            (recorded,) = findings.findings_of_analysis(session, analysis_id)
+            findings.record_assessment(session, recorded.id, Verdict.ACCEPT, "", CANARY, reader="ada")
+            delivery = deliveries.request_delivery(
+                session, analysis_id=analysis_id, sop_instance_uid="2.25.9", sop_class_uid=made.sop_class_uid,
+                kind="sr", destination="PACS", path=made.path,
+            )  # fmt: skip
+            deliveries.record_delivery(session, delivery.id, DeliveryStatus.SENT)
+        yield Place(database, store, series, analysis_id, delivery.id)
+        database.dispose()
+
+
+def test_an_old_study_goes_with_its_files_and_leaves_no_trace_but_the_trail(place: Place) -> None:
+    assert place.purge(29 * DAY) == (0, 0)
+    assert place.is_there()
+    assert place.purge(31 * DAY) == (1, 0)
+    assert not place.is_there()
+    assert place.purge(32 * DAY) == (0, 4)
+    assert place.files() == []
+    left = b"".join(path.read_bytes() for path in place.store.root.parent.glob("lungnode.db*"))
+    assert not [word for word in (CANARY, "CANARY-ID", place.series.study_instance_uid) if word.encode() in left]
+    assert audit.verify(place.database).is_intact
+    with place.database.read() as session:
+        actions = [entry.event.action for entry in audit.recent(session, limit=50)]
+    assert actions[0] == "study:purged"
+    assert {"study:received", "analysis:completed", "delivery:sent"} <= set(actions)
+
+
+@pytest.mark.parametrize("status", [DeliveryStatus.PENDING, DeliveryStatus.FAILED, DeliveryStatus.SENT])
+def test_what_is_not_yet_delivered_is_never_touched(place: Place, status: DeliveryStatus) -> None:
+    retry_at = datetime.now(UTC) if status is not DeliveryStatus.FAILED else None
+    with place.database.begin() as session:
+        deliveries.record_delivery(session, place.delivery_id, status, "wait", retry_at)
+    assert place.purge(400 * DAY) == (0, 0)
+    assert place.is_there()
+    with place.database.begin() as session:
+        deliveries.record_delivery(session, place.delivery_id, DeliveryStatus.COMMITTED)
+    assert place.purge(400 * DAY) == (1, 0)
+
+
+def test_a_study_that_is_to_be_analysed_again_stays(place: Place) -> None:
+    with place.database.begin() as session:
+        detail = study_detail(session, place.series.study_instance_uid)
+        assert detail is not None
+        model = detail.analyses[0].model
+        analyses.request_reanalysis(session, place.series.study_instance_uid, model, requested_by="ada")
+    assert place.purge(400 * DAY) == (0, 0)
+
+
+def test_an_instance_that_is_sent_again_just_then_is_kept(place: Place) -> None:
+    assert place.purge(31 * DAY) == (1, 0)
+    index_series(place.database, place.series, place.store.root)
+    for path in list(place.store.root.glob("*.dcm"))[:1]:
+        path.unlink()  # as if its file had been there when the sender named it, and was moved aside then
+    removed = Purge(place.database, place.store, 30 * DAY)._finish(datetime.now(UTC) + 40 * DAY)
+    assert removed == 3
+    assert place.is_there()
+    assert len(list(place.store.root.glob("*.dcm"))) == 3
+
+
+def test_a_purge_that_is_killed_before_files_are_moved_is_finished_later(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Purge, "_move", lambda *_: None)
+        assert place.purge(31 * DAY) == (1, 0)
+    assert place.purge(32 * DAY) == (0, 0)
+    assert place.purge(33 * DAY) == (0, 4)
+    assert place.files() == []
