@@ -32,7 +32,7 @@ from benchmarks.receivers import AE_TITLE, RECEIVERS, Receiver, running
 
 ROWS = 512
 _SOURCES = 300
-_LIMIT_S = 280.0
+_LIMIT_S = 200.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,13 +181,17 @@ def _serve_lungnode(port: int, folder: Path, *, is_synced: bool = True) -> None:
 
 
 def _leave_syncing_to_the_kernel() -> None:
-    """Take the syncs away, here alone: the service has no such switch."""
+    """Take syncs and direct writes away, here alone: the service has no such switch."""
     from dicom_node import spool, store
 
-    for module, name in ((spool, "_sync_content"), (store, "_sync_folder")):
+    for module, name, instead in (
+        (spool, "_sync_content", lambda _: None),
+        (store, "_sync_folder", lambda _: None),
+        (spool, "_DIRECT", 0),
+    ):
         if not hasattr(module, name):
             raise SystemExit(f"{module.__name__}.{name} is gone: this comparison would be void")
-        setattr(module, name, lambda _: None)
+        setattr(module, name, instead)
 
 
 def _serve_pynetdicom(port: int, folder: Path) -> None:
