@@ -151,14 +151,18 @@ def _checked(instance: ReceivedInstance) -> ReceivedInstance:
     return replace(instance, patient=patients.normalised(instance.patient))
 
 
-def _lock(session: Session, instances: Iterable[ReceivedInstance]) -> None:
-    """Lock all names, studies first and each kind in one order: senders in another order wait, holding no instance."""
-    names = sorted(
-        {f"1 study:{one.study_instance_uid}" for one in instances}
-        | {f"2 series:{one.series_instance_uid}" for one in instances}
-        | {f"3 instance:{one.sop_instance_uid}" for one in instances}
+def _lock(session: Session, instances: Sequence[ReceivedInstance]) -> None:
+    """Lock all names by kind, each kind in one order: no two batches can wait for each other in a circle.
+
+    The studies come first: senders of the same instances in another order wait there, holding no instance.
+    """
+    kinds = (
+        {f"study:{one.study_instance_uid}" for one in instances},
+        {f"series:{one.series_instance_uid}" for one in instances},
+        {f"instance:{one.sop_instance_uid}" for one in instances},
+        {patients.lock_name(one.patient) for one in instances},
     )
-    lock_names(session, *names)
+    lock_names(session, *(name for names in kinds for name in sorted(names)))
 
 
 @dataclass(slots=True)

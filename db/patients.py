@@ -69,6 +69,11 @@ def is_same_within_study(known: PatientAttributes, told: PatientAttributes) -> b
     return known.patient_id == told.patient_id and issuers_agree and not contradicts(known, told)
 
 
+def lock_name(told: PatientAttributes) -> str:
+    """Name the lock that whoever looks for a patient, or makes one, holds."""
+    return f"patient:{told.issuer}\0{told.patient_id}"
+
+
 def patient_of_new_study(session: Session, told: PatientAttributes) -> tuple[PatientRow, bool]:
     """Find or make the patient of a study that was not known before.
 
@@ -78,7 +83,7 @@ def patient_of_new_study(session: Session, told: PatientAttributes) -> tuple[Pat
         The row, and whether the id is shared with another patient whom these attributes contradict. Without an
         id nobody is recognised: each such study gets a patient of its own.
     """
-    lock_names(session, f"patient:{told.issuer}\0{told.patient_id}")
+    lock_names(session, lock_name(told))
     known = session.scalars(
         select(PatientRow)
         .where(PatientRow.issuer == told.issuer, PatientRow.patient_id == told.patient_id)
