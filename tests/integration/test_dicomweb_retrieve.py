@@ -158,3 +158,16 @@ def test_a_damaged_file_is_left_out_and_does_no_harm(
     assert [one["00080018"]["Value"][0] for one in found] == [written.sop_instance_uids[1]]
     answer = requests.get(frame_url(archive, written, 0), timeout=30)
     assert answer.status_code == 422
+
+
+def test_a_frame_that_claims_to_be_huge_is_sent_as_stored_and_never_decoded(archive: Archive, tmp_path: Path) -> None:
+    written = ct_series(tmp_path, n=1, rows=32, seed=98, transfer_syntax="rle")
+    ds = pydicom.dcmread(written.paths[0])
+    ds.Rows = ds.Columns = 20_000
+    ds.save_as(written.paths[0])
+    index_series(archive.database, written, archive.store.root)
+    url = frame_url(archive, written, 0)
+    stored = requests.get(url, headers={"Accept": f"{OCTETS}; transfer-syntax=*"}, timeout=60)
+    assert stored.status_code == 200
+    for path, accept in (("", "*/*"), ("/rendered", "image/png")):
+        assert requests.get(url + path, headers={"Accept": accept}, timeout=60).status_code == 422

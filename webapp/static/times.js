@@ -1,6 +1,7 @@
 // Moments in the reader's own time zone, and how long ago they were.
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 /** @type {[limit: number, unit: Intl.RelativeTimeFormatUnit, seconds: number][]} */
 const STEPS = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
@@ -21,6 +22,10 @@ export function localiseTimes(scope) {
     const date = new Date(element.dateTime);
     if (Number.isNaN(date.valueOf())) continue;
     element.title = moment.format(date);
+    if (element.dataset.exact !== undefined) { // where the order of events matters, seconds do
+      element.textContent = exact.format(date);
+      continue;
+    }
     const isToday = date.toDateString() === new Date().toDateString();
     element.textContent = element.dataset.ago !== undefined ? ago(date) : isToday ? clock.format(date) : moment.format(date);
   }
