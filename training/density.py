@@ -81,7 +81,7 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
     """Counts of true and measured class, by diameter; every place takes one ball of each class and diameter."""
     rng = np.random.default_rng(seed)
     counts: dict[float, dict[str, Counter[str]]] = {d: {str(c): Counter() for c in Density} for d in DIAMETERS_MM}
-    errors_mm: dict[float, list[float]] = {d: [] for d in DIAMETERS_MM}
+    errors_mm: dict[tuple[float, str], list[float]] = {(d, str(c)): [] for d in DIAMETERS_MM for c in Density}
     for index in places:
         for diameter_mm in DIAMETERS_MM:
             for density in Density:
@@ -90,7 +90,7 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
                 told = "not measured" if isinstance(measure, Abstention) else str(measure.density)
                 counts[diameter_mm][str(density)][told] += 1
                 if not isinstance(measure, Abstention):
-                    errors_mm[diameter_mm].append(measure.equivalent_diameter_mm - diameter_mm)
+                    errors_mm[diameter_mm, str(density)].append(measure.equivalent_diameter_mm - diameter_mm)
     return {
         "places": len(places),
         "n": len(places) * len(DIAMETERS_MM) * len(Density),
@@ -98,9 +98,10 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
             f"{diameter_mm:g} mm": {
                 "counts": {name: dict(told) for name, told in by_class.items()},
                 "accuracy": sum(told[name] for name, told in by_class.items()) / (len(places) * len(Density)),
-                "median_diameter_error_mm": float(np.median(errors_mm[diameter_mm]))
-                if errors_mm[diameter_mm]
-                else None,
+                "median_diameter_error_mm": {
+                    name: float(np.median(errors)) if (errors := errors_mm[diameter_mm, name]) else None
+                    for name in by_class
+                },
             }
             for diameter_mm, by_class in counts.items()
         },

@@ -181,21 +181,19 @@ def _density(told: dict[str, Any] | None) -> list[str]:
     lines = ["## Density class", ""]
     if told is None:
         return [*lines, "Not measured: the data hold no series without nodules.", ""]
+    classes = ("solid", "part-solid", "ground-glass", "not measured")
     rows = []
     for diameter, own in told["by_diameter"].items():
         for name, counts in own["counts"].items():
-            said = [counts.get(c, 0) for c in ("solid", "part-solid", "ground-glass", "not measured")]
-            rows.append([diameter, name, *said])
-    accuracy = [
-        [d, number(own["accuracy"]), number(own["median_diameter_error_mm"])] for d, own in told["by_diameter"].items()
-    ]
+            said = [counts.get(c, 0) for c in classes]
+            rows.append([diameter, name, *said, number(own["median_diameter_error_mm"][name])])
+    shares = ", ".join(f"{percent(own['accuracy'])} at {diameter}" for diameter, own in told["by_diameter"].items())
     return [
         *lines,
         f"The data hold no reader's word on density. Instead {told['n']} balls of known density and size, with blurred "
         f"borders, were blended into real lung at {told['places']} random places of a series without nodules, and "
-        f"measured as the service does: {percent(told['accuracy'])} get the right class. Balls are not nodules; real "
-        "ones will do worse.",
+        f"measured as the service does: {percent(told['accuracy'])} get the right class ({shares}). Balls are not "
+        "nodules. Where a part-solid ball is measured far too small, only its core was found.",
         "",
-        *table(["diameter", "share of right classes", "median error of the diameter, mm"], accuracy),
-        *table(["diameter", "true", "called solid", "part-solid", "ground-glass", "not measured"], rows),
+        *table(["diameter", "true", *(f"called {c}" for c in classes), "median error of the diameter, mm"], rows),
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from inference.bundle import SHIPPED, read_bundle
 from inference.predictor import load_models
-from training.markdown import number, within
+from training.markdown import within
 from training.report_pages import pages
 
 FOLDER = Path(__file__).parents[3] / "docs" / "model"
@@ -45,7 +45,7 @@ def test_cards_print_the_figures_that_the_service_shows(figures: dict[str, Any])
         assert f"| AUC | {within(metrics['auc'], metrics['auc_interval'])} |" in card
         assert f"| ECE | {within(metrics['ece'], metrics['ece_interval'])} |" in card
         for name, word in (("brier", "Brier score"), ("nll", "log loss"), ("accuracy", "accuracy at 0.5")):
-            assert f"| {word} | {number(metrics[name])} |" in card
+            assert f"| {word} | {within(metrics[name], metrics.get(f'{name}_interval'))} |" in card
 
 
 def test_pages_are_those_that_the_figures_give(figures: dict[str, Any]) -> None:
