@@ -8,22 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from training.nodules import DataError, nodule_folder, read_crop_hu, read_rows
+from training.nodules import DataError, content_digest, crop_digest, nodule_folder, read_rows
 from training.slices import slice_folder
 from training.splits import LeakError, check_no_leak
-
-
-def content_digest(values: NDArray[Any]) -> str:
-    """sha256 over the shape and the values of an array: the same picture under another name has the same."""
-    digest = hashlib.sha256(str(values.shape).encode())
-    digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
 
 
 def refuse_leaks(task: str, data: Path, *, workers: int = 2) -> None:
@@ -45,17 +36,13 @@ def _check_nodules(data: Path, workers: int) -> None:
     splits = [row.split for row in rows]
     check_no_leak(splits, [row.patient_id for row in rows], "patient")
     with ProcessPoolExecutor(workers) as pool:
-        digests = list(pool.map(partial(_crop_digest, folder), [row.file for row in rows], chunksize=16))
+        digests = list(pool.map(partial(crop_digest, folder), rows, chunksize=16))
     check_no_leak(splits, digests, "duplicate")
     patients_of: dict[str, set[str]] = {}
     for digest, row in zip(digests, rows, strict=True):
         patients_of.setdefault(digest, set()).add(row.patient_id)
     if torn := sum(len(patients) > 1 for patients in patients_of.values()):
         raise LeakError(f"{torn} crops stand under more than one patient: folds by patient would share a duplicate")
-
-
-def _crop_digest(folder: Path, file: str) -> str:
-    return content_digest(read_crop_hu(folder, file))
 
 
 def _check_slices(data: Path, workers: int) -> None:

@@ -1,10 +1,11 @@
-"""Reads folders of nodule crops (NIfTI in HU, readers' ratings) into patches with labels and groups."""
+"""Reads folders of nodule crops (NIfTI in HU, readers' ratings), or a user's own series, into patches with labels."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,60 +13,40 @@ from numpy.typing import NDArray
 
 from inference.patches import Patch, cut_patch
 from inference.types import CtVolume
+from training.own_data import TABLE, is_own_data, own_digest, read_own_crop, read_own_rows
+from training.records import DataError, NoduleCrop, NoduleRow
 
-
-class DataError(Exception):
-    """The data folder is not usable; the message says what is missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoduleRow:
-    """One line of ``labels.csv``."""
-
-    file: str
-    patient_id: str
-    diameter_mm: float
-    mean_malignancy: float
-    n_readers: int
-    ratings_ok: bool
-    slice_mm: float
-    pixel_mm: float
-    split: str
-    ratings: tuple[float, ...] = ()
-    """What each reader said, 1 to 5, where the table tells."""
-
-    @property
-    def is_labelled(self) -> bool:
-        """Whether the readers lean to one side: mean rating not 3, ratings usable."""
-        return self.ratings_ok and np.isfinite(self.mean_malignancy) and self.mean_malignancy != 3.0
-
-    @property
-    def is_malignant(self) -> bool:
-        """Mean rating above 3."""
-        return self.mean_malignancy > 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class NoduleCrop:
-    """One crop with its centre (slice, row, column) and the readers' consensus mask."""
-
-    row: NoduleRow
-    volume: CtVolume
-    mask: NDArray[np.bool_]
-    centre: tuple[float, float, float]
+__all__ = [
+    "DataError",
+    "NoduleCrop",
+    "NoduleRow",
+    "content_digest",
+    "crop_digest",
+    "crop_patch",
+    "nodule_folder",
+    "read_crop",
+    "read_rows",
+]
 
 
 def nodule_folder(data: Path) -> Path:
-    """The folder that holds ``labels.csv``: ``data`` itself or its ``lidc_idri_nodules``."""
+    """The folder that holds ``nodules.csv`` or ``labels.csv``: ``data`` itself, or its ``lidc_idri_nodules``."""
+    if is_own_data(data):
+        return data
     for folder in (data, data / "lidc_idri_nodules"):
         if (folder / "labels.csv").is_file():
             return folder
-    raise DataError(f"no labels.csv in {data} (or its lidc_idri_nodules); see docs/data.md for the layout")
+    raise DataError(
+        f"no labels.csv in {data} (or its lidc_idri_nodules), and no {TABLE}; see docs/data.md for the layout"
+    )
 
 
 def read_rows(data: Path) -> list[NoduleRow]:
-    """All rows of ``labels.csv``, the ``split`` column as it stands."""
-    with (nodule_folder(data) / "labels.csv").open(newline="") as file:
+    """All rows of ``labels.csv`` or ``nodules.csv``, the ``split`` column as it stands."""
+    folder = nodule_folder(data)
+    if is_own_data(folder):
+        return read_own_rows(folder)
+    with (folder / "labels.csv").open(newline="") as file:
         return [
             NoduleRow(
                 file=line["file"],
@@ -90,9 +71,18 @@ def _read_nifti(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, fl
     return np.asarray(image.dataobj), (x, y, z)
 
 
-def read_crop_hu(folder: Path, file: str) -> NDArray[np.int16]:
-    """Voxels of one crop, (slice, row, column), HU."""
-    return _hu(_read_nifti(folder / "image" / file)[0])
+def crop_digest(folder: Path, row: NoduleRow) -> str:
+    """sha256 over the shape and voxels of a crop, or of a user's whole series."""
+    if is_own_data(folder):
+        return own_digest(folder, row)
+    return content_digest(_hu(_read_nifti(folder / "image" / row.file)[0]))
+
+
+def content_digest(values: NDArray[Any]) -> str:
+    """sha256 over the shape and the values of an array: the same picture under another name has the same."""
+    digest = hashlib.sha256(str(values.shape).encode())
+    digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def _hu(stored: NDArray[np.float64]) -> NDArray[np.int16]:
@@ -101,6 +91,8 @@ def _hu(stored: NDArray[np.float64]) -> NDArray[np.int16]:
 
 def read_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
     """Load one crop and its mask; without a mask the crop's middle is the centre."""
+    if is_own_data(folder):
+        return read_own_crop(folder, row)
     stored, spacing_xyz = _read_nifti(folder / "image" / row.file)
     hu = _hu(stored)
     spacing = (spacing_xyz[2], spacing_xyz[1], spacing_xyz[0])
@@ -116,4 +108,4 @@ def read_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
 
 def crop_patch(crop: NoduleCrop) -> Patch:
     """The patch around a crop's centre, its box ending where the crop ends."""
-    return cut_patch(crop.volume, crop.centre)
+    return cut_patch(crop.volume, crop.centre, z_extent_mm=crop.z_extent_mm)

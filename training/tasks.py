@@ -23,6 +23,7 @@ from inference.views import ViewSpec
 from training.augment import AugmentSpec, random_view
 from training.loop import Schedule
 from training.nodules import DataError, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
+from training.own_data import is_own_data
 from training.pasting import dense_places, nodule_weight, paste, places_in_lung
 from training.scans import read_scan
 
@@ -217,6 +218,11 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
     one to ``val``, and nodules are pasted into the lung of their own split.
     """
     folder = nodule_folder(data)
+    if is_own_data(folder):
+        raise DataError(
+            "the filter is not trained on own series, whose other nodules nobody marked: recalibrate it, "
+            "with training.calibrate --from-database"
+        )
     rows = [row for row in read_rows(data) if row.split in splits]
     jobs = [(folder, row) for row in rows]
     with ProcessPoolExecutor(workers) as pool:

@@ -1,0 +1,55 @@
+"""What the commands know of nodules, whatever folder they were read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.types import CtVolume
+
+
+class DataError(Exception):
+    """The data folder is not usable; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoduleRow:
+    """One line of ``labels.csv``, or of a user's ``nodules.csv``."""
+
+    file: str
+    patient_id: str
+    diameter_mm: float
+    mean_malignancy: float
+    n_readers: int
+    ratings_ok: bool
+    slice_mm: float
+    pixel_mm: float
+    split: str
+    ratings: tuple[float, ...] = ()
+    """What each reader said, 1 to 5, where the table tells."""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the readers lean to one side: mean rating not 3, ratings usable."""
+        return self.ratings_ok and np.isfinite(self.mean_malignancy) and self.mean_malignancy != 3.0
+
+    @property
+    def is_malignant(self) -> bool:
+        """Mean rating above 3."""
+        return self.mean_malignancy > 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class NoduleCrop:
+    """One nodule with its centre (slice, row, column) and the readers' consensus mask.
+
+    ``z_extent_mm`` says how much of a whole series may be seen above and below, as in serving; a crop ends by itself.
+    """
+
+    row: NoduleRow
+    volume: CtVolume
+    mask: NDArray[np.bool_]
+    centre: tuple[float, float, float]
+    z_extent_mm: tuple[float, float] | None = None
