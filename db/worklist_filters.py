@@ -17,6 +17,8 @@ TERM_LIMIT = 8
 NARROW = 1000
 """Up to so many studies are cheaper to fetch and sort than to meet one by one on the way along an index."""
 TRIGRAM = 3
+SAMPLE, COMMON = 2000, 40
+"""Words that so many of the latest studies hold are met soon on the way along an index."""
 
 _search = table("study_search", column("study_id"), column("search_text"))
 
@@ -77,8 +79,8 @@ def _probability_conditions(query: WorklistQuery, likely: SQLColumnExpression[An
 
 def _candidates(session: Session, query: WorklistQuery) -> Iterator[Select[str]]:
     """Find by index what each filter leaves by itself."""
-    if found := terms(query.text):
-        yield _having_text(session, query, found)
+    if terms(query.text) and not _is_common(session, query):
+        yield _having_text(session, query)
     for conditions in (
         tuple(_date_conditions(query, StudyRow.study_date)),
         tuple(_probability_conditions(query, StudyRow.malignancy_probability)),
@@ -89,8 +91,22 @@ def _candidates(session: Session, query: WorklistQuery) -> Iterator[Select[str]]
         yield select(StudyRow.id).where(StudyRow.state == query.state)
 
 
-def _having_text(session: Session, query: WorklistQuery, found: list[str]) -> Select[str]:
-    if session.get_bind().dialect.name != "sqlite":
+def _is_common(session: Session, query: WorklistQuery) -> bool:
+    """Whether many studies hold the text: PostgreSQL's trigram index would find all of them before the first."""
+    if _is_sqlite(session):  # its index stops where it is told to
+        return False
+    latest = select(StudyRow.search_text).order_by(StudyRow.received_at.desc(), StudyRow.id.desc()).limit(SAMPLE)
+    sample = latest.subquery()
+    found = select(func.count()).select_from(sample).where(*_text_conditions(query, sample.c.search_text))
+    return session.scalars(found).one() >= COMMON
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def _having_text(session: Session, query: WorklistQuery) -> Select[str]:
+    if not _is_sqlite(session):
         return select(StudyRow.id).where(*_text_conditions(query, StudyRow.search_text))
-    phrases = " ".join(f'"{term}"' for term in (term.replace('"', '""') for term in found))
+    phrases = " ".join(f'"{term}"' for term in (term.replace('"', '""') for term in terms(query.text)))
     return select(_search.c.study_id).where(_search.c.search_text.match(phrases))

@@ -149,6 +149,12 @@ def test_text_search_looks_for_every_word(database: Database, received: Received
         assert "1.2.5" not in uids(page(database, text=words))
 
 
+@pytest.mark.parametrize("words", ["", "  ", "^", "=", "\u0301"])
+def test_text_without_a_word_restricts_nothing(database: Database, received: Received, words: str) -> None:
+    arrive(database, received(1))
+    assert len(page(database, text=words).items) == 1
+
+
 def test_the_state_filter_pages_too(database: Database, received: Received, model: ModelIdentity) -> None:
     arrive(database, *(received(1, study=f"1.2.{n}") for n in range(10, 20)))
     with database.begin() as session:
