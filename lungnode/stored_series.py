@@ -10,12 +10,11 @@ from typing import Generic, TypeVar
 from db import studies
 from db.domain import SeriesRecord
 from db.engine import Database
-from dicom_node.assemble import listed_slices, load_frame_hu, load_series, series_geometry
+from dicom_node.assemble import listed_slices, load_series, series_geometry
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.gate import GateThresholds
 from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, SourceSlice, StoredInstance
 from dicom_node.store import InstanceStore
-from lungnode.pictures import grey_png, windowed
 from webapp.ports import SliceReference, UnfitInputError
 
 Value = TypeVar("Value")
@@ -79,19 +78,6 @@ class StoredSeries:
         if series is None:
             return ()
         return self._slices.get(series, lambda: self._list(series))
-
-    def rendered_png(
-        self, study_instance_uid: str, sop_instance_uid: str, *, frame_number: int, window: tuple[float, float]
-    ) -> bytes:
-        """See ``StudyImages``."""
-        with self._database.read() as session:
-            found = studies.resolve_instance(session, study_instance_uid, sop_instance_uid)
-        if found is None:
-            raise UnfitInputError(404, "no_such_instance", "There is no such image in this study.")
-        hu = load_frame_hu(self._store.absolute(found[1].path), frame_number, self._process)
-        if isinstance(hu, Refusal):
-            raise UnfitInputError(404 if hu.code == "no_such_frame" else 422, hu.code, hu.text)
-        return grey_png(windowed(hu, window))
 
     def volume(self, study_uid: str, series_uid: str, thresholds: GateThresholds) -> LoadedSeries:
         """Load a series for inference.

@@ -30,7 +30,7 @@ def create_app(
     predictor
         Answers uploads and clicks.
     images
-        Slices of stored studies as PNG.
+        Slices of stored studies in order, with their places.
     files
         Stored instances as bytes, for DICOMweb.
     intake

@@ -64,7 +64,6 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "studies.viewer": {"GET": READ_CLINICAL},
     "studies.detail": {"GET": READ_CLINICAL},
     "studies.slices": {"GET": READ_CLINICAL},
-    "studies.rendered": {"GET": READ_CLINICAL},
     "qido.studies": {"GET": READ_CLINICAL},
     "qido.series": {"GET": READ_CLINICAL},
     "qido.instances": {"GET": READ_CLINICAL},

@@ -6,12 +6,17 @@ import time
 
 from flask import Flask, Response, g, request
 
+from webapp import bundles
 from webapp.services import services
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+IMAGES_SECURITY_POLICY = (
+    CONTENT_SECURITY_POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'") + "; worker-src 'self'"
+)
+"""Of the viewer and the workers that it starts: decoders of compressed images are WebAssembly."""
 ALWAYS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -29,6 +34,7 @@ CACHEABLE = frozenset({"static", "pages.home"})
 
 def install(app: Flask) -> None:
     """Add the headers and count every answer of this app."""
+    bundles.install(app)
     app.before_request(_start)
     app.after_request(_finish)
 
@@ -38,6 +44,8 @@ def _start() -> None:
 
 
 def _finish(response: Response) -> Response:
+    if request.endpoint == "studies.viewer" or bundles.is_bundled():
+        response.headers.setdefault("Content-Security-Policy", IMAGES_SECURITY_POLICY)
     for name, value in ALWAYS.items():
         response.headers.setdefault(name, value)
     response.headers["Cache-Control"] = _cache_control(response)
@@ -51,7 +59,7 @@ def _cache_control(response: Response) -> str:
     """Keep nothing that may show a patient; keep a static file for as long as its address names its content."""
     if request.endpoint not in CACHEABLE or response.status_code >= 400:
         return "no-store"
-    return FOR_EVER if request.endpoint == "static" and "v" in request.args else "no-cache"
+    return FOR_EVER if bundles.is_named_by_content() else "no-cache"
 
 
 def _count(response: Response) -> None:

@@ -64,10 +64,6 @@ AUDIT_QUERY = (
     ("subject", {"type": "string", "maxLength": 64}, "Only events about this opaque id."),
     ("before", {"type": "integer", "minimum": 1}, "Only events before this sequence number."),
 )
-WINDOW_QUERY = (
-    ("center", {"type": "number", "default": -600}, "Window center in HU."),
-    ("width", {"type": "number", "minimum": 1, "default": 1500}, "Window width in HU."),
-)
 MAP_QUERY = (
     ("map", {"type": "string", "enum": ["attention", "gradient"], "default": "attention"},
      "The network's own attention, or the pixels that move its answer."),
@@ -192,14 +188,6 @@ OPERATIONS = (
         "A series' slices in anatomical order",
         {200: shapes.SlicesShape},
         (404, 503),
-    ),
-    Operation(
-        "get",
-        STUDY + "/instances/{sop_uid}/frames/{frame_number}/rendered",
-        "One frame as an 8-bit PNG",
-        {200: PNG},
-        (400, 404, 422),
-        query=WINDOW_QUERY,
     ),
     Operation(
         "post",

@@ -136,22 +136,10 @@ class Predictor(Protocol):
 
 
 class StudyImages(Protocol):
-    """Pixels of stored studies, decoded outside the web process's own trust."""
+    """How stored studies lie in space, read outside the web process's own trust."""
 
     def slices(self, study_instance_uid: str, series_instance_uid: str) -> tuple[SliceReference, ...]:
         """List the series' displayable slices in anatomical order (empty where none can be shown)."""
-        ...
-
-    def rendered_png(
-        self, study_instance_uid: str, sop_instance_uid: str, *, frame_number: int, window: tuple[float, float]
-    ) -> bytes:
-        """Return an 8-bit PNG of one frame, windowed to (center, width) in HU.
-
-        Raises
-        ------
-        UnfitInputError
-            404 where there is no such frame, 422 where it cannot be decoded.
-        """
         ...
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from db.domain import (
     AnalysisRecord,
@@ -231,8 +230,8 @@ def destination(told: Node, loads: Iterable[DestinationLoad]) -> DestinationShap
     }
 
 
-def slice_(study_instance_uid: str, reference: SliceReference) -> SliceShape:
-    """One displayable slice, with the address of its picture."""
+def slice_(reference: SliceReference) -> SliceShape:
+    """One displayable slice."""
     return {
         "sop_instance_uid": reference.sop_instance_uid,
         "frame_number": reference.frame_number,
@@ -243,10 +242,6 @@ def slice_(study_instance_uid: str, reference: SliceReference) -> SliceShape:
         "row_spacing_mm": reference.row_spacing_mm,
         "column_spacing_mm": reference.column_spacing_mm,
         "orientation": list(reference.orientation) if reference.orientation else None,
-        "url": (
-            f"/api/v1/studies/{quote(study_instance_uid)}/instances/{quote(reference.sop_instance_uid)}"
-            f"/frames/{reference.frame_number}/rendered"
-        ),
     }
 
 

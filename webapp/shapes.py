@@ -250,7 +250,7 @@ class StudyShape(WorklistItemShape):
 
 
 class SliceShape(TypedDict):
-    """One displayable slice; ``url`` answers a PNG and takes ``center`` and ``width`` in HU."""
+    """One displayable slice; ``/dicom-web/`` has its frame."""
 
     sop_instance_uid: Uid
     frame_number: int
@@ -261,7 +261,6 @@ class SliceShape(TypedDict):
     row_spacing_mm: float | None
     column_spacing_mm: float | None
     orientation: Sextuple | None
-    url: str
 
 
 class SlicesShape(TypedDict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast, get_args
 
 from flask import Blueprint, Response, jsonify, render_template, request
@@ -21,9 +20,8 @@ from webapp.services import services
 
 blueprint = Blueprint("studies", __name__)
 
-LUNG_WINDOW = (-600.0, 1500.0)
-"""Center and width in HU."""
-MAX_WINDOW_HU = 20_000.0
+HIDE_MODEL_COOKIE = "lungnode_hide_model"
+"""Set by the viewer: this reader reads first, and is shown the model's findings when asking for them."""
 
 
 def detail_of(study_uid: str) -> StudyDetail:
@@ -57,7 +55,8 @@ def viewer(study_uid: str) -> str:
     """Show the study."""
     found = detail_of(study_uid)
     note_look(study_uid, found)
-    return render_template("viewer.html", study=present.study(found))
+    hide_model = request.cookies.get(HIDE_MODEL_COOKIE) == "yes"
+    return render_template("viewer.html", study=present.study(found), hide_model=hide_model)
 
 
 @blueprint.get("/api/v1/studies/<uid:study_uid>")
@@ -73,32 +72,8 @@ def slices(study_uid: str, series_uid: str) -> Response:
     """List the displayable slices of a series in anatomical order."""
     note_look(study_uid)
     found = services().images.slices(study_uid, series_uid)
-    listed = [present.slice_(study_uid, reference) for reference in found]
+    listed = [present.slice_(reference) for reference in found]
     return jsonify(series_instance_uid=series_uid, slices=listed)
-
-
-@blueprint.get("/api/v1/studies/<uid:study_uid>/instances/<uid:sop_uid>/frames/<int:frame_number>/rendered")
-def rendered(study_uid: str, sop_uid: str, frame_number: int) -> Response:
-    """Return one frame as an 8-bit PNG, windowed to ``center`` and ``width`` in HU (lung where left out)."""
-    window = (_hounsfield("center", LUNG_WINDOW[0]), _hounsfield("width", LUNG_WINDOW[1]))
-    if window[1] < 1:
-        raise BadRequestError("The window width must be 1 HU or more.", code="bad_window")
-    note_look(study_uid)
-    png = services().images.rendered_png(study_uid, sop_uid, frame_number=frame_number, window=window)
-    return Response(png, mimetype="image/png")
-
-
-def _hounsfield(name: str, default: float) -> float:
-    text = request.args.get(name)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not -MAX_WINDOW_HU <= value <= MAX_WINDOW_HU:
-        raise BadRequestError("The window must be given as center and width in HU.", code="bad_window")
-    return value
 
 
 @blueprint.post("/api/v1/studies/<uid:study_uid>/findings")

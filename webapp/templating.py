@@ -59,7 +59,10 @@ def asset(name: str) -> str:
 
 @cache
 def _digest(name: str) -> str:
-    return sha256((STATIC / name).read_bytes()).hexdigest()[:10]
+    try:
+        return sha256((STATIC / name).read_bytes()).hexdigest()[:10]
+    except FileNotFoundError:  # a checkout whose bundle was not made: the page stands, without its module
+        return "missing"
 
 
 def _date(text: str) -> date | None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from db.engine import Database
-from tests.browser.serve import NODULE, SLICES
-from tests.unit.webapp.doubles import Study, add_study, finding_at, finish, new_database
+from dicom_node.phantom.writer import SeriesIdentity
+from tests.browser.serve import NODULE, SPACING_MM, chest
+from tests.factories import CtSeries, ct_series, index_series
+from tests.unit.webapp.doubles import Study, finding_at, finish, new_database
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -31,7 +35,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 20_000
+PATIENCE_MS = 120_000
+"""A machine that is busy is no failure."""
 sync_api.expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -48,17 +53,52 @@ class Site:
 
     url: str
     database: Database
+    folder: Path
+
+    def stored_study(self, *, name: str = "Phantom^Browser", patient_id: str = "B-1", date: str = "20260114") -> Study:
+        """A study of one series, as it was received."""
+        seed = uuid4().hex
+        identity = SeriesIdentity(
+            patient_name=name,
+            patient_id=patient_id,
+            study_date=date,
+            accession_number="A-4711",
+            study_description="CT chest",
+            series_description="Thin 1.0 lung",
+            uid_seed=seed,
+        )
+        written = ct_series(self.folder / seed, volume_hu=chest(), spacing_mm=SPACING_MM, identity=identity)
+        return self.index(written)
+
+    def index(self, written: CtSeries) -> Study:
+        """Put a written series into store and index."""
+        series_id = index_series(self.database, written, self.folder / "store")
+        return Study(written.study_instance_uid, written.series_instance_uid, written.sop_instance_uids, series_id)
 
     def analysed_study(self, *, name: str = "Phantom^Browser", patient_id: str = "B-1") -> Study:
         """A study with three findings: the nodule, a doubtful one and a harmless one."""
-        study = add_study(self.database, slices=SLICES, name=name, patient_id=patient_id)
+        study = self.stored_study(name=name, patient_id=patient_id)
         places = ((24, NODULE.index[1], NODULE.index[2], 0.81), (12, 60.0, 34.0, 0.35), (30, 70.0, 96.0, 0.06))
         finish(
             self.database,
             study,
-            [finding_at(study.sop_instance_uids[at], row, column, malignancy=p) for at, row, column, p in places],
+            [
+                finding_at(study.sop_instance_uids[at], row, column, malignancy=p, diameter_mm=NODULE.diameter_mm)
+                for at, row, column, p in places
+            ],
         )
         return study
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bundle() -> None:
+    """The pages' modules as they stand; ``make`` has bundled them already, someone at work may not have."""
+    built = ROOT / "webapp" / "static" / "built" / "viewer.js"
+    sources = [path for path in (ROOT / "frontend" / "src").rglob("*") if path.is_file()]
+    with (ROOT / "frontend" / "vite.config.js").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers share one bundle
+        if not built.is_file() or built.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+            subprocess.run([sys.executable, "frontend/assets.py"], cwd=ROOT, check=True)
 
 
 @contextmanager
@@ -69,10 +109,10 @@ def served(folder: Path, *arguments: str) -> Iterator[Site]:
         try:
             assert process.stdout is not None
             port = json.loads(process.stdout.readline())["port"]
-            yield Site(f"http://127.0.0.1:{port}", database)
+            yield Site(f"http://127.0.0.1:{port}", database, folder)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
             database.dispose()
 
 
@@ -89,14 +129,24 @@ def locked_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[sync_api.Browser]:
+def launch() -> Iterator[Callable[..., sync_api.Browser]]:
+    """Start Chromium, with arguments besides the usual ones."""
     path = chromium_path()
     if path is None:
         pytest.skip("no Chromium: install it, or name one in LUNGNODE_TEST_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield launched
-        launched.close()
+    with sync_api.sync_playwright() as playwright, ExitStack() as stack:
+
+        def make(*arguments: str) -> sync_api.Browser:
+            made = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[..., sync_api.Browser]) -> sync_api.Browser:
+    return launch()
 
 
 def is_complaint(message: sync_api.ConsoleMessage) -> bool:
@@ -104,9 +154,12 @@ def is_complaint(message: sync_api.ConsoleMessage) -> bool:
     return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
-@pytest.fixture
-def open_page(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
-    """Open pages; any error in the console or in a script fails the test, as does anything blocked by the policy."""
+OpenPage = Callable[..., sync_api.Page]
+
+
+@contextmanager
+def watched(browser: sync_api.Browser) -> Iterator[OpenPage]:
+    """Open pages; any error in the console or in a script fails at the end, as does anything blocked by the policy."""
     contexts, complaints = [], []
 
     def make(**options: object) -> sync_api.Page:
@@ -123,3 +176,17 @@ def open_page(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def open_page(browser: sync_api.Browser) -> Iterator[OpenPage]:
+    """Open pages of this test."""
+    with watched(browser) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
+    """One page that the tests of a module take turns with: scripts are fetched and compiled once."""
+    with watched(browser) as make:
+        yield make()

@@ -1,15 +1,20 @@
-"""The viewer: the right slices, the right side, and verdicts."""
+"""The viewer: the right slices, the right side, findings, verdicts and what a reader takes back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from db import audit
+from db.domain import FindingRecord
 from db.studies import study_detail
 from tests.browser.conftest import Site
-from tests.browser.serve import NODULE, SIDE, SLICES
+from tests.browser.serve import NODULE, SIDE, SLICES, SPACING_MM
 from tests.unit.webapp.doubles import Study
 
 pytestmark = pytest.mark.browser
@@ -18,6 +23,7 @@ OWN = SLICES - 1 - 24
 """Where the nodule's slice stands: slices are shown from head to feet."""
 LUNG = (74, 90)
 """Row and column of a place in the left lung beside the nodule."""
+PATIENT = "Phantom, Browser"
 
 
 @pytest.fixture
@@ -26,181 +32,306 @@ def study(site: Site) -> Study:
 
 
 @pytest.fixture
-def viewer(site: Site, study: Study, open_page: Callable[..., Page]) -> Page:
-    page = open_page()
+def viewer(site: Site, study: Study, shared_page: Page) -> Page:
+    shared_page.context.clear_cookies()  # the choice to read first
+    return opened(shared_page, site, study)
+
+
+def opened(page: Page, site: Site, study: Study) -> Page:
     page.goto(f"{site.url}/studies/{study.study_instance_uid}")
-    expect(shown(page)).to_have_attribute("data-shown", str(OWN))
+    shows(page, OWN)
     return page
 
 
-def shown(page: Page) -> Locator:
-    return page.locator("[data-viewer]")
+def pane(page: Page) -> Locator:
+    return page.locator("[data-pane][data-name=main]")
+
+
+def shows(page: Page, index: int) -> None:
+    expect(pane(page)).to_have_attribute("data-shown", str(index))
+
+
+def box_of(found: Locator) -> dict[str, float]:
+    box = found.bounding_box()
+    assert box is not None
+    return box
+
+
+def place_of(page: Page, row: float, column: float, *, side_px: int = SIDE) -> tuple[float, float]:
+    """Where a pixel of the unmoved image is on the screen: the image fills the pane's shorter side."""
+    box = box_of(pane(page))
+    side = min(box["width"], box["height"])
+    left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
+    return left + (column + 0.5) / side_px * side, top + (row + 0.5) / side_px * side
+
+
+def screen(page: Page) -> NDArray[np.uint8]:
+    """What is on the screen, as grey values."""
+    return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"))
 
 
 def grey_at(page: Page, row: float, column: float) -> int:
-    """Grey value of a pixel of the image on the screen."""
-    script = "(canvas, [x, y]) => canvas.getContext('2d').getImageData(x, y, 1, 1).data[0]"
-    return int(page.locator("[data-canvas]").evaluate(script, [round(column), round(row)]))
+    """Grey value of a pixel of the image as it is on the screen."""
+    x, y = place_of(page, row, column)
+    return int(screen(page)[round(y), round(x)])
 
 
-def test_it_opens_at_the_finding_most_probably_malignant(viewer: Page) -> None:
+def middle_of(found: Locator) -> tuple[float, float]:
+    box = box_of(found)
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def nodule_on_screen(page: Page) -> tuple[float, float]:
+    """Middle of what is bright within the chosen mark, with all marks hidden."""
+    mark = box_of(page.locator(".mark.selected"))
+    page.keyboard.press("h")
+    expect(page.locator(".mark")).to_have_count(0)
+    left, top = int(mark["x"]), int(mark["y"])
+    inner = screen(page)[top : top + round(mark["height"]), left : left + round(mark["width"])]
+    page.keyboard.press("h")
+    rows, columns = np.nonzero(inner > 128)
+    return left + columns.mean() + 0.5, top + rows.mean() + 0.5
+
+
+def findings_of(site: Site, study: Study) -> tuple[FindingRecord, ...]:
+    with site.database.read() as session:
+        detail = study_detail(session, study.study_instance_uid)
+    assert detail is not None
+    return detail.findings
+
+
+def test_it_opens_at_the_finding_most_probably_malignant_and_left_is_left(viewer: Page) -> None:
     expect(viewer.locator("[data-readout-slice]")).to_have_text(f"Slice {OWN + 1} of {SLICES}")
     expect(viewer.locator(".finding.selected .value")).to_have_text("81.0 %")
-    assert grey_at(viewer, NODULE.index[1], NODULE.index[2]) > 200
-    assert grey_at(viewer, *LUNG) < 110
-
-
-def test_left_is_left(viewer: Page) -> None:
-    letters = {
-        edge: viewer.locator(f"[data-orient={edge}]").inner_text() for edge in ("left", "right", "top", "bottom")
-    }
+    edges = ("left", "right", "top", "bottom")
+    letters = {edge: viewer.locator(f"[data-orient={edge}]").inner_text() for edge in edges}
     assert letters == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
-    mark = viewer.locator(".mark.selected").bounding_box()
-    stage = viewer.locator("[data-stage]").bounding_box()
-    assert mark is not None
-    assert stage is not None
-    assert mark["x"] > stage["x"] + stage["width"] / 2  # the nodule is in the left lung, on the viewer's right
+    mark = middle_of(viewer.locator(".mark.selected"))
+    x, y = nodule_on_screen(viewer)
+    assert (x, y) == pytest.approx(mark, abs=3)
+    assert mark == pytest.approx(place_of(viewer, *NODULE.index[1:]), abs=1.5)
+    middle = middle_of(pane(viewer))
+    assert x > middle[0] + 20  # the nodule is in the left lung, on the viewer's right
+    assert y < middle[1]  # and in front
+    assert grey_at(viewer, *LUNG) < 110
+    assert grey_at(viewer, 90, 63) > 150  # the spine lies at the back, below
 
 
-def test_the_mark_lies_on_the_nodule(viewer: Page) -> None:
-    mark = viewer.locator(".mark.selected").bounding_box()
-    canvas = viewer.locator("[data-canvas]").bounding_box()
-    assert mark is not None
-    assert canvas is not None
-    column = (mark["x"] + mark["width"] / 2 - canvas["x"]) / canvas["width"] * SIDE - 0.5
-    row = (mark["y"] + mark["height"] / 2 - canvas["y"]) / canvas["height"] * SIDE - 0.5
-    assert (row, column) == pytest.approx((NODULE.index[1], NODULE.index[2]), abs=0.6)
-
-
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        (["ArrowDown"], OWN + 1),
-        (["ArrowUp", "ArrowUp"], OWN - 2),
-        (["PageDown"], OWN + 10),
-        (["Home"], 0),
-        (["End"], SLICES - 1),
-    ],
-)
-def test_keys_scroll(viewer: Page, keys: list[str], expected: int) -> None:
-    for key in keys:
+def test_keys_wheel_and_slider_scroll(viewer: Page) -> None:
+    for key, expected in (
+        ("ArrowDown", OWN + 1),
+        ("ArrowUp", OWN),
+        ("PageDown", OWN + 10),
+        ("End", SLICES - 1),
+        ("Home", 0),
+    ):
         viewer.keyboard.press(key)
-    expect(shown(viewer)).to_have_attribute("data-shown", str(expected))
-
-
-def test_the_wheel_scrolls(viewer: Page) -> None:
-    viewer.locator("[data-stage]").hover()
+        shows(viewer, expected)
+    pane(viewer).hover()
     viewer.mouse.wheel(0, 120)
-    expect(shown(viewer)).to_have_attribute("data-shown", str(OWN + 2))
+    shows(viewer, 2)
+    viewer.locator("#slice").fill("40")
+    shows(viewer, SLICES - 1)
+    expect(viewer.locator("#slice")).to_have_attribute("aria-valuetext", f"Slice {SLICES} of {SLICES}")
 
 
 def test_keys_go_from_finding_to_finding(viewer: Page) -> None:
     for expected in (SLICES - 1 - 12, SLICES - 1 - 30, OWN):
         viewer.keyboard.press("n")
-        expect(shown(viewer)).to_have_attribute("data-shown", str(expected))
+        shows(viewer, expected)
     viewer.keyboard.press("p")
-    expect(shown(viewer)).to_have_attribute("data-shown", str(SLICES - 1 - 30))
+    shows(viewer, SLICES - 1 - 30)
 
 
 def test_windows_change_the_picture(viewer: Page) -> None:
-    before = grey_at(viewer, *LUNG)
-    with viewer.expect_response(lambda response: "center=50&width=400" in response.url):
-        viewer.keyboard.press("2")
+    assert grey_at(viewer, *LUNG) > 20
+    viewer.keyboard.press("2")
     expect(viewer.locator("[data-window=mediastinum]")).to_have_attribute("aria-pressed", "true")
-    expect(viewer.locator("[data-readout-window]")).to_contain_text("W 400")
-    script = (
-        "([x, y]) => document.querySelector('[data-canvas]').getContext('2d').getImageData(x, y, 1, 1).data[0] === 0"
-    )
-    viewer.wait_for_function(script, arg=[LUNG[1], LUNG[0]])
-    assert before > 0
+    expect(viewer.locator("[data-readout-window]")).to_have_text("C 50  W 400 HU")
+    assert grey_at(viewer, *LUNG) == 0
+    x, y = middle_of(pane(viewer))
+    viewer.mouse.move(x, y)
+    viewer.mouse.down()
+    viewer.mouse.move(x + 90, y, steps=5)
+    viewer.mouse.up()
+    expect(viewer.locator("[data-window=mediastinum]")).to_have_attribute("aria-pressed", "false")
+    expect(viewer.locator("[data-readout-window]")).not_to_contain_text("W 400")
 
 
-def test_a_finding_is_rejected_and_that_is_kept(site: Site, study: Study, viewer: Page) -> None:
+def test_a_finding_is_rejected_with_a_reason_and_that_is_kept(site: Site, study: Study, viewer: Page) -> None:
     viewer.keyboard.press("r")
     expect(viewer.locator(".finding.selected .verdict")).to_have_text("Rejected")
     viewer.get_by_text("Vessel", exact=True).click()
     expect(viewer.locator(".finding.selected .verdict")).to_have_text("Rejected: Vessel")
     viewer.reload()
     expect(viewer.locator(".finding.selected .verdict")).to_have_text("Rejected: Vessel")
-    with site.database.read() as session:
-        detail = study_detail(session, study.study_instance_uid)
-    assert detail is not None
-    latest = detail.findings[0].assessment
+    latest = findings_of(site, study)[0].assessment
     assert latest is not None
     assert (latest.verdict, latest.reason) == ("reject", "Vessel")
 
 
-def test_a_click_adds_a_finding_where_it_was(site: Site, study: Study, viewer: Page) -> None:
+def test_a_verdict_is_taken_back(site: Site, study: Study, viewer: Page) -> None:
+    viewer.keyboard.press("a")
+    expect(viewer.locator(".finding.selected .verdict")).to_have_text("Accepted")
+    viewer.keyboard.press("u")
+    expect(viewer.locator(".finding.selected .verdict")).to_have_text("Unsure")
+    viewer.keyboard.press("Control+z")
+    expect(viewer.locator(".finding.selected .verdict")).to_have_text("Accepted")
+    viewer.get_by_role("button", name="Take the verdict back").click()
+    expect(viewer.locator(".finding.selected .verdict")).to_have_count(0)
+    assert findings_of(site, study)[0].assessment is None
+
+
+def test_a_click_adds_a_finding_where_it_was_and_it_can_be_taken_back(site: Site, study: Study, viewer: Page) -> None:
     viewer.keyboard.press("m")
-    canvas = viewer.locator("[data-canvas]").bounding_box()
-    assert canvas is not None
-    viewer.mouse.click(canvas["x"] + canvas["width"] * 0.25, canvas["y"] + canvas["height"] * 0.5)
+    viewer.mouse.click(*place_of(viewer, 63.5, 31.5))
     expect(viewer.locator(".finding")).to_have_count(4)
     expect(viewer.locator(".finding.selected")).to_contain_text("marked by local")
-    with site.database.read() as session:
-        detail = study_detail(session, study.study_instance_uid)
-    assert detail is not None
-    added = next(record for record in detail.findings if record.origin == "reader")
+    added = next(record for record in findings_of(site, study) if record.origin == "reader")
     assert added.finding.sop_instance_uid == study.sop_instance_uids[24]
-    assert (added.finding.row, added.finding.column) == pytest.approx((SIDE * 0.5 - 0.5, SIDE * 0.25 - 0.5), abs=0.6)
+    assert (added.finding.row, added.finding.column) == pytest.approx((63.5, 31.5), abs=0.3)
+    viewer.keyboard.press("Control+z")
+    expect(viewer.locator(".finding")).to_have_count(3)
+    assert len(findings_of(site, study)) == 3
 
 
 def test_zooming_and_dragging_keep_image_and_mark_together(viewer: Page) -> None:
-    viewer.locator("[data-stage]").hover()
+    pane(viewer).hover()
     viewer.keyboard.down("Control")
-    viewer.mouse.wheel(0, -300)
+    viewer.mouse.wheel(0, -200)
     viewer.keyboard.up("Control")
     expect(viewer.locator("[data-readout-zoom]")).not_to_have_text("100 %")
     viewer.keyboard.press("g")
-    box = viewer.locator("[data-stage]").bounding_box()
-    assert box is not None
-    viewer.mouse.move(box["x"] + 300, box["y"] + 300)
+    x, y = middle_of(pane(viewer))
+    viewer.mouse.move(x, y)
     viewer.mouse.down()
-    viewer.mouse.move(box["x"] + 220, box["y"] + 340, steps=4)
+    viewer.mouse.move(x - 80, y + 40, steps=4)
     viewer.mouse.up()
-    test_the_mark_lies_on_the_nodule(viewer)
+    assert nodule_on_screen(viewer) == pytest.approx(middle_of(viewer.locator(".mark.selected")), abs=3)
     viewer.keyboard.press("0")
     expect(viewer.locator("[data-readout-zoom]")).to_have_text("100 %")
+    assert middle_of(viewer.locator(".mark.selected")) == pytest.approx(place_of(viewer, *NODULE.index[1:]), abs=1.5)
 
 
-def test_a_length_is_measured_in_millimetres(viewer: Page) -> None:
+def test_a_length_is_measured_in_millimetres_and_removed(viewer: Page) -> None:
     viewer.keyboard.press("l")
-    canvas = viewer.locator("[data-canvas]").bounding_box()
-    assert canvas is not None
-    y = canvas["y"] + canvas["height"] / 2
-    viewer.mouse.move(canvas["x"] + canvas["width"] * 0.25, y)
+    start, end = place_of(viewer, 64, 32), place_of(viewer, 64, 96)
+    viewer.mouse.move(*start)
     viewer.mouse.down()
-    viewer.mouse.move(canvas["x"] + canvas["width"] * 0.75, y, steps=4)
+    viewer.mouse.move(*end, steps=6)
     viewer.mouse.up()
-    text = viewer.locator(".marks text.length").text_content()
-    assert text is not None
-    assert float(text.split()[0]) == pytest.approx(SIDE / 2 * 2.66, abs=2)
+    told = viewer.locator(".svg-layer text").filter(has_text="mm")
+    expect(told).to_have_count(1)
+    assert float((told.text_content() or "").split()[0]) == pytest.approx(64 * SPACING_MM[2], rel=0.01)
+    viewer.keyboard.press("Delete")
+    expect(told).to_have_count(0)
 
 
-def test_marks_and_the_model_can_be_hidden(viewer: Page) -> None:
-    viewer.keyboard.press("h")
-    expect(viewer.locator(".mark")).to_have_count(0)
-    viewer.keyboard.press("h")
-    expect(viewer.locator(".mark")).to_have_count(1)
-    viewer.locator("[data-blind-mode]").check()
+def test_the_attention_is_off_until_asked_for(viewer: Page) -> None:
+    overlay = viewer.locator("[data-attention-image]")
+    expect(overlay).to_have_count(0)
+    before = grey_at(viewer, *LUNG)
+    with viewer.expect_response("**/attention.png") as answered:
+        viewer.get_by_label("Where the network looked").check()
+    assert answered.value.status == 200
+    expect(overlay).to_have_attribute("opacity", "0.5")
+    viewer.get_by_label("Opacity of the attention").fill("100")
+    expect(overlay).to_have_attribute("opacity", "1")
+    box = box_of(overlay)
+    assert (box["width"], box["height"]) == pytest.approx((box_of(pane(viewer))["height"],) * 2, abs=2)
+    assert grey_at(viewer, *LUNG) != before
+    pane(viewer).hover()
+    viewer.mouse.wheel(0, 60)
+    expect(overlay).to_have_count(0)  # it belongs to its own slice
+
+
+def test_a_probability_lies_among_known_nodules(viewer: Page) -> None:
+    expect(viewer.locator(".finding.selected .frequency")).to_contain_text("about 81 were rated malignant")
+    figure = viewer.locator("[data-histogram]")
+    expect(figure).to_have_attribute(
+        "aria-label", "Of known nodules from 75 to 100 %, 30 were rated malignant and 4 were rated benign."
+    )
+    here = figure.locator("[data-here]")
+    assert float(here.get_attribute("x1") or 0) == pytest.approx(0.81 * 200)
+
+
+def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
+    site: Site, study: Study, viewer: Page
+) -> None:
+    viewer.get_by_label("Hide the model until I have read").check()
     expect(viewer.locator(".finding")).to_have_count(0)
+    page = viewer.request.get(viewer.url, headers={"Cookie": "lungnode_hide_model=yes"}).text()
+    assert "81.0 %" not in page  # it is not sent to be hidden
+    viewer.reload()
+    shows(viewer, SLICES // 2)
+    expect(viewer.locator("[data-finding-count]")).to_have_text("hidden")
     expect(viewer.locator(".mark")).to_have_count(0)
+    viewer.keyboard.press("m")
+    viewer.mouse.click(*place_of(viewer, 63.5, 31.5))
+    expect(viewer.locator(".finding")).to_have_count(1)
+    expect(viewer.locator(".finding")).to_contain_text("Shown when you have read")
     viewer.get_by_role("button", name="Show the model's findings").click()
-    expect(viewer.locator(".finding")).to_have_count(3)
+    expect(viewer.locator(".finding")).to_have_count(4)
+    viewer.goto(f"{site.url}/worklist")
+    told = [(event.action, event.details["model_hidden"]) for event in readings(site)]
+    assert told[-3:] == [("reading:opened", True), ("reading:revealed", True), ("reading:closed", False)]
+    seconds = [event.details["seconds"] for event in readings(site)[-3:]]
+    assert seconds == sorted(seconds)  # type: ignore[type-var]
 
 
-def test_the_banner_always_says_whose_images_these_are(viewer: Page) -> None:
-    expect(viewer.locator("[data-patient-name]")).to_have_text("Phantom, Browser")
+def readings(site: Site) -> list[audit.AuditEvent]:
+    with site.database.read() as session:
+        entries = audit.recent(session, limit=200)
+    return [entry.event for entry in reversed(entries) if entry.event.action.startswith("reading:")]
+
+
+def test_the_banner_and_the_pane_always_say_whose_images_these_are(viewer: Page) -> None:
+    expect(viewer.locator("[data-patient-name]")).to_have_text(PATIENT)
     assert viewer.title() == "Study · lungnode"
     viewer.keyboard.press("End")
-    expect(viewer.locator("[data-corner-patient]")).to_be_visible()
+    expect(pane(viewer).locator("[data-corner-patient]")).to_have_text(PATIENT)
+    expect(pane(viewer).locator("[data-corner-study]")).to_have_text("2026-01-14 · Thin 1.0 lung")
 
 
-def test_a_rerun_is_asked_for_and_its_state_shows(site: Site, study: Study, viewer: Page) -> None:
+def test_an_earlier_study_stands_beside_and_scrolls_along(site: Site, shared_page: Page) -> None:
+    before = site.stored_study(patient_id="B-PRIOR", date="20240301")
+    site.stored_study(patient_id="B-SOMEBODY", name="Other^Person")
+    study = site.analysed_study(patient_id="B-PRIOR")
+    page = opened(shared_page, site, study)
+    expect(page.locator("[data-other]")).to_have_count(1)
+    page.keyboard.press("b")
+    beside = page.locator("[data-pane][data-name=beside]")
+    expect(beside).to_have_attribute("data-shown", str(OWN))
+    expect(beside.locator("[data-corner-patient]")).to_have_text(PATIENT)
+    expect(beside.locator("[data-corner-study]")).to_have_text("2024-03-01 · Thin 1.0 lung")
+    expect(beside.locator("[data-orient=left]")).to_have_text("R")
+    page.keyboard.press("ArrowDown")
+    expect(beside).to_have_attribute("data-shown", str(OWN + 1))
+    page.keyboard.press("y")
+    page.keyboard.press("PageDown")
+    shows(page, OWN + 11)
+    expect(beside).to_have_attribute("data-shown", str(OWN + 1))
+    page.keyboard.press("y")  # linked again as they stand now
+    page.keyboard.press("ArrowUp")
+    shows(page, OWN + 10)
+    expect(beside).to_have_attribute("data-shown", str(OWN))
+    beside.hover()
+    page.mouse.wheel(0, 120)
+    shows(page, OWN + 12)
+    page.keyboard.press("2")
+    expect(beside.locator("[data-readout-window]")).to_have_text("C 50  W 400 HU")
+    page.get_by_role("button", name="Close the other study").click()
+    expect(beside).to_have_count(0)
+    with site.database.read() as session:
+        seen = [entry.event for entry in audit.recent(session) if entry.event.action == "study:viewed"]
+    assert before.series_id in {event.subject for event in seen}
+
+
+def test_a_rerun_is_asked_for_and_escape_leads_back(viewer: Page) -> None:
     viewer.get_by_role("button", name="Analyse again").click()
     expect(viewer.locator("[data-state]")).to_contain_text("Queued")
-
-
-def test_escape_leads_back(viewer: Page) -> None:
+    viewer.keyboard.press("l")
+    viewer.keyboard.press("Escape")
+    expect(viewer.locator("[data-tool=window]")).to_have_attribute("aria-checked", "true")
     viewer.keyboard.press("Escape")
     viewer.wait_for_url("**/worklist")

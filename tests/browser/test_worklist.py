@@ -74,7 +74,7 @@ def test_names_stay_text(site: Site, open_page: Callable[..., Page]) -> None:
     page.goto(f"{site.url}/worklist?q=XSS-1")
     expect(page.locator("tr[data-study]")).to_contain_text("<img src")
     page.goto(f"{site.url}/studies/{study.study_instance_uid}")
-    expect(page.locator("[data-viewer]")).to_have_attribute("data-shown", "15")
+    expect(page.locator("[data-pane]")).to_have_attribute("data-shown", "15")
     assert page.locator("img").count() == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ MULTIPART = "multipart/related"
 ANY_SYNTAX = "*"
 NATIVE = "1.2.840.10008.1.2.1"
 """Explicit VR Little Endian: the default of every uncompressed answer (PS3.18 8.7.3.5.2)."""
+UNQUOTED_TYPE = re.compile(r"""\btype=([^\s",;]+)""")
+"""Viewers leave out the quotes that a ``/`` in a parameter needs (RFC 9110 5.6.6)."""
 STORED_TYPES = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
     "1.2.840.10008.1.2.4.57": "image/jpeg",
@@ -44,7 +47,7 @@ class Accepted:
 def accepted() -> list[Accepted]:
     """List what the caller takes, what it likes best first; the query's ``accept`` counts before the header."""
     told = request.args.get("accept") or request.headers.get("Accept") or "*/*"
-    offers = parse_accept_header(told)
+    offers = parse_accept_header(UNQUOTED_TYPE.sub(r'type="\1"', told))
     return [_accepted(value) for value, quality in offers if quality > 0]
 
 

@@ -34,12 +34,12 @@ async function answer(response) {
 
 /**
  * @param {string} url
- * @param {Options & {background?: boolean}} [options] background: asked by the page itself, not by a person
+ * @param {Options & {background?: boolean, accept?: string}} [options] background: asked by the page itself, not by a person
  * @returns {Promise<any>}
  */
-export async function getJson(url, { background = false, signal = null } = {}) {
+export async function getJson(url, { background = false, signal = null, accept = "application/json" } = {}) {
   /** @type {Record<string, string>} */
-  const headers = { Accept: "application/json" };
+  const headers = { Accept: accept };
   if (background) headers["X-Lungnode-Background"] = "1";
   else stirred();
   return (await answer(await fetch(url, { headers, signal, cache: "no-store" }))).json();
@@ -53,26 +53,29 @@ export async function getText(url) {
 
 /**
  * @param {string} url
- * @param {Options} [options]
+ * @param {unknown} body
+ * @param {{keepalive?: boolean}} [options] keepalive: send it even while the page is left
+ * @returns {Promise<any>}
  */
-export async function getBlob(url, { signal = null } = {}) {
-  stirred();
-  return (await answer(await fetch(url, { headers: { Accept: "image/png, application/json" }, signal, cache: "no-store" }))).blob();
+export async function postJson(url, body, { keepalive = false } = {}) {
+  return (await change(url, { method: "POST", body: JSON.stringify(body), keepalive })).json();
 }
 
 /**
  * @param {string} url
- * @param {unknown} body
  * @returns {Promise<any>}
  */
-export async function postJson(url, body) {
-  stirred();
-  const headers = { Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": token };
-  return (await answer(await fetch(url, { method: "POST", headers, body: JSON.stringify(body) }))).json();
+export async function deleteJson(url) {
+  const response = await change(url, { method: "DELETE" });
+  return response.status === 204 ? null : response.json();
 }
 
-/** @param {string} url */
-export async function deleteJson(url) {
+/**
+ * @param {string} url
+ * @param {RequestInit} request
+ */
+async function change(url, request) {
   stirred();
-  return answer(await fetch(url, { method: "DELETE", headers: { Accept: "application/json", "X-CSRF-Token": token } }));
+  const headers = { Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": token };
+  return answer(await fetch(url, { ...request, headers }));
 }

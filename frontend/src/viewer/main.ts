@@ -1,4 +1,263 @@
-import * as core from "@cornerstonejs/core";
-import * as tools from "@cornerstonejs/tools";
-import * as loader from "@cornerstonejs/dicom-image-loader";
-console.log(core.init, tools.init, loader.init);
+// The viewer: puts panes, findings, the reading and the patient's other studies together.
+import { getJson, postJson } from "../../../webapp/static/http.js";
+import { listen } from "../../../webapp/static/live.js";
+import { Beside } from "./beside";
+import { Controls } from "./controls";
+import { find, fromTemplate, svg } from "./dom";
+import { loadSeries, onFrameError } from "./engine";
+import { FindingList } from "./findings";
+import { distanceMm, markRadiusMm } from "./geometry";
+import { isHistogram } from "./histogram";
+import type { Attention, Mark } from "./overlay";
+import { Pane, type PaneCalls, type Window } from "./pane";
+import { Reading } from "./reading";
+import type { Finding, Study } from "./types";
+
+const SETTLED = ["analysed", "not_analysed", "failed"];
+
+class Viewer {
+  readonly root = find("viewer");
+  readonly studyUid = this.root.dataset.study as string;
+  readonly api = `/api/v1/studies/${this.studyUid}`;
+  readonly mayDecide = this.root.dataset.mayDecide === "yes";
+  readonly reading = new Reading(this.studyUid, this.mayDecide, this.root.dataset.hideModel === "yes");
+  readonly pane: Pane;
+  readonly beside: Beside;
+  readonly list: FindingList;
+  readonly controls: Controls;
+  active: Pane;
+  study: Study | null = null;
+  selected: string | null = null;
+  areMarksShown = true;
+  attention: number | null = null;
+
+  constructor() {
+    const calls: PaneCalls = {
+      shown: (pane) => this.onShown(pane),
+      windowed: (pane, window) => this.onWindow(pane, window),
+      loaded: (pane, loaded, all) => this.onLoaded(pane, loaded, all),
+      picked: (pane, id) => { if (pane === this.pane) void this.select(id); },
+      marked: (pane, row, column) => void this.mark(pane, row, column),
+      entered: (pane) => this.enter(pane),
+    };
+    this.pane = this.active = new Pane(find("pane"), "main", calls);
+    this.beside = new Beside(this.pane, calls, () => this.draw());
+    this.list = new FindingList(find("findings"), this.mayDecide, {
+      select: (id) => void this.select(id === this.selected ? null : id),
+      changed: (finding) => this.replace(finding),
+      withdrawn: (finding) => this.remove(finding),
+      failed: (error) => this.pane.say(error.message),
+      attention: (_finding, opacity) => { this.attention = opacity; this.draw(); },
+    });
+    this.controls = new Controls(this);
+    onFrameError((imageId) => { for (const pane of [this.pane, this.beside.pane]) pane?.frameFailed(imageId); });
+  }
+
+  async start(): Promise<void> {
+    this.controls.useTool("window");
+    this.controls.usePreset("lung");
+    this.study = await getJson(this.api) as Study;
+    this.draw();
+    const first = this.shownFindings()[0] ?? null;
+    const uid = first?.series_instance_uid ?? this.largestSeries();
+    if (!uid) { this.pane.say("No images have arrived yet."); return; }
+    this.selected = first?.id ?? null;
+    await this.openSeries(uid, first);
+    const { metrics } = await getJson("/model_status") as { metrics?: { histogram?: unknown } };
+    if (isHistogram(metrics?.histogram)) this.list.histogram = metrics.histogram;
+    this.draw();
+  }
+
+  /* what is shown */
+
+  shownFindings(): Finding[] {
+    const all = this.study?.findings ?? [];
+    return this.reading.isHidden ? all.filter(({ origin }) => origin === "reader") : all;
+  }
+
+  draw(): void {
+    const findings = this.shownFindings();
+    this.list.render({ findings, selected: this.selected, isBlind: this.reading.isHidden, attention: this.attention });
+    find("finding-count").textContent = this.reading.isHidden ? "hidden" : String(findings.length);
+    find("blind").hidden = !this.reading.isHidden;
+    this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere() });
+    const beside = this.beside.pane;
+    if (beside?.study) beside.draw({ marks: this.reading.isHidden ? [] : this.marksOf(beside, beside.study.findings) });
+    this.drawTicks(findings);
+  }
+
+  private marksOf(pane: Pane, findings: Finding[]): Mark[] {
+    const { series, slice } = pane;
+    if (!this.areMarksShown || !series || !slice) return [];
+    return findings.flatMap((finding, number) => {
+      const own = this.sliceOf(pane, finding);
+      if (own < 0) return [];
+      const isOwn = own === pane.index;
+      const radiusMm = markRadiusMm(finding, isOwn ? 0 : distanceMm(slice.position_mm, series.slices[own]?.position_mm ?? null));
+      if (radiusMm === null) return [];
+      const classes = [finding.origin, finding.verdict, !isOwn && "near", finding.id === this.selected && "selected"].filter(Boolean).join(" ");
+      return [{ finding, radiusMm, classes, label: isOwn ? String(number + 1) : "" }];
+    });
+  }
+
+  private sliceOf(pane: Pane, finding: Finding): number {
+    if (finding.series_instance_uid !== pane.series?.uid) return -1;
+    return pane.series.slices.findIndex((slice) => slice.sop_instance_uid === finding.sop_instance_uid && slice.frame_number === finding.frame_number);
+  }
+
+  private attentionHere(): Attention | null {
+    const finding = this.shownFindings().find(({ id }) => id === this.selected);
+    if (this.attention === null || this.reading.isHidden || !finding || this.sliceOf(this.pane, finding) !== this.pane.index) return null;
+    return { url: `/api/v1/findings/${finding.id}/attention.png`, opacity: this.attention };
+  }
+
+  private drawTicks(findings: Finding[]): void {
+    const ticks = find<SVGElement>("ticks");
+    const count = Math.max(this.pane.series?.slices.length ?? 0, 1);
+    const wide = Math.max(count / 300, 0.3);
+    const here = findings.map((finding) => this.sliceOf(this.pane, finding)).filter((index) => index >= 0);
+    ticks.setAttribute("viewBox", `0 0 ${count} 4`);
+    ticks.replaceChildren(...here.map((index) => svg("rect", { x: index + 0.5 - wide / 2, y: 0, width: wide, height: 4 })));
+  }
+
+  /* what happens in the panes */
+
+  private onShown(pane: Pane): void {
+    if (pane === this.pane) {
+      this.controls.showSlice(pane);
+      this.reading.begin();
+      performance.mark("viewer:first-slice");
+    }
+    this.beside.follow(pane);
+    this.draw();
+  }
+
+  private onWindow(pane: Pane, window: Window): void {
+    this.controls.showWindow(window);
+    const other = pane === this.pane ? this.beside.pane : this.pane;
+    if (other && pane === this.active) other.setWindow(window);
+  }
+
+  private onLoaded(pane: Pane, loaded: number, all: number): void {
+    if (pane !== this.pane) return;
+    this.controls.showLoaded(loaded, all);
+    if (loaded === all) performance.mark("viewer:all-slices");
+  }
+
+  private enter(pane: Pane): void {
+    this.active = pane;
+    for (const one of [this.pane, this.beside.pane]) one?.root.classList.toggle("active", one === pane && this.beside.pane !== null);
+  }
+
+  private async mark(pane: Pane, row: number, column: number): Promise<void> {
+    const slice = pane.slice;
+    if (pane !== this.pane || !pane.series || !slice) { pane.say("Places are marked in the study that is being read."); return; }
+    pane.draw({ pending: { row, column } });
+    pane.say("");
+    try {
+      const finding = await postJson(`${this.api}/findings`, {
+        series_instance_uid: pane.series.uid, sop_instance_uid: slice.sop_instance_uid, row, column, frame_number: slice.frame_number,
+      }) as Finding;
+      this.study?.findings.push(finding);
+      this.sort();
+      await this.select(finding.id);
+      this.controls.useTool("window");
+    } catch (error) {
+      pane.say((error as Error).message);
+    } finally {
+      pane.draw({ pending: null });
+    }
+  }
+
+  /* series and findings */
+
+  private largestSeries(): string | null {
+    return [...(this.study?.series ?? [])].sort((a, b) => b.instance_count - a.instance_count)[0]?.series_instance_uid ?? null;
+  }
+
+  async openSeries(uid: string, finding: Finding | null = null): Promise<void> {
+    const item = this.study?.series.find(({ series_instance_uid }) => series_instance_uid === uid);
+    if (!this.study || !item) return;
+    this.controls.showSeries(uid);
+    this.pane.say("Loading…");
+    const series = await loadSeries(this.studyUid, uid);
+    const at = finding ? series.slices.findIndex(({ sop_instance_uid, frame_number }) => sop_instance_uid === finding.sop_instance_uid && frame_number === finding.frame_number) : -1;
+    await this.pane.show(this.study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));
+    this.draw();
+  }
+
+  async select(id: string | null): Promise<void> {
+    this.selected = id;
+    const finding = this.shownFindings().find((candidate) => candidate.id === id);
+    if (finding && finding.series_instance_uid !== this.pane.series?.uid) await this.openSeries(finding.series_instance_uid, finding).catch((error: Error) => this.pane.say(error.message));
+    else if (finding && this.sliceOf(this.pane, finding) >= 0) this.pane.go(this.sliceOf(this.pane, finding));
+    this.draw();
+  }
+
+  stepFinding(by: number): void {
+    const ids = this.shownFindings().map(({ id }) => id);
+    if (!ids.length) return;
+    const at = ids.indexOf(this.selected ?? "");
+    void this.select(ids[at < 0 ? (by > 0 ? 0 : ids.length - 1) : (at + by + ids.length) % ids.length] ?? null);
+  }
+
+  private replace(finding: Finding): void {
+    if (this.study) this.study.findings = this.study.findings.map((known) => (known.id === finding.id ? finding : known));
+    this.draw();
+  }
+
+  private remove(finding: Finding): void {
+    if (this.study) this.study.findings = this.study.findings.filter(({ id }) => id !== finding.id);
+    this.selected = null;
+    this.draw();
+  }
+
+  // As the server lists them: most probably malignant first, those without an answer last.
+  private sort(): void {
+    this.study?.findings.sort((a, b) => (b.malignancy_probability ?? -1) - (a.malignancy_probability ?? -1));
+  }
+
+  /* the study */
+
+  hideModel(isHidden: boolean): void {
+    this.reading.choose(isHidden);
+    this.afterHiding();
+  }
+
+  reveal(): void {
+    this.reading.reveal();
+    this.afterHiding();
+  }
+
+  private afterHiding(): void {
+    this.attention = null;
+    if (!this.shownFindings().some(({ id }) => id === this.selected)) this.selected = null;
+    this.draw();
+  }
+
+  async refresh(): Promise<void> {
+    const before = this.study?.state;
+    this.study = await getJson(this.api, { background: true }) as Study;
+    if (before && before !== this.study.state && SETTLED.includes(this.study.state)) { location.reload(); return; } // show all of the new answer
+    find("state").replaceChildren(fromTemplate(`[data-chip="${this.study.state}"]`));
+    this.controls.showState(this.study.state);
+    if (!this.study.findings.some(({ id }) => id === this.selected)) this.selected = null;
+    this.draw();
+  }
+
+  async ask(path: string, done: string): Promise<void> {
+    try {
+      await postJson(`${this.api}/${path}`, {});
+      this.pane.say(done);
+      await this.refresh();
+    } catch (error) {
+      this.pane.say((error as Error).message);
+    }
+  }
+}
+
+export type { Viewer };
+
+const viewer = new Viewer();
+viewer.start().catch((error: Error) => viewer.pane.say(error.message));
+listen(() => { viewer.refresh().catch((error: Error) => viewer.pane.say(error.message)); });

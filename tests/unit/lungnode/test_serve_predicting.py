@@ -205,17 +205,6 @@ def test_slices_are_listed_from_feet_to_head(stored: StoredSeries, series: CtSer
     assert stored.slices("1.2.3", series.series_instance_uid) == ()
 
 
-def test_a_frame_is_rendered_in_its_window(stored: StoredSeries, series: CtSeries) -> None:
-    uid = series.sop_instance_uids[3]
-    png = stored.rendered_png(series.study_instance_uid, uid, frame_number=1, window=(40.0, 400.0))
-    shown = np.asarray(Image.open(io.BytesIO(png)))
-    hu = series.volume_hu[3].astype(float)
-    np.testing.assert_allclose(shown, np.clip((hu + 160) * 255 / 400, 0, 255), atol=1)
-    with pytest.raises(UnfitInputError) as refusal:
-        stored.rendered_png(series.study_instance_uid, uid, frame_number=2, window=(40.0, 400.0))
-    assert refusal.value.status == 404
-
-
 def test_without_models_everything_says_so() -> None:
     predictor = UnavailablePredictor()
     assert not predictor.status().get("sha256")

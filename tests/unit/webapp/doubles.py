@@ -110,12 +110,6 @@ def noise_png(columns: int = 64, rows: int = 64) -> bytes:
     return png_of(np.random.default_rng(1).integers(0, 255, (rows, columns), dtype=np.uint8))
 
 
-def windowed(slice_hu: NDArray[np.int16], center: float, width: float) -> NDArray[np.uint8]:
-    """Map HU to grey (PS3.3 C.11.2.1.2, linear, without the half-step)."""
-    share = (slice_hu.astype(np.float32) - (center - width / 2)) / width
-    return np.asarray(np.clip(share, 0, 1) * 255, dtype=np.uint8)
-
-
 @dataclass
 class CannedPredictor:
     """Answers every picture with the same probabilities; ``in_domain`` and ``fails`` change its mind."""
@@ -214,15 +208,6 @@ class VolumeImages:
             )
             for index in reversed(range(len(volume)))
         )
-
-    def rendered_png(
-        self, study_instance_uid: str, sop_instance_uid: str, *, frame_number: int, window: tuple[float, float]
-    ) -> bytes:
-        """One windowed slice."""
-        for (study, _), (volume, sop_uids, _) in self.volumes.items():
-            if study == study_instance_uid and sop_instance_uid in sop_uids and frame_number == 1:
-                return png_of(windowed(volume[sop_uids.index(sop_instance_uid)], *window))
-        raise UnfitInputError(404, "not_found", "There is no such frame.")
 
 
 class NoFiles:

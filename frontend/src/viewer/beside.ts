@@ -1,0 +1,141 @@
+// Another study of the same patient, in a second pane; its slices follow the first one's by their place in the patient.
+import { getJson } from "../../../webapp/static/http.js";
+import { all, element, find } from "./dom";
+import { loadSeries } from "./engine";
+import { middleMm, nearestSlice } from "./geometry";
+import { Pane, type PaneCalls, type Window } from "./pane";
+import type { SeriesItem, Study } from "./types";
+
+const PANE_ID = "beside";
+
+export class Beside {
+  pane: Pane | null = null;
+  isLinked = true;
+  private offsetMm = 0; // height in the other study that lies beside height 0 in this one
+  private following = false;
+
+  constructor(private readonly first: Pane, private readonly calls: PaneCalls, private readonly changed: () => void) {
+    for (const button of all<HTMLButtonElement>("other")) button.addEventListener("click", () => void this.toggle(button.dataset.other as string));
+    find("link").addEventListener("click", () => this.link(!this.isLinked));
+  }
+
+  get studyUid(): string | null {
+    return this.pane?.study?.study_instance_uid ?? null;
+  }
+
+  // The latest earlier study, or none any more.
+  async toggleLatest(): Promise<void> {
+    const latest = all<HTMLButtonElement>("other")[0]?.dataset.other;
+    if (this.pane) this.close();
+    else if (latest) await this.open(latest);
+  }
+
+  async toggle(studyUid: string): Promise<void> {
+    const isOpen = this.studyUid === studyUid;
+    if (isOpen) this.close();
+    else await this.open(studyUid);
+  }
+
+  async open(studyUid: string): Promise<void> {
+    try {
+      const study = await getJson(`/api/v1/studies/${studyUid}`) as Study;
+      const item = this.likeliest(study);
+      if (!item) { this.first.say("That study has no images."); return; }
+      this.pane ??= this.makePane();
+      await this.show(study, item);
+    } catch (error) {
+      this.first.say((error as Error).message);
+    }
+    this.marked();
+  }
+
+  close(): void {
+    this.pane?.close();
+    this.pane = null;
+    find("panes").classList.remove("two");
+    this.marked();
+  }
+
+  // Scroll the other pane to the place in the patient that this one shows.
+  follow(from: Pane): void {
+    const to = from === this.first ? this.pane : this.first;
+    const z = from.slice?.position_mm?.[2];
+    if (!this.pane || !to?.series || !this.isLinked || this.following || z === undefined) return;
+    const index = nearestSlice(to.series.slices, from === this.first ? z + this.offsetMm : z - this.offsetMm);
+    if (index === null || index === to.index) return;
+    this.following = true;
+    to.viewport.setImageIdIndex(index).catch(() => undefined).finally(() => { this.following = false; this.catchUp(from); });
+  }
+
+  window(window: Window): void {
+    this.pane?.setWindow(window);
+  }
+
+  link(isLinked: boolean): void {
+    this.isLinked = isLinked;
+    const [here, there] = [this.first.slice?.position_mm?.[2], this.pane?.slice?.position_mm?.[2]];
+    if (isLinked && here !== undefined && there !== undefined) this.offsetMm = there - here; // as the reader has put them
+    this.marked();
+  }
+
+  private catchUp(from: Pane): void {
+    const z = from.slice?.position_mm?.[2];
+    if (z !== undefined) this.follow(from);
+  }
+
+  private async show(study: Study, item: SeriesItem): Promise<void> {
+    const pane = this.pane as Pane;
+    const series = await loadSeries(study.study_instance_uid, item.series_instance_uid);
+    const [here, there] = [middleMm(this.first.series?.slices ?? []), middleMm(series.slices)];
+    const isSameFrame = this.shareFrame(study);
+    this.offsetMm = here === null || there === null || isSameFrame ? 0 : there - here;
+    const z = this.first.slice?.position_mm?.[2];
+    const index = z === undefined ? null : nearestSlice(series.slices, z + this.offsetMm);
+    await pane.show(study, item, series, index ?? Math.floor(series.slices.length / 2));
+    this.listSeries(study, item);
+    this.changed();
+  }
+
+  // Heights mean the same in two studies only where they were told so: tables stand elsewhere on another day.
+  private shareFrame(study: Study): boolean {
+    return study.study_instance_uid === this.first.study?.study_instance_uid;
+  }
+
+  // The series of another study that is like the one that is shown: of its modality, with the most similar number of images.
+  private likeliest(study: Study): SeriesItem | null {
+    const shown = this.first.study?.series.find(({ series_instance_uid }) => series_instance_uid === this.first.series?.uid);
+    const same = study.series.filter(({ modality }) => modality === shown?.modality);
+    const candidates = same.length ? same : study.series;
+    const unlike = ({ instance_count }: SeriesItem) => Math.abs(instance_count - (shown?.instance_count ?? instance_count));
+    return [...candidates].sort((a, b) => unlike(a) - unlike(b) || b.instance_count - a.instance_count)[0] ?? null;
+  }
+
+  private makePane(): Pane {
+    const made = find<HTMLTemplateElement>("pane-beside").content.cloneNode(true) as DocumentFragment;
+    const root = made.firstElementChild as HTMLElement;
+    find("panes").append(root);
+    find("panes").classList.add("two");
+    find("close-beside", root).addEventListener("click", () => this.close());
+    const pane = new Pane(root, PANE_ID, this.calls);
+    pane.setTool(this.first.tool);
+    return pane;
+  }
+
+  private listSeries(study: Study, shown: SeriesItem): void {
+    const picker = find<HTMLSelectElement>("beside-series", (this.pane as Pane).root);
+    picker.replaceChildren(...study.series.map((item) => element("option", { value: item.series_instance_uid, selected: item === shown },
+      `${item.series_number ?? "–"} ${item.series_description || item.modality} (${item.instance_count})`)));
+    picker.onchange = () => {
+      const item = study.series.find(({ series_instance_uid }) => series_instance_uid === picker.value);
+      if (item) this.show(study, item).catch((error: Error) => this.pane?.say(error.message));
+    };
+  }
+
+  private marked(): void {
+    for (const button of all("other")) button.setAttribute("aria-pressed", String(button.dataset.other === this.studyUid));
+    const link = find("link");
+    link.hidden = !this.pane;
+    link.setAttribute("aria-pressed", String(this.isLinked));
+    this.changed();
+  }
+}

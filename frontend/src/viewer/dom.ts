@@ -1,0 +1,82 @@
+// Elements without markup: text from datasets never becomes HTML.
+const SVG = "http://www.w3.org/2000/svg";
+
+type Value = string | number | boolean | null | undefined | ((event: never) => void);
+export type Attributes = Record<string, Value>;
+export type Child = Node | string | null | undefined | false;
+
+function fill<E extends Element>(made: E, attributes: Attributes, children: Child[]): E {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name.slice(2), value as EventListener);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
+  }
+  made.append(...children.filter((child): child is Node | string => Boolean(child)));
+  return made;
+}
+
+export function element<K extends keyof HTMLElementTagNameMap>(name: K, attributes: Attributes = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+  return fill(document.createElement(name), attributes, children);
+}
+
+export function svg<K extends keyof SVGElementTagNameMap>(name: K, attributes: Attributes = {}, ...children: Child[]): SVGElementTagNameMap[K] {
+  return fill(document.createElementNS(SVG, name) as SVGElementTagNameMap[K], attributes, children);
+}
+
+// The element that the page's template promises; a page without it is a mistake of ours.
+export function find<E extends Element = HTMLElement>(name: string, root: ParentNode = document): E {
+  const found = root.querySelector<E>(`[data-${name}]`);
+  if (!found) throw new Error(`the page has no data-${name}`);
+  return found;
+}
+
+export function all<E extends Element = HTMLElement>(name: string, root: ParentNode = document): E[] {
+  return [...root.querySelectorAll<E>(`[data-${name}]`)];
+}
+
+export function fromTemplate(selector: string): Node {
+  const template = document.querySelector<HTMLTemplateElement>(`template${selector}`);
+  if (!template) throw new Error(`the page has no template ${selector}`);
+  return template.content.cloneNode(true);
+}
+
+export function percent(share: number): string {
+  if (share > 0.999) return "> 99.9 %";
+  return share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`;
+}
+
+export function millimetres(value: number | null | undefined, digits = 1): string {
+  return value === null || value === undefined ? "–" : `${value.toFixed(digits)} mm`;
+}
+
+export function dicomDate(text: string): string {
+  return /^\d{8}$/.test(text) ? `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}` : text || "no date";
+}
+
+export function probabilityBar(value: number, interval: [number, number] | null): HTMLElement {
+  const bar = svg("svg", { class: "prob-bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "track", x: 0, y: 3.5, width: 100, height: 3, rx: 1 }));
+  if (interval) {
+    bar.append(svg("rect", { class: "interval", x: interval[0] * 100, y: 2, width: Math.max((interval[1] - interval[0]) * 100, 0.6), height: 6, rx: 1 }));
+  }
+  bar.append(svg("rect", { class: "point", x: Math.min(Math.max(value * 100 - 0.8, 0), 98.4), y: 0, width: 1.6, height: 10, rx: 0.5 }));
+  const spoken = interval && element("span", { class: "visually-hidden" }, `interval ${percent(interval[0])} to ${percent(interval[1])}`);
+  return element("span", { class: "prob num" }, element("span", { class: "value" }, percent(value)), bar, spoken);
+}
+
+// A probability in natural frequencies; nobody knows all or none of a hundred.
+export function outOfHundred(share: number): { count: number; words: string } {
+  if (share > 0.99) return { count: 99, words: "more than 99" };
+  if (share < 0.01) return { count: 0, words: "fewer than 1" };
+  const count = Math.round(share * 100);
+  return { count, words: `about ${count}` };
+}
+
+export function remembered(name: string, value?: string): string | null {
+  try {
+    if (value !== undefined) sessionStorage.setItem(name, value);
+    return sessionStorage.getItem(name);
+  } catch {
+    return null; // no storage: the choice holds for this page
+  }
+}

@@ -1,0 +1,128 @@
+// Cornerstone3D: started once; what the mouse does; where a series' frames come from.
+import { RenderingEngine, Enums as coreEnums, eventTarget, getShouldUseCPURendering, imageLoadPoolManager, imageRetrievalPoolManager, init as initCore, metaData, type StackViewport } from "@cornerstonejs/core";
+import { init as initLoader, wadors } from "@cornerstonejs/dicom-image-loader";
+import { Enums, LengthTool, PanTool, ToolGroupManager, WindowLevelTool, ZoomTool, addTool, annotation, init as initTools } from "@cornerstonejs/tools";
+import { getJson } from "../../../webapp/static/http.js";
+import { find } from "./dom";
+import { fromTheHead } from "./geometry";
+import type { Slice, Triple } from "./types";
+
+export type Tool = "window" | "pan" | "zoom" | "length" | "mark";
+
+const ENGINE = "viewer";
+const AT_ONCE = 5; // a browser opens six connections; one listens to the worklist's news
+const TOOLS = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool } as const;
+const { Primary, Secondary, Auxiliary } = Enums.MouseBindings;
+
+let engine: RenderingEngine | null = null;
+
+export function startEngine(): RenderingEngine {
+  if (engine) return engine;
+  initCore({ debug: {}, rendering: { webGlContextCount: 2 } }); // without WebGL it draws on a plain canvas by itself
+  initLoader({ maxWebWorkers: Math.max(1, Math.min(4, Math.floor(navigator.hardwareConcurrency / 2))) });
+  initTools();
+  imageRetrievalPoolManager.setMaxSimultaneousRequests(coreEnums.RequestType.Prefetch, AT_ONCE);
+  imageRetrievalPoolManager.setMaxSimultaneousRequests(coreEnums.RequestType.Interaction, AT_ONCE);
+  imageLoadPoolManager.maxNumRequests = { interaction: 100, thumbnail: 5, prefetch: 100, compute: 100 };
+  const group = ToolGroupManager.createToolGroup(ENGINE);
+  for (const tool of Object.values(TOOLS)) {
+    addTool(tool);
+    group?.addTool(tool.toolName);
+  }
+  const { accentColor: accent, fontFamily } = getComputedStyle(find("view"));
+  const usual = annotation.config.style.getDefaultToolStyles();
+  annotation.config.style.setDefaultToolStyles({
+    ...usual,
+    global: {
+      ...usual.global,
+      color: accent, colorHighlighted: accent, colorSelected: accent, lineWidth: "1.75",
+      textBoxColor: accent, textBoxColorHighlighted: accent, textBoxColorSelected: accent,
+      textBoxFontFamily: fontFamily, textBoxFontSize: "14px",
+    },
+  });
+  engine = new RenderingEngine(ENGINE);
+  return engine;
+}
+
+// Fit every pane to its element; one that shows nothing yet cannot be fitted.
+export function fitPanes(): void {
+  const viewports = (engine?.getViewports() ?? []) as StackViewport[];
+  if (viewports.length && viewports.every((viewport) => viewport.getImageIds()?.length)) engine?.resize(true, true);
+}
+
+// Frames that cannot be loaded are told where they should be shown; what else hears of them need not fail for it.
+export function onFrameError(told: (imageId: string) => void): void {
+  eventTarget.addEventListener(coreEnums.Events.IMAGE_LOAD_ERROR, ((event: CustomEvent<{ imageId: string }>) => told(event.detail.imageId)) as EventListener);
+  addEventListener("unhandledrejection", (event) => {
+    if (event.reason instanceof XMLHttpRequest || event.reason?.request instanceof XMLHttpRequest) event.preventDefault();
+  });
+}
+
+export function joinTools(viewportId: string): void {
+  ToolGroupManager.getToolGroup(ENGINE)?.addViewport(viewportId, ENGINE);
+}
+
+// The right button always zooms and the middle one pans, as readers' hands know it; the left one does what is chosen.
+export function useTool(chosen: Tool): void {
+  const group = ToolGroupManager.getToolGroup(ENGINE);
+  if (!group) return;
+  const always: Partial<Record<Tool, number>> = { pan: Auxiliary, zoom: Secondary };
+  for (const [name, tool] of Object.entries(TOOLS)) {
+    const buttons = [name === chosen ? Primary : undefined, always[name as Tool]].filter((button) => button !== undefined);
+    group.setToolPassive(tool.toolName, { removeAllBindings: true });
+    if (buttons.length) group.setToolActive(tool.toolName, { bindings: buttons.map((mouseButton) => ({ mouseButton })) });
+  }
+}
+
+export function removeLastLength(): boolean {
+  const lines = annotation.state.getAllAnnotations().filter(({ metadata }) => metadata?.toolName === LengthTool.toolName);
+  const last = lines.at(-1)?.annotationUID;
+  if (!last) return false;
+  annotation.state.removeAnnotation(last);
+  engine?.render();
+  return true;
+}
+
+export interface Series {
+  uid: string;
+  slices: Slice[]; // from head to feet
+  missing: number; // slices that the service knows and cannot describe
+  imageIds: string[];
+}
+
+interface Document {
+  [tag: string]: { Value?: unknown[] } | undefined;
+}
+
+// Learn a series' slices and describe its frames to Cornerstone before any is asked for.
+export async function loadSeries(studyUid: string, seriesUid: string): Promise<Series> {
+  const study = `/dicom-web/studies/${studyUid}/series/${seriesUid}`;
+  const [listed, documents] = await Promise.all([
+    getJson(`/api/v1/studies/${studyUid}/series/${seriesUid}/slices`) as Promise<{ slices: Slice[] }>,
+    getJson(`${study}/metadata`, { accept: "application/dicom+json" }) as Promise<Document[]>,
+  ]);
+  const described = new Map(documents.map((document) => [String(document["00080018"]?.Value?.[0]), document]));
+  const all = fromTheHead(listed.slices);
+  const slices = all.filter(({ sop_instance_uid }) => described.has(sop_instance_uid));
+  const frameId = (sop: string, frame: number) => `wadors:${study}/instances/${sop}/frames/${frame}`;
+  for (const [sop, document] of described) wadors.metaDataManager.add(frameId(sop, 1), document as never);
+  return { uid: seriesUid, slices, missing: all.length - slices.length, imageIds: slices.map((slice) => frameId(slice.sop_instance_uid, slice.frame_number)) };
+}
+
+// Where Cornerstone puts the middle of the first pixel: at its place, or, drawing without WebGL, half a pixel further.
+export function cornerOffset(): number {
+  return getShouldUseCPURendering() ? 0.5 : 0;
+}
+
+// How a frame lies in space, as Cornerstone draws it: a frame without a place or a spacing gets one of its own.
+export interface Plane {
+  imagePositionPatient: Triple;
+  rowCosines: Triple;
+  columnCosines: Triple;
+  rowPixelSpacing: number;
+  columnPixelSpacing: number;
+}
+
+export function planeOf(imageId: string): Plane {
+  return metaData.get("imagePlaneModule", imageId) as Plane;
+}

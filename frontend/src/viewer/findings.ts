@@ -1,0 +1,189 @@
+// The list of findings, most probably malignant first, and what a reader says to each.
+import { postJson, deleteJson } from "../../../webapp/static/http.js";
+import { type Child, element, fromTemplate, millimetres, outOfHundred, percent, probabilityBar, svg } from "./dom";
+import { histogramFigure } from "./histogram";
+import type { Finding, Histogram, Verdict } from "./types";
+
+const REASONS: Record<Verdict, string[]> = {
+  accept: ["Nodule", "Known before", "Suspicious"],
+  reject: ["Vessel", "Scar", "Lymph node", "Calcified", "Artefact", "Not in the lung"],
+  unsure: ["Follow up", "Second opinion", "Poor image"],
+};
+const WORDS: Record<Verdict, string> = { accept: "Accepted", reject: "Rejected", unsure: "Unsure" };
+const BUTTONS: Record<Verdict, string> = { accept: "Accept", reject: "Reject", unsure: "Unsure" };
+const VERDICTS = Object.keys(BUTTONS) as Verdict[];
+
+export interface ListCalls {
+  select(id: string): void;
+  changed(finding: Finding): void;
+  withdrawn(finding: Finding): void;
+  failed(error: Error): void;
+  attention(finding: Finding, opacity: number | null): void;
+}
+
+export interface ListState {
+  findings: Finding[];
+  selected: string | null;
+  isBlind: boolean; // the model's numbers are not told, not even of a place that the reader marked
+  attention: number | null; // opacity, null where it is not shown
+}
+
+interface Choice {
+  reason?: string;
+  comment?: string;
+}
+
+export class FindingList {
+  histogram: Histogram | null = null;
+  private state: ListState = { findings: [], selected: null, isBlind: false, attention: null };
+  private readonly emptyText: string;
+
+  constructor(private readonly root: HTMLElement, private readonly mayDecide: boolean, private readonly calls: ListCalls) {
+    this.emptyText = root.dataset.none ?? "There are no findings.";
+  }
+
+  render(state: ListState): void {
+    const isNewlySelected = state.selected !== this.state.selected;
+    this.state = state;
+    const focused = this.focusKey();
+    const items = state.findings.map((finding, index) => this.item(finding, index + 1));
+    this.root.replaceChildren(...(items.length ? items : [element("li", { class: "muted no-finding" }, state.isBlind ? "Nothing of yours yet." : this.emptyText)]));
+    if (focused) this.root.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
+    if (isNewlySelected) this.root.querySelector(".finding.selected")?.scrollIntoView({ block: "nearest" });
+  }
+
+  // The list is made anew at every change: whoever was at a control of it stays there.
+  private focusKey(): string | null {
+    const focused = document.activeElement;
+    if (!(focused instanceof HTMLElement) || !this.root.contains(focused)) return null;
+    const key = focused.dataset.key;
+    const finding = focused.closest<HTMLElement>("[data-finding]")?.dataset.finding;
+    return key && finding ? `[data-finding="${finding}"] [data-key="${CSS.escape(key)}"]` : null;
+  }
+
+  private item(finding: Finding, number: number): HTMLElement {
+    const isSelected = finding.id === this.state.selected;
+    const head = element("button", { type: "button", class: "finding-row", "data-key": "row", "aria-expanded": String(isSelected), onclick: () => this.calls.select(finding.id) },
+      element("b", { class: "num" }, String(number)), this.answer(finding),
+      element("span", { class: "num" }, this.state.isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm)));
+    return element("li", { class: `finding ${finding.verdict ?? ""} ${isSelected ? "selected" : ""}`, "data-finding": finding.id },
+      head, this.tags(finding), isSelected && this.body(finding));
+  }
+
+  private answer(finding: Finding): HTMLElement {
+    if (this.state.isBlind) return element("span", { class: "muted" }, "Shown when you have read");
+    if (finding.malignancy_probability === null) return element("span", { class: "muted" }, "No probability");
+    return probabilityBar(finding.malignancy_probability, finding.interval);
+  }
+
+  private tags(finding: Finding): Child {
+    const tags: HTMLElement[] = [];
+    if (finding.origin === "reader") tags.push(element("span", {}, `marked by ${finding.created_by}`));
+    if (finding.assessment) {
+      const { verdict, reason, reader } = finding.assessment;
+      tags.push(element("span", { class: "verdict" }, fromTemplate(`[data-icon="${verdict}"]`), reason ? `${WORDS[verdict]}: ${reason}` : WORDS[verdict]));
+      tags.push(element("span", {}, reader));
+    }
+    return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);
+  }
+
+  private body(finding: Finding): HTMLElement {
+    const told = this.state.isBlind ? [] : [this.facts(finding), notes(finding), this.known(finding), this.attention(finding)];
+    return element("div", { class: "finding-body" }, ...told, this.mayDecide && this.verdicts(finding), this.mayDecide && this.why(finding), this.mayDecide && this.undoButton(finding));
+  }
+
+  private facts(finding: Finding): HTMLElement {
+    const { attributes } = finding;
+    const rows: [string, string][] = [
+      ["Diameter", millimetres(finding.diameter_mm)],
+      ...(typeof attributes.density === "string" ? [["Density", attributes.density] as [string, string]] : []),
+      ...(typeof attributes.volume_mm3 === "number" ? [["Volume", `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]] : []),
+      ["Interval", finding.interval ? `${percent(finding.interval[0])} to ${percent(finding.interval[1])}` : "–"],
+      ["Is a nodule", finding.nodule_probability === null ? "not asked" : percent(finding.nodule_probability)],
+      ["Possible", finding.prediction_set.join(" or ") || "–"],
+      ["Position", `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
+    ];
+    return element("dl", { class: "facts num" }, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
+  }
+
+  private known(finding: Finding): Child {
+    const share = finding.malignancy_probability;
+    if (share === null) return null;
+    const { count, words } = outOfHundred(share);
+    const frequency = element("div", { class: "frequency" }, hundredDots(count),
+      element("p", {}, `Of 100 nodules with this number, ${words} were rated malignant by radiologists.`));
+    return element("div", { class: "known-nodules" }, frequency, this.histogram && histogramFigure(this.histogram, share));
+  }
+
+  private attention(finding: Finding): HTMLElement {
+    const { attention } = this.state;
+    const slider = element("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round((attention ?? 0.5) * 100), disabled: attention === null, "data-key": "opacity", "aria-label": "Opacity of the attention",
+      oninput: (event: Event) => this.calls.attention(finding, Number((event.target as HTMLInputElement).value) / 100) });
+    const box = element("input", { type: "checkbox", checked: attention !== null, "data-attention": true, "data-key": "attention",
+      onchange: (event: Event) => this.calls.attention(finding, (event.target as HTMLInputElement).checked ? 0.5 : null) });
+    return element("div", { class: "attention-row" }, element("label", { class: "switch" }, box, "Where the network looked"), slider);
+  }
+
+  private verdicts(finding: Finding): HTMLElement {
+    const buttons = VERDICTS.map((verdict) => element("button", {
+      type: "button", class: "button", "data-verdict": verdict, "data-key": verdict, "aria-pressed": String(finding.verdict === verdict),
+      title: `${BUTTONS[verdict]} (${verdict[0]})`, onclick: () => this.decide(verdict),
+    }, fromTemplate(`[data-icon="${verdict}"]`), BUTTONS[verdict]));
+    return element("div", { class: "verdicts", role: "group", "aria-label": "Your verdict" }, ...buttons);
+  }
+
+  private why(finding: Finding): Child {
+    const { assessment } = finding;
+    if (!assessment) return null;
+    const choices = REASONS[assessment.verdict].map((reason) => element("label", {},
+      element("input", { type: "radio", name: "reason", value: reason, checked: reason === assessment.reason, "data-key": `reason ${reason}`, onchange: () => this.decide(assessment.verdict, { reason }) }), reason));
+    const comment = element("input", { type: "text", name: "comment", maxlength: 2000, value: assessment.comment, placeholder: "Comment, then Enter", "data-key": "comment", "aria-label": "Comment",
+      onkeydown: (event: KeyboardEvent) => { if (event.key === "Enter") void this.decide(assessment.verdict, { comment: (event.target as HTMLInputElement).value }); } });
+    return element("div", { class: "why" }, element("div", { class: "choices", role: "radiogroup", "aria-label": "Reason" }, ...choices), comment);
+  }
+
+  private undoButton(finding: Finding): Child {
+    const what = finding.assessment ? "Take the verdict back" : finding.origin === "reader" ? "Take the mark back" : null;
+    return what && element("button", { type: "button", class: "button quiet undo", "data-undo": true, "data-key": "undo", title: "Ctrl+Z", onclick: () => this.undo() }, fromTemplate('[data-icon="again"]'), what);
+  }
+
+  private get chosen(): Finding | undefined {
+    return this.state.findings.find(({ id }) => id === this.state.selected);
+  }
+
+  async decide(verdict: Verdict, { reason, comment }: Choice = {}): Promise<void> {
+    const finding = this.chosen;
+    if (!finding || !this.mayDecide) return;
+    const same = finding.verdict === verdict ? finding.assessment : null; // a changed mind starts with a new reason
+    await this.tell(async () => this.calls.changed(await postJson(`/api/v1/findings/${finding.id}/assessment`, {
+      verdict, reason: reason ?? same?.reason ?? "", comment: comment ?? same?.comment ?? "",
+    }) as Finding));
+  }
+
+  // Take back the latest verdict, or the mark itself where there is none.
+  async undo(): Promise<void> {
+    const finding = this.chosen;
+    if (!finding || !this.mayDecide) return;
+    const url = `/api/v1/findings/${finding.id}`;
+    if (finding.assessment) await this.tell(async () => this.calls.changed(await deleteJson(`${url}/assessment`) as Finding));
+    else if (finding.origin === "reader") await this.tell(async () => { await deleteJson(url); this.calls.withdrawn(finding); });
+  }
+
+  private async tell(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.calls.failed(error as Error);
+    }
+  }
+}
+
+function notes({ reasons }: Finding): Child {
+  return reasons.length > 0 && element("ul", { class: "note warn small reasons" }, ...reasons.map((reason) => element("li", {}, reason.text)));
+}
+
+function hundredDots(count: number): SVGElement {
+  const dots = Array.from({ length: 100 }, (_, index) =>
+    svg("circle", { cx: 10.5 + 21 * (index % 10), cy: 10.5 + 21 * Math.floor(index / 10), r: 7, class: index < count ? "on" : null }));
+  return svg("svg", { class: "dots", viewBox: "0 0 210 210", role: "img", "aria-label": `100 dots, ${count} of them filled` }, ...dots);
+}

@@ -1,0 +1,99 @@
+// What lies over the image: circles of findings, the place that is being analysed, the attention, a scale.
+import { find, svg } from "./dom";
+import type { Pane } from "./pane";
+import { planeOf } from "./engine";
+import type { Finding } from "./types";
+
+export interface Mark {
+  finding: Finding;
+  radiusMm: number;
+  label: string; // its number in the list; empty beside its own slice
+  classes: string;
+}
+
+export interface Attention {
+  url: string;
+  opacity: number;
+}
+
+export interface Overlaid {
+  marks: Mark[];
+  pending: { row: number; column: number } | null;
+  attention: Attention | null;
+}
+
+const SCALES_MM = [200, 100, 50, 20, 10, 5];
+const LONGEST_SCALE_PX = 150;
+
+export class Overlay {
+  private readonly root: SVGSVGElement;
+  private readonly scale: SVGSVGElement;
+  private drawn = "";
+
+  constructor(private readonly pane: Pane) {
+    this.root = find<SVGSVGElement>("overlay", pane.root);
+    this.scale = find<SVGSVGElement>("scale", pane.root);
+  }
+
+  draw({ marks, pending, attention }: Overlaid): void {
+    if (!this.pane.slice) {
+      this.root.replaceChildren();
+      this.drawn = "";
+      return;
+    }
+    const parts = [
+      ...(attention ? [this.attention(attention)] : []),
+      ...marks.flatMap((mark) => this.mark(mark)),
+      ...(pending ? [this.circle(pending.row, pending.column, 6, "pending")] : []),
+    ];
+    const drawn = parts.map((part) => part.outerHTML).join("");
+    if (drawn !== this.drawn) this.root.replaceChildren(...parts); // every rendering comes here; most move nothing
+    this.drawn = drawn;
+    this.drawScale();
+  }
+
+  contains(mark: Mark, x: number, y: number): boolean {
+    const { cx, cy, rx, ry } = this.ellipse(mark.finding.row, mark.finding.column, mark.radiusMm);
+    return ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1.6;
+  }
+
+  private mark(mark: Mark): SVGElement[] {
+    const { finding, radiusMm, classes, label } = mark;
+    const circle = this.circle(finding.row, finding.column, radiusMm, `mark ${classes}`);
+    circle.dataset.mark = finding.id;
+    if (!label) return [circle];
+    const { cx, cy, rx, ry } = this.ellipse(finding.row, finding.column, radiusMm);
+    return [circle, svg("text", { x: cx + rx * 0.8, y: cy - ry * 0.8, class: classes }, label)];
+  }
+
+  private circle(row: number, column: number, radiusMm: number, classes: string): SVGEllipseElement {
+    return svg("ellipse", { ...this.ellipse(row, column, radiusMm), class: classes });
+  }
+
+  private ellipse(row: number, column: number, radiusMm: number): { cx: number; cy: number; rx: number; ry: number } {
+    const plane = planeOf(this.pane.viewport.getCurrentImageId());
+    const [cx, cy] = this.pane.toCanvas(row, column);
+    const [right] = this.pane.toCanvas(row, column + radiusMm / plane.columnPixelSpacing);
+    const [, below] = this.pane.toCanvas(row + radiusMm / plane.rowPixelSpacing, column);
+    return { cx, cy, rx: Math.abs(right - cx), ry: Math.abs(below - cy) };
+  }
+
+  private attention({ url, opacity }: Attention): SVGElement {
+    const { rows, columns } = this.pane.slice as { rows: number; columns: number };
+    const [x, y] = this.pane.toCanvas(-0.5, -0.5);
+    const [right, bottom] = this.pane.toCanvas(rows - 0.5, columns - 0.5);
+    return svg("image", { href: url, x, y, width: right - x, height: bottom - y, opacity, preserveAspectRatio: "none", "data-attention-image": true });
+  }
+
+  private drawScale(): void {
+    const plane = planeOf(this.pane.viewport.getCurrentImageId());
+    const [, top] = this.pane.toCanvas(0, 0);
+    const [, below] = this.pane.toCanvas(1 / plane.rowPixelSpacing, 0);
+    const perMm = Math.abs(below - top);
+    const mm = SCALES_MM.find((length) => length * perMm <= LONGEST_SCALE_PX) ?? 5;
+    this.scale.toggleAttribute("hidden", !this.pane.slice?.row_spacing_mm);
+    const height = mm * perMm;
+    const text = svg("text", { x: 8, y: height + 14, "text-anchor": "middle" }, mm >= 10 ? `${mm / 10} cm` : `${mm} mm`);
+    this.scale.replaceChildren(svg("path", { d: `M15 .5H5M15 ${height - 0.5}H5M10 .5V${height - 0.5}` }), text);
+  }
+}
