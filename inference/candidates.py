@@ -21,7 +21,7 @@ from inference.types import Candidate, CtVolume
 
 FINE_MM = 1.0
 LUNG_HU = -850.0
-LOWEST_HU, HIGHEST_HU = -1000.0, 150.0
+LOWEST_HU, HIGHEST_HU = np.int16(-1000), np.int16(150)
 MARGIN_MM = 12.0
 DIAMETER_PER_SIGMA = 2.0 * np.sqrt(3.0)
 """A uniform ball answers strongest at sigma = radius / sqrt(3)."""
@@ -46,6 +46,17 @@ class _Level:
 _SOLID = (_Level(1.0, (1.0, 1.4), 60.0), _Level(2.0, (2.0, 2.8, 4.0), 60.0), _Level(4.0, (5.6, 8.0, 11.0), 60.0))
 _MASSES = (_Level(4.0, (5.6, 8.0, 11.0), 60.0),)
 _GROUND_GLASS = (_Level(2.0, (2.8, 4.0), 25.0), _Level(4.0, (5.6, 8.0), 25.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """A volume smoothed for blobs of one size, the soft region on its grid and the weakest response worth a look."""
+
+    values: Floats
+    inside: Floats
+    spacing_mm: float
+    sigma_mm: float
+    least_hu: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +85,8 @@ def find_candidates(volume: CtVolume, lungs: LungSegmentation, *, limit: int = 4
     with ThreadPoolExecutor(2) as threads:
         opened = threads.submit(_ground_glass_blobs, fine_hu, inside)
         masses = threads.submit(_mass_blobs, volume, lungs, box)
-        solid = list(_blobs_at(fine_hu, inside, _SOLID, FINE_MM))
-        blobs = solid + opened.result() + masses.result()
+        solid = [threads.submit(_maxima, scale) for scale in _scales(fine_hu, inside, _SOLID, FINE_MM)]
+        blobs = [found.result() for found in solid] + opened.result() + masses.result()
     kept = _strongest_apart(blobs, limit)
     start = np.array([s.start for s in box])
     index = kept.position_mm / np.array(volume.spacing_mm) + start
@@ -90,7 +101,7 @@ def _on_grid(
     volume: CtVolume, lungs: LungSegmentation, box: tuple[slice, ...], region: NDArray[np.bool_], grid_mm: float
 ) -> tuple[Floats, Floats]:
     """HU on a cubic grid with lung in place of all outside ``region``, and the soft region (0..1)."""
-    native = np.clip(volume.volume_hu[box], LOWEST_HU, HIGHEST_HU).astype(np.float32)
+    native = volume.volume_hu[box]
     hu_maps, region_maps = [], []
     for axis, spacing in enumerate(volume.spacing_mm):
         count = max(1, round(native.shape[axis] * spacing / grid_mm))
@@ -99,7 +110,11 @@ def _on_grid(
         working = (at + box[axis].start + 0.5) / lungs.block[axis] - 0.5
         region_maps.append(linear_map(working, region.shape[axis], grid_mm / lungs.spacing_mm[axis]))
     inside = apply_maps(region.astype(np.float32), region_maps)
-    hu = apply_maps(native, hu_maps)
+    in_plane = np.empty((len(native), len(hu_maps[1]), len(hu_maps[2])), np.float32)
+    for slice_hu, mapped in zip(native, in_plane, strict=True):  # slice by slice in cache, never a volume of floats
+        clipped = np.clip(slice_hu, LOWEST_HU, HIGHEST_HU).astype(np.float32)
+        np.matmul(hu_maps[1], clipped @ hu_maps[2].T, out=mapped)
+    hu = _along_slices(hu_maps[0], in_plane)
     hu -= LUNG_HU
     hu *= inside
     hu += LUNG_HU
@@ -116,26 +131,29 @@ def linear_map(at: Doubles, size: int, step: float) -> Floats:
 
 def apply_maps(values: Floats, maps: list[Floats]) -> Floats:
     """Apply one matrix per axis to ``(s, r, c)`` values."""
-    values = maps[1] @ (values @ maps[2].T)
+    return _along_slices(maps[0], maps[1] @ (values @ maps[2].T))
+
+
+def _along_slices(weights: Floats, values: Floats) -> Floats:
     depth, height, width = values.shape
-    return (maps[0] @ values.reshape(depth, -1)).reshape(-1, height, width)
+    return (weights @ values.reshape(depth, -1)).reshape(-1, height, width)
 
 
 def _ground_glass_blobs(fine_hu: Floats, inside: Floats) -> list[_Blobs]:
     """Blobs left when vessels and small solid nodules are opened away and what is denser than glass is clipped."""
     half = ndi.gaussian_filter(fine_hu, 0.8, truncate=2.5)[::2, ::2, ::2]
     opened = ndi.grey_opening(np.minimum(half, -450.0), size=3)
-    return list(_blobs_at(opened, inside[::2, ::2, ::2], _GROUND_GLASS, 2.0))
+    return [_maxima(scale) for scale in _scales(opened, inside[::2, ::2, ::2], _GROUND_GLASS, 2.0)]
 
 
 def _mass_blobs(volume: CtVolume, lungs: LungSegmentation, box: tuple[slice, slice, slice]) -> list[_Blobs]:
     """Large blobs of the widely closed lungs: masses with a broad base on the pleura."""
     hu, inside = _on_grid(volume, lungs, box, lungs.mass_mask, 4.0)
-    return list(_blobs_at(hu, inside, _MASSES, 4.0))
+    return [_maxima(scale) for scale in _scales(hu, inside, _MASSES, 4.0)]
 
 
-def _blobs_at(values: Floats, inside: Floats, levels: tuple[_Level, ...], spacing_mm: float) -> Iterator[_Blobs]:
-    """Search the levels from fine to coarse, each on the smoothed and thinned grid of the one before."""
+def _scales(values: Floats, inside: Floats, levels: tuple[_Level, ...], spacing_mm: float) -> Iterator[_Scale]:
+    """Go through the levels from fine to coarse, each on the smoothed and thinned grid of the one before."""
     sigma_mm = 0.0
     for level in levels:
         while spacing_mm < level.spacing_mm:
@@ -145,16 +163,18 @@ def _blobs_at(values: Floats, inside: Floats, levels: tuple[_Level, ...], spacin
             added = np.sqrt(target_mm**2 - sigma_mm**2) / spacing_mm
             values = ndi.gaussian_filter(values, added, mode="nearest", truncate=3.0)
             sigma_mm = target_mm
-            yield _maxima(values, inside, spacing_mm, sigma_mm, level.least_hu)
+            yield _Scale(values, inside, spacing_mm, sigma_mm, level.least_hu)
 
 
-def _maxima(values: Floats, inside: Floats, spacing_mm: float, sigma_mm: float, least_hu: float) -> _Blobs:
+def _maxima(at_scale: _Scale) -> _Blobs:
     """Local maxima of the negative Laplacian within the region, measured by the Hessian there."""
+    values, inside, spacing_mm, sigma_mm = at_scale.values, at_scale.inside, at_scale.spacing_mm, at_scale.sigma_mm
     if min(values.shape) < 3:
         return _Blobs(np.empty((0, 3)), np.empty(0), np.empty(0))
-    response = negative_laplacian(values) * np.float32((sigma_mm / spacing_mm) ** 2)
-    core = inside[1:-1, 1:-1, 1:-1]
-    places = np.argwhere((response > least_hu) & (core > 0.3))
+    response = negative_laplacian(values)
+    response *= np.float32((sigma_mm / spacing_mm) ** 2)
+    places = np.argwhere(response > at_scale.least_hu)
+    places = places[inside[1:-1, 1:-1, 1:-1][tuple(places.T)] > 0.3]
     at = response[tuple(places.T)]
     is_maximum = np.ones(len(places), bool)
     bounds = np.array(response.shape) - 1
@@ -177,13 +197,13 @@ def _maxima(values: Floats, inside: Floats, spacing_mm: float, sigma_mm: float, 
 
 def negative_laplacian(values: Floats) -> Floats:
     """Of the interior: shape less 2 per axis, per squared voxel."""
-    inner = values[1:-1, 1:-1, 1:-1]
-    total = 6.0 * inner
-    for axis in range(3):
-        for shift in (0, 2):
-            window = [slice(1, -1)] * 3
-            window[axis] = slice(shift, values.shape[axis] - 2 + shift)
-            total -= values[tuple(window)]
+    total = np.empty(tuple(n - 2 for n in values.shape), np.float32)
+    inner = (slice(1, -1), slice(1, -1))
+    for number, of_slice in enumerate(total):  # slice by slice in cache
+        before, here, after = values[number : number + 3]
+        np.multiply(here[inner], np.float32(6.0), out=of_slice)
+        for near in (before[inner], after[inner], here[:-2, 1:-1], here[2:, 1:-1], here[1:-1, :-2], here[1:-1, 2:]):
+            np.subtract(of_slice, near, out=of_slice)
     return total
 
 

@@ -13,9 +13,10 @@ from torch import nn
 
 from inference.bundle import Bundle
 from inference.calibration import calibrated
+from inference.engines import Engine, Runner, answering_digest, as_inference_layout, int8_network, make_runner
 from inference.network import AttentionResNet
 from inference.patches import Patch, PatchBatch
-from inference.views import ViewSpec, dihedral_matrices
+from inference.views import ViewSpec, turn
 
 Array = NDArray[np.float64]
 
@@ -31,6 +32,8 @@ FEATURES = (
 FEATURE_LIMIT = 4.0
 """Standard deviations beyond which a margin or feature counts no further."""
 INTERVAL = (2.5, 97.5)
+BATCH_SIZES = {"cpu": 32, "cuda": 256}
+"""Pictures that run at once; more make a CPU no faster, and what they take of memory grows with them."""
 
 
 def feature_vector(measures: dict[str, float]) -> Array:
@@ -56,72 +59,92 @@ class EnsembleAnswer:
 
 
 def member_margins(
-    network: nn.Module, view: ViewSpec, batch: PatchBatch, *, turns: int = 8, batch_size: int = 32
+    run: Runner, view: ViewSpec, batch: PatchBatch, *, turns: int = 8, batch_size: int = 32
 ) -> torch.Tensor:
-    """Mean logit margin over ``turns`` rotations and flips, ``(n,)`` float32 on the CPU."""
-    device = batch.hu.device
-    matrices = dihedral_matrices(device)[:: max(1, 8 // turns)][:turns]
+    """Mean logit margin over ``turns`` rotations and flips, ``(n,)`` float32 on the CPU.
+
+    Each patch is sampled once and its picture turned; ``batch_size`` pictures, turns counted, run at once.
+    """
     margins = []
+    step = max(1, batch_size // turns)
     with torch.inference_mode():
-        for start in range(0, len(batch), batch_size):
-            part = batch[start : start + batch_size]
-            total = torch.zeros(len(part), device=device)
-            for matrix in matrices:
-                inputs = view.plain(part, matrix[None])
-                with torch.autocast(device.type, dtype=torch.bfloat16):
-                    logits = network(as_channels_last(inputs))
-                logits = logits.float()
-                total += logits[:, 1] - logits[:, 0]
-            margins.append((total / len(matrices)).cpu())
+        for start in range(0, len(batch), step):
+            inputs = view.plain(batch[start : start + step])
+            turned = torch.cat([turn(inputs, number) for number in range(0, 8, 8 // turns)])  # (turns * n, ...)
+            logits = torch.cat([run(part) for part in turned.split(batch_size)])
+            margins.append((logits[:, 1] - logits[:, 0]).reshape(turns, -1).mean(dim=0).cpu())
     return torch.cat(margins) if margins else torch.zeros(0)
 
 
-def as_channels_last(inputs: torch.Tensor) -> torch.Tensor:
-    """The memory layout that bfloat16 convolutions are fast in."""
-    layout = torch.channels_last_3d if inputs.dim() == 5 else torch.channels_last
-    return inputs.to(memory_format=layout)
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One network of an ensemble, and how it looks and runs."""
+
+    view: ViewSpec
+    network: nn.Module
+    run: Runner
 
 
 class Ensemble:
-    """All members of a ``nodule`` or ``filter`` bundle on one device."""
+    """All members of a ``nodule`` or ``filter`` bundle on one device.
 
-    def __init__(self, bundle: Bundle, device: torch.device, *, turns: int | None = None) -> None:
+    Parameters
+    ----------
+    engine
+        What runs the networks; the one that bundles are calibrated with by default.
+    turns
+        Rotations and flips (1, 2, 4 or 8) whose mean is the answer; the recipe's number by default.
+    batch_size
+        Pictures that run at once; by default what keeps the device busy.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: torch.device,
+        *,
+        engine: Engine = Engine.TORCH_BFLOAT16,
+        turns: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
         self.bundle = bundle
         self.device = device
-        self._members = [
-            (description, ViewSpec.from_json(description["view"]), as_inference_layout(network))
-            for description, network in bundle.members(device)
-        ]
+        self.engine = engine
+        self.sha256 = answering_digest(engine, bundle)
+        self._members = [self._member(*member) for member in bundle.members(device)]
         self._turns = turns or int(bundle.recipe["combination"].get("turns", 8))
+        self._batch_size = batch_size or BATCH_SIZES[device.type]
+
+    def _member(self, description: dict[str, Any], network: nn.Module) -> _Member:
+        view = ViewSpec.from_json(description["view"])
+        network = as_inference_layout(network)
+        int8 = int8_network(self.bundle, description["prefix"]) if self.engine is Engine.OPENVINO_INT8 else None
+        return _Member(view, network, make_runner(self.engine, network, view.input_shape, self.device, int8))
 
     @property
     def parameter_count(self) -> int:
         """Trainable values of all members."""
-        return sum(p.numel() for _, _, network in self._members for p in network.parameters())
+        return sum(p.numel() for member in self._members for p in member.network.parameters())
 
     @property
     def planar_member(self) -> tuple[ViewSpec, AttentionResNet] | None:
         """The first two-dimensional network, whose spatial attention is shown."""
-        return next(((v, n) for _, v, n in self._members if isinstance(n, AttentionResNet)), None)
+        return next(((m.view, m.network) for m in self._members if isinstance(m.network, AttentionResNet)), None)
 
     def margins(self, patches: list[Patch]) -> Array:
         """Logit margin of every member, ``(members, n)``."""
         if not patches:
             return np.zeros((len(self._members), 0))
         batch = PatchBatch.of(patches, self.device)
-        return np.stack(
-            [member_margins(net, view, batch, turns=self._turns).numpy() for _, view, net in self._members]
-        ).astype(np.float64)
+        margins = [
+            member_margins(member.run, member.view, batch, turns=self._turns, batch_size=self._batch_size)
+            for member in self._members
+        ]
+        return torch.stack(margins).numpy().astype(np.float64)
 
     def answer(self, patches: list[Patch], features: Array | None = None) -> EnsembleAnswer:
         """Look, combine and calibrate."""
         return combine(self.margins(patches), self.bundle.recipe, features)
-
-
-def as_inference_layout(network: nn.Module) -> nn.Module:
-    """Put weights into the memory layout of ``as_channels_last``."""
-    volumetric = any(isinstance(m, nn.Conv3d) for m in network.modules())
-    return network.to(memory_format=torch.channels_last_3d if volumetric else torch.channels_last)
 
 
 def combine(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> EnsembleAnswer:

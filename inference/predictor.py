@@ -19,6 +19,7 @@ from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
 from inference.domain import surroundings_of, why_unlike
+from inference.engines import Engine, choose_engine
 from inference.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
 from inference.errors import BundleError
 from inference.explanation import MAPS, MapKind, shown
@@ -67,7 +68,7 @@ class NoduleAnalyzer:
         self._classes: tuple[str, str] = ("benign", "malignant")
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
-        self.sha256 = analyzer_digest(nodule.bundle, confirmer.bundle)
+        self.sha256 = analyzer_digest(nodule, confirmer)
 
     @property
     def temperature(self) -> float:
@@ -100,6 +101,7 @@ class NoduleAnalyzer:
             "slice_count": volume.volume_hu.shape[0],
             "candidate_count": len(candidates),
             "confirmed_count": len(confirmed),
+            "engines": {"nodule": str(self._nodule.engine), "filter": str(self._filter.engine)},
             "lung_volume_ml": round(lungs.total_ml),
             "lung_extent": str(lungs.extent),
             "remarks": list(lungs.remarks),
@@ -269,8 +271,8 @@ def _ungraded(index: Index, nodule: _Nodule, reason: Abstention) -> NoduleFindin
     return NoduleFinding(index, None, nodule.probability, None, None, abstentions=(reason,), attributes=attributes)
 
 
-def analyzer_digest(nodule: Bundle, confirmer: Bundle) -> str:
-    """The identity of two bundles that answer together, as findings record it."""
+def analyzer_digest(nodule: Bundle | Ensemble, confirmer: Bundle | Ensemble) -> str:
+    """The identity of two bundles that answer together, as findings record it (an engine can have one of its own)."""
     return hashlib.sha256(f"{nodule.sha256}{confirmer.sha256}".encode()).hexdigest()
 
 
@@ -290,7 +292,9 @@ class Models:
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` takes a CUDA device where there is one.
+    """``auto`` takes a CUDA device where there is one; of several the one with the most free memory.
+
+    Processes that load their models one after the other so come to lie on one device each.
 
     Raises
     ------
@@ -299,26 +303,43 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise BundleError("LUNGNODE_MODEL__DEVICE is cuda, but no CUDA device is usable; set it to auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
+    return torch.device("cuda", free.index(max(free)))
 
 
-def load_models(bundle: Path | None, device: str) -> Models:
+def load_models(bundle: Path | None, device: str, engine: str = "auto") -> Models:
     """Load and check every model.
+
+    Parameters
+    ----------
+    bundle
+        See ``bundle_folders``.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    engine
+        What runs the nodule and filter networks, see ``choose_engine``; the slice model always runs in float32.
 
     Raises
     ------
     BundleError
-        Where a bundle is missing, altered, or for another task.
+        Where a bundle is missing, altered, or for another task, or device or engine cannot be had.
     """
     where = resolve_device(device)
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle).items()}
     for task, loaded in bundles.items():
         if loaded.task != task:
             raise BundleError(f"the bundle in {loaded.folder} is for {loaded.task!r}, not {task!r}")
-    nodule, confirmer = Ensemble(bundles["nodule"], where), Ensemble(bundles["filter"], where)
+    nodule, confirmer = (
+        Ensemble(bundles[task], where, engine=choose_engine(engine, bundles[task], where))
+        for task in ("nodule", "filter")
+    )
     slices = SliceClassifier(bundles["slice"], where)
-    counts = {"nodule": nodule.parameter_count, "filter": confirmer.parameter_count, "slice": slices.parameter_count}
-    statuses = tuple(_status(bundles[task], str(where), count) for task, count in counts.items())
+    statuses = (
+        *(_status(e.bundle, e.sha256, str(where), e.engine, e.parameter_count) for e in (nodule, confirmer)),
+        _status(bundles["slice"], slices.sha256, str(where), Engine.TORCH_FLOAT32, slices.parameter_count),
+    )
     plots = {loaded.name: _plots(loaded.folder) for loaded in bundles.values()}
     return Models(NoduleAnalyzer(nodule, confirmer), slices, statuses, plots)
 
@@ -328,15 +349,16 @@ def _plots(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if path.is_file()}
 
 
-def _status(bundle: Bundle, device: str, parameter_count: int) -> ModelStatus:
+def _status(bundle: Bundle, sha256: str, device: str, engine: Engine, parameter_count: int) -> ModelStatus:
     recipe = bundle.recipe
     return ModelStatus(
         task=bundle.task,
         name=bundle.name,
         version=bundle.version,
-        sha256=bundle.sha256,
+        sha256=sha256,
         architecture=str(recipe["architecture"]),
         device=device,
+        engine=str(engine),
         parameter_count=parameter_count,
         input_shape=tuple(recipe["input_shape"]),
         classes=tuple(recipe["classes"]),

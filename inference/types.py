@@ -117,6 +117,7 @@ class ModelStatus:
     sha256: str
     architecture: str
     device: str
+    engine: str
     parameter_count: int
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]

@@ -30,14 +30,19 @@ class ViewSpec:
         field = self.windows[0].field_mm
         return (field if self.volumetric else 1.0, field, field)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """One input of the network, ``(channels, ...)``."""
+        return (len(self.windows), *(self.shape if self.volumetric else self.shape[1:]))
+
     def network_input(self, hu: Tensor) -> Tensor:
         """``(n, z, y, x)`` HU to the network's ``(n, channels, ...)``."""
         hu = hu[:, None] if self.volumetric else hu
         return torch.cat([normalise(hu, spec) for spec in self.windows], dim=1)
 
-    def plain(self, batch: PatchBatch, matrix: Tensor | None = None) -> Tensor:
-        """The unaugmented view, turned by ``matrix`` ``(1, 3, 3)`` where given."""
-        return self.network_input(sample(batch, shape=self.shape, field_mm=self.field_mm, matrix=matrix))
+    def plain(self, batch: PatchBatch) -> Tensor:
+        """The unaugmented view."""
+        return self.network_input(sample(batch, shape=self.shape, field_mm=self.field_mm))
 
     def to_json(self) -> dict[str, object]:
         """Plain values for ``bundle.json``."""
@@ -52,13 +57,10 @@ class ViewSpec:
         return cls(tuple(PreprocessingSpec(**spec) for spec in windows), volumetric=bool(values["volumetric"]))
 
 
-def dihedral_matrices(device: torch.device | str = "cpu") -> Tensor:
-    """The eight in-plane rotations by 90 degrees and flips, ``(8, 3, 3)`` over (z, y, x)."""
-    return torch.tensor(
-        [
-            [[1.0, 0.0, 0.0], [0.0, c, -s * flip], [0.0, s, c * flip]]
-            for flip in (1.0, -1.0)
-            for c, s in ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
-        ],
-        device=device,
-    )
+def turn(inputs: Tensor, number: int) -> Tensor:
+    """One of the eight in-plane rotations by 90 degrees (0 to 3) and their flips (4 to 7) of ``(..., size, size)``.
+
+    The same, to the bit, as sampling the patch through a turned grid, since grids are square and centred.
+    """
+    quarter = torch.rot90(inputs, -(number % 4), dims=(-2, -1))
+    return quarter.flip(-1) if number >= 4 else quarter

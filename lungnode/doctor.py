@@ -136,8 +136,11 @@ def _audit_key(settings: Settings) -> str:
 def _models(settings: Settings) -> str:
     from inference.predictor import load_models
 
-    models = load_models(settings.model.bundle, settings.model.device)
-    return ", ".join(f"{status.task}: {status.name} {status.version} on {status.device}" for status in models.statuses)
+    models = load_models(settings.model.bundle, settings.model.device, settings.model.engine)
+    return ", ".join(
+        f"{status.task}: {status.name} {status.version} on {status.device} by {status.engine}"
+        for status in models.statuses
+    )
 
 
 def render(checks: Sequence[Check]) -> str:

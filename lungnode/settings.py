@@ -181,7 +181,17 @@ class ModelSettings(Section):
     """Which models answer, and where they run."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a CUDA device where there is one."""
+    """`auto` takes a CUDA device where there is one, of several the one with the most free memory."""
+    engine: Literal[
+        "auto",
+        "openvino-int8",
+        "openvino-bfloat16",
+        "openvino-float32",
+        "torch-compiled",
+        "torch-bfloat16",
+        "torch-float32",
+    ] = "auto"
+    """What runs the networks; `auto` takes the fastest one installed that the bundle's record lets answer."""
     bundle: Path | None = None
     """Folder of a model bundle, or of bundles named `nodule`, `filter`, `slice`; unset means the shipped ones."""
 

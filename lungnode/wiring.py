@@ -18,7 +18,7 @@ from db.domain import Role
 from db.engine import Database, load_or_create_audit_key
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.store import InstanceStore
-from lungnode.settings import Destination, Peer, Settings, WebSettings, is_loopback
+from lungnode.settings import Destination, LogSettings, ModelSettings, Peer, Settings, WebSettings, is_loopback
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -139,16 +139,16 @@ def port_services(settings: Settings, database: Database, store: InstanceStore) 
 
 def analyzer_maker(settings: Settings) -> MakeAnalyzer:
     """Give a function that loads the models in the process where it is called."""
-    return partial(load_analyzer, settings.model.bundle, settings.model.device, settings.log.level, settings.log.format)
+    return partial(load_analyzer, settings.model, settings.log)
 
 
-def load_analyzer(bundle: Path | None, device: str, log_level: str, log_format: str) -> Analyzer:
+def load_analyzer(model: ModelSettings, log: LogSettings) -> Analyzer:
     """Load the nodule models in a process of their own, which gets its logs here as well."""
     from inference.predictor import load_models
     from lungnode.logs import configure_logging
 
-    configure_logging(log_level, log_format)
-    return load_models(bundle, device).nodule
+    configure_logging(log.level, log.format)
+    return load_models(model.bundle, model.device, model.engine).nodule
 
 
 def build_pool(settings: Settings, make_analyzer: MakeAnalyzer) -> AnalysisPool:
@@ -349,7 +349,7 @@ def build_predictor(settings: Settings, stored: StoredSeries) -> ModelPredictor 
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
 
     try:
-        models = load_models(settings.model.bundle, settings.model.device)
+        models = load_models(settings.model.bundle, settings.model.device, settings.model.engine)
     except InferenceError:
         _log.exception("model:unavailable")
         return UnavailablePredictor()

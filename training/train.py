@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from inference.bundle import build_network, write_weights
+from inference.engines import torch_runner
 from inference.ensemble import member_margins
 from inference.network import PRESETS, parameter_count
 from inference.patches import PatchBatch
@@ -148,7 +149,7 @@ class PatchTrainer:
         """Fill in the margins of the ``held`` samples; only the first process needs them."""
         if self.world.is_first:
             patches = self.batch[torch.from_numpy(held).to(self.device)]
-            margins[held] = member_margins(network, group.view, patches).numpy()
+            margins[held] = member_margins(torch_runner(network, self.device), group.view, patches).numpy()
 
 
 def train_checkpoints(groups: list[Group], trainer: PatchTrainer) -> dict[str, Any]:

@@ -128,10 +128,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundles", type=Path, default=None, help="folder of bundles; default: the shipped ones")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--engine", default="auto", help="what runs the networks, as LUNGNODE_MODEL__ENGINE")
     args = parser.parse_args(argv)
     try:
         marks = read_marks(args.data)
-        analyzer = load_models(args.bundles, args.device).nodule
+        analyzer = load_models(args.bundles, args.device, args.engine).nodule
         figures = {}
         for source in sorted(p for p in (args.data / "lidc_idri_dicom").iterdir() if p.suffix != ".csv"):
             patient = source.name.split(".")[0]

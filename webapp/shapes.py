@@ -373,6 +373,7 @@ class ModelStatusShape(TypedDict):
     sha256: NotRequired[str]
     architecture: NotRequired[str]
     device: NotRequired[str]
+    engine: NotRequired[str]
     parameter_count: NotRequired[int]
     input_shape: NotRequired[list[int]]
     classes: NotRequired[list[str]]

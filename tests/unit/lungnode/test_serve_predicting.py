@@ -71,7 +71,7 @@ class Slice:
 
 
 def status(task: str) -> ModelStatus:
-    return ModelStatus(task, task, "1", "c" * 64, "", "cpu", 1, (1,), ("benign",), 1.0, {}, {}, "", ())
+    return ModelStatus(task, task, "1", "c" * 64, "", "cpu", "torch-float32", 1, (1,), ("benign",), 1.0, {}, {}, "", ())
 
 
 @pytest.fixture(scope="module")
