@@ -71,7 +71,7 @@ def member_margins(
         for start in range(0, len(batch), step):
             inputs = view.plain(batch[start : start + step])
             turned = torch.cat([turn(inputs, number) for number in range(0, 8, 8 // turns)])  # (turns * n, ...)
-            logits = torch.cat([run(part) for part in turned.split(batch_size)])
+            logits = torch.cat([run(part) for part in torch.split(turned, batch_size)])
             margins.append((logits[:, 1] - logits[:, 0]).reshape(turns, -1).mean(dim=0).cpu())
     return torch.cat(margins) if margins else torch.zeros(0)
 

@@ -69,6 +69,24 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _engines(record: dict[str, Any]) -> list[str]:
+    """What ``training.engines`` measured."""
+    told = f"On the split `{record['split']}` (n = {record['n']}), beside {record['reference']['engine']}:"
+    lines = [
+        "",
+        "## Engines",
+        "",
+        told,
+        "",
+        "| engine | change of AUC | change of ECE | largest change of a probability |",
+    ]
+    lines.append("|---|---|---|---|")
+    for name, figures in record["measured"].items():
+        changes = (f"{figures[key]:+.4f}" for key in ("auc_change", "ece_change"))
+        lines.append(f"| {name} | {' | '.join(changes)} | {figures['largest_change']:.4f} |")
+    return lines
+
+
 def write_card(folder: Path, recipe: dict[str, Any]) -> None:
     """Write ``MODEL_CARD.md`` from the recipe; what was not measured is not in it."""
     data = recipe["training_data"]
@@ -102,4 +120,6 @@ def write_card(folder: Path, recipe: dict[str, Any]) -> None:
         lines += _figures(recipe["metrics"])
     else:
         lines.append("Not yet measured on a held-out split.")
+    if "engines" in recipe:
+        lines += _engines(recipe["engines"])
     (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n")

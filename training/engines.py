@@ -1,0 +1,170 @@
+"""``python -m training.engines --data DIR --bundle DIR``: which engines may answer for a bundle.
+
+Quantises the networks to int8 (NNCF, post-training, on patches of the split ``val``), lets every engine that runs here
+answer for a split that the networks have not seen, and writes into ``bundle.json`` how far AUC and expected calibration
+error moved from float32's. ``inference.engines`` reads that at start. The int8 networks stay in the bundle only where
+they may answer. Prints one JSON object last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
+from inference.engines import TOLERANCE, Engine, is_within_tolerance, why_unusable
+from inference.ensemble import Ensemble, combine
+from inference.errors import BundleError
+from inference.patches import Patch, PatchBatch
+from inference.views import ViewSpec, turn
+from training.cards import write_card
+from training.features import measured_features
+from training.leaks import refuse_leaks
+from training.metrics import auc, expected_calibration_error, plain
+from training.nodules import DataError, read_rows
+from training.splits import LeakError
+from training.tasks import read_filter_task, read_nodule_task
+
+CALIBRATION_PATCHES = 128
+REFERENCE = Engine.TORCH_FLOAT32
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Labelled patches of one split, and for nodules what was measured of them."""
+
+    patches: list[Patch]
+    labels: NDArray[np.bool_]
+    features: Array | None
+
+
+def read_samples(task: str, data: Path, split: str) -> Samples:
+    """Read what a bundle of this task is measured on.
+
+    Raises
+    ------
+    DataError
+        There is nothing labelled in the split.
+    """
+    if task not in {"nodule", "filter"}:
+        raise DataError(f"a {task} bundle has one engine only: float32 in torch")
+    read = read_nodule_task(data) if task == "nodule" else read_filter_task(data, splits=(split,))
+    chosen = read.labelled & (read.splits == split)
+    if not chosen.any():
+        raise DataError(f"no labelled sample of the split {split!r}")
+    features = None
+    if task == "nodule":
+        features = measured_features(data, [row for row, c in zip(read_rows(data), chosen, strict=True) if c])
+    return Samples([p for p, c in zip(read.patches, chosen, strict=True) if c], read.labels[chosen], features)
+
+
+def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, str]:
+    """Write the int8 networks into ``int8`` of the bundle; the digest of each file by its name in the bundle."""
+    from inference.openvino_engine import converted, write_network
+
+    import nncf  # after inference.openvino_engine, which keeps telemetry out  # isort: skip
+
+    nncf.set_log_level("ERROR")
+    rng = np.random.default_rng(seed)
+    chosen = [patches[i] for i in rng.permutation(len(patches))[:CALIBRATION_PATCHES]]
+    files = {}
+    for member, network in bundle.members(torch.device("cpu")):
+        view = ViewSpec.from_json(member["view"])
+        inputs = [turn(view.plain(PatchBatch.of([p])), int(rng.integers(8))).contiguous().numpy() for p in chosen]
+        quantised = nncf.quantize(converted(network, view.input_shape), nncf.Dataset(inputs), subset_size=len(inputs))
+        graph = bundle.folder / "int8" / f"{member['prefix']}.xml"
+        write_network(quantised, graph)
+        for path in (graph, graph.with_suffix(".bin")):
+            files[f"int8/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return files
+
+
+def probabilities_of(bundle: Bundle, engine: Engine, samples: Samples) -> Array:
+    """What the bundle answers when this engine runs its networks on the CPU."""
+    margins = Ensemble(bundle, torch.device("cpu"), engine=engine).margins(samples.patches)
+    return combine(margins, bundle.recipe, samples.features).probabilities
+
+
+def figures_of(labels: NDArray[np.bool_], p: Array, reference: Array) -> dict[str, float]:
+    """AUC and expected calibration error, how far they are from the reference's, and the largest change of a ``p``."""
+    area, error = auc(labels, p), expected_calibration_error(labels, p)
+    return {
+        "auc": area,
+        "ece": error,
+        "auc_change": area - auc(labels, reference),
+        "ece_change": error - expected_calibration_error(labels, reference),
+        "largest_change": float(np.abs(p - reference).max()),
+    }
+
+
+def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dict[str, Any]:
+    """The record for ``recipe["engines"]``; leaves int8 networks in the bundle's folder if they may answer."""
+    samples = read_samples(bundle.task, data, split)
+    reference = probabilities_of(bundle, REFERENCE, samples)
+    measured: dict[str, dict[str, Any]] = {}
+    for engine in Engine:
+        if engine in {REFERENCE, Engine.TORCH_COMPILED} or why_unusable(engine, torch.device("cpu")):
+            continue
+        record: dict[str, Any] = {}
+        tried = bundle
+        if engine is Engine.OPENVINO_INT8:
+            record["files"] = quantise(bundle, read_samples(bundle.task, data, "val").patches, seed=seed)
+            tried = replace(bundle, recipe={**bundle.recipe, "engines": {"measured": {engine: record}}})
+        record |= figures_of(samples.labels, probabilities_of(tried, engine, samples), reference)
+        if "files" in record and not is_within_tolerance(record):
+            del record["files"]
+            shutil.rmtree(bundle.folder / "int8")
+        measured[engine] = record
+        print(f"{engine}: {record}", file=sys.stderr)
+    return {
+        "split": split,
+        "n": len(samples.labels),
+        "reference": {
+            "engine": REFERENCE,
+            "auc": auc(samples.labels, reference),
+            "ece": expected_calibration_error(samples.labels, reference),
+        },
+        "tolerance": TOLERANCE,
+        "measured": measured,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, write the record, print one JSON object last."""
+    parser = argparse.ArgumentParser(prog="python -m training.engines", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, default=None, help="bundle folder; default: the shipped one of --task")
+    parser.add_argument("--task", choices=["nodule", "filter"], default="nodule", help="which shipped bundle")
+    parser.add_argument("--split", default="test", help="a split that the networks have not seen")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    started = time.monotonic()
+    try:
+        bundle = read_bundle(args.bundle or SHIPPED / args.task)
+        refuse_leaks(bundle.task, args.data)
+        record = plain(measure_engines(bundle, args.data, args.split, seed=args.seed))
+    except (BundleError, DataError, LeakError, OSError) as error:
+        print(f"training.engines: {error}", file=sys.stderr)
+        return 2
+    recipe = {**bundle.recipe, "engines": record}
+    write_recipe(bundle.folder, recipe)
+    write_card(bundle.folder, recipe)
+    print(json.dumps({"task": bundle.task, **record, "seconds": round(time.monotonic() - started, 1)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
