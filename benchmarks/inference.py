@@ -1,71 +1,123 @@
-"""Images a second through the paper's network at batch 1 and 32: float32 beside channels-last bfloat16.
+"""Images a second through the service's networks by each engine that runs here, beside the machine's own limit.
 
-Usage: ``python -m benchmarks.inference [--repeat N] [--device cpu|cuda] [--presets paper,large]``. The weights are
-random: speed does not depend on them. The service runs channels-last with bfloat16 autocast.
+Usage: ``python -m benchmarks.inference [--repeat N] [--device cpu|cuda] [--networks planar,cube32,cube24]``. Weights
+are random: speed does not depend on them. ``share_of_peak`` is the network's arithmetic (a multiplication and an addition
+are two operations) over what the fastest measured matrix product in the same kind of number does in that time; int8 is
+held against bfloat16's product, since torch has no fast one on CPUs. Eager float32 at batch 1 is the naive way.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import parser, report
-from inference.network import PRESETS, AttentionResNet, parameter_count
+from inference.engines import Engine, Runner, as_inference_layout, make_runner, why_unusable
+from inference.network import AttentionResNet
+from inference.network3d import VolumetricResNet
 
 BATCHES = (1, 32)
+MATRIX = 2048
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "planar": (AttentionResNet, (1, 224, 224)),
+    "cube32": (lambda: VolumetricResNet(in_channels=2), (2, 32, 32, 32)),
+    "cube24": (lambda: VolumetricResNet(in_channels=2), (2, 24, 24, 24)),
+}
 
 
-def seconds_per_batch(network: torch.nn.Module, inputs: torch.Tensor, dtype: torch.dtype, repeat: int) -> float:
-    """Median seconds of one forward pass, after warming up."""
-    device = inputs.device.type
-    times = []
-    with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=dtype is not torch.float32):
-        for number in range(repeat + 3):
-            started = time.perf_counter()
-            network(inputs)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            if number >= 3:
-                times.append(time.perf_counter() - started)
-    return statistics.median(times)
+def seconds_of(work: Callable[[], object], repeat: int, device: str) -> tuple[float, float]:
+    """Median wall-clock and CPU seconds of ``work``, after warming up twice."""
+    wall, cpu = [], []
+    for number in range(repeat + 2):
+        started, started_cpu = time.perf_counter(), time.process_time()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if number >= 2:
+            wall.append(time.perf_counter() - started)
+            cpu.append(time.process_time() - started_cpu)
+    return statistics.median(wall), statistics.median(cpu)
 
 
-def measure(preset: str, device: str, repeat: int) -> list[dict[str, object]]:
-    """Time one preset in both forms at each batch size."""
+def peak_gflops(dtype: torch.dtype, device: str, repeat: int) -> float:
+    """Operations a second of a square matrix product, in units of 1e9."""
+    a, b = (torch.randn(MATRIX, MATRIX, device=device).to(dtype) for _ in range(2))
+    with torch.inference_mode():
+        return 2e-9 * MATRIX**3 / seconds_of(lambda: a @ b, repeat, device)[0]
+
+
+def gflop_of(network: nn.Module, shape: tuple[int, ...]) -> float:
+    """Operations of one input, in units of 1e9."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, *shape))
+    return counter.get_total_flops() / 1e9
+
+
+def runner(engine: Engine, network: nn.Module, shape: tuple[int, ...], device: str, folder: Path) -> Runner:
+    """Make the runner that is timed; int8 is quantised on noise."""
+    graph = folder / "network.xml"
+    if engine is Engine.OPENVINO_INT8:
+        from inference.openvino_engine import converted, write_network
+
+        import nncf  # after inference.openvino_engine, which keeps telemetry out  # isort: skip
+
+        nncf.set_log_level("ERROR")
+        noise = [np.random.default_rng(i).normal(size=(1, *shape)).astype(np.float32) for i in range(4)]
+        write_network(nncf.quantize(converted(network, shape), nncf.Dataset(noise), subset_size=4), graph)
+    return make_runner(engine, as_inference_layout(network).to(device), shape, torch.device(device), graph)
+
+
+def measure(name: str, device: str, repeat: int, peaks: dict[str, float]) -> list[dict[str, object]]:
+    """Time one network by every engine at each batch size."""
     rows: list[dict[str, object]] = []
-    for form, dtype, layout in (
-        ("eager float32", torch.float32, torch.contiguous_format),
-        ("channels-last bfloat16", torch.bfloat16, torch.channels_last),
-    ):
-        network = AttentionResNet(PRESETS[preset]).eval().to(device).to(memory_format=layout)
-        for batch in BATCHES:
-            inputs = torch.randn(batch, 1, 224, 224, device=device).to(memory_format=layout)
-            seconds = seconds_per_batch(network, inputs, dtype, repeat)
-            rows.append(
-                {
-                    "preset": preset,
-                    "parameters": parameter_count(network),
-                    "form": form,
-                    "batch": batch,
-                    "ms_per_batch": 1000 * seconds,
-                    "images_per_s": batch / seconds,
-                }
-            )
+    make, shape = NETWORKS[name]
+    gflop = gflop_of(make().eval(), shape)
+    for engine in Engine:
+        if why_unusable(engine, torch.device(device)):
+            continue
+        with TemporaryDirectory() as folder:
+            run = runner(engine, make().eval(), shape, device, Path(folder))
+            for batch in BATCHES:
+                inputs = torch.randn(batch, *shape, device=device)
+                with torch.inference_mode():
+                    wall, cpu = seconds_of(lambda run=run, inputs=inputs: run(inputs), repeat, device)
+                peak = peaks["float32" if "float32" in engine else "bfloat16"]
+                rows.append(
+                    {
+                        "network": name,
+                        "engine": str(engine),
+                        "batch": batch,
+                        "ms_per_batch": 1000 * wall,
+                        "images_per_s": batch / wall,
+                        "cpu_ms_per_image": 1000 * cpu / batch,
+                        "gflop_per_image": gflop,
+                        "share_of_peak": gflop * batch / wall / peak,
+                    }
+                )
     return rows
 
 
 def main() -> None:
-    """Measure the presets asked for and report."""
+    """Measure the networks asked for and report."""
     options = parser(__doc__ or "")
     options.set_defaults(repeat=15)
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options.add_argument("--presets", default="paper")
+    options.add_argument("--networks", default="planar,cube32,cube24")
     given = options.parse_args()
-    rows = [row for preset in given.presets.split(",") for row in measure(preset, given.device, given.repeat)]
-    name = torch.cuda.get_device_name() if given.device == "cuda" else "cpu"
-    report("inference", rows, device=name, threads=torch.get_num_threads(), torch=torch.__version__)
+    types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    peaks = {name: peak_gflops(dtype, given.device, given.repeat) for name, dtype in types.items()}
+    torch.manual_seed(0)
+    rows = [row for name in given.networks.split(",") for row in measure(name, given.device, given.repeat, peaks)]
+    device = torch.cuda.get_device_name() if given.device == "cuda" else "cpu"
+    report("inference", rows, device=device, threads=torch.get_num_threads(), torch=torch.__version__, gflops=peaks)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from scipy.ndimage import map_coordinates
 from inference.patches import PATCH_SHAPE, PATCH_SPACING_MM, PatchBatch, cut_patch, sample
 from inference.preprocessing import PreprocessingSpec, apply_window, normalise
 from inference.types import CtVolume
-from inference.views import ViewSpec, dihedral_matrices
+from inference.views import ViewSpec, turn
 
 
 def ball(spacing: tuple[float, float, float], centre: tuple[float, float, float], radius_mm: float) -> CtVolume:
@@ -86,10 +86,26 @@ def test_normalisation_maps_the_window_to_minus_one_to_one() -> None:
     assert torch.allclose(ends, torch.tensor([-1.0, 0.0, 1.0]), atol=1e-6)
 
 
-def test_the_eight_turns_are_distinct_and_keep_lengths() -> None:
-    matrices = dihedral_matrices()
-    assert len({tuple(m.flatten().tolist()) for m in matrices}) == 8
-    assert torch.allclose(matrices @ matrices.transpose(1, 2), torch.eye(3).expand(8, 3, 3))
+def _turned_grid(number: int) -> torch.Tensor:
+    """The matrix of one turn over (z, y, x): quarter turns, then flips."""
+    quarters, flip = number % 4, -1.0 if number >= 4 else 1.0
+    c, s = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[quarters]
+    return torch.tensor([[[1.0, 0.0, 0.0], [0.0, c, -s * flip], [0.0, s, c * flip]]])
+
+
+@pytest.mark.parametrize("volumetric", [False, True])
+def test_turning_a_picture_is_to_the_bit_sampling_through_a_turned_grid(volumetric: bool) -> None:
+    rng = np.random.default_rng(0)
+    volume = CtVolume(rng.integers(-900, 100, (30, 60, 60)).astype(np.int16), (1.5, 0.7, 0.7), np.eye(4))
+    batch = PatchBatch.of([cut_patch(volume, (12.0, 20.3, 31.9)), cut_patch(volume, (3.0, 50.0, 9.5))])
+    view = ViewSpec(
+        (PreprocessingSpec(size=24), PreprocessingSpec(size=24, window_center=300.0)), volumetric=volumetric
+    )
+    turns = [turn(view.plain(batch), number) for number in range(8)]
+    for number, turned in enumerate(turns):
+        hu = sample(batch, shape=view.shape, field_mm=view.field_mm, matrix=_turned_grid(number))
+        assert torch.equal(turned, view.network_input(hu))
+    assert len({tuple(turned[0].flatten().tolist()) for turned in turns}) == 8
 
 
 def test_a_view_survives_the_way_through_json() -> None:
