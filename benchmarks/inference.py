@@ -1,8 +1,8 @@
 """Images a second through the service's networks by each engine that runs here, beside the machine's own limit.
 
 Usage: ``python -m benchmarks.inference [--repeat N] [--device cpu|cuda] [--networks planar,cube32,cube24]``. Weights
-are random: speed does not depend on them. ``share_of_peak`` is the network's arithmetic (a multiplication and an addition
-are two operations) over what the fastest measured matrix product in the same kind of number does in that time; int8 is
+are random: speed does not depend on them. ``share_of_peak`` is the network's arithmetic (multiply and add are two
+operations) over what the fastest measured matrix product in the same kind of number does in that time; int8 is
 held against bfloat16's product, since torch has no fast one on CPUs. Eager float32 at batch 1 is the naive way.
 """
 
@@ -81,7 +81,7 @@ def measure(name: str, device: str, repeat: int, peaks: dict[str, float]) -> lis
     make, shape = NETWORKS[name]
     gflop = gflop_of(make().eval(), shape)
     for engine in Engine:
-        if why_unusable(engine, torch.device(device)):
+        if engine is Engine.TORCH_COMPILED or why_unusable(engine, torch.device(device)):
             continue
         with TemporaryDirectory() as folder:
             run = runner(engine, make().eval(), shape, device, Path(folder))

@@ -99,11 +99,14 @@ def probabilities_of(bundle: Bundle, engine: Engine, samples: Samples) -> Array:
 
 
 def figures_of(labels: NDArray[np.bool_], p: Array, reference: Array) -> dict[str, float]:
-    """AUC and expected calibration error, how far they are from the reference's, and the largest change of a ``p``."""
-    area, error = auc(labels, p), expected_calibration_error(labels, p)
+    """AUC and expected calibration error, how far they are from the reference's, and the largest change of a ``p``.
+
+    The change of the calibration error is that in the reference's bins.
+    """
+    area, error = auc(labels, p), expected_calibration_error(labels, p, binned_by=reference)
     return {
         "auc": area,
-        "ece": error,
+        "ece": expected_calibration_error(labels, p),
         "auc_change": area - auc(labels, reference),
         "ece_change": error - expected_calibration_error(labels, reference),
         "largest_change": float(np.abs(p - reference).max()),

@@ -28,8 +28,21 @@ def run_benchmark(name: str, *arguments: str) -> dict[str, object]:
 
 
 def test_inference_and_preprocessing_are_measured() -> None:
-    run_benchmark("inference", "--repeat", "1")
+    result = run_benchmark("inference", "--repeat", "1", "--networks", "cube24")
+    rows = result["rows"]
+    assert isinstance(rows, list)
+    assert {(row["engine"], row["batch"]) for row in rows} >= {("torch-float32", 1), ("torch-float32", 32)}
+    assert all(0 < row["share_of_peak"] < 2 for row in rows)
     run_benchmark("preprocess", "--repeat", "1")
+
+
+def test_whole_analyses_are_measured_beside_the_naive_way() -> None:
+    rows = run_benchmark("analysis", "--repeat", "1", "--slices", "100")["rows"]
+    assert isinstance(rows, list)
+    assert [row["networks by"] for row in rows][:2] == ["naive", "auto"]
+    stages = ("lungs_s", "candidates_s", "sorting_s", "grading_s")
+    assert all(sum(row[stage] for stage in stages) <= row["seconds"] for row in rows)
+    assert rows[0]["times_naive"] == 1
 
 
 def test_paging_is_measured_in_every_order() -> None:
