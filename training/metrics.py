@@ -33,19 +33,12 @@ def negative_log_likelihood(labels: NDArray[np.bool_], probabilities: Array) -> 
     return float(-np.mean(np.where(labels, np.log(p), np.log(1 - p))))
 
 
-def expected_calibration_error(
-    labels: NDArray[np.bool_], probabilities: Array, bins: int = 15, *, binned_by: Array | None = None
-) -> float:
-    """Expected calibration error of the predicted class' confidence, equal-width bins (Guo et al. 2017, eq. 3).
-
-    ``binned_by`` are other probabilities of the same samples, by which these are put into bins: where two sets of
-    probabilities hardly differ, a sample that crosses the border of a bin would move the figure more than they do.
-    """
-    by = probabilities if binned_by is None else binned_by
-    predicted = by >= 0.5
+def expected_calibration_error(labels: NDArray[np.bool_], probabilities: Array, bins: int = 15) -> float:
+    """Expected calibration error of the predicted class' confidence, equal-width bins (Guo et al. 2017, eq. 3)."""
+    predicted = probabilities >= 0.5
     confidence = np.where(predicted, probabilities, 1 - probabilities)
     correct = (predicted == labels).astype(float)
-    bin_of = np.minimum((np.where(predicted, by, 1 - by) * bins).astype(int), bins - 1)
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     error = 0.0
     for b in range(bins):
         inside = bin_of == b
