@@ -30,6 +30,7 @@ from db.engine import Database
 from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.calibration import calibrated
 from inference.predictor import analyzer_digest, load_models
+from inference.types import CtVolume
 from tests.factories import sqlite_database
 from training import calibrate
 from training.nodules import DataError
@@ -269,3 +270,20 @@ def test_a_verdict_says_whether_a_nodule_is_there(
     assert bool(why) == (expected is None)
     unread, why = verdict_label(replace(record, origin=FindingOrigin.MODEL, assessment=None))
     assert (unread, why) == (None, "without_verdict")
+
+
+def test_what_a_finding_rests_on_is_stored_with_it() -> None:
+    grid = np.meshgrid(*(np.arange(n) for n in (30, 64, 64)), indexing="ij")
+    distance_mm = np.sqrt(
+        sum(((g - n / 2) * mm) ** 2 for g, n, mm in zip(grid, (30, 64, 64), (1.25, 0.7, 0.7), strict=True))
+    )
+    noise = np.random.default_rng(0).normal(0, 20, distance_mm.shape)
+    volume = CtVolume((np.where(distance_mm < 6, 40, -850) + noise).astype(np.int16), (1.25, 0.7, 0.7), np.eye(4))
+    finding = load_models(None, "cpu").nodule.analyse_place(volume, (15.0, 32.0, 32.0))
+    for task, probability in (("filter", finding.nodule_probability), ("nodule", finding.malignancy_probability)):
+        margin = finding.attributes.get("nodule_margin" if task == "filter" else "malignancy_margin")
+        if probability is None:
+            assert margin is None
+        else:
+            assert shipped_probability(task, float(str(margin))) == pytest.approx(probability, abs=1e-4)
+    assert finding.nodule_probability is not None
