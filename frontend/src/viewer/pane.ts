@@ -23,6 +23,7 @@ export interface PaneCalls {
 
 const WHEEL_STEP = 60;
 const MOST_AT_ONCE = 5;
+const ROUNDING_HU = 1.5; // Cornerstone rounds the window that it was given
 const STILL_PX = 4; // a press that moves less is a click
 const AXES = [0, 1, 2] as const;
 const { Events, ViewportType } = Enums;
@@ -179,7 +180,10 @@ export class Pane {
   private onWindow(): void {
     const range = this.viewport.getProperties().voiRange;
     if (!range) return;
-    this.window = { center: (range.lower + range.upper) / 2, width: range.upper - range.lower };
+    const told = { center: (range.lower + range.upper) / 2, width: range.upper - range.lower };
+    const known = this.window;
+    if (known && Math.abs(told.center - known.center) < ROUNDING_HU && Math.abs(told.width - known.width) < ROUNDING_HU) return;
+    this.window = told;
     this.readWindow();
     this.calls.windowed(this, this.window);
   }
