@@ -252,7 +252,7 @@ def job_of(args: argparse.Namespace) -> Job:
         raise DataError("--data is needed unless --render is given")
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
     seeds = tuple(read_bundle(folder) for folder in args.seeds)
-    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, teller("report", 27), seeds)
+    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, teller("report", 28), seeds)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from training.report_pages import pages
 
 FOLDER = Path(__file__).parents[3] / "docs" / "model"
 TASKS = ("nodule", "filter", "slice")
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="docs/model was not made yet: python -m training.report")
 AGAIN = "run `python -m training.report --data DIR --out docs/model`"
 
 
