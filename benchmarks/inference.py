@@ -3,7 +3,8 @@
 Usage: ``python -m benchmarks.inference [--repeat N] [--device cpu|cuda] [--networks planar,cube32,cube24]``. Weights
 are random: speed does not depend on them. ``share_of_peak`` is the network's arithmetic (multiply and add are two
 operations) over what the fastest measured matrix product in the same kind of number does in that time; int8 is
-held against bfloat16's product, since torch has no fast one on CPUs. Eager float32 at batch 1 is the naive way.
+held against bfloat16's product, since torch has no fast one on CPUs. Above 1 the engine has the better kernels, or the
+machine was busy while the products were timed. Eager float32 at batch 1 is the naive way.
 """
 
 from __future__ import annotations

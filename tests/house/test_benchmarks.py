@@ -32,7 +32,7 @@ def test_inference_and_preprocessing_are_measured() -> None:
     rows = result["rows"]
     assert isinstance(rows, list)
     assert {(row["engine"], row["batch"]) for row in rows} >= {("torch-float32", 1), ("torch-float32", 32)}
-    assert all(0 < row["share_of_peak"] < 2 for row in rows)
+    assert all(row["share_of_peak"] > 0 and row["images_per_s"] > 0 for row in rows)
     run_benchmark("preprocess", "--repeat", "1")
 
 
