@@ -24,6 +24,7 @@ from benchmarks.measure import parser, report
 from inference.engines import Engine, Runner, as_inference_layout, make_runner, why_unusable
 from inference.network import AttentionResNet
 from inference.network3d import VolumetricResNet
+from training.engines import quantised
 
 BATCHES = (1, 32)
 MATRIX = 2048
@@ -68,11 +69,8 @@ def runner(engine: Engine, network: nn.Module, shape: tuple[int, ...], device: s
     if engine is Engine.OPENVINO_INT8:
         from inference.openvino_engine import converted, write_network
 
-        import nncf  # after inference.openvino_engine, which keeps telemetry out  # isort: skip
-
-        nncf.set_log_level("ERROR")
         noise = [np.random.default_rng(i).normal(size=(1, *shape)).astype(np.float32) for i in range(4)]
-        write_network(nncf.quantize(converted(network, shape), nncf.Dataset(noise), subset_size=4), graph)
+        write_network(quantised(converted(network, shape), noise), graph)
     return make_runner(engine, as_inference_layout(network).to(device), shape, torch.device(device), graph)
 
 

@@ -9,6 +9,7 @@ they may answer. Prints one JSON object last.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import shutil
@@ -71,22 +72,29 @@ def read_samples(task: str, data: Path, split: str) -> Samples:
     return Samples([p for p, c in zip(read.patches, chosen, strict=True) if c], read.labels[chosen], features)
 
 
+def quantised(model: Any, inputs: list[NDArray[np.float32]]) -> Any:
+    """The OpenVINO model in int8, its ranges taken from ``inputs``; progress goes to standard error."""
+    import inference.openvino_engine  # noqa: F401 - before nncf: it keeps telemetry out
+
+    import nncf  # isort: skip
+
+    nncf.set_log_level("ERROR")
+    with contextlib.redirect_stdout(sys.stderr):
+        return nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs))
+
+
 def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, str]:
     """Write the int8 networks into ``int8`` of the bundle; the digest of each file by its name in the bundle."""
     from inference.openvino_engine import converted, write_network
 
-    import nncf  # after inference.openvino_engine, which keeps telemetry out  # isort: skip
-
-    nncf.set_log_level("ERROR")
     rng = np.random.default_rng(seed)
     chosen = [patches[i] for i in rng.permutation(len(patches))[:CALIBRATION_PATCHES]]
     files = {}
     for member, network in bundle.members(torch.device("cpu")):
         view = ViewSpec.from_json(member["view"])
         inputs = [turn(view.plain(PatchBatch.of([p])), int(rng.integers(8))).contiguous().numpy() for p in chosen]
-        quantised = nncf.quantize(converted(network, view.input_shape), nncf.Dataset(inputs), subset_size=len(inputs))
         graph = bundle.folder / "int8" / f"{member['prefix']}.xml"
-        write_network(quantised, graph)
+        write_network(quantised(converted(network, view.input_shape), inputs), graph)
         for path in (graph, graph.with_suffix(".bin")):
             files[f"int8/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return files
