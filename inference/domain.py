@@ -20,7 +20,7 @@ HALF_MM = (4.0, 15.0, 15.0)
 """Half extent (slice, row, column) of what is looked at: about what a research crop shows."""
 LUNG_BELOW_HU = -650.0
 LEAST_VOXELS = 150
-"""Fewer voxels of plain lung tell nothing: a mass fills the box."""
+"""Fewer voxels of plain lung tell nothing; every training crop had more."""
 MAD_TO_SD = 1.4826
 
 
@@ -49,12 +49,22 @@ LIMITED = {
     "lung_hu": ("hu_offset", "the lung around it is outside {low:.0f} to {high:.0f} HU, the validated range"),
 }
 """Of each measure the code and the sentence of its abstention."""
+NO_LUNG = Abstention(
+    "no_lung_around", "too little plain lung lies around it to tell whether the image is like the validated ones"
+)
 
 
 def surroundings_of(volume: CtVolume, index: tuple[float, float, float]) -> Surroundings | None:
-    """Measure the lung around ``index`` (slice, row, column); None where there is too little of it to tell."""
+    """Measure the lung around ``index`` (slice, row, column); None where there is too little of it to tell.
+
+    Where a mass fills the box, one of twice the size is looked at.
+    """
+    return _surroundings(volume, index, 1.0) or _surroundings(volume, index, 2.0)
+
+
+def _surroundings(volume: CtVolume, index: tuple[float, float, float], times: float) -> Surroundings | None:
     box = tuple(
-        slice(max(0, round(at - half / spacing)), max(1, round(at + half / spacing) + 1))
+        slice(max(0, round(at - times * half / spacing)), max(1, round(at + times * half / spacing) + 1))
         for at, half, spacing in zip(index, HALF_MM, volume.spacing_mm, strict=True)
     )
     hu = volume.volume_hu[box].astype(np.float32)
@@ -83,9 +93,9 @@ def _plain_lung(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def why_unlike(found: Surroundings | None, gate: Mapping[str, Any]) -> tuple[Abstention, ...]:
-    """What is outside the limits of the bundle's gate, in words; nothing where it could not be measured."""
+    """What is outside the limits of the bundle's gate, in words, or that the lung could not be judged."""
     if found is None:
-        return ()
+        return (NO_LUNG,) if any(measure in gate for measure in LIMITED) else ()
     reasons = []
     for measure, (code, text) in LIMITED.items():
         low, high = gate.get(measure, (-np.inf, np.inf))

@@ -143,7 +143,11 @@ class NoduleAnalyzer:
         return NoduleFinding(index, None, None, probability, None, kept, attributes={"from": "one slice"})
 
     def analyse_place(self, volume: CtVolume, index: Index) -> NoduleFinding:
-        """Grade the place that a reader pointed at, ``(slice, row, column)``; the reader vouches for the nodule."""
+        """Grade the place that a reader pointed at, ``(slice, row, column)``.
+
+        The reader vouches for the nodule, except where the filter is all but sure that there is none: a slip of the
+        hand gets no malignancy.
+        """
         if unfit := self.why_not(volume):
             return NoduleFinding(index, None, None, None, None, abstentions=(unfit,))
         measure = measure_nodule(volume, index)
@@ -152,6 +156,8 @@ class NoduleAnalyzer:
             return _ungraded(index, nodule, measure)
         candidate = Candidate(measure.center_index, measure.equivalent_diameter_mm, 0.0)
         nodule = self._filtered(volume, [candidate])[0]
+        if nodule.probability < self._filter.bundle.recipe["operating_points"].get("doubt", 0.0):
+            return _ungraded(index, nodule, Abstention("unlike_nodule", "this place does not look like a nodule"))
         return self._findings(volume, [(measure, nodule)])[0]
 
     def explanation(self, volume: CtVolume, index: Index, kind: MapKind) -> NDArray[np.float32] | None:

@@ -64,6 +64,8 @@ NODULE_GATE = {
 """Ranges of the training data, a little widened: pixels 0.50 to 0.98 mm, slices 0.45 to 2.5 mm, nodules 3 to 33 mm."""
 CONFIRM_SENSITIVITY = 0.90
 """Share of unseen nodules that the filter lets pass: at 0.95 a nodule-free scan showed five false ones, at 0.90 one."""
+DOUBTED_SHARE = 0.01
+"""Share of unseen nodules that the filter doubts so much that not even a reader's click gets a malignancy."""
 FILTER_GATE = {"max_candidates": 300}
 
 Array = NDArray[np.float64]
@@ -195,6 +197,7 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
     recipe["calibration"]["cross_validated"] = plain(judged)
     if made["task"] == "filter":
         recipe["operating_points"]["confirm"] = float(np.quantile(p[unseen.labels], 1 - CONFIRM_SENSITIVITY))
+        recipe["operating_points"]["doubt"] = float(np.quantile(p[unseen.labels], DOUBTED_SHARE))
         recipe["combination"]["turns"] = 2
     if made["task"] == "nodule" and "planar" in groups:
         single, _, _ = calibrate_combination(unseen, ["planar"], (), seed)

@@ -249,9 +249,12 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
     limits = [1 / (n + 2), 1 - 1 / (n + 2)]
     points: dict[str, float] = {}
     if bundle.task == "filter":
-        confirm = carried_threshold(old, bundle.recipe["operating_points"]["confirm"], kind, parameters)
-        points["confirm"] = confirm
-        limits = [min(limits[0], confirm / 2), max(limits[1], (1 + confirm) / 2)]
+        kept = {name: bundle.recipe["operating_points"].get(name) for name in ("doubt", "confirm")}
+        points = {n: carried_threshold(old, v, kind, parameters) for n, v in kept.items() if v is not None}
+        limits = [
+            min(limits[0], *(v / 2 for v in points.values())),
+            max(limits[1], *((1 + v) / 2 for v in points.values())),
+        ]
     least, most = old.get("limits", (0.0, 1.0))
     before = np.clip(calibrated(z, old["kind"], old["parameters"]), least, most)
     after = np.clip(cross_calibrated(z, labels, samples.patients, kind, seed=seed), limits[0], limits[1])

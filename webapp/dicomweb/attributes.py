@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from flask import url_for
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from db.archive_search import ArchivedStudy, Match
 from webapp.services import absolute_url
@@ -21,6 +20,8 @@ _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 def tag_of(name: str) -> str:
     """Tag of an attribute that is named by tag or keyword; empty where there is no such attribute."""
+    from pydicom.datadict import tag_for_keyword  # only a query needs the dictionary
+
     if _TAG.fullmatch(name):
         return name.upper()
     tag = tag_for_keyword(name)
@@ -29,6 +30,8 @@ def tag_of(name: str) -> str:
 
 def keyword_of(name: str) -> str | None:
     """Keyword of an attribute that is named by tag or keyword; None where there is no such attribute."""
+    from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
     if _TAG.fullmatch(name):
         return keyword_for_tag(int(name, 16)) or name.upper()
     return name if tag_for_keyword(name) is not None else None

@@ -44,7 +44,17 @@ def test_what_is_outside_the_limits_is_said(volume: CtVolume, codes: list[str]) 
     assert [reason.code for reason in reasons] == codes
 
 
-def test_where_no_lung_is_seen_nothing_is_claimed() -> None:
+def test_where_no_lung_is_seen_no_answer_is_given() -> None:
     solid = CtVolume(np.full((12, 64, 64), 40, np.int16), (1.25, 0.7, 0.7), np.eye(4))
     assert surroundings_of(solid, (6, 32, 32)) is None
-    assert why_unlike(None, GATE) == ()
+    assert [reason.code for reason in why_unlike(None, GATE)] == ["no_lung_around"]
+
+
+def test_a_mass_that_fills_the_box_is_judged_by_the_lung_beyond() -> None:
+    z, y, x = np.meshgrid(*(np.arange(n) - n // 2 for n in (24, 96, 96)), indexing="ij")
+    noise = np.random.default_rng(0).normal(0, 25, z.shape)
+    hu = np.where((1.25 * z) ** 2 + (0.7 * y) ** 2 + (0.7 * x) ** 2 < 19.0**2, 40.0, -860.0) + noise
+    mass = CtVolume(hu.astype(np.int16), (1.25, 0.7, 0.7), np.eye(4))
+    found = surroundings_of(mass, (12, 48, 48))
+    assert found is not None
+    assert why_unlike(found, GATE) == ()

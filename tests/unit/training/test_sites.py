@@ -67,8 +67,8 @@ def fill(
         found = tuple(
             NewFinding(
                 uids[2], 1, 5.0, 5.0, (float(k), 0.0, 0.0), 8.0, shipped_probability("filter", z),
-                shipped_probability("nodule", z - 3.5), None,
-                attributes={"nodule_margin": z, "malignancy_margin": z - 3.5} if stores_margins else {},
+                shipped_probability("nodule", z - 5.0), None,
+                attributes={"nodule_margin": z, "malignancy_margin": z - 5.0} if stores_margins else {},
             )
             for k, z in enumerate(margins.tolist())
         )  # fmt: skip
