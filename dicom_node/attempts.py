@@ -17,6 +17,7 @@ from db.domain import AnalysisOutcome, AnalysisRecord, AnalysisStatus, AuditEven
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
 from dicom_node.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
+from dicom_node.files import StoreUnreachableError
 from dicom_node.series import StoredInstance
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Attempt(StrEnum):
     FAILED = "failed"
     """The attempt failed and counts."""
     INTERRUPTED = "interrupted"
-    """Not the analysis failed: a shutdown, a database that does not answer, models that cannot be loaded."""
+    """Not the analysis failed: a shutdown, a database or store that does not answer, models that cannot be loaded."""
 
 
 class SeriesAnalyzer(Protocol):
@@ -54,7 +55,7 @@ class Attempts:
     database
         The records.
     locate
-        Absolute path of a stored file.
+        Gives stored files here (``Files.locate``).
     analyzer
         What analyses.
     model
@@ -66,7 +67,7 @@ class Attempts:
     def __init__(
         self,
         database: Database,
-        locate: Callable[[str], Path],
+        locate: Callable[[Sequence[str]], Sequence[Path]],
         analyzer: SeriesAnalyzer,
         model: ModelIdentity,
         *,
@@ -82,7 +83,7 @@ class Attempts:
         """Make one attempt; for one that failed also why."""
         try:
             return self._run(analysis_id)
-        except (DatabaseUnavailableError, AnalysisInterruptedError, ModelUnavailableError):
+        except (DatabaseUnavailableError, StoreUnreachableError, AnalysisInterruptedError, ModelUnavailableError):
             _log.warning("analysis:interrupted", extra={"analysis_id": analysis_id})
             return Attempt.INTERRUPTED, None
         except AnalysisProcessError as error:
@@ -141,7 +142,8 @@ class Attempts:
     def _instances(self, analysis_id: str) -> list[StoredInstance]:
         with self._database.read() as session:
             records = analyses.analysis_instances(session, analysis_id)
-        return [StoredInstance(record.sop_instance_uid, self._locate(record.path)) for record in records]
+        places = self._locate([record.path for record in records])
+        return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
 
     def _hand_over(self, record: AnalysisRecord) -> None:
         """Ask for the analysis again under the model that is here, then close the one that cannot be answered."""

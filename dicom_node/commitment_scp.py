@@ -31,6 +31,7 @@ from dicom_node.commitment import (
     MAX_REFERENCES,
     commitment_request,
 )
+from dicom_node.files import StoreUnreachableError
 from dicom_node.header import is_uid
 from dicom_node.scu import UNCOMPRESSED, NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts
 from dicom_node.store import InstanceStore, dataset_sha256
@@ -211,7 +212,8 @@ class CommitmentService:
 
     def _is_whole(self, instance: InstanceRecord) -> bool:
         try:
-            is_whole = dataset_sha256(self._store.absolute(instance.path)) == instance.sha256
+            is_kept = self._store.files.exists(instance.path)
+            is_whole = is_kept and dataset_sha256(self._store.absolute(instance.path)) == instance.sha256
         except OSError:
             is_whole = False
         if not is_whole:
@@ -219,7 +221,10 @@ class CommitmentService:
         return is_whole
 
     def _exists(self, path: str) -> bool:
-        return self._store.absolute(path).is_file()
+        try:
+            return self._store.files.exists(path)
+        except StoreUnreachableError:
+            return False
 
     def _record(self, request_id: str) -> CommitmentRecord | None:
         with self._database.read() as session:

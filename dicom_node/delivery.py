@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -18,6 +17,7 @@ from db import deliveries
 from db.domain import DeliveryRecord, DeliveryStatus
 from db.engine import Database
 from dicom_node.commitment import COMMITMENT_CLASS, CommitmentReport, record_report
+from dicom_node.files import Files
 from dicom_node.query_scp import STUDY_ROOT_FIND
 from dicom_node.query_scu import QueryConnection, QueryError
 from dicom_node.scu import (
@@ -114,7 +114,7 @@ class DeliveryRound:
 
 def deliver_due(
     database: Database,
-    store_root: Path,
+    files: Files,
     config: DeliveryConfig,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -123,8 +123,8 @@ def deliver_due(
 
     Parameters
     ----------
-    store_root
-        Folder that the deliveries' paths are relative to.
+    files
+        Where results are kept.
     """
     now = clock()
     with database.read() as session:
@@ -139,7 +139,7 @@ def deliver_due(
         return DeliveryRound()
     with ThreadPoolExecutor(min(PARALLEL, len(work)), thread_name_prefix="deliver") as pool:
         rounds = pool.map(
-            lambda name: _Courier(database, store_root, config, clock).deliver(name, *work[name]),
+            lambda name: _Courier(database, files, config, clock).deliver(name, *work[name]),
             work,
         )
         return sum(rounds, DeliveryRound())
@@ -148,11 +148,9 @@ def deliver_due(
 class _Courier:
     """Delivers to one destination."""
 
-    def __init__(
-        self, database: Database, store_root: Path, config: DeliveryConfig, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, database: Database, files: Files, config: DeliveryConfig, clock: Callable[[], datetime]) -> None:
         self._database = database
-        self._store_root = store_root
+        self._files = files
         self._config = config
         self._clock = clock
         self._round = DeliveryRound()
@@ -182,7 +180,7 @@ class _Courier:
                 takes_some = any(connection.accepts(uid) for uid in RESULT_CLASSES)
                 sent = []
                 for delivery in due:
-                    answer = connection.store(self._store_root / delivery.path)
+                    answer = connection.store(self._files.locate([delivery.path])[0])
                     self._record(node, delivery, answer, takes_some=takes_some)
                     if answer.outcome is StoreOutcome.STORED:
                         sent.append(delivery)
@@ -198,7 +196,7 @@ class _Courier:
         sent = []
         for delivery in due:
             try:
-                answer = web.store(self._store_root / delivery.path)
+                answer = web.store(self._files.locate([delivery.path])[0])
             except NodeUnreachableError as error:
                 answer = StoreAnswer(StoreOutcome.TRY_LATER, error.reason)
             self._record(node, delivery, answer, takes_some=True)
@@ -257,7 +255,7 @@ class _Courier:
         """Study and series of a result of ours; None where its file is gone."""
         tags = ["StudyInstanceUID", "SeriesInstanceUID"]
         try:
-            return dcmread(self._store_root / delivery.path, stop_before_pixels=True, specific_tags=tags)
+            return dcmread(self._files.locate([delivery.path])[0], stop_before_pixels=True, specific_tags=tags)
         except OSError:
             return None
 

@@ -92,7 +92,7 @@ class Purge:
             if path in named:
                 continue
             with contextlib.suppress(FileNotFoundError):
-                self._store.absolute(path).rename(aside / str(number))
+                self._store.files.move(path, f"{FOLDER}/{aside.name}/{number}")
 
     def _finish(self, now: datetime) -> int:
         removed = 0
@@ -110,22 +110,22 @@ class Purge:
             self._move(journal, paths, named)
             return 0
         removed = sum(
-            self._settle(aside / str(number), self._store.absolute(path), is_named=path in named)
+            self._settle(f"{FOLDER}/{aside.name}/{number}", path, is_named=path in named)
             for number, path in enumerate(paths)
         )
         shutil.rmtree(aside)
         journal.unlink()
         return removed
 
-    def _settle(self, moved: Path, place: Path, *, is_named: bool) -> bool:
+    def _settle(self, moved: str, place: str, *, is_named: bool) -> bool:
         """Remove a file that was moved aside, or put it back where a row names it again and nothing else is there."""
-        if not moved.exists():
+        files = self._store.files
+        if not files.exists(moved):
             return False
-        if is_named and not place.exists():
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            moved.rename(place)
+        if is_named and not files.exists(place):
+            files.move(moved, place)
             return False
-        moved.unlink()
+        files.remove(moved)
         with contextlib.suppress(OSError):
-            place.parent.rmdir()
+            (files.root / place).parent.rmdir()
         return True

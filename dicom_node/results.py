@@ -20,6 +20,7 @@ from db.domain import AnalysisRecord, AnalysisStatus, AuditEvent, DeliveryRecord
 from db.engine import Database
 from db.exchange import NewResult, RetractionCode
 from dicom_node.errors import DicomNodeError
+from dicom_node.files import Files
 from dicom_node.results_job import KINDS, Purpose, ReportJob, ResultObject, SourceInstance, expected_objects
 
 _log = logging.getLogger(__name__)
@@ -77,15 +78,15 @@ class ResultMaker:
     ----------
     database
         The records.
-    store_root
-        Folder of stored instances; results go into ``results`` below it.
+    files
+        Stored instances; results go into ``results`` beside them.
     settings
         Who reports, and to whom.
     """
 
-    def __init__(self, database: Database, store_root: Path, settings: ReportSettings) -> None:
+    def __init__(self, database: Database, files: Files, settings: ReportSettings) -> None:
         self._database = database
-        self._store_root = store_root
+        self._files = files
         self._settings = settings
         self._not_before: dict[str, float] = {}
 
@@ -191,21 +192,25 @@ class ResultMaker:
     ) -> tuple[DeliveryRecord, ...]:
         with self._database.read() as session:
             instances = analyses.analysis_instances(session, analysis.id)
+        places = self._files.locate([instance.path for instance in instances])
         job = ReportJob(
             analysis=analysis,
             findings=tuple(found),
             sources=tuple(
-                SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, self._store_root / instance.path)
-                for instance in instances
+                SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, place)
+                for instance, place in zip(instances, places, strict=True)
             ),
-            folder=self._store_root / RESULTS_FOLDER,
+            folder=self._files.root / RESULTS_FOLDER,
             station=self._settings.station,
             software_version=self._settings.software_version,
             algorithm_parameters=self._parameters(analysis),
             organization=self._settings.organization,
             **purpose,
         )
+        # what was made before, perhaps elsewhere, is brought here: those bytes count
+        self._files.locate(f"{RESULTS_FOLDER}/{made.path}" for made in expected_objects(job))
         objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
+        self._files.keep([f"{RESULTS_FOLDER}/{made.path}" for made in objects], once=True)
         requested = self._request(analysis.id, objects)
         _log.info("results:made", extra={"analysis_id": analysis.id, "object_count": len(objects)})
         return requested

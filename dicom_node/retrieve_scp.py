@@ -21,6 +21,7 @@ from db.domain import AuditEvent
 from db.engine import Database
 from db.errors import DbError
 from db.exchange import CatalogueObject
+from dicom_node.files import StoreUnreachableError, below
 from dicom_node.identifiers import IMAGE, SERIES, Identifier, IdentifierError, read_identifier
 from dicom_node.query_scp import CANCELLED, DOES_NOT_MATCH, NOT_AUTHORIZED, OUT_OF_RESOURCES, PENDING
 from dicom_node.scu import (
@@ -128,8 +129,11 @@ class RetrieveService:
         return NodeConnection(node, self._station, [*stored, *plain], self._timeouts)
 
     def path(self, found: CatalogueObject) -> Any:
-        """Where an object lies."""
-        return self._store.absolute(found.path)
+        """Where an object lies; one that cannot be had now is found missing by who opens it."""
+        try:
+            return self._store.absolute(found.path)
+        except StoreUnreachableError:
+            return below(self._store.root, found.path)
 
 
 class _Retrieval:

@@ -23,6 +23,7 @@ from threading import Lock
 from types import TracebackType
 
 from dicom_node.errors import InstanceError, StorageFullError
+from dicom_node.files import Files, LocalFiles
 from dicom_node.part10 import FileMeta, read_file_meta
 from dicom_node.spool import BufferPool, Spool, storage_error
 
@@ -47,18 +48,19 @@ class StoredFile:
 
 
 class InstanceStore:
-    """The folder of stored instances; several processes may share it.
+    """Stored instances: a folder that several processes may share, or what lies behind it (``Files``).
 
     Parameters
     ----------
-    root
-        Created where it is missing, mode 0700.
+    place
+        The folder, created where it is missing, mode 0700; or the files behind one.
     min_free_bytes
         Free space that is left for the database and the logs: instances are refused before it is used up.
     """
 
-    def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
-        self.root = root.absolute()
+    def __init__(self, place: Path | Files, min_free_bytes: int = 0) -> None:
+        self.files: Files = LocalFiles(place) if isinstance(place, Path) else place
+        self.root = self.files.root
         self._min_free = min_free_bytes
         self._folders: set[Path] = set()
         self._lock = Lock()
@@ -87,17 +89,8 @@ class InstanceStore:
         self.close()
 
     def absolute(self, path: str) -> Path:
-        """Where a relative path of the store lies.
-
-        Raises
-        ------
-        ValueError
-            The path leads out of the store.
-        """
-        whole = (self.root / path).resolve()
-        if not whole.is_relative_to(self.root.resolve()):
-            raise ValueError("path leads out of the store")
-        return whole
+        """Give a stored file here, fetched where it is not; raises as ``Files.locate`` does."""
+        return self.files.locate([path])[0]
 
     def check_free(self, needed_bytes: int = 0) -> None:
         """Refuse before the disk is full.
@@ -130,16 +123,17 @@ class InstanceStore:
         return StoredFile(f"instances/{series[:2]}/{series[2:]}/{instance}.dcm", spool.size_bytes, spool.sha256)
 
     def publish(self, received: Iterable[tuple[Spool, StoredFile]]) -> None:
-        """Give synced spools their names and sync the folders, once each.
+        """Give synced spools their names, sync the folders, once each, and have the files kept.
 
         Raises
         ------
         StorageFullError, StorageUnavailableError
             Some may have their names, none is sure to keep it.
         """
+        named = list(received)
         folders: set[Path] = set()
         try:
-            for spool, stored in received:
+            for spool, stored in named:
                 path = self.root / stored.path
                 self._make_folder(path.parent)
                 if not (path.exists() and dataset_sha256(path) == stored.sha256):
@@ -147,6 +141,7 @@ class InstanceStore:
                 folders.add(path.parent)
             for folder in folders:
                 _sync_folder(folder)
+            self.files.keep([stored.path for _, stored in named])
         except OSError as error:
             raise storage_error(error) from None
 
@@ -165,7 +160,7 @@ class InstanceStore:
 
     def remove(self, path: str) -> None:
         """Remove a file that no row names."""
-        self.absolute(path).unlink(missing_ok=True)
+        self.files.remove(path)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a series' folder durable once per process; the lock keeps a second one from relying on it too early."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from dicom_node.decode_process import DecodeError, DecodeLimits
 from dicom_node.drawing import Drawing
+from dicom_node.files import StoreUnreachableError
 from dicom_node.instance_files import Content, InstanceFiles
 from dicom_node.store import InstanceStore
 from webapp.ports import Rendering, UnfitInputError
@@ -31,7 +32,7 @@ class ArchiveFiles:
     def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
         """See ``StoredFiles``."""
         with _refusing():
-            yield from self._files.documents([self._store.absolute(path) for path in paths], urls)
+            yield from self._files.documents(self._store.files.locate(paths), urls)
 
     def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
         """See ``StoredFiles``."""
@@ -40,7 +41,8 @@ class ArchiveFiles:
 
     def whole(self, path: str, transfer_syntax_uid: str) -> Content:
         """See ``StoredFiles``."""
-        return self._files.whole(self._store.absolute(path), transfer_syntax_uid)
+        with refusing_unreachable():
+            return self._files.whole(self._store.absolute(path), transfer_syntax_uid)
 
     def uncompressed(self, path: str) -> Content:
         """See ``StoredFiles``."""
@@ -66,9 +68,19 @@ class ArchiveFiles:
 
 
 @contextmanager
+def refusing_unreachable() -> Iterator[None]:
+    """Say in the web's words that the object store does not answer."""
+    try:
+        yield
+    except StoreUnreachableError:
+        raise UnfitInputError(503, "store_unreachable", "The image store does not answer; try again later.") from None
+
+
+@contextmanager
 def _refusing() -> Iterator[None]:
     """Say in the web's words what could not be decoded."""
     try:
-        yield
+        with refusing_unreachable():
+            yield
     except DecodeError as error:
         raise UnfitInputError(422, error.code, error.text) from None

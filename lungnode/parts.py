@@ -150,13 +150,13 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     except ModelUnavailableError:
         text = "the models cannot be loaded; check LUNGNODE_MODEL__BUNDLE and LUNGNODE_MODEL__DEVICE"
         raise PartError("model_unavailable", text) from None
-    maker = wiring.build_result_maker(settings, database)
-    attempts = Attempts(database, store.absolute, pool, model, make_results=maker.make)
+    maker = wiring.build_result_maker(settings, database, store)
+    attempts = Attempts(database, store.files.locate, pool, model, make_results=maker.make)
     workflows = AnalysisWorkflows(
         wiring.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
     )
     workflows.launch()
-    deliver = wiring.build_delivery(settings, database, maker)
+    deliver = wiring.build_delivery(settings, database, maker, store)
     config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
     worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config)
     for chore in wiring.build_chores(settings, database, store):

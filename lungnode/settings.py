@@ -175,6 +175,23 @@ class DatabaseSettings(Section):
 
     url: SecretStr | None = None
     """SQLAlchemy URL (`postgresql+psycopg://...`); unset means SQLite in HOME."""
+    audit_key_file: Path | None = None
+    """File of the audit trail's key, the same on every host that shares the database; unset: `audit.key` in HOME."""
+
+
+class StoreSettings(Section):
+    """Where stored instances and result objects are kept."""
+
+    url: str = Field(default="", pattern=r"^(s3://[^\s/]+(/\S*)?)?$")
+    """S3-compatible store that all hosts share (`s3://bucket/prefix`, extra `s3`); unset: a folder of HOME."""
+    endpoint_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Where that store is asked, unless it is Amazon's."""
+    key: str = ""
+    """Its access key; unset: what the host has (`AWS_ACCESS_KEY_ID`, a role)."""
+    secret: SecretStr = SecretStr("")
+    """Its secret key."""
+    cache_mb: int = Field(default=20480, ge=64)
+    """Size of this host's cache of it, in MiB; beyond, what was used least recently goes."""
 
 
 class ModelSettings(Section):
@@ -250,6 +267,7 @@ class Settings(BaseSettings):
     dicom: DicomSettings = DicomSettings()
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
+    store: StoreSettings = StoreSettings()
     model: ModelSettings = ModelSettings()
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -307,10 +325,10 @@ class Settings(BaseSettings):
 
     @property
     def store_root(self) -> Path:
-        """Folder of stored instances and result objects."""
-        return self.home / "store"
+        """Folder of stored instances and result objects, or of what is here of them."""
+        return self.home / ("cache" if self.store.url else "store")
 
     @property
     def audit_key_path(self) -> Path:
         """File of the audit chain's key, kept outside the database."""
-        return self.home / "audit.key"
+        return self.database.audit_key_file or self.home / "audit.key"

@@ -15,6 +15,7 @@ from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.gate import GateThresholds
 from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, SourceSlice, StoredInstance
 from dicom_node.store import InstanceStore
+from lungnode.archive_files import refusing_unreachable
 from webapp.ports import SliceReference, UnfitInputError
 
 Value = TypeVar("Value")
@@ -106,7 +107,9 @@ class StoredSeries:
     def _instances(self, series: SeriesRecord) -> list[StoredInstance]:
         with self._database.read() as session:
             records = studies.series_instances(session, series.id)
-        return [StoredInstance(record.sop_instance_uid, self._store.absolute(record.path)) for record in records]
+        with refusing_unreachable():
+            places = self._store.files.locate([record.path for record in records])
+        return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
 
     def _list(self, series: SeriesRecord) -> tuple[SliceReference, ...]:
         instances = self._instances(series)

@@ -17,7 +17,9 @@ from sqlalchemy.engine import make_url
 from db.domain import Role
 from db.engine import Database, load_or_create_audit_key
 from dicom_node.decode_process import DecodeLimits
+from dicom_node.files import Files
 from dicom_node.store import InstanceStore
+from lungnode.errors import CommandError
 from lungnode.settings import Destination, LogSettings, ModelSettings, Peer, Settings, WebSettings, is_loopback
 
 if TYPE_CHECKING:
@@ -48,8 +50,30 @@ def open_database(settings: Settings) -> Database:
 
 
 def open_store(settings: Settings) -> InstanceStore:
-    """Open the folder of stored instances."""
-    return InstanceStore(settings.store_root, settings.dicom.min_free_mb << 20)
+    """Open the stored instances: a folder of HOME, or an object store with one as cache."""
+    return InstanceStore(stored_files(settings) or settings.store_root, settings.dicom.min_free_mb << 20)
+
+
+def stored_files(settings: Settings) -> Files | None:
+    """Connect to the object store where one is set.
+
+    Raises
+    ------
+    CommandError
+        What speaks with it is not installed.
+    """
+    if not settings.store.url:
+        return None
+    from dicom_node.object_files import ObjectFiles, ObjectStoreAddress
+
+    store = settings.store
+    address = ObjectStoreAddress(store.url, store.endpoint_url, store.key, store.secret.get_secret_value())
+    try:
+        return ObjectFiles(
+            settings.store_root, address, cache_bytes=store.cache_mb << 20, grace_s=settings.worker.timeout_s
+        )
+    except ImportError:
+        raise CommandError("LUNGNODE_STORE__URL needs the extra s3: pip install 'lungnode[s3]'") from None
 
 
 def scratch_folder(settings: Settings) -> Path:
@@ -176,7 +200,7 @@ def workflow_url(settings: Settings) -> str:
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def build_result_maker(settings: Settings, database: Database) -> ResultMaker:
+def build_result_maker(settings: Settings, database: Database, store: InstanceStore) -> ResultMaker:
     """Make what turns answered analyses into DICOM objects."""
     from dicom_node.results import ReportSettings, ResultMaker
 
@@ -186,10 +210,12 @@ def build_result_maker(settings: Settings, database: Database) -> ResultMaker:
         destinations=tuple(destination.ae_title for destination in settings.dicom.destinations),
         memory_mb=settings.worker.memory_mb,
     )
-    return ResultMaker(database, settings.store_root, report)
+    return ResultMaker(database, store.files, report)
 
 
-def build_delivery(settings: Settings, database: Database, maker: ResultMaker) -> Callable[[], object]:
+def build_delivery(
+    settings: Settings, database: Database, maker: ResultMaker, store: InstanceStore
+) -> Callable[[], object]:
     """Give a function that makes result objects which became due, and sends every one that is."""
     from dicom_node.delivery import deliver_due
 
@@ -197,7 +223,7 @@ def build_delivery(settings: Settings, database: Database, maker: ResultMaker) -
 
     def deliver() -> object:
         maker.follow_up()
-        return deliver_due(database, settings.store_root, config)
+        return deliver_due(database, store.files, config)
 
     return deliver
 

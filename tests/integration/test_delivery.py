@@ -31,6 +31,7 @@ from dicom_node.commitment import (
 )
 from dicom_node.commitment import CommitmentReport as Report
 from dicom_node.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
+from dicom_node.files import LocalFiles
 from dicom_node.intake import Intake
 from dicom_node.listener import ListenerSettings
 from dicom_node.query_scp import STUDY_ROOT_FIND
@@ -149,12 +150,12 @@ class Place:
 
     def results(self, *destinations: str) -> tuple[DeliveryRecord, ...]:
         settings = ReportSettings(STATION, "0.1.0", destinations, {"temperature": "1.2"})
-        return ResultMaker(self.database, self.store, settings).make(self.analysis_id)
+        return ResultMaker(self.database, LocalFiles(self.store), settings).make(self.analysis_id)
 
     def deliver(self, *nodes: RemoteNode, **options: Any) -> DeliveryRound:
         clock = options.pop("clock", lambda: datetime.now(UTC))
         config = DeliveryConfig(STATION, nodes, timeouts=TIMEOUTS, commitment_wait_s=5, **options)
-        return deliver_due(self.database, self.store, config, clock=clock)
+        return deliver_due(self.database, LocalFiles(self.store), config, clock=clock)
 
     def records(self) -> dict[tuple[str, str], DeliveryRecord]:
         with self.database.read() as session:
@@ -342,7 +343,7 @@ def test_a_node_that_hangs_holds_up_no_other(place: Place) -> None:
         place.results("SILENT", "OTHER")
         hanging = RemoteNode("SILENT", "127.0.0.1", silent.getsockname()[1])
         config = DeliveryConfig(STATION, (hanging, pacs.node), timeouts=ScuTimeouts(2, 2, 2))
-        assert deliver_due(place.database, place.store, config) == DeliveryRound(sent=3, retried=3)
+        assert deliver_due(place.database, LocalFiles(place.store), config) == DeliveryRound(sent=3, retried=3)
     assert place.records()["sr", "SILENT"].reason == "the node does not answer or ended the association"
 
 
@@ -480,13 +481,14 @@ def test_a_delivery_that_is_killed_is_finished_by_the_next(place: Place, tmp_pat
 import os, sys
 from pathlib import Path
 from dicom_node.delivery import DeliveryConfig, deliver_due
+from dicom_node.files import LocalFiles
 from dicom_node.scu import RemoteNode
 from db import deliveries
 from db.engine import Database
 deliveries.record_delivery = lambda *a, **k: os.kill(os.getpid(), 9)
 database = Database(sys.argv[1], bytes(range(32)))
 config = DeliveryConfig("LUNGNODE", (RemoteNode("PACS", "127.0.0.1", int(sys.argv[3])),))
-deliver_due(database, Path(sys.argv[2]), config)
+deliver_due(database, LocalFiles(Path(sys.argv[2])), config)
 """
     with running(Pacs()) as pacs:
         place.results("PACS")

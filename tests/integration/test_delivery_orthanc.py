@@ -24,6 +24,7 @@ from db import studies
 from db.domain import AnalysisOutcome, NewFinding
 from dicom_node.commitment import report_handler, take_reports
 from dicom_node.delivery import DeliveryConfig, DeliveryRound, deliver_due
+from dicom_node.files import LocalFiles
 from dicom_node.results import ReportSettings, ResultMaker
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from tests.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
@@ -113,7 +114,7 @@ def test_orthanc_takes_commits_and_gives_back_every_result(tmp_path: Path) -> No
         series.sop_instance_uids[6], 1, 20.0, 14.0, series.position_mm(nodule.index), 14.0, 0.97, 0.67, (0.45, 0.82)
     )
     analysis_id = answer_series(database, series_id, AnalysisOutcome(findings=(finding,)))
-    made = ResultMaker(database, store, ReportSettings(STATION, "0.1.0", ("ORTHANC",))).make(analysis_id)
+    made = ResultMaker(database, LocalFiles(store), ReportSettings(STATION, "0.1.0", ("ORTHANC",))).make(analysis_id)
 
     reported = threading.Event()
     handle = report_handler(database, ["ORTHANC"])
@@ -131,7 +132,7 @@ def test_orthanc_takes_commits_and_gives_back_every_result(tmp_path: Path) -> No
     try:
         with orthanc(tmp_path / "orthanc", listener.server_address[1]) as pacs:
             config = DeliveryConfig(STATION, (pacs.node,), timeouts=TIMEOUTS, commitment_wait_s=0.1)
-            assert deliver_due(database, store, config) == DeliveryRound(sent=3)
+            assert deliver_due(database, LocalFiles(store), config) == DeliveryRound(sent=3)
             assert reported.wait(60), "Orthanc did not report"
             kept = {
                 ds.SOPInstanceUID: ds

@@ -131,10 +131,10 @@ def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> No
         record = studies.series_record(session, series_instance_uid=node.series.series_instance_uid)
     assert record is not None
     analysis_id = answer_series(node.database, record.id, AnalysisOutcome(findings=(found,)))
-    maker = ResultMaker(node.database, node.store.root, ReportSettings(STATION, "0.1.0", ("ORTHANC",)))
+    maker = ResultMaker(node.database, node.store.files, ReportSettings(STATION, "0.1.0", ("ORTHANC",)))
     config = DeliveryConfig(STATION, (node.pacs.node,), timeouts=TIMEOUTS, commitment_wait_s=0.1)
     maker.make(analysis_id)
-    assert deliver_due(node.database, node.store.root, config) == DeliveryRound(sent=3)
+    assert deliver_due(node.database, node.store.files, config) == DeliveryRound(sent=3)
     with node.database.begin() as session:
         (finding,) = findings.findings_of_analysis(session, analysis_id)
         findings.record_assessment(session, finding.id, Verdict.REJECT, "vessel", "", reader="ada")
@@ -143,7 +143,7 @@ def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> No
     with node.database.begin() as session:
         results.retract(session, analysis_id, results.RetractionCode.QUALITY, outdated[1], requested_by=outdated[2])
     maker.make_retraction(analysis_id)
-    assert deliver_due(node.database, node.store.root, config) == DeliveryRound(sent=2)
+    assert deliver_due(node.database, node.store.files, config) == DeliveryRound(sent=2)
     statuses = until(lambda: committed_of(node), "commitment of every object")
     assert statuses == dict.fromkeys(KINDS, "committed")
     made, held = node.made(), node.held()

@@ -24,6 +24,7 @@ from db.engine import Database
 from dicom_node.access import PeerRule
 from dicom_node.commitment import COMMITMENT_CLASS, COMMITMENT_INSTANCE, commitment_request
 from dicom_node.commitment_scp import CommitmentPolicy, CommitmentService
+from dicom_node.files import LocalFiles
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.query_scp import STUDY_ROOT_FIND, QueryService
@@ -134,7 +135,7 @@ def answer(node: Node, folder: Path) -> None:
     uid = node.series.sop_instance_uids[3]
     found = NewFinding(uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82))
     analysis = answer_series(node.database, record.id, AnalysisOutcome(findings=(found,)))
-    ResultMaker(node.database, folder / "store", ReportSettings("LUNGNODE", "0.1.0")).make(analysis)
+    ResultMaker(node.database, LocalFiles(folder / "store"), ReportSettings("LUNGNODE", "0.1.0")).make(analysis)
 
 
 def identifier(level: str, **keys: Any) -> Dataset:

@@ -15,6 +15,7 @@ from db import deliveries, findings, results
 from db.domain import AnalysisOutcome, NewFinding, Reason, Verdict
 from db.engine import Database
 from db.exchange import RetractionCode
+from dicom_node.files import LocalFiles
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results import ReportSettings, ResultMaker
 from tests.factories import CtSeries, answer_series, ct_series, index_series, sqlite_database
@@ -64,7 +65,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     ahead = [timedelta(0)]
     database = sqlite_database(tmp_path, clock=lambda: datetime.now(UTC) + ahead[0])
     series_id = index_series(database, series, tmp_path / "store")
-    maker = ResultMaker(database, tmp_path / "store", ReportSettings("LUNGNODE", "0.1.0", ("PACS",)))
+    maker = ResultMaker(database, LocalFiles(tmp_path / "store"), ReportSettings("LUNGNODE", "0.1.0", ("PACS",)))
     yield Place(database, tmp_path / "store", series, series_id, ahead, maker)
     database.dispose()
 

@@ -36,7 +36,7 @@ def main(options: dict[str, object]) -> None:
     made.mkdir(exist_ok=True)
     attempts = Attempts(
         database,
-        lambda path: folder / "store" / path,
+        lambda paths: [folder / "store" / path for path in paths],
         pool,
         model,
         make_results=lambda analysis_id: (made / analysis_id).touch(),

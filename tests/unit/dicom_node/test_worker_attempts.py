@@ -72,7 +72,7 @@ def receive(database: Database, number: int) -> None:
 
 def attempts(database: Database, analyzer: Analyzer, **options: object) -> Attempts:
     given: dict[str, object] = {"model": MODEL, "make_results": lambda analysis_id: None, **options}
-    return Attempts(database, lambda path: Path("/store") / path, analyzer, **given)  # type: ignore[arg-type]
+    return Attempts(database, lambda paths: [Path("/store") / path for path in paths], analyzer, **given)  # type: ignore[arg-type]
 
 
 def record(database: Database, identifier: str) -> AnalysisRecord:

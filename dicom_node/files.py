@@ -1,0 +1,104 @@
+"""Where stored bytes live, behind one small interface: a folder here, or an object store with a folder here as cache.
+
+Paths are relative (``instances/ab/...``, ``results/...``). Whoever writes a file writes it below ``root`` first, synced
+and named; ``keep`` then makes it durable where this store promises durability. Whoever reads asks ``locate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+
+class StoreUnreachableError(OSError):
+    """The object store does not answer: to be tried again, and nobody's fault here."""
+
+
+class Files(Protocol):
+    """What the store needs of the place that keeps its bytes; processes and threads may share it."""
+
+    @property
+    def root(self) -> Path:
+        """Folder here in which files are made."""
+        ...
+
+    def keep(self, paths: Iterable[str], *, once: bool = False) -> None:
+        """Make files that were written below ``root`` durable; with ``once`` what is kept already stays as it is.
+
+        Raises
+        ------
+        OSError
+            None of them is to be relied upon.
+        """
+        ...
+
+    def locate(self, paths: Iterable[str]) -> list[Path]:
+        """Give files here, fetched where they are not; where one is not kept, whoever opens it will see.
+
+        Raises
+        ------
+        ValueError
+            A path leads out of the store.
+        StoreUnreachableError
+        """
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Whether a file is kept."""
+        ...
+
+    def move(self, path: str, target: str) -> None:
+        """Give a kept file another name.
+
+        Raises
+        ------
+        FileNotFoundError
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Forget a file; harmless where there is none."""
+        ...
+
+
+def below(root: Path, path: str) -> Path:
+    """Where a relative path lies.
+
+    Raises
+    ------
+    ValueError
+        The path leads out of the folder.
+    """
+    whole = (root / path).resolve()
+    if not whole.is_relative_to(root.resolve()):
+        raise ValueError("path leads out of the store")
+    return whole
+
+
+class LocalFiles:
+    """A folder: what is synced and named in it is kept."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def keep(self, paths: Iterable[str], *, once: bool = False) -> None:
+        """See ``Files``; whoever wrote them has synced them."""
+
+    def locate(self, paths: Iterable[str]) -> list[Path]:
+        """See ``Files``."""
+        return [below(self.root, path) for path in paths]
+
+    def exists(self, path: str) -> bool:
+        """See ``Files``."""
+        return below(self.root, path).is_file()
+
+    def move(self, path: str, target: str) -> None:
+        """See ``Files``."""
+        place = below(self.root, target)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        below(self.root, path).rename(place)
+
+    def remove(self, path: str) -> None:
+        """See ``Files``."""
+        below(self.root, path).unlink(missing_ok=True)

@@ -1,0 +1,151 @@
+"""Files in an S3-compatible store: durable once kept, read by any host, cached within a bound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from db import studies
+from db.engine import Database
+from db.schema import upgrade
+from dicom_node.files import StoreUnreachableError
+from dicom_node.intake import Announced, Intake, Sender
+from dicom_node.object_files import ObjectFiles, ObjectStoreAddress
+from dicom_node.part10 import read_file_meta
+from dicom_node.purge import Purge
+from dicom_node.status import Status
+from dicom_node.store import InstanceStore, dataset_sha256
+from tests.factories import ct_series
+from tests.integration.object_store import object_store
+
+SENDER = Sender("PACS", "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[ObjectStoreAddress]:
+    with object_store() as running:
+        yield running
+
+
+@pytest.fixture
+def place(address: ObjectStoreAddress, request: pytest.FixtureRequest) -> ObjectStoreAddress:
+    """A prefix of its own for each test."""
+    url = f"{address.url}/{request.node.name}"
+    return ObjectStoreAddress(url, address.endpoint_url, address.key, address.secret)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    upgrade(url)
+    database = Database(url, bytes(range(32)))
+    yield database
+    database.dispose()
+
+
+def write(files: ObjectFiles, path: str, content: bytes) -> None:
+    (files.root / path).parent.mkdir(parents=True, exist_ok=True)
+    (files.root / path).write_bytes(content)
+
+
+def send(intake: Intake, path: Path) -> Status:
+    content = path.read_bytes()
+    meta, start = read_file_meta(content)
+    announced = Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
+    return intake.receive(announced, content[start:], SENDER).status
+
+
+def test_what_one_host_acknowledges_another_reads(
+    tmp_path: Path, place: ObjectStoreAddress, database: Database
+) -> None:
+    series = ct_series(tmp_path / "series", n=4, rows=16)
+    with InstanceStore(ObjectFiles(tmp_path / "one", place)) as here:
+        assert [send(Intake(here, database), path) for path in series.paths] == [Status.SUCCESS] * 4
+    with database.read() as session:
+        record = studies.series_record(session, series_instance_uid=series.series_instance_uid)
+        assert record is not None
+        instances = studies.series_instances(session, record.id)
+    elsewhere = ObjectFiles(tmp_path / "two", place)
+    found = elsewhere.locate([instance.path for instance in instances])
+    assert [dataset_sha256(path) for path in found] == [instance.sha256 for instance in instances]
+
+
+def test_nothing_is_acknowledged_while_the_store_does_not_answer(tmp_path: Path, database: Database) -> None:
+    series = ct_series(tmp_path / "series", n=2, rows=16)
+    nowhere = ObjectStoreAddress("s3://images/x", "http://127.0.0.1:9", "k", "s")
+    with InstanceStore(ObjectFiles(tmp_path / "one", nowhere)) as store:
+        assert send(Intake(store, database), series.paths[0]) is Status.OUT_OF_RESOURCES
+    with database.read() as session:
+        assert studies.receiving_series(session) == ()
+
+
+def test_a_store_that_does_not_answer_is_no_missing_file(tmp_path: Path) -> None:
+    files = ObjectFiles(tmp_path, ObjectStoreAddress("s3://images/x", "http://127.0.0.1:9", "k", "s"))
+    with pytest.raises(StoreUnreachableError):
+        files.locate(["instances/ab/c.dcm"])
+
+
+def test_what_was_never_kept_is_not_there(tmp_path: Path, place: ObjectStoreAddress) -> None:
+    files = ObjectFiles(tmp_path, place)
+    (missing,) = files.locate(["instances/ab/c.dcm"])
+    assert not missing.exists()
+    assert not files.exists("instances/ab/c.dcm")
+
+
+def test_a_result_that_is_kept_is_never_replaced(tmp_path: Path, place: ObjectStoreAddress) -> None:
+    one, two = ObjectFiles(tmp_path / "one", place), ObjectFiles(tmp_path / "two", place)
+    write(one, "results/ab/c.dcm", b"first")
+    one.keep(["results/ab/c.dcm"], once=True)
+    write(two, "results/ab/c.dcm", b"second")
+    two.keep(["results/ab/c.dcm"], once=True)
+    assert (two.root / "results/ab/c.dcm").read_bytes() == b"first"
+
+
+def test_the_cache_stays_within_its_bound_but_for_what_is_in_use(tmp_path: Path, place: ObjectStoreAddress) -> None:
+    files = ObjectFiles(tmp_path, place, cache_bytes=10_000, grace_s=100)
+    paths = [f"instances/ab/{number}.dcm" for number in range(12)]
+    for number, path in enumerate(paths):
+        write(files, path, bytes(1000))
+        files.keep([path])
+        if number < 6:  # used long ago
+            os.utime(files.root / path, (number + 1, number + 1))
+    held = [path for path in paths if (files.root / path).exists()]
+    assert sum((files.root / path).stat().st_size for path in held) <= 10_000
+    assert held[-6:] == paths[-6:]
+    assert [path.read_bytes() for path in files.locate(paths)] == [bytes(1000)] * 12
+
+
+@pytest.mark.parametrize("path", ["../audit.key", "/etc/passwd", "instances/../../x"])
+def test_no_path_leads_out_of_the_store(tmp_path: Path, place: ObjectStoreAddress, path: str) -> None:
+    with pytest.raises(ValueError, match="out of the store"):
+        ObjectFiles(tmp_path / "here", place).locate([path])
+
+
+def test_purged_studies_leave_the_store_and_what_is_resent_stays(
+    tmp_path: Path, place: ObjectStoreAddress, database: Database
+) -> None:
+    old, kept = (ct_series(tmp_path / name, n=2, rows=16, seed=seed) for name, seed in (("old", 1), ("kept", 1)))
+    later = datetime.now(UTC) + timedelta(days=2)
+    files = ObjectFiles(tmp_path / "one", place)
+    with InstanceStore(files) as store:
+        intake = Intake(store, database)
+        for path in old.paths:
+            send(intake, path)
+        purge = Purge(database, store, timedelta(days=1), grace=timedelta(seconds=1))
+        with database.begin() as session:  # nothing is owed any more
+            session.execute(text("UPDATE studies SET state = 'not_analysed'"))
+            session.execute(text("UPDATE series SET state = 'not_analysed'"))
+        assert purge.run(later).study_count == 1
+        assert send(intake, kept.paths[0]) is Status.SUCCESS
+        with database.read() as session:
+            (record,) = studies.receiving_series(session)
+            (instance,) = studies.series_instances(session, record.id)
+        Purge(database, store, timedelta(days=10)).run(later + timedelta(hours=1))
+        assert files.exists(instance.path)
+        remote, prefix = place.open()
+        assert list(remote.find(prefix)) == [f"{prefix}/{instance.path}"]
