@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -14,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -243,6 +244,28 @@ class Database:
         """
         with _translated(), self._session(self._reader) as session:
             yield session
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Hold ``name`` among all hosts while the block runs, or be told False; a holder that dies lets go.
+
+        SQLite is of one host, where one process does such work.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+        """
+        if self.engine.dialect.name != "postgresql":
+            yield True
+            return
+        key = {"key": int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)}
+        with _translated(), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            is_ours = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key))
+            try:
+                yield is_ours
+            finally:
+                if is_ours and not connection.invalidated:
+                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
 
     def dispose(self) -> None:
         """Close all connections."""

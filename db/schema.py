@@ -1,4 +1,9 @@
-"""The schema's versions: up, down and which one it is. Safe when several processes start at once."""
+"""The schema's versions: up, down and which one it is. Safe when several processes start at once.
+
+Releases roll: the migration first, then host after host. So a migration only adds, and each ``upgrade`` writes down
+which revisions the schema serves; code of an earlier one goes on, and starts again, on the newer schema. A migration
+that takes something away removes the revisions that needed it from ``served_revisions``, a release later.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, delete, insert, inspect, select, text
 
 from db.engine import database_url, make_engine
+from db.tables import ServedRevisionRow
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 0x6C756E676E6F6465
@@ -23,7 +29,7 @@ SEARCH_OBJECTS = ("study_search", "ix_studies_search_text")
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema up to ``revision`` in one transaction; does nothing where it is there already.
+    """Bring the schema up to ``revision`` in one transaction; does nothing where it is there already, or further on.
 
     Raises
     ------
@@ -31,13 +37,20 @@ def upgrade(url: str, revision: str = "head") -> None:
         If the URL names no usable database.
     """
     with _locked(url) as connection:
+        if revision == "head" and _serves(connection, head()):
+            return
         command.upgrade(_config(connection), revision)
+        if revision == "head":
+            connection.execute(insert(ServedRevisionRow), [{"revision": head()}])
 
 
 def downgrade(url: str, revision: str) -> None:
     """Take the schema down to ``revision`` (``base`` for nothing at all) in one transaction."""
     with _locked(url) as connection:
         command.downgrade(_config(connection), revision)
+        if _records_served(connection):
+            connection.execute(delete(ServedRevisionRow))
+            connection.execute(insert(ServedRevisionRow), [{"revision": revision}])
 
 
 def current(url: str) -> str | None:
@@ -61,8 +74,28 @@ def head() -> str:
 
 
 def is_current(url: str) -> bool:
-    """Whether the schema is the one that this code needs."""
-    return current(url) == head()
+    """Whether the schema is the one that this code needs, or a later one that still serves it."""
+    if current(url) is None:
+        return False
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            return _serves(connection, head())
+    finally:
+        engine.dispose()
+
+
+def _serves(connection: Connection, revision: str) -> bool:
+    """Whether code of a revision runs on the schema that is there."""
+    if not inspect(connection).has_table(ServedRevisionRow.__tablename__):
+        return False
+    return (
+        connection.scalar(select(ServedRevisionRow.revision).where(ServedRevisionRow.revision == revision)) is not None
+    )
+
+
+def _records_served(connection: Connection) -> bool:
+    return inspect(connection).has_table(ServedRevisionRow.__tablename__)
 
 
 def is_described(_object: object, name: str | None, *_: object) -> bool:

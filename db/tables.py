@@ -453,6 +453,26 @@ class TokenRow(Base):
     revoked_at: Mapped[datetime | None]
 
 
+class WorkerRow(Base):
+    """A worker's heartbeats."""
+
+    __tablename__ = "workers"
+
+    executor_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    beats: Mapped[int] = mapped_column(BigInteger())
+    version: Mapped[str]
+    started_at: Mapped[datetime]
+    beat_at: Mapped[datetime]
+
+
+class ServedRevisionRow(Base):
+    """A schema revision whose code may still run on the present one (``db.schema``)."""
+
+    __tablename__ = "served_revisions"
+
+    revision: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
 class AuditEventRow(Base):
     """One event of the trail. Triggers refuse UPDATE, DELETE, TRUNCATE and any sequence but the next."""
 

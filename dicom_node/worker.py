@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from db import analyses, priors, studies
+from db import analyses, priors, studies, turns
 from db.domain import AnalysisRecord, ModelIdentity, SeriesRecord, StudyState
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
@@ -22,8 +23,8 @@ REQUESTED_BY = "system"
 class Submit(Protocol):
     """Enqueues an analysis durably, once (``AnalysisWorkflows.submit``)."""
 
-    def __call__(self, analysis: AnalysisRecord) -> str:
-        """Return the name under which it is queued."""
+    def __call__(self, analysis: AnalysisRecord, due: datetime) -> str:
+        """Return the name under which it is queued, to be done by that moment."""
         ...
 
 
@@ -132,35 +133,38 @@ class Worker:
         """Ask for analyses of complete series, and submit what is pending."""
         with self._database.read() as session:
             receiving = studies.receiving_series(session)
-            pending = analyses.pending_analyses(session)
-        complete = self._watch.quiet(receiving)
-        requested = [record for series in complete if (record := self._request(series)) is not None]
-        self._submit_all([*pending, *requested])
+        for series in self._watch.quiet(receiving):
+            self._request(series)
+        self._submit_pending()
 
-    def _request(self, observed: SeriesRecord) -> AnalysisRecord | None:
+    def _request(self, observed: SeriesRecord) -> None:
         """Ask for an analysis of a complete series, unless an instance arrived in this very moment."""
         with self._database.begin() as session:
             now = studies.series_record(session, id=observed.id)
             if now is None or now.state is not StudyState.RECEIVING or now.instance_count != observed.instance_count:
-                return None
+                return
             if priors.set_aside(session, observed.id, observed.study_instance_uid):
-                return None
+                return
             record = analyses.request_analysis(session, observed.id, self._model, requested_by=REQUESTED_BY)
         _log.info(
             "series:complete",
             extra={"series_id": observed.id, "analysis_id": record.id, "instance_count": observed.instance_count},
         )
-        return record
 
-    def _submit_all(self, pending: list[AnalysisRecord]) -> None:
-        now_s = self._clock()
-        known = {record.id: self._submitted.get(record.id) for record in pending}
-        for record in pending:
-            last_s = known[record.id]
-            if last_s is None or now_s - last_s >= self._config.resubmit_s:
-                self._submit(record)
-                known[record.id] = now_s
-        self._submitted = {identifier: at_s for identifier, at_s in known.items() if at_s is not None}
+    def _submit_pending(self) -> None:
+        """Submit what is pending, each with its turn among all of it."""
+        with self._database.read() as session:
+            pending = analyses.pending_analyses(session)
+            self._submitted = {one.id: self._submitted[one.id] for one in pending if one.id in self._submitted}
+            wanted = [record for record in pending if self._is_to_submit(record)]
+            due = turns.due_moments(session, pending) if wanted else {}
+        for record in wanted:
+            self._submit(record, due[record.id])
+            self._submitted[record.id] = self._clock()
+
+    def _is_to_submit(self, record: AnalysisRecord) -> bool:
+        last_s = self._submitted.get(record.id)
+        return last_s is None or self._clock() - last_s >= self._config.resubmit_s
 
     def _deliver(self, stop: threading.Event) -> None:
         Chore("worker:deliver", self._config.deliver_s, self._deliver_due).run(stop)
@@ -182,6 +186,16 @@ class Chore:
         """Do it until ``stop`` is set, first after one pause."""
         while not stop.wait(self.every_s):
             guarded(self.name, self.action)
+
+
+def alone(database: Database, name: str, action: Callable[[], object]) -> Callable[[], object]:
+    """Give an action that only one host does at a time; on the others it does nothing."""
+
+    def guarded_action() -> object:
+        with database.alone(name) as is_ours:
+            return action() if is_ours else None
+
+    return guarded_action
 
 
 def guarded(what: str, action: Callable[[], object]) -> None:

@@ -8,8 +8,9 @@ was lost is submitted again, one that runs twice finds the first outcome.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 
@@ -28,6 +29,9 @@ RETRY_DELAYS_S = (2.0, 10.0)
 """Pauses between tries to make result objects."""
 INTERRUPTED_DELAY_S = 5.0
 """Pause where it was not the analysis that failed."""
+RETRY_AFTER = timedelta(hours=1)
+"""A further try is due so much later: it waits until what is here by now had its turn, and not for ever."""
+_EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 _UNFINISHED = frozenset({"ENQUEUED", "PENDING", "DELAYED"})
 _MAX_GENERATIONS = 1000
 
@@ -44,8 +48,10 @@ class WorkflowConfig:
         System database: ``sqlite:///file`` or ``postgresql://...``.
     executor_id
         Fixed name of this worker; interrupted work returns to the worker of the same name.
+    version
+        Work is taken up by workers of the same one; it outlives releases.
     concurrency
-        Analyses at once.
+        Analyses at once; the queue's own, so the same for all workers that share it.
     retry_delays_s
         Pauses between tries to make result objects, seconds.
     poll_s
@@ -54,6 +60,7 @@ class WorkflowConfig:
 
     url: str
     executor_id: str
+    version: str = APPLICATION_VERSION
     concurrency: int = 1
     retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S
     interrupted_delay_s: float = INTERRUPTED_DELAY_S
@@ -106,8 +113,17 @@ class AnalysisWorkflows:
         """Stop taking up work; what is under way stays pending and is taken up at the next launch."""
         DBOS.destroy(destroy_registry=True)
 
-    def submit(self, analysis: AnalysisRecord) -> str:
+    def resume(self, executor_ids: Sequence[str]) -> int:
+        """Give back to the queue what workers that are gone had begun; tells how much that was.
+
+        Several may do so at once: what a living worker has taken meanwhile bears its name and is left alone.
+        """
+        return len(DBOS._recover_pending_workflows(list(executor_ids)))  # noqa: SLF001 (nothing public does it)
+
+    def submit(self, analysis: AnalysisRecord, due: datetime) -> str:
         """Enqueue an analysis unless it is there already; its workflow's id comes back.
+
+        What is due first is taken first.
 
         Workflows that ended while their analysis did not (the records were restored from a backup) are followed by
         those of the next generation.
@@ -117,7 +133,7 @@ class AnalysisWorkflows:
             root = f"{name}-{generation}" if generation else name
             states = [self._state(_try_id(root, failures)) for failures in range(TRIES)]
             if states[0] is None:
-                self._enqueue(root, analysis.id, failures=0)
+                self._enqueue(root, analysis.id, due, failures=0)
                 return root
             if any(state in _UNFINISHED for state in states):
                 return root
@@ -127,9 +143,9 @@ class AnalysisWorkflows:
         status = DBOS.get_workflow_status(identifier)
         return None if status is None else str(status.status)
 
-    def _enqueue(self, root: str, analysis_id: str, *, failures: int) -> None:
-        """Enqueue one try; later tries wait until every fresh series had its turn."""
-        with SetWorkflowID(_try_id(root, failures)), SetEnqueueOptions(priority=1 + failures):
+    def _enqueue(self, root: str, analysis_id: str, due: datetime, *, failures: int) -> None:
+        """Enqueue one try."""
+        with SetWorkflowID(_try_id(root, failures)), SetEnqueueOptions(priority=_priority(due)):
             DBOS.enqueue_workflow(QUEUE, self._workflow, root, analysis_id, failures)
 
     def _analyse(self, root: str, analysis_id: str, failures: int) -> str:
@@ -141,7 +157,7 @@ class AnalysisWorkflows:
         if verdict == Attempt.ANSWERED:
             self._make_results(analysis_id)
         elif verdict == Attempt.FAILED and failures + 1 < TRIES:
-            self._enqueue(root, analysis_id, failures=failures + 1)
+            self._enqueue(root, analysis_id, datetime.now(UTC) + RETRY_AFTER, failures=failures + 1)
         elif verdict == Attempt.FAILED:
             DBOS.run_step({"name": "park"}, self._park, analysis_id, code, text)
         return str(verdict)
@@ -167,6 +183,11 @@ def workflow_id(analysis: AnalysisRecord) -> str:
     return f"{analysis.series_id}-{analysis.input_digest[:16]}-{analysis.model.sha256[:16]}-{analysis.run_number}"
 
 
+def _priority(due: datetime) -> int:
+    """Seconds since an epoch of our own: DBOS takes the lowest first, from 1 to 2^31 - 1."""
+    return min(max(int((due - _EPOCH).total_seconds()), 1), 2**31 - 1)
+
+
 def _try_id(root: str, failures: int) -> str:
     return f"{root}-try{failures + 1}" if failures else root
 
@@ -176,7 +197,7 @@ def _dbos_config(config: WorkflowConfig) -> DBOSConfig:
     return {
         "name": "lungnode",
         "system_database_url": config.url,
-        "application_version": APPLICATION_VERSION,
+        "application_version": config.version,
         "executor_id": config.executor_id,
         "enable_otlp": False,
         "log_level": "WARNING",

@@ -139,7 +139,8 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     """Analyse what was received, and deliver results."""
     from dicom_node.analysis_process import ModelUnavailableError
     from dicom_node.attempts import Attempts
-    from dicom_node.worker import Worker, WorkerConfig
+    from dicom_node.roster import BEAT_S
+    from dicom_node.worker import Chore, Worker, WorkerConfig
     from dicom_node.workflow import AnalysisSteps, AnalysisWorkflows
 
     database = wiring.open_database(settings)
@@ -161,6 +162,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config)
     for chore in wiring.build_chores(settings, database, store):
         chore.start(stop)
+    Chore("worker:beat", BEAT_S, wiring.build_roster(settings, database, workflows).turn).start(stop)
     announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
     worker.run(stop)
     pool.close()

@@ -217,9 +217,13 @@ class WorkerSettings(Section):
     """The analysis workers."""
 
     concurrency: int = Field(default=1, ge=1)
-    """Series analysed at once by one worker; one saturates two cores or a GPU."""
+    """Series analysed at once by a worker; one saturates two cores or a GPU. The same for all that share a database."""
     executor_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """Fixed name of this worker; interrupted work returns to the worker of the same name."""
+    """Fixed name of this worker, unlike all others'; interrupted work returns to it where it comes back in time."""
+    silent_s: float = Field(default=60.0, ge=15)
+    """Seconds without a sign of life after which another worker takes up what this one left."""
+    queue_version: str = Field(default="analysis-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """Workers of the same one share work, whatever their release; set another to keep a group of workers apart."""
     timeout_s: float = Field(default=900.0, gt=0)
     """Wall-clock limit of decoding and analysing one series; past it the attempt counts as failed."""
     memory_mb: int = Field(default=6144, ge=512)

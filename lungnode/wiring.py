@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from dicom_node.pipeline import Analyzer
     from dicom_node.priors import PriorFetcher
     from dicom_node.results import ResultMaker
+    from dicom_node.roster import Roster
     from dicom_node.scp import PortServices
     from dicom_node.scu import RemoteNode
     from dicom_node.tls import TlsFiles
     from dicom_node.worker import Chore
-    from dicom_node.workflow import WorkflowConfig
+    from dicom_node.workflow import AnalysisWorkflows, WorkflowConfig
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
     from lungnode.stored_series import StoredSeries
     from webapp.options import Node, OidcProvider, WebOptions
@@ -188,7 +189,10 @@ def workflow_config(settings: Settings) -> WorkflowConfig:
     from dicom_node.workflow import WorkflowConfig
 
     return WorkflowConfig(
-        url=workflow_url(settings), executor_id=settings.worker.executor_id, concurrency=settings.worker.concurrency
+        url=workflow_url(settings),
+        executor_id=settings.worker.executor_id,
+        version=settings.worker.queue_version,
+        concurrency=settings.worker.concurrency,
     )
 
 
@@ -218,6 +222,7 @@ def build_delivery(
 ) -> Callable[[], object]:
     """Give a function that makes result objects which became due, and sends every one that is."""
     from dicom_node.delivery import deliver_due
+    from dicom_node.worker import alone
 
     config = delivery_config(settings)
 
@@ -225,7 +230,7 @@ def build_delivery(
         maker.follow_up()
         return deliver_due(database, store.files, config)
 
-    return deliver
+    return alone(database, "deliver", deliver)
 
 
 def delivery_config(settings: Settings) -> DeliveryConfig:
@@ -262,12 +267,12 @@ def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
 
 
 def build_chores(settings: Settings, database: Database, store: InstanceStore) -> list[Chore]:
-    """List what is done now and then beside analyses: earlier studies, alerts, retention."""
+    """List what is done now and then beside analyses, by one host of all: earlier studies, alerts, retention."""
     from dicom_node.purge import Purge
-    from dicom_node.worker import Chore
+    from dicom_node.worker import Chore, alone
     from lungnode.alerts import Alerts
 
-    chores = []
+    chores: list[Chore] = []
     if settings.alerts.webhooks:
         alerts = Alerts(settings, database, settings.home / "alerts.json")
         chores.append(Chore("alerts", 60.0, alerts.look))
@@ -276,7 +281,15 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
     if settings.retention.days:
         purge = Purge(database, store, timedelta(days=settings.retention.days))
         chores.append(Chore("purge", 3600.0, purge.run))
-    return chores
+    return [replace(chore, action=alone(database, chore.name, chore.action)) for chore in chores]
+
+
+def build_roster(settings: Settings, database: Database, workflows: AnalysisWorkflows) -> Roster:
+    """Make what tells that this worker lives, and takes up what silent ones left."""
+    from dicom_node.roster import Roster
+
+    version = package_version("lungnode")
+    return Roster(database, settings.worker.executor_id, version, workflows.resume, silent_s=settings.worker.silent_s)
 
 
 def web_options(settings: Settings) -> WebOptions:

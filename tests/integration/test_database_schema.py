@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from alembic.util import CommandError
+from sqlalchemy import inspect, text
 
 from db import audit, schema, studies
 from db.domain import ReceivedInstance
@@ -108,3 +110,31 @@ def test_processes_that_start_at_once_all_find_the_schema(database_url: str) -> 
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert schema.is_current(database_url)
+
+
+def test_code_of_an_earlier_revision_runs_on_and_starts_on_a_newer_schema(database_url: str) -> None:
+    """The migration of the next release has come first: a column more, and a revision that this code does not know."""
+    schema.upgrade(database_url)
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE studies ADD COLUMN novelty TEXT"))
+        connection.execute(text("UPDATE alembic_version SET version_num = 'next'"))
+        connection.execute(text("INSERT INTO served_revisions (revision) VALUES ('next')"))
+    assert schema.is_current(database_url)
+    schema.upgrade(database_url)
+    assert schema.current(database_url) == "next"
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM served_revisions WHERE revision <> 'next'"))
+    engine.dispose()
+    assert not schema.is_current(database_url)
+    with pytest.raises(CommandError):
+        schema.upgrade(database_url)
+
+
+def test_a_schema_taken_down_again_serves_no_later_code(database_url: str) -> None:
+    schema.upgrade(database_url)
+    schema.downgrade(database_url, "0006")
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        assert list(connection.scalars(text("SELECT revision FROM served_revisions"))) == ["0006"]
+    engine.dispose()

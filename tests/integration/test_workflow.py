@@ -20,7 +20,7 @@ from typing import TypeVar
 import pydicom
 import pytest
 
-from db import analyses, schema, studies
+from db import analyses, schema, studies, workers
 from db.domain import (
     AnalysisRecord,
     AnalysisStatus,
@@ -194,6 +194,44 @@ def test_what_a_dead_worker_left_is_finished_once(node: Node) -> None:
     (analysis,) = node.analyses(uid)
     assert analysis.status is AnalysisStatus.CURRENT
     assert analysis.attempts == 5
+
+
+def test_what_a_silent_worker_left_is_finished_by_another(node: Node) -> None:
+    """The dead one never comes back; the other was busy with nothing and knows it by its heartbeats alone."""
+    node.options = {"delay_s": 3600}
+    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "silent_s": 4.0})
+    uid = node.receive(20, 1)
+    node.start()
+    until(lambda: node.calls(20), lambda seen: seen == 1, 120)
+    other.start()
+    try:
+        until(lambda: _beats(node), lambda beats: len(beats) == 2 and min(beats.values()) > 2, 60)
+        node.kill()
+        assert other.wait(uid).state is StudyState.ANALYSED
+    finally:
+        other.kill()
+    (analysis,) = node.analyses(uid)
+    assert analysis.status is AnalysisStatus.CURRENT
+    assert analysis.attempts == 2
+
+
+def test_a_worker_that_lives_keeps_its_work(node: Node) -> None:
+    node.options = {"delay_s": 6}
+    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "silent_s": 2.0})
+    uid = node.receive(20, 1)
+    node.start()
+    until(lambda: node.calls(20), lambda seen: seen == 1, 120)
+    other.start()
+    try:
+        assert node.wait(uid).state is StudyState.ANALYSED
+    finally:
+        other.kill()
+    assert node.analyses(uid)[0].attempts == 1
+
+
+def _beats(node: Node) -> dict[str, int]:
+    with node.database.read() as session:
+        return workers.beats(session)
 
 
 def test_killed_at_any_moment_every_series_gets_exactly_one_analysis(node: Node) -> None:

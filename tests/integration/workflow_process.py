@@ -15,7 +15,8 @@ from db.engine import Database
 from dicom_node.analysis_process import AnalysisLimits, AnalysisPool
 from dicom_node.attempts import Attempts
 from dicom_node.decode_process import DecodeLimits
-from dicom_node.worker import Worker, WorkerConfig
+from dicom_node.roster import Roster
+from dicom_node.worker import Chore, Worker, WorkerConfig
 from dicom_node.workflow import AnalysisSteps, AnalysisWorkflows, WorkflowConfig
 from lungnode.logs import configure_logging
 from tests.fast_analyzer import make_fast_analyzer
@@ -42,13 +43,17 @@ def main(options: dict[str, object]) -> None:
         make_results=lambda analysis_id: (made / analysis_id).touch(),
     )
     steps = AnalysisSteps(run=attempts.run, park=attempts.park, make_results=attempts.results)
-    config = WorkflowConfig(str(options["system_url"]), "worker-1", retry_delays_s=(0.05, 0.05), poll_s=0.1)
+    name = str(options.get("executor_id", "worker-1"))
+    config = WorkflowConfig(str(options["system_url"]), name, retry_delays_s=(0.05, 0.05), poll_s=0.1)
     workflows = AnalysisWorkflows(config, steps)
     workflows.launch()
     worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
     worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
+    roster = Roster(database, name, "0", workflows.resume, silent_s=float(str(options.get("silent_s", 60))))
+    stop = threading.Event()
+    Chore("worker:beat", 0.2, roster.turn).start(stop)
     print("ready", flush=True)
-    worker.run(threading.Event())
+    worker.run(stop)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Queue:
 
     submitted: list[str] = field(default_factory=list)
 
-    def __call__(self, analysis: AnalysisRecord) -> str:
+    def __call__(self, analysis: AnalysisRecord, due: datetime) -> str:
         self.submitted.append(analysis.id)
         return analysis.id
 
@@ -225,7 +225,7 @@ def test_the_loop_survives_whatever_a_look_raises(database: Database) -> None:
     stop = threading.Event()
     raised: list[Exception] = []
 
-    def submit(analysis: AnalysisRecord) -> str:
+    def submit(analysis: AnalysisRecord, due: datetime) -> str:
         raised.append(DatabaseUnavailableError() if not raised else ValueError("CANARY^PHI"))
         if len(raised) == 3:
             stop.set()
