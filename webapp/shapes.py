@@ -65,7 +65,8 @@ class WorklistItemShape(TypedDict):
     reasons: list[ReasonShape]
     series_count: int
     instance_count: int
-    finding_count: int
+    finding_count: int | None
+    """None, as the probability, for a browser whose reader chose to read before the model is shown."""
     malignancy_probability: Probability | None
     interval: Interval | None
     received_at: Moment

@@ -12,16 +12,14 @@ from db import studies as records
 from db.domain import AnalysisRecord, AuditEvent, FindingRecord, ModelIdentity, StudyDetail, StudyState, Verdict
 from db.readings import ReadingEvent
 from db.readings import record_reading as record_event
-from webapp import forms, present
+from webapp import forms, present, reading_first
 from webapp.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
 from webapp.identity import principal
 from webapp.ports import MapName, MarkedPlace
 from webapp.services import services
+from webapp.shapes import FindingShape
 
 blueprint = Blueprint("studies", __name__)
-
-HIDE_MODEL_COOKIE = "lungnode_hide_model"
-"""Set by the viewer: this reader reads first, and is shown the model's findings when asking for them."""
 
 
 def detail_of(study_uid: str) -> StudyDetail:
@@ -55,8 +53,9 @@ def viewer(study_uid: str) -> str:
     """Show the study."""
     found = detail_of(study_uid)
     note_look(study_uid, found)
-    hide_model = request.cookies.get(HIDE_MODEL_COOKIE) == "yes"
-    return render_template("viewer.html", study=present.study(found), hide_model=hide_model)
+    study, hide_model = present.study(found), reading_first.reads_first()
+    shown = reading_first.blind_study(study) if hide_model else study
+    return render_template("viewer.html", study=shown, hide_model=hide_model)
 
 
 @blueprint.get("/api/v1/studies/<uid:study_uid>")
@@ -64,7 +63,8 @@ def detail(study_uid: str) -> Response:
     """Give the study with its series, analyses and findings."""
     found = detail_of(study_uid)
     note_look(study_uid, found)
-    return jsonify(present.study(found))
+    study = present.study(found)
+    return jsonify(reading_first.blind_study(study) if reading_first.is_model_hidden() else study)
 
 
 @blueprint.get("/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices")
@@ -92,7 +92,7 @@ def add_finding(study_uid: str) -> tuple[Response, int]:
         record = findings.add_reader_finding(
             session, study_uid, place.series_instance_uid, found, model, reader=principal().name
         )
-    return jsonify(present.finding(record)), 201
+    return jsonify(_told(record)), 201
 
 
 @blueprint.get("/api/v1/findings/<finding_id>/attention.png")
@@ -112,6 +112,11 @@ def attention(finding_id: str) -> Response:
     )
     png = services().predictor.attention(found.study_instance_uid, place, cast("MapName", kind))
     return Response(png, mimetype="image/png")
+
+
+def _told(record: FindingRecord) -> FindingShape:
+    finding = present.finding(record)
+    return reading_first.blind_finding(finding) if reading_first.is_model_hidden() else finding
 
 
 def _finding(finding_id: str) -> FindingRecord:
@@ -140,7 +145,7 @@ def assess(finding_id: str) -> tuple[Response, int]:
     reason, comment = forms.text_of(body, "reason"), forms.text_of(body, "comment")
     with services().database.begin() as session:
         findings.record_assessment(session, finding_id, Verdict(word), reason, comment, reader=principal().name)
-    return jsonify(present.finding(_finding(finding_id))), 201
+    return jsonify(_told(_finding(finding_id))), 201
 
 
 @blueprint.delete("/api/v1/findings/<finding_id>/assessment")
@@ -148,7 +153,7 @@ def withdraw_assessment(finding_id: str) -> Response:
     """Take back this reader's latest verdict; the one before it counts again."""
     with services().database.begin() as session:
         findings.withdraw_assessment(session, finding_id, reader=principal().name)
-    return jsonify(present.finding(_finding(finding_id)))
+    return jsonify(_told(_finding(finding_id)))
 
 
 @blueprint.post("/api/v1/studies/<uid:study_uid>/readings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from flask import Blueprint, Response, jsonify, render_template, request
@@ -10,10 +11,11 @@ from db import reviews, saved_filters
 from db import worklist as records
 from db.domain import StudyState, WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
 from db.errors import InvalidCursorError
-from webapp import forms, present
+from webapp import forms, present, reading_first
 from webapp.errors import BadRequestError
 from webapp.identity import principal
 from webapp.services import services
+from webapp.shapes import WorklistItemShape
 from webapp.worklist_query import DEFAULT_LIMIT, address, kept_fields, read_query
 
 blueprint = Blueprint("worklist", __name__)
@@ -24,7 +26,8 @@ PROBABILITY_STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 0.9)
 
 def query_of_request() -> WorklistQuery:
     """Read what is asked for off the address."""
-    return read_query(request.args, services().options.max_wait_s)
+    query = read_query(request.args, services().options.max_wait_s)
+    return reading_first.blind_query(query) if reading_first.reads_first() else query
 
 
 def _page_of(query: WorklistQuery) -> WorklistPage:
@@ -39,7 +42,7 @@ def _page_of(query: WorklistQuery) -> WorklistPage:
 def listing() -> Response:
     """List studies, newest first unless another order is asked for."""
     found = _page_of(query_of_request())
-    return jsonify(items=[present.worklist_item(item) for item in found.items], next=found.next_cursor)
+    return jsonify(items=_told(found.items), next=found.next_cursor)
 
 
 @blueprint.get("/worklist")
@@ -47,20 +50,22 @@ def page() -> str:
     """Show the worklist."""
     query = query_of_request()
     found = _page_of(query)
-    max_wait_s = services().options.max_wait_s
+    max_wait_s, reads_first = services().options.max_wait_s, reading_first.reads_first()
+    kept = kept_fields(request.args)
     unread_s = {item.study_instance_uid: _waited_s(item) for item in found.items if item.reviewed_at is None}
     with services().database.read() as session:
         load = records.reading_load(session, max_wait_s)
         saved = saved_filters.saved_filters(session, principal().name)
     return render_template(
         "worklist.html",
-        items=[present.worklist_item(item) for item in found.items],
+        items=_told(found.items),
         query=query,
-        kept=kept_fields(request.args),
+        kept=reading_first.blind_fields(kept) if reads_first else kept,
+        reads_first=reads_first,
         next_cursor=found.next_cursor,
         page_limit=None if query.limit == DEFAULT_LIMIT else str(query.limit),
         states=list(StudyState),
-        orders=list(WorklistOrder),
+        orders=[order for order in WorklistOrder if not (reads_first and order is WorklistOrder.PRIORITY)],
         steps=PROBABILITY_STEPS,
         load=load,
         max_wait_s=max_wait_s,
@@ -68,6 +73,11 @@ def page() -> str:
         saved=[present.saved_filter(record) for record in saved],
         address=address,
     )
+
+
+def _told(items: Iterable[WorklistItem]) -> list[WorklistItemShape]:
+    told = [present.worklist_item(item) for item in items]
+    return [reading_first.blind_item(item) for item in told] if reading_first.reads_first() else told
 
 
 def _waited_s(item: WorklistItem) -> float:

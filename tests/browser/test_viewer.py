@@ -158,6 +158,17 @@ def test_windows_change_the_picture(viewer: Page) -> None:
     expect(viewer.locator("[data-readout-window]")).not_to_contain_text("W 400")
 
 
+def test_the_readers_window_stands_when_a_series_is_opened(viewer: Page) -> None:
+    told = viewer.locator("[data-readout-window]").first
+    viewer.keyboard.press("2")
+    expect(told).to_have_text("C 50 W 400 HU")
+    with viewer.expect_response("**/slices"):
+        viewer.locator("[data-series]").first.click()
+    shows(viewer, SLICES // 2)
+    expect(told).to_have_text("C 50 W 400 HU", timeout=20_000)  # not the window that its images came with
+    expect(viewer.get_by_role("button", name="Mediastinum")).to_have_attribute("aria-pressed", "true")
+
+
 def test_a_finding_is_rejected_with_a_reason_and_that_is_kept(site: Site, study: Study, viewer: Page) -> None:
     viewer.keyboard.press("r")
     expect(viewer.locator(".finding.selected .verdict")).to_have_text("Rejected")
@@ -231,15 +242,17 @@ def test_a_length_is_measured_in_millimetres_and_removed(viewer: Page) -> None:
     expect(told).to_have_count(0)
 
 
-def test_the_attention_is_off_until_asked_for(viewer: Page) -> None:
+def test_attention_and_gradients_are_off_until_asked_for_and_say_what_they_show(viewer: Page) -> None:
     overlay = viewer.locator("[data-attention-image]")
     expect(overlay).to_have_count(0)
     before = grey_at(viewer, *LUNG)
-    with viewer.expect_response("**/attention.png") as answered:
-        viewer.get_by_label("Where the network looked").check()
-    assert answered.value.status == 200
+    for label, name, told in (("Gradients", "gradient", "42 %"), ("Attention", "attention", "no more on the nodule")):
+        with viewer.expect_response(f"**/attention.png?map={name}") as answered:
+            viewer.get_by_label(label, exact=True).check()
+        assert answered.value.status == 200
+        expect(viewer.locator(".explanation")).to_contain_text(told)
     expect(overlay).to_have_attribute("opacity", "0.5")
-    viewer.get_by_label("Opacity of the attention").fill("100")
+    viewer.get_by_label("Opacity of the map").fill("100")
     expect(overlay).to_have_attribute("opacity", "1")
     box = box_of(overlay)
     assert (box["width"], box["height"]) == pytest.approx((box_of(pane(viewer))["height"],) * 2, abs=2)
@@ -264,6 +277,8 @@ def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
 ) -> None:
     viewer.get_by_label("Hide the model until I have read").check()
     expect(viewer.locator(".finding")).to_have_count(0)
+    api = f"{site.url}/api/v1/studies/{study.study_instance_uid}"
+    assert viewer.request.get(api).json()["findings"] == []
     page = viewer.request.get(viewer.url, headers={"Cookie": "lungnode_hide_model=yes"}).text()
     assert "81.0 %" not in page  # it is not sent to be hidden
     viewer.reload()

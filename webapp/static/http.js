@@ -19,6 +19,15 @@ export class RefusedError extends Error {
 
 /** @typedef {{signal?: AbortSignal | null}} Options */
 
+/** @type {Record<string, string>} what every request of this page says besides */
+const always = {};
+
+/** The reader of this study has read, and is told what the model says from now on. */
+export function askForModel(isAsked = true) {
+  if (isAsked) always["X-Lungnode-Model"] = "shown";
+  else delete always["X-Lungnode-Model"];
+}
+
 /** Tell the page that somebody is there: only requests keep a session alive. */
 const stirred = () => document.dispatchEvent(new Event("lungnode:request"));
 
@@ -39,7 +48,7 @@ async function answer(response) {
  */
 export async function getJson(url, { background = false, signal = null, accept = "application/json" } = {}) {
   /** @type {Record<string, string>} */
-  const headers = { Accept: accept };
+  const headers = { ...always, Accept: accept };
   if (background) headers["X-Lungnode-Background"] = "1";
   else stirred();
   return (await answer(await fetch(url, { headers, signal, cache: "no-store" }))).json();
@@ -76,6 +85,6 @@ export async function deleteJson(url) {
  */
 async function change(url, request) {
   stirred();
-  const headers = { Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": token };
+  const headers = { ...always, Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": token };
   return answer(await fetch(url, { ...request, headers }));
 }

@@ -3,6 +3,7 @@ import { installHelp, isTyping, listen } from "./live.js";
 import { actOnChosen } from "./worklist/actions.js";
 import { chooseState, focusSearch, isSearch, toggleFilter } from "./worklist/filters.js";
 import { load, openChosen, openNextPage, rows, step } from "./worklist/list.js";
+import { readFirst } from "./readfirst.js";
 import "./worklist/saved.js";
 
 const live = /** @type {HTMLElement} */ (document.querySelector("[data-live]"));
@@ -39,6 +40,11 @@ document.addEventListener("keydown", (event) => {
   if (!action) return;
   event.preventDefault();
   action();
+});
+
+/** @type {HTMLInputElement | null} */ (document.querySelector("[data-read-first]"))?.addEventListener("change", (event) => {
+  readFirst(/** @type {HTMLInputElement} */ (event.target).checked);
+  location.reload();
 });
 
 const here = () => location.pathname + location.search;

@@ -49,6 +49,12 @@ export class Beside {
     this.marked();
   }
 
+  // Read again what is known of the other study.
+  async refresh(): Promise<void> {
+    const pane = this.pane;
+    if (pane?.study) pane.study = await getJson(`/api/v1/studies/${pane.study.study_instance_uid}`) as Study;
+  }
+
   close(): void {
     this.pane?.close();
     this.pane = null;

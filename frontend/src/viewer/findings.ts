@@ -2,6 +2,7 @@
 import { postJson, deleteJson } from "../../../webapp/static/http.js";
 import { type Child, element, fromTemplate, millimetres, outOfHundred, percent, probabilityBar, svg } from "./dom";
 import { histogramFigure } from "./histogram";
+import type { Explanation, MapName } from "./overlay";
 import type { Finding, Histogram, Verdict } from "./types";
 
 const REASONS: Record<Verdict, string[]> = {
@@ -11,6 +12,11 @@ const REASONS: Record<Verdict, string[]> = {
 };
 const WORDS: Record<Verdict, string> = { accept: "Accepted", reject: "Rejected", unsure: "Unsure" };
 const BUTTONS: Record<Verdict, string> = { accept: "Accept", reject: "Reject", unsure: "Unsure" };
+const MAPS: Record<MapName, { label: string; tells: string }> = { // shares: docs/model/nodule.md, "Explanations"
+  attention: { label: "Attention", tells: "Where the network's attention lay. Measured on known nodules it is no more on the nodule than anywhere else (11 % of it, for 11 % of the picture), so it does not show what the number rests on." },
+  gradient: { label: "Gradients", tells: "Pixels that move the number. On known nodules 42 % of it lies on the nodule, which is 11 % of the picture. It does not say why, and brighter is not more malignant." },
+};
+const HALF = 0.5;
 const VERDICTS = Object.keys(BUTTONS) as Verdict[];
 
 export interface ListCalls {
@@ -18,14 +24,14 @@ export interface ListCalls {
   changed(finding: Finding): void;
   withdrawn(finding: Finding): void;
   failed(error: Error): void;
-  attention(finding: Finding, opacity: number | null): void;
+  explained(explanation: Explanation | null): void;
 }
 
 export interface ListState {
   findings: Finding[];
   selected: string | null;
   isBlind: boolean; // the model's numbers are not told, not even of a place that the reader marked
-  attention: number | null; // opacity, null where it is not shown
+  explanation: Explanation | null; // which map lies over the image, if any
 }
 
 interface Choice {
@@ -35,7 +41,7 @@ interface Choice {
 
 export class FindingList {
   histogram: Histogram | null = null;
-  private state: ListState = { findings: [], selected: null, isBlind: false, attention: null };
+  private state: ListState = { findings: [], selected: null, isBlind: false, explanation: null };
   private readonly emptyText: string;
 
   constructor(private readonly root: HTMLElement, private readonly mayDecide: boolean, private readonly calls: ListCalls) {
@@ -88,8 +94,9 @@ export class FindingList {
   }
 
   private body(finding: Finding): HTMLElement {
-    const told = this.state.isBlind ? [] : [this.facts(finding), notes(finding), this.known(finding), this.attention(finding)];
-    return element("div", { class: "finding-body" }, ...told, this.mayDecide && this.verdicts(finding), this.mayDecide && this.why(finding), this.mayDecide && this.undoButton(finding));
+    const told = this.state.isBlind ? [] : [notes(finding), this.facts(finding), this.known(finding), this.explanation()];
+    const decided = this.mayDecide ? [this.verdicts(finding), this.why(finding), this.undoButton(finding)] : [];
+    return element("div", { class: "finding-body" }, ...decided, ...told);
   }
 
   private facts(finding: Finding): HTMLElement {
@@ -111,17 +118,22 @@ export class FindingList {
     if (share === null) return null;
     const { count, words } = outOfHundred(share);
     const frequency = element("div", { class: "frequency" }, hundredDots(count),
-      element("p", {}, `Of 100 nodules with this number, ${words} were rated malignant by radiologists.`));
+      element("p", {}, `If the number is right, radiologists would rate ${words} of 100 nodules like this malignant.`));
     return element("div", { class: "known-nodules" }, frequency, this.histogram && histogramFigure(this.histogram, share));
   }
 
-  private attention(finding: Finding): HTMLElement {
-    const { attention } = this.state;
-    const slider = element("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round((attention ?? 0.5) * 100), disabled: attention === null, "data-key": "opacity", "aria-label": "Opacity of the attention",
-      oninput: (event: Event) => this.calls.attention(finding, Number((event.target as HTMLInputElement).value) / 100) });
-    const box = element("input", { type: "checkbox", checked: attention !== null, "data-attention": true, "data-key": "attention",
-      onchange: (event: Event) => this.calls.attention(finding, (event.target as HTMLInputElement).checked ? 0.5 : null) });
-    return element("div", { class: "attention-row" }, element("label", { class: "switch" }, box, "Where the network looked"), slider);
+  private explanation(): HTMLElement {
+    const { explanation } = this.state;
+    const choice = (map: MapName | null, label: string) => element("label", {}, element("input", {
+      type: "radio", name: "map", checked: (explanation?.map ?? null) === map, "data-map": map ?? "none", "data-key": `map ${map}`,
+      onchange: () => this.calls.explained(map && { map, opacity: explanation?.opacity ?? HALF }),
+    }), label);
+    const maps = (Object.keys(MAPS) as MapName[]).map((map) => choice(map, MAPS[map].label));
+    const slider = explanation && element("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round(explanation.opacity * 100), "data-key": "opacity", "aria-label": "Opacity of the map",
+      oninput: (event: Event) => this.calls.explained({ ...explanation, opacity: Number((event.target as HTMLInputElement).value) / 100 }) });
+    return element("fieldset", { class: "explanation" }, element("legend", {}, "Map over the image"),
+      element("div", { class: "choices" }, choice(null, "None"), ...maps), slider,
+      explanation && element("p", { class: "small muted", role: "note" }, MAPS[explanation.map].tells));
   }
 
   private verdicts(finding: Finding): HTMLElement {

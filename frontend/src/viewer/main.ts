@@ -8,7 +8,7 @@ import { loadSeries, onFrameError } from "./engine";
 import { FindingList } from "./findings";
 import { distanceMm, markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
-import type { Attention, Mark } from "./overlay";
+import type { Attention, Explanation, Mark } from "./overlay";
 import { Pane, type PaneCalls, type Window } from "./pane";
 import { Reading } from "./reading";
 import type { Finding, Study } from "./types";
@@ -29,7 +29,7 @@ class Viewer {
   study: Study | null = null;
   selected: string | null = null;
   areMarksShown = true;
-  attention: number | null = null;
+  explanation: Explanation | null = null;
 
   constructor() {
     const calls: PaneCalls = {
@@ -47,7 +47,7 @@ class Viewer {
       changed: (finding) => this.replace(finding),
       withdrawn: (finding) => this.remove(finding),
       failed: (error) => this.pane.say(error.message),
-      attention: (_finding, opacity) => { this.attention = opacity; this.draw(); },
+      explained: (explanation) => { this.explanation = explanation; this.draw(); },
     });
     this.controls = new Controls(this);
     onFrameError((imageId) => { for (const pane of [this.pane, this.beside.pane]) pane?.frameFailed(imageId); });
@@ -77,7 +77,7 @@ class Viewer {
 
   draw(): void {
     const findings = this.shownFindings();
-    this.list.render({ findings, selected: this.selected, isBlind: this.reading.isHidden, attention: this.attention });
+    this.list.render({ findings, selected: this.selected, isBlind: this.reading.isHidden, explanation: this.explanation });
     find("finding-count").textContent = this.reading.isHidden ? "hidden" : String(findings.length);
     find("blind").hidden = !this.reading.isHidden;
     this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere() });
@@ -107,8 +107,9 @@ class Viewer {
 
   private attentionHere(): Attention | null {
     const finding = this.shownFindings().find(({ id }) => id === this.selected);
-    if (this.attention === null || this.reading.isHidden || !finding || this.sliceOf(this.pane, finding) !== this.pane.index) return null;
-    return { url: `/api/v1/findings/${finding.id}/attention.png`, opacity: this.attention };
+    if (!this.explanation || this.reading.isHidden || !finding || this.sliceOf(this.pane, finding) !== this.pane.index) return null;
+    const { map, opacity } = this.explanation;
+    return { url: `/api/v1/findings/${finding.id}/attention.png?map=${map}`, opacity };
   }
 
   private drawTicks(findings: Finding[]): void {
@@ -221,16 +222,19 @@ class Viewer {
 
   hideModel(isHidden: boolean): void {
     this.reading.choose(isHidden);
-    this.afterHiding();
+    void this.afterHiding();
   }
 
   reveal(): void {
     this.reading.reveal();
-    this.afterHiding();
+    void this.afterHiding();
   }
 
-  private afterHiding(): void {
-    this.attention = null;
+  // What is hidden was not sent: ask again for this study and for the one beside it.
+  private async afterHiding(): Promise<void> {
+    this.explanation = null;
+    this.draw();
+    await Promise.all([this.refresh(), this.beside.refresh()]).catch((error: Error) => this.pane.say(error.message));
     if (!this.shownFindings().some(({ id }) => id === this.selected)) this.selected = null;
     this.draw();
   }

@@ -11,6 +11,13 @@ export interface Mark {
   classes: string;
 }
 
+export type MapName = "attention" | "gradient";
+
+export interface Explanation {
+  map: MapName;
+  opacity: number;
+}
+
 export interface Attention {
   url: string;
   opacity: number;
@@ -82,7 +89,8 @@ export class Overlay {
     const { rows, columns } = this.pane.slice as { rows: number; columns: number };
     const [x, y] = this.pane.toCanvas(-0.5, -0.5);
     const [right, bottom] = this.pane.toCanvas(rows - 0.5, columns - 0.5);
-    return svg("image", { href: url, x, y, width: right - x, height: bottom - y, opacity, preserveAspectRatio: "none", "data-attention-image": true });
+    return svg("image", { href: url, x, y, width: right - x, height: bottom - y, opacity, preserveAspectRatio: "none", "data-attention-image": true,
+      onerror: () => this.pane.say("This map cannot be shown.") });
   }
 
   private drawScale(): void {

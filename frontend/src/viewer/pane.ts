@@ -70,10 +70,14 @@ export class Pane {
     find("corner-study", this.root).textContent = [dicomDate(study.study_date), item.series_description || item.modality].filter(Boolean).join(" · ");
     this.say(series.imageIds.length ? "" : "This series has no slices that can be shown.");
     if (!series.imageIds.length) return;
+    const wanted = this.window; // a new stack brings the window of its images along, which is not the reader's choice
     await this.viewport.setStack(series.imageIds, index);
     fitPanes();
     this.viewport.resetCamera();
-    if (item.modality === "CT" && this.window) this.setWindow(this.window);
+    if (item.modality === "CT" && wanted) {
+      this.setWindow(wanted);
+      this.calls.windowed(this, wanted);
+    }
     this.viewport.render();
     this.prefetch = new Prefetch(series, (loaded, all) => this.calls.loaded(this, loaded, all));
     this.onSlice();

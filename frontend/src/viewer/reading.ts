@@ -1,9 +1,7 @@
 // "Hide the model until I have read": the choice, and the log of reading times for the audit trail.
-import { postJson } from "../../../webapp/static/http.js";
+import { askForModel, postJson } from "../../../webapp/static/http.js";
+import { readFirst } from "../../../webapp/static/readfirst.js";
 import { remembered } from "./dom";
-
-const COOKIE = "lungnode_hide_model";
-const YEAR_S = 31_536_000;
 
 type Happened = "opened" | "revealed" | "closed";
 
@@ -14,6 +12,7 @@ export class Reading {
 
   constructor(private readonly studyUid: string, private readonly mayDecide: boolean, isHidden: boolean) {
     this.isHidden = isHidden && remembered(`revealed ${studyUid}`) !== "yes";
+    askForModel(!this.isHidden);
     document.addEventListener("visibilitychange", () => this.onVisibility());
     addEventListener("pagehide", () => this.log("closed"));
   }
@@ -29,14 +28,16 @@ export class Reading {
   reveal(): void {
     this.log("revealed");
     this.isHidden = false;
+    askForModel();
     remembered(`revealed ${this.studyUid}`, "yes");
   }
 
-  // Choose for this and all later studies. The server reads the cookie, so that nothing is sent to be hidden.
+  // Choose for this and all later studies.
   choose(isHidden: boolean): void {
-    document.cookie = `${COOKIE}=${isHidden ? "yes" : "no"}; path=/; max-age=${YEAR_S}; SameSite=Strict`;
+    readFirst(isHidden);
     if (this.isHidden && !isHidden) this.reveal();
     else this.isHidden = isHidden;
+    askForModel(!this.isHidden);
     if (isHidden) remembered(`revealed ${this.studyUid}`, "no");
   }
 

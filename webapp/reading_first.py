@@ -1,0 +1,76 @@
+"""Reading first: whoever chose to read without the model is not sent what it says until they have read.
+
+The choice is a cookie of the reader's browser, so programs with a token, which send none, are always told everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flask import request
+
+from db.domain import WorklistOrder, WorklistQuery
+from webapp.identity import principal
+from webapp.shapes import FindingShape, StudyShape, WorklistItemShape
+
+COOKIE = "lungnode_hide_model"
+SHOWN_HEADER = "X-Lungnode-Model"
+"""Says ``shown`` once the reader of a study has read it and asked for the model's findings, which is on record."""
+FIELDS_OF_MODEL = frozenset({"min_probability", "max_probability"})
+
+
+def reads_first() -> bool:
+    """Whether this reader chose to read before the model is shown."""
+    return request.cookies.get(COOKIE) == "yes"
+
+
+def is_model_hidden() -> bool:
+    """Whether the model's findings of the study that is asked about are to be left out."""
+    return reads_first() and request.headers.get(SHOWN_HEADER) != "shown"
+
+
+def blind_query(query: WorklistQuery) -> WorklistQuery:
+    """Ask for nothing that would tell what the model says: no bounds on it, no order by it."""
+    order = WorklistOrder.OLDEST if query.order is WorklistOrder.PRIORITY else query.order
+    return replace(query, min_probability=None, max_probability=None, order=order)
+
+
+def blind_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """Leave the same out of the parameters of an address."""
+    kept = {name: value for name, value in fields.items() if name not in FIELDS_OF_MODEL}
+    return kept | {"sort": WorklistOrder.OLDEST.value} if kept.get("sort") == WorklistOrder.PRIORITY else kept
+
+
+def blind_item(item: WorklistItemShape) -> WorklistItemShape:
+    """Leave out what the model found, unless this reader is done with the study."""
+    if item["reviewed_by"] == principal().name:
+        return item
+    return {**item, "finding_count": None, "malignancy_probability": None, "interval": None}
+
+
+def blind_study(study: StudyShape) -> StudyShape:
+    """Keep the reader's own marks, without numbers; even how many objects went out would tell of findings."""
+    own = [blind_finding(finding) for finding in study["findings"] if finding["origin"] == "reader"]
+    return {
+        **study,
+        "finding_count": None,
+        "malignancy_probability": None,
+        "interval": None,
+        "findings": own,
+        "deliveries": [],
+    }
+
+
+def blind_finding(finding: FindingShape) -> FindingShape:
+    """Keep a place and what the reader decided about it."""
+    return {
+        **finding,
+        "diameter_mm": None,
+        "nodule_probability": None,
+        "malignancy_probability": None,
+        "interval": None,
+        "prediction_set": [],
+        "reasons": [],
+        "attributes": {},
+    }
