@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,10 +51,17 @@ class ModelPredictor:
         if content[_DICM] != b"DICM":
             return self._slice_answer(read_grey(content))
         place = None if row is None or column is None else (row, column)
-        with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".dcm", dir=self._scratch) as file:
-            file.write(content)
-            file.flush()
-            return self._instance_answer(Path(file.name), place)
+        with self._written(content) as path:
+            return self._instance_answer(path, place)
+
+    def preview(self, content: bytes) -> bytes:
+        """See ``Predictor``."""
+        with self._written(content) as path:
+            self._frames(path)
+            hu = load_frame_hu(path, 1, self._process)
+        if isinstance(hu, Refusal):
+            raise UnfitInputError(422, hu.code, hu.text)
+        return grey_png(windowed(hu, LUNG_WINDOW))
 
     def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
         """See ``Predictor``."""
@@ -91,6 +99,14 @@ class ModelPredictor:
         every = [asdict(status) for status in self._models.statuses]
         nodule = next(status for status in every if status["task"] == "nodule")
         return {**nodule, **asdict(identity_of(self._models.nodule)), "models": every}
+
+    @contextmanager
+    def _written(self, content: bytes) -> Iterator[Path]:
+        """Keep an upload in a file for as long as the decoding child reads it."""
+        with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".dcm", dir=self._scratch) as file:
+            file.write(content)
+            file.flush()
+            yield Path(file.name)
 
     def _slice_answer(self, grey: NDArray[np.uint8]) -> UploadAnswer:
         classifier = self._models.slice
@@ -184,6 +200,10 @@ class UnavailablePredictor:
     """Stands where models cannot be loaded: says so, and answers nothing. Images are still received and kept."""
 
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def preview(self, content: bytes) -> bytes:
         """See ``Predictor``."""
         raise self._refusal()
 

@@ -42,6 +42,7 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "health.readyz": {"GET": OBSERVE},
     "health.metrics": {"GET": OBSERVE},
     "predictions.predict": {"POST": UPLOAD},
+    "predictions.preview": {"POST": UPLOAD},
     "predictions.show": {"GET": UPLOAD},
     "predictions.picture": {"GET": UPLOAD},
     "trail.page": {"GET": AUDIT},

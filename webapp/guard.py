@@ -13,7 +13,7 @@ from webapp.sessions import is_form_token
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOAD_ENDPOINT = "predictions.predict"
-UPLOAD_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "stow.store"})
+UPLOAD_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "predictions.preview", "stow.store"})
 CROSS_ORIGIN_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "status.model_status"})
 MAX_BODY_BYTES = 64 * 2**10
 """Body of anything but an upload."""

@@ -133,6 +133,14 @@ OPERATIONS = (
         alternative=HTML,
     ),
     Operation(
+        "post",
+        "/predict/preview",
+        "Draw a DICOM instance in the lung window; nothing is kept",
+        {200: PNG},
+        (400, 413, 415, 422, 429, 503),
+        form=UPLOAD_FORM,
+    ),
+    Operation(
         "get",
         "/predictions/{prediction_id}",
         "An earlier answer",

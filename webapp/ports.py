@@ -104,6 +104,16 @@ class Predictor(Protocol):
         """
         ...
 
+    def preview(self, content: bytes) -> bytes:
+        """Draw the first frame of an uploaded DICOM instance in the lung window, pixel by pixel (PNG).
+
+        Raises
+        ------
+        UnfitInputError
+            422 for an instance that cannot be read, or has no HU.
+        """
+        ...
+
     def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
         """Analyse the place that a reader pointed at.
 

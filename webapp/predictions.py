@@ -40,6 +40,17 @@ def predict() -> Response:
         raise
 
 
+@blueprint.post("/predict/preview")
+def preview() -> Response:
+    """Draw an uploaded DICOM instance, so that its nodule can be pointed at; nothing of it is kept."""
+    services().prediction_limit.take(request.remote_addr or "")
+    upload = _uploaded_file()
+    if uploads.kind_of(_head(upload)) is not UploadKind.DICOM:
+        raise UploadRefusedError(415, "not_dicom", "Only DICOM instances are drawn; browsers show other pictures.")
+    with compute_slot():
+        return Response(services().predictor.preview(_content(upload)), mimetype="image/png")
+
+
 def _predict() -> Response:
     upload = _uploaded_file()
     kind = uploads.kind_of(_head(upload))

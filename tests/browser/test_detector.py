@@ -101,8 +101,15 @@ def test_a_dropped_dicom_instance_asks_for_the_place_of_its_nodule(site: Site, o
         }"""
     )
     expect(page.get_by_text("row and column are needed as well")).to_be_visible()
+    drawn = page.locator("[data-slice-image]")
+    expect(drawn).to_be_visible()
+    size = page.evaluate("[...document.images].find((one) => one.matches('[data-slice-image]')).naturalWidth")
+    box = drawn.bounding_box()
+    assert box is not None
+    drawn.click(position={"x": box["width"] / 4, "y": box["height"] / 2})
+    assert float(page.get_by_label("Column").input_value()) == pytest.approx(size / 4, abs=1)
     page.get_by_label("Row").fill("10")
-    page.get_by_label("Column").fill("12")
+    expect(page.locator("[data-slice-mark] circle")).to_have_attribute("cy", "10.5")
     page.click("[data-submit]")
     page.wait_for_url("**/predictions/*")
     expect(page.get_by_text("second reading of one nodule")).to_be_visible()

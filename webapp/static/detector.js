@@ -36,10 +36,53 @@ async function kindOf(file) {
 const HINTS = {
   png: "",
   jpeg: "",
-  dicom: "A DICOM instance: its nodule's row and column are needed as well.",
+  dicom: "A DICOM instance: say where its nodule is. Its row and column are needed as well.",
   zip: "A zip of a DICOM series: it goes to the worklist as a study.",
   other: "This is no PNG, JPEG, DICOM or zip file; it will not be read.",
 };
+
+const row = /** @type {HTMLInputElement} */ (form.elements.namedItem("row"));
+const column = /** @type {HTMLInputElement} */ (form.elements.namedItem("column"));
+const slice = /** @type {HTMLImageElement} */ (one("slice-image"));
+const token = () => /** @type {HTMLInputElement} */ (form.elements.namedItem("csrf_token")).value;
+
+/**
+ * A browser reads no DICOM: the server draws it, and keeps nothing.
+ * @param {File} file
+ */
+async function drawDicom(file) {
+  const body = new FormData();
+  body.append("image", file);
+  const response = await fetch("/predict/preview", { method: "POST", body, headers: { Accept: "application/json", "X-CSRF-Token": token() } }).catch(() => null);
+  if (input.files?.[0] !== file || !response?.ok) return; // another was chosen meanwhile, or the answer will say why
+  previewUrl = URL.createObjectURL(await response.blob());
+  slice.src = preview.src = previewUrl;
+  preview.onload = () => { preview.hidden = false; one("no-preview").setAttribute("hidden", ""); showPlace(); };
+  one("slice").hidden = false;
+}
+
+// The place that row and column name, on the slice.
+function showPlace() {
+  const mark = one("slice-mark");
+  const isKnown = row.value !== "" && column.value !== "" && slice.naturalWidth > 0;
+  mark.toggleAttribute("hidden", !isKnown);
+  if (!isKnown) return;
+  mark.setAttribute("viewBox", `0 0 ${slice.naturalWidth} ${slice.naturalHeight}`);
+  const circle = /** @type {Element} */ (mark.querySelector("circle"));
+  circle.setAttribute("cx", String(Number(column.value) + 0.5));
+  circle.setAttribute("cy", String(Number(row.value) + 0.5));
+  circle.setAttribute("r", String(slice.naturalWidth / 40));
+}
+for (const field of [row, column]) field.addEventListener("input", showPlace);
+slice.addEventListener("load", showPlace);
+slice.addEventListener("click", (event) => {
+  const box = slice.getBoundingClientRect();
+  /** @param {number} part @param {number} count */
+  const pixel = (part, count) => String(Math.min(count - 1, Math.max(0, Math.floor(part * count))));
+  row.value = pixel((event.clientY - box.top) / box.height, slice.naturalHeight);
+  column.value = pixel((event.clientX - box.left) / box.width, slice.naturalWidth);
+  showPlace();
+});
 
 let previewUrl = "";
 async function showChosen() {
@@ -50,6 +93,7 @@ async function showChosen() {
   one("drop-preview").hidden = !file;
   one("problem").hidden = true;
   preview.hidden = true;
+  one("slice").hidden = true;
   one("no-preview").setAttribute("hidden", "");
   if (!file) return;
   one("file-name").textContent = file.name;
@@ -68,6 +112,7 @@ async function showChosen() {
     preview.src = previewUrl;
   } else {
     one("no-preview").removeAttribute("hidden");
+    if (kind === "dicom" && !tooLarge) await drawDicom(file);
   }
 }
 
@@ -117,8 +162,7 @@ form.addEventListener("submit", (event) => {
   request.open("POST", form.action);
   request.responseType = "json";
   request.setRequestHeader("Accept", "application/json");
-  const token = /** @type {HTMLInputElement} */ (form.elements.namedItem("csrf_token"));
-  request.setRequestHeader("X-CSRF-Token", token.value);
+  request.setRequestHeader("X-CSRF-Token", token());
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     if (loaded < total) {
       progress.value = (100 * loaded) / total;

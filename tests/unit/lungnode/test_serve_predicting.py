@@ -159,6 +159,20 @@ def test_an_instance_that_is_no_ct_is_not_answered(predictor: ModelPredictor, tm
     assert [reason.code for reason in answer.reasons] == ["not_ct"]
 
 
+def test_an_instance_is_drawn_pixel_by_pixel_in_the_lung_window(predictor: ModelPredictor, series: CtSeries) -> None:
+    with Image.open(io.BytesIO(predictor.preview(series.paths[0].read_bytes()))) as drawn:
+        grey = np.asarray(drawn)
+    assert grey.shape == series.volume_hu.shape[1:]
+    expected = np.clip((series.volume_hu[0].astype(float) + 1350) / 1500 * 255, 0, 255)
+    assert np.abs(grey - expected).max() < 2
+
+
+def test_what_is_no_ct_is_not_drawn(predictor: ModelPredictor) -> None:
+    with pytest.raises(UnfitInputError) as refused:
+        predictor.preview(bytes(128) + b"DICM" + bytes(200))
+    assert refused.value.status == 422
+
+
 def test_a_broken_instance_is_unfit(predictor: ModelPredictor) -> None:
     with pytest.raises(UnfitInputError) as refusal:
         predictor.predict_upload(bytes(128) + b"DICM" + bytes(300), row=None, column=None)

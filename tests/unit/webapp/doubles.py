@@ -134,6 +134,12 @@ class CannedPredictor:
             raise UnfitInputError(422, "unreadable_image", "The picture cannot be read.") from error
         return self._answer("slice", SLICE_MODEL, png_of(grey), _overlay(grey.shape))
 
+    def preview(self, content: bytes) -> bytes:
+        """A picture of 128 x 128."""
+        if self.fails:
+            raise self.fails
+        return noise_png()
+
     def _dicom(self, row: float | None, column: float | None) -> UploadAnswer:
         if row is None or column is None:
             reason = Reason("no_place", "Say where the nodule is: send row and column.")

@@ -310,3 +310,20 @@ def test_predictions_are_counted(web: Web) -> None:
     assert 'lungnode_predictions_total{answered="yes",kind="slice"} 1.0' in metrics
     assert 'lungnode_upload_refusals_total{code="unsupported_type"} 1.0' in metrics
     assert web.client().get("/model_status").json["predictions_served"] == 1
+
+
+def test_a_dicom_instance_is_drawn_and_nothing_of_it_is_kept(web: Web) -> None:
+    asked = {"image": (io.BytesIO(DICOM + bytes(300 * 1024)), "x.dcm")}
+    response = web.client().post("/predict/preview", data=asked)
+    assert (response.status_code, response.mimetype) == (200, "image/png")
+    assert response.data.startswith(b"\x89PNG")
+    assert record_count(web) == 0
+    assert list(web.options.evidence_root.iterdir()) == []
+
+
+def test_only_dicom_is_drawn_and_a_refusal_is_told(web: Web) -> None:
+    refused = web.client().post("/predict/preview", data={"image": (io.BytesIO(noise_png()), "x")})
+    assert (refused.status_code, refused.json["error"]["code"]) == (415, "not_dicom")
+    web.predictor.fails = UnfitInputError(422, "no_image", "The DICOM instance holds no image.")
+    refused = web.client().post("/predict/preview", data={"image": (io.BytesIO(DICOM), "x")})
+    assert (refused.status_code, refused.json["error"]["code"]) == (422, "no_image")
