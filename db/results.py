@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db import audit, deliveries, findings
@@ -28,6 +28,8 @@ VERIFIED, RETRACTION = "verified", "ko"
 """Kinds of result objects that follow the first ones."""
 RECENT = timedelta(days=7)
 """What is older is not looked at again."""
+LEFT_BEHIND = timedelta(minutes=2)
+"""Results follow an answer within seconds, unless their workflow was lost with the database."""
 VERDICTS_QUIET = timedelta(seconds=15)
 """A reader who paused for so long has told all verdicts of a sitting."""
 SUPERSEDED = "A newer analysis of the series replaces this result."
@@ -140,15 +142,23 @@ def series_findings(session: Session, analysis: AnalysisRecord) -> tuple[Finding
 
 
 def unreported_analyses(session: Session) -> tuple[str, ...]:
-    """List analyses without an answer, of studies without an answer, that nothing was made of."""
+    """List analyses that nothing was made of: without an answer, of studies without one; or answered a while ago."""
+    is_unanswered = and_(
+        StudyRow.state.in_((StudyState.NOT_ANALYSED, StudyState.FAILED)),
+        ~exists().where(ResultRow.study_id == StudyRow.id),
+    )
+    is_left_behind = and_(  # what was to make its results is gone
+        SeriesRow.state == StudyState.ANALYSED,
+        AnalysisRow.finished_at < now(session) - LEFT_BEHIND,
+        ~exists().where(ResultRow.analysis_id == AnalysisRow.id),
+    )
     statement = (
         select(AnalysisRow.id)
         .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
         .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-        .where(StudyRow.state.in_((StudyState.NOT_ANALYSED, StudyState.FAILED)))
+        .where(or_(is_unanswered, is_left_behind))
         .where(AnalysisRow.status.in_((AnalysisStatus.CURRENT, AnalysisStatus.FAILED)))
         .where(AnalysisRow.finished_at > now(session) - RECENT)
-        .where(~exists().where(ResultRow.study_id == StudyRow.id))
         .where(~exists().where(PriorStudyRow.study_instance_uid == StudyRow.study_instance_uid))
         .order_by(AnalysisRow.finished_at, AnalysisRow.id)
     )

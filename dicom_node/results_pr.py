@@ -24,6 +24,8 @@ from dicom_node.results_page import WINDOW
 from dicom_node.results_source import content_moment, first_of, keep_character_set, plain, read_identity, stamp
 from dicom_node.results_sr import outline, spacing_of
 
+Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
 LAYER = GraphicLayer("FINDINGS", order=1, description="Outlines of findings")
 
 
@@ -105,6 +107,7 @@ def _annotation(number: int, finding: NewFinding, image: Dataset) -> GraphicAnno
     probability = finding.malignancy_probability
     label = f"{number}" if probability is None else f"{number}: {100 * probability:.0f} %"
     kind, points = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(image))
+    points = _within(points, image, is_circle=kind is GraphicTypeValues.CIRCLE)
     return GraphicAnnotation(
         referenced_images=[image],
         referenced_frame_number=finding.frame_number if is_multi_frame else None,
@@ -120,13 +123,21 @@ def _annotation(number: int, finding: NewFinding, image: Dataset) -> GraphicAnno
             TextObject(
                 text_value=label,
                 units=AnnotationUnitsValues.PIXEL,
-                anchor_point=_beside(points),
+                anchor_point=_beside(points, float(image.Columns)),
                 anchor_point_visible=False,
             )
         ],
     )
 
 
-def _beside(points: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Sequence[float]:
+def _within(points: Points, image: Dataset, *, is_circle: bool) -> Points:
+    """Keep an outline at the image's border inside it, as graphics must be (PS3.3 C.10.5)."""
+    columns, rows = float(image.Columns), float(image.Rows)
+    if is_circle and points[1, 0] > columns:  # any point of the circumference tells its radius
+        points = np.array([points[0], 2 * points[0] - points[1]])
+    return np.clip(points, 0.0, (columns, rows))
+
+
+def _beside(points: Points, columns: float) -> Sequence[float]:
     """Where a label stands: right of the outline."""
-    return float(points[:, 0].max() + 2), float(points[0, 1])
+    return min(float(points[:, 0].max() + 2), columns), float(points[0, 1])

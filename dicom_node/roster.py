@@ -54,6 +54,8 @@ class Roster:
         Who this is.
     resume
         Makes what these workers left available to the living; tells how many workflows that were (none: harmless).
+    resume_strays
+        Does so with what this worker itself has lost.
     """
 
     def __init__(
@@ -62,13 +64,14 @@ class Roster:
         executor_id: str,
         version: str,
         resume: Callable[[Sequence[str]], int],
+        resume_strays: Callable[[], int],
         *,
         silent_s: float = SILENT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._executor_id, self._version = executor_id, version
-        self._resume = resume
+        self._resume, self._resume_strays = resume, resume_strays
         self._watch = SilenceWatch(silent_s, clock)
 
     def turn(self) -> None:
@@ -79,3 +82,5 @@ class Roster:
         silent = [name for name in self._watch.silent(beats) if name != self._executor_id]
         if silent and (count := self._resume(silent)):
             _log.warning("worker:resumed", extra={"count": count, "object_count": len(silent)})
+        if count := self._resume_strays():
+            _log.warning("worker:resumed", extra={"count": count, "object_count": 0})

@@ -8,6 +8,7 @@ was lost is submitted again, one that runs twice finds the first outcome.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,8 @@ INTERRUPTED_DELAY_S = 5.0
 """Pause where it was not the analysis that failed."""
 RETRY_AFTER = timedelta(hours=1)
 """A further try is due so much later: it waits until what is here by now had its turn, and not for ever."""
+STRAY_S = 15.0
+"""A workflow taken by this worker begins within milliseconds; one that has not begun for so long never will."""
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 _UNFINISHED = frozenset({"ENQUEUED", "PENDING", "DELAYED"})
 _MAX_GENERATIONS = 1000
@@ -92,13 +95,20 @@ class AnalysisWorkflows:
     def __init__(self, config: WorkflowConfig, steps: AnalysisSteps) -> None:
         self._config = config
         self._steps = steps
+        self._running: set[str] = set()
+        self._strays: dict[str, float] = {}
 
     def launch(self) -> None:
         """Open the system database and take up what an earlier process of this name left unfinished."""
         DBOS(config=_dbos_config(self._config))
 
         def analyse(root: str, analysis_id: str, failures: int) -> str:
-            return self._analyse(root, analysis_id, failures)
+            name = _try_id(root, failures)
+            self._running.add(name)
+            try:
+                return self._analyse(root, analysis_id, failures)
+            finally:
+                self._running.discard(name)
 
         self._workflow = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(analyse)
         DBOS.launch()
@@ -119,6 +129,23 @@ class AnalysisWorkflows:
         Several may do so at once: what a living worker has taken meanwhile bears its name and is left alone.
         """
         return len(DBOS._recover_pending_workflows(list(executor_ids)))  # noqa: SLF001 (nothing public does it)
+
+    def resume_strays(self) -> int:
+        """Give back to the queue what bears this worker's name but does not run here; tells how much that was.
+
+        So it happens where the database dies after it noted who takes a workflow and before it could say so.
+        """
+        pending = DBOS.list_workflows(
+            status="PENDING", executor_id=self._config.executor_id, load_input=False, load_output=False
+        )
+        now_s = time.monotonic()
+        idle = {one.workflow_id for one in pending} - self._running
+        self._strays = {name: self._strays.get(name, now_s) for name in idle}
+        strays = [name for name, since_s in self._strays.items() if now_s - since_s >= STRAY_S]
+        for name in strays:
+            DBOS.resume_workflow(name, queue_name=QUEUE)
+            del self._strays[name]
+        return len(strays)
 
     def submit(self, analysis: AnalysisRecord, due: datetime) -> str:
         """Enqueue an analysis unless it is there already; its workflow's id comes back.

@@ -289,7 +289,14 @@ def build_roster(settings: Settings, database: Database, workflows: AnalysisWork
     from dicom_node.roster import Roster
 
     version = package_version("lungnode")
-    return Roster(database, settings.worker.executor_id, version, workflows.resume, silent_s=settings.worker.silent_s)
+    return Roster(
+        database,
+        settings.worker.executor_id,
+        version,
+        workflows.resume,
+        workflows.resume_strays,
+        silent_s=settings.worker.silent_s,
+    )
 
 
 def web_options(settings: Settings) -> WebOptions:

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from db import schema
 from db.domain import ModelIdentity, NewFinding, PatientAttributes, ReceivedInstance
 from db.engine import Database
+from tests.integration.postgres_server import PostgresMissingError, running_server
 
 AUDIT_KEY = bytes(range(32))
 FAST = "-c fsync=off -c full_page_writes=off -c max_connections=80"  # a test's cluster need not survive a power cut
@@ -38,60 +37,11 @@ def postgres_server() -> Iterator[URL]:
     if given := os.environ.get("LUNGNODE_TEST_POSTGRES_URL"):
         yield make_url(given).set(drivername="postgresql+psycopg")
         return
-    binaries = _postgres_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed: no initdb on the PATH or under /usr/lib/postgresql")
-    prefix = _unprivileged_prefix()
-    folder = Path(tempfile.mkdtemp(prefix="lnpg"))  # short: a socket's path has at most 107 characters
-    if prefix:
-        shutil.chown(folder, "postgres", "postgres")
-    data, log = folder / "data", folder / "log"
-    pg_ctl = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
     try:
-        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        _run([*prefix, *initdb, "--locale=C.UTF-8"])
-        sockets = f"-c listen_addresses='' -c unix_socket_directories={folder} {FAST}"
-        _run([*pg_ctl, "-l", str(log), "-o", sockets, "start"])
-        try:
-            yield URL.create(
-                "postgresql+psycopg", username="postgres", database="postgres", query={"host": str(folder)}
-            )
-        finally:
-            _run([*pg_ctl, "-m", "immediate", "stop"])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _postgres_binaries() -> Path | None:
-    if found := shutil.which("initdb"):
-        return Path(found).parent
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
-    return versions[-1].parent if versions else None
-
-
-def _unprivileged_prefix() -> list[str]:
-    """PostgreSQL refuses to run as root: change to its own user."""
-    if os.geteuid() != 0:
-        return []
-    try:
-        pwd.getpwnam("postgres")
-    except KeyError:
-        pytest.skip("PostgreSQL does not run as root and there is no user named postgres")
-    if shutil.which("setpriv"):
-        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
-    if shutil.which("runuser"):
-        return ["runuser", "-u", "postgres", "--"]
-    pytest.skip("PostgreSQL does not run as root and neither setpriv nor runuser is there")
-
-
-def _run(command: list[str]) -> None:
-    """Not captured through pipes: the server would inherit them and hold them open."""
-    with tempfile.TemporaryFile() as output:
-        status = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", timeout=60, check=False
-        )
-        output.seek(0)
-        assert status.returncode == 0, output.read().decode(errors="replace")
+        with running_server(Path(tempfile.mkdtemp(prefix="lnpg")), FAST) as server:
+            yield server.url
+    except PostgresMissingError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

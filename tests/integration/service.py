@@ -88,6 +88,10 @@ class Service:
     def start(self, part: str | None = None, *, timeout_s: float = 240.0) -> dict[str, Any]:
         """Start it and wait for its ready line."""
         self.launch(part)
+        return self.wait_ready(timeout_s)
+
+    def wait_ready(self, timeout_s: float = 240.0) -> dict[str, Any]:
+        """Wait for the ready line of a service that was launched."""
         assert self.process is not None
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], timeout_s)
@@ -151,7 +155,8 @@ class Service:
     def database(self) -> Database:
         """The records, read from outside."""
         if self._database is None:
-            self._database = Database(self.url, load_or_create_audit_key(self.home / "audit.key"))
+            key = self.environment.get("LUNGNODE_DATABASE__AUDIT_KEY_FILE", self.home / "audit.key")
+            self._database = Database(self.url, load_or_create_audit_key(Path(key)))
         return self._database
 
     def close(self) -> None:

@@ -437,6 +437,16 @@ def test_a_presentation_state_outlines_findings_on_their_slices(series: CtSeries
     assert errors_of(next(job.folder / made.path for made in expected_objects(job) if made.kind == "pr")) == []
 
 
+@pytest.mark.parametrize("place", [(0.0, 0.0), (15.0, 31.0), (31.0, 31.0), (31.4, 12.0)])
+def test_an_outline_at_the_border_stays_inside_the_image(tmp_path: Path, place: tuple[float, float]) -> None:
+    small = ct_series(tmp_path / "small", n=8, rows=32)
+    found = finding(small, sop_instance_uid=small.sop_instance_uids[3], row=place[0], column=place[1])
+    pr = next(ds for ds in read_all(job_of(small, tmp_path / "r", found)) if ds.Modality == "PR")
+    (item,) = pr.GraphicAnnotationSequence
+    numbers = [*item.GraphicObjectSequence[0].GraphicData, *item.TextObjectSequence[0].AnchorPoint]
+    assert all(0 <= number <= 32 for number in numbers)
+
+
 def test_slices_with_another_rescale_are_not_outlined(tmp_path: Path) -> None:
     def rescale(ds: Dataset, index: int) -> None:
         ds.RescaleIntercept = -1000 if index == 2 else -1024
