@@ -1,7 +1,7 @@
 # lungnode: `make help` lists the targets. Every target installs what it needs into .venv and can be called first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help assets install install-dev demo serve test check format docs bench clean
+.PHONY: help assets words install install-dev demo serve test check format docs bench clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,9 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.torch | $(ASSETS)
 	@touch $(VENV)/.installed $@
 
 assets: $(ASSETS) ## Bundle the pages' modules (the other targets do it too)
+
+words: $(VENV)/.installed ## Collect the pages' texts and compile their translations
+	@$(PY) frontend/words.py
 
 install: $(VENV)/.installed ## Install the service into .venv
 

@@ -19,6 +19,7 @@ from webapp import (
     guard,
     headers,
     health,
+    languages,
     oidc,
     pages,
     predictions,
@@ -97,7 +98,7 @@ def assemble(
         prediction_slots=threading.BoundedSemaphore(options.max_predictions),
         stream_slots=threading.BoundedSemaphore(options.max_streams),
     )
-    for part in (routing, headers, guard, failures, templating, oidc):
+    for part in (routing, headers, guard, failures, languages, templating, oidc):
         part.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from flask import Flask, g, url_for
+from flask_babel import lazy_gettext as _l
 
 from db.domain import StudyState
 from webapp import access, rounding
@@ -15,20 +16,20 @@ from webapp.identity import Principal, current_form_token
 from webapp.services import services
 
 NAVIGATION = (
-    ("worklist.page", "/worklist", "Worklist"),
-    ("pages.detector", "/detector", "Detector"),
-    ("pages.model_card", "/model", "Models"),
-    ("trail.page", "/audit", "Audit"),
-    ("admin.page", "/admin", "Admin"),
-    ("pages.home", "/", "About lung nodules"),
+    ("worklist.page", "/worklist", _l("Worklist")),
+    ("pages.detector", "/detector", _l("Detector")),
+    ("pages.model_card", "/model", _l("Models")),
+    ("trail.page", "/audit", _l("Audit")),
+    ("admin.page", "/admin", _l("Admin")),
+    ("pages.home", "/", _l("About lung nodules")),
 )
 STATE_WORDS = {
-    StudyState.RECEIVING: "Receiving",
-    StudyState.QUEUED: "Queued",
-    StudyState.ANALYSING: "Analysing",
-    StudyState.ANALYSED: "Analysed",
-    StudyState.NOT_ANALYSED: "Not analysed",
-    StudyState.FAILED: "Failed",
+    StudyState.RECEIVING: _l("Receiving"),
+    StudyState.QUEUED: _l("Queued"),
+    StudyState.ANALYSING: _l("Analysing"),
+    StudyState.ANALYSED: _l("Analysed"),
+    StudyState.NOT_ANALYSED: _l("Not analysed"),
+    StudyState.FAILED: _l("Failed"),
 }
 STATIC = Path(__file__).parent / "static"
 

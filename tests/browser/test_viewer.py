@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -263,7 +264,9 @@ def test_attention_and_gradients_are_off_until_asked_for_and_say_what_they_show(
 
 
 def test_a_probability_lies_among_known_nodules(viewer: Page) -> None:
-    expect(viewer.locator(".finding.selected .frequency")).to_contain_text("about 81 were rated malignant")
+    expect(viewer.locator(".finding.selected .frequency")).to_contain_text(
+        "rate about 81 of 100 nodules like this malignant"
+    )
     figure = viewer.locator("[data-histogram]")
     expect(figure).to_have_attribute(
         "aria-label", "Of known nodules from 75 to 100 %, 30 were rated malignant and 4 were rated benign."
@@ -354,3 +357,15 @@ def test_a_rerun_is_asked_for_and_escape_leads_back(viewer: Page) -> None:
     expect(viewer.locator("[data-tool=window]")).to_have_attribute("aria-checked", "true")
     viewer.keyboard.press("Escape")
     viewer.wait_for_url("**/worklist")
+
+
+def test_the_viewer_speaks_german_to_a_german_browser(site: Site, study: Study, open_page: Callable[..., Page]) -> None:
+    page = open_page(locale="de-DE")
+    opened(page, site, study)
+    expect(page.get_by_role("heading", name="Befunde 3")).to_be_visible()
+    expect(page.locator("[data-readout-slice]")).to_have_text(f"Schicht {OWN + 1} von {SLICES}")
+    page.get_by_role("button", name="Ablehnen").click()
+    page.get_by_label("Gefäß").check()
+    expect(page.locator(".finding.selected .verdict")).to_have_text("Abgelehnt: Gefäß")
+    assessed = next(finding.assessment for finding in findings_of(site, study) if finding.assessment)
+    assert assessed.reason == "Vessel"  # the record is everyone's

@@ -1,4 +1,6 @@
 // The upload form: drop, preview, progress. Without scripts it is an ordinary form.
+import { _ } from "./words.js";
+
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-upload]"));
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -36,9 +38,9 @@ async function kindOf(file) {
 const HINTS = {
   png: "",
   jpeg: "",
-  dicom: "A DICOM instance: say where its nodule is. Its row and column are needed as well.",
-  zip: "A zip of a DICOM series: it goes to the worklist as a study.",
-  other: "This is no PNG, JPEG, DICOM or zip file; it will not be read.",
+  dicom: _("A DICOM instance: say where its nodule is. Its row and column are needed as well."),
+  zip: _("A zip of a DICOM series: it goes to the worklist as a study."),
+  other: _("This is no PNG, JPEG, DICOM or zip file; it will not be read."),
 };
 
 const row = /** @type {HTMLInputElement} */ (form.elements.namedItem("row"));
@@ -102,7 +104,7 @@ async function showChosen() {
   if (input.files?.[0] !== file) return; // another was chosen meanwhile
   const tooLarge = kind !== "zip" && file.size > Number(form.dataset.maxImageMb) * MIB;
   const hint = one("file-hint");
-  hint.textContent = tooLarge ? `This is larger than ${form.dataset.maxImageMb} MiB; it will not be read.` : HINTS[kind];
+  hint.textContent = tooLarge ? _("This is larger than {size} MiB; it will not be read.", { size: form.dataset.maxImageMb ?? "" }) : HINTS[kind];
   hint.hidden = !hint.textContent;
   if (kind === "dicom") /** @type {HTMLDetailsElement} */ (one("place")).open = true;
   if (kind === "png" || kind === "jpeg") {
@@ -153,7 +155,7 @@ function answered(request) {
   const body = request.response || {};
   if (request.status === 200 && body.id) location.assign(`/predictions/${body.id}`);
   else if (request.status === 202 && body.url) location.assign(body.url);
-  else fail(body.error ? `${body.error.message} (reference ${body.error.reference})` : "The service did not answer. Try again.");
+  else fail(body.error ? `${body.error.message} (reference ${body.error.reference})` : _("The service did not answer. Try again."));
 }
 
 form.addEventListener("submit", (event) => {
@@ -169,16 +171,16 @@ form.addEventListener("submit", (event) => {
       return;
     }
     progress.removeAttribute("value"); // it is read now, for as long as that takes
-    one("status").textContent = "Reading the image…";
+    one("status").textContent = _("Reading the image…");
   });
   request.addEventListener("load", () => answered(request));
-  request.addEventListener("error", () => fail("The service cannot be reached. Try again."));
+  request.addEventListener("error", () => fail(_("The service cannot be reached. Try again.")));
   submit.disabled = true;
   form.setAttribute("aria-busy", "true");
   progress.value = 0;
   progress.hidden = false;
   one("problem").hidden = true;
-  one("status").textContent = "Uploading…";
+  one("status").textContent = _("Uploading…");
   request.send(new FormData(form));
 });
 

@@ -16,6 +16,12 @@ document.querySelector("[data-theme-toggle]")?.addEventListener("click", () => {
 
 localiseTimes(document);
 
+document.querySelector("[data-language]")?.addEventListener("change", (event) => {
+  const chosen = /** @type {HTMLSelectElement} */ (event.target).value;
+  document.cookie = `lungnode_language=${chosen}; path=/; max-age=31536000; SameSite=Strict`;
+  location.reload();
+});
+
 const idle = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="session-idle-s"]'));
 const idleS = Number(idle?.content || 0);
 if (idleS > 0) {

@@ -1,4 +1,5 @@
 // The worklist: news without reloading, and everything by keyboard.
+import { _ } from "./words.js";
 import { installHelp, isTyping, listen } from "./live.js";
 import { actOnChosen } from "./worklist/actions.js";
 import { chooseState, focusSearch, isSearch, toggleFilter } from "./worklist/filters.js";
@@ -53,7 +54,7 @@ listen(
   () => { clearTimeout(pending); pending = setTimeout(() => load(here(), { isNews: true }), 150); },
   (/** @type {boolean} */ isOn) => {
     live.classList.toggle("on", isOn);
-    /** @type {HTMLElement} */ (live.querySelector("[data-live-text]")).textContent = isOn ? "Live" : "Reconnecting";
+    /** @type {HTMLElement} */ (live.querySelector("[data-live-text]")).textContent = isOn ? _("Live") : _("Reconnecting");
   },
 );
 // One more image of a study is no event, but its count shall grow before the reader's eyes.

@@ -1,4 +1,5 @@
 // Another study of the same patient, in a second pane; its slices follow the first one's by their place in the patient.
+import { _ } from "../../../webapp/static/words.js";
 import { getJson } from "../../../webapp/static/http.js";
 import { all, element, find } from "./dom";
 import { loadSeries } from "./engine";
@@ -40,7 +41,7 @@ export class Beside {
     try {
       const study = await getJson(`/api/v1/studies/${studyUid}`) as Study;
       const item = this.likeliest(study);
-      if (!item) { this.first.say("That study has no images."); return; }
+      if (!item) { this.first.say(_("That study has no images.")); return; }
       this.pane ??= this.makePane();
       await this.show(study, item);
     } catch (error) {

@@ -1,4 +1,5 @@
 // Toolbar, slider, rails and keyboard.
+import { _ } from "../../../webapp/static/words.js";
 import { getJson } from "../../../webapp/static/http.js";
 import { installHelp, isTyping } from "../../../webapp/static/live.js";
 import { all, find } from "./dom";
@@ -26,8 +27,8 @@ export class Controls {
     find("previous").addEventListener("click", () => viewer.stepFinding(-1));
     find("next").addEventListener("click", () => viewer.stepFinding(1));
     this.slider.addEventListener("input", () => viewer.pane.go(Number(this.slider.value) - 1));
-    document.querySelector("[data-again]")?.addEventListener("click", () => void viewer.ask("analyses", "Asked for a new analysis."));
-    document.querySelector("[data-complete]")?.addEventListener("click", () => void viewer.ask("complete", "Not waiting for more images."));
+    document.querySelector("[data-again]")?.addEventListener("click", () => void viewer.ask("analyses", _("Asked for a new analysis.")));
+    document.querySelector("[data-complete]")?.addEventListener("click", () => void viewer.ask("complete", _("Not waiting for more images.")));
     find("reveal").addEventListener("click", () => viewer.reveal());
     find<HTMLInputElement>("blind-mode").addEventListener("change", (event) => viewer.hideModel((event.target as HTMLInputElement).checked));
     this.listenToKeys();
@@ -61,7 +62,7 @@ export class Controls {
     const count = pane.series?.slices.length ?? 1;
     this.slider.max = String(count);
     this.slider.value = String(pane.index + 1);
-    this.slider.setAttribute("aria-valuetext", `Slice ${pane.index + 1} of ${count}`);
+    this.slider.setAttribute("aria-valuetext", _("Slice {number} of {count}", { number: pane.index + 1, count }));
     this.staySignedIn();
   }
 

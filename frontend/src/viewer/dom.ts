@@ -1,4 +1,6 @@
 // Elements without markup: text from datasets never becomes HTML.
+import { _ } from "../../../webapp/static/words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 type Value = string | number | boolean | null | undefined | ((event: never) => void);
@@ -50,7 +52,7 @@ export function millimetres(value: number | null | undefined, digits = 1): strin
 }
 
 export function dicomDate(text: string): string {
-  return /^\d{8}$/.test(text) ? `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}` : text || "no date";
+  return /^\d{8}$/.test(text) ? `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}` : text || _("no date");
 }
 
 export function probabilityBar(value: number, interval: [number, number] | null): HTMLElement {
@@ -60,16 +62,16 @@ export function probabilityBar(value: number, interval: [number, number] | null)
     bar.append(svg("rect", { class: "interval", x: interval[0] * 100, y: 2, width: Math.max((interval[1] - interval[0]) * 100, 0.6), height: 6, rx: 1 }));
   }
   bar.append(svg("rect", { class: "point", x: Math.min(Math.max(value * 100 - 0.8, 0), 98.4), y: 0, width: 1.6, height: 10, rx: 0.5 }));
-  const spoken = interval && element("span", { class: "visually-hidden" }, `interval ${percent(interval[0])} to ${percent(interval[1])}`);
+  const spoken = interval && element("span", { class: "visually-hidden" }, _("interval {low} to {high}", { low: percent(interval[0]), high: percent(interval[1]) }));
   return element("span", { class: "prob num" }, element("span", { class: "value" }, percent(value)), bar, spoken);
 }
 
 // A probability in natural frequencies; nobody knows all or none of a hundred.
 export function outOfHundred(share: number): { count: number; words: string } {
-  if (share > 0.99) return { count: 99, words: "more than 99" };
-  if (share < 0.01) return { count: 0, words: "fewer than 1" };
+  if (share > 0.99) return { count: 99, words: _("more than 99") };
+  if (share < 0.01) return { count: 0, words: _("fewer than 1") };
   const count = Math.round(share * 100);
-  return { count, words: `about ${count}` };
+  return { count, words: _("about {count}", { count }) };
 }
 
 export function remembered(name: string, value?: string): string | null {

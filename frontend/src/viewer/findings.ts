@@ -1,20 +1,24 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
+import { _, english } from "../../../webapp/static/words.js";
 import { postJson, deleteJson } from "../../../webapp/static/http.js";
 import { type Child, element, fromTemplate, millimetres, outOfHundred, percent, probabilityBar, svg } from "./dom";
 import { histogramFigure } from "./histogram";
 import type { Explanation, MapName } from "./overlay";
 import type { Finding, Histogram, Verdict } from "./types";
 
-const REASONS: Record<Verdict, string[]> = {
-  accept: ["Nodule", "Known before", "Suspicious"],
-  reject: ["Vessel", "Scar", "Lymph node", "Calcified", "Artefact", "Not in the lung"],
-  unsure: ["Follow up", "Second opinion", "Poor image"],
+const REASONS: Record<Verdict, string[]> = { // kept in English
+  accept: [english("Nodule"), english("Known before"), english("Suspicious")],
+  reject: [english("Vessel"), english("Scar"), english("Lymph node"), english("Calcified"), english("Artefact"), english("Not in the lung")],
+  unsure: [english("Follow up"), english("Second opinion"), english("Poor image")],
 };
-const WORDS: Record<Verdict, string> = { accept: "Accepted", reject: "Rejected", unsure: "Unsure" };
-const BUTTONS: Record<Verdict, string> = { accept: "Accept", reject: "Reject", unsure: "Unsure" };
+const WORDS: Record<Verdict, string> = { accept: _("Accepted"), reject: _("Rejected"), unsure: _("Unsure") };
+const BUTTONS: Record<Verdict, string> = { accept: _("Accept"), reject: _("Reject"), unsure: _("Unsure") };
 const MAPS: Record<MapName, { label: string; tells: string }> = { // shares: docs/model/nodule.md, "Explanations"
-  attention: { label: "Attention", tells: "Where the network's attention lay. Measured on known nodules it is no more on the nodule than anywhere else (11 % of it, for 11 % of the picture), so it does not show what the number rests on." },
-  gradient: { label: "Gradients", tells: "Pixels that move the number. On known nodules 42 % of it lies on the nodule, which is 11 % of the picture. It does not say why, and brighter is not more malignant." },
+  attention: { label: _("Attention"), tells: _("Where the network's attention lay. Measured on known nodules it is no more on the nodule than anywhere else (11 % of it, for 11 % of the picture), so it does not show what the number rests on.") },
+  gradient: { label: _("Gradients"), tells: _("Pixels that move the number. On known nodules 42 % of it lies on the nodule, which is 11 % of the picture. It does not say why, and brighter is not more malignant.") },
+};
+const SAID: Record<string, string> = { // words of the records
+  benign: _("benign"), malignant: _("malignant"), solid: _("solid"), "part-solid": _("part-solid"), "ground-glass": _("ground-glass"),
 };
 const HALF = 0.5;
 const VERDICTS = Object.keys(BUTTONS) as Verdict[];
@@ -45,7 +49,7 @@ export class FindingList {
   private readonly emptyText: string;
 
   constructor(private readonly root: HTMLElement, private readonly mayDecide: boolean, private readonly calls: ListCalls) {
-    this.emptyText = root.dataset.none ?? "There are no findings.";
+    this.emptyText = root.dataset.none ?? _("There are no findings.");
   }
 
   render(state: ListState): void {
@@ -53,7 +57,7 @@ export class FindingList {
     this.state = state;
     const focused = this.focusKey();
     const items = state.findings.map((finding, index) => this.item(finding, index + 1));
-    this.root.replaceChildren(...(items.length ? items : [element("li", { class: "muted no-finding" }, state.isBlind ? "Nothing of yours yet." : this.emptyText)]));
+    this.root.replaceChildren(...(items.length ? items : [element("li", { class: "muted no-finding" }, state.isBlind ? _("Nothing of yours yet.") : this.emptyText)]));
     if (focused) this.root.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
     if (isNewlySelected) this.root.querySelector(".finding.selected")?.scrollIntoView({ block: "nearest" });
   }
@@ -77,17 +81,17 @@ export class FindingList {
   }
 
   private answer(finding: Finding): HTMLElement {
-    if (this.state.isBlind) return element("span", { class: "muted" }, "Shown when you have read");
-    if (finding.malignancy_probability === null) return element("span", { class: "muted" }, "No probability");
+    if (this.state.isBlind) return element("span", { class: "muted" }, _("Shown when you have read"));
+    if (finding.malignancy_probability === null) return element("span", { class: "muted" }, _("No probability"));
     return probabilityBar(finding.malignancy_probability, finding.interval);
   }
 
   private tags(finding: Finding): Child {
     const tags: HTMLElement[] = [];
-    if (finding.origin === "reader") tags.push(element("span", {}, `marked by ${finding.created_by}`));
+    if (finding.origin === "reader") tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by })));
     if (finding.assessment) {
       const { verdict, reason, reader } = finding.assessment;
-      tags.push(element("span", { class: "verdict" }, fromTemplate(`[data-icon="${verdict}"]`), reason ? `${WORDS[verdict]}: ${reason}` : WORDS[verdict]));
+      tags.push(element("span", { class: "verdict" }, fromTemplate(`[data-icon="${verdict}"]`), reason ? `${WORDS[verdict]}: ${_(reason)}` : WORDS[verdict]));
       tags.push(element("span", {}, reader));
     }
     return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);
@@ -102,13 +106,13 @@ export class FindingList {
   private facts(finding: Finding): HTMLElement {
     const { attributes } = finding;
     const rows: [string, string][] = [
-      ["Diameter", millimetres(finding.diameter_mm)],
-      ...(typeof attributes.density === "string" ? [["Density", attributes.density] as [string, string]] : []),
-      ...(typeof attributes.volume_mm3 === "number" ? [["Volume", `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]] : []),
-      ["Interval", finding.interval ? `${percent(finding.interval[0])} to ${percent(finding.interval[1])}` : "–"],
-      ["Is a nodule", finding.nodule_probability === null ? "not asked" : percent(finding.nodule_probability)],
-      ["Possible", finding.prediction_set.join(" or ") || "–"],
-      ["Position", `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
+      [_("Diameter"), millimetres(finding.diameter_mm)],
+      ...(typeof attributes.density === "string" ? [[_("Density"), SAID[attributes.density] ?? attributes.density] as [string, string]] : []),
+      ...(typeof attributes.volume_mm3 === "number" ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]] : []),
+      [_("Interval"), finding.interval ? _("{low} to {high}", { low: percent(finding.interval[0]), high: percent(finding.interval[1]) }) : "–"],
+      [_("Is a nodule"), finding.nodule_probability === null ? _("not asked") : percent(finding.nodule_probability)],
+      [_("Possible"), finding.prediction_set.map((name) => SAID[name] ?? name).join(_(" or ")) || "–"],
+      [_("Position"), `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
     ];
     return element("dl", { class: "facts num" }, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
   }
@@ -118,7 +122,7 @@ export class FindingList {
     if (share === null) return null;
     const { count, words } = outOfHundred(share);
     const frequency = element("div", { class: "frequency" }, hundredDots(count),
-      element("p", {}, `If the number is right, radiologists would rate ${words} of 100 nodules like this malignant.`));
+      element("p", {}, _("If the number is right, radiologists would rate {words} of 100 nodules like this malignant.", { words })));
     return element("div", { class: "known-nodules" }, frequency, this.histogram && histogramFigure(this.histogram, share));
   }
 
@@ -129,10 +133,10 @@ export class FindingList {
       onchange: () => this.calls.explained(map && { map, opacity: explanation?.opacity ?? HALF }),
     }), label);
     const maps = (Object.keys(MAPS) as MapName[]).map((map) => choice(map, MAPS[map].label));
-    const slider = explanation && element("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round(explanation.opacity * 100), "data-key": "opacity", "aria-label": "Opacity of the map",
+    const slider = explanation && element("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round(explanation.opacity * 100), "data-key": "opacity", "aria-label": _("Opacity of the map"),
       oninput: (event: Event) => this.calls.explained({ ...explanation, opacity: Number((event.target as HTMLInputElement).value) / 100 }) });
-    return element("fieldset", { class: "explanation" }, element("legend", {}, "Map over the image"),
-      element("div", { class: "choices" }, choice(null, "None"), ...maps), slider,
+    return element("fieldset", { class: "explanation" }, element("legend", {}, _("Map over the image")),
+      element("div", { class: "choices" }, choice(null, _("None")), ...maps), slider,
       explanation && element("p", { class: "small muted", role: "note" }, MAPS[explanation.map].tells));
   }
 
@@ -141,21 +145,21 @@ export class FindingList {
       type: "button", class: "button", "data-verdict": verdict, "data-key": verdict, "aria-pressed": String(finding.verdict === verdict),
       title: `${BUTTONS[verdict]} (${verdict[0]})`, onclick: () => this.decide(verdict),
     }, fromTemplate(`[data-icon="${verdict}"]`), BUTTONS[verdict]));
-    return element("div", { class: "verdicts", role: "group", "aria-label": "Your verdict" }, ...buttons);
+    return element("div", { class: "verdicts", role: "group", "aria-label": _("Your verdict") }, ...buttons);
   }
 
   private why(finding: Finding): Child {
     const { assessment } = finding;
     if (!assessment) return null;
     const choices = REASONS[assessment.verdict].map((reason) => element("label", {},
-      element("input", { type: "radio", name: "reason", value: reason, checked: reason === assessment.reason, "data-key": `reason ${reason}`, onchange: () => this.decide(assessment.verdict, { reason }) }), reason));
-    const comment = element("input", { type: "text", name: "comment", maxlength: 2000, value: assessment.comment, placeholder: "Comment, then Enter", "data-key": "comment", "aria-label": "Comment",
+      element("input", { type: "radio", name: "reason", value: reason, checked: reason === assessment.reason, "data-key": `reason ${reason}`, onchange: () => this.decide(assessment.verdict, { reason }) }), _(reason)));
+    const comment = element("input", { type: "text", name: "comment", maxlength: 2000, value: assessment.comment, placeholder: _("Comment, then Enter"), "data-key": "comment", "aria-label": _("Comment"),
       onkeydown: (event: KeyboardEvent) => { if (event.key === "Enter") void this.decide(assessment.verdict, { comment: (event.target as HTMLInputElement).value }); } });
-    return element("div", { class: "why" }, element("div", { class: "choices", role: "radiogroup", "aria-label": "Reason" }, ...choices), comment);
+    return element("div", { class: "why" }, element("div", { class: "choices", role: "radiogroup", "aria-label": _("Reason") }, ...choices), comment);
   }
 
   private undoButton(finding: Finding): Child {
-    const what = finding.assessment ? "Take the verdict back" : finding.origin === "reader" ? "Take the mark back" : null;
+    const what = finding.assessment ? _("Take the verdict back") : finding.origin === "reader" ? _("Take the mark back") : null;
     return what && element("button", { type: "button", class: "button quiet undo", "data-undo": true, "data-key": "undo", title: "Ctrl+Z", onclick: () => this.undo() }, fromTemplate('[data-icon="again"]'), what);
   }
 
@@ -191,11 +195,11 @@ export class FindingList {
 }
 
 function notes({ reasons }: Finding): Child {
-  return reasons.length > 0 && element("ul", { class: "note warn small reasons" }, ...reasons.map((reason) => element("li", {}, reason.text)));
+  return reasons.length > 0 && element("ul", { class: "note warn small reasons" }, ...reasons.map((reason) => element("li", {}, _(reason.text))));
 }
 
 function hundredDots(count: number): SVGElement {
   const dots = Array.from({ length: 100 }, (_, index) =>
     svg("circle", { cx: 10.5 + 21 * (index % 10), cy: 10.5 + 21 * Math.floor(index / 10), r: 7, class: index < count ? "on" : null }));
-  return svg("svg", { class: "dots", viewBox: "0 0 210 210", role: "img", "aria-label": `100 dots, ${count} of them filled` }, ...dots);
+  return svg("svg", { class: "dots", viewBox: "0 0 210 210", role: "img", "aria-label": _("100 dots, {count} of them filled", { count }) }, ...dots);
 }

@@ -1,4 +1,5 @@
 // The viewer: puts panes, findings, the reading and the patient's other studies together.
+import { _ } from "../../../webapp/static/words.js";
 import { getJson, postJson } from "../../../webapp/static/http.js";
 import { listen } from "../../../webapp/static/live.js";
 import { Beside } from "./beside";
@@ -60,7 +61,7 @@ class Viewer {
     this.draw();
     const first = this.shownFindings()[0] ?? null;
     const uid = first?.series_instance_uid ?? this.largestSeries();
-    if (!uid) { this.pane.say("No images have arrived yet."); return; }
+    if (!uid) { this.pane.say(_("No images have arrived yet.")); return; }
     this.selected = first?.id ?? null;
     await this.openSeries(uid, first);
     const { metrics } = await getJson("/model_status") as { metrics?: { histogram?: unknown } };
@@ -78,7 +79,7 @@ class Viewer {
   draw(): void {
     const findings = this.shownFindings();
     this.list.render({ findings, selected: this.selected, isBlind: this.reading.isHidden, explanation: this.explanation });
-    find("finding-count").textContent = this.reading.isHidden ? "hidden" : String(findings.length);
+    find("finding-count").textContent = this.reading.isHidden ? _("hidden") : String(findings.length);
     find("blind").hidden = !this.reading.isHidden;
     this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere() });
     const beside = this.beside.pane;
@@ -152,7 +153,7 @@ class Viewer {
 
   private async mark(pane: Pane, row: number, column: number): Promise<void> {
     const slice = pane.slice;
-    if (pane !== this.pane || !pane.series || !slice) { pane.say("Places are marked in the study that is being read."); return; }
+    if (pane !== this.pane || !pane.series || !slice) { pane.say(_("Places are marked in the study that is being read.")); return; }
     pane.draw({ pending: { row, column } });
     pane.say("");
     try {
@@ -180,7 +181,7 @@ class Viewer {
     const item = this.study?.series.find(({ series_instance_uid }) => series_instance_uid === uid);
     if (!this.study || !item) return;
     this.controls.showSeries(uid);
-    this.pane.say("Loading…");
+    this.pane.say(_("Loading…"));
     const series = await loadSeries(this.studyUid, uid);
     const at = finding ? series.slices.findIndex(({ sop_instance_uid, frame_number }) => sop_instance_uid === finding.sop_instance_uid && frame_number === finding.frame_number) : -1;
     await this.pane.show(this.study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));

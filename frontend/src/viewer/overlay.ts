@@ -1,4 +1,5 @@
 // What lies over the image: circles of findings, the place that is being analysed, the attention, a scale.
+import { _ } from "../../../webapp/static/words.js";
 import { find, svg } from "./dom";
 import type { Pane } from "./pane";
 import { planeOf } from "./engine";
@@ -90,7 +91,7 @@ export class Overlay {
     const [x, y] = this.pane.toCanvas(-0.5, -0.5);
     const [right, bottom] = this.pane.toCanvas(rows - 0.5, columns - 0.5);
     return svg("image", { href: url, x, y, width: right - x, height: bottom - y, opacity, preserveAspectRatio: "none", "data-attention-image": true,
-      onerror: () => this.pane.say("This map cannot be shown.") });
+      onerror: () => this.pane.say(_("This map cannot be shown.")) });
   }
 
   private drawScale(): void {

@@ -1,4 +1,5 @@
 // One viewport: a stack of slices, who they belong to, the marks on them, and what mouse and wheel do there.
+import { _ } from "../../../webapp/static/words.js";
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
 import { dicomDate, find } from "./dom";
 import { type Series, type Tool, cornerOffset, fitPanes, joinTools, planeOf, startEngine } from "./engine";
@@ -68,7 +69,7 @@ export class Pane {
     this.draw({ marks: [], pending: null, attention: null });
     [this.study, this.series] = [study, series];
     find("corner-study", this.root).textContent = [dicomDate(study.study_date), item.series_description || item.modality].filter(Boolean).join(" · ");
-    this.say(series.imageIds.length ? "" : "This series has no slices that can be shown.");
+    this.say(series.imageIds.length ? "" : _("This series has no slices that can be shown."));
     if (!series.imageIds.length) return;
     const wanted = this.window; // a new stack brings the window of its images along, which is not the reader's choice
     await this.viewport.setStack(series.imageIds, index);
@@ -81,17 +82,17 @@ export class Pane {
     this.viewport.render();
     this.prefetch = new Prefetch(series, (loaded, all) => this.calls.loaded(this, loaded, all));
     this.onSlice();
-    if (series.missing) this.say(`${series.missing} slices of this series cannot be shown.`);
+    if (series.missing) this.say(_("{count} slices of this series cannot be shown.", { count: series.missing }));
   }
 
   frameFailed(imageId: string): void {
-    if (imageId === this.series?.imageIds[this.index]) this.say("This slice cannot be shown.");
+    if (imageId === this.series?.imageIds[this.index]) this.say(_("This slice cannot be shown."));
   }
 
   go(index: number): void {
     if (!this.series?.imageIds.length) return;
     const wanted = Math.min(this.series.imageIds.length - 1, Math.max(0, index));
-    this.viewport.setImageIdIndex(wanted).catch((error: Error) => this.say(error.message || "This slice cannot be shown."));
+    this.viewport.setImageIdIndex(wanted).catch((error: Error) => this.say(error.message || _("This slice cannot be shown.")));
   }
 
   setWindow(window: Window): void {
@@ -164,7 +165,7 @@ export class Pane {
     const { slice, series } = this;
     if (!slice || !series) return;
     this.say("");
-    find("readout-slice", this.root).textContent = `Slice ${this.index + 1} of ${series.slices.length}`;
+    find("readout-slice", this.root).textContent = _("Slice {number} of {count}", { number: this.index + 1, count: series.slices.length });
     find("readout-position", this.root).textContent = slice.position_mm ? `z ${slice.position_mm[2].toFixed(1)} mm` : "";
     for (const [edge, letter] of Object.entries(edgeLetters(slice.orientation)) as [Edge, string][]) {
       find(`orient="${edge}"`, this.root).textContent = letter;

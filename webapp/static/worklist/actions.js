@@ -1,4 +1,5 @@
 // What is done to a study from its row: reviewed or not, analysed again, not waited for any longer.
+import { _ } from "../words.js";
 import { postJson } from "../http.js";
 import { chosenRow, load } from "./list.js";
 import { say } from "./toast.js";
@@ -16,26 +17,26 @@ const dialog = /** @type {HTMLDialogElement} */ (document.querySelector("[data-c
 
 /** @type {Record<string, Action>} */
 const ACTIONS = {
-  review: { path: "review", body: { reviewed: true }, done: "Marked as reviewed." },
-  reopen: { path: "review", body: { reviewed: false }, done: "Marked as to read." },
+  review: { path: "review", body: { reviewed: true }, done: _("Marked as reviewed.") },
+  reopen: { path: "review", body: { reviewed: false }, done: _("Marked as to read.") },
   again: {
     path: "analyses",
     body: {},
-    done: "The analysis was asked for.",
+    done: _("The analysis was asked for."),
     ask: {
-      title: "Analyse again?",
-      text: "All series of this study are analysed again. The findings of now stay on record, and are replaced here once the new answer is there.",
-      yes: "Analyse again",
+      title: _("Analyse again?"),
+      text: _("All series of this study are analysed again. The findings of now stay on record, and are replaced here once the new answer is there."),
+      yes: _("Analyse again"),
     },
   },
   complete: {
     path: "complete",
     body: {},
-    done: "The study is no longer waited for.",
+    done: _("The study is no longer waited for."),
     ask: {
-      title: "Analyse without waiting?",
-      text: "Images may still be on their way. What is here is analysed now; if more images come, it is analysed again.",
-      yes: "Analyse now",
+      title: _("Analyse without waiting?"),
+      text: _("Images may still be on their way. What is here is analysed now; if more images come, it is analysed again."),
+      yes: _("Analyse now"),
     },
   },
 };

@@ -1,4 +1,5 @@
 // A reader's own filters: saved under a name, one click away, removed again.
+import { _ } from "../words.js";
 import { deleteJson, postJson } from "../http.js";
 import { chosenFilters } from "./filters.js";
 import { load } from "./list.js";
@@ -36,6 +37,6 @@ form.addEventListener("submit", (event) => {
   const kept = name.value.trim();
   if (!kept) return;
   dialog.close();
-  changed(() => postJson(FILTERS, { name: kept, query: chosenFilters() }), `Saved as “${kept}”.`);
+  changed(() => postJson(FILTERS, { name: kept, query: chosenFilters() }), _("Saved as “{name}”.", { name: kept }));
   name.value = "";
 });

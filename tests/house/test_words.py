@@ -1,0 +1,43 @@
+"""The pages' texts: what translators are given is what the pages say, and every language says all of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = re.compile(r"%\(\w+\)s|\{\w+\}")
+LANGUAGES = ("de", "es")
+
+
+@pytest.fixture(scope="module")
+def words() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("words", ROOT / "frontend" / "words.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_template_holds_what_the_pages_say(words: ModuleType) -> None:
+    assert words.TEMPLATE.read_bytes() == words.template(words.extracted()), "run `make words`"
+    assert set(words.languages()) == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_says_everything_and_is_compiled(words: ModuleType, language: str) -> None:
+    path = words.languages()[language]
+    catalog, english = words.catalogue(path, language), words.extracted()
+    texts = {message.id: message.string for message in catalog if message.id}
+    assert set(texts) == {message.id for message in english if message.id}, "run `make words`"
+    assert [text for text, said in texts.items() if not said] == []
+    for text, said in texts.items():
+        assert sorted(PLACES.findall(text)) == sorted(PLACES.findall(said)), text
+    assert path.with_suffix(".mo").read_bytes() == words.compiled(catalog), "run `make words`"
+    written = (words.WORDS / f"{language}.json").read_text(encoding="utf-8")
+    assert written == words.browser_words(catalog, english), "run `make words`"

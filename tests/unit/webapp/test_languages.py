@@ -1,0 +1,65 @@
+"""Pages in the reader's language; data stay as they were recorded."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.domain import Reason
+from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.doubles import add_study, finding_at, finish
+from webapp.languages import COOKIE
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language", "said"),
+    [
+        ("", "en", "Any state"),
+        ("de-AT,de;q=0.9,en;q=0.5", "de", "Jeder Stand"),
+        ("es", "es", "Cualquier estado"),
+        ("fr,de;q=0.4", "de", "Jeder Stand"),
+        ("fr", "en", "Any state"),
+    ],
+)
+def test_a_page_speaks_the_language_that_the_browser_prefers(web: Web, accepted: str, language: str, said: str) -> None:
+    response = web.client().get("/worklist", headers={"Accept-Language": accepted} if accepted else {})
+    assert f'<html lang="{language}"' in response.text
+    assert said in response.text
+    assert {"Accept-Language", "Cookie"} <= set(response.vary)
+
+
+def test_what_the_reader_chose_comes_first_and_an_unknown_choice_counts_for_nothing(web: Web) -> None:
+    client = web.client()
+    client.set_cookie(COOKIE, "es")
+    assert '<html lang="es"' in client.get("/detector", headers={"Accept-Language": "de"}).text
+    client.set_cookie(COOKIE, "../../x")
+    assert '<html lang="de"' in client.get("/detector", headers={"Accept-Language": "de"}).text
+
+
+def test_a_page_that_is_not_translated_says_that_it_is_english(web: Web) -> None:
+    german = {"Accept-Language": "de"}
+    assert '<main id="main" tabindex="-1" lang="en">' in web.client().get("/", headers=german).text
+    assert '<main id="main" tabindex="-1">' in web.client().get("/worklist", headers=german).text
+
+
+def test_a_recorded_reason_is_said_in_the_readers_language_and_kept_in_english(web: Web) -> None:
+    study = add_study(web.database)
+    finish(web.database, study, reasons=[Reason("localizer", "The series is a localizer (scout view).")])
+    german = {"Accept-Language": "de"}
+    assert "Die Serie ist ein Localizer" in web.client().get("/worklist", headers=german).text
+    told = web.client().get("/api/v1/worklist", headers=german).json["items"][0]["reasons"]
+    assert told == [{"code": "localizer", "text": "The series is a localizer (scout view)."}]
+
+
+def test_a_reason_with_a_percent_sign_that_nobody_translated_stays_as_it_is(web: Web) -> None:
+    study = add_study(web.database)
+    finish(web.database, study, reasons=[Reason("x", "100 % of 3 <slices> %s %(a)s are missing.")])
+    page = web.client().get("/worklist", headers={"Accept-Language": "de"}).text
+    assert "100 % of 3 &lt;slices&gt; %s %(a)s are missing." in page
+
+
+def test_numbers_and_dates_keep_their_form(web: Web) -> None:
+    study = add_study(web.database)
+    finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=0.73)])
+    page = web.client().get("/worklist", headers={"Accept-Language": "de"}).text
+    assert "73.0 %" in page
+    assert "2026-01-14" in page
