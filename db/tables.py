@@ -453,6 +453,18 @@ class TokenRow(Base):
     revoked_at: Mapped[datetime | None]
 
 
+class WebSessionRow(Base):
+    """A signed-in browser, by the SHA-256 of its cookie."""
+
+    __tablename__ = "web_sessions"
+
+    digest: Mapped[str] = mapped_column(Sha256, primary_key=True)
+    name: Mapped[str]
+    role: Mapped[Role | None] = mapped_column(words(Role, "role"))
+    opened_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class WorkerRow(Base):
     """A worker's heartbeats."""
 

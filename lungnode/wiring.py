@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -361,8 +362,9 @@ class Web:
         from lungnode.web_intake import WebIntake
         from webapp import create_app
 
-        self.options = web_options(settings)
         self._database = open_database(settings)
+        secret_key = hmac.digest(self._database.audit_key, b"forms of the web", "sha256")
+        self.options = replace(web_options(settings), secret_key=secret_key)
         self._store = open_store(settings)
         self._stored = StoredSeries(self._database, self._store, decode_limits(settings))
         self._files = ArchiveFiles(self._store, decode_limits(settings))

@@ -89,7 +89,7 @@ def assemble(
         intake=intake,
         options=options,
         evidence=EvidenceFolder(options.evidence_root, options.evidence_limit),
-        sessions=SessionStore(options.session_idle_s, options.session_lifetime_s),
+        sessions=SessionStore(database, options.session_idle_s, options.session_lifetime_s),
         metrics=Metrics(database, options.counts_folder),
         watch=ChangeWatch(database),
         views=ViewLog(),

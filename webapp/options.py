@@ -59,7 +59,7 @@ class WebOptions:
     cors_origins: tuple[str, ...] = ()
     """Origins that may read ``/predict`` and ``/model_status`` from a browser."""
     secret_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    """Key of the form tokens; sessions end with the process, so it needs no longer life."""
+    """Key of the form tokens; the same for all webs that share a database."""
     threads: int = 8
     """Threads of the server; event streams and predictions take only a share of them."""
     session_idle_s: float = 15 * 60

@@ -1,30 +1,21 @@
-"""Who is signed in: sessions live in this process, so that signing out and restarting really end them."""
+"""Who is signed in: sessions are kept in the database, so that every web knows them and signing out ends them."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from db import web_sessions
 from db.domain import Role
+from db.engine import Database
+from db.session import now
+from db.web_sessions import WebSession
 
 MAX_SESSIONS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class WebSession:
-    """One signed-in browser."""
-
-    name: str
-    opened: float
-    last_seen: float
-    role: Role | None = None
-    """The role that an identity provider gave; None where it stands in our own records."""
+TOUCHES = 30
+"""That somebody is there is noted so often in the time after which silence ends a session."""
 
 
 def form_token(cookie: str, key: bytes) -> str:
@@ -40,44 +31,35 @@ def is_form_token(token: str, cookie: str, key: bytes) -> bool:
 class SessionStore:
     """Sessions by the digest of their cookie; idle ones and old ones end by themselves."""
 
-    def __init__(self, idle_s: float, lifetime_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._idle_s = idle_s
-        self._lifetime_s = lifetime_s
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._sessions: OrderedDict[bytes, WebSession] = OrderedDict()
+    def __init__(self, database: Database, idle_s: float, lifetime_s: float) -> None:
+        self._database = database
+        self._idle, self._lifetime = timedelta(seconds=idle_s), timedelta(seconds=lifetime_s)
 
     def open(self, name: str, role: Role | None = None) -> str:
         """Start a session and return its cookie, a fresh one every time."""
         cookie = secrets.token_urlsafe(32)
-        now = self._clock()
-        with self._lock:
-            self._sessions[_digest(cookie)] = WebSession(name, opened=now, last_seen=now, role=role)
-            while len(self._sessions) > MAX_SESSIONS:
-                self._sessions.popitem(last=False)
+        with self._database.begin() as session:
+            web_sessions.close_ended(session, idle=self._idle, lifetime=self._lifetime)
+            web_sessions.open_session(session, _digest(cookie), name, role, limit=MAX_SESSIONS)
         return cookie
 
     def find(self, cookie: str, *, touch: bool = True) -> WebSession | None:
         """Return the live session of this cookie; ``touch=False`` for requests that no person made."""
-        now = self._clock()
-        key = _digest(cookie)
-        with self._lock:
-            session = self._sessions.get(key)
-            if session is None:
-                return None
-            if now - session.last_seen > self._idle_s or now - session.opened > self._lifetime_s:
-                del self._sessions[key]
-                return None
-            if touch:
-                self._sessions[key] = replace(session, last_seen=now)
-                self._sessions.move_to_end(key)
-            return session
+        with self._database.read() as session:
+            found = web_sessions.live_session(session, _digest(cookie), idle=self._idle, lifetime=self._lifetime)
+            is_stale = found is not None and now(session) - found.last_seen_at > self._idle / TOUCHES
+        if touch and is_stale:
+            with self._database.begin() as session:
+                web_sessions.touch_session(session, _digest(cookie), at_most_every=self._idle / TOUCHES)
+        return found
 
     def close(self, cookie: str) -> None:
         """End a session; unknown cookies are ignored."""
-        with self._lock:
-            self._sessions.pop(_digest(cookie), None)
+        if not cookie:
+            return
+        with self._database.begin() as session:
+            web_sessions.close_session(session, _digest(cookie))
 
 
-def _digest(cookie: str) -> bytes:
-    return hashlib.sha256(cookie.encode()).digest()
+def _digest(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode()).hexdigest()

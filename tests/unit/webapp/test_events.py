@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from sqlalchemy import select, update
 
 from db import audit
 from db.domain import AuditEvent
 from db.engine import Database
+from db.tables import WebSessionRow
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
 from webapp.events import BUSY_RETRY_MS, HAS_GONE
@@ -129,10 +133,17 @@ def test_a_stream_does_not_keep_a_session_alive(locked: Web) -> None:
     from db.domain import Role
 
     client, _ = locked.signed_in(Role.RADIOLOGIST)
-    store = locked.app.extensions[EXTENSION].sessions
-    seen = [session.last_seen for session in store._sessions.values()]
+    database = locked.app.extensions[EXTENSION].database
+    earlier = datetime.now(UTC) - timedelta(minutes=5)
+    with database.begin() as session:
+        session.execute(update(WebSessionRow).values(last_seen_at=earlier))
+
+    def seen() -> datetime:
+        with database.read() as session:
+            return session.scalars(select(WebSessionRow.last_seen_at)).one()
+
     client.get("/events").close()
     client.get("/api/v1/worklist", headers={"X-Lungnode-Background": "1"})
-    assert [session.last_seen for session in store._sessions.values()] == seen
+    assert seen() == earlier
     client.get("/api/v1/worklist")
-    assert [session.last_seen for session in store._sessions.values()] != seen
+    assert seen() > earlier

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from db.engine import Database
+from db.schema import upgrade
 from webapp import sessions
 from webapp.sessions import SessionStore, form_token, is_form_token
 
@@ -9,28 +17,35 @@ from webapp.sessions import SessionStore, form_token, is_form_token
 class Clock:
     """A clock that is set by hand."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    now = 1000.0
 
-    def __call__(self) -> float:
-        return self.now
+    def __call__(self) -> datetime:
+        return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.now)
 
 
-def test_a_session_ends_after_silence() -> None:
-    clock = Clock()
-    store = SessionStore(idle_s=60, lifetime_s=600, clock=clock)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SessionStore]:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    upgrade(url)
+    database = Database(url, bytes(32), clock=clock)
+    yield SessionStore(database, idle_s=60, lifetime_s=600)
+    database.dispose()
+
+
+def test_a_session_ends_after_silence(store: SessionStore, clock: Clock) -> None:
     cookie = store.open("reader")
     clock.now += 59
     assert store.find(cookie) is not None
     clock.now += 61
     assert store.find(cookie) is None
-    clock.now -= 61
-    assert store.find(cookie) is None
 
 
-def test_requests_that_no_person_made_do_not_keep_it_alive() -> None:
-    clock = Clock()
-    store = SessionStore(idle_s=60, lifetime_s=600, clock=clock)
+def test_requests_that_no_person_made_do_not_keep_it_alive(store: SessionStore, clock: Clock) -> None:
     cookie = store.open("reader")
     for _ in range(3):
         clock.now += 25
@@ -38,9 +53,7 @@ def test_requests_that_no_person_made_do_not_keep_it_alive() -> None:
     assert found is None
 
 
-def test_a_busy_session_ends_too() -> None:
-    clock = Clock()
-    store = SessionStore(idle_s=60, lifetime_s=600, clock=clock)
+def test_a_busy_session_ends_too(store: SessionStore, clock: Clock) -> None:
     cookie = store.open("reader")
     for _ in range(15):
         clock.now += 50
@@ -48,11 +61,32 @@ def test_a_busy_session_ends_too() -> None:
     assert found is None
 
 
-def test_the_store_is_bounded(monkeypatch) -> None:
+def test_the_store_is_bounded(store: SessionStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
-    store = SessionStore(idle_s=60, lifetime_s=600)
-    cookies = [store.open("reader") for _ in range(5)]
+    cookies = []
+    for _ in range(5):
+        cookies.append(store.open("reader"))
+        clock.now += 1
     assert [store.find(cookie) is not None for cookie in cookies] == [False, False, True, True, True]
+
+
+def test_every_web_of_a_database_knows_who_is_signed_in(store: SessionStore, clock: Clock) -> None:
+    other = SessionStore(store._database, idle_s=60, lifetime_s=600)
+    cookie = store.open("reader")
+    clock.now += 40
+    assert other.find(cookie) is not None
+    clock.now += 40
+    assert store.find(cookie) is not None
+    other.close(cookie)
+    assert store.find(cookie) is None
+
+
+def test_the_database_holds_no_cookie(store: SessionStore) -> None:
+    cookie = store.open("reader")
+    path = Path(store._database.url.removeprefix("sqlite:///"))
+    held = b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+    assert b"reader" in held
+    assert cookie.encode() not in held
 
 
 def test_a_form_token_belongs_to_one_cookie_and_one_key() -> None:
