@@ -36,6 +36,9 @@ BATCH = 2000
 FAMILIES = ("Müller", "Nguyen", "García", "Kowalski", "Okafor", "Li", "Haddad", "Silva", "Novák", "Smith", "Ito", "Ali")
 GIVEN = ("Anna", "Minh", "Luis", "Ewa", "Chidi", "Wei", "Nour", "João", "Petr", "Grace", "Ken", "Zoë")
 STATES = (StudyState.ANALYSED,) * 90 + (StudyState.NOT_ANALYSED,) * 8 + (StudyState.FAILED, StudyState.QUEUED)
+PROTOCOLS = ("CT Thorax", "CT Thorax low dose", "CT Thorax/Abdomen with contrast")
+OLD_PROTOCOL, OLD_SHARE = "CT Thorax spiral", 0.4
+"""What the node's first studies were called, and how many of all these are: the latest studies say nothing of it."""
 WHY = {
     StudyState.NOT_ANALYSED: (Reason("few_slices", "Fewer slices than the model needs."),),
     StudyState.FAILED: (Reason("timeout", "The analysis took too long."),),
@@ -60,6 +63,9 @@ QUERIES = {
     "text, two letters": "q=li",
     "text, inside a word": "q=owalsk",
     "text, nothing": "q=zzyzx",
+    "text, old studies only": "q=spiral",
+    "oldest, new studies only": "sort=oldest&q=dose",
+    "priority, old studies only": "sort=priority&q=spiral",
     "priority, text": "sort=priority&q=haddad",
     "study date, a day": "date_from=20250310&date_to=20250310",
     "study date, a year": "date_from=20250101&date_to=20251231",
@@ -103,7 +109,7 @@ def _rows(rng: random.Random, number: int, count: int) -> tuple[dict[str, object
         size_bytes=0,
         sha256="",
         study_date=f"{received_at:%Y%m%d}",
-        study_description=rng.choice(("CT Thorax", "CT Thorax low dose", "CT Thorax/Abdomen with contrast")),
+        study_description=OLD_PROTOCOL if number < OLD_SHARE * count else rng.choice(PROTOCOLS),
         accession_number=f"A{number:07d}",
     )
     state = rng.choice(STATES)

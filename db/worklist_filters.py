@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, column, func, select, table
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, column, func, select, table, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db import patients
 from db.domain import WorklistOrder, WorklistQuery
@@ -25,7 +25,9 @@ _search = table("study_search", column("study_id"), column("search_text"))
 
 def restricted(session: Session, query: WorklistQuery, statement: Select[Any, Any]) -> Select[Any, Any] | None:
     """Restrict a statement over studies to what the query asks for; None where nothing can be it."""
-    statement = statement.where(*_conditions(query))
+    statement = statement.where(*_conditions(session, query))
+    if not _is_sqlite(session):  # a plan made for any value knows nothing of how common this one is
+        session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
     for candidates in _candidates(session, query):
         ids = session.scalars(candidates.limit(NARROW + 1)).all()
         if not ids:
@@ -35,30 +37,35 @@ def restricted(session: Session, query: WorklistQuery, statement: Select[Any, An
     return statement
 
 
-def terms(text: str) -> list[str]:
+def terms(searched: str) -> list[str]:
     """Split a text into what to look for: whole words anywhere, one or two letters at the beginning of a word."""
-    words = patients.folded_text(free_text(text)).split()[:TERM_LIMIT]
+    words = patients.folded_text(free_text(searched)).split()[:TERM_LIMIT]
     return [word if len(word) >= TRIGRAM else f"  {word}" for word in words]
 
 
-def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
+def _conditions(session: Session, query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
     """Say what a listed study is like, leaving the choice of an index to the order and to the candidates.
 
-    ``coalesce`` keeps an index out: one over half of all studies would have these fetched and sorted for each page.
+    PostgreSQL weighs by its statistics, which only bare columns have, whether to walk an index in order or to sort.
+    From SQLite ``coalesce`` hides an index: one over half of all studies would have these fetched and sorted each time.
     """
-    yield from _text_conditions(query, func.coalesce(StudyRow.search_text, ""))
-    yield from _date_conditions(query, func.coalesce(StudyRow.study_date, ""))
-    yield from _probability_conditions(query, func.coalesce(StudyRow.malignancy_probability, -1.0))
+
+    def seen(attribute: InstrumentedAttribute[Any], absent: object) -> SQLColumnExpression[Any]:
+        return func.coalesce(attribute, absent) if _is_sqlite(session) else attribute
+
+    yield from _text_conditions(query, seen(StudyRow.search_text, ""))
+    yield from _date_conditions(query, seen(StudyRow.study_date, ""))
+    yield from _probability_conditions(query, seen(StudyRow.malignancy_probability, -1.0))
     if query.state is not None and query.order is WorklistOrder.PRIORITY:
-        yield func.coalesce(StudyRow.state, "") == query.state
+        yield seen(StudyRow.state, "") == query.state
     elif query.state is not None:
         yield StudyRow.state == query.state  # has an index by arrival
     if query.is_reviewed is not None:
         yield StudyRow.reviewed_at.is_not(None) if query.is_reviewed else StudyRow.reviewed_at.is_(None)
 
 
-def _text_conditions(query: WorklistQuery, text: SQLColumnExpression[str]) -> Iterator[ColumnElement[bool]]:
-    return (text.contains(term, autoescape=True) for term in terms(query.text))
+def _text_conditions(query: WorklistQuery, searched: SQLColumnExpression[str]) -> Iterator[ColumnElement[bool]]:
+    return (searched.contains(term, autoescape=True) for term in terms(query.text))
 
 
 def _date_conditions(query: WorklistQuery, date: SQLColumnExpression[str]) -> Iterator[ColumnElement[bool]]:
