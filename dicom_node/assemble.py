@@ -115,7 +115,7 @@ def listed_slices(instances: Sequence[StoredInstance], process: DecodeProcess) -
 def load_frame_hu(path: Path, frame_number: int, process: DecodeProcess) -> NDArray[np.int16] | Refusal:
     """Decode one frame to HU, ``(rows, columns)`` int16, for display; ``frame_number`` is 1-based."""
     try:
-        frames = process.headers([path])[0] or ()
+        frames = process.headers([path], frame_number)[0] or ()
         frame = next((f for f in frames if f.frame_number == frame_number), None)
         if frame is None:
             return Refusal("no_such_frame", "There is no such frame.")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.pixels import iter_pixels
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.frames import FrameHeader, check_size
+from dicom_node.inflating import plain_file
+from dicom_node.pixel_frames import check_codestreams
 
 HU_MIN = -1024
 HU_MAX = 3071
@@ -38,13 +38,13 @@ def read_frames_hu(path: Path, headers: Sequence[FrameHeader]) -> Iterator[NDArr
 
 
 def _stored_frames(path: Path, headers: Sequence[FrameHeader]) -> Iterator[NDArray[np.generic]]:
-    """Yield decoded frames as stored; files are read frame by frame, but a deflated one has to be inflated whole."""
+    """Yield decoded frames as stored, one by one."""
     for header in headers:
         check_size(header.rows, header.columns)
-    is_deflated = headers[0].transfer_syntax_uid == DeflatedExplicitVRLittleEndian
-    source = dcmread(path) if is_deflated else path
     indices = [header.frame_number - 1 for header in headers]
-    yield from iter_pixels(source, indices=indices, raw=True, correct_unused_bits=False)
+    with plain_file(path) as plain:
+        check_codestreams(plain, indices, (headers[0].rows, headers[0].columns))
+        yield from iter_pixels(plain.path, indices=indices, raw=True, correct_unused_bits=False)
 
 
 def stored_to_hu(stored: NDArray[np.generic], header: FrameHeader) -> NDArray[np.int16]:

@@ -30,10 +30,10 @@ from dicom_node.frames import FrameHeader, read_frame_headers
 Message = dict[str, object]
 
 
-def main(memory_mb: int, cpu_s: int) -> None:
+def main(memory_mb: int, own_memory_mb: int, cpu_s: int) -> None:
     """Answer requests until the parent closes the pipe."""
     replies = _take_over_stdout()
-    _limit(memory_mb, cpu_s)
+    _limit(memory_mb, own_memory_mb, cpu_s)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.simplefilter("ignore")
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -53,9 +53,10 @@ def _take_over_stdout() -> BinaryIO:
     return replies
 
 
-def _limit(memory_mb: int, cpu_s: int) -> None:
+def _limit(memory_mb: int, own_memory_mb: int, cpu_s: int) -> None:
     for kind, value in (
         (resource.RLIMIT_AS, memory_mb << 20),
+        (resource.RLIMIT_DATA, own_memory_mb << 20),
         (resource.RLIMIT_FSIZE, memory_mb << 20),
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_CORE, 0),
@@ -82,13 +83,14 @@ def _answer(request: Message) -> Message:
 
 
 def _headers(request: Message) -> object:
-    """``paths`` -> one list of frame headers a path, None where a file cannot be read."""
-    return [_headers_or_none(Path(path)) for path in _strings(request["paths"])]
+    """``paths``, ``at_most`` -> one list of that many frame headers a path, None where a file cannot be read."""
+    at_most = int(str(request["at_most"]))
+    return [_headers_or_none(Path(path), at_most) for path in _strings(request["paths"])]
 
 
-def _headers_or_none(path: Path) -> list[Message] | None:
+def _headers_or_none(path: Path, at_most: int) -> list[Message] | None:
     try:
-        return [asdict(header) for header in read_frame_headers(path)]
+        return [asdict(header) for header in read_frame_headers(path, at_most)]
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - as above: one broken file must not hide the others
@@ -147,4 +149,4 @@ def _frame_header(item: Message) -> FrameHeader:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from dicom_node.errors import DicomNodeError
-from dicom_node.frames import FrameHeader
+from dicom_node.frames import MAX_FRAMES, FrameHeader
 
 T = TypeVar("T")
 
@@ -40,6 +40,8 @@ class DecodeLimits:
     ----------
     memory_mb
         Address space of the child, MiB.
+    own_memory_mb
+        Memory that it shares with nobody, of it some 110 for itself and its codecs, MiB; None means as ``memory_mb``.
     timeout_s
         Wall-clock time of one request, seconds.
     max_voxels
@@ -49,6 +51,7 @@ class DecodeLimits:
     """
 
     memory_mb: int = 6144
+    own_memory_mb: int | None = None
     timeout_s: float = 300.0
     max_voxels: int = 1_400_000_000
     scratch: Path | None = None
@@ -108,15 +111,15 @@ class DecodeProcess:
         with self._lock:
             self._stop()
 
-    def headers(self, paths: Sequence[Path]) -> list[tuple[FrameHeader, ...] | None]:
-        """Frame headers of each file, None for a file that cannot be read.
+    def headers(self, paths: Sequence[Path], at_most: int = MAX_FRAMES) -> list[tuple[FrameHeader, ...] | None]:
+        """Headers of the first ``at_most`` frames of each file, None for a file that cannot be read.
 
         Raises
         ------
         DecodeError
             The child died, hung or ran out of memory.
         """
-        reply = self.request({"operation": "headers", "paths": [str(path) for path in paths]})
+        reply = self.request({"operation": "headers", "paths": [str(path) for path in paths], "at_most": at_most})
         return validated(_HEADERS, reply)
 
     def digests(self, frames: Sequence[FrameHeader]) -> list[str]:
@@ -184,9 +187,12 @@ def _start(limits: DecodeLimits) -> subprocess.Popen[bytes]:
         name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR") if name in os.environ
     }
     environment |= {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if limits.scratch is not None:
+        environment["TMPDIR"] = str(limits.scratch)
     command = [sys.executable, "-P", "-m", "dicom_node.decode_child"]
+    own_mb = limits.memory_mb if limits.own_memory_mb is None else limits.own_memory_mb
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [*command, str(limits.memory_mb), str(max(3600, int(10 * limits.timeout_s)))],
+        [*command, *map(str, (limits.memory_mb, own_mb, max(3600, int(10 * limits.timeout_s))))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from dicom_node.inflating import plain_file
+
 Triple = tuple[float, float, float]
 Sextuple = tuple[float, float, float, float, float, float]
 
-MAX_FRAME_PIXELS = 64 << 20
-"""8192 x 8192: sixteen times the largest CT matrix in use; larger frames are not decoded."""
+MAX_FRAME_PIXELS = 16 << 20
+"""4096 x 4096: four times the largest CT matrix in use; larger frames are not decoded."""
 MAX_FRAMES = 20_000
 """More frames than any CT acquisition has; a header that claims more is not believed."""
 
@@ -87,26 +90,28 @@ class FrameHeader:
     attributes: dict[str, str]
 
 
-def read_frame_headers(path: Path) -> list[FrameHeader]:
-    """Read the headers of one file, one entry per frame, without its pixels.
+def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeader]:
+    """Read the headers of one file, one entry for each of its first ``at_most`` frames, without its pixels.
 
     Raises
     ------
     Exception
         Anything that pydicom raises on a broken file; the child process translates it.
     """
-    ds = dcmread(path, stop_before_pixels=True)
-    return list(_headers(ds, str(path)))
+    with plain_file(path) as plain:
+        ds = dcmread(plain.path, stop_before_pixels=True)
+    syntax = plain.transfer_syntax_uid
+    return [replace(header, path=str(path), transfer_syntax_uid=syntax) for header in islice(_headers(ds), at_most)]
 
 
-def _headers(ds: Dataset, path: str) -> Iterator[FrameHeader]:
+def _headers(ds: Dataset) -> Iterator[FrameHeader]:
     count = max(_integer(ds, "NumberOfFrames", 1), 1)
     if count > MAX_FRAMES:
         raise ValueError("more frames than any CT acquisition has")
     shared = _first(ds, "SharedFunctionalGroupsSequence")
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     first = per_frame[0] if per_frame else None
-    instance = _instance_header(ds, _scopes(first, shared, ds), path)
+    instance = _instance_header(ds, _scopes(first, shared, ds))
     for number in range(1, count + 1):
         own = per_frame[number - 1] if number <= len(per_frame) else None
         yield replace(instance, frame_number=number, **_frame_values(_scopes(own, shared, ds)))
@@ -137,13 +142,13 @@ def _frame_values(scopes: Sequence[Dataset]) -> dict[str, Any]:
     }
 
 
-def _instance_header(ds: Dataset, scopes: Sequence[Dataset], path: str) -> FrameHeader:
+def _instance_header(ds: Dataset, scopes: Sequence[Dataset]) -> FrameHeader:
     """Read what all frames of an instance share; the values of the first frame stand in for the others."""
     return FrameHeader(
-        path=path,
+        path="",
         sop_instance_uid=_text(ds, "SOPInstanceUID"),
         sop_class_uid=_text(ds, "SOPClassUID"),
-        transfer_syntax_uid=str(ds.file_meta.get("TransferSyntaxUID", "")),
+        transfer_syntax_uid="",
         frame_number=1,
         instance_number=_optional_integer(ds, "InstanceNumber"),
         acquisition_number=_optional_integer(ds, "AcquisitionNumber"),

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.drawing import drawing_of
 from dicom_node.frames import check_size
+from dicom_node.inflating import PlainFile, plain_file
 from dicom_node.instance_json import instance_json
+from dicom_node.pixel_frames import check_codestreams, decoded_frame
 from dicom_node.pixel_layout import read_layout
 
 Message = dict[str, object]
@@ -44,31 +45,36 @@ def layout(request: Message) -> object:
 
 def native_frame(request: Message) -> object:
     """``path``, ``index`` -> that frame decoded, as little endian words, written to ``target``."""
-    path = Path(str(request["path"]))
-    pixels = next(iter(iter_pixels(_source(path), indices=[int(str(request["index"]))], raw=True)))
+    with plain_file(Path(str(request["path"]))) as plain:
+        pixels = decoded_frame(plain, int(str(request["index"])), raw=True)
     return _write(request, np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes())
 
 
 def uncompressed(request: Message) -> object:
     """``path`` -> the whole instance in Explicit VR Little Endian, written to ``target``."""
-    path = Path(str(request["path"]))
-    ds = dcmread(path)
+    with plain_file(Path(str(request["path"]))) as plain:
+        return _write_uncompressed(plain, Path(str(request["target"])))
+
+
+def _write_uncompressed(plain: PlainFile, target: Path) -> int:
+    ds = dcmread(plain.path)
     if ds.file_meta.TransferSyntaxUID.is_compressed and ds.file_meta.TransferSyntaxUID.is_encapsulated:
         size = int(ds.Rows) * int(ds.Columns) * int(ds.get("SamplesPerPixel", 1)) * int(ds.BitsAllocated) // 8
         if size * int(ds.get("NumberOfFrames") or 1) > MAX_NATIVE_BYTES:
             raise MemoryError
         check_size(int(ds.Rows), int(ds.Columns))
+        check_codestreams(plain, None, (int(ds.Rows), int(ds.Columns)))
         ds.decompress(generate_instance_uid=False)
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    target = Path(str(request["target"]))
     ds.save_as(target, enforce_file_format=True, implicit_vr=False, little_endian=True)
     return target.stat().st_size
 
 
 def bulk_value(request: Message) -> object:
     """``path``, ``place`` (tag, or item number and tag within sequences) -> the value, written to ``target``."""
-    ds: Dataset = dcmread(Path(str(request["path"])))
     *around, tag = _texts(request["place"])
+    with plain_file(Path(str(request["path"]))) as plain:
+        ds: Dataset = dcmread(plain.path)
     for sequence, item in zip(around[::2], around[1::2], strict=True):
         ds = ds[int(sequence, 16)].value[int(item)]
     return _write(request, bytes(ds[int(tag, 16)].value))
@@ -80,13 +86,6 @@ def rendered(request: Message) -> object:
 
     drawing = drawing_of(request["drawing"])
     return draw(Path(str(request["path"])), int(str(request["index"])), drawing, Path(str(request["target"])))
-
-
-def _source(path: Path) -> Dataset | Path:
-    """Files are read frame by frame, but a deflated one has to be inflated whole."""
-    ds = dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-    check_size(int(ds.Rows), int(ds.Columns))
-    return dcmread(path) if ds.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian else path
 
 
 def _write(request: Message, content: bytes) -> int:

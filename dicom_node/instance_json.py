@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.tag import BaseTag
 
+from dicom_node.inflating import plain_file
 from dicom_node.pixel_layout import next_tag
 
 SOP_INSTANCE_UID = "00080018"
@@ -38,14 +39,14 @@ def instance_json(path: Path, bulk_url: str) -> str:
     Exception
         ValueError for a file that is cut off, and anything that pydicom raises on a broken one.
     """
-    with path.open("rb") as file:
+    with plain_file(path) as plain, plain.path.open("rb") as file:
         ds = dcmread(file, stop_before_pixels=True)
         pixels = next_tag(file, ds)
     described = _dataset(_unambiguous(ds), bulk_url)
     if SOP_INSTANCE_UID not in described:
         raise ValueError("the file is cut off before it says what it is")
     described[SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": [UTF_8]}
-    described[AVAILABLE_TRANSFER_SYNTAX_UID] = {"vr": "UI", "Value": [str(ds.file_meta.TransferSyntaxUID)]}
+    described[AVAILABLE_TRANSFER_SYNTAX_UID] = {"vr": "UI", "Value": [plain.transfer_syntax_uid]}
     if pixels:
         vr = "OW" if int(ds.get("BitsAllocated", 16)) > 8 else "OB"
         described[f"{pixels:08X}"] = {"vr": vr, "BulkDataURI": f"{bulk_url}/{pixels:08X}"}

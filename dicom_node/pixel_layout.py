@@ -11,7 +11,9 @@ from typing import BinaryIO
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import parse_basic_offsets, parse_fragments
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import ExplicitVRBigEndian
+
+from dicom_node.inflating import DEFLATED, plain_file
 
 Range = tuple[int, int]
 """Offset and length in the file, bytes."""
@@ -50,10 +52,10 @@ def read_layout(path: Path) -> PixelLayout:
     Exception
         Anything that pydicom raises on a broken file; the child process translates it.
     """
-    with path.open("rb") as file:
+    with plain_file(path) as plain, plain.path.open("rb") as file:
         ds = dcmread(file, stop_before_pixels=True)
-        syntax = str(ds.file_meta.TransferSyntaxUID)
-        if syntax == DeflatedExplicitVRLittleEndian:
+        syntax = plain.transfer_syntax_uid
+        if syntax == DEFLATED:
             return PixelLayout(syntax, _frame_count(ds) if "Rows" in ds else 0, None, None)
         if not next_tag(file, ds):
             if "Rows" in ds or "SOPInstanceUID" not in ds:
@@ -73,8 +75,6 @@ def read_layout(path: Path) -> PixelLayout:
 
 def next_tag(file: BinaryIO, ds: Dataset) -> int:
     """Tag of the pixel data before which reading stopped, or 0 where there are none; the position stays as it is."""
-    if str(ds.file_meta.TransferSyntaxUID) == DeflatedExplicitVRLittleEndian:
-        return 0x7FE00010 if "Rows" in ds else 0  # the stream was inflated elsewhere
     at = file.tell()
     head = file.read(4)
     file.seek(at)

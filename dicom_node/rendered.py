@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.drawing import Drawing
-from dicom_node.frames import check_size, read_frame_headers
+from dicom_node.frames import read_frame_headers
+from dicom_node.inflating import plain_file
+from dicom_node.pixel_frames import decoded_frame
 
 Grey = NDArray[np.float32]
 
@@ -26,10 +26,9 @@ def draw(path: Path, index: int, drawing: Drawing, target: Path) -> int:
     Exception
         Anything that pydicom or a codec raises on broken pixels; the child process translates it.
     """
-    ds = dcmread(path, stop_before_pixels=True)
-    check_size(int(ds.Rows), int(ds.Columns))
-    is_deflated = ds.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
-    pixels = next(iter(iter_pixels(dcmread(path) if is_deflated else path, indices=[index])))
+    with plain_file(path) as plain:
+        ds = dcmread(plain.path, stop_before_pixels=True)
+        pixels = decoded_frame(plain, index)
     picture = Image.fromarray(pixels if pixels.ndim == 3 else _grey(pixels, path, index, ds, drawing))
     picture = _fitted(picture, drawing)
     options = {"quality": drawing.quality} if drawing.media_type == "image/jpeg" else {"compress_level": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,10 @@ from lungnode.stored_series import StoredSeries
 from webapp.ports import MapName, MarkedPlace, UnfitInputError, UploadAnswer
 
 UPLOAD_TIMEOUT_S = 15.0
+UPLOAD_MEMORY_MB = 200
+"""Of its own, of the child that reads uploads: some 110 for itself and its codecs, the rest for one instance."""
+UPLOAD_PIXELS = 4 << 20
+"""2048 x 2048: as many as the finest CT has."""
 _DICM = slice(128, 132)
 
 
@@ -37,9 +41,7 @@ class ModelPredictor:
         self._models = models
         self._stored = stored
         self._scratch = limits.scratch
-        self._process = DecodeProcess(
-            DecodeLimits(limits.memory_mb, UPLOAD_TIMEOUT_S, limits.max_voxels, limits.scratch)
-        )
+        self._process = DecodeProcess(replace(limits, own_memory_mb=UPLOAD_MEMORY_MB, timeout_s=UPLOAD_TIMEOUT_S))
         self._thresholds = GateThresholds.from_bundle(models.nodule.gate_thresholds)
 
     def close(self) -> None:
@@ -142,13 +144,15 @@ class ModelPredictor:
 
     def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
         try:
-            frames = self._process.headers([path])[0]
+            frames = self._process.headers([path], at_most=2)[0]  # a second one says that there are several
         except DecodeError as error:
             raise UnfitInputError(422, error.code, error.text) from None
         if not frames:
             raise UnfitInputError(422, "unreadable_headers", "The DICOM instance cannot be read.")
         if not (frames[0].sop_class_uid and frames[0].rows and frames[0].columns):
             raise UnfitInputError(422, "no_image", "The DICOM instance holds no image.")
+        if frames[0].rows * frames[0].columns > UPLOAD_PIXELS:
+            raise UnfitInputError(413, "too_many_pixels", "A DICOM instance may have 2048 x 2048 pixels at most.")
         return frames
 
     def _finding(self, hu: NDArray[np.int16], frame: FrameHeader, place: tuple[float, float]) -> NoduleFinding:

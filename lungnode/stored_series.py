@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from db import studies
@@ -64,8 +65,7 @@ class StoredSeries:
         self._database = database
         self._store = store
         self._limits = limits
-        frame_limits = DecodeLimits(limits.memory_mb, FRAME_TIMEOUT_S, limits.max_voxels, limits.scratch)
-        self._process = DecodeProcess(frame_limits)
+        self._process = DecodeProcess(replace(limits, timeout_s=FRAME_TIMEOUT_S))
         self._slices: _Cache[tuple[SliceReference, ...]] = _Cache(CACHED_GEOMETRIES)
         self._volumes: _Cache[LoadedSeries] = _Cache(CACHED_VOLUMES)
 

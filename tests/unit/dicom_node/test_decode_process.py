@@ -6,27 +6,35 @@ import os
 import signal
 import threading
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from dicom_node.assemble import load_series
 from dicom_node.decode_process import (
     DecodeCrashError,
+    DecodeError,
     DecodeLimits,
-    DecodeMemoryError,
     DecodeProcess,
     DecodeTimeoutError,
+    UnreadablePixelsError,
 )
+from dicom_node.inflating import DEFLATED
+from dicom_node.part10 import encode_file_meta, read_file_meta
 from dicom_node.series import Refusal, StoredInstance
 from tests.factories import CtSeries, Defects, ct_series
 
 
 @pytest.fixture
 def series(tmp_path: Path) -> CtSeries:
-    return ct_series(tmp_path / "series", n=20, rows=16, spacing_mm=(2.5, 0.7, 0.7))
+    return ct_series(tmp_path / "series", n=20, rows=64, spacing_mm=(2.5, 0.7, 0.7))
 
 
 def endless(path: Path) -> Path:
@@ -62,32 +70,76 @@ def test_a_death_is_a_crash_and_the_next_request_is_answered(tmp_path: Path, ser
         assert len(process.headers(series.paths)) == 20
 
 
-def deflated_bomb(path: Path, series: CtSeries, megabytes: int) -> Path:
+def deflated_bomb(path: Path, honest: Path, megabytes: int) -> Path:
     """A deflated file of few bytes that inflates to many."""
-    head = series.paths[0].read_bytes()
-    meta_end = 132 + 12 + int.from_bytes(head[140:144], "little")
-    meta = head[:meta_end].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99\0\0")
-    grown = len(meta) - meta_end
-    meta = meta[:140] + (int.from_bytes(head[140:144], "little") + grown).to_bytes(4, "little") + meta[144:]
-    position = meta.index(b"1.2.840.10008.1.2.1.99")
-    meta = meta[: position - 2] + (24).to_bytes(2, "little") + meta[position:]
-    meta = meta[:140] + (len(meta) - 144).to_bytes(4, "little") + meta[144:]
+    meta, start = read_file_meta(honest.read_bytes())
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    body = packer.compress(head[meta_end:]) + b"".join(packer.compress(bytes(1 << 20)) for _ in range(megabytes))
-    path.write_bytes(meta + body + packer.flush())
+    body = packer.compress(honest.read_bytes()[start:])
+    body += b"".join(packer.compress(bytes(1 << 20)) for _ in range(megabytes))
+    path.write_bytes(encode_file_meta(replace(meta, transfer_syntax_uid=DEFLATED)) + body + packer.flush())
     return path
 
 
-def test_a_memory_bomb_is_refused(tmp_path: Path, series: CtSeries) -> None:
-    bomb = deflated_bomb(tmp_path / "bomb.dcm", series, 500)
-    assert bomb.stat().st_size < 4 << 20
-    with DecodeProcess(DecodeLimits(memory_mb=480)) as process:
-        with pytest.raises(DecodeMemoryError):
-            process.headers([bomb])
-        assert len(process.headers(series.paths)) == 20
+def compressed_giant(path: Path, honest: Path, syntax: str) -> Path:
+    """A compressed instance of 64 x 64 whose codestream says that it has 20000 x 20000."""
+    ds = dcmread(honest)
+    ds.compress(syntax)
+    size = (20000).to_bytes(4, "big")
+    pixels = bytearray(ds.PixelData)
+    if (at := pixels.find(b"\xff\x4f\xff\x51")) >= 0:
+        for offset in (8, 12, 24, 28):  # the image's and the tile's width and height
+            pixels[at + offset : at + offset + 4] = size
+    else:
+        at = pixels.index(b"\xff\xf7")
+        pixels[at + 5 : at + 9] = 2 * size[2:]
+    ds.PixelData = bytes(pixels)
+    ds.save_as(path)
+    return path
+
+
+def crowded(path: Path, honest: Path) -> Path:
+    """A sequence of two million empty items, which pydicom makes objects of as it reads them."""
+    content = honest.read_bytes()
+    pixels = content.rindex(b"\xe0\x7f\x10\0")
+    items = bytes.fromhex("feff00e000000000") * 2_000_000
+    sequence = bytes.fromhex("40007502") + b"SQ\0\0\xff\xff\xff\xff" + items + bytes.fromhex("feffdde000000000")
+    path.write_bytes(content[:pixels] + sequence + content[pixels:])
+    return path
+
+
+BOMBS: dict[str, Callable[[Path, Path], Path]] = {
+    "deflated": lambda path, honest: deflated_bomb(path, honest, 500),
+    "JPEG 2000": lambda path, honest: compressed_giant(path, honest, JPEG2000Lossless),
+    "JPEG-LS": lambda path, honest: compressed_giant(path, honest, JPEGLSLossless),
+    "items": crowded,
+}
+OWN_MB, SHARED_MB = 200, 96
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_takes_no_more_memory_than_is_allowed(name: str, tmp_path: Path, series: CtSeries) -> None:
+    bomb = BOMBS[name](tmp_path / "bomb.dcm", series.paths[0])
+    assert bomb.stat().st_size < 20 << 20
+    with DecodeProcess(DecodeLimits(own_memory_mb=OWN_MB)) as process:
+        with pytest.raises(DecodeError):
+            process.digests((process.headers([bomb])[0] or ())[:1] or unreadable())
+        child = process._child
+        assert child is not None
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        peak_mb = int(status.partition("VmHWM:")[2].split()[0]) >> 10
+        assert peak_mb < (OWN_MB if name == "items" else 0) + SHARED_MB, "only the objects reach the limit"
+        assert len(process.digests((process.headers(series.paths)[0] or ())[:1])) == 1
+
+
+def unreadable() -> NoReturn:
+    raise UnreadablePixelsError
+
+
+def test_a_series_with_a_memory_bomb_is_refused(tmp_path: Path, series: CtSeries) -> None:
+    bomb = deflated_bomb(tmp_path / "bomb.dcm", series.paths[0], 500)
     result = load_series([StoredInstance("", p) for p in (bomb, *series.paths)], DecodeLimits(memory_mb=480))
     assert isinstance(result, Refusal)
-    assert result.code == "decoder_out_of_memory"
+    assert result.code == "unreadable_headers"
 
 
 def test_a_volume_beyond_the_limit_is_refused(tmp_path: Path) -> None:

@@ -173,6 +173,13 @@ def test_what_is_no_ct_is_not_drawn(predictor: ModelPredictor) -> None:
     assert refused.value.status == 422
 
 
+def test_an_instance_with_more_pixels_than_any_ct_is_refused(predictor: ModelPredictor, tmp_path: Path) -> None:
+    large = ct_series(tmp_path, volume_hu=np.zeros((1, 2048, 2049), np.int16), spacing_mm=(3.0, 0.7, 0.7))
+    with pytest.raises(UnfitInputError) as refused:
+        predictor.predict_upload(large.paths[0].read_bytes(), row=9, column=9)
+    assert (refused.value.status, refused.value.code) == (413, "too_many_pixels")
+
+
 def test_a_broken_instance_is_unfit(predictor: ModelPredictor) -> None:
     with pytest.raises(UnfitInputError) as refusal:
         predictor.predict_upload(bytes(128) + b"DICM" + bytes(300), row=None, column=None)
