@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from flask import Flask, g, url_for
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
 from db.domain import StudyState
@@ -116,7 +117,7 @@ def duration(seconds: float) -> str:
 def person_name(text: str) -> str:
     """Write a DICOM person name (PS3.5 6.2.1) as ``Family, Given Middle``, the alphabetic group first."""
     groups = [_name_group(group) for group in text.split("=")]
-    return " · ".join(group for group in groups if group) or "(no name)"
+    return " · ".join(group for group in groups if group) or gettext("(no name)")
 
 
 def _name_group(group: str) -> str:

@@ -269,7 +269,7 @@ def test_a_probability_lies_among_known_nodules(viewer: Page) -> None:
     )
     figure = viewer.locator("[data-histogram]")
     expect(figure).to_have_attribute(
-        "aria-label", "Of known nodules from 75 to 100 %, 30 were rated malignant and 4 were rated benign."
+        "aria-label", "Of known nodules with 75 to 100 %: 30 rated malignant, 4 rated benign."
     )
     here = figure.locator("[data-here]")
     assert float(here.get_attribute("x1") or 0) == pytest.approx(0.81 * 200)

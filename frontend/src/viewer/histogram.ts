@@ -1,4 +1,5 @@
 // Where a probability lies among those of known nodules, benign and malignant, that the model never learned from.
+import { _ } from "../../../webapp/static/words.js";
 import { element, svg } from "./dom";
 import type { Histogram } from "./types";
 
@@ -24,18 +25,18 @@ function binOf(value: number, edges: number[]): number {
   return Math.max(0, index);
 }
 
-const nodules = (count: number) => `${count} ${count === 1 ? "was" : "were"}`;
-
 export function histogramFigure({ edges, benign, malignant }: Histogram, value: number): HTMLElement {
   const most = Math.max(1, ...benign, ...malignant);
   const at = Math.min(Math.max(value, edges[0] as number), edges.at(-1) as number) * WIDE;
   const bin = binOf(value, edges);
-  const around = `Of known nodules from ${Math.round((edges[bin] as number) * 100)} to ${Math.round((edges[bin + 1] as number) * 100)} %, `
-    + `${nodules(malignant[bin] as number)} rated malignant and ${nodules(benign[bin] as number)} rated benign.`;
+  const around = _("Of known nodules with {low} to {high} %: {malignant} rated malignant, {benign} rated benign.", {
+    low: Math.round((edges[bin] as number) * 100), high: Math.round((edges[bin + 1] as number) * 100),
+    malignant: malignant[bin] as number, benign: benign[bin] as number,
+  });
   const picture = svg("svg", { class: "histogram", viewBox: `0 0 ${WIDE} ${2 * HALF + 2}`, preserveAspectRatio: "none", role: "img", "aria-label": around, "data-histogram": true },
     ...bars(malignant, edges, most, "malignant"), ...bars(benign, edges, most, "benign"),
     svg("line", { class: "axis", x1: 0, x2: WIDE, y1: HALF + 1, y2: HALF + 1 }),
     svg("line", { class: "here", x1: at, x2: at, y1: 0, y2: 2 * HALF + 2, "data-here": true }));
   return element("figure", { class: "known" }, picture,
-    element("figcaption", { class: "small muted" }, element("span", { class: "key malignant" }, "malignant"), element("span", { class: "key benign" }, "benign"), around));
+    element("figcaption", { class: "small muted" }, element("span", { class: "key malignant" }, _("malignant")), element("span", { class: "key benign" }, _("benign")), around));
 }

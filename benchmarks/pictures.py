@@ -1,0 +1,114 @@
+"""Takes the pictures of the pages in ``docs/images``: ``python -m benchmarks.pictures`` (needs Chromium).
+
+Starts ``lungnode demo`` on free ports with a home of its own, so that what is seen is the generated phantom and never a
+person, and ends it afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.conftest import ARGUMENTS, chromium_path
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+SLICE = ROOT / "webapp" / "static" / "pictures" / "slice.png"
+WIDE = {"width": 1440, "height": 900}
+READY = "Open until Ctrl-C"
+PATIENCE_MS = 120_000
+
+
+def free_port() -> int:
+    """Ask the kernel for a port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def demonstration() -> Iterator[tuple[str, str]]:
+    """Run ``lungnode demo``; gives the address of the pages and the path of the study."""
+    with tempfile.TemporaryDirectory(prefix="lungnode-pictures-") as home:
+        changes = {
+            "LUNGNODE_HOME": home,
+            "LUNGNODE_WEB__PORT": str(free_port()),
+            "LUNGNODE_DICOM__PORT": str(free_port()),
+        }
+        command = [sys.executable, "-m", "lungnode", "demo"]
+        environment = {**os.environ, **changes, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield f"http://127.0.0.1:{changes['LUNGNODE_WEB__PORT']}", study_path(process)
+            finally:
+                process.terminate()
+
+
+def study_path(process: subprocess.Popen[str]) -> str:
+    """Wait until the demonstration has its answer, and find the study in what it says."""
+    assert process.stdout is not None
+    path = ""
+    for line in process.stdout:
+        found = re.search(r"/studies/[0-9.]+", line)
+        path = found[0] if found else path
+        if READY in line and path:
+            return path
+    raise SystemExit("the demonstration ended without an answer")
+
+
+def upload(page: Page) -> None:
+    """Ask for an answer to the generated slice."""
+    page.set_input_files("#image", SLICE)
+    page.get_by_label("Age in years").fill("61")
+    page.get_by_label("Smoking, in pack-years").fill("30")
+    page.click("[data-submit]")
+    page.wait_for_url("**/predictions/*")
+
+
+def settle(page: Page) -> None:
+    """Wait until all slices are there, so that no progress is seen."""
+    page.locator("[data-pane][data-shown]").wait_for()
+    page.locator("[data-loading]").wait_for(state="hidden")
+
+
+def take(
+    browser: Browser, url: str, name: str, *, scheme: str = "dark", act: Callable[[Page], None] | None = None
+) -> None:
+    """Open a page as a person would, and keep what is seen."""
+    context = browser.new_context(viewport=WIDE, color_scheme="light" if scheme == "light" else "dark", locale="en-GB")
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(url)
+    if act:
+        act(page)
+    page.wait_for_load_state("load")
+    page.evaluate("document.fonts.ready")
+    page.screenshot(path=IMAGES / f"{name}.png")
+    context.close()
+    print(name)
+
+
+def main() -> None:
+    """Take all pictures."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with demonstration() as (url, study), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(ARGUMENTS))
+        take(browser, f"{url}/", "home", scheme="light")
+        take(browser, f"{url}/detector", "detector", scheme="light", act=upload)
+        take(browser, f"{url}/worklist", "worklist")
+        take(browser, f"{url}{study}", "viewer", act=settle)
+        take(browser, f"{url}/model", "model")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
