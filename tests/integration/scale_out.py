@@ -23,7 +23,7 @@ from dicom_node.store import dataset_sha256
 from tests.factories import CtSeries, ct_series
 from tests.integration.object_store import object_store, settings
 from tests.integration.postgres_server import PostgresServer, running_server
-from tests.integration.service import Sender, Service, until
+from tests.integration.service import ROOT, Sender, Service, until
 
 SILENT_S = 15
 SLICES = 24
@@ -46,21 +46,24 @@ class Cluster:
         """Remember what happened when."""
         self.log.append(f"{time.monotonic() - self.began_s:7.2f} s  {text}")
 
-    def start(self, *, listeners: int = 2, workers: int = 3, webs: int = 2, delay_s: float = 0.0) -> None:
-        """Start that many of each, all at once."""
-        for kind, part, count in (
-            ("listeners", "dicom", listeners),
-            ("workers", "worker", workers),
-            ("webs", "web", webs),
-        ):
-            for number in range(1, count + 1):
+    def start(
+        self, *, listeners: int = 2, workers: int = 3, webs: int = 2, delay_s: float = 0.0, root: Path = ROOT
+    ) -> None:
+        """Start that many more of each, all at once, of the release in ``root``."""
+        counts = {"dicom": listeners, "worker": workers, "web": webs}
+        kinds = {"dicom": self.listeners, "worker": self.workers, "web": self.webs}
+        started = []
+        for part, count in counts.items():
+            for number in range(len(kinds[part]) + 1, len(kinds[part]) + count + 1):
                 service = self._service(f"{part}-{number}", delay_s)
-                getattr(self, kind).append(service)
+                service.root = root
                 service.launch(part)
-        for service in self.services:
+                kinds[part].append(service)
+                started.append(service)
+        for service in started:
             service.wait_ready()
-        for service in self.listeners:
-            service.ports = (service.addresses["dicom"]["port"], 0)
+            if "dicom" in service.addresses:
+                service.ports = (service.addresses["dicom"]["port"], 0)
         self.note(f"{listeners} listeners, {workers} workers and {webs} webs are ready")
 
     def _service(self, name: str, delay_s: float) -> Service:

@@ -69,6 +69,8 @@ class Service:
     quiet_s: float = 0.5
     ports: tuple[int, int] = (0, 0)
     environment: dict[str, str] = field(default_factory=dict)
+    root: Path = ROOT
+    """The release that runs."""
     process: subprocess.Popen[str] | None = None
     addresses: dict[str, Any] = field(default_factory=dict)
     _database: Database | None = None
@@ -110,7 +112,7 @@ class Service:
                 stderr=log,
                 text=True,
                 env=self._environment(),
-                cwd=ROOT,
+                cwd=self.root,
             )
 
     def _environment(self) -> dict[str, str]:
@@ -123,7 +125,7 @@ class Service:
             "LUNGNODE_DICOM__QUIET_S": str(self.quiet_s),
             "LUNGNODE_DICOM__MIN_FREE_MB": "0",
             "LUNGNODE_LOG__LEVEL": "info",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(self.root),
             **self.environment,
         }
 
