@@ -67,3 +67,16 @@ def plot_histogram(path: Path, labels: NDArray[np.bool_], probabilities: Array, 
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def plot_intervals(path: Path, rows: list[tuple[str, float, tuple[float, float]]], title: str) -> None:
+    """Values with their intervals, one row each from above; the first row's value as a line through all."""
+    figure, axes = plt.subplots(figsize=(7.0, 0.9 + 0.28 * len(rows)), layout="constrained")
+    places = range(len(rows), 0, -1)
+    axes.axvline(rows[0][1], color=SOFT, linestyle="--", linewidth=1)
+    axes.hlines(places, [low for _, _, (low, _) in rows], [high for _, _, (_, high) in rows], color=ACCENT)
+    axes.plot([value for _, value, _ in rows], places, "o", color=ACCENT, markersize=5)
+    axes.set_yticks(list(places), [name for name, _, _ in rows])
+    axes.set(xlabel=title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,195 @@
+"""``python -m training.federated.experiment --data DIR --out DIR``: each way of training compared.
+
+Splits the data into four unequal sites, then trains the same network by the same schedule in each way: one pool of all
+data, each site alone, federated by every strategy, with a poisoned and with an absent site, with differential privacy.
+All are measured on the same patients of the split ``test``. Writes ``experiment.json``, ``.md`` and ``.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
+
+from inference.calibration import calibrated
+from training.federated.client import make_app, network_of
+from training.federated.counts import fit_jointly
+from training.federated.partition import SITES, partition
+from training.federated.plan import Plan
+from training.federated.sabotage import broken_update, reversed_update
+from training.federated.server import run_federation
+from training.federated.simulation import InProcess
+from training.federated.site import Site, new_network, train_round
+from training.metrics import auc, bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
+from training.plots import plot_intervals
+from training.records import DataError
+
+BAD_SITE = 1
+"""The site that does harm or stays away: neither the largest nor the smallest."""
+
+
+def train_alone(site: Site, plan: Plan) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The plan's schedule on one site's (or the pool's) nodules; the network and its own calibrator."""
+    group = plan.network_group()
+    network, samples = new_network(plan), site.samples(group)
+    for number in range(1, plan.rounds + 1):
+        train_round(network, samples, plan, number, mu=0.0)
+    return network, fit_jointly(site.counts(network, group, "val"))
+
+
+class Experiment:
+    """Everything is judged on ``pool``'s split ``test``."""
+
+    def __init__(self, data: Path, out: Path, plan: Plan) -> None:
+        self.plan, self.out = plan, out
+        self.sizes = partition(data, out / "sites")
+        self.folders = [out / "sites" / f"site-{i}" for i in range(len(self.sizes))]
+        self.pool = Site.read(data)
+        chosen = self.pool.chosen("test", labelled=True)
+        self.labels = self.pool.task.labels[chosen]
+        self.patients = np.array(self.pool.task.groups)[chosen]
+        self.rows: list[dict[str, Any]] = []
+        self.margins: dict[str, NDArray[np.float64]] = {}
+
+    def run(self, name: str, train: Callable[[], tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]]) -> None:
+        """Train in one way, measure, and keep the row."""
+        started = time.monotonic()
+        network, calibrator, more = train()
+        margins, _ = self.pool.margins(network, self.plan.network_group(), "test")
+        self.margins[name] = margins
+        p = calibrated(margins, calibrator["kind"], calibrator["parameters"])
+        row = {"name": name, **self._figures(margins, p), **more, "seconds": round(time.monotonic() - started, 1)}
+        self.rows.append(row)
+        low, high = row["auc_interval"]
+        print(
+            f"{name}: AUC {row['auc']:.3f} ({low:.3f} to {high:.3f}), {row['seconds']} s", file=sys.stderr, flush=True
+        )
+
+    def _figures(self, margins: NDArray[np.float64], p: NDArray[np.float64]) -> dict[str, Any]:
+        labels = self.labels
+        pooled = next(iter(self.margins.values()))
+        gain = auc(labels, margins) - auc(labels, pooled)
+        gain_interval = bootstrap_interval(
+            lambda i: auc(labels[i], margins[i]) - auc(labels[i], pooled[i]), self.patients
+        )
+        return {
+            "auc": auc(labels, margins),
+            "auc_interval": bootstrap_interval(lambda i: auc(labels[i], margins[i]), self.patients),
+            "against_pool": gain,
+            "against_pool_interval": gain_interval,
+            "brier": brier_score(labels, p),
+            "brier_interval": bootstrap_interval(lambda i: brier_score(labels[i], p[i]), self.patients),
+            "ece": expected_calibration_error(labels, p),
+            "ece_floor": calibration_floor(p)[0],
+        }
+
+    def pooled(self) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
+        """All sites' nodules in one place: what federation does without."""
+        return *train_alone(self.pool, self.plan), {}
+
+    def alone(self, number: int) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
+        """One site by itself, calibrated on its own few."""
+        return *train_alone(Site.read(self.folders[number]), self.plan), {}
+
+    def federated(
+        self, plan: Plan, apps: list[ClientApp | None]
+    ) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
+        """All sites by a strategy, calibrated on the sum of their counts."""
+        arrays, summary = run_federation(InProcess(self.folders, apps, plan), plan)
+        kept = [r["kept"] for r in summary["rounds"]]
+        calibrator = summary["calibrator"] or {"kind": "none", "parameters": {}}
+        return network_of(plan, arrays), calibrator, {"kept": kept, "privacy": summary["privacy"]}
+
+
+def ways(experiment: Experiment) -> dict[str, Callable[[], tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]]]:
+    """Every way of training, by the name that the table gives it; the pool first."""
+    plan = experiment.plan
+    honest = make_app()
+
+    def federated(bad: ClientApp | None = honest, **changed: Any) -> Callable[[], Any]:
+        apps: list[ClientApp | None] = [bad if i == BAD_SITE else honest for i in range(plan.sites)]
+        return lambda: experiment.federated(replace(plan, **changed), apps)
+
+    reverse, broken = make_app([reversed_update(3.0)]), make_app([broken_update()])
+    found = {"pool of all data": experiment.pooled}
+    for number, name in enumerate(SITES):
+        size = experiment.sizes[number].get("train", 0)
+        found[f"alone: {name} ({size})"] = lambda number=number: experiment.alone(number)  # type: ignore[misc]
+    for strategy in ("fedavg", "fedprox", "trimmed", "median"):
+        found[f"{strategy}"] = federated(strategy=strategy)
+    for strategy in ("fedavg", "trimmed", "median"):
+        found[f"{strategy}, a site learns backwards"] = federated(reverse, strategy=strategy)
+    found["fedavg, a site sends no numbers"] = federated(broken, strategy="fedavg")
+    found["fedavg, a site is absent"] = federated(None, strategy="fedavg")
+    for noise in (0.01, 0.1, 1.0):
+        found[f"private, noise {noise:g}"] = federated(strategy="private", noise_multiplier=noise)
+    return found
+
+
+def table(rows: list[dict[str, Any]], n: int, malignant: int, patients: int) -> str:
+    """The rows as Markdown."""
+    lines = [
+        f"Split test: n = {n} ({malignant} malignant), {patients} patients; 95 % intervals by patient bootstrap.",
+        "",
+        "| Way | AUC | against the pool | Brier | ECE (floor) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        (a, b), (c, d), (e, f) = row["auc_interval"], row["against_pool_interval"], row["brier_interval"]
+        spent = f", epsilon {row['privacy']['epsilon']:.3g}" if row.get("privacy") else ""
+        lines.append(
+            f"| {row['name']}{spent} | {row['auc']:.3f} ({a:.3f} to {b:.3f}) "
+            f"| {row['against_pool']:+.3f} ({c:+.3f} to {d:+.3f}) | {row['brier']:.3f} ({e:.3f} to {f:.3f}) "
+            f"| {row['ece']:.3f} ({row['ece_floor']:.3f}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, train in every way, write the table."""
+    parser = argparse.ArgumentParser(prog="python -m training.federated.experiment", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--group", default=Plan().group)
+    parser.add_argument("--rounds", type=int, default=Plan().rounds)
+    parser.add_argument("--local-epochs", type=int, default=Plan().local_epochs)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=None, help="words of the ways to train; the pool always is")
+    args = parser.parse_args(argv)
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    try:
+        plan = Plan(group=args.group, rounds=args.rounds, local_epochs=args.local_epochs, seed=args.seed)
+        experiment = Experiment(args.data, args.out, plan)
+    except (DataError, OSError) as error:
+        print(f"training.federated.experiment: {error}", file=sys.stderr)
+        return 2
+    for number, (name, train) in enumerate(ways(experiment).items()):
+        if number == 0 or args.only is None or any(word in name for word in args.only):
+            experiment.run(name, train)
+    rows = experiment.rows
+    text = table(rows, len(experiment.labels), int(experiment.labels.sum()), len(set(experiment.patients)))
+    summary = {"plan": plan.config(), "sites": dict(zip(SITES, experiment.sizes, strict=True)), "rows": rows}
+    (args.out / "experiment.json").write_text(json.dumps(summary, indent=1))
+    (args.out / "experiment.md").write_text(text)
+    plot_intervals(
+        args.out / "experiment.png",
+        [(r["name"], r["auc"], r["auc_interval"]) for r in rows],
+        f"AUC on the split test, n = {len(experiment.labels)}",
+    )
+    print(json.dumps({"rows": [{k: r[k] for k in ("name", "auc", "brier", "ece")} for r in rows]}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""A site's own part: its nodules, its share of a round of training, and the counts that it gives away."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inference.bundle import build_network
+from inference.engines import as_channels_last, as_inference_layout, torch_runner
+from inference.ensemble import member_margins
+from inference.patches import PatchBatch
+from training.federated.counts import MarginCounts
+from training.federated.plan import Plan
+from training.loop import half_precision, loss_of
+from training.records import DataError
+from training.tasks import Group, PatchSamples, PatchTask, read_nodule_task
+
+LEFT_AT_HOME = "num_batches_tracked"
+"""Counters of batch norm that no average makes sense of."""
+
+
+@dataclass(slots=True)
+class Site:
+    """The nodules of one site, in memory, on one device."""
+
+    task: PatchTask
+    batch: PatchBatch
+
+    @classmethod
+    def read(cls, folder: Path, device: torch.device | str = "cpu") -> Site:
+        """Read a folder of the layout that docs/data.md describes.
+
+        Raises
+        ------
+        DataError
+            The folder is none of that layout, or holds no usable nodule of the split ``train``.
+        """
+        task = read_nodule_task(folder, workers=1)
+        site = cls(task, PatchBatch.of(task.patches, device))
+        if not len(site.chosen("train")):
+            raise DataError(f"{folder} has no nodule with usable ratings in the split train")
+        return site
+
+    def chosen(self, split: str, *, labelled: bool = False) -> NDArray[np.int64]:
+        """Indices of a split's usable nodules; with ``labelled`` only those that are benign or malignant."""
+        chosen = self.task.usable & (self.task.splits == split)
+        return np.flatnonzero(chosen & self.task.labelled if labelled else chosen)
+
+    def samples(self, group: Group) -> PatchSamples:
+        """Training samples of the split ``train``."""
+        chosen = torch.from_numpy(self.chosen("train"))
+        return PatchSamples(
+            self.batch[chosen], torch.from_numpy(self.task.targets)[chosen].to(self.batch.hu.device), group.view,
+            group.augment,
+        )  # fmt: skip
+
+    def margins(self, network: nn.Module, group: Group, split: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Logit margins ``(n,)`` of a split's labelled nodules by ``network``, and their labels."""
+        chosen = self.chosen(split, labelled=True)
+        if not len(chosen):
+            return np.zeros(0), np.zeros(0, dtype=bool)
+        patches = self.batch[torch.from_numpy(chosen)]
+        run = torch_runner(as_inference_layout(network.eval()), self.batch.hu.device)
+        return member_margins(run, group.view, patches).double().numpy(), self.task.labels[chosen]
+
+    def counts(self, network: nn.Module, group: Group, split: str) -> MarginCounts:
+        """How many benign and malignant nodules of a split lie in each bin of the margin: all that is given away."""
+        return MarginCounts.of(*self.margins(network, group, split))
+
+
+def new_network(plan: Plan) -> nn.Module:
+    """The network that all sites start from, by the plan's seed."""
+    torch.manual_seed(plan.seed)
+    return build_network(plan.network_group().description)
+
+
+def shared_state(network: nn.Module) -> dict[str, Tensor]:
+    """What travels: weights and the running statistics of batch norm, as float32 on the CPU."""
+    return {k: v.detach().float().cpu() for k, v in network.state_dict().items() if not k.endswith(LEFT_AT_HOME)}
+
+
+def take_state(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load what travelled.
+
+    Raises
+    ------
+    DataError
+        Names or shapes are not this network's.
+    """
+    own = shared_state(network)
+    if own.keys() != state.keys() or any(own[k].shape != v.shape for k, v in state.items()):
+        raise DataError("the weights received belong to another network")
+    network.load_state_dict(state, strict=False)
+
+
+def learning_rate_of(plan: Plan, round_number: int) -> float:
+    """Rises over the first fifth of the rounds, then falls along a cosine: OneCycle (Smith 2018), by round."""
+    done = (round_number - 0.5) / plan.rounds
+    if done < 0.2:
+        return plan.learning_rate * (0.1 + 0.9 * done / 0.2)
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
+
+
+def train_round(
+    network: nn.Module, samples: PatchSamples, plan: Plan, round_number: int, *, mu: float, number: int = 0
+) -> float:
+    """Train ``network`` in place for the plan's local epochs; the mean loss, without the pull of FedProx.
+
+    Parameters
+    ----------
+    round_number
+        From 1.
+    mu
+        FedProx: adds ``mu / 2 * |w - w_joint|^2`` to the loss (Li et al. 2020, eq. 2); 0 is FedAvg.
+    number
+        The site's own, so that sites draw different views from one seed.
+    """
+    generator = torch.Generator().manual_seed((plan.seed * 1000 + number) * 1000 + round_number)
+    network = as_inference_layout(network).train()
+    joint = [p.detach().clone() for p in network.parameters()] if mu else []
+    rate = learning_rate_of(plan, round_number)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=plan.weight_decay)
+    device = samples.targets.device
+    losses = []
+    for _ in range(plan.local_epochs):
+        order = torch.randperm(len(samples), generator=generator)
+        whole = len(order) // plan.batch_size * plan.batch_size
+        for chosen in torch.split(order[:whole] if whole else order, plan.batch_size):
+            if len(chosen) < 2:
+                continue  # batch norm wants company
+            inputs, targets = samples.batch(chosen, generator)
+            with torch.autocast(device.type, dtype=half_precision(device)):
+                logits = network(as_channels_last(inputs))
+            loss = loss_of(logits.float(), targets)
+            losses.append(float(loss.detach()))
+            for weight, anchor in zip(network.parameters(), joint, strict=False):
+                loss = loss + mu / 2 * (weight - anchor).square().sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return float(np.mean(losses)) if losses else float("nan")

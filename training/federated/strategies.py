@@ -1,0 +1,166 @@
+"""How sites' weights become one network: Flower's strategies, behind a guard that turns broken or wild updates away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import (
+    DifferentialPrivacyServerSideFixedClipping,
+    FedAvg,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    Strategy,
+)
+from flwr.supercore.privacy_accounting import NeighboringRelation, PrivacyConfig, SamplingMethod
+from flwr.supercore.privacy_accounting.rdp_accountant import RdpAccountant
+
+from training.federated.plan import Plan
+
+WILD = 4.0
+"""An update longer than so many times the median site's is turned away: honest sites of one round lie within 2 to 3."""
+
+
+@dataclass(slots=True)
+class Round:
+    """What became of one round."""
+
+    number: int
+    asked: int
+    answered: int
+    kept: int
+    refused: list[str] = field(default_factory=list)
+    loss: float | None = None
+
+    def line(self) -> str:
+        """One line for people."""
+        refused = f", refused: {'; '.join(self.refused)}" if self.refused else ""
+        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
+        return f"round {self.number}: {self.kept} of {self.asked} sites kept ({self.answered} answered){loss}{refused}"
+
+
+class Guarded(Strategy):
+    """A strategy that sees only replies with finite numbers of the right shapes and updates of a sane length.
+
+    A round with fewer good replies than the plan's ``least`` changes nothing.
+    """
+
+    def __init__(self, strategy: Strategy, plan: Plan, tell: Callable[[Round], None]) -> None:
+        self.strategy, self.plan, self.tell = strategy, plan, tell
+        self.rounds: list[Round] = []
+        self._joint: dict[str, np.ndarray[Any, Any]] = {}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """As the strategy does; the joint weights are kept to judge the replies by."""
+        self._joint = {k: np.array(v.numpy()) for k, v in arrays.items()}
+        messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
+        self.rounds.append(Round(server_round, len(messages), 0, 0))
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Average what the guard lets through."""
+        report = self.rounds[-1]
+        answered = [m for m in replies if not m.has_error()]
+        report.answered = len(answered)
+        kept = self._sane(answered, report)
+        report.kept = len(kept)
+        if len(kept) < self.plan.least:
+            report.refused.append(f"fewer than {self.plan.least} good replies, the joint network stays")
+            self.tell(report)
+            return None, None
+        arrays, metrics = self.strategy.aggregate_train(server_round, kept)
+        if metrics is not None and isinstance(loss := metrics.get("loss"), float):
+            report.loss = loss
+        self.tell(report)
+        return arrays, metrics
+
+    def _sane(self, replies: list[Message], report: Round) -> list[Message]:
+        lengths: list[float] = []
+        for reply in replies:
+            fault, length = self._judge(reply)
+            lengths.append(length)
+            if fault:
+                report.refused.append(fault)
+        whole = [x for x in lengths if np.isfinite(x)]
+        limit = WILD * float(np.median(whole)) if len(whole) > 2 else np.inf
+        for length in whole:
+            if length > limit > 0:
+                report.refused.append(f"an update {length / limit * WILD:.0f} times as long as the median site's")
+        return [r for r, length in zip(replies, lengths, strict=True) if np.isfinite(length) and length <= limit]
+
+    def _judge(self, reply: Message) -> tuple[str | None, float]:
+        """Fault, or None, and the length of the update (infinite with a fault)."""
+        if len(reply.content.array_records) != 1 or len(reply.content.metric_records) != 1:
+            return "a reply without weights or counts", np.inf
+        arrays = next(iter(reply.content.array_records.values()))
+        weight = next(iter(reply.content.metric_records.values())).get("num-examples")
+        if not isinstance(weight, int | float) or not 0 < weight < 1e7:
+            return "a number of nodules that cannot be", np.inf
+        if arrays.keys() != self._joint.keys():
+            return "weights of another network", np.inf
+        square = 0.0
+        for name, array in arrays.items():
+            values = array.numpy()
+            if values.shape != self._joint[name].shape:
+                return "weights of another network", np.inf
+            square += float(np.square(values.astype(np.float64) - self._joint[name]).sum())
+        return (None, float(np.sqrt(square))) if np.isfinite(square) else ("weights that are no numbers", np.inf)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """No evaluation by round: the counts after the last one tell more."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Nothing to gather."""
+        return None
+
+    def summary(self) -> None:
+        """As the strategy does."""
+        self.strategy.summary()
+
+    def privacy_spent(self) -> dict[str, float] | None:
+        """Epsilon and delta that the rounds so far have cost (client level), None where none is accounted."""
+        if not isinstance(self.strategy, DifferentialPrivacyServerSideFixedClipping):
+            return None
+        spent = self.strategy.privacy_spent()
+        return None if spent is None else {"epsilon": float(spent.epsilon), "delta": float(spent.delta)}
+
+
+def make_strategy(plan: Plan, tell: Callable[[Round], None] = lambda _: None) -> Guarded:
+    """The plan's strategy, guarded; ``tell`` hears of every round."""
+    common: dict[str, Any] = {
+        "fraction_evaluate": 0.0,
+        "min_train_nodes": plan.least,
+        "min_available_nodes": plan.least,
+    }
+    if plan.strategy == "fedprox":
+        return Guarded(FedProx(proximal_mu=plan.proximal_mu, **common), plan, tell)
+    if plan.strategy == "trimmed":
+        return Guarded(FedTrimmedAvg(beta=plan.trim, **common), plan, tell)
+    if plan.strategy == "median":
+        return Guarded(FedMedian(**common), plan, tell)
+    if plan.strategy == "private":
+        accountant = RdpAccountant(
+            PrivacyConfig(
+                target_delta=1e-3,
+                population_size=plan.sites,
+                neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE,
+                sampling_method=SamplingMethod.NO_AMPLIFICATION,
+            )
+        )
+        private = DifferentialPrivacyServerSideFixedClipping(
+            FedAvg(**common), plan.noise_multiplier, plan.clipping_norm, plan.sites, accountant=accountant
+        )
+        return Guarded(private, plan, tell)
+    return Guarded(FedAvg(**common), plan, tell)
