@@ -68,9 +68,12 @@ class Experiment:
         network, calibrator, more = train()
         margins, _ = self.pool.margins(network, self.plan.network_group(), "test")
         self.margins[name] = margins
-        p = calibrated(margins, calibrator["kind"], calibrator["parameters"])
-        row = {"name": name, **self._figures(margins, p), **more, "seconds": round(time.monotonic() - started, 1)}
+        row = {"name": name, **more, "seconds": round(time.monotonic() - started, 1)}
         self.rows.append(row)
+        if not np.isfinite(margins).all():
+            print(f"{name}: the network answers no numbers", file=sys.stderr, flush=True)
+            return
+        row |= self._figures(margins, calibrated(margins, calibrator["kind"], calibrator["parameters"]))
         low, high = row["auc_interval"]
         print(
             f"{name}: AUC {row['auc']:.3f} ({low:.3f} to {high:.3f}), {row['seconds']} s", file=sys.stderr, flush=True
@@ -137,6 +140,10 @@ def ways(experiment: Experiment) -> dict[str, Callable[[], tuple[torch.nn.Module
     return found
 
 
+def _spent(row: dict[str, Any]) -> str:
+    return f", epsilon {row['privacy']['epsilon']:.3g}" if row.get("privacy") else ""
+
+
 def table(rows: list[dict[str, Any]], n: int, malignant: int, patients: int) -> str:
     """The rows as Markdown."""
     lines = [
@@ -146,10 +153,12 @@ def table(rows: list[dict[str, Any]], n: int, malignant: int, patients: int) -> 
         "| --- | --- | --- | --- | --- |",
     ]
     for row in rows:
+        if "auc" not in row:
+            lines.append(f"| {row['name']}{_spent(row)} | answers no numbers | | | |")
+            continue
         (a, b), (c, d), (e, f) = row["auc_interval"], row["against_pool_interval"], row["brier_interval"]
-        spent = f", epsilon {row['privacy']['epsilon']:.3g}" if row.get("privacy") else ""
         lines.append(
-            f"| {row['name']}{spent} | {row['auc']:.3f} ({a:.3f} to {b:.3f}) "
+            f"| {row['name']}{_spent(row)} | {row['auc']:.3f} ({a:.3f} to {b:.3f}) "
             f"| {row['against_pool']:+.3f} ({c:+.3f} to {d:+.3f}) | {row['brier']:.3f} ({e:.3f} to {f:.3f}) "
             f"| {row['ece']:.3f} ({row['ece_floor']:.3f}) |"
         )
@@ -184,10 +193,10 @@ def main(argv: list[str] | None = None) -> int:
     (args.out / "experiment.md").write_text(text)
     plot_intervals(
         args.out / "experiment.png",
-        [(r["name"], r["auc"], r["auc_interval"]) for r in rows],
+        [(r["name"], r["auc"], r["auc_interval"]) for r in rows if "auc" in r],
         f"AUC on the split test, n = {len(experiment.labels)}",
     )
-    print(json.dumps({"rows": [{k: r[k] for k in ("name", "auc", "brier", "ece")} for r in rows]}))
+    print(json.dumps({"rows": [{k: r.get(k) for k in ("name", "auc", "brier", "ece")} for r in rows]}))
     return 0
 
 
