@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 PARALLEL = 16
 """Transfers of one process at once: an object store answers in 5 to 50 ms, whatever else it does."""
+ABANDONED_S = 3600.0
+"""A transfer that is older has no process any more."""
 _TRIM_TO = 0.9
 _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}
 
@@ -85,6 +87,12 @@ class ObjectFiles:
         self._lock = Lock()
         self._held_bytes = cache_bytes  # unknown yet: the first file that comes has it counted
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="object-store")
+        self._drafts = self.root / "fetching"
+        self._drafts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for draft in self._drafts.iterdir():  # of processes that were killed
+            with contextlib.suppress(FileNotFoundError):
+                if draft.stat().st_mtime < time() - ABANDONED_S:
+                    draft.unlink()
 
     def keep(self, paths: Iterable[str], *, once: bool = False) -> None:
         """See ``Files``; returns when the object store has confirmed all of them."""
@@ -130,8 +138,7 @@ class ObjectFiles:
     def _fetch(self, path: str) -> int:
         """Bring a file here, if it is kept; synced before it is named: no power cut leaves half of one in the cache."""
         place = below(self.root, path)
-        draft = self.root / "incoming" / f"{secrets.token_hex(16)}.fetched"
-        draft.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._drafts / secrets.token_hex(16)
         try:
             try:
                 with self._translated():

@@ -73,12 +73,17 @@ class Roster:
         self._executor_id, self._version = executor_id, version
         self._resume, self._resume_strays = resume, resume_strays
         self._watch = SilenceWatch(silent_s, clock)
+        self._last_beat: int | None = None
 
     def turn(self) -> None:
-        """Beat once, and see to those that do not."""
+        """Beat once, see to those that do not, and tell where another beats under this one's name."""
         with self._database.begin() as session:
             workers.beat(session, self._executor_id, self._version)
             beats = workers.beats(session)
+        beat, last = beats[self._executor_id], self._last_beat
+        self._last_beat = beat
+        if last is not None and beat != last + 1:
+            _log.error("worker:name_taken", extra={"executor_id": self._executor_id})
         silent = [name for name in self._watch.silent(beats) if name != self._executor_id]
         if silent and (count := self._resume(silent)):
             _log.warning("worker:resumed", extra={"count": count, "object_count": len(silent)})

@@ -1,0 +1,49 @@
+"""Heartbeats in the database: who beats, who fell silent, and two workers that were given one name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from db.engine import Database
+from dicom_node.roster import Roster
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def roster(database: Database, name: str, clock: Clock, resumed: list[str]) -> Roster:
+    def resume(names: Sequence[str]) -> int:
+        resumed.extend(names)
+        return len(names)
+
+    return Roster(database, name, "0", resume, lambda: 0, silent_s=60.0, clock=clock)
+
+
+def test_what_a_silent_worker_left_is_taken_up_after_a_minute_and_its_own_never(database: Database) -> None:
+    clock, resumed = Clock(), list[str]()
+    roster(database, "worker-2", clock, resumed).turn()
+    living = roster(database, "worker-1", clock, resumed)
+    for _ in range(12):
+        living.turn()
+        clock.now_s += 5
+    assert resumed == []
+    living.turn()
+    assert resumed == ["worker-2"]
+
+
+def test_two_workers_of_one_name_are_told_apart(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    one, two = (roster(database, "worker-1", Clock(), []) for _ in range(2))
+    one.turn()
+    one.turn()
+    assert "worker:name_taken" not in caplog.text
+    two.turn()
+    with caplog.at_level(logging.ERROR):
+        one.turn()
+    assert "worker:name_taken" in caplog.text
