@@ -277,11 +277,12 @@ def _add(
 
 
 def _speaks_for_series(session: Session, row: AnalysisRow, series: SeriesRow) -> bool:
-    """Whether the series' state follows this analysis: it covers all instances and none was asked for later."""
+    """Whether the series' state follows this analysis: it covers all instances, and no later one still counts."""
     if series.instance_count != row.instance_count:
         return False
-    last = session.scalars(select(func.max(AnalysisRow.ordinal)).where(AnalysisRow.series_id == series.id)).one()
-    return bool(last == row.ordinal)
+    later = (AnalysisRow.series_id == series.id, AnalysisRow.ordinal > row.ordinal)
+    counting = select(func.count()).where(*later, AnalysisRow.status != AnalysisStatus.FAILED)
+    return session.scalars(counting).one() == 0
 
 
 def _audit_completion(session: Session, row: AnalysisRow, outcome: AnalysisOutcome) -> None:

@@ -146,11 +146,15 @@ class Attempts:
         return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
 
     def _hand_over(self, record: AnalysisRecord) -> None:
-        """Ask for the analysis again under the model that is here, then close the one that cannot be answered."""
+        """Close the analysis that cannot be answered, and ask for a further run under the model that is here.
+
+        A further one even where this model has answered already: somebody asked again, and waits for an answer.
+        """
         reason = Reason("model_replaced", "The model was replaced before this analysis began; it was asked for again.")
         with self._database.begin() as session:
             analyses.fail_analysis(session, record.id, reason)
-            analyses.request_analysis(session, record.series_id, self._model, requested_by=record.requested_by)
+            asker = record.requested_by
+            analyses.request_analysis(session, record.series_id, self._model, requested_by=asker, force=True)
 
 
 def _verdict_of(record: AnalysisRecord | None) -> Attempt:

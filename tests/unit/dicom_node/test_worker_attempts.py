@@ -169,3 +169,49 @@ def test_results_that_cannot_be_made_are_told_to_the_trail(database: Database, a
         events = [entry.event for entry in audit.recent(session, limit=10)]
     assert events[0].action == "results:failed"
     assert "CANARY" not in str(events)
+
+
+OTHER = ModelIdentity("other", "1", "e" * 64)
+
+
+def series_state(database: Database) -> StudyState:
+    with database.read() as session:
+        series = studies.series_record(session, series_instance_uid="1.2.3.1")
+        assert series is not None
+        return series.state
+
+
+def ask_again(database: Database, analysis: AnalysisRecord, model: ModelIdentity) -> AnalysisRecord:
+    with database.begin() as session:
+        (again,) = analyses.request_reanalysis(session, analysis.study_instance_uid, model, requested_by="reader")
+        return again
+
+
+def pending(database: Database) -> list[str]:
+    with database.read() as session:
+        return [record.id for record in analyses.pending_analyses(session)]
+
+
+def test_a_further_run_that_was_asked_of_another_model_is_answered_by_this_one(
+    database: Database, analysis: AnalysisRecord
+) -> None:
+    """The series has an answer of this model already; it must not read ``failed`` for ever."""
+    worker = attempts(database, Analyzer())
+    worker.run(analysis.id)
+    elsewhere = ask_again(database, analysis, OTHER)
+    assert worker.run(elsewhere.id) == (Attempt.OVER, None)
+    assert series_state(database) is StudyState.QUEUED
+    (further,) = pending(database)
+    assert worker.run(further) == (Attempt.ANSWERED, None)
+    assert series_state(database) is StudyState.ANALYSED
+
+
+def test_an_analysis_under_way_answers_for_one_that_was_asked_of_another_model_meanwhile(
+    database: Database, analysis: AnalysisRecord
+) -> None:
+    elsewhere = ask_again(database, analysis, OTHER)
+    worker = attempts(database, Analyzer())
+    worker.run(elsewhere.id)
+    assert pending(database) == [analysis.id]
+    worker.run(analysis.id)
+    assert series_state(database) is StudyState.ANALYSED
