@@ -119,6 +119,7 @@ class Attempts:
             _log.warning("audit:unavailable", extra={"analysis_id": analysis_id})
 
     def _run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
+        instances = self._instances(analysis_id)  # first: an attempt that a store kept from beginning does not count
         record = self._begin(analysis_id)
         if record.status is not AnalysisStatus.RUNNING:
             return _verdict_of(record), None
@@ -128,7 +129,7 @@ class Attempts:
         if record.model.sha256 != self._model.sha256:
             self._hand_over(record)
             return Attempt.OVER, None
-        outcome = self._analyzer.analyse(self._instances(analysis_id))
+        outcome = self._analyzer.analyse(instances)
         with self._database.begin() as session:
             analyses.complete_analysis(session, analysis_id, outcome)
             done = analyses.analysis_record(session, analysis_id)

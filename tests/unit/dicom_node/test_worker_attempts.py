@@ -23,6 +23,7 @@ from db.engine import Database
 from db.errors import DatabaseUnavailableError
 from dicom_node.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
 from dicom_node.attempts import MAX_STARTS, Attempt, Attempts
+from dicom_node.files import StoreUnreachableError
 from dicom_node.series import StoredInstance
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
@@ -80,6 +81,19 @@ def record(database: Database, identifier: str) -> AnalysisRecord:
         found = analyses.analysis_record(session, identifier)
     assert found is not None
     return found
+
+
+def test_a_store_that_does_not_answer_is_waited_for_as_long_as_it_takes(
+    database: Database, analysis: AnalysisRecord
+) -> None:
+    def unreachable(paths: Sequence[str]) -> list[Path]:
+        raise StoreUnreachableError("away")
+
+    waiting = Attempts(database, unreachable, Analyzer(), MODEL, make_results=lambda analysis_id: None)
+    for _ in range(MAX_STARTS + 5):
+        assert waiting.run(analysis.id) == (Attempt.INTERRUPTED, None)
+    assert record(database, analysis.id).attempts == 0
+    assert attempts(database, Analyzer()).run(analysis.id) == (Attempt.ANSWERED, None)
 
 
 def test_an_answer_is_recorded_once_however_often_it_is_attempted(database: Database, analysis: AnalysisRecord) -> None:
