@@ -35,7 +35,7 @@ from dicom_node.store import dataset_sha256
 
 STEPS = ("pwrite64", "ftruncate", "fdatasync", "rename", "fsync", "sendto")
 """Where strace delivers the signal: as such a call of the process begins."""
-LONGEST_S = 3.0
+LONGEST_S = 2.0
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def usage(pid: int) -> Usage:
         cpu_ticks += sum(int(value) for value in fields[11:15])  # utime, stime, cutime, cstime
         peak_kib += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
     return Usage(cpu_ticks / _TICKS_PER_S, peak_kib / 1024)
+
+
+def forget_peak(pid: int) -> None:
+    """Have the peak memory of a process and its descendants count from now on."""
+    for member in (pid, *_descendants(pid)):
+        with suppress(OSError):
+            Path(f"/proc/{member}/clear_refs").write_text("5")
 
 
 def _descendants(pid: int) -> list[int]:

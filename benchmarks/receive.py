@@ -27,7 +27,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from benchmarks.measure import parser, report, sync_ms, usage
+from benchmarks.measure import forget_peak, parser, report, sync_ms, usage
 from benchmarks.receivers import AE_TITLE, RECEIVERS, Receiver, running
 
 ROWS = 512
@@ -112,6 +112,7 @@ def deal(source: Path, target: Path, hands: int, count: int) -> list[Path]:
 def measure(receiver: Receiver, storescu: str, folders: Sequence[Path], where: tuple[int, int], work: Path) -> Run:
     """Run once: rate, CPU of the receiver, its peak memory. What it stored goes away afterwards where it may."""
     port, pid = where
+    forget_peak(pid)
     before = usage(pid)
     elapsed = send(storescu, folders, port)
     after = usage(pid)

@@ -89,7 +89,7 @@ def _has_orthanc() -> bool:
 
 RECEIVERS = (
     Receiver("lungnode", "file, folder and index synced, audited", _ours("lungnode")),
-    Receiver("lungnode unsynced", "the same, left to the kernel's cache", _ours("lungnode-unsynced")),
+    Receiver("lungnode unsynced", "the same, nothing synced", _ours("lungnode-unsynced")),
     Receiver("pynetdicom", "file written, not synced, no index", _ours("pynetdicom"), has_no_index=True),
     Receiver(
         "storescp as shipped",
@@ -181,13 +181,12 @@ def _serve_lungnode(port: int, folder: Path, *, is_synced: bool = True) -> None:
 
 
 def _leave_syncing_to_the_kernel() -> None:
-    """Take syncs and direct writes away, here alone: the service has no such switch."""
+    """Take syncs away, here alone: the service has no such switch. Writes stay direct, which costs less CPU."""
     from dicom_node import spool, store
 
     for module, name, instead in (
         (spool, "_sync_content", lambda _: None),
         (store, "_sync_folder", lambda _: None),
-        (spool, "_DIRECT", 0),
     ):
         if not hasattr(module, name):
             raise SystemExit(f"{module.__name__}.{name} is gone: this comparison would be void")

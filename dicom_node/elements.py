@@ -23,6 +23,8 @@ _SHORT_VRS = frozenset(
 )
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # PS3.5 table 7.1-1
 _MAY_BE_UNDEFINED = frozenset(b"SQ UN OB OW".split())  # PS3.5 7.1.2; OB and OW for encapsulated (icon) pixels
+_PLAIN, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<L")
+"""Tag, VR and short length of an element (PS3.5 7.1.2), and a long length."""
 _WINDOW_BYTES = 32768
 _VALUE_BYTES = 4096
 """Bytes kept of a wanted value; the longest legal one (a person name of three groups) has under 1024."""
@@ -167,6 +169,8 @@ class _Walk:
         """Walk to Pixel Data (True) or to the end (False)."""
         outermost = (True, self._encoding.implicit, self._encoding.big_endian)
         while self._available(1) or self._stack:
+            if not self._stack and not self._encoding.big_endian:
+                self._step_over_plain()
             is_item, implicit, big = self._stack[-1] if self._stack else outermost
             self._elements += 1
             if self._elements > self._limits.elements:
@@ -177,6 +181,34 @@ class _Walk:
             else:
                 self._item(implicit, big)
         return False
+
+    def _step_over_plain(self) -> None:
+        """Take the ordinary elements that come next, in one loop: little endian, of known length, whole in the window.
+
+        It stops before whatever is anything else, which the general walk then judges; and before the window's last
+        element, so that there always is something left to judge.
+        """
+        window, implicit = self._window, self._encoding.implicit
+        at = self._position - self._base
+        while at + 12 <= len(window) and self._elements < self._limits.elements:
+            group, element, vr, length = _PLAIN.unpack_from(window, at)
+            start = at + 8
+            if implicit:
+                length = _LENGTH.unpack_from(window, at + 4)[0]
+            elif vr in _LONG_VRS:
+                length, start = _LENGTH.unpack_from(window, at + 8)[0], at + 12
+            elif vr not in _SHORT_VRS:
+                break
+            tag = group << 16 | element
+            if group < 0x0008 or group == 0xFFFE or tag == PIXEL_DATA or start + length >= len(window):
+                break
+            if tag in self._wanted:
+                if tag in self.values or length > _VALUE_BYTES:
+                    break
+                self.values[tag], self.lengths[tag] = window[start : start + length], length
+            at = start + length
+            self._elements += 1
+        self._position = self._base + at
 
     def _available(self, size: int) -> bool:
         """Have ``size`` bytes from the position in the window, if there are so many."""

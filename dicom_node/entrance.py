@@ -39,6 +39,8 @@ _CLOSING_S = 0.5
 _IGNORED_BYTES = 1 << 20
 """And how much it may send meanwhile."""
 _TICK_S = 0.05
+_HANDSHAKES = 4
+"""Handshakes taken a step further before everybody else is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +149,26 @@ class Entrance:
 
     def _turn(self) -> None:
         is_waited_for = any(guest.state is _State.WAITING for guest in self._guests.values())
-        for key, _ in self._selector.select(_TICK_S if is_waited_for else 0.2):
-            if key.fileobj is self._listening:
-                self._accept()
-            elif isinstance(key.fileobj, socket.socket) and (guest := self._guests.get(key.fileobj)):
+        ready = {key.fileobj for key, _ in self._selector.select(_TICK_S if is_waited_for else 0.2)}
+        if self._listening in ready:
+            self._accept()
+        for guest in self._in_turn([guest for guest in self._guests.values() if guest.connection in ready]):
+            if guest.connection in self._guests:
                 self._guarded(self._read, guest)
         for guest in tuple(self._guests.values()):
             if guest.state is _State.WAITING:
                 self._guarded(self._admit, guest)
             elif time.monotonic() > guest.deadline:
                 self._drop(guest, "closed" if guest.state is _State.CLOSING else "timeout")
+
+    @staticmethod
+    def _in_turn(ready: list[_Guest]) -> list[_Guest]:
+        """Order who is ready: requests first, then a few handshakes (milliseconds each), the newest first.
+
+        Whoever comes while hundreds shake hands is thus not served behind all of them; the others stay ready.
+        """
+        handshakes = [guest for guest in ready if guest.state is _State.HANDSHAKE]
+        return [guest for guest in ready if guest.state is not _State.HANDSHAKE] + handshakes[: -_HANDSHAKES - 1 : -1]
 
     def _accept(self) -> None:
         """Accept what is there, but look at those who wait in between."""

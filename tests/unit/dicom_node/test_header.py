@@ -14,6 +14,7 @@ from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from dicom_node import elements
 from dicom_node.elements import Encoding, FileSource, MemorySource, WalkLimits, walk_elements
 from dicom_node.errors import (
     DatasetTooDeepError,
@@ -24,7 +25,7 @@ from dicom_node.errors import (
     MissingAttributeError,
     TruncatedDatasetError,
 )
-from dicom_node.header import InstanceHeader, is_uid, read_header
+from dicom_node.header import _WANTED, InstanceHeader, is_uid, read_header
 from dicom_node.part10 import FileMeta, encode_file_meta, read_file_meta
 from dicom_node.text import character_encodings, decode_text
 from dicom_node.transfer import TRANSFER_SYNTAXES
@@ -296,6 +297,31 @@ def test_a_cut_off_deflate_stream_is_refused() -> None:
     for size in (0, 1, len(whole) // 2, len(whole) - 2):
         with pytest.raises(HeaderError):
             header_of(whole[:size], DEFLATED)
+
+
+@given(
+    st.sampled_from([EXPLICIT, IMPLICIT]),
+    st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(max_size=4)), max_size=4),
+    st.integers(0, 1 << 16),
+)
+def test_stepping_over_plain_elements_finds_what_the_general_walk_finds(
+    transfer_syntax: str, changes: list[tuple[int, bytes]], kept: int
+) -> None:
+    content = bytearray(encoded(ct_dataset(), transfer_syntax))
+    for place, value in changes:
+        at = place % min(len(content), 700)
+        content[at : at + len(value)] = value
+    source = MemorySource(bytes(content[: len(content) - kept % (len(content) // 2)]))
+    outcomes = []
+    for is_general in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if is_general:
+                patch.setattr(elements._Walk, "_step_over_plain", lambda _: None)
+            try:
+                outcomes.append(walk_elements(source, TRANSFER_SYNTAXES[transfer_syntax], _WANTED))
+            except HeaderError as error:
+                outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_the_number_of_elements_is_bounded() -> None:
