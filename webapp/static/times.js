@@ -3,8 +3,11 @@ const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSty
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
-/** @type {[limit: number, unit: Intl.RelativeTimeFormatUnit, seconds: number][]} */
-const STEPS = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
+/** @typedef {[limit: number, unit: Intl.RelativeTimeFormatUnit, seconds: number]} Step */
+/** @type {Step[]} */
+const STEPS = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600]];
+/** @type {Step} */
+const LONGEST = [Infinity, "day", 86400];
 
 /**
  * @param {Date} date
@@ -12,7 +15,7 @@ const STEPS = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [
  */
 export function ago(date, now = new Date()) {
   const seconds = Math.round((date.valueOf() - now.valueOf()) / 1000);
-  const [, unit, size] = STEPS.find(([limit]) => Math.abs(seconds) < limit) ?? STEPS[3];
+  const [, unit, size] = STEPS.find(([limit]) => Math.abs(seconds) < limit) ?? LONGEST;
   return relative.format(Math.round(seconds / size), unit);
 }
 

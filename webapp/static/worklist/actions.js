@@ -62,9 +62,11 @@ function confirmed(ask, who) {
 
 /**
  * @param {HTMLTableRowElement} row
- * @param {Action} action
+ * @param {string} named
  */
-async function act(row, action) {
+async function act(row, named) {
+  const action = ACTIONS[named];
+  if (!action) return;
   const uid = row.dataset.study;
   const name = row.querySelector(".row-link")?.textContent ?? "";
   if (action.ask && !(await confirmed(action.ask, name))) return;
@@ -85,11 +87,11 @@ async function act(row, action) {
 export function actOnChosen(...names) {
   const row = chosenRow();
   const name = names.find((one) => row?.querySelector(`[data-act=${one}]`));
-  if (row && name) act(row, ACTIONS[name]);
+  if (row && name) act(row, name);
 }
 
 list.addEventListener("click", (event) => {
   const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("[data-act]"));
   const row = /** @type {HTMLTableRowElement | null} */ (button?.closest("tr[data-study]"));
-  if (row && button?.dataset.act) act(row, ACTIONS[button.dataset.act]);
+  if (row && button?.dataset.act) act(row, button.dataset.act);
 });
