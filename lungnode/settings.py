@@ -1,4 +1,8 @@
-"""Settings, read once at the entry point from ``LUNGNODE_*`` variables or the TOML file of ``LUNGNODE_CONFIG``."""
+"""Settings, read once at the entry point.
+
+From ``LUNGNODE_*`` variables, files of those names in the folder ``LUNGNODE_SECRETS``, or the TOML file of
+``LUNGNODE_CONFIG``; the first that has a setting counts.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 AE_TITLE_PATTERN = r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
 """1 to 16 printable characters without backslash, no leading or trailing space (PS3.5 6.2, VR AE)."""
@@ -287,8 +297,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment variables win over the TOML file; no dotenv file is read."""
+        """Environment variables win over secrets' files, those over the TOML file; no dotenv file is read."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if folder := os.environ.get("LUNGNODE_SECRETS"):
+            sources.append(NestedSecretsSettingsSource(file_secret_settings, folder, "error"))
         if config := os.environ.get("LUNGNODE_CONFIG"):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)

@@ -29,6 +29,8 @@ def load_settings() -> Settings:
         One line for each problem, naming the variable and never its value.
     """
     _check_config_file()
+    if (folder := os.environ.get("LUNGNODE_SECRETS")) and not Path(folder).is_dir():
+        raise SettingsError(("LUNGNODE_SECRETS: there is no such folder",))
     try:
         return Settings()
     except ValidationError as error:

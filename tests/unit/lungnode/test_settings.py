@@ -31,6 +31,23 @@ def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (settings.dicom.port, settings.dicom.ae_title) == (11119, "FROMFILE")
 
 
+def test_secrets_are_files_that_win_over_the_configuration_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config, secrets = tmp_path / "lungnode.toml", tmp_path / "secrets"
+    config.write_text('[database]\nurl = "sqlite:///from-the-file.db"\n')
+    secrets.mkdir()
+    (secrets / "LUNGNODE_DATABASE__URL").write_text("postgresql+psycopg://lungnode@db/lungnode\n")
+    monkeypatch.setenv("LUNGNODE_CONFIG", str(config))
+    monkeypatch.setenv("LUNGNODE_SECRETS", str(secrets))
+    assert load_settings().database_url == "postgresql+psycopg://lungnode@db/lungnode"
+    monkeypatch.setenv("LUNGNODE_DATABASE__URL", "sqlite:///from-the-environment.db")
+    assert load_settings().database_url == "sqlite:///from-the-environment.db"
+    monkeypatch.setenv("LUNGNODE_SECRETS", str(tmp_path / "missing"))
+    with pytest.raises(SettingsError, match="LUNGNODE_SECRETS: there is no such folder"):
+        load_settings()
+
+
 def test_tls_has_variables_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CERTIFICATE", "KEY", "AUTHORITY"):
         monkeypatch.setenv(f"LUNGNODE_DICOM__TLS__{name}", f"/etc/lungnode/{name.lower()}.pem")

@@ -1,0 +1,137 @@
+"""What docker/ holds passes its linters, and the commands that it starts run: start, ready, end at SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKER = ROOT / "docker"
+BASE = DOCKER / "kubernetes" / "base"
+UNIT = DOCKER / "systemd" / "lungnode@.service"
+PARTS = ("dicom", "worker", "web")
+KUBERNETES = "1.31"
+
+
+def manifests(folder: Path) -> list[dict[str, Any]]:
+    documents = [found for path in sorted(folder.glob("*.yaml")) for found in yaml.safe_load_all(path.read_text())]
+    return [found for found in documents if found and found["kind"] != "Kustomization"]
+
+
+def lint(*command: str | Path) -> str:
+    """Run a linter; skips where the machine has none."""
+    tool = shutil.which(str(command[0]), path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if tool is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run([tool, *map(str, command[1:])], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_image_passes_hadolint() -> None:
+    lint("hadolint", DOCKER / "Dockerfile")
+
+
+@pytest.mark.parametrize("files", [("compose.yaml",), ("compose.yaml", "compose.gpu.yaml")])
+def test_compose_files_are_understood(files: tuple[str, ...]) -> None:
+    lint("docker-compose", *(part for name in files for part in ("-f", DOCKER / name)), "config", "--quiet")
+
+
+def test_the_unit_is_exposed_little() -> None:
+    lint("systemd-analyze", "security", "--offline=true", "--threshold=30", UNIT)
+
+
+@pytest.mark.parametrize("manifest", manifests(BASE), ids=lambda found: f"{found['kind']}-{found['metadata']['name']}")
+def test_manifests_fit_the_schema(manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_a_wrong_manifest_is_noticed() -> None:
+    wrong = next(found for found in manifests(BASE) if found["kind"] == "StatefulSet")
+    wrong["spec"]["replicsa"] = 3
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
+
+
+def test_every_resource_is_listed_and_every_patch_has_its_target() -> None:
+    listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
+    assert sorted(listed) == sorted(path.name for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
+    known = {(found["kind"], found["metadata"]["name"]): found for found in manifests(BASE)}
+    overlay = DOCKER / "kubernetes" / "gpu"
+    for patch in manifests(overlay):
+        target = known[patch["kind"], patch["metadata"]["name"]]
+        names = [
+            {part["name"] for part in found["spec"]["template"]["spec"]["containers"]} for found in (patch, target)
+        ]
+        assert names[0] <= names[1]
+
+
+def commands() -> dict[str, list[str]]:
+    """The commands of images, compose file, unit and manifests, by where they stand."""
+    lines = (DOCKER / "Dockerfile").read_text().splitlines()
+    entry = json.loads(next(line for line in lines if line.startswith("ENTRYPOINT")).split(" ", 1)[1])
+    found = {"image": entry + json.loads(next(line for line in lines if line.startswith("CMD")).split(" ", 1)[1])}
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    found |= {f"compose {part}": entry + services[part]["command"] for part in PARTS}
+    start = next(line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart="))
+    path, *rest = start.removeprefix("ExecStart=").split()
+    found |= {f"unit {part}": [Path(path).name, *(word.replace("%i", part) for word in rest)] for part in PARTS}
+    for workload in manifests(BASE):
+        if workload["kind"] in {"Deployment", "StatefulSet"}:
+            (container,) = workload["spec"]["template"]["spec"]["containers"]
+            found[f"kubernetes {container['name']}"] = entry + container["args"]
+    return found
+
+
+def test_all_places_start_a_part_in_the_same_way() -> None:
+    found = commands()
+    assert found.pop("image") == ["lungnode", "serve"]
+    assert len(found) == 9
+    assert all(command == ["lungnode", "serve", "--only", place.split()[1]] for place, command in found.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["dicom", "web"])
+def test_a_part_starts_is_found_healthy_and_ends_at_sigterm(part: str, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "LUNGNODE_DATABASE__URL").write_text(f"sqlite:///{tmp_path / 'named-by-a-secret.db'}\n")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
+    environment = clean | {
+        "LUNGNODE_HOME": str(tmp_path / "home"),
+        "LUNGNODE_SECRETS": str(secrets),
+        "LUNGNODE_DICOM__PORT": "0",
+        "LUNGNODE_WEB__PORT": "0",
+        "LUNGNODE_DICOM__MIN_FREE_MB": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+    program, *arguments = commands()[f"compose {part}"]
+    command = [sys.executable, "-m", program, *arguments]
+    probe = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"][part]["healthcheck"]["test"]
+    health = [sys.executable, *probe[2:]]
+
+    def is_healthy() -> bool:
+        return subprocess.run(health, env=environment, capture_output=True, check=False).returncode == 0
+
+    assert not is_healthy()
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["event"] == "ready"
+            assert is_healthy()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    assert not is_healthy()
+    assert (tmp_path / "named-by-a-secret.db").exists()
