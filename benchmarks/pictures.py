@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -97,16 +98,22 @@ def take(
     print(name)
 
 
+def take_all(browser: Browser, url: str, study: str) -> None:
+    """Take the picture of each main page."""
+    take(browser, f"{url}/", "home", scheme="light")
+    take(browser, f"{url}/detector", "detector", scheme="light", act=upload)
+    take(browser, f"{url}/worklist", "worklist")
+    take(browser, f"{url}{study}", "viewer", act=settle)
+    take(browser, f"{url}/model", "model")
+
+
 def main() -> None:
     """Take all pictures."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the demonstration is ended too
     IMAGES.mkdir(parents=True, exist_ok=True)
     with demonstration() as (url, study), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(ARGUMENTS))
-        take(browser, f"{url}/", "home", scheme="light")
-        take(browser, f"{url}/detector", "detector", scheme="light", act=upload)
-        take(browser, f"{url}/worklist", "worklist")
-        take(browser, f"{url}{study}", "viewer", act=settle)
-        take(browser, f"{url}/model", "model")
+        take_all(browser, url, study)
         browser.close()
 
 
