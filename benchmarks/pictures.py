@@ -1,5 +1,6 @@
 """Takes the pictures of the pages in ``docs/images``: ``python -m benchmarks.pictures`` (needs Chromium).
 
+All but that of an answer to an upload, ``detector.png``: the generated slice is refused as unlike a patient's.
 Starts ``lungnode demo`` on free ports with a home of its own, so that what is seen is the generated phantom and never a
 person, and ends it afterwards.
 """
@@ -23,7 +24,6 @@ from tests.browser.conftest import ARGUMENTS, chromium_path
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-SLICE = ROOT / "webapp" / "static" / "pictures" / "slice.png"
 WIDE = {"width": 1440, "height": 900}
 READY = "Open until Ctrl-C"
 PATIENCE_MS = 120_000
@@ -66,15 +66,6 @@ def study_path(process: subprocess.Popen[str]) -> str:
     raise SystemExit("the demonstration ended without an answer")
 
 
-def upload(page: Page) -> None:
-    """Ask for an answer to the generated slice."""
-    page.set_input_files("#image", SLICE)
-    page.get_by_label("Age in years").fill("61")
-    page.get_by_label("Smoking, in pack-years").fill("30")
-    page.click("[data-submit]")
-    page.wait_for_url("**/predictions/*")
-
-
 def settle(page: Page) -> None:
     """Wait until all slices are there, so that no progress is seen."""
     page.locator("[data-pane][data-shown]").wait_for()
@@ -101,7 +92,6 @@ def take(
 def take_all(browser: Browser, url: str, study: str) -> None:
     """Take the picture of each main page."""
     take(browser, f"{url}/", "home", scheme="light")
-    take(browser, f"{url}/detector", "detector", scheme="light", act=upload)
     take(browser, f"{url}/worklist", "worklist")
     take(browser, f"{url}{study}", "viewer", act=settle)
     take(browser, f"{url}/model", "model")
