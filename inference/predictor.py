@@ -23,7 +23,9 @@ from inference.engines import Engine, choose_engine
 from inference.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
 from inference.errors import BundleError
 from inference.explanation import MAPS, MapKind, shown
+from inference.looking import LOOKS_AWAY, attention_in_lung
 from inference.lungs import segment_lungs
+from inference.opinions import Opinion, answering, doubts, every_opinion
 from inference.patches import Patch, PatchBatch, cut_patch, z_extent_of
 from inference.segmentation import NoduleMeasure, measure_nodule
 from inference.slice_classifier import SliceClassifier
@@ -233,8 +235,10 @@ class NoduleAnalyzer:
         if not measured:
             return []
         features = np.stack([feature_vector(measure.features()) for measure, _ in measured])
-        answer = self._nodule.answer(patches, features)
-        return [self._finding(volume, measure, p, answer, i) for i, (measure, p) in enumerate(measured)]
+        margins = self._nodule.margins(patches)
+        answer = combine(margins, self._nodule.bundle.recipe, features)
+        opinions = every_opinion(margins, self._nodule.bundle.recipe, features)
+        return [self._finding(volume, measure, p, answer, opinions, i) for i, (measure, p) in enumerate(measured)]
 
     def _why_not_graded(self, volume: CtVolume, measure: NoduleMeasure) -> tuple[Abstention, ...]:
         """Why this nodule is outside what the malignancy model was validated for, if it is."""
@@ -243,10 +247,20 @@ class NoduleAnalyzer:
         if not low <= measure.longest_mm <= high:
             text = f"the diameter is outside {low} to {high} mm, the validated range"
             reasons = (Abstention("diameter", text), *reasons)
+        least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
+        if member is not None and least > 0:
+            share = attention_in_lung(member, volume, measure.center_index, measure.mask, measure.mask_box)
+            reasons = (*reasons, LOOKS_AWAY) if share < least else reasons
         return reasons
 
     def _finding(
-        self, volume: CtVolume, measure: NoduleMeasure, nodule: _Nodule, answer: EnsembleAnswer, i: int
+        self,
+        volume: CtVolume,
+        measure: NoduleMeasure,
+        nodule: _Nodule,
+        answer: EnsembleAnswer,
+        opinions: dict[str, EnsembleAnswer],
+        i: int,
     ) -> NoduleFinding:
         attributes: dict[str, object] = {
             "perpendicular_mm": round(measure.perpendicular_mm, 1),
@@ -267,8 +281,23 @@ class NoduleAnalyzer:
             malignancy_probability=probability,
             interval=(float(answer.low[i]), float(answer.high[i])),
             prediction_set=prediction_set(probability, self._nodule.bundle.recipe["conformal"], self._classes),
-            attributes={**attributes, "malignancy_margin": round(float(answer.margins[i]), 4)},
+            attributes={
+                **attributes,
+                "malignancy_margin": round(float(answer.margins[i]), 4),
+                **_opinions(opinions, i, self._gate),
+            },
         )
+
+
+def _opinions(opinions: dict[str, EnsembleAnswer], i: int, gate: dict[str, Any]) -> dict[str, object]:
+    """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
+    if not opinions:
+        return {}
+    told = {
+        name: {"probability": round(float(own.probabilities[i]), 4), "margin": round(float(own.margins[i]), 4)}
+        for name, own in opinions.items()
+    }
+    return {"opinions": told, "doubts": list(doubts({name: own["probability"] for name, own in told.items()}, gate))}
 
 
 def _ungraded(index: Index, nodule: _Nodule, reason: Abstention) -> NoduleFinding:
@@ -315,7 +344,7 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", free.index(max(free)))
 
 
-def load_models(bundle: Path | None, device: str, engine: str = "auto") -> Models:
+def load_models(bundle: Path | None, device: str, engine: str = "auto", opinion: str = Opinion.ENSEMBLE) -> Models:
     """Load and check every model.
 
     Parameters
@@ -326,6 +355,8 @@ def load_models(bundle: Path | None, device: str, engine: str = "auto") -> Model
         ``auto``, ``cpu`` or ``cuda``.
     engine
         What runs the nodule and filter networks, see ``choose_engine``; the slice model always runs in float32.
+    opinion
+        Which of the nodule networks answer, see ``inference.opinions``.
 
     Raises
     ------
@@ -337,6 +368,7 @@ def load_models(bundle: Path | None, device: str, engine: str = "auto") -> Model
     for task, loaded in bundles.items():
         if loaded.task != task:
             raise BundleError(f"the bundle in {loaded.folder} is for {loaded.task!r}, not {task!r}")
+    bundles["nodule"] = answering(bundles["nodule"], opinion)
     nodule, confirmer = (
         Ensemble(bundles[task], where, engine=choose_engine(engine, bundles[task], where))
         for task in ("nodule", "filter")

@@ -136,7 +136,8 @@ def _audit_key(settings: Settings) -> str:
 def _models(settings: Settings) -> str:
     from inference.predictor import load_models
 
-    models = load_models(settings.model.bundle, settings.model.device, settings.model.engine)
+    model = settings.model
+    models = load_models(model.bundle, model.device, model.engine, model.opinion)
     return ", ".join(
         f"{status.task}: {status.name} {status.version} on {status.device} by {status.engine}"
         for status in models.statuses

@@ -219,6 +219,8 @@ class ModelSettings(Section):
         "torch-float32",
     ] = "auto"
     """What runs the networks; `auto` takes the fastest one installed that the bundle's record lets answer."""
+    opinion: Literal["ensemble", "planar", "volumetric"] = "ensemble"
+    """Which nodule networks answer: all together, the 2D one, or the 3D ones; the others' word is recorded beside."""
     bundle: Path | None = None
     """Folder of a model bundle, or of bundles named `nodule`, `filter`, `slice`; unset means the shipped ones."""
 

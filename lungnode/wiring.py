@@ -174,7 +174,7 @@ def load_analyzer(model: ModelSettings, log: LogSettings) -> Analyzer:
     from lungnode.logs import configure_logging
 
     configure_logging(log.level, log.format)
-    return load_models(model.bundle, model.device, model.engine).nodule
+    return load_models(model.bundle, model.device, model.engine, model.opinion).nodule
 
 
 def build_pool(settings: Settings, make_analyzer: MakeAnalyzer) -> AnalysisPool:
@@ -396,8 +396,9 @@ def build_predictor(settings: Settings, stored: StoredSeries) -> ModelPredictor 
     from inference.predictor import load_models
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
 
+    model = settings.model
     try:
-        models = load_models(settings.model.bundle, settings.model.device, settings.model.engine)
+        models = load_models(model.bundle, model.device, model.engine, model.opinion)
     except InferenceError:
         _log.exception("model:unavailable")
         return UnavailablePredictor()

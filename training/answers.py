@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from inference.bundle import Bundle
-from inference.ensemble import FEATURES, Ensemble, EnsembleAnswer, feature_vector
+from inference.ensemble import Ensemble, EnsembleAnswer, combine
 from inference.patches import PATCH_SPACING_MM, Patch
-from inference.segmentation import Density, NoduleMeasure, measure_nodule
+from inference.segmentation import Density, NoduleMeasure
 from inference.slice_classifier import SliceClassifier
-from inference.types import Abstention
-from training.nodules import DataError, NoduleCrop, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
+from training.features import MeasuredCrop, features_of
+from training.nodules import DataError, crop_patch
 from training.slices import read_slices, thumbnail_scores
 from training.tasks import read_filter_task
 
@@ -50,6 +49,10 @@ class Answers:
     before: Array
     after: Array
     columns: dict[str, Array]
+    margins: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    """What each network says, ``(members, n)``, where a bundle has several; else empty."""
+    features: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    """What was measured, ``(n, len(FEATURES))``, where a bundle weighs that; else empty."""
 
     def where(self, chosen: NDArray[np.bool_]) -> Answers:
         """Some of the samples."""
@@ -60,51 +63,22 @@ class Answers:
             self.before[chosen],
             self.after[chosen],
             {name: values[chosen] for name, values in self.columns.items()},
+            self.margins[:, chosen] if self.margins.size else self.margins,
+            self.features[chosen] if self.features.size else self.features,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredCrop:
-    """A research crop and what the measuring of the service makes of it; None where it measures nothing."""
-
-    crop: NoduleCrop
-    measure: NoduleMeasure | None
-
-
-def _measured(job: tuple[Path, NoduleRow]) -> MeasuredCrop:
-    crop = read_crop(*job)
-    measure = measure_nodule(crop.volume, crop.centre)
-    return MeasuredCrop(crop, None if isinstance(measure, Abstention) else measure)
-
-
-def measured_crops(data: Path, split: str, *, workers: int = 2) -> list[MeasuredCrop]:
-    """Every nodule of a split, measured at the readers' centre.
-
-    Raises
-    ------
-    DataError
-        The split has no nodule.
-    """
-    folder = nodule_folder(data)
-    jobs = [(folder, row) for row in read_rows(data) if row.split == split]
-    if not jobs:
-        raise DataError(f"no nodule of the split {split!r} in {folder}")
-    with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(_measured, jobs, chunksize=8))
 
 
 def graded(ensemble: Ensemble, patches: list[Patch], measures: list[NoduleMeasure | None]) -> EnsembleAnswer:
     """What the malignancy ensemble makes of patches and of what was measured there."""
-    unknown = np.full(len(FEATURES), np.nan)
-    features = [unknown if measure is None else feature_vector(measure.features()) for measure in measures]
-    return ensemble.answer(patches, np.array(features).reshape(len(features), len(FEATURES)))
+    return ensemble.answer(patches, features_of(measures))
 
 
 def nodule_answers(bundle: Bundle, crops: list[MeasuredCrop], device: torch.device) -> Answers:
     """Malignancy at the readers' centres; ``columns`` hold both diameters, density, spacings and ratings."""
     rows = [found.crop.row for found in crops]
     patches, measures = [crop_patch(found.crop) for found in crops], [found.measure for found in crops]
-    answer = graded(Ensemble(bundle, device), patches, measures)
+    margins, features = Ensemble(bundle, device).margins(patches), features_of(measures)
+    answer = combine(margins, bundle.recipe, features)
     columns = {
         "diameter_mm": [row.diameter_mm for row in rows],
         "automatic_diameter_mm": [found.measure.longest_mm if found.measure else 0.0 for found in crops],
@@ -122,6 +96,8 @@ def nodule_answers(bundle: Bundle, crops: list[MeasuredCrop], device: torch.devi
         before=answer.uncalibrated,
         after=answer.probabilities,
         columns={name: np.array(values, dtype=np.float64) for name, values in columns.items()},
+        margins=margins,
+        features=features,
     )
 
 
@@ -155,7 +131,7 @@ def _brightness(patch: Patch) -> tuple[float, float]:
 def slice_answers(bundle: Bundle, data: Path, split: str, device: torch.device) -> Answers:
     """Malignant or not by picture, with the share of dark pixels and an 8x8 thumbnail beside."""
     slices = read_slices(data, len(bundle.recipe["classes"]))
-    chosen = slices.splits == split
+    chosen = slices.splits == split if split != "all" else np.ones(len(slices.splits), dtype=bool)
     if not chosen.any():
         raise DataError(f"no picture of the split {split!r}")
     classifier = SliceClassifier(bundle, device)
@@ -172,6 +148,7 @@ def slice_answers(bundle: Bundle, data: Path, split: str, device: torch.device) 
             "dark_pixels": (slices.pictures[chosen] < DARK_BELOW).mean(axis=(1, 2)),
             "thumbnail": thumbnail_scores(slices, chosen),
             "in_domain": np.array([float(p.is_in_domain) for p in predictions]),
+            "is_right": np.equal([int(np.argmax(p.logits)) for p in predictions], slices.labels[chosen]).astype(float),
         },
     )
 

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +20,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from scipy.special import expit
 
-from inference.bundle import write_recipe
-from inference.calibration import (
-    CALIBRATORS,
-    CLASS_CALIBRATORS,
-    calibrated,
-    calibrated_classes,
-    conformal_class_thresholds,
-    conformal_thresholds,
-    fit_temperature,
-)
-from inference.ensemble import FEATURES, stack_columns
+from inference.bundle import Bundle, write_recipe
+from inference.calibration import CLASS_CALIBRATORS, calibrated_classes, conformal_class_thresholds
+from inference.ensemble import FEATURES
 from inference.errors import BundleError
+from inference.network import AttentionResNet
+from inference.opinions import GROUPS, Opinion
 from inference.pictures import picture_descriptor
+from inference.views import ViewSpec
+from training.answers import Answers
 from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
-from training.features import measured_features, surroundings_limits
+from training.features import attention_limit, measured_features, surroundings_limits
+from training.figures import cross_fitted_coverage, disagreement_figures, figures_of_parts, size_parts
+from training.fitting import (
+    Unseen,
+    calibrate_combination,
+    choose_calibrator,
+    cross_validated_class_nll,
+    operating_points,
+)
 from training.leaks import refuse_leaks
-from training.metrics import binary_figures, negative_log_likelihood, plain
+from training.metrics import binary_figures, plain
 from training.nodules import DataError, read_rows
 from training.plots import plot_reliability
 from training.slices import read_slices
-from training.splits import LeakError, group_folds
-from training.stacking import (
-    bootstrap_stacks,
-    choose_penalty,
-    combination_of,
-    cross_fitted,
-    fit_stack,
-)
+from training.splits import LeakError
 
 VERSION = "1.0.0"
 NODULE_GATE = {
@@ -67,55 +62,10 @@ CONFIRM_SENSITIVITY = 0.90
 DOUBTED_SHARE = 0.01
 """Share of unseen nodules that the filter doubts so much that not even a reader's click gets a malignancy."""
 FILTER_GATE = {"max_candidates": 300}
+APART_QUANTILE = 0.90
+"""One nodule in ten is where planar and volumetric networks differ most: what lies beyond is a reason for doubt."""
 
 Array = NDArray[np.float64]
-
-
-def cross_validated_nll(
-    z: Array, labels: NDArray[np.bool_], groups: list[str], *, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of the NLL of each calibrator on folds that it was not fitted on, by group."""
-    fold = group_folds(groups, list(labels), folds=10, seed=seed)
-    figures: dict[str, tuple[float, float]] = {}
-    for kind in ("none", *CALIBRATORS):
-        losses = []
-        for k in range(10):
-            held = fold == k
-            if not held.any() or len(set(labels[~held])) < 2:
-                continue
-            parameters = {} if kind == "none" else CALIBRATORS[kind](z[~held], labels[~held])
-            losses.append(negative_log_likelihood(labels[held], calibrated(z[held], kind, parameters)))
-        figures[kind] = (float(np.mean(losses)), float(np.std(losses, ddof=1) / np.sqrt(len(losses))))
-    return figures
-
-
-def choose_calibrator(figures: dict[str, tuple[float, float]]) -> str:
-    """None where nothing does better, else the plainest (``figures`` are in that order) within a standard error."""
-    if figures["none"][0] <= min(nll for nll, _ in figures.values()):
-        return "none"
-    fitted = {kind: figure for kind, figure in figures.items() if kind != "none"}
-    best, error = min(fitted.values())
-    return next(kind for kind, figure in fitted.items() if figure[0] <= best + error)
-
-
-def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
-    """Thresholds with sensitivity 0.95 and with specificity 0.90 on unseen patients."""
-    return {
-        "sensitivity_95": float(np.quantile(p[labels], 0.05)),
-        "specificity_90": float(np.quantile(p[~labels], 0.90)),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Unseen:
-    """What the networks said of patients that they had not seen, and what is known of these samples."""
-
-    margins: Array  # (members, n)
-    features: Array | None  # (n, FEATURES)
-    labels: NDArray[np.bool_]
-    groups: list[str]
-    members: list[dict[str, Any]]
-    classes: tuple[str, str]
 
 
 def read_unseen(out: Path, data: Path, made: dict[str, Any]) -> tuple[Unseen, list[str]]:
@@ -138,52 +88,6 @@ def read_unseen(out: Path, data: Path, made: dict[str, Any]) -> tuple[Unseen, li
     return unseen, names
 
 
-def calibrate_combination(
-    unseen: Unseen, groups: list[str], features: tuple[str, ...], seed: int
-) -> tuple[dict[str, Any], Array, Array]:
-    """Combine, choose a calibrator, set thresholds; also the cross-fitted probabilities before and after.
-
-    Everything that is judged is cross-fitted: the combination and the calibrator of a sample have not seen its patient.
-    """
-    raw = {"groups": groups, "features": list(features)}
-    columns = stack_columns(unseen.margins, unseen.members, raw, unseen.features)
-    penalty, tried = choose_penalty(columns, unseen.labels, unseen.groups, seed=seed)
-    z = cross_fitted(columns, unseen.labels, unseen.groups, penalty, seed=seed)
-    figures = cross_validated_nll(z, unseen.labels, unseen.groups, seed=seed)
-    kind = choose_calibrator(figures)
-    parameters = CALIBRATORS[kind](z, unseen.labels) if kind != "none" else {}
-    n = len(z)
-    limits = [1 / (n + 2), 1 - 1 / (n + 2)]
-    p = np.clip(cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed), limits[0], limits[1])
-    before = expit(columns[:, : len(groups)].mean(axis=1))
-    stack = fit_stack(columns, unseen.labels, penalty)
-    draws = list(bootstrap_stacks(columns, unseen.labels, unseen.groups, penalty, seed=seed))
-    temperature = (
-        1.0
-        if kind == "none"
-        else float(parameters.get("temperature", fit_temperature(z, unseen.labels)["temperature"]))
-    )
-    recipe = {
-        "combination": {"turns": 8, **combination_of(stack, draws, groups, features), "penalty": penalty,
-                        "cross_validated_nll": tried},
-        "calibration": {"kind": kind, "parameters": parameters, "temperature": temperature, "limits": limits, "n": n,
-                        "cross_validated_nll": {name: list(pair) for name, pair in figures.items()}},
-        "conformal": conformal_thresholds(p, unseen.labels, unseen.classes),
-        "operating_points": operating_points(p, unseen.labels),
-    }  # fmt: skip
-    return recipe, before, p
-
-
-def cross_calibrated(z: Array, labels: NDArray[np.bool_], groups: list[str], kind: str, *, seed: int) -> Array:
-    """Probabilities of each sample by a calibrator that was fitted without its patient."""
-    fold = group_folds(groups, list(labels), folds=10, seed=seed)
-    p = np.zeros(len(z))
-    for k in range(10):
-        parameters = CALIBRATORS[kind](z[fold != k], labels[fold != k]) if kind != "none" else {}
-        p[fold == k] = calibrated(z[fold == k], kind, parameters)
-    return p
-
-
 def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) -> dict[str, Any]:
     """Recipe of a nodule or filter bundle from the margins of unseen patients."""
     unseen, names = read_unseen(out, data, made)
@@ -194,18 +98,28 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
         plot_reliability(out / f"reliability_{name}.png", unseen.labels, values, title)
     np.savez(out / "cross_fitted.npz", names=np.array(names), before=before, probabilities=p, labels=unseen.labels)
     judged = binary_figures(unseen.labels, before, p, np.array(unseen.groups), draws=1000)
-    recipe["calibration"]["cross_validated"] = plain(judged)
+    judged |= cross_fitted_coverage(unseen.labels, p, unseen.groups, unseen.classes, seed=seed)
+    gate: dict[str, Any] = dict(FILTER_GATE)
     if made["task"] == "filter":
         recipe["operating_points"]["confirm"] = float(np.quantile(p[unseen.labels], 1 - CONFIRM_SENSITIVITY))
         recipe["operating_points"]["doubt"] = float(np.quantile(p[unseen.labels], DOUBTED_SHARE))
         recipe["combination"]["turns"] = 2
+    else:
+        row_of = {row.file: row for row in read_rows(data)}
+        rows = [row_of[name] for name in names]
+        gate = {**NODULE_GATE, **surroundings_limits(data, rows)}
+        if (member := planar_member(out, made)) is not None:
+            gate["attention_in_lung"] = attention_limit(data, rows, member)
+        answers = size_answers(unseen, before, p, np.array([row.diameter_mm for row in rows]))
+        judged["by_size"] = figures_of_parts(answers, size_parts(answers.columns["diameter_mm"]))
+        if all(set(own) <= set(groups) for own in GROUPS.values()):
+            recipe["opinions"], told, apart = calibrate_opinions(unseen, p, seed)
+            judged |= told
+            gate["opinions_apart"] = apart
     if made["task"] == "nodule" and "planar" in groups:
         single, _, _ = calibrate_combination(unseen, ["planar"], (), seed)
         recipe["single_slice"] = {key: single[key] for key in ("combination", "calibration", "conformal")}
-    gate: dict[str, Any] = dict(FILTER_GATE)
-    if made["task"] == "nodule":
-        known = set(names)
-        gate = {**NODULE_GATE, **surroundings_limits(data, [row for row in read_rows(data) if row.file in known])}
+    recipe["calibration"]["cross_validated"] = plain(judged)
     return {
         "members": made["members"],
         **recipe,
@@ -214,21 +128,48 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
     }
 
 
-def cross_validated_class_nll(
-    logits: Array, labels: NDArray[np.int64], groups: list[str], *, seed: int
-) -> dict[str, tuple[float, float]]:
-    """``cross_validated_nll`` for logits ``(n, classes)``."""
-    fold = group_folds(groups, [bool(label) for label in labels], folds=10, seed=seed)
-    folds = [fold == k for k in range(10) if 0 < (fold == k).sum() < len(fold)]
-    figures: dict[str, tuple[float, float]] = {}
-    for kind, fit in (("none", None), *CLASS_CALIBRATORS.items()):
-        losses = []
-        for held in folds:
-            parameters = fit(logits[~held], labels[~held]) if fit else {}
-            p = calibrated_classes(logits[held], kind, parameters)
-            losses.append(float(-np.log(np.maximum(p[np.arange(len(p)), labels[held]], 1e-7)).mean()))
-        figures[kind] = (float(np.mean(losses)), float(np.std(losses, ddof=1) / np.sqrt(len(losses))))
-    return figures
+def planar_member(out: Path, made: dict[str, Any]) -> tuple[ViewSpec, AttentionResNet] | None:
+    """The planar network that ships and its view, whose attention is gated; None where there is none."""
+    members = [member for member in made["members"] if member["kind"] == "planar"]
+    weights = {name: tensor.float() for name, tensor in load_file(out / "model.safetensors").items()}
+    loaded = Bundle(out, {"members": members}, weights).members(torch.device("cpu"))
+    found = ((ViewSpec.from_json(m["view"]), n) for m, n in loaded if isinstance(n, AttentionResNet))
+    return next(found, None)
+
+
+def calibrate_opinions(unseen: Unseen, together: Array, seed: int) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Each opinion's own parts of the recipe, what they achieve cross-fitted, and how far apart is far.
+
+    The same patients and the same way as for the ensemble, whose cross-fitted probabilities are ``together``.
+    """
+    parts: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    said: dict[str, Array] = {}
+    for opinion, groups in GROUPS.items():
+        parts[opinion.value], before, p = calibrate_combination(unseen, list(groups), FEATURES, seed)
+        said[opinion] = p
+        figures[opinion.value] = {
+            **binary_figures(unseen.labels, before, p, np.array(unseen.groups), draws=1000),
+            **cross_fitted_coverage(unseen.labels, p, unseen.groups, unseen.classes, seed=seed),
+        }
+    planar, volumetric = said[Opinion.PLANAR], said[Opinion.VOLUMETRIC]
+    apart = float(np.quantile(np.abs(planar - volumetric), APART_QUANTILE))
+    gap = disagreement_figures(unseen.labels, together, planar, volumetric, apart)
+    return parts, {"opinions": figures, "disagreement": gap}, apart
+
+
+def size_answers(unseen: Unseen, before: Array, p: Array, diameter_mm: Array) -> Answers:
+    """The cross-fitted answers with the readers' and the automatic diameter beside."""
+    longest = FEATURES.index("longest_mm")
+    automatic = np.zeros(len(p)) if unseen.features is None else np.nan_to_num(np.exp(unseen.features[:, longest]))
+    return Answers(
+        labels=unseen.labels,
+        labelled=np.ones(len(p), dtype=bool),
+        groups=np.array(unseen.groups),
+        before=before,
+        after=p,
+        columns={"diameter_mm": diameter_mm, "automatic_diameter_mm": automatic},
+    )
 
 
 def fit_picture_gate(out: Path, data: Path, classes: int) -> dict[str, float]:

@@ -27,6 +27,7 @@ from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.engines import TOLERANCE, Engine, is_within_tolerance, why_unusable
 from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
+from inference.opinions import Opinion, every_opinion
 from inference.patches import Patch, PatchBatch
 from inference.views import ViewSpec, turn
 from training.cards import write_card
@@ -100,10 +101,19 @@ def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, st
     return files
 
 
-def probabilities_of(bundle: Bundle, engine: Engine, samples: Samples) -> Array:
-    """What the bundle answers when this engine runs its networks on the CPU."""
+def probabilities_of(bundle: Bundle, engine: Engine, samples: Samples) -> dict[str, Array]:
+    """What the bundle answers when this engine runs its networks on the CPU, by opinion; the ensemble comes first."""
     margins = Ensemble(bundle, torch.device("cpu"), engine=engine).margins(samples.patches)
-    return combine(margins, bundle.recipe, samples.features).probabilities
+    opinions = every_opinion(margins, bundle.recipe, samples.features)
+    together = combine(margins, bundle.recipe, samples.features).probabilities
+    return {Opinion.ENSEMBLE.value: together} | {name: own.probabilities for name, own in opinions.items()}
+
+
+def record_of(labels: NDArray[np.bool_], said: dict[str, Array], reference: dict[str, Array]) -> dict[str, Any]:
+    """``figures_of`` the ensemble, and under ``opinions`` of each that stands beside it."""
+    figures = {name: figures_of(labels, p, reference[name]) for name, p in said.items()}
+    together = figures.pop(Opinion.ENSEMBLE.value)
+    return {**together, "opinions": figures} if figures else dict(together)
 
 
 def figures_of(labels: NDArray[np.bool_], p: Array, reference: Array) -> dict[str, float]:
@@ -131,7 +141,7 @@ def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dic
         if engine is Engine.OPENVINO_INT8:
             record["files"] = quantise(bundle, read_samples(bundle.task, data, "val").patches, seed=seed)
             tried = replace(bundle, recipe={**bundle.recipe, "engines": {"measured": {engine: record}}})
-        record |= figures_of(samples.labels, probabilities_of(tried, engine, samples), reference)
+        record |= record_of(samples.labels, probabilities_of(tried, engine, samples), reference)
         if "files" in record and not is_within_tolerance(record):
             del record["files"]
             shutil.rmtree(bundle.folder / "int8")
@@ -142,8 +152,8 @@ def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dic
         "n": len(samples.labels),
         "reference": {
             "engine": REFERENCE,
-            "auc": auc(samples.labels, reference),
-            "ece": expected_calibration_error(samples.labels, reference),
+            "auc": auc(samples.labels, reference[Opinion.ENSEMBLE]),
+            "ece": expected_calibration_error(samples.labels, reference[Opinion.ENSEMBLE]),
         },
         "tolerance": TOLERANCE,
         "measured": measured,

@@ -19,77 +19,28 @@ import torch
 from numpy.typing import NDArray
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
-from inference.calibration import calibrated_classes, prediction_set
-from inference.ensemble import FEATURES, Ensemble, combine
+from inference.ensemble import combine
 from inference.errors import BundleError
+from inference.opinions import Opinion, every_opinion
+from training.answers import Answers, filter_answers, nodule_answers, slice_answers
 from training.cards import write_card
-from training.features import measured_features
-from training.leaks import refuse_leaks
-from training.metrics import (
-    auc,
-    binary_figures,
-    bootstrap_interval,
-    brier_score,
-    plain,
-    reliability_bins,
-    roc_points,
+from training.features import measured_crops
+from training.figures import (
+    auc_with_interval,
+    baseline_figures,
+    coverage_figures,
+    disagreement_figures,
+    opinion_figures,
+    subgroup_figures,
 )
-from training.nodules import DataError, NoduleRow, nodule_folder, read_rows
+from training.leaks import refuse_leaks
+from training.metrics import binary_figures, plain, reliability_bins, roc_points
+from training.nodules import DataError, rows_of
 from training.plots import plot_histogram, plot_reliability, plot_roc
-from training.slices import read_slices, slice_logits, thumbnail_scores
 from training.splits import LeakError
-from training.tasks import read_filter_task, read_nodule_task
 from training.train import choose_device
 
 Array = NDArray[np.float64]
-
-
-def coverage_figures(
-    labels: NDArray[np.bool_], p: Array, thresholds: dict[str, float], classes: tuple[str, str]
-) -> dict[str, Any]:
-    """Share of prediction sets that hold the truth, overall and by class, and share that name one class only."""
-    sets = [prediction_set(float(v), thresholds, classes) for v in p]
-    held = np.array([classes[int(y)] in s for y, s in zip(labels, sets, strict=True)])
-    by_class = {name: float(held[labels == bool(i)].mean()) if (labels == bool(i)).any() else None
-                for i, name in enumerate(classes)}  # fmt: skip
-    return {
-        "coverage": float(held.mean()),
-        "coverage_by_class": by_class,
-        "single_answers": float(np.mean([len(s) == 1 for s in sets])),
-    }
-
-
-def subgroup_figures(rows: list[NoduleRow], labels: NDArray[np.bool_], p: Array, *, draws: int) -> list[dict[str, Any]]:
-    """n, AUC with interval, Brier and the diameter's AUC by size, slice and pixel spacing, and agreement."""
-    diameter = np.array([r.diameter_mm for r in rows])
-    spacing, pixel = np.array([r.slice_mm for r in rows]), np.array([r.pixel_mm for r in rows])
-    rating = np.array([r.mean_malignancy for r in rows])
-    patients = np.array([r.patient_id for r in rows])
-    parts = {
-        "below 6 mm": diameter < 6,
-        "6 to 8 mm": (diameter >= 6) & (diameter < 8),
-        "8 to 15 mm": (diameter >= 8) & (diameter < 15),
-        "15 mm and more": diameter >= 15,
-        "slices below 1.5 mm": spacing < 1.5,
-        "slices 1.5 mm and more": spacing >= 1.5,
-        "pixels below 0.7 mm": pixel < 0.7,
-        "pixels 0.7 mm and more": pixel >= 0.7,
-        "ratings <= 2 against >= 4": (rating <= 2) | (rating >= 4),
-    }
-
-    def figures(name: str, at: NDArray[np.intp]) -> dict[str, Any]:
-        y, q = labels[at], p[at]
-        return {
-            "name": name,
-            "n": len(at),
-            "positives": int(y.sum()),
-            "auc": auc(y, q),
-            "auc_interval": bootstrap_interval(lambda i: auc(y[i], q[i]), patients[at], draws=draws),
-            "baseline_diameter_auc": auc(y, diameter[at]),
-            "brier": brier_score(y, q),
-        }
-
-    return [figures(name, np.flatnonzero(inside)) for name, inside in parts.items() if inside.any()]
 
 
 def curve_figures(labels: NDArray[np.bool_], before: Array, after: Array) -> dict[str, Any]:
@@ -104,131 +55,104 @@ def curve_figures(labels: NDArray[np.bool_], before: Array, after: Array) -> dic
     }
 
 
-def _answers(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> tuple[Array, Array]:
-    """Probabilities before (the networks' plain mean) and after combination and calibration."""
-    answer = combine(margins, recipe, features)
-    return answer.uncalibrated, answer.probabilities
-
-
-def _baseline(labels: NDArray[np.bool_], values: Array, groups: NDArray[np.str_], draws: int) -> dict[str, Any]:
+def task_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[str, Any]:
+    """What every task has: discrimination, calibration before and after, coverage, and what plots are drawn from."""
+    classes = tuple(bundle.recipe["classes"])
+    sets = {}
+    if len(classes) == 2:
+        sets = coverage_figures(answers.labels, answers.after, bundle.recipe["conformal"], (classes[0], classes[1]))
     return {
-        "auc": auc(labels, values),
-        "auc_interval": bootstrap_interval(lambda i: auc(labels[i], values[i]), groups, draws=draws),
+        **binary_figures(answers.labels, answers.before, answers.after, answers.groups, draws=draws),
+        **sets,
+        **curve_figures(answers.labels, answers.before, answers.after),
+        "temperature": bundle.recipe["calibration"]["temperature"],
     }
 
 
 def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Figures on the labelled nodules of one split, with the diameter beside; no reader's input but the centre."""
-    rows = read_rows(args.data)
-    task = read_nodule_task(args.data)
-    chosen = task.labelled & ((task.splits == args.split) if args.split != "all" else (task.splits != "e2e"))
-    if not chosen.any():
-        raise DataError(f"no labelled nodule of the split {args.split!r} in {nodule_folder(args.data)}")
-    kept = [row for row, c in zip(rows, chosen, strict=True) if c]
-    ensemble = Ensemble(bundle, device)
-    margins = ensemble.margins([p for p, c in zip(task.patches, chosen, strict=True) if c])
-    features = measured_features(args.data, kept)
-    before, after = _answers(margins, bundle.recipe, features)
-    labels, groups = task.labels[chosen], np.array(task.groups)[chosen]
-    diameter = np.array([row.diameter_mm for row in kept])
-    measured = np.nan_to_num(features[:, FEATURES.index("longest_mm")])
-    figures = binary_figures(labels, before, after, groups, draws=args.draws)
-
-    def gain_over(values: Array) -> tuple[float, float]:
-        return bootstrap_interval(
-            lambda i: auc(labels[i], after[i]) - auc(labels[i], values[i]), groups, draws=args.draws
-        )
-
-    _plots(args.out, labels, before, after, {"model": after, "diameter": diameter}, args.split)
+    everyone = nodule_answers(bundle, measured_crops(args.data, rows_of(args.data, args.split)), device)
+    if not everyone.labelled.any():
+        raise DataError(f"no labelled nodule of the split {args.split!r}")
+    answers, draws = everyone.where(everyone.labelled), min(args.draws, 1000)
+    reader, measured = answers.columns["diameter_mm"], answers.columns["automatic_diameter_mm"]
+    named = {"diameter by readers": reader, "diameter measured by the software": measured}
+    baselines = baseline_figures(answers, named, draws=args.draws)
+    by_readers, by_software = baselines.values()
+    _plots(args.out, answers, {"model": answers.after, "diameter": reader}, args.split)
     return {
-        **figures,
-        **coverage_figures(labels, after, bundle.recipe["conformal"], ("benign", "malignant")),
-        "temperature": bundle.recipe["calibration"]["temperature"],
-        "baseline_diameter_auc": auc(labels, diameter),
-        "gain_over_diameter_interval": gain_over(diameter),
-        "gain_over_measured_interval": gain_over(measured),
-        "baselines": {
-            "diameter by readers": _baseline(labels, diameter, groups, args.draws),
-            "diameter measured by the software": _baseline(labels, measured, groups, args.draws),
-        },
+        **task_figures(bundle, answers, args.draws),
+        "baseline_diameter_auc": by_readers["auc"],
+        "gain_over_diameter_interval": by_readers["gain_interval"],
+        "gain_over_measured_interval": by_software["gain_interval"],
+        "baselines": baselines,
         "networks": {
-            member["group"]: _baseline(labels, margins[i], groups, args.draws)
+            member["prefix"]: auc_with_interval(answers.labels, answers.margins[i], answers.groups, draws=draws)
             for i, member in enumerate(bundle.recipe["members"])
         },
-        "subgroups": subgroup_figures(kept, labels, after, draws=min(args.draws, 1000)),
-        **curve_figures(labels, before, after),
-        "single_slice": single_slice_figures(bundle, margins, labels, groups, args.draws),
+        "opinions": opinion_figures(answers, bundle, draws=draws),
+        "disagreement": _disagreement(bundle, answers),
+        "subgroups": [
+            {"name": name if kind == "size" else f"{kind}: {name}", **part}
+            for kind, parts in subgroup_figures(answers, draws=draws).items()
+            for name, part in parts.items()
+        ],
+        "single_slice": single_slice_figures(bundle, answers, args.draws),
     }
 
 
-def single_slice_figures(
-    bundle: Bundle, margins: Array, labels: NDArray[np.bool_], groups: NDArray[np.str_], draws: int
-) -> dict[str, Any] | None:
+def _disagreement(bundle: Bundle, answers: Answers) -> dict[str, Any] | None:
+    said = every_opinion(answers.margins, bundle.recipe, answers.features)
+    if not said:
+        return None
+    planar, volumetric = (said[name].probabilities for name in (Opinion.PLANAR, Opinion.VOLUMETRIC))
+    above = bundle.recipe["gate"]["opinions_apart"]
+    return disagreement_figures(answers.labels, answers.after, planar, volumetric, above)
+
+
+def single_slice_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[str, Any] | None:
     """Figures of the answer to one slice alone, where the bundle gives one."""
     if "single_slice" not in bundle.recipe:
         return None
-    before, after = _answers(margins, {**bundle.recipe, **bundle.recipe["single_slice"]})
-    return binary_figures(labels, before, after, groups, draws=draws)
+    alone = combine(answers.margins, {**bundle.recipe, **bundle.recipe["single_slice"]})
+    return binary_figures(answers.labels, alone.uncalibrated, alone.probabilities, answers.groups, draws=draws)
 
 
 def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Figures on one split's nodules and the blobs beside them."""
-    task = read_filter_task(args.data, splits=(args.split,))
-    chosen = task.labelled & (task.splits == args.split)
-    if not chosen.any():
+    everyone = filter_answers(bundle, args.data, args.split, device)
+    if not everyone.labelled.any():
         raise DataError(f"no sample of the split {args.split!r} for the filter")
-    patches = [p for p, c in zip(task.patches, chosen, strict=True) if c]
-    before, after = _answers(Ensemble(bundle, device).margins(patches), bundle.recipe)
-    labels, groups = task.labels[chosen], np.array(task.groups)[chosen]
-    figures = binary_figures(labels, before, after, groups, draws=args.draws)
-    _plots(args.out, labels, before, after, {"model": after}, args.split)
+    answers = everyone.where(everyone.labelled)
+    _plots(args.out, answers, {"model": answers.after}, args.split)
     threshold = bundle.recipe["operating_points"]["confirm"]
+    confirmed = answers.after >= threshold
     return {
-        **figures,
-        **coverage_figures(labels, after, bundle.recipe["conformal"], ("not_nodule", "nodule")),
-        "temperature": bundle.recipe["calibration"]["temperature"],
-        **curve_figures(labels, before, after),
+        **task_figures(bundle, answers, args.draws),
         "confirm_threshold": threshold,
-        "confirm_sensitivity": float((after[labels] >= threshold).mean()),
-        "confirm_false_share": float((after[~labels] >= threshold).mean()),
+        "confirm_sensitivity": float(confirmed[answers.labels].mean()),
+        "confirm_false_share": float(confirmed[~answers.labels].mean()),
     }
 
 
 def evaluate_slices(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Figures on one split's pictures, with the share of dark pixels and an 8x8 thumbnail beside."""
-    slices = read_slices(args.data, len(bundle.recipe["classes"]))
-    chosen = slices.splits == args.split if args.split != "all" else np.ones(len(slices.splits), dtype=bool)
-    if not chosen.any():
-        raise DataError(f"no picture of the split {args.split!r}")
-    (_, network), *_ = bundle.members(device)
-    logits = slice_logits(network, slices.pictures[chosen], device)
-    calibration = bundle.recipe["calibration"]
-    positive = slices.classes.index("malignant")
-    labels = slices.labels[chosen] == positive
-    before = calibrated_classes(logits, "none", {})[:, positive]
-    after = calibrated_classes(logits, calibration["kind"], calibration["parameters"])[:, positive]
-    groups = np.array(slices.clusters)[chosen]
-    dark = -(slices.pictures[chosen] < 30).mean(axis=(1, 2))
-    figures = binary_figures(labels, before, after, groups, draws=args.draws)
-    _plots(args.out, labels, before, after, {"model": after, "dark pixels": dark}, args.split)
-    classes = ("benign", "malignant")
-    extra = coverage_figures(labels, after, bundle.recipe["conformal"], classes) if len(slices.classes) == 2 else {}
+    answers = slice_answers(bundle, args.data, args.split, device)
+    dark, thumbnail = answers.columns["dark_pixels"], answers.columns["thumbnail"]
+    baselines = baseline_figures(answers, {"dark": dark, "thumbnail": thumbnail}, draws=args.draws)
+    _plots(args.out, answers, {"model": answers.after, "dark pixels": -dark}, args.split)
     return {
-        **figures,
-        **extra,
-        **curve_figures(labels, before, after),
-        "accuracy_all_classes": float((logits.argmax(axis=1) == slices.labels[chosen]).mean()),
-        "temperature": calibration["temperature"],
-        "baseline_dark_pixels_auc": max(auc(labels, dark), 1 - auc(labels, dark)),
-        "baseline_thumbnail_auc": auc(labels, thumbnail_scores(slices, chosen)),
+        **task_figures(bundle, answers, args.draws),
+        "accuracy_all_classes": float(answers.columns["is_right"].mean()),
+        "baseline_dark_pixels_auc": baselines["dark"]["auc"],
+        "baseline_thumbnail_auc": baselines["thumbnail"]["auc"],
     }
 
 
-def _plots(
-    out: Path | None, labels: NDArray[np.bool_], before: Array, after: Array, scores: dict[str, Array], split: str
-) -> None:
+def _plots(out: Path | None, answers: Answers, scores: dict[str, Array], split: str) -> None:
     if out is None:
         return
+    labels, before, after = answers.labels, answers.before, answers.after
     out.mkdir(parents=True, exist_ok=True)
     title = f"{split}, n = {len(labels)}"
     plot_reliability(out / "reliability_before.png", labels, before, f"before calibration, {title}")

@@ -13,19 +13,15 @@ from inference.attention import place_on_slice
 from inference.bundle import Bundle
 from inference.ensemble import Ensemble
 from inference.explanation import attention_weights, gradient_weights, share_on
+from inference.looking import RIM_MM, lung_of
 from inference.patches import PatchBatch
-from training.answers import MeasuredCrop
+from training.features import MeasuredCrop
 from training.figures import size_parts
 from training.metrics import bootstrap_interval
 from training.nodules import NoduleCrop, crop_patch
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-SOFT_TISSUE_HU = -300.0
-WALL_MM = 4.0
-"""Soft tissue that a disc of this radius fits into is chest wall or mediastinum; vessels are thinner."""
-RIM_MM = 2.0
-"""Around the readers' outline: margins and spikes belong to what a reader looks at."""
 MAPS = ("attention", "gradient", "uniform")
 REGIONS = ("lung", "nodule", "nodule and rim")
 
@@ -33,10 +29,11 @@ REGIONS = ("lung", "nodule", "nodule and rim")
 def regions(plane_hu: NDArray[np.int16], nodule: Mask, spacing_mm: tuple[float, float]) -> dict[str, Mask]:
     """The lung (with its vessels and the nodule), the nodule, and the nodule with a rim, in one slice."""
     away_mm = ndi.distance_transform_edt(~nodule, sampling=spacing_mm)
-    soft = (plane_hu > SOFT_TISSUE_HU) & (away_mm > RIM_MM)
-    thick = ndi.distance_transform_edt(np.pad(soft, 1, mode="edge"), sampling=spacing_mm)[1:-1, 1:-1] >= WALL_MM
-    wall = soft & (ndi.distance_transform_edt(~thick, sampling=spacing_mm) <= WALL_MM) if thick.any() else thick
-    return {"lung": ~wall, "nodule": nodule, "nodule and rim": away_mm <= RIM_MM}
+    return {
+        "lung": lung_of(plane_hu, nodule, spacing_mm),
+        "nodule": nodule,
+        "nodule and rim": away_mm <= RIM_MM,
+    }
 
 
 def map_shares(ensemble: Ensemble, crop: NoduleCrop) -> Array | None:

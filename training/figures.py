@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.bundle import Bundle
+from inference.calibration import prediction_set
+from inference.opinions import Opinion, every_opinion
 from training.answers import DENSITIES, Answers
-from training.evaluate import coverage_figures
+from training.fitting import cross_covered
 from training.metrics import (
     auc,
+    binary_figures,
     bootstrap_interval,
     brier_score,
     calibration_floor,
@@ -30,26 +33,45 @@ Interval = tuple[float, float]
 DRAWS = 1000
 
 
-def auc_with_interval(labels: Mask, values: Array, groups: NDArray[np.str_]) -> dict[str, Any]:
+def coverage_figures(labels: Mask, p: Array, thresholds: dict[str, float], classes: tuple[str, str]) -> dict[str, Any]:
+    """Share of prediction sets that hold the truth, overall and by class, and share that name one class only."""
+    return set_figures(labels, [prediction_set(float(v), thresholds, classes) for v in p], classes)
+
+
+def set_figures(labels: Mask, sets: list[tuple[str, ...]], classes: tuple[str, str]) -> dict[str, Any]:
+    """``coverage_figures`` of prediction sets that are there already."""
+    held = np.array([classes[int(y)] in s for y, s in zip(labels, sets, strict=True)])
+    by_class = {name: float(held[labels == bool(i)].mean()) if (labels == bool(i)).any() else None
+                for i, name in enumerate(classes)}  # fmt: skip
+    return {
+        "coverage": float(held.mean()),
+        "coverage_by_class": by_class,
+        "single_answers": float(np.mean([len(s) == 1 for s in sets])),
+    }
+
+
+def auc_with_interval(labels: Mask, values: Array, groups: NDArray[np.str_], *, draws: int = DRAWS) -> dict[str, Any]:
     """AUC and its interval by whole groups."""
-    interval = bootstrap_interval(lambda i: auc(labels[i], values[i]), groups, draws=DRAWS)
+    interval = bootstrap_interval(lambda i: auc(labels[i], values[i]), groups, draws=draws)
     return {"auc": auc(labels, values), "auc_interval": interval}
 
 
-def gain_over(labels: Mask, p: Array, baseline: Array, groups: NDArray[np.str_]) -> dict[str, Any]:
+def gain_over(
+    labels: Mask, p: Array, baseline: Array, groups: NDArray[np.str_], *, draws: int = DRAWS
+) -> dict[str, Any]:
     """How much more AUC than a baseline has, the same patients drawn for both."""
-    interval = bootstrap_interval(lambda i: auc(labels[i], p[i]) - auc(labels[i], baseline[i]), groups, draws=DRAWS)
+    interval = bootstrap_interval(lambda i: auc(labels[i], p[i]) - auc(labels[i], baseline[i]), groups, draws=draws)
     return {"gain": auc(labels, p) - auc(labels, baseline), "gain_interval": interval}
 
 
-def baseline_figures(answers: Answers, baselines: dict[str, Array]) -> dict[str, dict[str, Any]]:
+def baseline_figures(answers: Answers, baselines: dict[str, Array], *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
     """Each baseline's own AUC, and what the model has beyond it; a baseline may point either way."""
     figures = {}
     for name, values in baselines.items():
         turned = values if auc(answers.labels, values) >= 0.5 else -values
         figures[name] = {
-            **auc_with_interval(answers.labels, turned, answers.groups),
-            **gain_over(answers.labels, answers.after, turned, answers.groups),
+            **auc_with_interval(answers.labels, turned, answers.groups, draws=draws),
+            **gain_over(answers.labels, answers.after, turned, answers.groups, draws=draws),
         }
     return figures
 
@@ -91,7 +113,7 @@ def nodule_parts(columns: dict[str, Array]) -> dict[str, dict[str, Mask]]:
     }
 
 
-def part_figures(answers: Answers) -> dict[str, Any]:
+def part_figures(answers: Answers, *, draws: int = DRAWS) -> dict[str, Any]:
     """Figures of one part of the labelled nodules; AUC only where both classes are there."""
     labels, p, groups = answers.labels, answers.after, answers.groups
     reader, automatic = answers.columns["diameter_mm"], answers.columns["automatic_diameter_mm"]
@@ -99,22 +121,65 @@ def part_figures(answers: Answers) -> dict[str, Any]:
         "n": len(labels),
         "positives": int(labels.sum()),
         "groups": len(np.unique(groups)),
-        **auc_with_interval(labels, p, groups),
+        **auc_with_interval(labels, p, groups, draws=draws),
         "reader_diameter_auc": auc(labels, reader),
         "automatic_diameter_auc": auc(labels, automatic),
-        **gain_over(labels, p, reader, groups),
+        **gain_over(labels, p, reader, groups, draws=draws),
         "brier": brier_score(labels, p),
         "mean_probability": float(p.mean()),
         "observed_share": float(labels.mean()),
     }
 
 
-def subgroup_figures(answers: Answers) -> dict[str, dict[str, Any]]:
-    """Every part of the labelled nodules; empty parts are left out."""
+def figures_of_parts(answers: Answers, parts: dict[str, Mask], *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
+    """``part_figures`` of each part; empty ones are left out."""
+    return {name: part_figures(answers.where(own), draws=draws) for name, own in parts.items() if own.any()}
+
+
+def subgroup_figures(answers: Answers, *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
+    """Every part of the labelled nodules, by what they are parted by."""
+    parted = nodule_parts(answers.columns)
+    return {kind: figures_of_parts(answers, parts, draws=draws) for kind, parts in parted.items()}
+
+
+def opinion_figures(answers: Answers, bundle: Bundle, *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
+    """What each opinion that stands beside the ensemble achieves by itself; empty where a bundle has none."""
+    classes = (str(bundle.recipe["classes"][0]), str(bundle.recipe["classes"][1]))
     return {
-        kind: {name: part_figures(answers.where(inside)) for name, inside in parts.items() if inside.any()}
-        for kind, parts in nodule_parts(answers.columns).items()
+        name: {
+            **binary_figures(answers.labels, own.uncalibrated, own.probabilities, answers.groups, draws=draws),
+            **coverage_figures(
+                answers.labels, own.probabilities, bundle.recipe["opinions"][name]["conformal"], classes
+            ),
+        }
+        for name, own in every_opinion(answers.margins, bundle.recipe, answers.features).items()
+        if name != Opinion.ENSEMBLE
     }
+
+
+def disagreement_figures(labels: Mask, p: Array, planar: Array, volumetric: Array, above: float) -> dict[str, Any]:
+    """How often the joint answer ``p`` is wrong at 0.5 where the two opinions lie ``above`` apart, and elsewhere."""
+    apart = np.abs(planar - volumetric) > above
+
+    def side(which: Mask) -> dict[str, Any]:
+        if not which.any():
+            return {"n": 0}
+        wrong = (p[which] >= 0.5) != labels[which]
+        return {
+            "n": int(which.sum()),
+            "wrong": float(wrong.mean()),
+            "brier": brier_score(labels[which], p[which]),
+            "auc": auc(labels[which], p[which]),
+        }
+
+    return {"above": above, "apart": side(apart), "together": side(~apart)}
+
+
+def cross_fitted_coverage(
+    labels: Mask, p: Array, groups: list[str], classes: tuple[str, str], *, seed: int
+) -> dict[str, Any]:
+    """Coverage of sets whose thresholds have not seen the patient."""
+    return set_figures(labels, cross_covered(p, labels, groups, classes, seed=seed), classes)
 
 
 def undecided_figures(answers: Answers) -> dict[str, Any]:

@@ -64,6 +64,20 @@ def read_rows(data: Path) -> list[NoduleRow]:
         ]
 
 
+def rows_of(data: Path, split: str) -> list[NoduleRow]:
+    """The rows of one split, or of ``all`` but ``e2e``.
+
+    Raises
+    ------
+    DataError
+        The split has no nodule.
+    """
+    rows = [row for row in read_rows(data) if (row.split != "e2e" if split == "all" else row.split == split)]
+    if not rows:
+        raise DataError(f"no nodule of the split {split!r} in {nodule_folder(data)}")
+    return rows
+
+
 def _read_nifti(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
     """Values ``(x, y, z)`` and their spacing in mm."""
     image = nib.Nifti1Image.from_filename(path)

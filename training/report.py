@@ -20,9 +20,10 @@ import torch
 
 from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.errors import BundleError
-from training.answers import Answers, filter_answers, measured_crops, nodule_answers, slice_answers
+from training.answers import Answers, filter_answers, nodule_answers, slice_answers
 from training.density import density_figures
 from training.explanations import explanation_figures
+from training.features import measured_crops
 from training.figures import (
     DRAWS,
     baseline_figures,
@@ -38,7 +39,7 @@ from training.figures import (
 )
 from training.leaks import refuse_leaks
 from training.metrics import auc, binary_figures, plain
-from training.nodules import DataError
+from training.nodules import DataError, rows_of
 from training.report_pages import write_pages
 from training.report_plots import write_plots
 from training.robustness import TURNS, Bench, lung_places, robustness_figures, teller
@@ -69,6 +70,8 @@ class Job:
     device: torch.device
     turns: int
     tell: Callable[[str], None]
+    robustness: dict[str, Any] | None = None
+    """What ``training.robustness --out`` wrote, where that long measurement was made apart; else it is made now."""
     seeds: tuple[Bundle, ...] = ()
     """Slice bundles that were trained with other seeds, to tell how much a figure owes to chance."""
 
@@ -77,7 +80,7 @@ def nodule_figures(job: Job) -> dict[str, Any]:
     """Everything about the malignancy of nodules."""
     bundle = job.bundles["nodule"]
     job.tell("nodule: answers and subgroups")
-    crops = measured_crops(job.data, job.split)
+    crops = measured_crops(job.data, rows_of(job.data, job.split))
     everyone = nodule_answers(bundle, crops, job.device)
     answers = everyone.where(everyone.labelled)
     baselines = {
@@ -96,10 +99,16 @@ def nodule_figures(job: Job) -> dict[str, Any]:
     figures["explanations"] = explanation_figures(bundle, crops, job.device)
     job.tell("nodule: density")
     figures["density"] = scan_density(job.data)
+    figures["robustness"] = job.robustness or measured_robustness(job, bundle)
+    return figures
+
+
+def measured_robustness(job: Job, bundle: Bundle) -> dict[str, Any]:
+    """What ``training.robustness`` measures."""
     job.tell("nodule: robustness")
     bench = Bench.of(bundle, job.bundles["filter"], job.device, turns=job.turns)
-    figures["robustness"] = {"turns": job.turns, **robustness_figures(job.data, job.split, bench, tell=job.tell)}
-    return figures
+    told = robustness_figures(job.data, job.split, bench, tell=job.tell)
+    return {"bundle_sha256": bundle.sha256, "turns": job.turns, **told}
 
 
 def scan_density(data: Path) -> dict[str, Any] | None:
@@ -220,6 +229,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bundles", type=Path, default=None, help="folder of bundles; default: the shipped ones")
     parser.add_argument("--split", default="test", help="the held-out split that the bundles' figures are of")
     parser.add_argument("--turns", type=int, default=TURNS, help="rotations averaged under distortion")
+    parser.add_argument(
+        "--robustness", type=Path, default=None, help="file of training.robustness --out, instead of distorting anew"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument(
         "--seeds", type=Path, nargs="*", default=[], help="slice bundles of other seeds, measured beside"
@@ -252,7 +264,9 @@ def job_of(args: argparse.Namespace) -> Job:
         raise DataError("--data is needed unless --render is given")
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
     seeds = tuple(read_bundle(folder) for folder in args.seeds)
-    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, teller("report", 28), seeds)
+    robustness = json.loads(args.robustness.read_text()) if args.robustness else None
+    tell = teller("report", 6 if robustness else 29)
+    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, tell, robustness, seeds)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from typing import Any
 
 from training.markdown import number, percent, picture, table, within
 
+SIZE_HEAD = ["", "n (malignant, patients)", "AUC", "readers' diameter", "automatic", "gain over readers' diameter",
+             "Brier", "mean probability / observed"]  # fmt: skip
+
 
 def nodule_sections(told: dict[str, Any]) -> list[str]:
     """What only the malignancy of nodules has: subgroups, pathology, errors, distortions, explanations, density."""
@@ -14,7 +17,7 @@ def nodule_sections(told: dict[str, Any]) -> list[str]:
         *_undecided(told["undecided"]),
         *_pathology(told["pathology"]),
         *_errors(told["samples"]),
-        *_robustness(told["robustness"]),
+        *_robustness(told["robustness"], told["bundle"]["sha256"]),
         *_explanations(told["explanations"]),
         *_density(told["density"]),
     ]
@@ -22,17 +25,47 @@ def nodule_sections(told: dict[str, Any]) -> list[str]:
 
 def _subgroups(told: dict[str, Any]) -> list[str]:
     lines = ["## Subgroups", "", *picture("nodule_subgroups.png", "AUC by subgroup with the diameters beside")]
-    head = ["", "n (malignant, patients)", "AUC", "readers' diameter", "automatic", "gain over readers' diameter",
-            "Brier", "mean probability / observed"]  # fmt: skip
     for kind, parts in told.items():
-        rows = [
-            [name, f"{p['n']} ({p['positives']}, {p['groups']})", within(p["auc"], p["auc_interval"]),
-             number(p["reader_diameter_auc"]), number(p["automatic_diameter_auc"]),
-             within(p["gain"], p["gain_interval"]), number(p["brier"]),
-             f"{number(p['mean_probability'])} / {number(p['observed_share'])}"]
-            for name, p in parts.items()
-        ]  # fmt: skip
-        lines += [f"### By {kind}", "", *table(head, rows)]
+        lines += [f"### By {kind}", "", *table(SIZE_HEAD, size_rows(parts))]
+    return lines
+
+
+def size_rows(parts: dict[str, Any]) -> list[list[str]]:
+    """A row for each size class: the model beside both diameters."""
+    return [
+        [name, f"{p['n']} ({p['positives']}, {p['groups']})", within(p["auc"], p["auc_interval"]),
+         number(p["reader_diameter_auc"]), number(p["automatic_diameter_auc"]), within(p["gain"], p["gain_interval"]),
+         number(p["brier"]), f"{number(p['mean_probability'])} / {number(p['observed_share'])}"]
+        for name, p in parts.items()
+    ]  # fmt: skip
+
+
+def opinion_sections(opinions: dict[str, Any], gap: dict[str, Any], joint: dict[str, Any]) -> list[str]:
+    """Each opinion by itself beside the joint answer, and what their disagreement means."""
+    head = ["answer", "AUC", "Brier", "ECE", "ECE floor", "log loss", "coverage", "of the classes", "single answers"]
+    rows = [
+        [name, within(own["auc"], own["auc_interval"]), within(own["brier"], own["brier_interval"]),
+         number(own["ece"]), within(own["ece_floor"], own["ece_floor_interval"]), number(own["nll"]),
+         number(own["coverage"]), ", ".join(number(v) for v in own["coverage_by_class"].values()),
+         number(own["single_answers"])]
+        for name, own in {"all together": joint, "planar (2D) alone": opinions["planar"],
+                          "volumetric (3D) alone": opinions["volumetric"]}.items()
+    ]  # fmt: skip
+    lines = [
+        "Each weighs the automatic measures too and has a combination, calibration, prediction sets and operating "
+        "points of its own; `LUNGNODE_MODEL__OPINION` chooses which answers.",
+        "",
+        *table(head, rows),
+    ]
+    apart, together = gap["apart"], gap["together"]
+    if apart["n"] and together["n"]:
+        lines += [
+            f"2D and 3D lie more than {number(gap['above'])} apart for {apart['n']} nodules, a stated reason for doubt "
+            f"with the finding: of these {percent(apart['wrong'])} of the joint answers are on the wrong side of 0.5 "
+            f"(Brier {number(apart['brier'])}), of the other {together['n']} {percent(together['wrong'])} (Brier "
+            f"{number(together['brier'])}).",
+            "",
+        ]
     return lines
 
 
@@ -105,7 +138,7 @@ def _reasons(own: dict[str, Any]) -> str:
     return ", ".join(f"{code.replace('_', ' ')} {n}" for code, n in own["reasons"].items()) or "–"
 
 
-def _robustness(told: dict[str, Any]) -> list[str]:
+def _robustness(told: dict[str, Any], sha256: str) -> list[str]:
     served, alone = [], []
     for name, own in told["distortions"].items():
         served.append([name, percent(own["served"]["abstained"]), _reasons(own["served"]), *_answered(own["served"])])
@@ -118,6 +151,7 @@ def _robustness(told: dict[str, Any]) -> list[str]:
         "AUC is against the undistorted, among nodules answered both times, with its interval by patient. "
         f"{told['turns']} rotations are averaged in every row, where 8 are served.",
         "",
+        *_other_bundle(told.get("bundle_sha256", sha256), sha256),
         *picture("nodule_robustness.png", "AUC and share not answered by distortion"),
         "As served, to a reader's click: the centre refined by the segmentation, with abstention; figures are of those "
         "answered.",
@@ -128,6 +162,7 @@ def _robustness(told: dict[str, Any]) -> list[str]:
         "",
         *table(["", *figures], alone),
         *_empty(told["empty"]),
+        *_wall(told.get("wall")),
     ]
 
 
@@ -142,12 +177,41 @@ def _empty(told: dict[str, Any] | None) -> list[str]:
         return []
     return [
         f"**No nodule at the place.** {told['n']} random places in the air-filled lung of a series in which no reader "
-        f"marked a nodule, pointed at as if there were one: {percent(told['abstained'])} are not answered "
-        f"({_reasons(told)}); {percent(told['share_above_half'])} get a malignancy above 0.5; mean probability of the "
-        f"rest {number(told['mean_probability'])}, median nodule probability "
+        f"marked a nodule, pointed at as if there were one: {_withheld(told)}, median nodule probability "
         f"{number(told['median_nodule_probability'])}.",
         "",
     ]
+
+
+def _other_bundle(measured: str, sha256: str) -> list[str]:
+    """A warning where the distortions were measured with another bundle than the one that this card is of."""
+    if measured == sha256:
+        return []
+    return [
+        f"**Measured with the bundle `{measured[:12]}`, not with this one (`{sha256[:12]}`).** Where only the gate "
+        "differs (ADR 0012 says what changed), the second table holds for this one too, and the first shows what an "
+        "earlier gate let pass and refused.",
+        "",
+    ]
+
+
+def _wall(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    return [
+        f"**Beside the lung.** {told['n']} random places in soft tissue of the same series, whatever the organ: "
+        f"{_withheld(told)}.",
+        "",
+    ]
+
+
+def _withheld(told: dict[str, Any]) -> str:
+    if told["mean_probability"] is None:
+        return f"none is answered ({_reasons(told)})"
+    return (
+        f"{percent(told['abstained'])} are not answered ({_reasons(told)}); {percent(told['share_above_half'])} get a "
+        f"malignancy above 0.5; mean probability of the rest {number(told['mean_probability'])}"
+    )
 
 
 def _explanations(told: dict[str, Any] | None) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.markdown import number, percent, picture, table, within
-from training.report_nodule import nodule_sections
+from training.report_nodule import SIZE_HEAD, nodule_sections, opinion_sections, size_rows
 
 TITLES = {
     "nodule": "Malignancy of a nodule",
@@ -36,7 +36,7 @@ GAINS = {
     "gain_over_diameter_interval": "the readers' diameter",
     "gain_over_measured_interval": "the automatic diameter",
 }
-SKIPPED = {"task", "split", "n", "positives", "groups", "subgroups"}
+SKIPPED = {"task", "split", "n", "positives", "groups", "subgroups", "opinions", "disagreement", "by_size"}
 UNITS = {"nodule": "nodules", "filter": "places", "slice": "pictures"}
 GROUPS = {"nodule": "patients", "filter": "patients", "slice": "clusters"}
 
@@ -121,6 +121,7 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         *table(["figure", "value"], _metric_rows(metrics)),
         *_cross_validated(bundle["calibration"].get("cross_validated")),
         *_seeds(told.get("seeds")),
+        *_opinions(metrics),
         *_nested(metrics),
         *picture(f"{task}_roc.png", "ROC of the model with its 95 % band, and of baselines"),
         *_baselines(told),
@@ -212,7 +213,17 @@ def _cross_validated(told: dict[str, Any] | None) -> list[str]:
         "of them.",
         "",
         *table(["figure", "value"], _metric_rows(told)),
+        *(["By size:", "", *table(SIZE_HEAD, size_rows(told["by_size"]))] if "by_size" in told else []),
+        *_opinions(told),
     ]
+
+
+def _opinions(told: dict[str, Any]) -> list[str]:
+    """Planar and volumetric networks each alone, where the bundle holds them."""
+    if not told.get("opinions"):
+        return []
+    head = ["#### 2D and 3D as opinions of their own", ""]
+    return [*head, *opinion_sections(told["opinions"], told["disagreement"], told)]
 
 
 def _seeds(told: list[dict[str, Any]] | None) -> list[str]:

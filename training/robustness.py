@@ -193,6 +193,13 @@ def lung_places(volume: CtVolume, count: int, seed: int) -> list[Place]:
     return [Place(volume, (float(z), float(y), float(x))) for z, y, x in at]
 
 
+def wall_places(volume: CtVolume, count: int, seed: int) -> list[Place]:
+    """Random places in soft tissue, whatever the organ: slips of the hand beside the lung."""
+    rng = np.random.default_rng(seed)
+    soft = np.argwhere((volume.volume_hu > -100) & (volume.volume_hu < 300))
+    return [Place(volume, (float(z), float(y), float(x))) for z, y, x in soft[rng.integers(0, len(soft), count)]]
+
+
 def empty_figures(bench: Bench, places: list[Place]) -> dict[str, Any]:
     """What is said of places without a nodule: how often nothing, and how much else."""
     findings = bench.served(places)
@@ -214,7 +221,7 @@ def empty_figures(bench: Bench, places: list[Place]) -> dict[str, Any]:
 def robustness_figures(
     data: Path, split: str, bench: Bench, *, seed: int = 0, tell: Tell = lambda _: None
 ) -> dict[str, Any]:
-    """All of it; ``empty`` is None where the data hold no series without nodules."""
+    """All of it; ``empty`` and ``wall`` are None where the data hold no series without nodules."""
     nodules = Nodules.read(data, split)
     figures: dict[str, Any] = {
         "n": len(nodules.labels),
@@ -222,13 +229,17 @@ def robustness_figures(
         "patients": len(np.unique(nodules.groups)),
         "distortions": distortion_figures(bench, nodules, seed=seed, tell=tell),
         "empty": None,
+        "wall": None,
     }
     try:
         sources = scan_sources(data)
     except DataError:
         return figures
     tell("places without a nodule")
-    figures["empty"] = empty_figures(bench, lung_places(read_scan(sources[0]), SCAN_PLACES, seed))
+    volume = read_scan(sources[0])
+    figures["empty"] = empty_figures(bench, lung_places(volume, SCAN_PLACES, seed))
+    tell("places outside the lung")
+    figures["wall"] = empty_figures(bench, wall_places(volume, SCAN_PLACES, seed))
     return figures
 
 
@@ -263,7 +274,7 @@ def main(argv: list[str] | None = None) -> int:
         refuse_leaks("nodule", args.data)
         nodule, confirmer = read_bundle(args.bundle), read_bundle(args.confirmer)
         bench = Bench.of(nodule, confirmer, choose_device(args.device), turns=args.turns)
-        tell = teller("robustness", len(DISTORTIONS) + 1)
+        tell = teller("robustness", len(DISTORTIONS) + 2)
         figures = robustness_figures(args.data, args.split, bench, seed=args.seed, tell=tell)
     except (BundleError, DataError, LeakError, OSError) as error:
         print(f"training.robustness: {error}", file=sys.stderr)

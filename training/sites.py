@@ -11,12 +11,8 @@ was held back: the threshold of the filter stays at the margin where it was.
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,176 +20,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from sqlalchemy.exc import SQLAlchemyError
 
-from db import schema
-from db.domain import FindingOrigin, FindingRecord, Verdict
-from db.engine import AUDIT_KEY_BYTES, Database
-from db.errors import DbError
-from db.findings import findings_with_patients
 from inference.bundle import Bundle, bundle_folders, read_bundle, write_recipe
 from inference.calibration import CALIBRATORS, calibrated, conformal_thresholds, fit_temperature
 from inference.ensemble import Ensemble, combine
+from inference.opinions import answering, every_opinion
 from inference.predictor import analyzer_digest
-from training.calibrate import choose_calibrator, cross_calibrated, cross_validated_nll, operating_points
 from training.cards import write_card
 from training.features import measured_features
+from training.fitting import choose_calibrator, cross_calibrated, cross_validated_nll, operating_points
 from training.metrics import auc, binary_figures, bootstrap_interval, negative_log_likelihood, plain
 from training.nodules import DataError, read_rows
 from training.plots import plot_reliability
+from training.site_samples import SiteSamples, margin_of, read_database, read_labels, samples_from
 from training.tasks import read_nodule_task
 
 MIN_SAMPLES = 30
 MIN_PATIENTS = 10
 """Of each class: fewer say too little, and ten folds by patient would lack a class."""
-OTHER_REASONS = {"calcified", "lymph node"}
-"""Reasons to reject what is a nodule all the same: such verdicts do not judge the filter."""
-FAR = 60.0
-"""Margins lie within this, in nats."""
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSamples:
-    """What a site knows: margins of ``n`` findings before calibration, and what turned out."""
-
-    margins: Array
-    labels: NDArray[np.bool_]
-    patients: list[str]
-    counts: dict[str, int] = field(default_factory=dict)
-    """How many were left out and why, and where margins came from."""
-    digests: tuple[str, ...] = ()
-    """Identities of the models that gave them."""
-
-
-def margin_of(probability: float, calibration: dict[str, Any]) -> float | None:
-    """The margin that a calibrator turned into ``probability``; None where the calibrator is flat there.
-
-    A probability at one of ``calibration.limits`` stands for all margins beyond: the nearest of them is returned.
-    """
-    kind, parameters = calibration["kind"], calibration["parameters"]
-    if kind == "isotonic":
-        return None
-
-    def above(z: float) -> float:
-        return float(calibrated(np.array([z]), kind, parameters)[0]) - probability
-
-    if above(-FAR) >= 0 or above(FAR) <= 0:
-        return None
-    return float(brentq(above, -FAR, FAR, xtol=1e-6))
-
-
-def _stored_margin(record: FindingRecord, task: str, calibration: dict[str, Any] | None) -> tuple[float | None, str]:
-    """The margin of one finding, and where it is from; it is not inverted where ``calibration`` is None."""
-    stored = record.finding.attributes.get(f"{'malignancy' if task == 'nodule' else 'nodule'}_margin")
-    if isinstance(stored, (int, float)):
-        return float(stored), "margin_stored"
-    of = record.finding
-    probability = of.malignancy_probability if task == "nodule" else of.nodule_probability
-    if probability is None or calibration is None:
-        return None, "no_margin"
-    margin = margin_of(probability, calibration)
-    at_limit = probability in calibration.get("limits", ())
-    return margin, "no_margin" if margin is None else "margin_at_limit" if at_limit else "margin_inverted"
-
-
-def verdict_label(record: FindingRecord) -> tuple[bool | None, str]:
-    """Whether readers say that a nodule is where the model found one; None, and why, where they do not say."""
-    if record.origin is not FindingOrigin.MODEL:
-        return None, "marked_by_a_reader"
-    if record.assessment is None:
-        return None, "without_verdict"
-    if record.assessment.verdict is Verdict.UNSURE:
-        return None, "unsure"
-    if record.assessment.verdict is Verdict.REJECT and record.assessment.reason.strip().casefold() in OTHER_REASONS:
-        return None, "rejected_as_another_kind_of_nodule"
-    return record.assessment.verdict is Verdict.ACCEPT, ""
-
-
-def read_labels(path: Path) -> dict[str, bool]:
-    """``finding_id`` and ``malignant`` (1 or 0) of a CSV file, say from pathology.
-
-    Raises
-    ------
-    DataError
-        Other columns or values, or a finding with two labels.
-    """
-    labels: dict[str, bool] = {}
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"finding_id", "malignant"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path.name} needs the columns finding_id and malignant")
-        for number, line in enumerate(reader, start=2):
-            value, finding_id = line["malignant"].strip(), line["finding_id"].strip()
-            if value not in {"0", "1"}:
-                raise DataError(f"{path.name}, line {number}: malignant must be 0 or 1")
-            if labels.setdefault(finding_id, value == "1") != (value == "1"):
-                raise DataError(f"{path.name}, line {number}: the finding has two different labels")
-    return labels
-
-
-def samples_from(
-    records: Iterable[tuple[str, FindingRecord]], target: Bundle, digest: str, labels: dict[str, bool] | None
-) -> SiteSamples:
-    """Findings of the model ``digest`` with an answer; one for each place, the latest verdict counts.
-
-    Findings of the models that ``target`` was recalibrated from count with their stored margins: the networks are the
-    same. Those of any other model are left out.
-    """
-    ancestors = set(target.recipe.get("site", {}).get("digests", ())) - {digest}
-    counts: Counter[str] = Counter()
-    kept: dict[tuple[object, ...], tuple[float, bool, str, datetime]] = {}
-    for patient, record in records:
-        own = record.model.sha256 == digest
-        if not own and record.model.sha256 not in ancestors:
-            counts["of_another_model"] += 1
-            continue
-        label, why = verdict_label(record) if labels is None else (labels.get(record.id), "without_label")
-        if label is None:
-            counts[why] += 1
-            continue
-        margin, source = _stored_margin(record, target.task, target.recipe["calibration"] if own else None)
-        if margin is None:
-            counts[source] += 1
-            continue
-        moment = record.assessment.created_at if record.assessment else record.created_at
-        place = (record.series_instance_uid, *(round(v, 1) for v in record.finding.position_mm))
-        if place in kept:
-            counts["same_place_again"] += 1
-        if place not in kept or kept[place][3] < moment:
-            kept[place] = (margin, label, patient, moment)
-            counts[source] += 1
-    values = list(kept.values())
-    return SiteSamples(
-        np.array([v[0] for v in values]),
-        np.array([v[1] for v in values], dtype=bool),
-        [v[2] for v in values],
-        dict(counts),
-        (digest, *sorted(ancestors)),
-    )
-
-
-def read_database(url: str) -> tuple[tuple[str, FindingRecord], ...]:
-    """Every finding in a node's database with our own opaque id of its patient; nothing is written.
-
-    Raises
-    ------
-    DataError
-        There is no such database, or its schema is another version's.
-    """
-    try:
-        if not schema.is_current(url):
-            raise DataError("the database has another schema than this version: run lungnode db upgrade first")
-        database = Database(url, bytes(AUDIT_KEY_BYTES))  # the trail's key is for writing only
-        try:
-            with database.read() as session:
-                return findings_with_patients(session)
-        finally:
-            database.dispose()
-    except (DbError, SQLAlchemyError) as error:
-        raise DataError(f"the database cannot be read ({type(error).__name__})") from error
 
 
 def check_enough(samples: SiteSamples, classes: tuple[str, str]) -> None:
@@ -224,6 +70,53 @@ def carried_threshold(old: dict[str, Any], threshold: float, kind: str, paramete
     if at - below < 1e-6:
         raise DataError("the new calibration is flat at the threshold: everything would pass, or nothing")
     return float(at)
+
+
+def calibration_of(
+    z: Array,
+    labels: NDArray[np.bool_],
+    kind: str,
+    parameters: dict[str, Any],
+    limits: list[float],
+    figures: dict[str, tuple[float, float]],
+) -> dict[str, Any]:
+    """The part ``calibration`` of a recipe."""
+    return {
+        "kind": kind,
+        "parameters": parameters,
+        "temperature": float(parameters.get("temperature", fit_temperature(z, labels)["temperature"])),
+        "limits": limits,
+        "n": len(z),
+        "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
+    }
+
+
+def site_opinions(recipe: dict[str, Any], samples: SiteSamples, *, seed: int) -> dict[str, Any]:
+    """``opinions`` calibrated on the same samples; as it was where that is no better, gone where margins are missing.
+
+    An opinion calibrated on other patients than the ensemble beside it would not be comparable with it.
+    """
+    kept: dict[str, Any] = {}
+    labels, n = samples.labels, len(samples.labels)
+    for name, z in samples.opinions.items():
+        parts, old = recipe["opinions"][name], recipe["opinions"][name]["calibration"]
+        figures = cross_validated_nll(z, labels, samples.patients, seed=seed)
+        kind = choose_calibrator(figures)
+        parameters = CALIBRATORS[kind](z, labels) if kind != "none" else {}
+        limits = [1 / (n + 2), 1 - 1 / (n + 2)]
+        least, most = old.get("limits", (0.0, 1.0))
+        before = np.clip(calibrated(z, old["kind"], old["parameters"]), least, most)
+        after = np.clip(cross_calibrated(z, labels, samples.patients, kind, seed=seed), limits[0], limits[1])
+        if negative_log_likelihood(labels, after) < negative_log_likelihood(labels, before):
+            classes = (str(recipe["classes"][0]), str(recipe["classes"][1]))
+            parts = {
+                **parts,
+                "calibration": calibration_of(z, labels, kind, parameters, limits, figures),
+                "conformal": conformal_thresholds(after, labels, classes),
+                "operating_points": operating_points(after, labels),
+            }
+        kept[name] = parts
+    return {"opinions": kept} if "opinions" in recipe else {}
 
 
 def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, today: datetime) -> dict[str, Any]:
@@ -268,18 +161,11 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
         lambda i: negative_log_likelihood(labels[i], after[i]) - negative_log_likelihood(labels[i], before[i]),
         np.array(samples.patients),
     )
-    temperature = float(parameters.get("temperature", fit_temperature(z, labels)["temperature"]))
     return {
         **bundle.recipe,
+        **site_opinions(bundle.recipe, samples, seed=seed),
         "version": f"{bundle.version.split('+')[0]}+site.{site}.{today:%Y%m%d}",
-        "calibration": {
-            "kind": kind,
-            "parameters": parameters,
-            "temperature": temperature,
-            "limits": limits,
-            "n": n,
-            "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
-        },
+        "calibration": calibration_of(z, labels, kind, parameters, limits, figures),
         "conformal": conformal_thresholds(after, labels, (classes[0], classes[1])),
         "operating_points": {**operating_points(after, labels), **points},
         "metrics": {
@@ -316,8 +202,10 @@ def write_site_bundle(bundle: Bundle, recipe: dict[str, Any], samples: SiteSampl
     write_card(out, recipe)
 
 
-def bundle_of(folder: Path, task: str) -> tuple[Bundle, str]:
-    """The bundle of ``task`` in ``folder`` (a bundle, or a folder of them), and the identity that findings name.
+def bundle_of(folder: Path, task: str) -> tuple[Bundle, str, tuple[str, ...]]:
+    """The bundle of ``task`` in ``folder`` (a bundle, or a folder of them), and the identities that findings name.
+
+    The first is that of the ensemble's answer, the others those of each opinion that may answer instead.
 
     Raises
     ------
@@ -330,7 +218,10 @@ def bundle_of(folder: Path, task: str) -> tuple[Bundle, str]:
             "verdicts judge whether a finding is a nodule and recalibrate a filter bundle; "
             "a nodule bundle wants labels of malignancy (--labels, or --data)"
         )
-    return bundles[task], analyzer_digest(bundles["nodule"], bundles["filter"])
+    nodule, confirmer = bundles["nodule"], bundles["filter"]
+    opinions = nodule.recipe.get("opinions", {})
+    siblings = tuple(analyzer_digest(answering(nodule, name), confirmer) for name in opinions)
+    return bundles[task], analyzer_digest(nodule, confirmer), siblings
 
 
 def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSamples:
@@ -343,7 +234,14 @@ def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSam
     rows = {row.file: row for row in read_rows(data)}
     features = measured_features(data, [rows[task.names[i]] for i in chosen])
     z = combine(margins, bundle.recipe, features).margins
-    return SiteSamples(z, task.labels[chosen], [task.groups[i] for i in chosen], {"from_series": len(chosen)})
+    said = every_opinion(margins, bundle.recipe, features)
+    return SiteSamples(
+        z,
+        task.labels[chosen],
+        [task.groups[i] for i in chosen],
+        {"from_series": len(chosen)},
+        opinions={name: said[name].margins for name in bundle.recipe.get("opinions", {})},
+    )
 
 
 def recalibrate_at_site(args: argparse.Namespace) -> dict[str, Any]:
@@ -357,9 +255,9 @@ def recalibrate_at_site(args: argparse.Namespace) -> dict[str, Any]:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,32}", args.site):
         raise DataError("--site is a short name of letters, digits and hyphens")
     labels = read_labels(args.labels) if args.labels else None
-    bundle, digest = bundle_of(args.bundle, "nodule" if labels is not None or args.data else "filter")
+    bundle, digest, siblings = bundle_of(args.bundle, "nodule" if labels is not None or args.data else "filter")
     if args.from_database:
-        samples = samples_from(read_database(args.from_database), bundle, digest, labels)
+        samples = samples_from(read_database(args.from_database), bundle, digest, labels, siblings)
     else:
         samples = samples_of_data(bundle, args.data, torch.device("cpu"))
     recipe = recalibrated(bundle, samples, site=args.site, seed=args.seed, today=datetime.now(UTC))

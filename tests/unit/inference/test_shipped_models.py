@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import torch
 
 from inference.bundle import SHIPPED, read_bundle
 from inference.ensemble import Ensemble, feature_vector
+from inference.errors import BundleError
+from inference.looking import attention_in_lung
+from inference.opinions import GROUPS, Opinion, answering, doubts, opinions_of
 from inference.patches import cut_patch, z_extent_of
-from inference.predictor import load_models
+from inference.predictor import NoduleAnalyzer, load_models
 from inference.segmentation import measure_nodule
 from inference.slice_classifier import SliceClassifier
 from inference.types import Abstention, CtVolume
@@ -101,3 +105,70 @@ def test_one_slice_is_not_graded_where_nothing_is_or_scale_is_unknown(
     finding = load_models(None, "cpu").nodule.analyse_slice(chest().volume_hu[20], spacing_mm, place)
     assert finding.malignancy_probability is None
     assert [a.code for a in finding.abstentions] == [code]
+
+
+OPINIONS = ("ensemble", "planar", "volumetric")
+
+
+def test_each_opinion_answers_under_an_identity_and_with_figures_of_its_own() -> None:
+    shipped = read_bundle(SHIPPED / "nodule")
+    bundles = {name: answering(shipped, name) for name in OPINIONS}
+    assert len({bundle.sha256 for bundle in bundles.values()}) == 3
+    assert bundles["ensemble"] is shipped
+    for name in ("planar", "volumetric"):
+        recipe = bundles[name].recipe
+        assert recipe["combination"]["groups"] == list(GROUPS[Opinion(name)])
+        assert recipe["calibration"]["n"] == shipped.recipe["calibration"]["n"]
+        assert recipe["metrics"]["auc"] == shipped.recipe["metrics"]["opinions"][name]["auc"]
+        assert recipe["metrics"]["n"] == shipped.recipe["metrics"]["n"]
+
+
+def test_a_finding_tells_what_each_opinion_says_whichever_answers() -> None:
+    volume, told = chest(radius_mm=4.5), {}
+    for name in OPINIONS:
+        finding = load_models(None, "cpu", "torch-float32", name).nodule.analyse_place(volume, (20, 48, 48))
+        opinions = finding.attributes["opinions"]
+        assert isinstance(opinions, dict)
+        assert finding.malignancy_probability == pytest.approx(opinions[name]["probability"], abs=1e-4)
+        assert finding.attributes["malignancy_margin"] == opinions[name]["margin"]
+        told[name] = opinions
+    assert told["ensemble"] == told["planar"] == told["volumetric"]
+    assert len({own["probability"] for own in told["ensemble"].values()}) == 3
+
+
+def test_opinions_far_apart_are_a_stated_doubt() -> None:
+    gate = {"opinions_apart": 0.2}
+    assert doubts({"planar": 0.41, "volumetric": 0.62}, gate) == ("the 2D and the 3D networks disagree: 0.41 and 0.62",)
+    assert doubts({"planar": 0.41, "volumetric": 0.60}, gate) == ()
+    assert doubts({"planar": 0.1, "volumetric": 0.9}, {}) == ()
+    assert doubts({"planar": 0.1}, gate) == ()
+
+
+def test_a_bundle_without_opinions_says_so_when_one_is_asked_for() -> None:
+    shipped = read_bundle(SHIPPED / "nodule")
+    older = replace(shipped, recipe={k: v for k, v in shipped.recipe.items() if k != "opinions"})
+    assert answering(older, "ensemble") is older
+    assert opinions_of(older.recipe) == {}
+    with pytest.raises(BundleError, match="holds no calibration of these networks alone; set it to ensemble"):
+        answering(older, "planar")
+
+
+def test_a_network_that_looks_away_from_the_lung_gets_no_answer() -> None:
+    """The same ball in lung, and where soft tissue fills all but a rim around it."""
+    shipped, confirmer = (read_bundle(SHIPPED / task) for task in ("nodule", "filter"))
+    member = Ensemble(shipped, torch.device("cpu")).planar_member
+    assert member is not None
+    free, walled = chest(radius_mm=4.0), chest(radius_mm=4.0)
+    walled.volume_hu[:, :, 58:] = 50
+    shares = []
+    for volume in (free, walled):
+        measure = measure_nodule(volume, (20, 48, 48))
+        assert not isinstance(measure, Abstention)
+        shares.append(attention_in_lung(member, volume, measure.center_index, measure.mask, measure.mask_box))
+    assert shares[0] == pytest.approx(1.0)
+    assert shares[1] < 0.9
+    gate = {**shipped.recipe["gate"], "attention_in_lung": (shares[0] + shares[1]) / 2}
+    strict = replace(shipped, recipe={**shipped.recipe, "gate": gate})
+    analyzer = NoduleAnalyzer(*(Ensemble(b, torch.device("cpu")) for b in (strict, confirmer)))
+    codes = [[a.code for a in analyzer.analyse_place(v, (20, 48, 48)).abstentions] for v in (free, walled)]
+    assert codes == [[], ["attention_outside_lung"]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dicom_node.phantom.writer import SeriesIdentity
-from inference.ensemble import Ensemble, EnsembleAnswer
+from inference.ensemble import Ensemble
 from inference.patches import Patch
 from inference.predictor import load_models
 from tests.factories import CtSeries, ct_series
@@ -93,11 +93,14 @@ def test_training_cuts_the_patch_that_serving_looks_at(tmp_path: Path, monkeypat
     crop = read_crop(tmp_path, read_rows(tmp_path)[1])
     seen: list[Patch] = []
 
-    def watched(_: Ensemble, patches: list[Patch], *_features: object) -> EnsembleAnswer:
-        seen.extend(patches)
-        return EnsembleAnswer(*[np.full(len(patches), 0.5)] * len(fields(EnsembleAnswer)))
+    margins = Ensemble.margins
 
-    monkeypatch.setattr(Ensemble, "answer", watched)
+    def watched(ensemble: Ensemble, patches: list[Patch]) -> NDArray[np.float64]:
+        if ensemble.bundle.task == "nodule":
+            seen.extend(patches)
+        return margins(ensemble, patches)
+
+    monkeypatch.setattr(Ensemble, "margins", watched)
     finding = load_models(None, "cpu").nodule.analyse_place(crop.volume, CENTRE)
     assert finding.index == crop.centre
     ours, served = crop_patch(crop), seen[-1]

@@ -34,7 +34,8 @@ from inference.types import CtVolume
 from tests.factories import sqlite_database
 from training import calibrate
 from training.nodules import DataError
-from training.sites import SiteSamples, margin_of, recalibrated, samples_from, verdict_label
+from training.site_samples import SiteSamples, margin_of, samples_from, verdict_label
+from training.sites import recalibrated
 
 DIGEST = analyzer_digest(read_bundle(SHIPPED / "nodule"), read_bundle(SHIPPED / "filter"))
 SHIPPED_MODEL = ModelIdentity("lungnode-nodule", "1.0.0", DIGEST)
