@@ -51,6 +51,12 @@ def test_the_unit_is_exposed_little() -> None:
     lint("systemd-analyze", "security", "--offline=true", "--threshold=30", UNIT)
 
 
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "lungnode@.service"
+    unit.write_text(UNIT.read_text().replace("/opt/lungnode/bin/lungnode", "/bin/true"))  # must exist to be verified
+    lint("systemd-analyze", "verify", "--man=no", unit)
+
+
 @pytest.mark.parametrize("manifest", manifests(BASE), ids=lambda found: f"{found['kind']}-{found['metadata']['name']}")
 def test_manifests_fit_the_schema(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
