@@ -107,7 +107,7 @@ def test_all_places_start_a_part_in_the_same_way() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["dicom", "web"])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_part_starts_is_found_healthy_and_ends_at_sigterm(part: str, tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir()
