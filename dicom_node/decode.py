@@ -67,7 +67,7 @@ def stored_to_hu(stored: NDArray[np.generic], header: FrameHeader) -> NDArray[np
         header.padding,
     )
     native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    words = native.view(np.uint8 if header.bits_allocated == 8 else np.uint16)
+    words: NDArray[np.uint16] = native.view(np.uint8 if header.bits_allocated == 8 else np.uint16)
     return hu_table(coding, header.slope, header.intercept).take(words)  # faster than indexing
 
 
