@@ -16,6 +16,7 @@ from dicom_node.assemble import load_series
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.gate import GateThresholds
 from dicom_node.series import LoadedSeries, Refusal, StoredInstance
+from inference.drift import summarise
 from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
 
 Progress = Callable[[float, str], None]
@@ -148,4 +149,5 @@ def _measures(loaded: LoadedSeries) -> dict[str, object]:
         "spacing_mm": [round(float(value), 4) for value in loaded.volume.spacing_mm],
         "warnings": list(loaded.warnings),
         "acquisition": dict(loaded.attributes),
+        "summary": summarise(loaded.volume),
     }

@@ -16,11 +16,13 @@ from typing import Any
 from db.domain import DeliveryStatus
 from db.engine import Database
 from db.workload import latest_arrival, workload
+from lungnode.monitoring import scanner_drifts
 from lungnode.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 REPEAT = timedelta(days=1)
+DRIFT_EVERY = timedelta(hours=1)
 TIMEOUT_S = 10.0
 
 Post = Callable[[str, dict[str, object]], bool]
@@ -61,6 +63,7 @@ class Alerts:
         self._post = post or post_json
         self._clock = clock
         self._started = clock()
+        self._drift_known: tuple[datetime, Condition] | None = None
 
     def look(self) -> None:
         """Tell every webhook what began, lasts, or is over; what one did not take is told again at the next look."""
@@ -96,11 +99,25 @@ class Alerts:
             age_m = load.oldest_queued_s / 60
             text = f"The oldest unfinished analysis waits for {age_m:.0f} minutes."
             found.append(Condition("queue_age", age_m >= wanted.queue_age_m, text))
+        if wanted.drift:
+            found.append(self._drift(now))
         free_mb = shutil.disk_usage(self._settings.home).free >> 20
         limit_mb = 2 * self._settings.dicom.min_free_mb
         text = f"{free_mb} MiB are free; under {self._settings.dicom.min_free_mb} nothing is taken any more."
         found.append(Condition("disk_low", free_mb < limit_mb, text))
         return found
+
+    def _drift(self, now: datetime) -> Condition:
+        """Whether the latest series of a scanner look unlike its first ones; looked at once an hour, for it is much."""
+        if self._drift_known is None or now - self._drift_known[0] >= DRIFT_EVERY:
+            self._drift_known = now, self._look_at_drift()
+        return self._drift_known[1]
+
+    def _look_at_drift(self) -> Condition:
+        with self._database.read() as session:
+            drifted = [one for one in scanner_drifts(session) if one.is_drifted]
+        text = f"Series of {len(drifted)} scanners look unlike their first ones: `lungnode drift` says what changed."
+        return Condition("drift", bool(drifted), text)
 
     def _tell(self, condition: Condition, state: str, since: str) -> bool:
         message: dict[str, object] = {

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from lungnode import admin, upkeep
+from lungnode import admin, monitoring, upkeep
 from lungnode.errors import CommandError, LungnodeError
 from lungnode.opening import read_settings
 
@@ -37,6 +37,7 @@ app.add_typer(admin.audit_app, name="audit")
 app.add_typer(admin.user_app, name="user")
 app.add_typer(admin.token_app, name="token")
 upkeep.add_to(app)
+monitoring.add_to(app)
 
 
 class Part(StrEnum):

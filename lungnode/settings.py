@@ -260,6 +260,8 @@ class AlertSettings(Section):
     """Minutes that the oldest unfinished analysis may wait before that is an alert; 0: never."""
     dead_letters: bool = True
     """Whether results that could not be delivered are an alert."""
+    drift: bool = True
+    """Whether it is an alert that the series of a scanner look unlike its first ones (`lungnode drift`)."""
 
 
 class LogSettings(Section):
