@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import typer
-from sqlalchemy.orm import Session
 
-from db.monitoring import Group, summaries_by_scanner
-from inference.drift import REFERENCE, WINDOW, Drift, latest_comparison
 from lungnode.opening import open_database, read_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from inference.drift import Drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +34,17 @@ class ScannerDrift:
 
 def scanner_drifts(session: Session) -> tuple[ScannerDrift, ...]:
     """Look at every scanner model, kernel and slice spacing that series came from."""
+    from db.monitoring import summaries_by_scanner
+    from inference.drift import latest_comparison
+
     found = summaries_by_scanner(session)
-    return tuple(_drift(group, found[group]) for group in sorted(found))
-
-
-def _drift(group: Group, summaries: list[dict[str, object]]) -> ScannerDrift:
-    return ScannerDrift(*group, len(summaries), latest_comparison(summaries))
+    return tuple(ScannerDrift(*group, len(found[group]), latest_comparison(found[group])) for group in sorted(found))
 
 
 def drift() -> None:
     """Tell for each scanner whether its series still look as at the beginning; prints one JSON object each."""
+    from inference.drift import REFERENCE, WINDOW
+
     with open_database(read_settings()).read() as session:
         for one in scanner_drifts(session):
             missing = 0 if one.comparison else REFERENCE + WINDOW - one.series_count
