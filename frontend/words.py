@@ -1,7 +1,7 @@
 """Texts of the pages for translators: ``make words`` after texts or catalogues changed.
 
 Extracts the English texts to ``messages.pot``, brings each language's ``messages.po`` up to date, compiles it, and
-writes for the modules in the browser one JSON file a language with the texts that only they say.
+writes for the modules in the browser one JSON file a language with the texts that they say.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     **dict.fromkeys(("Refusal", "Reason", "Abstention"), (2,)),  # code, then the text for people
 }
 BROWSER = (".js", ".ts")
+OF_FINDINGS = "inference/"  # why a finding has no answer: recorded in English, said by the viewer
 
 
 def extracted() -> Catalog:
@@ -66,7 +67,9 @@ def compiled(catalog: Catalog) -> bytes:
 def browser_words(catalog: Catalog, english: Catalog) -> str:
     """Write the texts that modules in the browser say, by their English."""
     said = {
-        message.id for message in english if message.id and any(path.endswith(BROWSER) for path, _ in message.locations)
+        message.id
+        for message in english
+        if message.id and any(path.endswith(BROWSER) or path.startswith(OF_FINDINGS) for path, _ in message.locations)
     }
     words = {message.id: message.string for message in catalog if message.id in said and message.string}
     return json.dumps(words, ensure_ascii=False, indent=0, sort_keys=True) + "\n"

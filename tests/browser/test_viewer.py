@@ -104,6 +104,8 @@ def findings_of(site: Site, study: Study) -> tuple[FindingRecord, ...]:
 def test_it_opens_at_the_finding_most_probably_malignant_and_left_is_left(viewer: Page) -> None:
     expect(viewer.locator("[data-readout-slice]")).to_have_text(f"Slice {OWN + 1} of {SLICES}")
     expect(viewer.locator(".finding.selected .value")).to_have_text("81.0 %")
+    expect(viewer.locator(".finding.selected .facts")).to_contain_text("2D 41.0 %, 3D 62.0 %")
+    expect(viewer.locator(".finding.selected .reasons")).to_have_text("the 2D and the 3D networks disagree")
     edges = ("left", "right", "top", "bottom")
     letters = {edge: viewer.locator(f"[data-orient={edge}]").inner_text() for edge in edges}
     assert letters == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
@@ -292,6 +294,7 @@ def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
     viewer.mouse.click(*place_of(viewer, 63.5, 31.5))
     expect(viewer.locator(".finding")).to_have_count(1)
     expect(viewer.locator(".finding")).to_contain_text("Shown when you have read")
+    expect(viewer.locator(".finding-body")).not_to_contain_text("2D")
     viewer.get_by_role("button", name="Show the model's findings").click()
     expect(viewer.locator(".finding")).to_have_count(4)
     viewer.goto(f"{site.url}/worklist")
@@ -364,6 +367,7 @@ def test_the_viewer_speaks_german_to_a_german_browser(site: Site, study: Study, 
     opened(page, site, study)
     expect(page.get_by_role("heading", name="Befunde 3")).to_be_visible()
     expect(page.locator("[data-readout-slice]")).to_have_text(f"Schicht {OWN + 1} von {SLICES}")
+    expect(page.locator(".finding.selected .reasons")).to_have_text("die 2D- und die 3D-Netze sind sich nicht einig")
     page.get_by_role("button", name="Ablehnen").click()
     page.get_by_label("Gefäß").check()
     expect(page.locator(".finding.selected .verdict")).to_have_text("Abgelehnt: Gefäß")

@@ -20,6 +20,8 @@ const MAPS: Record<MapName, { label: string; tells: string }> = { // shares: doc
 const SAID: Record<string, string> = { // words of the records
   benign: _("benign"), malignant: _("malignant"), solid: _("solid"), "part-solid": _("part-solid"), "ground-glass": _("ground-glass"),
 };
+english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/opinions.py), before its numbers
+const DOUBT_NUMBERS = /: [\d.]+ and [\d.]+$/; // they stand among the facts
 const HALF = 0.5;
 const VERDICTS = Object.keys(BUTTONS) as Verdict[];
 
@@ -110,6 +112,7 @@ export class FindingList {
       ...(typeof attributes.density === "string" ? [[_("Density"), SAID[attributes.density] ?? attributes.density] as [string, string]] : []),
       ...(typeof attributes.volume_mm3 === "number" ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]] : []),
       [_("Interval"), finding.interval ? _("{low} to {high}", { low: percent(finding.interval[0]), high: percent(finding.interval[1]) }) : "–"],
+      ...secondOpinion(finding),
       [_("Is a nodule"), finding.nodule_probability === null ? _("not asked") : percent(finding.nodule_probability)],
       [_("Possible"), finding.prediction_set.map((name) => SAID[name] ?? name).join(_(" or ")) || "–"],
       [_("Position"), `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
@@ -194,8 +197,17 @@ export class FindingList {
   }
 }
 
-function notes({ reasons }: Finding): Child {
-  return reasons.length > 0 && element("ul", { class: "note warn small reasons" }, ...reasons.map((reason) => element("li", {}, _(reason.text))));
+// Why there is no answer, or why it is to be doubted.
+function notes({ reasons, attributes }: Finding): Child {
+  const doubts = (attributes.doubts ?? []).map((doubt) => doubt.replace(DOUBT_NUMBERS, ""));
+  const texts = [...reasons.map(({ text }) => text), ...doubts];
+  return texts.length > 0 && element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, _(text))));
+}
+
+// What the 2D and the 3D networks say alone, each calibrated, beside the answer.
+function secondOpinion({ attributes }: Finding): [string, string][] {
+  const { planar, volumetric } = attributes.opinions ?? {};
+  return planar && volumetric ? [[_("Second opinion"), `2D ${percent(planar.probability)}, 3D ${percent(volumetric.probability)}`]] : [];
 }
 
 function hundredDots(count: number): SVGElement {

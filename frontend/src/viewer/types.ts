@@ -15,6 +15,14 @@ export interface Assessment {
   reader: string;
 }
 
+// What the model recorded beside (inference/predictor.py); earlier records hold less.
+export interface FindingAttributes {
+  density?: string;
+  volume_mm3?: number;
+  opinions?: Partial<Record<"ensemble" | "planar" | "volumetric", { probability: number }>>;
+  doubts?: string[];
+}
+
 export interface Finding {
   id: string;
   series_instance_uid: string;
@@ -29,7 +37,7 @@ export interface Finding {
   interval: [number, number] | null;
   prediction_set: string[];
   reasons: Reason[];
-  attributes: Record<string, unknown>;
+  attributes: FindingAttributes;
   origin: "model" | "reader";
   verdict: Verdict | null;
   assessment: Assessment | null;

@@ -262,6 +262,13 @@ class FixedIntake:
         return self.study_instance_uid
 
 
+OPINIONS: dict[str, object] = {
+    "opinions": {"planar": {"probability": 0.41, "margin": -0.4}, "volumetric": {"probability": 0.62, "margin": 0.5}},
+    "doubts": ["the 2D and the 3D networks disagree: 0.41 and 0.62"],
+}
+"""What the model records beside its answer where its networks disagree."""
+
+
 def finding_at(
     sop_instance_uid: str,
     row: float,
@@ -286,7 +293,7 @@ def finding_at(
         interval=interval,
         prediction_set=("malignant",) if malignancy and malignancy > 0.5 else ("benign", "malignant"),
         reasons=reasons,
-        attributes={"density": "solid", "volume_mm3": 998.0},
+        attributes={"density": "solid", "volume_mm3": 998.0, **(OPINIONS if malignancy is not None else {})},
     )
 
 

@@ -9,6 +9,7 @@ from db import analyses, audit
 from db import deliveries as sent
 from db.domain import AnalysisStatus, AuditEvent, Reason, Role, StudyState
 from db.errors import DatabaseUnavailableError
+from inference.opinions import doubts
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, Study, add_study, finding_at, finish, put_in_state, uid
 from webapp import views
@@ -59,6 +60,13 @@ def test_a_study_is_given_as_documented(web: Web, study: Study) -> None:
     assert (finding["row"], finding["column"], finding["diameter_mm"]) == (30, 20, 12.4)
     assert finding["position_mm"] == [-40.0, 12.0, 30.0]
     assert (finding["origin"], finding["verdict"], finding["interval"]) == ("model", None, [0.61, 0.83])
+
+
+def test_a_finding_carries_both_opinions_and_the_doubt_in_the_words_of_the_model(web: Web, study: Study) -> None:
+    told = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json["findings"][0]["attributes"]
+    opinions = {name: opinion["probability"] for name, opinion in told["opinions"].items()}
+    assert told["doubts"] == list(doubts(opinions, {"opinions_apart": 0.16}))
+    assert told["doubts"] != []
 
 
 def test_a_superseded_analysis_stays_readable_and_its_findings_do_not_count(web: Web, study: Study) -> None:
