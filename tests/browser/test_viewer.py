@@ -201,6 +201,7 @@ def test_a_click_adds_a_finding_where_it_was_and_it_can_be_taken_back(site: Site
     viewer.mouse.click(*place_of(viewer, 63.5, 31.5))
     expect(viewer.locator(".finding")).to_have_count(4)
     expect(viewer.locator(".finding.selected")).to_contain_text("marked by local")
+    expect(viewer.locator(".finding.selected .facts")).to_contain_text("2D 41.0 %, 3D 62.0 %")
     added = next(record for record in findings_of(site, study) if record.origin == "reader")
     assert added.finding.sop_instance_uid == study.sop_instance_uids[24]
     assert (added.finding.row, added.finding.column) == pytest.approx((63.5, 31.5), abs=0.3)
