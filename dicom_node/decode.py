@@ -17,6 +17,7 @@ from pydicom.pixels import iter_pixels
 
 from dicom_node.frames import FrameHeader, check_size
 from dicom_node.inflating import plain_file
+from dicom_node.native import native_pixels
 from dicom_node.pixel_frames import check_codestreams
 
 HU_MIN = -1024
@@ -42,6 +43,10 @@ def _stored_frames(path: Path, headers: Sequence[FrameHeader]) -> Iterator[NDArr
     for header in headers:
         check_size(header.rows, header.columns)
     indices = [header.frame_number - 1 for header in headers]
+    native = native_pixels(path) if indices == [0] else None
+    if native is not None:
+        yield native
+        return
     with plain_file(path) as plain:
         check_codestreams(plain, indices, (headers[0].rows, headers[0].columns))
         yield from iter_pixels(plain.path, indices=indices, raw=True, correct_unused_bits=False)

@@ -58,7 +58,13 @@ class Elements:
 
     values: dict[int, bytes]
     lengths: dict[int, int]
+    vrs: dict[int, bytes]
+    """Of the wanted values; empty where the encoding is implicit."""
     has_pixel_data: bool
+    pixel_data: tuple[int, int]
+    """Offset and length of the value of native Pixel Data."""
+    is_flat: bool
+    """Whether no length is undefined and every VR is a known one."""
 
 
 class ByteSource(Protocol):
@@ -164,6 +170,9 @@ class _Walk:
         self._elements = 0
         self.values: dict[int, bytes] = {}
         self.lengths: dict[int, int] = {}
+        self.vrs: dict[int, bytes] = {}
+        self.pixel_data = (0, 0)
+        self.is_flat = True
 
     def run(self) -> bool:
         """Walk to Pixel Data (True) or to the end (False)."""
@@ -206,6 +215,7 @@ class _Walk:
                 if tag in self.values or length > _VALUE_BYTES:
                     break
                 self.values[tag], self.lengths[tag] = window[start : start + length], length
+                self.vrs[tag] = b"" if implicit else vr
             at = start + length
             self._elements += 1
         self._position = self._base + at
@@ -265,7 +275,7 @@ class _Walk:
             self._open(vr, implicit, big)
         else:
             if tag in self._wanted and not self._stack:
-                self._keep(tag, length)
+                self._keep(tag, vr, length)
             self._skip(length)
         return False
 
@@ -281,6 +291,7 @@ class _Walk:
             return vr, struct.unpack_from(">H" if big else "<H", self._window, at + 6)[0]
         if vr not in _LONG_VRS and not (vr.isalpha() and vr.isupper()):
             raise MalformedElementError("no value representation", self._position)
+        self.is_flat = self.is_flat and vr in _LONG_VRS
         at = self._need(12)
         self._position += 12
         return vr, struct.unpack_from(">L" if big else "<L", self._window, at + 8)[0]
@@ -290,22 +301,24 @@ class _Walk:
             raise MalformedElementError("an undefined length where none may be", self._position)
         if 2 * self._limits.depth <= len(self._stack) + 1:
             raise DatasetTooDeepError(self._limits.depth, self._position)
+        self.is_flat = False
         if vr == b"UN":  # PS3.5 6.2.2: its content is Implicit VR Little Endian whatever surrounds it
             implicit, big = True, False
         self._stack.append((False, implicit, big))
 
-    def _keep(self, tag: int, length: int) -> None:
+    def _keep(self, tag: int, vr: bytes, length: int) -> None:
         if tag in self.values:
             raise MalformedElementError("an element that is there twice", self._position)
         at = self._need(min(length, _VALUE_BYTES))
         self.values[tag] = self._window[at : at + min(length, _VALUE_BYTES)]
-        self.lengths[tag] = length
+        self.lengths[tag], self.vrs[tag] = length, vr
 
     def _pixel_data(self, length: int) -> None:
         """Check that Pixel Data is there to its end (PS3.5 A.4 for encapsulated fragments)."""
         if (length == _UNDEFINED) != self._encoding.encapsulated:
             raise MalformedElementError("Pixel Data not encoded as the transfer syntax demands", self._position)
         if not self._encoding.encapsulated:
+            self.pixel_data = (self._position, length)
             self._skip(length)
             return
         self._stack.append((False, False, False))
@@ -342,4 +355,4 @@ def walk_elements(
         source = InflatedSource(source, limits.inflated_bytes)
     walk = _Walk(source, encoding, wanted, limits)
     has_pixel_data = walk.run()
-    return Elements(walk.values, walk.lengths, has_pixel_data)
+    return Elements(walk.values, walk.lengths, walk.vrs, has_pixel_data, walk.pixel_data, walk.is_flat)

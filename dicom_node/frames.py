@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.inflating import plain_file
+from dicom_node.native import read_native, tags
 
 Triple = tuple[float, float, float]
 Sextuple = tuple[float, float, float, float, float, float]
@@ -38,6 +39,16 @@ ATTRIBUTE_KEYWORDS = (
     "GantryDetectorTilt",
 )
 """Acquisition attributes that hold no identity and that the record of an analysis keeps."""
+
+_HEADER_TAGS = tags(
+    *ATTRIBUTE_KEYWORDS,
+    *("SOPInstanceUID", "SOPClassUID", "InstanceNumber", "AcquisitionNumber", "Modality", "ImageType"),
+    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "FrameOfReferenceUID", "LossyImageCompression"),
+    *("BurnedInAnnotation", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameType"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+)
+"""All that is read below of an instance without functional groups."""
 
 
 def check_size(rows: int, columns: int) -> None:
@@ -98,9 +109,12 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
     Exception
         Anything that pydicom raises on a broken file; the child process translates it.
     """
-    with plain_file(path) as plain:
-        ds = dcmread(plain.path, stop_before_pixels=True)
-    syntax = plain.transfer_syntax_uid
+    if native := read_native(path, _HEADER_TAGS):
+        ds, syntax = native.ds, native.transfer_syntax_uid
+    else:
+        with plain_file(path) as plain:
+            ds = dcmread(plain.path, stop_before_pixels=True)
+        syntax = plain.transfer_syntax_uid
     return [replace(header, path=str(path), transfer_syntax_uid=syntax) for header in islice(_headers(ds), at_most)]
 
 
@@ -112,7 +126,8 @@ def _headers(ds: Dataset) -> Iterator[FrameHeader]:
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     first = per_frame[0] if per_frame else None
     instance = _instance_header(ds, _scopes(first, shared, ds))
-    for number in range(1, count + 1):
+    yield instance
+    for number in range(2, count + 1):
         own = per_frame[number - 1] if number <= len(per_frame) else None
         yield replace(instance, frame_number=number, **_frame_values(_scopes(own, shared, ds)))
 
@@ -164,7 +179,7 @@ def _instance_header(ds: Dataset, scopes: Sequence[Dataset]) -> FrameHeader:
         frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
         lossy=_text(ds, "LossyImageCompression"),
         burned_in=_text(ds, "BurnedInAnnotation"),
-        attributes={key: value for key in ATTRIBUTE_KEYWORDS if (value := _attribute(scopes, key))},
+        attributes=_attributes(scopes),
         **_frame_values(scopes),
     )
 
@@ -184,13 +199,15 @@ def _macro(scopes: Sequence[Dataset], sequence: str, keyword: str) -> Dataset:
     return scopes[-1]
 
 
-def _attribute(scopes: Sequence[Dataset], keyword: str) -> str:
-    """Return a printable attribute of the dataset or of its functional groups, at most 64 characters."""
-    for scope in (scopes[-1], *scopes[:-1]):
-        for item in (scope, *(value[0] for e in _sequences(scope) if (value := e) and len(value))):
-            if text := _text(item, keyword):
-                return text
-    return ""
+def _attributes(scopes: Sequence[Dataset]) -> dict[str, str]:
+    """Return the printable attributes of the dataset or of its functional groups, at most 64 characters of each."""
+    items = [
+        item for scope in (scopes[-1], *scopes[:-1]) for item in (scope, *(value[0] for value in _sequences(scope)))
+    ]
+    found = {
+        keyword: next(filter(None, (_text(item, keyword) for item in items)), "") for keyword in ATTRIBUTE_KEYWORDS
+    }
+    return {keyword: text for keyword, text in found.items() if text}
 
 
 def _sequences(scope: Dataset) -> Iterator[Sequence[Dataset]]:
