@@ -108,7 +108,7 @@ def test_a_nodule_that_a_reader_points_at_is_answered_by_the_shipped_models(
         assert float(told.split()[0]) == pytest.approx(14.0, abs=4)
         middle = place_of(page, *nodule.index[1:], side_px=SIDE_PX)
         assert middle_of(page.locator(".mark.selected")) == pytest.approx(middle, abs=6)
-        with page.expect_response("**/attention.png") as answered:
-            page.get_by_label("Where the network looked").check()
+        with page.expect_response("**/attention.png?map=attention") as answered:
+            page.get_by_label("Attention", exact=True).check()
         assert answered.value.status == 200
         expect(page.locator("[data-attention-image]")).to_have_count(1)

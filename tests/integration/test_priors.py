@@ -113,7 +113,7 @@ def test_the_latest_earlier_chest_ct_is_fetched_counted_and_not_analysed(two: Tw
     assert receiving is not None
     asked: list[object] = []
     worker = Worker(
-        two.ours, MODEL, lambda analysis: asked.append(analysis) or "", deliver_due=lambda: None,
+        two.ours, MODEL, lambda analysis, _due: asked.append(analysis) or "", deliver_due=lambda: None,
         config=WorkerConfig(quiet_s=0.0),
     )  # fmt: skip
     worker.look()
