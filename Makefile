@@ -82,7 +82,7 @@ docs: $(VENV)/.installed ## Rewrite what documentation takes from code
 	@$(PY) -m lungnode.settings_table README.md
 
 bench: $(VENV)/.installed-dev ## Measure reception, preprocessing, inference and the worklist on this machine
-	@for name in receive preprocess inference analysis worklist; do $(PY) -m benchmarks.$$name || exit 1; done
+	@for name in receive preprocess inference analysis worklist service predict; do $(PY) -m benchmarks.$$name || exit 1; done
 
 clean: ## Remove .venv, caches and built files (never LUNGNODE_HOME)
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

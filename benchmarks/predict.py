@@ -1,0 +1,126 @@
+"""``POST /predict`` under load: requests each second, how long they take, and what each costs.
+
+Usage: ``python -m benchmarks.predict [--requests 60] [--concurrency 1,4,16] [--upload dicom|png]``. The whole service
+runs as for ``benchmarks.service``; clients keep one connection each and send the same slice of a generated chest CT,
+as a DICOM instance with its nodule pointed at or as a PNG in the lung window. ``classified`` counts the answers with a
+class; the others are recorded abstentions, whose cost need not be that of an answer. The service takes 600 uploads a
+minute from an address and has no setting for it, so more requests than that in all are not sent.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.measure import parser, report, usage
+from benchmarks.service import Service, running_service
+from dicom_node.phantom.generate import make_phantom
+from dicom_node.phantom.spec import PhantomSpec
+from dicom_node.phantom.writer import write_series
+
+MOST_REQUESTS = 600
+_LIMIT_S = 45.0
+"""For each concurrency."""
+
+
+def png_of(slice_hu: NDArray[np.int16]) -> bytes:
+    """Draw a slice in the lung window (-600, 1500)."""
+    grey = np.clip((slice_hu.astype(np.float32) + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def body_of(content: bytes, fields: dict[str, int]) -> tuple[bytes, dict[str, str]]:
+    """Write a form with the upload; gives it with its headers."""
+    boundary = "benchmark-benchmark-benchmark"
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    head += f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="slice"\r\n\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Accept": "application/json"}
+    return head.encode() + content + f"\r\n--{boundary}--\r\n".encode(), headers
+
+
+def run(service: Service, form: tuple[bytes, dict[str, str]], count: int, concurrency: int) -> dict[str, object]:
+    """Send so many requests by so many clients at once; gives one row."""
+    body, headers = form
+    took_ms: list[float] = []
+    classes: list[str | None] = []
+    left, lock, end = iter(range(count)), threading.Lock(), time.monotonic() + _LIMIT_S
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", service.web_port, timeout=60)
+        while time.monotonic() < end:
+            with lock:
+                if next(left, None) is None:
+                    break
+            began = time.perf_counter()
+            connection.request("POST", "/predict", body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            took = 1000 * (time.perf_counter() - began)
+            if answer.status != 200:
+                raise SystemExit(f"/predict answered {answer.status}: {content[:300]!r}")
+            with lock:
+                took_ms.append(took)
+                classes.append(json.loads(content)["class"])
+        connection.close()
+
+    cpu_s, began_s = usage(service.pid).cpu_s, time.perf_counter()
+    with ThreadPoolExecutor(concurrency) as clients:
+        for done in [clients.submit(client) for _ in range(concurrency)]:
+            done.result()
+    elapsed_s = time.perf_counter() - began_s
+    after = usage(service.pid)
+    return {
+        "concurrency": concurrency,
+        "requests": len(took_ms),
+        "classified": sum(one is not None for one in classes),
+        "requests_per_s": len(took_ms) / elapsed_s,
+        "p50_ms": statistics.median(took_ms),
+        "p95_ms": sorted(took_ms)[int(0.95 * (len(took_ms) - 1))],
+        "cpu_ms": 1000 * (after.cpu_s - cpu_s) / len(took_ms),
+        "peak_mib": after.peak_mib,
+    }
+
+
+def main() -> None:
+    """Measure each concurrency in turn, after requests that are not counted, and report."""
+    options = parser(__doc__ or "")
+    options.set_defaults(repeat=1)
+    options.add_argument("--requests", type=int, default=60, help="in each run")
+    options.add_argument("--concurrency", default="1,4,16", help="numbers of clients at once")
+    options.add_argument("--upload", choices=("dicom", "png"), default="dicom")
+    given = options.parse_args()
+    levels = [int(level) for level in given.concurrency.split(",")] * given.repeat
+    if len(levels) * given.requests + 2 > MOST_REQUESTS:
+        raise SystemExit(f"the service takes {MOST_REQUESTS} uploads a minute from an address: ask for fewer requests")
+    phantom = make_phantom(PhantomSpec(slices=40, slice_spacing_mm=7.5))
+    with tempfile.TemporaryDirectory() as name, running_service(Path(name)) as service:
+        files = write_series(phantom, Path(name) / "series")
+        at, row, column = (round(coordinate) for coordinate in phantom.nodules[0].index)
+        if given.upload == "png":
+            form = body_of(png_of(phantom.volume_hu[at]), {})
+        else:
+            form = body_of(files[at].read_bytes(), {"row": row, "column": column})
+        run(service, form, 2, 1)
+        rows = [run(service, form, given.requests, level) for level in levels]
+    report("predict", rows, upload=given.upload, upload_bytes=len(form[0]), load=os.getloadavg())
+
+
+if __name__ == "__main__":
+    main()

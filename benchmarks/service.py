@@ -1,0 +1,162 @@
+"""Seconds from a study's first byte to its result: the whole service, a generated chest CT pushed by C-STORE.
+
+Usage: ``python -m benchmarks.service [--repeat N] [--slices 300]``. ``lungnode serve`` runs in a home of its own on
+loopback, without sign-in, with a quiet time of 2 s; each run pushes a new study on one association. ``quiet_s`` lasts
+from the last acknowledgement to the start of the analysis and ``analysis_s`` to its end, by the service's own clock;
+``whole_s`` ends when the API says ``analysed``. CPU is that of all processes of the service. Memory is the sum of what
+each process had at most, so pages that processes share count in each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from benchmarks.measure import forget_peak, parser, report, usage
+from benchmarks.receivers import AE_TITLE
+from benchmarks.sender import send
+from dicom_node.phantom.generate import make_phantom
+from dicom_node.phantom.spec import Phantom, PhantomSpec
+from dicom_node.phantom.writer import SeriesIdentity, write_series
+
+QUIET_S = 2
+_READY_S, _RESULT_S, _LIMIT_S, _POLL_S = 90.0, 120.0, 100.0, 0.1
+_ENDS = frozenset({"analysed", "not_analysed", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service."""
+
+    pid: int
+    dicom_port: int
+    web_port: int
+
+    def get(self, path: str) -> Any:
+        """Give what the API answers; None for an error."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}{path}", timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.URLError:
+            return None
+
+
+@contextmanager
+def running_service(folder: Path) -> Iterator[Service]:
+    """Run ``lungnode serve`` in ``folder`` until the block ends."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")} | {
+        "LUNGNODE_HOME": str(folder / "home"),
+        "LUNGNODE_DICOM__AE_TITLE": AE_TITLE,
+        "LUNGNODE_DICOM__PORT": "0",
+        "LUNGNODE_DICOM__QUIET_S": str(QUIET_S),
+        "LUNGNODE_WEB__PORT": "0",
+        "LUNGNODE_WEB__AUTH": "off",
+    }
+    log_path = folder / "log"
+    with log_path.open("wb") as log:
+        command = [sys.executable, "-m", "lungnode", "serve"]
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield _when_ready(process, folder / "home" / "run" / "serve.json", log_path)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _when_ready(process: subprocess.Popen[bytes], told: Path, log: Path) -> Service:
+    end = time.monotonic() + _READY_S
+    while time.monotonic() < end and process.poll() is None:
+        if told.exists():
+            ports = json.loads(told.read_text())
+            service = Service(process.pid, ports["dicom"]["port"], ports["web"]["port"])
+            if service.get("/readyz") is not None:
+                return service
+        time.sleep(0.2)
+    raise SystemExit(f"the service is not ready (status {process.poll()}):\n{log.read_text()[-2000:]}")
+
+
+def instances_of(phantom: Phantom, folder: Path, number: int) -> tuple[str, list[tuple[str, bytes]]]:
+    """Encode a study of its own; gives its UID, and the UID and the dataset of each instance."""
+    study, instances = "", []
+    for path in write_series(phantom, folder, SeriesIdentity(uid_seed=f"benchmark {number}")):
+        ds = pydicom.dcmread(path, stop_before_pixels=True)
+        study = str(ds.StudyInstanceUID)
+        start = 128 + 4 + 12 + int(ds.file_meta.FileMetaInformationGroupLength)
+        instances.append((str(ds.SOPInstanceUID), path.read_bytes()[start:]))
+    return study, instances
+
+
+def run(service: Service, study: str, instances: list[tuple[str, bytes]]) -> dict[str, object]:
+    """Push one study and wait for its result; gives one row."""
+    forget_peak(service.pid)
+    cpu_s = usage(service.pid).cpu_s
+    began = time.time()
+    refused = [status for _, status in send(service.dicom_port, AE_TITLE, instances) if status]
+    pushed = time.time()
+    if refused:
+        raise SystemExit(f"{len(refused)} instances were refused, the first with 0x{refused[0]:04X}")
+    answer, peak_mib = _result(service, study)
+    whole = time.time()
+    analysis = answer["analyses"][0]
+    started, finished = (datetime.fromisoformat(analysis[name]).timestamp() for name in ("started_at", "finished_at"))
+    return {
+        "slices": len(instances),
+        "push_s": pushed - began,
+        "quiet_s": started - pushed,
+        "analysis_s": finished - started,
+        "whole_s": whole - began,
+        "cpu_s": usage(service.pid).cpu_s - cpu_s,
+        "peak_mib": peak_mib,
+    }
+
+
+def _result(service: Service, study: str) -> tuple[dict[str, Any], float]:
+    """Wait until the study is analysed; gives it, and the most memory that was seen meanwhile."""
+    end, peak_mib, answer = time.monotonic() + _RESULT_S, 0.0, None
+    while time.monotonic() < end:
+        answer = service.get(f"/api/v1/studies/{study}")
+        peak_mib = max(peak_mib, usage(service.pid).peak_mib)
+        if answer is not None and answer["state"] in _ENDS:
+            break
+        time.sleep(_POLL_S)
+    if answer is None or answer["state"] != "analysed":
+        raise SystemExit(f"no result: the study is {answer and (answer['state'], answer['reasons'])}")
+    return answer, peak_mib
+
+
+def main() -> None:
+    """Push as many studies as asked for, one after the other, while there is time, and report each."""
+    options = parser(__doc__ or "")
+    options.add_argument("--slices", type=int, default=300)
+    given = options.parse_args()
+    phantom = make_phantom(PhantomSpec(slices=given.slices, slice_spacing_mm=300.0 / given.slices))
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as name, running_service(Path(name)) as service:
+        began = time.monotonic()
+        while len(rows) < given.repeat and time.monotonic() - began < _LIMIT_S:
+            study, instances = instances_of(phantom, Path(name) / f"study{len(rows)}", len(rows))
+            rows.append({"run": len(rows) + 1, **run(service, study, instances)})
+    report("service", rows, quiet_s=QUIET_S, load=os.getloadavg())
+
+
+if __name__ == "__main__":
+    main()
