@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.receivers import free_port
 from tests.browser.conftest import ARGUMENTS, chromium_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,13 +27,6 @@ IMAGES = ROOT / "docs" / "images"
 WIDE = {"width": 1440, "height": 900}
 READY = "Open until Ctrl-C"
 PATIENCE_MS = 120_000
-
-
-def free_port() -> int:
-    """Ask the kernel for a port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import end_process
+
 AE_TITLE = "BENCH"
 
 
@@ -126,12 +128,7 @@ def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
             wait_until_it_listens(process, port)
             yield port, process.pid
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end_process(process, 15)
 
 
 def free_port() -> int:

@@ -12,13 +12,13 @@ altered or made twice ends the run with status 1. The log of the run goes to sta
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+from benchmarks.measure import report
 from tests.factories import CtSeries
 from tests.integration.scale_out import (
     SLICES,
@@ -61,7 +61,7 @@ def run(folder: Path, made: list[CtSeries], options: argparse.Namespace, workers
 
 
 def main() -> int:
-    """Print one JSON object."""
+    """Run, report, and say by the status whether all was right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=40)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 3], help="how many, one run for each")
@@ -73,7 +73,7 @@ def main() -> int:
         folder = Path(name)
         made = [make_series(folder, number) for number in range(options.series)]
         rows = [run(folder, made, options, workers) for workers in options.workers]
-    print(json.dumps({"benchmark": "scale_out", "series": options.series, "slices": SLICES, "rows": rows}))
+    report("scale_out", rows, series=options.series, slices=SLICES)
     return 0 if all(row["is_right"] for row in rows) else 1
 
 

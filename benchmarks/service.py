@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+import requests
 
-from benchmarks.measure import forget_peak, parser, report, usage
+from benchmarks.measure import end_process, forget_peak, parser, report, usage
 from benchmarks.receivers import AE_TITLE
 from benchmarks.sender import send
 from dicom_node.phantom.generate import make_phantom
@@ -50,10 +48,10 @@ class Service:
     def get(self, path: str) -> Any:
         """Give what the API answers; None for an error."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}{path}", timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.URLError:
+            answer = requests.get(f"http://127.0.0.1:{self.web_port}{path}", timeout=30)
+        except requests.RequestException:
             return None
+        return answer.json() if answer.ok else None
 
 
 @contextmanager
@@ -74,12 +72,7 @@ def running_service(folder: Path) -> Iterator[Service]:
     try:
         yield _when_ready(process, folder / "home" / "run" / "serve.json", log_path)
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, 60)
 
 
 def _when_ready(process: subprocess.Popen[bytes], told: Path, log: Path) -> Service:

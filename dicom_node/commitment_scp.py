@@ -31,6 +31,7 @@ from dicom_node.commitment import (
     MAX_REFERENCES,
     commitment_request,
 )
+from dicom_node.errors import UNREADABLE
 from dicom_node.files import StoreUnreachableError
 from dicom_node.header import is_uid
 from dicom_node.scu import UNCOMPRESSED, NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts
@@ -40,7 +41,6 @@ _log = logging.getLogger(__name__)
 
 SUCCESS, PROCESSING_FAILURE, NO_SUCH_OBJECT, CLASS_CONFLICT = 0x0000, 0x0110, 0x0112, 0x0119
 NOT_AUTHORIZED, DUPLICATE_TRANSACTION, INVALID_ARGUMENT, NO_SUCH_ACTION = 0x0124, 0x0131, 0x0115, 0x0123
-_UNREADABLE = (AttributeError, KeyError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
 
 Request = tuple[str, list[tuple[str, str]]]
 
@@ -255,7 +255,7 @@ def read_request(event: Any) -> Request | None:
             (str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID))
             for item in information.ReferencedSOPSequence
         ]
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     uids = {transaction_uid, *(uid for pair in wanted for uid in pair)}
     if not 0 < len(wanted) <= MAX_REFERENCES or not all(is_uid(uid) for uid in uids):

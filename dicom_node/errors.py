@@ -27,6 +27,9 @@ from __future__ import annotations
 
 from dicom_node.status import Status
 
+UNREADABLE = (AttributeError, LookupError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
+"""What pydicom raises when a stranger's dataset is read, looked into, or encoded again."""
+
 
 class DicomNodeError(Exception):
     """Base of every error of this package."""

@@ -15,21 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from db.exchange import CatalogueObject, CatalogueSeries, CatalogueStudy
-from dicom_node.errors import DicomNodeError
+from dicom_node.errors import UNREADABLE, DicomNodeError
 
 STUDY, SERIES, IMAGE = "STUDY", "SERIES", "IMAGE"
 MAX_KEYS = 200
 MAX_VALUES = 5000
-_UNREADABLE = (
-    AttributeError,
-    KeyError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 _PASSIVE = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "TimezoneOffsetFromUTC", "RetrieveAETitle"})
 _DATE = re.compile(r"\d{8}")
 
@@ -98,7 +88,7 @@ def read_identifier(read: Callable[[], Dataset]) -> Identifier:
         ds = read()
         level = str(ds.get("QueryRetrieveLevel") or "").strip()
         keys = tuple(_key(element) for element in ds if element.keyword and element.keyword not in _PASSIVE)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise IdentifierError("cannot be read") from None
     if level not in (STUDY, SERIES, IMAGE):
         raise IdentifierError("asks at a level that Study Root does not have")

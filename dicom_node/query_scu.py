@@ -8,7 +8,7 @@ from typing import Self
 
 from pydicom.dataset import Dataset
 
-from dicom_node.errors import DicomNodeError
+from dicom_node.errors import UNREADABLE, DicomNodeError
 from dicom_node.query_scp import STUDY_ROOT_FIND
 from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
 from dicom_node.scu import UNCOMPRESSED, NodeConnection
@@ -16,7 +16,6 @@ from dicom_node.scu import UNCOMPRESSED, NodeConnection
 QUERY_CONTEXTS = [(uid, UNCOMPRESSED) for uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE)]
 MAX_ANSWERS = 10_000
 _PENDING = (0xFF00, 0xFF01)
-_UNREADABLE = (AttributeError, KeyError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
 
 
 class QueryError(DicomNodeError):
@@ -189,7 +188,7 @@ def _text(ds: Dataset, keyword: str) -> str:
         value = ds.get(keyword)
         parts = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]
         return "\\".join(str(part).strip(" \0") for part in parts if part is not None)
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
 
 

@@ -28,14 +28,12 @@ from dicom_node.commitment import (
     commitment_request,
     parse_report,
 )
-from dicom_node.errors import DicomNodeError
+from dicom_node.errors import UNREADABLE, DicomNodeError
 from dicom_node.tls import TlsFiles, client_context
 
 VERIFICATION = "1.2.840.10008.1.1"
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 MAX_CONTEXTS = 128
-_UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
-"""What a stranger's file may raise when it is read and encoded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +293,7 @@ def forward(
         pass  # no context for its very transfer syntax
     try:
         ds = dcmread(path)
-    except (*_UNREADABLE, InvalidDicomError):
+    except (*UNREADABLE, InvalidDicomError):
         return StoreAnswer(StoreOutcome.REFUSED, "the object's file is gone or damaged on our side")
     return _send(association, ds, sop_class_uid, **asked_by)
 
@@ -305,7 +303,7 @@ def _send(association: Association, ds: Dataset, sop_class_uid: str, **asked_by:
         return StoreAnswer(StoreOutcome.NOT_TAKEN, f"the node does not accept {class_name(sop_class_uid)}")
     try:
         return _sent(association, ds, **asked_by)
-    except (*_UNREADABLE, NotImplementedError):
+    except UNREADABLE:
         return StoreAnswer(StoreOutcome.NOT_TAKEN, "the node accepts no transfer syntax of this object")
 
 

@@ -30,6 +30,8 @@ class Opinion(StrEnum):
     VOLUMETRIC = "volumetric"
 
 
+DISAGREE = "the 2D and the 3D networks disagree"
+"""A doubt, in words alone: what each says stands beside it."""
 GROUPS = {Opinion.PLANAR: ("planar",), Opinion.VOLUMETRIC: ("close", "volumetric")}
 """The groups of networks behind each opinion that stands beside the ensemble."""
 
@@ -80,7 +82,7 @@ def doubts(probabilities: dict[str, float], gate: dict[str, Any]) -> tuple[str, 
     planar, volumetric = (probabilities.get(name) for name in (Opinion.PLANAR, Opinion.VOLUMETRIC))
     if planar is None or volumetric is None or abs(planar - volumetric) <= gate.get("opinions_apart", 1.0):
         return ()
-    return (f"the 2D and the 3D networks disagree: {planar:.2f} and {volumetric:.2f}",)
+    return (DISAGREE,)
 
 
 def _own_metrics(metrics: dict[str, Any], opinion: str) -> dict[str, Any]:

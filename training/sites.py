@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,31 +92,53 @@ def calibration_of(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """A calibrator chosen and fitted on what a site knows of its findings."""
+
+    kind: str
+    parameters: dict[str, Any]
+    figures: dict[str, tuple[float, float]]
+    limits: list[float]
+
+    @classmethod
+    def of(cls, z: Array, samples: SiteSamples, *, seed: int, without: tuple[str, ...] = ()) -> Refit:
+        """Choose by cross-validation among the kinds that are not ``without``, then fit on all."""
+        figures = cross_validated_nll(z, samples.labels, samples.patients, seed=seed)
+        figures = {kind: pair for kind, pair in figures.items() if kind not in without}
+        kind, n = choose_calibrator(figures), len(z)
+        parameters = CALIBRATORS[kind](z, samples.labels) if kind != "none" else {}
+        return cls(kind, parameters, figures, [1 / (n + 2), 1 - 1 / (n + 2)])
+
+    def compared(self, z: Array, samples: SiteSamples, old: dict[str, Any], *, seed: int) -> tuple[Array, Array]:
+        """Probabilities by the calibration that the bundle has, and by this kind, cross-fitted by patient."""
+        least, most = old.get("limits", (0.0, 1.0))
+        before = np.clip(calibrated(z, old["kind"], old["parameters"]), least, most)
+        after = cross_calibrated(z, samples.labels, samples.patients, self.kind, seed=seed)
+        return before, np.clip(after, self.limits[0], self.limits[1])
+
+    def parts(self, z: Array, samples: SiteSamples, after: Array, classes: tuple[str, str]) -> dict[str, Any]:
+        """What of a recipe rests on it."""
+        return {
+            "calibration": calibration_of(z, samples.labels, self.kind, self.parameters, self.limits, self.figures),
+            "conformal": conformal_thresholds(after, samples.labels, classes),
+            "operating_points": operating_points(after, samples.labels),
+        }
+
+
 def site_opinions(recipe: dict[str, Any], samples: SiteSamples, *, seed: int) -> dict[str, Any]:
     """``opinions`` calibrated on the same samples; as it was where that is no better, gone where margins are missing.
 
     An opinion calibrated on other patients than the ensemble beside it would not be comparable with it.
     """
+    classes = (str(recipe["classes"][0]), str(recipe["classes"][1]))
     kept: dict[str, Any] = {}
-    labels, n = samples.labels, len(samples.labels)
     for name, z in samples.opinions.items():
-        parts, old = recipe["opinions"][name], recipe["opinions"][name]["calibration"]
-        figures = cross_validated_nll(z, labels, samples.patients, seed=seed)
-        kind = choose_calibrator(figures)
-        parameters = CALIBRATORS[kind](z, labels) if kind != "none" else {}
-        limits = [1 / (n + 2), 1 - 1 / (n + 2)]
-        least, most = old.get("limits", (0.0, 1.0))
-        before = np.clip(calibrated(z, old["kind"], old["parameters"]), least, most)
-        after = np.clip(cross_calibrated(z, labels, samples.patients, kind, seed=seed), limits[0], limits[1])
-        if negative_log_likelihood(labels, after) < negative_log_likelihood(labels, before):
-            classes = (str(recipe["classes"][0]), str(recipe["classes"][1]))
-            parts = {
-                **parts,
-                "calibration": calibration_of(z, labels, kind, parameters, limits, figures),
-                "conformal": conformal_thresholds(after, labels, classes),
-                "operating_points": operating_points(after, labels),
-            }
-        kept[name] = parts
+        kept[name] = parts = recipe["opinions"][name]
+        refit = Refit.of(z, samples, seed=seed)
+        before, after = refit.compared(z, samples, parts["calibration"], seed=seed)
+        if negative_log_likelihood(samples.labels, after) < negative_log_likelihood(samples.labels, before):
+            kept[name] = {**parts, **refit.parts(z, samples, after, classes)}
     return {"opinions": kept} if "opinions" in recipe else {}
 
 
@@ -129,28 +152,24 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
     DataError
         Too few samples, or the calibration that the bundle has is as good here.
     """
-    old, classes = bundle.recipe["calibration"], tuple(bundle.recipe["classes"])
-    check_enough(samples, (classes[0], classes[1]))
+    old, classes = bundle.recipe["calibration"], (bundle.recipe["classes"][0], bundle.recipe["classes"][1])
+    check_enough(samples, classes)
     z, labels, n = samples.margins, samples.labels, len(samples.labels)
     if auc(labels, z) <= 0.5:
         raise DataError(f"what turned out does not follow the margins of {bundle.name} here: no calibration mends that")
-    figures = cross_validated_nll(z, labels, samples.patients, seed=seed)
-    if bundle.task == "filter":
-        figures.pop("isotonic")  # flat below its lowest sample: it would let everything pass
-    kind = choose_calibrator(figures)
-    parameters = CALIBRATORS[kind](z, labels) if kind != "none" else {}
-    limits = [1 / (n + 2), 1 - 1 / (n + 2)]
-    points: dict[str, float] = {}
+    without = ("isotonic",) if bundle.task == "filter" else ()  # flat below its lowest sample: all would pass
+    refit, points = Refit.of(z, samples, seed=seed, without=without), dict[str, float]()
     if bundle.task == "filter":
         kept = {name: bundle.recipe["operating_points"].get(name) for name in ("doubt", "confirm")}
-        points = {n: carried_threshold(old, v, kind, parameters) for n, v in kept.items() if v is not None}
-        limits = [
-            min(limits[0], *(v / 2 for v in points.values())),
-            max(limits[1], *((1 + v) / 2 for v in points.values())),
-        ]
-    least, most = old.get("limits", (0.0, 1.0))
-    before = np.clip(calibrated(z, old["kind"], old["parameters"]), least, most)
-    after = np.clip(cross_calibrated(z, labels, samples.patients, kind, seed=seed), limits[0], limits[1])
+        points = {
+            name: carried_threshold(old, value, refit.kind, refit.parameters)
+            for name, value in kept.items()
+            if value is not None
+        }
+        low = min(refit.limits[0], *(value / 2 for value in points.values()))
+        high = max(refit.limits[1], *((1 + value) / 2 for value in points.values()))
+        refit = replace(refit, limits=[low, high])
+    before, after = refit.compared(z, samples, old, seed=seed)
     nll_before, nll_after = (negative_log_likelihood(labels, p) for p in (before, after))
     if nll_after >= nll_before:
         raise DataError(
@@ -161,13 +180,13 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
         lambda i: negative_log_likelihood(labels[i], after[i]) - negative_log_likelihood(labels[i], before[i]),
         np.array(samples.patients),
     )
+    parts = refit.parts(z, samples, after, classes)
     return {
         **bundle.recipe,
         **site_opinions(bundle.recipe, samples, seed=seed),
         "version": f"{bundle.version.split('+')[0]}+site.{site}.{today:%Y%m%d}",
-        "calibration": calibration_of(z, labels, kind, parameters, limits, figures),
-        "conformal": conformal_thresholds(after, labels, (classes[0], classes[1])),
-        "operating_points": {**operating_points(after, labels), **points},
+        **parts,
+        "operating_points": {**parts["operating_points"], **points},
         "metrics": {
             "split": f"findings of site {site}, cross-validated by patient",
             **plain(binary_figures(labels, before, after, np.array(samples.patients), draws=1000)),

@@ -31,7 +31,8 @@ from training.federated.sabotage import broken_update, reversed_update
 from training.federated.server import run_federation
 from training.federated.simulation import InProcess
 from training.federated.site import Site, new_network, train_round
-from training.metrics import auc, bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
+from training.figures import auc_with_interval, gain_over
+from training.metrics import bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
 from training.plots import plot_intervals
 from training.records import DataError
 
@@ -82,15 +83,9 @@ class Experiment:
     def _figures(self, margins: NDArray[np.float64], p: NDArray[np.float64]) -> dict[str, Any]:
         labels = self.labels
         pooled = next(iter(self.margins.values()))
-        gain = auc(labels, margins) - auc(labels, pooled)
-        gain_interval = bootstrap_interval(
-            lambda i: auc(labels[i], margins[i]) - auc(labels[i], pooled[i]), self.patients
-        )
         return {
-            "auc": auc(labels, margins),
-            "auc_interval": bootstrap_interval(lambda i: auc(labels[i], margins[i]), self.patients),
-            "against_pool": gain,
-            "against_pool_interval": gain_interval,
+            **auc_with_interval(labels, margins, self.patients),
+            **gain_over(labels, margins, pooled, self.patients),
             "brier": brier_score(labels, p),
             "brier_interval": bootstrap_interval(lambda i: brier_score(labels[i], p[i]), self.patients),
             "ece": expected_calibration_error(labels, p),
@@ -156,10 +151,10 @@ def table(rows: list[dict[str, Any]], n: int, malignant: int, patients: int) -> 
         if "auc" not in row:
             lines.append(f"| {row['name']}{_spent(row)} | answers no numbers | | | |")
             continue
-        (a, b), (c, d), (e, f) = row["auc_interval"], row["against_pool_interval"], row["brier_interval"]
+        (a, b), (c, d), (e, f) = row["auc_interval"], row["gain_interval"], row["brier_interval"]
         lines.append(
             f"| {row['name']}{_spent(row)} | {row['auc']:.3f} ({a:.3f} to {b:.3f}) "
-            f"| {row['against_pool']:+.3f} ({c:+.3f} to {d:+.3f}) | {row['brier']:.3f} ({e:.3f} to {f:.3f}) "
+            f"| {row['gain']:+.3f} ({c:+.3f} to {d:+.3f}) | {row['brier']:.3f} ({e:.3f} to {f:.3f}) "
             f"| {row['ece']:.3f} ({row['ece_floor']:.3f}) |"
         )
     return "\n".join(lines) + "\n"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import ipaddress
 import json
 import os
 import shutil
@@ -21,10 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+import trustme
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from training.federated.plan import STRATEGIES, Plan
 from training.records import DataError
@@ -36,37 +34,12 @@ LOOPBACK = "127.0.0.1"
 def write_certificates(folder: Path) -> dict[str, Path]:
     """A certificate authority of one day and the server's certificate for loopback, PEM."""
     folder.mkdir(parents=True, exist_ok=True)
-    now = dt.datetime.now(dt.UTC)
-
-    def certificate(name: str, key: Any, issuer: str, signer: Any, *, authority: bool) -> x509.Certificate:
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(minutes=5))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        )
-        if not authority:
-            names = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
-            made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return made.sign(signer, hashes.SHA256())
-
-    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = certificate("rehearsal authority", authority_key, "rehearsal authority", authority_key, authority=True)
-    server = certificate("rehearsal server", server_key, "rehearsal authority", authority_key, authority=False)
+    authority = trustme.CA()
+    server = authority.issue_cert(LOOPBACK, "localhost", not_after=dt.datetime.now(dt.UTC) + dt.timedelta(days=1))
     paths = {name: folder / f"{name}.pem" for name in ("ca", "server", "server-key")}
-    paths["ca"].write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    paths["server"].write_bytes(server.public_bytes(serialization.Encoding.PEM))
-    paths["server-key"].write_bytes(
-        server_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    authority.cert_pem.write_to_path(paths["ca"])
+    server.cert_chain_pems[0].write_to_path(paths["server"])
+    server.private_key_pem.write_to_path(paths["server-key"])
     paths["server-key"].chmod(0o600)
     return paths
 

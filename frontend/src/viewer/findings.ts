@@ -20,8 +20,7 @@ const MAPS: Record<MapName, { label: string; tells: string }> = { // shares: doc
 const SAID: Record<string, string> = { // words of the records
   benign: _("benign"), malignant: _("malignant"), solid: _("solid"), "part-solid": _("part-solid"), "ground-glass": _("ground-glass"),
 };
-english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/opinions.py), before its numbers
-const DOUBT_NUMBERS = /: [\d.]+ and [\d.]+$/; // they stand among the facts
+english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/opinions.py)
 const HALF = 0.5;
 const VERDICTS = Object.keys(BUTTONS) as Verdict[];
 
@@ -199,8 +198,7 @@ export class FindingList {
 
 // Why there is no answer, or why it is to be doubted.
 function notes({ reasons, attributes }: Finding): Child {
-  const doubts = (attributes.doubts ?? []).map((doubt) => doubt.replace(DOUBT_NUMBERS, ""));
-  const texts = [...reasons.map(({ text }) => text), ...doubts];
+  const texts = [...reasons.map(({ text }) => text), ...(attributes.doubts ?? [])];
   return texts.length > 0 && element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, _(text))));
 }
 

@@ -138,7 +138,7 @@ def test_a_finding_tells_what_each_opinion_says_whichever_answers() -> None:
 
 def test_opinions_far_apart_are_a_stated_doubt() -> None:
     gate = {"opinions_apart": 0.2}
-    assert doubts({"planar": 0.41, "volumetric": 0.62}, gate) == ("the 2D and the 3D networks disagree: 0.41 and 0.62",)
+    assert doubts({"planar": 0.41, "volumetric": 0.62}, gate) == ("the 2D and the 3D networks disagree",)
     assert doubts({"planar": 0.41, "volumetric": 0.60}, gate) == ()
     assert doubts({"planar": 0.1, "volumetric": 0.9}, {}) == ()
     assert doubts({"planar": 0.1}, gate) == ()

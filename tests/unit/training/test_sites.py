@@ -28,7 +28,7 @@ from db.domain import (
 )
 from db.engine import Database
 from inference.bundle import SHIPPED, Bundle, read_bundle
-from inference.calibration import calibrated
+from inference.calibration import CALIBRATORS, calibrated
 from inference.predictor import analyzer_digest, load_models
 from inference.types import CtVolume
 from tests.factories import sqlite_database
@@ -230,6 +230,32 @@ def test_samples_that_say_too_little_are_refused(what: str, samples: SiteSamples
     today = datetime(2026, 1, 1, tzinfo=UTC)
     with pytest.raises(DataError, match=message):
         recalibrated(PLAIN, samples, site="a", seed=0, today=today)
+
+
+def test_every_opinion_is_recalibrated_on_its_own_margins_and_kept_where_that_is_no_better() -> None:
+    samples = drawn(600, lambda z: float(expit(3 * z)))
+    own = {"calibration": PLAIN.recipe["calibration"], "combination": {"weights": [1.0]}}
+    samples = replace(samples, opinions={"planar": samples.margins / 2, "volumetric": samples.margins * 3})
+    best = CALIBRATORS["temperature"](samples.opinions["volumetric"], samples.labels)
+    fits = {**own, "calibration": {"kind": "temperature", "parameters": best, "limits": [0.0, 1.0]}}
+    bundle = replace(PLAIN, recipe={**PLAIN.recipe, "opinions": {"planar": own, "volumetric": fits}})
+    made = recalibrated(bundle, samples, site="a", seed=0, today=datetime(2026, 1, 1, tzinfo=UTC))["opinions"]
+    fitted = made["planar"]["calibration"]
+    assert fitted["parameters"] == CALIBRATORS[fitted["kind"]](samples.opinions["planar"], samples.labels)
+    shipped, now = (abs(float(p) - expit(3.0)) for p in (expit(0.5), calibrated(np.array([0.5]), fitted["kind"],
+                                                                               fitted["parameters"])[0]))  # fmt: skip
+    assert now < 0.2 * shipped
+    assert made["planar"]["calibration"]["n"] == 600
+    assert made["planar"]["combination"] == own["combination"]
+    assert made["volumetric"] == fits
+
+
+def test_opinions_whose_margins_a_site_does_not_know_are_left_out() -> None:
+    bundle = replace(PLAIN, recipe={**PLAIN.recipe, "opinions": {"planar": {}}})
+    made = recalibrated(
+        bundle, drawn(600, lambda z: float(expit(3 * z))), site="a", seed=0, today=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    assert made["opinions"] == {}
 
 
 @given(z=st.floats(-8, 8), a=st.floats(0.1, 5), b=st.floats(-2, 2))

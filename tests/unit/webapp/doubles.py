@@ -264,7 +264,7 @@ class FixedIntake:
 
 OPINIONS: dict[str, object] = {
     "opinions": {"planar": {"probability": 0.41, "margin": -0.4}, "volumetric": {"probability": 0.62, "margin": 0.5}},
-    "doubts": ["the 2D and the 3D networks disagree: 0.41 and 0.62"],
+    "doubts": ["the 2D and the 3D networks disagree"],
 }
 """What the model records beside its answer where its networks disagree."""
 
