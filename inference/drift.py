@@ -89,7 +89,8 @@ def compare(
 def latest_comparison(summaries: Sequence[Mapping[str, object]]) -> Drift | None:
     """Compare the last whole block of a scanner's series, oldest first, with its reference; None while there is none.
 
-    Blocks do not overlap, so that each series is tested once: one false alarm in ``WINDOW / ALPHA`` series or fewer.
+    Blocks do not overlap, so that each series is tested at most once: one false alarm in
+    ``WINDOW / ALPHA`` series or fewer.
     """
     blocks = (len(summaries) - REFERENCE) // WINDOW
     if blocks < 1:

@@ -226,10 +226,10 @@ def report(answer: dict[str, Any], returned: list[Returned]) -> list[str]:
 
 def _finding_line(number: int, finding: dict[str, Any]) -> str:
     malignancy, interval = finding["malignancy_probability"], finding["interval"]
-    bounds = f"({interval[0]:.2f}-{interval[1]:.2f})" if interval else ""
-    chance = f"{malignancy:.2f} {bounds}" if malignancy is not None else "not given"
+    bounds = f"({interval[0]:.3f}-{interval[1]:.3f})" if interval else ""
+    chance = f"{malignancy:.3f} {bounds}" if malignancy is not None else "not given"
     nodule, diameter = finding["nodule_probability"], finding["diameter_mm"]
-    sure = f"{nodule:.2f}" if nodule is not None else "-"
+    sure = f"{nodule:.3f}" if nodule is not None else "-"
     size = f"{diameter:.1f} mm" if diameter is not None else "-"
     place = f"{finding['row']:9.1f}{finding['column']:9.1f}{finding['position_mm'][2]:11.1f}"
     return f"  {number:2d}  {chance:22s}  {sure:>8s}  {size:>8s}{place}"

@@ -32,7 +32,7 @@ def test_findings_and_returned_objects_are_listed() -> None:
     assert lines == [
         "Findings: 1",
         "   #  malignancy (interval)     nodule  diameter      row   column     z [mm]",
-        "   1  0.81 (0.61-0.93)            0.99   18.9 mm    171.2    156.0       41.2",
+        "   1  0.812 (0.610-0.930)        0.987   18.9 mm    171.2    156.0       41.2",
         "Objects returned to the PACS: 1",
         "      Comprehensive 3D SR Storage (101 KiB)",
     ]
