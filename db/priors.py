@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from db import audit
@@ -153,17 +152,6 @@ def record_prior(
         outcome = "success" if status is PriorStatus.DONE else "failure"
         details: dict[str, object] = {"pacs": row.pacs, "expected": counts[0], "received": counts[1]}
         audit.append(session, AuditEvent("prior:fetched", "system", row.id, outcome, details))
-
-
-def received_count(session: Session, study_instance_uid: str, series_instance_uids: Sequence[str]) -> int:
-    """Count what is here of some series of a study."""
-    statement = (
-        select(func.coalesce(func.sum(SeriesRow.instance_count), 0))
-        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-        .where(StudyRow.study_instance_uid == study_instance_uid)
-        .where(SeriesRow.series_instance_uid.in_(series_instance_uids))
-    )
-    return int(session.scalars(statement).one())
 
 
 def set_aside(session: Session, series_id: str, study_instance_uid: str) -> bool:

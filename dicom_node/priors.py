@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.orm import Session
+
 from db import priors
 from db.engine import Database
 from db.exchange import PriorSearch, PriorStatus, PriorStudy
+from dicom_node.fetch import INCOMPLETE, LEFT_OUT, SETTLE_S, TIMEOUTS, FetchedSeries, SeriesFetcher
 from dicom_node.header import is_uid
-from dicom_node.query_scp import STUDY_ROOT_FIND
 from dicom_node.query_scu import QUERY_CONTEXTS, FoundSeries, FoundStudy, QueryConnection, QueryError
-from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
 from dicom_node.scu import NodeUnreachableError, RemoteNode, ScuTimeouts
 
 _log = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ _log = logging.getLogger(__name__)
 CHEST = re.compile(r"chest|thora|torax|lung|pulm|poumon|brust", re.IGNORECASE)
 TRIES = 4
 PAUSES_S = (60.0, 600.0, 3600.0)
-TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,14 @@ class PriorFetcher:
         sources: Sequence[PriorSource],
         *,
         timeouts: ScuTimeouts = TIMEOUTS,
+        settle_s: float = SETTLE_S,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._station = station
         self._sources = tuple(sources)
         self._timeouts = timeouts
+        self._settle_s = settle_s
         self._clock = clock
 
     def run_due(self) -> None:
@@ -98,13 +100,15 @@ class PriorFetcher:
             return
         try:
             with QueryConnection(source.node, self._station, QUERY_CONTEXTS, self._timeouts) as connection:
-                _check_offer(connection)
+                fetcher = SeriesFetcher(connection, self._database, self._station, settle_s=self._settle_s)
                 for search in searches:
                     self._search(connection, source, search)
                 with self._database.read() as session:
                     wanted = priors.due_priors(session, pacs, now=self._clock())
                 for prior in wanted:
-                    self._fetch(connection, prior)
+                    if not source.is_open(self._clock()):
+                        return  # its hours are over; what is left is due when they begin again
+                    self._fetch(fetcher, connection, prior)
         except (NodeUnreachableError, QueryError) as error:
             self._postpone(searches, wanted, str(error))
 
@@ -124,28 +128,24 @@ class PriorFetcher:
             priors.record_search(session, search.study_id, search.pacs, PriorStatus.DONE)
         _log.info("priors:searched", extra={"study_id": search.study_id, "count": len(chosen)})
 
-    def _fetch(self, connection: QueryConnection, prior: PriorStudy) -> None:
+    def _fetch(self, fetcher: SeriesFetcher, connection: QueryConnection, prior: PriorStudy) -> None:
         """Have every CT series sent here, and compare what arrived with what the PACS says it has."""
-        series = [one for one in connection.find_series(prior.study_instance_uid) if one.modality == "CT"]
-        told = [
-            connection.move_study(prior.study_instance_uid, self._station, one.series_instance_uid) for one in series
-        ]
-        expected = sum(one.instance_count or answer.completed for one, answer in zip(series, told, strict=True))
+        uid = prior.study_instance_uid
+        asked = [one for one in fetcher.fetch_study(uid, connection.find_series(uid)) if one.outcome != LEFT_OUT]
+        missing = [one for one in asked if one.outcome == INCOMPLETE]
+        counts = sum(one.expected for one in asked), sum(one.received for one in asked)
         with self._database.begin() as session:
-            uids = [one.series_instance_uid for one in series]
-            received = priors.received_count(session, prior.study_instance_uid, uids)
-            if received >= expected > 0:
-                priors.record_prior(session, prior.id, PriorStatus.DONE, counts=(expected, received))
+            if asked and not missing:
+                priors.record_prior(session, prior.id, PriorStatus.DONE, counts=counts)
             else:
-                reason = f"{received} of {expected} instances arrived"
-                self._record_shortfall(session, prior, (expected, received), reason)
-        _log.info("prior:fetched", extra={"study_id": prior.study_id, "instance_count": received, "count": expected})
+                self._record_shortfall(session, prior, counts, _why(missing))
+        _log.info("prior:fetched", extra={"study_id": prior.study_id, "instance_count": counts[1], "count": counts[0]})
 
-    def _record_shortfall(self, session: object, prior: PriorStudy, counts: tuple[int, int], reason: str) -> None:
+    def _record_shortfall(self, session: Session, prior: PriorStudy, counts: tuple[int, int], reason: str) -> None:
         retry_at = self._retry_at(prior.attempts)
         given_up = PriorStatus.INCOMPLETE if counts[1] else PriorStatus.FAILED
         status = PriorStatus.PENDING if retry_at else given_up
-        priors.record_prior(session, prior.id, status, counts=counts, reason=reason, retry_at=retry_at)  # type: ignore[arg-type]
+        priors.record_prior(session, prior.id, status, counts=counts, reason=reason, retry_at=retry_at)
 
     def _postpone(self, searches: Sequence[PriorSearch], wanted: Sequence[PriorStudy], reason: str) -> None:
         with self._database.begin() as session:
@@ -164,9 +164,12 @@ class PriorFetcher:
         return self._clock() + timedelta(seconds=PAUSES_S[min(attempts, len(PAUSES_S) - 1)])
 
 
-def _check_offer(connection: QueryConnection) -> None:
-    if not (connection.accepts(STUDY_ROOT_FIND) and connection.accepts(STUDY_ROOT_MOVE)):
-        raise QueryError("it does not offer Study Root Query/Retrieve to this node")
+def _why(missing: Sequence[FetchedSeries]) -> str:
+    """Say in words what is missing of a study."""
+    if not missing:
+        return "it has no CT series that may be analysed"
+    more = f"; {len(missing) - 1} more series are not whole" if len(missing) > 1 else ""
+    return missing[0].reason + more
 
 
 def earlier_studies(search: PriorSearch, found: Sequence[FoundStudy]) -> list[FoundStudy]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import UNREADABLE, DicomNodeError
+from dicom_node.header import is_uid
 from dicom_node.query_scp import STUDY_ROOT_FIND
 from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
 from dicom_node.scu import UNCOMPRESSED, NodeConnection
@@ -24,17 +25,15 @@ class QueryError(DicomNodeError):
 
 @dataclass(frozen=True, slots=True)
 class MoveAnswer:
-    """What the PACS said of sending one study or series: sub-operations by outcome, and the final status."""
+    """What the PACS said of sending a series: sub-operations by outcome, and the final status."""
 
-    study_instance_uid: str
-    completed: int
-    warning: int
-    failed: int
-    status: int
+    completed: int = 0
+    failed: int = 0
+    status: int = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything arrived that the PACS has."""
+        """Whether the PACS says that it sent everything."""
         return self.status == 0 and not self.failed
 
 
@@ -108,7 +107,7 @@ class QueryConnection(NodeConnection):
         ]
 
     def find_series(self, study_instance_uid: str) -> list[FoundSeries]:
-        """List the series of a study.
+        """List the series of a study; what has no valid UID cannot be asked for and is left out.
 
         Raises
         ------
@@ -129,7 +128,20 @@ class QueryConnection(NodeConnection):
                 instance_count=_number(_text(answer, "NumberOfSeriesRelatedInstances")),
             )
             for answer in self._find(query)
+            if is_uid(_text(answer, "SeriesInstanceUID"))
         ]
+
+    def find_instances(self, study_instance_uid: str, series_instance_uid: str) -> dict[str, str]:
+        """List the instances of a series by UID, each with its SOP class where the PACS tells.
+
+        Raises
+        ------
+        QueryError
+        """
+        query = _image_query(study_instance_uid, series_instance_uid)
+        query.SOPClassUID = ""
+        answers = self._find(query)
+        return {_text(answer, "SOPInstanceUID"): _text(answer, "SOPClassUID") for answer in answers}
 
     def has_instance(self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> bool:
         """Whether the PACS lists an instance.
@@ -138,14 +150,18 @@ class QueryConnection(NodeConnection):
         ------
         QueryError
         """
-        query = Dataset()
-        query.QueryRetrieveLevel = "IMAGE"
-        query.StudyInstanceUID, query.SeriesInstanceUID = study_instance_uid, series_instance_uid
+        query = _image_query(study_instance_uid, series_instance_uid)
         query.SOPInstanceUID = sop_instance_uid
         return any(_text(answer, "SOPInstanceUID") == sop_instance_uid for answer in self._find(query))
 
-    def move_study(self, study_instance_uid: str, target: str, series_instance_uid: str = "") -> MoveAnswer:
-        """Have a study, or one series of it, sent to the AE ``target``; returns when the PACS is done.
+    def move_series(
+        self,
+        study_instance_uid: str,
+        series_instance_uid: str,
+        target: str,
+        progress: Callable[[MoveAnswer], object] = lambda _: None,
+    ) -> MoveAnswer:
+        """Have a series sent to the AE ``target``; returns when the PACS is done, and tells of each answer before.
 
         Raises
         ------
@@ -153,20 +169,14 @@ class QueryConnection(NodeConnection):
             The PACS broke off.
         """
         query = Dataset()
-        query.QueryRetrieveLevel = "SERIES" if series_instance_uid else "STUDY"
-        query.StudyInstanceUID = study_instance_uid
-        if series_instance_uid:
-            query.SeriesInstanceUID = series_instance_uid
-        last, code = Dataset(), 0
+        query.QueryRetrieveLevel = "SERIES"
+        query.StudyInstanceUID, query.SeriesInstanceUID = study_instance_uid, series_instance_uid
+        last = MoveAnswer()
         for status, _ in self._open().send_c_move(query, target, STUDY_ROOT_MOVE):
-            last, code = status, _code(status, "the retrieval; what arrived is kept")
-        return MoveAnswer(
-            study_instance_uid=study_instance_uid,
-            completed=_count(last, "Completed"),
-            warning=_count(last, "Warning"),
-            failed=_count(last, "Failed"),
-            status=code,
-        )
+            code = _code(status, "the retrieval; what arrived is kept")
+            last = MoveAnswer(_count(status, "Completed"), _count(status, "Failed"), code)
+            progress(last)
+        return last
 
     def _find(self, query: Dataset) -> Iterator[Dataset]:
         """Ask, and give what is found; more than anyone needs is an error of the question, not read to its end."""
@@ -180,6 +190,14 @@ class QueryConnection(NodeConnection):
                 yield answer
             elif code:
                 raise QueryError(f"the PACS refused the query with status 0x{code:04X}")
+
+
+def _image_query(study_instance_uid: str, series_instance_uid: str) -> Dataset:
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    query.StudyInstanceUID, query.SeriesInstanceUID = study_instance_uid, series_instance_uid
+    query.SOPInstanceUID = ""
+    return query
 
 
 def _text(ds: Dataset, keyword: str) -> str:

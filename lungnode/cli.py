@@ -19,7 +19,7 @@ import typer
 
 from lungnode import admin, monitoring, upkeep
 from lungnode.errors import CommandError, LungnodeError
-from lungnode.opening import read_settings
+from lungnode.opening import open_database, read_settings
 
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 """Base of everything that the command line's parser refuses; newer typer carries its own copy of click."""
@@ -198,8 +198,12 @@ def retrieve(
     accession: Annotated[list[str] | None, typer.Option("--accession", help="Accession number; repeatable.")] = None,
     study: Annotated[list[str] | None, typer.Option("--study", help="Study Instance UID; repeatable.")] = None,
     source: Annotated[str | None, typer.Option("--from", metavar="AE", help="AE title of the peer to ask.")] = None,
+    with_everything: Annotated[
+        bool, typer.Option("--all-series", help="Also what is not CT or has too few slices to be analysed.")
+    ] = False,
 ) -> int:
-    """Have a configured PACS send studies to the running listener; prints one JSON object a study."""
+    """Have a configured PACS send CT series to the running listener; prints one JSON object a series."""
+    from dicom_node.fetch import INCOMPLETE
     from lungnode.retrieve import choose_pacs
     from lungnode.retrieve import retrieve as ask
 
@@ -208,12 +212,17 @@ def retrieve(
         raise CommandError("say which study: --accession N or --study UID, without wildcards")
     settings = read_settings()
     pacs = choose_pacs(settings, source)
-    complete = True
+    database = open_database(settings)
+    problems = 0
     for query in wanted:
-        for found in ask(settings, pacs, **query):
-            print(json.dumps(dataclasses.asdict(found)), flush=True)
-            complete = complete and found.is_complete
-    return 0 if complete else _fail("not everything arrived: is `lungnode serve` running, and known to the PACS?")
+        try:
+            for told in ask(settings, database, pacs, with_everything=with_everything, **query):
+                print(json.dumps(dataclasses.asdict(told)), flush=True)
+                if told.outcome == INCOMPLETE:
+                    problems += _fail(f"series {told.series_instance_uid}: {told.reason}")
+        except CommandError as error:  # the next one may be there
+            problems += _fail(*_explain(error))
+    return 1 if problems else 0
 
 
 @app.command()

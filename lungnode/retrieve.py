@@ -1,19 +1,17 @@
-"""``lungnode retrieve``: find studies in a PACS and have it send them to this node's listener."""
+"""``lungnode retrieve``: find studies in a PACS and have it send their CT series to this node's listener."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
-from dicom_node.query_scp import STUDY_ROOT_FIND
-from dicom_node.query_scu import QUERY_CONTEXTS, MoveAnswer, QueryConnection
-from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
-from dicom_node.scu import NodeUnreachableError, ScuTimeouts
+from db.engine import Database
+from dicom_node.fetch import TIMEOUTS, FetchedSeries, SeriesFetcher
+from dicom_node.query_scu import QUERY_CONTEXTS, QueryConnection, QueryError
+from dicom_node.scu import NodeUnreachableError
 from lungnode.errors import CommandError
 from lungnode.settings import Peer, Settings
 from lungnode.wiring import remote_node
-
-TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
-"""A PACS may fetch a study from tape before it says anything."""
 
 
 def choose_pacs(settings: Settings, ae_title: str | None) -> Peer:
@@ -35,25 +33,43 @@ def choose_pacs(settings: Settings, ae_title: str | None) -> Peer:
     raise CommandError("several peers are configured; say which one with --from AE")
 
 
-def retrieve(settings: Settings, pacs: Peer, *, accession: str = "", study: str = "") -> Iterator[MoveAnswer]:
-    """Find studies by accession number or Study Instance UID and have them sent here, one after another.
+def retrieve(
+    settings: Settings,
+    database: Database,
+    pacs: Peer,
+    *,
+    accession: str = "",
+    study: str = "",
+    with_everything: bool = False,
+) -> Iterator[FetchedSeries]:
+    """Find studies by accession number or Study Instance UID and have their series sent here, one after another.
+
+    Parameters
+    ----------
+    with_everything
+        Fetch what would not be analysed too.
 
     Raises
     ------
     CommandError
-        The PACS does not answer, does not offer this, or knows no such study.
-    QueryError
-        It refused, or broke off.
+        The PACS does not answer, does not offer this, knows no such study, refused, or broke off.
     """
     node = remote_node(settings, pacs, pacs.query_ae_title)
     try:
         with QueryConnection(node, settings.dicom.ae_title, QUERY_CONTEXTS, TIMEOUTS) as connection:
-            if not (connection.accepts(STUDY_ROOT_FIND) and connection.accepts(STUDY_ROOT_MOVE)):
-                raise CommandError(f"{pacs.ae_title} does not offer Study Root Query/Retrieve to this node")
+            fetcher = SeriesFetcher(connection, database, settings.dicom.ae_title, progress=_show)
             studies = connection.find_studies(accession=accession, study_instance_uid=study)
             if not studies:
                 raise CommandError(f"{pacs.ae_title} knows no such study")
-            for study_instance_uid in studies:
-                yield connection.move_study(study_instance_uid, settings.dicom.ae_title)
+            for uid in studies:
+                yield from fetcher.fetch_study(uid, connection.find_series(uid), with_everything=with_everything)
     except NodeUnreachableError as error:
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error.reason}") from None
+    except QueryError as error:
+        raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error}") from None
+
+
+def _show(sent: int, expected: int) -> None:
+    """Show a person at a terminal how far a series is."""
+    if sys.stderr.isatty():
+        print(f"\r{sent} of {expected} sent", end="\n" if sent >= expected else "", file=sys.stderr, flush=True)

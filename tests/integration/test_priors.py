@@ -55,7 +55,7 @@ def chest(folder: Path, name: str, date: str, patient: str = "P1", description: 
     def dated(ds: Any, _index: int) -> None:
         ds.StudyDate = date
 
-    return ct_series(folder / name, n=3, rows=16, identity=identity, defects=Defects(alter=dated))
+    return ct_series(folder / name, n=12, rows=16, identity=identity, defects=Defects(alter=dated))
 
 
 def take(intake: Intake, series: CtSeries) -> None:
@@ -109,7 +109,7 @@ def test_the_latest_earlier_chest_ct_is_fetched_counted_and_not_analysed(two: Tw
         assert others == [None, None, None]
         assert priors.due_priors(session, "PACS", now=datetime.now(UTC) + timedelta(days=9)) == ()
         receiving = studies.series_record(session, series_instance_uid=old.series_instance_uid)
-    assert detail.item.instance_count == 3
+    assert detail.item.instance_count == 12
     assert receiving is not None
     asked: list[object] = []
     worker = Worker(
@@ -133,6 +133,31 @@ def test_nothing_is_asked_out_of_hours(two: Two) -> None:
         assert priors.needs_searches(session, "PACS")
 
 
+@pytest.mark.parametrize(
+    ("hours", "open_at"),
+    [((8, 10), {8, 9}), ((22, 2), {22, 23, 0, 1}), ((23, 24), {23}), ((0, 24), set(range(24)))],
+)
+def test_hours_may_go_over_midnight(hours: tuple[int, int], open_at: set[int]) -> None:
+    source = PriorSource(RemoteNode("PACS", "127.0.0.1", 1), 1, hours)
+    noon = datetime(2026, 3, 1, 12).astimezone()
+    assert {hour for hour in range(24) if source.is_open(noon.replace(hour=hour, minute=59))} == open_at
+
+
+def test_what_is_not_fetched_when_the_hours_end_waits_for_the_next_ones(two: Two) -> None:
+    def clock() -> datetime:
+        with two.ours.read() as session:  # found what to fetch, it is over
+            is_over = session.scalars(select(PriorStudyRow)).first() is not None
+        return datetime.now(UTC) + timedelta(hours=2 * is_over)
+
+    first = datetime.now().astimezone().hour
+    source = PriorSource(two.archive, 1, (first, first + 1))
+    PriorFetcher(two.ours, "LUNGNODE", [source], timeouts=TIMEOUTS, clock=clock).run_due()
+    with two.ours.read() as session:
+        (waiting,) = priors.due_priors(session, "PACS", now=datetime.now(UTC))
+        assert studies.study_detail(session, two.archived["old"].study_instance_uid) is None
+    assert waiting.attempts == 0
+
+
 def test_a_pacs_that_is_away_is_asked_again_later(two: Two) -> None:
     away = replace(two.archive, port=1)
     PriorFetcher(two.ours, "LUNGNODE", [PriorSource(away, 1)], timeouts=TIMEOUTS).run_due()
@@ -149,8 +174,8 @@ def test_what_does_not_arrive_is_told(two: Two, monkeypatch: pytest.MonkeyPatch)
     two.fetcher().run_due()
     with two.ours.read() as session:
         (row,) = session.scalars(select(PriorStudyRow)).all()
-    assert (row.status, row.expected_count, row.received_count) == (PriorStatus.FAILED, 3, 0)
-    assert row.reason == "0 of 3 instances arrived"
+    assert (row.status, row.expected_count, row.received_count) == (PriorStatus.FAILED, 12, 0)
+    assert row.reason.startswith("0 of 12 instances arrived: it does not know LUNGNODE as a destination")
 
 
 SEARCH = PriorSearch("s", "1.2.3", "PACS", PriorStatus.PENDING, 0, "P1", "19500101", "20250101")

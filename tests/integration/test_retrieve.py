@@ -1,4 +1,4 @@
-"""Studies are fetched from a real archive into a real listener, and what goes wrong is told."""
+"""CT series are fetched from a real archive into a real listener, counted, and what goes wrong is told."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -20,43 +21,59 @@ from db.engine import Database, load_or_create_audit_key
 from db.schema import upgrade
 from db.studies import study_detail
 from dicom_node.intake import Intake
-from dicom_node.scp import ListenerSettings, start_listener
+from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.phantom.writer import SeriesIdentity
+from dicom_node.scp import start_listener
 from dicom_node.store import InstanceStore
 from lungnode.cli import run
 from lungnode.errors import CommandError
 from lungnode.retrieve import choose_pacs
 from lungnode.settings import DicomSettings, Peer, Settings
-from tests.factories import ct_series
+from tests.factories import CtSeries, Defects, ct_series
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An Orthanc that holds one study and knows our listener."""
+    """An Orthanc that holds a study of a chest CT, its scout view and a PET series, and knows our listener."""
 
     port: int
-    study_instance_uid: str
+    ct: CtSeries
     accession: str
     database: Database
+    listener: Listener
+
+    def here(self) -> int:
+        """How many instances of the study are here."""
+        with self.database.read() as session:
+            detail = study_detail(session, self.ct.study_instance_uid)
+        return detail.item.instance_count if detail else 0
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     if ORTHANC is None:
         pytest.skip("Orthanc is not installed")
     url = f"sqlite:///{tmp_path / 'lungnode.db'}"
     upgrade(url)
+    monkeypatch.setenv("LUNGNODE_DATABASE__URL", url)
     database = Database(url, load_or_create_audit_key(tmp_path / "audit.key"))
     store = InstanceStore(tmp_path / "store")
     listener = start_listener(ListenerSettings(port=0), Intake(store, database))
     port = free_port()
     process = start_orthanc(tmp_path / "orthanc", port, listener.port)
     try:
-        series = ct_series(tmp_path / "series", n=4)
-        send(series.paths, port)
-        accession = str(dcmread(series.paths[0], stop_before_pixels=True).AccessionNumber)
-        yield Archive(port, series.study_instance_uid, accession, database)
+        identity = SeriesIdentity(uid_seed="retrieved")
+        ct = ct_series(tmp_path / "ct", n=12, rows=16, identity=identity)
+        scout = ct_series(tmp_path / "scout", n=2, rows=16, identity=replace(identity, series_number=1))
+        pet = ct_series(
+            tmp_path / "pet", n=3, rows=16, identity=replace(identity, series_number=5),
+            defects=Defects(attributes={"Modality": "PT"}),
+        )  # fmt: skip
+        send((*ct.paths, *scout.paths, *pet.paths), port)
+        accession = str(dcmread(ct.paths[0], stop_before_pixels=True).AccessionNumber)
+        yield Archive(port, ct, accession, database, listener)
     finally:
         process.terminate()
         process.wait(20)
@@ -114,33 +131,47 @@ def name_peer(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     monkeypatch.setenv("LUNGNODE_DICOM__PEERS", json.dumps(peers))
 
 
-@pytest.mark.orthanc
-@pytest.mark.parametrize("by", ["accession", "study"])
-def test_a_study_is_fetched(
-    by: str, archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    name_peer(monkeypatch, archive.port)
-    key = archive.accession if by == "accession" else archive.study_instance_uid
-    assert run(["retrieve", f"--{by}", key]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["study_instance_uid"], told["completed"], told["failed"]) == (archive.study_instance_uid, 4, 0)
-    with archive.database.read() as session:
-        detail = study_detail(session, archive.study_instance_uid)
-    assert detail is not None
-    assert detail.item.instance_count == 4
+def retrieve(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[int, dict[str, Any]], str]:
+    """Run the command; gives exit status, what was told by the number of instances expected, and errors."""
+    status = run(["retrieve", *arguments])
+    out, errors = capsys.readouterr()
+    return status, {told["expected"]: told for told in map(json.loads, out.splitlines())}, errors
 
 
 @pytest.mark.orthanc
-def test_an_unknown_study_is_told(
+def test_ct_is_fetched_and_counted_and_the_rest_only_when_asked_for(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name_peer(monkeypatch, archive.port)
-    assert run(["retrieve", "--accession", "NOSUCH"]) == 1
-    assert "PACS knows no such study" in capsys.readouterr().err
+    status, told, _ = retrieve(capsys, "--accession", archive.accession)
+    assert (status, archive.here()) == (0, 12)
+    assert told[12]["series_instance_uid"] == archive.ct.series_instance_uid
+    assert [(told[n]["outcome"], told[n]["received"], told[n]["reason"]) for n in (12, 3, 2)] == [
+        ("complete", 12, ""),
+        ("left out", 0, "not CT"),
+        ("left out", 0, "too few slices to be analysed, as scout views have"),
+    ]
+    status, told, _ = retrieve(capsys, "--study", archive.ct.study_instance_uid, "--all-series")
+    assert (status, archive.here()) == (0, 17)
+    assert {n: one["outcome"] for n, one in told.items()} == {12: "here already", 3: "complete", 2: "complete"}
+
+
+@pytest.mark.orthanc
+def test_what_does_not_arrive_is_told_and_the_next_study_is_asked_for(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name_peer(monkeypatch, archive.port)
+    archive.listener.stop()
+    status, told, errors = retrieve(capsys, "--accession", "NOSUCH", "--accession", archive.accession)
+    assert (status, told[12]["outcome"], told[12]["received"]) == (1, "incomplete", 0)
+    unknown, short = errors.splitlines()
+    assert unknown == "lungnode: PACS knows no such study"
+    assert f"series {archive.ct.series_instance_uid}: 0 of 12 instances arrived" in short
 
 
 def test_a_silent_pacs_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     name_peer(monkeypatch, 1)
+    upgrade(Settings().database_url)
     assert run(["retrieve", "--accession", "A1"]) == 1
     assert "nothing answers" in capsys.readouterr().err
 
