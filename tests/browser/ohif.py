@@ -23,7 +23,10 @@ import pytest
 
 VERSION = "3.12.10"
 DOWNLOAD_TIMEOUT_S = 180
-CONFIG = """window.config = {
+# OHIF's bundle of onnxruntime asks for Node's `__filename` wherever its chunk is not the last one to arrive, and the
+# page then stays empty: a race that a busy machine loses. A global of that name ends it.
+CONFIG = """window.__filename = '/';
+window.config = {
   routerBasename: '/', extensions: [], modes: [], showStudyList: true, maxNumberOfWebWorkers: 2,
   investigationalUseDialog: {option: 'never'}, showCPUFallbackMessage: false, defaultDataSourceName: 'dicomweb',
   dataSources: [{

@@ -94,6 +94,8 @@ def test_ohif_lists_and_opens_a_study_with_its_results(front: tuple[Front, CtSer
     made, series = front
     page = browser.new_page(viewport={"width": 1400, "height": 850})
     page.set_default_timeout(PATIENCE_MS)
+    page.on("pageerror", lambda error: print("page error:", error))
+    page.on("console", lambda told: print("console:", told.text) if told.type == "error" else None)
     page.goto(made.url)
     expect(page.get_by_text("Phantom, Ohif").first).to_be_visible(timeout=PATIENCE_MS)
     page.goto(f"{made.url}/viewer?StudyInstanceUIDs={series.study_instance_uid}")
