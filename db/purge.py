@@ -10,14 +10,14 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Exists, delete, exists, func, or_, select, text
+from sqlalchemy import Exists, Select, delete, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import AuditEvent, DeliveryStatus
 from db.engine import Database
 from db.exchange import CommitmentStatus, PriorStatus
-from db.lifecycle import UNFINISHED, locked_study
+from db.lifecycle import SETTLED, UNFINISHED, locked_study
 from db.tables import (
     AnalysisRow,
     AssessmentRow,
@@ -38,27 +38,42 @@ _AT_ONCE = 500
 
 
 def purgeable_studies(session: Session, before: datetime, *, limit: int = 100) -> tuple[str, ...]:
-    """List studies, by our own ids, that nothing arrived for since ``before`` and that owe nobody anything.
+    """List studies, by our own ids, that nothing happened to since ``before`` and that owe nobody anything.
 
-    A study stays while an analysis is to be done, an object is to be sent or was given up (a dead letter), its
-    commitment is still looked after, or earlier studies are fetched for it.
+    A study stays while a series of it is not settled, an analysis is to be done, an object is to be sent or was given
+    up (a dead letter), its commitment is still looked after, or earlier studies are fetched for it. An analysis,
+    verdict or withdrawal of late keeps it too: something may yet be made of it.
     """
+    order = (StudyRow.received_at, StudyRow.id)
+    return tuple(session.scalars(_purgeable(before).order_by(*order).limit(limit)))
+
+
+def purgeable_count(session: Session, before: datetime) -> int:
+    """Count the studies that ``purgeable_studies`` lists without a limit."""
+    return session.scalars(select(func.count()).select_from(_purgeable(before).subquery())).one()
+
+
+def _purgeable(before: datetime) -> Select[str]:
     analyses = select(AnalysisRow.id).join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
     own = analyses.where(SeriesRow.study_id == StudyRow.id)
+    unfinished = or_(AnalysisRow.status.in_(UNFINISHED), AnalysisRow.finished_at >= before)
     owed = or_(
         DeliveryRow.status.in_((DeliveryStatus.PENDING, DeliveryStatus.FAILED)),
         (DeliveryRow.status == DeliveryStatus.SENT) & DeliveryRow.next_attempt_at.is_not(None),
     )
     is_recent = exists().where(SeriesRow.study_id == StudyRow.id, SeriesRow.last_received_at >= before)
-    statement = (
+    told = or_(AssessmentRow.created_at >= before, AssessmentRow.withdrawn_at >= before)
+    is_judged = exists().where(AssessmentRow.finding_id == FindingRow.id, FindingRow.study_id == StudyRow.id, told)
+    withdrawn = exists().where(
+        RetractionRow.analysis_id.in_(own.correlate(StudyRow)), RetractionRow.requested_at >= before
+    )
+    return (
         select(StudyRow.id)
-        .where(StudyRow.received_at < before, ~is_recent)
-        .where(~own.where(AnalysisRow.status.in_(UNFINISHED)).correlate(StudyRow).exists())
+        .where(StudyRow.received_at < before, StudyRow.state.in_(SETTLED), ~is_recent, ~is_judged, ~withdrawn)
+        .where(~own.where(unfinished).correlate(StudyRow).exists())
         .where(~exists().where(DeliveryRow.analysis_id.in_(own.correlate(StudyRow)), owed))
         .where(~_under_way(PriorSearchRow), ~_under_way(PriorStudyRow))
-        .order_by(StudyRow.received_at, StudyRow.id)
     )
-    return tuple(session.scalars(statement.limit(limit)))
 
 
 def _under_way(table: type[PriorSearchRow | PriorStudyRow]) -> Exists:
@@ -69,7 +84,7 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
     """Delete a study, unless it is no longer purgeable; gives the paths of its files, which the caller removes."""
     forget_securely(session)
     locked_study(session, study_id)
-    if study_id not in purgeable_studies(session, before, limit=10**6):
+    if session.scalars(_purgeable(before).where(StudyRow.id == study_id)).first() is None:
         return ()
     series = list(session.scalars(select(SeriesRow.id).where(SeriesRow.study_id == study_id)))
     analyses = list(session.scalars(select(AnalysisRow.id).where(AnalysisRow.series_id.in_(series))))

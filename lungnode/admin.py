@@ -53,7 +53,8 @@ def audit_verify(
     """Check the whole chain; prints one JSON object and fails if any event was touched."""
     from db.verification import verify
 
-    found = verify(open_database(read_settings()), anchor)
+    with open_database(read_settings()) as database:
+        found = verify(database, anchor)
     print(json.dumps({"intact": found.is_intact, "events": found.event_count, "head": found.head}))
     for problem in found.problems:
         print(f"lungnode: {problem}", file=sys.stderr)
@@ -65,7 +66,8 @@ def audit_anchor(file: Annotated[Path, typer.Argument(help="File to write, kept 
     """Write the end of the chain to a file, so that a later roll-back of the whole database is found."""
     from db.verification import write_anchor
 
-    head = write_anchor(open_database(read_settings()), file)
+    with open_database(read_settings()) as database:
+        head = write_anchor(database, file)
     print(json.dumps({"sequence": head.sequence, "head": head.mac}))
 
 
@@ -75,10 +77,10 @@ def user_add(name: Name, role: Role = RoleName.RADIOLOGIST) -> None:
     from db import domain
     from db.users import add_user
 
-    database = open_database(read_settings())
-    password = _read_password()
-    with database.begin() as session:
-        add_user(session, name, password, domain.Role(role.value))
+    with open_database(read_settings()) as database:
+        password = _read_password()
+        with database.begin() as session:
+            add_user(session, name, password, domain.Role(role.value))
     print(f"added {name} as {role.value}")
 
 
@@ -87,10 +89,10 @@ def user_password(name: Name) -> None:
     """Give a person another password and lift a lock."""
     from db.users import change_password
 
-    database = open_database(read_settings())
-    password = _read_password()
-    with database.begin() as session:
-        change_password(session, name, password)
+    with open_database(read_settings()) as database:
+        password = _read_password()
+        with database.begin() as session:
+            change_password(session, name, password)
     print(f"changed the password of {name}")
 
 
@@ -99,7 +101,7 @@ def user_disable(name: Name) -> None:
     """Shut a person out; what they did stays in the trail."""
     from db.users import set_disabled
 
-    with open_database(read_settings()).begin() as session:
+    with open_database(read_settings()) as database, database.begin() as session:
         set_disabled(session, name, disabled=True)
     print(f"disabled {name}")
 
@@ -129,7 +131,7 @@ def token_create(
     from db.users import create_token
 
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-    with open_database(read_settings()).begin() as session:
+    with open_database(read_settings()) as database, database.begin() as session:
         plain, _ = create_token(session, name, domain.Role(role.value), expires_at=expires_at)
     print(plain)
 
@@ -139,6 +141,6 @@ def token_revoke(name: Name) -> None:
     """Make a token useless."""
     from db.users import revoke_token
 
-    with open_database(read_settings()).begin() as session:
+    with open_database(read_settings()) as database, database.begin() as session:
         revoke_token(session, name)
     print(f"revoked {name}")

@@ -212,16 +212,16 @@ def retrieve(
         raise CommandError("say which study: --accession N or --study UID, without wildcards")
     settings = read_settings()
     pacs = choose_pacs(settings, source)
-    database = open_database(settings)
     problems = 0
-    for query in wanted:
-        try:
-            for told in ask(settings, database, pacs, with_everything=with_everything, **query):
-                print(json.dumps(dataclasses.asdict(told)), flush=True)
-                if told.outcome == INCOMPLETE:
-                    problems += _fail(f"series {told.series_instance_uid}: {told.reason}")
-        except CommandError as error:  # the next one may be there
-            problems += _fail(*_explain(error))
+    with open_database(settings) as database:
+        for query in wanted:
+            try:
+                for told in ask(settings, database, pacs, with_everything=with_everything, **query):
+                    print(json.dumps(dataclasses.asdict(told)), flush=True)
+                    if told.outcome == INCOMPLETE:
+                        problems += _fail(f"series {told.series_instance_uid}: {told.reason}")
+            except CommandError as error:  # the next one may be there
+                problems += _fail(*_explain(error))
     return 1 if problems else 0
 
 

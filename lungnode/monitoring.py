@@ -45,7 +45,7 @@ def drift() -> None:
     """Tell for each scanner whether its series still look as at the beginning; prints one JSON object each."""
     from inference.drift import REFERENCE, WINDOW
 
-    with open_database(read_settings()).read() as session:
+    with open_database(read_settings()) as database, database.read() as session:
         for one in scanner_drifts(session):
             missing = 0 if one.comparison else REFERENCE + WINDOW - one.series_count
             print(json.dumps({**asdict(one), "is_drifted": one.is_drifted, "series_missing": missing}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lungnode.errors import CommandError
@@ -27,8 +29,9 @@ def read_settings() -> Settings:
     return settings
 
 
-def open_database(settings: Settings) -> Database:
-    """Open the database; makes LUNGNODE_HOME and the audit key where they are missing, never tables.
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Open the database for a command; makes LUNGNODE_HOME and the audit key where they are missing, never tables.
 
     Raises
     ------
@@ -41,4 +44,8 @@ def open_database(settings: Settings) -> Database:
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not is_current(settings.database_url):
         raise CommandError("the database is not at the revision that this version needs: run `lungnode db upgrade`")
-    return Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+    database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+    try:
+        yield database
+    finally:
+        database.dispose()

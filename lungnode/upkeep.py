@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -29,7 +29,7 @@ def resend(
     """Send results again that could not be delivered (dead letters); prints one JSON object each."""
     from db import deliveries
 
-    with open_database(read_settings()).begin() as session:
+    with open_database(read_settings()) as database, database.begin() as session:
         if show:
             found = deliveries.dead_letters(session, limit=10_000)
         else:
@@ -43,30 +43,36 @@ def retract(
     why: Annotated[Why, typer.Option("--why", help="Rejected for quality, or for patient safety.")],
     because: Annotated[str, typer.Option("--because", help="In words, for whoever sees the study in the PACS.")],
 ) -> None:
-    """Withdraw the results of a study, and tell PACS by a key object selection (IHE IOCM); prints one JSON object."""
+    """Withdraw the results of a study, and tell PACS so (IHE IOCM key objects); prints one JSON object an analysis."""
     from db import results
     from db.domain import AnalysisStatus
     from db.exchange import RetractionCode
     from db.studies import study_detail
 
     code = RetractionCode.QUALITY if why is Why.QUALITY else RetractionCode.SAFETY
-    with open_database(read_settings()).begin() as session:
+    with open_database(read_settings()) as database, database.begin() as session:
         detail = study_detail(session, study)
         if detail is None:
             raise CommandError("there is no such study")
         reported = [one for one in detail.analyses if one.status in (AnalysisStatus.CURRENT, AnalysisStatus.FAILED)]
-        withdrawn = [one.id for one in reported if results.results_of_analysis(session, one.id)]
-        for analysis_id in withdrawn:
-            results.retract(session, analysis_id, code, because, requested_by=_who())
+        withdrawn = [
+            results.retract(session, one.id, code, because, requested_by=_who())
+            for one in reported
+            if results.results_of_analysis(session, one.id)
+        ]
     if not withdrawn:
         raise CommandError("nothing was made of this study that could be withdrawn")
-    print(json.dumps({"withdrawn_analyses": withdrawn, "code": code.value}))
+    for stands in withdrawn:  # an earlier withdrawal stands as it was
+        told = {"analysis": stands.analysis_id, "code": stands.code.value, "reason": stands.reason}
+        print(json.dumps(told | {"requested_by": stands.requested_by}))
 
 
 def purge(
     days: Annotated[int | None, typer.Option("--days", min=1, help="Instead of LUNGNODE_RETENTION__DAYS.")] = None,
+    show: Annotated[bool, typer.Option("--dry-run", help="Count the studies and remove none.")] = False,
 ) -> None:
     """Remove studies that are old and owe nothing; the audit trail stays. Prints one JSON object."""
+    from db.purge import purgeable_count
     from dicom_node.purge import GRACE, Purge
     from lungnode.wiring import open_store
 
@@ -74,8 +80,12 @@ def purge(
     keep = days or settings.retention.days
     if not keep:
         raise CommandError("say how old: --days N, or LUNGNODE_RETENTION__DAYS")
-    with open_store(settings) as store:
-        purging = Purge(open_database(settings), store, timedelta(days=keep))
+    if show:
+        with open_database(settings) as database, database.read() as session:
+            print(json.dumps({"studies": purgeable_count(session, datetime.now(UTC) - timedelta(days=keep))}))
+        return
+    with open_database(settings) as database, open_store(settings) as store:
+        purging = Purge(database, store, timedelta(days=keep), GRACE)
         studies, files = 0, 0
         while (done := purging.run()).study_count:
             studies, files = studies + done.study_count, files + done.file_count

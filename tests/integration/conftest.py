@@ -120,14 +120,20 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def database(database_url: str, clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database with the current schema, once of each kind."""
+def migrated_url(database_url: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a database with the current schema and nothing in it, once of each kind."""
     if database_url.startswith("sqlite"):
         migrated: Path = request.getfixturevalue("migrated_sqlite")
         shutil.copy(migrated, database_url.removeprefix("sqlite:///"))
     else:
         schema.upgrade(database_url)
-    database = Database(database_url, AUDIT_KEY, clock=clock)
+    return database_url
+
+
+@pytest.fixture
+def database(migrated_url: str, clock: ManualClock) -> Iterator[Database]:
+    """A database with the current schema, once of each kind."""
+    database = Database(migrated_url, AUDIT_KEY, clock=clock)
     yield database
     database.dispose()
 

@@ -31,6 +31,7 @@ from dicom_node.scu import RemoteNode, ScuTimeouts
 from dicom_node.store import InstanceStore
 from dicom_node.worker import Worker, WorkerConfig
 from tests.factories import MODEL, CtSeries, Defects, ct_series, sqlite_database
+from tests.integration.conftest import AUDIT_KEY
 
 TIMEOUTS = ScuTimeouts(10, 30, 120)
 
@@ -68,8 +69,8 @@ def take(intake: Intake, series: CtSeries) -> None:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[Two]:
-    ours, theirs = sqlite_database(tmp_path / "ours"), sqlite_database(tmp_path / "theirs")
+def two(tmp_path: Path, migrated_url: str) -> Iterator[Two]:
+    ours, theirs = Database(migrated_url, AUDIT_KEY), sqlite_database(tmp_path / "theirs")
     with InstanceStore(tmp_path / "ours" / "store") as store, InstanceStore(tmp_path / "theirs" / "store") as archive:
         intake = Intake(store, ours)
         listener = start_listener(ListenerSettings(port=0), intake)

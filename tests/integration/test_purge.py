@@ -8,16 +8,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from db import analyses, audit, deliveries, findings, results
+from db import analyses, audit, deliveries, findings, results, studies
 from db.domain import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
 from db.engine import Database
-from db.exchange import NewResult
+from db.exchange import NewResult, RetractionCode
 from db.studies import study_detail
+from db.tables import Base
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.purge import Purge
 from dicom_node.store import InstanceStore
-from tests.factories import CtSeries, answer_series, ct_series, index_series, sqlite_database
+from tests.factories import CtSeries, answer_series, ct_series, index_series
+from tests.integration.conftest import AUDIT_KEY
 
 CANARY = "CANARY^PHI"
 DAY = timedelta(days=1)
@@ -41,15 +44,23 @@ class Place:
         with self.database.read() as session:
             return study_detail(session, self.series.study_instance_uid) is not None
 
+    def everything_kept(self) -> bytes:
+        """The bytes of the database's files, or, of a server, the content of every table."""
+        if self.database.engine.dialect.name == "sqlite":
+            return b"".join(path.read_bytes() for path in self.store.root.parent.glob("lungnode.db*"))
+        with self.database.read() as session:
+            tables = [session.execute(select(table)).all() for table in Base.metadata.sorted_tables]
+        return repr(tables).encode()
+
     def files(self) -> list[Path]:
         return [path for path in self.store.root.rglob("*") if path.is_file() and path.name != "lock"]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, migrated_url: str) -> Iterator[Place]:
     identity = SeriesIdentity(patient_name=CANARY, patient_id="CANARY-ID")
     series = ct_series(tmp_path / "sent", n=3, rows=16, identity=identity)
-    database = sqlite_database(tmp_path)
+    database = Database(migrated_url, AUDIT_KEY)
     with InstanceStore(tmp_path / "store") as store:
         series_id = index_series(database, series, store.root)
         found = NewFinding(series.sop_instance_uids[1], 1, 5.0, 5.0, (0.0, 0.0, 0.0), 9.0, 0.9, 0.6, (0.4, 0.8))
@@ -77,7 +88,7 @@ def test_an_old_study_goes_with_its_files_and_leaves_no_trace_but_the_trail(plac
     assert not place.is_there()
     assert place.purge(32 * DAY) == (0, 4)
     assert place.files() == []
-    left = b"".join(path.read_bytes() for path in place.store.root.parent.glob("lungnode.db*"))
+    left = place.everything_kept()
     assert not [word for word in (CANARY, "CANARY-ID", place.series.study_instance_uid) if word.encode() in left]
     assert audit.verify(place.database).is_intact
     with place.database.read() as session:
@@ -105,6 +116,36 @@ def test_a_study_that_is_to_be_analysed_again_stays(place: Place) -> None:
         model = detail.analyses[0].model
         analyses.request_reanalysis(session, place.series.study_instance_uid, model, requested_by="ada")
     assert place.purge(400 * DAY) == (0, 0)
+
+
+def test_a_study_that_nothing_was_decided_of_yet_stays(place: Place, tmp_path: Path) -> None:
+    index_series(place.database, place.series, place.store.root)  # the same again, which changes nothing
+    late = ct_series(
+        tmp_path / "late", n=3, rows=16,
+        identity=SeriesIdentity(study_instance_uid=place.series.study_instance_uid, patient_id="CANARY-ID",
+                                patient_name=CANARY, series_number=9),
+    )  # fmt: skip
+    index_series(place.database, late, place.store.root)
+    assert place.purge(400 * DAY) == (0, 0)  # no worker ran, so it was never looked at
+
+
+@pytest.mark.parametrize("what", ["analysed again", "judged", "withdrawn"])
+def test_a_study_that_something_happened_to_of_late_stays(place: Place, migrated_url: str, what: str) -> None:
+    later = Database(migrated_url, AUDIT_KEY, clock=lambda: datetime.now(UTC) + 399 * DAY)
+    with later.begin() as session:
+        if what == "judged":
+            (finding,) = findings.findings_of_analysis(session, place.analysis_id)
+            findings.record_assessment(session, finding.id, Verdict.REJECT, "", "", reader="ada")
+        elif what == "withdrawn":
+            results.retract(session, place.analysis_id, RetractionCode.QUALITY, "", requested_by="ada")
+        else:
+            record = studies.series_record(session, series_instance_uid=place.series.series_instance_uid)
+            assert record is not None
+    if what == "analysed again":
+        answer_series(later, record.id, AnalysisOutcome(), force=True)
+    later.dispose()
+    assert place.purge(400 * DAY) == (0, 0)
+    assert place.purge(430 * DAY) == (1, 0)
 
 
 def test_an_instance_that_is_sent_again_just_then_is_kept(place: Place) -> None:

@@ -1,0 +1,140 @@
+"""The administrator's commands on both kinds of database: send again, withdraw, purge."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from db import audit, deliveries, results
+from db.domain import AnalysisOutcome, DeliveryStatus
+from db.engine import Database, load_or_create_audit_key
+from db.exchange import NewResult
+from db.studies import study_detail
+from dicom_node.store import InstanceStore
+from lungnode.cli import run
+from tests.factories import CtSeries, answer_series, ct_series, index_series
+
+SR = "1.2.840.10008.5.1.4.1.1.88.34"
+AGE = timedelta(days=31)
+
+
+@dataclass
+class Home:
+    """A node with one study that was answered a month ago, its report given up for two destinations."""
+
+    database: Database
+    folder: Path
+    series: CtSeries
+    dead: dict[str, str]
+    capsys: pytest.CaptureFixture[str]
+
+    def type(self, *arguments: str) -> tuple[int, list[Any], str]:
+        """Type a command; gives exit status, what it printed as JSON, and errors."""
+        status = run(list(arguments))
+        out, errors = self.capsys.readouterr()
+        return status, [json.loads(line) for line in out.splitlines()], errors
+
+    def statuses(self) -> dict[str, DeliveryStatus]:
+        with self.database.read() as session:
+            records = {name: deliveries.delivery_record(session, one) for name, one in self.dead.items()}
+        return {name: record.status for name, record in records.items() if record}
+
+    def actors(self, action: str) -> list[str]:
+        with self.database.read() as session:
+            entries = audit.recent(session, limit=100)
+        return [entry.event.actor for entry in entries if entry.event.action == action]
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path, migrated_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Home]:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("LUNGNODE_HOME", str(folder))
+    monkeypatch.setenv("LUNGNODE_DATABASE__URL", migrated_url)
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    monkeypatch.setattr("dicom_node.purge.GRACE", timedelta(0))
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    database = Database(
+        migrated_url, load_or_create_audit_key(folder / "audit.key"), clock=lambda: datetime.now(UTC) - AGE
+    )
+    with InstanceStore(folder / "store") as store:
+        series = ct_series(tmp_path / "sent", n=3, rows=16)
+        analysis_id = answer_series(database, index_series(database, series, store.root), AnalysisOutcome())
+        (store.root / "results").mkdir()
+        (store.root / "results" / "a.dcm").write_text("x")
+    made = NewResult("sr", SR, "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
+    with database.begin() as session:
+        results.record_results(session, analysis_id, [made])
+        asked = {"analysis_id": analysis_id, "sop_instance_uid": "2.25.9", "sop_class_uid": SR, "kind": "sr"}
+        dead = {
+            name: deliveries.request_delivery(session, destination=name, path=made.path, **asked).id
+            for name in ("PACS", "RIS")
+        }
+        for one in dead.values():
+            deliveries.record_delivery(session, one, DeliveryStatus.FAILED, "connection refused")
+    yield Home(database, folder, series, dead, capsys)
+    database.dispose()
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def test_dead_letters_are_listed_and_sent_again_to_one_or_to_all(home: Home) -> None:
+    status, told, _ = home.type("resend", "--list")
+    assert status == 0
+    assert {(one["destination"], one["kind"], one["reason"]) for one in told} == {
+        ("PACS", "sr", "connection refused"),
+        ("RIS", "sr", "connection refused"),
+    }
+    assert set(home.statuses().values()) == {DeliveryStatus.FAILED}
+    _, told, _ = home.type("resend", "--to", "RIS")
+    assert [one["id"] for one in told] == [home.dead["RIS"]]
+    assert home.statuses() == {"PACS": DeliveryStatus.FAILED, "RIS": DeliveryStatus.PENDING}
+    _, told, _ = home.type("resend")
+    assert [one["id"] for one in told] == [home.dead["PACS"]]
+    assert home.type("resend") == (0, [], "")
+    assert home.actors("delivery:resent") == ["command:ada", "command:ada"]
+
+
+def test_results_are_withdrawn_once_with_who_and_why(home: Home) -> None:
+    uid = home.series.study_instance_uid
+    status, (told,), _ = home.type("retract", uid, "--why", "safety", "--because", "wrong patient")
+    assert status == 0
+    assert (told["code"], told["reason"], told["requested_by"]) == ("113037", "wrong patient", "command:ada")
+    with home.database.read() as session:
+        assert results.unreported_retractions(session) == (told["analysis"],)
+    assert home.type("retract", uid, "--why", "quality", "--because", "again")[1] == [told]  # the first one stands
+    assert home.actors("result:retracted") == ["command:ada"]
+    status, _, errors = home.type("retract", "1.2.3", "--why", "quality", "--because", "x")
+    assert (status, errors) == (1, "lungnode: there is no such study\n")
+
+
+def test_an_old_study_is_purged_only_when_it_owes_nothing(home: Home) -> None:
+    def is_there() -> bool:
+        with home.database.read() as session:
+            return study_detail(session, home.series.study_instance_uid) is not None
+
+    status, _, errors = home.type("purge")
+    assert (status, errors) == (1, "lungnode: say how old: --days N, or LUNGNODE_RETENTION__DAYS\n")
+    assert home.type("purge", "--days", "30") == (0, [{"studies": 0, "files": 0}], "")  # dead letters
+    with home.database.begin() as session:
+        for one in home.dead.values():
+            deliveries.record_delivery(session, one, DeliveryStatus.SENT)
+    assert home.type("purge", "--days", "40")[1] == [{"studies": 0, "files": 0}]
+    assert home.type("purge", "--days", "30", "--dry-run")[1] == [{"studies": 1}]
+    assert is_there()
+    assert home.type("purge", "--days", "30")[:2] == (0, [{"studies": 1, "files": 4}])
+    assert not is_there()
+    assert [path for path in (home.folder / "store").rglob("*") if path.suffix == ".dcm"] == []
+    assert home.type("audit", "verify")[0] == 0
