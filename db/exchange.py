@@ -111,6 +111,24 @@ class PriorStudy:
 
 
 @dataclass(frozen=True, slots=True)
+class PriorShortfall:
+    """What did not come of earlier studies for one study: a search that failed, or a study that is not whole.
+
+    ``expected_count`` and ``received_count`` are None of a search; ``next_attempt_at`` is None once it was given up.
+    """
+
+    study_instance_uid: str
+    pacs: str
+    status: PriorStatus
+    expected_count: int | None
+    received_count: int | None
+    attempts: int
+    reason: str
+    updated_at: datetime
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueStudy:
     """A study as Query/Retrieve shows it; counts and modalities are those of images and results together."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, select
+from sqlalchemy import and_, exists, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import AuditEvent, Reason, StudyState
 from db.errors import UnknownRecordError
-from db.exchange import PriorSearch, PriorStatus, PriorStudy
+from db.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
 from db.lifecycle import locked_study, refresh_study
 from db.session import free_text, insert_once, key_text, new_id, now
 from db.tables import AnalysisRow, PatientRow, PriorSearchRow, PriorStudyRow, SeriesRow, StudyRow
@@ -152,6 +152,50 @@ def record_prior(
         outcome = "success" if status is PriorStatus.DONE else "failure"
         details: dict[str, object] = {"pacs": row.pacs, "expected": counts[0], "received": counts[1]}
         audit.append(session, AuditEvent("prior:fetched", "system", row.id, outcome, details))
+
+
+def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ...]:
+    """List what was tried and did not come whole, what changed last first."""
+    is_short = (PriorStatus.INCOMPLETE, PriorStatus.FAILED)
+    found: list[PriorShortfall] = []
+    for table, counts in (
+        (PriorStudyRow, (PriorStudyRow.expected_count, PriorStudyRow.received_count)),
+        (PriorSearchRow, (null(), null())),
+    ):
+        was_tried = and_(table.status == PriorStatus.PENDING, table.attempts > 0)
+        statement = (
+            select(table, StudyRow.study_instance_uid, *counts)
+            .join(StudyRow, table.study_id == StudyRow.id)
+            .where(or_(table.status.in_(is_short), was_tried))
+            .order_by(table.updated_at.desc())
+            .limit(limit)
+        )
+        for row, study_instance_uid, expected, received in session.execute(statement):
+            one = PriorShortfall(
+                study_instance_uid=study_instance_uid,
+                pacs=row.pacs,
+                status=row.status,
+                expected_count=expected,
+                received_count=received,
+                attempts=row.attempts,
+                reason=row.reason,
+                updated_at=row.updated_at,
+                next_attempt_at=row.next_attempt_at,
+            )
+            found.append(one)
+    return tuple(sorted(found, key=lambda one: one.updated_at, reverse=True)[:limit])
+
+
+def try_again(session: Session, *, requested_by: str) -> int:
+    """Have everything looked for and fetched again that was given up, with all its tries before it; counts it."""
+    moment, count = now(session), 0
+    fresh = {"status": PriorStatus.PENDING, "attempts": 0, "next_attempt_at": moment, "updated_at": moment}
+    for table in (PriorStudyRow, PriorSearchRow):
+        given_up = table.status.in_((PriorStatus.INCOMPLETE, PriorStatus.FAILED))
+        count += session.execute(update(table).where(given_up).values(fresh)).rowcount  # type: ignore[attr-defined]
+    if count:
+        audit.append(session, AuditEvent("priors:requested", requested_by, details={"count": count}))
+    return count
 
 
 def set_aside(session: Session, series_id: str, study_instance_uid: str) -> bool:

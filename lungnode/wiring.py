@@ -343,14 +343,18 @@ def _oidc(web: WebSettings) -> OidcProvider | None:
 def _peer(peer: Peer) -> Node:
     from webapp.options import Node
 
-    return Node(peer.ae_title, peer.host, "associate and store" if peer.may_store else "associate")
+    rights = ["associate", *(["store"] if peer.may_store else []), *(["query and retrieve"] if peer.may_query else [])]
+    if peer.priors:
+        hours = "" if peer.priors_hours is None else ", {:02d} to {:02d} h".format(*peer.priors_hours)
+        rights.append(f"asked for {peer.priors} earlier studies{hours}")
+    return Node(peer.ae_title, f"{peer.host}:{peer.port}", "; ".join(rights))
 
 
 def _destination(destination: Destination) -> Node:
     from webapp.options import Node
 
     note = "storage commitment" if destination.storage_commitment else ""
-    return Node(destination.ae_title, f"{destination.host}:{destination.port}", note)
+    return Node(destination.ae_title, destination.url or f"{destination.host}:{destination.port}", note)
 
 
 class Web:

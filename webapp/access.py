@@ -54,6 +54,8 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "admin.resend_all": {"POST": ADMINISTER},
     "admin.resend_from_page": {"POST": ADMINISTER},
     "admin.resend_all_from_page": {"POST": ADMINISTER},
+    "admin.fetch_again": {"POST": ADMINISTER},
+    "admin.fetch_again_from_page": {"POST": ADMINISTER},
     "admin.analyse_again_from_page": {"POST": ADMINISTER},
     "worklist.page": {"GET": READ_CLINICAL},
     "worklist.listing": {"GET": READ_CLINICAL},

@@ -8,8 +8,9 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
-from db import analyses, deliveries, operations
+from db import analyses, deliveries, operations, priors
 from db.domain import AnalysisRecord, DeliveryRecord, DeliveryStatus
+from db.exchange import PriorShortfall
 from webapp import forms, present
 from webapp.errors import BadRequestError, NotFoundError
 from webapp.identity import principal
@@ -29,6 +30,7 @@ class Overview:
     dead_letter_count: int
     deliveries: tuple[DeliveryRecord, ...]
     jobs: tuple[AnalysisRecord, ...]
+    shortfalls: tuple[PriorShortfall, ...]
 
 
 def _overview(session: Session) -> Overview:
@@ -38,6 +40,7 @@ def _overview(session: Session) -> Overview:
         dead_letter_count=deliveries.dead_letter_count(session),
         deliveries=operations.recent_deliveries(session),
         jobs=operations.jobs(session),
+        shortfalls=priors.shortfalls(session, limit=operations.LISTED),
     )
 
 
@@ -65,6 +68,13 @@ def resend_all_from_page() -> BaseResponse:
     return redirect(url_for("admin.page", _anchor="dead-letters"), 303)
 
 
+@blueprint.post("/admin/priors/again")
+def fetch_again_from_page() -> BaseResponse:
+    """Have earlier studies fetched again that were given up, and show the page again."""
+    _fetch_again()
+    return redirect(url_for("admin.page", _anchor="priors"), 303)
+
+
 @blueprint.post("/admin/analyses/<hex_id:analysis_id>/again")
 def analyse_again_from_page(analysis_id: str) -> BaseResponse:
     """Have a series analysed again, by the model that was asked before, and show the page again."""
@@ -88,6 +98,7 @@ def overview() -> Response:
         dead_letters=[present.delivery(record) for record in found.dead_letters],
         dead_letter_count=found.dead_letter_count,
         jobs=[present.analysis(record) for record in found.jobs],
+        prior_shortfalls=[present.prior_shortfall(record) for record in found.shortfalls],
     )
 
 
@@ -117,6 +128,12 @@ def resend_all() -> Response:
     return jsonify(items=[present.delivery(record) for record in sent])
 
 
+@blueprint.post("/api/v1/admin/priors/again")
+def fetch_again() -> Response:
+    """Have earlier studies fetched again that were given up."""
+    return jsonify(count=_fetch_again())
+
+
 def _ae_title(text: str) -> str | None:
     if len(text) > MAX_AE_TITLE:
         raise BadRequestError("There is no such destination.", code="bad_destination")
@@ -131,3 +148,8 @@ def _resend(delivery_id: str) -> DeliveryRecord:
 def _resend_dead_letters(destination: str | None) -> tuple[DeliveryRecord, ...]:
     with services().database.begin() as session:
         return deliveries.resend_dead_letters(session, requested_by=principal().name, destination=destination)
+
+
+def _fetch_again() -> int:
+    with services().database.begin() as session:
+        return priors.try_again(session, requested_by=principal().name)

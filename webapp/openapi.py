@@ -116,6 +116,13 @@ ADMINISTRATION = (
         (400, 415, 422, 503),
         body=shapes.ResendShape,
     ),
+    Operation(
+        "post",
+        ADMIN + "/priors/again",
+        "Fetch earlier studies again that were given up",
+        {200: shapes.CountShape},
+        (503,),
+    ),
 )
 OPERATIONS = (
     Operation("get", "/", "Educational page", {200: HTML}, public=True),

@@ -22,6 +22,7 @@ from db.domain import (
     UploadPrediction,
     WorklistItem,
 )
+from db.exchange import PriorShortfall
 from db.operations import DestinationLoad
 from webapp import rounding
 from webapp.options import Node
@@ -37,6 +38,7 @@ from webapp.shapes import (
     OtherStudyShape,
     PatientShape,
     PredictionShape,
+    PriorShortfallShape,
     RawAnswerShape,
     ReasonShape,
     SavedFilterShape,
@@ -211,6 +213,21 @@ def delivery(record: DeliveryRecord) -> DeliveryShape:
         "status": record.status.value,
         "reason": record.reason,
         "updated_at": moment(record.updated_at),
+    }
+
+
+def prior_shortfall(record: PriorShortfall) -> PriorShortfallShape:
+    """What did not come of earlier studies for one study."""
+    return {
+        "study_instance_uid": record.study_instance_uid,
+        "pacs": record.pacs,
+        "status": record.status.value,
+        "expected_count": record.expected_count,
+        "received_count": record.received_count,
+        "attempts": record.attempts,
+        "reason": record.reason,
+        "updated_at": moment(record.updated_at),
+        "next_attempt_at": _moment(record.next_attempt_at),
     }
 
 

@@ -219,6 +219,27 @@ class OverviewShape(TypedDict):
     dead_letters: list[DeliveryShape]
     dead_letter_count: int
     jobs: list[AnalysisShape]
+    prior_shortfalls: list[PriorShortfallShape]
+
+
+class PriorShortfallShape(TypedDict):
+    """What did not come of earlier studies for a study; counts are null of a search, the next attempt once given up."""
+
+    study_instance_uid: Uid
+    pacs: str
+    status: Literal["pending", "done", "incomplete", "failed"]
+    expected_count: int | None
+    received_count: int | None
+    attempts: int
+    reason: str
+    updated_at: Moment
+    next_attempt_at: Moment | None
+
+
+class CountShape(TypedDict):
+    """How much it was."""
+
+    count: int
 
 
 class ResendShape(TypedDict, total=False):

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from db import audit, deliveries, findings
+from db import audit, deliveries, findings, priors
 from db.domain import DeliveryStatus, Role, StudyState, Verdict
+from db.exchange import PriorStatus
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import Study, add_study, finding_at, finish, put_in_state
 from webapp.options import Node
@@ -16,6 +17,7 @@ NODES = {
     "peers": (Node("PACS", "192.0.2.1", "associate and store"),),
     "destinations": (Node("ARCHIVE", "192.0.2.2:104", "storage commitment"), Node("QUIET", "192.0.2.3:104")),
 }
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
 
 
@@ -97,6 +99,46 @@ def test_all_dead_letters_or_those_of_one_destination_are_sent_again(web: Web) -
     assert web.client().post("/admin/dead-letters/resend").status_code == 303
     assert events(web, "delivery:resent") == [("local", archive), ("local", other)]
     assert web.client().get("/api/v1/admin").json["dead_letter_count"] == 0
+
+
+@pytest.fixture
+def short(web: Web) -> Web:
+    """A node to which 3 of 12 instances of an earlier study came, and where another search found nobody there."""
+    study = add_study(web.database, name="CANARY^PHI")
+    other = add_study(web.database)
+    with web.database.begin() as session:
+        priors.begin_searches(session, "PACS")
+        ids = {one.study_instance_uid: one.study_id for one in priors.due_searches(session, "PACS", now=FAR)}
+        priors.record_search(session, ids[study.study_instance_uid], "PACS", PriorStatus.DONE)
+        gone = ids[other.study_instance_uid]
+        priors.record_search(session, gone, "PACS", PriorStatus.FAILED, "no association: nothing answers")
+        priors.want_prior(session, ids[study.study_instance_uid], "PACS", "1.2.999", 12)
+        (prior,) = priors.due_priors(session, "PACS", now=FAR)
+        status, reason = PriorStatus.INCOMPLETE, "3 of 12 instances arrived: it cancelled"
+        priors.record_prior(session, prior.id, status, counts=(12, 3), reason=reason)
+    return web
+
+
+def test_earlier_studies_that_did_not_come_are_told_with_counts_and_why(short: Web) -> None:
+    page = short.client().get("/admin", headers=HTML).text
+    for told in ("3 of 12 instances arrived: it cancelled.", "No association: nothing answers.", "Fetch again"):
+        assert told in page, told
+    assert "CANARY" not in page
+    listed = short.client().get("/api/v1/admin").json["prior_shortfalls"]
+    assert {(one["status"], one["expected_count"], one["received_count"]) for one in listed} == {
+        ("incomplete", 12, 3),
+        ("failed", None, None),
+    }
+
+
+@pytest.mark.parametrize("path", ["/admin/priors/again", "/api/v1/admin/priors/again"])
+def test_earlier_studies_that_were_given_up_are_fetched_again(short: Web, path: str) -> None:
+    assert short.client().post(path).status_code == (200 if path.startswith("/api") else 303)
+    assert short.client().get("/api/v1/admin").json["prior_shortfalls"] == []
+    with short.database.read() as session:
+        assert [one.attempts for one in priors.due_priors(session, "PACS", now=FAR)] == [0]
+        assert len(priors.due_searches(session, "PACS", now=FAR)) == 1
+    assert events(short, "priors:requested") == [("local", "")]
 
 
 def test_a_failed_analysis_is_run_again(web: Web) -> None:

@@ -26,6 +26,7 @@ UNDOCUMENTED = {
     "oidc.callback",
     "admin.resend_from_page",
     "admin.resend_all_from_page",
+    "admin.fetch_again_from_page",
     "admin.analyse_again_from_page",
 }
 """For browsers, not for programs."""
