@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import (
+    SCANNER_HELD,
     AnalysisOutcome,
     AnalysisRecord,
     AnalysisStatus,
@@ -18,8 +21,10 @@ from db.domain import (
 )
 from db.errors import UnknownRecordError
 from db.findings import add_model_findings
+from db.holds import analyses_in_shadow, is_held
 from db.instances import input_digest, series_instances
 from db.lifecycle import UNFINISHED, locked_study, refresh_study
+from db.scanners import Scanner, scanner_of
 from db.session import checked_json, new_id, now
 from db.tables import AnalysisRow, SeriesRow, StudyRow
 
@@ -33,7 +38,8 @@ def request_analysis(
     """Ask for an analysis of all instances that the series has now.
 
     Asking again for the same instances and model gives the analysis that exists; with ``force`` a further run,
-    unless one is still to come. Analyses of fewer instances that have not begun are superseded.
+    unless one is still to come, and so where that one is in shadow and its scanner no longer held. Analyses of fewer
+    instances that have not begun are superseded.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def request_analysis(
     study, series = _locked_series(session, series_id)
     digest = input_digest(series_instances(session, series_id))
     known = _latest_run(session, series_id, digest, model)
-    if known is not None and (not force or known.status in UNFINISHED):
+    if known is not None and (known.status in UNFINISHED or not (force or _was_released(session, known))):
         _resume_series(series, known)
         refresh_study(session, study)
         return _record(known, series, study)
@@ -79,6 +85,14 @@ def request_reanalysis(
     )
 
 
+def rerun_held(session: Session, scanner: Scanner, *, requested_by: str) -> tuple[AnalysisRecord, ...]:
+    """Ask for a further run over each series of a scanner that stands in shadow; one that is still held stays so."""
+    found = [session.get_one(AnalysisRow, analysis_id) for analysis_id in analyses_in_shadow(session, scanner)]
+    return tuple(
+        request_analysis(session, row.series_id, _model(row), requested_by=requested_by, force=True) for row in found
+    )
+
+
 def pending_analyses(session: Session) -> tuple[AnalysisRecord, ...]:
     """List the analyses queued or running, oldest first."""
     statement = _statement().where(AnalysisRow.status.in_(UNFINISHED))
@@ -93,10 +107,18 @@ def analysis_record(session: Session, analysis_id: str) -> AnalysisRecord | None
 
 
 def analyses_of_study(session: Session, study_id: str) -> tuple[AnalysisRecord, ...]:
-    """List all analyses of the study's series, in the order in which they were asked for."""
+    """List all analyses of the study's series as readers may know of them, in the order in which they were asked for.
+
+    One in shadow tells only that it is.
+    """
     statement = _statement().where(SeriesRow.study_id == study_id)
     rows = session.execute(statement.order_by(AnalysisRow.requested_at, AnalysisRow.ordinal, AnalysisRow.id))
-    return tuple(_record(*row) for row in rows)
+    return tuple(_for_readers(_record(*row)) for row in rows)
+
+
+def _for_readers(record: AnalysisRecord) -> AnalysisRecord:
+    in_shadow = record.status is AnalysisStatus.SHADOW
+    return replace(record, reasons=(SCANNER_HELD,), measures={}) if in_shadow else record
 
 
 def analysis_instances(session: Session, analysis_id: str) -> tuple[InstanceRecord, ...]:
@@ -137,7 +159,8 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     """Record the outcome, exactly once: True for the first call, False (and no change) for any other.
 
     The series' earlier current analysis is superseded. One that finishes after a later one has is itself
-    superseded at once. Both stay readable with their findings.
+    superseded at once. Both stay readable with their findings. While the scanner is held, the outcome is kept in
+    shadow, and the series says that it is not shown.
 
     Raises
     ------
@@ -155,14 +178,17 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     is_late = current is not None and current.ordinal > row.ordinal
     if current is not None and not is_late:
         _supersede(session, current, by=row.id)
+    in_shadow = is_held(session, scanner_of(outcome.measures))
     row.status = AnalysisStatus.SUPERSEDED if is_late else AnalysisStatus.CURRENT
+    if in_shadow:
+        row.status = AnalysisStatus.SHADOW
     row.reasons, row.finished_at = outcome.reasons, now(session)
     row.measures = checked_json("measures", outcome.measures)
     session.flush()
     add_model_findings(session, row, series, outcome.findings)
     if _speaks_for_series(session, row, series):
-        series.state = StudyState.ANALYSED if outcome.is_analysed else StudyState.NOT_ANALYSED
-        series.reasons = outcome.reasons
+        series.reasons = (SCANNER_HELD,) if in_shadow else outcome.reasons
+        series.state = StudyState.NOT_ANALYSED if series.reasons else StudyState.ANALYSED
     refresh_study(session, study)
     _audit_completion(session, row, outcome)
     return True
@@ -218,6 +244,10 @@ def _latest_run(session: Session, series_id: str, digest: str, model: ModelIdent
     ).one_or_none()
 
 
+def _was_released(session: Session, known: AnalysisRow) -> bool:
+    return known.status is AnalysisStatus.SHADOW and not is_held(session, scanner_of(known.measures))
+
+
 def _resume_series(series: SeriesRow, known: AnalysisRow) -> None:
     """Put a series that counts as receiving, though all its instances are known, back to what it was."""
     if series.state is not StudyState.RECEIVING:
@@ -227,9 +257,10 @@ def _resume_series(series: SeriesRow, known: AnalysisRow) -> None:
         AnalysisStatus.RUNNING: StudyState.ANALYSING,
         AnalysisStatus.FAILED: StudyState.FAILED,
     }
-    answered = StudyState.NOT_ANALYSED if known.reasons else StudyState.ANALYSED
+    reasons = (SCANNER_HELD,) if known.status is AnalysisStatus.SHADOW else known.reasons
+    answered = StudyState.NOT_ANALYSED if reasons else StudyState.ANALYSED
     series.state = states.get(known.status, answered)
-    series.reasons = known.reasons if known.status not in UNFINISHED else ()
+    series.reasons = reasons if known.status not in UNFINISHED else ()
     series.is_forced = False
 
 
@@ -297,6 +328,10 @@ def _audit_completion(session: Session, row: AnalysisRow, outcome: AnalysisOutco
     audit.append(session, AuditEvent(action, SYSTEM, row.id, details=details))
 
 
+def _model(row: AnalysisRow) -> ModelIdentity:
+    return ModelIdentity(row.model_name, row.model_version, row.model_sha256)
+
+
 def _statement() -> Select[AnalysisRow, SeriesRow, StudyRow]:
     return (
         select(AnalysisRow, SeriesRow, StudyRow)
@@ -312,7 +347,7 @@ def _record(row: AnalysisRow, series: SeriesRow, study: StudyRow) -> AnalysisRec
         series_instance_uid=series.series_instance_uid,
         study_instance_uid=study.study_instance_uid,
         input_digest=row.input_digest,
-        model=ModelIdentity(row.model_name, row.model_version, row.model_sha256),
+        model=_model(row),
         status=row.status,
         reasons=row.reasons,
         requested_by=row.requested_by,

@@ -29,6 +29,8 @@ class AnalysisStatus(StrEnum):
     CURRENT = "current"
     SUPERSEDED = "superseded"
     FAILED = "failed"
+    SHADOW = "shadow"
+    """Answered while its scanner was held: kept, and never shown to readers nor sent."""
 
 
 class FindingOrigin(StrEnum):
@@ -93,6 +95,10 @@ class Reason:
 
     code: str
     text: str
+
+
+SCANNER_HELD = Reason("scanner_held", "Not shown: the scanner is held.")
+"""Stands where the answer of a series in shadow would."""
 
 
 @dataclass(frozen=True, slots=True)

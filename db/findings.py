@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import (
+    SCANNER_HELD,
     AssessmentRecord,
     AuditEvent,
     FindingOrigin,
@@ -18,7 +20,9 @@ from db.domain import (
     Verdict,
 )
 from db.errors import InvalidRecordError, NotYoursError, UnknownRecordError
-from db.lifecycle import locked_study, refresh_study, shown_findings
+from db.holds import is_held
+from db.lifecycle import is_for_readers, locked_study, refresh_study, shown_findings
+from db.scanners import Scanner
 from db.session import check_finite, check_share, checked_json, free_text, new_id, now
 from db.tables import AnalysisRow, AssessmentRow, FindingRow, InstanceRow, SeriesRow, StudyRow
 
@@ -43,9 +47,18 @@ def add_model_findings(
 
 
 def add_reader_finding(
-    session: Session, study_uid: str, series_uid: str, finding: NewFinding, model: ModelIdentity, *, reader: str
+    session: Session,
+    study_uid: str,
+    series_uid: str,
+    finding: NewFinding,
+    model: ModelIdentity,
+    *,
+    reader: str,
+    scanner: Scanner | None = None,
 ) -> FindingRecord:
     """Record the place that a reader pointed at, with what the model says of it.
+
+    Where the series is in shadow, or its ``scanner`` held, the place alone is kept.
 
     Raises
     ------
@@ -61,6 +74,8 @@ def add_reader_finding(
         raise UnknownRecordError("series")
     series = found[0]
     study = locked_study(session, series.study_id)
+    if SCANNER_HELD in series.reasons or (scanner is not None and is_held(session, scanner)):
+        finding = place_alone(finding)
     row = _row(session, series, finding, model, ordinal=study.finding_count)
     row.analysis_id, row.origin, row.created_by = None, FindingOrigin.READER, reader
     session.add(row)
@@ -69,6 +84,20 @@ def add_reader_finding(
         session, AuditEvent("finding:marked", reader, row.id, details={"study": study.id, "series": series.id})
     )
     return _build(row, finding.sop_instance_uid, (series_uid, study_uid), None)
+
+
+def place_alone(finding: NewFinding) -> NewFinding:
+    """Leave out whatever a model said of a place."""
+    return replace(
+        finding,
+        diameter_mm=None,
+        nodule_probability=None,
+        malignancy_probability=None,
+        interval=None,
+        prediction_set=(),
+        reasons=(SCANNER_HELD,),
+        attributes={},
+    )
 
 
 def record_assessment(
@@ -147,6 +176,7 @@ def withdraw_finding(session: Session, finding_id: str, *, reader: str) -> None:
 
 def _locked(session: Session, finding_id: str) -> FindingRow:
     statement = select(FindingRow).where(FindingRow.id == finding_id, FindingRow.withdrawn_at.is_(None))
+    statement = statement.where(is_for_readers())
     row = session.scalars(statement.with_for_update()).one_or_none()
     if row is None:
         raise UnknownRecordError("finding")
@@ -154,13 +184,13 @@ def _locked(session: Session, finding_id: str) -> FindingRow:
 
 
 def finding_record(session: Session, finding_id: str) -> FindingRecord | None:
-    """Return the finding of that id with its latest verdict, or None."""
-    row = session.get(FindingRow, finding_id)
+    """Return the finding of that id with its latest verdict, or None where there is none that readers may see."""
+    row = session.scalars(select(FindingRow).where(FindingRow.id == finding_id, is_for_readers())).one_or_none()
     return _records(session, [row])[0] if row else None
 
 
 def findings_of_analysis(session: Session, analysis_id: str) -> tuple[FindingRecord, ...]:
-    """List what an analysis found, current or superseded, in its own order."""
+    """List what an analysis found, whatever became of it, in its own order: for its story and its results."""
     statement = select(FindingRow).where(FindingRow.analysis_id == analysis_id).order_by(FindingRow.ordinal)
     return _records(session, session.scalars(statement).all())
 
@@ -182,9 +212,10 @@ def findings_of_study(session: Session, study_id: str) -> tuple[FindingRecord, .
 
 
 def findings_with_patients(session: Session) -> tuple[tuple[str, FindingRecord], ...]:
-    """List every finding that was not taken back, with our opaque id of its patient, oldest first."""
+    """List every finding that was not taken back nor held, with our opaque id of its patient, oldest first."""
     statement = select(FindingRow, StudyRow.patient_row_id).join(StudyRow, FindingRow.study_id == StudyRow.id)
-    statement = statement.where(FindingRow.withdrawn_at.is_(None)).order_by(FindingRow.created_at, FindingRow.id)
+    statement = statement.where(FindingRow.withdrawn_at.is_(None), is_for_readers())
+    statement = statement.order_by(FindingRow.created_at, FindingRow.id)
     found: list[tuple[str, FindingRecord]] = []
     for part in session.execute(statement).partitions(500):  # fewer than databases allow in one IN
         records = _records(session, [row for row, _ in part])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from db.domain import AnalysisStatus, FindingOrigin, Reason, StudyState
+from db.domain import SCANNER_HELD, AnalysisStatus, FindingOrigin, Reason, StudyState
 from db.errors import UnknownRecordError
 from db.tables import AnalysisRow, FindingRow, SeriesRow, StudyRow
 
@@ -28,14 +28,16 @@ UNFINISHED = (AnalysisStatus.QUEUED, AnalysisStatus.RUNNING)
 def study_state(series: Sequence[tuple[StudyState, tuple[Reason, ...]]]) -> tuple[StudyState, tuple[Reason, ...]]:
     """Derive state and reasons of a study from those of its series (at least one).
 
-    An analysed study lists why other series of it failed, but not why its localizer was left out.
+    An analysed study lists why other series of it failed or are not shown, but not why its localizer was left out.
     """
     states = {state for state, _ in series}
     state = next(candidate for candidate in PRECEDENCE if candidate in states)
     if state not in SETTLED:
         return state, ()
     telling = StudyState.FAILED if state is StudyState.ANALYSED else state
-    return state, unique(reason for own, reasons in series if own is telling for reason in reasons)
+    return state, unique(
+        reason for own, reasons in series for reason in reasons if own is telling or reason == SCANNER_HELD
+    )
 
 
 def unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
@@ -52,6 +54,12 @@ def locked_study(session: Session, study_id: str) -> StudyRow:
     if row is None:
         raise UnknownRecordError("study")
     return row
+
+
+def is_for_readers() -> ColumnElement[bool]:
+    """Condition on findings: not of an analysis in shadow. Whatever readers are shown or may judge is held to it."""
+    in_shadow = exists().where(AnalysisRow.id == FindingRow.analysis_id, AnalysisRow.status == AnalysisStatus.SHADOW)
+    return ~in_shadow
 
 
 def shown_findings(study_id: str) -> Select[FindingRow]:

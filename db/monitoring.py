@@ -7,13 +7,11 @@ from statistics import median
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.scanners import Scanner, scanner_of
 from db.tables import AnalysisRow, FindingRow
 
-Group = tuple[str, str, str]
-"""Scanner model, kernel, slice spacing."""
 
-
-def summaries_by_scanner(session: Session) -> dict[Group, list[dict[str, object]]]:
+def summaries_by_scanner(session: Session) -> dict[Scanner, list[dict[str, object]]]:
     """List the summaries of each scanner's series, oldest first; a series that was analysed again counts once."""
     nodules: dict[str, list[float]] = {}
     for analysis_id, diameter_mm in session.execute(select(FindingRow.analysis_id, FindingRow.diameter_mm)):
@@ -22,19 +20,11 @@ def summaries_by_scanner(session: Session) -> dict[Group, list[dict[str, object]
     rows = select(AnalysisRow.id, AnalysisRow.series_id, AnalysisRow.measures).where(
         AnalysisRow.finished_at.is_not(None)
     )
-    groups: dict[Group, dict[str, dict[str, object]]] = {}
+    groups: dict[Scanner, dict[str, dict[str, object]]] = {}
     for analysis_id, series_id, measures in session.execute(rows.order_by(AnalysisRow.finished_at, AnalysisRow.id)):
         summary = measures.get("summary")
         if isinstance(summary, dict):
             size = median(nodules[analysis_id]) if analysis_id in nodules else None
-            of_group = groups.setdefault(_group(measures), {})
+            of_group = groups.setdefault(scanner_of(measures), {})
             of_group.setdefault(series_id, {**summary, "nodule_mm": size})
     return {group: list(series.values()) for group, series in groups.items()}
-
-
-def _group(measures: dict[str, object]) -> Group:
-    acquisition, spacing = measures.get("acquisition"), measures.get("spacing_mm")
-    told = acquisition if isinstance(acquisition, dict) else {}
-    maker, model = str(told.get("Manufacturer", "")), str(told.get("ManufacturerModelName", ""))
-    slice_mm = f"{spacing[0]:.1f} mm" if isinstance(spacing, list) and spacing else ""
-    return f"{maker} {model}".strip() or "unknown", str(told.get("ConvolutionKernel", "")) or "unknown", slice_mm

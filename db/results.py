@@ -9,7 +9,7 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db import audit, deliveries, findings
-from db.domain import AnalysisRecord, AnalysisStatus, AuditEvent, FindingRecord, StudyState, Verdict
+from db.domain import SCANNER_HELD, AnalysisRecord, AnalysisStatus, AuditEvent, FindingRecord, StudyState, Verdict
 from db.errors import UnknownRecordError
 from db.exchange import NewResult, ResultRecord, RetractionCode, RetractionRecord
 from db.session import free_text, insert_once, key_text, new_id, now
@@ -113,16 +113,17 @@ def speaks_for_study(session: Session, analysis: AnalysisRecord) -> bool:
     """Whether results are to be made of an analysis.
 
     A current one with an answer always. One without (not analysed, failed) only where no series of the study has an
-    answer, once all are settled, and of these series the one with most instances: a localizer says nothing.
+    answer, shown or not, once all are settled, and of these series the one with most instances: a localizer says
+    nothing.
     """
     if analysis.status not in (AnalysisStatus.CURRENT, AnalysisStatus.FAILED):
         return False
     if analysis.status is AnalysisStatus.CURRENT and not analysis.reasons:
         return True
-    study_id, state = session.execute(
-        select(StudyRow.id, StudyRow.state).join(SeriesRow).where(SeriesRow.id == analysis.series_id)
+    study_id, state, reasons = session.execute(
+        select(StudyRow.id, StudyRow.state, StudyRow.reasons).join(SeriesRow).where(SeriesRow.id == analysis.series_id)
     ).one()
-    if state not in (StudyState.NOT_ANALYSED, StudyState.FAILED):
+    if state not in (StudyState.NOT_ANALYSED, StudyState.FAILED) or SCANNER_HELD in reasons:
         return False
     speaker = session.scalars(
         select(SeriesRow.id)

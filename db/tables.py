@@ -213,6 +213,35 @@ class AnalysisRow(Base):
     finished_at: Mapped[datetime | None]
 
 
+class ScannerHoldRow(Base):
+    """A scanner whose answers are kept from readers, until it is released."""
+
+    __tablename__ = "scanner_holds"
+    __table_args__ = (
+        Index(
+            "uq_scanner_holds_one_each",
+            "model",
+            "kernel",
+            "slice_spacing",
+            unique=True,
+            sqlite_where=text("released_at IS NULL"),
+            postgresql_where=text("released_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    model: Mapped[str]
+    kernel: Mapped[str]
+    slice_spacing: Mapped[str]
+    series_count: Mapped[int]
+    reason: Mapped[str]
+    held_by: Mapped[str]
+    held_at: Mapped[datetime]
+    release_reason: Mapped[str]
+    released_by: Mapped[str]
+    released_at: Mapped[datetime | None]
+
+
 class FindingRow(Base):
     """A place that a model or a reader pointed at."""
 

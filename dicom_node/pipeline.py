@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from db.domain import AnalysisOutcome, NewFinding, Reason
+from db.scanners import Scanner, scanner_of
 from dicom_node.assemble import load_series
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.gate import GateThresholds
@@ -121,6 +122,11 @@ def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
     )
 
 
+def scanner_of_series(loaded: LoadedSeries) -> Scanner:
+    """Tell which scanner a loaded series is from."""
+    return scanner_of(_whence(loaded))
+
+
 def slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int | None:
     """Find the slice of a volume that one frame became, or None."""
     for index, source in enumerate(loaded.geometry.slices):
@@ -146,8 +152,12 @@ def _measures(loaded: LoadedSeries) -> dict[str, object]:
         "slice_count": slices,
         "rows": rows,
         "columns": columns,
-        "spacing_mm": [round(float(value), 4) for value in loaded.volume.spacing_mm],
         "warnings": list(loaded.warnings),
-        "acquisition": dict(loaded.attributes),
         "summary": summarise(loaded.volume),
+        **_whence(loaded),
     }
+
+
+def _whence(loaded: LoadedSeries) -> dict[str, object]:
+    spacing_mm = [round(float(value), 4) for value in loaded.volume.spacing_mm]
+    return {"spacing_mm": spacing_mm, "acquisition": dict(loaded.attributes)}

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from db.domain import ModelIdentity, NewFinding, Reason
+from db.domain import ModelIdentity, Reason
 from dicom_node.assemble import load_frame_hu
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
 from dicom_node.gate import GateThresholds, why_not_headers
-from dicom_node.pipeline import analyse_place, slice_index
+from dicom_node.pipeline import analyse_place, scanner_of_series, slice_index
 from dicom_node.series import Refusal
 from inference.explanation import MapKind
 from inference.predictor import Models, NoduleAnalyzer
@@ -24,7 +24,7 @@ from inference.slice_classifier import SliceClassifier
 from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
 from lungnode.pictures import LUNG_WINDOW, MAX_SIDE_PX, grey_png, overlay_png, read_grey, windowed
 from lungnode.stored_series import StoredSeries
-from webapp.ports import MapName, MarkedPlace, UnfitInputError, UploadAnswer
+from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UnfitInputError, UploadAnswer
 
 UPLOAD_TIMEOUT_S = 15.0
 UPLOAD_MEMORY_MB = 200
@@ -65,7 +65,7 @@ class ModelPredictor:
             raise UnfitInputError(422, hu.code, hu.text)
         return grey_png(windowed(hu, LUNG_WINDOW))
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
         """See ``Predictor``."""
         loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
         finding = analyse_place(
@@ -78,7 +78,7 @@ class ModelPredictor:
         if isinstance(finding, Refusal):
             status = 404 if finding.code == "no_such_frame" else 422
             raise UnfitInputError(status, finding.code, finding.text)
-        return identity_of(self._models.nodule), finding
+        return PlaceAnswer(identity_of(self._models.nodule), finding, scanner_of_series(loaded))
 
     def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
@@ -211,7 +211,7 @@ class UnavailablePredictor:
         """See ``Predictor``."""
         raise self._refusal()
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
         """See ``Predictor``."""
         raise self._refusal()
 

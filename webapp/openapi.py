@@ -248,7 +248,7 @@ OPERATIONS = (
         "/api/v1/findings/{finding_id}/attention.png",
         "Where the model looks, as a transparent picture of the size of the slice",
         {200: PNG},
-        (400, 404, 422, 503),
+        (400, 404, 409, 422, 503),
         query=MAP_QUERY,
     ),
     Operation(

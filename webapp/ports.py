@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from db.domain import ModelIdentity, NewFinding, Reason
+from db.scanners import Scanner
 
 MapName = Literal["attention", "gradient"]
 
@@ -44,6 +45,15 @@ class MarkedPlace:
     row: float
     column: float
     frame_number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceAnswer:
+    """What a model says of a marked place, and the scanner that the series is from."""
+
+    model: ModelIdentity
+    finding: NewFinding
+    scanner: Scanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,7 @@ class Predictor(Protocol):
         """
         ...
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
         """Analyse the place that a reader pointed at.
 
         Raises

@@ -169,7 +169,7 @@ class AnalysisShape(TypedDict):
     id: str
     series_instance_uid: Uid
     model: ModelShape
-    status: Literal["queued", "running", "current", "superseded", "failed"]
+    status: Literal["queued", "running", "current", "superseded", "failed", "shadow"]
     reasons: list[ReasonShape]
     requested_at: Moment
     started_at: Moment | None

@@ -9,7 +9,16 @@ from sqlalchemy.orm import Session
 
 from db import analyses, audit, findings
 from db import studies as records
-from db.domain import AnalysisRecord, AuditEvent, FindingRecord, ModelIdentity, StudyDetail, StudyState, Verdict
+from db.domain import (
+    SCANNER_HELD,
+    AnalysisRecord,
+    AuditEvent,
+    FindingRecord,
+    ModelIdentity,
+    StudyDetail,
+    StudyState,
+    Verdict,
+)
 from db.readings import ReadingEvent
 from db.readings import record_reading as record_event
 from webapp import forms, present, reading_first
@@ -87,10 +96,16 @@ def add_finding(study_uid: str) -> tuple[Response, int]:
         column=forms.coordinate_of(body, "column"),
         frame_number=forms.frame_of(body),
     )
-    model, found = services().predictor.analyse_place(study_uid, place)
+    answer = services().predictor.analyse_place(study_uid, place)
     with services().database.begin() as session:
         record = findings.add_reader_finding(
-            session, study_uid, place.series_instance_uid, found, model, reader=principal().name
+            session,
+            study_uid,
+            place.series_instance_uid,
+            answer.finding,
+            answer.model,
+            reader=principal().name,
+            scanner=answer.scanner,
         )
     return jsonify(_told(record)), 201
 
@@ -102,6 +117,8 @@ def attention(finding_id: str) -> Response:
     if kind not in get_args(MapName):
         raise BadRequestError("The map must be attention or gradient.", code="bad_map")
     found = _finding(finding_id)
+    if SCANNER_HELD in found.finding.reasons:
+        raise ConflictError(SCANNER_HELD.text, code=SCANNER_HELD.code)
     note_look(found.study_instance_uid)
     place = MarkedPlace(
         series_instance_uid=found.series_instance_uid,

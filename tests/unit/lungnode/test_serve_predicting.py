@@ -194,9 +194,9 @@ def test_a_place_outside_the_image_is_unfit(predictor: ModelPredictor, series: C
 
 def test_a_click_is_answered_under_the_identity_of_the_analyses(predictor: ModelPredictor, series: CtSeries) -> None:
     place = MarkedPlace(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0)
-    model, finding = predictor.analyse_place(series.study_instance_uid, place)
-    assert model.sha256 == predictor.status()["sha256"] == "a" * 64
-    assert finding.position_mm == pytest.approx(series.position_mm((4, 10, 12)), abs=1e-3)
+    answer = predictor.analyse_place(series.study_instance_uid, place)
+    assert answer.model.sha256 == predictor.status()["sha256"] == "a" * 64
+    assert answer.finding.position_mm == pytest.approx(series.position_mm((4, 10, 12)), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,12 @@ from db.domain import (
     StudyState,
 )
 from db.engine import Database
+from db.scanners import Scanner
 from db.studies import record_instance, series_record
-from webapp.ports import MapName, MarkedPlace, Rendering, SliceReference, UnfitInputError, UploadAnswer
+from webapp.ports import MapName, MarkedPlace, PlaceAnswer, Rendering, SliceReference, UnfitInputError, UploadAnswer
 
 MODEL = ModelIdentity("nodule", "1.0", "ab" * 32)
+SCANNER = Scanner("Maker One", "B60f", "1.0 mm")
 SLICE_MODEL = ModelIdentity("slice", "1.0", "cd" * 32)
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -155,11 +157,12 @@ class CannedPredictor:
         reason = Reason("not_ct", "The picture does not look like a CT slice in a soft-tissue window.")
         return UploadAnswer(kind, None, shares, (named,), False, (reason,), raw, model, 1.1, image, attention)
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> tuple[ModelIdentity, NewFinding]:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
         """Answer a click."""
         if self.fails:
             raise self.fails
-        return MODEL, finding_at(place.sop_instance_uid, place.row, place.column, malignancy=0.42)
+        finding = finding_at(place.sop_instance_uid, place.row, place.column, malignancy=0.42)
+        return PlaceAnswer(MODEL, finding, SCANNER)
 
     def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
         """A round spot about the place, on a slice of 128 pixels; smaller for the gradient map."""
