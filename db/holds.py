@@ -129,6 +129,12 @@ def scanner_states(session: Session) -> tuple[ScannerState, ...]:
     return tuple(ScannerState(one, counts.get(one, 0), held.get(one), shadow.get(one, 0)) for one in every)
 
 
+def state_of(session: Session, scanner: Scanner) -> ScannerState:
+    """Look at one scanner."""
+    known = {state.scanner: state for state in scanner_states(session)}
+    return known.get(scanner, ScannerState(scanner, 0, None, 0))
+
+
 def scanner_by_key(session: Session, key: str) -> Scanner:
     """Find a known scanner by the beginning of its key.
 

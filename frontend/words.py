@@ -26,7 +26,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     **dict.fromkeys(("Refusal", "Reason", "Abstention"), (2,)),  # code, then the text for people
 }
 BROWSER = (".js", ".ts")
-OF_FINDINGS = "inference/"  # why a finding has no answer: recorded in English, said by the viewer
+OF_FINDINGS = ("inference/", "db/")  # why a finding has no answer: recorded in English, said by the viewer
 
 
 def extracted() -> Catalog:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import getpass
 from typing import TYPE_CHECKING
 
 from lungnode.errors import CommandError
@@ -27,6 +28,11 @@ def read_settings() -> Settings:
     settings = load_settings()
     configure_logging(settings.log.level, settings.log.format)
     return settings
+
+
+def who() -> str:
+    """Name who acts, for the trail."""
+    return f"command:{getpass.getuser()}"
 
 
 @contextmanager

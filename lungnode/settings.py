@@ -262,6 +262,8 @@ class AlertSettings(Section):
     """Whether results that could not be delivered are an alert."""
     drift: bool = True
     """Whether it is an alert that the series of a scanner look unlike its first ones (`lungnode drift`)."""
+    hold_drifted: bool = False
+    """Whether such a scanner is held by itself: analysed, not shown to readers, not sent (`lungnode scanner list`)."""
 
 
 class LogSettings(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lungnode.errors import CommandError
-from lungnode.opening import open_database, read_settings
+from lungnode.opening import open_database, read_settings, who
 
 
 class Why(StrEnum):
@@ -33,7 +32,7 @@ def resend(
         if show:
             found = deliveries.dead_letters(session, limit=10_000)
         else:
-            found = deliveries.resend_dead_letters(session, requested_by=_who(), destination=to)
+            found = deliveries.resend_dead_letters(session, requested_by=who(), destination=to)
     for one in found:
         print(json.dumps({"id": one.id, "kind": one.kind, "destination": one.destination, "reason": one.reason}))
 
@@ -56,7 +55,7 @@ def retract(
             raise CommandError("there is no such study")
         reported = [one for one in detail.analyses if one.status in (AnalysisStatus.CURRENT, AnalysisStatus.FAILED)]
         withdrawn = [
-            results.retract(session, one.id, code, because, requested_by=_who())
+            results.retract(session, one.id, code, because, requested_by=who())
             for one in reported
             if results.results_of_analysis(session, one.id)
         ]
@@ -93,11 +92,6 @@ def purge(
             time.sleep(GRACE.total_seconds())  # a sender may just be sending one of them again
         files += done.file_count + purging.run().file_count
     print(json.dumps({"studies": studies, "files": files}))
-
-
-def _who() -> str:
-    """Who acts, for the trail."""
-    return f"command:{getpass.getuser()}"
 
 
 def add_to(app: typer.Typer) -> None:

@@ -272,8 +272,11 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
     from dicom_node.purge import Purge
     from dicom_node.worker import Chore, alone
     from lungnode.alerts import Alerts
+    from lungnode.scanners import hold_drifted
 
     chores: list[Chore] = []
+    if settings.alerts.hold_drifted:
+        chores.append(Chore("holds", 3600.0, partial(hold_drifted, database)))
     if settings.alerts.webhooks:
         alerts = Alerts(settings, database, settings.home / "alerts.json")
         chores.append(Chore("alerts", 60.0, alerts.look))

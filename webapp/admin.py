@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
-from db import analyses, deliveries, operations, priors
+from db import analyses, deliveries, holds, operations, priors
 from db.domain import AnalysisRecord, DeliveryRecord, DeliveryStatus
 from db.exchange import PriorShortfall
 from webapp import forms, present
@@ -31,6 +31,7 @@ class Overview:
     deliveries: tuple[DeliveryRecord, ...]
     jobs: tuple[AnalysisRecord, ...]
     shortfalls: tuple[PriorShortfall, ...]
+    scanners: tuple[holds.ScannerState, ...]
 
 
 def _overview(session: Session) -> Overview:
@@ -41,6 +42,7 @@ def _overview(session: Session) -> Overview:
         deliveries=operations.recent_deliveries(session),
         jobs=operations.jobs(session),
         shortfalls=priors.shortfalls(session, limit=operations.LISTED),
+        scanners=holds.scanner_states(session),
     )
 
 

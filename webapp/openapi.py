@@ -123,6 +123,23 @@ ADMINISTRATION = (
         {200: shapes.CountShape},
         (503,),
     ),
+    Operation("get", ADMIN + "/scanners", "Scanners, and which are held", {200: shapes.ScannersShape}, (503,)),
+    Operation(
+        "post",
+        ADMIN + "/scanners/{key}/hold",
+        "Keep what comes from a scanner from readers",
+        {200: shapes.ScannerShape},
+        (400, 404, 415, 422, 503),
+        body=shapes.HoldScannerShape,
+    ),
+    Operation(
+        "post",
+        ADMIN + "/scanners/{key}/release",
+        "Show what comes from a scanner from now on",
+        {200: shapes.ScannerShape},
+        (400, 404, 415, 422, 503),
+        body=shapes.ReleaseScannerShape,
+    ),
 )
 OPERATIONS = (
     Operation("get", "/", "Educational page", {200: HTML}, public=True),
@@ -271,6 +288,7 @@ PARAMETERS: dict[str, Schema] = {
     "sop_uid": {"type": "string", "pattern": "^[0-9.]{1,64}$"},
     "frame_number": {"type": "integer", "minimum": 1},
     "finding_id": {"type": "string"},
+    "key": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "delivery_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "analysis_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "filter_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},

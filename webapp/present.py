@@ -23,6 +23,7 @@ from db.domain import (
     WorklistItem,
 )
 from db.exchange import PriorShortfall
+from db.holds import ScannerState
 from db.operations import DestinationLoad
 from webapp import rounding
 from webapp.options import Node
@@ -42,6 +43,7 @@ from webapp.shapes import (
     RawAnswerShape,
     ReasonShape,
     SavedFilterShape,
+    ScannerShape,
     SeriesShape,
     SliceShape,
     StudyShape,
@@ -244,6 +246,20 @@ def destination(told: Node, loads: Iterable[DestinationLoad]) -> DestinationShap
         "deliveries": {status.value: load.counts.get(status, 0) if load else 0 for status in DeliveryStatus},
         "last_sent_at": _moment(load.last_sent_at if load else None),
         "oldest_pending_at": _moment(load.oldest_pending_at if load else None),
+    }
+
+
+def scanner(state: ScannerState) -> ScannerShape:
+    """One scanner, and what is held of it."""
+    hold = state.hold
+    return {
+        "key": state.scanner.key,
+        "model": state.scanner.model,
+        "kernel": state.scanner.kernel,
+        "slice_spacing": state.scanner.slice_spacing,
+        "series_count": state.series_count,
+        "hold": {"reason": hold.reason, "held_by": hold.held_by, "held_at": moment(hold.held_at)} if hold else None,
+        "shadow_count": state.shadow_count,
     }
 
 

@@ -242,6 +242,45 @@ class CountShape(TypedDict):
     count: int
 
 
+class HoldShape(TypedDict):
+    """Who holds a scanner, since when and why."""
+
+    reason: str
+    held_by: str
+    held_at: Moment
+
+
+class ScannerShape(TypedDict):
+    """A scanner as it is watched: maker and model, kernel, slice spacing; and what is held of it."""
+
+    key: Annotated[str, ("pattern", "^[0-9a-f]{32}$")]
+    model: str
+    kernel: str
+    slice_spacing: str
+    series_count: int
+    hold: HoldShape | None
+    shadow_count: int
+
+
+class ScannersShape(TypedDict):
+    """Scanners that series came from lately, and those that are held."""
+
+    items: list[ScannerShape]
+
+
+class HoldScannerShape(TypedDict):
+    """Why a scanner is held."""
+
+    reason: str
+
+
+class ReleaseScannerShape(TypedDict):
+    """Why a scanner is released, and whether what was held is analysed again."""
+
+    reason: str
+    rerun: NotRequired[bool]
+
+
 class ResendShape(TypedDict, total=False):
     """Which dead letters to send again: those to one destination, or all."""
 

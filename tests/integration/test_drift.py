@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from db import holds
 from db.domain import AnalysisOutcome
 from db.engine import Database
 from dicom_node.phantom.writer import SeriesIdentity
@@ -17,6 +18,7 @@ from dicom_node.series import StoredInstance
 from inference.drift import REFERENCE, WINDOW
 from lungnode.alerts import Alerts
 from lungnode.monitoring import scanner_drifts
+from lungnode.scanners import hold_drifted
 from lungnode.settings import AlertSettings, Settings
 from tests.factories import answer_series, ct_series, index_series, simple_chest, sqlite_database
 from tests.fast_analyzer import FastAnalyzer
@@ -74,3 +76,10 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
     assert scanner.series_count == REFERENCE + 2 * WINDOW
     assert scanner.comparison is not None
     assert {"lung_hu", "soft_hu", "hu_shares"} <= set(scanner.comparison.drifted)
+    assert hold_drifted(database) == 1
+    with database.read() as session:
+        (held,) = holds.held_scanners(session).values()
+        assert (held.held_by, held.series_count) == ("system", REFERENCE + 2 * WINDOW)
+    with database.begin() as session:
+        holds.release_scanner(session, held.scanner, "looked at: a new protocol", released_by="chief")
+    assert hold_drifted(database) == 0, "what somebody released is not held again for the same series"

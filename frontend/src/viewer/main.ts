@@ -244,7 +244,8 @@ class Viewer {
     const before = this.study?.state;
     this.study = await getJson(this.api, { background: true }) as Study;
     if (before && before !== this.study.state && SETTLED.includes(this.study.state)) { location.reload(); return; } // show all of the new answer
-    find("state").replaceChildren(fromTemplate(`[data-chip="${this.study.state}"]`));
+    const isHeld = this.study.state === "not_analysed" && this.study.reasons.some(({ code }) => code === "scanner_held");
+    find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld ? "held" : this.study.state}"]`));
     this.controls.showState(this.study.state);
     if (!this.study.findings.some(({ id }) => id === this.selected)) this.selected = null;
     this.draw();

@@ -64,6 +64,7 @@ export interface Study {
   study_date: string;
   study_description: string;
   state: string;
+  reasons: Reason[];
   series: SeriesItem[];
   findings: Finding[];
   others: OtherStudy[];

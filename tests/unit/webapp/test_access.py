@@ -23,6 +23,7 @@ VALUES = {
     "filename": "icon.svg",
     "delivery_id": "1" * 32,
     "analysis_id": "2" * 32,
+    "key": "3" * 32,
     "frame_list": "1",
     "place": "7FE00010",
 }

@@ -1,0 +1,74 @@
+"""``lungnode scanner``: listed, held and released by the beginning of a key, with who and why on record."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from db import audit, holds, schema
+from db.domain import AnalysisOutcome
+from db.engine import Database, load_or_create_audit_key
+from lungnode.cli import run
+from tests.factories import answer_series, ct_series, index_series
+
+MEASURES: dict[str, object] = {
+    "acquisition": {"Manufacturer": "Maker", "ManufacturerModelName": "One", "ConvolutionKernel": "B60f"},
+    "spacing_mm": [1.0, 0.7, 0.7],
+}
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
+    """The database of a HOME in which one series was answered."""
+    home = tmp_path / "home"
+    home.mkdir()
+    url = f"sqlite:///{home / 'lungnode.db'}"
+    schema.upgrade(url)
+    made = Database(url, load_or_create_audit_key(home / "audit.key"))
+    series = ct_series(tmp_path / "series", n=1, rows=16)
+    answer_series(made, index_series(made, series, home / "store"), AnalysisOutcome(measures=MEASURES))
+    monkeypatch.setenv("LUNGNODE_HOME", str(home))
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield made
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+    made.dispose()
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert run(["scanner", *arguments]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found: dict[str, object] = json.loads(line)
+    return found
+
+
+def test_a_scanner_is_held_and_released_by_its_key(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = told(capsys, "list")
+    key = str(listed["key"])[:8]
+    assert (listed["model"], listed["kernel"], listed["held"]) == ("Maker One", "B60f", False)
+    held = told(capsys, "hold", key, "--reason", "noise went up")
+    assert (held["held"], held["held_by"]) == (True, f"command:{getpass.getuser()}")
+    assert told(capsys, "release", key, "--reason", "serviced", "--rerun")["held"] is False
+    with database.read() as session:
+        assert holds.held_scanners(session) == {}
+        reasons = [e.event.details.get("reason") for e in audit.recent(session, limit=2)]
+    assert reasons == ["serviced", "noise went up"]
+
+
+def test_what_is_not_known_or_not_held_is_one_line(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    key = str(told(capsys, "list")["key"])
+    for arguments in (
+        ["hold", "0000", "--reason", "x"],
+        ["release", key, "--reason", "x"],
+        ["hold", key, "--reason", " "],
+    ):
+        assert run(["scanner", *arguments]) == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
