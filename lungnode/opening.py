@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
-import getpass
 from typing import TYPE_CHECKING
 
 from lungnode.errors import CommandError
