@@ -25,6 +25,7 @@ from inference.bundle import Bundle, write_recipe
 from inference.calibration import CLASS_CALIBRATORS, calibrated_classes, conformal_class_thresholds
 from inference.ensemble import FEATURES
 from inference.errors import BundleError
+from inference.metrics import binary_figures, plain
 from inference.network import AttentionResNet
 from inference.opinions import GROUPS, Opinion
 from inference.pictures import picture_descriptor
@@ -41,7 +42,6 @@ from training.fitting import (
     operating_points,
 )
 from training.leaks import refuse_leaks
-from training.metrics import binary_figures, plain
 from training.nodules import DataError, read_rows
 from training.plots import plot_reliability
 from training.slices import read_slices

@@ -27,13 +27,13 @@ from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.engines import TOLERANCE, Engine, is_within_tolerance, why_unusable
 from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
+from inference.metrics import auc, expected_calibration_error, plain
 from inference.opinions import Opinion, every_opinion
 from inference.patches import Patch, PatchBatch
 from inference.views import ViewSpec, turn
 from training.cards import write_card
 from training.features import measured_features
 from training.leaks import refuse_leaks
-from training.metrics import auc, expected_calibration_error, plain
 from training.nodules import DataError, read_rows
 from training.splits import LeakError
 from training.tasks import read_filter_task, read_nodule_task

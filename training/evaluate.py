@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.ensemble import combine
 from inference.errors import BundleError
+from inference.metrics import binary_figures, plain, reliability_bins, roc_points
 from inference.opinions import Opinion, every_opinion
 from training.answers import Answers, filter_answers, nodule_answers, slice_answers
 from training.cards import write_card
@@ -34,7 +35,6 @@ from training.figures import (
     subgroup_figures,
 )
 from training.leaks import refuse_leaks
-from training.metrics import binary_figures, plain, reliability_bins, roc_points
 from training.nodules import DataError, rows_of
 from training.plots import plot_histogram, plot_reliability, plot_roc
 from training.splits import LeakError

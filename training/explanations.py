@@ -14,10 +14,10 @@ from inference.bundle import Bundle
 from inference.ensemble import Ensemble
 from inference.explanation import attention_weights, gradient_weights, share_on
 from inference.looking import RIM_MM, lung_of
+from inference.metrics import bootstrap_interval
 from inference.patches import PatchBatch
 from training.features import MeasuredCrop
 from training.figures import size_parts
-from training.metrics import bootstrap_interval
 from training.nodules import NoduleCrop, crop_patch
 
 Array = NDArray[np.float64]

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from inference.bundle import Bundle
 from inference.calibration import prediction_set
-from inference.opinions import Opinion, every_opinion
-from training.answers import DENSITIES, Answers
-from training.fitting import cross_covered
-from training.metrics import (
+from inference.metrics import (
     auc,
     binary_figures,
     bootstrap_interval,
@@ -24,6 +21,9 @@ from training.metrics import (
     expected_calibration_error,
     reliability_bins,
 )
+from inference.opinions import Opinion, every_opinion
+from training.answers import DENSITIES, Answers
+from training.fitting import cross_covered
 from training.nodules import nodule_folder, read_rows
 from training.slices import read_slices
 

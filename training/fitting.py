@@ -19,7 +19,7 @@ from inference.calibration import (
     prediction_set,
 )
 from inference.ensemble import stack_columns
-from training.metrics import negative_log_likelihood
+from inference.metrics import negative_log_likelihood
 from training.splits import group_folds
 from training.stacking import bootstrap_stacks, choose_penalty, combination_of, cross_fitted, fit_stack
 

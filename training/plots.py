@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from training.metrics import auc, expected_calibration_error, reliability_bins, roc_points
+from inference.metrics import auc, expected_calibration_error, reliability_bins, roc_points
 
 Array = NDArray[np.float64]
 INK, ACCENT, WARM, SOFT = "#22303c", "#0b7285", "#e8590c", "#adb5bd"

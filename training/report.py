@@ -20,6 +20,7 @@ import torch
 
 from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.errors import BundleError
+from inference.metrics import auc, binary_figures, plain
 from training.answers import Answers, filter_answers, nodule_answers, slice_answers
 from training.density import density_figures
 from training.explanations import explanation_figures
@@ -38,7 +39,6 @@ from training.figures import (
     undecided_figures,
 )
 from training.leaks import refuse_leaks
-from training.metrics import auc, binary_figures, plain
 from training.nodules import DataError, rows_of
 from training.report_pages import write_pages
 from training.report_plots import write_plots

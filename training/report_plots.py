@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.metrics import roc_points
+from inference.metrics import roc_points
 from training.plots import ACCENT, INK, SOFT, WARM, draw_reliability
 
 Array = NDArray[np.float64]

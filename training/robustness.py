@@ -25,14 +25,7 @@ from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.ensemble import Ensemble
 from inference.errors import BundleError
 from inference.lungs import segment_lungs
-from inference.patches import cut_patch
-from inference.predictor import NoduleAnalyzer
-from inference.segmentation import measure_nodule
-from inference.types import Abstention, CtVolume, NoduleFinding
-from training.answers import graded
-from training.distortions import DISTORTIONS, Distort, Place
-from training.leaks import refuse_leaks
-from training.metrics import (
+from inference.metrics import (
     auc,
     bootstrap_interval,
     brier_score,
@@ -40,6 +33,13 @@ from training.metrics import (
     expected_calibration_error,
     plain,
 )
+from inference.patches import cut_patch
+from inference.predictor import NoduleAnalyzer
+from inference.segmentation import measure_nodule
+from inference.types import Abstention, CtVolume, NoduleFinding
+from training.answers import graded
+from training.distortions import DISTORTIONS, Distort, Place
+from training.leaks import refuse_leaks
 from training.nodules import DataError, nodule_folder, read_crop, read_rows
 from training.scans import read_scan
 from training.splits import LeakError

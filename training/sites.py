@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from inference.bundle import Bundle, bundle_folders, read_bundle, write_recipe
 from inference.calibration import CALIBRATORS, calibrated, conformal_thresholds, fit_temperature
 from inference.ensemble import Ensemble, combine
+from inference.metrics import auc, binary_figures, bootstrap_interval, negative_log_likelihood, plain
 from inference.opinions import answering, every_opinion
 from inference.predictor import analyzer_digest
 from training.cards import write_card
 from training.features import measured_features
 from training.fitting import choose_calibrator, cross_calibrated, cross_validated_nll, operating_points
-from training.metrics import auc, binary_figures, bootstrap_interval, negative_log_likelihood, plain
 from training.nodules import DataError, read_rows
 from training.plots import plot_reliability
 from training.site_samples import SiteSamples, margin_of, read_database, read_labels, samples_from

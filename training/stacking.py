@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from inference.ensemble import FEATURE_LIMIT
-from training.metrics import negative_log_likelihood
+from inference.metrics import negative_log_likelihood
 from training.splits import group_folds
 
 Array = NDArray[np.float64]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from inference.errors import BundleError
+from inference.metrics import plain
 from inference.predictor import NoduleAnalyzer, load_models
 from inference.types import CtVolume, NoduleFinding
-from training.metrics import plain
 from training.nodules import DataError
 from training.scans import read_scan
 

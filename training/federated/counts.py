@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.calibration import calibrated, fit_platt, fit_temperature
-from training.metrics import auc, brier_score, calibration_floor, expected_calibration_error
+from inference.metrics import auc, brier_score, calibration_floor, expected_calibration_error
 
 EDGES = 8.0 * np.sinh(np.linspace(-4.0, 4.0, 65)) / np.sinh(4.0)
 """Bins of the logit margin: 0.04 wide at 0, where a young network's margins lie, 0.9 at 8; the outermost are open."""

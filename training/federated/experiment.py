@@ -23,6 +23,7 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from inference.calibration import calibrated
+from inference.metrics import bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
 from training.federated.client import make_app, network_of
 from training.federated.counts import fit_jointly
 from training.federated.partition import SITES, partition
@@ -32,7 +33,6 @@ from training.federated.server import run_federation
 from training.federated.simulation import InProcess
 from training.federated.site import Site, new_network, train_round
 from training.figures import auc_with_interval, gain_over
-from training.metrics import bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
 from training.plots import plot_intervals
 from training.records import DataError
 

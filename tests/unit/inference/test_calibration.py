@@ -17,7 +17,7 @@ from inference.calibration import (
     conformal_thresholds,
     prediction_set,
 )
-from training.metrics import expected_calibration_error, negative_log_likelihood
+from inference.metrics import expected_calibration_error, negative_log_likelihood
 
 CLASSES = ("benign", "malignant")
 

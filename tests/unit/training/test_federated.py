@@ -17,6 +17,7 @@ pytest.importorskip("flwr", reason="needs lungnode[federated]")
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from inference.calibration import calibrated, fit_platt
+from inference.metrics import auc
 from tests.unit.training.test_commands import write_nodules
 from training.federated import experiment, partition
 from training.federated.client import make_app, record_of
@@ -34,7 +35,6 @@ from training.federated.site import (
     train_round,
 )
 from training.federated.strategies import make_strategy
-from training.metrics import auc
 from training.records import DataError
 
 SMALL = Plan(rounds=2, local_epochs=1, batch_size=8, sites=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.ensemble import combine
-from training.metrics import auc
+from inference.metrics import auc
 from training.stacking import bootstrap_stacks, choose_penalty, combination_of, cross_fitted, fit_stack
 
 

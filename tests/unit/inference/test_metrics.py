@@ -1,4 +1,4 @@
-"""Figures agree with their definitions, and splits that leak are refused."""
+"""Figures agree with their definitions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.metrics import auc, bootstrap_interval, brier_score, calibration_floor, confusion_figures
-from training.splits import LeakError, check_no_leak, group_folds
+from inference.metrics import (
+    auc,
+    bootstrap_interval,
+    brier_score,
+    calibration_floor,
+    confusion_figures,
+    wilson_interval,
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,18 +56,8 @@ def test_the_bootstrap_draws_whole_groups() -> None:
     assert by_group[1] - by_group[0] > 4 * (by_sample[1] - by_sample[0])
 
 
-def test_folds_keep_groups_together_and_share_positives() -> None:
-    rng = np.random.default_rng(0)
-    groups = [f"p{i // 3}" for i in range(300)]
-    labels = list(rng.random(300) < 0.4)
-    fold = group_folds(groups, labels, folds=5, seed=1)
-    assert all(len({int(f) for f, g in zip(fold, groups, strict=True) if g == name}) == 1 for name in set(groups))
-    shares = [np.mean(np.array(labels)[fold == k]) for k in range(5)]
-    assert max(shares) - min(shares) < 0.1
-    assert (group_folds(groups, labels, folds=5, seed=1) == fold).all()
-
-
-def test_a_split_that_shares_a_patient_is_refused() -> None:
-    check_no_leak(["train", "train", "test"], ["a", "a", "b"], "patient")
-    with pytest.raises(LeakError, match="share a patient"):
-        check_no_leak(["train", "test"], ["a", "a"], "patient")
+def test_the_interval_of_a_share_is_that_of_a_worked_example() -> None:
+    assert wilson_interval(4, 10) == pytest.approx((0.1682, 0.6873), abs=1e-4)
+    assert wilson_interval(0, 10)[0] == 0.0
+    assert wilson_interval(10, 10)[1] == 1.0
+    assert wilson_interval(0, 0) == (0.0, 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, rankdata
+from scipy.stats import beta, norm, rankdata
 
 Array = NDArray[np.float64]
 
@@ -73,6 +73,16 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def wilson_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the share ``k`` of ``n`` (Wilson 1927); everything from 0 to 1 where ``n`` is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    z = float(norm.ppf(0.5 + confidence / 2))
+    centre, half = k + z * z / 2, z * float(np.sqrt(k * (n - k) / n + z * z / 4))
+    low, high = (centre - half) / (n + z * z), (centre + half) / (n + z * z)
+    return (0.0 if k == 0 else low), (1.0 if k == n else high)
 
 
 def roc_points(labels: NDArray[np.bool_], values: Array) -> dict[str, list[float]]:
