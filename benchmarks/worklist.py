@@ -133,6 +133,7 @@ def _rows(rng: random.Random, number: int, count: int) -> tuple[dict[str, object
         "study_time": "",
         "study_description": instance.study_description,
         "accession_number": instance.accession_number,
+        "local_study_id": f"S{number}",
         "referring_physician": "",
         "search_text": search_text(instance),
         "state": state,

@@ -12,6 +12,8 @@ from db.tables import InstanceRow, ResultRow, SeriesRow, StudyRow
 
 RESULT_SYNTAX = "1.2.840.10008.1.2.1"
 """Results are made in Explicit VR Little Endian."""
+RESULT_DESCRIPTION = "lungnode second reader, not a diagnosis"
+"""Series Description of results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +30,27 @@ class ArchivedInstance:
 
 
 def instances(
-    session: Session, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    session: Session,
+    study_instance_uids: Sequence[str],
+    *,
+    series_instance_uids: Sequence[str] = (),
+    sop_instance_uids: Sequence[str] = (),
 ) -> tuple[ArchivedInstance, ...]:
-    """List the instances of a study, of one of its series, or one of them; by series and image number."""
-    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
-    if study_id is None:
+    """List the instances of studies, of some of their series, or some of these alone; by series and image number."""
+    named = select(StudyRow.id, StudyRow.study_instance_uid).where(StudyRow.study_instance_uid.in_(study_instance_uids))
+    studies = {row.id: row.study_instance_uid for row in session.execute(named)}
+    if not studies:
         return ()
-    every = all_instances([study_id])
+    every = all_instances(list(studies))
     statement = select(every)
-    if series_uid is not None:
-        statement = statement.where(every.c.series_instance_uid == series_uid)
-    if sop_uid is not None:
-        statement = statement.where(every.c.sop_instance_uid == sop_uid)
+    if series_instance_uids:
+        statement = statement.where(every.c.series_instance_uid.in_(series_instance_uids))
+    if sop_instance_uids:
+        statement = statement.where(every.c.sop_instance_uid.in_(sop_instance_uids))
     order = (every.c.series_number, every.c.series_instance_uid, every.c.instance_number, every.c.sop_instance_uid)
     return tuple(
         ArchivedInstance(
-            study_instance_uid=study_uid,
+            study_instance_uid=studies[row.study_id],
             series_instance_uid=row.series_instance_uid,
             sop_instance_uid=row.sop_instance_uid,
             sop_class_uid=row.sop_class_uid,
@@ -53,6 +60,16 @@ def instances(
         )
         for row in session.execute(statement.order_by(*order))
     )
+
+
+def known_results(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Find result objects of ours by their UIDs: class and path; those that are not ours are left out."""
+    found: dict[str, tuple[str, str]] = {}
+    statement = select(ResultRow.sop_instance_uid, ResultRow.sop_class_uid, ResultRow.path)
+    for chosen in batched(sop_instance_uids):
+        rows = session.execute(statement.where(ResultRow.sop_instance_uid.in_(chosen)))
+        found |= {uid: (sop_class_uid, path) for uid, sop_class_uid, path in rows}
+    return found
 
 
 def places(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -88,7 +105,7 @@ def all_series(study_ids: Sequence[str] | None = None) -> Subquery:
         ResultRow.study_id,
         ResultRow.series_instance_uid,
         func.min(ResultRow.series_number),
-        literal("", String()),
+        literal(RESULT_DESCRIPTION, String()),
         func.min(ResultRow.modality),
         func.count(),
     ).group_by(ResultRow.study_id, ResultRow.series_instance_uid)

@@ -17,7 +17,7 @@ from db.tables import PatientRow, ResultRow, SeriesRow, StudyRow
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The value is one of these, whatever its case."""
+    """The value is one of these; names whatever their case."""
 
     values: tuple[str, ...]
 
@@ -45,6 +45,7 @@ _STUDY: dict[str, SQLColumnExpression[Any]] = {
     "StudyInstanceUID": StudyRow.study_instance_uid,
     "StudyDate": StudyRow.study_date,
     "StudyTime": StudyRow.study_time,
+    "StudyID": StudyRow.local_study_id,
     "AccessionNumber": StudyRow.accession_number,
     "StudyDescription": StudyRow.study_description,
     "ReferringPhysicianName": StudyRow.referring_physician,
@@ -87,6 +88,7 @@ class ArchivedStudy:
     study_instance_uid: str
     study_date: str
     study_time: str
+    local_study_id: str
     study_description: str
     accession_number: str
     referring_physician: str
@@ -187,13 +189,11 @@ def _matches(keyword: str, column: SQLColumnExpression[Any], told: Condition) ->
     if isinstance(told, Like):
         form = _like(told.pattern)
         return _name_like(column, form) if keyword in _NAMES else _like_form(func.lower(column), form)
-    if keyword.endswith("UID"):
-        return column.in_(told.values)
     if keyword.endswith("Number") and keyword != "AccessionNumber":
         return column.in_([int(value) for value in told.values])
     if keyword in _NAMES:
         return or_(*(_name_like(column, _like(value, wild=False)) for value in told.values))
-    return func.lower(column).in_([value.lower() for value in told.values])
+    return column.in_(told.values)
 
 
 def _like(pattern: str, *, wild: bool = True) -> str:
@@ -254,6 +254,7 @@ def _described(session: Session, rows: Sequence[Row[Any]]) -> dict[str, Archived
             study_instance_uid=study.study_instance_uid,
             study_date=study.study_date,
             study_time=study.study_time,
+            local_study_id=study.local_study_id,
             study_description=study.study_description,
             accession_number=study.accession_number,
             referring_physician=study.referring_physician,

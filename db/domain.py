@@ -130,6 +130,7 @@ class ReceivedInstance:
     study_time: str = ""
     study_description: str = ""
     accession_number: str = ""
+    local_study_id: str = ""
     referring_physician: str = ""
     series_number: int | None = None
     series_description: str = ""

@@ -71,7 +71,10 @@ class PatientRow(Base):
     """
 
     __tablename__ = "patients"
-    __table_args__ = (UniqueConstraint("issuer", "patient_id", "variant"),)
+    __table_args__ = (
+        UniqueConstraint("issuer", "patient_id", "variant"),
+        Index("ix_patients_patient_id", "patient_id"),
+    )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
     issuer: Mapped[str]
@@ -101,6 +104,8 @@ class StudyRow(Base):
         Index("ix_studies_state_received_at_id", "state", "received_at", "id"),
         Index("ix_studies_study_date_received_at_id", "study_date", "received_at", "id"),
         Index("ix_studies_malignancy_probability", "malignancy_probability"),
+        Index("ix_studies_accession_number", "accession_number"),
+        Index("ix_studies_local_study_id", "local_study_id"),
         _partial("ix_studies_unread", "received_at", "id", where="reviewed_at IS NULL"),
         _partial("ix_studies_reviewed", "received_at", "id", where="reviewed_at IS NOT NULL"),
         _partial(
@@ -119,6 +124,8 @@ class StudyRow(Base):
     study_time: Mapped[str]
     study_description: Mapped[str]
     accession_number: Mapped[str]
+    local_study_id: Mapped[str] = mapped_column(server_default="")
+    """Study ID (0020,0010): the study's number in words of who made it."""
     referring_physician: Mapped[str]
     search_text: Mapped[str]
     state: Mapped[StudyState] = mapped_column(words(StudyState, "state"))

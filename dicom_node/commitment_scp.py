@@ -18,7 +18,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pynetdicom import build_role
 
-from db import catalogue, commitments
+from db import archive, commitments
 from db.domain import InstanceRecord
 from db.engine import Database
 from db.errors import DbError
@@ -195,16 +195,16 @@ class CommitmentService:
         uids = [sop_instance_uid for _, sop_instance_uid in wanted]
         with self._database.read() as session:
             received = commitments.known_instances(session, uids)
-            made = catalogue.known_results(session, uids)
+            made = archive.known_results(session, uids)
         classes = {uid: one.sop_class_uid for uid, one in received.items()}
-        classes |= {uid: one.sop_class_uid for uid, one in made.items()}
+        classes |= {uid: sop_class_uid for uid, (sop_class_uid, _) in made.items()}
         committed, failed = [], []
         for sop_class_uid, uid in wanted:
             if uid not in classes:
                 failed.append((sop_class_uid, uid, NO_SUCH_OBJECT))
             elif classes[uid] != sop_class_uid:
                 failed.append((sop_class_uid, uid, CLASS_CONFLICT))
-            elif not (self._is_whole(received[uid]) if uid in received else self._exists(made[uid].path)):
+            elif not (self._is_whole(received[uid]) if uid in received else self._exists(made[uid][1])):
                 failed.append((sop_class_uid, uid, PROCESSING_FAILURE))
             else:
                 committed.append((sop_class_uid, uid))

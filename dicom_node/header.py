@@ -27,6 +27,7 @@ _TAGS: dict[str, int] = {
     "PatientSex": 0x00100040,
     "StudyInstanceUID": 0x0020000D,
     "SeriesInstanceUID": 0x0020000E,
+    "StudyID": 0x00200010,
     "SeriesNumber": 0x00200011,
     "InstanceNumber": 0x00200013,
 }
@@ -58,6 +59,7 @@ class InstanceHeader:
     study_time: str
     study_description: str
     accession_number: str
+    study_id: str
     referring_physician_name: str
     modality: str
     series_number: int | None
@@ -104,6 +106,7 @@ class _Values:
             study_time=self._time("StudyTime"),
             study_description=self._text("StudyDescription", _TEXT_CHARACTERS),
             accession_number=self._text("AccessionNumber", _TEXT_CHARACTERS),
+            study_id=self._text("StudyID", _TEXT_CHARACTERS),
             referring_physician_name=self._text("ReferringPhysicianName", _TEXT_CHARACTERS, is_name=True),
             modality=self._text("Modality", 16),
             series_number=self._integer("SeriesNumber"),

@@ -14,14 +14,18 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from db.exchange import CatalogueObject, CatalogueSeries, CatalogueStudy
+from db.archive import ArchivedInstance
+from db.archive_search import ArchivedSeries, ArchivedStudy, Between, Condition, Like, OneOf
 from dicom_node.errors import UNREADABLE, DicomNodeError
 
 STUDY, SERIES, IMAGE = "STUDY", "SERIES", "IMAGE"
 MAX_KEYS = 200
 MAX_VALUES = 5000
 _PASSIVE = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "TimezoneOffsetFromUTC", "RetrieveAETitle"})
+MAX_FORM = 256
+"""Characters of a value that the index is asked for; what is longer is compared here alone."""
 _DATE = re.compile(r"\d{8}")
+_INTEGER = re.compile(r"[+-]?\d{1,9}")
 
 
 class IdentifierError(DicomNodeError):
@@ -41,10 +45,9 @@ class Key:
     values: tuple[str, ...]
 
     @property
-    def single(self) -> str:
-        """The value of a key that asks for one value without wildcards, else empty."""
-        only = self.values[0] if len(self.values) == 1 else ""
-        return "" if set(only) & set("*?") else only
+    def has_wildcards(self) -> bool:
+        """Whether it asks for forms rather than for values."""
+        return self.vr not in ("UI", "DA", "TM", "IS") and any(set(value) & set("*?") for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,20 @@ def is_match(key: Key, found: Sequence[str]) -> bool:
 def _matches_one(vr: str, wanted: str, value: str) -> bool:
     if vr in ("DA", "TM") and "-" in wanted:
         return _is_within(wanted, value)
-    if vr == "PN":
-        wanted, value = wanted.casefold().rstrip("^"), value.casefold().rstrip("^")
+    if vr == "PN":  # of the component groups one is enough (PS3.5 6.2.1.1)
+        wanted, groups = _folded(wanted), [_folded(group) for group in (value, *value.split("="))]
+        return any(_has_form(wanted, group) for group in groups)
     if vr in ("UI", "DA", "TM", "IS"):
         return wanted == value
-    if set(wanted) & set("*?"):
-        return fnmatchcase(value, wanted.replace("[", "[[]"))
-    return wanted == value
+    return _has_form(wanted, value)
+
+
+def _has_form(wanted: str, value: str) -> bool:
+    return fnmatchcase(value, wanted.replace("[", "[[]")) if set(wanted) & set("*?") else wanted == value
+
+
+def _folded(name: str) -> str:
+    return name.lower().rstrip("^")
 
 
 def _is_within(wanted: str, value: str) -> bool:
@@ -132,33 +142,48 @@ def _is_within(wanted: str, value: str) -> bool:
     return bool(value) and (not low or value >= low) and (not high or value[: len(high)] <= high)
 
 
-def date_range(key: Key | None) -> tuple[str, str]:
-    """First and last date of a key, as far as an index can use them; empty means open."""
-    if key is None or len(key.values) != 1:
-        return "", ""
-    low, dash, high = key.values[0].partition("-")
-    ends = (low, high) if dash else (low, low)
-    return (ends[0] if _DATE.fullmatch(ends[0]) else "", ends[1] if _DATE.fullmatch(ends[1]) else "")
+def condition(key: Key) -> Condition | None:
+    """Say a key in terms of the index; None where it asks for anything, or for what the index cannot say.
+
+    What the index finds may be more than what the key asks for (``is_match`` decides), never less.
+    """
+    if not key.values or max(map(len, key.values)) > MAX_FORM or key.vr == "TM":
+        return None
+    if key.vr == "DA":
+        return _dates(key.values)
+    if key.vr == "IS":
+        return OneOf(key.values) if all(map(_INTEGER.fullmatch, key.values)) else None
+    if key.has_wildcards:
+        return Like(key.values[0]) if len(key.values) == 1 else None
+    return OneOf(key.values)
+
+
+def _dates(values: Sequence[str]) -> Condition | None:
+    if all(map(_DATE.fullmatch, values)):
+        return OneOf(tuple(values))
+    low, dash, high = values[0].partition("-")
+    is_range = len(values) == 1 and dash and all(_DATE.fullmatch(end) or not end for end in (low, high))
+    return Between(low, high) if is_range else None
 
 
 Values = Mapping[str, Sequence[str]]
 
 
-def study_values(study: CatalogueStudy) -> dict[str, Sequence[str]]:
+def study_values(study: ArchivedStudy) -> dict[str, Sequence[str]]:
     """Attributes of a study by keyword."""
     return {
         "StudyInstanceUID": [study.study_instance_uid],
         "StudyDate": [study.study_date],
         "StudyTime": [study.study_time],
         "AccessionNumber": [study.accession_number],
-        "StudyID": [""],
+        "StudyID": [study.local_study_id],
         "StudyDescription": [study.study_description],
         "ReferringPhysicianName": [study.referring_physician],
-        "PatientID": [study.patient_id],
-        "IssuerOfPatientID": [study.issuer],
-        "PatientName": [study.patient_name],
-        "PatientBirthDate": [study.birth_date],
-        "PatientSex": [study.sex],
+        "PatientID": [study.patient.patient_id],
+        "IssuerOfPatientID": [study.patient.issuer],
+        "PatientName": [study.patient.name],
+        "PatientBirthDate": [study.patient.birth_date],
+        "PatientSex": [study.patient.sex],
         "ModalitiesInStudy": list(study.modalities),
         "NumberOfStudyRelatedSeries": [str(study.series_count)],
         "NumberOfStudyRelatedInstances": [str(study.instance_count)],
@@ -166,7 +191,7 @@ def study_values(study: CatalogueStudy) -> dict[str, Sequence[str]]:
     }
 
 
-def series_values(study_instance_uid: str, series: CatalogueSeries) -> dict[str, Sequence[str]]:
+def series_values(study_instance_uid: str, series: ArchivedSeries) -> dict[str, Sequence[str]]:
     """Attributes of a series by keyword."""
     return {
         "StudyInstanceUID": [study_instance_uid],
@@ -179,10 +204,10 @@ def series_values(study_instance_uid: str, series: CatalogueSeries) -> dict[str,
     }
 
 
-def image_values(study_instance_uid: str, found: CatalogueObject) -> dict[str, Sequence[str]]:
+def image_values(found: ArchivedInstance) -> dict[str, Sequence[str]]:
     """Attributes of an instance by keyword."""
     return {
-        "StudyInstanceUID": [study_instance_uid],
+        "StudyInstanceUID": [found.study_instance_uid],
         "SeriesInstanceUID": [found.series_instance_uid],
         "SOPInstanceUID": [found.sop_instance_uid],
         "SOPClassUID": [found.sop_class_uid],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from db import catalogue
+from db import archive
 from db.audit import append
 from db.domain import AuditEvent, PatientAttributes, ReceivedInstance, StoreVerdict
 from db.engine import Database
@@ -225,7 +225,7 @@ class Intake:
     def _is_ours(self, sop_instance_uid: str) -> bool:
         try:
             with self._database.read() as session:
-                return bool(catalogue.known_results(session, [sop_instance_uid]))
+                return bool(archive.known_results(session, [sop_instance_uid]))
         except DbError:
             raise StorageUnavailableError("the index") from None
 
@@ -320,6 +320,7 @@ def _received(header: InstanceHeader, announced: Announced, sender: Sender) -> R
         study_time=header.study_time,
         study_description=header.study_description,
         accession_number=header.accession_number,
+        local_study_id=header.study_id,
         referring_physician=header.referring_physician_name,
         series_number=header.series_number,
         series_description=header.series_description,

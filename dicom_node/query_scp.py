@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-from db import audit, catalogue
-from db.catalogue import StudyKeys
+from db import archive_search, audit
+from db.archive_search import Condition, Match, OneOf, Page
 from db.domain import AuditEvent
 from db.engine import Database
 from db.errors import DbError
+from dicom_node.errors import DicomNodeError
 from dicom_node.identifiers import (
     IMAGE,
     SERIES,
@@ -20,7 +21,7 @@ from dicom_node.identifiers import (
     Identifier,
     IdentifierError,
     Values,
-    date_range,
+    condition,
     has_unknown_keys,
     image_values,
     matches,
@@ -36,7 +37,24 @@ STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 PENDING, PENDING_WITHOUT_SOME_KEYS, CANCELLED = 0xFF00, 0xFF01, 0xFE00
 NOT_AUTHORIZED, OUT_OF_RESOURCES, DOES_NOT_MATCH = 0x0124, 0xA700, 0xA900
 
+MAX_MATCHES = 10_000
+_ABOVE = {STUDY: (), SERIES: ("StudyInstanceUID",), IMAGE: ("StudyInstanceUID", "SeriesInstanceUID")}
+"""Unique keys of the levels above, which a query names (PS3.4 C.4.1.2.1)."""
+_LEVELS = {
+    STUDY: (archive_search.search_studies, archive_search.STUDY_KEYWORDS),
+    SERIES: (archive_search.search_series, archive_search.SERIES_KEYWORDS - archive_search.STUDY_KEYWORDS),
+    IMAGE: (archive_search.search_instances, archive_search.INSTANCE_KEYWORDS - archive_search.SERIES_KEYWORDS),
+}
+"""What searches at each level, and by which keys besides the unique ones above."""
+
 Answer = tuple[int | Dataset, Dataset | None]
+
+
+class TooManyMatchesError(DicomNodeError):
+    """A query asks for more than anyone reads."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {MAX_MATCHES} match, narrow the query")
 
 
 class QueryService:
@@ -60,9 +78,12 @@ class QueryService:
             return
         try:
             identifier = read_identifier(lambda: event.identifier)
-            found = list(self._find(identifier, sender.actor))
+            found = self._find(identifier, sender.actor)
         except IdentifierError as error:
             yield refusal(DOES_NOT_MATCH, str(error))
+            return
+        except TooManyMatchesError as error:
+            yield refusal(OUT_OF_RESOURCES, str(error))
             return
         except DbError:
             yield refusal(OUT_OF_RESOURCES, "the index is unavailable")
@@ -74,18 +95,18 @@ class QueryService:
             status = PENDING_WITHOUT_SOME_KEYS if has_unknown_keys(identifier, values) else PENDING
             yield status, response(identifier, values, self._station)
 
-    def _find(self, identifier: Identifier, actor: str) -> Iterable[Values]:
+    def _find(self, identifier: Identifier, actor: str) -> list[Values]:
+        search, keywords = _LEVELS[identifier.level]
+        told: dict[str, Condition | None] = {
+            **{keyword: OneOf((identifier.unique(keyword),)) for keyword in _ABOVE[identifier.level]},
+            **{key.keyword: condition(key) for key in identifier.keys if key.keyword in keywords},
+        }
+        conditions = {keyword: one for keyword, one in told.items() if one is not None}
         with self._database.read() as session:
-            if identifier.level == STUDY:
-                known = [study_values(study) for study in catalogue.studies(session, _study_keys(identifier))]
-            elif identifier.level == SERIES:
-                study_uid = identifier.unique("StudyInstanceUID")
-                known = [series_values(study_uid, series) for series in catalogue.series(session, study_uid)]
-            else:
-                study_uid, series_uid = (identifier.unique(f"{level}InstanceUID") for level in ("Study", "Series"))
-                found = catalogue.objects(session, [study_uid], series_instance_uids=[series_uid])
-                known = [image_values(study_uid, one) for one in found]
-        matching = [values for values in known if matches(identifier, values)]
+            found = search(session, conditions, Page(MAX_MATCHES))
+        if found.remaining:
+            raise TooManyMatchesError
+        matching = [values for match in found.matches if matches(identifier, values := _values(match))]
         details: dict[str, object] = {"level": identifier.level, "matches": len(matching)}
         with self._database.begin() as session:
             audit.append(session, AuditEvent("query:answered", actor, details=details))
@@ -93,16 +114,12 @@ class QueryService:
         return matching
 
 
-def _study_keys(identifier: Identifier) -> StudyKeys:
-    keys = {key.keyword: key for key in identifier.keys}
-    date_from, date_to = date_range(keys.get("StudyDate"))
-    return StudyKeys(
-        study_instance_uids=identifier.values("StudyInstanceUID"),
-        patient_id=keys["PatientID"].single if "PatientID" in keys else "",
-        accession_number=keys["AccessionNumber"].single if "AccessionNumber" in keys else "",
-        date_from=date_from,
-        date_to=date_to,
-    )
+def _values(match: Match) -> Values:
+    if match.instance is not None:
+        return image_values(match.instance)
+    if match.series is not None:
+        return series_values(match.study.study_instance_uid, match.series)
+    return study_values(match.study)
 
 
 def refusal(status: int, comment: str) -> Answer:

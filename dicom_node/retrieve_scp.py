@@ -16,11 +16,11 @@ from pydicom.dataset import Dataset
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.dsutils import decode, encode
 
-from db import audit, catalogue
+from db import archive, audit
+from db.archive import ArchivedInstance
 from db.domain import AuditEvent
 from db.engine import Database
 from db.errors import DbError
-from db.exchange import CatalogueObject
 from dicom_node.files import StoreUnreachableError, below
 from dicom_node.identifiers import IMAGE, SERIES, Identifier, IdentifierError, read_identifier
 from dicom_node.query_scp import CANCELLED, DOES_NOT_MATCH, NOT_AUTHORIZED, OUT_OF_RESOURCES, PENDING
@@ -44,7 +44,7 @@ SUCCESS, WARNING, DESTINATION_UNKNOWN, ALL_FAILED = 0x0000, 0xB000, 0xA801, 0xA7
 MAX_OBJECTS = 65535
 """Counts of sub-operations are 16 bits wide (PS3.7 C.4)."""
 
-Send = Callable[[CatalogueObject], StoreAnswer]
+Send = Callable[[ArchivedInstance], StoreAnswer]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Tally:
     completed: int = 0
     failed: list[str] = field(default_factory=list)
 
-    def count(self, found: CatalogueObject, answer: StoreAnswer) -> None:
+    def count(self, found: ArchivedInstance, answer: StoreAnswer) -> None:
         self.remaining -= 1
         if answer.outcome is StoreOutcome.STORED:
             self.completed += 1
@@ -96,7 +96,7 @@ class RetrieveService:
         """Serve one request on the association that it came by."""
         _Retrieval(self, assoc, request, context).run()
 
-    def find(self, identifier: Identifier) -> tuple[CatalogueObject, ...]:
+    def find(self, identifier: Identifier) -> tuple[ArchivedInstance, ...]:
         """List what an identifier names; the unique keys of its level and of those above must be there.
 
         Raises
@@ -110,7 +110,7 @@ class RetrieveService:
         if not studies or (identifier.level != "STUDY" and not series) or (identifier.level == IMAGE and not instances):
             raise IdentifierError("lacks a unique key of its level")
         with self._database.read() as session:
-            return catalogue.objects(session, studies, series_instance_uids=series, sop_instance_uids=instances)
+            return archive.instances(session, studies, series_instance_uids=series, sop_instance_uids=instances)
 
     def note(self, actor: str, destination: str, count: int) -> None:
         """Put on record who has what sent to whom, before it is."""
@@ -122,13 +122,13 @@ class RetrieveService:
         """Who a C-MOVE may send to, by AE title."""
         return self._nodes.get(ae_title)
 
-    def connect(self, node: RemoteNode, found: Sequence[CatalogueObject]) -> NodeConnection:
+    def connect(self, node: RemoteNode, found: Sequence[ArchivedInstance]) -> NodeConnection:
         """Make an association for sending objects as they are stored."""
         stored = dict.fromkeys((one.sop_class_uid, (one.transfer_syntax_uid,)) for one in found)
         plain = dict.fromkeys((one.sop_class_uid, UNCOMPRESSED) for one in found)
         return NodeConnection(node, self._station, [*stored, *plain], self._timeouts)
 
-    def path(self, found: CatalogueObject) -> Any:
+    def path(self, found: ArchivedInstance) -> Any:
         """Where an object lies; one that cannot be had now is found missing by who opens it."""
         try:
             return self._store.absolute(found.path)
@@ -167,7 +167,7 @@ class _Retrieval:
         syntax = self._context.transfer_syntax[0]
         return decode(self._request.Identifier, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
 
-    def _send(self, found: Sequence[CatalogueObject], node: RemoteNode | None) -> None:
+    def _send(self, found: Sequence[ArchivedInstance], node: RemoteNode | None) -> None:
         if not found:
             self._answer(SUCCESS, _Tally(0))
         elif node is None or not self._is_move:
@@ -180,14 +180,14 @@ class _Retrieval:
                 tally = _Tally(0, failed=[one.sop_instance_uid for one in found])
                 self._answer(DESTINATION_UNKNOWN, tally, comment="the move destination does not answer")
 
-    def _send_on(self, connection: NodeConnection, one: CatalogueObject) -> StoreAnswer:
+    def _send_on(self, connection: NodeConnection, one: ArchivedInstance) -> StoreAnswer:
         originator = (self._assoc.sender.calling_ae_title, int(self._request.MessageID))
         return connection.forward(self._service.path(one), one.sop_class_uid, originator)
 
-    def _send_back(self, one: CatalogueObject) -> StoreAnswer:
+    def _send_back(self, one: ArchivedInstance) -> StoreAnswer:
         return forward(self._assoc, self._service.path(one), one.sop_class_uid)
 
-    def _send_all(self, found: Sequence[CatalogueObject], send: Send) -> None:
+    def _send_all(self, found: Sequence[ArchivedInstance], send: Send) -> None:
         tally = _Tally(len(found))
         for one in found:
             if not self._assoc.is_established:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from db.exchange import CatalogueObject, CatalogueSeries, CatalogueStudy
+from db.archive import ArchivedInstance
+from db.archive_search import ArchivedSeries, ArchivedStudy
+from db.domain import PatientAttributes
 from dicom_node import commitment, identifiers, part10, query_scp, results_job, retrieve_scp, transfer
 from dicom_node.access import Rejection
 from dicom_node.listener import ListenerSettings
@@ -63,9 +65,9 @@ def test_queries_are_those_that_are_answered(page: str) -> None:
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", text)
     assert uids == [query_scp.STUDY_ROOT_FIND, retrieve_scp.STUDY_ROOT_MOVE, retrieve_scp.STUDY_ROOT_GET]
     known = {
-        "STUDY": identifiers.study_values(CatalogueStudy(*[""] * 11, (), 0, 0)),
-        "SERIES": identifiers.series_values("", CatalogueSeries("", "", None, "", 0)),
-        "IMAGE": identifiers.image_values("", CatalogueObject("", "", "", "", None, "")),
+        "STUDY": identifiers.study_values(ArchivedStudy(*[""] * 7, PatientAttributes(""), (), 0, 0)),
+        "SERIES": identifiers.series_values("", ArchivedSeries("", None, "", "", 0)),
+        "IMAGE": identifiers.image_values(ArchivedInstance("", "", "", "", "", None, "")),
     }
     for level, values in known.items():
         (row,) = re.findall(rf"^\| {level} \| (.*) \|$", text, flags=re.MULTILINE)

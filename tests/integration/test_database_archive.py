@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from benchmarks.worklist import fill
 from db import analyses, archive, studies
 from db import archive_search as search
 from db.archive_search import Between, Condition, Like, OneOf, Page
@@ -36,7 +38,8 @@ MATCHES: tuple[tuple[dict[str, Condition], list[str]], ...] = (
     ({"PatientName": Like("%")}, []),
     ({"PatientID": Like("p_*")}, ["1.3"]),
     ({"PatientID": Like("Q%?")}, ["1.4"]),
-    ({"PatientID": OneOf(("p-1", "P-2"))}, ["1.1", "1.2"]),
+    ({"PatientID": OneOf(("P-1", "p-2"))}, ["1.1"]),
+    ({"StudyID": OneOf(("S1.2", "s1.1"))}, ["1.2"]),
     ({"StudyDate": Between("20260101", "20260131")}, ["1.1", "1.2"]),
     ({"StudyDate": Between("20260102", "")}, ["1.2", "1.3"]),
     ({"StudyDate": Between("", "20260130")}, ["1.1"]),
@@ -66,6 +69,7 @@ def filled(database: Database, received: Callable[..., ReceivedInstance], model:
                     series_number=series,
                     modality="CT" if series else "PT",
                     accession_number=f"A-{study}",
+                    local_study_id=f"S{study}",
                 )
                 studies.record_instance(session, instance)
     with database.begin() as session:
@@ -129,7 +133,7 @@ def test_pages_follow_each_other_and_say_what_remains(filled: Database) -> None:
 def test_series_are_found_with_their_study_results_included(filled: Database) -> None:
     with filled.read() as session:
         found = search.search_series(session, {"StudyInstanceUID": OneOf(("1.1",))}, EVERYTHING)
-        wide = search.search_series(session, {"Modality": OneOf(("sr", "PT")), "PatientID": Like("P-*")}, EVERYTHING)
+        wide = search.search_series(session, {"Modality": OneOf(("SR", "PT")), "PatientID": Like("P-*")}, EVERYTHING)
     told = [(m.series.series_instance_uid, m.series.modality, m.series.instance_count) for m in found.matches]
     assert told == [("1.1.0", "PT", 2), ("1.1.1", "CT", 2), ("9", "SR", 1)]
     assert sorted(m.series.series_instance_uid for m in wide.matches) == ["1.1.0", "1.2.0", "9"]
@@ -150,9 +154,25 @@ def test_instances_are_found_by_what_is_above_them(filled: Database) -> None:
 
 def test_instances_of_an_address_are_listed_with_where_they_lie(filled: Database) -> None:
     with filled.read() as session:
-        study = archive.instances(session, "1.1")
+        study = archive.instances(session, ["1.1"])
         assert [one.sop_instance_uid for one in study] == ["1.1.0.0", "1.1.0.1", "1.1.1.2", "1.1.1.3", "9.1"]
         assert (study[-1].path, study[-1].transfer_syntax_uid) == ("results/a.dcm", archive.RESULT_SYNTAX)
-        assert [one.sop_instance_uid for one in archive.instances(session, "1.1", "9")] == ["9.1"]
-        assert [one.path for one in archive.instances(session, "1.1", "1.1.1", "1.1.1.2")] == [study[2].path]
-        assert archive.instances(session, "1.1", "1.2.1") == archive.instances(session, "7") == ()
+        assert [one.sop_instance_uid for one in archive.instances(session, ["1.1"], series_instance_uids=["9"])] == [
+            "9.1"
+        ]
+        named = {"series_instance_uids": ["1.1.1"], "sop_instance_uids": ["1.1.1.2"]}
+        assert [one.path for one in archive.instances(session, ["1.1", "1.2"], **named)] == [study[2].path]
+        assert archive.instances(session, ["1.1"], series_instance_uids=["1.2.1"]) == ()
+        assert archive.instances(session, ["7"]) == ()
+
+
+@pytest.mark.parametrize("keyword", ["StudyID", "AccessionNumber", "PatientID", "StudyInstanceUID"])
+def test_a_search_by_one_value_does_not_read_every_study(database: Database, keyword: str) -> None:
+    fill(database, 1500)
+    statement = search._studies({keyword: OneOf(("X1",))})
+    is_sqlite = database.engine.dialect.name == "sqlite"
+    with database.read() as session:
+        text_of = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+        plan = "\n".join(str(row) for row in session.execute(text(f"{explain} {text_of}")))
+    assert not re.search(r"SCAN studies|Seq Scan on studies", plan), plan

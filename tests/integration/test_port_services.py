@@ -176,7 +176,14 @@ def test_a_study_is_listed_with_its_results(node: Node) -> None:
         ({"PatientName": "test*"}, True),
         ({"PatientName": "T?ST^CHEST"}, True),
         ({"PatientName": "OTHER*"}, False),
+        ({"PatientName": "test^chest^^"}, True),
         ({"PatientID": "TEST-1"}, True),
+        ({"PatientID": "test-1"}, False),
+        ({"PatientID": "T*-?"}, True),
+        ({"PatientID": "t*"}, False),
+        ({"StudyID": "1"}, True),
+        ({"StudyID": "2"}, False),
+        ({"StudyTime": "00-235959"}, True),
         ({"PatientID": "TEST-"}, False),
         ({"ModalitiesInStudy": "SR"}, True),
         ({"ModalitiesInStudy": "MR"}, False),
@@ -221,6 +228,13 @@ def test_series_and_instances_are_listed(node: Node) -> None:
 )
 def test_a_query_that_study_root_does_not_have_is_refused(node: Node, query: Dataset) -> None:
     assert find(node, query) == ([], 0xA900)
+
+
+def test_more_than_anyone_reads_is_refused_before_the_first_match(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_node.query_scp.MAX_MATCHES", 2)
+    study, series = node.series.study_instance_uid, node.series.series_instance_uid
+    assert find(node, identifier("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series)) == ([], 0xA700)
+    assert find(node, identifier("STUDY", StudyInstanceUID=study))[1] == 0
 
 
 def test_a_peer_that_may_only_store_finds_and_fetches_nothing(node: Node) -> None:

@@ -56,7 +56,7 @@ def study(found: ArchivedStudy) -> Attributes:
         "00100030": values("DA", patient.birth_date),
         "00100040": values("CS", patient.sex),
         "0020000D": values("UI", found.study_instance_uid),
-        "00200010": values("SH"),
+        "00200010": values("SH", found.local_study_id),
         "00201206": values("IS", found.series_count),
         "00201208": values("IS", found.instance_count),
     }

@@ -46,7 +46,12 @@ def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | N
         Nothing of that name is here.
     """
     with services().database.read() as session:
-        found = archive.instances(session, study_uid, series_uid, sop_uid)
+        found = archive.instances(
+            session,
+            [study_uid],
+            series_instance_uids=[series_uid] if series_uid else (),
+            sop_instance_uids=[sop_uid] if sop_uid else (),
+        )
     if not found:
         raise NotFoundError("There is no such study, series or instance.")
     note_look(study_uid)
