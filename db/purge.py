@@ -32,6 +32,7 @@ from db.tables import (
     RetractionRow,
     SeriesRow,
     StudyRow,
+    TrialRow,
 )
 
 _AT_ONCE = 500
@@ -98,6 +99,7 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
         (DeliveryRow, DeliveryRow.analysis_id, analyses),
         (ResultRow, ResultRow.study_id, [study_id]),
         (RetractionRow, RetractionRow.analysis_id, analyses),
+        (TrialRow, TrialRow.analysis_id, analyses),
         (AnalysisRow, AnalysisRow.series_id, series),
         (InstanceRow, InstanceRow.series_id, series),
         (SeriesRow, SeriesRow.study_id, [study_id]),

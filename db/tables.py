@@ -220,6 +220,26 @@ class AnalysisRow(Base):
     finished_at: Mapped[datetime | None]
 
 
+class TrialRow(Base):
+    """What a second model says of the series of an analysis; never shown beside it."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("analysis_id", "model_sha256"),
+        Index("ix_trials_model_sha256_finished_at", "model_sha256", "finished_at"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"))
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    reasons: Mapped[tuple[Reason, ...]]
+    findings: Mapped[dict[str, Any]]
+    measures: Mapped[dict[str, Any]]
+    finished_at: Mapped[datetime]
+
+
 class ScannerHoldRow(Base):
     """A scanner whose answers are kept from readers, until it is released."""
 

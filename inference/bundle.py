@@ -21,6 +21,7 @@ from inference.network import PRESETS, AttentionResNet
 from inference.network3d import VolumetricResNet
 
 FORMAT = 1
+TASKS = ("nodule", "filter", "slice")
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the bundles that come with the package, one a task."""
 
@@ -143,15 +144,21 @@ def write_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     (folder / "bundle.json").write_text(json.dumps({"format": FORMAT, **recipe}, indent=1, sort_keys=False) + "\n")
 
 
-def bundle_folders(bundle: Path | None) -> dict[str, Path]:
-    """Folder of each task's bundle: from ``bundle`` (one bundle, or a folder of them), else the shipped ones."""
-    folders = {task: SHIPPED / task for task in ("nodule", "filter", "slice")}
-    if bundle is None:
-        return folders
+def bundle_folders(*bundles: Path | None) -> dict[str, Path]:
+    """Folder of each task's bundle: from ``bundles`` (each one bundle, or a folder of them), else the shipped ones.
+
+    Of several for one task the last one counts.
+    """
+    folders = {task: SHIPPED / task for task in TASKS}
+    for bundle in bundles:
+        folders |= _own_folders(bundle) if bundle is not None else {}
+    return folders
+
+
+def _own_folders(bundle: Path) -> dict[str, Path]:
     if (bundle / "bundle.json").is_file():
-        folders[read_bundle(bundle).task] = bundle
-        return folders
-    own = {task: bundle / task for task in folders if (bundle / task / "bundle.json").is_file()}
+        return {read_bundle(bundle).task: bundle}
+    own = {task: bundle / task for task in TASKS if (bundle / task / "bundle.json").is_file()}
     if not own:
         raise BundleError(f"{bundle} holds no bundle.json, nor folders nodule, filter or slice with one")
-    return folders | own
+    return own

@@ -344,7 +344,14 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", free.index(max(free)))
 
 
-def load_models(bundle: Path | None, device: str, engine: str = "auto", opinion: str = Opinion.ENSEMBLE) -> Models:
+def load_models(
+    bundle: Path | None,
+    device: str,
+    engine: str = "auto",
+    opinion: str = Opinion.ENSEMBLE,
+    *,
+    over: Path | None = None,
+) -> Models:
     """Load and check every model.
 
     Parameters
@@ -357,6 +364,8 @@ def load_models(bundle: Path | None, device: str, engine: str = "auto", opinion:
         What runs the nodule and filter networks, see ``choose_engine``; the slice model always runs in float32.
     opinion
         Which of the nodule networks answer, see ``inference.opinions``.
+    over
+        A bundle that takes the place of the one of its task.
 
     Raises
     ------
@@ -364,7 +373,7 @@ def load_models(bundle: Path | None, device: str, engine: str = "auto", opinion:
         Where a bundle is missing, altered, or for another task, or device or engine cannot be had.
     """
     where = resolve_device(device)
-    bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle).items()}
+    bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle, over).items()}
     for task, loaded in bundles.items():
         if loaded.task != task:
             raise BundleError(f"the bundle in {loaded.folder} is for {loaded.task!r}, not {task!r}")

@@ -27,6 +27,8 @@ Announce = Callable[[Address], None]
 
 PR_SET_PDEATHSIG = 1
 PARENT_POLL_S = 1.0
+TRIALS_S = 5.0
+"""How often it is seen whether a second model has something to try."""
 COUNTS_S = 5.0
 """How often the listener's counters are written."""
 
@@ -140,7 +142,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     from dicom_node.analysis_process import ModelUnavailableError
     from dicom_node.attempts import Attempts
     from dicom_node.roster import BEAT_S
-    from dicom_node.worker import Chore, Worker, WorkerConfig
+    from dicom_node.worker import Chore, Worker, WorkerConfig, alone
     from dicom_node.workflow import AnalysisSteps, AnalysisWorkflows
 
     database = wiring.open_database(settings)
@@ -162,9 +164,14 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config)
     for chore in wiring.build_chores(settings, database, store):
         chore.start(stop)
+    trials = wiring.build_trials(settings, database, store)
+    if trials is not None:
+        Chore("trials", TRIALS_S, alone(database, "trials", trials.turn)).start(stop)
     Chore("worker:beat", BEAT_S, wiring.build_roster(settings, database, workflows).turn).start(stop)
     announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
     worker.run(stop)
+    if trials is not None:
+        trials.close()
     pool.close()
     workflows.close()
     store.close()

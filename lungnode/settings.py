@@ -223,6 +223,8 @@ class ModelSettings(Section):
     """Which nodule networks answer: all together, the 2D one, or the 3D ones; the others' word is recorded beside."""
     bundle: Path | None = None
     """Folder of a model bundle, or of bundles named `nodule`, `filter`, `slice`; unset means the shipped ones."""
+    shadow_bundle: Path | None = None
+    """Folder of a second nodule bundle, tried unseen on series that the live one answered (docs/adr/0021)."""
 
 
 class WorkerSettings(Section):

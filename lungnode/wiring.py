@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hmac
 import logging
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from dicom_node.scp import PortServices
     from dicom_node.scu import RemoteNode
     from dicom_node.tls import TlsFiles
+    from dicom_node.trials import Trials
     from dicom_node.worker import Chore
     from dicom_node.workflow import AnalysisWorkflows, WorkflowConfig
     from lungnode.predicting import ModelPredictor, UnavailablePredictor
@@ -175,6 +178,33 @@ def load_analyzer(model: ModelSettings, log: LogSettings) -> Analyzer:
 
     configure_logging(log.level, log.format)
     return load_models(model.bundle, model.device, model.engine, model.opinion).nodule
+
+
+def load_candidate(model: ModelSettings, log: LogSettings) -> Analyzer:
+    """Load the second nodule model where it disturbs least: on one CPU, at the lowest priority, first to go."""
+    import torch
+
+    from inference.predictor import load_models
+    from lungnode.logs import configure_logging
+
+    configure_logging(log.level, log.format)
+    os.nice(19)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    torch.set_num_threads(1)
+    return load_models(model.bundle, "cpu", model.engine, model.opinion, over=model.shadow_bundle).nodule
+
+
+def build_trials(settings: Settings, database: Database, store: InstanceStore) -> Trials | None:
+    """Make what tries a second model on series that were answered; None where there is none."""
+    from dicom_node.analysis_process import AnalysisLimits, AnalysisProcess
+    from dicom_node.trials import Trials
+
+    if settings.model.shadow_bundle is None:
+        return None
+    limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)
+    load = partial(load_candidate, settings.model, settings.log)
+    return Trials(database, store.files.locate, partial(AnalysisProcess, load, limits))
 
 
 def build_pool(settings: Settings, make_analyzer: MakeAnalyzer) -> AnalysisPool:
