@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, exists, select
+from sqlalchemy import Row, exists, func, select
 from sqlalchemy.orm import Session
 
 from db import audit
@@ -86,9 +86,10 @@ def record_trial(session: Session, analysis_id: str, model: ModelIdentity, outco
 
 
 def tried_models(session: Session) -> tuple[ModelIdentity, ...]:
-    """List the models that were ever tried, by name and version."""
+    """List the models that were ever tried, the one that was tried last first."""
     names = (TrialRow.model_name, TrialRow.model_version, TrialRow.model_sha256)
-    return tuple(ModelIdentity(*row) for row in session.execute(select(*names).distinct().order_by(*names)))
+    statement = select(*names).group_by(*names).order_by(func.max(TrialRow.finished_at).desc(), TrialRow.model_sha256)
+    return tuple(ModelIdentity(*row) for row in session.execute(statement))
 
 
 def pairs(session: Session, sha256: str, since: datetime | None = None) -> Iterator[Pair]:

@@ -57,6 +57,8 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "admin.fetch_again": {"POST": ADMINISTER},
     "admin.fetch_again_from_page": {"POST": ADMINISTER},
     "admin.analyse_again_from_page": {"POST": ADMINISTER},
+    "candidate.page": {"GET": ADMINISTER},
+    "candidate.comparison": {"GET": ADMINISTER},
     "scanners.listing": {"GET": ADMINISTER},
     "scanners.hold": {"POST": ADMINISTER},
     "scanners.release": {"POST": ADMINISTER},

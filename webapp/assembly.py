@@ -13,6 +13,7 @@ from db.engine import Database
 from webapp import (
     account,
     admin,
+    candidate,
     conformance,
     events,
     failures,
@@ -59,6 +60,7 @@ BLUEPRINTS = (
     conformance.blueprint,
     admin.blueprint,
     scanners.blueprint,
+    candidate.blueprint,
     query.blueprint,
     rendered.blueprint,
     retrieve.blueprint,

@@ -123,6 +123,8 @@ ADMINISTRATION = (
         {200: shapes.CountShape},
         (503,),
     ),
+    Operation("get", "/admin/candidate", "How the candidate model compares, as a page", {200: HTML}),
+    Operation("get", ADMIN + "/candidate", "How the candidate model compares", {200: shapes.CandidateShape}, (503,)),
     Operation("get", ADMIN + "/scanners", "Scanners, and which are held", {200: shapes.ScannersShape}, (503,)),
     Operation(
         "post",

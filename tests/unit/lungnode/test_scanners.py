@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
-from db import audit, holds, schema
+from db import audit, holds
 from db.domain import AnalysisOutcome
-from db.engine import Database, load_or_create_audit_key
+from db.engine import Database
 from lungnode.cli import run
 from tests.factories import answer_series, ct_series, index_series
 
@@ -24,23 +21,13 @@ MEASURES: dict[str, object] = {
 
 
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
+def database(home_database: Database, home: Path, tmp_path: Path) -> Database:
     """The database of a HOME in which one series was answered."""
-    home = tmp_path / "home"
-    home.mkdir()
-    url = f"sqlite:///{home / 'lungnode.db'}"
-    schema.upgrade(url)
-    made = Database(url, load_or_create_audit_key(home / "audit.key"))
     series = ct_series(tmp_path / "series", n=1, rows=16)
-    answer_series(made, index_series(made, series, home / "store"), AnalysisOutcome(measures=MEASURES))
-    monkeypatch.setenv("LUNGNODE_HOME", str(home))
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield made
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-    made.dispose()
+    answer_series(
+        home_database, index_series(home_database, series, home / "store"), AnalysisOutcome(measures=MEASURES)
+    )
+    return home_database
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:

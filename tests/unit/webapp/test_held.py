@@ -18,15 +18,15 @@ HTML = {"Accept": "text/html"}
 MEASURES: dict[str, object] = {
     "acquisition": {"Manufacturer": "Maker", "ManufacturerModelName": "One", "ConvolutionKernel": "B60f"},
     "spacing_mm": [1.0, 0.7, 0.7],
-    "confirmed_count": 7391,
+    "confirmed_count": 739127.5,
 }
-NUMBERS = ("0.4377", "43.8 %", "0.8642", "17.3", "0.3991", "0.4713", "7391", "55.125")
-"""Probabilities, interval, diameter, measures and place of the finding, as numbers and as percentages."""
+NUMBERS = ("0.4377", "43.8 %", "0.8642", "117.3", "0.3991", "0.4713", "739127.5")
+"""Probabilities, interval, diameter and measures of the finding; no clock and no id reads like one of them."""
 
 
 def telling_finding(study: Study) -> NewFinding:
-    finding = finding_at(study.sop_instance_uids[1], 55.125, 20, malignancy=0.4377)
-    return replace(finding, diameter_mm=17.3, nodule_probability=0.8642, interval=(0.3991, 0.4713))
+    finding = finding_at(study.sop_instance_uids[1], 55.0, 20, malignancy=0.4377)
+    return replace(finding, diameter_mm=117.3, nodule_probability=0.8642, interval=(0.3991, 0.4713))
 
 
 @pytest.fixture

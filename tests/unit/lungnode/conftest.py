@@ -1,0 +1,37 @@
+"""A HOME with a database for commands that are run in this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from db import schema
+from db.engine import Database, load_or_create_audit_key
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An empty HOME that commands take; the logs are afterwards as they were."""
+    made = tmp_path / "home"
+    made.mkdir()
+    monkeypatch.setenv("LUNGNODE_HOME", str(made))
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield made
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def home_database(home: Path) -> Iterator[Database]:
+    """Its database."""
+    url = f"sqlite:///{home / 'lungnode.db'}"
+    schema.upgrade(url)
+    made = Database(url, load_or_create_audit_key(home / "audit.key"))
+    yield made
+    made.dispose()

@@ -1,0 +1,105 @@
+"""The candidate model: paired on what readers judged, told to administrators alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from db import findings, trials
+from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
+from inference.comparison import Conclusion
+from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.doubles import MODEL, add_study, finding_at, finish
+from tests.unit.webapp.test_openapi import answer_schema, problems
+from webapp.comparing import CandidateReport, candidate_report
+
+SECOND = ModelIdentity("nodule", "2.0", "b" * 64)
+HTML = {"Accept": "text/html"}
+APART_MM = 30.0
+
+
+def place(number: int, malignancy: float | None, *, off_mm: float = 0.0) -> NewFinding:
+    return finding_at("", 10, 20, malignancy=malignancy, position_mm=(APART_MM * number + off_mm, 0.0, 0.0))
+
+
+def tried(
+    web: Web,
+    live: list[float | None],
+    second: list[NewFinding],
+    verdicts: list[Verdict | None],
+    reasons: tuple[Reason, ...] = (),
+) -> None:
+    """A study with findings in a row, what the second model says of it, and what a reader said of each."""
+    study = add_study(web.database, patient_id=f"P{np.random.default_rng().integers(1 << 40)}")
+    sop = study.sop_instance_uids[0]
+    found = [replace(place(i, value), sop_instance_uid=sop) for i, value in enumerate(live)]
+    analysis_id = finish(web.database, study, found)
+    with web.database.begin() as session:
+        trials.record_trial(session, analysis_id, SECOND, AnalysisOutcome(tuple(second), reasons))
+        for record, verdict in zip(findings.findings_of_analysis(session, analysis_id), verdicts, strict=True):
+            if verdict is not None:
+                findings.record_assessment(session, record.id, verdict, "", "", reader="reader")
+
+
+def report_of(web: Web) -> CandidateReport:
+    with web.database.read() as session:
+        return candidate_report(session, SECOND)
+
+
+def test_findings_are_paired_by_place_and_each_that_does_not_count_says_why(web: Web) -> None:
+    accept, reject = Verdict.ACCEPT, Verdict.REJECT
+    second = [place(0, 0.9, off_mm=4.9), place(1, 0.2, off_mm=5.1), place(2, None), place(3, 0.5), place(4, 0.6)]
+    tried(web, [0.8, 0.3, 0.4, None, 0.7, 0.6], second, [accept, reject, reject, accept, Verdict.UNSURE, None])
+    tried(web, [0.5], [], [accept], reasons=(Reason("analysis_timeout", "Takes too long."),))
+    found = report_of(web)
+    assert (found.live, found.candidate, found.series_count) == (MODEL, SECOND, 2)
+    assert found.left_out == {
+        "not_found_by_the_second": 1,
+        "series_without_second_answer:analysis_timeout": 1,
+        "unsure": 1,
+        "without_probability_of_the_live": 1,
+        "without_probability_of_the_second": 1,
+        "without_verdict": 1,
+    }
+    assert (found.comparison.n, found.comparison.positives) == (1, 1)
+    assert found.comparison.conclusion is Conclusion.TOO_FEW
+
+
+def test_of_two_findings_near_one_the_nearer_is_its_pair(web: Web) -> None:
+    tried(web, [0.8], [place(0, 0.1, off_mm=3.0), place(0, 0.9, off_mm=1.0)], [Verdict.ACCEPT])
+    assert report_of(web).comparison.n == 1
+    assert report_of(web).left_out == {}
+
+
+@pytest.fixture
+def many(locked: Web) -> Web:
+    """Thirty patients of two findings each, which the second model tells apart better."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        live = np.clip([0.55 + rng.normal() * 0.25, 0.45 + rng.normal() * 0.25], 0.01, 0.99)
+        second = np.clip([0.8 + rng.normal() * 0.1, 0.2 + rng.normal() * 0.1], 0.01, 0.99)
+        told = [place(number, float(value)) for number, value in enumerate(second)]
+        tried(locked, [float(value) for value in live], told, [Verdict.ACCEPT, Verdict.REJECT])
+    return locked
+
+
+def test_an_administrator_sees_the_table_and_programs_the_same(many: Web) -> None:
+    page = many.client().get("/admin/candidate", headers=many.bearer(Role.ADMIN) | HTML).text
+    assert "Better than the live model" in page
+    assert "Brier score" in page
+    told = many.client().get("/api/v1/admin/candidate", headers=many.bearer(Role.ADMIN))
+    assert problems(told.json, answer_schema("get", "/api/v1/admin/candidate", 200)) == []
+    found = told.json["report"]["comparison"]
+    assert (found["n"], found["positives"], found["patients"], found["conclusion"]) == (60, 30, 30, "better")
+    assert found["auc"]["p"] < 0.01
+    assert found["auc"]["second"] > found["auc"]["first"]
+    for role in (Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE):
+        assert many.client().get("/admin/candidate", headers=many.bearer(role)).status_code == 403
+        assert many.client().get("/api/v1/admin/candidate", headers=many.bearer(role)).status_code == 403
+
+
+def test_where_no_model_was_tried_the_page_says_how(web: Web) -> None:
+    assert "LUNGNODE_MODEL__SHADOW_BUNDLE" in web.client().get("/admin/candidate", headers=HTML).text
+    assert web.client().get("/api/v1/admin/candidate").json == {"report": None}

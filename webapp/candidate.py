@@ -1,0 +1,37 @@
+"""The candidate model as administrators see it: how it compares with the live one, and nothing of any study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, render_template
+
+from db import trials
+from inference.metrics import plain
+from webapp.comparing import CandidateReport, candidate_report
+from webapp.services import services
+
+blueprint = Blueprint("candidate", __name__)
+
+FIGURES = (("auc", "AUC"), ("brier", "Brier score"), ("calibration_error", "Calibration error (ECE)"))
+
+
+def _report() -> CandidateReport | None:
+    """Compare the model that was tried last; None where none ever was."""
+    with services().database.read() as session:
+        known = trials.tried_models(session)
+        return candidate_report(session, known[0]) if known else None
+
+
+@blueprint.get("/admin/candidate")
+def page() -> str:
+    """Show how the candidate compares."""
+    return render_template("candidate.html", report=_report(), figures=FIGURES)
+
+
+@blueprint.get("/api/v1/admin/candidate")
+def comparison() -> Response:
+    """Give the same as data; ``report`` is null where no model was tried."""
+    report = _report()
+    told: Any = plain(report.as_json()) if report else None
+    return jsonify(report=told)
