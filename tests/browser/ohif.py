@@ -20,11 +20,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
 VERSION = "3.12.10"
 DOWNLOAD_TIMEOUT_S = 180
-# OHIF's bundle of onnxruntime asks for Node's `__filename` wherever its chunk is not the last one to arrive, and the
-# page then stays empty: a race that a busy machine loses. A global of that name ends it.
+# OHIF's bundle of onnxruntime reads `document.currentScript || __filename`. Where a style sheet is the last piece of the
+# start to arrive, there is no current script, and the page stays empty for good; a global of that name ends it.
 CONFIG = """window.__filename = '/';
 window.config = {
   routerBasename: '/', extensions: [], modes: [], showStudyList: true, maxNumberOfWebWorkers: 2,
@@ -82,10 +83,24 @@ def _fetch(cache: Path) -> None:
 
 @dataclass
 class Front:
-    """Where the viewer is served, and what it asked of the DICOMweb."""
+    """Where the viewer is served, what it asked of the DICOMweb, and what the browser said."""
 
     url: str
     asked: list[tuple[int, str]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def watching(self, page: Page) -> Iterator[None]:
+        """Whatever fails within tells what was asked, answered and said."""
+        page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        page.on("requestfailed", lambda asked: self.said.append(f"not answered: {asked.url} {asked.failure}"))
+        try:
+            yield
+        except AssertionError as error:
+            error.add_note("asked:\n" + "\n".join(f"{status} {path}" for status, path in self.asked))
+            error.add_note("said:\n" + "\n".join(self.said))
+            raise
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
 from db import analyses, findings
@@ -94,23 +94,30 @@ def test_ohif_lists_and_opens_a_study_with_its_results(front: tuple[Front, CtSer
     made, series = front
     page = browser.new_page(viewport={"width": 1400, "height": 850})
     page.set_default_timeout(PATIENCE_MS)
-    page.on("pageerror", lambda error: print("page error:", error))
-    page.on("console", lambda told: print("console:", told.text) if told.type == "error" else None)
-    page.goto(made.url)
-    expect(page.get_by_text("Phantom, Ohif").first).to_be_visible(timeout=PATIENCE_MS)
-    page.goto(f"{made.url}/viewer?StudyInstanceUIDs={series.study_instance_uid}")
-    page.locator("canvas").first.wait_for()
-    for word in ("CT", "OT", "SR"):
-        expect(page.get_by_text(word, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_text(f"(1/{SLICES})")).to_be_visible(timeout=PATIENCE_MS)
-    ends_at = time.monotonic() + PATIENCE_MS / 1000
-    while len(loaded(made)) < SLICES and time.monotonic() < ends_at:
-        page.wait_for_timeout(500)
+    with made.watching(page):
+        opens_from_its_list(page, made, series)
+        gets_every_slice(page, made)
     if folder := os.environ.get("LUNGNODE_TEST_SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / "ohif.png"))
     page.close()
-    assert len(loaded(made)) >= SLICES
-    assert [told for told in made.asked if told[0] >= 400] == []
+
+
+def opens_from_its_list(page: Page, front: Front, series: CtSeries) -> None:
+    page.goto(front.url)
+    expect(page.get_by_text("Phantom, Ohif").first).to_be_visible(timeout=PATIENCE_MS)
+    page.goto(f"{front.url}/viewer?StudyInstanceUIDs={series.study_instance_uid}")
+    expect(page.locator("canvas").first).to_be_visible(timeout=PATIENCE_MS)
+    for word in ("CT", "OT", "SR"):
+        expect(page.get_by_text(word, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text(f"(1/{SLICES})")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def gets_every_slice(page: Page, front: Front) -> None:
+    ends_at = time.monotonic() + PATIENCE_MS / 1000
+    while len(loaded(front)) < SLICES and time.monotonic() < ends_at:
+        page.wait_for_timeout(500)
+    assert len(loaded(front)) >= SLICES
+    assert [told for told in front.asked if told[0] >= 400] == []
 
 
 def loaded(front: Front) -> set[str]:
