@@ -1,11 +1,14 @@
-"""What is stored, as an archive is asked for it: received instances and the results that were made of them."""
+"""What is stored, as an archive is asked for it: received instances and the results that were made of them.
+
+Whoever ``reads_first``, named where it is given, is shown the results of those studies alone that they are done with.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import String, Subquery, func, literal, select, union_all
+from sqlalchemy import ColumnElement, String, Subquery, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
 
 from db.tables import InstanceRow, ResultRow, SeriesRow, StudyRow
@@ -35,13 +38,14 @@ def instances(
     *,
     series_instance_uids: Sequence[str] = (),
     sop_instance_uids: Sequence[str] = (),
+    reads_first: str | None = None,
 ) -> tuple[ArchivedInstance, ...]:
     """List the instances of studies, of some of their series, or some of these alone; by series and image number."""
     named = select(StudyRow.id, StudyRow.study_instance_uid).where(StudyRow.study_instance_uid.in_(study_instance_uids))
     studies = {row.id: row.study_instance_uid for row in session.execute(named)}
     if not studies:
         return ()
-    every = all_instances(list(studies))
+    every = all_instances(list(studies), reads_first)
     statement = select(every)
     if series_instance_uids:
         statement = statement.where(every.c.series_instance_uid.in_(series_instance_uids))
@@ -91,7 +95,14 @@ def batched(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
     return (values[at : at + size] for at in range(0, len(values), size))
 
 
-def all_series(study_ids: Sequence[str] | None = None) -> Subquery:
+def is_shown(reads_first: str | None) -> ColumnElement[bool]:
+    """Whether a result is shown."""
+    if reads_first is None:
+        return true()
+    return ResultRow.study_id.in_(select(StudyRow.id).where(StudyRow.reviewed_by == reads_first))
+
+
+def all_series(study_ids: Sequence[str] | None = None, reads_first: str | None = None) -> Subquery:
     """Select the series of some studies, or of all: those received, and those of results."""
     received = select(
         SeriesRow.study_id,
@@ -101,14 +112,18 @@ def all_series(study_ids: Sequence[str] | None = None) -> Subquery:
         SeriesRow.modality,
         SeriesRow.instance_count,
     )
-    made = select(
-        ResultRow.study_id,
-        ResultRow.series_instance_uid,
-        func.min(ResultRow.series_number),
-        literal(RESULT_DESCRIPTION, String()),
-        func.min(ResultRow.modality),
-        func.count(),
-    ).group_by(ResultRow.study_id, ResultRow.series_instance_uid)
+    made = (
+        select(
+            ResultRow.study_id,
+            ResultRow.series_instance_uid,
+            func.min(ResultRow.series_number),
+            literal(RESULT_DESCRIPTION, String()),
+            func.min(ResultRow.modality),
+            func.count(),
+        )
+        .where(is_shown(reads_first))
+        .group_by(ResultRow.study_id, ResultRow.series_instance_uid)
+    )
     if study_ids is not None:
         received, made = (
             received.where(SeriesRow.study_id.in_(study_ids)),
@@ -117,7 +132,7 @@ def all_series(study_ids: Sequence[str] | None = None) -> Subquery:
     return union_all(received, made).subquery("every_series")
 
 
-def all_instances(study_ids: Sequence[str] | None = None) -> Subquery:
+def all_instances(study_ids: Sequence[str] | None = None, reads_first: str | None = None) -> Subquery:
     """Select the instances of some studies, or of all: those received, and results."""
     received = select(
         SeriesRow.study_id,
@@ -138,7 +153,7 @@ def all_instances(study_ids: Sequence[str] | None = None) -> Subquery:
         literal(RESULT_SYNTAX, String()),
         ResultRow.instance_number,
         ResultRow.path,
-    )
+    ).where(is_shown(reads_first))
     if study_ids is not None:
         received, made = (
             received.where(SeriesRow.study_id.in_(study_ids)),

@@ -126,28 +126,28 @@ class Found:
     remaining: int
 
 
-def search_studies(session: Session, conditions: Conditions, page: Page) -> Found:
+def search_studies(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
     """Find studies, latest received first."""
-    rows, remaining = _page(session, _studies(conditions), page)
-    studies = _described(session, rows)
+    rows, remaining = _page(session, _studies(conditions, reads_first), page)
+    studies = _described(session, rows, reads_first)
     return Found(tuple(Match(studies[row.StudyRow.id]) for row in rows), remaining)
 
 
-def search_series(session: Session, conditions: Conditions, page: Page) -> Found:
+def search_series(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
     """Find series, those of the study received last first, by series number."""
-    series = archive.all_series(_study_ids(session, conditions))
-    statement = _studies(conditions).join(series, series.c.study_id == StudyRow.id)
+    series = archive.all_series(_study_ids(session, conditions), reads_first)
+    statement = _studies(conditions, reads_first).join(series, series.c.study_id == StudyRow.id)
     statement = statement.add_columns(*_apart(series)).where(*_below(conditions, series, _SERIES))
     rows, remaining = _page(session, statement.order_by(series.c.series_number, series.c.series_instance_uid), page)
-    studies = _described(session, rows)
+    studies = _described(session, rows, reads_first)
     return Found(tuple(Match(studies[row.StudyRow.id], _series(row)) for row in rows), remaining)
 
 
-def search_instances(session: Session, conditions: Conditions, page: Page) -> Found:
+def search_instances(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
     """Find instances, by series and image number within their study."""
     chosen = _study_ids(session, conditions)
-    series, instances = archive.all_series(chosen), archive.all_instances(chosen)
-    statement = _studies(conditions).join(series, series.c.study_id == StudyRow.id)
+    series, instances = archive.all_series(chosen, reads_first), archive.all_instances(chosen, reads_first)
+    statement = _studies(conditions, reads_first).join(series, series.c.study_id == StudyRow.id)
     is_within = and_(
         instances.c.study_id == series.c.study_id, instances.c.series_instance_uid == series.c.series_instance_uid
     )
@@ -155,12 +155,12 @@ def search_instances(session: Session, conditions: Conditions, page: Page) -> Fo
     statement = statement.where(*_below(conditions, series, _SERIES), *_below(conditions, instances, _INSTANCE))
     order = (series.c.series_number, series.c.series_instance_uid, instances.c.instance_number)
     rows, remaining = _page(session, statement.order_by(*order, instances.c.sop_instance_uid), page)
-    studies = _described(session, rows)
+    studies = _described(session, rows, reads_first)
     matches = (Match(studies[row.StudyRow.id], _series(row), _instance(row)) for row in rows)
     return Found(tuple(matches), remaining)
 
 
-def _studies(conditions: Conditions) -> Select[StudyRow, PatientRow]:
+def _studies(conditions: Conditions, reads_first: str | None = None) -> Select[StudyRow, PatientRow]:
     """Select the studies that match, without order within a study."""
     wanted = [_matches(keyword, _STUDY[keyword], told) for keyword, told in conditions.items() if keyword in _STUDY]
     if _MODALITIES in conditions:
@@ -169,7 +169,9 @@ def _studies(conditions: Conditions) -> Select[StudyRow, PatientRow]:
             SeriesRow.study_id == StudyRow.id, _matches(_MODALITIES, SeriesRow.modality, told)
         )
         made = select(ResultRow.id).where(
-            ResultRow.study_id == StudyRow.id, _matches(_MODALITIES, ResultRow.modality, told)
+            ResultRow.study_id == StudyRow.id,
+            archive.is_shown(reads_first),
+            _matches(_MODALITIES, ResultRow.modality, told),
         )
         wanted.append(or_(received.exists(), made.exists()))
     statement = select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
@@ -235,10 +237,10 @@ def _page(session: Session, statement: Select[*tuple[Any, ...]], page: Page) -> 
     return rows, max(0, total - page.offset - len(rows))
 
 
-def _described(session: Session, rows: Sequence[Row[Any]]) -> dict[str, ArchivedStudy]:
+def _described(session: Session, rows: Sequence[Row[Any]], reads_first: str | None) -> dict[str, ArchivedStudy]:
     """Describe the studies of some rows, with what is counted below them."""
     found = {row.StudyRow.id: (row.StudyRow, row.PatientRow) for row in rows}
-    series = archive.all_series(list(found))
+    series = archive.all_series(list(found), reads_first)
     modalities: dict[str, set[str]] = {study_id: set() for study_id in found}
     counts = dict.fromkeys(found, (0, 0))
     for study_id, modality, series_count, instance_count in session.execute(

@@ -30,6 +30,11 @@ def is_model_hidden() -> bool:
     return reads_first() and request.headers.get(SHOWN_HEADER) != "shown"
 
 
+def blind_reader() -> str | None:
+    """Name the reader to whom the archive shows results only of studies that they are done with, if this is one."""
+    return principal().name if is_model_hidden() else None
+
+
 def blind_query(query: WorklistQuery) -> WorklistQuery:
     """Ask for nothing that would tell what the model says: no bounds on it, no order by it."""
     order = WorklistOrder.OLDEST if query.order is WorklistOrder.PRIORITY else query.order

@@ -24,8 +24,8 @@ from playwright.sync_api import Page
 
 VERSION = "3.12.10"
 DOWNLOAD_TIMEOUT_S = 180
-# OHIF's bundle of onnxruntime reads `document.currentScript || __filename`. Where a style sheet is the last piece of the
-# start to arrive, there is no current script, and the page stays empty for good; a global of that name ends it.
+# OHIF's bundle of onnxruntime reads `document.currentScript || __filename`. Where a style sheet is the last piece to
+# arrive at the start, there is no current script, and the page stays empty for good; a global of that name ends it.
 CONFIG = """window.__filename = '/';
 window.config = {
   routerBasename: '/', extensions: [], modes: [], showStudyList: true, maxNumberOfWebWorkers: 2,

@@ -7,22 +7,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pydicom
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import select
 
-from db import analyses, findings
-from db.domain import AnalysisOutcome
-from db.session import new_id, now
-from db.tables import ResultRow, StudyRow
-from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.results import make_in_child
-from dicom_node.results_job import ReportJob, SourceInstance
 from tests.browser.ohif import Front, shown, viewer_folder
-from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series
-from tests.integration.dicomweb_support import Archive, serving
-from tests.unit.webapp.doubles import finding_at
+from tests.factories import CtSeries
+from tests.integration.dicomweb_support import analysed_series, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -35,58 +25,9 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, CtS
     viewer = viewer_folder()
     folder = tmp_path_factory.mktemp("archive")
     with serving(folder) as archive:
-        series = analysed_series(archive, folder)
+        series = analysed_series(archive, folder, SLICES)
         with shown(viewer, archive.url.removesuffix("/dicom-web")) as made:
             yield made, series
-
-
-def analysed_series(archive: Archive, folder: Path) -> CtSeries:
-    """A chest with a nodule, a report and a summary page."""
-    identity = SeriesIdentity(patient_name="Phantom^Ohif", patient_id="OHIF-1")
-    nodule = SimpleNodule((15.0, 100.0, 170.0), 16.0)
-    series = ct_series(folder / "ct", n=SLICES, rows=256, nodules=(nodule,), identity=identity)
-    series_id = index_series(archive.database, series, archive.store.root)
-    found = finding_at(series.sop_instance_uids[15], 100, 170)
-    analysis_id = answer_series(archive.database, series_id, AnalysisOutcome((found,)))
-    with archive.database.read() as session:
-        analysis = analyses.analysis_record(session, analysis_id)
-        assert analysis is not None
-        job = ReportJob(
-            analysis=analysis,
-            findings=findings.findings_of_analysis(session, analysis_id),
-            sources=tuple(
-                SourceInstance(one.sop_instance_uid, one.sop_class_uid, archive.store.root / one.path)
-                for one in analyses.analysis_instances(session, analysis_id)
-            ),
-            folder=archive.store.root / "results",
-            station="LUNGNODE",
-            software_version="test",
-        )
-    keep(archive, analysis_id, job)
-    return series
-
-
-def keep(archive: Archive, analysis_id: str, job: ReportJob) -> None:
-    """Make the result objects and put them into the index."""
-    for made in make_in_child(job):
-        ds = pydicom.dcmread(job.folder / made.path, stop_before_pixels=True)
-        with archive.database.begin() as session:
-            session.add(
-                ResultRow(
-                    id=new_id(),
-                    analysis_id=analysis_id,
-                    study_id=session.scalars(select(StudyRow.id)).one(),
-                    sop_instance_uid=made.sop_instance_uid,
-                    sop_class_uid=made.sop_class_uid,
-                    series_instance_uid=str(ds.SeriesInstanceUID),
-                    series_number=int(ds.SeriesNumber),
-                    modality=str(ds.Modality),
-                    instance_number=int(ds.InstanceNumber),
-                    kind=made.kind,
-                    path=f"results/{made.path}",
-                    created_at=now(session),
-                )
-            )
 
 
 @pytest.mark.timeout(600)

@@ -8,16 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
 from dicomweb_client.api import DICOMwebClient
+from flask import Flask
+from sqlalchemy import select
 
+from db import analyses, findings
+from db.domain import AnalysisOutcome
 from db.engine import Database
+from db.session import new_id, now
+from db.tables import ResultRow, StudyRow
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.intake import Intake
+from dicom_node.phantom.writer import SeriesIdentity
+from dicom_node.results import make_in_child
+from dicom_node.results_job import ReportJob, SourceInstance
 from dicom_node.store import InstanceStore
 from lungnode.archive_files import ArchiveFiles
 from lungnode.web_intake import WebIntake
-from tests.factories import sqlite_database
-from tests.unit.webapp.doubles import CannedPredictor, VolumeImages
+from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
+from tests.unit.webapp.doubles import CannedPredictor, VolumeImages, finding_at
 from webapp import create_app
 from webapp.options import WebOptions
 from webapp.server import make_server
@@ -28,6 +38,7 @@ class Archive:
     """A running server with what it serves."""
 
     url: str
+    app: Flask
     database: Database
     store: InstanceStore
 
@@ -53,9 +64,58 @@ def serving(folder: Path) -> Iterator[Archive]:
     server = make_server(app, "127.0.0.1", 0, options)
     threading.Thread(target=server.run, daemon=True).start()
     try:
-        yield Archive(f"http://127.0.0.1:{server.effective_port}/dicom-web", database, store)
+        yield Archive(f"http://127.0.0.1:{server.effective_port}/dicom-web", app, database, store)
     finally:
         server.close()
         files.close()
         store.close()
         database.dispose()
+
+
+def analysed_series(archive: Archive, folder: Path, n: int) -> CtSeries:
+    """Store a chest with a nodule of ``n`` slices, a report, a summary page and a marked slice."""
+    identity = SeriesIdentity(patient_name="Phantom^Ohif", patient_id="OHIF-1")
+    nodule = SimpleNodule((n / 2, 100.0, 170.0), 16.0)
+    series = ct_series(folder / "ct", n=n, rows=256, nodules=(nodule,), identity=identity)
+    series_id = index_series(archive.database, series, archive.store.root)
+    found = finding_at(series.sop_instance_uids[n // 2], 100, 170)
+    analysis_id = answer_series(archive.database, series_id, AnalysisOutcome((found,)))
+    with archive.database.read() as session:
+        analysis = analyses.analysis_record(session, analysis_id)
+        assert analysis is not None
+        job = ReportJob(
+            analysis=analysis,
+            findings=findings.findings_of_analysis(session, analysis_id),
+            sources=tuple(
+                SourceInstance(one.sop_instance_uid, one.sop_class_uid, archive.store.root / one.path)
+                for one in analyses.analysis_instances(session, analysis_id)
+            ),
+            folder=archive.store.root / "results",
+            station="LUNGNODE",
+            software_version="test",
+        )
+    _keep(archive, analysis_id, job)
+    return series
+
+
+def _keep(archive: Archive, analysis_id: str, job: ReportJob) -> None:
+    """Make the result objects and put them into the index."""
+    for made in make_in_child(job):
+        ds = pydicom.dcmread(job.folder / made.path, stop_before_pixels=True)
+        with archive.database.begin() as session:
+            session.add(
+                ResultRow(
+                    id=new_id(),
+                    analysis_id=analysis_id,
+                    study_id=session.scalars(select(StudyRow.id)).one(),
+                    sop_instance_uid=made.sop_instance_uid,
+                    sop_class_uid=made.sop_class_uid,
+                    series_instance_uid=str(ds.SeriesInstanceUID),
+                    series_number=int(ds.SeriesNumber),
+                    modality=str(ds.Modality),
+                    instance_number=int(ds.InstanceNumber),
+                    kind=made.kind,
+                    path=f"results/{made.path}",
+                    created_at=now(session),
+                )
+            )

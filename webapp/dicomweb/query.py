@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
-from sqlalchemy.orm import Session
 
 from db import archive_search as search
 from db.archive_search import Between, Condition, Found, Like, OneOf, Page
+from webapp import reading_first
 from webapp.dicomweb import attributes
 from webapp.dicomweb.negotiation import JSON, check_json
 from webapp.errors import BadRequestError
@@ -83,14 +83,14 @@ def _completed(known: attributes.Attributes, document: str | None, question: Que
     return {tag: value for tag, value in told.items() if tag in wanted and "BulkDataURI" not in value} | known
 
 
-def _found(
-    keywords: frozenset[str], find: Callable[[Session, dict[str, Condition], Page], Found], **places: str | None
-) -> tuple[Question, Found]:
+def _found(keywords: frozenset[str], find: Callable[..., Found], **places: str | None) -> tuple[Question, Found]:
     check_json()
     question = read_question(keywords)
     named = {keyword: OneOf((uid,)) for keyword, uid in places.items() if uid is not None}
     with services().database.read() as session:
-        return question, find(session, question.conditions | named, question.page)
+        return question, find(
+            session, question.conditions | named, question.page, reads_first=reading_first.blind_reader()
+        )
 
 
 def _answer(question: Question, found: Found, described: Iterable[attributes.Attributes]) -> Response:

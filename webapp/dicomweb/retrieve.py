@@ -11,6 +11,7 @@ from flask import Blueprint, Response
 
 from db import archive
 from db.archive import ArchivedInstance
+from webapp import reading_first
 from webapp.dicomweb.attributes import retrieve_url
 from webapp.dicomweb.multipart import Part, multipart
 from webapp.dicomweb.negotiation import (
@@ -51,6 +52,7 @@ def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | N
             [study_uid],
             series_instance_uids=[series_uid] if series_uid else (),
             sop_instance_uids=[sop_uid] if sop_uid else (),
+            reads_first=reading_first.blind_reader(),
         )
     if not found:
         raise NotFoundError("There is no such study, series or instance.")

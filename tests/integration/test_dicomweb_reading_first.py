@@ -1,0 +1,105 @@
+"""DICOMweb tells whoever reads first nothing of our results until they are done with the study, on any route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import select
+
+from db.reviews import reopen_study, review_study
+from db.tables import ResultRow
+from tests.factories import CtSeries
+from tests.integration.dicomweb_support import Archive, analysed_series, serving
+from webapp.reading_first import COOKIE, SHOWN_HEADER
+
+SLICES = 6
+READER = {"Cookie": f"{COOKIE}=yes"}
+ANY = {"Accept": "*/*"}
+REPORT = "SR"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Archive, CtSeries]]:
+    folder: Path = tmp_path_factory.mktemp("archive")
+    with serving(folder) as archive:
+        yield archive, analysed_series(archive, folder, SLICES)
+
+
+@pytest.fixture(scope="module")
+def results(place: tuple[Archive, CtSeries]) -> list[ResultRow]:
+    with place[0].database.read() as session:
+        made = list(session.scalars(select(ResultRow)))
+        session.expunge_all()
+    assert {row.modality for row in made} >= {"OT", "PR", REPORT}
+    return made
+
+
+def addresses(archive: Archive, study_uid: str, results: list[ResultRow]) -> set[str]:
+    """Every address below the root that can be read, filled in for each result."""
+    adapter = archive.app.url_map.bind("127.0.0.1")
+    rules = [rule for rule in archive.app.url_map.iter_rules() if rule.rule.startswith("/dicom-web/")]
+    readable = [rule for rule in rules if "GET" in (rule.methods or ())]
+    assert len(readable) >= 14
+    filled = set()
+    for row in results:
+        values = {
+            "study_uid": study_uid,
+            "series_uid": row.series_instance_uid,
+            "sop_uid": row.sop_instance_uid,
+            "frame_list": "1",
+            "frame_number": 1,
+            "place": "00420011",
+        }
+        for rule in readable:
+            filled.add(adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments}))
+    return filled
+
+
+def told(archive: Archive, address: str, headers: dict[str, str], results: list[ResultRow]) -> tuple[int, bool]:
+    """Status of an answer, and whether it speaks of a result."""
+    answer = requests.get(archive.url.removesuffix("/dicom-web") + address, headers=ANY | headers, timeout=60)
+    words = [word for row in results for word in (row.series_instance_uid, row.sop_instance_uid)]
+    return answer.status_code, any(word.encode() in answer.content for word in words)
+
+
+def test_no_route_tells_of_results_before_the_study_is_read(
+    place: tuple[Archive, CtSeries], results: list[ResultRow]
+) -> None:
+    archive, series = place
+    uids = {uid for row in results for uid in (row.series_instance_uid, row.sop_instance_uid)}
+    every = addresses(archive, series.study_instance_uid, results)
+    for address in sorted(every):
+        status, speaks = told(archive, address, READER, results)
+        assert not speaks, address
+        assert status in (204, 404) or not uids & set(address.split("/")), address
+    shown = {address for address in every if told(archive, address, {}, results)[1]}
+    assert len(shown) >= 10  # the walk sees results where they may be seen
+
+
+def test_the_study_counts_and_is_found_by_its_images_alone(place: tuple[Archive, CtSeries]) -> None:
+    archive, series = place
+    url = f"{archive.url}/studies"
+    (study,) = requests.get(url, headers=READER, timeout=30).json()
+    assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([1], [SLICES])
+    assert study["00080061"]["Value"] == ["CT"]
+    assert requests.get(url, params={"ModalitiesInStudy": REPORT}, headers=READER, timeout=30).status_code == 204
+    assert requests.get(url, params={"ModalitiesInStudy": REPORT}, timeout=30).status_code == 200
+    metadata = requests.get(f"{url}/{series.study_instance_uid}/metadata", headers=READER, timeout=30).json()
+    assert len(metadata) == SLICES
+
+
+def test_results_are_shown_to_who_asks_for_them_and_to_who_is_done(
+    place: tuple[Archive, CtSeries], results: list[ResultRow]
+) -> None:
+    archive, series = place
+    address = f"/dicom-web/studies/{series.study_instance_uid}/series"
+    assert told(archive, address, READER | {SHOWN_HEADER: "shown"}, results) == (200, True)
+    for reader, shown in (("another", False), ("local", True)):
+        with archive.database.begin() as session:
+            review_study(session, series.study_instance_uid, reviewed_by=reader)
+        assert told(archive, address, READER, results) == (200, shown)
+        with archive.database.begin() as session:
+            reopen_study(session, series.study_instance_uid, reopened_by=reader)
