@@ -21,7 +21,15 @@ from db.engine import Database
 from db.exchange import NewResult, RetractionCode
 from dicom_node.errors import DicomNodeError
 from dicom_node.files import Files
-from dicom_node.results_job import KINDS, Purpose, ReportJob, ResultObject, SourceInstance, expected_objects
+from dicom_node.results_job import (
+    CHOSEN_KINDS,
+    KINDS,
+    Purpose,
+    ReportJob,
+    ResultObject,
+    SourceInstance,
+    expected_objects,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +66,8 @@ class ReportSettings:
         Parameters of the algorithm that the report states, as far as the analysis itself does not tell them.
     organization
         For whom readers verify; where it is empty, the source's institution.
+    kinds
+        What is made of an answer, by names of ``results_job.KINDS``.
     memory_mb, timeout_s
         What the making process may use.
     """
@@ -67,6 +77,7 @@ class ReportSettings:
     destinations: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     organization: str = ""
+    kinds: tuple[str, ...] = CHOSEN_KINDS
     memory_mb: int = 6144
     timeout_s: float = 300.0
 
@@ -137,7 +148,11 @@ class ResultMaker:
         with self._database.read() as session:
             analysis = analyses.analysis_record(session, analysis_id)
             withdrawn = results.retraction(session, analysis_id)
-            made = [one for one in self._made(session, analysis_id) if one.kind in ("sr", "sc", "pr")]
+            made = [
+                one
+                for one in self._made(session, analysis_id)
+                if one.kind not in (results.VERIFIED, results.RETRACTION)
+            ]
         if analysis is None or withdrawn is None or not made:
             return ()
         return self._make(analysis, (), purpose=Purpose.RETRACTION, earlier=tuple(made), retraction=withdrawn)
@@ -205,6 +220,7 @@ class ResultMaker:
             software_version=self._settings.software_version,
             algorithm_parameters=self._parameters(analysis),
             organization=self._settings.organization,
+            kinds=self._settings.kinds,
             **purpose,
         )
         # what was made before, perhaps elsewhere, is brought here: those bytes count

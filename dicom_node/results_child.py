@@ -13,7 +13,7 @@ import resource
 import secrets
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pydicom.config
@@ -23,6 +23,7 @@ from pydicom.dataset import Dataset
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.results_job import Purpose, ReportJob, ResultObject, expected_objects
 from dicom_node.results_ko import build_ko
+from dicom_node.results_pm import build_pm
 from dicom_node.results_pr import build_pr
 from dicom_node.results_sc import build_pages
 from dicom_node.results_source import read_identity
@@ -30,6 +31,8 @@ from dicom_node.results_sr import build_sr
 
 JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
 OBJECTS: TypeAdapter[list[ResultObject]] = TypeAdapter(list[ResultObject])
+_SINGLE: dict[str, Callable[[ReportJob, ResultObject], Dataset]] = {"pr": build_pr, "pm": build_pm}
+"""Kinds of which one object is made, beside the report."""
 
 
 def main(memory_mb: int, cpu_s: int) -> None:
@@ -69,10 +72,12 @@ def _built(job: ReportJob, named: list[ResultObject], limits: DecodeLimits | Non
     if job.purpose is Purpose.RETRACTION:
         yield build_ko(job, identity, named[0])
         return
-    yield build_sr(job, identity)
-    if job.purpose is Purpose.REPORT:
-        yield from build_pages(job, identity, limits)
-        yield from (build_pr(job, one) for one in named if one.kind == "pr")
+    yield build_sr(job, identity, named[0])
+    pages = [one for one in named if one.kind == "sc"]
+    yield from build_pages(job, identity, pages, limits) if pages else ()
+    for one in named:
+        if one.kind in _SINGLE:
+            yield _SINGLE[one.kind](job, one)
 
 
 def write_once(ds: Dataset, path: Path) -> None:

@@ -12,15 +12,16 @@ from db.domain import AnalysisRecord, FindingRecord
 from db.exchange import RetractionRecord
 from dicom_node.uids import derived_uid
 
-RECIPE = "results-2"
+RECIPE = "results-3"
 """Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
 SERIES_DESCRIPTION = "lungnode second reader, not a diagnosis"
 MANUFACTURER = "lungnode"
-SR_SERIES_NUMBER, SC_SERIES_NUMBER, PR_SERIES_NUMBER, VERIFIED_SERIES_NUMBER, KO_SERIES_NUMBER = range(9801, 9806)
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11.1"
 KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 FINDINGS_PER_PAGE, MAX_PAGES = 4, 3
 
 
@@ -34,13 +35,17 @@ class ResultKind:
 
 
 KINDS = {
-    "sr": ResultKind(COMPREHENSIVE_3D_SR, "SR", SR_SERIES_NUMBER),
-    "sc": ResultKind(SECONDARY_CAPTURE, "OT", SC_SERIES_NUMBER),
-    "pr": ResultKind(PRESENTATION_STATE, "PR", PR_SERIES_NUMBER),
-    "verified": ResultKind(COMPREHENSIVE_3D_SR, "SR", VERIFIED_SERIES_NUMBER),
-    "ko": ResultKind(KEY_OBJECTS, "KO", KO_SERIES_NUMBER),
+    "sr": ResultKind(COMPREHENSIVE_3D_SR, "SR", 9801),
+    "sc": ResultKind(SECONDARY_CAPTURE, "OT", 9802),
+    "pr": ResultKind(PRESENTATION_STATE, "PR", 9803),
+    "verified": ResultKind(COMPREHENSIVE_3D_SR, "SR", 9804),
+    "ko": ResultKind(KEY_OBJECTS, "KO", 9805),
+    "pm": ResultKind(PARAMETRIC_MAP, "OT", 9806),
 }
-"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal."""
+"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, and a
+map of the network's attention."""
+CHOSEN_KINDS = ("sr", "sc", "pr")
+"""What is made of an analysis unless something else is asked for; the report always is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class ReportJob:
         Who withdraws, and why.
     organization
         For whom readers verify; where it is empty, the source's institution.
+    kinds
+        What is made of an answer, by names of ``KINDS``.
     """
 
     analysis: AnalysisRecord
@@ -107,6 +114,7 @@ class ReportJob:
     earlier: tuple[ResultObject, ...] = ()
     retraction: RetractionRecord | None = None
     organization: str = ""
+    kinds: tuple[str, ...] = CHOSEN_KINDS
 
     @property
     def content_digest(self) -> str:
@@ -138,8 +146,22 @@ def expected_objects(job: ReportJob) -> list[ResultObject]:
         return [_named(job, "verified")]
     if job.purpose is Purpose.RETRACTION:
         return [_named(job, "ko")]
-    pages = [_named(job, "sc", number) for number in range(1, page_count(job) + 1)]
-    return [_named(job, "sr"), *pages, *([_named(job, "pr")] if job.findings else [])]
+    return [_named(job, kind, number) for kind, count in _counts(job).items() for number in range(1, count + 1)]
+
+
+def _counts(job: ReportJob) -> dict[str, int]:
+    """How many objects of each kind are made of an answer."""
+    counts = {"sr": 1, "sc": page_count(job), "pr": int(bool(job.findings)), "pm": int(_has_attention(job))}
+    return {kind: count for kind, count in counts.items() if kind in ("sr", *job.kinds)}
+
+
+def _has_attention(job: ReportJob) -> bool:
+    """Whether a finding on a single-frame slice came with the network's attention."""
+    slices = {source.sop_instance_uid for source in job.sources if source.sop_class_uid == CT_IMAGE}
+    return any(
+        "attention" in record.finding.attributes and record.finding.sop_instance_uid in slices
+        for record in job.findings
+    )
 
 
 def _named(job: ReportJob, kind: str, number: int = 1) -> ResultObject:

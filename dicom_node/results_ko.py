@@ -9,8 +9,8 @@ from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
 from db.exchange import RetractionCode
-from dicom_node.results_job import KINDS, MANUFACTURER, SERIES_DESCRIPTION, ReportJob, ResultObject
-from dicom_node.results_source import keep_character_set, local_moment, plain, stamp
+from dicom_node.results_job import ReportJob, ResultObject
+from dicom_node.results_source import header, keep_character_set, local_moment, plain, stamp
 from dicom_node.results_verified import person_observer
 
 TITLES = {
@@ -33,16 +33,7 @@ def build_ko(job: ReportJob, identity: Dataset, named: ResultObject) -> KeyObjec
     document = KeyObjectSelectionDocument(
         evidence=rejected,
         content=content,
-        series_instance_uid=named.series_instance_uid,
-        series_number=KINDS[named.kind].series_number,
-        sop_instance_uid=named.sop_instance_uid,
-        instance_number=named.instance_number,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=plain(job.analysis.model.name, 64),
-        software_versions=plain(job.software_version, 64),
-        device_serial_number=plain(job.station, 64),
-        series_description=SERIES_DESCRIPTION,
-        specific_character_set=None,
+        **header(job, named),
     )
     keep_character_set(document, identity)
     stamp(document, local_moment(job.retraction.requested_at))
@@ -55,7 +46,7 @@ def _stub(job: ReportJob, identity: Dataset, made: ResultObject) -> Dataset:
     ds.StudyInstanceUID = job.analysis.study_instance_uid
     ds.SeriesInstanceUID = made.series_instance_uid
     ds.SOPClassUID, ds.SOPInstanceUID = made.sop_class_uid, made.sop_instance_uid
-    if made.kind != "sc":
+    if made.kind not in ("sc", "pm"):
         for keyword in ("Rows", "Columns"):  # what highdicom tells images by
             if keyword in ds:
                 delattr(ds, keyword)

@@ -19,9 +19,9 @@ from highdicom.pr import (
 from pydicom.dataset import Dataset
 
 from db.domain import NewFinding
-from dicom_node.results_job import KINDS, MANUFACTURER, SERIES_DESCRIPTION, ReportJob, ResultObject
+from dicom_node.results_job import ReportJob, ResultObject
 from dicom_node.results_page import WINDOW
-from dicom_node.results_source import content_moment, first_of, keep_character_set, plain, read_identity, stamp
+from dicom_node.results_source import content_moment, first_of, header, keep_character_set, read_identity, stamp
 from dicom_node.results_sr import outline, spacing_of
 
 Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -44,14 +44,6 @@ def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentati
     ]
     state = GrayscaleSoftcopyPresentationState(
         referenced_images=images,
-        series_instance_uid=named.series_instance_uid,
-        series_number=KINDS[named.kind].series_number,
-        sop_instance_uid=named.sop_instance_uid,
-        instance_number=named.instance_number,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=plain(job.analysis.model.name, 64),
-        software_versions=plain(job.software_version, 64),
-        device_serial_number=plain(job.station, 64),
         content_label="SECOND_READER",
         content_description="Second reader, not a diagnosis",
         graphic_annotations=annotations,
@@ -62,8 +54,7 @@ def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentati
                 window_center=WINDOW[0], window_width=WINDOW[1], window_explanation="Lung", referenced_images=None
             )
         ],
-        series_description=SERIES_DESCRIPTION,
-        specific_character_set=None,
+        **header(job, named),
     )
     state.BodyPartExamined = "CHEST"  # unpaired: then Laterality is not asked for (PS3.3 C.7.3.1)
     keep_character_set(state, images[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +14,22 @@ from pydicom.uid import ExplicitVRLittleEndian
 from db.domain import FindingRecord, NewFinding
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
-from dicom_node.results_job import (
-    FINDINGS_PER_PAGE,
-    MANUFACTURER,
-    MAX_PAGES,
-    SC_SERIES_NUMBER,
-    SERIES_DESCRIPTION,
-    ReportJob,
-)
+from dicom_node.results_job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob, ResultObject
 from dicom_node.results_page import FindingPanel, SlicePicture, SummaryText, draw_pages
-from dicom_node.results_source import content_moment, keep_character_set, plain, stamp
+from dicom_node.results_source import content_moment, header, keep_character_set, stamp
 
 
-def build_pages(job: ReportJob, identity: Dataset, limits: DecodeLimits | None = None) -> list[SCImage]:
+def build_pages(
+    job: ReportJob, identity: Dataset, named: Sequence[ResultObject], limits: DecodeLimits | None = None
+) -> list[SCImage]:
     """Draw the summary of an analysis and wrap each page as a Secondary Capture image.
 
     Parameters
     ----------
     identity
         Header of a source image, from ``results_source.read_identity``.
+    named
+        The pages, as ``expected_objects`` names them.
     limits
         What decoding the source slices may use; a finding whose slice cannot be decoded stands without a picture.
     """
@@ -42,10 +39,10 @@ def build_pages(job: ReportJob, identity: Dataset, limits: DecodeLimits | None =
         for number, record in enumerate(job.findings, start=1)
     ]
     pages = draw_pages(_text(job, identity), panels, per_page=FINDINGS_PER_PAGE, max_pages=MAX_PAGES)
-    return [_wrap(job, identity, page, number) for number, page in enumerate(pages, start=1)]
+    return [_wrap(job, identity, page, one) for page, one in zip(pages, named, strict=True)]
 
 
-def _wrap(job: ReportJob, identity: Dataset, page: NDArray[np.uint8], number: int) -> SCImage:
+def _wrap(job: ReportJob, identity: Dataset, page: NDArray[np.uint8], named: ResultObject) -> SCImage:
     image = SCImage.from_ref_dataset(
         ref_dataset=identity,
         pixel_array=page,
@@ -53,16 +50,8 @@ def _wrap(job: ReportJob, identity: Dataset, page: NDArray[np.uint8], number: in
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
-        series_instance_uid=job.uid("sc", "series"),
-        series_number=SC_SERIES_NUMBER,
-        sop_instance_uid=job.uid("sc", "instance", str(number)),
-        instance_number=number,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=plain(job.analysis.model.name, 64),
-        software_versions=plain(job.software_version, 64),
-        series_description=SERIES_DESCRIPTION,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set=None,
+        **header(job, named),
     )
     image.copy_patient_and_study_information(identity)
     keep_character_set(image, identity)

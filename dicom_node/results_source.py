@@ -14,7 +14,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DA, TM
 
-from dicom_node.results_job import ReportJob, SourceInstance
+from dicom_node.results_job import (
+    KINDS,
+    MANUFACTURER,
+    SERIES_DESCRIPTION,
+    ReportJob,
+    ResultObject,
+    SourceInstance,
+)
 
 LIBRARY_LIMIT = 2000
 """A series with more slices is not listed in the report's image library; all of it is still named as evidence."""
@@ -117,6 +124,22 @@ def first_of(ds: Dataset, keyword: str, group: str) -> Any:
         for groups in ds.get(sequence) or []:
             holders += list(groups.get(group) or [])
     return next((holder[keyword].value for holder in holders if keyword in holder), None)
+
+
+def header(job: ReportJob, named: ResultObject) -> dict[str, Any]:
+    """Arguments that every result object of highdicom's takes: which one it is, of what series, and who made it."""
+    return {
+        "series_instance_uid": named.series_instance_uid,
+        "series_number": KINDS[named.kind].series_number,
+        "sop_instance_uid": named.sop_instance_uid,
+        "instance_number": named.instance_number,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": plain(job.analysis.model.name, 64),
+        "software_versions": plain(job.software_version, 64),
+        "device_serial_number": plain(job.station, 64),
+        "series_description": SERIES_DESCRIPTION,
+        "specific_character_set": None,
+    }
 
 
 def keep_character_set(ds: Dataset, identity: Dataset) -> None:

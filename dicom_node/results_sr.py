@@ -33,11 +33,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from db.domain import FindingRecord, Reason
-from dicom_node.results_job import KINDS, MANUFACTURER, SERIES_DESCRIPTION, Purpose, ReportJob, expected_objects
+from dicom_node.results_job import MANUFACTURER, Purpose, ReportJob, ResultObject
 from dicom_node.results_source import (
     content_moment,
     evidence,
     first_of,
+    header,
     keep_character_set,
     library_images,
     plain,
@@ -60,7 +61,7 @@ CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
 DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is to be judged by a radiologist."
 
 
-def build_sr(job: ReportJob, identity: Dataset) -> Comprehensive3DSR:
+def build_sr(job: ReportJob, identity: Dataset, named: ResultObject) -> Comprehensive3DSR:
     """Build the report of an analysis: the model's, or the one that readers verified.
 
     Parameters
@@ -68,7 +69,6 @@ def build_sr(job: ReportJob, identity: Dataset) -> Comprehensive3DSR:
     identity
         Header of a source image, from ``results_source.read_identity``.
     """
-    named = expected_objects(job)[0]
     sources = evidence(job, identity)
     report = MeasurementReport(
         observation_context=_observer(job),
@@ -80,17 +80,8 @@ def build_sr(job: ReportJob, identity: Dataset) -> Comprehensive3DSR:
     sr = Comprehensive3DSR(
         evidence=sources,
         content=report,
-        series_instance_uid=named.series_instance_uid,
-        series_number=KINDS[named.kind].series_number,
-        sop_instance_uid=named.sop_instance_uid,
-        instance_number=named.instance_number,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=plain(job.analysis.model.name, 64),
-        software_versions=plain(job.software_version, 64),
-        device_serial_number=plain(job.station, 64),
-        series_description=SERIES_DESCRIPTION,
         is_complete=True,
-        specific_character_set=None,
+        **header(job, named),
         coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name="lungnode", responsible_organization="lungnode")],
         **verification(job, identity),
     )

@@ -36,6 +36,14 @@ def lung_of(plane_hu: NDArray[np.int16], nodule: Mask, spacing_mm: tuple[float, 
     return np.asarray(~wall)
 
 
+def attention_around(
+    member: tuple[ViewSpec, AttentionResNet], volume: CtVolume, index: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """The planar network's attention on the view around ``index`` in its slice, ``(h, w)`` in 0..1."""
+    view, network = member
+    return attention_weights(view, network, PatchBatch.of([cut_patch(volume, index, z_extent_mm=(0.0, 0.0))]))[0]
+
+
 def attention_in_lung(
     member: tuple[ViewSpec, AttentionResNet],
     volume: CtVolume,
@@ -44,19 +52,29 @@ def attention_in_lung(
     mask_box: tuple[slice, slice, slice],
 ) -> float:
     """Share of the attention around ``index`` that lies in lung, in its slice; ``mask`` and its place as measured."""
-    view, network = member
-    field_mm, spacing_mm = view.field_mm[1], (volume.spacing_mm[1], volume.spacing_mm[2])
+    weights = attention_around(member, volume, index)
+    return share_in_lung(weights, member[0].field_mm[1], volume, (index, mask, mask_box))
+
+
+def share_in_lung(
+    weights: NDArray[np.float32],
+    field_mm: float,
+    volume: CtVolume,
+    nodule: tuple[tuple[float, float, float], Mask, tuple[slice, slice, slice]],
+) -> float:
+    """Share of attention over ``field_mm`` around a nodule (centre, mask, the mask's place) that lies in lung."""
+    index, mask, mask_box = nodule
+    spacing_mm = (volume.spacing_mm[1], volume.spacing_mm[2])
     place = int(np.clip(round(index[0]), 0, len(volume.volume_hu) - 1))
-    nodule = np.zeros(volume.volume_hu.shape[1:], dtype=bool)
+    own = np.zeros(volume.volume_hu.shape[1:], dtype=bool)
     layer = place - mask_box[0].start
     if 0 <= layer < len(mask):
-        nodule[mask_box[1], mask_box[2]] = mask[layer]
+        own[mask_box[1], mask_box[2]] = mask[layer]
     half = [field_mm / 2 / mm for mm in spacing_mm]
     low = [max(0, int(at - h)) for at, h in zip(index[1:], half, strict=True)]
     high = [int(at + h) + 2 for at, h in zip(index[1:], half, strict=True)]
     box = (slice(low[0], high[0]), slice(low[1], high[1]))
-    plane_hu, within = volume.volume_hu[place][box], nodule[box]
-    weights = attention_weights(view, network, PatchBatch.of([cut_patch(volume, index, z_extent_mm=(0.0, 0.0))]))[0]
+    plane_hu, within = volume.volume_hu[place][box], own[box]
     centre = (index[1] - low[0], index[2] - low[1])
     laid = place_on_slice(weights, (plane_hu.shape[0], plane_hu.shape[1]), centre, spacing_mm, field_mm)
     return share_on(laid, lung_of(plane_hu, within, spacing_mm))

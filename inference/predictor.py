@@ -23,7 +23,7 @@ from inference.engines import Engine, choose_engine
 from inference.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
 from inference.errors import BundleError
 from inference.explanation import MAPS, MapKind, shown
-from inference.looking import LOOKS_AWAY, attention_in_lung
+from inference.looking import LOOKS_AWAY, attention_around, share_in_lung
 from inference.lungs import segment_lungs
 from inference.opinions import Opinion, answering, doubts, every_opinion
 from inference.patches import Patch, PatchBatch, cut_patch, z_extent_of
@@ -240,7 +240,9 @@ class NoduleAnalyzer:
         opinions = every_opinion(margins, self._nodule.bundle.recipe, features)
         return [self._finding(volume, measure, p, answer, opinions, i) for i, (measure, p) in enumerate(measured)]
 
-    def _why_not_graded(self, volume: CtVolume, measure: NoduleMeasure) -> tuple[Abstention, ...]:
+    def _why_not_graded(
+        self, volume: CtVolume, measure: NoduleMeasure, seen: NDArray[np.float32] | None
+    ) -> tuple[Abstention, ...]:
         """Why this nodule is outside what the malignancy model was validated for, if it is."""
         low, high = self._gate["diameter_mm"]
         reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
@@ -248,8 +250,9 @@ class NoduleAnalyzer:
             text = f"the diameter is outside {low} to {high} mm, the validated range"
             reasons = (Abstention("diameter", text), *reasons)
         least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
-        if member is not None and least > 0:
-            share = attention_in_lung(member, volume, measure.center_index, measure.mask, measure.mask_box)
+        if member is not None and seen is not None and least > 0:
+            nodule = measure.center_index, measure.mask, measure.mask_box
+            share = share_in_lung(seen, member[0].field_mm[1], volume, nodule)
             reasons = (*reasons, LOOKS_AWAY) if share < least else reasons
         return reasons
 
@@ -269,7 +272,12 @@ class NoduleAnalyzer:
             "mean_hu": round(measure.mean_hu),
             "nodule_margin": round(nodule.margin, 4),
         }
-        if reasons := self._why_not_graded(volume, measure):
+        seen, member = None, self._nodule.planar_member
+        if member is not None:
+            seen = attention_around(member, volume, measure.center_index)
+            told = seen.astype(np.float64).round(3).tolist()
+            attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": told}
+        if reasons := self._why_not_graded(volume, measure, seen):
             return NoduleFinding(
                 measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
             )

@@ -33,7 +33,7 @@ def statement(settings: Settings) -> tuple[Section, ...]:
         Section("4", "Media interchange", ("No media are written or read.",)),
         Section("5", "Character sets", (_CHARACTER_SETS,)),
         _security(settings),
-        _annex(),
+        _annex(settings),
     )
 
 
@@ -160,17 +160,22 @@ def _security(settings: Settings) -> Section:
     return Section("6", "Security", (text,))
 
 
-def _annex() -> Section:
+def _annex(settings: Settings) -> Section:
     from dicom_node.results_job import KINDS
 
     words = {"sr": "report, TID 1500", "sc": "summary pages", "pr": "outlines on the slices",
-             "verified": "report that a reader verified", "ko": "withdrawal (113001 or 113037, DCM)"}  # fmt: skip
-    rows = [(words[name], kind.sop_class_uid, kind.modality, str(kind.series_number)) for name, kind in KINDS.items()]
+             "verified": "report that a reader verified", "ko": "withdrawal (113001 or 113037, DCM)",
+             "pm": "where the network looked, 32-bit float"}  # fmt: skip
+    made = {"sr", "verified", "ko", *settings.dicom.results}
+    rows = [
+        (words[name], kind.sop_class_uid, kind.modality, str(kind.series_number), _yes(name in made))
+        for name, kind in KINDS.items()
+    ]
     return Section(
         "7",
         "Annex: objects that are made",
         ("Private codes: scheme 99LUNGNODE, in Coding Scheme Identification. No private attributes.",),
-        (Table("", ("object", "SOP class", "Modality", "Series Number"), rows),),
+        (Table("", ("object", "SOP class", "Modality", "Series Number", "made here"), rows),),
     )
 
 

@@ -25,7 +25,9 @@ from dicom_node.query_scp import STUDY_ROOT_FIND
 from dicom_node.query_scu import QueryConnection, QueryError
 from dicom_node.results import ResultsError, make_in_child
 from dicom_node.results_job import (
+    CHOSEN_KINDS,
     COMPREHENSIVE_3D_SR,
+    PARAMETRIC_MAP,
     PRESENTATION_STATE,
     SECONDARY_CAPTURE,
     ReportJob,
@@ -46,6 +48,7 @@ KINDS = {
     COMPREHENSIVE_3D_SR: "structured report",
     SECONDARY_CAPTURE: "summary image",
     PRESENTATION_STATE: "presentation state",
+    PARAMETRIC_MAP: "map of the attention",
 }
 TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)
 COMMITMENT_WAIT_S = 5.0
@@ -62,7 +65,7 @@ def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
     contexts = store_contexts((VERIFICATION, *KINDS, STUDY_ROOT_FIND, COMMITMENT_CLASS))
     with tempfile.TemporaryDirectory() as folder:  # made first: an association is not kept waiting for them
         try:
-            objects = make_objects(Path(folder), station)
+            objects = make_objects(Path(folder), station, settings.dicom.results)
         except ResultsError as error:
             return [Check("result objects", False, str(error))]
         try:
@@ -119,8 +122,8 @@ def _commit(connection: QueryConnection, objects: Sequence[Dataset]) -> Check:
     return Check(name, not report.failed, f"{len(report.committed)} of {len(objects)} objects committed")
 
 
-def make_objects(folder: Path, station: str) -> list[Dataset]:
-    """Make one result object of each type about a generated chest of three slices."""
+def make_objects(folder: Path, station: str, kinds: tuple[str, ...] = CHOSEN_KINDS) -> list[Dataset]:
+    """Make one result object of each type that this node makes about a generated chest of three slices."""
     sources, identity = _sources(folder / "series", station)
     job = ReportJob(
         analysis=_analysis(sources, identity),
@@ -129,6 +132,7 @@ def make_objects(folder: Path, station: str) -> list[Dataset]:
         folder=folder / "results",
         station=station,
         software_version=version("lungnode"),
+        kinds=kinds,
     )
     return [dcmread(job.folder / made.path) for made in make_in_child(job)]
 
@@ -181,6 +185,7 @@ def _finding(source: SourceInstance) -> FindingRecord:
         nodule_probability=0.5,
         malignancy_probability=0.5,
         interval=(0.0, 1.0),
+        attributes={"attention": {"field_mm": 22.4, "weights": [[0.0, 1.0], [1.0, 0.0]]}},
     )
     return FindingRecord(
         id="doctor",

@@ -131,6 +131,8 @@ class DicomSettings(Section):
     """Who may associate, a list of `{ae_title, host, port, may_store, may_query, priors}`; empty: all of loopback."""
     destinations: tuple[Destination, ...] = ()
     """Who gets results, a list of `{ae_title, host, port, storage_commitment}` or `{ae_title, url}`; empty: nobody."""
+    results: tuple[Literal["sr", "sc", "pr", "pm"], ...] = ("sr", "sc", "pr")
+    """Result objects to make: report (always), summary images, outlines on the slices, map of the attention (`pm`)."""
     tls: TlsSettings = TlsSettings()
     max_associations: int = Field(default=32, ge=1)
     """Associations served at once; more are answered with a transient rejection."""

@@ -243,6 +243,7 @@ def build_result_maker(settings: Settings, database: Database, store: InstanceSt
         station=settings.dicom.ae_title,
         software_version=package_version("lungnode"),
         destinations=tuple(destination.ae_title for destination in settings.dicom.destinations),
+        kinds=settings.dicom.results,
         memory_mb=settings.worker.memory_mb,
     )
     return ResultMaker(database, store.files, report)

@@ -33,7 +33,7 @@ from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sq
 from tests.integration.test_delivery_orthanc import STATION, TIMEOUTS, Orthanc, free_ports, orthanc
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
-KINDS = ["sr", "sc", "pr", "verified", "ko"]
+KINDS = ["sr", "sc", "pr", "pm", "verified", "ko"]
 NODULE = SimpleNodule((3.0, 20.0, 14.0), 14.0)
 
 
@@ -126,15 +126,20 @@ def test_1_what_orthanc_pushes_is_committed_to_it(node: Node) -> None:
 
 def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> None:
     uid = node.series.sop_instance_uids[3]
-    found = NewFinding(uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82))
+    found = NewFinding(
+        uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82),
+        attributes={"attention": {"field_mm": 60.0, "weights": [[0.0, 1.0], [0.5, 0.25]]}},
+    )  # fmt: skip
     with node.database.read() as session:
         record = studies.series_record(session, series_instance_uid=node.series.series_instance_uid)
     assert record is not None
     analysis_id = answer_series(node.database, record.id, AnalysisOutcome(findings=(found,)))
-    maker = ResultMaker(node.database, node.store.files, ReportSettings(STATION, "0.1.0", ("ORTHANC",)))
+    maker = ResultMaker(
+        node.database, node.store.files, ReportSettings(STATION, "0.1.0", ("ORTHANC",), kinds=tuple(KINDS))
+    )
     config = DeliveryConfig(STATION, (node.pacs.node,), timeouts=TIMEOUTS, commitment_wait_s=0.1)
     maker.make(analysis_id)
-    assert deliver_due(node.database, node.store.files, config) == DeliveryRound(sent=3)
+    assert deliver_due(node.database, node.store.files, config) == DeliveryRound(sent=4)
     with node.database.begin() as session:
         (finding,) = findings.findings_of_analysis(session, analysis_id)
         findings.record_assessment(session, finding.id, Verdict.REJECT, "vessel", "", reader="ada")
@@ -147,12 +152,14 @@ def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> No
     statuses = until(lambda: committed_of(node), "commitment of every object")
     assert statuses == dict.fromkeys(KINDS, "committed")
     made, held = node.made(), node.held()
-    assert len(made) == 5
+    assert len(made) == 6
     assert {uid: held[uid] for uid in made} == made
-    assert len(held) == 11
+    assert len(held) == 12
     for instance in node.pacs.ask("/instances"):
         tags = node.pacs.ask(f"/instances/{instance}/simplified-tags")
-        if tags["SOPInstanceUID"] in made and tags["Modality"] == "OT":
+        if tags["SOPInstanceUID"] in made and "RealWorldValueMappingSequence" in str(tags):
+            assert tags["NumberOfFrames"] == "1"
+        elif tags["SOPInstanceUID"] in made and tags["Modality"] == "OT":
             assert node.pacs.get(f"/instances/{instance}/preview").startswith(b"\x89PNG")
         elif tags["SOPInstanceUID"] in made:
             assert "ContentSequence" in tags or "GraphicAnnotationSequence" in tags
@@ -179,7 +186,7 @@ def test_3_orthanc_gives_everything_back_by_c_move(node: Node) -> None:
     query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", node.series.study_instance_uid
     *_, (status, _) = association.send_c_move(query, "THIRD", STUDY_ROOT_MOVE)
     association.release()
-    assert (status.Status, status.NumberOfCompletedSuboperations) == (0, 11)
+    assert (status.Status, status.NumberOfCompletedSuboperations) == (0, 12)
     back = {str(ds.SOPInstanceUID): ds for ds in node.third}
     for uid, ds in node.made().items():
         assert [element for element in back[uid] if element.tag.group > 2] == [e for e in ds if e.tag.group > 2]

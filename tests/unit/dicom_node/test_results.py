@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -32,7 +33,7 @@ from db.exchange import RetractionCode, RetractionRecord
 from dicom_node.phantom.writer import SeriesIdentity, write_series
 from dicom_node.results import ResultsError, make_in_child
 from dicom_node.results_child import make_objects, write_once
-from dicom_node.results_job import Purpose, ReportJob, SourceInstance, expected_objects
+from dicom_node.results_job import KINDS, Purpose, ReportJob, SourceInstance, expected_objects
 from dicom_node.results_page import FindingPanel, SummaryText, draw_pages
 from dicom_node.results_sc import build_pages
 from dicom_node.results_source import plain, read_identity
@@ -94,7 +95,7 @@ def read_all(job: ReportJob) -> list[Dataset]:
 def report_of(job: ReportJob) -> Dataset:
     """The structured report alone, written and read again."""
     path = job.folder / "report.dcm"
-    write_once(build_sr(job, read_identity(job)), path)
+    write_once(build_sr(job, read_identity(job), expected_objects(job)[0]), path)
     return pydicom.dcmread(path)
 
 
@@ -298,15 +299,58 @@ def test_an_enhanced_source_is_referenced_by_frame(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_finding_on_its_slice(series: CtSeries, tmp_path: Path) -> None:
     job = job_of(series, tmp_path / "r", finding(series))
-    with_picture = build_pages(job, read_identity(job))[0].pixel_array
+    with_picture = build_pages(job, read_identity(job), [expected_objects(job)[1]])[0].pixel_array
     bright = (with_picture > 200).all(axis=2).mean()
     assert 0.005 < bright < 0.5
     unreadable = tmp_path / "unreadable.dcm"
     unreadable.write_bytes(b"nothing")
     first, *others = job.sources
     blind = replace(job, sources=(first, *(replace(source, path=unreadable) for source in others)))
-    without = build_pages(blind, read_identity(blind))[0].pixel_array
+    without = build_pages(blind, read_identity(blind), [expected_objects(blind)[1]])[0].pixel_array
     assert (without > 200).all(axis=2).sum() < (with_picture > 200).all(axis=2).sum()
+
+
+def test_attention_is_mapped_over_the_slices_of_findings_when_asked_for(series: CtSeries, tmp_path: Path) -> None:
+    attention = {"field_mm": 60.0, "weights": [[0.25, 0.5], [0.75, 1.0]]}
+    here = finding(series, attributes={"attention": attention})
+    again, elsewhere = (
+        replace(here, column=here.column + 4),
+        replace(here, sop_instance_uid=series.sop_instance_uids[2]),
+    )
+    job = job_of(series, tmp_path / "r", here, again, elsewhere, finding(series), kinds=("sr", "pm"))
+    _, made = expected_objects(job)
+    _, pm = read_all(job)
+    assert (made.kind, pm.SOPClassUID.name, pm.Modality) == ("pm", "Parametric Map Storage", "OT")
+    assert errors_of(job.folder / made.path) == []
+    mapping = pm.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
+    frames = pm.pixel_array
+    assert (frames.shape, frames.dtype) == ((2, 40, 40), np.float32)
+    named = [
+        frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        for frame in pm.PerFrameFunctionalGroupsSequence
+    ]
+    on = frames[named.index(series.sop_instance_uids[int(NODULE.index[0])])]
+    alone = frames[named.index(series.sop_instance_uids[2])]
+    row, column = int(NODULE.index[1]), int(NODULE.index[2])
+    half = 30.0 / series.spacing_mm[1]
+    assert alone[row + int(half / 2) + 1, column + int(half / 2) + 1] == pytest.approx(1.0, abs=0.1)
+    assert alone[row - int(half) + 1, column - int(half) + 1] == pytest.approx(0.25, abs=0.05)
+    assert not alone[:, int(column + half) + 1 :].any()
+    assert on[:, int(column + half) + 1 : int(column + half) + 4].any()  # of the other finding on that slice
+    assert (on >= alone).all()
+
+
+def test_there_is_no_map_without_attention_or_unless_it_is_asked_for(series: CtSeries, tmp_path: Path) -> None:
+    seen = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
+
+    def kinds(*found: NewFinding, **how: Any) -> list[str]:
+        return [made.kind for made in expected_objects(job_of(series, tmp_path, *found, **how))]
+
+    assert kinds(seen) == ["sr", "sc", "pr"]
+    assert kinds(seen, kinds=("pm", "pr")) == ["sr", "pr", "pm"]  # the report always
+    assert kinds(finding(series), kinds=("sr", "pm")) == ["sr"]
+    assert kinds(kinds=("sr", "pm")) == ["sr"]
 
 
 def test_many_findings_take_several_pages_and_the_rest_is_named() -> None:
@@ -355,7 +399,8 @@ def test_the_same_content_is_made_once_whenever_it_is_asked_for(series: CtSeries
 
 
 def test_an_object_that_was_lost_is_made_again_with_the_same_bytes(series: CtSeries, tmp_path: Path) -> None:
-    job = job_of(series, tmp_path / "r", finding(series))
+    seen = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0, 0.5]]}})
+    job = job_of(series, tmp_path / "r", seen, kinds=tuple(KINDS))
     made = make_objects(job)
     kept = [(job.folder / one.path).read_bytes() for one in made]
     for one in made:
