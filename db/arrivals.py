@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, insert, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import Select, Table, bindparam, insert, select, update
+from sqlalchemy.orm import Session
 
 from db import audit, patients
 from db.domain import (
@@ -19,6 +19,8 @@ from db.domain import (
     StoreVerdict,
     StudyState,
 )
+from db.engine import Database
+from db.growth import grow, instance_row, is_one_of, names_to_lock, uid_parameters
 from db.lifecycle import locked_study, refresh_study, unique
 from db.session import free_text, key_text, lock_names, new_id, now
 from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
@@ -55,7 +57,7 @@ _OWNER = (
 @cache
 def _known_instances(count: int) -> Select[*tuple[Any, ...]]:
     return select(InstanceRow.sop_instance_uid, InstanceRow.sha256).where(
-        _is_one_of(InstanceRow.sop_instance_uid, count)
+        is_one_of(InstanceRow.sop_instance_uid, count)
     )
 
 
@@ -65,7 +67,7 @@ def _series_with_owner(count: int) -> Select[*tuple[Any, ...]]:
         select(SeriesRow.series_instance_uid, SeriesRow.id, SeriesRow.instance_count, *_OWNER)
         .join(StudyRow, SeriesRow.study_id == StudyRow.id)
         .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
-        .where(_is_one_of(SeriesRow.series_instance_uid, count))
+        .where(is_one_of(SeriesRow.series_instance_uid, count))
         .order_by(StudyRow.id)
         .with_for_update(of=StudyRow)
     )
@@ -76,15 +78,10 @@ def _study_with_owner(count: int) -> Select[*tuple[Any, ...]]:
     return (
         select(*_OWNER)
         .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
-        .where(_is_one_of(StudyRow.study_instance_uid, count))
+        .where(is_one_of(StudyRow.study_instance_uid, count))
         .order_by(StudyRow.id)
         .with_for_update(of=StudyRow)
     )
-
-
-def _is_one_of(column: InstrumentedAttribute[str], count: int) -> ColumnElement[bool]:
-    """``IN`` with so many parameters: one text for each count, which SQLAlchemy then need not build at every call."""
-    return column.in_([bindparam(f"uid{number}") for number in range(count)])
 
 
 _INSERT = insert(_INSTANCES)
@@ -115,6 +112,19 @@ _STUDY_GREW = (  # as lifecycle.refresh_study would find it
 )
 
 
+def record_arrivals(database: Database, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
+    """Index instances in a transaction of their own; see ``record_instances``, whose errors it raises.
+
+    Raises
+    ------
+    InvalidRecordError, DatabaseUnavailableError
+    """
+    if grow(database, [_checked(instance) for instance in instances]):
+        return [StoreVerdict.STORED] * len(instances)
+    with database.begin() as session:
+        return record_instances(session, instances)
+
+
 def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdict:
     """Index one instance; see ``record_instances``."""
     return record_instances(session, [instance])[0]
@@ -132,7 +142,7 @@ def record_instances(session: Session, instances: Sequence[ReceivedInstance]) ->
         If a UID or a patient's id cannot be stored unchanged; then none is indexed.
     """
     checked = [_checked(instance) for instance in instances]
-    _lock(session, checked)
+    lock_names(session, *names_to_lock(checked))
     batch = _Batch(session, checked)
     verdicts = [batch.record(instance) for instance in checked]
     batch.flush()
@@ -148,21 +158,8 @@ def _checked(instance: ReceivedInstance) -> ReceivedInstance:
         "series_instance_uid",
     ):
         key_text(name, getattr(instance, name), limit=UID_LIMIT)
-    return replace(instance, patient=patients.normalised(instance.patient))
-
-
-def _lock(session: Session, instances: Sequence[ReceivedInstance]) -> None:
-    """Lock all names by kind, each kind in one order: no two batches can wait for each other in a circle.
-
-    The studies come first: senders of the same instances in another order wait there, holding no instance.
-    """
-    kinds = (
-        {f"study:{one.study_instance_uid}" for one in instances},
-        {f"series:{one.series_instance_uid}" for one in instances},
-        {f"instance:{one.sop_instance_uid}" for one in instances},
-        {patients.lock_name(one.patient) for one in instances},
-    )
-    lock_names(session, *(name for names in kinds for name in sorted(names)))
+    patient = patients.normalised(instance.patient)
+    return instance if patient == instance.patient else replace(instance, patient=patient)
 
 
 @dataclass(slots=True)
@@ -211,9 +208,8 @@ class _Batch:
 
     def _fetch(self, statement: Callable[[int], Select[*tuple[Any, ...]]], name: str) -> Sequence[Any]:
         uids = list({getattr(one, name) for one in self._instances})
-        count = 1 << (len(uids) - 1).bit_length()  # the last one fills up, so that there are few statements
-        parameters = {f"uid{number}": uids[min(number, len(uids) - 1)] for number in range(count)}
-        return self._connection.execute(statement(count), parameters).all()
+        parameters = uid_parameters(uids)
+        return self._connection.execute(statement(len(parameters)), parameters).all()
 
     def record(self, instance: ReceivedInstance) -> StoreVerdict:
         """Decide on one instance."""
@@ -248,23 +244,8 @@ class _Batch:
         series.instance_count += 1
         study.new_instances += 1
         self._known[instance.sop_instance_uid] = instance.sha256
-        series.rows.append(
-            {
-                "id": new_id(),
-                "sop_instance_uid": instance.sop_instance_uid,
-                "sop_class_uid": instance.sop_class_uid,
-                "transfer_syntax_uid": instance.transfer_syntax_uid,
-                "series_id": series.id,
-                "arrival": series.instance_count,
-                "instance_number": instance.instance_number,
-                "path": instance.path,
-                "size_bytes": instance.size_bytes,
-                "sha256": instance.sha256,
-                "calling_ae_title": free_text(instance.calling_ae_title),
-                "peer_address": instance.peer_address,
-                "received_at": self._moment,
-            }
-        )
+        row = instance_row(instance, series.id, series.instance_count)
+        series.rows.append(row | {"received_at": self._moment})
 
     def flush(self) -> None:
         """Write what was decided."""

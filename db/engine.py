@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -163,12 +164,17 @@ def _switch_to_wal(path: Path, connection: _Connect) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that only later wants to write could fail in its middle."""
+    """Begin a transaction of SQLAlchemy's."""
     read_only = connection.get_execution_options().get(READ_ONLY, False)
-    if connection.info.get(READ_ONLY, False) != read_only:
-        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
-        connection.info[READ_ONLY] = read_only
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    _begin_with(connection.exec_driver_sql, connection.info, read_only=read_only)
+
+
+def _begin_with(execute: Callable[[str], object], info: dict[Any, Any], *, read_only: bool) -> None:
+    """Take the write lock at once: a transaction that only later wants to write could fail in its middle."""
+    if info.get(READ_ONLY, False) != read_only:
+        execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+        info[READ_ONLY] = read_only
+    execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 def _configure_postgres(busy_timeout_s: float, connection: _Connect, _record: object) -> None:
@@ -234,6 +240,32 @@ class Database:
             yield session
 
     @contextmanager
+    def drive(self) -> Iterator[DBAPICursor]:
+        """Open one write transaction on the driver's own cursor, for what is written thousands of times an hour.
+
+        No session is made and no audit event can be written; it commits and rolls back as ``begin`` does.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+            Locked, full or unreachable; nothing was committed.
+        """
+        with self._driver_translated(), self._turn(), self.engine.connect() as connection:
+            link = connection.connection
+            if self._writer is not None:
+                _begin_with(link.cursor().execute, link.info, read_only=False)
+            try:
+                yield link.cursor()
+                link.commit()
+            except BaseException:
+                link.rollback()
+                raise
+
+    def now(self) -> datetime:
+        """Tell the time, by the clock that was given."""
+        return self._clock()
+
+    @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a read-only transaction that sees one moment throughout.
 
@@ -283,6 +315,16 @@ class Database:
             yield
         finally:
             self._writer.release()
+
+    @contextmanager
+    def _driver_translated(self) -> Iterator[None]:
+        """As ``_translated``, for errors that SQLAlchemy has not wrapped."""
+        errors = self.engine.dialect.loaded_dbapi
+        with _translated():
+            try:
+                yield
+            except (errors.OperationalError, errors.InterfaceError) as error:
+                raise DatabaseUnavailableError from error
 
     def _session(self, engine: Engine) -> Session:
         info = {"audit_key": self._audit_key, "clock": self._clock}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+@lru_cache(maxsize=256)
 def normalised(patient: PatientAttributes) -> PatientAttributes:
     """Bring attributes into the form that is kept.
 
@@ -45,7 +47,7 @@ def folded_name(name: str) -> str:
 
 def folded_text(text: str) -> str:
     """Fold text for comparison and search: no case, accents, ``^``, ``=`` and doubled spaces."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text.casefold()).casefold())
     letters = "".join(char for char in plain if not unicodedata.combining(char))
     return " ".join(letters.replace("^", " ").replace("=", " ").split())
 
@@ -66,7 +68,7 @@ def is_same_within_study(known: PatientAttributes, told: PatientAttributes) -> b
     The ids must be equal; a missing issuer contradicts nothing here, since the study's UID is the same.
     """
     issuers_agree = known.issuer == told.issuer or not known.issuer or not told.issuer
-    return known.patient_id == told.patient_id and issuers_agree and not contradicts(known, told)
+    return known == told or (known.patient_id == told.patient_id and issuers_agree and not contradicts(known, told))
 
 
 def lock_name(told: PatientAttributes) -> str:

@@ -50,9 +50,13 @@ def lock_names(session: Session, *names: str) -> None:
     """
     if session.get_bind().dialect.name != "postgresql":
         return
-    digests = (hashlib.sha256(name.encode()).digest() for name in names)
-    locks = (func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True)) for digest in digests)
+    locks = (func.pg_advisory_xact_lock(lock_key(name)) for name in names)
     session.execute(select(*(lock.label(f"lock_{number}") for number, lock in enumerate(locks))))
+
+
+def lock_key(name: str) -> int:
+    """Give the number by which PostgreSQL knows the lock of a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def key_text(field: str, value: str, *, limit: int = KEY_LIMIT) -> str:

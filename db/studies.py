@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db.analyses import analyses_of_study
-from db.arrivals import record_instance, record_instances
+from db.arrivals import record_arrivals, record_instance, record_instances
 from db.deliveries import deliveries_of_study
 from db.domain import AuditEvent, OtherStudy, SeriesRecord, StudyDetail, StudyState
 from db.errors import UnknownRecordError
@@ -31,6 +31,7 @@ __all__ = [
     "input_digest",
     "instance_record",
     "receiving_series",
+    "record_arrivals",
     "record_instance",
     "record_instances",
     "resolve_instance",

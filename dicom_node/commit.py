@@ -8,13 +8,13 @@ One sender alone waits for nobody; n senders share one transaction. None is answ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 from db.domain import ReceivedInstance, StoreVerdict
 from db.engine import Database
 from db.errors import DatabaseUnavailableError, DbError, InvalidRecordError
-from db.studies import record_instances
+from db.studies import record_arrivals
 from dicom_node.errors import InstanceError, InvalidAttributeError, StorageUnavailableError
 from dicom_node.spool import Spool
 from dicom_node.store import InstanceStore, StoredFile
@@ -45,8 +45,8 @@ class Committer:
         self._queue_lock = Lock()
         self._baton = Lock()
 
-    def commit(self, spool: Spool, instance: ReceivedInstance) -> StoreVerdict:
-        """Make one synced instance durable; returns when it is, or raises when it is not.
+    def commit(self, spool: Spool, stored: StoredFile, instance: ReceivedInstance) -> StoreVerdict:
+        """Make one synced instance durable, under the name that was placed; returns when it is, or raises.
 
         Raises
         ------
@@ -55,9 +55,7 @@ class Committer:
         InvalidAttributeError
             The index cannot hold a value of it.
         """
-        stored = self._store.place(spool, instance.series_instance_uid)
-        row = replace(instance, path=stored.path, size_bytes=stored.size_bytes, sha256=stored.sha256)
-        entry = _Entry(spool, stored, row)
+        entry = _Entry(spool, stored, instance)
         with self._queue_lock:
             self._queue.append(entry)
         with self._baton:
@@ -96,8 +94,7 @@ class Committer:
         if not batch:
             return
         try:
-            with self._database.begin() as session:
-                verdicts = record_instances(session, [entry.instance for entry in batch])
+            verdicts = record_arrivals(self._database, [entry.instance for entry in batch])
         except DatabaseUnavailableError:
             for entry in batch:
                 entry.error = StorageUnavailableError("the index")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dicom_node.elements import ByteSource, Elements, Encoding, WalkLimits, walk_elements
 from dicom_node.errors import InvalidAttributeError, MissingAttributeError
@@ -118,11 +119,8 @@ class _Values:
     def _raw(self, keyword: str) -> bytes:
         return self._elements.values.get(_TAGS[keyword], b"")
 
-    def _ascii(self, keyword: str) -> str:
-        return self._raw(keyword).decode("latin-1").strip("\0 ")
-
     def _uid(self, keyword: str) -> str:
-        text = self._ascii(keyword)
+        text = _ascii(self._raw(keyword))
         if not text:
             raise MissingAttributeError(keyword)
         if not is_uid(text):
@@ -140,19 +138,33 @@ class _Values:
         return text
 
     def _date(self, keyword: str) -> str:
-        """DA as YYYYMMDD (the dots of ACR-NEMA are dropped); what is no date is left out (PS3.5 6.2)."""
-        match = _DATE.fullmatch(self._ascii(keyword))
-        if not match or not ("01" <= match[2] <= "12" and "01" <= match[3] <= "31"):
-            return ""
-        return match[1] + match[2] + match[3]
+        return _date(self._raw(keyword))
 
     def _time(self, keyword: str) -> str:
-        match = _TIME.fullmatch(self._ascii(keyword))
-        if not match or match[1] > "23" or (match[2] or "00") > "59" or (match[3] or "00") > "60":
-            return ""
-        return "".join(part or "" for part in match.groups())
+        return _time(self._raw(keyword))
 
     def _integer(self, keyword: str) -> int | None:
-        text = self._ascii(keyword).split("\\")[0].strip()
+        text = _ascii(self._raw(keyword)).split("\\")[0].strip()
         number = int(text) if _INTEGER.fullmatch(text) else None
         return number if number is not None and -(2**31) <= number < 2**31 else None
+
+
+def _ascii(raw: bytes) -> str:
+    return raw.decode("latin-1").strip("\0 ")
+
+
+@lru_cache(maxsize=256)
+def _date(raw: bytes) -> str:
+    """DA as YYYYMMDD (the dots of ACR-NEMA are dropped); what is no date is left out (PS3.5 6.2)."""
+    match = _DATE.fullmatch(_ascii(raw))
+    if not match or not ("01" <= match[2] <= "12" and "01" <= match[3] <= "31"):
+        return ""
+    return match[1] + match[2] + match[3]
+
+
+@lru_cache(maxsize=256)
+def _time(raw: bytes) -> str:
+    match = _TIME.fullmatch(_ascii(raw))
+    if not match or match[1] > "23" or (match[2] or "00") > "59" or (match[3] or "00") > "60":
+        return ""
+    return "".join(part or "" for part in match.groups())

@@ -32,7 +32,7 @@ from dicom_node.header import InstanceHeader, is_uid, read_header
 from dicom_node.part10 import FileMeta
 from dicom_node.spool import Spool
 from dicom_node.status import Status
-from dicom_node.store import InstanceStore
+from dicom_node.store import InstanceStore, StoredFile
 from dicom_node.throttle import Throttle
 from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES, TRANSFER_SYNTAXES
 
@@ -249,12 +249,13 @@ class Intake:
         header = read_header(spool.source(), encoding, self.limits.walk)
         self.check_header(header, announced)
         spool.sync()
-        verdict = self._committer.commit(spool, _received(header, announced, sender))
+        stored = self._store.place(spool, header.series_instance_uid)
+        verdict = self._committer.commit(spool, stored, _received(header, announced, sender, stored))
         self.counters.add("instances", verdict.value)
         if verdict in _CONFLICTS:
             status, code, text = _CONFLICTS[verdict]
             self.counters.add("refusals", code)
-            self._store.remove(self._store.place(spool, header.series_instance_uid).path)
+            self._store.remove(stored.path)
             return IntakeVerdict(status, code, text)
         return IntakeVerdict(Status.SUCCESS, verdict.value, "")
 
@@ -297,7 +298,7 @@ class Intake:
             _log.error("audit:unavailable", extra={"action": action})
 
 
-def _received(header: InstanceHeader, announced: Announced, sender: Sender) -> ReceivedInstance:
+def _received(header: InstanceHeader, announced: Announced, sender: Sender, stored: StoredFile) -> ReceivedInstance:
     patient = PatientAttributes(
         patient_id=header.patient_id,
         issuer=header.issuer_of_patient_id,
@@ -312,9 +313,9 @@ def _received(header: InstanceHeader, announced: Announced, sender: Sender) -> R
         study_instance_uid=header.study_instance_uid,
         series_instance_uid=header.series_instance_uid,
         patient=patient,
-        path="",
-        size_bytes=0,
-        sha256="",
+        path=stored.path,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
         modality=header.modality,
         study_date=header.study_date,
         study_time=header.study_time,

@@ -56,8 +56,8 @@ class BufferPool:
 class Spool:
     """File meta information first, then the dataset as it arrives. The file is made with the first bytes written."""
 
-    def __init__(self, path: Path, meta: FileMeta, limit_bytes: int, pool: BufferPool) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, meta: FileMeta, limit_bytes: int, pool: BufferPool) -> None:
+        self._path = path
         self.meta = meta
         self._limit = limit_bytes
         self._pool = pool
@@ -98,7 +98,7 @@ class Spool:
         """Write the buffer's first ``size`` bytes, whole blocks, behind what is written."""
         try:
             if self._descriptor < 0:
-                self._descriptor = _create(self.path)
+                self._descriptor = _create(self._path)
             rest = self._view[:size]
             while rest:
                 count = _write_at(self._descriptor, rest, self._written)
@@ -135,10 +135,15 @@ class Spool:
             return MemorySource(self._view[self._start : self._held])
         try:
             self.complete()
-            self._reader = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._reader = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise storage_error(error) from None
         return FileSource(self._reader, self._start, self.dataset_bytes)
+
+    @property
+    def path(self) -> Path:
+        """Where it is received."""
+        return Path(self._path)
 
     @property
     def sha256(self) -> str:
@@ -163,14 +168,14 @@ class Spool:
         except OSError as error:
             raise storage_error(error) from None
 
-    def give_name(self, path: Path) -> None:
+    def give_name(self, path: str | Path) -> None:
         """Move the file to where it stays.
 
         Raises
         ------
         OSError
         """
-        self.path.rename(path)
+        os.rename(self._path, path)  # noqa: PTH104 (paths are text here: this runs for every instance)
         self._is_named = True
 
     def discard(self) -> None:
@@ -187,7 +192,7 @@ class Spool:
         self._descriptor = self._reader = -1
 
 
-def _create(path: Path) -> int:
+def _create(path: str | Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _DIRECT, 0o600)
     except OSError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -30,7 +31,7 @@ from dicom_node.spool import BufferPool, Spool, storage_error
 _REMEMBERED_FOLDERS = 10_000
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str | Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -62,7 +63,7 @@ class InstanceStore:
         self.files: Files = LocalFiles(place) if isinstance(place, Path) else place
         self.root = self.files.root
         self._min_free = min_free_bytes
-        self._folders: set[Path] = set()
+        self._folders: set[str] = set()
         self._lock = Lock()
         self._buffers = BufferPool()
         incoming = self.root / "incoming"
@@ -72,6 +73,7 @@ class InstanceStore:
         _sync_folder(self.root)
         _sweep(incoming)
         self._incoming, self._claim = _claim(incoming)
+        self._numbers = itertools.count()
 
     def close(self) -> None:
         """Give up this process's incoming folder."""
@@ -114,7 +116,8 @@ class InstanceStore:
         StorageFullError, StorageUnavailableError
         """
         self.check_free()
-        return Spool(self._incoming / f"{secrets.token_hex(16)}.part", meta, limit_bytes, self._buffers)
+        path = f"{self._incoming}/{next(self._numbers)}.part"
+        return Spool(path, meta, limit_bytes, self._buffers)
 
     def place(self, spool: Spool, series_instance_uid: str) -> StoredFile:
         """Say under which name a received instance will lie."""
@@ -131,14 +134,15 @@ class InstanceStore:
             Some may have their names, none is sure to keep it.
         """
         named = list(received)
-        folders: set[Path] = set()
+        folders: set[str] = set()
         try:
             for spool, stored in named:
-                path = self.root / stored.path
-                self._make_folder(path.parent)
-                if not (path.exists() and dataset_sha256(path) == stored.sha256):
+                path = os.path.join(self.root, stored.path)  # noqa: PTH118 (as text: this runs for every instance)
+                folder = os.path.dirname(path)  # noqa: PTH120
+                self._make_folder(folder)
+                if not (os.path.exists(path) and dataset_sha256(Path(path)) == stored.sha256):  # noqa: PTH110
                     spool.give_name(path)
-                folders.add(path.parent)
+                folders.add(folder)
             for folder in folders:
                 _sync_folder(folder)
             self.files.keep([stored.path for _, stored in named])
@@ -162,17 +166,18 @@ class InstanceStore:
         """Remove a file that no row names."""
         self.files.remove(path)
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, name: str) -> None:
         """Make a series' folder durable once per process; the lock keeps a second one from relying on it too early."""
         with self._lock:
-            if folder in self._folders and folder.is_dir():
+            if name in self._folders and os.path.isdir(name):  # noqa: PTH112
                 return
+            folder = Path(name)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync_folder(folder.parent)
             _sync_folder(folder.parent.parent)
             if len(self._folders) >= _REMEMBERED_FOLDERS:
                 self._folders.clear()
-            self._folders.add(folder)
+            self._folders.add(name)
 
 
 def dataset_sha256(path: Path) -> str:

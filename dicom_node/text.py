@@ -1,8 +1,12 @@
-"""Text of a dataset as people read it: Specific Character Set (PS3.3 C.12.1.1.2), without a warning that quotes it."""
+"""Text of a dataset as people read it: Specific Character Set (PS3.3 C.12.1.1.2), without a warning that quotes it.
+
+The slices of a study say the same again and again, so what was decoded lately is remembered.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from pydicom.charset import CODES_TO_ENCODINGS, default_encoding, handled_encodings, python_encoding
 
@@ -12,6 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\n\t]")
 _MISSPELT = re.compile(r"ISO[ _-]?(2022[ _-])?IR[ _-]?(\d+)")
 
 
+@lru_cache(maxsize=64)
 def character_encodings(specific_character_set: bytes) -> tuple[str, ...]:
     """Python's codecs for a raw (0008,0005), the first being the one without escape sequences.
 
@@ -28,6 +33,7 @@ def character_encodings(specific_character_set: bytes) -> tuple[str, ...]:
     return tuple(encodings)
 
 
+@lru_cache(maxsize=1024)
 def decode_text(raw: bytes, encodings: tuple[str, ...], *, is_name: bool = False) -> str:
     """Decode a text or person name; what cannot be read becomes U+FFFD, never an error.
 

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import ReceivedInstance, StoreVerdict, StudyState
+from db.engine import Database
 from db.errors import DatabaseUnavailableError, InvalidRecordError
-from db.studies import instance_record, receiving_series, record_instances, series_instances
+from db.studies import instance_record, receiving_series, record_arrivals, series_instances
 from dicom_node.elements import WalkLimits
 from dicom_node.intake import Announced, IntakeLimits, IntakeVerdict
 from dicom_node.status import Status
@@ -250,12 +251,12 @@ def test_many_senders_at_once_lose_and_double_nothing(node: Node) -> None:
 def test_one_that_the_index_cannot_hold_does_not_take_others_with_it(node: Node, monkeypatch) -> None:
     """The transaction is shared by those who wait; a refusal of one must not be the refusal of all."""
 
-    def record(session: Session, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
+    def record(database: Database, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
         if any(instance.instance_number == 6 for instance in instances):
             raise InvalidRecordError("patient_id", "holds characters that cannot be stored")
-        return record_instances(session, instances)
+        return record_arrivals(database, instances)
 
-    monkeypatch.setattr("dicom_node.commit.record_instances", record)
+    monkeypatch.setattr("dicom_node.commit.record_arrivals", record)
 
     with ThreadPoolExecutor(8) as pool:
         verdicts = list(pool.map(lambda ds: send(node, ds), [ct_dataset(number) for number in range(13)]))
