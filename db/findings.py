@@ -22,6 +22,7 @@ from db.domain import (
 from db.errors import InvalidRecordError, NotYoursError, UnknownRecordError
 from db.holds import is_held
 from db.lifecycle import is_for_readers, locked_study, refresh_study, shown_findings
+from db.readings import was_read_first
 from db.scanners import Scanner
 from db.session import check_finite, check_share, checked_json, free_text, new_id, now
 from db.tables import AnalysisRow, AssessmentRow, FindingRow, InstanceRow, SeriesRow, StudyRow
@@ -110,7 +111,7 @@ def record_assessment(
     UnknownRecordError
         If there is no such finding.
     """
-    _locked(session, finding_id)
+    study_id = _locked(session, finding_id).study_id
     last = session.scalars(select(func.max(AssessmentRow.number)).where(AssessmentRow.finding_id == finding_id)).one()
     row = AssessmentRow(
         id=new_id(),
@@ -120,6 +121,7 @@ def record_assessment(
         reason=free_text(reason),
         comment=free_text(comment),
         reader=reader,
+        is_read_first=was_read_first(session, study_id, reader),
         created_at=now(session),
     )
     session.add(row)

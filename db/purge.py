@@ -25,6 +25,7 @@ from db.tables import (
     DeliveryRow,
     FindingRow,
     InstanceRow,
+    PathologyRow,
     PatientRow,
     PriorSearchRow,
     PriorStudyRow,
@@ -95,6 +96,7 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
     patient = session.scalars(select(StudyRow.patient_row_id).where(StudyRow.id == study_id)).one()
     for table, column, values in (
         (AssessmentRow, AssessmentRow.finding_id, findings),
+        (PathologyRow, PathologyRow.study_id, [study_id]),
         (FindingRow, FindingRow.study_id, [study_id]),
         (DeliveryRow, DeliveryRow.analysis_id, analyses),
         (ResultRow, ResultRow.study_id, [study_id]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from db import audit
 from db.domain import AuditEvent
 from db.errors import InvalidRecordError, UnknownRecordError
 from db.session import check_finite
-from db.tables import StudyRow
+from db.tables import AuditEventRow, StudyRow
 
 
 class ReadingEvent(StrEnum):
@@ -51,3 +52,16 @@ def record_reading(
         raise UnknownRecordError("study")
     details: dict[str, object] = {"model_hidden": is_model_hidden, "seconds": round(seconds, 1)}
     audit.append(session, AuditEvent(f"reading:{happened}", reader, study_id, details=details))
+
+
+def was_read_first(session: Session, study_id: str, reader: str) -> bool:
+    """Whether a reader, from the beginning, read a study (our own id) with the model hidden, and then had it shown."""
+    events = select(AuditEventRow.action, AuditEventRow.details).where(
+        AuditEventRow.subject == study_id,
+        AuditEventRow.action.in_([f"reading:{ReadingEvent.OPENED}", f"reading:{ReadingEvent.REVEALED}"]),
+        AuditEventRow.actor == reader,
+    )
+    found = session.execute(events.order_by(AuditEventRow.sequence)).all()
+    hidden = [json.loads(details).get("model_hidden") is True for _, details in found]
+    was_shown = any(action.endswith(ReadingEvent.REVEALED) for action, _ in found)
+    return was_shown and hidden[0]

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -199,6 +200,7 @@ class AnalysisRow(Base):
             postgresql_where=text("status = 'current'"),
         ),
         Index("ix_analyses_status_requested_at", "status", "requested_at"),
+        Index("ix_analyses_finished_at_id", "finished_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
@@ -269,6 +271,85 @@ class ScannerHoldRow(Base):
     released_at: Mapped[datetime | None]
 
 
+class WatchedScannerRow(Base):
+    """A scanner that is watched for drift; ``block`` of its blocks of series were compared (``db.watching``)."""
+
+    __tablename__ = "watched_scanners"
+
+    key: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    model: Mapped[str]
+    kernel: Mapped[str]
+    slice_spacing: Mapped[str]
+    series_count: Mapped[int]
+    block: Mapped[int]
+
+
+class ObservationRow(Base):
+    """What the watch keeps of one series: how it looked, what was answered. No identity, so it outlives the study.
+
+    ``number`` counts the series of a scanner that were read, from 1; None for one that was refused unread.
+    """
+
+    __tablename__ = "observations"
+    __table_args__ = (UniqueConstraint("scanner_key", "number"),)
+
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    analysis_id: Mapped[str] = mapped_column(OpaqueId, unique=True)
+    series_id: Mapped[str] = mapped_column(OpaqueId, unique=True)
+    scanner_key: Mapped[str] = mapped_column(ForeignKey("watched_scanners.key"))
+    number: Mapped[int | None]
+    site: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    finished_at: Mapped[datetime] = mapped_column(index=True)
+    reason_codes: Mapped[tuple[str, ...]]
+    summary: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    findings: Mapped[list[Any]] = mapped_column(JSON)
+    """``[nodule probability, malignancy probability, diameter in mm, codes of doubts]`` each."""
+
+
+class DriftCheckRow(Base):
+    """What the comparison of one block of a scanner's series with its first ones found."""
+
+    __tablename__ = "drift_checks"
+
+    scanner_key: Mapped[str] = mapped_column(ForeignKey("watched_scanners.key"), primary_key=True)
+    block: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    checked_at: Mapped[datetime]
+    drifted: Mapped[tuple[str, ...]]
+    indices: Mapped[dict[str, Any]]
+    figures: Mapped[dict[str, Any]]
+
+
+class WatchReportRow(Base):
+    """What the watch last reported, whole; and up to when it has collected analyses."""
+
+    __tablename__ = "watch_report"
+    __table_args__ = (CheckConstraint("id = 1", name="only_one"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    collected_to: Mapped[datetime | None]
+    reported_at: Mapped[datetime | None]
+    report: Mapped[dict[str, Any]]
+
+
+class PathologyRow(Base):
+    """What pathology said of a nodule; ``id`` is a digest of what it is of, so that importing twice changes nothing."""
+
+    __tablename__ = "pathology"
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), index=True)
+    finding_id: Mapped[str | None] = mapped_column(ForeignKey("findings.id"), index=True)
+    x_mm: Mapped[float]
+    y_mm: Mapped[float]
+    z_mm: Mapped[float]
+    is_malignant: Mapped[bool]
+    told_on: Mapped[str]
+    source: Mapped[str]
+    imported_by: Mapped[str]
+    imported_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class FindingRow(Base):
     """A place that a model or a reader pointed at."""
 
@@ -313,7 +394,7 @@ class AssessmentRow(Base):
     """A reader's verdict on a finding; ``number`` orders them, whatever the clock did."""
 
     __tablename__ = "assessments"
-    __table_args__ = (UniqueConstraint("finding_id", "number"),)
+    __table_args__ = (UniqueConstraint("finding_id", "number"), Index("ix_assessments_created_at", "created_at"))
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
     finding_id: Mapped[str] = mapped_column(ForeignKey("findings.id"))
@@ -322,6 +403,8 @@ class AssessmentRow(Base):
     reason: Mapped[str]
     comment: Mapped[str]
     reader: Mapped[str]
+    is_read_first: Mapped[bool] = mapped_column(server_default=false())
+    """Whether the reader had read the study before the model was shown, as the trail tells."""
     created_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
 

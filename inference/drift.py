@@ -1,13 +1,14 @@
-"""Whether the series of today are like those of the beginning: one small summary a series, two tests over many.
+"""Whether the series of today are like those of the beginning: one small summary a series, few tests over many.
 
 The unit is the series, never the voxel: voxels of one patient are not independent. Each feature is compared by the
 Kolmogorov-Smirnov test, the HU histogram by the population stability index, whose own null distribution comes from
-permuting series. All tests together raise a false alarm in at most ``ALPHA`` of comparisons (Bonferroni).
+permuting series. Together with the tests of the answers (``inference.output_drift``) they raise a false alarm in at
+most ``ALPHA`` of comparisons (Bonferroni).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,18 +26,49 @@ ALPHA = 0.01
 """Share of comparisons of one scanner with itself that may raise a false alarm."""
 HU_EDGES = np.arange(-1050, 551, 50)
 FEATURES = ("lung_hu", "soft_hu", "noise_hu", "slice_mm", "pixel_mm", "nodule_mm")
+OUTPUT_TESTS = 4
+"""Tests that ``inference.output_drift`` adds to a comparison."""
+LIMIT = ALPHA / (len(FEATURES) + 1 + OUTPUT_TESTS)
+"""A test with a smaller p-value tells of drift."""
 MIN_PSI = 0.1
-PERMUTATIONS = 1999
+PERMUTATIONS, BOOTSTRAPS = 1999, 500
 _SIDE, _SLICES = 128, 32
 
 
 @dataclass(frozen=True, slots=True)
+class TooFew:
+    """Why there is no comparison: there are ``n`` of ``what``, and it needs ``needed``."""
+
+    what: str
+    n: int
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """A population stability index: its 95 % interval, and below what it stays in 95 % where nothing changed."""
+
+    psi: float
+    interval: tuple[float, float]
+    floor: float
+    p: float
+    reference: tuple[float, ...]
+    recent: tuple[float, ...]
+    """The two histograms, as shares."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drift:
-    """What a comparison found: p by feature, the stability index with its own p, and which are told as drifted."""
+    """What a comparison found: p by feature, the histogram's stability, and which are told as drifted."""
 
     p_values: dict[str, float]
-    psi: float
+    histogram: Stability
     drifted: tuple[str, ...]
+
+    @property
+    def psi(self) -> float:
+        """The index of the histogram."""
+        return self.histogram.psi
 
 
 def summarise(volume: CtVolume) -> dict[str, object]:
@@ -71,42 +103,55 @@ def stability_index(expected: Array, actual: Array) -> Array:
     return np.asarray(np.sum((q - p) * np.log(q / p), axis=-1))
 
 
-def compare(
-    reference: Sequence[Mapping[str, object]], recent: Sequence[Mapping[str, object]], *, alpha: float = ALPHA
-) -> Drift:
-    """Compare summaries of two sets of series; features that neither set has are left out."""
+def compare(reference: Sequence[Mapping[str, object]], recent: Sequence[Mapping[str, object]]) -> Drift:
+    """Compare summaries of two sets of series; features that too few of either set have are left out."""
     p_values = {}
     for name in FEATURES:
         old, new = _values(reference, name), _values(recent, name)
         if min(len(old), len(new)) >= WINDOW // 2:
             p_values[name] = float(ks_2samp(old, new).pvalue)
-    psi, p_values["hu_shares"] = _stability(_shares(reference), _shares(recent))
-    limit = alpha / (len(FEATURES) + 1)
-    drifted = [name for name, p in p_values.items() if p < limit and (name != "hu_shares" or psi >= MIN_PSI)]
-    return Drift(p_values, psi, tuple(drifted))
+    histogram = stability(_shares(reference), _shares(recent), _normalised)
+    drifted = [name for name, p in p_values.items() if p < LIMIT]
+    p_values["hu_shares"] = histogram.p
+    return Drift(p_values, histogram, (*drifted, *(["hu_shares"] if is_shifted(histogram) else [])))
 
 
-def latest_comparison(summaries: Sequence[Mapping[str, object]]) -> Drift | None:
-    """Compare the last whole block of a scanner's series, oldest first, with its reference; None while there is none.
+def is_shifted(found: Stability) -> bool:
+    """Whether an index tells of drift: unlikely without one, and not too small to matter."""
+    return found.p < LIMIT and found.psi >= MIN_PSI
 
-    Blocks do not overlap, so that each series is tested at most once: one false alarm in
-    ``WINDOW / ALPHA`` series or fewer.
+
+def stability(reference: Array, recent: Array, to_shares: Callable[[Array], Array]) -> Stability:
+    """Compare two sets of histograms, one a series: ``(series, bins)`` each.
+
+    Parameters
+    ----------
+    to_shares
+        Makes of sums over series ``(..., bins)`` the shares that are compared.
     """
-    blocks = (len(summaries) - REFERENCE) // WINDOW
-    if blocks < 1:
-        return None
-    end = REFERENCE + blocks * WINDOW
-    return compare(summaries[:REFERENCE], summaries[end - WINDOW : end])
-
-
-def _stability(reference: Array, recent: Array) -> tuple[float, float]:
-    """Give the index of two sets of histograms, and the share of permutations of series that reach it."""
     together, n = np.concatenate([reference, recent]), len(reference)
-    observed = float(stability_index(reference.mean(axis=0), recent.mean(axis=0)))
-    marks = np.tile(np.arange(len(together)) < n, (PERMUTATIONS, 1))
-    marks = np.random.default_rng(0).permuted(marks, axis=1).astype(np.float64)
-    permuted = stability_index(marks @ together / n, (1 - marks) @ together / (len(together) - n))
-    return observed, (1 + int(np.sum(permuted >= observed))) / (1 + PERMUTATIONS)
+    shares = to_shares(reference.sum(axis=0)), to_shares(recent.sum(axis=0))
+    observed = float(stability_index(*shares))
+    rng = np.random.default_rng(0)
+    marks = rng.permuted(np.tile(np.arange(len(together)) < n, (PERMUTATIONS, 1)), axis=1).astype(np.float64)
+    permuted = stability_index(to_shares(marks @ together), to_shares((1 - marks) @ together))
+    drawn = [
+        to_shares(rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), BOOTSTRAPS) @ rows)
+        for rows in (reference, recent)
+    ]
+    low, high = np.percentile(stability_index(drawn[0], drawn[1]), (2.5, 97.5))
+    return Stability(
+        psi=observed,
+        interval=(float(low), float(high)),
+        floor=float(np.percentile(permuted, 95)),
+        p=(1 + int(np.sum(permuted >= observed))) / (1 + PERMUTATIONS),
+        reference=tuple(round(float(share), 5) for share in shares[0]),
+        recent=tuple(round(float(share), 5) for share in shares[1]),
+    )
+
+
+def _normalised(sums: Array) -> Array:
+    return np.asarray(sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1e-9))
 
 
 def _median(values: NDArray[np.float32]) -> float | None:

@@ -7,7 +7,7 @@ import logging
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,14 +15,13 @@ from typing import Any
 
 from db.domain import DeliveryStatus
 from db.engine import Database
+from db.watching import latest_report
 from db.workload import latest_arrival, workload
-from lungnode.monitoring import scanner_drifts
 from lungnode.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 REPEAT = timedelta(days=1)
-DRIFT_EVERY = timedelta(hours=1)
 TIMEOUT_S = 10.0
 
 Post = Callable[[str, dict[str, object]], bool]
@@ -63,7 +62,6 @@ class Alerts:
         self._post = post or post_json
         self._clock = clock
         self._started = clock()
-        self._drift_known: tuple[datetime, Condition] | None = None
 
     def look(self) -> None:
         """Tell every webhook what began, lasts, or is over; what one did not take is told again at the next look."""
@@ -83,7 +81,7 @@ class Alerts:
         """Look at everything that settings ask to be looked at."""
         wanted = self._settings.alerts
         with self._database.read() as session:
-            load, latest = workload(session), latest_arrival(session)
+            load, latest, report = workload(session), latest_arrival(session), latest_report(session)
         found = []
         if wanted.no_study_h:
             silent_h = (now - max(latest or self._started, self._started)).total_seconds() / 3600
@@ -100,24 +98,12 @@ class Alerts:
             text = f"The oldest unfinished analysis waits for {age_m:.0f} minutes."
             found.append(Condition("queue_age", age_m >= wanted.queue_age_m, text))
         if wanted.drift:
-            found.append(self._drift(now))
+            found += _drift_conditions(report[1] if report else {})
         free_mb = shutil.disk_usage(self._settings.home).free >> 20
         limit_mb = 2 * self._settings.dicom.min_free_mb
         text = f"{free_mb} MiB are free; under {self._settings.dicom.min_free_mb} nothing is taken any more."
         found.append(Condition("disk_low", free_mb < limit_mb, text))
         return found
-
-    def _drift(self, now: datetime) -> Condition:
-        """Whether the latest series of a scanner look unlike its first ones; looked at once an hour, for it is much."""
-        if self._drift_known is None or now - self._drift_known[0] >= DRIFT_EVERY:
-            self._drift_known = now, self._look_at_drift()
-        return self._drift_known[1]
-
-    def _look_at_drift(self) -> Condition:
-        with self._database.read() as session:
-            drifted = [one for one in scanner_drifts(session) if one.is_drifted]
-        text = f"Series of {len(drifted)} scanners look unlike their first ones: `lungnode drift` says what changed."
-        return Condition("drift", bool(drifted), text)
 
     def _tell(self, condition: Condition, state: str, since: str) -> bool:
         message: dict[str, object] = {
@@ -144,6 +130,23 @@ class Alerts:
         draft = self._state.with_name(f".{self._state.name}")
         draft.write_text(json.dumps(told), encoding="utf-8")
         draft.replace(self._state)
+
+
+DRIFT_TEXTS = {
+    "drift": "Series or answers of {} scanners are unlike their first ones: see the page /monitoring.",
+    "overrides": "Readers reject or doubt more of what the model calls, at {} places: see the page /monitoring.",
+    "calibration": "Probabilities do not come true at {} places: see the page /monitoring.",
+}
+"""What the watch for drift alarms of."""
+
+
+def _drift_conditions(report: Mapping[str, Any]) -> list[Condition]:
+    """Read the alarms off the latest report of the watch (``lungnode.watch_report``), which keeps them steady."""
+    alarms = report.get("alarms", {})
+    return [
+        Condition(code, bool(alarms.get(code)), text.format(len(alarms.get(code, ()))))
+        for code, text in DRIFT_TEXTS.items()
+    ]
 
 
 def post_json(url: str, message: dict[str, object]) -> bool:

@@ -1,8 +1,12 @@
-"""Input drift of each scanner, for alerts and for ``lungnode drift``."""
+"""The watch for drift: collects what was answered, compares each block of a scanner's series once, and reports.
+
+Every look costs what is new since the last one, whatever was analysed before.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -13,42 +17,156 @@ from lungnode.opening import open_database, read_settings
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from inference.drift import Drift
+    from db.engine import Database
+    from db.watching import DriftCheck, Observation, WatchedScanner
+    from inference.drift import TooFew
+    from inference.output_drift import Answer, OutputDrift
+
+LOOK_EVERY_S = 60.0
+BATCHES = 10
+"""So many batches of analyses are collected in one look at most; the next look goes on."""
+HISTORY = 30
+"""So many blocks of a scanner are told of; where more have come at once, only these are compared."""
+CALM = 2
+"""Blocks in a row without drift that end an alarm: one alone neither ends nor repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScannerDrift:
-    """How a scanner's latest block of series compares with its reference; no comparison while there are too few."""
+    """A scanner with its latest comparisons, oldest first; none while it has too few series."""
 
-    scanner: str
-    kernel: str
-    slice_spacing: str
-    series_count: int
-    comparison: Drift | None
+    watched: WatchedScanner
+    checks: tuple[DriftCheck, ...]
 
     @property
-    def is_drifted(self) -> bool:
-        """Whether anything of it has changed."""
-        return self.comparison is not None and bool(self.comparison.drifted)
+    def drifted(self) -> tuple[str, ...]:
+        """What has changed in the latest block."""
+        return self.checks[-1].drifted if self.checks else ()
+
+    @property
+    def is_alarmed(self) -> bool:
+        """Whether something had changed in one of the latest blocks."""
+        return any(check.drifted for check in self.checks[-CALM:])
 
 
-def scanner_drifts(session: Session) -> tuple[ScannerDrift, ...]:
-    """Look at every scanner model, kernel and slice spacing that series came from."""
-    from db.monitoring import summaries_by_scanner
-    from inference.drift import latest_comparison
+def scanner_drifts(session: Session, history: int = CALM) -> tuple[ScannerDrift, ...]:
+    """Tell of every scanner model, kernel and slice spacing what the comparisons found."""
+    from db.watching import latest_checks, watched_scanners
 
-    found = summaries_by_scanner(session)
-    return tuple(ScannerDrift(*group, len(found[group]), latest_comparison(found[group])) for group in sorted(found))
+    return tuple(
+        ScannerDrift(watched, latest_checks(session, watched.scanner, history)) for watched in watched_scanners(session)
+    )
+
+
+def look(database: Database) -> None:
+    """Collect what finished since the last look, compare what blocks became whole, and report where there is news."""
+    from lungnode.watch_report import refresh_report
+
+    collect_finished(database)
+    compare_blocks(database)
+    refresh_report(database)
+
+
+def collect_finished(database: Database) -> int:
+    """Collect analyses that finished; tells how many."""
+    from db.watching import BATCH, collect
+
+    count = 0
+    for _ in range(BATCHES):
+        with database.begin() as session:
+            collected = collect(session)
+        count += collected
+        if collected < BATCH:
+            break
+    return count
+
+
+def compare_blocks(database: Database) -> int:
+    """Compare every block of a scanner's series that is whole and was not compared; tells how many."""
+    from db.watching import watched_scanners
+    from inference.drift import REFERENCE, WINDOW
+
+    with database.read() as session:
+        scanners = watched_scanners(session)
+    count = 0
+    for watched in scanners:
+        whole = max(0, watched.series_count - REFERENCE) // WINDOW
+        for block in range(max(watched.block + 1, whole - HISTORY + 1), whole + 1):
+            _compare(database, watched, block)
+            count += 1
+    return count
+
+
+def _compare(database: Database, watched: WatchedScanner, block: int) -> None:
+    from db.session import now
+    from db.watching import DriftCheck, numbered, record_check
+    from inference.drift import REFERENCE, WINDOW, compare
+
+    first = REFERENCE + (block - 1) * WINDOW + 1
+    with database.read() as session:
+        reference = numbered(session, watched.scanner, 1, REFERENCE)
+        recent = numbered(session, watched.scanner, first, first + WINDOW - 1)
+        same_model = _same_model(session, watched, reference, recent[-1].model_sha256, first)
+    inputs = compare([one.summary or {} for one in reference], [one.summary or {} for one in recent])
+    outputs = _compare_answers(same_model, [one for one in recent if one.model_sha256 == recent[-1].model_sha256])
+    indices = {"input": inputs.psi} | _indices(outputs)
+    figures = {"inputs": asdict(inputs), "outputs": asdict(outputs)}
+    drifted = (*inputs.drifted, *getattr(outputs, "drifted", ()))
+    with database.begin() as session:
+        check = DriftCheck(block, now(session), drifted, indices)
+        record_check(session, watched.scanner, check, figures)
+
+
+def _same_model(
+    session: Session, watched: WatchedScanner, reference: Sequence[Observation], sha256: str, before: int
+) -> Sequence[Observation]:
+    """Answers of another model are no reference: then it is the first series that this one was asked about."""
+    from db.watching import first_of_model
+    from inference.drift import REFERENCE
+
+    if all(one.model_sha256 == sha256 for one in reference):
+        return reference
+    return first_of_model(session, watched.scanner, sha256, before=before, limit=REFERENCE)
+
+
+def _compare_answers(reference: Sequence[Observation], recent: Sequence[Observation]) -> OutputDrift | TooFew:
+    from inference.drift import REFERENCE, TooFew
+    from inference.output_drift import MIN_SERIES, compare_answers
+
+    if len(reference) < REFERENCE:
+        return TooFew("reference", len(reference), REFERENCE)
+    if len(recent) < MIN_SERIES:
+        return TooFew("series", len(recent), MIN_SERIES)
+    return compare_answers(answers(reference), answers(recent))
+
+
+def answers(observed: Iterable[Observation]) -> list[Answer]:
+    """Translate what was observed of series into what is compared."""
+    from inference.output_drift import Answer
+
+    return [Answer(not one.reason_codes, one.nodule, one.malignancy) for one in observed]
+
+
+def _indices(outputs: OutputDrift | TooFew) -> dict[str, float]:
+    from inference.drift import Stability
+
+    found = {name: getattr(outputs, name, None) for name in ("nodule", "malignancy")}
+    return {name: one.psi for name, one in found.items() if isinstance(one, Stability)}
 
 
 def drift() -> None:
-    """Tell for each scanner whether its series still look as at the beginning; prints one JSON object each."""
+    """Tell for each scanner whether its series and answers are still as at the beginning; a JSON object each."""
     from inference.drift import REFERENCE, WINDOW
 
-    with open_database(read_settings()) as database, database.read() as session:
-        for one in scanner_drifts(session):
-            missing = 0 if one.comparison else REFERENCE + WINDOW - one.series_count
-            print(json.dumps({**asdict(one), "is_drifted": one.is_drifted, "series_missing": missing}))
+    with open_database(read_settings()) as database:
+        look(database)
+        with database.read() as session:
+            for one in scanner_drifts(session):
+                checks = [{**asdict(check), "checked_at": check.checked_at.isoformat()} for check in one.checks]
+                told = {**one.watched.scanner._asdict(), "key": one.watched.scanner.key}
+                told |= {"series_count": one.watched.series_count, "is_alarmed": one.is_alarmed, "checks": checks}
+                told["series_missing"] = 0 if checks else REFERENCE + WINDOW - one.watched.series_count
+                print(json.dumps(told))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -75,19 +75,18 @@ def hold_drifted(database: Database) -> int:
     One that somebody released is judged anew only by a whole further block of series.
     """
     from db.holds import hold_scanner, is_held, latest_hold
-    from db.scanners import Scanner
     from inference.drift import WINDOW
     from lungnode.monitoring import scanner_drifts
 
     count = 0
     with database.begin() as session:
         for one in scanner_drifts(session):
-            scanner = Scanner(one.scanner, one.kernel, one.slice_spacing)
+            scanner, series_count = one.watched.scanner, one.watched.series_count
             last = latest_hold(session, scanner)
-            if one.comparison is None or not one.is_drifted or is_held(session, scanner):
+            if not one.drifted or is_held(session, scanner):
                 continue
-            if last is None or one.series_count >= last.series_count + WINDOW:
-                reason = "unlike its first series: " + ", ".join(one.comparison.drifted)
-                hold_scanner(session, scanner, reason, held_by="system", series_count=one.series_count)
+            if last is None or series_count >= last.series_count + WINDOW:
+                reason = "unlike its first series: " + ", ".join(one.drifted)
+                hold_scanner(session, scanner, reason, held_by="system", series_count=series_count)
                 count += 1
     return count

@@ -299,15 +299,16 @@ def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
 
 
 def build_chores(settings: Settings, database: Database, store: InstanceStore) -> list[Chore]:
-    """List what is done now and then beside analyses, by one host of all: earlier studies, alerts, retention."""
+    """List what is done now and then beside analyses, by one host of all: the watch, earlier studies, alerts, purge."""
     from dicom_node.purge import Purge
     from dicom_node.worker import Chore, alone
     from lungnode.alerts import Alerts
+    from lungnode.monitoring import LOOK_EVERY_S, look
     from lungnode.scanners import hold_drifted
 
-    chores: list[Chore] = []
+    chores = [Chore("watch", LOOK_EVERY_S, partial(look, database))]
     if settings.alerts.hold_drifted:
-        chores.append(Chore("holds", 3600.0, partial(hold_drifted, database)))
+        chores.append(Chore("holds", LOOK_EVERY_S, partial(hold_drifted, database)))
     if settings.alerts.webhooks:
         alerts = Alerts(settings, database, settings.home / "alerts.json")
         chores.append(Chore("alerts", 60.0, alerts.look))

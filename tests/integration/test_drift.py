@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ import numpy as np
 from db import holds
 from db.domain import AnalysisOutcome
 from db.engine import Database
+from db.watching import latest_report, watched_scanners
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.pipeline import analyse_series
 from dicom_node.series import StoredInstance
 from inference.drift import REFERENCE, WINDOW
 from lungnode.alerts import Alerts
-from lungnode.monitoring import scanner_drifts
+from lungnode.monitoring import collect_finished, look, scanner_drifts
 from lungnode.scanners import hold_drifted
 from lungnode.settings import AlertSettings, Settings
 from tests.factories import answer_series, ct_series, index_series, simple_chest, sqlite_database
@@ -51,31 +51,36 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
     tmp_path: Path,
 ) -> None:
     usual, shifted = analysed(tmp_path / "usual", 0), analysed(tmp_path / "shifted", 100)
-    database, told, ahead = sqlite_database(tmp_path), [], [timedelta(0)]
+    database, told = sqlite_database(tmp_path), []
     settings = Settings(home=tmp_path, alerts=AlertSettings(webhooks=("http://127.0.0.1:9/",)))  # type: ignore[arg-type]
 
     def hook(_url: str, message: dict[str, object]) -> bool:
-        told.append(message)
+        told.append((message["alert"], message["state"]))
+        assert "CANARY" not in json.dumps(message)
         return True
 
-    clock = lambda: datetime.now(UTC) + ahead[0]  # noqa: E731
-    alerts = Alerts(settings, database, tmp_path / "alerts.json", post=hook, clock=clock)
-    for number in range(REFERENCE + WINDOW):
-        record(database, tmp_path, number, usual)
-    alerts.look()
-    assert [message for message in told if message["alert"] == "drift"] == []
-    for number in range(REFERENCE + WINDOW, REFERENCE + 2 * WINDOW):
-        record(database, tmp_path, number, shifted)
-    ahead[0] = timedelta(hours=2)
-    alerts.look()
-    (alarm,) = [message for message in told if message["alert"] == "drift"]
-    assert alarm["state"] == "raised"
-    assert "CANARY" not in json.dumps(alarm)
+    alerts = Alerts(settings, database, tmp_path / "alerts.json", post=hook)
+
+    def block(number: int, outcome: AnalysisOutcome) -> list[tuple[object, object]]:
+        """Record a block of series, look, and give what was told."""
+        told.clear()
+        first = REFERENCE + (number - 1) * WINDOW if number else 0
+        for at in range(first, REFERENCE + number * WINDOW):
+            record(database, tmp_path, at, outcome)
+        look(database)
+        alerts.look()
+        return [told_one for told_one in told if told_one[0] == "drift"]
+
+    assert block(0, usual) == []
+    assert block(1, usual) == []
+    assert block(2, shifted) == [("drift", "raised")]
     with database.read() as session:
         (scanner,) = scanner_drifts(session)
-    assert scanner.series_count == REFERENCE + 2 * WINDOW
-    assert scanner.comparison is not None
-    assert {"lung_hu", "soft_hu", "hu_shares"} <= set(scanner.comparison.drifted)
+        at, report = latest_report(session) or (None, {})
+    assert scanner.watched.series_count == REFERENCE + 2 * WINDOW
+    assert {"lung_hu", "soft_hu", "hu_shares"} <= set(scanner.drifted)
+    assert at is not None
+    assert "CANARY" not in json.dumps(report)
     assert hold_drifted(database) == 1
     with database.read() as session:
         (held,) = holds.held_scanners(session).values()
@@ -83,3 +88,18 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
     with database.begin() as session:
         holds.release_scanner(session, held.scanner, "looked at: a new protocol", released_by="chief")
     assert hold_drifted(database) == 0, "what somebody released is not held again for the same series"
+    assert block(3, usual) == [], "one block without drift ends no alarm"
+    assert block(4, usual) == [("drift", "cleared")]
+
+
+def test_a_look_reads_only_what_is_new(tmp_path: Path) -> None:
+    usual, database = analysed(tmp_path / "usual", 0), sqlite_database(tmp_path)
+    for number in range(3):
+        record(database, tmp_path, number, usual)
+    assert collect_finished(database) == 3
+    assert collect_finished(database) == 0
+    record(database, tmp_path, 3, usual)
+    assert collect_finished(database) == 1
+    with database.read() as session:
+        (watched,) = watched_scanners(session)
+    assert watched.series_count == 4

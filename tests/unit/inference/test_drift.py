@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.drift import HU_EDGES, REFERENCE, WINDOW, compare, latest_comparison, stability_index, summarise
+from inference.drift import HU_EDGES, REFERENCE, WINDOW, compare, stability_index, summarise
 from inference.types import CtVolume
 from tests.factories import simple_chest
 
@@ -61,12 +61,6 @@ def test_the_stability_index_is_that_of_a_worked_example() -> None:
     assert stability_index(np.array([0.5, 0.5]), np.array([0.5, 0.5])) == 0
     expected = 0.2 * np.log(0.7 / 0.5) + -0.2 * np.log(0.3 / 0.5)
     assert stability_index(np.array([0.5, 0.5]), np.array([0.7, 0.3])) == pytest.approx(expected)
-
-
-def test_nothing_is_told_before_a_reference_and_a_whole_block_are_there() -> None:
-    series = summaries(np.random.default_rng(0), REFERENCE + WINDOW)
-    assert latest_comparison(series[:-1]) is None
-    assert latest_comparison(series) is not None
 
 
 def test_a_scanner_that_stays_the_same_seldom_alarms() -> None:

@@ -1,0 +1,255 @@
+"""What the watch for drift keeps: one observation a series, counted by scanner, and what comparing them found.
+
+Analyses are collected after they finished, by a cursor, so that nothing is added to recording an answer and no look
+reads what an earlier one has read. Observations hold no identity and stay when their study is purged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session
+
+from db.domain import AnalysisStatus
+from db.scanners import UNKNOWN, Scanner, scanner_of
+from db.session import insert_once, lock_names, now
+from db.tables import (
+    AnalysisRow,
+    AssessmentRow,
+    DriftCheckRow,
+    FindingRow,
+    InstanceRow,
+    ObservationRow,
+    PathologyRow,
+    WatchedScannerRow,
+    WatchReportRow,
+)
+
+BATCH = 500
+OVERLAP = timedelta(minutes=10)
+"""Transactions of other hosts may commit, and their clocks run, so much later than others'."""
+COLLECTED = (AnalysisStatus.CURRENT, AnalysisStatus.SUPERSEDED, AnalysisStatus.SHADOW)
+_LOCK = "watching"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one series looked like (None: it was refused unread) and what was answered."""
+
+    model_sha256: str
+    reason_codes: tuple[str, ...]
+    summary: dict[str, object] | None
+    nodule: tuple[float, ...]
+    malignancy: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedScanner:
+    """A scanner, how many of its series were read, and how many blocks of them were compared."""
+
+    scanner: Scanner
+    series_count: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriftCheck:
+    """What the comparison of one block found: what changed, and stability indices by name."""
+
+    block: int
+    checked_at: datetime
+    drifted: tuple[str, ...]
+    indices: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Series from machines of one model: how many, how many had no answer, why, and findings without a malignancy."""
+
+    series: int
+    reasons: Counter[tuple[str, ...]]
+    findings: int
+    doubts: Counter[tuple[str, ...]]
+
+
+def collect(session: Session) -> int:
+    """Take up to ``BATCH`` analyses that finished since the last time; tells how many. A series counts once."""
+    lock_names(session, _LOCK)
+    state = _state(session)
+    since = state.collected_to - OVERLAP if state.collected_to else None
+    rows = select(AnalysisRow).where(AnalysisRow.finished_at.is_not(None), AnalysisRow.status.in_(COLLECTED))
+    rows = rows.where(
+        ~select(ObservationRow.sequence).where(ObservationRow.series_id == AnalysisRow.series_id).exists()
+    )
+    if since is not None:
+        rows = rows.where(AnalysisRow.finished_at >= since)
+    found = session.scalars(rows.order_by(AnalysisRow.finished_at, AnalysisRow.id).limit(BATCH)).all()
+    if not found:
+        return 0
+    findings, sites = _findings(session, [row.id for row in found]), _sites(session, {row.series_id for row in found})
+    sequence = session.scalars(select(func.max(ObservationRow.sequence))).one() or 0
+    for row in {row.series_id: row for row in reversed(found)}.values():
+        sequence += 1
+        session.add(_observation(session, row, sequence, findings.get(row.id, []), sites.get(row.series_id, "")))
+    latest = max(row.finished_at for row in found if row.finished_at is not None)
+    state.collected_to = max(latest, state.collected_to or latest)
+    session.flush()
+    return len(found)
+
+
+def watched_scanners(session: Session) -> tuple[WatchedScanner, ...]:
+    """List the scanners that series were read of, those of most series first."""
+    rows = select(WatchedScannerRow).where(WatchedScannerRow.series_count > 0)
+    ordered = rows.order_by(WatchedScannerRow.series_count.desc(), WatchedScannerRow.key)
+    return tuple(WatchedScanner(_scanner(row), row.series_count, row.block) for row in session.scalars(ordered))
+
+
+def numbered(session: Session, scanner: Scanner, first: int, last: int) -> tuple[Observation, ...]:
+    """List a scanner's series of these numbers, both counted in."""
+    rows = _observations().where(ObservationRow.scanner_key == scanner.key)
+    rows = rows.where(ObservationRow.number.between(first, last)).order_by(ObservationRow.number)
+    return tuple(map(_observed, session.execute(rows)))
+
+
+def first_of_model(
+    session: Session, scanner: Scanner, model_sha256: str, *, before: int, limit: int
+) -> tuple[Observation, ...]:
+    """List the first series of a scanner that a model was asked about, among those numbered lower than ``before``."""
+    rows = _observations().where(ObservationRow.scanner_key == scanner.key, ObservationRow.number < before)
+    rows = rows.where(ObservationRow.model_sha256 == model_sha256).order_by(ObservationRow.number).limit(limit)
+    return tuple(map(_observed, session.execute(rows)))
+
+
+def latest_observations(session: Session, limit: int) -> tuple[Observation, ...]:
+    """List the latest series of all scanners that were read, oldest first."""
+    rows = _observations().where(ObservationRow.number.is_not(None)).order_by(ObservationRow.sequence.desc())
+    return tuple(map(_observed, session.execute(rows.limit(limit))))[::-1]
+
+
+def record_check(session: Session, scanner: Scanner, check: DriftCheck, figures: Mapping[str, object]) -> None:
+    """Keep what a comparison found, once."""
+    values = {"scanner_key": scanner.key, **asdict(check), "figures": dict(figures)}
+    if insert_once(session, DriftCheckRow, values):
+        row = session.get_one(WatchedScannerRow, scanner.key)
+        row.block = max(row.block, check.block)
+        session.flush()
+
+
+def latest_checks(session: Session, scanner: Scanner, limit: int) -> tuple[DriftCheck, ...]:
+    """List what the latest comparisons of a scanner found, oldest first."""
+    columns = (DriftCheckRow.block, DriftCheckRow.checked_at, DriftCheckRow.drifted, DriftCheckRow.indices)
+    rows = select(*columns).where(DriftCheckRow.scanner_key == scanner.key).order_by(DriftCheckRow.block.desc())
+    return tuple(DriftCheck(*row) for row in reversed(session.execute(rows.limit(limit)).all()))
+
+
+def figures_of_check(session: Session, scanner: Scanner, block: int) -> dict[str, object]:
+    """Return all figures of one comparison."""
+    return session.get_one(DriftCheckRow, (scanner.key, block)).figures
+
+
+def outcomes_by_machine(session: Session, since: datetime) -> dict[str, Outcomes]:
+    """Count what became of the series of each machine's model that finished since a moment."""
+    rows = (
+        select(WatchedScannerRow.model, ObservationRow.reason_codes, ObservationRow.findings)
+        .join(WatchedScannerRow, ObservationRow.scanner_key == WatchedScannerRow.key)
+        .where(ObservationRow.finished_at >= since)
+    )
+    found: dict[str, Outcomes] = {}
+    for model, codes, findings in session.execute(rows).yield_per(2000):
+        one = found.get(model) or Outcomes(0, Counter(), 0, Counter())
+        one.reasons.update([codes] if codes else [])
+        one.doubts.update(tuple(doubts) for _, malignancy, _, doubts in findings if malignancy is None)
+        found[model] = Outcomes(one.series + 1, one.reasons, one.findings + len(findings), one.doubts)
+    return found
+
+
+def news(session: Session) -> list[object]:
+    """Tell what a report would be made of, in short: where it is the same, so would be the report."""
+    latest = (
+        select(func.max(ObservationRow.sequence)),
+        select(func.max(AssessmentRow.created_at)),
+        select(func.max(PathologyRow.imported_at)),
+    )
+    return [None if (value := session.scalars(one).one()) is None else str(value) for one in latest]
+
+
+def save_report(session: Session, report: Mapping[str, object]) -> None:
+    """Keep the latest report in place of the one before."""
+    state = _state(session)
+    state.report, state.reported_at = dict(report), now(session)
+    session.flush()
+
+
+def latest_report(session: Session) -> tuple[datetime, dict[str, object]] | None:
+    """Return the latest report and when it was made; None before the first."""
+    row = session.get(WatchReportRow, 1)
+    return (row.reported_at, row.report) if row is not None and row.reported_at is not None else None
+
+
+def _state(session: Session) -> WatchReportRow:
+    insert_once(session, WatchReportRow, {"id": 1, "report": {}})
+    return session.get_one(WatchReportRow, 1, populate_existing=True)
+
+
+def _observation(
+    session: Session, row: AnalysisRow, sequence: int, findings: list[list[object]], site: str
+) -> ObservationRow:
+    scanner, summary, diameters = scanner_of(row.measures), row.measures.get("summary"), [one[2] for one in findings]
+    is_read = isinstance(summary, dict)
+    known = {"series_count": 0, "block": 0}
+    insert_once(session, WatchedScannerRow, {"key": scanner.key, **scanner._asdict(), **known})
+    watched = session.get_one(WatchedScannerRow, scanner.key)
+    watched.series_count += int(is_read)
+    sizes = [float(str(diameter)) for diameter in diameters if diameter is not None]
+    return ObservationRow(
+        sequence=sequence,
+        analysis_id=row.id,
+        series_id=row.series_id,
+        scanner_key=scanner.key,
+        number=watched.series_count if is_read else None,
+        site=site or UNKNOWN,
+        model_sha256=row.model_sha256,
+        finished_at=row.finished_at,
+        reason_codes=tuple(reason.code for reason in row.reasons),
+        summary={**summary, "nodule_mm": median(sizes) if sizes else None} if isinstance(summary, dict) else None,
+        findings=findings,
+    )
+
+
+def _findings(session: Session, analysis_ids: Sequence[str]) -> dict[str, list[list[object]]]:
+    found: dict[str, list[list[object]]] = {}
+    rows = select(FindingRow).where(FindingRow.analysis_id.in_(analysis_ids)).order_by(FindingRow.ordinal)
+    for row in session.scalars(rows):
+        told: list[object] = [row.nodule_probability, row.malignancy_probability, row.diameter_mm]
+        told.append([one.code for one in row.reasons])
+        found.setdefault(str(row.analysis_id), []).append(told)
+    return found
+
+
+def _sites(session: Session, series_ids: set[str]) -> dict[str, str]:
+    """Tell who sent each series: the AE title that its first instance came from."""
+    first = InstanceRow.series_id.in_(series_ids), InstanceRow.arrival == 1
+    rows = session.execute(select(InstanceRow.series_id, InstanceRow.calling_ae_title).where(*first))
+    return {series_id: title for series_id, title in rows}  # noqa: C416 (dict() does not know rows for pairs)
+
+
+def _observations() -> Select[str, tuple[str, ...], dict[str, object] | None, list[object]]:
+    return select(
+        ObservationRow.model_sha256, ObservationRow.reason_codes, ObservationRow.summary, ObservationRow.findings
+    )
+
+
+def _observed(row: Row[str, tuple[str, ...], dict[str, object] | None, list[Any]]) -> Observation:
+    model_sha256, codes, summary, findings = row
+    nodule, malignancy = (tuple(float(one[at]) for one in findings if one[at] is not None) for at in (0, 1))
+    return Observation(model_sha256, codes, summary, nodule, malignancy)
+
+
+def _scanner(row: WatchedScannerRow) -> Scanner:
+    return Scanner(row.model, row.kernel, row.slice_spacing)
