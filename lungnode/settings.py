@@ -265,7 +265,7 @@ class AlertSettings(Section):
     dead_letters: bool = True
     """Whether results that could not be delivered are an alert."""
     drift: bool = True
-    """Whether it is an alert that the series of a scanner look unlike its first ones (`lungnode drift`)."""
+    """Whether drift is an alert: of a scanner's series or answers, of overrides, of calibration (`/monitoring`)."""
     hold_drifted: bool = False
     """Whether such a scanner is held by itself: analysed, not shown to readers, not sent (`lungnode scanner list`)."""
 
