@@ -89,6 +89,13 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+class PromotionKind(StrEnum):
+    """How a model became the live one."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why something was not analysed, refused or failed: a stable code and a sentence for people."""

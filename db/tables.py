@@ -30,6 +30,7 @@ from db.domain import (
     AnalysisStatus,
     DeliveryStatus,
     FindingOrigin,
+    PromotionKind,
     Reason,
     Role,
     StudyState,
@@ -240,6 +241,26 @@ class TrialRow(Base):
     findings: Mapped[dict[str, Any]]
     measures: Mapped[dict[str, Any]]
     finished_at: Mapped[datetime]
+
+
+class PromotionRow(Base):
+    """One change of the live model; the row with the highest number counts, and none is ever changed."""
+
+    __tablename__ = "promotions"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[PromotionKind] = mapped_column(words(PromotionKind, "kind"))
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    bundle_sha256: Mapped[str] = mapped_column(Sha256)
+    files: Mapped[tuple[str, ...]]
+    back_to: Mapped[int | None]
+    by: Mapped[str]
+    reason: Mapped[str]
+    is_forced: Mapped[bool]
+    figures: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
 
 
 class ScannerHoldRow(Base):

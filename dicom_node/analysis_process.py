@@ -222,6 +222,13 @@ class AnalysisPool:
         for process in self._processes:
             process.close()
 
+    def retire(self) -> None:
+        """End each process once its series is done; what is asked of it later is interrupted, and so asked again."""
+        held = [self._idle.get() for _ in self._processes]
+        for process in held:
+            process.close()
+            self._idle.put(process)
+
     @contextmanager
     def _borrowed(self) -> Iterator[AnalysisProcess]:
         process = self._idle.get()

@@ -75,9 +75,12 @@ class Attempts:
     ) -> None:
         self._database = database
         self._locate = locate
-        self._analyzer = analyzer
-        self._model = model
+        self._live = analyzer, model
         self._make_results = make_results
+
+    def use(self, analyzer: SeriesAnalyzer, model: ModelIdentity) -> None:
+        """Let another model answer from the next attempt on."""
+        self._live = analyzer, model
 
     def run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
         """Make one attempt; for one that failed also why."""
@@ -119,6 +122,7 @@ class Attempts:
             _log.warning("audit:unavailable", extra={"analysis_id": analysis_id})
 
     def _run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
+        analyzer, model = self._live
         instances = self._instances(analysis_id)  # first: an attempt that a store kept from beginning does not count
         record = self._begin(analysis_id)
         if record.status is not AnalysisStatus.RUNNING:
@@ -126,10 +130,10 @@ class Attempts:
         if record.attempts > MAX_STARTS:
             self.park(analysis_id, Reason("interrupted", "The service ended each time that it analysed this series."))
             return Attempt.OVER, None
-        if record.model.sha256 != self._model.sha256:
-            self._hand_over(record)
+        if record.model.sha256 != model.sha256:
+            self._hand_over(record, model)
             return Attempt.OVER, None
-        outcome = self._analyzer.analyse(instances)
+        outcome = analyzer.analyse(instances)
         with self._database.begin() as session:
             analyses.complete_analysis(session, analysis_id, outcome)
             done = analyses.analysis_record(session, analysis_id)
@@ -146,7 +150,7 @@ class Attempts:
         places = self._locate([record.path for record in records])
         return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
 
-    def _hand_over(self, record: AnalysisRecord) -> None:
+    def _hand_over(self, record: AnalysisRecord, model: ModelIdentity) -> None:
         """Close the analysis that cannot be answered, and ask for a further run under the model that is here.
 
         A further one even where this model has answered already: somebody asked again, and waits for an answer.
@@ -155,7 +159,7 @@ class Attempts:
         with self._database.begin() as session:
             analyses.fail_analysis(session, record.id, reason)
             asker = record.requested_by
-            analyses.request_analysis(session, record.series_id, self._model, requested_by=asker, force=True)
+            analyses.request_analysis(session, record.series_id, model, requested_by=asker, force=True)
 
 
 def _verdict_of(record: AnalysisRecord | None) -> Attempt:

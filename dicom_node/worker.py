@@ -120,6 +120,10 @@ class Worker:
         self._watch = QuietWatch(config.quiet_s, clock)
         self._submitted: dict[str, float] = {}
 
+    def use(self, model: ModelIdentity) -> None:
+        """Ask for analyses by another model from now on."""
+        self._model = model
+
     def run(self, stop: threading.Event) -> None:
         """Look again and again until ``stop`` is set."""
         deliveries = threading.Thread(target=self._deliver, args=(stop,), name="deliveries", daemon=True)

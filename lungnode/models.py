@@ -1,9 +1,10 @@
-"""``lungnode model``: the second model beside the live one, compared on what readers judged."""
+"""``lungnode model``: which model answers, what is tried beside it, and the way forth and back."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
     from db.domain import ModelIdentity
     from inference.comparison import Figure
+    from lungnode.settings import Settings
     from webapp.comparing import CandidateReport
 
 model_app = typer.Typer(help="The models: which answer, and which are tried unseen.", no_args_is_help=True)
 
-Digest = Annotated[str, typer.Argument(help="Its SHA-256, or the beginning; the one tried last if left out.")]
+Digest = Annotated[str, typer.Argument(help="Its SHA-256, or the beginning, as `lungnode model list` tells.")]
 Since = Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%d"], help="Only what was tried since.")]
 
 
@@ -37,6 +39,137 @@ def compare(
     with open_database(read_settings()) as database, database.read() as session:
         report = candidate_report(session, tried(session, digest), since.replace(tzinfo=UTC) if since else None)
     print(json.dumps(plain(report.as_json())) if as_json else table(report))
+
+
+@model_app.command("list")
+def list_models() -> None:
+    """List the live model, the one that is tried, and former ones; prints one JSON object each."""
+    from db.promotions import live_promotion, promotions
+    from lungnode.live_model import located
+    from lungnode.wiring import open_store
+
+    settings = read_settings()
+    with open_database(settings) as database, open_store(settings) as store:
+        with database.read() as session:
+            live, every = live_promotion(session), promotions(session)
+        held = {record.bundle.sha256: record.bundle for record in every if record.bundle}
+        folders = {sha256: located(store.files, bundle).folder for sha256, bundle in held.items()}
+        told = [describe(folder, held[sha256].model.sha256) for sha256, folder in folders.items()]
+        own = describe(own_folder(settings), identity_of(settings).sha256)
+        shadow = []
+        if settings.model.shadow_bundle is not None:
+            over = settings.model.shadow_bundle
+            shadow = [describe(over, identity_of(settings, over).sha256)]
+    now = live.bundle.sha256 if live and live.bundle else own["bundle_sha256"]
+    seen: set[object] = set()
+    for one in (*told, own, *shadow):
+        if one["bundle_sha256"] not in seen:
+            state = "live" if one["bundle_sha256"] == now else "shadow" if one in shadow else "former"
+            print(json.dumps({"state": state, **one}))
+        seen.add(one["bundle_sha256"])
+
+
+By = Annotated[str, typer.Option("--by", help="Who decides: the name of somebody with the role admin.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
+
+
+@model_app.command("promote")
+def promote(
+    digest: Digest,
+    by: By,
+    reason: Reason,
+    force: Annotated[bool, typer.Option("--force", help="Also where it is worse, or too little is known.")] = False,
+) -> None:
+    """Make the model that was tried unseen the live one; running services follow within seconds."""
+    from db import promotions
+    from inference.comparison import Conclusion
+    from inference.metrics import plain
+    from lungnode.live_model import keep_bundle
+    from lungnode.wiring import open_store
+    from webapp.comparing import candidate_report
+
+    settings = read_settings()
+    folder = settings.model.shadow_bundle
+    if folder is None:
+        raise CommandError("name the bundle to promote in LUNGNODE_MODEL__SHADOW_BUNDLE")
+    with open_database(settings) as database, open_store(settings) as store:
+        with database.read() as session:
+            check_admin(session, by)
+            model = tried(session, digest)
+            report = candidate_report(session, model)
+        found = report.comparison
+        if found.conclusion in (Conclusion.WORSE, Conclusion.TOO_FEW) and not force:
+            told = f"{found.conclusion.replace('_', ' ')} ({found.reason})"
+            raise CommandError(f"not promoted: {told}; --force promotes it all the same, and that is on record")
+        if identity_of(settings, folder) != model:
+            raise CommandError(f"the bundle in {folder} is not the one that was tried; nothing was changed")
+        sha256 = str(describe(folder, model.sha256)["bundle_sha256"])
+        bundle = promotions.PromotedBundle(model, sha256, keep_bundle(store.files, folder, sha256))
+        with database.begin() as session:
+            figures: dict[str, object] = plain(report.as_json())
+            record = promotions.promote(session, bundle, by=by, reason=reason, figures=figures, is_forced=force)
+    print(json.dumps({"number": record.number, "live": model.sha256, "bundle_sha256": sha256, "forced": force}))
+
+
+@model_app.command("rollback")
+def rollback(by: By, reason: Reason) -> None:
+    """Make the model live again that was so before; running services follow within seconds."""
+    from db.promotions import roll_back
+
+    with open_database(read_settings()) as database, database.begin() as session:
+        check_admin(session, by)
+        record = roll_back(session, by=by, reason=reason)
+    live = record.bundle.model.sha256 if record.bundle else "the model of the settings"
+    print(json.dumps({"number": record.number, "live": live}))
+
+
+def check_admin(session: Session, name: str) -> None:
+    """Refuse who may not decide which model answers.
+
+    Raises
+    ------
+    CommandError
+        There is nobody of that name with the role admin.
+    """
+    from db.domain import Role
+    from db.users import user_record
+
+    user = user_record(session, name=name)
+    if user is None or user.is_disabled or user.role is not Role.ADMIN:
+        raise CommandError("--by names nobody with the role admin: `lungnode user add NAME --role admin`")
+
+
+def own_folder(settings: Settings) -> Path:
+    """Name the nodule bundle of the settings."""
+    from inference.bundle import bundle_folders
+
+    return bundle_folders(settings.model.bundle)["nodule"]
+
+
+def identity_of(settings: Settings, over: Path | None = None) -> ModelIdentity:
+    """Load models as the service does, and tell under which identity they answer."""
+    from db.domain import ModelIdentity
+    from inference.predictor import load_models
+
+    model = settings.model
+    nodule = load_models(model.bundle, "cpu", model.engine, model.opinion, over=over).nodule
+    return ModelIdentity(nodule.name, nodule.version, nodule.sha256)
+
+
+def describe(folder: Path, sha256: str) -> dict[str, object]:
+    """Tell of a bundle: its identity in findings, its own digest, calibration, and the figures that came with it."""
+    from inference.bundle import read_bundle
+
+    bundle = read_bundle(folder)
+    metrics = bundle.recipe["metrics"]
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "sha256": sha256,
+        "bundle_sha256": bundle.sha256,
+        "calibration": {key: bundle.recipe["calibration"].get(key) for key in ("kind", "temperature")},
+        "figures": {key: metrics.get(key) for key in ("split", "n", "auc", "auc_interval", "brier", "ece")},
+    }
 
 
 def tried(session: Session, digest: str) -> ModelIdentity:

@@ -18,7 +18,8 @@ from lungnode.errors import LungnodeError
 from lungnode.settings import Settings
 
 if TYPE_CHECKING:
-    from dicom_node.analysis_process import MakeAnalyzer
+    from db.domain import ModelIdentity
+    from dicom_node.analysis_process import AnalysisPool, MakeAnalyzer
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ Announce = Callable[[Address], None]
 
 PR_SET_PDEATHSIG = 1
 PARENT_POLL_S = 1.0
+MODELS_S = 5.0
+"""How often it is seen whether another model was promoted."""
 TRIALS_S = 5.0
 """How often it is seen whether a second model has something to try."""
 COUNTS_S = 5.0
@@ -123,6 +126,7 @@ def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop:
 
 def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
     """Serve pages and API."""
+    from dicom_node.worker import Chore
     from webapp.server import make_server
 
     web = wiring.Web(settings)
@@ -131,6 +135,7 @@ def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: t
     except OSError as error:
         raise _cannot_listen("WEB", settings.web.host, settings.web.port, error) from None
     threading.Thread(target=server.run, name="web", daemon=True).start()
+    Chore("models", MODELS_S, web.predictor.look).start(stop)
     announce({"host": settings.web.host, "port": int(server.effective_port)})
     stop.wait()
     server.close()
@@ -147,9 +152,9 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
 
     database = wiring.open_database(settings)
     store = wiring.open_store(settings)
-    pool = wiring.build_pool(settings, make_analyzer)
+    live = wiring.build_live_pool(settings, database, store, make_analyzer)
     try:
-        model = pool.start()
+        pool, model = live.start()
     except ModelUnavailableError:
         text = "the models cannot be loaded; check LUNGNODE_MODEL__BUNDLE and LUNGNODE_MODEL__DEVICE"
         raise PartError("model_unavailable", text) from None
@@ -162,6 +167,12 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     deliver = wiring.build_delivery(settings, database, maker, store)
     config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
     worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config)
+
+    def follow(pool: AnalysisPool, model: ModelIdentity) -> None:
+        attempts.use(pool, model)
+        worker.use(model)
+
+    Chore("models", MODELS_S, lambda: live.look(follow)).start(stop)
     for chore in wiring.build_chores(settings, database, store):
         chore.start(stop)
     trials = wiring.build_trials(settings, database, store)
@@ -172,7 +183,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     worker.run(stop)
     if trials is not None:
         trials.close()
-    pool.close()
+    live.close()
     workflows.close()
     store.close()
     database.dispose()

@@ -37,6 +37,8 @@ _DICM = slice(128, 132)
 class ModelPredictor:
     """The models as the web sees them; calls may come from several threads."""
 
+    is_loaded = True
+
     def __init__(self, models: Models, stored: StoredSeries, limits: DecodeLimits) -> None:
         self._models = models
         self._stored = stored
@@ -202,6 +204,8 @@ class ModelPredictor:
 
 class UnavailablePredictor:
     """Stands where models cannot be loaded: says so, and answers nothing. Images are still received and kept."""
+
+    is_loaded = False
 
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
         """See ``Predictor``."""

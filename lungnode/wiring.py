@@ -23,6 +23,7 @@ from dicom_node.decode_process import DecodeLimits
 from dicom_node.files import Files
 from dicom_node.store import InstanceStore
 from lungnode.errors import CommandError
+from lungnode.live_model import LiveBundle, LivePool, SwitchingPredictor, checked
 from lungnode.settings import Destination, LogSettings, ModelSettings, Peer, Settings, WebSettings, is_loopback
 
 if TYPE_CHECKING:
@@ -171,13 +172,13 @@ def analyzer_maker(settings: Settings) -> MakeAnalyzer:
     return partial(load_analyzer, settings.model, settings.log)
 
 
-def load_analyzer(model: ModelSettings, log: LogSettings) -> Analyzer:
+def load_analyzer(model: ModelSettings, log: LogSettings, promoted: LiveBundle | None = None) -> Analyzer:
     """Load the nodule models in a process of their own, which gets its logs here as well."""
     from inference.predictor import load_models
     from lungnode.logs import configure_logging
 
     configure_logging(log.level, log.format)
-    return load_models(model.bundle, model.device, model.engine, model.opinion).nodule
+    return load_models(model.bundle, model.device, model.engine, model.opinion, over=checked(promoted)).nodule
 
 
 def load_candidate(model: ModelSettings, log: LogSettings) -> Analyzer:
@@ -205,6 +206,17 @@ def build_trials(settings: Settings, database: Database, store: InstanceStore) -
     limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)
     load = partial(load_candidate, settings.model, settings.log)
     return Trials(database, store.files.locate, partial(AnalysisProcess, load, limits))
+
+
+def build_live_pool(
+    settings: Settings, database: Database, store: InstanceStore, make_analyzer: MakeAnalyzer
+) -> LivePool:
+    """Make the analysing processes of the model that counts; ``make_analyzer`` loads the one of the settings."""
+
+    def maker(promoted: LiveBundle | None) -> MakeAnalyzer:
+        return partial(load_analyzer, settings.model, settings.log, promoted) if promoted else make_analyzer
+
+    return LivePool(database, store.files, partial(build_pool, settings), maker)
 
 
 def build_pool(settings: Settings, make_analyzer: MakeAnalyzer) -> AnalysisPool:
@@ -407,7 +419,8 @@ class Web:
         self._store = open_store(settings)
         self._stored = StoredSeries(self._database, self._store, decode_limits(settings))
         self._files = ArchiveFiles(self._store, decode_limits(settings))
-        self.predictor = build_predictor(settings, self._stored)
+        build = partial(build_predictor, settings, self._stored)
+        self.predictor = SwitchingPredictor(self._database, self._store.files, build)
         self.app: Flask = create_app(
             database=self._database,
             predictor=self.predictor,
@@ -429,7 +442,9 @@ class Web:
         self._database.dispose()
 
 
-def build_predictor(settings: Settings, stored: StoredSeries) -> ModelPredictor | UnavailablePredictor:
+def build_predictor(
+    settings: Settings, stored: StoredSeries, promoted: LiveBundle | None = None
+) -> ModelPredictor | UnavailablePredictor:
     """Load the models for uploads and clicks, or stand in for models that cannot be loaded."""
     from inference.errors import InferenceError
     from inference.predictor import load_models
@@ -437,7 +452,7 @@ def build_predictor(settings: Settings, stored: StoredSeries) -> ModelPredictor 
 
     model = settings.model
     try:
-        models = load_models(model.bundle, model.device, model.engine, model.opinion)
+        models = load_models(model.bundle, model.device, model.engine, model.opinion, over=checked(promoted))
     except InferenceError:
         _log.exception("model:unavailable")
         return UnavailablePredictor()

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from db import findings, trials
-from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Verdict
+from db import audit, findings, promotions, trials, users
+from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Role, Verdict
 from db.engine import Database
+from inference.bundle import SHIPPED
 from lungnode.cli import run
+from lungnode.models import identity_of
+from lungnode.settings_table import load_settings
 from tests.factories import answer_series, ct_series, index_series
 
 SECOND = ModelIdentity("nodule", "2.0", "b" * 64)
 
 
-def judged(database: Database, home: Path, folder: Path, probabilities: list[tuple[bool, float, float]]) -> None:
+def judged(
+    database: Database,
+    home: Path,
+    folder: Path,
+    probabilities: list[tuple[bool, float, float]],
+    model: ModelIdentity = SECOND,
+) -> None:
     """Findings of one series with what readers said of them, and what live and second model give them."""
     series = ct_series(folder, n=1, rows=16, seed=len(probabilities))
     series_id = index_series(database, series, home / "store")
@@ -29,7 +39,7 @@ def judged(database: Database, home: Path, folder: Path, probabilities: list[tup
 
     analysis_id = answer_series(database, series_id, AnalysisOutcome(found(1)))
     with database.begin() as session:
-        trials.record_trial(session, analysis_id, SECOND, AnalysisOutcome(found(2)))
+        trials.record_trial(session, analysis_id, model, AnalysisOutcome(found(2)))
         for record, (label, *_) in zip(findings.findings_of_analysis(session, analysis_id), probabilities, strict=True):
             verdict = Verdict.ACCEPT if label else Verdict.REJECT
             findings.record_assessment(session, record.id, verdict, "", "", reader="reader")
@@ -53,3 +63,77 @@ def test_what_was_tried_is_compared(
     assert run(["model", "compare", "--since", "2999-01-01", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["comparison"]["conclusion"] == "too_few"
     assert run(["model", "compare", "cccc"]) == 1
+
+
+@pytest.fixture(scope="module")
+def second_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped nodule bundle with another temperature: another model, by its digest."""
+    folder = tmp_path_factory.mktemp("second") / "nodule"
+    shutil.copytree(SHIPPED / "nodule", folder)
+    recipe = json.loads((folder / "bundle.json").read_text())
+    recipe["version"] = "second"
+    recipe["calibration"]["temperature"] = 1.4
+    (folder / "bundle.json").write_text(json.dumps(recipe))
+    return folder
+
+
+def test_a_model_is_promoted_by_an_administrator_and_taken_back(
+    home_database: Database,
+    home: Path,
+    tmp_path: Path,
+    second_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LUNGNODE_MODEL__SHADOW_BUNDLE", str(second_bundle))
+    with home_database.begin() as session:
+        users.add_user(session, "chief", "correct horse battery", Role.ADMIN)
+        users.add_user(session, "reader", "correct horse battery", Role.RADIOLOGIST)
+    second = identity_of(load_settings(), second_bundle)
+    judged(home_database, home, tmp_path / "few", [(True, 0.6, 0.9)], model=second)
+    wanted = ["model", "promote", second.sha256[:12], "--reason", "sees more"]
+
+    def refused(*arguments: str) -> str:
+        assert run([*arguments]) == 1
+        return capsys.readouterr().err
+
+    assert "nobody with the role admin" in refused(*wanted, "--by", "reader")
+    assert "too few (1 positive and 0 negative" in refused(*wanted, "--by", "chief")
+    told = [(i % 2 == 0, 0.9 - 0.04 * (i % 12), 0.9 if i % 2 == 0 else 0.1 + 0.01 * i) for i in range(24)]
+    judged(home_database, home, tmp_path / "many", told, model=second)
+    assert run([*wanted, "--by", "chief"]) == 0
+    assert json.loads(capsys.readouterr().out)["live"] == second.sha256
+    assert run(["model", "list"]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["state"], one["version"]) for one in listed] == [("live", "second"), ("former", listed[1]["version"])]
+    assert listed[0]["calibration"]["temperature"] == 1.4
+    assert "is the live model's already" in refused(*wanted, "--by", "chief")
+    assert run(["model", "rollback", "--by", "chief", "--reason", "complaints"]) == 0
+    assert json.loads(capsys.readouterr().out)["live"] == "the model of the settings"
+    assert "no such promotion" in refused("model", "rollback", "--by", "chief", "--reason", "again")
+    with home_database.read() as session:
+        taken, promoted = promotions.promotions(session)
+        acts = [entry.event.action for entry in audit.recent(session, limit=5)]
+    assert (promoted.by, promoted.is_forced, taken.bundle) == ("chief", False, None)
+    assert promoted.figures["comparison"]["n"] == 25  # type: ignore[index]
+    assert acts[:2] == ["model:rolled_back", "model:promoted"]
+
+
+def test_a_worse_model_is_promoted_only_by_force(
+    home_database: Database,
+    home: Path,
+    tmp_path: Path,
+    second_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LUNGNODE_MODEL__SHADOW_BUNDLE", str(second_bundle))
+    with home_database.begin() as session:
+        users.add_user(session, "chief", "correct horse battery", Role.ADMIN)
+    told = [(i % 2 == 0, 0.9 if i % 2 == 0 else 0.1, 0.5 + 0.01 * (i % 7)) for i in range(24)]
+    judged(home_database, home, tmp_path / "many", told)  # tried under a digest that is not this bundle's
+    wanted = ["model", "promote", SECOND.sha256[:4], "--by", "chief", "--reason", "for a test"]
+    assert run(wanted) == 1
+    assert "not promoted: worse" in capsys.readouterr().err
+    assert run([*wanted, "--force"]) == 1
+    assert "is not the one that was tried" in capsys.readouterr().err

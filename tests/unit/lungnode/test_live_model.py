@@ -1,0 +1,194 @@
+"""The model that counts is followed between two series, and what cannot be loaded changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from db.domain import ModelIdentity
+from db.engine import Database
+from db.promotions import PromotedBundle, promote, roll_back
+from dicom_node.analysis_process import ModelUnavailableError
+from dicom_node.files import LocalFiles
+from inference.bundle import SHIPPED, read_bundle
+from inference.errors import BundleError
+from lungnode import live_model
+from lungnode.live_model import LiveBundle, LivePool, SwitchingPredictor, checked, current, keep_bundle
+
+OWN = "settings"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LocalFiles:
+    return LocalFiles(tmp_path / "store")
+
+
+def promoted(database: Database, files: LocalFiles) -> PromotedBundle:
+    """Promote the shipped nodule bundle."""
+    sha256 = read_bundle(SHIPPED / "nodule").sha256
+    bundle = PromotedBundle(ModelIdentity("n", "1", "c" * 64), sha256, keep_bundle(files, SHIPPED / "nodule", sha256))
+    with database.begin() as session:
+        promote(session, bundle, by="chief", reason="better", figures={}, is_forced=False)
+    return bundle
+
+
+def taken_back(database: Database) -> None:
+    with database.begin() as session:
+        roll_back(session, by="chief", reason="complaints")
+
+
+def test_a_promoted_bundle_lies_whole_in_the_store_and_is_checked(home_database: Database, files: LocalFiles) -> None:
+    assert current(home_database, files) == (0, None)
+    bundle = promoted(home_database, files)
+    number, here = current(home_database, files)
+    assert number == 1
+    assert here is not None
+    assert sorted(path.name for path in here.folder.iterdir()) == sorted(
+        path.name for path in (SHIPPED / "nodule").iterdir()
+    )
+    assert checked(here) == here.folder
+    assert keep_bundle(files, SHIPPED / "nodule", bundle.sha256) == bundle.files
+    recipe = json.loads((here.folder / "bundle.json").read_text())
+    recipe["gate"]["max_findings"] = 3
+    (here.folder / "bundle.json").write_text(json.dumps(recipe))
+    with pytest.raises(BundleError):
+        checked(here)
+    assert checked(None) is None
+
+
+@dataclass
+class Pool:
+    """Processes in memory that load what they are given."""
+
+    name: str
+    log: list[str]
+    can_load: bool = True
+
+    def start(self) -> ModelIdentity:
+        if not self.can_load:
+            raise ModelUnavailableError
+        self.log.append(f"start {self.name}")
+        return ModelIdentity(self.name, "1", self.name[0] * 64)
+
+    def retire(self) -> None:
+        self.log.append(f"retire {self.name}")
+
+    def close(self) -> None:
+        self.log.append(f"close {self.name}")
+
+
+@dataclass
+class Pools:
+    """Makes them, and notes what happened."""
+
+    log: list[str] = field(default_factory=list)
+    can_load: bool = True
+
+    def live(self, database: Database, files: LocalFiles) -> LivePool:
+        return LivePool(
+            database,
+            files,
+            lambda name: Pool(name, self.log, can_load=self.can_load),  # type: ignore[arg-type, return-value]
+            lambda bundle: OWN if bundle is None else "promoted",  # type: ignore[arg-type, return-value]
+        )
+
+    def follow(self, pool: object, model: ModelIdentity) -> None:
+        self.log.append(f"follow {model.name}")
+
+
+def test_a_worker_follows_a_promotion_and_lets_the_former_model_finish(
+    home_database: Database, files: LocalFiles
+) -> None:
+    pools = Pools()
+    live = pools.live(home_database, files)
+    live.start()
+    live.look(pools.follow)
+    promoted(home_database, files)
+    live.look(pools.follow)
+    live.look(pools.follow)
+    taken_back(home_database)
+    live.look(pools.follow)
+    assert pools.log == [
+        "start settings",
+        *("start promoted", "follow promoted", "retire settings"),
+        *("start settings", "follow settings", "retire promoted"),
+    ]
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_former_one_at_work(
+    home_database: Database, files: LocalFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_model, "RETRY_S", 0.0)
+    pools = Pools()
+    live = pools.live(home_database, files)
+    live.start()
+    promoted(home_database, files)
+    pools.can_load = False
+    with pytest.raises(ModelUnavailableError):
+        live.look(pools.follow)
+    assert pools.log == ["start settings", "close promoted"]
+    pools.can_load = True
+    live.look(pools.follow)
+    assert pools.log[2:] == ["start promoted", "follow promoted", "retire settings"]
+
+
+@dataclass
+class Answering:
+    """A predictor in memory."""
+
+    name: str
+    is_loaded: bool
+    closed: int = 0
+
+    def status(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def predictor(
+    database: Database, files: LocalFiles, can_load: Callable[[], bool]
+) -> tuple[SwitchingPredictor, list[Answering]]:
+    made: list[Answering] = []
+
+    def build(bundle: LiveBundle | None) -> Answering:
+        made.append(Answering(OWN if bundle is None else "promoted", can_load()))
+        return made[-1]
+
+    return SwitchingPredictor(database, files, build), made  # type: ignore[arg-type]
+
+
+def test_the_web_follows_too_and_closes_the_former_model_a_look_later(
+    home_database: Database, files: LocalFiles
+) -> None:
+    web, made = predictor(home_database, files, lambda: True)
+    web.look()
+    assert web.status() == {"name": OWN}
+    promoted(home_database, files)
+    web.look()
+    assert web.status() == {"name": "promoted"}
+    assert made[0].closed == 0
+    web.look()
+    assert [one.closed for one in made] == [1, 0]
+    web.close()
+    assert [one.closed for one in made] == [1, 1]
+
+
+def test_the_web_keeps_the_model_that_it_has_where_the_other_cannot_be_loaded(
+    home_database: Database, files: LocalFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_model, "RETRY_S", 0.0)
+    loads = [True]
+    web, _ = predictor(home_database, files, lambda: loads[0])
+    promoted(home_database, files)
+    loads[0] = False
+    web.look()
+    assert web.status() == {"name": OWN}
+    loads[0] = True
+    web.look()
+    assert web.status() == {"name": "promoted"}
