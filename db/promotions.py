@@ -5,7 +5,7 @@ The latest row is the pointer that every worker and web follows; whoever reads i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -42,9 +42,9 @@ class PromotionRecord:
     by: str
     reason: str
     is_forced: bool
-    figures: dict[str, object] = field(default_factory=dict)
+    figures: dict[str, object]
     """What the comparison said then."""
-    at: datetime | None = None
+    at: datetime
 
 
 def live_promotion(session: Session) -> PromotionRecord | None:

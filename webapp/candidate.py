@@ -1,4 +1,4 @@
-"""The candidate model as administrators see it: how it compares with the live one, and nothing of any study."""
+"""The candidate model as administrators see it: how it compares with the live one, and which was promoted when."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template
 
-from db import trials
+from db import promotions, trials
 from inference.metrics import plain
 from webapp.comparing import CandidateReport, candidate_report
 from webapp.services import services
@@ -26,7 +26,9 @@ def _report() -> CandidateReport | None:
 @blueprint.get("/admin/candidate")
 def page() -> str:
     """Show how the candidate compares."""
-    return render_template("candidate.html", report=_report(), figures=FIGURES)
+    with services().database.read() as session:
+        changes = promotions.promotions(session)
+    return render_template("candidate.html", report=_report(), figures=FIGURES, changes=changes)
 
 
 @blueprint.get("/api/v1/admin/candidate")

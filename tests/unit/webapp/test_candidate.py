@@ -9,6 +9,7 @@ import pytest
 
 from db import findings, trials
 from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
+from db.promotions import PromotedBundle, promote, roll_back
 from inference.comparison import Conclusion
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, add_study, finding_at, finish
@@ -98,6 +99,16 @@ def test_an_administrator_sees_the_table_and_programs_the_same(many: Web) -> Non
     for role in (Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE):
         assert many.client().get("/admin/candidate", headers=many.bearer(role)).status_code == 403
         assert many.client().get("/api/v1/admin/candidate", headers=many.bearer(role)).status_code == 403
+
+
+def test_the_page_lists_who_changed_the_live_model_and_why(web: Web) -> None:
+    bundle = PromotedBundle(SECOND, "d" * 64, ("models/d/bundle.json",))
+    with web.database.begin() as session:
+        promote(session, bundle, by="chief", reason="sees more", figures={}, is_forced=True)
+        roll_back(session, by="chief", reason="complaints")
+    page = web.client().get("/admin/candidate", headers=HTML).text
+    for told in ("promoted, by force", "Sees more.", "rolled back", "Complaints.", "the model of the settings"):
+        assert told in page, told
 
 
 def test_where_no_model_was_tried_the_page_says_how(web: Web) -> None:
