@@ -47,7 +47,7 @@ def recent_scanners(session: Session) -> dict[Scanner, int]:
     latest = select(AnalysisRow.measures).where(answered).order_by(AnalysisRow.requested_at.desc()).limit(LOOKED_AT)
     counts: dict[Scanner, int] = {}
     for measures in session.scalars(latest):
-        if "acquisition" in measures:
+        if "spacing_mm" in measures:  # one that was refused unread says nothing of it
             scanner = scanner_of(measures)
             counts[scanner] = counts.get(scanner, 0) + 1
     return dict(sorted(counts.items()))

@@ -8,6 +8,7 @@ Slice index 0 is the lowest (most inferior) slice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,11 @@ def _read_stack(
     if any(file is None for file in files):
         return Refusal("unreadable_headers", "Some images of the series cannot be read.")
     frames = [frame for file in files if file for frame in file]
+    stack = _stack(process, frames, thresholds)
+    return replace(stack, attributes=_attributes(frames)) if isinstance(stack, Refusal) and frames else stack
+
+
+def _stack(process: DecodeProcess, frames: list[FrameHeader], thresholds: GateThresholds) -> SeriesStack | Refusal:
     scouts = [frame for frame in frames if is_localizer(frame)]
     if 0 < len(scouts) < len(frames):
         frames = [frame for frame in frames if not is_localizer(frame)]

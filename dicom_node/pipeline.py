@@ -79,6 +79,7 @@ def analyse_series(
     loaded_s = time.monotonic() - started
     if isinstance(loaded, Refusal):
         measures: dict[str, object] = {"load_s": round(loaded_s, 3), "instance_count": len(instances)}
+        measures |= {"acquisition": loaded.attributes} if loaded.attributes else {}
         return AnalysisOutcome(reasons=(Reason(loaded.code, loaded.text),), measures=measures)
     analysis = analyzer.analyse(loaded.volume, progress=progress)
     measures = _measures(loaded) | _parameters(analyzer) | analysis.measures

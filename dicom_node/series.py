@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.types import CtVolume
@@ -55,7 +55,8 @@ class LoadedSeries:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a series is not analysed: a stable code and a sentence for people."""
+    """Why a series is not analysed: a stable code and a sentence for people, and whence it came where that is known."""
 
     code: str
     text: str
+    attributes: dict[str, str] = field(default_factory=dict, compare=False)

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from lungnode import admin, models, monitoring, scanners, upkeep
+from lungnode import admin, models, monitoring, pathology, scanners, upkeep
 from lungnode.errors import CommandError, LungnodeError
 from lungnode.opening import open_database, read_settings
 
@@ -36,6 +36,7 @@ app.add_typer(admin.db_app, name="db")
 app.add_typer(admin.audit_app, name="audit")
 app.add_typer(admin.user_app, name="user")
 app.add_typer(admin.token_app, name="token")
+app.add_typer(pathology.pathology_app, name="pathology")
 app.add_typer(models.model_app, name="model")
 app.add_typer(scanners.scanner_app, name="scanner")
 upkeep.add_to(app)
