@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from db import analyses, audit, findings, holds, results, studies
+from db import analyses, audit, findings, holds, results, studies, watching
 from db.domain import (
     SCANNER_HELD,
     AnalysisOutcome,
@@ -24,7 +24,6 @@ from db.domain import (
 )
 from db.engine import Database
 from db.errors import InvalidRecordError, UnknownRecordError
-from db.monitoring import summaries_by_scanner
 from db.scanners import Scanner, recent_scanners
 from db.worklist import worklist_page
 from tests.integration.test_database_analyses import arrive, complete, request, start
@@ -91,8 +90,11 @@ def test_what_comes_from_a_held_scanner_is_kept_and_nobody_is_shown_it(
         assert findings.findings_with_patients(session) == ()
         assert not results.speaks_for_study(session, analysis)
         assert results.unreported_analyses(session) == ()
-        assert len(summaries_by_scanner(session)[SHARP]) == 1  # watched on, to see whether it is as before
         (item,) = worklist_page(session, WorklistQuery()).items
+    with database.begin() as session:
+        watching.collect(session)
+        (watched,) = watching.watched_scanners(session)
+    assert (watched.scanner, watched.series_count) == (SHARP, 1), "watched on, to see whether it is as before"
     seen = detail(database, instance.study_instance_uid)
     assert (seen.item.state, seen.item.reasons) == (StudyState.NOT_ANALYSED, (SCANNER_HELD,))
     assert seen.item == replace(item, waiting_s=seen.item.waiting_s)
