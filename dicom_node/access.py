@@ -76,6 +76,7 @@ class AccessRules:
         Ours; an association that calls another one is rejected. Case counts, surrounding spaces do not (PS3.5 6.2, AE).
     peers
         Who may associate. Empty means anyone, which settings allow on loopback alone. Host names are resolved once.
+        The node itself may always ask by C-ECHO whether it answers: from loopback, by its own AE title, nothing else.
     """
 
     def __init__(self, ae_title: str, peers: Iterable[PeerRule] = ()) -> None:
@@ -90,7 +91,7 @@ class AccessRules:
 
     def is_known_address(self, address: str) -> bool:
         """Whether any peer calls from there."""
-        return self._is_open or address in self._addresses
+        return self._is_open or address in self._addresses or ip_address(address).is_loopback
 
     def check_request(self, request: AssociationRequest, address: str) -> Sender | Rejection:
         """Tell who is calling, or why it is rejected, by protocol, context, titles and address."""
@@ -109,9 +110,12 @@ class AccessRules:
             return Rejection.CALLING_AE_TITLE
         if self._is_open:
             return Sender(calling, address)
-        if calling not in self._titles:
-            return Rejection.CALLING_AE_TITLE
+        return self._of_peer(calling, address)
+
+    def _of_peer(self, calling: str, address: str) -> Sender | Rejection:
         peer = self._peers.get((calling, address))
-        if peer is None:
-            return Rejection.ADDRESS
-        return Sender(calling, address, peer.may_store, peer.may_query)
+        if peer is not None:
+            return Sender(calling, address, peer.may_store, peer.may_query)
+        if calling == self._ae_title and ip_address(address).is_loopback:
+            return Sender(calling, address, may_store=False, may_query=False)
+        return Rejection.ADDRESS if calling in self._titles else Rejection.CALLING_AE_TITLE

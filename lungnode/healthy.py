@@ -1,7 +1,7 @@
 """``python -m lungnode.healthy [PART...]``: exit status 0 where the parts of this HOME are up; what containers ask.
 
-A part is up when it has announced itself, its supervisor lives, and, where it listens, a connection is accepted.
-Needs no sign-in and loads nothing of the service.
+A part is up when it has announced itself and its supervisor lives; the listener when it answers a C-ECHO that calls
+itself by its own AE title (by TLS: when it accepts a connection), pages when ``/livez`` answers. Needs no sign-in.
 """
 
 from __future__ import annotations
@@ -10,24 +10,50 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
 
 TIMEOUT_S = 4.0
 REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, never bound
 
 
 def is_up(run_folder: Path, part: str) -> bool:
-    """Whether this part has announced itself, and is still there."""
+    """Whether this part has announced itself, and is still there and answers."""
     try:
         told = json.loads((run_folder / f"{part}.json").read_text(encoding="utf-8"))
         os.kill(int(told["supervisor_pid"]), 0)
-        if "port" in told:
-            host = REACHED.get(told["host"], told["host"])
-            socket.create_connection((host, int(told["port"])), timeout=TIMEOUT_S).close()
-    except (OSError, ValueError, KeyError):
+        return ANSWERS[part](told) if part in ANSWERS else True
+    except (OSError, ValueError, KeyError, URLError):
         return False
-    return True
+
+
+def _echoes(told: Mapping[str, Any]) -> bool:
+    """Whether the listener answers a C-ECHO; a stuck process would still have its connections accepted."""
+    from dicom_node.scu import RemoteNode, ScuTimeouts, echo
+
+    host = _host(told)
+    if told.get("tls"):
+        socket.create_connection((host, told["port"]), timeout=TIMEOUT_S).close()
+        return True
+    node = RemoteNode(told["ae_title"], host, told["port"])
+    return not echo(node, told["ae_title"], ScuTimeouts(TIMEOUT_S, TIMEOUT_S, TIMEOUT_S))
+
+
+def _shows_pages(told: Mapping[str, Any]) -> bool:
+    host = _host(told)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{told['port']}/livez"
+    with build_opener(ProxyHandler({})).open(address, timeout=TIMEOUT_S) as answer:
+        return bool(answer.status == 200)
+
+
+def _host(told: Mapping[str, Any]) -> str:
+    return REACHED.get(told["host"], told["host"])
+
+
+ANSWERS: dict[str, Callable[[Mapping[str, Any]], bool]] = {"dicom": _echoes, "web": _shows_pages}
 
 
 def main(parts: Sequence[str]) -> int:

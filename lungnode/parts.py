@@ -117,7 +117,8 @@ def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop:
         threading.Thread(target=services.commitment.run, args=(stop,), name="commitments", daemon=True).start()
         counts = CountsFile(settings.home / "run", listener.counters)
         Chore("counts", COUNTS_S, counts.write).start(stop)
-        announce({"host": settings.dicom.host, "port": listener.port, "ae_title": settings.dicom.ae_title})
+        address: Address = {"host": settings.dicom.host, "port": listener.port, "ae_title": settings.dicom.ae_title}
+        announce(address | ({"tls": 1} if settings.dicom.tls.certificate else {}))
         stop.wait()
         counts.remove()
         listener.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -69,17 +70,50 @@ def test_a_wrong_manifest_is_noticed() -> None:
         kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
 
 
-def test_every_resource_is_listed_and_every_patch_has_its_target() -> None:
-    listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
-    assert sorted(listed) == sorted(path.name for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
-    known = {(found["kind"], found["metadata"]["name"]): found for found in manifests(BASE)}
-    overlay = DOCKER / "kubernetes" / "gpu"
-    for patch in manifests(overlay):
-        target = known[patch["kind"], patch["metadata"]["name"]]
-        names = [
-            {part["name"] for part in found["spec"]["template"]["spec"]["containers"]} for found in (patch, target)
-        ]
-        assert names[0] <= names[1]
+def built(overlay: str) -> dict[str, dict[str, Any]]:
+    """What kustomize makes of a folder, by kind and name."""
+    documents = list(yaml.safe_load_all(lint("kubectl", "kustomize", DOCKER / "kubernetes" / overlay)))
+    return {f"{found['kind']} {found['metadata']['name']}": found for found in documents}
+
+
+@pytest.mark.parametrize("overlay", ["base", "gpu"])
+def test_kustomize_builds_what_fits_the_schema(overlay: str) -> None:
+    found = built(overlay)
+    assert len(found) == len(manifests(BASE))  # none is left out, none is there twice
+    for manifest in found.values():
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+        assert manifest["kind"] == "Namespace" or manifest["metadata"]["namespace"] == "lungnode"
+
+
+def test_the_overlay_gives_each_worker_a_gpu_and_the_image_for_it() -> None:
+    plain, gpu = (built(overlay)["StatefulSet worker"]["spec"]["template"]["spec"] for overlay in ("base", "gpu"))
+    (container,) = gpu["containers"]
+    assert container["resources"]["limits"] == {"memory": "12Gi", "nvidia.com/gpu": 1}
+    assert container["image"] == plain["containers"][0]["image"] + "-cuda"
+    assert container["args"] == plain["containers"][0]["args"]
+
+
+def test_every_image_is_pinned_by_its_digest() -> None:
+    bases = [line.split()[1] for line in (DOCKER / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")]
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    theirs = [service["image"] for part, service in services.items() if part not in PARTS]
+    for image in (*bases, *theirs):
+        assert re.fullmatch(r"[a-z/]+:[0-9][0-9a-z.-]+@sha256:[0-9a-f]{64}", image)
+
+
+def test_every_service_tells_its_health_is_limited_and_starts_after_what_it_needs() -> None:
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    for part, service in services.items():
+        assert service["healthcheck"]["test"], part
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, part
+        assert "no-new-privileges:true" in service["security_opt"], part
+        assert service.get("read_only") or part == "orthanc"
+        assert {needed["condition"] for needed in service.get("depends_on", {}).values()} <= {"service_healthy"}
+    assert {part: sorted(services[part]["depends_on"]) for part in PARTS} == {
+        "dicom": ["orthanc", "postgres"],
+        "worker": ["dicom"],
+        "web": ["dicom"],
+    }
 
 
 def commands() -> dict[str, list[str]]:

@@ -227,6 +227,8 @@ PEERS = (
         ("LUNGNODE", "PA\0CS", "127.0.0.1", Rejection.CALLING_AE_TITLE),
         ("LUNGNODE", "PACS", "127.0.0.2", Rejection.ADDRESS),
         ("LUNGNODE", "PACS2", "127.0.0.1", Rejection.ADDRESS),
+        ("LUNGNODE", "LUNGNODE", "127.0.0.1", Sender("LUNGNODE", "127.0.0.1", may_store=False, may_query=False)),
+        ("LUNGNODE", "LUNGNODE", "192.0.2.7", Rejection.CALLING_AE_TITLE),
     ],
 )
 def test_who_may_associate(called: str, calling: str, address: str, answer: Sender | Rejection) -> None:

@@ -31,15 +31,20 @@ def test_names_that_a_rebinding_attack_brings_are_refused(web: Web, host: str) -
     "host", ["127.0.0.1:8000", "localhost:8000", "localhost", "[::1]:8000", "127.0.0.2", "LOCALHOST"]
 )
 def test_loopback_names_are_answered(web: Web, host: str) -> None:
-    assert web.client().get("/livez", headers={"Host": host}).status_code == 200
+    assert web.client().get("/api/v1/worklist", headers={"Host": host}).status_code == 200
+
+
+def test_whether_it_lives_is_told_whatever_a_probe_calls_it(make_web) -> None:
+    named = make_web(auth_required=True, bound_to_loopback=False, allowed_hosts=("lungnode.hospital",))
+    assert named.client().get("/livez", headers={"Host": "10.0.0.4:8000"}).status_code == 200
 
 
 def test_off_loopback_any_name_is_answered_unless_names_are_given(make_web) -> None:
     web = make_web(auth_required=True, bound_to_loopback=False)
-    assert web.client().get("/livez", headers={"Host": "pacs.hospital"}).status_code == 200
+    assert web.client().get("/api/v1/worklist", headers={"Host": "pacs.hospital"}).status_code == 401
     named = make_web(auth_required=True, bound_to_loopback=False, allowed_hosts=("lungnode.hospital",))
-    assert named.client().get("/livez", headers={"Host": "lungnode.hospital:443"}).status_code == 200
-    assert named.client().get("/livez", headers={"Host": "other.hospital"}).status_code == 400
+    assert named.client().get("/api/v1/worklist", headers={"Host": "lungnode.hospital:443"}).status_code == 401
+    assert named.client().get("/api/v1/worklist", headers={"Host": "other.hospital"}).status_code == 400
 
 
 @pytest.mark.parametrize(
