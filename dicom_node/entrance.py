@@ -92,6 +92,13 @@ def _is_pending(connection: socket.socket) -> bool:
     return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
+def _log_refused_handshake(error: OSError, address: str) -> None:
+    """Say why a handshake failed, in the words of OpenSSL; nothing of who only looks whether the port is open."""
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        reason = str(getattr(error, "verify_message", "") or error.reason or "TLS").replace(" ", "_").lower()
+        _log.warning("association:tls_refused", extra={"reason_code": reason, "peer_address": address})
+
+
 Decision = Rejection | Literal["admitted", "wait"]
 
 
@@ -242,7 +249,8 @@ class Entrance:
         except ssl.SSLWantWriteError:
             self._selector.modify(guest.connection, selectors.EVENT_WRITE)
             return False
-        except OSError:
+        except OSError as error:
+            _log_refused_handshake(error, guest.address)
             self._drop(guest, "tls")
             return False
         guest.state = _State.READING

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!eNULL:!kRSA:!PSK"
 """For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has nothing else."""
@@ -21,6 +24,19 @@ class TlsFiles:
     """Certificate revocation list of the authority; given, it is checked."""
     requires_certificate: bool = True
     """Whether who calls us must show a certificate; without one, nothing but the address says who it is."""
+
+
+def expiry(certificate: Path) -> datetime:
+    """Tell when a certificate expires.
+
+    Raises
+    ------
+    OSError
+        The file is missing.
+    ValueError
+        It is no certificate.
+    """
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -17,13 +18,18 @@ from db.domain import DeliveryStatus
 from db.engine import Database
 from db.watching import latest_report
 from db.workload import latest_arrival, workload
+from dicom_node.tls import expiry
 from lungnode.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 REPEAT = timedelta(days=1)
 TIMEOUT_S = 10.0
+CERTIFICATE_DAYS = 30
+"""A certificate that ends sooner is an alert; issuing one takes hospitals weeks."""
 
+Entry = dict[str, Any]
+"""Since when something is wrong, and when each webhook was told last."""
 Post = Callable[[str, dict[str, object]], bool]
 
 
@@ -69,13 +75,35 @@ class Alerts:
         told = self._told()
         for condition in self.conditions(now):
             entry = told.get(condition.code)
-            if condition.is_wrong and (entry is None or now - datetime.fromisoformat(entry["told"]) >= REPEAT):
-                since = entry["since"] if entry else now.isoformat()
-                if self._tell(condition, "repeated" if entry else "raised", since):
-                    told[condition.code] = {"since": since, "told": now.isoformat()}
-            elif not condition.is_wrong and entry is not None and self._tell(condition, "cleared", entry["since"]):
+            if condition.is_wrong:
+                told[condition.code] = self._say(condition, entry or {"since": now.isoformat(), "told": {}}, now)
+            elif entry is not None and not self._take_back(condition, entry):
                 del told[condition.code]
         self._write(told)
+
+    def _say(self, condition: Condition, entry: Entry, now: datetime) -> Entry:
+        """Tell each webhook that was not told, or not today; gives what stands after that."""
+        told = dict(entry["told"])
+        for url in self._urls():
+            last = told.get(_key(url))
+            if last is None or now - datetime.fromisoformat(last) >= REPEAT:
+                state = "raised" if last is None else "repeated"
+                if self._tell(url, condition, state, entry["since"]):
+                    told[_key(url)] = now.isoformat()
+        return {"since": entry["since"], "told": told}
+
+    def _take_back(self, condition: Condition, entry: Entry) -> Entry | None:
+        """Tell each webhook that was told that it is over; gives what is still to be told, if anything."""
+        left = {
+            _key(url): entry["told"][_key(url)]
+            for url in self._urls()
+            if _key(url) in entry["told"] and not self._tell(url, condition, "cleared", entry["since"])
+        }
+        entry["told"] = left
+        return entry if left else None
+
+    def _urls(self) -> list[str]:
+        return [url.get_secret_value() for url in self._settings.alerts.webhooks]
 
     def conditions(self, now: datetime) -> Sequence[Condition]:
         """Look at everything that settings ask to be looked at."""
@@ -99,13 +127,26 @@ class Alerts:
             found.append(Condition("queue_age", age_m >= wanted.queue_age_m, text))
         if wanted.drift:
             found += _drift_conditions(report[1] if report else {})
+        found += self._certificate(now)
         free_mb = shutil.disk_usage(self._settings.home).free >> 20
         limit_mb = 2 * self._settings.dicom.min_free_mb
         text = f"{free_mb} MiB are free; under {self._settings.dicom.min_free_mb} nothing is taken any more."
         found.append(Condition("disk_low", free_mb < limit_mb, text))
         return found
 
-    def _tell(self, condition: Condition, state: str, since: str) -> bool:
+    def _certificate(self, now: datetime) -> Sequence[Condition]:
+        """Whether the certificate of the port ends soon; nothing where there is none, or it cannot be read."""
+        path = self._settings.dicom.tls.certificate
+        try:
+            ends = expiry(path) if path is not None else None
+        except (OSError, ValueError):
+            return ()
+        if ends is None:
+            return ()
+        text = f"The certificate of the DICOM port expires on {ends:%Y-%m-%d}."
+        return (Condition("certificate", ends - now < timedelta(days=CERTIFICATE_DAYS), text),)
+
+    def _tell(self, url: str, condition: Condition, state: str, since: str) -> bool:
         message: dict[str, object] = {
             "node": self._settings.dicom.ae_title,
             "alert": condition.code,
@@ -115,16 +156,15 @@ class Alerts:
             "at": self._clock().isoformat(),
         }
         _log.warning("alert:told", extra={"code": condition.code, "state": state})
-        urls = [url.get_secret_value() for url in self._settings.alerts.webhooks]
-        taken = [self._post(url, message) for url in urls]
-        return all(taken)
+        return self._post(url, message)
 
-    def _told(self) -> dict[str, Any]:
+    def _told(self) -> dict[str, Entry]:
         try:
             told = json.loads(self._state.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return told if isinstance(told, dict) else {}
+        entries = told.items() if isinstance(told, dict) else ()
+        return {code: one for code, one in entries if isinstance(one, dict) and isinstance(one.get("told"), dict)}
 
     def _write(self, told: dict[str, Any]) -> None:
         draft = self._state.with_name(f".{self._state.name}")
@@ -147,6 +187,11 @@ def _drift_conditions(report: Mapping[str, Any]) -> list[Condition]:
         Condition(code, bool(alarms.get(code)), text.format(len(alarms.get(code, ()))))
         for code, text in DRIFT_TEXTS.items()
     ]
+
+
+def _key(url: str) -> str:
+    """What stands for a webhook in the file: its address may hold a secret."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def post_json(url: str, message: dict[str, object]) -> bool:

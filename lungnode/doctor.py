@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lungnode.errors import CommandError, LungnodeError
 from lungnode.settings import AE_TITLE_PATTERN, Destination, Settings, is_loopback
+
+CERTIFICATE_DAYS = 14
+"""A certificate that ends sooner is a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ def examine(settings: Settings, pacs: Destination | None = None) -> tuple[Check,
         ("database", _database),
         ("audit key", _audit_key),
         ("models", _models),
+        *((("TLS", _tls),) if settings.dicom.tls.certificate else ()),
     ):
         checks.append(_looked(name, look, settings))
     if pacs is not None:
@@ -142,6 +148,29 @@ def _models(settings: Settings) -> str:
         f"{status.task}: {status.name} {status.version} on {status.device} by {status.engine}"
         for status in models.statuses
     )
+
+
+def _tls(settings: Settings) -> str:
+    from dicom_node.tls import client_context, expiry, server_context
+    from lungnode.wiring import tls_files
+
+    files = tls_files(settings)
+    if files is None:
+        return "not configured"
+    try:
+        server_context(files)
+        client_context(files)
+        ends = expiry(files.certificate)
+    except FileNotFoundError as error:
+        raise _FaultError(f"{error.filename or 'a file of LUNGNODE_DICOM__TLS'} is not there") from None
+    except (ssl.SSLError, ValueError):
+        raise _FaultError("a file of LUNGNODE_DICOM__TLS is no PEM file, or key and certificate differ") from None
+    if files.key.stat().st_mode & 0o077:
+        raise _FaultError(f"{files.key} can be read by others; run `chmod 600` on it")
+    left = (ends - datetime.now(UTC)).days
+    if left < CERTIFICATE_DAYS:
+        raise _FaultError(f"{files.certificate} expires on {ends:%Y-%m-%d}: renew it, then start again")
+    return f"certificate until {ends:%Y-%m-%d}, {left} days"
 
 
 def render(checks: Sequence[Check]) -> str:

@@ -73,8 +73,18 @@ def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
                 known = f"{pacs.ae_title} at {pacs.host}:{pacs.port} lets {station} in"
                 return [Check("association", True, known), *_services(connection, objects)]
         except NodeUnreachableError as error:
-            hint = f"is {station} registered there, and is its AE title {pacs.ae_title}?"
+            hint = _hint(error, station, pacs, is_tls=node.tls is not None)
             return [Check("association", False, f"{pacs.host}:{pacs.port}: {error.reason}; {hint}")]
+
+
+def _hint(error: NodeUnreachableError, station: str, pacs: Destination, *, is_tls: bool) -> str:
+    """What to look at, by why there is no association."""
+    if "address" in error.reason:
+        return "is it running, and is nothing between it and this machine?"
+    if is_tls:
+        return "does it speak TLS, and trust the authority of our certificate?"
+    hint = f"is {station} registered there, and is its AE title {pacs.ae_title}?"
+    return hint if "rejected" in error.reason else f'{hint} If it speaks TLS, name it as a destination with "tls": true'
 
 
 def _services(connection: QueryConnection, objects: Sequence[Dataset]) -> Iterator[Check]:

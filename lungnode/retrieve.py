@@ -66,7 +66,8 @@ def retrieve(
     except NodeUnreachableError as error:
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error.reason}") from None
     except QueryError as error:
-        raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error}") from None
+        hint = f"is {settings.dicom.ae_title} known there, and may it query and retrieve?"
+        raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error}; {hint}") from None
 
 
 def _show(sent: int, expected: int) -> None:

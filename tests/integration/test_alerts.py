@@ -9,12 +9,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from db import deliveries, studies
 from db.domain import AnalysisOutcome, DeliveryStatus
 from db.engine import Database
 from lungnode.alerts import Alerts, post_json
-from lungnode.settings import AlertSettings, Settings
+from lungnode.settings import AlertSettings, DicomSettings, Settings, TlsSettings
 from tests.factories import answer_series, ct_series, index_series, sqlite_database
 
 HOUR = timedelta(hours=1)
@@ -69,6 +70,54 @@ def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_
         deliveries.resend(session, delivery.id, requested_by="ada")
     alerts.look()
     assert [state for _, state in hook.told] == ["raised", "repeated", "cleared"]
+
+
+def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path, database: Database) -> None:
+    told: list[tuple[str, str]] = []
+    away = {"http://two.example/"}
+
+    def post(url: str, message: dict[str, object]) -> bool:
+        if url not in away:
+            told.append((url[7:10], str(message["state"])))
+        return url not in away
+
+    ahead = [timedelta(0)]
+    urls = ("http://one.example/", "http://two.example/")
+    settings = Settings(home=tmp_path, alerts=AlertSettings(webhooks=urls, no_study_h=1, queue_age_m=0))  # type: ignore[arg-type]
+    alerts = Alerts(settings, database, tmp_path / "alerts.json", post=post, clock=lambda: datetime.now(UTC) + ahead[0])
+    ahead[0] = 2 * HOUR
+    for _ in range(3):
+        alerts.look()
+    assert told == [("one", "raised")]
+    away.clear()
+    alerts.look()
+    alerts.look()
+    assert told[1:] == [("two", "raised")]
+    away.add("http://two.example/")
+    ahead[0] = timedelta(0)
+    index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
+    alerts.look()
+    alerts.look()
+    away.clear()
+    alerts.look()
+    alerts.look()
+    assert told[2:] == [("one", "cleared"), ("two", "cleared")]
+    assert "example" not in (tmp_path / "alerts.json").read_text()
+
+
+def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, database: Database) -> None:
+    hook = Hook()
+    authority = trustme.CA()
+    for days, expected in ((31, []), (29, [("certificate", "raised")])):
+        leaf = authority.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=days))
+        leaf.cert_chain_pems[0].write_to_path(tmp_path / "node.crt")
+        leaf.private_key_pem.write_to_path(tmp_path / "node.key")
+        authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+        tls = TlsSettings(certificate=tmp_path / "node.crt", key=tmp_path / "node.key", authority=tmp_path / "ca.crt")
+        alerts = AlertSettings(webhooks=("http://127.0.0.1:9/",))  # type: ignore[arg-type]
+        settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls), alerts=alerts)
+        Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
+        assert hook.told == expected
 
 
 def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> None:

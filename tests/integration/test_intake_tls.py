@@ -115,6 +115,17 @@ def test_plain_connections_are_refused(listener: Listener) -> None:
     assert listener.counters.value("connections_closed", "tls") == 1
 
 
+def test_why_a_handshake_failed_is_logged_and_who_looks_whether_the_port_is_open_is_not(
+    listener: Listener, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    socket.create_connection(("127.0.0.1", listener.port)).close()
+    store(listener, client(certificates, "expired"))
+    store(listener, client(certificates, None))
+    assert store(listener, client(certificates, "pacs")) == 0
+    told = [record.__dict__["reason_code"] for record in caplog.records if record.msg == "association:tls_refused"]
+    assert told == ["certificate_has_expired", "peer_did_not_return_a_certificate"]
+
+
 VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from db.engine import load_or_create_audit_key
 from db.schema import downgrade, upgrade
-from lungnode.doctor import Check, _audit_key, _database, _disk, _FaultError, _home, parse_address, render
+from lungnode.doctor import Check, _audit_key, _database, _disk, _FaultError, _home, _tls, parse_address, render
 from lungnode.errors import CommandError
-from lungnode.settings import DicomSettings, Settings
+from lungnode.settings import DicomSettings, Settings, TlsSettings
 
 
 @pytest.fixture
@@ -33,6 +36,40 @@ def test_a_node_that_was_never_started_is_sound(tmp_path: Path) -> None:
     texts = [look(settings) for look in (_home, _disk, _database, _audit_key)]
     assert sum("will be created" in text for text in texts) == 3
     assert not settings.home.exists()
+
+
+@pytest.fixture
+def with_tls(node: Settings) -> Settings:
+    """A node with a certificate for a year."""
+    folder, authority = node.home, trustme.CA()
+    leaf = authority.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=365))
+    leaf.cert_chain_pems[0].write_to_path(folder / "node.crt")
+    leaf.private_key_pem.write_to_path(folder / "node.key")
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    (folder / "node.key").chmod(0o600)
+    tls = TlsSettings(certificate=folder / "node.crt", key=folder / "node.key", authority=folder / "ca.crt")
+    return node.model_copy(update={"dicom": DicomSettings(tls=tls)})
+
+
+def test_certificates_are_looked_at(with_tls: Settings) -> None:
+    assert re.fullmatch(r"certificate until \d{4}-\d\d-\d\d, 36[45] days", _tls(with_tls))
+    with_tls.home.joinpath("node.key").chmod(0o644)
+    with pytest.raises(_FaultError, match="chmod 600"):
+        _tls(with_tls)
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(with_tls.home / "node.key")
+    with pytest.raises(_FaultError, match="key and certificate differ"):
+        _tls(with_tls)
+    with_tls.home.joinpath("ca.crt").unlink()
+    with pytest.raises(_FaultError):
+        _tls(with_tls)
+
+
+def test_a_certificate_that_ends_within_days_is_a_fault(with_tls: Settings) -> None:
+    leaf = trustme.CA().issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=13))
+    leaf.cert_chain_pems[0].write_to_path(with_tls.home / "node.crt")
+    leaf.private_key_pem.write_to_path(with_tls.home / "node.key")
+    with pytest.raises(_FaultError, match="expires on"):
+        _tls(with_tls)
 
 
 def test_readable_secrets_are_found(node: Settings) -> None:
