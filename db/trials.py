@@ -17,7 +17,7 @@ from db import audit
 from db.domain import AnalysisOutcome, AnalysisStatus, AuditEvent, FindingRecord, ModelIdentity, NewFinding, StudyState
 from db.findings import findings_of_analysis
 from db.session import checked_json, insert_once, new_id, now
-from db.tables import AnalysisRow, SeriesRow, StudyRow, TrialRow
+from db.tables import AnalysisRow, PathologyRow, SeriesRow, StudyRow, TrialRow
 
 SYSTEM = "system"
 
@@ -39,6 +39,8 @@ class Pair:
     patient_id: str
     live: tuple[FindingRecord, ...]
     tried: tuple[TriedFinding, ...]
+    malignant: dict[str, bool]
+    """What pathology says of live findings, by their ids, as far as it is known; of several reports the latest."""
     failed_with: str
     """Code of the reason why the second model has no answer; empty where it has one."""
 
@@ -110,12 +112,20 @@ def pairs(session: Session, sha256: str, since: datetime | None = None) -> Itera
 def _pair(session: Session, row: Row[TrialRow, str]) -> Pair:
     trial, patient_id = row
     found = trial.findings["found"]
+    live = findings_of_analysis(session, trial.analysis_id)
     return Pair(
         patient_id=patient_id,
-        live=findings_of_analysis(session, trial.analysis_id),
+        live=live,
+        malignant=_malignant(session, [record.id for record in live]),
         tried=tuple(TriedFinding(**{**one, "position_mm": tuple(one["position_mm"])}) for one in found),
         failed_with=trial.reasons[0].code if trial.reasons else "",
     )
+
+
+def _malignant(session: Session, finding_ids: list[str]) -> dict[str, bool]:
+    rows = select(PathologyRow.finding_id, PathologyRow.is_malignant).where(PathologyRow.finding_id.in_(finding_ids))
+    told = session.execute(rows.order_by(PathologyRow.told_on, PathologyRow.imported_at, PathologyRow.id))
+    return {str(finding_id): is_malignant for finding_id, is_malignant in told}
 
 
 def _told(finding: NewFinding) -> dict[str, object]:

@@ -22,7 +22,7 @@ Labels = NDArray[np.bool_]
 Bounds = tuple[float, float]
 
 LEAST = 10
-"""With fewer findings of either kind nothing is concluded."""
+"""With findings of either kind of fewer patients nothing is concluded: intervals of a few clusters are too narrow."""
 MARGIN = 0.02
 """An AUC lower by more than this counts as worse, even where it may be chance."""
 DECISION = 0.5
@@ -88,10 +88,10 @@ def compare_models(labels: Labels, first: Array, second: Array, patients: NDArra
     patients
         ``(n,)``: whose they are.
     """
-    positives, n = int(labels.sum()), len(labels)
-    told = (n, positives, len(np.unique(patients)))
-    if min(positives, n - positives) < LEAST:
-        reason = f"{positives} positive and {n - positives} negative findings, at least {LEAST} of each are needed"
+    told = (len(labels), int(labels.sum()), len(np.unique(patients)))
+    positive, negative = (len(np.unique(patients[chosen])) for chosen in (labels, ~labels))
+    if min(positive, negative) < LEAST:
+        reason = f"{positive} patients with positive and {negative} with negative findings, {LEAST} of each are needed"
         return Comparison(Conclusion.TOO_FEW, reason, *told)
     areas, brier = delong(labels, first, second, patients), _bootstrapped(brier_score, labels, first, second, patients)
     conclusion, reason = _concluded(areas, brier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 model_app = typer.Typer(help="The models: which answer, and which are tried unseen.", no_args_is_help=True)
 
+
+class Against(StrEnum):
+    """What findings are judged by."""
+
+    PATHOLOGY = "pathology"
+    VERDICTS = "verdicts"
+
+
 Digest = Annotated[str, typer.Argument(help="Its SHA-256, or the beginning, as `lungnode model list` tells.")]
 Since = Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%d"], help="Only what was tried since.")]
 
@@ -30,14 +39,19 @@ Since = Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%d"],
 def compare(
     digest: Digest = "",
     since: Since = None,
+    against: Annotated[
+        Against | None, typer.Option("--against", help="What findings are judged by; by pathology where it is enough.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Compare a model that was tried unseen with the live one, on findings that readers accepted or rejected."""
+    """Compare a model that was tried unseen with the live one, on findings of which more is known."""
     from inference.metrics import plain
-    from webapp.comparing import candidate_report
+    from webapp import comparing
 
+    wanted = comparing.Against(against.value) if against else None
     with open_database(read_settings()) as database, database.read() as session:
-        report = candidate_report(session, tried(session, digest), since.replace(tzinfo=UTC) if since else None)
+        moment = since.replace(tzinfo=UTC) if since else None
+        report = comparing.candidate_report(session, tried(session, digest), moment, wanted)
     print(json.dumps(plain(report.as_json())) if as_json else table(report))
 
 
@@ -195,8 +209,8 @@ def table(report: CandidateReport) -> str:
     found = report.comparison
     lines = [
         f"candidate {_name(report.candidate)}, live {_name(report.live)}",
-        f"{report.series_count} series; {found.n} findings that readers judged, {found.positives} accepted, "
-        f"{found.patients} patients",
+        f"{report.series_count} series; {found.n} findings judged by {report.judged_by}, {found.positives} of them "
+        f"{'malignant' if report.judged_by == 'pathology' else 'accepted'}; {found.patients} patients",
         *(f"left out: {count} {why.replace('_', ' ')}" for why, count in report.left_out.items()),
         f"conclusion: {found.conclusion.replace('_', ' ')}, for {found.reason}",
     ]

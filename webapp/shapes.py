@@ -323,7 +323,7 @@ class CandidateReportShape(TypedDict):
     series_count: int
     left_out: dict[str, int]
     comparison: ComparisonShape
-    judged_by: str
+    judged_by: Literal["pathology", "verdicts"]
     matched_within_mm: float
     decision_at: Probability
 

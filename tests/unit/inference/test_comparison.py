@@ -103,4 +103,9 @@ def test_too_few_of_a_kind_say_nothing_but_how_many_there_are() -> None:
     probabilities = np.linspace(0, 1, len(labels))
     found = compare_models(labels, probabilities, probabilities, np.arange(len(labels)).astype(str))
     assert (found.conclusion, found.n, found.positives, found.auc) == (Conclusion.TOO_FEW, 59, LEAST - 1, None)
-    assert "at least 10 of each" in found.reason
+    assert "9 patients with positive and 50 with negative findings, 10 of each" in found.reason
+
+
+def test_many_findings_of_few_patients_say_nothing_either() -> None:
+    found = compare_models(*findings(LEAST - 1, 20, second_noise=1.0))
+    assert (found.conclusion, found.n) == (Conclusion.TOO_FEW, 180)

@@ -11,6 +11,7 @@ import pytest
 from db import audit, findings, promotions, trials, users
 from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Role, Verdict
 from db.engine import Database
+from dicom_node.phantom.writer import SeriesIdentity
 from inference.bundle import SHIPPED
 from lungnode.cli import run
 from lungnode.models import identity_of
@@ -27,20 +28,19 @@ def judged(
     probabilities: list[tuple[bool, float, float]],
     model: ModelIdentity = SECOND,
 ) -> None:
-    """Findings of one series with what readers said of them, and what live and second model give them."""
-    series = ct_series(folder, n=1, rows=16, seed=len(probabilities))
-    series_id = index_series(database, series, home / "store")
-
-    def found(which: int) -> tuple[NewFinding, ...]:
-        return tuple(
-            NewFinding(series.sop_instance_uids[0], 1, 5, 5, (30.0 * i, 0.0, 0.0), 8.0, 0.9, told[which], None)
-            for i, told in enumerate(probabilities)
+    """A patient with one finding each: what a reader said of it, and what live and second model give it."""
+    for number, (label, *given) in enumerate(probabilities):
+        who = SeriesIdentity(patient_name="TEST^CHEST", patient_id=f"{folder.name} {number}")
+        series = ct_series(folder / str(number), n=1, rows=16, seed=number, identity=who)
+        series_id = index_series(database, series, home / "store")
+        live, tried = (
+            NewFinding(series.sop_instance_uids[0], 1, 5, 5, (0.0, 0.0, 0.0), 8.0, 0.9, probability, None)
+            for probability in given
         )
-
-    analysis_id = answer_series(database, series_id, AnalysisOutcome(found(1)))
-    with database.begin() as session:
-        trials.record_trial(session, analysis_id, model, AnalysisOutcome(found(2)))
-        for record, (label, *_) in zip(findings.findings_of_analysis(session, analysis_id), probabilities, strict=True):
+        analysis_id = answer_series(database, series_id, AnalysisOutcome((live,)))
+        with database.begin() as session:
+            trials.record_trial(session, analysis_id, model, AnalysisOutcome((tried,)))
+            (record,) = findings.findings_of_analysis(session, analysis_id)
             verdict = Verdict.ACCEPT if label else Verdict.REJECT
             findings.record_assessment(session, record.id, verdict, "", "", reader="reader")
 
@@ -54,7 +54,13 @@ def test_what_was_tried_is_compared(
     judged(home_database, home, tmp_path / "series", told)
     assert run(["model", "compare", "bbbb"]) == 0
     table = capsys.readouterr().out
-    for words in ("candidate nodule 2.0 (bbbbbbbbbbbb)", "24 findings", "12 accepted", "McNemar", "AUC"):
+    for words in (
+        "candidate nodule 2.0 (bbbbbbbbbbbb)",
+        "24 findings judged by verdicts",
+        "24 patients",
+        "McNemar",
+        "AUC",
+    ):
         assert words in table, table
     assert run(["model", "compare", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -98,7 +104,7 @@ def test_a_model_is_promoted_by_an_administrator_and_taken_back(
         return capsys.readouterr().err
 
     assert "nobody with the role admin" in refused(*wanted, "--by", "reader")
-    assert "too few (1 positive and 0 negative" in refused(*wanted, "--by", "chief")
+    assert "too few (1 patients with positive" in refused(*wanted, "--by", "chief")
     told = [(i % 2 == 0, 0.9 - 0.04 * (i % 12), 0.9 if i % 2 == 0 else 0.1 + 0.01 * i) for i in range(24)]
     judged(home_database, home, tmp_path / "many", told, model=second)
     assert run([*wanted, "--by", "chief"]) == 0

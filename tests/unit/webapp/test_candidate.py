@@ -9,12 +9,13 @@ import pytest
 
 from db import findings, trials
 from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
+from db.pathology import NewPathology, import_pathology
 from db.promotions import PromotedBundle, promote, roll_back
 from inference.comparison import Conclusion
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, add_study, finding_at, finish
 from tests.unit.webapp.test_openapi import answer_schema, problems
-from webapp.comparing import CandidateReport, candidate_report
+from webapp.comparing import Against, CandidateReport, candidate_report
 
 SECOND = ModelIdentity("nodule", "2.0", "b" * 64)
 HTML = {"Accept": "text/html"}
@@ -84,6 +85,22 @@ def many(locked: Web) -> Web:
         told = [place(number, float(value)) for number, value in enumerate(second)]
         tried(locked, [float(value) for value in live], told, [Verdict.ACCEPT, Verdict.REJECT])
     return locked
+
+
+def test_pathology_counts_before_verdicts_where_it_is_enough(many: Web) -> None:
+    assert report_of(many).judged_by is Against.VERDICTS
+    with many.database.begin() as session:
+        for pair in trials.pairs(session, SECOND.sha256):
+            for record in pair.live:  # against what readers said of every finding
+                malignant = record.assessment is not None and record.assessment.verdict is Verdict.REJECT
+                report = NewPathology("", record.series_instance_uid, record.id, None, malignant, "2026-03-01", "lab")
+                import_pathology(session, report, imported_by="chief")
+    found = report_of(many)
+    assert (found.judged_by, found.comparison.n) == (Against.PATHOLOGY, 60)
+    assert found.comparison.conclusion is Conclusion.WORSE
+    with many.database.read() as session:
+        by_verdicts = candidate_report(session, SECOND, against=Against.VERDICTS)
+    assert by_verdicts.comparison.conclusion is Conclusion.BETTER
 
 
 def test_an_administrator_sees_the_table_and_programs_the_same(many: Web) -> None:
