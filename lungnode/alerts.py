@@ -16,6 +16,7 @@ from typing import Any
 
 from db.domain import DeliveryStatus
 from db.engine import Database
+from db.holds import held_scanners
 from db.watching import latest_report
 from db.workload import latest_arrival, workload
 from dicom_node.tls import expiry
@@ -110,6 +111,7 @@ class Alerts:
         wanted = self._settings.alerts
         with self._database.read() as session:
             load, latest, report = workload(session), latest_arrival(session), latest_report(session)
+            held_count = len(held_scanners(session))
         found = []
         if wanted.no_study_h:
             silent_h = (now - max(latest or self._started, self._started)).total_seconds() / 3600
@@ -127,6 +129,8 @@ class Alerts:
             found.append(Condition("queue_age", age_m >= wanted.queue_age_m, text))
         if wanted.drift:
             found += _drift_conditions(report[1] if report else {})
+        text = f"{held_count} scanners are held: what comes from them is not shown, see the administration page."
+        found.append(Condition("scanners_held", held_count > 0, text))
         found += self._certificate(now)
         free_mb = shutil.disk_usage(self._settings.home).free >> 20
         limit_mb = 2 * self._settings.dicom.min_free_mb

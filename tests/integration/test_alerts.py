@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from db import deliveries, studies
+from db import deliveries, holds, studies
 from db.domain import AnalysisOutcome, DeliveryStatus
 from db.engine import Database
+from db.scanners import Scanner
 from lungnode.alerts import Alerts, post_json
 from lungnode.settings import AlertSettings, DicomSettings, Settings, TlsSettings
 from tests.factories import answer_series, ct_series, index_series, sqlite_database
@@ -118,6 +119,20 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, database: Database
         settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls), alerts=alerts)
         Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
         assert hook.told == expected
+
+
+def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Path, database: Database) -> None:
+    hook, ahead = Hook(), [timedelta(0)]
+    alerts, scanner = alerts_of(tmp_path, database, hook, ahead), Scanner("Maker One", "B60f", "1.0 mm")
+    with database.begin() as session:
+        holds.hold_scanner(session, scanner, "noise went up", held_by="chief")
+    alerts.look()
+    ahead[0] = 25 * HOUR
+    alerts.look()
+    with database.begin() as session:
+        holds.release_scanner(session, scanner, "serviced", released_by="chief")
+    alerts.look()
+    assert hook.told == [("scanners_held", state) for state in ("raised", "repeated", "cleared")]
 
 
 def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> None:

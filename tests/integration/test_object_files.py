@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from db import studies
+from db.domain import ModelIdentity
 from db.engine import Database
+from db.promotions import PromotedBundle
 from db.schema import upgrade
 from dicom_node.files import StoreUnreachableError
 from dicom_node.intake import Announced, Intake, Sender
@@ -20,6 +22,8 @@ from dicom_node.part10 import read_file_meta
 from dicom_node.purge import Purge
 from dicom_node.status import Status
 from dicom_node.store import InstanceStore, dataset_sha256
+from inference.bundle import SHIPPED, read_bundle
+from lungnode.live_model import checked, keep_bundle, located
 from tests.factories import ct_series
 from tests.integration.object_store import object_store
 
@@ -51,6 +55,15 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def write(files: ObjectFiles, path: str, content: bytes) -> None:
     (files.root / path).parent.mkdir(parents=True, exist_ok=True)
     (files.root / path).write_bytes(content)
+
+
+def test_a_promoted_bundle_is_on_every_host(tmp_path: Path, place: ObjectStoreAddress) -> None:
+    here, there = ObjectFiles(tmp_path / "here", place), ObjectFiles(tmp_path / "there", place)
+    sha256 = read_bundle(SHIPPED / "filter").sha256
+    kept = keep_bundle(here, SHIPPED / "filter", sha256)
+    found = located(there, PromotedBundle(ModelIdentity("filter", "1", sha256), sha256, kept))
+    assert found.folder.is_relative_to(tmp_path / "there")
+    assert checked(found) == found.folder
 
 
 def send(intake: Intake, path: Path) -> Status:
