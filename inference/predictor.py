@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference.attention import place_on_slice
+from inference.blas import one_blas_thread
 from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
@@ -77,6 +78,7 @@ class NoduleAnalyzer:
         """Temperature that the margins are divided by."""
         return float(self._nodule.bundle.recipe["calibration"]["temperature"])
 
+    @one_blas_thread()
     def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
         """Find and grade nodules; the most probably malignant comes first, at most ``gate.max_findings``.
 
@@ -144,6 +146,7 @@ class NoduleAnalyzer:
         kept = prediction_set(probability, recipe["conformal"], self._classes)
         return NoduleFinding(index, None, None, probability, None, kept, attributes={"from": "one slice"})
 
+    @one_blas_thread()
     def analyse_place(self, volume: CtVolume, index: Index) -> NoduleFinding:
         """Grade the place that a reader pointed at, ``(slice, row, column)``.
 

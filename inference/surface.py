@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from scipy.spatial import ConvexHull, cKDTree
 
-from inference.candidates import apply_maps, derivatives, linear_map, negative_laplacian
+from inference.axis_maps import apply_maps, linear_map
+from inference.blobs import derivatives, negative_laplacian
 from inference.types import CtVolume
 
 Floats = NDArray[np.float32]

@@ -1,0 +1,22 @@
+"""How many threads NumPy's matrix products take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np  # noqa: F401 - its BLAS has to be loaded to be found
+from threadpoolctl import ThreadpoolController
+
+_LOADED = ThreadpoolController()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """While the block lasts, in the whole process: a thread that multiplies does so alone.
+
+    Work is shared out among threads of our own. Those of the BLAS beside them wait for each other by spinning, which
+    on a busy machine has cost ten times the work itself.
+    """
+    with _LOADED.limit(limits=1, user_api="blas"):
+        yield

@@ -1,0 +1,39 @@
+"""Maps along axes, applied in blocks, say what whole matrices and SciPy's filters say."""
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from inference.axis_maps import AxisMap, apply_maps, gaussian_map, linear_map, mapped_slices
+
+SHAPE = (41, 70, 75)
+
+
+def mapped(values, matrices, *, at_once):
+    maps = tuple(AxisMap(matrix) for matrix in matrices)
+    parts = [slice(at, min(at + at_once, len(maps[0]))) for at in range(0, len(maps[0]), at_once)]
+    return np.concatenate([mapped_slices(values[maps[0].reach(part)], maps, part) for part in parts])
+
+
+@pytest.fixture(scope="module")
+def values():
+    return np.random.default_rng(0).normal(0.0, 300.0, SHAPE).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.0, 1.9])
+def test_smoothing_is_that_of_a_gaussian_filter_at_the_ends_too(values, sigma):
+    smoothed = mapped(values, [gaussian_map(n, sigma, 3.0) for n in SHAPE], at_once=16)
+    assert smoothed == pytest.approx(ndi.gaussian_filter(values, sigma, mode="nearest", truncate=3.0), abs=1e-3)
+
+
+@pytest.mark.parametrize("step", [0.4, 1.0, 5.7], ids=["finer", "as it was", "coarser"])
+def test_blocks_of_a_resampling_make_up_the_whole_one(values, step):
+    matrices = [linear_map(np.arange(round(n / step)) * step, n, step) for n in SHAPE]
+    assert mapped(values, matrices, at_once=10) == pytest.approx(apply_maps(values, matrices), abs=1e-3)
+
+
+def test_a_map_tells_what_it_reads():
+    halved = AxisMap(gaussian_map(20, 0.8, 2.5)[::2])
+    assert halved.reach(slice(0, 1)) == slice(0, 3)
+    assert halved.reach(slice(3, 5)) == slice(4, 11)
+    assert halved.reach(slice(9, 10)) == slice(16, 20)

@@ -1,0 +1,63 @@
+"""Blobs: found once each wherever the slices are parted, and only the strongest of those that lie together."""
+
+import numpy as np
+import pytest
+
+from inference.blobs import Blobs, SmoothedVolume, find_blobs, strongest_apart
+
+PLACES = [(6, 8, 9), (15, 20, 22), (16, 6, 30), (24, 30, 12)]
+SIGMA = 2.0
+
+
+@pytest.fixture(scope="module")
+def smoothed():
+    """Four Gaussian blobs, two of them where slices are parted below, on a volume of 32 slices."""
+    grid = np.meshgrid(*(np.arange(n) for n in (32, 40, 44)), indexing="ij", sparse=True)
+    values = sum(
+        400.0 * np.exp(-sum((g - p) ** 2 for g, p in zip(grid, place, strict=True)) / (2 * SIGMA**2))
+        for place in PLACES
+    ).astype(np.float32)
+    return SmoothedVolume(values, np.ones(values.shape, bool), 1.0, SIGMA, 60.0)
+
+
+@pytest.mark.parametrize("at_once", [1, 8, 16, 32])
+def test_each_blob_is_found_once_however_the_slices_are_parted(smoothed, at_once):
+    parts = [find_blobs(smoothed, slice(at, at + at_once)) for at in range(0, 32, at_once)]
+    positions = np.concatenate([part.position_mm for part in parts])
+    assert positions == pytest.approx(np.array(PLACES, float), abs=0.05)
+
+
+def test_what_lies_outside_the_region_is_no_blob(smoothed):
+    smoothed.is_inside[:, :10] = False
+    found = find_blobs(smoothed, slice(0, 32))
+    smoothed.is_inside[:] = True
+    assert found.position_mm == pytest.approx(np.array([PLACES[1], PLACES[3]], float), abs=0.05)
+
+
+def test_a_volume_too_thin_for_a_laplacian_has_no_blobs():
+    thin = SmoothedVolume(np.ones((2, 9, 9), np.float32), np.ones((2, 9, 9), bool), 1.0, 1.0, 60.0)
+    assert len(find_blobs(thin, slice(0, 2)).strength) == 0
+
+
+@pytest.mark.parametrize(
+    ("second_mm", "second_diameter_mm", "second_strength", "is_kept"),
+    [
+        (2.4, 4.0, 99.0, False),  # within 2.5 mm, the least reach
+        (4.1, 4.0, 99.0, True),  # beyond its own diameter
+        (4.0, 20.0, 99.0, False),  # within the radius of the stronger one
+        (6.0, 20.0, 99.0, True),
+        (4.9, 3.0, 26.0, True),
+        (4.9, 3.0, 24.0, False),  # faint texture inside the stronger one
+    ],
+)
+def test_a_blob_is_hidden_close_to_a_stronger_one_or_when_faint_inside_it(
+    second_mm, second_diameter_mm, second_strength, is_kept
+):
+    pair = Blobs(
+        np.array([[0.0, 0.0, second_mm], [0.0, 0.0, 0.0]]),
+        np.array([second_diameter_mm, 10.0]),
+        np.array([second_strength, 100.0]),
+    )
+    kept = strongest_apart([pair], 10)
+    assert kept.strength.tolist() == ([100.0, second_strength] if is_kept else [100.0])
+    assert strongest_apart([pair], 1).strength.tolist() == [100.0]
