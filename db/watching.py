@@ -93,9 +93,11 @@ def collect(session: Session) -> int:
     if not found:
         return 0
     findings, sites = _findings(session, [row.id for row in found]), _sites(session, {row.series_id for row in found})
-    sequence = session.scalars(select(func.max(ObservationRow.sequence))).one() or 0
-    for row in {row.series_id: row for row in reversed(found)}.values():
-        sequence += 1
+    known = session.scalars(select(func.max(ObservationRow.sequence))).one() or 0
+    first: dict[str, AnalysisRow] = {}
+    for row in found:
+        first.setdefault(row.series_id, row)
+    for sequence, row in enumerate(first.values(), known + 1):
         session.add(_observation(session, row, sequence, findings.get(row.id, []), sites.get(row.series_id, "")))
     latest = max(row.finished_at for row in found if row.finished_at is not None)
     state.collected_to = max(latest, state.collected_to or latest)

@@ -59,9 +59,11 @@ class Stability:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What a comparison found: p by feature, the histogram's stability, and which are told as drifted."""
+    """What a comparison found: p and medians by feature, the histogram's stability, and which are told as drifted."""
 
     p_values: dict[str, float]
+    medians: dict[str, tuple[float, float]]
+    """Of the reference, and of the recent series."""
     histogram: Stability
     drifted: tuple[str, ...]
 
@@ -105,15 +107,16 @@ def stability_index(expected: Array, actual: Array) -> Array:
 
 def compare(reference: Sequence[Mapping[str, object]], recent: Sequence[Mapping[str, object]]) -> Drift:
     """Compare summaries of two sets of series; features that too few of either set have are left out."""
-    p_values = {}
+    p_values, medians = {}, {}
     for name in FEATURES:
         old, new = _values(reference, name), _values(recent, name)
         if min(len(old), len(new)) >= WINDOW // 2:
             p_values[name] = float(ks_2samp(old, new).pvalue)
+            medians[name] = float(np.median(old)), float(np.median(new))
     histogram = stability(_shares(reference), _shares(recent), _normalised)
     drifted = [name for name, p in p_values.items() if p < LIMIT]
     p_values["hu_shares"] = histogram.p
-    return Drift(p_values, histogram, (*drifted, *(["hu_shares"] if is_shifted(histogram) else [])))
+    return Drift(p_values, medians, histogram, (*drifted, *(["hu_shares"] if is_shifted(histogram) else [])))
 
 
 def is_shifted(found: Stability) -> bool:

@@ -27,7 +27,7 @@ from db.watching import (
     save_report,
 )
 from inference.calibration_watch import watch_calibration
-from inference.drift import TooFew
+from inference.drift import HU_EDGES, REFERENCE, WINDOW, TooFew
 from inference.output_drift import Share, compare_answers, compare_shares, share
 from lungnode.monitoring import HISTORY, ScannerDrift, answers, scanner_drifts
 
@@ -82,6 +82,14 @@ def _report(session: Session, before: object) -> Told:
     }
     shown = sorted(scanners, key=lambda one: not one["is_alarmed"])[:MAX_SCANNERS]
     return {
+        "sizes": {
+            "reference": REFERENCE,
+            "window": WINDOW,
+            "overall_reference": OVERALL_REFERENCE,
+            "overall_window": OVERALL_WINDOW,
+            "verdicts": RECENT_VERDICTS,
+        },
+        "hu_range": [int(HU_EDGES[0]), int(HU_EDGES[-1])],
         "scanners": shown,
         "scanners_left_out": len(scanners) - len(shown),
         "overall": overall,

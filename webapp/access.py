@@ -47,6 +47,7 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "predictions.picture": {"GET": UPLOAD},
     "trail.page": {"GET": AUDIT},
     "trail.story": {"GET": AUDIT},
+    "monitoring.page": {"GET": AUDIT},
     "admin.page": {"GET": ADMINISTER},
     "admin.overview": {"GET": ADMINISTER},
     "admin.delivery_listing": {"GET": ADMINISTER},

@@ -213,6 +213,7 @@ OPERATIONS = (
     ),
     Operation("get", "/audit", "The audit trail as a page", {200: HTML}, (400,), query=AUDIT_QUERY),
     Operation("get", "/audit/results/{analysis_id}", "The whole story of one result", {200: HTML}, (404,)),
+    Operation("get", "/monitoring", "Drift and calibration of the model in use, as a page", {200: HTML}, (503,)),
     *ADMINISTRATION,
     Operation("get", "/studies/{study_uid}", "The viewer", {200: HTML}, (404,)),
     Operation("get", STUDY, "A study with series, analyses and findings", {200: shapes.StudyShape}, (404, 503)),

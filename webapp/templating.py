@@ -20,6 +20,7 @@ NAVIGATION = (
     ("worklist.page", "/worklist", _l("Worklist")),
     ("pages.detector", "/detector", _l("Detector")),
     ("pages.model_card", "/model", _l("Models")),
+    ("monitoring.page", "/monitoring", _l("Monitoring")),
     ("trail.page", "/audit", _l("Audit")),
     ("admin.page", "/admin", _l("Admin")),
     ("pages.home", "/", _l("About lung nodules")),

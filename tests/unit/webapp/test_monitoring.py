@@ -1,0 +1,46 @@
+"""The page of the model in use: what it tells of drift, to whom, and never of whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.domain import Role
+from db.watching import latest_report
+from lungnode.monitoring import look
+from tests.unit.webapp.conftest import Web
+from tests.watched_series import rehearsed
+
+HTML = {"Accept": "text/html"}
+
+
+def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> None:
+    rehearsed(web.database)
+    look(web.database)
+    with web.database.read() as session:
+        _, report = latest_report(session) or (None, {})
+    history = {str(one["model"]): [bool(block["drifted"]) for block in one["history"]] for one in report["scanners"]}
+    assert history == {"Phantom Two": [False] * 4 + [True] * 2, "Phantom One": [False] * 7, "Phantom Three": []}
+    page = web.client().get("/monitoring", headers=HTML).text
+    for told in ("Phantom Two", "drifted", "malignancy probabilities", "localizer", "SOUTH", "Readers reject or doubt"):
+        assert told in page, told
+    assert "only 0 of" not in page
+    assert "CANARY" not in page
+    assert "1.2.9" not in page, "UIDs name people"
+
+
+def test_before_the_first_look_the_page_says_so(web: Web) -> None:
+    assert "Nothing was reported yet" in web.client().get("/monitoring", headers=HTML).text
+
+
+def test_few_series_and_verdicts_are_told_as_few(web: Web) -> None:
+    look(web.database)
+    page = web.client().get("/monitoring", headers=HTML).text
+    assert "No series was read yet." in page
+    assert "only 0 of 300 series" in page
+    assert "Neither verdicts nor pathology" in page
+
+
+@pytest.mark.parametrize(("role", "status"), [(Role.AUDITOR, 200), (Role.ADMIN, 200), (Role.RADIOLOGIST, 403)])
+def test_auditors_and_administrators_see_it(locked: Web, role: Role, status: int) -> None:
+    answer = locked.client().get("/monitoring", headers=locked.bearer(role))
+    assert answer.status_code == status
