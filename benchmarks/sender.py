@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -19,8 +20,8 @@ def _item(kind: int, value: bytes) -> bytes:
     return struct.pack(">BBH", kind, 0, len(value)) + value
 
 
-def _associate_rq(called: str, calling: str) -> bytes:
-    """PS3.8 9.3.2."""
+def associate_rq(called: str, calling: str) -> bytes:
+    """Encode a request to associate for CT in Explicit VR Little Endian (PS3.8 9.3.2)."""
     context = _item(0x20, b"\1\0\0\0" + _item(0x30, CT.encode()) + _item(0x40, EXPLICIT.encode()))
     user = _item(0x50, _item(0x51, struct.pack(">L", 16384)) + _item(0x52, b"1.2.3.4"))
     names = called.ljust(16).encode() + calling.ljust(16).encode()
@@ -66,6 +67,19 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     return content
 
 
+def connect(port: int, timeout_s: float, tls: ssl.SSLContext | None = None) -> socket.socket:
+    """Connect to a receiver on this machine, by TLS where a context is given."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is None:
+        return plain
+    try:
+        return tls.wrap_socket(plain, server_hostname="localhost")
+    except OSError:
+        plain.close()
+        raise
+
+
 def send(
     port: int,
     called: str,
@@ -73,6 +87,7 @@ def send(
     *,
     calling: str = "BENCHSCU",
     timeout_s: float = 60.0,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[tuple[str, int]]:
     """Send instances on one association; gives (SOP Instance UID, status) of each as it is answered.
 
@@ -82,9 +97,8 @@ def send(
         The association ended before all was answered.
     """
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(_associate_rq(called, calling))
+        with connect(port, timeout_s, tls) as connection:
+            connection.sendall(associate_rq(called, calling))
             if _pdu(connection)[0] != 2:
                 raise BrokenOffError
             for number, (uid, dataset) in enumerate(instances):

@@ -53,6 +53,17 @@ def test_paging_is_measured_in_every_order() -> None:
     assert all(0 < row["json_median_ms"] <= row["json_p99_ms"] for row in rows)
 
 
+def test_strangers_are_in_nobodys_way_and_only_a_good_certificate_gets_in() -> None:
+    result = run_benchmark("strangers", "--counts", "5", "--stores", "2", "--watch", "0")
+    rows, matrix = result["rows"], result["certificates"]
+    assert isinstance(rows, list)
+    assert isinstance(matrix, list)
+    assert {row["stored"] for row in rows} == {"2/2"}
+    assert {row["tls"] for row in rows} == {"yes", "no"}
+    let_in = {(row["certificate"], name) for row in matrix for name, answer in row.items() if answer == "in"}
+    assert let_in == {("good", "TLS 1.2"), ("good", "TLS 1.3")}
+
+
 @pytest.mark.dcmtk
 def test_reception_is_measured_beside_a_peer() -> None:
     if shutil.which("storescu", path="/usr/local/bin:/usr/bin:/bin") is None:
