@@ -188,7 +188,7 @@ def save_report(session: Session, report: Mapping[str, object]) -> None:
     session.flush()
 
 
-def latest_report(session: Session) -> tuple[datetime, dict[str, object]] | None:
+def latest_report(session: Session) -> tuple[datetime, dict[str, Any]] | None:
     """Return the latest report and when it was made; None before the first."""
     row = session.get(WatchReportRow, 1)
     return (row.reported_at, row.report) if row is not None and row.reported_at is not None else None

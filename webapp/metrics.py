@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from db.engine import Database
 from db.errors import DbError
 from db.workload import LatelyDone, lately_done, workload
+from webapp.drift_metrics import DriftCollector
 
 LISTENER_COUNTS = {
     "associations": ("outcome", "Associations by outcome."),
@@ -128,6 +129,7 @@ class Metrics:
     def __init__(self, database: Database, counts_folder: Path | None = None) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(WorkloadCollector(database))
+        self.registry.register(DriftCollector(database))
         if counts_folder is not None:
             self.registry.register(ListenerCollector(counts_folder))
         self.requests = Counter(

@@ -27,8 +27,24 @@ def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> 
     assert "CANARY" not in page
     assert "1.2.9" not in page, "UIDs name people"
 
+    metrics = web.client().get("/metrics").text
+    malignancy = 'of="malignancy",'
+    labels = 'kernel="FC51",{}scanner="Phantom Two",slice_spacing="1.0 mm"'
+    assert f"lungnode_drift_alarm{{{labels.format('')}}} 1.0" in metrics
+    assert metrics.count("lungnode_drift_psi{") == 8, "three of two scanners, two of all"
+    for told in (
+        f"lungnode_drift_psi{{{labels.format(malignancy)}}} ",
+        'lungnode_override_ratio{kernel="",scanner="all",slice_spacing="",window="recent"} 0.',
+        'lungnode_calibration_error{site="SOUTH",truth="pathology"} 0.',
+        'lungnode_unanswered_ratio{machine="Phantom Three"} 0.',
+        'lungnode_drift_alarms{kind="drift"} 1.0',
+    ):
+        assert told in metrics, told
+    assert "CANARY" not in metrics
+
 
 def test_before_the_first_look_the_page_says_so(web: Web) -> None:
+    assert "lungnode_drift" not in web.client().get("/metrics").text
     assert "Nothing was reported yet" in web.client().get("/monitoring", headers=HTML).text
 
 
