@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from db import deliveries, users
-from db.domain import DeliveryStatus, Role
+from db import analyses, deliveries, users
+from db.domain import AnalysisOutcome, DeliveryStatus, Role
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
-from tests.unit.webapp.doubles import add_study, finding_at, finish
+from tests.unit.webapp.doubles import MODEL, SCANNER, add_study, finding_at, finish
 
 __all__ = ["axe"]
 
@@ -60,3 +60,29 @@ def test_sign_in_admin_resend_audit_story_sign_out(locked_site: Site, open_page:
     page.wait_for_url(f"{locked_site.url}/")
     page.goto(f"{locked_site.url}/admin")
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+def test_an_administrator_holds_a_scanner_with_a_reason_and_releases_it(
+    site: Site, open_page: Callable[..., Page], axe: str
+) -> None:
+    study = add_study(site.database, name="Phantom^Held")
+    with site.database.begin() as session:
+        record = analyses.request_analysis(session, study.series_id, MODEL, requested_by="system")
+        analyses.start_analysis(session, record.id)
+        acquisition = {"Manufacturer": "Maker", "ManufacturerModelName": "One", "ConvolutionKernel": "B60f"}
+        measures: dict[str, object] = {"acquisition": acquisition, "spacing_mm": [1.0, 0.7, 0.7]}
+        analyses.complete_analysis(session, record.id, AnalysisOutcome(measures=measures))
+    page = open_page()
+    page.goto(f"{site.url}/admin#scanners")
+    row = page.locator(f"#scanner-{SCANNER.key}")
+    row.get_by_role("textbox").fill("noise went up")
+    row.get_by_role("button", name="Hold").click()
+    expect(row.get_by_text("Noise went up.")).to_be_visible()
+    assert serious(page, axe) == []
+    row.get_by_role("textbox").fill("serviced")
+    row.get_by_label("analyse again").check()
+    row.get_by_role("button", name="Release").click()
+    expect(row.get_by_text("shown", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Candidate model").click()
+    expect(page.get_by_role("heading", name="Candidate model")).to_be_visible()
+    assert serious(page, axe) == []
