@@ -23,6 +23,7 @@ def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> 
     page = web.client().get("/monitoring", headers=HTML).text
     for told in ("Phantom Two", "drifted", "malignancy probabilities", "localizer", "SOUTH", "Readers reject or doubt"):
         assert told in page, told
+    assert page.count('href="/admin#scanner-') == 2, "from the page a scanner is held"
     assert "only 0 of" not in page
     assert "CANARY" not in page
     assert "1.2.9" not in page, "UIDs name people"
