@@ -119,7 +119,7 @@ def measure(receiver: Receiver, storescu: str, folders: Sequence[Path], where: t
     count = sum(len(list(folder.iterdir())) for folder in folders)
     if receiver.has_no_index:
         for path in work.iterdir():
-            path.unlink()
+            os.truncate(path, 0)  # a deleted file would slow the making of the next ones (ext4)
     return Run(count / elapsed, 1000 * (after.cpu_s - before.cpu_s) / count, after.peak_mib)
 
 

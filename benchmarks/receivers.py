@@ -23,6 +23,9 @@ from typing import Any
 from benchmarks.measure import end_process
 
 AE_TITLE = "BENCH"
+ANNOUNCEMENT = Path("run", "dicom.json")
+"""What ours writes when all its processes listen, in its folder."""
+_UNSYNCED = "LUNGNODE_BENCHMARK_UNSYNCED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Receiver:
     is_there: Callable[[], bool] = lambda: True
     has_no_index: bool = False
     """Whether its files may be taken away between runs."""
+    announces: bool = False
+    """Whether it writes where it listens once all of its processes do."""
     is_nodelay: bool = True
     """Whether DCMTK's TCP_NODELAY is set; peers as shipped have it not."""
     share: float = 1.0
@@ -90,8 +95,8 @@ def _has_orthanc() -> bool:
 
 
 RECEIVERS = (
-    Receiver("lungnode", "file, folder and index synced, audited", _ours("lungnode")),
-    Receiver("lungnode unsynced", "the same, nothing synced", _ours("lungnode-unsynced")),
+    Receiver("lungnode", "file, folder and index synced, audited", _ours("lungnode"), announces=True),
+    Receiver("lungnode unsynced", "the same, nothing synced", _ours("lungnode-unsynced"), announces=True),
     Receiver("pynetdicom", "file written, not synced, no index", _ours("pynetdicom"), has_no_index=True),
     Receiver(
         "storescp as shipped",
@@ -125,7 +130,7 @@ def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
     with (folder.parent / f"{folder.name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         try:
-            wait_until_it_listens(process, port)
+            wait_until_it_listens(process, port, folder / ANNOUNCEMENT if receiver.announces else None)
             yield port, process.pid
         finally:
             end_process(process, 15)
@@ -138,8 +143,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, limit_s: float = 60.0) -> None:
-    """Wait for a receiver.
+def wait_until_it_listens(
+    process: subprocess.Popen[bytes], port: int, announcement: Path | None = None, limit_s: float = 60.0
+) -> None:
+    """Wait for a receiver: for the file that it writes, or until it can be connected to.
 
     Raises
     ------
@@ -149,36 +156,28 @@ def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, limit_s: 
     end = time.monotonic() + limit_s
     while time.monotonic() < end and process.poll() is None:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            is_told = announcement is None or announcement.exists()
+            if is_told and probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
     raise SystemExit(f"a receiver did not start; see its log (status {process.returncode})")
 
 
 def _serve_lungnode(port: int, folder: Path, *, is_synced: bool = True) -> None:
-    from db.engine import Database, load_or_create_audit_key
-    from db.schema import upgrade
-    from dicom_node.intake import Intake
-    from dicom_node.scp import ListenerSettings, start_listener
-    from dicom_node.store import InstanceStore
+    """Run the service's listener, as many processes as its settings say."""
+    from lungnode.serve import serve
+    from lungnode.settings import Settings
 
-    url = f"sqlite:///{folder / 'lungnode.db'}"
-    upgrade(url)
     if not is_synced:
-        _leave_syncing_to_the_kernel()
-    database = Database(url, load_or_create_audit_key(folder / "audit.key"))
-    if not is_synced:
-        from sqlalchemy import event
-
-        event.listen(database.engine, "checkout", lambda link, *_: link.execute("PRAGMA synchronous=OFF"))
-    intake = Intake(InstanceStore(folder / "store"), database)
-    listener = start_listener(ListenerSettings(port=port, ae_title=AE_TITLE), intake)
-    _wait_for_the_end()
-    listener.stop()
+        os.environ[_UNSYNCED] = "1"
+    serve(Settings.model_validate({"home": folder, "dicom": {"port": port, "ae_title": AE_TITLE}}), "dicom")
 
 
 def _leave_syncing_to_the_kernel() -> None:
     """Take syncs away, here alone: the service has no such switch. Writes stay direct, which costs less CPU."""
+    from sqlalchemy import event
+    from sqlalchemy.pool import Pool
+
     from dicom_node import spool, store
 
     for module, name, instead in (
@@ -188,6 +187,7 @@ def _leave_syncing_to_the_kernel() -> None:
         if not hasattr(module, name):
             raise SystemExit(f"{module.__name__}.{name} is gone: this comparison would be void")
         setattr(module, name, instead)
+    event.listen(Pool, "checkout", lambda link, *_: link.execute("PRAGMA synchronous=OFF"))
 
 
 def _serve_pynetdicom(port: int, folder: Path) -> None:
@@ -212,6 +212,8 @@ def _wait_for_the_end() -> None:
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
 
+if __name__ == "__mp_main__" and _UNSYNCED in os.environ:  # in the processes that the service starts
+    _leave_syncing_to_the_kernel()
 if __name__ == "__main__":
     serve = {
         "lungnode": _serve_lungnode,

@@ -8,11 +8,10 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -24,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from db.audit import AuditedSession
 from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
+from db.writer import Writer
 
 AUDIT_KEY_BYTES = 32
 READ_ONLY = "lungnode_read_only"
@@ -214,7 +214,7 @@ class Database:
         self._clock = clock
         self._busy_timeout_s = busy_timeout_s
         self.engine = make_engine(url, busy_timeout_s=busy_timeout_s)
-        self._writer = Lock() if self.engine.dialect.name == "sqlite" else None
+        self._writer = Writer(Path(str(database_url(url).database))) if self.engine.dialect.name == "sqlite" else None
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
         if self.engine.dialect.name == "postgresql":
             self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -302,19 +302,11 @@ class Database:
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._writer is not None:
+            self._writer.close()
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Let one thread at a time write to SQLite, whose own waiting is a poll that some threads keep losing."""
-        if self._writer is None:
-            yield
-            return
-        if not self._writer.acquire(timeout=self._busy_timeout_s):
-            raise DatabaseUnavailableError
-        try:
-            yield
-        finally:
-            self._writer.release()
+    def _turn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._writer is None else self._writer.turn(self._busy_timeout_s)
 
     @contextmanager
     def _driver_translated(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Literal
 
@@ -29,6 +29,7 @@ from dicom_node.access import Rejection, plain_address
 from dicom_node.counters import Counters
 from dicom_node.inbox import ASSOCIATE_BYTES
 from dicom_node.request import AssociationRequest, RequestError, read_request
+from dicom_node.sharing import Port
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _CLOSING_S = 0.5
 _IGNORED_BYTES = 1 << 20
 """And how much it may send meanwhile."""
 _TICK_S = 0.05
+_ACCEPTS = 64
+"""Connections accepted before those who are here are looked at again."""
 _HANDSHAKES = 4
 """Handshakes taken a step further before everybody else is looked at again."""
 
@@ -55,6 +58,15 @@ class EntranceLimits:
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
     admission_s: float = 6.0
     """How long a complete request waits for a place (longer than one that stalls is left alone) before we are busy."""
+
+    def of(self, port: Port) -> EntranceLimits:
+        """The share of one process at a port."""
+        return replace(
+            self,
+            connections=port.share(self.connections),
+            connections_per_address=port.share(self.connections_per_address),
+            strangers=port.share(self.strangers),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +119,8 @@ class Entrance:
 
     Parameters
     ----------
-    listening
-        A bound, listening socket; closed at the end.
+    port
+        The bound port, and what other processes at it have open; our end of it is closed at the end.
     decide
         Called with each caller: takes the connection over (``"admitted"``), has it wait for a place, or rejects it.
     tls
@@ -119,7 +131,7 @@ class Entrance:
 
     def __init__(
         self,
-        listening: socket.socket,
+        port: Port,
         decide: Callable[[Caller], Decision],
         limits: EntranceLimits,
         counters: Counters,
@@ -127,13 +139,14 @@ class Entrance:
         is_known: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._tls, self._is_known = tls, is_known
-        self._listening, self._decide, self._limits, self._counters = listening, decide, limits, counters
+        self._port, self._listening = port, port.listening
+        self._decide, self._limits, self._counters = decide, limits.of(port), counters
         self._guests: dict[socket.socket, _Guest] = {}
         self._selector = selectors.DefaultSelector()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dicom-entrance", daemon=True)
-        listening.setblocking(False)
-        self._selector.register(listening, selectors.EVENT_READ)
+        self._listening.setblocking(False)
+        self._selector.register(self._listening, selectors.EVENT_READ)
 
     def start(self) -> None:
         """Begin to accept."""
@@ -178,8 +191,8 @@ class Entrance:
         return [guest for guest in ready if guest.state is not _State.HANDSHAKE] + handshakes[: -_HANDSHAKES - 1 : -1]
 
     def _accept(self) -> None:
-        """Accept what is there, but look at those who wait in between."""
-        for _ in range(64):
+        """Accept what is there and is ours to take, but look at those who wait in between."""
+        for _ in range(self._port.may_accept(_ACCEPTS)):
             try:
                 connection, address = self._listening.accept()
             except BlockingIOError:
@@ -203,6 +216,7 @@ class Entrance:
         guest = _Guest(connection, address, time.monotonic() + self._limits.timeout_s, state=state, is_known=known)
         self._make_room(guest)
         self._guests[connection] = guest
+        self._port.tell(guests=len(self._guests))
         self._selector.register(connection, selectors.EVENT_READ)
         self._guarded(self._read, guest)
 
@@ -301,7 +315,7 @@ class Entrance:
         assert guest.request is not None  # noqa: S101 (only who waits comes here)
         decision = self._decide(Caller(guest.connection, guest.address, bytes(guest.received), guest.request))
         if decision == "admitted":
-            del self._guests[guest.connection]
+            self._forget(guest)
             return
         if decision == "wait":
             if time.monotonic() < guest.deadline:
@@ -327,7 +341,11 @@ class Entrance:
 
     def _drop(self, guest: _Guest, reason: str) -> None:
         self._counters.add("connections_closed", reason)
-        del self._guests[guest.connection]
+        self._forget(guest)
         if guest.connection in self._selector.get_map():
             self._selector.unregister(guest.connection)
         guest.connection.close()
+
+    def _forget(self, guest: _Guest) -> None:
+        del self._guests[guest.connection]
+        self._port.tell(guests=len(self._guests))

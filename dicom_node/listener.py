@@ -21,6 +21,7 @@ from dicom_node.dul import MALFORMED
 from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits
 from dicom_node.intake import Intake, Sender
 from dicom_node.places import Occupant, Places
+from dicom_node.sharing import Port
 
 if TYPE_CHECKING:
     from dicom_node.commands import StoreRequest
@@ -63,9 +64,21 @@ class StoreHandler(Protocol):
 
 
 class PortServer(AssociationServer):
-    """pynetdicom's server, as the owner of socket, contexts and handlers; the entrance accepts in its stead."""
+    """pynetdicom's server, as the owner of contexts and handlers; the entrance accepts in its stead."""
 
-    request_queue_size = 512
+    def __init__(self, *arguments: Any, listening: socket.socket, **more: Any) -> None:
+        self._given = listening
+        super().__init__(*arguments, **more)
+
+    def server_bind(self) -> None:
+        """Use the socket that is bound already."""
+        unbound: socket.socket = self.socket  # type: ignore[has-type]  # the library declares none
+        unbound.close()
+        self.socket = self._given
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """Nothing: the socket listens already."""
 
     def intervention_handlers(self) -> Iterator[tuple[Any, Any]]:
         """The handlers that answer requests."""
@@ -114,6 +127,8 @@ class Listener:
         pynetdicom's handlers, for the rest and for the stock path.
     services
         What answers messages of a type in the library's stead, given association, message and presentation context.
+    shared
+        The port, where other processes listen at it too; by default it is bound as the settings say.
     """
 
     def __init__(
@@ -124,23 +139,29 @@ class Listener:
         intake: Intake,
         evt_handlers: list[Any],
         services: Mapping[type, Service] | None = None,
+        shared: Port | None = None,
     ) -> None:
         self.settings, self.ae, self.handler = settings, ae, handler
         self.services = dict(services or {})
         self.counters: Counters = intake.counters
         self._intake = intake
         self._rules = AccessRules(settings.ae_title, settings.peers)
-        self._places = Places(settings.max_associations)
+        self._shared = shared or Port.shared(settings.host, settings.port)
+        self._shared.tell(guests=0, associations=0)
+        self._places = Places(self._shared.share(settings.max_associations))
         self.max_instance_bytes = intake.limits.max_instance_bytes
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        address = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][:2]
+        listening = self._shared.listening
         self.server: PortServer = ae.make_server(
-            address, ae_title=settings.ae_title, evt_handlers=evt_handlers, server_class=PortServer
+            listening.getsockname(),
+            ae_title=settings.ae_title,
+            evt_handlers=evt_handlers,
+            server_class=PortServer,
+            listening=listening,
         )
         self.port: int = self.server.server_address[1]
         self._trail = _RejectionTrail(intake)
         self._entrance = Entrance(
-            self.server.socket,
+            self._shared,
             self._decide,
             settings.entrance,
             self.counters,
@@ -170,13 +191,18 @@ class Listener:
             if association is not None:
                 self._places.leave(association)
             return Rejection.BUSY
-        self.counters.set("associations_open", self.association_count)
+        self._count_associations()
         return "admitted"
 
     def leave(self, association: Occupant) -> None:
         """Give an association's place back; called by itself, more than once."""
         self._places.leave(association)
-        self.counters.set("associations_open", self.association_count)
+        self._count_associations()
+
+    def _count_associations(self) -> None:
+        count = self.association_count
+        self.counters.set("associations_open", count)
+        self._shared.tell(associations=count)
 
     def _record_rejection(self, rejection: Rejection, caller: Caller) -> None:
         calling = caller.request.calling_ae_title.strip()
@@ -194,6 +220,7 @@ class Listener:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Accept nobody, abort who is idle, let an instance that is being stored finish, and close."""
         self._entrance.stop()
+        self._shared.leave()
         self._trail.stop()
         associations = [occupant for occupant in self._places.occupants() if isinstance(occupant, PortAssociation)]
         for association in associations:

@@ -23,6 +23,7 @@ from dicom_node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_N
 from dicom_node.query_scp import STUDY_ROOT_FIND, QueryService
 from dicom_node.retrieve_scp import STUDY_ROOT_GET, STUDY_ROOT_MOVE, RetrieveService
 from dicom_node.scu import silence_library
+from dicom_node.sharing import Port
 from dicom_node.status import Status
 from dicom_node.transfer import (
     IMPLICIT_LITTLE_ENDIAN,
@@ -53,8 +54,15 @@ class PortServices:
     reports: Callable[[Any], tuple[int, None]] | None = None
 
 
-def start_listener(settings: ListenerSettings, intake: Intake, services: PortServices | None = None) -> Listener:
+def start_listener(
+    settings: ListenerSettings, intake: Intake, services: PortServices | None = None, shared: Port | None = None
+) -> Listener:
     """Listen for associations, store what they send, and answer what else is asked.
+
+    Parameters
+    ----------
+    shared
+        The port, where other processes listen at it too.
 
     Returns
     -------
@@ -82,7 +90,7 @@ def start_listener(settings: ListenerSettings, intake: Intake, services: PortSer
     handler = StorageHandler(intake)
     handlers: list[Any] = [(evt.EVT_C_STORE, handler.on_c_store)]
     if services is None:
-        return Listener(settings, ae, handler, intake, handlers)
+        return Listener(settings, ae, handler, intake, handlers, shared=shared)
     for sop_class_uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET):
         ae.add_supported_context(sop_class_uid, PLAIN_SYNTAXES)
     ae.add_supported_context(COMMITMENT_CLASS, PLAIN_SYNTAXES, scu_role=True, scp_role=True)
@@ -90,7 +98,7 @@ def start_listener(settings: ListenerSettings, intake: Intake, services: PortSer
     if services.reports is not None:
         handlers.append((evt.EVT_N_EVENT_REPORT, services.reports))
     retrieve = dict.fromkeys((C_MOVE, C_GET), services.retrieve.serve)
-    return Listener(settings, ae, handler, intake, handlers, retrieve)
+    return Listener(settings, ae, handler, intake, handlers, retrieve, shared)
 
 
 class StorageHandler:

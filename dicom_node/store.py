@@ -17,6 +17,7 @@ import itertools
 import os
 import secrets
 import shutil
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from dicom_node.part10 import FileMeta, read_file_meta
 from dicom_node.spool import BufferPool, Spool, storage_error
 
 _REMEMBERED_FOLDERS = 10_000
+_GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x20000
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL of linux/fs.h, as most machines number them; ``chattr +T``."""
 
 
 def _sync_folder(folder: str | Path) -> None:
@@ -71,6 +74,7 @@ class InstanceStore:
         incoming.mkdir(mode=0o700, exist_ok=True)
         (self.root / "instances").mkdir(mode=0o700, exist_ok=True)
         _sync_folder(self.root)
+        _spread(incoming)
         _sweep(incoming)
         self._incoming, self._claim = _claim(incoming)
         self._numbers = itertools.count()
@@ -193,6 +197,23 @@ def dataset_sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _spread(folder: Path) -> None:
+    """Have what lies in each subfolder made in a region of the disk of its own, where the file system can (ext2 to 4).
+
+    ext4 makes files near their folder, and passes by what was deleted there in the last minutes one inode at a time:
+    after a purge of some thousand files each new one cost most of a millisecond.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        flags = bytearray(8)
+        fcntl.ioctl(descriptor, _GET_FLAGS, flags)
+        fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("l", struct.unpack("l", flags)[0] | _TOP_OF_HIERARCHIES))
+    except OSError:
+        return  # another file system
+    finally:
+        os.close(descriptor)
 
 
 def _claim(incoming: Path) -> tuple[Path, int]:

@@ -33,7 +33,7 @@ from lungnode.settings import Settings
 
 FORMAT = 1
 _SQLITE_MAGIC = b"SQLite format 3\0"
-_COMPANIONS = ("-wal", "-shm", "-journal", "-lock")
+_COMPANIONS = ("-wal", "-shm", "-journal", "-lock", "-turn")
 _PASSING = (Path("store/incoming"), Path("cache"), Path("run"), Path("scratch"))
 """Folders of HOME whose content means nothing once the processes that use it are gone."""
 _BLOCK = 1 << 20

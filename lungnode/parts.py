@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from lungnode.settings import Settings
 if TYPE_CHECKING:
     from db.domain import ModelIdentity
     from dicom_node.analysis_process import AnalysisPool, MakeAnalyzer
+    from dicom_node.sharing import Port
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +54,15 @@ class PartError(LungnodeError):
         self.code = code
 
 
-def run_part(name: PartName, settings: Settings, make_analyzer: MakeAnalyzer, pipe: Connection, parent: int) -> None:
-    """Run one part as a child of ``parent``; never returns.
+def run_part(
+    name: PartName,
+    settings: Settings,
+    make_analyzer: MakeAnalyzer,
+    pipe: Connection,
+    parent: int,
+    port: Port | None = None,
+) -> None:
+    """Run one part as a child of ``parent``; never returns. The listener is given its port, bound already.
 
     The parent is sent ``("ready", address)`` once, or ``("failed", code, text)``.
     """
@@ -66,7 +75,8 @@ def run_part(name: PartName, settings: Settings, make_analyzer: MakeAnalyzer, pi
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the whole group; the parent decides
     status = 1
     try:
-        _PARTS[name](settings, make_analyzer, lambda address: pipe.send(("ready", address)), stop)
+        run = _PARTS[name] if port is None else partial(run_dicom, port)
+        run(settings, make_analyzer, lambda address: pipe.send(("ready", address)), stop)
         status = 0
     except PartError as error:
         pipe.send(("failed", error.code, str(error)))
@@ -95,12 +105,15 @@ def _watch_parent(parent: int) -> None:
     os._exit(1)
 
 
-def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
-    """Receive instances."""
+def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
+    """Receive instances; the first process at the port also sees to what is done by one."""
+    import pydicom.config
+
     from dicom_node.scp import start_listener
     from dicom_node.worker import Chore
     from lungnode.counts import CountsFile
 
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # of each UID proposed, four times over
     database = wiring.open_database(settings)
     with wiring.open_store(settings) as store:
         intake = wiring.build_intake(settings, store, database)
@@ -110,11 +123,9 @@ def run_dicom(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop:
         except OSError as error:
             text = f"the files of LUNGNODE_DICOM__TLS__... cannot be used ({error.strerror or type(error).__name__})"
             raise PartError("tls_files", text) from None
-        try:
-            listener = start_listener(told, intake, services)
-        except OSError as error:
-            raise _cannot_listen("DICOM", settings.dicom.host, settings.dicom.port, error) from None
-        threading.Thread(target=services.commitment.run, args=(stop,), name="commitments", daemon=True).start()
+        listener = start_listener(told, intake, services, port)
+        if port.number == 0:
+            threading.Thread(target=services.commitment.run, args=(stop,), name="commitments", daemon=True).start()
         counts = CountsFile(settings.home / "run", listener.counters)
         Chore("counts", COUNTS_S, counts.write).start(stop)
         address: Address = {"host": settings.dicom.host, "port": listener.port, "ae_title": settings.dicom.ae_title}
@@ -134,7 +145,7 @@ def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: t
     try:
         server = make_server(web.app, settings.web.host, settings.web.port, web.options)
     except OSError as error:
-        raise _cannot_listen("WEB", settings.web.host, settings.web.port, error) from None
+        raise cannot_listen("WEB", settings.web.host, settings.web.port, error) from None
     threading.Thread(target=server.run, name="web", daemon=True).start()
     Chore("models", MODELS_S, web.predictor.look).start(stop)
     announce({"host": settings.web.host, "port": int(server.effective_port)})
@@ -190,14 +201,14 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     database.dispose()
 
 
-def _cannot_listen(section: str, host: str, port: int, error: OSError) -> PartError:
+def cannot_listen(section: str, host: str, port: int, error: OSError) -> PartError:
+    """Say which address cannot be listened on, and which settings name it."""
     why = error.strerror or type(error).__name__
     text = f"cannot listen on {host}:{port} ({why}); set LUNGNODE_{section}__HOST or LUNGNODE_{section}__PORT"
     return PartError("cannot_listen", text)
 
 
 _PARTS: dict[PartName, Callable[[Settings, MakeAnalyzer, Announce, threading.Event], None]] = {
-    PartName.DICOM: run_dicom,
     PartName.WORKER: run_worker,
     PartName.WEB: run_web,
 }

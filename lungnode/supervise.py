@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
-from lungnode.parts import Address, PartError, PartName, run_part
+from dicom_node.sharing import Port
+from lungnode.parts import Address, PartError, PartName, cannot_listen, run_part
 from lungnode.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ Told = Callable[[dict[PartName, Address]], object]
 
 @dataclass(slots=True)
 class _Part:
-    """One part and the process that runs it now, if any."""
+    """One part, or one of the processes that share one, and the process that runs it now, if any."""
 
     name: PartName
+    port: Port | None = None
+    """Of the listener: bound here, so that it stays open when a process of it dies."""
     process: BaseProcess | None = None
     pipe: Connection | None = None
     address: Address | None = None
@@ -74,7 +77,8 @@ class Supervisor:
         on_change: Told,
     ) -> None:
         self._settings = settings
-        self._parts = {name: _Part(name) for name in PartName if name in set(names)}
+        self._names = tuple(name for name in PartName if name in set(names))
+        self._parts: list[_Part] = []
         self._make_analyzer = make_analyzer
         self._on_ready = on_ready
         self._on_change = on_change
@@ -91,12 +95,24 @@ class Supervisor:
             A part could not start in the first place.
         """
         with self._woken_by_signals() as wakeup:
+            self._parts = [part for name in self._names for part in self._make(name)]
             try:
                 self._start_all(wakeup)
                 while not self._stopping:
                     self._turn(wakeup)
             finally:
                 self._stop_all()
+
+    def _make(self, name: PartName) -> list[_Part]:
+        """Make a part: of the listener one for each of its processes, with the port that they share."""
+        if name is not PartName.DICOM:
+            return [_Part(name)]
+        dicom = self._settings.dicom
+        try:
+            port = Port.shared(dicom.host, dicom.port, min(dicom.processes, dicom.max_associations))
+        except OSError as error:
+            raise cannot_listen("DICOM", dicom.host, dicom.port, error) from None
+        return [_Part(name, port.of(number)) for number in range(port.processes)]
 
     @contextmanager
     def _woken_by_signals(self) -> Iterator[int]:
@@ -119,7 +135,7 @@ class Supervisor:
     def _start_all(self, wakeup: int) -> None:
         """Start the listener first: others are told its port, which the kernel may have chosen."""
         for group in ((PartName.DICOM,), (PartName.WORKER, PartName.WEB)):
-            parts = [self._parts[name] for name in group if name in self._parts]
+            parts = [part for part in self._parts if part.name in group]
             for part in parts:
                 self._start(part)
             while not self._stopping and not all(part.is_ready or part.failure for part in parts):
@@ -128,7 +144,7 @@ class Supervisor:
     def _start(self, part: _Part) -> None:
         context = multiprocessing.get_context("spawn")
         part.pipe, theirs = context.Pipe(duplex=False)
-        arguments = (part.name, self._settings, self._make_analyzer, theirs, os.getpid())
+        arguments = (part.name, self._settings, self._make_analyzer, theirs, os.getpid(), part.port)
         part.process = context.Process(target=run_part, args=arguments, name=f"lungnode-{part.name}")
         part.process.start()
         theirs.close()
@@ -137,8 +153,8 @@ class Supervisor:
 
     def _turn(self, wakeup: int) -> None:
         """Wait for something to happen, and see to it."""
-        pipes = {part.pipe: part for part in self._parts.values() if part.pipe is not None}
-        deaths = {part.process.sentinel: part for part in self._parts.values() if part.process is not None}
+        pipes = {part.pipe: part for part in self._parts if part.pipe is not None}
+        deaths = {part.process.sentinel: part for part in self._parts if part.process is not None}
         happened = wait([*pipes, *deaths, wakeup], timeout=self._until_restart_s())
         if self._stopping:
             return
@@ -172,11 +188,13 @@ class Supervisor:
         if part.pipe is not None and part.pipe.poll():
             self._on_message(part)
         exit_status = self._reap(part)
+        if part.port is not None:
+            part.port.leave()
         was_ready, part.is_ready = part.is_ready, False
         _log.error("part:died", extra={"kind": part.name.value, "exit_status": exit_status})
         if part.address is None and not was_ready:
             failure = part.failure or PartError("died", f"{part.name}: ended with status {exit_status} while starting")
-            if failure.code != "model_unavailable" or len(self._parts) == 1:
+            if failure.code != "model_unavailable" or len(self._names) == 1:
                 raise failure
             part.failure = failure
         self._plan_restart(part)
@@ -189,12 +207,12 @@ class Supervisor:
         _log.warning("part:restarts", extra={"kind": part.name.value, "retry_in_s": backoff_s})
 
     def _until_restart_s(self) -> float | None:
-        due = [part.restart_at_s for part in self._parts.values() if part.restart_at_s is not None]
+        due = [part.restart_at_s for part in self._parts if part.restart_at_s is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _restart_due(self) -> None:
         now_s = time.monotonic()
-        for part in self._parts.values():
+        for part in self._parts:
             if part.restart_at_s is not None and part.restart_at_s <= now_s:
                 self._start(part)
 
@@ -206,11 +224,11 @@ class Supervisor:
         self._settings = self._settings.model_copy(update={part.name.value: section})
 
     def _tell_when_ready(self) -> None:
-        addresses = {name: self._described(part) for name, part in self._parts.items()}
+        addresses = {part.name: self._described(part) for part in reversed(self._parts)}  # the first of several counts
         if self._is_told and self._has_changed:
             self._has_changed = False
             self._on_change(addresses)
-        elif not self._is_told and all(part.is_ready or part.failure for part in self._parts.values()):
+        elif not self._is_told and all(part.is_ready or part.failure for part in self._parts):
             self._is_told, self._has_changed = True, False
             self._on_ready(addresses)
 
@@ -221,8 +239,10 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Ask every part to end, the listener first; kill what does not."""
+        for port in {part.port.listening for part in self._parts if part.port is not None}:
+            port.close()
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
-        running = [part for part in self._parts.values() if part.process is not None]
+        running = [part for part in self._parts if part.process is not None]
         for part in running:
             if part.process is not None:
                 part.process.terminate()

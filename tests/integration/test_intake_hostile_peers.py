@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from pynetdicom import AE, build_context
 from dicom_node.access import PeerRule
 from dicom_node.entrance import EntranceLimits
 from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.scp import start_listener
+from dicom_node.sharing import Port
 from tests.intake_support import CT, IMPLICIT, Node, ct_dataset, listening, part10, running_node
 
 LIMITS = EntranceLimits(connections=64, connections_per_address=48, timeout_s=1.5, admission_s=3)
@@ -172,6 +175,24 @@ def test_idle_associations_give_way(node: Node, listener: Listener, count: int) 
         assert all(is_closed(connection, SETTINGS.timeout_s + PROMPT_S) for connection in connections)
     status, _ = legitimate_store(listener)
     assert status == 0x0000
+
+
+def test_two_listeners_at_one_port_share_its_places(node: Node) -> None:
+    """Each in a process of its own in a service; here both in one, which the port cannot tell."""
+    port = Port.shared("127.0.0.1", 0, 2)
+    ends = [replace(port.of(number), listening=port.listening.dup()) for number in range(2)]
+    listeners = [start_listener(SETTINGS, node.intake, shared=end) for end in ends]
+    with many(SETTINGS.max_associations, lambda: associated(listeners[0])):
+        assert [listener.association_count for listener in listeners] == [4, 4]
+        status, took_s = legitimate_store(listeners[0])
+
+        assert status == 0x0000
+        assert took_s < PROMPT_S
+        assert all(listener.association_count <= 4 for listener in listeners)
+    listeners[0].stop()
+    assert legitimate_store(listeners[1])[0] == 0x0000
+    listeners[1].stop()
+    port.listening.close()
 
 
 def test_an_association_at_work_does_not_give_way(node: Node, listener: Listener) -> None:

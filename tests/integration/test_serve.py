@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import requests
 
 from db import audit
 from db.domain import AnalysisStatus, StudyState
+from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.scu import RemoteNode, echo
 from tests.factories import CtSeries, SimpleNodule, ct_series
 from tests.integration.service import Sender, Service, is_running, tree_of, until
@@ -96,6 +98,35 @@ def test_a_part_that_dies_is_restarted_where_it_was(service: Service) -> None:
         lambda now: now["web"]["pid"] != told["web"]["pid"],
     )
     assert noted["web"]["port"] == told["web"]["port"]
+
+
+def test_the_port_stays_open_while_one_of_its_processes_is_killed(service: Service, tmp_path: Path) -> None:
+    service.environment = {"LUNGNODE_DICOM__PROCESSES": "2"}
+    told = service.start("dicom")
+    port = told["dicom"]["port"]
+    names = [SeriesIdentity(patient_id=f"P{number}", uid_seed=f"port {number}") for number in range(3)]
+    pushed = [ct_series(tmp_path / name.patient_id, n=40, rows=32, identity=name) for name in names]
+    senders = [Sender(port) for _ in pushed]
+    threads = [
+        threading.Thread(target=sender.send, args=(series.paths,))
+        for sender, series in zip(senders, pushed, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    until(lambda: [len(sender.acknowledged) for sender in senders], lambda counts: min(counts) >= 2)
+    os.kill(told["dicom"]["pid"], signal.SIGKILL)
+    assert all(answers(port) for _ in range(5)), "the other one answers meanwhile"
+    for thread in threads:
+        thread.join()
+    for sender, series in zip(senders, pushed, strict=True):
+        stored = {instance.sop_instance_uid for instance in service.instances(series.series_instance_uid)}
+        assert sender.acknowledged <= stored
+        assert service.damaged(series.series_instance_uid) == []
+    until(
+        lambda: json.loads((service.home / "run" / "dicom.json").read_text()),
+        lambda now: now["pid"] != told["dicom"]["pid"],
+    )
+    assert service.stop() == 0
 
 
 def test_a_killed_worker_finishes_what_it_had_begun(service: Service, series: CtSeries) -> None:

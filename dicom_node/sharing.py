@@ -1,0 +1,111 @@
+"""One port, several processes: whoever has fewest connections accepts the next, and each has its share of the limits.
+
+The socket is bound once, by who starts the processes, so that it stays open whichever of them dies. What each has open
+stands in memory that they share: every process writes its own numbers only, so that nothing has to be locked and a
+killed one leaves nothing locked.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from ctypes import c_int
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from typing import Any
+
+PATIENCE_S = 0.005
+"""How long one with more connections leaves a caller to the others (they may be busy, or stuck)."""
+_STEP_S = 0.0005
+_BACKLOG = 512
+_GONE = -1
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind and listen; IPv4 where a name has both. Port 0 lets the kernel choose.
+
+    Raises
+    ------
+    OSError
+        The address cannot be listened on.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A bound port as one process sees it; can be handed to a process that is being spawned.
+
+    Attributes
+    ----------
+    listening
+        The socket.
+    number
+        Which of the processes this is.
+    """
+
+    listening: socket.socket
+    number: int
+    _open: Any
+    """Connections of each process that have no place yet, and its associations, in turn."""
+
+    @classmethod
+    def shared(cls, host: str, port: int, processes: int = 1) -> Port:
+        """Bind a port for so many processes; this one's is the first.
+
+        Raises
+        ------
+        OSError
+            The address cannot be listened on.
+        """
+        return cls(bind(host, port), 0, get_context("spawn").RawArray(c_int, [_GONE, 0] * processes))
+
+    def of(self, number: int) -> Port:
+        """The same port for another process."""
+        return replace(self, number=number)
+
+    @property
+    def processes(self) -> int:
+        """How many processes listen, or will."""
+        return len(self._open) // 2
+
+    def tell(self, *, guests: int | None = None, associations: int | None = None) -> None:
+        """Say what this process has open now."""
+        if guests is not None:
+            self._open[2 * self.number] = guests
+        if associations is not None:
+            self._open[2 * self.number + 1] = associations
+
+    def leave(self) -> None:
+        """Say that this process is gone; its parent does, where it could not."""
+        self.tell(guests=_GONE, associations=0)
+
+    def share(self, limit: int) -> int:
+        """Give the share of this process in what all may have together; at least one."""
+        return max(1, limit // self.processes + (self.number < limit % self.processes))
+
+    def may_accept(self, at_most: int) -> int:
+        """How many connections to accept now: as many as make up for what others have more, or one after a while."""
+        until = time.monotonic() + PATIENCE_S
+        while (lack := self._lack(at_most)) < 1 and time.monotonic() < until:
+            time.sleep(_STEP_S)
+        return max(1, min(lack, at_most))
+
+    def _lack(self, alone: int) -> int:
+        """One more than any other has more than this process at least; ``alone`` where there is no other."""
+        told = self._open[:]
+        own = told[2 * self.number] + told[2 * self.number + 1]
+        others = [
+            told[at] + told[at + 1] for at in range(0, len(told), 2) if told[at] != _GONE and at != 2 * self.number
+        ]
+        return min(others) - own + 1 if others else alone
