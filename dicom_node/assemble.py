@@ -171,7 +171,9 @@ def _one_image_a_place(process: DecodeProcess, ordered: OrderedFrames) -> Ordere
     if differing > MAX_REPEATED_FRACTION * places:
         return Refusal(
             "repeated_positions",
-            f"The series holds several different images of the same place, at {differing} of {places} places.",
+            "The series holds several different images of the same place, at {differing} of {places} places.".format(
+                differing=differing, places=places
+            ),
         )
     return without(ordered, [index for group in groups for index in group[1:]])
 

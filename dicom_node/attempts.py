@@ -94,7 +94,9 @@ class Attempts:
             return Attempt.FAILED, Reason(error.code, error.text)
         except Exception as error:  # noqa: BLE001 - the worker's own boundary: a poisoned series holds up nobody
             _log.exception("analysis:attempt_raised", extra={"analysis_id": analysis_id})
-            return Attempt.FAILED, Reason("analysis_failed", f"The analysis failed ({type(error).__name__}).")
+            return Attempt.FAILED, Reason(
+                "analysis_failed", "The analysis failed ({kind}).".format(kind=type(error).__name__)
+            )
 
     def park(self, analysis_id: str, reason: Reason) -> None:
         """Give up on an analysis; the series reads ``failed`` with the reason."""

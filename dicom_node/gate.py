@@ -203,12 +203,17 @@ def _why_not_slices(stack: SeriesStack, thresholds: GateThresholds) -> Refusal |
     slice_mm, count = stack.geometry.spacing_mm[0], len(stack.frames)
     if count < thresholds.min_slices or count * slice_mm < thresholds.min_extent_mm:
         return Refusal(
-            "too_few_slices", f"The series covers {count * slice_mm:.0f} mm in {count} slices; the models need more."
+            "too_few_slices",
+            "The series covers {extent} mm in {count} slices; the models need more.".format(
+                extent=f"{count * slice_mm:.0f}", count=count
+            ),
         )
     if slice_mm > thresholds.max_slice_spacing_mm * 1.01:
         return Refusal(
             "coarse_slices",
-            f"The slices are {slice_mm:.1f} mm apart; the models need {thresholds.max_slice_spacing_mm:g} mm or less.",
+            "The slices are {spacing} mm apart; the models need {most} mm or less.".format(
+                spacing=f"{slice_mm:.1f}", most=f"{thresholds.max_slice_spacing_mm:g}"
+            ),
         )
     if slice_mm < thresholds.min_slice_spacing_mm:
         return Refusal("implausible_spacing", "The distance between the slices is implausibly small.")

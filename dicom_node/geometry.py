@@ -185,7 +185,9 @@ def _irregular(ordered: OrderedFrames) -> Refusal | None:
     missing = int(np.sum(np.rint(distances[distances > GAP_FACTOR * usual] / usual) - 1))
     if missing > 0:
         gaps = int(np.sum(distances > GAP_FACTOR * usual))
-        return Refusal("gaps", f"About {missing} slices are missing in {gaps} gaps of the stack.")
+        return Refusal(
+            "gaps", "About {missing} slices are missing in {gaps} gaps of the stack.".format(missing=missing, gaps=gaps)
+        )
     if np.any(np.abs(distances - usual) > max(UNEVEN_MM, UNEVEN_FRACTION * usual)):
         return Refusal("uneven_spacing", "The slices are not evenly spaced.")
     if _is_thinned(ordered.frames, usual):

@@ -201,8 +201,8 @@ class AnalysisWorkflows:
         return [verdict.value, reason.code if reason else "", reason.text if reason else ""]
 
     def _park(self, analysis_id: str, code: str, text: str) -> None:
-        times = f"Given up after {TRIES} tries. "
-        self._steps.park(analysis_id, Reason(code, times + text))
+        given_up = Reason(code, "Given up after {tries} tries. {reason}".format(tries=TRIES, reason=text))
+        self._steps.park(analysis_id, given_up)
 
 
 def workflow_id(analysis: AnalysisRecord) -> str:

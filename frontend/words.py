@@ -1,13 +1,16 @@
 """Texts of the pages for translators: ``make words`` after texts or catalogues changed.
 
 Extracts the English texts to ``messages.pot``, brings each language's ``messages.po`` up to date, compiles it, and
-writes for the modules in the browser one JSON file a language with the texts that they say.
+writes for the modules in the browser one JSON file a language with the texts that they say, and which of these are
+templates of recorded reasons.
 """
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -24,21 +27,46 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "_l": None,
     "english": None,
     **dict.fromkeys(("Refusal", "Reason", "Abstention"), (2,)),  # code, then the text for people
+    **dict.fromkeys(("BadRequestError", "ForbiddenError", "NotFoundError", "ConflictError", "UnavailableError"), (1,)),
+    **dict.fromkeys(("UploadRefusedError", "UnfitInputError", "_answer"), (3,)),  # status, code, text
 }
 BROWSER = (".js", ".ts")
-OF_FINDINGS = ("inference/", "db/")  # why a finding has no answer: recorded in English, said by the viewer
+NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # a catalogue changes only when a text does
+OF_ANSWERS = (
+    "inference/",
+    "db/",
+    "webapp/uploads.py",
+    "webapp/predictions.py",
+    "webapp/errors.py",
+    "webapp/failures.py",
+)
+"""Why there is no answer: sent in English, said by the modules in the browser."""
 
 
 def extracted() -> Catalog:
     """Collect the English texts from the sources."""
     with (ROOT / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
-    catalog = Catalog(project="lungnode", charset="utf-8", fuzzy=False)
+    catalog = Catalog(project="lungnode", charset="utf-8", creation_date=NO_DATE, fuzzy=False)
     for path, line, message, comments, context in extract_from_dir(
         ROOT, methods, options, keywords=KEYWORDS, directory_filter=lambda folder: Path(folder).name != "built"
     ):
         catalog.add(message, None, [(path, line)], auto_comments=comments, context=context)
+    for path in sorted((ROOT / "dicom_node").glob("*.py")):
+        for text in class_texts(path):
+            catalog.add(text, None, [(f"dicom_node/{path.name}", 0)])
     return catalog
+
+
+def class_texts(path: Path) -> list[str]:
+    """List what errors of a module say: their class's ``text``."""
+    classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    return [
+        line.value.value
+        for line in (line for found in classes for line in found.body if isinstance(line, ast.Assign))
+        if isinstance(line.targets[0], ast.Name) and line.targets[0].id == "text"
+        if isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+    ]
 
 
 def template(catalog: Catalog) -> bytes:
@@ -69,10 +97,16 @@ def browser_words(catalog: Catalog, english: Catalog) -> str:
     said = {
         message.id
         for message in english
-        if message.id and any(path.endswith(BROWSER) or path.startswith(OF_FINDINGS) for path, _ in message.locations)
+        if message.id and any(path.endswith(BROWSER) or path.startswith(OF_ANSWERS) for path, _ in message.locations)
     }
     words = {message.id: message.string for message in catalog if message.id in said and message.string}
-    return json.dumps(words, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
+    recorded = [
+        message.id
+        for message in english
+        if message.id in words and "{" in message.id and any(path.endswith(".py") for path, _ in message.locations)
+    ]
+    told = {"words": words, "recorded": sorted(recorded)}
+    return json.dumps(told, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ networks' margins, and beyond what the training crops showed nobody has measured
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,13 @@ class Surroundings:
 
 
 LIMITED = {
-    "noise_hu": ("noise", "the image noise around it is outside {low:.0f} to {high:.0f} HU, the validated range"),
-    "grain": ("kernel", "the grain of the image, the mark of the reconstruction kernel, is unlike the validated ones"),
-    "lung_hu": ("hu_offset", "the lung around it is outside {low:.0f} to {high:.0f} HU, the validated range"),
+    "noise_hu": Abstention("noise", "the image noise around it is outside {low} to {high} HU, the validated range"),
+    "grain": Abstention(
+        "kernel", "the grain of the image, the mark of the reconstruction kernel, is unlike the validated ones"
+    ),
+    "lung_hu": Abstention("hu_offset", "the lung around it is outside {low} to {high} HU, the validated range"),
 }
-"""Of each measure the code and the sentence of its abstention."""
+"""Why there is no answer where a measure is outside its limits, which are filled in."""
 NO_LUNG = Abstention(
     "no_lung_around", "too little plain lung lies around it to tell whether the image is like the validated ones"
 )
@@ -97,8 +99,8 @@ def why_unlike(found: Surroundings | None, gate: Mapping[str, Any]) -> tuple[Abs
     if found is None:
         return (NO_LUNG,) if any(measure in gate for measure in LIMITED) else ()
     reasons = []
-    for measure, (code, text) in LIMITED.items():
+    for measure, why in LIMITED.items():
         low, high = gate.get(measure, (-np.inf, np.inf))
         if not low <= getattr(found, measure) <= high:
-            reasons.append(Abstention(code, text.format(low=low, high=high)))
+            reasons.append(replace(why, text=why.text.format(low=f"{low:.0f}", high=f"{high:.0f}")))
     return tuple(reasons)

@@ -133,8 +133,7 @@ class NoduleAnalyzer:
         volume = CtVolume(slice_hu[None], (1.0, *spacing_mm), np.eye(4))
         low, high = self._gate["pixel_mm"]
         if not all(low <= spacing <= high for spacing in spacing_mm):
-            text = f"pixel spacing is outside {low} to {high} mm, the validated range"
-            return NoduleFinding(index, None, None, None, None, abstentions=(Abstention("pixel_spacing", text),))
+            return NoduleFinding(index, None, None, None, None, abstentions=(_unfit_pixels(low, high),))
         patch = cut_patch(volume, index, z_extent_mm=(0.0, 0.0))
         middle = np.array(patch.hu.shape) // 2
         if float(patch.hu[middle[0], middle[1] - 3 : middle[1] + 4, middle[2] - 3 : middle[2] + 4].max()) < EMPTY_HU:
@@ -185,11 +184,13 @@ class NoduleAnalyzer:
         slice_mm, row_mm, column_mm = volume.spacing_mm
         low, high = self._gate["pixel_mm"]
         if not (low <= row_mm <= high and low <= column_mm <= high):
-            return Abstention("pixel_spacing", f"pixel spacing is outside {low} to {high} mm, the validated range")
+            return _unfit_pixels(low, high)
         if not 0 < slice_mm <= self._gate["max_slice_mm"]:
-            return Abstention("slice_spacing", f"slices are more than {self._gate['max_slice_mm']} mm apart")
+            return Abstention(
+                "slice_spacing", "slices are more than {most} mm apart".format(most=self._gate["max_slice_mm"])
+            )
         if volume.volume_hu.shape[0] < self._gate["min_slices"]:
-            return Abstention("too_few_slices", f"fewer than {self._gate['min_slices']} slices")
+            return Abstention("too_few_slices", "fewer than {least} slices".format(least=self._gate["min_slices"]))
         return None
 
     def _filtered(self, volume: CtVolume, candidates: list[Candidate]) -> list[_Nodule]:
@@ -250,8 +251,7 @@ class NoduleAnalyzer:
         low, high = self._gate["diameter_mm"]
         reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
         if not low <= measure.longest_mm <= high:
-            text = f"the diameter is outside {low} to {high} mm, the validated range"
-            reasons = (Abstention("diameter", text), *reasons)
+            reasons = (_unfit_diameter(low, high), *reasons)
         least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
         if member is not None and seen is not None and least > 0:
             nodule = measure.center_index, measure.mask, measure.mask_box
@@ -309,6 +309,18 @@ def _opinions(opinions: dict[str, EnsembleAnswer], i: int, gate: dict[str, Any])
         for name, own in opinions.items()
     }
     return {"opinions": told, "doubts": list(doubts({name: own["probability"] for name, own in told.items()}, gate))}
+
+
+def _unfit_pixels(low: float, high: float) -> Abstention:
+    return Abstention(
+        "pixel_spacing", "pixel spacing is outside {low} to {high} mm, the validated range".format(low=low, high=high)
+    )
+
+
+def _unfit_diameter(low: float, high: float) -> Abstention:
+    return Abstention(
+        "diameter", "the diameter is outside {low} to {high} mm, the validated range".format(low=low, high=high)
+    )
 
 
 def _ungraded(index: Index, nodule: _Nodule, reason: Abstention) -> NoduleFinding:

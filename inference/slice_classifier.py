@@ -15,6 +15,11 @@ from inference.pictures import picture_descriptor, slice_input
 from inference.types import Abstention, ClassPrediction
 
 MIN_SIDE = 64
+UNLIKE_TRAINING = Abstention(
+    "unlike_training",
+    "the picture does not look like the CT slices that this model was validated on "
+    "(whole axial chest slices as 8-bit pictures in a soft-tissue window)",
+)
 """Pixels; a smaller picture shows no lung that could be judged."""
 
 
@@ -39,7 +44,7 @@ class SliceClassifier:
     def predict(self, image: NDArray[np.uint8]) -> ClassPrediction:
         """Classify ``(rows, columns)`` grey values 0..255."""
         if min(image.shape) < MIN_SIDE:
-            reason = Abstention("too_small", f"the picture has fewer than {MIN_SIDE} pixels a side")
+            reason = Abstention("too_small", "the picture has fewer than {least} pixels a side".format(least=MIN_SIDE))
             return ClassPrediction({}, (), (), (reason,))
         with torch.inference_mode():
             logits = self._network(slice_input(image).to(self._device)).double().cpu().numpy()  # (1, classes)
@@ -56,11 +61,7 @@ class SliceClassifier:
         distance, residual = self.unlikeness(image)
         gate = self._recipe["gate"]
         if distance > gate["max_distance"] or residual > gate["max_residual"]:
-            text = (
-                "the picture does not look like the CT slices that this model was validated on "
-                "(whole axial chest slices as 8-bit pictures in a soft-tissue window)"
-            )
-            return (Abstention("unlike_training", text),)
+            return (UNLIKE_TRAINING,)
         return ()
 
     def unlikeness(self, image: NDArray[np.uint8]) -> tuple[float, float]:

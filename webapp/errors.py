@@ -16,6 +16,8 @@ Messages hold no value that came with the request or out of a dataset.
 
 from __future__ import annotations
 
+from webapp.languages import english
+
 
 class WebError(Exception):
     """A refusal with an HTTP status, a stable code and a sentence for people."""
@@ -43,7 +45,7 @@ class NotSignedInError(WebError):
     code = "not_signed_in"
 
     def __init__(self) -> None:
-        super().__init__("Sign in, or send a valid token, to see this.")
+        super().__init__(english("Sign in, or send a valid token, to see this."))
 
 
 class ForbiddenError(WebError):
@@ -92,7 +94,7 @@ class TooManyRequestsError(WebError):
     code = "too_many_requests"
 
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__("Too many requests; try again in a moment.")
+        super().__init__(english("Too many requests; try again in a moment."))
         self.retry_after_s = retry_after_s
 
 

@@ -15,29 +15,30 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from db.errors import DatabaseUnavailableError, InvalidRecordError, NotYoursError, UnknownRecordError
 from webapp.errors import NotSignedInError, TooManyRequestsError, WebError
+from webapp.languages import english
 from webapp.ports import UnfitInputError
 
 log = structlog.get_logger(__name__)
 
 TITLES = {
-    400: "That request was not understood",
-    401: "Please sign in",
-    403: "This is not allowed",
-    404: "There is nothing here",
-    405: "This cannot be done here",
-    413: "That is too large",
-    415: "That kind of file cannot be read",
-    422: "That cannot be answered",
-    429: "Too many requests",
-    500: "Something went wrong",
-    503: "Not available just now",
+    400: english("That request was not understood"),
+    401: english("Please sign in"),
+    403: english("This is not allowed"),
+    404: english("There is nothing here"),
+    405: english("This cannot be done here"),
+    413: english("That is too large"),
+    415: english("That kind of file cannot be read"),
+    422: english("That cannot be answered"),
+    429: english("Too many requests"),
+    500: english("Something went wrong"),
+    503: english("Not available just now"),
 }
 MESSAGES = {
-    400: "The request is malformed.",
-    404: "There is no such page.",
-    405: "This page does not answer such a request.",
-    413: "The request is larger than this service takes.",
-    415: "The content type is not one that this page reads.",
+    400: english("The request is malformed."),
+    404: english("There is no such page."),
+    405: english("This page does not answer such a request."),
+    413: english("The request is larger than this service takes."),
+    415: english("The content type is not one that this page reads."),
 }
 
 
@@ -152,5 +153,5 @@ def _json(failure: Failure) -> Response:
 
 
 def _page(failure: Failure) -> Response:
-    title = TITLES.get(failure.status, "That did not work")
+    title = TITLES.get(failure.status, english("That did not work"))
     return make_response(render_template("error.html", failure=failure, title=title))

@@ -12,7 +12,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
 from db.domain import StudyState
-from webapp import access, rounding
+from webapp import access, languages, rounding
 from webapp.identity import Principal, current_form_token
 from webapp.services import services
 
@@ -39,8 +39,10 @@ STATIC = Path(__file__).parent / "static"
 def install(app: Flask) -> None:
     """Add filters and the values that every page needs."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.add_template_filter(rounding.percent_text, "percent")
+    app.add_template_filter(percent)
     app.add_template_filter(dicom_date)
+    app.add_template_filter(languages.number)
+    app.add_template_filter(day)
     app.add_template_filter(person_name)
     app.add_template_filter(duration)
     app.add_template_filter(sentence)
@@ -50,7 +52,7 @@ def install(app: Flask) -> None:
         nav=NAVIGATION,
         state_words={state.value: word for state, word in STATE_WORDS.items()},
         age_at=age_at,
-        out_of_hundred=rounding.out_of_hundred,
+        out_of_hundred=out_of_hundred,
     )
     app.context_processor(_page_values)
 
@@ -83,12 +85,24 @@ def dicom_date(text: str) -> str:
     return found.isoformat() if found else text
 
 
+def day(text: str) -> str:
+    """Write a DICOM date as readers of the page's language do; anything else stays as it was received."""
+    found = _date(text)
+    return languages.day(found) if found else text
+
+
+def percent(share: float) -> str:
+    """Write a probability as readers of the page's language do."""
+    return languages.number(rounding.percent_text(share))
+
+
 def age_at(birth_date: str, study_date: str) -> str:
     """Age in whole years at the study, or nothing where one of the dates is none."""
     born, seen = _date(birth_date), _date(study_date)
     if born is None or seen is None or seen < born:
         return ""
-    return f"{seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))} y"
+    years = seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))
+    return gettext("{years} y").format(years=years)
 
 
 def detail(told: object) -> str:
@@ -105,6 +119,12 @@ def sentence(text: str) -> str:
     """Write a reason as a sentence: a capital at its beginning, a stop at its end."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+
+
+def out_of_hundred(share: float) -> tuple[int, str]:
+    """Give a probability in natural frequencies, in the reader's language."""
+    count, words = rounding.out_of_hundred(share)
+    return count, gettext("about {count}").format(count=count) if words.startswith("about") else gettext(words)
 
 
 def duration(seconds: float) -> str:

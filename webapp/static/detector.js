@@ -1,5 +1,5 @@
 // The upload form: drop, preview, progress. Without scripts it is an ordinary form.
-import { _ } from "./words.js";
+import { _, number, recorded } from "./words.js";
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-upload]"));
 /**
@@ -17,7 +17,7 @@ const MIB = 1024 ** 2;
 
 /** @param {number} bytes */
 function readableSize(bytes) {
-  return bytes < MIB ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`;
+  return bytes < MIB ? `${Math.ceil(bytes / 1024)} KiB` : `${number(bytes / MIB)} MiB`;
 }
 
 /**
@@ -155,7 +155,7 @@ function answered(request) {
   const body = request.response || {};
   if (request.status === 200 && body.id) location.assign(`/predictions/${body.id}`);
   else if (request.status === 202 && body.url) location.assign(body.url);
-  else fail(body.error ? `${body.error.message} (reference ${body.error.reference})` : _("The service did not answer. Try again."));
+  else fail(body.error ? _("{reason} (reference {reference})", { reason: recorded(body.error.message), reference: body.error.reference }) : _("The service did not answer. Try again."));
 }
 
 form.addEventListener("submit", (event) => {

@@ -1,4 +1,6 @@
 // Requests to our own API: the form token goes along, refusals become errors with a sentence for people.
+import { english, recorded } from "./words.js";
+
 const token = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="csrf-token"]'))?.content || "";
 
 let isLeaving = false; // whoever signs out is on the way elsewhere already: a late 401 must not lead them astray
@@ -11,7 +13,7 @@ export class RefusedError extends Error {
    * @param {{message?: string, reference?: string} | undefined} detail
    */
   constructor(status, detail) {
-    super(detail?.message || "The service did not answer.");
+    super(recorded(detail?.message || english("The service did not answer.")));
     this.status = status;
     this.reference = detail?.reference || "";
   }

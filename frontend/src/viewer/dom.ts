@@ -1,5 +1,5 @@
 // Elements without markup: text from datasets never becomes HTML.
-import { _ } from "../../../webapp/static/words.js";
+import { _, day, number } from "../../../webapp/static/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -43,16 +43,16 @@ export function fromTemplate(selector: string): Node {
 }
 
 export function percent(share: number): string {
-  if (share > 0.999) return "> 99.9 %";
-  return share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`;
+  if (share > 0.999) return `> ${number(99.9)} %`;
+  return share < 0.001 ? `< ${number(0.1)} %` : `${number(share * 100)} %`;
 }
 
 export function millimetres(value: number | null | undefined, digits = 1): string {
-  return value === null || value === undefined ? "–" : `${value.toFixed(digits)} mm`;
+  return value === null || value === undefined ? "–" : `${number(value, digits)} mm`;
 }
 
 export function dicomDate(text: string): string {
-  return /^\d{8}$/.test(text) ? `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}` : text || _("no date");
+  return /^\d{8}$/.test(text) ? day(text) : text || _("no date");
 }
 
 export function probabilityBar(value: number, interval: [number, number] | null): HTMLElement {

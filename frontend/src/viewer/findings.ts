@@ -1,5 +1,5 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
-import { _, english } from "../../../webapp/static/words.js";
+import { _, english, recorded } from "../../../webapp/static/words.js";
 import { postJson, deleteJson } from "../../../webapp/static/http.js";
 import { type Child, element, fromTemplate, millimetres, outOfHundred, percent, probabilityBar, svg } from "./dom";
 import { histogramFigure } from "./histogram";
@@ -199,7 +199,7 @@ export class FindingList {
 // Why there is no answer, or why it is to be doubted.
 function notes({ reasons, attributes }: Finding): Child {
   const texts = [...reasons.map(({ text }) => text), ...(attributes.doubts ?? [])];
-  return texts.length > 0 && element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, _(text))));
+  return texts.length > 0 && element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, recorded(text))));
 }
 
 // What the 2D and the 3D networks say alone, each calibrated, beside the answer.

@@ -1,5 +1,5 @@
 // One viewport: a stack of slices, who they belong to, the marks on them, and what mouse and wheel do there.
-import { _ } from "../../../webapp/static/words.js";
+import { _, number } from "../../../webapp/static/words.js";
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
 import { dicomDate, find } from "./dom";
 import { type Series, type Tool, cornerOffset, fitPanes, joinTools, planeOf, startEngine } from "./engine";
@@ -166,7 +166,7 @@ export class Pane {
     if (!slice || !series) return;
     this.say("");
     find("readout-slice", this.root).textContent = _("Slice {number} of {count}", { number: this.index + 1, count: series.slices.length });
-    find("readout-position", this.root).textContent = slice.position_mm ? `z ${slice.position_mm[2].toFixed(1)} mm` : "";
+    find("readout-position", this.root).textContent = slice.position_mm ? `z ${number(slice.position_mm[2])} mm` : "";
     for (const [edge, letter] of Object.entries(edgeLetters(slice.orientation)) as [Edge, string][]) {
       find(`orient="${edge}"`, this.root).textContent = letter;
     }

@@ -37,7 +37,7 @@ def test_what_the_reader_chose_comes_first_and_an_unknown_choice_counts_for_noth
 
 def test_a_page_that_is_not_translated_says_that_it_is_english(web: Web) -> None:
     german = {"Accept-Language": "de"}
-    assert '<main id="main" tabindex="-1" lang="en">' in web.client().get("/", headers=german).text
+    assert '<main id="main" tabindex="-1" lang="en">' in web.client().get("/model", headers=german).text
     assert '<main id="main" tabindex="-1">' in web.client().get("/worklist", headers=german).text
 
 
@@ -57,9 +57,49 @@ def test_a_reason_with_a_percent_sign_that_nobody_translated_stays_as_it_is(web:
     assert "100 % of 3 &lt;slices&gt; %s %(a)s are missing." in page
 
 
-def test_numbers_and_dates_keep_their_form(web: Web) -> None:
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        (
+            "About 12 slices are missing in 3 gaps of the stack.",
+            "Etwa 12 Schichten fehlen an 3 Lücken des Stapels.",
+        ),
+        (
+            "The slices are 6.0 mm apart; the models need 5 mm or less.",
+            "Die Schichten liegen 6,0 mm auseinander; die Modelle brauchen 5 mm oder weniger.",
+        ),
+        (
+            "Given up after 3 tries. The analysis takes longer than is allowed.",
+            "Nach 3 Versuchen aufgegeben. Die Analyse dauert länger als erlaubt.",
+        ),
+        ("Given up after 3 tries. Somebody's own words.", "Nach 3 Versuchen aufgegeben. Somebody&#39;s own words."),
+    ],
+)
+def test_a_reason_with_numbers_is_said_in_the_readers_language(web: Web, recorded: str, said: str) -> None:
+    study = add_study(web.database)
+    finish(web.database, study, reasons=[Reason("x", recorded)])
+    assert said in web.client().get("/worklist", headers={"Accept-Language": "de"}).text
+    told = web.client().get("/api/v1/worklist", headers={"Accept-Language": "de"}).json["items"][0]["reasons"]
+    assert told == [{"code": "x", "text": recorded}]
+
+
+@pytest.mark.parametrize(
+    ("language", "percent", "day"),
+    [("en", "73.0 %", "2026-01-14"), ("de", "73,0 %", "14.01.2026"), ("es", "73,0 %", "14 ene 2026")],
+)
+def test_numbers_and_dates_are_written_as_the_language_does(web: Web, language: str, percent: str, day: str) -> None:
     study = add_study(web.database)
     finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=0.73)])
-    page = web.client().get("/worklist", headers={"Accept-Language": "de"}).text
-    assert "73.0 %" in page
-    assert "2026-01-14" in page
+    asks = {"Accept-Language": language}
+    page = web.client().get("/worklist", headers=asks).text
+    assert percent in page
+    assert day in page
+    item = web.client().get("/api/v1/worklist", headers=asks).json["items"][0]
+    assert (item["malignancy_probability"], item["study_date"]) == (0.73, "20260114")
+
+
+def test_a_failure_is_told_to_people_in_their_language_and_to_programs_in_english(web: Web) -> None:
+    german = {"Accept-Language": "de"}
+    page = web.client().get("/none", headers=german | {"Accept": "text/html"}).text
+    assert "Diese Seite gibt es nicht." in page
+    assert web.client().get("/none", headers=german).json["error"]["message"] == "There is no such page."
