@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lungnode.errors import CommandError, LungnodeError
 from lungnode.settings import AE_TITLE_PATTERN, Destination, Settings, is_loopback
+
+if TYPE_CHECKING:
+    from lungnode.live_model import LiveBundle
 
 CERTIFICATE_DAYS = 14
 """A certificate that ends sooner is a fault."""
@@ -141,13 +145,33 @@ def _audit_key(settings: Settings) -> str:
 
 def _models(settings: Settings) -> str:
     from inference.predictor import load_models
+    from lungnode.live_model import checked
 
-    model = settings.model
-    models = load_models(model.bundle, model.device, model.engine, model.opinion)
-    return ", ".join(
+    model, promoted = settings.model, _promoted(settings)
+    models = load_models(model.bundle, model.device, model.engine, model.opinion, over=checked(promoted))
+    return ("promoted, " if promoted else "") + ", ".join(
         f"{status.task}: {status.name} {status.version} on {status.device} by {status.engine}"
         for status in models.statuses
     )
+
+
+def _promoted(settings: Settings) -> LiveBundle | None:
+    """Find the bundle that was promoted; None where there is none, or no database that could tell."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db.schema import is_current
+    from lungnode.live_model import current
+    from lungnode.opening import open_database
+    from lungnode.wiring import open_store
+
+    try:
+        is_there = is_current(settings.database_url)
+    except SQLAlchemyError:  # the check of the database says so
+        return None
+    if not is_there:
+        return None
+    with open_database(settings) as database, open_store(settings) as store:
+        return current(database, store.files)[1]
 
 
 def _tls(settings: Settings) -> str:

@@ -59,6 +59,7 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "admin.fetch_again_from_page": {"POST": ADMINISTER},
     "admin.analyse_again_from_page": {"POST": ADMINISTER},
     "candidate.page": {"GET": ADMINISTER},
+    "candidate.roll_back_from_page": {"POST": ADMINISTER},
     "candidate.comparison": {"GET": ADMINISTER},
     "scanners.listing": {"GET": ADMINISTER},
     "scanners.hold": {"POST": ADMINISTER},

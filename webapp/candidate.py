@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
 from db import promotions, trials
 from inference.metrics import plain
+from webapp import forms
 from webapp.comparing import CandidateReport, candidate_report
+from webapp.identity import principal
 from webapp.services import services
 
 blueprint = Blueprint("candidate", __name__)
@@ -29,6 +32,14 @@ def page() -> str:
     with services().database.read() as session:
         changes = promotions.promotions(session)
     return render_template("candidate.html", report=_report(), figures=FIGURES, changes=changes)
+
+
+@blueprint.post("/admin/candidate/rollback")
+def roll_back_from_page() -> BaseResponse:
+    """Make the model live again that was so before, and show the page again."""
+    with services().database.begin() as session:
+        promotions.roll_back(session, by=principal().name, reason=forms.text_of(request.form, "reason"))
+    return redirect(url_for("candidate.page", _anchor="changes"), 303)
 
 
 @blueprint.get("/api/v1/admin/candidate")

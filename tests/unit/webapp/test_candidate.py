@@ -10,7 +10,7 @@ import pytest
 from db import findings, trials
 from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
 from db.pathology import NewPathology, import_pathology
-from db.promotions import PromotedBundle, promote, roll_back
+from db.promotions import PromotedBundle, live_promotion, promote, roll_back
 from inference.comparison import Conclusion
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, add_study, finding_at, finish
@@ -126,6 +126,24 @@ def test_the_page_lists_who_changed_the_live_model_and_why(web: Web) -> None:
     page = web.client().get("/admin/candidate", headers=HTML).text
     for told in ("promoted, by force", "Sees more.", "rolled back", "Complaints.", "the model of the settings"):
         assert told in page, told
+
+
+def test_an_administrator_goes_back_with_a_reason(locked: Web) -> None:
+    bundle = PromotedBundle(SECOND, "d" * 64, ("models/d/bundle.json",))
+    with locked.database.begin() as session:
+        promote(session, bundle, by="chief", reason="sees more", figures={}, is_forced=True)
+    client, token = locked.signed_in(Role.ADMIN)
+    assert "Roll back" in client.get("/admin/candidate", headers=HTML).text
+    path = "/admin/candidate/rollback"
+    assert client.post(path, data={"reason": "complaints"}).status_code == 403
+    assert client.post(path, data={"reason": "", "csrf_token": token}).status_code == 422
+    assert client.post(path, data={"reason": "complaints", "csrf_token": token}).status_code == 303
+    with locked.database.read() as session:
+        live = live_promotion(session)
+    assert live is not None
+    assert (live.bundle, live.by, live.reason) == (None, "admin", "complaints")
+    assert client.post(path, data={"reason": "again", "csrf_token": token}).status_code == 404
+    assert "Roll back" not in client.get("/admin/candidate", headers=HTML).text
 
 
 def test_where_no_model_was_tried_the_page_says_how(web: Web) -> None:
