@@ -76,6 +76,37 @@ def known_results(session: Session, sop_instance_uids: Sequence[str]) -> dict[st
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file that a row names. ``sha256`` is that of its dataset, empty of results, of which none is known."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    path: str
+    sha256: str
+
+
+def kept_files(session: Session, after: str = "", *, limit: int = 500) -> tuple[KeptFile, ...]:
+    """List the files of all instances and results, by SOP Instance UID, those behind ``after``."""
+    received = (
+        select(StudyRow.study_instance_uid, InstanceRow.sop_instance_uid, InstanceRow.path, InstanceRow.sha256)
+        .join(SeriesRow, SeriesRow.study_id == StudyRow.id)
+        .join(InstanceRow, InstanceRow.series_id == SeriesRow.id)
+        .where(InstanceRow.sop_instance_uid > after)
+        .order_by(InstanceRow.sop_instance_uid)
+        .limit(limit)
+    )
+    made = (
+        select(StudyRow.study_instance_uid, ResultRow.sop_instance_uid, ResultRow.path, literal("", String()))
+        .join(ResultRow, ResultRow.study_id == StudyRow.id)
+        .where(ResultRow.sop_instance_uid > after)
+        .order_by(ResultRow.sop_instance_uid)
+        .limit(limit)
+    )
+    rows = [*session.execute(received), *session.execute(made)]
+    return tuple(KeptFile(*row) for row in sorted(rows, key=lambda row: row.sop_instance_uid)[:limit])
+
+
 def places(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Tell study and series of received instances, by SOP Instance UID; those that are not here are left out."""
     statement = (

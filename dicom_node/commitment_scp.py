@@ -35,7 +35,7 @@ from dicom_node.errors import UNREADABLE
 from dicom_node.files import StoreUnreachableError
 from dicom_node.header import is_uid
 from dicom_node.scu import UNCOMPRESSED, NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts
-from dicom_node.store import InstanceStore, dataset_sha256
+from dicom_node.store import InstanceStore
 
 _log = logging.getLogger(__name__)
 
@@ -211,11 +211,7 @@ class CommitmentService:
         return _event_information(transaction_uid, committed, failed), len(failed)
 
     def _is_whole(self, instance: InstanceRecord) -> bool:
-        try:
-            is_kept = self._store.files.exists(instance.path)
-            is_whole = is_kept and dataset_sha256(self._store.absolute(instance.path)) == instance.sha256
-        except OSError:
-            is_whole = False
+        is_whole = self._store.is_whole(instance.path, instance.sha256)
         if not is_whole:
             _log.error("instance:damaged", extra={"size_bytes": instance.size_bytes})
         return is_whole

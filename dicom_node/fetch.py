@@ -51,6 +51,17 @@ class FetchedSeries:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which series of a study are fetched: all, or those that may be analysed; also those that are here already."""
+
+    with_everything: bool = False
+    again: bool = False
+
+
+WHAT_IS_MISSING = Scope()
+
+
 class SeriesFetcher:
     """Fetches series over one association.
 
@@ -87,9 +98,9 @@ class SeriesFetcher:
         self._progress = progress
 
     def fetch_study(
-        self, study_instance_uid: str, series: Sequence[FoundSeries], *, with_everything: bool = False
+        self, study_instance_uid: str, series: Sequence[FoundSeries], scope: Scope = WHAT_IS_MISSING
     ) -> Iterator[FetchedSeries]:
-        """Fetch the series of a study that may be analysed, or all; tells of each as it is done.
+        """Fetch series of a study; tells of each as it is done.
 
         Raises
         ------
@@ -98,9 +109,11 @@ class SeriesFetcher:
         """
         for one in series:
             expected = self._expected(study_instance_uid, one)
-            reason = "" if with_everything else self._why_not(study_instance_uid, one, expected)
+            reason = "" if scope.with_everything else self._why_not(study_instance_uid, one, expected)
             if reason:
                 yield _told(study_instance_uid, one, (expected, 0), LEFT_OUT, reason)
+            elif not scope.again and (here := self._received(one)) >= expected > 0:
+                yield _told(study_instance_uid, one, (expected, here), HERE)
             else:
                 yield self._fetch(study_instance_uid, one, expected)
 
@@ -120,8 +133,6 @@ class SeriesFetcher:
         return SCOUT if classes and set(classes) == {SINGLE_FRAME_CT} else ""
 
     def _fetch(self, study_instance_uid: str, series: FoundSeries, expected: int) -> FetchedSeries:
-        if self._received(series) >= expected > 0:
-            return _told(study_instance_uid, series, (expected, self._received(series)), HERE)
         answer = self._connection.move_series(
             study_instance_uid,
             series.series_instance_uid,
@@ -129,7 +140,7 @@ class SeriesFetcher:
             lambda so_far: self._progress(so_far.completed, expected),
         )
         received = self._settled(series, expected) if answer.is_complete else self._received(series)
-        if received >= expected > 0:
+        if received >= expected > 0 and answer.is_complete:
             return _told(study_instance_uid, series, (expected, received), COMPLETE)
         reason = f"{received} of {expected} instances arrived{_because(answer, self._station)}"
         return _told(study_instance_uid, series, (expected, received), INCOMPLETE, reason)

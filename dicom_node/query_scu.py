@@ -34,7 +34,7 @@ class MoveAnswer:
     @property
     def is_complete(self) -> bool:
         """Whether the PACS says that it sent everything."""
-        return self.status == 0 and not self.failed
+        return self.status in (0, 0xB000) and not self.failed
 
 
 @dataclass(frozen=True, slots=True)

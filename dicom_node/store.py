@@ -98,6 +98,13 @@ class InstanceStore:
         """Give a stored file here, fetched where it is not; raises as ``Files.locate`` does."""
         return self.files.locate([path])[0]
 
+    def is_whole(self, path: str, sha256: str) -> bool:
+        """Whether a stored file is kept with the dataset that was received; its bytes are read for that."""
+        try:
+            return self.files.exists(path) and dataset_sha256(self.absolute(path)) == sha256
+        except OSError:
+            return False
+
     def check_free(self, needed_bytes: int = 0) -> None:
         """Refuse before the disk is full.
 

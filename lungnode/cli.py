@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from lungnode import admin, models, monitoring, pathology, scanners, upkeep
+from lungnode import admin, models, monitoring, pathology, scanners, store_check, upkeep
 from lungnode.errors import CommandError, LungnodeError
 from lungnode.opening import open_database, read_settings
 
@@ -33,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(admin.db_app, name="db")
+app.add_typer(store_check.app, name="store")
 app.add_typer(admin.audit_app, name="audit")
 app.add_typer(admin.user_app, name="user")
 app.add_typer(admin.token_app, name="token")
@@ -204,9 +205,12 @@ def retrieve(
     with_everything: Annotated[
         bool, typer.Option("--all-series", help="Also what is not CT or has too few slices to be analysed.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what is here already, which mends damaged files.")
+    ] = False,
 ) -> int:
     """Have a configured PACS send CT series to the running listener; prints one JSON object a series."""
-    from dicom_node.fetch import INCOMPLETE
+    from dicom_node.fetch import INCOMPLETE, Scope
     from lungnode.retrieve import choose_pacs
     from lungnode.retrieve import retrieve as ask
 
@@ -219,7 +223,7 @@ def retrieve(
     with open_database(settings) as database:
         for query in wanted:
             try:
-                for told in ask(settings, database, pacs, with_everything=with_everything, **query):
+                for told in ask(settings, database, pacs, scope=Scope(with_everything, again), **query):
                     print(json.dumps(dataclasses.asdict(told)), flush=True)
                     if told.outcome == INCOMPLETE:
                         problems += _fail(f"series {told.series_instance_uid}: {told.reason}")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from db.engine import Database
-from dicom_node.fetch import TIMEOUTS, FetchedSeries, SeriesFetcher
+from dicom_node.fetch import TIMEOUTS, WHAT_IS_MISSING, FetchedSeries, Scope, SeriesFetcher
 from dicom_node.query_scu import QUERY_CONTEXTS, QueryConnection, QueryError
 from dicom_node.scu import NodeUnreachableError
 from lungnode.errors import CommandError
@@ -40,14 +40,14 @@ def retrieve(
     *,
     accession: str = "",
     study: str = "",
-    with_everything: bool = False,
+    scope: Scope = WHAT_IS_MISSING,
 ) -> Iterator[FetchedSeries]:
     """Find studies by accession number or Study Instance UID and have their series sent here, one after another.
 
     Parameters
     ----------
-    with_everything
-        Fetch what would not be analysed too.
+    scope
+        Which series.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def retrieve(
             if not studies:
                 raise CommandError(f"{pacs.ae_title} knows no such study")
             for uid in studies:
-                yield from fetcher.fetch_study(uid, connection.find_series(uid), with_everything=with_everything)
+                yield from fetcher.fetch_study(uid, connection.find_series(uid), scope)
     except NodeUnreachableError as error:
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error.reason}") from None
     except QueryError as error:

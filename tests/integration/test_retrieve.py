@@ -157,6 +157,36 @@ def test_ct_is_fetched_and_counted_and_the_rest_only_when_asked_for(
 
 
 @pytest.mark.orthanc
+def test_damaged_files_are_found_and_mended_by_fetching_them_again(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    name_peer(monkeypatch, archive.port)
+    monkeypatch.setenv("LUNGNODE_HOME", str(tmp_path))  # where the listener's store lies
+    study = archive.ct.study_instance_uid
+    assert retrieve(capsys, "--study", study)[0] == 0
+    rotten, gone, *_ = sorted((tmp_path / "store" / "instances").rglob("*.dcm"))
+    content = bytearray(rotten.read_bytes())
+    content[-1] ^= 1
+    rotten.write_bytes(content)
+    gone.unlink()
+
+    def verify() -> tuple[int, list[dict[str, Any]]]:
+        status = run(["store", "verify"])
+        return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    status, (*found, counts) = verify()
+    assert (status, counts) == (1, {"files": 12, "wrong": 2})
+    assert {(one["problem"], tmp_path / "store" / one["path"]) for one in found} == {
+        ("damaged", rotten),
+        ("missing", gone),
+    }
+    assert {one["study_instance_uid"] for one in found} == {study}
+    assert retrieve(capsys, "--study", study)[1][12]["outcome"] == "here already"
+    assert retrieve(capsys, "--study", study, "--again")[1][12]["outcome"] == "complete"
+    assert verify() == (0, [{"files": 12, "wrong": 0}])
+
+
+@pytest.mark.orthanc
 def test_what_does_not_arrive_is_told_and_the_next_study_is_asked_for(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

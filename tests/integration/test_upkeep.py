@@ -138,3 +138,12 @@ def test_an_old_study_is_purged_only_when_it_owes_nothing(home: Home) -> None:
     assert not is_there()
     assert [path for path in (home.folder / "store").rglob("*") if path.suffix == ".dcm"] == []
     assert home.type("audit", "verify")[0] == 0
+
+
+def test_every_file_that_a_row_names_is_looked_at(home: Home) -> None:
+    assert home.type("store", "verify") == (0, [{"files": 4, "wrong": 0}], "")
+    (home.folder / "store" / "results" / "a.dcm").unlink()
+    status, (lost, counts), _ = home.type("store", "verify")
+    assert (status, counts) == (1, {"files": 4, "wrong": 1})
+    assert (lost["problem"], lost["path"]) == ("missing", "results/a.dcm")
+    assert len(home.actors("store:verified")) == 2
