@@ -325,7 +325,10 @@ class ObservationRow(Base):
     reason_codes: Mapped[tuple[str, ...]]
     summary: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     findings: Mapped[list[Any]] = mapped_column(JSON)
-    """``[nodule probability, malignancy probability, diameter in mm, codes of doubts]`` each."""
+    """``[nodule probability, malignancy probability]`` each."""
+    finding_count: Mapped[int]
+    doubts: Mapped[tuple[str, ...]]
+    """Why findings have no malignancy: the codes of each one's reasons."""
 
 
 class DriftCheckRow(Base):

@@ -6,14 +6,15 @@ reads what an earlier one has read. Observations hold no identity and stay when 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from db.domain import AnalysisStatus
@@ -35,6 +36,8 @@ BATCH = 500
 OVERLAP = timedelta(minutes=10)
 """Transactions of other hosts may commit, and their clocks run, so much later than others'."""
 COLLECTED = (AnalysisStatus.CURRENT, AnalysisStatus.SUPERSEDED, AnalysisStatus.SHADOW)
+JOIN = " + "
+"""Between the codes of several reasons."""
 _LOCK = "watching"
 
 
@@ -68,14 +71,14 @@ class DriftCheck:
     indices: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcomes:
-    """Series from machines of one model: how many, how many had no answer, why, and findings without a malignancy."""
+    """Series from machines of one model: how many, why which had no answer, and which findings no malignancy."""
 
-    series: int
-    reasons: Counter[tuple[str, ...]]
-    findings: int
-    doubts: Counter[tuple[str, ...]]
+    series: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    findings: int = 0
+    doubts: Counter[str] = field(default_factory=Counter)
 
 
 def collect(session: Session) -> int:
@@ -157,17 +160,22 @@ def figures_of_check(session: Session, scanner: Scanner, block: int) -> dict[str
 
 def outcomes_by_machine(session: Session, since: datetime) -> dict[str, Outcomes]:
     """Count what became of the series of each machine's model that finished since a moment."""
+    codes, doubts = (cast(column, Text) for column in (ObservationRow.reason_codes, ObservationRow.doubts))
     rows = (
-        select(WatchedScannerRow.model, ObservationRow.reason_codes, ObservationRow.findings)
+        select(WatchedScannerRow.model, codes, doubts, func.count(), func.sum(ObservationRow.finding_count))
         .join(WatchedScannerRow, ObservationRow.scanner_key == WatchedScannerRow.key)
         .where(ObservationRow.finished_at >= since)
+        .group_by(WatchedScannerRow.model, codes, doubts)
     )
     found: dict[str, Outcomes] = {}
-    for model, codes, findings in session.execute(rows).yield_per(2000):
-        one = found.get(model) or Outcomes(0, Counter(), 0, Counter())
-        one.reasons.update([codes] if codes else [])
-        one.doubts.update(tuple(doubts) for _, malignancy, _, doubts in findings if malignancy is None)
-        found[model] = Outcomes(one.series + 1, one.reasons, one.findings + len(findings), one.doubts)
+    for model, reasons, doubtful, series, findings in session.execute(rows):
+        one = found.setdefault(model, Outcomes())
+        one.series += series
+        one.findings += findings
+        if named := JOIN.join(json.loads(reasons)):
+            one.reasons[named] += series
+        for doubt in json.loads(doubtful):
+            one.doubts[doubt] += series
     return found
 
 
@@ -200,15 +208,16 @@ def _state(session: Session) -> WatchReportRow:
 
 
 def _observation(
-    session: Session, row: AnalysisRow, sequence: int, findings: list[list[object]], site: str
+    session: Session, row: AnalysisRow, sequence: int, findings: Sequence[FindingRow], site: str
 ) -> ObservationRow:
-    scanner, summary, diameters = scanner_of(row.measures), row.measures.get("summary"), [one[2] for one in findings]
+    scanner, summary = scanner_of(row.measures), row.measures.get("summary")
     is_read = isinstance(summary, dict)
     known = {"series_count": 0, "block": 0}
     insert_once(session, WatchedScannerRow, {"key": scanner.key, **scanner._asdict(), **known})
     watched = session.get_one(WatchedScannerRow, scanner.key)
     watched.series_count += int(is_read)
-    sizes = [float(str(diameter)) for diameter in diameters if diameter is not None]
+    sizes = [one.diameter_mm for one in findings if one.diameter_mm is not None]
+    doubtful = [one for one in findings if one.malignancy_probability is None]
     return ObservationRow(
         sequence=sequence,
         analysis_id=row.id,
@@ -220,17 +229,17 @@ def _observation(
         finished_at=row.finished_at,
         reason_codes=tuple(reason.code for reason in row.reasons),
         summary={**summary, "nodule_mm": median(sizes) if sizes else None} if isinstance(summary, dict) else None,
-        findings=findings,
+        findings=[[one.nodule_probability, one.malignancy_probability] for one in findings],
+        finding_count=len(findings),
+        doubts=tuple(JOIN.join(reason.code for reason in one.reasons) for one in doubtful),
     )
 
 
-def _findings(session: Session, analysis_ids: Sequence[str]) -> dict[str, list[list[object]]]:
-    found: dict[str, list[list[object]]] = {}
+def _findings(session: Session, analysis_ids: Sequence[str]) -> dict[str, list[FindingRow]]:
+    found: dict[str, list[FindingRow]] = {}
     rows = select(FindingRow).where(FindingRow.analysis_id.in_(analysis_ids)).order_by(FindingRow.ordinal)
     for row in session.scalars(rows):
-        told: list[object] = [row.nodule_probability, row.malignancy_probability, row.diameter_mm]
-        told.append([one.code for one in row.reasons])
-        found.setdefault(str(row.analysis_id), []).append(told)
+        found.setdefault(str(row.analysis_id), []).append(row)
     return found
 
 

@@ -47,29 +47,14 @@ def expected_calibration_error(labels: NDArray[np.bool_], probabilities: Array, 
     return float(error)
 
 
-def probability_calibration_error(labels: NDArray[np.bool_], probabilities: Array, bins: int = 10) -> float:
-    """Mean gap, weighted by cases, between a reliability diagram and its diagonal: ECE of the positive class.
-
-    Unlike that of the confidence it sees, too, a model that is too sure of one class and as unsure of the other.
-    """
-    which = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = np.bincount(which, weights=labels - probabilities, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
-
-
 def calibration_floor(probabilities: Array, *, draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
     """ECE that a perfectly calibrated model with these probabilities would show: mean, 2.5 and 97.5 percentile."""
-    simulated = simulated_errors(expected_calibration_error, probabilities, draws=draws, seed=seed)
+    rng = np.random.default_rng(seed)
+    simulated = [
+        expected_calibration_error(rng.random(len(probabilities)) < probabilities, probabilities) for _ in range(draws)
+    ]
     low, high = np.percentile(simulated, [2.5, 97.5])
     return float(np.mean(simulated)), float(low), float(high)
-
-
-def simulated_errors(
-    error: Callable[[NDArray[np.bool_], Array], float], probabilities: Array, *, draws: int, seed: int = 0
-) -> Array:
-    """Give the error of calibration of so many perfectly calibrated models with these probabilities, ``(draws,)``."""
-    rng = np.random.default_rng(seed)
-    return np.array([error(rng.random(len(probabilities)) < probabilities, probabilities) for _ in range(draws)])
 
 
 def bootstrap_interval(

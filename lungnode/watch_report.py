@@ -157,16 +157,16 @@ def _machines(found: Mapping[str, Outcomes]) -> list[Told]:
         {
             "model": model,
             "unanswered": asdict(share(sum(one.reasons.values()), one.series)),
-            "reasons": [_reason(codes, k, one.series) for codes, k in one.reasons.most_common()],
+            "reasons": [_reason(why, k, one.series) for why, k in one.reasons.most_common()],
             "doubtful": asdict(share(sum(one.doubts.values()), one.findings)),
-            "doubts": [_reason(codes, k, one.findings) for codes, k in one.doubts.most_common()],
+            "doubts": [_reason(why, k, one.findings) for why, k in one.doubts.most_common()],
         }
         for model, one in ordered
     ]
 
 
-def _reason(codes: Sequence[str], k: int, n: int) -> Told:
-    return {"codes": list(codes), **asdict(share(k, n))}
+def _reason(why: str, k: int, n: int) -> Told:
+    return {"why": why, **asdict(share(k, n))}
 
 
 def _sites(judged: Sequence[Judged], proven: Sequence[Proven]) -> list[Told]:

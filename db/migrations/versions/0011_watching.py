@@ -43,6 +43,8 @@ def upgrade() -> None:
         sa.Column("reason_codes", sa.JSON(), nullable=False),
         sa.Column("summary", sa.JSON(), nullable=True),
         sa.Column("findings", sa.JSON(), nullable=False),
+        sa.Column("finding_count", sa.Integer(), nullable=False),
+        sa.Column("doubts", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["scanner_key"], ["watched_scanners.key"], name="fk_observations_scanner_key_watched_scanners"
         ),
