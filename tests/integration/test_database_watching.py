@@ -1,0 +1,90 @@
+"""The watch on both databases: what it collects, who read first, and that it outlives the studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from db import findings, judgements, purge, readings, watching
+from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, ReceivedInstance, Verdict
+from db.engine import Database
+from db.readings import ReadingEvent
+from lungnode.monitoring import look
+from tests.integration.test_database_analyses import arrive, complete, request, start
+from tests.watched_series import Recorder, Source
+
+
+def test_series_are_collected_compared_and_reported(database: Database) -> None:
+    recorder = Recorder(database)
+    recorder.record(Source(judged=0.5, proven=0.2, refused=0.2), 70)
+    look(database)
+    recorder.record(Source("Phantom Two", site="SOUTH"), 5)
+    look(database)
+    with database.read() as session:
+        _, report = watching.latest_report(session) or (None, {})
+        judged, proven = judgements.latest_judged(session), judgements.latest_proven(session)
+    scanners = {one["model"]: (one["series_count"], len(one["history"])) for one in report["scanners"]}
+    assert scanners == {"Phantom One": (70, 1), "Phantom Two": (5, 0)}
+    assert len(judged) == report["overall"]["overrides"]["all"]["n"] > 30
+    assert len(proven) > 5
+    assert {one.site for one in (*judged, *proven)} == {"PACS"}
+    with database.read() as session:
+        outcomes = watching.outcomes_by_machine(session, recorder.began)
+    one = outcomes["Phantom One"]
+    assert one.series == 70 + one.reasons["localizer"] > 75
+    assert one.findings > 70
+    assert set(one.doubts) == {"nodule_texture"}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], False),
+        ([(ReadingEvent.OPENED, True), (ReadingEvent.REVEALED, True)], True),
+        ([(ReadingEvent.OPENED, False), (ReadingEvent.OPENED, True), (ReadingEvent.REVEALED, True)], False),
+        ([(ReadingEvent.OPENED, True), (ReadingEvent.CLOSED, True)], False),
+    ],
+)
+def test_a_verdict_tells_whether_its_reader_read_first(
+    database: Database,
+    received: Callable[..., ReceivedInstance],
+    new_finding: Callable[..., NewFinding],
+    model: ModelIdentity,
+    events: list[tuple[ReadingEvent, bool]],
+    expected: bool,
+) -> None:
+    series_id = arrive(database, received())
+    analysis = request(database, series_id, model)
+    start(database, analysis.id)
+    measures = {"summary": {"lung_hu": -850.0}, "acquisition": {"Manufacturer": "Maker"}, "spacing_mm": [1.0]}
+    complete(database, analysis.id, AnalysisOutcome((new_finding(),), measures=measures))
+    with database.begin() as session:
+        (found,) = findings.findings_of_analysis(session, analysis.id)
+        for event, hidden in events:
+            readings.record_reading(session, "1.2.3", event, is_model_hidden=hidden, seconds=1.0, reader="ada")
+    with database.begin() as session:
+        findings.record_assessment(session, found.id, Verdict.UNSURE, "", "", reader="ada")
+        watching.collect(session)
+    with database.read() as session:
+        (judged,) = judgements.latest_judged(session)
+    assert judged.is_read_first is expected
+    assert (judged.verdict, judged.site) == (Verdict.UNSURE, "PACS")
+
+
+def test_what_was_observed_outlives_the_study_and_pathology_does_not(database: Database) -> None:
+    recorder = Recorder(database)
+    recorder.record(Source(proven=1.0, judged=1.0, refused=0.0), 3)
+    look(database)
+    later = recorder.began + 1000 * recorder.every
+    with database.read() as session:
+        due = purge.purgeable_studies(session, later)
+    with database.begin() as session:
+        for study_id in due:
+            purge.purge_study(session, study_id, later)
+    look(database)
+    with database.read() as session:
+        (watched,) = watching.watched_scanners(session)
+        assert len(due) == 3
+        assert watched.series_count == 3
+        assert judgements.latest_proven(session) == ()
