@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from db import analyses, schema, studies
 from db.domain import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
 from db.engine import Database
+from dicom_node.part10 import read_file_meta
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
 
@@ -266,7 +267,7 @@ def index_series(database: Database, series: CtSeries, store_root: Path) -> str:
     store_root.mkdir(parents=True, exist_ok=True)
     for path, sop_instance_uid in zip(series.paths, series.sop_instance_uids, strict=True):
         content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content[read_file_meta(content)[1] :]).hexdigest()
         (store_root / f"{digest}.dcm").write_bytes(content)
         ds = dcmread(path, stop_before_pixels=True)
         instance = ReceivedInstance(
