@@ -45,14 +45,13 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Compare a model that was tried unseen with the live one, on findings of which more is known."""
-    from inference.metrics import plain
     from webapp import comparing
 
     wanted = comparing.Against(against.value) if against else None
     with open_database(read_settings()) as database, database.read() as session:
         moment = since.replace(tzinfo=UTC) if since else None
         report = comparing.candidate_report(session, tried(session, digest), moment, wanted)
-    print(json.dumps(plain(report.as_json())) if as_json else table(report))
+    print(json.dumps(report.as_json()) if as_json else table(report))
 
 
 @model_app.command("list")
@@ -97,7 +96,6 @@ def promote(
     """Make the model that was tried unseen the live one; running services follow within seconds."""
     from db import promotions
     from inference.comparison import Conclusion
-    from inference.metrics import plain
     from lungnode.live_model import keep_bundle
     from lungnode.wiring import open_store
     from webapp.comparing import candidate_report
@@ -120,7 +118,7 @@ def promote(
         sha256 = str(describe(folder, model.sha256)["bundle_sha256"])
         bundle = promotions.PromotedBundle(model, sha256, keep_bundle(store.files, folder, sha256))
         with database.begin() as session:
-            figures: dict[str, object] = plain(report.as_json())
+            figures = report.as_json()
             record = promotions.promote(session, bundle, by=by, reason=reason, figures=figures, is_forced=force)
     print(json.dumps({"number": record.number, "live": model.sha256, "bundle_sha256": sha256, "forced": force}))
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from db import promotions, trials
-from inference.metrics import plain
 from webapp import forms
-from webapp.comparing import CandidateReport, candidate_report
 from webapp.identity import principal
 from webapp.services import services
+
+if TYPE_CHECKING:
+    from webapp.comparing import CandidateReport
 
 blueprint = Blueprint("candidate", __name__)
 
@@ -21,6 +22,8 @@ FIGURES = (("auc", "AUC"), ("brier", "Brier score"), ("calibration_error", "Cali
 
 def _report() -> CandidateReport | None:
     """Compare the model that was tried last; None where none ever was."""
+    from webapp.comparing import candidate_report  # with scipy, which no other page needs
+
     with services().database.read() as session:
         known = trials.tried_models(session)
         return candidate_report(session, known[0]) if known else None
@@ -46,5 +49,4 @@ def roll_back_from_page() -> BaseResponse:
 def comparison() -> Response:
     """Give the same as data; ``report`` is null where no model was tried."""
     report = _report()
-    told: Any = plain(report.as_json()) if report else None
-    return jsonify(report=told)
+    return jsonify(report=report.as_json() if report else None)

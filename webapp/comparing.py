@@ -21,6 +21,7 @@ from db import trials
 from db.domain import FindingRecord, ModelIdentity, Verdict
 from db.trials import Pair, TriedFinding
 from inference.comparison import DECISION, Comparison, Conclusion, compare_models
+from inference.metrics import plain
 
 MATCH_MM = 5.0
 """Two findings this close are one place: as far as the models themselves merge candidates."""
@@ -60,9 +61,10 @@ class CandidateReport:
     comparison: Comparison
 
     def as_json(self) -> dict[str, object]:
-        """Plain values."""
-        told: dict[str, object] = {**asdict(self), "left_out": dict(self.left_out)}
-        return told | {"matched_within_mm": MATCH_MM, "decision_at": DECISION}
+        """Plain values, rounded."""
+        told = {**asdict(self), "left_out": dict(self.left_out), "matched_within_mm": MATCH_MM, "decision_at": DECISION}
+        found: dict[str, object] = plain(told)
+        return found
 
 
 @dataclass(slots=True)
