@@ -44,7 +44,7 @@ def endless(path: Path) -> Path:
 
 
 def test_a_hang_is_a_timeout_and_the_next_request_is_answered(tmp_path: Path, series: CtSeries) -> None:
-    with DecodeProcess(DecodeLimits(timeout_s=5.0)) as process:
+    with DecodeProcess(DecodeLimits(timeout_s=10.0)) as process:
         assert len(process.headers(series.paths)) == 20
         with pytest.raises(DecodeTimeoutError):
             process.headers([endless(tmp_path / "fifo")])
