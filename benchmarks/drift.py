@@ -27,13 +27,18 @@ import numpy as np
 import requests
 
 from benchmarks.measure import parser, report
+from db.domain import Verdict
 from db.engine import Database
+from db.judgements import Judged
+from db.scanners import Scanner
 from db.watching import Observation
 from dicom_node.phantom.writer import SeriesIdentity
+from inference.calibration_watch import MIN_CASES, Calibration, watch_calibration
 from inference.drift import REFERENCE, WINDOW, compare
 from inference.metrics import wilson_interval
 from inference.output_drift import Answer, compare_answers
 from lungnode.monitoring import answers, collect_finished, look
+from lungnode.watch_report import RAISE_P, RECENT_VERDICTS, overrides, p_of_more
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.integration.service import Sender, Service
 from tests.watched_series import Recorder, Source, summary
@@ -42,6 +47,7 @@ Row = dict[str, object]
 
 SLICES, SIDE, SPACING_MM = 30, 128, (4.0, 1.5, 1.5)
 BLOCKS = 10
+VERDICTS, CASES = 600, 300
 PATIENCE_S = 900.0
 
 
@@ -150,7 +156,34 @@ def simulate(scanners: int) -> list[Row]:
         _simulated("nothing", scanners, Source()),
         *(_simulated(f"+{hu} HU", scanners // 10, Source(shift_hu=hu)) for hu in (10, 20, 50)),
         *(_simulated(f"malignancy odds x {np.exp(m):.1f}", scanners // 10, Source(more_malignant=m)) for m in (1, 2)),
+        *(_simulated_verdicts(rate, scanners // 5) for rate in (0.1, 0.2, 0.4)),
+        *(_simulated_calibration(factor, scanners // 20) for factor in (1.0, 0.5)),
     ]
+
+
+def _simulated_verdicts(rate: float, streams: int) -> Row:
+    """Look after each verdict of streams in which readers override 10 % at first and ``rate`` in the last 100."""
+    rng, told, alarmed = np.random.default_rng(2), 0, 0
+    where, looks = Scanner("", "", ""), VERDICTS - 2 * RECENT_VERDICTS + 1
+    for _ in range(streams):
+        overridden = rng.random(VERDICTS) < np.where(np.arange(VERDICTS) < VERDICTS - 100, 0.1, rate)
+        judged = [Judged(where, "", "", Verdict.REJECT if one else Verdict.ACCEPT, False, None) for one in overridden]
+        raised = [p_of_more(overrides(judged[:n])) < RAISE_P for n in range(2 * RECENT_VERDICTS, VERDICTS + 1)]
+        told, alarmed = told + sum(raised), alarmed + any(raised)
+    return _row(f"overrides 10 % to {rate:.0%}", (told, looks * streams), (alarmed, streams))
+
+
+def _simulated_calibration(factor: float, streams: int) -> Row:
+    """Look after every fifth case of streams in which probabilities come true, times ``factor``."""
+    rng, told, alarmed = np.random.default_rng(3), 0, 0
+    sizes = range(MIN_CASES, CASES + 1, 5)
+    for _ in range(streams):
+        probabilities = rng.beta(0.7, 1.3, CASES)
+        labels, patients = rng.random(CASES) < factor * probabilities, np.arange(CASES).astype(np.str_)
+        found = [watch_calibration(probabilities[:n], labels[:n], patients[:n]) for n in sizes]
+        raised = [isinstance(one, Calibration) and one.p < RAISE_P for one in found]
+        told, alarmed = told + sum(raised), alarmed + any(raised)
+    return _row(f"outcomes x {factor:g}", (told, len(sizes) * streams), (alarmed, streams))
 
 
 def _simulated(name: str, scanners: int, changed: Source) -> Row:
@@ -161,17 +194,14 @@ def _simulated(name: str, scanners: int, changed: Source) -> Row:
         reference = _drawn(rng, REFERENCE, Source())
         found = [_tells(reference, _drawn(rng, WINDOW, changed)) for _ in range(BLOCKS)]
         told, of_scanner, comparisons = told + sum(found), of_scanner + any(found), comparisons + BLOCKS
-    low, high = wilson_interval(told, comparisons)
-    return {
-        "changed": name,
-        "comparisons": comparisons,
-        "told": told,
-        "share": told / comparisons,
-        "low": low,
-        "high": high,
-        "scanners": scanners,
-        "scanners told of": of_scanner,
-    }
+    return _row(name, (told, comparisons), (of_scanner, scanners))
+
+
+def _row(name: str, comparisons: tuple[int, int], streams: tuple[int, int]) -> Row:
+    (told, n), (alarmed, of) = comparisons, streams
+    low, high = wilson_interval(told, n)
+    told_of = {"scanners": of, "alarmed": alarmed}
+    return {"changed": name, "looks": n, "told": told, "share": told / n, "low": low, "high": high, **told_of}
 
 
 def _drawn(rng: np.random.Generator, n: int, source: Source) -> tuple[list[dict[str, object]], list[Answer]]:

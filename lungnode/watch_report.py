@@ -72,7 +72,7 @@ def _report(session: Session, before: object) -> Told:
     alarms = {
         "drift": [one["key"] for one in scanners if one["is_alarmed"]],
         "overrides": _lasting(
-            {one["key"]: _p_of_more(one["overrides"]) for one in (overall, *scanners)}, before, "overrides"
+            {one["key"]: p_of_more(one["overrides"]) for one in (overall, *scanners)}, before, "overrides"
         ),
         "calibration": _lasting(
             {f"{site['site']} {truth}": site[truth].get("p", 1.0) for site in sites for truth in TRUTHS},
@@ -142,7 +142,7 @@ def _overridden(judged: Sequence[Judged]) -> Share:
     return share(sum(one.verdict is not Verdict.ACCEPT for one in judged), len(judged))
 
 
-def _p_of_more(told: Told) -> float:
+def p_of_more(told: Told) -> float:
     """Give the p-value of a comparison where the recent share is the larger one; fewer overrides are no alarm."""
     if "recent" not in told:
         return 1.0
