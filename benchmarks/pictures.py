@@ -20,7 +20,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.receivers import free_port
-from tests.browser.conftest import ARGUMENTS, chromium_path
+from lungnode.monitoring import look
+from tests.browser.conftest import ARGUMENTS, chromium_path, served
+from tests.watched_series import rehearsed
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -90,6 +92,14 @@ def take_all(browser: Browser, url: str, study: str) -> None:
     take(browser, f"{url}/model", "model")
 
 
+def take_monitoring(browser: Browser) -> None:
+    """Take the picture of the model in use, of drawn series of invented scanners."""
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as site:
+        rehearsed(site.database)
+        look(site.database)
+        take(browser, f"{site.url}/monitoring", "monitoring")
+
+
 def main() -> None:
     """Take all pictures."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the demonstration is ended too
@@ -97,6 +107,7 @@ def main() -> None:
     with demonstration() as (url, study), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(ARGUMENTS))
         take_all(browser, url, study)
+        take_monitoring(browser)
         browser.close()
 
 
