@@ -71,10 +71,10 @@ def _report(session: Session, before: object) -> Told:
     sites = _sites(judged, latest_proven(session))
     alarms = {
         "drift": [one["key"] for one in scanners if one["is_alarmed"]],
-        "overrides": _lasting(
+        "overrides": lasting(
             {one["key"]: p_of_more(one["overrides"]) for one in (overall, *scanners)}, before, "overrides"
         ),
-        "calibration": _lasting(
+        "calibration": lasting(
             {f"{site['site']} {truth}": site[truth].get("p", 1.0) for site in sites for truth in TRUTHS},
             before,
             "calibration",
@@ -99,7 +99,7 @@ def _report(session: Session, before: object) -> Told:
     }
 
 
-def _lasting(p_values: Mapping[str, float], before: object, kind: str) -> list[str]:
+def lasting(p_values: Mapping[str, float], before: object, kind: str) -> list[str]:
     """Name what is alarmed: what became unlikely enough, and what was alarmed and is not likely enough yet."""
     known = before.get(kind, []) if isinstance(before, Mapping) else []
     return [name for name, p in p_values.items() if p < RAISE_P or (name in known and p <= CLEAR_P)]
