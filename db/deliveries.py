@@ -15,6 +15,8 @@ from db.session import free_text, insert_once, key_text, new_id, now
 from db.tables import AnalysisRow, DeliveryRow, SeriesRow
 
 SYSTEM = "system"
+UNCOMMITTED = "no commitment report came"
+"""How the reason of a delivery begins that was sent and not committed."""
 
 
 def request_delivery(
@@ -149,6 +151,17 @@ def dead_letters(session: Session, *, limit: int = 200) -> tuple[DeliveryRecord,
 def dead_letter_count(session: Session) -> int:
     """Count what was given up."""
     statement = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.FAILED)
+    return int(session.scalars(statement).one())
+
+
+def uncommitted_count(session: Session, since: datetime) -> int:
+    """Count what was sent since then, was to be committed, and is looked after no more though it never was."""
+    statement = (
+        select(func.count())
+        .select_from(DeliveryRow)
+        .where(DeliveryRow.status == DeliveryStatus.SENT, DeliveryRow.next_attempt_at.is_(None))
+        .where(DeliveryRow.reason.startswith(UNCOMMITTED, autoescape=True), DeliveryRow.updated_at >= since)
+    )
     return int(session.scalars(statement).one())
 
 

@@ -225,7 +225,7 @@ class _Courier:
     def _confirm(self, node: RemoteNode, unconfirmed: Sequence[DeliveryRecord]) -> None:
         """Look whether a node lists what it was sent: the way out where no commitment report came."""
         found: dict[str, bool] = {}
-        reason = "no commitment report came, and the node does not list it"
+        reason = f"{deliveries.UNCOMMITTED}, and the node does not list it"
         try:
             if node.url:
                 web = WebNode(node, self._config.timeouts)
@@ -236,9 +236,9 @@ class _Courier:
                     if connection.accepts(STUDY_ROOT_FIND):
                         found = {one.id: self._is_listed_by(connection, one) for one in unconfirmed}
                     else:
-                        reason = "no commitment report came, and the node answers no queries"
+                        reason = f"{deliveries.UNCOMMITTED}, and the node answers no queries"
         except (NodeUnreachableError, QueryError):
-            reason = "no commitment report came, and the node could not be asked"
+            reason = f"{deliveries.UNCOMMITTED}, and the node could not be asked"
         self._confirmed(unconfirmed, found, reason)
 
     def _is_listed_by(self, connection: QueryConnection, delivery: DeliveryRecord) -> bool:

@@ -17,6 +17,7 @@ from dicom_node.query_scp import STUDY_ROOT_FIND
 from dicom_node.query_scu import FoundSeries, MoveAnswer, QueryConnection, QueryError
 from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
 from dicom_node.scu import ScuTimeouts
+from dicom_node.transfer import STORAGE_CLASSES
 
 SINGLE_FRAME_CT = "1.2.840.10008.5.1.4.1.1.2"
 TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
@@ -26,6 +27,7 @@ SETTLE_S = 10.0
 COMPLETE, HERE, INCOMPLETE, LEFT_OUT = "complete", "here already", "incomplete", "left out"
 """What becomes of a series."""
 NOT_CT = "not CT"
+NOT_STORED = "no CT images, which is all that this node stores"
 SCOUT = "too few slices to be analysed, as scout views have"
 _POLL_S = 0.25
 _STATUS_WORDS = {
@@ -109,7 +111,7 @@ class SeriesFetcher:
         """
         for one in series:
             expected = self._expected(study_instance_uid, one)
-            reason = "" if scope.with_everything else self._why_not(study_instance_uid, one, expected)
+            reason = self._why_not(study_instance_uid, one, expected, scope)
             if reason:
                 yield _told(study_instance_uid, one, (expected, 0), LEFT_OUT, reason)
             elif not scope.again and (here := self._received(one)) >= expected > 0:
@@ -123,14 +125,21 @@ class SeriesFetcher:
             return series.instance_count
         return len(self._connection.find_instances(study_instance_uid, series.series_instance_uid))
 
-    def _why_not(self, study_instance_uid: str, series: FoundSeries, expected: int) -> str:
-        """Why a series would not be analysed, as far as a PACS tells; in doubt it is fetched."""
-        if series.modality != "CT":
+    def _why_not(self, study_instance_uid: str, series: FoundSeries, expected: int, scope: Scope) -> str:
+        """Why a series would not be stored or analysed, as far as a PACS tells; in doubt it is fetched."""
+        is_ct = series.modality == "CT"
+        if not is_ct and not scope.with_everything:
             return NOT_CT
-        if not 0 < expected < GateThresholds().min_slices:
+        is_small = 0 < expected < GateThresholds().min_slices
+        if is_ct and not (is_small and not scope.with_everything):
             return ""
-        classes = self._connection.find_instances(study_instance_uid, series.series_instance_uid).values()
-        return SCOUT if classes and set(classes) == {SINGLE_FRAME_CT} else ""
+        found = self._connection.find_instances(study_instance_uid, series.series_instance_uid).values()
+        classes = set(found)
+        if not classes or "" in classes:
+            return ""
+        if is_ct:
+            return SCOUT if classes == {SINGLE_FRAME_CT} else ""
+        return "" if classes & STORAGE_CLASSES.keys() else NOT_STORED
 
     def _fetch(self, study_instance_uid: str, series: FoundSeries, expected: int) -> FetchedSeries:
         answer = self._connection.move_series(

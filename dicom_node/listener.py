@@ -205,11 +205,11 @@ class Listener:
         self._shared.tell(associations=count)
 
     def _record_rejection(self, rejection: Rejection, caller: Caller) -> None:
-        calling = caller.request.calling_ae_title.strip()
-        calling = calling if calling.isascii() and calling.isprintable() else ""
+        asked = caller.request.calling_ae_title, caller.request.called_ae_title
+        calling, called = (title.strip() if title.isascii() and title.isprintable() else "" for title in asked)
         sender = Sender(calling, caller.address)
-        extra = {"reason_code": rejection.code, "peer_address": caller.address}
-        _log.warning("association:rejected", extra=extra)
+        who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": caller.address}
+        _log.warning("association:rejected", extra={"reason_code": rejection.code, **who})
         self._trail.add(sender, rejection.code)
 
     @property

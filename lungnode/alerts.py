@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from db.deliveries import uncommitted_count
 from db.domain import DeliveryStatus
 from db.engine import Database
 from db.holds import held_scanners
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 REPEAT = timedelta(days=1)
 TIMEOUT_S = 10.0
+UNCOMMITTED_FOR = timedelta(days=7)
+"""What was sent earlier and never committed is not told of any more."""
 CERTIFICATE_DAYS = 30
 """A certificate that ends sooner is an alert; issuing one takes hospitals weeks."""
 
@@ -111,6 +114,7 @@ class Alerts:
         wanted = self._settings.alerts
         with self._database.read() as session:
             load, latest, report = workload(session), latest_arrival(session), latest_report(session)
+            uncommitted = uncommitted_count(session, now - UNCOMMITTED_FOR)
             held_count = len(held_scanners(session))
         found = []
         if wanted.no_study_h:
@@ -123,6 +127,8 @@ class Alerts:
             count = load.deliveries.get(DeliveryStatus.FAILED, 0)
             text = f"{count} result objects could not be delivered: see the administration page, or `lungnode resend`."
             found.append(Condition("dead_letters", count > 0, text))
+            text = f"{uncommitted} result objects of the last week were sent and never committed by their destination."
+            found.append(Condition("uncommitted", uncommitted > 0, text))
         if wanted.queue_age_m:
             age_m = load.oldest_queued_s / 60
             text = f"The oldest unfinished analysis waits for {age_m:.0f} minutes."

@@ -54,6 +54,7 @@ def examine(settings: Settings, pacs: Destination | None = None) -> tuple[Check,
         ("database", _database),
         ("audit key", _audit_key),
         ("models", _models),
+        *((("destinations", _destinations),) if settings.dicom.destinations else ()),
         *((("TLS", _tls),) if settings.dicom.tls.certificate else ()),
     ):
         checks.append(_looked(name, look, settings))
@@ -172,6 +173,19 @@ def _promoted(settings: Settings) -> LiveBundle | None:
         return None
     with open_database(settings) as database, open_store(settings) as store:
         return current(database, store.files)[1]
+
+
+def _destinations(settings: Settings) -> str:
+    dicom = settings.dicom
+    callers = {peer.ae_title for peer in dicom.peers}
+    committing = [one.ae_title for one in dicom.destinations if one.storage_commitment and not one.url]
+    shut_out = [name for name in committing if callers and name not in callers]
+    if shut_out:
+        raise _FaultError(
+            f"{', '.join(shut_out)} may not call this node to say what it committed: name it in LUNGNODE_DICOM__PEERS, "
+            'with "may_store": false where it shall only do that'
+        )
+    return ", ".join(f"{one.ae_title} at {one.url or f'{one.host}:{one.port}'}" for one in dicom.destinations)
 
 
 def _tls(settings: Settings) -> str:

@@ -91,8 +91,8 @@ def _services(connection: QueryConnection, objects: Sequence[Dataset]) -> Iterat
     yield _echo(connection)
     for ds in objects:
         yield _store(connection, ds)
-    yield _find(connection, objects)
     yield _commit(connection, objects)
+    yield _find(connection, objects)  # last: a PACS that lets nobody ask ends the association
 
 
 def _echo(connection: QueryConnection) -> Check:
@@ -114,7 +114,7 @@ def _find(connection: QueryConnection, objects: Sequence[Dataset]) -> Check:
     try:
         found = connection.find_studies(study_instance_uid=str(objects[0].StudyInstanceUID))
     except QueryError as error:
-        return Check("C-FIND", False, str(error))
+        return Check("C-FIND", False, f"{error}; is this node allowed to query there?")
     return Check("C-FIND", True, "lists the test study" if found else "answered; the test study is not listed (yet)")
 
 

@@ -265,7 +265,7 @@ class AlertSettings(Section):
     queue_age_m: float = Field(default=60.0, ge=0)
     """Minutes that the oldest unfinished analysis may wait before that is an alert; 0: never."""
     dead_letters: bool = True
-    """Whether results that could not be delivered are an alert."""
+    """Whether results that could not be delivered, or were never committed, are an alert."""
     drift: bool = True
     """Whether drift is an alert: of a scanner's series or answers, of overrides, of calibration (`/monitoring`)."""
     hold_drifted: bool = False

@@ -73,6 +73,26 @@ def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_
     assert [state for _, state in hook.told] == ["raised", "repeated", "cleared"]
 
 
+def test_what_was_never_committed_is_told_for_a_week(tmp_path: Path, database: Database) -> None:
+    hook, ahead = Hook(), [timedelta(0)]
+    series_id = index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
+    analysis_id = answer_series(database, series_id, AnalysisOutcome())
+    with database.begin() as session:
+        asked = {"analysis_id": analysis_id, "sop_class_uid": "1.2", "kind": "sr", "destination": "PACS", "path": "x"}
+        sent = [deliveries.request_delivery(session, sop_instance_uid=f"2.25.{n}", **asked).id for n in (1, 2)]
+        deliveries.record_delivery(session, sent[0], DeliveryStatus.SENT, "stored with a warning (0xB000)")
+        deliveries.record_delivery(session, sent[1], DeliveryStatus.SENT)
+    alerts = alerts_of(tmp_path, database, hook, ahead)
+    alerts.look()
+    assert hook.told == []
+    with database.begin() as session:
+        deliveries.look_again(session, sent[1], None, f"{deliveries.UNCOMMITTED}, and the node does not list it")
+    alerts.look()
+    ahead[0] = 8 * 24 * HOUR
+    alerts.look()
+    assert hook.told == [("uncommitted", "raised"), ("uncommitted", "cleared")]
+
+
 def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path, database: Database) -> None:
     told: list[tuple[str, str]] = []
     away = {"http://two.example/"}

@@ -462,6 +462,9 @@ def test_without_a_report_the_node_is_asked_whether_it_lists_the_object(place: P
         assert place.deliver(node, clock=lambda: last) == DeliveryRound()
         assert place.records()["sc", "PACS"].next_attempt_at is None
         assert "does not list it" in place.records()["sc", "PACS"].reason
+        with place.database.read() as session:
+            assert deliveries.uncommitted_count(session, datetime.now(UTC) - timedelta(days=1)) == 2
+            assert deliveries.uncommitted_count(session, datetime.now(UTC) + timedelta(days=1)) == 0
 
 
 def test_the_trail_tells_of_every_attempt(place: Place) -> None:

@@ -78,8 +78,8 @@ def test_orthanc_takes_both_results_and_lists_them(orthanc: Destination) -> None
         "C-STORE structured report",
         "C-STORE summary image",
         "C-STORE presentation state",
-        "C-FIND",
         "storage commitment",
+        "C-FIND",
     ]
 
 

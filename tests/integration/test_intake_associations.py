@@ -218,8 +218,14 @@ def guarded(node: Node):
         ("FAR", "LUNGNODE", "127.0.0.1", 3),
     ],
 )
-def test_strangers_are_rejected_and_audited(
-    node: Node, guarded: Listener, calling: str, called: str, source: str, reason: int
+def test_strangers_are_rejected_audited_and_named(
+    node: Node,
+    guarded: Listener,
+    caplog: pytest.LogCaptureFixture,
+    calling: str,
+    called: str,
+    source: str,
+    reason: int,
 ) -> None:
     association = associate(guarded, calling=calling, called=called, bind_address=(source, 0))
 
@@ -230,6 +236,9 @@ def test_strangers_are_rejected_and_audited(
         (entry,) = audit.recent(session, limit=10)
     assert entry.event.action == "association:rejected"
     assert entry.event.actor == f"{calling}@{source}"
+    (logged,) = [vars(record) for record in caplog.records if record.msg == "association:rejected"]
+    assert (logged["calling_ae_title"], logged["called_ae_title"]) == (calling, called)
+    assert logged["peer_address"] == source
 
 
 @pytest.mark.parametrize(("calling", "source", "status"), [("PACS", "127.0.0.1", 0), ("FAR", "127.0.0.2", 0)])

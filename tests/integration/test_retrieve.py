@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pynetdicom import AE
-from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]
+from pynetdicom.sop_class import CTImageStorage, MRImageStorage  # type: ignore[attr-defined]
 
 from db.engine import Database, load_or_create_audit_key
 from db.schema import upgrade
@@ -36,7 +36,7 @@ ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 
 @dataclass(frozen=True)
 class Archive:
-    """An Orthanc that holds a study of a chest CT, its scout view and a PET series, and knows our listener."""
+    """An Orthanc that holds a study of a chest CT, its scout view and series of PET and MR, and knows our listener."""
 
     port: int
     ct: CtSeries
@@ -71,7 +71,11 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive
             tmp_path / "pet", n=3, rows=16, identity=replace(identity, series_number=5),
             defects=Defects(attributes={"Modality": "PT"}),
         )  # fmt: skip
-        send((*ct.paths, *scout.paths, *pet.paths), port)
+        mr = ct_series(
+            tmp_path / "mr", n=1, rows=16, identity=replace(identity, series_number=6),
+            defects=Defects(attributes={"Modality": "MR", "SOPClassUID": MRImageStorage}),
+        )  # fmt: skip
+        send((*ct.paths, *scout.paths, *pet.paths, *mr.paths), port)
         accession = str(dcmread(ct.paths[0], stop_before_pixels=True).AccessionNumber)
         yield Archive(port, ct, accession, database, listener)
     finally:
@@ -115,6 +119,7 @@ def start_orthanc(folder: Path, port: int, listener_port: int) -> subprocess.Pop
 def send(paths: tuple[Path, ...], port: int) -> None:
     ae = AE("MODALITY")
     ae.add_requested_context(CTImageStorage)
+    ae.add_requested_context(MRImageStorage)
     association = ae.associate("127.0.0.1", port, ae_title="PACS")
     assert association.is_established
     assert {association.send_c_store(path).Status for path in paths} == {0}
@@ -153,7 +158,9 @@ def test_ct_is_fetched_and_counted_and_the_rest_only_when_asked_for(
     ]
     status, told, _ = retrieve(capsys, "--study", archive.ct.study_instance_uid, "--all-series")
     assert (status, archive.here()) == (0, 17)
-    assert {n: one["outcome"] for n, one in told.items()} == {12: "here already", 3: "complete", 2: "complete"}
+    outcomes = {n: one["outcome"] for n, one in told.items()}
+    assert outcomes == {12: "here already", 3: "complete", 2: "complete", 1: "left out"}
+    assert told[1]["reason"] == "no CT images, which is all that this node stores"
 
 
 @pytest.mark.orthanc

@@ -11,9 +11,20 @@ import trustme
 
 from db.engine import load_or_create_audit_key
 from db.schema import downgrade, upgrade
-from lungnode.doctor import Check, _audit_key, _database, _disk, _FaultError, _home, _tls, parse_address, render
+from lungnode.doctor import (
+    Check,
+    _audit_key,
+    _database,
+    _destinations,
+    _disk,
+    _FaultError,
+    _home,
+    _tls,
+    parse_address,
+    render,
+)
 from lungnode.errors import CommandError
-from lungnode.settings import DicomSettings, Settings, TlsSettings
+from lungnode.settings import Destination, DicomSettings, Peer, Settings, TlsSettings
 
 
 @pytest.fixture
@@ -70,6 +81,19 @@ def test_a_certificate_that_ends_within_days_is_a_fault(with_tls: Settings) -> N
     leaf.private_key_pem.write_to_path(with_tls.home / "node.key")
     with pytest.raises(_FaultError, match="expires on"):
         _tls(with_tls)
+
+
+def test_a_destination_that_could_not_say_what_it_committed_is_a_fault() -> None:
+    archive = Destination(ae_title="ARCHIVE", host="192.0.2.1", port=104, storage_commitment=True)
+
+    def said(*peers: str, destination: Destination = archive) -> str:
+        dicom = DicomSettings(peers=tuple(Peer(ae_title=name) for name in peers), destinations=(destination,))
+        return _destinations(Settings(dicom=dicom))
+
+    assert said() == said("ARCHIVE") == "ARCHIVE at 192.0.2.1:104"
+    assert said("CT", destination=archive.model_copy(update={"storage_commitment": False}))
+    with pytest.raises(_FaultError, match="ARCHIVE may not call this node"):
+        said("CT")
 
 
 def test_readable_secrets_are_found(node: Settings) -> None:
