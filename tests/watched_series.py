@@ -65,10 +65,20 @@ class Recorder:
             rows: Rows = {table: [] for table in TABLES}
             for _ in range(min(1000, n - first)):
                 self._series(rows, source)
-            with self.database.begin() as session:
-                for table, values in rows.items():
-                    if values:
-                        session.execute(insert(table), values)
+            self._write(rows)
+
+    def record_measures(self, *measures: Mapping[str, object]) -> None:
+        """Record a series without findings for each of these measures."""
+        rows: Rows = {table: [] for table in TABLES}
+        for one in measures:
+            self._analysis(rows, Source(), self._study(rows), (), one)
+        self._write(rows)
+
+    def _write(self, rows: Rows) -> None:
+        with self.database.begin() as session:
+            for table, values in rows.items():
+                if values:
+                    session.execute(insert(table), values)
 
     def _series(self, rows: Rows, source: Source) -> None:
         study = self._study(rows)

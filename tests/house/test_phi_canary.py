@@ -109,6 +109,7 @@ def test_error_pages_and_metrics_hold_no_patient(service: Service, flow: list[Ct
         service.get("/livez"),
         service.get("/readyz"),
         service.get("/openapi.json"),
+        service.get("/monitoring"),
         service.get("/studies/CANARY"),
         service.get("/CANARY^PHI2"),
         service.get("/api/v1/studies/1.2.CANARY"),

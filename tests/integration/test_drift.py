@@ -10,7 +10,6 @@ import numpy as np
 
 from db import holds
 from db.domain import AnalysisOutcome
-from db.engine import Database
 from db.watching import latest_report, watched_scanners
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.pipeline import analyse_series
@@ -20,8 +19,9 @@ from lungnode.alerts import Alerts
 from lungnode.monitoring import collect_finished, look, scanner_drifts
 from lungnode.scanners import hold_drifted
 from lungnode.settings import AlertSettings, Settings
-from tests.factories import answer_series, ct_series, index_series, simple_chest, sqlite_database
+from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.fast_analyzer import FastAnalyzer
+from tests.watched_series import Recorder, Source
 
 N, ROWS, SPACING = 40, 128, (4.0, 1.5, 1.5)
 
@@ -37,14 +37,11 @@ def analysed(folder: Path, shift_hu: int) -> AnalysisOutcome:
     return AnalysisOutcome(measures=outcome.measures)
 
 
-def record(database: Database, folder: Path, number: int, outcome: AnalysisOutcome) -> None:
-    """Record that outcome for a series of another patient, whose lungs are a little denser or less dense."""
-    who = SeriesIdentity(patient_name="CANARY^PHI", patient_id=f"P{number}")
-    series = ct_series(folder / str(number), n=1, rows=16, seed=number, identity=who)
+def of_patient(number: int, outcome: AnalysisOutcome) -> dict[str, object]:
+    """What is measured of another patient, whose lungs are a little denser or less dense."""
     summary: dict[str, Any] = dict(outcome.measures["summary"])  # type: ignore[call-overload]
     summary |= {name: summary[name] + number * 7 % 20 - 10 for name in ("lung_hu", "soft_hu")}
-    outcome = AnalysisOutcome(measures=outcome.measures | {"summary": summary})
-    answer_series(database, index_series(database, series, folder / "store"), outcome)
+    return outcome.measures | {"summary": summary}
 
 
 def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
@@ -59,14 +56,13 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
         assert "CANARY" not in json.dumps(message)
         return True
 
-    alerts = Alerts(settings, database, tmp_path / "alerts.json", post=hook)
+    alerts, recorder = Alerts(settings, database, tmp_path / "alerts.json", post=hook), Recorder(database)
 
     def block(number: int, outcome: AnalysisOutcome) -> list[tuple[object, object]]:
         """Record a block of series, look, and give what was told."""
         told.clear()
         first = REFERENCE + (number - 1) * WINDOW if number else 0
-        for at in range(first, REFERENCE + number * WINDOW):
-            record(database, tmp_path, at, outcome)
+        recorder.record_measures(*(of_patient(at, outcome) for at in range(first, REFERENCE + number * WINDOW)))
         look(database)
         alerts.look()
         return [told_one for told_one in told if told_one[0] == "drift"]
@@ -93,13 +89,13 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
 
 
 def test_a_look_reads_only_what_is_new(tmp_path: Path) -> None:
-    usual, database = analysed(tmp_path / "usual", 0), sqlite_database(tmp_path)
-    for number in range(3):
-        record(database, tmp_path, number, usual)
+    database = sqlite_database(tmp_path)
+    recorder = Recorder(database)
+    recorder.record(Source(refused=0.0), 3)
     assert collect_finished(database) == 3
     assert collect_finished(database) == 0
-    record(database, tmp_path, 3, usual)
-    assert collect_finished(database) == 1
+    recorder.record(Source(refused=1.0), 1)
+    assert collect_finished(database) == 2
     with database.read() as session:
         (watched,) = watched_scanners(session)
-    assert watched.series_count == 4
+    assert watched.series_count == 4, "what was refused unread is not counted as a series of the scanner"
