@@ -91,7 +91,7 @@ def running(folder: Path, hook: Hook) -> Iterator[Service]:
         "LUNGNODE_WEB__AUTH": "off",
         "LUNGNODE_DICOM__RESULTS": "[]",  # nobody is sent any, and they would take most of the time
     }
-    service = Service(folder / "home", environment=settings)
+    service = Service(folder / "home", quiet_s=2.0, environment=settings)
     service.start()
     try:
         yield service

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, cast, func, select
+from sqlalchemy import Row, Select, Text, cast, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.domain import AnalysisStatus
@@ -82,30 +82,45 @@ class Outcomes:
 
 
 def collect(session: Session) -> int:
-    """Take up to ``BATCH`` analyses that finished since the last time; tells how many. A series counts once."""
+    """Take up to ``BATCH`` analyses that finished since the last time; tells how many.
+
+    A series counts once, by the first analysis that read it: one that was refused unread, such as before all of its
+    images had come, gives way to a later one.
+    """
     lock_names(session, _LOCK)
     state = _state(session)
-    since = state.collected_to - OVERLAP if state.collected_to else None
     rows = select(AnalysisRow).where(AnalysisRow.finished_at.is_not(None), AnalysisRow.status.in_(COLLECTED))
-    rows = rows.where(
-        ~select(ObservationRow.sequence).where(ObservationRow.series_id == AnalysisRow.series_id).exists()
-    )
-    if since is not None:
-        rows = rows.where(AnalysisRow.finished_at >= since)
+    is_known = or_(ObservationRow.number.is_not(None), ObservationRow.finished_at >= AnalysisRow.finished_at)
+    rows = rows.where(~exists().where(ObservationRow.series_id == AnalysisRow.series_id, is_known))
+    if state.collected_to is not None:
+        rows = rows.where(AnalysisRow.finished_at >= state.collected_to - OVERLAP)
     found = session.scalars(rows.order_by(AnalysisRow.finished_at, AnalysisRow.id).limit(BATCH)).all()
     if not found:
         return 0
-    findings, sites = _findings(session, [row.id for row in found]), _sites(session, {row.series_id for row in found})
-    known = session.scalars(select(func.max(ObservationRow.sequence))).one() or 0
-    first: dict[str, AnalysisRow] = {}
-    for row in found:
-        first.setdefault(row.series_id, row)
-    for sequence, row in enumerate(first.values(), known + 1):
-        session.add(_observation(session, row, sequence, findings.get(row.id, []), sites.get(row.series_id, "")))
+    _observe(session, found)
     latest = max(row.finished_at for row in found if row.finished_at is not None)
     state.collected_to = max(latest, state.collected_to or latest)
     session.flush()
     return len(found)
+
+
+def _observe(session: Session, found: Sequence[AnalysisRow]) -> None:
+    """Put down what was observed of the series of these analyses, in their order."""
+    series_ids = {row.series_id for row in found}
+    findings, sites = _findings(session, [row.id for row in found]), _sites(session, series_ids)
+    known = session.scalars(select(ObservationRow).where(ObservationRow.series_id.in_(series_ids)))
+    observed = {row.series_id: row for row in known}
+    sequence = session.scalars(select(func.max(ObservationRow.sequence))).one() or 0
+    for row in found:
+        one = observed.get(row.series_id)
+        if one is None:
+            sequence += 1
+            one = ObservationRow(sequence=sequence, series_id=row.series_id, site=sites.get(row.series_id) or UNKNOWN)
+            observed[row.series_id] = one
+        elif one.number is not None:
+            continue
+        _fill(session, one, row, findings.get(row.id, []))
+        session.add(one)
 
 
 def watched_scanners(session: Session) -> tuple[WatchedScanner, ...]:
@@ -207,32 +222,23 @@ def _state(session: Session) -> WatchReportRow:
     return session.get_one(WatchReportRow, 1, populate_existing=True)
 
 
-def _observation(
-    session: Session, row: AnalysisRow, sequence: int, findings: Sequence[FindingRow], site: str
-) -> ObservationRow:
+def _fill(session: Session, one: ObservationRow, row: AnalysisRow, findings: Sequence[FindingRow]) -> None:
     scanner, summary = scanner_of(row.measures), row.measures.get("summary")
-    is_read = isinstance(summary, dict)
     known = {"series_count": 0, "block": 0}
     insert_once(session, WatchedScannerRow, {"key": scanner.key, **scanner._asdict(), **known})
-    watched = session.get_one(WatchedScannerRow, scanner.key)
-    watched.series_count += int(is_read)
-    sizes = [one.diameter_mm for one in findings if one.diameter_mm is not None]
-    doubtful = [one for one in findings if one.malignancy_probability is None]
-    return ObservationRow(
-        sequence=sequence,
-        analysis_id=row.id,
-        series_id=row.series_id,
-        scanner_key=scanner.key,
-        number=watched.series_count if is_read else None,
-        site=site or UNKNOWN,
-        model_sha256=row.model_sha256,
-        finished_at=row.finished_at,
-        reason_codes=tuple(reason.code for reason in row.reasons),
-        summary={**summary, "nodule_mm": median(sizes) if sizes else None} if isinstance(summary, dict) else None,
-        findings=[[one.nodule_probability, one.malignancy_probability] for one in findings],
-        finding_count=len(findings),
-        doubts=tuple(JOIN.join(reason.code for reason in one.reasons) for one in doubtful),
-    )
+    sizes = [finding.diameter_mm for finding in findings if finding.diameter_mm is not None]
+    doubtful = [finding for finding in findings if finding.malignancy_probability is None]
+    one.analysis_id, one.scanner_key, one.model_sha256 = row.id, scanner.key, row.model_sha256
+    one.finished_at = row.finished_at or now(session)
+    one.reason_codes = tuple(reason.code for reason in row.reasons)
+    one.findings = [[finding.nodule_probability, finding.malignancy_probability] for finding in findings]
+    one.finding_count = len(findings)
+    one.doubts = tuple(JOIN.join(reason.code for reason in finding.reasons) for finding in doubtful)
+    if isinstance(summary, dict):
+        watched = session.get_one(WatchedScannerRow, scanner.key)
+        watched.series_count += 1
+        one.number = watched.series_count
+        one.summary = {**summary, "nodule_mm": median(sizes) if sizes else None}
 
 
 def _findings(session: Session, analysis_ids: Sequence[str]) -> dict[str, list[FindingRow]]:

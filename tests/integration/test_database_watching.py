@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from db import findings, judgements, purge, readings, watching
-from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, ReceivedInstance, Verdict
+from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
 from db.engine import Database
 from db.readings import ReadingEvent
 from lungnode.monitoring import look
@@ -70,6 +71,31 @@ def test_a_verdict_tells_whether_its_reader_read_first(
         (judged,) = judgements.latest_judged(session)
     assert judged.is_read_first is expected
     assert (judged.verdict, judged.site) == (Verdict.UNSURE, "PACS")
+
+
+def test_a_series_that_was_refused_before_all_of_it_came_counts_by_its_later_answer(
+    database: Database, received: Callable[..., ReceivedInstance], model: ModelIdentity
+) -> None:
+    few, read = Reason("too_few_slices", "The series covers 2 mm in 2 slices."), {"summary": {"lung_hu": -850.0}}
+    outcomes = (
+        (AnalysisOutcome(reasons=(few,)), 0),
+        (AnalysisOutcome(reasons=(few,)), 0),
+        (AnalysisOutcome(measures=read), 1),
+        (AnalysisOutcome(reasons=(few,)), 1),
+        (AnalysisOutcome(measures=read), 1),
+    )
+    for number, (outcome, expected) in enumerate(outcomes, 1):
+        series_id = arrive(database, received(number))
+        analysis = request(database, series_id, model)
+        start(database, analysis.id)
+        complete(database, analysis.id, outcome)
+        for _ in range(2):
+            with database.begin() as session:
+                watching.collect(session)
+        with database.read() as session:
+            assert sum(one.series_count for one in watching.watched_scanners(session)) == expected
+            (one,) = watching.outcomes_by_machine(session, datetime(2000, 1, 1, tzinfo=UTC)).values()
+        assert (one.series, sum(one.reasons.values())) == (1, 1 - expected)
 
 
 def test_what_was_observed_outlives_the_study_and_pathology_does_not(database: Database) -> None:
