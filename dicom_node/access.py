@@ -67,6 +67,10 @@ def _addresses_of(host: str) -> frozenset[str]:
     return frozenset(plain_address(str(entry[4][0])) for entry in found)
 
 
+OWN_ADDRESSES = frozenset({"127.0.0.1", "::1"})
+"""Where this machine calls itself from."""
+
+
 class AccessRules:
     """Our AE title and the peers that may call it.
 
@@ -91,7 +95,7 @@ class AccessRules:
 
     def is_known_address(self, address: str) -> bool:
         """Whether any peer calls from there."""
-        return self._is_open or address in self._addresses or ip_address(address).is_loopback
+        return self._is_open or address in self._addresses or address in OWN_ADDRESSES
 
     def check_request(self, request: AssociationRequest, address: str) -> Sender | Rejection:
         """Tell who is calling, or why it is rejected, by protocol, context, titles and address."""
@@ -116,6 +120,6 @@ class AccessRules:
         peer = self._peers.get((calling, address))
         if peer is not None:
             return Sender(calling, address, peer.may_store, peer.may_query)
-        if calling == self._ae_title and ip_address(address).is_loopback:
+        if calling == self._ae_title and address in OWN_ADDRESSES:
             return Sender(calling, address, may_store=False, may_query=False)
         return Rejection.ADDRESS if calling in self._titles else Rejection.CALLING_AE_TITLE
