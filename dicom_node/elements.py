@@ -62,7 +62,7 @@ class Elements:
     """Of the wanted values; empty where the encoding is implicit."""
     has_pixel_data: bool
     pixel_data: tuple[int, int]
-    """Offset and length of the value of native Pixel Data."""
+    """Offset and length of the value of Pixel Data; where it is encapsulated, from its offset table to its end."""
     is_flat: bool
     """Whether no length is undefined and every VR is a known one."""
 
@@ -321,6 +321,7 @@ class _Walk:
             self.pixel_data = (self._position, length)
             self._skip(length)
             return
+        start = self._position
         self._stack.append((False, False, False))
         while self._stack:
             self._elements += 1
@@ -329,6 +330,7 @@ class _Walk:
             self._item(implicit=False, big=False)
             if len(self._stack) > 1:
                 raise MalformedElementError("a fragment of undefined length", self._position)
+        self.pixel_data = (start, self._position - start)
 
 
 def walk_elements(

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.inflating import plain_file
 from dicom_node.native import read_native, tags
+from dicom_node.raw_values import RawValues
+
+Attributes: TypeAlias = Dataset | RawValues
 
 Triple = tuple[float, float, float]
 Sextuple = tuple[float, float, float, float, float, float]
@@ -110,7 +113,8 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
         Anything that pydicom raises on a broken file; the child process translates it.
     """
     if native := read_native(path, _HEADER_TAGS):
-        ds, syntax = native.ds, native.transfer_syntax_uid
+        ds: Attributes = native.values
+        syntax = native.transfer_syntax_uid
     else:
         with plain_file(path) as plain:
             ds = dcmread(plain.path, stop_before_pixels=True)
@@ -118,7 +122,7 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
     return [replace(header, path=str(path), transfer_syntax_uid=syntax) for header in islice(_headers(ds), at_most)]
 
 
-def _headers(ds: Dataset) -> Iterator[FrameHeader]:
+def _headers(ds: Attributes) -> Iterator[FrameHeader]:
     count = max(_integer(ds, "NumberOfFrames", 1), 1)
     if count > MAX_FRAMES:
         raise ValueError("more frames than any CT acquisition has")
@@ -132,12 +136,12 @@ def _headers(ds: Dataset) -> Iterator[FrameHeader]:
         yield replace(instance, frame_number=number, **_frame_values(_scopes(own, shared, ds)))
 
 
-def _scopes(*groups: Dataset | None) -> list[Dataset]:
+def _scopes(*groups: Attributes | None) -> list[Attributes]:
     """List where a frame's attributes may stand, the nearest first; the dataset itself is always the last."""
     return [group for group in groups if group is not None]
 
 
-def _frame_values(scopes: Sequence[Dataset]) -> dict[str, Any]:
+def _frame_values(scopes: Sequence[Attributes]) -> dict[str, Any]:
     """Read what may differ from frame to frame."""
     transform = _macro(scopes, "PixelValueTransformationSequence", "RescaleSlope")
     plane = _macro(scopes, "PlanePositionSequence", "ImagePositionPatient")
@@ -157,7 +161,7 @@ def _frame_values(scopes: Sequence[Dataset]) -> dict[str, Any]:
     }
 
 
-def _instance_header(ds: Dataset, scopes: Sequence[Dataset]) -> FrameHeader:
+def _instance_header(ds: Attributes, scopes: Sequence[Attributes]) -> FrameHeader:
     """Read what all frames of an instance share; the values of the first frame stand in for the others."""
     return FrameHeader(
         path="",
@@ -184,13 +188,13 @@ def _instance_header(ds: Dataset, scopes: Sequence[Dataset]) -> FrameHeader:
     )
 
 
-def _first(ds: Dataset, keyword: str) -> Dataset | None:
+def _first(ds: Attributes, keyword: str) -> Attributes | None:
     """Return the first item of a sequence, or None."""
     sequence = ds.get(keyword)
     return sequence[0] if sequence else None
 
 
-def _macro(scopes: Sequence[Dataset], sequence: str, keyword: str) -> Dataset:
+def _macro(scopes: Sequence[Attributes], sequence: str, keyword: str) -> Attributes:
     """Find the item that holds ``keyword``: per-frame group, shared group, or the dataset itself (PS3.3 C.7.6.16)."""
     for scope in scopes:
         item = _first(scope, sequence)
@@ -199,7 +203,7 @@ def _macro(scopes: Sequence[Dataset], sequence: str, keyword: str) -> Dataset:
     return scopes[-1]
 
 
-def _attributes(scopes: Sequence[Dataset]) -> dict[str, str]:
+def _attributes(scopes: Sequence[Attributes]) -> dict[str, str]:
     """Return the printable attributes of the dataset or of its functional groups, at most 64 characters of each."""
     items = [
         item for scope in (scopes[-1], *scopes[:-1]) for item in (scope, *(value[0] for value in _sequences(scope)))
@@ -210,7 +214,7 @@ def _attributes(scopes: Sequence[Dataset]) -> dict[str, str]:
     return {keyword: text for keyword, text in found.items() if text}
 
 
-def _sequences(scope: Dataset) -> Iterator[Sequence[Dataset]]:
+def _sequences(scope: Attributes) -> Iterator[Sequence[Attributes]]:
     """Yield the macros of a functional group that hold acquisition attributes."""
     for keyword in ("CTReconstructionSequence", "CTXRayDetailsSequence", "CTExposureSequence", "PixelMeasuresSequence"):
         value = scope.get(keyword)
@@ -218,11 +222,11 @@ def _sequences(scope: Dataset) -> Iterator[Sequence[Dataset]]:
             yield value
 
 
-def _text(ds: Dataset, keyword: str) -> str:
+def _text(ds: Attributes, keyword: str) -> str:
     return "\\".join(_texts(ds, keyword))[:64]
 
 
-def _texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
+def _texts(ds: Attributes, keyword: str) -> tuple[str, ...]:
     value = _value(ds, keyword)
     if value is None:
         return ()
@@ -234,7 +238,7 @@ def _parts(value: object) -> list[object]:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else [value]
 
 
-def _value(ds: Dataset, keyword: str) -> object:
+def _value(ds: Attributes, keyword: str) -> object:
     """Return the value, or None where it is absent, empty or cannot be converted."""
     try:
         value: object = ds.get(keyword)
@@ -243,14 +247,14 @@ def _value(ds: Dataset, keyword: str) -> object:
     return None if value in (None, "") else value
 
 
-def _is_present(ds: Dataset, keyword: str) -> bool:
+def _is_present(ds: Attributes, keyword: str) -> bool:
     if keyword not in ds:
         return False
     raw = ds.get_item(keyword)
     return bool(getattr(raw, "value", None))
 
 
-def _number(ds: Dataset, keyword: str) -> float | None:
+def _number(ds: Attributes, keyword: str) -> float | None:
     """Return a finite float, NaN where the value is present but is none, or None where it is absent."""
     values = _floats(ds, keyword, 1)
     if values:
@@ -258,7 +262,7 @@ def _number(ds: Dataset, keyword: str) -> float | None:
     return math.nan if _is_present(ds, keyword) else None
 
 
-def _floats(ds: Dataset, keyword: str, count: int) -> list[float]:
+def _floats(ds: Attributes, keyword: str, count: int) -> list[float]:
     """Exactly ``count`` finite floats, or an empty list."""
     value = _value(ds, keyword)
     try:
@@ -268,17 +272,17 @@ def _floats(ds: Dataset, keyword: str, count: int) -> list[float]:
     return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else []
 
 
-def _optional_integer(ds: Dataset, keyword: str) -> int | None:
+def _optional_integer(ds: Attributes, keyword: str) -> int | None:
     numbers = _floats(ds, keyword, 1)
     return int(numbers[0]) if numbers else None
 
 
-def _integer(ds: Dataset, keyword: str, default: int) -> int:
+def _integer(ds: Attributes, keyword: str, default: int) -> int:
     number = _optional_integer(ds, keyword)
     return default if number is None else number
 
 
-def _padding(ds: Dataset) -> tuple[int, int] | None:
+def _padding(ds: Attributes) -> tuple[int, int] | None:
     """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2) as an ordered pair of stored values."""
     value = _optional_integer(ds, "PixelPaddingValue")
     if value is None:

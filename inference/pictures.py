@@ -16,7 +16,7 @@ PAPER_SPEC = PreprocessingSpec()
 
 def slice_input(grey: NDArray[np.uint8], spec: PreprocessingSpec = PAPER_SPEC) -> Tensor:
     """``(rows, columns)`` grey values 0..255 to ``(1, 1, 224, 224)``, antialiased and normalised."""
-    values = torch.from_numpy(np.array(grey, dtype=np.float32))[None, None] / 255.0
+    values = torch.from_numpy(np.array(grey, dtype=np.float32))[None, None].div_(255.0)
     size = (spec.size, spec.size)
     resized = functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
     return normalise_grey(resized.clamp(0.0, 1.0), spec)

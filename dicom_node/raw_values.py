@@ -1,0 +1,62 @@
+"""Values of raw elements as pydicom converts them, each conversion remembered: slices of a series share most values."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement, empty_value_for_VR
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+
+from dicom_node.elements import Elements
+
+_CONTEXT = (0x00080005, 0x00280103)
+"""Specific Character Set and Pixel Representation, by which pydicom converts other values."""
+_REMEMBERED = 4096
+
+Raw = tuple[int, str | None, bytes]
+"""Tag, VR (None where the encoding has none) and bytes."""
+
+
+class RawValues:
+    """The elements that a walk found, asked for by keyword like a ``Dataset``."""
+
+    def __init__(self, elements: Elements, *, implicit: bool) -> None:
+        self._implicit = implicit
+        self._raw: dict[int, Raw] = {
+            tag: (tag, None if implicit else elements.vrs[tag].decode("ascii"), value)
+            for tag, value in elements.values.items()
+        }
+        self._context = tuple(self._raw[tag] for tag in _CONTEXT if tag in self._raw)
+
+    def get(self, keyword: str) -> Any:
+        """Its value, None where it is absent.
+
+        Raises
+        ------
+        Exception
+            Whatever pydicom raises on a value that it cannot convert.
+        """
+        raw = self._raw.get(tag_for_keyword(keyword) or 0)
+        return None if raw is None else _converted(raw, self._context, self._implicit)
+
+    def get_item(self, keyword: str) -> RawDataElement:
+        """Its element before conversion; raises KeyError where it is absent."""
+        return _element(self._raw[tag_for_keyword(keyword) or 0], implicit=self._implicit)
+
+    def __contains__(self, keyword: str) -> bool:
+        return tag_for_keyword(keyword) in self._raw
+
+
+@lru_cache(_REMEMBERED)
+def _converted(raw: Raw, context: tuple[Raw, ...], implicit: bool) -> object:
+    ds = Dataset({BaseTag(each[0]): _element(each, implicit=implicit) for each in (*context, raw)})
+    return ds[raw[0]].value
+
+
+def _element(raw: Raw, *, implicit: bool) -> RawDataElement:
+    tag, vr, found = raw
+    value = found or empty_value_for_VR(vr, raw=True)
+    return RawDataElement(BaseTag(tag), vr, len(found), value, 0, implicit, is_little_endian=True)
