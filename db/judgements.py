@@ -11,7 +11,7 @@ from db.domain import FindingOrigin, Verdict
 from db.scanners import Scanner
 from db.tables import AssessmentRow, FindingRow, ObservationRow, PathologyRow, StudyRow, WatchedScannerRow
 
-LATEST = 5000
+LATEST = 2000
 """So many of the latest verdicts and reports of pathology are looked at."""
 
 
@@ -40,7 +40,8 @@ class Proven:
 def latest_judged(session: Session, limit: int = LATEST) -> tuple[Judged, ...]:
     """List the latest verdicts on findings of the model, oldest first; of each finding the one that counts."""
     rows = (
-        select(AssessmentRow, FindingRow.nodule_probability, ObservationRow.site, StudyRow.patient_row_id)
+        select(AssessmentRow.finding_id, AssessmentRow.verdict, AssessmentRow.is_read_first)
+        .add_columns(FindingRow.nodule_probability, ObservationRow.site, StudyRow.patient_row_id)
         .add_columns(WatchedScannerRow.model, WatchedScannerRow.kernel, WatchedScannerRow.slice_spacing)
         .join(FindingRow, AssessmentRow.finding_id == FindingRow.id)
         .join(StudyRow, FindingRow.study_id == StudyRow.id)
@@ -51,9 +52,9 @@ def latest_judged(session: Session, limit: int = LATEST) -> tuple[Judged, ...]:
         .limit(limit)
     )
     found: dict[str, Judged] = {}
-    for row, probability, site, patient, *scanner in session.execute(rows):
-        judged = Judged(Scanner(*scanner), site, patient, row.verdict, row.is_read_first, probability)
-        found.setdefault(row.finding_id, judged)
+    for finding_id, verdict, is_read_first, probability, site, patient, *scanner in session.execute(rows):
+        judged = Judged(Scanner(*scanner), site, patient, verdict, is_read_first, probability)
+        found.setdefault(finding_id, judged)
     return tuple(found.values())[::-1]
 
 

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 MIN_CASES = 30
 """Fewer cases tell nothing: a perfectly calibrated model would show an error of more than 0.1."""
-BINS, DRAWS, SIMULATIONS = 10, 1000, 1999
+BINS, DRAWS, SIMULATIONS = 10, 500, 1999
 _AT_ONCE = 200
 
 

@@ -63,8 +63,7 @@ def look(database: Database) -> None:
     from lungnode.watch_report import refresh_report
 
     collect_finished(database)
-    compare_blocks(database)
-    refresh_report(database)
+    refresh_report(database, at_once=compare_blocks(database) > 0)
 
 
 def collect_finished(database: Database) -> int:

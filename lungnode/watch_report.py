@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 Told = dict[str, Any]
 
-STALE = timedelta(hours=1)
-"""So old a report is made anew even without news: days pass."""
+FRESH, STALE = timedelta(minutes=10), timedelta(hours=1)
+"""So old a report is made anew where there is news, and without: days pass."""
 OUTCOMES_OF = timedelta(days=30)
 OVERALL_REFERENCE, OVERALL_WINDOW = 200, 100
 RECENT_VERDICTS = 50
@@ -51,12 +51,14 @@ TRUTHS = ("read_first", "model_seen", "pathology")
 pathology."""
 
 
-def refresh_report(database: Database) -> bool:
-    """Make the report anew where there is news, or it is old; tells whether."""
+def refresh_report(database: Database, *, at_once: bool = False) -> bool:
+    """Make the report anew where it is old, or where there is news and it is no longer fresh; tells whether."""
     with database.read() as session:
         known, latest = latest_report(session), news(session)
-        if known is not None and known[1].get("news") == latest and now(session) - known[0] < STALE:
-            return False
+        if known is not None and not at_once:
+            age, has_news = now(session) - known[0], known[1].get("news") != latest
+            if age < (FRESH if has_news else STALE):
+                return False
         report = _report(session, known[1].get("alarms") if known else None) | {"news": latest}
     with database.begin() as session:
         save_report(session, report)

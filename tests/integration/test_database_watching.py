@@ -12,6 +12,7 @@ from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Receiv
 from db.engine import Database
 from db.readings import ReadingEvent
 from lungnode.monitoring import look
+from lungnode.watch_report import refresh_report
 from tests.integration.test_database_analyses import arrive, complete, request, start
 from tests.watched_series import Recorder, Source
 
@@ -22,6 +23,8 @@ def test_series_are_collected_compared_and_reported(database: Database) -> None:
     look(database)
     recorder.record(Source("Phantom Two", site="SOUTH"), 5)
     look(database)
+    assert not refresh_report(database), "it is fresh, and no block has become whole"
+    assert refresh_report(database, at_once=True)
     with database.read() as session:
         _, report = watching.latest_report(session) or (None, {})
         judged, proven = judgements.latest_judged(session), judgements.latest_proven(session)
