@@ -28,6 +28,8 @@ VERIFIED, RETRACTION = "verified", "ko"
 """Kinds of result objects that follow the first ones."""
 RECENT = timedelta(days=7)
 """What is older is not looked at again."""
+IN_THE_MAKING = timedelta(seconds=15)
+"""So long the workflow of an analysis is left to make its results itself; two at once would do the same work twice."""
 LEFT_BEHIND = timedelta(minutes=2)
 """Results follow an answer within seconds, unless their workflow was lost with the database."""
 VERDICTS_QUIET = timedelta(seconds=15)
@@ -146,6 +148,7 @@ def unreported_analyses(session: Session) -> tuple[str, ...]:
     """List analyses that nothing was made of: without an answer, of studies without one; or answered a while ago."""
     is_unanswered = and_(
         StudyRow.state.in_((StudyState.NOT_ANALYSED, StudyState.FAILED)),
+        AnalysisRow.finished_at < now(session) - IN_THE_MAKING,
         ~exists().where(ResultRow.study_id == StudyRow.id),
     )
     is_left_behind = and_(  # what was to make its results is gone

@@ -168,7 +168,7 @@ def _why(missing: Sequence[FetchedSeries]) -> str:
     """Say in words what is missing of a study."""
     if not missing:
         return "it has no CT series that may be analysed"
-    more = f"; {len(missing) - 1} more series are not whole" if len(missing) > 1 else ""
+    more = f"; {len(missing) - 1} more series incomplete" if len(missing) > 1 else ""
     return missing[0].reason + more
 
 

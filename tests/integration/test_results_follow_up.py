@@ -138,6 +138,8 @@ def test_of_a_study_without_an_answer_the_largest_series_tells_why_once_all_are_
     assert place.maker.make(first) == ()
     main = answer_series(place.database, place.series_id, AnalysisOutcome(reasons=(Reason("few", "Too few slices."),)))
     place.follow_up()
+    assert place.kinds(main) == []  # for now that is left to its own workflow
+    place.follow_up()
     assert place.kinds(first) == []
     assert place.kinds(main) == ["sr", "sc"]
     assert "Too few slices." in str(place.made(main)[0])
