@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,8 @@ from inference.bundle import Bundle
 from inference.calibration import calibrated
 from inference.engines import Engine, Runner, answering_digest, as_inference_layout, int8_network, make_runner
 from inference.network import AttentionResNet
-from inference.patches import Patch, PatchBatch
+from inference.patches import Patch, PatchBatch, Place, look
+from inference.types import CtVolume
 from inference.views import ViewSpec, turn
 
 Array = NDArray[np.float64]
@@ -65,12 +70,17 @@ def member_margins(
 
     Each patch is sampled once and its picture turned; ``batch_size`` pictures, turns counted, run at once.
     """
-    margins = []
     step = max(1, batch_size // turns)
+    inputs = (view.plain(batch[start : start + step]) for start in range(0, len(batch), step))
+    return _mean_margins(run, inputs, turns=turns, batch_size=batch_size)
+
+
+def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, turns: int, batch_size: int) -> torch.Tensor:
+    """See ``member_margins``; ``inputs`` are made as they are asked for."""
+    margins = []
     with torch.inference_mode():
-        for start in range(0, len(batch), step):
-            inputs = view.plain(batch[start : start + step])
-            turned = torch.cat([turn(inputs, number) for number in range(0, 8, 8 // turns)])  # (turns * n, ...)
+        for plain in inputs:
+            turned = torch.cat([turn(plain, number) for number in range(0, 8, 8 // turns)])  # (turns * n, ...)
             logits = torch.cat([run(part) for part in torch.split(turned, batch_size)])
             margins.append((logits[:, 1] - logits[:, 0]).reshape(turns, -1).mean(dim=0).cpu())
     return torch.cat(margins) if margins else torch.zeros(0)
@@ -141,6 +151,24 @@ class Ensemble:
             for member in self._members
         ]
         return torch.stack(margins).numpy().astype(np.float64)
+
+    def margins_at(self, volume: CtVolume, places: Sequence[Place]) -> Array:
+        """Logit margin of every member at places of a volume, ``(members, n)``; threads cut ahead of the networks."""
+        margins = []
+        with ThreadPoolExecutor(2) as threads:
+            for member in self._members:
+                see = partial(look, volume, shape=member.view.shape, field_mm=member.view.field_mm)
+                inputs = self._inputs(member.view, threads.map(see, places))
+                margins.append(_mean_margins(member.run, inputs, turns=self._turns, batch_size=self._batch_size))
+        return torch.stack(margins).numpy().astype(np.float64)
+
+    def _inputs(self, view: ViewSpec, seen: Iterator[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
+        while part := list(islice(seen, max(1, self._batch_size // self._turns))):
+            yield view.network_input(torch.from_numpy(np.stack(part)).to(self.device))
+
+    def answer_at(self, volume: CtVolume, places: Sequence[Place]) -> EnsembleAnswer:
+        """Look at places of a volume, combine and calibrate, without measured features."""
+        return combine(self.margins_at(volume, places), self.bundle.recipe)
 
     def answer(self, patches: list[Patch], features: Array | None = None) -> EnsembleAnswer:
         """Look, combine and calibrate."""

@@ -41,47 +41,87 @@ class Patch:
     high_mm: tuple[float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look.
+
+    Parameters
+    ----------
+    index
+        Fractional centre (slice, row, column); the slice coordinate is rounded so that the central plane is a true
+        slice.
+    z_extent_mm
+        Lowest and highest offset along z that may be seen (the nodule's own extent); the volume's own by default.
+    """
+
+    index: tuple[float, float, float]
+    z_extent_mm: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How a patch is read along one axis: from which voxels, by which weights, and its real extent in mm."""
+
+    voxels: slice
+    weights: NDArray[np.float32]  # (patch, voxels)
+    low_mm: float
+    high_mm: float
+
+
 def cut_patch(
     volume: CtVolume,
     index: tuple[float, float, float],
     *,
     z_extent_mm: tuple[float, float] | None = None,
 ) -> Patch:
-    """Resample the surroundings of ``index`` (slice, row, column), snapped to the nearest slice.
+    """Resample the surroundings of a ``Place`` in a whole series or a research crop."""
+    z, y, x = _readings(volume, Place(index, z_extent_mm))
+    hu = _resampled(volume, (z.voxels, y.voxels, x.voxels), (z.weights, y.weights, x.weights))  # (41, 81, 81)
+    return Patch(hu.astype(np.float16), (z.low_mm, y.low_mm, x.low_mm), (z.high_mm, y.high_mm, x.high_mm))
 
-    Parameters
-    ----------
-    volume
-        A whole series or a research crop.
-    index
-        Fractional centre; the slice coordinate is rounded so that the central plane is a true slice.
-    z_extent_mm
-        Lowest and highest offset along z that may be seen (the nodule's own extent); the volume's own by default.
 
-    Returns
-    -------
-    Patch
+def look(
+    volume: CtVolume, place: Place, *, shape: tuple[int, int, int], field_mm: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """What ``sample`` sees, unturned, of the patch of a place, read straight from the volume: ``shape``, HU.
+
+    The same but for the patch's rounding to float16, and far less work: nothing is read that is not seen.
     """
-    shape = volume.volume_hu.shape
-    centre = np.array([min(max(round(index[0]), 0), shape[0] - 1), index[1], index[2]], dtype=np.float64)
-    spacing = np.array(volume.spacing_mm)
-    low = np.minimum(-centre * spacing, 0.0)
-    high = np.maximum((np.array(shape) - 1 - centre) * spacing, 0.0)
-    if z_extent_mm is not None:
-        low[0] = max(low[0], min(z_extent_mm[0], 0.0))
-        high[0] = min(high[0], max(z_extent_mm[1], 0.0))
     box, weights = [], []
+    for axis, reading in enumerate(_readings(volume, place)):
+        offsets_mm = (np.arange(shape[axis]) - (shape[axis] - 1) / 2) * (field_mm[axis] / shape[axis])
+        seen_mm = np.clip(offsets_mm, reading.low_mm, reading.high_mm)
+        size = PATCH_SHAPE[axis]
+        through = _linear_weights(seen_mm / PATCH_SPACING_MM[axis] + size // 2, size) @ reading.weights
+        used = np.flatnonzero(through.any(axis=0))
+        first, stop = int(used[0]), int(used[-1]) + 1
+        box.append(slice(reading.voxels.start + first, reading.voxels.start + stop))
+        weights.append(through[:, first:stop])
+    return _resampled(volume, (box[0], box[1], box[2]), (weights[0], weights[1], weights[2]))
+
+
+def _readings(volume: CtVolume, place: Place) -> list[_Reading]:
+    """How the patch of a place is read along each axis."""
+    shape, index = volume.volume_hu.shape, place.index
+    centre = (min(max(round(index[0]), 0), shape[0] - 1), index[1], index[2])
+    readings = []
     for axis, (n, mm) in enumerate(zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)):
-        at = np.clip((np.arange(n) - n // 2) * mm / spacing[axis] + centre[axis], 0, shape[axis] - 1)
+        spacing, half_mm = volume.spacing_mm[axis], (n // 2) * mm
+        low_mm, high_mm = min(-centre[axis] * spacing, 0.0), max((shape[axis] - 1 - centre[axis]) * spacing, 0.0)
+        if axis == 0 and place.z_extent_mm is not None:
+            low_mm, high_mm = max(low_mm, min(place.z_extent_mm[0], 0.0)), min(high_mm, max(place.z_extent_mm[1], 0.0))
+        at = np.clip((np.arange(n) - n // 2) * mm / spacing + centre[axis], 0, shape[axis] - 1)
         start, stop = int(at[0]), min(int(at[-1]) + 2, shape[axis])
-        box.append(slice(start, stop))
-        weights.append(_linear_weights(at - start, stop - start))
-    values = volume.volume_hu[box[0], box[1], box[2]].astype(np.float32)
-    values = weights[1] @ (values @ weights[2].T)  # (slices, 81, 81)
-    hu = np.tensordot(weights[0], values, axes=1)  # (41, 81, 81)
-    half = [(n // 2) * mm for n, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)]
-    low_mm, high_mm = np.maximum(low, [-h for h in half]), np.minimum(high, half)
-    return Patch(hu.astype(np.float16), (low_mm[0], low_mm[1], low_mm[2]), (high_mm[0], high_mm[1], high_mm[2]))
+        weights = _linear_weights(at - start, stop - start)
+        readings.append(_Reading(slice(start, stop), weights, max(low_mm, -half_mm), min(high_mm, half_mm)))
+    return readings
+
+
+def _resampled(
+    volume: CtVolume, box: tuple[slice, slice, slice], weights: tuple[NDArray[np.float32], ...]
+) -> NDArray[np.float32]:
+    values = volume.volume_hu[box].astype(np.float32)
+    return np.tensordot(weights[0], weights[1] @ (values @ weights[2].T), axes=1)
 
 
 def _linear_weights(at: NDArray[np.float64], size: int) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from inference.explanation import MAPS, MapKind, shown
 from inference.looking import LOOKS_AWAY, attention_around, share_in_lung
 from inference.lungs import segment_lungs
 from inference.opinions import Opinion, answering, doubts, every_opinion
-from inference.patches import Patch, PatchBatch, cut_patch, z_extent_of
+from inference.patches import PatchBatch, Place, cut_patch, z_extent_of
 from inference.segmentation import NoduleMeasure, measure_nodule
 from inference.slice_classifier import SliceClassifier
 from inference.types import Abstention, Candidate, CtVolume, ModelStatus, NoduleFinding, VolumeAnalysis
@@ -194,12 +193,7 @@ class NoduleAnalyzer:
         return None
 
     def _filtered(self, volume: CtVolume, candidates: list[Candidate]) -> list[_Nodule]:
-        def cut(candidate: Candidate) -> Patch:
-            return cut_patch(volume, candidate.index)
-
-        with ThreadPoolExecutor(2) as threads:
-            patches = list(threads.map(cut, candidates))
-        answer = self._filter.answer(patches)
+        answer = self._filter.answer_at(volume, [Place(candidate.index) for candidate in candidates])
         return [_Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
 
     def _confirm(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> list[_Confirmed]:
@@ -232,14 +226,11 @@ class NoduleAnalyzer:
         return (*graded, *unmeasured)
 
     def _findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, _Nodule]]) -> list[NoduleFinding]:
-        patches = [
-            cut_patch(volume, measure.center_index, z_extent_mm=z_extent_of(measure.equivalent_diameter_mm))
-            for measure, _ in measured
-        ]
         if not measured:
             return []
+        places = [Place(measure.center_index, z_extent_of(measure.equivalent_diameter_mm)) for measure, _ in measured]
         features = np.stack([feature_vector(measure.features()) for measure, _ in measured])
-        margins = self._nodule.margins(patches)
+        margins = self._nodule.margins_at(volume, places)
         answer = combine(margins, self._nodule.bundle.recipe, features)
         opinions = every_opinion(margins, self._nodule.bundle.recipe, features)
         return [self._finding(volume, measure, p, answer, opinions, i) for i, (measure, p) in enumerate(measured)]

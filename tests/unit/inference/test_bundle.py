@@ -13,7 +13,7 @@ import torch
 from inference.bundle import build_network, read_bundle, recipe_digest, write_recipe, write_weights
 from inference.ensemble import FEATURES, Ensemble, combine
 from inference.errors import BundleError
-from inference.patches import cut_patch
+from inference.patches import Place, cut_patch
 from inference.preprocessing import PreprocessingSpec
 from inference.types import CtVolume
 from inference.views import ViewSpec
@@ -59,6 +59,9 @@ def test_a_bundle_is_read_back_and_answers(bundle: Path) -> None:
     assert answer.probabilities.shape == (2,)
     assert ((answer.low <= answer.probabilities) & (answer.probabilities <= answer.high)).all()
     assert ensemble.answer([]).probabilities.shape == (0,)
+    assert ensemble.answer_at(volume, []).probabilities.shape == (0,)
+    at_once = ensemble.answer_at(volume, [Place((15, 30, 30)), Place((5, 10, 50))])
+    assert at_once.probabilities == pytest.approx(answer.probabilities, abs=2e-3)
 
 
 def test_turning_the_patch_by_90_degrees_does_not_change_the_answer(bundle: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from inference.patches import PATCH_SHAPE, PATCH_SPACING_MM, PatchBatch, cut_patch, sample
+from inference.patches import PATCH_SHAPE, PATCH_SPACING_MM, PatchBatch, Place, cut_patch, look, sample
 from inference.preprocessing import PreprocessingSpec, apply_window, normalise
 from inference.types import CtVolume
 from inference.views import ViewSpec, turn
@@ -47,6 +47,26 @@ def test_cutting_equals_linear_interpolation_with_repeated_edges() -> None:
         volume.volume_hu.astype(np.float32), np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest"
     )
     assert np.abs(expected - patch.hu.astype(np.float32)).max() <= 0.5  # float16 keeps 11 bits
+
+
+@pytest.mark.parametrize(
+    ("shape", "field_mm"), [((24, 24, 24), (28.0, 28.0, 28.0)), ((1, 224, 224), (1.0, 32.0, 32.0))]
+)
+@pytest.mark.parametrize("spacing", [(2.5, 0.7, 0.7), (0.6, 0.9, 0.5)])
+@pytest.mark.parametrize(
+    "place", [Place((9.4, 30.3, 35.9)), Place((0.2, 2.3, 68.9)), Place((12.0, 31.0, 30.0), (-3.1, 4.2))]
+)
+def test_looking_straight_at_a_place_is_looking_at_its_patch(
+    place: Place,
+    spacing: tuple[float, float, float],
+    shape: tuple[int, int, int],
+    field_mm: tuple[float, float, float],
+) -> None:
+    rng = np.random.default_rng(2)
+    volume = CtVolume(rng.integers(-1000, 400, (20, 60, 70)).astype(np.int16), spacing, np.eye(4))
+    batch = PatchBatch.of([cut_patch(volume, place.index, z_extent_mm=place.z_extent_mm)])
+    seen = sample(batch, shape=shape, field_mm=field_mm)[0].numpy()
+    assert look(volume, place, shape=shape, field_mm=field_mm) == pytest.approx(seen, abs=0.51)  # float16 rounds
 
 
 def test_what_lies_outside_the_box_never_reaches_the_view() -> None:
