@@ -143,7 +143,9 @@ def _send(service: Service, folder: Path, number: int, shift_hu: int) -> None:
     volume += np.where(volume < -500, rng.normal(0, 30), rng.normal(0, 10)).astype(np.int16) + np.int16(shift_hu)
     who = SeriesIdentity(patient_name=f"Phantom^{number}", patient_id=f"P{number}")
     series = ct_series(folder / str(number), volume_hu=volume, spacing_mm=SPACING_MM, identity=who)
-    Sender(int(service.addresses["dicom"]["port"])).send(series.paths)
+    sender = Sender(int(service.addresses["dicom"]["port"]))
+    while len(sender.acknowledged) < len(series.paths):
+        sender.send(series.paths)
     for path in series.paths:
         path.unlink()
 
