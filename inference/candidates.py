@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from inference.axis_maps import AxisMap, AxisMaps, gaussian_map, linear_map, mapped_slices
+from inference.blas import one_blas_thread
 from inference.blobs import Blobs, SmoothedVolume, find_blobs, strongest_apart
 from inference.lungs import LungSegmentation
 from inference.types import Candidate, CtVolume
@@ -68,6 +69,7 @@ class _Grid:
         return _Grid(np.ascontiguousarray(self.above_lung_hu[every]), self.is_inside[every], 2.0 * self.spacing_mm)
 
 
+@one_blas_thread()
 def find_candidates(volume: CtVolume, lungs: LungSegmentation, *, limit: int = 400) -> tuple[Candidate, ...]:
     """List nodule candidates inside or at the border of the lungs, strongest first.
 

@@ -8,6 +8,7 @@ pleura and at the hilum fall inside.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -160,13 +161,20 @@ def segment_lungs(volume: CtVolume) -> LungSegmentation | Abstention:
 def block_mean(volume_hu: NDArray[np.int16], block: tuple[int, int, int]) -> Floats:
     """Mean of whole blocks, float32; a remainder at the far end that fills no block is dropped."""
     depth, height, width = (n // b for n, b in zip(volume_hu.shape, block, strict=True))
-    whole = volume_hu[: depth * block[0], : height * block[1], : width * block[2]]
-    sums = np.zeros((depth, height, width), np.int32)
-    for number, slice_hu in enumerate(whole):  # strided adds of one slice stay in cache
-        rows = sum((slice_hu[k :: block[1]] for k in range(1, block[1])), slice_hu[:: block[1]].astype(np.int32))
-        for k in range(block[2]):
-            sums[number // block[0]] += rows[:, k :: block[2]]
-    return (sums / np.float32(np.prod(block))).astype(np.float32)
+    whole = volume_hu[:, : height * block[1], : width * block[2]]
+    means = np.empty((depth, height, width), np.float32)
+
+    def fill(layer: int) -> None:
+        sums = np.zeros((height, width), np.int32)
+        for slice_hu in whole[layer * block[0] : (layer + 1) * block[0]]:  # strided adds of one slice stay in cache
+            rows = sum((slice_hu[k :: block[1]] for k in range(1, block[1])), slice_hu[:: block[1]].astype(np.int32))
+            for k in range(block[2]):
+                sums += rows[:, k :: block[2]]
+        np.divide(sums, np.float32(np.prod(block)), out=means[layer], casting="same_kind")
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(fill, range(depth)))
+    return means
 
 
 def _is_plausible_spacing(spacing_mm: tuple[float, float, float]) -> bool:
@@ -324,7 +332,8 @@ def _part_sides(lung: Mask, spacing_mm: tuple[float, ...], *, left_is_last: bool
         labels = _split_largest(lung, spacing_mm)
         count = int(labels.max())
         volumes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    columns = np.array([c[2] for c in ndi.center_of_mass(lung, labels, range(1, count + 1))])
+    at = np.flatnonzero(labels)
+    columns = np.bincount(labels.ravel()[at], weights=at % lung.shape[2], minlength=count + 1)[1:] / volumes
     order = np.argsort(volumes)[::-1]
     if count > 1 and volumes[order[1]] > 0.1 * volumes[order[0]]:
         middle = columns[order[:2]].mean()
@@ -371,19 +380,24 @@ def _closed_coarsely(sides: NDArray[np.int8], spacing_mm: tuple[float, ...]) -> 
 def _closed(sides: NDArray[np.int8], spacing_mm: tuple[float, ...], radius_mm: float) -> Mask:
     """Close each lung by a ball and fill the holes of every slice."""
     closed = np.zeros(sides.shape, bool)
-    for side in (1, 2):
-        part = sides == side
-        if not part.any():
-            continue
-        margin = [int(np.ceil(radius_mm / s)) + 1 for s in spacing_mm]
-        box = ndi.find_objects(part.astype(np.uint8))[0]
-        padded = np.pad(part[box], [(m, m) for m in margin])
-        grown = ndi.distance_transform_edt(~padded, sampling=spacing_mm) <= radius_mm
-        shrunk = ndi.distance_transform_edt(grown, sampling=spacing_mm) > radius_mm
-        inner = tuple(slice(m, n - m) for m, n in zip(margin, padded.shape, strict=True))
-        closed[box] |= (shrunk | padded)[inner]
+    with ThreadPoolExecutor(2) as threads:
+        for box, part in threads.map(lambda side: _closed_part(sides == side, spacing_mm, radius_mm), (1, 2)):
+            closed[box] |= part
     outside = _touching_border(~closed)
     return ~outside
+
+
+def _closed_part(part: Mask, spacing_mm: tuple[float, ...], radius_mm: float) -> tuple[tuple[slice, ...], Mask]:
+    """Close one lung by a ball; where its box lies, and what is closed in it."""
+    if not part.any():
+        return (slice(0),), part[:0]
+    margin = [int(np.ceil(radius_mm / s)) + 1 for s in spacing_mm]
+    box: tuple[slice, ...] = ndi.find_objects(part.view(np.uint8))[0]
+    padded = np.pad(part[box], [(m, m) for m in margin])
+    grown = ndi.distance_transform_edt(~padded, sampling=spacing_mm) <= radius_mm
+    shrunk = ndi.distance_transform_edt(grown, sampling=spacing_mm) > radius_mm
+    inner = tuple(slice(m, n - m) for m, n in zip(margin, padded.shape, strict=True))
+    return box, (shrunk | padded)[inner]
 
 
 def _what_is_missing(lung: Mask, spacing_mm: tuple[float, ...], right_ml: float, left_ml: float) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -213,8 +214,9 @@ class NoduleAnalyzer:
         """Measure and grade; two candidates that turn out to be one nodule become one finding."""
         measured: list[tuple[NoduleMeasure, _Nodule]] = []
         unmeasured: list[NoduleFinding] = []
-        for found in confirmed:
-            measure = measure_nodule(volume, found.candidate.index)
+        with ThreadPoolExecutor(2) as threads:
+            measures = list(threads.map(lambda found: measure_nodule(volume, found.candidate.index), confirmed))
+        for found, measure in zip(confirmed, measures, strict=True):
             if isinstance(measure, Abstention):
                 unmeasured.append(_ungraded(found.candidate.index, found.nodule, measure))
             elif all(
