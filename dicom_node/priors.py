@@ -101,16 +101,37 @@ class PriorFetcher:
         try:
             with QueryConnection(source.node, self._station, QUERY_CONTEXTS, self._timeouts) as connection:
                 fetcher = SeriesFetcher(connection, self._database, self._station, settle_s=self._settle_s)
-                for search in searches:
-                    self._search(connection, source, search)
-                with self._database.read() as session:
-                    wanted = priors.due_priors(session, pacs, now=self._clock())
-                for prior in wanted:
-                    if not source.is_open(self._clock()):
-                        return  # its hours are over; what is left is due when they begin again
-                    self._fetch(fetcher, connection, prior)
+                self._work_through(connection, fetcher, source, searches)
         except (NodeUnreachableError, QueryError) as error:
             self._postpone(searches, wanted, str(error))
+
+    def _work_through(
+        self,
+        connection: QueryConnection,
+        fetcher: SeriesFetcher,
+        source: PriorSource,
+        searches: Sequence[PriorSearch],
+    ) -> None:
+        """Search and fetch one by one, until the hours are over; at the first that the PACS breaks off this ends.
+
+        That one is put off, and what is behind it is due at once: a study that a PACS cannot answer for holds up none.
+        """
+        for search in searches:
+            try:
+                self._search(connection, source, search)
+            except QueryError as error:
+                self._postpone([search], [], str(error))
+                return
+        with self._database.read() as session:
+            wanted = priors.due_priors(session, source.node.ae_title, now=self._clock())
+        for prior in wanted:
+            if not source.is_open(self._clock()):
+                return
+            try:
+                self._fetch(fetcher, connection, prior)
+            except QueryError as error:
+                self._postpone([], [prior], str(error))
+                return
 
     def _search(self, connection: QueryConnection, source: PriorSource, search: PriorSearch) -> None:
         chosen: list[tuple[str, int]] = []

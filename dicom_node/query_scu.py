@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 
 from dicom_node.errors import UNREADABLE, DicomNodeError
 from dicom_node.header import is_uid
@@ -172,16 +173,21 @@ class QueryConnection(NodeConnection):
         query.QueryRetrieveLevel = "SERIES"
         query.StudyInstanceUID, query.SeriesInstanceUID = study_instance_uid, series_instance_uid
         last = MoveAnswer()
-        for status, _ in self._open().send_c_move(query, target, STUDY_ROOT_MOVE):
+        for status, _ in self._asking().send_c_move(query, target, STUDY_ROOT_MOVE):
             code = _code(status, "the retrieval; what arrived is kept")
             last = MoveAnswer(_count(status, "Completed"), _count(status, "Failed"), code)
             progress(last)
         return last
 
+    def _asking(self) -> Association:
+        if not self.is_open:
+            raise QueryError("the PACS ended the association")
+        return self._open()
+
     def _find(self, query: Dataset) -> Iterator[Dataset]:
         """Ask, and give what is found; more than anyone needs is an error of the question, not read to its end."""
         count = 0
-        for status, answer in self._open().send_c_find(query, STUDY_ROOT_FIND):
+        for status, answer in self._asking().send_c_find(query, STUDY_ROOT_FIND):
             code = _code(status, "the query")
             if code in _PENDING and answer is not None:
                 count += 1

@@ -24,7 +24,7 @@ from dicom_node.part10 import read_file_meta
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.priors import PriorFetcher, PriorSource, chest_series, earlier_studies
 from dicom_node.query_scp import QueryService
-from dicom_node.query_scu import FoundSeries, FoundStudy
+from dicom_node.query_scu import FoundSeries, FoundStudy, QueryConnection, QueryError
 from dicom_node.retrieve_scp import RetrieveService
 from dicom_node.scp import PortServices, start_listener
 from dicom_node.scu import RemoteNode, ScuTimeouts
@@ -167,6 +167,28 @@ def test_a_pacs_that_is_away_is_asked_again_later(two: Two) -> None:
         assert priors.due_searches(session, "PACS", now=now) == ()
         (search,) = priors.due_searches(session, "PACS", now=now + timedelta(minutes=2))
     assert search.attempts == 1
+
+
+def test_a_study_that_the_pacs_cannot_answer_for_holds_up_no_other(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, real, asked = two.archived["old"].study_instance_uid, QueryConnection.find_series, []
+
+    def find_series(connection: QueryConnection, uid: str) -> list[FoundSeries]:
+        asked.append(uid)
+        if uid == broken and asked.count(uid) > 1:  # it was found, and then cannot be fetched
+            raise QueryError("the PACS broke off the query")
+        return real(connection, uid)
+
+    monkeypatch.setattr(QueryConnection, "find_series", find_series)
+    fetcher = two.fetcher(count=2)
+    fetcher.run_due()
+    fetcher.run_due()
+    with two.ours.read() as session:
+        rows = {row.study_instance_uid: row for row in session.scalars(select(PriorStudyRow))}
+        (short,) = priors.shortfalls(session)
+    older = rows[two.archived["older"].study_instance_uid]
+    assert (older.status, older.received_count) == (PriorStatus.DONE, 12)
+    assert (rows[broken].status, rows[broken].attempts) == (PriorStatus.PENDING, 1)
+    assert (short.expected_count, short.received_count, short.reason) == (12, 0, "the PACS broke off the query")
 
 
 def test_what_does_not_arrive_is_told(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
