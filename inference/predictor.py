@@ -19,32 +19,22 @@ from inference.blas import one_blas_thread
 from inference.bundle import Bundle, bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
-from inference.domain import surroundings_of, why_unlike
 from inference.engines import Engine, choose_engine
-from inference.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
+from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
 from inference.explanation import MAPS, MapKind, shown
-from inference.looking import LOOKS_AWAY, attention_around, share_in_lung
+from inference.grading import CLASSES, Grader, Index, Nodule, ungraded
 from inference.lungs import segment_lungs
-from inference.opinions import Opinion, answering, doubts, every_opinion
-from inference.patches import PatchBatch, Place, cut_patch, z_extent_of
+from inference.opinions import Opinion, answering
+from inference.patches import PatchBatch, Place, cut_patch
 from inference.segmentation import NoduleMeasure, measure_nodule
 from inference.slice_classifier import SliceClassifier
 from inference.types import Abstention, Candidate, CtVolume, ModelStatus, NoduleFinding, VolumeAnalysis
 
 Progress = Callable[[float, str], None]
-Index = tuple[float, float, float]
 PLOTS = ("reliability_before", "reliability_after", "roc", "histogram")
 EMPTY_HU = -700.0
 """Where no voxel within 1.5 mm is denser than this, there is no nodule to grade."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Nodule:
-    """What the filter says of a place: how probably it is a nodule, and the margin that this was calibrated from."""
-
-    probability: float
-    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +42,7 @@ class _Confirmed:
     """A candidate that the filter took for a nodule."""
 
     candidate: Candidate
-    nodule: _Nodule
+    nodule: Nodule
 
 
 class NoduleAnalyzer:
@@ -67,8 +57,8 @@ class NoduleAnalyzer:
     def __init__(self, nodule: Ensemble, confirmer: Ensemble) -> None:
         self._nodule = nodule
         self._filter = confirmer
+        self._grader = Grader(nodule)
         self._gate: dict[str, Any] = nodule.bundle.recipe["gate"]
-        self._classes: tuple[str, str] = ("benign", "malignant")
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
         self.sha256 = analyzer_digest(nodule, confirmer)
@@ -142,7 +132,7 @@ class NoduleAnalyzer:
         recipe = {**self._nodule.bundle.recipe, **self._nodule.bundle.recipe["single_slice"]}
         answer = combine(self._nodule.margins([patch]), recipe)
         probability = float(answer.probabilities[0])
-        kept = prediction_set(probability, recipe["conformal"], self._classes)
+        kept = prediction_set(probability, recipe["conformal"], CLASSES)
         return NoduleFinding(index, None, None, probability, None, kept, attributes={"from": "one slice"})
 
     @one_blas_thread()
@@ -157,12 +147,12 @@ class NoduleAnalyzer:
         measure = measure_nodule(volume, index)
         if isinstance(measure, Abstention):
             nodule = self._filtered(volume, [Candidate(index, 8.0, 0.0)])[0]
-            return _ungraded(index, nodule, measure)
+            return ungraded(index, nodule, measure)
         candidate = Candidate(measure.center_index, measure.equivalent_diameter_mm, 0.0)
         nodule = self._filtered(volume, [candidate])[0]
         if nodule.probability < self._filter.bundle.recipe["operating_points"].get("doubt", 0.0):
-            return _ungraded(index, nodule, Abstention("unlike_nodule", "this place does not look like a nodule"))
-        return self._findings(volume, [(measure, nodule)])[0]
+            return ungraded(index, nodule, Abstention("unlike_nodule", "this place does not look like a nodule"))
+        return self._grader.findings(volume, [(measure, nodule)])[0]
 
     def explanation(self, volume: CtVolume, index: Index, kind: MapKind) -> NDArray[np.float32] | None:
         """Where the planar network looks around a place, or what moves its answer: ``(rows, columns)`` of its slice.
@@ -193,9 +183,9 @@ class NoduleAnalyzer:
             return Abstention("too_few_slices", "fewer than {least} slices".format(least=self._gate["min_slices"]))
         return None
 
-    def _filtered(self, volume: CtVolume, candidates: list[Candidate]) -> list[_Nodule]:
+    def _filtered(self, volume: CtVolume, candidates: list[Candidate]) -> list[Nodule]:
         answer = self._filter.answer_at(volume, [Place(candidate.index) for candidate in candidates])
-        return [_Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
+        return [Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
 
     def _confirm(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> list[_Confirmed]:
         """Candidates above the filter's operating point, most probable first, one per place."""
@@ -212,114 +202,26 @@ class NoduleAnalyzer:
 
     def _grade(self, volume: CtVolume, confirmed: list[_Confirmed]) -> tuple[NoduleFinding, ...]:
         """Measure and grade; two candidates that turn out to be one nodule become one finding."""
-        measured: list[tuple[NoduleMeasure, _Nodule]] = []
+        measured: list[tuple[NoduleMeasure, Nodule]] = []
         unmeasured: list[NoduleFinding] = []
         with ThreadPoolExecutor(2) as threads:
             measures = list(threads.map(lambda found: measure_nodule(volume, found.candidate.index), confirmed))
         for found, measure in zip(confirmed, measures, strict=True):
             if isinstance(measure, Abstention):
-                unmeasured.append(_ungraded(found.candidate.index, found.nodule, measure))
+                unmeasured.append(ungraded(found.candidate.index, found.nodule, measure))
             elif all(
                 _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
             ):
                 measured.append((measure, found.nodule))
-        graded = self._findings(volume, measured)
+        graded = self._grader.findings(volume, measured)
         graded.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
         return (*graded, *unmeasured)
-
-    def _findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, _Nodule]]) -> list[NoduleFinding]:
-        if not measured:
-            return []
-        places = [Place(measure.center_index, z_extent_of(measure.equivalent_diameter_mm)) for measure, _ in measured]
-        features = np.stack([feature_vector(measure.features()) for measure, _ in measured])
-        margins = self._nodule.margins_at(volume, places)
-        answer = combine(margins, self._nodule.bundle.recipe, features)
-        opinions = every_opinion(margins, self._nodule.bundle.recipe, features)
-        return [self._finding(volume, measure, p, answer, opinions, i) for i, (measure, p) in enumerate(measured)]
-
-    def _why_not_graded(
-        self, volume: CtVolume, measure: NoduleMeasure, seen: NDArray[np.float32] | None
-    ) -> tuple[Abstention, ...]:
-        """Why this nodule is outside what the malignancy model was validated for, if it is."""
-        low, high = self._gate["diameter_mm"]
-        reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
-        if not low <= measure.longest_mm <= high:
-            reasons = (_unfit_diameter(low, high), *reasons)
-        least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
-        if member is not None and seen is not None and least > 0:
-            nodule = measure.center_index, measure.mask, measure.mask_box
-            share = share_in_lung(seen, member[0].field_mm[1], volume, nodule)
-            reasons = (*reasons, LOOKS_AWAY) if share < least else reasons
-        return reasons
-
-    def _finding(
-        self,
-        volume: CtVolume,
-        measure: NoduleMeasure,
-        nodule: _Nodule,
-        answer: EnsembleAnswer,
-        opinions: dict[str, EnsembleAnswer],
-        i: int,
-    ) -> NoduleFinding:
-        attributes: dict[str, object] = {
-            "perpendicular_mm": round(measure.perpendicular_mm, 1),
-            "volume_mm3": round(measure.volume_mm3),
-            "density": str(measure.density),
-            "mean_hu": round(measure.mean_hu),
-            "nodule_margin": round(nodule.margin, 4),
-        }
-        seen, member = None, self._nodule.planar_member
-        if member is not None:
-            seen = attention_around(member, volume, measure.center_index)
-            told = seen.astype(np.float64).round(3).tolist()
-            attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": told}
-        if reasons := self._why_not_graded(volume, measure, seen):
-            return NoduleFinding(
-                measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
-            )
-        probability = float(answer.probabilities[i])
-        return NoduleFinding(
-            index=measure.center_index,
-            diameter_mm=measure.longest_mm,
-            nodule_probability=nodule.probability,
-            malignancy_probability=probability,
-            interval=(float(answer.low[i]), float(answer.high[i])),
-            prediction_set=prediction_set(probability, self._nodule.bundle.recipe["conformal"], self._classes),
-            attributes={
-                **attributes,
-                "malignancy_margin": round(float(answer.margins[i]), 4),
-                **_opinions(opinions, i, self._gate),
-            },
-        )
-
-
-def _opinions(opinions: dict[str, EnsembleAnswer], i: int, gate: dict[str, Any]) -> dict[str, object]:
-    """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
-    if not opinions:
-        return {}
-    told = {
-        name: {"probability": round(float(own.probabilities[i]), 4), "margin": round(float(own.margins[i]), 4)}
-        for name, own in opinions.items()
-    }
-    return {"opinions": told, "doubts": list(doubts({name: own["probability"] for name, own in told.items()}, gate))}
 
 
 def _unfit_pixels(low: float, high: float) -> Abstention:
     return Abstention(
         "pixel_spacing", "pixel spacing is outside {low} to {high} mm, the validated range".format(low=low, high=high)
     )
-
-
-def _unfit_diameter(low: float, high: float) -> Abstention:
-    return Abstention(
-        "diameter", "the diameter is outside {low} to {high} mm, the validated range".format(low=low, high=high)
-    )
-
-
-def _ungraded(index: Index, nodule: _Nodule, reason: Abstention) -> NoduleFinding:
-    """A finding that could not be measured, so that no malignancy is given."""
-    attributes: dict[str, object] = {"nodule_margin": round(nodule.margin, 4)}
-    return NoduleFinding(index, None, nodule.probability, None, None, abstentions=(reason,), attributes=attributes)
 
 
 def analyzer_digest(nodule: Bundle | Ensemble, confirmer: Bundle | Ensemble) -> str:

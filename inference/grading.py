@@ -1,0 +1,126 @@
+"""From measured nodules to findings: malignancy with its interval and opinions, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.calibration import prediction_set
+from inference.domain import surroundings_of, why_unlike
+from inference.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
+from inference.looking import LOOKS_AWAY, attention_around, share_in_lung
+from inference.opinions import doubts, every_opinion
+from inference.patches import Place, z_extent_of
+from inference.segmentation import NoduleMeasure
+from inference.types import Abstention, CtVolume, NoduleFinding
+
+Index = tuple[float, float, float]
+CLASSES = ("benign", "malignant")
+
+
+@dataclass(frozen=True, slots=True)
+class Nodule:
+    """What the filter says of a place: how probably it is a nodule, and the margin that this was calibrated from."""
+
+    probability: float
+    margin: float
+
+
+class Grader:
+    """Grades measured nodules by the malignancy ensemble; all thresholds come from its recipe."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._nodule = ensemble
+        self._gate: dict[str, Any] = ensemble.bundle.recipe["gate"]
+
+    def findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, Nodule]]) -> list[NoduleFinding]:
+        """One finding each, in the order of ``measured``."""
+        if not measured:
+            return []
+        places = [Place(measure.center_index, z_extent_of(measure.equivalent_diameter_mm)) for measure, _ in measured]
+        features = np.stack([feature_vector(measure.features()) for measure, _ in measured])
+        margins = self._nodule.margins_at(volume, places)
+        answer = combine(margins, self._nodule.bundle.recipe, features)
+        opinions = every_opinion(margins, self._nodule.bundle.recipe, features)
+        return [self._finding(volume, measure, p, answer, opinions, i) for i, (measure, p) in enumerate(measured)]
+
+    def _why_not_graded(
+        self, volume: CtVolume, measure: NoduleMeasure, seen: NDArray[np.float32] | None
+    ) -> tuple[Abstention, ...]:
+        """Why this nodule is outside what the malignancy model was validated for, if it is."""
+        low, high = self._gate["diameter_mm"]
+        reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
+        if not low <= measure.longest_mm <= high:
+            reasons = (_unfit_diameter(low, high), *reasons)
+        least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
+        if member is not None and seen is not None and least > 0:
+            nodule = measure.center_index, measure.mask, measure.mask_box
+            share = share_in_lung(seen, member[0].field_mm[1], volume, nodule)
+            reasons = (*reasons, LOOKS_AWAY) if share < least else reasons
+        return reasons
+
+    def _finding(
+        self,
+        volume: CtVolume,
+        measure: NoduleMeasure,
+        nodule: Nodule,
+        answer: EnsembleAnswer,
+        opinions: dict[str, EnsembleAnswer],
+        i: int,
+    ) -> NoduleFinding:
+        attributes: dict[str, object] = {
+            "perpendicular_mm": round(measure.perpendicular_mm, 1),
+            "volume_mm3": round(measure.volume_mm3),
+            "density": str(measure.density),
+            "mean_hu": round(measure.mean_hu),
+            "nodule_margin": round(nodule.margin, 4),
+        }
+        seen, member = None, self._nodule.planar_member
+        if member is not None:
+            seen = attention_around(member, volume, measure.center_index)
+            told = seen.astype(np.float64).round(3).tolist()
+            attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": told}
+        if reasons := self._why_not_graded(volume, measure, seen):
+            return NoduleFinding(
+                measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
+            )
+        probability = float(answer.probabilities[i])
+        return NoduleFinding(
+            index=measure.center_index,
+            diameter_mm=measure.longest_mm,
+            nodule_probability=nodule.probability,
+            malignancy_probability=probability,
+            interval=(float(answer.low[i]), float(answer.high[i])),
+            prediction_set=prediction_set(probability, self._nodule.bundle.recipe["conformal"], CLASSES),
+            attributes={
+                **attributes,
+                "malignancy_margin": round(float(answer.margins[i]), 4),
+                **_opinions(opinions, i, self._gate),
+            },
+        )
+
+
+def _opinions(opinions: dict[str, EnsembleAnswer], i: int, gate: dict[str, Any]) -> dict[str, object]:
+    """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
+    if not opinions:
+        return {}
+    told = {
+        name: {"probability": round(float(own.probabilities[i]), 4), "margin": round(float(own.margins[i]), 4)}
+        for name, own in opinions.items()
+    }
+    return {"opinions": told, "doubts": list(doubts({name: own["probability"] for name, own in told.items()}, gate))}
+
+
+def _unfit_diameter(low: float, high: float) -> Abstention:
+    return Abstention(
+        "diameter", "the diameter is outside {low} to {high} mm, the validated range".format(low=low, high=high)
+    )
+
+
+def ungraded(index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
+    """A finding that could not be measured, so that no malignancy is given."""
+    attributes: dict[str, object] = {"nodule_margin": round(nodule.margin, 4)}
+    return NoduleFinding(index, None, nodule.probability, None, None, abstentions=(reason,), attributes=attributes)
