@@ -72,9 +72,12 @@ def _frames(job: ReportJob) -> dict[str, tuple[Dataset, Frame]]:
             continue
         image, before = frames.get(finding.sop_instance_uid) or (read_identity(job, source), np.float32(0))
         image.SeriesInstanceUID = job.analysis.series_instance_uid
+        if "FrameOfReferenceUID" not in image:  # of type 1, and left out by some
+            image.FrameOfReferenceUID = job.uid("pm", "frame of reference")
         laid = _laid(told, image, (finding.row, finding.column))
         frames[finding.sop_instance_uid] = image, np.maximum(laid, before)
-    return frames
+    shape = next(frame.shape for _, frame in frames.values())
+    return {uid: (image, frame) for uid, (image, frame) in frames.items() if frame.shape == shape}
 
 
 def _laid(told: Mapping[str, Any], image: Dataset, center: tuple[float, float]) -> Frame:

@@ -341,6 +341,16 @@ def test_attention_is_mapped_over_the_slices_of_findings_when_asked_for(series: 
     assert (on >= alone).all()
 
 
+def test_a_map_is_made_of_slices_without_a_frame_of_reference(tmp_path: Path) -> None:
+    bare = ct_series(
+        tmp_path / "bare", n=12, rows=40, nodules=(NODULE,), defects=Defects(missing=("FrameOfReferenceUID",))
+    )
+    seen = finding(bare, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
+    _, pm = read_all(job_of(bare, tmp_path / "r", seen, kinds=("sr", "pm")))
+    assert pm.FrameOfReferenceUID
+    assert pm.pixel_array.max() == 1.0
+
+
 def test_there_is_no_map_without_attention_or_unless_it_is_asked_for(series: CtSeries, tmp_path: Path) -> None:
     seen = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
 
