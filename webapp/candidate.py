@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("candidate", __name__)
 
-FIGURES = (("auc", "AUC"), ("brier", "Brier score"), ("calibration_error", "Calibration error (ECE)"))
-
 
 def _report() -> CandidateReport | None:
     """Compare the model that was tried last; None where none ever was."""
@@ -34,7 +32,7 @@ def page() -> str:
     """Show how the candidate compares."""
     with services().database.read() as session:
         changes = promotions.promotions(session)
-    return render_template("candidate.html", report=_report(), figures=FIGURES, changes=changes)
+    return render_template("candidate.html", report=_report(), changes=changes)
 
 
 @blueprint.post("/admin/candidate/rollback")

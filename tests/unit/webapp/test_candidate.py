@@ -124,7 +124,7 @@ def test_the_page_lists_who_changed_the_live_model_and_why(web: Web) -> None:
         promote(session, bundle, by="chief", reason="sees more", figures={}, is_forced=True)
         roll_back(session, by="chief", reason="complaints")
     page = web.client().get("/admin/candidate", headers=HTML).text
-    for told in ("promoted, by force", "Sees more.", "rolled back", "Complaints.", "the model of the settings"):
+    for told in ("promoted (by force)", "Sees more.", "rolled back", "Complaints.", "the model of the settings"):
         assert told in page, told
 
 
