@@ -1,13 +1,15 @@
-"""Makes received instances durable together: whoever comes first commits for all who came meanwhile.
+"""Makes received instances durable together: whoever comes first does it for all who came meanwhile.
 
-Each instance's bytes are synced by its own thread. What follows (names, folders, the index's transaction) costs a sync
-each and is shared: the first thread takes the baton and does it for everyone in the queue; the others find theirs done.
-One sender alone waits for nobody; n senders share one transaction. None is answered before its own row is committed.
+Each instance's bytes are synced by its own thread. What follows is in two stages, names and folders, then the index's
+transaction; each costs a sync and is shared: the first thread at a stage takes its baton and does it for everyone in
+the queue, the others find theirs done. While one group is being indexed the next gets its names. One sender alone waits
+for nobody; n senders share syncs and transactions. None is answered before its own row is committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -28,6 +30,7 @@ class _Entry:
     spool: Spool
     stored: StoredFile
     instance: ReceivedInstance
+    is_named: bool = False
     verdict: StoreVerdict | None = None
     error: InstanceError | None = None
 
@@ -41,9 +44,10 @@ class Committer:
 
     def __init__(self, store: InstanceStore, database: Database) -> None:
         self._store, self._database = store, database
-        self._queue: list[_Entry] = []
-        self._queue_lock = Lock()
-        self._baton = Lock()
+        self._unnamed: list[_Entry] = []
+        self._unrecorded: list[_Entry] = []
+        self._queues = Lock()
+        self._naming, self._recording = Lock(), Lock()
 
     def commit(self, spool: Spool, stored: StoredFile, instance: ReceivedInstance) -> StoreVerdict:
         """Make one synced instance durable, under the name that was placed; returns when it is, or raises.
@@ -56,27 +60,35 @@ class Committer:
             The index cannot hold a value of it.
         """
         entry = _Entry(spool, stored, instance)
-        with self._queue_lock:
-            self._queue.append(entry)
-        with self._baton:
+        with self._queues:
+            self._unnamed.append(entry)
+        with self._naming:
+            while not (entry.is_named or entry.is_done):
+                self._name_waiting()
+        with self._recording:
             while not entry.is_done:
-                self._commit_waiting()
+                self._record_waiting()
         if entry.error is not None:
             raise entry.error
         assert entry.verdict is not None  # noqa: S101 (is_done says so)
         return entry.verdict
 
-    def _commit_waiting(self) -> None:
-        with self._queue_lock:
-            batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+    def _name_waiting(self) -> None:
+        with self._queues:
+            batch, self._unnamed = self._unnamed[:_BATCH], self._unnamed[_BATCH:]
+        with _failing(batch):
+            named = self._publish(batch)
+            with self._queues:
+                self._unrecorded += named
+            for entry in named:
+                entry.is_named = True
+
+    def _record_waiting(self) -> None:
+        with self._queues:
+            batch, self._unrecorded = self._unrecorded[:_BATCH], self._unrecorded[_BATCH:]
         batch.sort(key=lambda entry: entry.instance.study_instance_uid)  # one order of locking for all processes
-        try:
-            published = self._publish(batch)
-            self._record(published)
-        finally:
-            for entry in batch:
-                if not entry.is_done:
-                    entry.error = StorageUnavailableError("the index")
+        with _failing(batch):
+            self._record(batch)
 
     def _publish(self, batch: list[_Entry]) -> list[_Entry]:
         """Give all files their names; one by one where that fails for some."""
@@ -107,6 +119,18 @@ class Committer:
         else:
             for entry, verdict in zip(batch, verdicts, strict=True):
                 entry.verdict = verdict
+
+
+@contextmanager
+def _failing(batch: Sequence[_Entry]) -> Iterator[None]:
+    """Have none of a batch wait for ever where an unforeseen error ends its leader."""
+    try:
+        yield
+    except BaseException:
+        for entry in batch:
+            if not entry.is_done:
+                entry.error = StorageUnavailableError("the index")
+        raise
 
 
 def _refusal(error: DbError) -> InstanceError:
