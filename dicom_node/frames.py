@@ -230,7 +230,11 @@ def _texts(ds: Attributes, keyword: str) -> tuple[str, ...]:
     value = _value(ds, keyword)
     if value is None:
         return ()
-    return tuple("".join(c for c in str(part) if c.isprintable()).strip()[:64] for part in _parts(value)[:16])
+    return tuple(_printable(str(part)).strip()[:64] for part in _parts(value)[:16])
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c for c in text if c.isprintable())
 
 
 def _parts(value: object) -> list[object]:

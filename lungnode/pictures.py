@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +47,6 @@ def _as_grey(picture: Image.Image) -> Image.Image:
 
 def windowed(hu: NDArray[np.int16], window: tuple[float, float]) -> NDArray[np.uint8]:
     """Map HU to grey values by ``(center, width)``, linearly (LINEAR_EXACT, PS3.3 C.11.2.1.3.2)."""
-    if hu.dtype == np.int16:
-        return _grey_table(window).take(hu.view(np.uint16))  # faster than arithmetic on every pixel
-    return _grey(hu, window)
-
-
-@lru_cache(maxsize=16)
-def _grey_table(window: tuple[float, float]) -> NDArray[np.uint8]:
-    """Grey values of all int16 numbers, in the order of their bit patterns."""
-    return _grey(np.arange(1 << 16, dtype=np.uint16).view(np.int16), window)
-
-
-def _grey(hu: NDArray[np.generic], window: tuple[float, float]) -> NDArray[np.uint8]:
     center, width = window
     scaled = (hu.astype(np.float32) - (center - width / 2)) * (255.0 / width)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
