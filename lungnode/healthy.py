@@ -1,7 +1,7 @@
 """``python -m lungnode.healthy [PART...]``: exit status 0 where the parts of this HOME are up; what containers ask.
 
 A part is up when it has announced itself and its supervisor lives; the listener when it answers a C-ECHO that calls
-itself by its own AE title (by TLS: when it accepts a connection), pages when ``/livez`` answers. Needs no sign-in.
+itself by its own AE title (by TLS: when it answers a handshake), pages when ``/livez`` answers. Needs no sign-in.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,10 +37,23 @@ def _echoes(told: Mapping[str, Any]) -> bool:
 
     host = _host(told)
     if told.get("tls"):
-        socket.create_connection((host, told["port"]), timeout=TIMEOUT_S).close()
-        return True
+        return _shakes_hands(host, told["port"])
     node = RemoteNode(told["ae_title"], host, told["port"])
     return not echo(node, told["ae_title"], ScuTimeouts(TIMEOUT_S, TIMEOUT_S, TIMEOUT_S))
+
+
+def _shakes_hands(host: str, port: int) -> bool:
+    """Whether somebody answers a handshake, if only to refuse who shows no certificate; a port alone proves nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # who it is does not matter here
+    with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
+        try:
+            context.wrap_socket(connection).close()
+        except ssl.SSLEOFError:
+            return False
+        except ssl.SSLError:
+            return True
+    return True
 
 
 def _shows_pages(told: Mapping[str, Any]) -> bool:

@@ -137,7 +137,7 @@ class DicomSettings(Section):
     max_associations: int = Field(default=32, ge=1)
     """Associations served at once; more are answered with a transient rejection."""
     processes: int = Field(default=1, ge=1, le=64)
-    """Processes that listen at the port and share its limits; more than one pay where many senders come at once."""
+    """Processes that listen at the port and share its limits; more than one pays where many senders come at once."""
     timeout_s: float = Field(default=30.0, gt=0)
     """Silence on an association (or before one) after which it is closed."""
     max_instance_mb: int = Field(default=2048, ge=1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 import shutil
 import socket
 import ssl
@@ -20,6 +22,7 @@ from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from dicom_node.tls import TlsFiles, server_context
 from lungnode import wiring
+from lungnode.healthy import is_up
 from lungnode.settings import Destination, DicomSettings, Settings, TlsSettings
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 
@@ -102,6 +105,17 @@ def store(listener: Listener, context: ssl.SSLContext | None, number: int = 1) -
 
 def test_a_peer_of_our_authority_stores(listener: Listener, certificates: Path) -> None:
     assert [store(listener, client(certificates, "pacs"), number) for number in range(3)] == [0, 0, 0]
+
+
+def test_a_listener_is_healthy_while_it_shakes_hands(listener: Listener, tmp_path: Path, monkeypatch) -> None:
+    """A port alone proves nothing: it stays open when those behind it are gone."""
+    monkeypatch.setattr("lungnode.healthy.TIMEOUT_S", 1.0)
+    told = {"supervisor_pid": os.getpid(), "host": "127.0.0.1", "port": listener.port, "ae_title": "LUNGNODE", "tls": 1}
+    (tmp_path / "dicom.json").write_text(json.dumps(told))
+    assert is_up(tmp_path, "dicom")
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        (tmp_path / "dicom.json").write_text(json.dumps(told | {"port": nobody.getsockname()[1]}))
+        assert not is_up(tmp_path, "dicom")
 
 
 @pytest.mark.parametrize("name", [None, "other", "expired", "server-only"])
