@@ -47,7 +47,7 @@ def test_sign_in_admin_resend_audit_story_sign_out(locked_site: Site, open_page:
     letters.get_by_role("button", name="Send again").click()
     expect(letters).to_contain_text("Nothing was given up.")
     latest = page.get_by_role("region", name="Latest deliveries")
-    expect(latest).to_contain_text("pending")
+    expect(latest).to_contain_text("waiting")
     latest.get_by_role("link", name="Story").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Story of a result")
     expect(page.get_by_role("region", name="Every event on record")).to_contain_text("delivery:resent")
