@@ -157,6 +157,8 @@ def run(cycles: int, associations: int, seed: int) -> dict[str, object]:
         for cycle in range(cycles):
             step = STEPS[cycle // 2 % len(STEPS)] if traced and cycle % 2 else ""
             run_cycle(folder, rng, cycle, associations, tally, step)
+            told = f"{len(tally.acknowledged)} instances answered, {len(set(tally.lost))} lost"
+            print(f"cycle {cycle + 1} of {cycles}: {told}", file=sys.stderr, flush=True)
         check(folder, set(tally.acknowledged), tally)
     statuses = Counter(tally.acknowledged.values())
     return {
