@@ -1,8 +1,7 @@
 """Takes the pictures of the pages in ``docs/images``: ``python -m benchmarks.pictures`` (needs Chromium).
 
-All but that of an answer to an upload, ``detector.png``: the generated slice is refused as unlike a patient's.
 Starts ``lungnode demo`` on free ports with a home of its own, so that what is seen is the generated phantom and never a
-person, and ends it afterwards.
+person, and ends it afterwards. The answer to an upload is that to a slice of it, clicked on where a finding is.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.receivers import free_port
@@ -90,6 +90,37 @@ def take_all(browser: Browser, url: str, study: str) -> None:
     take(browser, f"{url}/worklist", "worklist")
     take(browser, f"{url}{study}", "viewer", act=settle)
     take(browser, f"{url}/model", "model")
+    with tempfile.TemporaryDirectory() as folder:
+        uploaded = first_finding(url, study, Path(folder))
+        take(browser, f"{url}/detector", "detector", scheme="light", act=lambda page: upload(page, *uploaded))
+
+
+def first_finding(url: str, study: str, folder: Path) -> tuple[Path, float, float]:
+    """Fetch the instance that the first finding lies on; gives its file and where on it the finding is."""
+    finding = requests.get(f"{url}/api/v1{study}", timeout=30).json()["findings"][0]
+    series, instance = finding["series_instance_uid"], finding["sop_instance_uid"]
+    sent = requests.get(
+        f"{url}/dicom-web{study}/series/{series}/instances/{instance}",
+        headers={"Accept": "application/dicom"},
+        timeout=30,
+    )
+    sent.raise_for_status()
+    file = folder / "phantom.dcm"
+    file.write_bytes(sent.content)
+    return file, finding["row"], finding["column"]
+
+
+def upload(page: Page, file: Path, row: float, column: float) -> None:
+    """Ask for an answer to one instance, as a person would."""
+    page.set_input_files("#image", file)
+    page.locator("[data-slice-image]").wait_for()
+    page.get_by_label("Row").fill(f"{row:.0f}")
+    page.get_by_label("Column").fill(f"{column:.0f}")
+    page.get_by_label("Age in years").fill("61")
+    page.get_by_label("Female").check()
+    page.get_by_label("Smoking, in pack-years").fill("30")
+    page.click("[data-submit]")
+    page.wait_for_url("**/predictions/*")
 
 
 def take_monitoring(browser: Browser) -> None:

@@ -374,3 +374,18 @@ def test_the_viewer_speaks_german_to_a_german_browser(site: Site, study: Study, 
     expect(page.locator(".finding.selected .verdict")).to_have_text("Abgelehnt: Gefäß")
     assessed = next(finding.assessment for finding in findings_of(site, study) if finding.assessment)
     assert assessed.reason == "Vessel"  # the record is everyone's
+
+
+def test_a_key_marks_a_study_as_reviewed_and_opens_the_next_one_of_the_list(
+    site: Site, open_page: Callable[..., Page]
+) -> None:
+    last, first = (site.analysed_study(name=f"Round^{name}", patient_id=f"R-{name}") for name in ("Second", "First"))
+    page = open_page()
+    page.goto(f"{site.url}/worklist?q=Round")
+    page.locator(f'[data-study="{first.study_instance_uid}"] a').first.click()
+    for study in (first, last):
+        page.wait_for_url(f"**/studies/{study.study_instance_uid}")
+        page.locator("[data-pane][data-shown]").wait_for()
+        page.keyboard.press("e")
+    page.wait_for_url("**/worklist?q=Round")
+    expect(page.locator("tr[data-reviewed]")).to_have_count(2)

@@ -48,6 +48,8 @@ document.addEventListener("keydown", (event) => {
   location.reload();
 });
 
+addEventListener("pagehide", () => sessionStorage.setItem("worklist", location.search)); // a study leads back here, and on
+
 const here = () => location.pathname + location.search;
 let pending = 0;
 listen(

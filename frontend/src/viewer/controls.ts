@@ -6,6 +6,7 @@ import { all, find } from "./dom";
 import { type Tool, removeLastLength, useTool } from "./engine";
 import type { Viewer } from "./main";
 import type { Pane, Window } from "./pane";
+import { finish, goBack } from "./rounds";
 
 const PRESETS: Record<string, Window> = { // HU
   lung: { center: -600, width: 1500 }, mediastinum: { center: 50, width: 400 }, bone: { center: 400, width: 1800 },
@@ -31,6 +32,8 @@ export class Controls {
     document.querySelector("[data-complete]")?.addEventListener("click", () => void viewer.ask("complete", _("Not waiting for more images.")));
     find("reveal").addEventListener("click", () => viewer.reveal());
     find<HTMLInputElement>("blind-mode").addEventListener("change", (event) => viewer.hideModel((event.target as HTMLInputElement).checked));
+    find("back").addEventListener("click", (event) => { event.preventDefault(); goBack(); });
+    document.querySelector("[data-finish]")?.addEventListener("click", () => this.finish());
     this.listenToKeys();
   }
 
@@ -94,6 +97,10 @@ export class Controls {
     this.viewer.draw();
   }
 
+  private finish(): void {
+    if (all("finish").length) finish(this.viewer.studyUid).catch((error: Error) => this.viewer.pane.say(error.message));
+  }
+
   private onToolKey(event: KeyboardEvent): void {
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!by) return;
@@ -119,7 +126,7 @@ export class Controls {
       m: () => { if (document.querySelector('[data-tool="mark"]')) this.useTool("mark"); },
       Delete: () => { removeLastLength(); }, Backspace: () => { removeLastLength(); },
       h: () => this.toggleMarks(), b: () => void viewer.beside.toggleLatest(), y: () => viewer.beside.link(!viewer.beside.isLinked), "?": showHelp,
-      Escape: () => (this.tool === "window" ? location.assign("/worklist") : this.useTool("window")),
+      e: () => this.finish(), Escape: () => (this.tool === "window" ? goBack() : this.useTool("window")),
     };
     document.addEventListener("keydown", (event) => {
       if (isTyping(event.target as HTMLElement)) return;

@@ -110,7 +110,7 @@ export class FindingList {
       [_("Diameter"), millimetres(finding.diameter_mm)],
       ...(typeof attributes.density === "string" ? [[_("Density"), SAID[attributes.density] ?? attributes.density] as [string, string]] : []),
       ...(typeof attributes.volume_mm3 === "number" ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]] : []),
-      [_("Interval"), finding.interval ? _("{low} to {high}", { low: percent(finding.interval[0]), high: percent(finding.interval[1]) }) : "–"],
+      [_("Interval"), finding.interval ? span(...finding.interval) : "–"],
       ...secondOpinion(finding),
       [_("Is a nodule"), finding.nodule_probability === null ? _("not asked") : percent(finding.nodule_probability)],
       [_("Possible"), finding.prediction_set.map((name) => SAID[name] ?? name).join(_(" or ")) || "–"],
@@ -194,6 +194,12 @@ export class FindingList {
       this.calls.failed(error as Error);
     }
   }
+}
+
+// An interval that is narrower than what is shown of its ends would look like a mistake.
+function span(least: number, most: number): string {
+  const [low, high] = [percent(least), percent(most)];
+  return low === high ? _("{value}, less than 0.1 % wide", { value: low }) : _("{low} to {high}", { low, high });
 }
 
 // Why there is no answer, or why it is to be doubted.
