@@ -98,7 +98,16 @@ def test_every_text_of_a_page_is_for_translators(make_web: Callable[..., Web], p
     asked = {"image": (BytesIO(noise_png()), "slice.png"), "age": "60", "sex": "female", "smoking_pack_years": "20"}
     result = client.post("/predict", data=asked, headers={"Accept": "text/html"}).text
     pages = {"result": result}
-    for address in ("/", "/detector", "/worklist", f"/studies/{study.study_instance_uid}", "/admin", "/audit", "/none"):
+    for address in (
+        "/",
+        "/detector",
+        "/worklist",
+        f"/studies/{study.study_instance_uid}",
+        "/admin",
+        "/audit",
+        "/monitoring",
+        "/none",
+    ):
         pages[address] = client.get(address, headers={"Accept": "text/html"}).text
     forgotten = {name: said_outside(page) for name, page in pages.items()}
     assert {name: texts for name, texts in forgotten.items() if texts} == {}
