@@ -129,6 +129,9 @@ class NoduleAnalyzer:
         if float(patch.hu[middle[0], middle[1] - 3 : middle[1] + 4, middle[2] - 3 : middle[2] + 4].max()) < EMPTY_HU:
             reason = Abstention("no_nodule_here", "nothing at this place is denser than lung")
             return NoduleFinding(index, None, None, None, None, abstentions=(reason,))
+        if "single_slice" not in self._nodule.bundle.recipe:
+            reason = Abstention("whole_series_only", "this model answers for whole series, not for single slices")
+            return NoduleFinding(index, None, None, None, None, abstentions=(reason,))
         recipe = {**self._nodule.bundle.recipe, **self._nodule.bundle.recipe["single_slice"]}
         answer = combine(self._nodule.margins([patch]), recipe)
         probability = float(answer.probabilities[0])

@@ -45,6 +45,10 @@ class Group:
     seeds: int
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
+    def member(self, prefix: str) -> dict[str, Any]:
+        """Describe one of its networks as a bundle's recipe does; ``prefix`` names its weights."""
+        return {**self.description, "prefix": prefix, "group": self.name, "view": self.view.to_json()}
+
 
 @dataclass(slots=True)
 class PatchTask:

@@ -177,19 +177,9 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
             margins.append(trainer.unseen_margins(group, number))
             prefix = f"{group.name}{number}"
             networks[prefix] = trainer.network(group, number, None)
-            description = {**group.description, "prefix": prefix, "group": group.name, "view": group.view.to_json()}
-            members.append(description)
+            members.append(group.member(prefix))
     if not trainer.world.is_first:
         return {}
-    sha256 = write_weights(out, networks)
-    np.savez(
-        out / "unseen.npz",
-        margins=np.stack(margins),
-        names=np.array(task.names),
-        labels=task.labels,
-        labelled=task.labelled,
-        groups=np.array(task.groups),
-    )
     trained = [n for n, ok in zip(task.names, trainer.trainable, strict=True) if ok]
     training = {
         "samples": len(trained),
@@ -202,19 +192,37 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
         "schedules": {g.name: asdict(g.schedule) for g in groups},
         "augmentation": {g.name: asdict(g.augment) for g in groups},
     }
-    (out / "members.json").write_text(
-        json.dumps(
-            {
-                "task": task.name,
-                "classes": task.classes,
-                "members": members,
-                "weights_sha256": sha256,
-                "training": training,
-            }
-        )
-    )
+    write_trained(out, task, Trained(networks, members, margins, training))
     count = sum(parameter_count(n) for n in networks.values())
     return {"task": task.name, "out": str(out), "members": len(members), "parameters": count, **training}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The networks that ship by their prefix, their descriptions, and each one's margins of unseen samples, else NaN.
+
+    ``training`` is what the bundle records of how they came about.
+    """
+
+    networks: dict[str, torch.nn.Module]
+    members: list[dict[str, Any]]
+    margins: list[np.ndarray[Any, Any]]
+    training: dict[str, Any]
+
+
+def write_trained(out: Path, task: PatchTask, trained: Trained) -> None:
+    """Write what ``training.calibrate`` makes a bundle of: weights, margins and the raw recipe."""
+    sha256 = write_weights(out, trained.networks)
+    np.savez(
+        out / "unseen.npz",
+        margins=np.stack(trained.margins),
+        names=np.array(task.names),
+        labels=task.labels,
+        labelled=task.labelled,
+        groups=np.array(task.groups),
+    )
+    recipe = {"task": task.name, "classes": task.classes, "members": trained.members, "weights_sha256": sha256}
+    (out / "members.json").write_text(json.dumps({**recipe, "training": trained.training}))
 
 
 def main(argv: list[str] | None = None) -> int:

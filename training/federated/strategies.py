@@ -34,6 +34,8 @@ class Round:
     asked: int
     answered: int
     kept: int
+    samples: int = 0
+    """What the kept sites trained on, as far as they say (with differential privacy each counts as one)."""
     refused: list[str] = field(default_factory=list)
     loss: float | None = None
 
@@ -73,6 +75,7 @@ class Guarded(Strategy):
         report.answered = len(answered)
         kept = self._sane(answered, report)
         report.kept = len(kept)
+        report.samples = sum(_weight(reply) for reply in kept)
         if len(kept) < self.plan.least:
             report.refused.append(f"fewer than {self.plan.least} good replies, the joint network stays")
             self.tell(report)
@@ -135,6 +138,11 @@ class Guarded(Strategy):
             return None
         spent = self.strategy.privacy_spent()
         return None if spent is None else {"epsilon": float(spent.epsilon), "delta": float(spent.delta)}
+
+
+def _weight(reply: Message) -> int:
+    """How many nodules a site trained on, by its own account."""
+    return int(next(iter(reply.content.metric_records.values()))["num-examples"])  # type: ignore[arg-type]
 
 
 def make_strategy(plan: Plan, tell: Callable[[Round], None] = lambda _: None) -> Guarded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 
 from inference.calibration import calibrated, fit_platt
 from inference.metrics import auc
+from inference.predictor import load_models
 from tests.unit.training.test_commands import write_nodules
-from training.federated import experiment, partition
+from training import evaluate
+from training.federated import bundle, experiment, partition
 from training.federated.client import make_app, record_of
 from training.federated.counts import EDGES, MarginCounts, figures_of, fit_jointly
 from training.federated.plan import Plan
@@ -229,17 +232,53 @@ def test_private_rounds_are_clipped_noised_and_accounted() -> None:
     assert np.linalg.norm(weights) == pytest.approx(1.0, abs=0.01)
 
 
-def test_three_sites_train_one_network_and_calibrate_it(folders: list[Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def joint(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that a run of three sites wrote."""
+    folder = tmp_path_factory.mktemp("joint")
     plan = replace(SMALL, rounds=4, local_epochs=3)
-    arrays, summary = run_federation(InProcess(folders, [make_app()] * 3, plan), plan, tmp_path)
+    arrays, _ = run_federation(InProcess(folders, [make_app()] * 3, plan), plan, folder)
+    assert arrays.keys() == record_of(new_network(plan)).keys()
+    return folder
+
+
+def test_three_sites_train_one_network_and_calibrate_it(joint: Path) -> None:
+    summary = json.loads((joint / "federated.json").read_text())
     assert [r["kept"] for r in summary["rounds"]] == [3] * 4
+    assert [r["samples"] for r in summary["rounds"]] == [48] * 4
     assert summary["rounds"][-1]["loss"] < summary["rounds"][0]["loss"]
     assert summary["test"]["n"] == 18
     assert summary["test"]["auc"] > 0.9
     assert summary["calibrator"]["kind"] == "temperature"
-    assert arrays.keys() == record_of(new_network(plan)).keys()
-    assert len((tmp_path / "rounds.txt").read_text().splitlines()) == 4
-    assert (tmp_path / "model.safetensors").is_file()
+    assert len((joint / "rounds.txt").read_text().splitlines()) == 4
+
+
+def test_joint_weights_become_a_bundle_that_is_measured_and_answers(
+    joint: Path, folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, data = tmp_path / "bundle", str(folders[0])
+    assert bundle.main(["--joint", str(joint), "--data", data, "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["n"] == 6
+    recipe = json.loads((out / "bundle.json").read_text())
+    (run,) = recipe["training_data"]["federated"]
+    assert (run["sites"], run["samples"], run["sites_kept"]) == (3, 48, [3] * 4)
+    assert "48 samples" in (out / "MODEL_CARD.md").read_text()
+    assert evaluate.main(["--data", data, "--split", "test", "--bundle", str(out), "--draws", "20"]) == 0
+    assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["auc"] > 0.9
+    predictor = load_models(out, device="cpu", engine="torch-float32").nodule
+    answer = predictor.analyse_slice(np.full((64, 64), -400, dtype=np.int16), (0.7, 0.7), (32, 32))
+    assert [reason.code for reason in answer.abstentions] == ["whole_series_only"]
+
+
+def test_weights_that_were_changed_after_the_run_become_no_bundle(
+    joint: Path, folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = tmp_path / "joint"
+    shutil.copytree(joint, changed)
+    with (changed / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert bundle.main(["--joint", str(changed), "--data", str(folders[0]), "--out", str(tmp_path / "out")]) == 2
+    assert "not those" in capsys.readouterr().err
 
 
 def test_a_site_that_sends_no_numbers_and_one_that_is_absent_do_not_stop_the_others(folders: list[Path]) -> None:
