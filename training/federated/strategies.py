@@ -142,7 +142,7 @@ class Guarded(Strategy):
 
 def _weight(reply: Message) -> int:
     """How many nodules a site trained on, by its own account."""
-    return int(next(iter(reply.content.metric_records.values()))["num-examples"])  # type: ignore[arg-type]
+    return int(next(iter(reply.content.metric_records.values()))["num-examples"])
 
 
 def make_strategy(plan: Plan, tell: Callable[[Round], None] = lambda _: None) -> Guarded:
