@@ -51,8 +51,9 @@ def forget_peak(pid: int) -> None:
 def _descendants(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [int(child), *_descendants(int(child))]
+        with suppress(OSError):  # a thread that has just ended
+            for child in task.read_text().split():
+                found += [int(child), *_descendants(int(child))]
     return found
 
 
