@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from dicom_node.decode_process import DecodeError, DecodeLimits
 from dicom_node.drawing import Drawing
-from dicom_node.files import StoreUnreachableError
+from dicom_node.files import Files, StoreUnreachableError
 from dicom_node.instance_files import Content, InstanceFiles
 from dicom_node.store import InstanceStore
 from webapp.ports import Rendering, UnfitInputError
@@ -65,6 +65,28 @@ class ArchiveFiles:
         )
         with _refusing():
             return self._files.rendered(self._store.absolute(path), frame_number, drawing)
+
+
+class SharedPictures:
+    """The pictures of uploads in the store's object store: implements ``webapp.ports.SharedFiles``."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def keep(self, paths: Sequence[str]) -> None:
+        """See ``SharedFiles``."""
+        with refusing_unreachable():
+            self._files.keep(paths)
+
+    def locate(self, paths: Sequence[str]) -> object:
+        """See ``SharedFiles``."""
+        with refusing_unreachable():
+            return self._files.locate(paths)
+
+    def remove(self, path: str) -> None:
+        """See ``SharedFiles``."""
+        with refusing_unreachable():
+            self._files.remove(path)
 
 
 @contextmanager

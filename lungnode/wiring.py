@@ -354,7 +354,7 @@ def web_options(settings: Settings) -> WebOptions:
 
     web = settings.web
     return WebOptions(
-        evidence_root=settings.home / "evidence",
+        evidence_root=(settings.store_root if settings.store.url else settings.home) / "evidence",
         counts_folder=settings.home / "run",
         conformance=statement(settings),
         version=package_version("lungnode"),
@@ -408,7 +408,7 @@ class Web:
     """The web with everything behind it; ``close`` ends its children."""
 
     def __init__(self, settings: Settings) -> None:
-        from lungnode.archive_files import ArchiveFiles
+        from lungnode.archive_files import ArchiveFiles, SharedPictures
         from lungnode.stored_series import StoredSeries
         from lungnode.web_intake import WebIntake
         from webapp import create_app
@@ -428,6 +428,7 @@ class Web:
             files=self._files,
             intake=WebIntake(build_intake(settings, self._store, self._database)),
             options=self.options,
+            pictures=SharedPictures(self._store.files) if settings.store.url else None,
         )
 
     def close(self) -> None:

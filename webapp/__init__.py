@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from db.engine import Database
     from webapp.options import WebOptions
-    from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
+    from webapp.ports import Predictor, SharedFiles, StoredFiles, StudyImages, StudyIntake
 
 
 def create_app(
@@ -20,6 +20,7 @@ def create_app(
     files: StoredFiles,
     intake: StudyIntake,
     options: WebOptions,
+    pictures: SharedFiles | None = None,
 ) -> Flask:
     """Make the app. It opens no socket, starts no thread and reads no environment.
 
@@ -37,7 +38,17 @@ def create_app(
         Takes a zip of a DICOM series.
     options
         Everything else; ``evidence_root`` is made if it is not there.
+    pictures
+        Where the pictures of uploads are kept for webs on other hosts, too; ``evidence_root`` lies in its folder.
     """
     from webapp.assembly import assemble  # here, so that importing a port of this package loads no Flask
 
-    return assemble(database=database, predictor=predictor, images=images, files=files, intake=intake, options=options)
+    return assemble(
+        database=database,
+        predictor=predictor,
+        images=images,
+        files=files,
+        intake=intake,
+        options=options,
+        pictures=pictures,
+    )

@@ -37,7 +37,7 @@ from webapp.dicomweb import query, rendered, retrieve, store
 from webapp.evidence import EvidenceFolder
 from webapp.metrics import Metrics
 from webapp.options import WebOptions
-from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
+from webapp.ports import Predictor, SharedFiles, StoredFiles, StudyImages, StudyIntake
 from webapp.ratelimit import RateLimit
 from webapp.services import EXTENSION, Services
 from webapp.sessions import SessionStore
@@ -78,6 +78,7 @@ def assemble(
     files: StoredFiles,
     intake: StudyIntake,
     options: WebOptions,
+    pictures: SharedFiles | None,
 ) -> Flask:
     """Do what ``webapp.create_app`` says."""
     app = Flask("webapp", static_folder="static", template_folder="templates")
@@ -94,7 +95,7 @@ def assemble(
         files=files,
         intake=intake,
         options=options,
-        evidence=EvidenceFolder(options.evidence_root, options.evidence_limit),
+        evidence=EvidenceFolder(options.evidence_root, options.evidence_limit, pictures),
         sessions=SessionStore(database, options.session_idle_s, options.session_lifetime_s),
         metrics=Metrics(database, options.counts_folder),
         watch=ChangeWatch(database),

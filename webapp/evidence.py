@@ -1,4 +1,7 @@
-"""The pictures and attention overlays of uploads, kept beside the database for as long as there is room."""
+"""The pictures and attention overlays of uploads, kept beside the database for as long as there is room.
+
+Where the stored images lie in an object store, the pictures do too, so that any of several webs shows them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
+from webapp.ports import SharedFiles
+
 Picture = Literal["image", "attention"]
 _ID = re.compile(r"[0-9a-f]{32}")
 _SLACK = 64
@@ -16,24 +21,43 @@ _SLACK = 64
 
 
 class EvidenceFolder:
-    """One folder of PNG files named by our own prediction ids; never by anything that came with a request."""
+    """One folder of PNG files named by our own prediction ids; never by anything that came with a request.
 
-    def __init__(self, root: Path, limit: int) -> None:
+    Parameters
+    ----------
+    root
+        The folder.
+    limit
+        Uploads whose pictures are kept; with several webs by each of them.
+    shared
+        What webs on other hosts see, too; there the pictures lie in a folder of the same name.
+    """
+
+    def __init__(self, root: Path, limit: int, shared: SharedFiles | None = None) -> None:
         self._root = root
         self._limit = limit
+        self._shared = shared
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def save(self, prediction_id: str, image_png: bytes | None, attention_png: bytes | None) -> None:
-        """Write both pictures, synced, before the prediction is recorded."""
+        """Write both pictures, synced, before the prediction is recorded.
+
+        Raises
+        ------
+        UnfitInputError
+            503: they cannot be shared now.
+        """
         pictures: tuple[tuple[Picture, bytes | None], ...] = (("image", image_png), ("attention", attention_png))
-        for name, content in pictures:
-            if content is not None:
-                self._write(self._path(prediction_id, name), content)
+        written = [(self._path(prediction_id, name), content) for name, content in pictures if content is not None]
+        for path, content in written:
+            self._write(path, content)
+        if self._shared is not None:
+            self._shared.keep([self._name(path) for path, _ in written])
         self._prune()
 
     def load(self, prediction_id: str, name: Picture) -> bytes | None:
         """Return a picture, or None where there is none or it is no longer kept."""
-        if not _ID.fullmatch(prediction_id):
+        if not self.has(prediction_id, name):
             return None
         try:
             return self._path(prediction_id, name).read_bytes()
@@ -42,10 +66,18 @@ class EvidenceFolder:
 
     def has(self, prediction_id: str, name: Picture) -> bool:
         """Whether a picture is still kept."""
-        return bool(_ID.fullmatch(prediction_id)) and self._path(prediction_id, name).is_file()
+        if not _ID.fullmatch(prediction_id):
+            return False
+        path = self._path(prediction_id, name)
+        if self._shared is not None and not path.is_file():
+            self._shared.locate([self._name(path)])
+        return path.is_file()
 
     def _path(self, prediction_id: str, name: Picture) -> Path:
         return self._root / f"{prediction_id}.{name}.png"
+
+    def _name(self, path: Path) -> str:
+        return f"{self._root.name}/{path.name}"
 
     def _write(self, path: Path, content: bytes) -> None:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -67,3 +99,5 @@ class EvidenceFolder:
                 aged.append((path.stat().st_mtime, path))
         for _, path in sorted(aged)[: -2 * self._limit or None]:
             path.unlink(missing_ok=True)
+            if self._shared is not None:
+                self._shared.remove(self._name(path))

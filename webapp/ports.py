@@ -213,6 +213,25 @@ class Rendering:
     """Left, top, width and height of what is shown."""
 
 
+class SharedFiles(Protocol):
+    """Files that every web sees; each has them in a folder of its own, by the same relative paths.
+
+    Every method may raise ``UnfitInputError``: 503 where they cannot be reached.
+    """
+
+    def keep(self, paths: Sequence[str]) -> None:
+        """Share files that were written to the folder."""
+        ...
+
+    def locate(self, paths: Sequence[str]) -> object:
+        """Bring files to the folder that are not there, where they are kept."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Forget a file; harmless where there is none."""
+        ...
+
+
 class StoredFiles(Protocol):
     """Stored instances by their relative paths, as DICOMweb sends them; parsed outside the web process's own trust.
 

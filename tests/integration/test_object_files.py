@@ -23,9 +23,13 @@ from dicom_node.purge import Purge
 from dicom_node.status import Status
 from dicom_node.store import InstanceStore, dataset_sha256
 from inference.bundle import SHIPPED, read_bundle
+from lungnode.archive_files import SharedPictures
 from lungnode.live_model import checked, keep_bundle, located
 from tests.factories import ct_series
 from tests.integration.object_store import object_store
+from webapp import evidence
+from webapp.evidence import EvidenceFolder
+from webapp.ports import UnfitInputError
 
 SENDER = Sender("PACS", "127.0.0.1")
 
@@ -64,6 +68,30 @@ def test_a_promoted_bundle_is_on_every_host(tmp_path: Path, place: ObjectStoreAd
     found = located(there, PromotedBundle(ModelIdentity("filter", "1", sha256), sha256, kept))
     assert found.folder.is_relative_to(tmp_path / "there")
     assert checked(found) == found.folder
+
+
+def test_any_web_shows_the_pictures_of_an_upload_and_forgets_the_oldest_for_all(
+    tmp_path: Path, place: ObjectStoreAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "_SLACK", 0)
+    webs = [ObjectFiles(tmp_path / name, place) for name in ("here", "there", "elsewhere")]
+    here, there, elsewhere = (EvidenceFolder(files.root / "evidence", 1, SharedPictures(files)) for files in webs)
+    here.save("a" * 32, b"image", b"attention")
+    assert there.has("a" * 32, "image")
+    assert there.load("a" * 32, "attention") == b"attention"
+    assert there.load("b" * 32, "image") is None
+    for path in (webs[0].root / "evidence").iterdir():
+        os.utime(path, (0, 0))
+    here.save("b" * 32, b"image", b"attention")
+    assert not elsewhere.has("a" * 32, "image")
+    assert elsewhere.load("b" * 32, "image") == b"image"
+
+
+def test_pictures_that_cannot_be_shared_are_refused_in_words(tmp_path: Path, place: ObjectStoreAddress) -> None:
+    files = ObjectFiles(tmp_path / "here", ObjectStoreAddress(place.url, "http://127.0.0.1:9", place.key, place.secret))
+    folder = EvidenceFolder(files.root / "evidence", 1, SharedPictures(files))
+    with pytest.raises(UnfitInputError, match="image store does not answer"):
+        folder.save("a" * 32, b"image", None)
 
 
 def send(intake: Intake, path: Path) -> Status:
