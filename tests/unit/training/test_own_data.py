@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from dicom_node.phantom.writer import SeriesIdentity
 from inference.ensemble import Ensemble
-from inference.patches import Patch
+from inference.patches import Place, cut_patch
 from inference.predictor import load_models
+from inference.types import CtVolume
 from tests.factories import CtSeries, ct_series
 from training import calibrate, evaluate, train
 from training.leaks import refuse_leaks
@@ -91,19 +92,20 @@ def test_own_series_are_trained_calibrated_and_evaluated(tmp_path: Path, capsys:
 def test_training_cuts_the_patch_that_serving_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(tmp_path, {"train": 2})
     crop = read_crop(tmp_path, read_rows(tmp_path)[1])
-    seen: list[Patch] = []
+    seen: list[tuple[CtVolume, Place]] = []
 
-    margins = Ensemble.margins
+    margins_at = Ensemble.margins_at
 
-    def watched(ensemble: Ensemble, patches: list[Patch]) -> NDArray[np.float64]:
+    def watched(ensemble: Ensemble, volume: CtVolume, places: Sequence[Place]) -> NDArray[np.float64]:
         if ensemble.bundle.task == "nodule":
-            seen.extend(patches)
-        return margins(ensemble, patches)
+            seen.extend((volume, place) for place in places)
+        return margins_at(ensemble, volume, places)
 
-    monkeypatch.setattr(Ensemble, "margins", watched)
+    monkeypatch.setattr(Ensemble, "margins_at", watched)
     finding = load_models(None, "cpu").nodule.analyse_place(crop.volume, CENTRE)
     assert finding.index == crop.centre
-    ours, served = crop_patch(crop), seen[-1]
+    volume, place = seen[-1]
+    ours, served = crop_patch(crop), cut_patch(volume, place.index, z_extent_mm=place.z_extent_mm)
     np.testing.assert_array_equal(ours.hu, served.hu)
     assert (ours.low_mm, ours.high_mm) == (served.low_mm, served.high_mm)
 
