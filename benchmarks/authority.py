@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = timedelta(days=1)
-CLIENTS = ("good", "none", "self-signed", "other authority", "expired", "not yet valid", "for servers only", "revoked")
+CLIENTS = (
+    "good",
+    "none",
+    "self-signed",
+    "other authority",
+    "expired",
+    "not yet valid",
+    "for servers only",
+    "revoked",
+    "of another peer",
+)
 """Who calls, by certificate; only the first may get in."""
 
 
@@ -72,16 +83,23 @@ def write_certificates(folder: Path) -> None:
         "not yet valid": issue("early", authority, starts=DAY),
         "for servers only": issue("server", authority, usages=(ExtendedKeyUsageOID.SERVER_AUTH,)),
         "revoked": revoked,
+        "of another peer": issue("other peer", authority),
     }
     for name, holder in holders.items():
         holder.write(folder, name)
+    (folder / "revoked.pem").write_bytes(revocation_list(authority, (revoked,)))
+
+
+def revocation_list(authority: Holder, revoked: Iterable[Holder], *, ends: timedelta = 30 * DAY) -> bytes:
+    """Make an authority's list of what it revoked, in PEM."""
     now = datetime.now(UTC)
-    entry = x509.RevokedCertificateBuilder(serial_number=revoked.certificate.serial_number, revocation_date=now - DAY)
     listed = (
         x509.CertificateRevocationListBuilder(issuer_name=authority.certificate.subject)
         .last_update(now - DAY)
-        .next_update(now + 30 * DAY)
-        .add_revoked_certificate(entry.build())
-        .sign(authority.key, SHA256())
+        .next_update(now + ends)
     )
-    (folder / "revoked.pem").write_bytes(listed.public_bytes(Encoding.PEM))
+    for holder in revoked:
+        serial = holder.certificate.serial_number
+        entry = x509.RevokedCertificateBuilder(serial_number=serial, revocation_date=now - DAY)
+        listed = listed.add_revoked_certificate(entry.build())
+    return listed.sign(authority.key, SHA256()).public_bytes(Encoding.PEM)

@@ -1,16 +1,17 @@
 """What strangers can do to the DICOM port while someone stores: the table of probes, and who gets in by TLS.
 
 Usage: ``python -m benchmarks.strangers [--counts 1,50,200] [--stores 5] [--timeout 8] [--watch 30]``. The listener is
-the service's own (``lungnode serve --only dicom``), once plain and once by TLS with mutual authentication and a
-revocation list. Each probe holds so many connections open while slices are stored, each on an association of its own:
-how many were, the slowest of them, how much more memory the service had at once, and, with the last of the counts,
-after how long it had closed all that the strangers held (empty: not within ``--watch`` seconds). Then every
-certificate is tried with every protocol.
+the service's own (``lungnode serve --only dicom``), once plain and once by TLS with mutual authentication, a revocation
+list, and AE titles that are bound to their certificate. Each probe holds so many connections open while slices are
+stored, each on an association of its own: how many were, the slowest of them, how much more memory the service had at
+once, and, with the last of the counts, after how long it had closed all that the strangers held (empty: not within
+``--watch`` seconds). Then every certificate is tried with every protocol.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import socket
@@ -116,6 +117,9 @@ def running(folder: Path, certificates: Path | None, timeout_s: float) -> Iterat
     if certificates is not None:
         settings |= {f"DICOM__TLS__{name}": str(certificates / file) for name, file in TLS_FILES.items()}
         good = context_of(certificates, "good")
+        settings["DICOM__PEERS"] = json.dumps(
+            [{"ae_title": title, "certificate_names": ["CN:good"]} for title in ("STRANGER", "BENCHSCU")]
+        )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
     environment |= {f"LUNGNODE_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-m", "lungnode", "serve", "--only", "dicom"]
@@ -224,7 +228,7 @@ def admitted(port: Port, certificates: Path, client: str, protocol: str) -> str:
     try:
         with connect(port.number, PATIENCE_S, context) as connection:
             connection.sendall(REQUEST)
-            return "in" if connection.recv(10) else "out"
+            return "in" if connection.recv(10)[:1] == b"\2" else "out"
     except OSError:
         return "out"
 

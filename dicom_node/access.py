@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address, ip_address
 
+from dicom_node.identity import ANY_CERTIFICATE, CertificateRule
 from dicom_node.intake import Sender
 from dicom_node.request import APPLICATION_CONTEXT, AssociationRequest
 
@@ -24,6 +25,8 @@ class PeerRule:
     may_store: bool = True
     may_query: bool = False
     """Whether it may search and fetch what is here."""
+    certificate: CertificateRule = ANY_CERTIFICATE
+    """Which certificate it calls with; by default any that its authority vouches for."""
 
 
 class Rejection(Enum):
@@ -32,6 +35,7 @@ class Rejection(Enum):
     CALLED_AE_TITLE = (1, 1, 7, "called-ae-title")
     CALLING_AE_TITLE = (1, 1, 3, "calling-ae-title")
     ADDRESS = (1, 1, 3, "address")
+    CERTIFICATE = (1, 1, 3, "certificate")
     APPLICATION_CONTEXT = (1, 1, 2, "application-context")
     PROTOCOL_VERSION = (1, 2, 2, "protocol-version")
     BUSY = (2, 3, 2, "busy")
@@ -97,16 +101,18 @@ class AccessRules:
         """Whether any peer calls from there."""
         return self._is_open or address in self._addresses or address in OWN_ADDRESSES
 
-    def check_request(self, request: AssociationRequest, address: str) -> Sender | Rejection:
-        """Tell who is calling, or why it is rejected, by protocol, context, titles and address."""
+    def check_request(self, request: AssociationRequest, address: str, certificate: bytes = b"") -> Sender | Rejection:
+        """Tell who is calling, or why it is rejected, by protocol, context, titles, address and certificate (DER)."""
         if not request.is_version_1:
             return Rejection.PROTOCOL_VERSION
         if request.application_context != APPLICATION_CONTEXT:
             return Rejection.APPLICATION_CONTEXT
-        return self.check(request.called_ae_title, request.calling_ae_title, address)
+        return self.check(request.called_ae_title, request.calling_ae_title, address, certificate)
 
-    def check(self, called_ae_title: str, calling_ae_title: str, address: str) -> Sender | Rejection:
-        """Tell who is calling, or why it is rejected, by titles and address."""
+    def check(
+        self, called_ae_title: str, calling_ae_title: str, address: str, certificate: bytes = b""
+    ) -> Sender | Rejection:
+        """Tell who is calling, or why it is rejected, by titles, address and certificate (DER)."""
         calling = calling_ae_title.strip()
         if called_ae_title.strip() != self._ae_title:
             return Rejection.CALLED_AE_TITLE
@@ -114,10 +120,12 @@ class AccessRules:
             return Rejection.CALLING_AE_TITLE
         if self._is_open:
             return Sender(calling, address)
-        return self._of_peer(calling, address)
+        return self._of_peer(calling, address, certificate)
 
-    def _of_peer(self, calling: str, address: str) -> Sender | Rejection:
+    def _of_peer(self, calling: str, address: str, certificate: bytes) -> Sender | Rejection:
         peer = self._peers.get((calling, address))
+        if peer is not None and not peer.certificate.allows(certificate):
+            return Rejection.CERTIFICATE
         if peer is not None:
             return Sender(calling, address, peer.may_store, peer.may_query)
         if calling == self._ae_title and address in OWN_ADDRESSES:

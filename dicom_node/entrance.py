@@ -30,6 +30,7 @@ from dicom_node.counters import Counters
 from dicom_node.inbox import ASSOCIATE_BYTES
 from dicom_node.request import AssociationRequest, RequestError, read_request
 from dicom_node.sharing import Port
+from dicom_node.tls import ServerTls
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +79,12 @@ class Caller:
     received: bytes
     """The A-ASSOCIATE-RQ PDU, whole, and what followed it."""
     request: AssociationRequest
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate that was shown in the handshake (DER); empty where there was none."""
+        shown = self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
+        return shown or b""
 
 
 class _State(Enum):
@@ -135,7 +142,7 @@ class Entrance:
         decide: Callable[[Caller], Decision],
         limits: EntranceLimits,
         counters: Counters,
-        tls: ssl.SSLContext | None = None,
+        tls: ServerTls | None = None,
         is_known: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._tls, self._is_known = tls, is_known
@@ -208,7 +215,9 @@ class Entrance:
         state = _State.READING
         if self._tls is not None:
             try:
-                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                connection = self._tls.context().wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
             except OSError:
                 return  # it was closed already
             state = _State.HANDSHAKE

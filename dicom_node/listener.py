@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +18,11 @@ from dicom_node.association import PortAssociation
 from dicom_node.counters import Counters
 from dicom_node.dul import MALFORMED
 from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits
+from dicom_node.identity import fingerprint
 from dicom_node.intake import Intake, Sender
 from dicom_node.places import Occupant, Places
 from dicom_node.sharing import Port
+from dicom_node.tls import ServerTls
 
 if TYPE_CHECKING:
     from dicom_node.commands import StoreRequest
@@ -49,8 +50,8 @@ class ListenerSettings:
     is_fast: bool = True
     """Whether C-STORE goes straight from the socket to the store; False takes the library's own path."""
     entrance: EntranceLimits = field(default_factory=EntranceLimits)
-    tls: ssl.SSLContext | None = None
-    """From ``dicom_node.tls.server_context``; None means plain connections."""
+    tls: ServerTls | None = None
+    """None means plain connections."""
 
 
 class StoreHandler(Protocol):
@@ -92,14 +93,14 @@ class _RejectionTrail:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._queue: queue.Queue[tuple[Sender, str] | None] = queue.Queue(maxsize=1000)
+        self._queue: queue.Queue[tuple[Sender, dict[str, object]] | None] = queue.Queue(maxsize=1000)
         self._thread = threading.Thread(target=self._run, name="dicom-rejections", daemon=True)
         self._thread.start()
 
-    def add(self, sender: Sender, code: str) -> None:
+    def add(self, sender: Sender, details: dict[str, object]) -> None:
         """Queue one; a flood beyond the queue is counted only."""
         try:
-            self._queue.put_nowait((sender, code))
+            self._queue.put_nowait((sender, details))
         except queue.Full:
             self._intake.counters.add("audits_dropped")
 
@@ -110,8 +111,8 @@ class _RejectionTrail:
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
-            sender, code = entry
-            self._intake.audit("association:rejected", sender, {"reason": code})
+            sender, details = entry
+            self._intake.audit("association:rejected", sender, details)
 
 
 class Listener:
@@ -172,7 +173,7 @@ class Listener:
 
     def _decide(self, caller: Caller) -> Decision:
         """Let a caller in, have it wait, or reject it; runs on the entrance's thread."""
-        sender = self._rules.check_request(caller.request, caller.address)
+        sender = self._rules.check_request(caller.request, caller.address, caller.certificate)
         if isinstance(sender, Rejection):
             self._record_rejection(sender, caller)
             return sender
@@ -209,8 +210,11 @@ class Listener:
         calling, called = (title.strip() if title.isascii() and title.isprintable() else "" for title in asked)
         sender = Sender(calling, caller.address)
         who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": caller.address}
-        _log.warning("association:rejected", extra={"reason_code": rejection.code, **who})
-        self._trail.add(sender, rejection.code)
+        shown = {}
+        if rejection is Rejection.CERTIFICATE:
+            shown["certificate_sha256"] = fingerprint(caller.certificate)
+        _log.warning("association:rejected", extra={"reason_code": rejection.code, **who, **shown})
+        self._trail.add(sender, {"reason": rejection.code, **shown})
 
     @property
     def association_count(self) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import ssl
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
+
+_log = logging.getLogger(__name__)
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!eNULL:!kRSA:!PSK"
 """For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has nothing else."""
@@ -21,7 +26,7 @@ class TlsFiles:
     key: Path
     authority: Path
     revocations: Path | None = None
-    """Certificate revocation list of the authority; given, it is checked."""
+    """Certificate revocation lists of the authorities; given, they are checked."""
     requires_certificate: bool = True
     """Whether who calls us must show a certificate; without one, nothing but the address says who it is."""
 
@@ -37,6 +42,38 @@ def expiry(certificate: Path) -> datetime:
         It is no certificate.
     """
     return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+def lists_end(revocations: Path) -> datetime | None:
+    """Tell when the first list of a file ends, from when on nobody gets in; None where none says (RFC 5280 5.1.2.5).
+
+    Raises
+    ------
+    OSError
+        The file is missing.
+    ValueError
+        It holds no list.
+    """
+    ends = [found.next_update_utc for found in _lists(revocations)]
+    return min((end for end in ends if end is not None), default=None)
+
+
+_LIST = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+
+
+def _lists(revocations: Path) -> list[x509.CertificateRevocationList]:
+    found = [x509.load_pem_x509_crl(text) for text in _LIST.findall(revocations.read_bytes())]
+    if not found:
+        raise ValueError("no revocation list")
+    return found
+
+
+def checks_chain(files: TlsFiles) -> bool:
+    """Whether authorities' own certificates are looked up too: where there is a list of every one of ``authority``."""
+    if files.revocations is None:
+        return False
+    authorities = x509.load_pem_x509_certificates(files.authority.read_bytes())
+    return {one.subject for one in authorities} <= {one.issuer for one in _lists(files.revocations)}
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -72,6 +109,62 @@ def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
     context.load_cert_chain(files.certificate, files.key)
     context.load_verify_locations(files.authority)
     if files.revocations is not None:
+        try:
+            flag = ssl.VERIFY_CRL_CHECK_CHAIN if checks_chain(files) else ssl.VERIFY_CRL_CHECK_LEAF
+        except ValueError as error:
+            raise ssl.SSLError(str(error)) from None
         context.load_verify_locations(files.revocations)
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        context.verify_flags |= flag
     return context
+
+
+class ServerTls:
+    """The listener's side: a context that is made anew when one of its files changes, so that no session outlives it.
+
+    Files that cannot be used are told in the log, and what was read before them stays.
+
+    Raises
+    ------
+    OSError
+        A file is missing, or is no such file (ssl.SSLError).
+    """
+
+    LOOK_EVERY_S = 1.0
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamps = self._look()
+        self._context = server_context(files)
+        self._looked_s = time.monotonic()
+
+    def context(self) -> ssl.SSLContext:
+        """Give the context for the next connection."""
+        if time.monotonic() - self._looked_s >= self.LOOK_EVERY_S:
+            self._looked_s = time.monotonic()
+            self._renew()
+        return self._context
+
+    def _renew(self) -> None:
+        stamps = self._look()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        try:
+            self._context = server_context(self._files)
+        except OSError as error:
+            _log.error("tls:not_renewed", extra={"error_type": type(error).__name__})
+        else:
+            _log.info("tls:renewed")
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        files = self._files
+        paths = (files.certificate, files.key, files.authority, files.revocations)
+        return [_stamp(path) for path in paths if path is not None]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_ino, told.st_size

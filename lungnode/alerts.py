@@ -20,7 +20,7 @@ from db.engine import Database
 from db.holds import held_scanners
 from db.watching import latest_report
 from db.workload import latest_arrival, workload
-from dicom_node.tls import expiry
+from dicom_node.tls import expiry, lists_end
 from lungnode.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ UNCOMMITTED_FOR = timedelta(days=7)
 """What was sent earlier and never committed is not told of any more."""
 CERTIFICATE_DAYS = 30
 """A certificate that ends sooner is an alert; issuing one takes hospitals weeks."""
+LIST_HOURS = 24
+"""And a revocation list; authorities issue one for about a week, some days before the last one ends."""
 
 Entry = dict[str, Any]
 """Since when something is wrong, and when each webhook was told last."""
@@ -138,6 +140,7 @@ class Alerts:
         text = f"{held_count} scanners are held: what comes from them is not shown, see the administration page."
         found.append(Condition("scanners_held", held_count > 0, text))
         found += self._certificate(now)
+        found += self._revocations(now)
         free_mb = shutil.disk_usage(self._settings.home).free >> 20
         limit_mb = 2 * self._settings.dicom.min_free_mb
         text = f"{free_mb} MiB are free; under {self._settings.dicom.min_free_mb} nothing is taken any more."
@@ -155,6 +158,21 @@ class Alerts:
             return ()
         text = f"The certificate of the DICOM port expires on {ends:%Y-%m-%d}."
         return (Condition("certificate", ends - now < timedelta(days=CERTIFICATE_DAYS), text),)
+
+    def _revocations(self, now: datetime) -> Sequence[Condition]:
+        """Whether a revocation list has ended or soon will; the same for one that cannot be read."""
+        path = self._settings.dicom.tls.revocations
+        if path is None:
+            return ()
+        try:
+            ends = lists_end(path)
+        except (OSError, ValueError):
+            return (Condition("revocations", True, "The revocation list of the DICOM port cannot be read."),)
+        text = "The revocation list of the DICOM port has no end."
+        if ends is not None:
+            text = f"The revocation list of the DICOM port ends on {ends:%Y-%m-%d %H:%M} UTC; nobody gets in then."
+        is_wrong = ends is not None and ends - now < timedelta(hours=LIST_HOURS)
+        return (Condition("revocations", is_wrong, text),)
 
     def _tell(self, url: str, condition: Condition, state: str, since: str) -> bool:
         message: dict[str, object] = {

@@ -134,8 +134,9 @@ def _commitment(settings: Settings) -> str:
 def _configuration(settings: Settings) -> Section:
     dicom = settings.dicom
     peers = [
-        (peer.ae_title, f"{peer.host}:{peer.port}", _yes(peer.may_store), _yes(peer.may_query)) for peer in dicom.peers
-    ] or [("anyone", "loopback only", "yes", "yes")]
+        (peer.ae_title, f"{peer.host}:{peer.port}", _yes(peer.may_store), _yes(peer.may_query), _yes(peer.is_bound))
+        for peer in dicom.peers
+    ] or [("anyone", "loopback only", "yes", "yes", "no")]
     nodes = [
         (node.ae_title, "STOW-RS" if node.url else f"C-STORE, {node.host}:{node.port}", _yes(node.storage_commitment))
         for node in dicom.destinations
@@ -145,7 +146,7 @@ def _configuration(settings: Settings) -> Section:
         "Network interfaces and configuration",
         (f"Listens on {dicom.host}:{dicom.port}, TCP/IP.",),
         (
-            Table("Peers", ("AE title", "address", "may store", "may query"), peers),
+            Table("Peers", ("AE title", "address", "may store", "may query", "own certificate"), peers),
             Table("Destinations of results", ("AE title", "how", "asked to commit"), nodes),
         ),
     )
@@ -153,9 +154,15 @@ def _configuration(settings: Settings) -> Section:
 
 def _security(settings: Settings) -> Section:
     callers = "the listed peers, by title and address" if settings.dicom.peers else "anyone on this machine"
+    tls = settings.dicom.tls
+    secure = "Associations are not encrypted by this node."
+    if tls.certificate is not None:
+        secure = "Secure transport connection profile: BCP 195 RFC 8996 (PS3.15 B.12)."
+        shown = "A caller shows a certificate of our authority" if tls.require_certificate else "A caller shows none"
+        secure += f" {shown}{', looked up in revocation lists' if tls.revocations else ''}."
     text = (
-        f"Associations are taken from {callers}. Queries, retrievals, refusals and deliveries are on a tamper-evident "
-        "audit trail."
+        f"Associations are taken from {callers}. {secure} Queries, retrievals, refusals and deliveries are on a "
+        "tamper-evident audit trail."
     )
     return Section("6", "Security", (text,))
 

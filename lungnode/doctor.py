@@ -8,7 +8,7 @@ import shutil
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CERTIFICATE_DAYS = 14
 """A certificate that ends sooner is a fault."""
+LIST_HOURS = 24
+"""And a revocation list; authorities issue one for about a week, some days before the last one ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ def _destinations(settings: Settings) -> str:
 
 
 def _tls(settings: Settings) -> str:
-    from dicom_node.tls import client_context, expiry, server_context
+    from dicom_node.tls import client_context, expiry, lists_end, server_context
     from lungnode.wiring import tls_files
 
     files = tls_files(settings)
@@ -199,16 +201,24 @@ def _tls(settings: Settings) -> str:
         server_context(files)
         client_context(files)
         ends = expiry(files.certificate)
+        list_ends = lists_end(files.revocations) if files.revocations else None
     except FileNotFoundError as error:
         raise _FaultError(f"{error.filename or 'a file of LUNGNODE_DICOM__TLS'} is not there") from None
     except (ssl.SSLError, ValueError):
-        raise _FaultError("a file of LUNGNODE_DICOM__TLS is no PEM file, or key and certificate differ") from None
+        raise _FaultError("a file of LUNGNODE_DICOM__TLS is no such PEM file, or key and certificate differ") from None
     if files.key.stat().st_mode & 0o077:
         raise _FaultError(f"{files.key} can be read by others; run `chmod 600` on it")
     left = (ends - datetime.now(UTC)).days
     if left < CERTIFICATE_DAYS:
-        raise _FaultError(f"{files.certificate} expires on {ends:%Y-%m-%d}: renew it, then start again")
-    return f"certificate until {ends:%Y-%m-%d}, {left} days"
+        raise _FaultError(f"{files.certificate} expires on {ends:%Y-%m-%d}: renew it")
+    if list_ends is not None and list_ends - datetime.now(UTC) < timedelta(hours=LIST_HOURS):
+        raise _FaultError(f"{files.revocations} ends on {list_ends:%Y-%m-%d %H:%M} UTC; nobody gets in then")
+    told = [f"certificate until {ends:%Y-%m-%d}, {left} days"]
+    if files.revocations is not None:
+        told.append("revocation list " + (f"until {list_ends:%Y-%m-%d %H:%M} UTC" if list_ends else "without end"))
+    if peers := settings.dicom.peers:
+        told.append(f"{sum(peer.is_bound for peer in peers)} of {len(peers)} peers known by their own certificate")
+    return "; ".join(told)
 
 
 def render(checks: Sequence[Check]) -> str:

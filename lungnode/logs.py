@@ -26,8 +26,8 @@ _OUR_IDS = (
     "reference workflow_id executor_id role"
 )
 _NETWORK = (
-    "host port peer_address calling_ae_title called_ae_title ae_title destination abort_source sop_class_uid "
-    "transfer_syntax_uid service dimse_status method route endpoint http_status"
+    "host port peer_address calling_ae_title called_ae_title ae_title certificate_sha256 destination abort_source "
+    "sop_class_uid transfer_syntax_uid service dimse_status method route endpoint http_status"
 )
 _OUTCOMES = (
     "status state outcome verdict kind reason_code code error_type location where chain attempt attempts exit_status "

@@ -7,6 +7,7 @@ From ``LUNGNODE_*`` variables, files of those names in the folder ``LUNGNODE_SEC
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -56,13 +57,38 @@ class Peer(Section):
     tls: bool = False
     """Whether it is called by TLS."""
     tls_name: str = ""
-    """Name that its certificate must bear, where that is not `host`."""
+    """Name that its certificate must bear when it is called, where that is not `host`."""
+    certificate_sha256: tuple[str, ...] = ()
+    """SHA-256 fingerprints of the certificates that it may call with, several while one is replaced; empty: any."""
+    certificate_names: tuple[str, ...] = ()
+    """`DNS:`, `URI:` or `CN:` and a name, of which the certificate that it calls with must bear one; empty: any."""
     may_query: bool = False
     """Whether it may search and fetch what is here, results included."""
     priors: int = Field(default=0, ge=0, le=20)
     """How many earlier chest CT of a patient are fetched from it for each study that arrives; 0: none."""
     priors_hours: tuple[int, int] | None = None
     """First and last hour of the day in which they are fetched, for instance `[22, 6]`; unset: at any time."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is known by its certificate."""
+        return bool(self.certificate_sha256 or self.certificate_names)
+
+    @field_validator("certificate_sha256")
+    @classmethod
+    def _fingerprints(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Take them as OpenSSL prints them, with colons and in upper case, too."""
+        plain = tuple(text.replace(":", "").lower() for text in given)
+        if not all(re.fullmatch(r"[0-9a-f]{64}", text) for text in plain):
+            raise ValueError("a SHA-256 fingerprint has 64 hexadecimal digits")
+        return plain
+
+    @field_validator("certificate_names")
+    @classmethod
+    def _names(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"(DNS|URI|CN):\S(.*\S)?", text) for text in given):
+            raise ValueError("a name of a certificate begins with `DNS:`, `URI:` or `CN:`")
+        return tuple(text.lower().replace("dns:", "DNS:", 1) if text.startswith("DNS:") else text for text in given)
 
 
 class Destination(Section):
@@ -104,7 +130,7 @@ class TlsSettings(Section):
     authority: Path | None = None
     """PEM file of the authorities that peers' certificates must come from."""
     revocations: Path | None = None
-    """PEM file of the authorities' revocation list; unset: none is checked."""
+    """PEM file of the authorities' revocation lists; a list that has ended lets nobody in. Unset: none is checked."""
     require_certificate: bool = True
     """Whether who calls the listener must show a certificate; `false` encrypts without saying who is there."""
 
@@ -128,7 +154,7 @@ class DicomSettings(Section):
     quiet_s: float = Field(default=10.0, gt=0)
     """A series is complete after this many seconds without a new instance; longer than a PACS' longest pause."""
     peers: tuple[Peer, ...] = ()
-    """Who may associate, a list of `{ae_title, host, port, may_store, may_query, priors}`; empty: all of loopback."""
+    """Who may associate, a list of `{ae_title, host, port, may_store, ...}` (docs/pacs.md); empty: all of loopback."""
     destinations: tuple[Destination, ...] = ()
     """Who gets results, a list of `{ae_title, host, port, storage_commitment}` or `{ae_title, url}`; empty: nobody."""
     results: tuple[Literal["sr", "sc", "pr", "pm"], ...] = ("sr", "sc", "pr")
@@ -150,6 +176,9 @@ class DicomSettings(Section):
         calls = [peer.tls for peer in self.peers] + [destination.tls for destination in self.destinations]
         if self.tls.certificate is None and any(calls):
             raise ValueError("a peer or destination with `tls` needs LUNGNODE_DICOM__TLS__CERTIFICATE")
+        asks = self.tls.certificate is not None and self.tls.require_certificate
+        if any(peer.is_bound for peer in self.peers) and not asks:
+            raise ValueError("a peer is known by its certificate only where the listener's TLS asks for one")
         return self
 
 

@@ -29,6 +29,7 @@ from lungnode.settings import Destination, LogSettings, ModelSettings, Peer, Set
 if TYPE_CHECKING:
     from flask import Flask
 
+    from dicom_node.access import PeerRule
     from dicom_node.analysis_process import AnalysisPool, MakeAnalyzer
     from dicom_node.delivery import DeliveryConfig
     from dicom_node.intake import Intake
@@ -109,20 +110,28 @@ def listener_settings(settings: Settings) -> ListenerSettings:
     OSError
         A file of TLS cannot be read.
     """
-    from dicom_node.access import PeerRule
     from dicom_node.listener import ListenerSettings
-    from dicom_node.tls import server_context
+    from dicom_node.tls import ServerTls
 
     dicom, files = settings.dicom, tls_files(settings)
     return ListenerSettings(
         host=dicom.host,
         port=dicom.port,
         ae_title=dicom.ae_title,
-        peers=tuple(PeerRule(peer.ae_title, peer.host, peer.may_store, peer.may_query) for peer in dicom.peers),
+        peers=tuple(peer_rule(peer) for peer in dicom.peers),
         max_associations=dicom.max_associations,
         timeout_s=dicom.timeout_s,
-        tls=server_context(files) if files else None,
+        tls=ServerTls(files) if files else None,
     )
+
+
+def peer_rule(peer: Peer) -> PeerRule:
+    """Say what a peer may do, and how it is known."""
+    from dicom_node.access import PeerRule
+    from dicom_node.identity import CertificateRule
+
+    certificate = CertificateRule(frozenset(peer.certificate_sha256), frozenset(peer.certificate_names))
+    return PeerRule(peer.ae_title, peer.host, peer.may_store, peer.may_query, certificate)
 
 
 def tls_files(settings: Settings) -> TlsFiles | None:
@@ -391,6 +400,8 @@ def _peer(peer: Peer) -> Node:
     from webapp.options import Node
 
     rights = ["associate", *(["store"] if peer.may_store else []), *(["query and retrieve"] if peer.may_query else [])]
+    if peer.is_bound:
+        rights.append("known by its certificate")
     if peer.priors:
         hours = "" if peer.priors_hours is None else ", {:02d} to {:02d} h".format(*peer.priors_hours)
         rights.append(f"asked for {peer.priors} earlier studies{hours}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from benchmarks.authority import issue, revocation_list
 from db import deliveries, holds, studies
 from db.domain import AnalysisOutcome, DeliveryStatus
 from db.engine import Database
@@ -139,6 +140,18 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, database: Database
         settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls), alerts=alerts)
         Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
         assert hook.told == expected
+
+
+def test_a_revocation_list_that_ends_soon_or_cannot_be_read_is_told(tmp_path: Path, database: Database) -> None:
+    hook, lists, authority = Hook(), tmp_path / "lists.pem", issue("authority", is_authority=True)
+    tls = TlsSettings(certificate=lists, key=lists, authority=lists, revocations=lists)
+    alerts = AlertSettings(webhooks=("http://127.0.0.1:9/",))  # type: ignore[arg-type]
+    settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls), alerts=alerts)
+    for hours, expected in ((25, "raised cleared"), (23, "raised cleared raised")):
+        Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
+        lists.write_bytes(revocation_list(authority, (), ends=timedelta(hours=hours)))
+        Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
+        assert [state for code, state in hook.told if code == "revocations"] == expected.split()
 
 
 def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Path, database: Database) -> None:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pynetdicom import AE, build_context
 
+from db import audit
+from dicom_node.access import PeerRule
 from dicom_node.entrance import EntranceLimits
+from dicom_node.identity import CertificateRule
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
-from dicom_node.tls import TlsFiles, server_context
+from dicom_node.tls import ServerTls, TlsFiles, lists_end
 from lungnode import wiring
 from lungnode.healthy import is_up
-from lungnode.settings import Destination, DicomSettings, Settings, TlsSettings
+from lungnode.settings import Destination, DicomSettings, Peer, Settings, TlsSettings
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 
 pytestmark = [
@@ -66,6 +71,7 @@ def certificates(tmp_path_factory) -> Path:
     certificate(folder, "server-only", "authority", usage="serverAuth")
     certificate(folder, "expired", "authority", days="-1")
     certificate(folder, "other", "stranger")
+    certificate(folder, "second", "authority")
     return folder
 
 
@@ -73,7 +79,7 @@ def certificates(tmp_path_factory) -> Path:
 def listener(tmp_path: Path, certificates: Path):
     files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
     limits = EntranceLimits(timeout_s=2)
-    settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, entrance=limits, tls=server_context(files))
+    settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, entrance=limits, tls=ServerTls(files))
     with running_node(tmp_path) as node, listening(node, settings) as made:
         yield made
 
@@ -85,9 +91,9 @@ def client(certificates: Path, name: str | None) -> ssl.SSLContext:
     return context
 
 
-def store(listener: Listener, context: ssl.SSLContext | None, number: int = 1) -> int:
+def store(listener: Listener, context: ssl.SSLContext | None, number: int = 1, calling: str = "PACS") -> int:
     """Status of a C-STORE, or -1 where no association came about."""
-    ae = AE("PACS")
+    ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 10
     ae.requested_contexts = [build_context(CT, EXPLICIT)]
     tls = (context, "localhost") if context else None
@@ -224,25 +230,173 @@ def test_idle_tls_associations_give_way(listener: Listener, certificates: Path) 
         assert store(listener, client(certificates, "pacs")) == 0
 
 
-def test_a_revoked_certificate_is_refused(tmp_path: Path, certificates: Path) -> None:
-    configuration = (
-        "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=number\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n"
-        "private_key=authority.key\ncertificate=authority.crt\ndefault_crl_days=30\n[p]\ncommonName=supplied\n"
+def revocation_list(folder: Path, name: str, *, revoked: str = "", days: str = "30") -> Path:
+    """Issue a list of the authority ``name``, which holds what it was told to revoke before, too."""
+    (folder / f"{name}.cnf").write_text(
+        f"[ca]\ndefault_ca=d\n[d]\ndatabase={name}.index\nserial=number\nnew_certs_dir=.\ndefault_md=sha256\n"
+        f"policy=p\nprivate_key={name}.key\ncertificate={name}.crt\n[p]\ncommonName=supplied\n"
     )
-    (certificates / "ca.cnf").write_text(configuration)
-    (certificates / "index").touch()
-    openssl(certificates, "ca", "-batch", "-config", "ca.cnf", "-revoke", "pacs.crt")
-    openssl(certificates, "ca", "-batch", "-config", "ca.cnf", "-gencrl", "-out", "revoked.pem")
+    (folder / f"{name}.index").touch()
+    ca = ["ca", "-batch", "-config", f"{name}.cnf"]
+    if revoked:
+        openssl(folder, *ca, "-revoke", f"{revoked}.crt")
+    ends = ["-crldays", days] if days != "0" else ["-crlsec", "1"]
+    openssl(folder, *ca, "-gencrl", *ends, "-out", f"{name}.new")
+    (folder / f"{name}.new").replace(folder / f"{name}.crl")
+    return folder / f"{name}.crl"
+
+
+@pytest.fixture
+def own_authority(tmp_path: Path) -> Path:
+    """An authority of this test alone, since what it revokes stays revoked."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    authority(folder, "authority")
+    for name in ("node", "pacs", "second"):
+        certificate(folder, name, "authority")
+    return folder
+
+
+def refused_because(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.__dict__["reason_code"] for record in caplog.records if record.msg == "association:tls_refused"]
+
+
+def test_a_certificate_that_is_revoked_meanwhile_is_refused_without_a_restart(
+    tmp_path: Path, own_authority: Path, caplog: pytest.LogCaptureFixture, monkeypatch
+) -> None:
+    """A session that was begun before cannot be taken up again either: it would pass by the list."""
+    monkeypatch.setattr(ServerTls, "LOOK_EVERY_S", 0.0)
+    listed = revocation_list(own_authority, "authority")
+    files = TlsFiles(own_authority / "node.crt", own_authority / "node.key", own_authority / "authority.crt", listed)
+    with running_node(tmp_path) as node, listening(node, ListenerSettings(port=0, tls=ServerTls(files))) as listener:
+        pacs = client(own_authority, "pacs")
+        pacs.maximum_version = ssl.TLSVersion.TLSv1_2  # where a refused client learns it in the handshake
+        with socket.create_connection(("127.0.0.1", listener.port)) as plain:
+            begun = pacs.wrap_socket(plain, server_hostname="localhost")
+            session = begun.session
+            begun.close()
+        with socket.create_connection(("127.0.0.1", listener.port)) as plain:
+            again = pacs.wrap_socket(plain, server_hostname="localhost", session=session)
+            assert again.session_reused
+            again.close()
+        assert store(listener, pacs) == 0
+        revocation_list(own_authority, "authority", revoked="pacs")
+        with socket.create_connection(("127.0.0.1", listener.port)) as plain, pytest.raises(OSError, match=ALERT):
+            pacs.wrap_socket(plain, server_hostname="localhost", session=session)
+        assert store(listener, client(own_authority, "pacs")) == -1
+        assert store(listener, client(own_authority, "second")) == 0
+        listed.write_text("nothing")
+        assert store(listener, client(own_authority, "pacs")) == -1
+        assert store(listener, client(own_authority, "second")) == 0
+    assert set(refused_because(caplog)) == {"certificate_revoked"}
+    assert [record.msg for record in caplog.records if record.name == "dicom_node.tls"] == ["tls:not_renewed"]
+
+
+def test_a_list_that_has_ended_lets_nobody_in(
+    tmp_path: Path, own_authority: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = revocation_list(own_authority, "authority", days="0")
+    files = TlsFiles(own_authority / "node.crt", own_authority / "node.key", own_authority / "authority.crt", listed)
+    while (ends := lists_end(listed)) is None or ends >= datetime.now(UTC):
+        time.sleep(0.05)
+    with running_node(tmp_path) as node, listening(node, ListenerSettings(port=0, tls=ServerTls(files))) as listener:
+        assert store(listener, client(own_authority, "pacs")) == -1
+    assert refused_because(caplog) == ["crl_has_expired"]
+
+
+def test_an_authority_that_was_revoked_itself_is_found_where_all_lists_are_there(
+    tmp_path: Path, own_authority: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own_authority / "between.ext").write_text("basicConstraints=critical,CA:TRUE\n")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=between", "-keyout", "between.key"]
+    openssl(own_authority, "req", "-nodes", *key, "-out", "between.csr")
+    signing = ["-CA", "authority.crt", "-CAkey", "authority.key", "-CAcreateserial", "-extfile", "between.ext"]
+    openssl(own_authority, "x509", "-req", "-in", "between.csr", "-out", "between.crt", "-days", "30", *signing)
+    certificate(own_authority, "leaf", "between")
+    chain = (own_authority / "leaf.crt").read_text() + (own_authority / "between.crt").read_text()
+    (own_authority / "leaf.crt").write_text(chain)
+    lists = own_authority / "all.crl"
+    files = TlsFiles(own_authority / "node.crt", own_authority / "node.key", own_authority / "authority.crt", lists)
+    for revoked, expected in (("", 0), ("between", -1)):
+        root, between = revocation_list(own_authority, "authority", revoked=revoked), own_authority / "between.crl"
+        revocation_list(own_authority, "between")
+        lists.write_text(root.read_text() + between.read_text())
+        folder = tmp_path / f"node{revoked}"
+        folder.mkdir()
+        with running_node(folder) as node, listening(node, ListenerSettings(port=0, tls=ServerTls(files))) as listener:
+            assert store(listener, client(own_authority, "leaf")) == expected
+    assert refused_because(caplog) == ["certificate_revoked"]
+
+
+def sha256_of(certificates: Path, name: str) -> str:
+    """As an administrator asks for it: upper case, with colons."""
+    command = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", str(certificates / f"{name}.crt")]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().partition("=")[2]
+
+
+BINDINGS: dict[str, tuple[dict[str, list[str]], set[str]]] = {
+    "a fingerprint": ({"certificate_sha256": ["pacs"]}, {"pacs"}),
+    "two, while one is replaced": ({"certificate_sha256": ["pacs", "second"]}, {"pacs", "second"}),
+    "a common name": ({"certificate_names": ["CN:pacs"]}, {"pacs"}),
+    "case of a common name counts": ({"certificate_names": ["CN:PACS"]}, set()),
+    "an alternative name": ({"certificate_names": ["DNS:LocalHost"]}, {"pacs", "second"}),
+    "a common name is no host": ({"certificate_names": ["DNS:pacs"]}, set()),
+    "one name of two": ({"certificate_names": ["URI:urn:other", "CN:second"]}, {"second"}),
+    "both": ({"certificate_sha256": ["pacs"], "certificate_names": ["CN:second"]}, set()),
+    "nothing": ({}, {"pacs", "second"}),
+}
+
+
+@pytest.mark.parametrize("told", BINDINGS)
+def test_an_ae_title_is_bound_to_its_certificate(
+    tmp_path: Path, certificates: Path, caplog: pytest.LogCaptureFixture, told: str
+) -> None:
+    rule, expected = BINDINGS[told]
+    rule = rule | {"certificate_sha256": [sha256_of(certificates, name) for name in rule.get("certificate_sha256", [])]}
+    peers = (Peer(ae_title="PACS", **rule), Peer(ae_title="FREE"))  # type: ignore[arg-type]
+    tls = TlsSettings(
+        certificate=certificates / "node.crt", key=certificates / "node.key", authority=certificates / "authority.crt"
+    )
+    settings = wiring.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls, peers=peers)))
+    with running_node(tmp_path) as node:
+        with listening(node, settings) as listener:
+            let_in = {name for name in ("pacs", "second") if store(listener, client(certificates, name)) == 0}
+            assert store(listener, client(certificates, "second"), calling="FREE") == 0
+            refused = {"pacs", "second"} - let_in
+            assert listener.counters.value("association_rejections", "certificate") == len(refused)
+        with node.database.read() as session:
+            events = [entry.event for entry in audit.recent(session)]
+
+    audited = [event.details for event in events if event.action == "association:rejected"]
+    assert let_in == expected
+    prints = {sha256_of(certificates, name).replace(":", "").lower() for name in refused}
+    assert {entry["certificate_sha256"] for entry in audited} == prints
+    assert {entry["reason"] for entry in audited} <= {"certificate"}
+    logged = [record for record in caplog.records if record.msg == "association:rejected"]
+    assert {record.__dict__["certificate_sha256"] for record in logged} == prints
+
+
+def test_a_rejected_certificate_is_answered_as_an_unknown_calling_ae_title(tmp_path: Path, certificates: Path) -> None:
+    from tests.integration.test_intake_hostile_peers import associate_rq
+
+    rule = PeerRule("PACS", "127.0.0.1", certificate=CertificateRule(names=frozenset({"CN:pacs"})))
     files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
-    context = server_context(replace(files, revocations=certificates / "revoked.pem"))
+    settings = ListenerSettings(port=0, peers=(rule,), tls=ServerTls(files))
     with (
         running_node(tmp_path) as node,
-        listening(node, ListenerSettings(port=0, tls=context)) as listener,
+        listening(node, settings) as listener,
         socket.create_connection(("127.0.0.1", listener.port)) as plain,
-        pytest.raises(OSError, match=ALERT),
-        client(certificates, "pacs").wrap_socket(plain, server_hostname="localhost") as connection,
+        client(certificates, "second").wrap_socket(plain, server_hostname="localhost") as connection,
     ):
-        connection.recv(1)
+        connection.sendall(associate_rq())
+        assert connection.recv(10) == b"\3\0\0\0\0\4\0\1\1\3"  # PS3.8 table 9-21: permanent, user, calling title
+
+
+def test_a_certificate_without_a_readable_name_bears_none() -> None:
+    rule = CertificateRule(names=frozenset({"CN:pacs"}))
+    assert [rule.allows(shown) for shown in (b"", b"\x30\x03abc")] == [False, False]
+    assert CertificateRule().allows(b"")
+    assert not CertificateRule(fingerprints=frozenset({hashlib.sha256(b"").hexdigest()})).allows(b"")
 
 
 @pytest.mark.dcmtk
@@ -267,7 +421,7 @@ def test_dcmtk_stores_by_tls(listener: Listener, certificates: Path, tmp_path: P
 @contextmanager
 def listening_with(certificates: Path, name: str, folder: Path) -> Iterator[Listener]:
     files = TlsFiles(certificates / f"{name}.crt", certificates / f"{name}.key", certificates / "authority.crt")
-    settings = ListenerSettings(port=0, timeout_s=5, tls=server_context(files))
+    settings = ListenerSettings(port=0, timeout_s=5, tls=ServerTls(files))
     with running_node(folder) as node, listening(node, settings) as made:
         yield made
 
@@ -323,6 +477,6 @@ def test_encryption_without_certificates_of_peers_can_be_had(tmp_path: Path, cer
     files = TlsFiles(
         certificates / "node.crt", certificates / "node.key", certificates / "authority.crt", requires_certificate=False
     )
-    settings = ListenerSettings(port=0, timeout_s=5, tls=server_context(files))
+    settings = ListenerSettings(port=0, timeout_s=5, tls=ServerTls(files))
     with running_node(tmp_path) as node, listening(node, settings) as listener:
         assert store(listener, client(certificates, None)) == 0

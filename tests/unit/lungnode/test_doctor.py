@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from benchmarks.authority import issue, revocation_list
 from db.engine import load_or_create_audit_key
 from db.schema import downgrade, upgrade
 from lungnode.doctor import (
@@ -81,6 +82,32 @@ def test_a_certificate_that_ends_within_days_is_a_fault(with_tls: Settings) -> N
     leaf.private_key_pem.write_to_path(with_tls.home / "node.key")
     with pytest.raises(_FaultError, match="expires on"):
         _tls(with_tls)
+
+
+def issue_list(path: Path, ends: timedelta) -> None:
+    """Add a revocation list of nobody's; the first that ends counts."""
+    with path.open("ab") as file:
+        file.write(revocation_list(issue("authority", is_authority=True), (), ends=ends))
+
+
+def test_revocation_lists_and_peers_bound_to_their_certificate_are_told(with_tls: Settings) -> None:
+    lists = with_tls.home / "lists.pem"
+    tls = with_tls.dicom.tls.model_copy(update={"revocations": lists})
+    peers = (Peer(ae_title="PACS", certificate_names=("CN:pacs",)), Peer(ae_title="CT1"))
+    settings = with_tls.model_copy(update={"dicom": DicomSettings(tls=tls, peers=peers)})
+    with pytest.raises(_FaultError, match="not there"):
+        _tls(settings)
+    lists.write_text("no list")
+    with pytest.raises(_FaultError, match="no such PEM file"):
+        _tls(settings)
+    lists.write_text("")
+    issue_list(lists, timedelta(days=5))
+    told = r".*, 36[45] days; revocation list until [-0-9 :]{16} UTC; 1 of 2 peers known by their own certificate"
+    assert re.fullmatch(told, _tls(settings))
+    for ends in (timedelta(hours=23), timedelta(hours=-1)):
+        issue_list(lists, ends)
+        with pytest.raises(_FaultError, match="nobody gets in then"):
+            _tls(settings)
 
 
 def test_a_destination_that_could_not_say_what_it_committed_is_a_fault() -> None:

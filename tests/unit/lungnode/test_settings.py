@@ -78,6 +78,18 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
             {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "tls": true}]'},
             "LUNGNODE_DICOM: a peer or destination with `tls` needs",
         ),
+        (
+            {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "certificate_names": ["CN:pacs"]}]'},
+            "LUNGNODE_DICOM: a peer is known by its certificate only where the listener's TLS asks for one",
+        ),
+        (
+            {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "certificate_names": ["pacs"]}]'},
+            "LUNGNODE_DICOM__PEERS__CERTIFICATE_NAMES[0]: a name of a certificate begins with",
+        ),
+        (
+            {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "certificate_sha256": ["AB:CD"]}]'},
+            "LUNGNODE_DICOM__PEERS__CERTIFICATE_SHA256[0]: a SHA-256 fingerprint has 64 hexadecimal digits",
+        ),
         ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must name the senders"),
         ({"LUNGNODE_WEB__HOST": "0.0.0.0", "LUNGNODE_WEB__AUTH": "off"}, "LUNGNODE_WEB__AUTH=off is refused"),
         (

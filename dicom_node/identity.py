@@ -1,0 +1,57 @@
+"""Which certificate an AE title calls with: known by its fingerprint, by a name that an authority put in, or both.
+
+The authority says that somebody of ours calls; this says who of us. Without it every holder of a certificate could
+call by any other's AE title.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+def fingerprint(certificate: bytes) -> str:
+    """SHA-256 of a certificate (DER), 64 hexadecimal digits; empty where none was shown."""
+    return hashlib.sha256(certificate).hexdigest() if certificate else ""
+
+
+def names(certificate: bytes) -> frozenset[str]:
+    """Names that a certificate (DER) bears: ``DNS:`` and ``URI:`` (RFC 5280 4.2.1.6), ``CN:`` of its subject."""
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        found = {f"CN:{one.value!s}" for one in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+        alternatives = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset(found)
+    except _UNREADABLE:  # OpenSSL let it pass, and still it cannot be read: it bears no name for us
+        return frozenset()
+    found |= {f"DNS:{name.lower()}" for name in alternatives.get_values_for_type(x509.DNSName)}
+    found |= {f"URI:{uri}" for uri in alternatives.get_values_for_type(x509.UniformResourceIdentifier)}
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRule:
+    """What the certificate of a peer must be; where both are given, both count."""
+
+    fingerprints: frozenset[str] = frozenset()
+    """SHA-256 of the certificates that it may show, in lower case."""
+    names: frozenset[str] = frozenset()
+    """Names of which it must bear one, whole and without wildcards, as ``names`` spells them."""
+
+    def allows(self, certificate: bytes) -> bool:
+        """Whether this certificate (DER; empty: none was shown) is such a one."""
+        if not self.fingerprints and not self.names:
+            return True
+        if not certificate or (self.fingerprints and fingerprint(certificate) not in self.fingerprints):
+            return False
+        return not self.names or not self.names.isdisjoint(names(certificate))
+
+
+ANY_CERTIFICATE = CertificateRule()
+"""Whoever has a certificate of our authority, or needs none."""
