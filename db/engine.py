@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import PoolProxiedConnection
 
 from db.audit import AuditedSession
 from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
@@ -215,6 +216,7 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self.engine = make_engine(url, busy_timeout_s=busy_timeout_s)
         self._writer = Writer(Path(str(database_url(url).database))) if self.engine.dialect.name == "sqlite" else None
+        self._kept: PoolProxiedConnection | None = None
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
         if self.engine.dialect.name == "postgresql":
             self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -250,8 +252,7 @@ class Database:
         DatabaseUnavailableError
             Locked, full or unreachable; nothing was committed.
         """
-        with self._driver_translated(), self._turn(), self.engine.connect() as connection:
-            link = connection.connection
+        with self._driver_translated(), self._turn(), self._link() as link:
             if self._writer is not None:
                 _begin_with(link.cursor().execute, link.info, read_only=False)
             try:
@@ -260,6 +261,24 @@ class Database:
             except BaseException:
                 link.rollback()
                 raise
+
+    @contextmanager
+    def _link(self) -> Iterator[PoolProxiedConnection]:
+        """Lend the driver's connection; a SQLite file's is kept while all goes well, for the pool costs more than it.
+
+        Whose turn it is has it to itself.
+        """
+        if self._writer is None:
+            with closing(self.engine.raw_connection()) as link:
+                yield link
+            return
+        link, self._kept = self._kept or self.engine.raw_connection(), None
+        try:
+            yield link
+        except BaseException:
+            link.close()
+            raise
+        self._kept = link
 
     def now(self) -> datetime:
         """Tell the time, by the clock that was given."""
@@ -301,6 +320,9 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         self.engine.dispose()
         if self._writer is not None:
             self._writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation
 
+from dicom_node.answers import Answer
 from dicom_node.commands import StoreRequest
 from dicom_node.dul import MALFORMED, PortDul, PortSocket
 from dicom_node.inbox import Inbox
@@ -56,6 +58,8 @@ class PortAssociation(Association):
         self.acse_timeout = self.dimse_timeout = self.network_timeout = settings.timeout_s
         self.name = "dicom-association"
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._request = first[: 6 + struct.unpack_from(">L", first, 2)[0]]
+        self._answer = port.answers.find(self._request)
         inbox = Inbox(connection, settings.max_pdu_bytes, first)
         self.set_socket(PortSocket(self, connection, inbox, settings.timeout_s))
         self.dul.receiver = MessageReceiver(
@@ -65,8 +69,9 @@ class PortAssociation(Association):
             port.max_instance_bytes,
         )
         self._server = port.server
-        self._describe()
         self._bind_handlers()
+        if self._answer is None:
+            self._describe()
 
     def _is_accepted(self, context_id: int) -> bool:
         return context_id in self._accepted_cx
@@ -120,16 +125,34 @@ class PortAssociation(Association):
     def run_reactor(self) -> None:
         """Negotiate and serve; the place is free again afterwards."""
         try:
-            super().run_reactor()
+            if self._answer is None:
+                super().run_reactor()
+            else:
+                self._run_with(self._answer)
         except MALFORMED as error:
             _log.warning("association:failed", extra={"error_type": type(error).__name__})
         finally:
             self.dul.kill_dul()
             self.port.leave(self)
 
+    def _run_with(self, answer: Answer) -> None:
+        """Give an answer that is known, and serve; what the library's negotiation would leave behind is the same."""
+        self.requestor.primitive, self.acceptor.primitive = answer.request, answer.response
+        self.requestor.ae_title = answer.request.calling_ae_title
+        self._accepted_cx, self._rejected_cx = dict(answer.accepted), list(answer.rejected)
+        self.is_established = True
+        self.dul.establish(answer.pdu)
+        self.dul.start()
+        self._started_dul = True
+        self._run_reactor()
+        if self.dul.socket.socket is not None:
+            self.port.server.shutdown_request(self.dul.socket.socket)
+
     def _run_reactor(self) -> None:
         """Serve messages until the association is over; pynetdicom's loop, sleeping instead of polling."""
         self.port.counters.add("associations", "accepted")
+        if self._answer is None:
+            self.port.answers.remember(self._request, self)
         while not self._kill:
             self._is_paused = True
             self._reactor_checkpoint.wait()

@@ -1,9 +1,9 @@
 """Makes received instances durable together: whoever comes first does it for all who came meanwhile.
 
-Each instance's bytes are synced by its own thread. What follows is in two stages, names and folders, then the index's
-transaction; each costs a sync and is shared: the first thread at a stage takes its baton and does it for everyone in
-the queue, the others find theirs done. While one group is being indexed the next gets its names. One sender alone waits
-for nobody; n senders share syncs and transactions. None is answered before its own row is committed.
+Each instance's bytes are synced by its own thread. What follows, names and folders and then the index's transaction,
+costs two syncs and is shared: the first thread that comes leads and does it for everyone in the queue, and wakes the
+first who came meanwhile to lead the next group. A leader waits a moment for as many as were in the last group: so n
+senders share syncs and transactions, and one alone waits for nobody. None is answered before its own row is committed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from dicom_node.errors import InstanceError, InvalidAttributeError, StorageUnava
 from dicom_node.spool import Spool
 from dicom_node.store import InstanceStore, StoredFile
 
+_GATHER_S = 0.001
+"""How long a leader waits at most for a group as large as the last one."""
 _BATCH = 64
 """Rows of one transaction at most, so that readers of SQLite and other writers get their turn."""
 
@@ -30,7 +32,8 @@ class _Entry:
     spool: Spool
     stored: StoredFile
     instance: ReceivedInstance
-    is_named: bool = False
+    turn: Lock
+    """Held until the entry is done, or its thread has to see to the next group."""
     verdict: StoreVerdict | None = None
     error: InstanceError | None = None
 
@@ -44,10 +47,11 @@ class Committer:
 
     def __init__(self, store: InstanceStore, database: Database) -> None:
         self._store, self._database = store, database
-        self._unnamed: list[_Entry] = []
-        self._unrecorded: list[_Entry] = []
-        self._queues = Lock()
-        self._naming, self._recording = Lock(), Lock()
+        self._waiting: list[_Entry] = []
+        self._has_leader = False
+        self._gathering: Lock | None = None
+        self._last_size = 1
+        self._lock = Lock()
 
     def commit(self, spool: Spool, stored: StoredFile, instance: ReceivedInstance) -> StoreVerdict:
         """Make one synced instance durable, under the name that was placed; returns when it is, or raises.
@@ -59,36 +63,48 @@ class Committer:
         InvalidAttributeError
             The index cannot hold a value of it.
         """
-        entry = _Entry(spool, stored, instance)
-        with self._queues:
-            self._unnamed.append(entry)
-        with self._naming:
-            while not (entry.is_named or entry.is_done):
-                self._name_waiting()
-        with self._recording:
-            while not entry.is_done:
-                self._record_waiting()
+        entry = _Entry(spool, stored, instance, Lock())
+        entry.turn.acquire()
+        with self._lock:
+            self._waiting.append(entry)
+            if self._gathering is not None and len(self._waiting) >= self._last_size:
+                self._gathering.release()
+                self._gathering = None
+            must_wait, self._has_leader = self._has_leader, True
+        if must_wait:
+            entry.turn.acquire()
+        if not entry.is_done:
+            self._lead()
         if entry.error is not None:
             raise entry.error
         assert entry.verdict is not None  # noqa: S101 (is_done says so)
         return entry.verdict
 
-    def _name_waiting(self) -> None:
-        with self._queues:
-            batch, self._unnamed = self._unnamed[:_BATCH], self._unnamed[_BATCH:]
-        with _failing(batch):
-            named = self._publish(batch)
-            with self._queues:
-                self._unrecorded += named
-            for entry in named:
-                entry.is_named = True
+    def _lead(self) -> None:
+        """Commit who waits, then let the first who came meanwhile lead; whoever leads is the first of its group."""
+        self._gather()
+        with self._lock:
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            self._last_size = len(batch)
+        try:
+            with _failing(batch):
+                self._record(self._publish(batch))
+        finally:
+            with self._lock:
+                following = self._waiting[:1]
+                self._has_leader = bool(following)
+            for entry in following + batch[1:]:
+                entry.turn.release()
 
-    def _record_waiting(self) -> None:
-        with self._queues:
-            batch, self._unrecorded = self._unrecorded[:_BATCH], self._unrecorded[_BATCH:]
-        batch.sort(key=lambda entry: entry.instance.study_instance_uid)  # one order of locking for all processes
-        with _failing(batch):
-            self._record(batch)
+    def _gather(self) -> None:
+        """Wait for others, on the leader's own lock; whoever makes the group large enough releases it."""
+        with self._lock:
+            if len(self._waiting) >= self._last_size:
+                return
+            own = self._gathering = self._waiting[0].turn
+        own.acquire(timeout=_GATHER_S)
+        with self._lock:
+            self._gathering = None
 
     def _publish(self, batch: list[_Entry]) -> list[_Entry]:
         """Give all files their names; one by one where that fails for some."""
@@ -105,6 +121,7 @@ class Committer:
         """Commit all rows in one transaction; one by one where the index refuses some."""
         if not batch:
             return
+        batch = sorted(batch, key=lambda entry: entry.instance.study_instance_uid)  # one order of locking for all
         try:
             verdicts = record_arrivals(self._database, [entry.instance for entry in batch])
         except DatabaseUnavailableError:

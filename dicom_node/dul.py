@@ -167,6 +167,18 @@ class PortDul(DULServiceProvider):
         """Answer a C-STORE in one write."""
         self.socket.send_all(pdu)
 
+    def establish(self, answer: bytes) -> None:
+        """Answer the request, which is in the inbox, with an A-ASSOCIATE-AC that is known; before the thread starts.
+
+        Raises
+        ------
+        ClosedError, PduError
+        """
+        self._read_pdu()
+        self.event_queue.get_nowait()  # the connection's own, which led to the state that awaits a request
+        self.state_machine.current_state = _ESTABLISHED
+        self.socket.send(answer)
+
     def run_reactor(self) -> None:
         """Serve the connection until it is over; whatever happens, the socket is closed afterwards."""
         self._idle_timer.start()

@@ -14,6 +14,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AssociationServer
 
 from dicom_node.access import AccessRules, PeerRule, Rejection
+from dicom_node.answers import RememberedAnswers
 from dicom_node.association import PortAssociation
 from dicom_node.counters import Counters
 from dicom_node.dul import MALFORMED
@@ -160,6 +161,7 @@ class Listener:
             listening=listening,
         )
         self.port: int = self.server.server_address[1]
+        self.answers = RememberedAnswers()
         self._trail = _RejectionTrail(intake)
         self._entrance = Entrance(
             self._shared,

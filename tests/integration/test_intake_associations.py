@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 from pynetdicom import AE, build_context
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
 from benchmarks.sender import associate_rq
 from db import audit
@@ -138,6 +139,52 @@ def test_the_announced_pdu_is_large_and_our_name_is_told(listener: Listener) -> 
     assert association.acceptor.maximum_length >= 131072
     assert association.acceptor.implementation_version_name == "LUNGNODE"
     association.release()
+
+
+def answer_to(listener: Listener, request: bytes) -> bytes:
+    """What the port says to an A-ASSOCIATE-RQ, whole."""
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as connection:
+        connection.sendall(request)
+        head = connection.recv(6, socket.MSG_WAITALL)
+        return head + connection.recv(int.from_bytes(head[2:]), socket.MSG_WAITALL)
+
+
+def test_a_remembered_answer_is_what_was_negotiated(node: Node, listener: Listener) -> None:
+    request = associate_rq("LUNGNODE", "PACS")
+    negotiated = answer_to(listener, request)
+    assert negotiated[0] == 2
+    assert listener.answers.find(request) is not None
+    assert answer_to(listener, request) == negotiated
+    other = request.replace(b"PACS  ", b"PACS2 ")
+    assert listener.answers.find(other) is None
+    assert answer_to(listener, other)[:10] == negotiated[:10]
+    stranger = request.replace(b"LUNGNODE", b"SOMEBODY")
+    assert answer_to(listener, stranger)[0] == 3
+
+
+def test_an_association_by_a_remembered_answer_is_like_any_other(node: Node, listener: Listener) -> None:
+    for number in range(1, 4):
+        association = associate(listener)
+        assert association.is_established
+        assert [cx.as_scp for cx in association.accepted_contexts] == [False, False]
+        assert association.send_c_echo().Status == 0x0000
+        ds = ct_dataset(number)
+        part10(ds)
+        assert association.send_c_store(ds).Status == 0x0000
+        association.release()
+        assert association.is_released
+    assert node.intake.counters.value("associations", "accepted") == 3
+
+
+def test_a_request_with_credentials_is_never_remembered(listener: Listener) -> None:
+    identity = UserIdentityNegotiation()
+    identity.user_identity_type, identity.primary_field, identity.secondary_field = 2, b"somebody", b"secret"
+    identity.positive_response_requested = False
+    for _ in range(2):
+        association = associate(listener, ext_neg=[identity])
+        assert association.is_established
+        association.release()
+    assert len(listener.answers) == 0
 
 
 def test_sending_again_and_conflicts(node: Node, listener: Listener) -> None:
