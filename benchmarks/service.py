@@ -1,10 +1,11 @@
 """Seconds from a study's first byte to its result: the whole service, a generated chest CT pushed by C-STORE.
 
 Usage: ``python -m benchmarks.service [--repeat N] [--slices 300]``. ``lungnode serve`` runs in a home of its own on
-loopback, without sign-in, with a quiet time of 2 s; each run pushes a new study on one association. ``quiet_s`` lasts
-from the last acknowledgement to the start of the analysis and ``analysis_s`` to its end, by the service's own clock;
-``whole_s`` ends when the API says ``analysed``. CPU is that of all processes of the service. Memory is the sum of what
-each process had at most, so pages that processes share count in each.
+loopback, without sign-in, with a quiet time of 2 s; each run pushes a new study on one association as soon as the one
+before has its result, and so while that one's result objects are made. ``quiet_s`` lasts from the last acknowledgement
+to the start of the analysis and ``analysis_s`` to its end, by the service's own clock; ``whole_s`` ends when the API
+says ``analysed``, and ``objects_s`` when the last result object is at the PACS. CPU is that of all processes of the
+service. Memory is the sum of what each process had at most, so pages that processes share count in each.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,8 @@ from benchmarks.sender import send
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, write_series
+from lungnode.rehearsal import AE_TITLE as PACS
+from lungnode.rehearsal import RehearsalPacs
 
 QUIET_S = 2
 _READY_S, _RESULT_S, _LIMIT_S, _POLL_S = 90.0, 120.0, 100.0, 0.1
@@ -55,13 +58,14 @@ class Service:
 
 
 @contextmanager
-def running_service(folder: Path) -> Iterator[Service]:
+def running_service(folder: Path, destinations: Sequence[dict[str, object]] = ()) -> Iterator[Service]:
     """Run ``lungnode serve`` in ``folder`` until the block ends."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")} | {
         "LUNGNODE_HOME": str(folder / "home"),
         "LUNGNODE_DICOM__AE_TITLE": AE_TITLE,
         "LUNGNODE_DICOM__PORT": "0",
         "LUNGNODE_DICOM__QUIET_S": str(QUIET_S),
+        "LUNGNODE_DICOM__DESTINATIONS": json.dumps(list(destinations)),
         "LUNGNODE_WEB__PORT": "0",
         "LUNGNODE_WEB__AUTH": "off",
     }
@@ -98,8 +102,8 @@ def instances_of(phantom: Phantom, folder: Path, number: int) -> tuple[str, list
     return study, instances
 
 
-def run(service: Service, study: str, instances: list[tuple[str, bytes]]) -> dict[str, object]:
-    """Push one study and wait for its result; gives one row."""
+def run(service: Service, study: str, instances: list[tuple[str, bytes]]) -> tuple[float, dict[str, object]]:
+    """Push one study and wait for its result; gives the moment of its first byte, and one row."""
     forget_peak(service.pid)
     cpu_s = usage(service.pid).cpu_s
     began = time.time()
@@ -111,15 +115,27 @@ def run(service: Service, study: str, instances: list[tuple[str, bytes]]) -> dic
     whole = time.time()
     analysis = answer["analyses"][0]
     started, finished = (datetime.fromisoformat(analysis[name]).timestamp() for name in ("started_at", "finished_at"))
-    return {
+    return began, {
         "slices": len(instances),
         "push_s": pushed - began,
         "quiet_s": started - pushed,
         "analysis_s": finished - started,
         "whole_s": whole - began,
+        "objects_s": None,
         "cpu_s": usage(service.pid).cpu_s - cpu_s,
         "peak_mib": peak_mib,
     }
+
+
+def _delivered(service: Service, study: str) -> float:
+    """Wait until nothing of a study is left to be delivered; gives the moment of the last delivery."""
+    end = time.monotonic() + _RESULT_S
+    while time.monotonic() < end:
+        deliveries = (service.get(f"/api/v1/studies/{study}") or {}).get("deliveries")
+        if deliveries and all(one["status"] == "sent" for one in deliveries):
+            return max(datetime.fromisoformat(one["updated_at"]).timestamp() for one in deliveries)
+        time.sleep(_POLL_S)
+    raise SystemExit(f"not all result objects were delivered: {deliveries}")
 
 
 def _result(service: Service, study: str) -> tuple[dict[str, Any], float]:
@@ -143,11 +159,19 @@ def main() -> None:
     given = options.parse_args()
     phantom = make_phantom(PhantomSpec(slices=given.slices, slice_spacing_mm=300.0 / given.slices))
     rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as name, running_service(Path(name)) as service:
-        began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        RehearsalPacs() as pacs,
+        running_service(Path(name), [{"ae_title": PACS, "host": "127.0.0.1", "port": pacs.port}]) as service,
+    ):
+        began, pushed = time.monotonic(), []
         while len(rows) < given.repeat and time.monotonic() - began < _LIMIT_S:
             study, instances = instances_of(phantom, Path(name) / f"study{len(rows)}", len(rows))
-            rows.append({"run": len(rows) + 1, **run(service, study, instances)})
+            first_byte, row = run(service, study, instances)
+            pushed.append((study, first_byte))
+            rows.append({"run": len(rows) + 1, **row})
+        for row, (study, first_byte) in zip(rows, pushed, strict=True):
+            row["objects_s"] = _delivered(service, study) - first_byte
     report("service", rows, quiet_s=QUIET_S, load=os.getloadavg())
 
 

@@ -7,6 +7,7 @@ replaced for each analysis. A result file that exists is never written again: it
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -42,6 +43,7 @@ def main(memory_mb: int, cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.disable()  # a report is a great many small objects, and all of this ends with it
     job = JOBS.validate_json(sys.stdin.buffer.read())
     objects = make_objects(job, DecodeLimits(memory_mb=memory_mb))
     replies.write(OBJECTS.dump_json(objects) + b"\n")

@@ -12,7 +12,7 @@ from db.domain import AnalysisRecord, FindingRecord
 from db.exchange import RetractionRecord
 from dicom_node.uids import derived_uid
 
-RECIPE = "results-3"
+RECIPE = "results-4"
 """Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
 SERIES_DESCRIPTION = "lungnode second reader, not a diagnosis"
 MANUFACTURER = "lungnode"

@@ -75,7 +75,7 @@ def build_sr(job: ReportJob, identity: Dataset, named: ResultObject) -> Comprehe
         procedure_reported=CT_CHEST,
         imaging_measurements=[_summary(job), *_finding_groups(job, identity)],
         title=codes.DCM.ImagingMeasurementReport,
-        referenced_images=library_images(job.sources) or None,
+        referenced_images=library_images(job) or None,
     )
     sr = Comprehensive3DSR(
         evidence=sources,

@@ -99,6 +99,8 @@ class Worker:
         Enqueues an analysis.
     deliver_due
         Delivers result objects that are due; may be slow, runs in a thread of its own.
+    made
+        Set where result objects were made, which are delivered at once then.
     """
 
     def __init__(
@@ -109,12 +111,14 @@ class Worker:
         *,
         deliver_due: Callable[[], object],
         config: WorkerConfig,
+        made: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._model = model
         self._submit = submit
         self._deliver_due = deliver_due
+        self._made = made or threading.Event()
         self._config = config
         self._clock = clock
         self._watch = QuietWatch(config.quiet_s, clock)
@@ -131,6 +135,7 @@ class Worker:
         while not stop.is_set():
             guarded("worker:look", self.look)
             stop.wait(self._config.poll_s)
+        self._made.set()  # the thread sees then that it is to end
         deliveries.join(timeout=5)
 
     def look(self) -> None:
@@ -171,7 +176,12 @@ class Worker:
         return last_s is None or self._clock() - last_s >= self._config.resubmit_s
 
     def _deliver(self, stop: threading.Event) -> None:
-        Chore("worker:deliver", self._config.deliver_s, self._deliver_due).run(stop)
+        while True:
+            self._made.wait(self._config.deliver_s)
+            self._made.clear()
+            if stop.is_set():
+                return
+            guarded("worker:deliver", self._deliver_due)
 
 
 @dataclass(frozen=True, slots=True)

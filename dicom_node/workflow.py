@@ -1,4 +1,4 @@
-"""Durable work: each analysis is one DBOS workflow that survives the death of every process.
+"""Durable work: each analysis is one DBOS workflow that survives the death of every process, its results another one.
 
 The only module that knows DBOS. Its system database holds opaque ids and verdicts, as JSON and never pickled; what an
 analysis is, and whether it is finished, stands in the records. So the two cannot contradict each other: a workflow that
@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 
@@ -23,6 +25,8 @@ _log = logging.getLogger(__name__)
 APPLICATION_VERSION = "analysis-1"
 """Pinned: work that an older release left is taken up by a newer one. Changes only with the order of the steps."""
 QUEUE = "analyses"
+RESULTS_QUEUE = "results"
+"""Result objects are made from a queue of its own, so that an answered analysis gives its place to the next at once."""
 WORKFLOW = "analyse_series"
 TRIES = 3
 """Failed attempts after which an analysis is parked."""
@@ -37,6 +41,8 @@ STRAY_S = 15.0
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 _UNFINISHED = frozenset({"ENQUEUED", "PENDING", "DELAYED"})
 _MAX_GENERATIONS = 1000
+_RESULTS = "-results"
+"""End of the name of a workflow that makes result objects."""
 
 Run = Callable[[str], tuple[Attempt, Reason | None]]
 
@@ -54,7 +60,8 @@ class WorkflowConfig:
     version
         Work is taken up by workers of the same one; it outlives releases.
     concurrency
-        Analyses at once; the queue's own, so the same for all workers that share it.
+        Analyses at once, and so many more whose result objects are made; the queues' own, so the same for all workers
+        that share them.
     retry_delays_s
         Pauses between tries to make result objects, seconds.
     poll_s
@@ -112,12 +119,13 @@ class AnalysisWorkflows:
 
         self._workflow = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(analyse)
         DBOS.launch()
-        DBOS.register_queue(
-            QUEUE,
-            worker_concurrency=self._config.concurrency,
-            polling_interval_sec=self._config.poll_s,
-            on_conflict="always_update",
-        )
+        for queue in (QUEUE, RESULTS_QUEUE):
+            DBOS.register_queue(
+                queue,
+                worker_concurrency=self._config.concurrency,
+                polling_interval_sec=self._config.poll_s,
+                on_conflict="always_update",
+            )
 
     def close(self) -> None:
         """Stop taking up work; what is under way stays pending and is taken up at the next launch."""
@@ -139,11 +147,11 @@ class AnalysisWorkflows:
             status="PENDING", executor_id=self._config.executor_id, load_input=False, load_output=False
         )
         now_s = time.monotonic()
-        idle = {one.workflow_id for one in pending} - self._running
+        idle = {one.workflow_id: one.queue_name for one in pending if one.workflow_id not in self._running}
         self._strays = {name: self._strays.get(name, now_s) for name in idle}
         strays = [name for name, since_s in self._strays.items() if now_s - since_s >= STRAY_S]
         for name in strays:
-            DBOS.resume_workflow(name, queue_name=QUEUE)
+            DBOS.resume_workflow(name, queue_name=idle[name] or QUEUE)
             del self._strays[name]
         return len(strays)
 
@@ -176,25 +184,42 @@ class AnalysisWorkflows:
             DBOS.enqueue_workflow(QUEUE, self._workflow, root, analysis_id, failures)
 
     def _analyse(self, root: str, analysis_id: str, failures: int) -> str:
-        """Make one try, then results; or enqueue the next try, or park. Deterministic but for its steps."""
+        """Make one try, then have results made; or enqueue the next try, or park. Deterministic but for its steps."""
         verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
         while verdict == Attempt.INTERRUPTED:
             DBOS.sleep(self._config.interrupted_delay_s)
             verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
         if verdict == Attempt.ANSWERED:
-            self._make_results(analysis_id)
+            self._results(root, analysis_id)
         elif verdict == Attempt.FAILED and failures + 1 < TRIES:
             self._enqueue(root, analysis_id, datetime.now(UTC) + RETRY_AFTER, failures=failures + 1)
         elif verdict == Attempt.FAILED:
             DBOS.run_step({"name": "park"}, self._park, analysis_id, code, text)
         return str(verdict)
 
-    def _make_results(self, analysis_id: str) -> None:
-        """Make result objects; an analysis whose results cannot be made stays answered."""
+    def _results(self, root: str, analysis_id: str) -> None:
+        """Hand result objects on to their own workflow, or in there make them; an analysis without stays answered.
+
+        That workflow is one more try at an analysis that has its answer, told by its name alone. So a release that
+        makes results at the end of each analysis can take up either at any step, and this one what that left.
+        """
+        make = self._steps.make_results if root.endswith(_RESULTS) else partial(self._hand_on, root)
         for pause_s in (*self._config.retry_delays_s, None):
-            if DBOS.run_step({"name": "results"}, self._steps.make_results, analysis_id) or pause_s is None:
+            if DBOS.run_step({"name": "results"}, make, analysis_id) or pause_s is None:
                 return
             DBOS.sleep(pause_s)
+
+    def _hand_on(self, root: str, analysis_id: str) -> bool:
+        """Enqueue the workflow that makes result objects, unless it is there."""
+        name = root + _RESULTS
+
+        def enqueue() -> None:
+            with SetWorkflowID(_try_id(name, 0)):
+                DBOS.enqueue_workflow(RESULTS_QUEUE, self._workflow, name, analysis_id, 0)
+
+        with ThreadPoolExecutor(1) as outside:  # of the step, in which nothing can be enqueued
+            outside.submit(enqueue).result()
+        return True
 
     def _attempt(self, analysis_id: str) -> list[str]:
         verdict, reason = self._steps.run(analysis_id)

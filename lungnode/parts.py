@@ -170,15 +170,20 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     except ModelUnavailableError:
         text = "the models cannot be loaded; check LUNGNODE_MODEL__BUNDLE and LUNGNODE_MODEL__DEVICE"
         raise PartError("model_unavailable", text) from None
-    maker = wiring.build_result_maker(settings, database, store)
-    attempts = Attempts(database, store.files.locate, pool, model, make_results=maker.make)
+    maker, made = wiring.build_result_maker(settings, database, store), threading.Event()
+
+    def make_results(analysis_id: str) -> None:
+        maker.make(analysis_id)
+        made.set()
+
+    attempts = Attempts(database, store.files.locate, pool, model, make_results=make_results)
     workflows = AnalysisWorkflows(
         wiring.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
     )
     workflows.launch()
     deliver = wiring.build_delivery(settings, database, maker, store)
     config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
-    worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config)
+    worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config, made=made)
 
     def follow(pool: AnalysisPool, model: ModelIdentity) -> None:
         attempts.use(pool, model)

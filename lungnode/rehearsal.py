@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pynetdicom import AE, evt
 
-from dicom_node.results_job import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE
+from dicom_node.results_job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
 from dicom_node.scu import (
     UNCOMPRESSED,
     NodeConnection,
@@ -61,7 +61,7 @@ class RehearsalPacs:
         silence_library()
         ae = AE(AE_TITLE)
         ae.add_supported_context("1.2.840.10008.1.1")
-        for sop_class_uid in (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE):
+        for sop_class_uid in (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, PRESENTATION_STATE):
             ae.add_supported_context(sop_class_uid, list(UNCOMPRESSED))
         self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._on_store)])
         self.port = self._server.server_address[1]

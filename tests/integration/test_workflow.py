@@ -20,7 +20,7 @@ from typing import TypeVar
 import pydicom
 import pytest
 
-from db import analyses, schema, studies, workers
+from db import analyses, audit, schema, studies, workers
 from db.domain import (
     AnalysisRecord,
     AnalysisStatus,
@@ -77,6 +77,19 @@ class Node:
 
     def calls(self, slices: int) -> int:
         return len(list((self.folder / "calls").glob(f"{slices}-*")))
+
+    def makings(self) -> list[str]:
+        """Analyses whose results were made, or begun; each as often as that was."""
+        return [mark.name.rpartition("-")[0] for mark in (self.folder / "makings").glob("*")]
+
+    def results(self) -> list[str]:
+        """Analyses whose results are made."""
+        return sorted(path.name for path in (self.folder / "results").glob("*"))
+
+    def failures(self) -> int:
+        """How often it is on record that results could not be made."""
+        with self.database.read() as session:
+            return sum(entry.event.action == "results:failed" for entry in audit.recent(session, limit=500))
 
     def receive(self, slices: int, number: int) -> str:
         """Put a series of so many slices into the store and the index, as the intake does."""
@@ -153,8 +166,85 @@ def test_a_quiet_series_is_analysed_and_its_results_are_made(node: Node) -> None
     (analysis,) = node.analyses(uid)
     assert analysis.status is AnalysisStatus.CURRENT
     assert analysis.attempts == 1
-    until(lambda: list((node.folder / "results").iterdir()), lambda made: len(made) == 1, 120)
-    assert node.calls(20) == 1
+    until(node.results, lambda made: len(made) == 1, 120)
+    assert node.calls(20) == len(node.makings()) == 1
+
+
+def test_the_next_series_is_analysed_while_results_are_made(node: Node) -> None:
+    node.options = {"results": "hangs"}
+    uids = [node.receive(20, number) for number in range(1, 4)]
+    node.start()
+    for uid in uids:
+        assert node.wait(uid).state is StudyState.ANALYSED
+    assert node.results() == []
+    assert len(node.makings()) <= 1
+    node.kill()
+    node.options = {}
+    node.start()
+    until(node.results, lambda made: len(made) == 3, 120)
+    assert all(analysis.attempts == 1 for uid in uids for analysis in node.analyses(uid))
+
+
+def test_results_that_fail_are_tried_again_after_a_pause(node: Node) -> None:
+    node.options = {"results": "fails"}
+    uid = node.receive(20, 1)
+    node.start()
+    (made,) = until(node.results, lambda made: len(made) == 1, 120)
+    assert node.makings() == [made, made]
+    assert node.wait(uid).state is StudyState.ANALYSED
+    assert node.failures() == 1
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a worker of an earlier release was at when it was killed, and how often results are made in the end."""
+
+    options: dict[str, object]
+    is_there: Callable[[Node], bool]
+    makings: int
+
+
+LEFT = {
+    "the first try at results": Left({"results": "hangs"}, lambda node: len(node.makings()) == 1, 2),
+    "the pause after it": Left({"results": "fails", "retry_s": 4.0}, lambda node: node.failures() == 1, 2),
+    "the end after the last step": Left({"lingers": True}, lambda node: len(node.results()) == 1, 1),
+}
+
+
+@pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
+def test_what_an_earlier_release_left_is_taken_up_at_the_step_where_it_was(node: Node, left: Left) -> None:
+    uid = node.receive(20, 1)
+    node.options = left.options | {"is_earlier": True}
+    node.start()
+    until(lambda: left.is_there(node), bool, 120)
+    threading.Event().wait(0.5)  # so that the step's outcome is on record as well
+    node.kill()
+    node.options = {}
+    node.start()
+    until(node.results, lambda made: len(made) == 1, 60)
+    after = node.receive(20, 2)
+    assert node.wait(after).state is StudyState.ANALYSED
+    until(node.results, lambda made: len(made) == 2, 60)
+    assert len(node.makings()) == left.makings + 1
+    assert [analysis.attempts for analysis in node.analyses(uid)] == [1]
+    assert "UnexpectedStep" not in node.log.read_text()
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "fails"])
+def test_an_earlier_release_takes_up_results_that_this_one_left(node: Node, trouble: str) -> None:
+    """While releases roll, or when one is taken back."""
+    uid = node.receive(20, 1)
+    node.options = {"results": trouble, "retry_s": 4.0}
+    node.start()
+    until(lambda: node.failures() if trouble == "fails" else len(node.makings()), bool, 120)
+    threading.Event().wait(0.5)
+    node.kill()
+    node.options = {"is_earlier": True}
+    node.start()
+    until(node.results, lambda made: len(made) == 1, 60)
+    assert len(node.makings()) == 2
+    assert [analysis.attempts for analysis in node.analyses(uid)] == [1]
+    assert "UnexpectedStep" not in node.log.read_text()
 
 
 def test_a_refused_series_is_not_analysed_and_says_why(node: Node) -> None:
@@ -246,7 +336,7 @@ def test_killed_at_any_moment_every_series_gets_exactly_one_analysis(node: Node)
     for uid in uids:
         assert node.wait(uid).state is StudyState.ANALYSED
         assert [analysis.status for analysis in node.analyses(uid)] == [AnalysisStatus.CURRENT]
-    until(lambda: list((node.folder / "results").iterdir()), lambda made: len(made) == len(uids), 120)
+    until(node.results, lambda made: len(made) == len(uids), 120)
 
 
 def test_the_analysing_process_ends_with_its_worker(node: Node) -> None:

@@ -8,8 +8,13 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
+from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
+
+from dbos import DBOS
 
 from db.engine import Database
 from dicom_node.analysis_process import AnalysisLimits, AnalysisPool
@@ -24,6 +29,37 @@ from tests.fast_analyzer import make_fast_analyzer
 AUDIT_KEY = bytes(range(32))
 
 
+class EarlierWorkflows(AnalysisWorkflows):
+    """As before results had a queue of their own: each analysis made them as its last step."""
+
+    lingers = False
+    """Whether it dawdles between its last step and its end."""
+
+    def _results(self, root: str, analysis_id: str) -> None:
+        for pause_s in (*self._config.retry_delays_s, None):
+            if DBOS.run_step({"name": "results"}, self._steps.make_results, analysis_id) or pause_s is None:
+                break
+            DBOS.sleep(pause_s)
+        time.sleep(3600 if self.lingers else 0)
+
+
+def result_maker(folder: Path, trouble: str) -> Callable[[str], None]:
+    """Touch one file for each analysis, after one for each call; ``hangs`` before, ``fails`` at the first call."""
+    made, calls, number = folder / "results", folder / "makings", count()
+    for one in (made, calls):
+        one.mkdir(exist_ok=True)
+
+    def make(analysis_id: str) -> None:
+        (calls / f"{analysis_id}-{time.monotonic_ns()}").touch()
+        if trouble == "hangs":
+            time.sleep(3600)
+        if trouble == "fails" and next(number) == 0:
+            raise OSError
+        (made / analysis_id).touch()
+
+    return make
+
+
 def main(options: dict[str, object]) -> None:
     """Work as the worker does, with an analyzer that needs no weights."""
     configure_logging("info", "json")
@@ -33,19 +69,19 @@ def main(options: dict[str, object]) -> None:
     limits = AnalysisLimits(DecodeLimits(), timeout_s=float(str(options.get("timeout_s", 60))))
     pool = AnalysisPool(make, limits)
     model = pool.start()
-    made = folder / "results"
-    made.mkdir(exist_ok=True)
     attempts = Attempts(
         database,
         lambda paths: [folder / "store" / path for path in paths],
         pool,
         model,
-        make_results=lambda analysis_id: (made / analysis_id).touch(),
+        make_results=result_maker(folder, str(options.get("results", ""))),
     )
     steps = AnalysisSteps(run=attempts.run, park=attempts.park, make_results=attempts.results)
     name = str(options.get("executor_id", "worker-1"))
-    config = WorkflowConfig(str(options["system_url"]), name, retry_delays_s=(0.05, 0.05), poll_s=0.1)
-    workflows = AnalysisWorkflows(config, steps)
+    pause_s = float(str(options.get("retry_s", 0.05)))
+    config = WorkflowConfig(str(options["system_url"]), name, retry_delays_s=(pause_s, pause_s), poll_s=0.1)
+    workflows = (EarlierWorkflows if options.get("is_earlier") else AnalysisWorkflows)(config, steps)
+    EarlierWorkflows.lingers = bool(options.get("lingers"))
     workflows.launch()
     worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
     worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)

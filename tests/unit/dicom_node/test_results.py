@@ -42,6 +42,7 @@ from tests.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_
 
 MODEL = ModelIdentity("nodule", "1.2.0", "ab" * 32)
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+IMAGE_LIBRARY = "111028"
 NODULE = SimpleNodule((6.0, 20.0, 14.0), 14.0)
 
 
@@ -204,6 +205,15 @@ def test_results_are_of_the_same_patient_and_study_in_new_series(series: CtSerie
     evidence = sr.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
     assert {item.ReferencedSOPInstanceUID for item in evidence} == set(series.sop_instance_uids)
     assert page.BurnedInAnnotation == "YES"
+    described = [
+        entry.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for library in sr.ContentSequence
+        if library.ConceptNameCodeSequence[0].CodeValue == IMAGE_LIBRARY
+        for group in library.ContentSequence
+        for entry in group.ContentSequence
+        if entry.ValueType == "IMAGE"
+    ]
+    assert described == [series.sop_instance_uids[int(NODULE.index[0])]]
 
 
 NAMES = [

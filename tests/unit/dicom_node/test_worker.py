@@ -253,3 +253,14 @@ def test_deliveries_are_made_beside_the_looks(database: Database) -> None:
     config = WorkerConfig(quiet_s=10.0, poll_s=0.01, deliver_s=0.01)
     Worker(database, MODEL, Queue(), deliver_due=deliver, config=config).run(stop)
     assert len(rounds) == 2
+
+
+def test_what_was_made_is_delivered_at_once_and_nothing_before(database: Database) -> None:
+    stop, made = threading.Event(), threading.Event()
+    config = WorkerConfig(quiet_s=10.0, poll_s=0.01, deliver_s=3600.0)
+    made.set()
+    Worker(database, MODEL, Queue(), deliver_due=stop.set, config=config, made=made).run(stop)
+    assert stop.is_set()
+    rounds: list[None] = []
+    Worker(database, MODEL, Queue(), deliver_due=lambda: rounds.append(None), config=config).run(stop)
+    assert rounds == []
