@@ -30,7 +30,7 @@ class Usage:
 def usage(pid: int) -> Usage:
     """Read the use of a process and of its living descendants from /proc."""
     cpu_ticks, peak_kib = 0, 0
-    for member in (pid, *_descendants(pid)):
+    for member in (pid, *descendants(pid)):
         try:
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
             status = Path(f"/proc/{member}/status").read_text()
@@ -43,17 +43,18 @@ def usage(pid: int) -> Usage:
 
 def forget_peak(pid: int) -> None:
     """Have the peak memory of a process and its descendants count from now on."""
-    for member in (pid, *_descendants(pid)):
+    for member in (pid, *descendants(pid)):
         with suppress(OSError):
             Path(f"/proc/{member}/clear_refs").write_text("5")
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Give the living descendants of a process."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # a thread that has just ended
             for child in task.read_text().split():
-                found += [int(child), *_descendants(int(child))]
+                found += [int(child), *descendants(int(child))]
     return found
 
 

@@ -82,11 +82,12 @@ def _orthanc_program() -> str | None:
 
 def _is_dcmtk_storescp() -> bool:
     """Whether the storescp on the path is DCMTK's; pynetdicom installs a program of the same name."""
-    program = shutil.which("storescp", path=_path_without_ours())
+    program = shutil.which("storescp", path=path_without_ours())
     return program is not None
 
 
-def _path_without_ours() -> str:
+def path_without_ours() -> str:
+    """Where DCMTK is looked for: pynetdicom installs programs of the same names beside our Python."""
     return "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -123,7 +124,7 @@ def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
     port = free_port()
     folder.mkdir(parents=True)
     command = receiver.command(port, folder)
-    command[0] = shutil.which(command[0], path=_path_without_ours()) or command[0]
+    command[0] = shutil.which(command[0], path=path_without_ours()) or command[0]
     environment = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
     if receiver.is_nodelay:
         environment["TCP_NODELAY"] = "1"

@@ -30,10 +30,10 @@ from pathlib import Path
 from benchmarks.authority import CLIENTS, write_certificates
 from benchmarks.measure import end_process, forget_peak, parser, report, table, usage
 from benchmarks.receive import encoded_slice
-from benchmarks.receivers import free_port, wait_until_it_listens
+from benchmarks.receivers import AE_TITLE, free_port, wait_until_it_listens
 from benchmarks.sender import BrokenOffError, associate_rq, connect, send
 
-TITLE = "LUNGNODE"
+TITLE = AE_TITLE
 REQUEST = associate_rq(TITLE, "STRANGER")
 HUGE = struct.pack(">BBL", 4, 0, 0xFFFFFFFF)
 HUGE_SENT_MIB = 64
@@ -112,7 +112,12 @@ PROBES: dict[str, Talk] = {
 def running(folder: Path, certificates: Path | None, timeout_s: float) -> Iterator[Port]:
     """Run the service's listener alone."""
     home, number = folder / ("tls" if certificates else "plain"), free_port()
-    settings = {"HOME": str(home), "DICOM__PORT": str(number), "DICOM__TIMEOUT_S": str(timeout_s)}
+    settings = {
+        "HOME": str(home),
+        "DICOM__AE_TITLE": TITLE,
+        "DICOM__PORT": str(number),
+        "DICOM__TIMEOUT_S": str(timeout_s),
+    }
     good = None
     if certificates is not None:
         settings |= {f"DICOM__TLS__{name}": str(certificates / file) for name, file in TLS_FILES.items()}

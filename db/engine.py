@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -120,8 +121,21 @@ def make_engine(url: str, *, busy_timeout_s: float = 30.0) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         event.listen(engine, "do_connect", partial(_create_sqlite_file, path))
     else:
+        _watch_postgres(engine)
         event.listen(engine, "connect", partial(_configure_postgres, busy_timeout_s))
     return engine
+
+
+def _watch_postgres(engine: Engine) -> None:
+    """Have connections notice a server that says nothing; SQLite alone needs no psycopg."""
+    from db.pulse import Pulse, WatchedConnection
+
+    pulse = Pulse()
+
+    def connect(_dialect: object, _record: object, _given: object, parameters: dict[str, Any]) -> WatchedConnection:
+        return WatchedConnection.watched(pulse, parameters)
+
+    event.listen(engine, "do_connect", connect)
 
 
 def _create_sqlite_file(path: Path, *_: object) -> None:
@@ -295,6 +309,23 @@ class Database:
         """
         with _translated(), self._session(self._reader) as session:
             yield session
+
+    def takes_writes(self, within_s: float = 2.0) -> bool:
+        """Whether a write transaction could begin now; reads go on in a SQLite file that somebody holds."""
+        try:
+            if self._writer is None:
+                with self.read() as session:
+                    session.execute(text("SELECT 1"))
+                return True
+            path = str(database_url(self.url).database)
+            with (
+                self._writer.turn(within_s),
+                closing(sqlite3.connect(path, timeout=within_s, isolation_level=None)) as connection,
+            ):
+                connection.execute("BEGIN IMMEDIATE")
+        except (DatabaseUnavailableError, sqlite3.OperationalError):
+            return False
+        return True
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:

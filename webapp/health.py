@@ -34,9 +34,9 @@ def _database(known: Services) -> bool:
     try:
         with known.database.read() as session:
             audit.recent(session, limit=1)
+        return known.database.takes_writes()
     except (DbError, OSError):
         return False
-    return True
 
 
 def _model(known: Services) -> bool:

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.measure import sync_ms, table, usage
+from benchmarks.soak import slope
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +64,26 @@ def test_strangers_are_in_nobodys_way_and_only_a_good_certificate_gets_in() -> N
     assert {row["tls"] for row in rows} == {"yes", "no"}
     let_in = {(row["certificate"], name) for row in matrix for name, answer in row.items() if answer == "in"}
     assert let_in == {("good", "TLS 1.2"), ("good", "TLS 1.3")}
+
+
+def test_a_soak_tells_what_grew(tmp_path: Path) -> None:
+    result = run_benchmark("soak", "--minutes", "0.6", "--every", "6", "--out", str(tmp_path))
+    rows, counts = result["rows"], result["counts"]
+    assert isinstance(rows, list)
+    assert isinstance(counts, dict)
+    assert {row["what"] for row in rows} >= {"dicom_mib", "worker_files", "web_threads", "database_mib", "store_mib"}
+    assert counts["analysed"] >= 2
+    assert not [name for name in counts if "failed" in name or "refused" in name or "answered" in name]
+    assert counts["studies without a result"] == 0
+    assert (tmp_path / "soak.png").stat().st_size > 10_000
+
+
+def test_a_slope_is_that_of_the_line_and_not_of_the_noise() -> None:
+    at_h, noise = np.linspace(0, 2, 600), np.random.default_rng(1).normal(0, 5, 600)
+    per_hour, half = slope(at_h, 100 + 3 * at_h + noise)
+    assert half is not None
+    assert abs(per_hour - 3) < half < 2
+    assert slope(at_h, np.full(600, 7.0)) == (0.0, 0.0)
 
 
 @pytest.mark.dcmtk

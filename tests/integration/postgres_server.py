@@ -44,11 +44,33 @@ class PostgresServer:
         sockets = f"-c listen_addresses='' -c unix_socket_directories={self._folder} {self._options}"
         _run([*self._pg_ctl, "-l", str(self._folder / "log"), "-o", sockets, "start"])
 
+    def freeze(self) -> None:
+        """SIGSTOP every process of it: its connections stay open and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> list[int]:
+        """Tell all its processes, the one that starts others first; gives their ids."""
+        postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        told: list[int] = []
+        for read in (lambda: [postmaster], lambda: self._children(postmaster)):
+            for pid in read():
+                told.append(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        return told
+
+    @staticmethod
+    def _children(postmaster: int) -> list[int]:
+        return [int(pid) for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()]
+
     def kill(self) -> None:
         """SIGKILL every process of it, as a host that fails does."""
         postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        killed = [postmaster, *map(int, children)]
+        killed = [postmaster, *self._children(postmaster)]
         for pid in killed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
