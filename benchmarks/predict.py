@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.measure import parser, report, usage
-from benchmarks.service import Service, running_service
+from benchmarks.service import settings
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import PhantomSpec
 from dicom_node.phantom.writer import write_series
+from tests.house.service import Service, running_service
 
 MOST_REQUESTS = 600
 _LIMIT_S = 45.0
@@ -105,7 +106,7 @@ def main() -> None:
     if len(levels) * given.requests + 2 > MOST_REQUESTS:
         raise SystemExit(f"the service takes {MOST_REQUESTS} uploads a minute from an address: ask for fewer requests")
     phantom = make_phantom(PhantomSpec(slices=40, slice_spacing_mm=7.5))
-    with tempfile.TemporaryDirectory() as name, running_service(Path(name)) as service:
+    with tempfile.TemporaryDirectory() as name, running_service(Path(name), settings()) as service:
         files = write_series(phantom, Path(name) / "series")
         at, row, column = (round(coordinate) for coordinate in phantom.nodules[0].index)
         if given.upload == "png":

@@ -12,83 +12,45 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pydicom
-import requests
 
-from benchmarks.measure import end_process, forget_peak, parser, report, usage
-from benchmarks.receivers import AE_TITLE
+from benchmarks.measure import forget_peak, parser, report, usage
 from benchmarks.sender import send
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, write_series
 from lungnode.rehearsal import AE_TITLE as PACS
 from lungnode.rehearsal import RehearsalPacs
+from tests.house.service import AE_TITLE, Service, running_service
 
 QUIET_S = 2
-_READY_S, _RESULT_S, _LIMIT_S, _POLL_S = 90.0, 120.0, 100.0, 0.1
+_RESULT_S, _LIMIT_S, _POLL_S = 120.0, 100.0, 0.1
 _ENDS = frozenset({"analysed", "not_analysed", "failed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A running service."""
-
-    pid: int
-    dicom_port: int
-    web_port: int
-
-    def get(self, path: str) -> Any:
-        """Give what the API answers; None for an error."""
-        try:
-            answer = requests.get(f"http://127.0.0.1:{self.web_port}{path}", timeout=30)
-        except requests.RequestException:
-            return None
-        return answer.json() if answer.ok else None
-
-
-@contextmanager
-def running_service(folder: Path, destinations: Sequence[dict[str, object]] = ()) -> Iterator[Service]:
-    """Run ``lungnode serve`` in ``folder`` until the block ends."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")} | {
-        "LUNGNODE_HOME": str(folder / "home"),
-        "LUNGNODE_DICOM__AE_TITLE": AE_TITLE,
-        "LUNGNODE_DICOM__PORT": "0",
+def settings(pacs_port: int | None = None) -> dict[str, str]:
+    """Say how the service is run; without a PACS nobody gets results."""
+    pacs = [] if pacs_port is None else [{"ae_title": PACS, "host": "127.0.0.1", "port": pacs_port}]
+    return {
         "LUNGNODE_DICOM__QUIET_S": str(QUIET_S),
-        "LUNGNODE_DICOM__DESTINATIONS": json.dumps(list(destinations)),
-        "LUNGNODE_WEB__PORT": "0",
+        "LUNGNODE_DICOM__DESTINATIONS": json.dumps(pacs),
         "LUNGNODE_WEB__AUTH": "off",
     }
-    log_path = folder / "log"
-    with log_path.open("wb") as log:
-        command = [sys.executable, "-m", "lungnode", "serve"]
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def study_of(service: Service, study: str) -> dict[str, Any] | None:
+    """Give what the API says of a study; None where it says nothing (yet)."""
     try:
-        yield _when_ready(process, folder / "home" / "run" / "serve.json", log_path)
-    finally:
-        end_process(process, 60)
-
-
-def _when_ready(process: subprocess.Popen[bytes], told: Path, log: Path) -> Service:
-    end = time.monotonic() + _READY_S
-    while time.monotonic() < end and process.poll() is None:
-        if told.exists():
-            ports = json.loads(told.read_text())
-            service = Service(process.pid, ports["dicom"]["port"], ports["web"]["port"])
-            if service.get("/readyz") is not None:
-                return service
-        time.sleep(0.2)
-    raise SystemExit(f"the service is not ready (status {process.poll()}):\n{log.read_text()[-2000:]}")
+        status, _, text = service.get(f"/api/v1/studies/{study}")
+    except OSError:
+        return None
+    return dict(json.loads(text)) if status == 200 else None
 
 
 def instances_of(phantom: Phantom, folder: Path, number: int) -> tuple[str, list[tuple[str, bytes]]]:
@@ -131,7 +93,7 @@ def _delivered(service: Service, study: str) -> float:
     """Wait until nothing of a study is left to be delivered; gives the moment of the last delivery."""
     end = time.monotonic() + _RESULT_S
     while time.monotonic() < end:
-        deliveries = (service.get(f"/api/v1/studies/{study}") or {}).get("deliveries")
+        deliveries = (study_of(service, study) or {}).get("deliveries")
         if deliveries and all(one["status"] == "sent" for one in deliveries):
             return max(datetime.fromisoformat(one["updated_at"]).timestamp() for one in deliveries)
         time.sleep(_POLL_S)
@@ -142,7 +104,7 @@ def _result(service: Service, study: str) -> tuple[dict[str, Any], float]:
     """Wait until the study is analysed; gives it, and the most memory that was seen meanwhile."""
     end, peak_mib, answer = time.monotonic() + _RESULT_S, 0.0, None
     while time.monotonic() < end:
-        answer = service.get(f"/api/v1/studies/{study}")
+        answer = study_of(service, study)
         peak_mib = max(peak_mib, usage(service.pid).peak_mib)
         if answer is not None and answer["state"] in _ENDS:
             break
@@ -162,7 +124,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         RehearsalPacs() as pacs,
-        running_service(Path(name), [{"ae_title": PACS, "host": "127.0.0.1", "port": pacs.port}]) as service,
+        running_service(Path(name), settings(pacs.port)) as service,
     ):
         began, pushed = time.monotonic(), []
         while len(rows) < given.repeat and time.monotonic() - began < _LIMIT_S:

@@ -1,4 +1,4 @@
-"""A whole ``lungnode serve`` for tests: its own home, ports from the kernel, and everything it prints."""
+"""A whole ``lungnode serve`` for tests and benchmarks: its own home, ports of the kernel, and all that it prints."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ RESULT_S = 240.0
 class Service:
     """A running service."""
 
+    pid: int
     dicom_port: int
     web_port: int
     home: Path
@@ -94,7 +95,7 @@ def _ready_service(process: subprocess.Popen[bytes], home: Path, log_path: Path)
     while time.monotonic() < end and process.poll() is None:
         if (home / "run" / "serve.json").exists():
             told = json.loads((home / "run" / "serve.json").read_text())
-            service = Service(told["dicom"]["port"], told["web"]["port"], home, log_path)
+            service = Service(process.pid, told["dicom"]["port"], told["web"]["port"], home, log_path)
             if service.get("/readyz")[0] == 200:
                 return service
         time.sleep(0.2)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,24 @@ def test_whole_analyses_are_measured_beside_the_naive_way() -> None:
     stages = ("lungs_s", "candidates_s", "sorting_s", "grading_s")
     assert all(sum(row[stage] for stage in stages) <= row["seconds"] for row in rows)
     assert rows[0]["times_naive"] == 1
+
+
+def test_a_study_is_measured_to_its_last_result_object() -> None:
+    (row,) = rows_of(run_benchmark("service", "--repeat", "1", "--slices", "100"))
+    assert 0 < row["push_s"] < row["whole_s"] < row["objects_s"]
+    assert row["quiet_s"] + row["analysis_s"] < row["whole_s"]
+
+
+def test_uploads_are_measured_by_the_number_of_clients() -> None:
+    rows = rows_of(run_benchmark("predict", "--requests", "4", "--concurrency", "1,2"))
+    assert [(row["concurrency"], row["requests"]) for row in rows] == [(1, 4), (2, 4)]
+    assert all(0 < row["p50_ms"] <= row["p95_ms"] and row["cpu_ms"] > 0 for row in rows)
+
+
+def rows_of(result: dict[str, object]) -> list[dict[str, Any]]:
+    rows = result["rows"]
+    assert isinstance(rows, list)
+    return rows
 
 
 def test_paging_is_measured_in_every_order() -> None:
