@@ -14,7 +14,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -90,7 +89,7 @@ def _headers(request: Message) -> object:
 
 def _headers_or_none(path: Path, at_most: int) -> list[Message] | None:
     try:
-        return [asdict(header) for header in read_frame_headers(path, at_most)]
+        return [header.message() for header in read_frame_headers(path, at_most)]
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - as above: one broken file must not hide the others
@@ -101,13 +100,17 @@ def _volume(request: Message) -> object:
     """``frames`` (headers, in slice order) -> HU written to ``target`` as ``(slices, rows, columns)`` int16."""
     frames = _frame_headers(request["frames"])
     shape = (len(frames), frames[0].rows, frames[0].columns)
-    volume = np.lib.format.open_memmap(str(request["target"]), mode="w+", dtype=np.int16, shape=shape)
+    room = np.empty(shape[1:], np.int16)
     in_file_order = sorted(enumerate(frames), key=lambda pair: (pair[1].path, pair[1].frame_number))
-    for path, group in groupby(in_file_order, key=lambda pair: pair[1].path):
-        places, headers = zip(*group, strict=True)
-        for place, hu in zip(places, read_frames_hu(Path(path), headers), strict=True):
-            volume[place] = hu
-    volume.flush()
+    with Path(str(request["target"])).open("wb") as volume:
+        description = {"descr": "<i2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(volume, description)
+        start = volume.tell()
+        for path, group in groupby(in_file_order, key=lambda pair: pair[1].path):
+            places, headers = zip(*group, strict=True)
+            for place, hu in zip(places, read_frames_hu(Path(path), headers, room), strict=True):
+                volume.seek(start + place * room.nbytes)  # written, not mapped: a page that is mapped costs a fault
+                volume.write(hu.data)
     return list(shape)
 
 
@@ -141,9 +144,11 @@ def _frame_headers(value: object) -> list[FrameHeader]:
 
 def _frame_header(item: Message) -> FrameHeader:
     """Rebuild a header as the parent sent it; only the numbers that decoding needs are made hashable again."""
-    padding = item["padding"]
+    padding, place = item["padding"], item["pixels_at"]
     if isinstance(padding, list):
         item["padding"] = (int(padding[0]), int(padding[1]))
+    if isinstance(place, list):
+        item["pixels_at"] = (int(place[0]), int(place[1]), int(place[2]))
     item["transfer_syntax_uid"] = UID(str(item["transfer_syntax_uid"]))
     return FrameHeader(**item)  # type: ignore[arg-type]
 

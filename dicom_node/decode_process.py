@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -124,7 +124,7 @@ class DecodeProcess:
 
     def digests(self, frames: Sequence[FrameHeader]) -> list[str]:
         """SHA-256 of the HU of each frame."""
-        return validated(_DIGESTS, self.request({"operation": "digests", "frames": [asdict(f) for f in frames]}))
+        return validated(_DIGESTS, self.request({"operation": "digests", "frames": [f.message() for f in frames]}))
 
     def volume_hu(self, frames: Sequence[FrameHeader]) -> NDArray[np.int16]:
         """HU of frames of one size, ``(slices, rows, columns)`` int16, in the order given.
@@ -137,7 +137,7 @@ class DecodeProcess:
         shape = (len(frames), frames[0].rows, frames[0].columns)
         with tempfile.TemporaryDirectory(prefix="lungnode-", dir=self._limits.scratch) as folder:
             target = Path(folder) / "volume.npy"
-            self.request({"operation": "volume", "target": str(target), "frames": [asdict(f) for f in frames]})
+            self.request({"operation": "volume", "target": str(target), "frames": [f.message() for f in frames]})
             return _load(target, shape)
 
     def warm_up(self) -> None:

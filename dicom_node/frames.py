@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +15,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.inflating import plain_file
-from dicom_node.native import read_native, tags
+from dicom_node.native import NativeFile, read_native, tags
 from dicom_node.raw_values import RawValues
 
 Attributes: TypeAlias = Dataset | RawValues
@@ -52,6 +54,8 @@ _HEADER_TAGS = tags(
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
 )
 """All that is read below of an instance without functional groups."""
+_PER_SLICE = tags("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "XRayTubeCurrent", "Exposure")
+"""Of these, what differs from slice to slice."""
 
 
 def check_size(rows: int, columns: int) -> None:
@@ -102,6 +106,16 @@ class FrameHeader:
     """Lossy Image Compression (0028,2110): ``00``, ``01`` or empty."""
     burned_in: str
     attributes: dict[str, str]
+    pixels_at: tuple[int, int, int] | None = field(default=None, repr=False, compare=False)
+    """Of an ordinary slice: see ``NativeFile``."""
+
+    def message(self) -> dict[str, object]:
+        """Plain values, as they go to the decoding child and come from it."""
+        return dict(zip(_NAMES, _values_of(self), strict=True))
+
+
+_NAMES = tuple(each.name for each in fields(FrameHeader))
+_values_of = attrgetter(*_NAMES)
 
 
 def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeader]:
@@ -113,13 +127,33 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
         Anything that pydicom raises on a broken file; the child process translates it.
     """
     if native := read_native(path, _HEADER_TAGS):
-        ds: Attributes = native.values
-        syntax = native.transfer_syntax_uid
-    else:
-        with plain_file(path) as plain:
-            ds = dcmread(plain.path, stop_before_pixels=True)
-        syntax = plain.transfer_syntax_uid
+        return [_native_header(path, native)][:at_most]
+    with plain_file(path) as plain:
+        ds = dcmread(plain.path, stop_before_pixels=True)
+    syntax = plain.transfer_syntax_uid
     return [replace(header, path=str(path), transfer_syntax_uid=syntax) for header in islice(_headers(ds), at_most)]
+
+
+def _native_header(path: Path, native: NativeFile) -> FrameHeader:
+    """Read an ordinary slice; what all slices of its series say alike is remembered."""
+    own, common = native.values.parted(_PER_SLICE)
+    values = _common_header(common).message()
+    texts = values["attributes"] | _attributes([own])  # type: ignore[operator]
+    values |= {
+        "path": str(path),
+        "transfer_syntax_uid": native.transfer_syntax_uid,
+        "sop_instance_uid": _text(own, "SOPInstanceUID"),
+        "instance_number": _optional_integer(own, "InstanceNumber"),
+        "position_mm": tuple(_floats(own, "ImagePositionPatient", 3)) or None,
+        "attributes": {keyword: texts[keyword] for keyword in ATTRIBUTE_KEYWORDS if keyword in texts},
+        "pixels_at": native.pixels_at,
+    }
+    return FrameHeader(**values)  # type: ignore[arg-type]
+
+
+@lru_cache(256)
+def _common_header(values: RawValues) -> FrameHeader:
+    return _instance_header(values, [values])
 
 
 def _headers(ds: Attributes) -> Iterator[FrameHeader]:

@@ -21,15 +21,35 @@ Raw = tuple[int, str | None, bytes]
 
 
 class RawValues:
-    """The elements that a walk found, asked for by keyword like a ``Dataset``."""
+    """Elements asked for by keyword like a ``Dataset``; equal where the bytes and the context are."""
 
-    def __init__(self, elements: Elements, *, implicit: bool) -> None:
-        self._implicit = implicit
-        self._raw: dict[int, Raw] = {
-            tag: (tag, None if implicit else elements.vrs[tag].decode("ascii"), value)
-            for tag, value in elements.values.items()
-        }
-        self._context = tuple(self._raw[tag] for tag in _CONTEXT if tag in self._raw)
+    def __init__(self, raw: tuple[Raw, ...], context: tuple[Raw, ...], *, implicit: bool) -> None:
+        self._raw = {each[0]: each for each in raw}
+        self._all = (raw, context, implicit)
+        self._context, self._implicit = context, implicit
+
+    @classmethod
+    def of(cls, elements: Elements, *, implicit: bool) -> RawValues:
+        """The elements that a walk found."""
+        vrs = elements.vrs
+        raw = tuple(
+            (tag, None if implicit else vrs[tag].decode("ascii"), value) for tag, value in elements.values.items()
+        )
+        return cls(raw, tuple(each for each in raw if each[0] in _CONTEXT), implicit=implicit)
+
+    def parted(self, tags: frozenset[int]) -> tuple[RawValues, RawValues]:
+        """Those of ``tags``, and all others, each converted as they were together."""
+        raw = self._all[0]
+        return (
+            RawValues(tuple(each for each in raw if each[0] in tags), self._context, implicit=self._implicit),
+            RawValues(tuple(each for each in raw if each[0] not in tags), self._context, implicit=self._implicit),
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._all)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RawValues) and self._all == other._all
 
     def get(self, keyword: str) -> Any:
         """Its value, None where it is absent.

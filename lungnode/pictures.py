@@ -48,8 +48,10 @@ def _as_grey(picture: Image.Image) -> Image.Image:
 def windowed(hu: NDArray[np.int16], window: tuple[float, float]) -> NDArray[np.uint8]:
     """Map HU to grey values by ``(center, width)``, linearly (LINEAR_EXACT, PS3.3 C.11.2.1.3.2)."""
     center, width = window
-    scaled = (hu.astype(np.float32) - (center - width / 2)) * (255.0 / width)
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    scaled = hu.astype(np.float32)
+    scaled -= center - width / 2
+    scaled *= 255.0 / width
+    return np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
 
 
 def grey_png(grey: NDArray[np.uint8], *, max_side: int | None = None) -> bytes:

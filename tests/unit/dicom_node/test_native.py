@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,7 +17,8 @@ from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node import decode, frames
-from dicom_node.native import native_pixels, read_native
+from dicom_node.native import read_native
+from dicom_node.native_pixels import native_pixels
 from dicom_node.part10 import encode_file_meta, read_file_meta
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import write_series
@@ -119,7 +121,8 @@ def both(path: Path) -> tuple[str, str]:
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_an_ordinary_slice_takes_the_short_way(slices: dict[str, Path], syntax: str) -> None:
     assert read_native(slices[syntax], frozenset()) is not None
-    assert native_pixels(slices[syntax]) is not None
+    (header,) = frames.read_frame_headers(slices[syntax])
+    assert native_pixels(slices[syntax], header, np.empty((48, 48), np.int16)) is not None
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
@@ -178,8 +181,11 @@ def test_a_deflated_bomb_is_not_inflated_in_memory(slices: dict[str, Path], tmp_
     path = tmp_path / "bomb.dcm"
     ds.save_as(path)
     path.write_bytes(as_stored(path))
+    (header,) = frames.read_frame_headers(slices["deflated"])
+    bomb = replace(header, rows=8192, columns=8192, pixels_at=(*(header.pixels_at or (0, 0, 0))[:2], 1 << 27))
+    assert frames.read_frame_headers(path)[0].pixels_at is None
     tracemalloc.start()
-    assert native_pixels(path) is None
+    assert native_pixels(path, bomb, np.empty((1, 1), np.int16)) is None
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 48 << 20
