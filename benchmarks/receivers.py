@@ -49,7 +49,7 @@ class Receiver:
     @property
     def folder_name(self) -> str:
         """Name of its folder."""
-        return self.name.replace(" ", "-")
+        return self.name.replace(", ", "-").replace(" ", "-")
 
 
 def _ours(kind: str) -> Callable[[int, Path], list[str]]:
@@ -97,6 +97,7 @@ def _has_orthanc() -> bool:
 
 RECEIVERS = (
     Receiver("lungnode", "file, folder and index synced, audited", _ours("lungnode"), announces=True),
+    Receiver("lungnode, 2 processes", "the same, by two processes", _ours("lungnode-two"), announces=True),
     Receiver("lungnode unsynced", "the same, nothing synced", _ours("lungnode-unsynced"), announces=True),
     Receiver("pynetdicom", "file written, not synced, no index", _ours("pynetdicom"), has_no_index=True),
     Receiver(
@@ -164,14 +165,15 @@ def wait_until_it_listens(
     raise SystemExit(f"a receiver did not start; see its log (status {process.returncode})")
 
 
-def _serve_lungnode(port: int, folder: Path, *, is_synced: bool = True) -> None:
-    """Run the service's listener, as many processes as its settings say."""
+def _serve_lungnode(port: int, folder: Path, *, processes: int = 1, is_synced: bool = True) -> None:
+    """Run the service's listener."""
     from lungnode.serve import serve
     from lungnode.settings import Settings
 
     if not is_synced:
         os.environ[_UNSYNCED] = "1"
-    serve(Settings.model_validate({"home": folder, "dicom": {"port": port, "ae_title": AE_TITLE}}), "dicom")
+    dicom = {"port": port, "ae_title": AE_TITLE, "processes": processes}
+    serve(Settings.model_validate({"home": folder, "dicom": dicom}), "dicom")
 
 
 def _leave_syncing_to_the_kernel() -> None:
@@ -218,6 +220,7 @@ if __name__ == "__mp_main__" and _UNSYNCED in os.environ:  # in the processes th
 if __name__ == "__main__":
     serve = {
         "lungnode": _serve_lungnode,
+        "lungnode-two": partial(_serve_lungnode, processes=2),
         "lungnode-unsynced": partial(_serve_lungnode, is_synced=False),
         "pynetdicom": _serve_pynetdicom,
     }
