@@ -70,8 +70,7 @@ class PortAssociation(Association):
         )
         self._server = port.server
         self._bind_handlers()
-        if self._answer is None:
-            self._describe()
+        self._describe()
 
     def _is_accepted(self, context_id: int) -> bool:
         return context_id in self._accepted_cx
@@ -83,7 +82,8 @@ class PortAssociation(Association):
         self.acceptor.address_info = AddressInformation.from_tuple(self.port.server.server_address)
         self.acceptor.implementation_class_uid = self.ae.implementation_class_uid
         self.acceptor.implementation_version_name = self.ae.implementation_version_name
-        self.acceptor.supported_contexts = deepcopy(self.port.server.contexts)
+        if self._answer is None:
+            self.acceptor.supported_contexts = deepcopy(self.port.server.contexts)
         self.requestor.address_info = AddressInformation(self.sender.address, 0)
 
     def _bind_handlers(self) -> None:

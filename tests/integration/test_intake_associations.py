@@ -162,7 +162,7 @@ def test_a_remembered_answer_is_what_was_negotiated(node: Node, listener: Listen
     assert answer_to(listener, stranger)[0] == 3
 
 
-def test_an_association_by_a_remembered_answer_is_like_any_other(node: Node, listener: Listener) -> None:
+def test_an_association_by_a_remembered_answer_is_like_any_other(node: Node, listener: Listener, caplog) -> None:
     for number in range(1, 4):
         association = associate(listener)
         assert association.is_established
@@ -173,7 +173,10 @@ def test_an_association_by_a_remembered_answer_is_like_any_other(node: Node, lis
         assert association.send_c_store(ds).Status == 0x0000
         association.release()
         assert association.is_released
+    listener.stop()
     assert node.intake.counters.value("associations", "accepted") == 3
+    assert node.intake.counters.value("associations", "released") == 3
+    assert not [record for record in caplog.records if record.message.endswith(":failed")]
 
 
 def test_a_request_with_credentials_is_never_remembered(listener: Listener) -> None:
