@@ -1,11 +1,13 @@
 """Seconds from a study's first byte to its result: the whole service, a generated chest CT pushed by C-STORE.
 
-Usage: ``python -m benchmarks.service [--repeat N] [--slices 300]``. ``lungnode serve`` runs in a home of its own on
-loopback, without sign-in, with a quiet time of 2 s; each run pushes a new study on one association as soon as the one
-before has its result, and so while that one's result objects are made. ``quiet_s`` lasts from the last acknowledgement
-to the start of the analysis and ``analysis_s`` to its end, by the service's own clock; ``whole_s`` ends when the API
-says ``analysed``, and ``objects_s`` when the last result object is at the PACS. CPU is that of all processes of the
-service. Memory is the sum of what each process had at most, so pages that processes share count in each.
+Usage: ``python -m benchmarks.service [--repeat N] [--slices 300] [--pause S] [--shadow BUNDLE]``. ``lungnode serve``
+runs in a home of its own on loopback, without sign-in, with a quiet time of 2 s; each run pushes a new study on one
+association as soon as the one before has its result, and so while that one's result objects are made. ``quiet_s`` lasts
+from the last acknowledgement to the start of the analysis and ``analysis_s`` to its end, by the service's own clock;
+``whole_s`` ends when the API says ``analysed``, and ``objects_s`` when the last result object is at the PACS. CPU is
+that of all processes of the service. Memory is the sum of what each process had at most, so pages that processes share
+count in each. With a bundle in shadow (ADR 0021), whose digest is not the live one's, and a pause of 12 s, its trial of
+one study runs while the next one comes; ``trials`` counts those that are done.
 """
 
 from __future__ import annotations
@@ -34,13 +36,15 @@ _RESULT_S, _LIMIT_S, _POLL_S = 120.0, 100.0, 0.1
 _ENDS = frozenset({"analysed", "not_analysed", "failed"})
 
 
-def settings(pacs_port: int | None = None) -> dict[str, str]:
+def settings(pacs_port: int | None = None, shadow: Path | None = None) -> dict[str, str]:
     """Say how the service is run; without a PACS nobody gets results."""
     pacs = [] if pacs_port is None else [{"ae_title": PACS, "host": "127.0.0.1", "port": pacs_port}]
     return {
         "LUNGNODE_DICOM__QUIET_S": str(QUIET_S),
         "LUNGNODE_DICOM__DESTINATIONS": json.dumps(pacs),
         "LUNGNODE_WEB__AUTH": "off",
+        "LUNGNODE_LOG__LEVEL": "info",
+        **({"LUNGNODE_MODEL__SHADOW_BUNDLE": str(shadow)} if shadow else {}),
     }
 
 
@@ -118,20 +122,23 @@ def main() -> None:
     """Push as many studies as asked for, one after the other, while there is time, and report each."""
     options = parser(__doc__ or "")
     options.add_argument("--slices", type=int, default=300)
+    options.add_argument("--pause", type=float, default=0.0, help="seconds between a result and the next study")
+    options.add_argument("--shadow", type=Path, help="bundle that is tried in shadow")
     given = options.parse_args()
     phantom = make_phantom(PhantomSpec(slices=given.slices, slice_spacing_mm=300.0 / given.slices))
     rows: list[dict[str, object]] = []
     with (
         tempfile.TemporaryDirectory() as name,
         RehearsalPacs() as pacs,
-        running_service(Path(name), settings(pacs.port)) as service,
+        running_service(Path(name), settings(pacs.port, given.shadow)) as service,
     ):
         began, pushed = time.monotonic(), []
         while len(rows) < given.repeat and time.monotonic() - began < _LIMIT_S:
             study, instances = instances_of(phantom, Path(name) / f"study{len(rows)}", len(rows))
+            time.sleep(given.pause if rows else 0)
             first_byte, row = run(service, study, instances)
             pushed.append((study, first_byte))
-            rows.append({"run": len(rows) + 1, **row})
+            rows.append({"run": len(rows) + 1, **row, "trials": service.log.read_text().count("trial:done")})
         for row, (study, first_byte) in zip(rows, pushed, strict=True):
             row["objects_s"] = _delivered(service, study) - first_byte
     report("service", rows, quiet_s=QUIET_S, load=os.getloadavg())
