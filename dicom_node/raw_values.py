@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
@@ -15,6 +16,13 @@ from dicom_node.elements import Elements
 _CONTEXT = (0x00080005, 0x00280103)
 """Specific Character Set and Pixel Representation, by which pydicom converts other values."""
 _REMEMBERED = 4096
+_DECIMAL = rb" *[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})? *"
+_PLAIN = {
+    "UI": re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*\0?"),
+    "IS": re.compile(rb" *[+-]?[0-9]{1,9} *"),
+    "DS": re.compile(_DECIMAL + rb"(\\" + _DECIMAL + rb")*"),
+}
+"""Values whose text is all that there is to say of them, as pydicom's own types keep it."""
 
 Raw = tuple[int, str | None, bytes]
 """Tag, VR (None where the encoding has none) and bytes."""
@@ -52,7 +60,7 @@ class RawValues:
         return isinstance(other, RawValues) and self._all == other._all
 
     def get(self, keyword: str) -> Any:
-        """Its value, None where it is absent.
+        """Its value, None where it is absent; numbers and UIDs that are plainly written as their text, one or several.
 
         Raises
         ------
@@ -60,7 +68,9 @@ class RawValues:
             Whatever pydicom raises on a value that it cannot convert.
         """
         raw = self._raw.get(tag_for_keyword(keyword) or 0)
-        return None if raw is None else _converted(raw, self._context, self._implicit)
+        if raw is None:
+            return None
+        return _plain(raw) or _converted(raw, self._context, self._implicit)
 
     def get_item(self, keyword: str) -> RawDataElement:
         """Its element before conversion; raises KeyError where it is absent."""
@@ -68,6 +78,21 @@ class RawValues:
 
     def __contains__(self, keyword: str) -> bool:
         return tag_for_keyword(keyword) in self._raw
+
+
+def _plain(raw: Raw) -> str | list[str] | None:
+    """Give the text of a number or UID without pydicom's objects, which take 30 us; None where it is not so plain."""
+    tag, vr, value = raw
+    pattern = _PLAIN.get(vr or _dictionary_vr(tag))
+    if pattern is None or not pattern.fullmatch(value):
+        return None
+    parts = [part.strip(" \0") for part in value.decode("ascii").split("\\")]
+    return parts if len(parts) > 1 else parts[0]
+
+
+@lru_cache(_REMEMBERED)
+def _dictionary_vr(tag: int) -> str:
+    return dictionary_VR(tag)
 
 
 @lru_cache(_REMEMBERED)

@@ -58,11 +58,7 @@ def test_a_death_is_a_crash_and_the_next_request_is_answered(tmp_path: Path, ser
         child = process._child
         assert child is not None
 
-        def kill_when_it_reads() -> None:
-            with fifo.open("wb"):  # opens when the child has opened the other end
-                os.kill(child.pid, signal.SIGSEGV)
-
-        killer = threading.Thread(target=kill_when_it_reads)
+        killer = threading.Timer(1.0, os.kill, (child.pid, signal.SIGSEGV))  # it waits for whoever writes: nobody
         killer.start()
         with pytest.raises(DecodeCrashError):
             process.headers([fifo])
