@@ -1,6 +1,6 @@
 """Instances received each second, and what each costs: ours beside the peers that are installed.
 
-Usage: ``python -m benchmarks.receive [--instances 300,3000] [--associations 1,4,16] [--only 'NAME;...'] [--repeat N]``.
+Usage: ``python -m benchmarks.receive [--instances 300,3000] [--associations 1,4,16] [--only NAME,...] [--repeat N]``.
 All receivers are up at once and take turns, so that whatever else the machine does falls on all of them. The sender is
 DCMTK's storescu with TCP_NODELAY, one process for each association, and invents new instances at every run. Promises
 differ, so the table says what an acknowledgement means; "as shipped" peers wait for delayed acknowledgements of TCP
@@ -128,13 +128,13 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--instances", default="300", help="numbers of instances of 0.5 MiB in each run")
     options.add_argument("--associations", default="1,4,16", help="numbers of associations at once")
-    options.add_argument("--only", default="", help="names of receivers, separated by semicolons")
+    options.add_argument("--only", default="", help="names of receivers, separated by commas")
     options.add_argument("--folder", type=Path, help="where receivers write; a temporary folder if left out")
     given = options.parse_args()
     storescu = shutil.which("storescu", path="/usr/local/bin:/usr/bin:/bin")
     if storescu is None:
         raise SystemExit("DCMTK's storescu is not installed (Debian: apt install dcmtk)")
-    chosen = [one for one in RECEIVERS if one.is_there() and (not given.only or one.name in given.only.split(";"))]
+    chosen = [one for one in RECEIVERS if one.is_there() and (not given.only or one.name in given.only.split(","))]
     cells = [
         (int(count), int(associations))
         for count in given.instances.split(",")

@@ -49,7 +49,7 @@ class Receiver:
     @property
     def folder_name(self) -> str:
         """Name of its folder."""
-        return self.name.replace(", ", "-").replace(" ", "-")
+        return self.name.replace(" ", "-")
 
 
 def _ours(kind: str) -> Callable[[int, Path], list[str]]:
@@ -97,7 +97,7 @@ def _has_orthanc() -> bool:
 
 RECEIVERS = (
     Receiver("lungnode", "file, folder and index synced, audited", _ours("lungnode"), announces=True),
-    Receiver("lungnode, 2 processes", "the same, by two processes", _ours("lungnode-two"), announces=True),
+    Receiver("lungnode 2 processes", "the same, by two processes", _ours("lungnode-two"), announces=True),
     Receiver("lungnode unsynced", "the same, nothing synced", _ours("lungnode-unsynced"), announces=True),
     Receiver("pynetdicom", "file written, not synced, no index", _ours("pynetdicom"), has_no_index=True),
     Receiver(

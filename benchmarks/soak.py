@@ -35,10 +35,11 @@ from scipy import stats
 from benchmarks.measure import descendants, parser, report
 from benchmarks.receivers import AE_TITLE, path_without_ours
 from benchmarks.sender import BrokenOffError, connect, send
-from benchmarks.service import Service, instances_of, running_service
+from benchmarks.service import instances_of, settings, study_of
 from benchmarks.strangers import PROBES
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
+from tests.house.service import Service, running_service
 
 PARTS = ("dicom", "worker", "web")
 ENDS = frozenset({"analysed", "not_analysed", "failed"})
@@ -48,6 +49,8 @@ STRANGERS = 5
 RESULT_S = 300.0
 """After which a study without a result counts as failed."""
 SPANS, WARM_UP = 12, 0.2
+OWN = {"LUNGNODE_DICOM__AE_TITLE": AE_TITLE}
+"""As the probes call it."""
 NODULES = (NoduleSpec(NoduleKind.SOLID, 9.0, side="left"),)
 PATHS = ("/livez", "/readyz", "/metrics", "/worklist", "/api/v1/worklist", "/admin", "/conformance")
 SLICE_MM, PIXEL_MM = 2.5, 0.95
@@ -222,7 +225,7 @@ class Soak:
     def _look(self, _number: int) -> None:
         """See which studies have their result."""
         for study, since in list(self.record.waiting.items()):
-            told = self._service.get(f"/api/v1/studies/{study}")
+            told = study_of(self._service, study)
             now = time.monotonic()
             if told is not None and told["state"] in ENDS:
                 self.record.results_s.append(now - since)
@@ -309,7 +312,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     size = PhantomSpec(given.slices, SLICE_MM, given.rows, given.rows, PIXEL_MM, nodules=NODULES)
     phantom = make_phantom(size)
-    with tempfile.TemporaryDirectory() as name, running_service(Path(name)) as service:
+    with tempfile.TemporaryDirectory() as name, running_service(Path(name), settings() | OWN) as service:
         soak = Soak(service, Path(name), phantom)
         soak.run(given.minutes, given.every)
         record = soak.record
