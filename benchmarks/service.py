@@ -33,7 +33,7 @@ from tests.house.service import AE_TITLE, Service, running_service
 
 QUIET_S = 2
 _RESULT_S, _LIMIT_S, _POLL_S = 120.0, 100.0, 0.1
-_ENDS = frozenset({"analysed", "not_analysed", "failed"})
+ENDS = frozenset({"analysed", "not_analysed", "failed"})
 
 
 def settings(pacs_port: int | None = None, shadow: Path | None = None) -> dict[str, str]:
@@ -110,7 +110,7 @@ def _result(service: Service, study: str) -> tuple[dict[str, Any], float]:
     while time.monotonic() < end:
         answer = study_of(service, study)
         peak_mib = max(peak_mib, usage(service.pid).peak_mib)
-        if answer is not None and answer["state"] in _ENDS:
+        if answer is not None and answer["state"] in ENDS:
             break
         time.sleep(_POLL_S)
     if answer is None or answer["state"] != "analysed":

@@ -145,8 +145,8 @@ class PortAssociation(Association):
         self.dul.start()
         self._started_dul = True
         self._run_reactor()
-        if self.dul.socket.socket is not None:
-            self.port.server.shutdown_request(self.dul.socket.socket)
+        if (connection := self.dul.socket.socket) is not None:  # the other thread may close it meanwhile
+            self.port.server.shutdown_request(connection)
 
     def _run_reactor(self) -> None:
         """Serve messages until the association is over; pynetdicom's loop, sleeping instead of polling."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 CERTIFICATE_DAYS = 14
 """A certificate that ends sooner is a fault."""
-LIST_HOURS = 24
-"""And a revocation list; authorities issue one for about a week, some days before the last one ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +190,7 @@ def _destinations(settings: Settings) -> str:
 
 def _tls(settings: Settings) -> str:
     from dicom_node.tls import client_context, expiry, lists_end, server_context
+    from lungnode.alerts import LIST_HOURS
     from lungnode.wiring import tls_files
 
     files = tls_files(settings)
