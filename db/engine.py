@@ -9,7 +9,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -139,9 +139,14 @@ def _watch_postgres(engine: Engine) -> None:
 
 
 def _create_sqlite_file(path: Path, *_: object) -> None:
-    """Make the file, for nobody else to read: SQLite gives its -wal and -shm files the same mode."""
+    """Make the file, for nobody else to read: SQLite gives its -wal and -shm files the same mode.
+
+    One that is there is never opened: closing its descriptor would drop the locks of every connection of this process,
+    and whoever then closes one elsewhere would take the log away from under them (sqlite.org/howtocorrupt, 2.2).
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _configure_sqlite(path: Path, busy_timeout_s: float, connection: _Connect, _record: object) -> None:

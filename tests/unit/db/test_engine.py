@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,26 @@ def test_the_files_are_nobody_elses_to_read(database: Database, path: Path) -> N
     assert set(modes) >= {path.name, f"{path.name}-wal"}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_program_that_looks_in_and_leaves_takes_nothing_that_was_written(database: Database, path: Path) -> None:
+    """SQLite removes the log when the last connection closes, and tells by locks which one that is.
+
+    Closing any descriptor of the file drops them all: how the file is made may not (sqlite.org/howtocorrupt, 2.2).
+    """
+    with database.begin() as session:
+        audit.append(session, EVENT)
+    with database.read() as one, database.read() as another:  # at once: a second connection is made
+        assert len(audit.recent(one)) == len(audit.recent(another)) == 1
+    log = path.with_name(f"{path.name}-wal")
+    before = log.stat().st_ino
+    look = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM audit_events'); c.close()"
+    subprocess.run([sys.executable, "-c", look], check=True)
+    assert log.stat().st_ino == before
+    with database.begin() as session:
+        audit.append(session, EVENT)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM audit_events").fetchone() == (2,)
 
 
 def test_a_write_transaction_is_alone_from_its_beginning(database: Database) -> None:
