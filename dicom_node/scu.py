@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import threading
 from collections.abc import Iterable, Sequence
@@ -17,9 +16,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, evt
+from pynetdicom import _config, evt
 from pynetdicom.association import Association
-from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from dicom_node.commitment import (
     COMMITMENT_CLASS,
@@ -29,6 +27,7 @@ from dicom_node.commitment import (
     parse_report,
 )
 from dicom_node.errors import UNREADABLE, DicomNodeError
+from dicom_node.requestor import RequestingEntity
 from dicom_node.tls import TlsFiles, client_context
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -99,29 +98,6 @@ class StoreAnswer:
     reason: str = ""
 
 
-class _ClientSocket(AssociationSocket):
-    """pynetdicom's socket, closed as well where connecting failed, and without Nagle's delay."""
-
-    def _create_socket(self, address: AddressInformation) -> socket.socket:
-        created: socket.socket = super()._create_socket(address)
-        created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return created
-
-    def _shutdown_socket(self) -> None:
-        super()._shutdown_socket()
-        if self.socket is not None:
-            self.socket.close()
-
-
-class _ClientEntity(AE):
-    """pynetdicom's application entity with our socket."""
-
-    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Any) -> _ClientSocket:
-        created = _ClientSocket(assoc, address=address)
-        created.tls_args = tls_args
-        return created
-
-
 class NodeConnection:
     """An association with another node; use it as a context manager.
 
@@ -154,7 +130,7 @@ class NodeConnection:
         self._reports: dict[str, CommitmentReport] = {}
         self._news = threading.Condition()
         silence_library()
-        self._ae = _ClientEntity(station)
+        self._ae = RequestingEntity(station)
         limits = timeouts or ScuTimeouts()
         self._ae.connection_timeout = limits.connect_s
         self._ae.acse_timeout = limits.association_s

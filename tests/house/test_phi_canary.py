@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, PatientRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from dicom_node.phantom.writer import SeriesIdentity
+from dicom_node.requestor import RequestingEntity
 from tests.factories import CtSeries, Defects, ct_series
 from tests.house.service import AE_TITLE, Service, running_service
 
@@ -65,7 +65,7 @@ def flow(service: Service, tmp_path_factory: pytest.TempPathFactory) -> list[CtS
     odd = ct_series(
         folder / "odd", n=24, identity=IDENTITY, defects=Defects(attributes=ATTRIBUTES, alter=spoil), seed=3
     )
-    ae = AE("SENDER")
+    ae = RequestingEntity("SENDER")
     ae.add_requested_context(CTImageStorage)
     ae.add_requested_context(PatientRootQueryRetrieveInformationModelFind)
     association = ae.associate("127.0.0.1", service.dicom_port, ae_title=AE_TITLE)

@@ -35,6 +35,7 @@ from dicom_node.files import LocalFiles
 from dicom_node.intake import Intake
 from dicom_node.listener import ListenerSettings
 from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.requestor import RequestingEntity
 from dicom_node.results import ReportSettings, ResultMaker
 from dicom_node.results_job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
 from dicom_node.scp import start_listener
@@ -423,7 +424,7 @@ def test_a_commitment_may_come_later_on_an_association_of_the_node(place: Place)
 
 
 def _report(port: int, ae_title: str, place: Place) -> int:
-    ae = AE(ae_title)
+    ae = RequestingEntity(ae_title)
     ae.add_requested_context(COMMITMENT_CLASS)
     role = build_role(COMMITMENT_CLASS, scp_role=True)
     association = ae.associate("127.0.0.1", port, ae_title=STATION, ext_neg=[role])

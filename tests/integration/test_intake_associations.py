@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
@@ -22,6 +22,7 @@ from db import audit
 from db.studies import instance_record
 from dicom_node.access import PeerRule
 from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.requestor import RequestingEntity
 from dicom_node.store import dataset_sha256
 from dicom_node.transfer import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from tests.intake_support import (
@@ -57,7 +58,7 @@ def listener(request: pytest.FixtureRequest, node: Node):
 def associate(
     listener: Listener, *syntaxes: str, sop_class: str = CT, calling: str = "PACS", called: str = "LUNGNODE", **more
 ):
-    ae = AE(calling)
+    ae = RequestingEntity(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
     ae.requested_contexts = [build_context(sop_class, syntax) for syntax in syntaxes or (EXPLICIT,)]
     ae.add_requested_context(VERIFICATION)
@@ -71,7 +72,7 @@ def store_bytes(association, content: bytes, *, sop_class: str = CT, instance: s
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, instance
     request.DataSet = io.BytesIO(content)
     association._reactor_checkpoint.clear()
-    while not association._is_paused:  # else the client's own reactor may take the response
+    while not association._is_paused:
         time.sleep(0.001)
     association.dimse.send_msg(request, context_id)
     _, response = association.dimse.get_msg(block=True)

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 
 from benchmarks import kill_cycles
 from db.studies import instance_record
+from dicom_node.requestor import RequestingEntity
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 
 SERVER = """
@@ -57,7 +58,7 @@ def server(root: Path, folder: Path, *wrapper: str) -> Iterator[tuple[subprocess
 
 def push(port: int, numbers: range, *, rows: int = 64) -> dict[str, int]:
     """C-STORE some instances on one association; tells the statuses that came back."""
-    ae = AE("PACS")
+    ae = RequestingEntity("PACS")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     ae.requested_contexts = [build_context(CT, EXPLICIT)]
     statuses: dict[str, int] = {}

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 
 from dicom_node.access import PeerRule
 from dicom_node.entrance import EntranceLimits
 from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.requestor import RequestingEntity
 from dicom_node.scp import start_listener
 from dicom_node.sharing import Port
 from tests.intake_support import CT, IMPLICIT, Node, ct_dataset, listening, part10, running_node
@@ -79,7 +80,7 @@ def associated(listener: Listener, calling: str = "PACS") -> socket.socket:
 
 def legitimate_store(listener: Listener, timeout_s: float = 10) -> tuple[int, float]:
     """Status of a C-STORE by someone else, and how long it took with everything around it."""
-    ae = AE("LEGIT")
+    ae = RequestingEntity("LEGIT")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = timeout_s
     ae.requested_contexts = [build_context(CT)]
     ds = ct_dataset(random.randrange(1 << 30))

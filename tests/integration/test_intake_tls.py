@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 
 from db import audit
 from dicom_node.access import PeerRule
 from dicom_node.entrance import EntranceLimits
 from dicom_node.identity import CertificateRule
 from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.requestor import RequestingEntity
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from dicom_node.tls import ServerTls, TlsFiles, lists_end
 from lungnode import wiring
@@ -93,7 +94,7 @@ def client(certificates: Path, name: str | None) -> ssl.SSLContext:
 
 def store(listener: Listener, context: ssl.SSLContext | None, number: int = 1, calling: str = "PACS") -> int:
     """Status of a C-STORE, or -1 where no association came about."""
-    ae = AE(calling)
+    ae = RequestingEntity(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 10
     ae.requested_contexts = [build_context(CT, EXPLICIT)]
     tls = (context, "localhost") if context else None

@@ -24,6 +24,7 @@ from dicom_node.delivery import DeliveryConfig, DeliveryRound, deliver_due
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.query_scp import QueryService
+from dicom_node.requestor import RequestingEntity
 from dicom_node.results import RESULTS_FOLDER, ReportSettings, ResultMaker
 from dicom_node.retrieve_scp import STUDY_ROOT_MOVE, RetrieveService
 from dicom_node.scp import PortServices, start_listener
@@ -179,7 +180,7 @@ def committed_of(node: Node) -> dict[str, str] | None:
 
 
 def test_3_orthanc_gives_everything_back_by_c_move(node: Node) -> None:
-    ae = AE("MOVER")
+    ae = RequestingEntity("MOVER")
     ae.add_requested_context(STUDY_ROOT_MOVE)
     association = ae.associate("127.0.0.1", node.pacs.node.port, ae_title="ORTHANC")
     query = Dataset()

@@ -28,6 +28,7 @@ from dicom_node.files import LocalFiles
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.query_scp import STUDY_ROOT_FIND, QueryService
+from dicom_node.requestor import RequestingEntity
 from dicom_node.results import ReportSettings, ResultMaker
 from dicom_node.retrieve_scp import STUDY_ROOT_GET, STUDY_ROOT_MOVE, RetrieveService
 from dicom_node.scp import PortServices, start_listener
@@ -74,7 +75,7 @@ class Node:
     pacs: Peer
 
     def associate(self, contexts: list[tuple[str, list[str] | None]], ae_title: str = "PACS", **how: Any) -> Any:
-        ae = AE(ae_title)
+        ae = RequestingEntity(ae_title)
         ae.dimse_timeout = ae.network_timeout = 60
         for sop_class_uid, syntaxes in contexts:
             ae.add_requested_context(sop_class_uid, syntaxes)

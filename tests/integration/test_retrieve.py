@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, MRImageStorage  # type: ignore[attr-defined]
 
 from db.engine import Database, load_or_create_audit_key
@@ -23,6 +22,7 @@ from db.studies import study_detail
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.phantom.writer import SeriesIdentity
+from dicom_node.requestor import RequestingEntity
 from dicom_node.scp import start_listener
 from dicom_node.store import InstanceStore
 from lungnode.cli import run
@@ -117,7 +117,7 @@ def start_orthanc(folder: Path, port: int, listener_port: int) -> subprocess.Pop
 
 
 def send(paths: tuple[Path, ...], port: int) -> None:
-    ae = AE("MODALITY")
+    ae = RequestingEntity("MODALITY")
     ae.add_requested_context(CTImageStorage)
     ae.add_requested_context(MRImageStorage)
     association = ae.associate("127.0.0.1", port, ae_title="PACS")

@@ -1,0 +1,63 @@
+"""Our end of the associations that we ask for: pynetdicom's, mended where it fails beside other work."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.transport import AddressInformation, AssociationSocket
+
+
+class _ClientSocket(AssociationSocket):
+    """pynetdicom's socket, closed as well where connecting failed, and without Nagle's delay."""
+
+    def _create_socket(self, address: AddressInformation) -> socket.socket:
+        created: socket.socket = super()._create_socket(address)
+        created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return created
+
+    def _shutdown_socket(self) -> None:
+        super()._shutdown_socket()
+        if self.socket is not None:
+            self.socket.close()
+
+
+class _Checkpoint(threading.Event):
+    """Where an association's reactor is held while another thread sends a request and waits for the response.
+
+    pynetdicom's reactor calls itself paused until a moment after it has passed here, and may then take the response
+    for a request of the peer's, on which it aborts. Here it is said to go on in the same instant as it does.
+    """
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._association = association
+        self._lock = threading.Lock()
+        self.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nobody else converses; the reactor alone waits here."""
+        while super().wait(timeout):
+            with self._lock:
+                if self.is_set():
+                    self._association._is_paused = False  # noqa: SLF001 (nothing public says it)
+                    return True
+        return False
+
+    def clear(self) -> None:
+        """Hold the reactor; it is paused now, or will be when it comes here again."""
+        with self._lock:
+            super().clear()
+
+
+class RequestingEntity(AE):
+    """pynetdicom's application entity, for associations with our socket and our checkpoint."""
+
+    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Any) -> _ClientSocket:
+        assoc._reactor_checkpoint = _Checkpoint(assoc)  # noqa: SLF001 (nothing public takes it)
+        created = _ClientSocket(assoc, address=address)
+        created.tls_args = tls_args
+        return created

@@ -1,0 +1,66 @@
+"""Our associations with others hold beside other work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+
+from dicom_node.requestor import RequestingEntity
+from dicom_node.scu import VERIFICATION
+
+ECHOES = 10
+GET_MESSAGE = DIMSEServiceProvider.get_msg
+
+
+@contextmanager
+def answering_node() -> Iterator[int]:
+    """A node that answers C-ECHO."""
+    ae = AE("NODE")
+    ae.add_supported_context(VERIFICATION)
+    server = ae.start_server(("127.0.0.1", 0), block=False)
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+
+
+def linger(association: Association, name: str, value: object) -> None:
+    """Set an attribute; where the reactor says that it goes on, it is held up until a response has come."""
+    if name == "_is_paused" and value is False and sys._getframe(1).f_code.co_name == "_run_reactor":
+        until = time.monotonic() + 0.2
+        while association.dimse.msg_queue.empty() and time.monotonic() < until:
+            time.sleep(0.001)
+    object.__setattr__(association, name, value)
+
+
+def dawdle(dimse: DIMSEServiceProvider, block: bool = False) -> object:
+    """Ask for a message; who waits for a response comes late."""
+    if block:
+        time.sleep(0.1)
+    return GET_MESSAGE(dimse, block)
+
+
+@pytest.mark.parametrize("entity", [RequestingEntity, pytest.param(AE, marks=pytest.mark.xfail(strict=True))])
+def test_a_reactor_that_is_held_up_takes_no_response(entity: type[AE], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own entity shows that the test would see it."""
+    with answering_node() as port:
+        monkeypatch.setattr(Association, "__setattr__", linger)
+        monkeypatch.setattr(DIMSEServiceProvider, "get_msg", dawdle)
+        ae = entity("STATION")
+        ae.dimse_timeout = 2
+        ae.add_requested_context(VERIFICATION)
+        association = ae.associate("127.0.0.1", port)
+        assert association.is_established
+        try:
+            for _ in range(ECHOES):
+                time.sleep(0.005)
+                assert association.send_c_echo().get("Status") == 0x0000
+        finally:
+            association.abort()
