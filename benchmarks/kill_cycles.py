@@ -1,7 +1,8 @@
 """Kill -9 at any moment: what was acknowledged is there afterwards, whole and indexed.
 
 Usage: ``python -m benchmarks.kill_cycles [--cycles 100] [--associations 4] [--seed N]``. Each cycle starts the port,
-has associations push slices, kills its processes, and starts again on what they left. Every other cycle the kill comes
+has associations push slices, kills its processes, and starts again on what they left. All the while another program
+opens the database, reads and closes it again, as administrators' tools do. Every other cycle the kill comes
 at a moment drawn at random; in between, strace (where it is installed) delivers it at a named step: the n-th write,
 sync, rename or send. An acknowledged instance that is missing or altered ends the run with status 1. With 0 of N lost,
 N acknowledged, the share that could be lost is below 3/N (95 %).
@@ -36,6 +37,7 @@ from dicom_node.store import dataset_sha256
 STEPS = ("pwrite64", "ftruncate", "fdatasync", "rename", "fsync", "sendto")
 """Where strace delivers the signal: as such a call of the process begins."""
 LONGEST_S = 2.0
+LOOK_EVERY_S = 0.02
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class Tally:
     steps: Counter[str] = field(default_factory=Counter)
     restart_s: list[float] = field(default_factory=list)
     partial_files: int = 0
+    looks: int = 0
+    """How often another program opened the database, read and closed it."""
 
 
 def can_trace() -> bool:
@@ -112,6 +116,26 @@ def any_ends(threads: Sequence[threading.Thread], limit_s: float) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def looking_in(database: Path, tally: Tally) -> Iterator[None]:
+    """Open, read and close the database again and again while the block runs."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(LOOK_EVERY_S):
+            with contextlib.closing(sqlite3.connect(database, timeout=5)) as index:
+                index.execute("SELECT count(*) FROM instances").fetchone()
+            tally.looks += 1
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def check(folder: Path, uids: set[str], tally: Tally) -> None:
     """Look for what was acknowledged, in index and store."""
     with sqlite3.connect(folder / "lungnode.db") as index:
@@ -130,14 +154,15 @@ def run_cycle(folder: Path, rng: random.Random, cycle: int, associations: int, t
     """Start, push, kill, start again, check what this cycle was told."""
     before = set(tally.acknowledged)
     process, port, _ = start(folder, step, rng.randrange(5, 60))
-    threads = push(port, rng, cycle, associations, tally)
-    try:
-        is_hit = any_ends(threads, LONGEST_S * 5 if step else rng.uniform(0.02, LONGEST_S))
-        tally.steps[step if is_hit else "random"] += 1
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with looking_in(folder / "lungnode.db", tally):
+        threads = push(port, rng, cycle, associations, tally)
+        try:
+            is_hit = any_ends(threads, LONGEST_S * 5 if step else rng.uniform(0.02, LONGEST_S))
+            tally.steps[step if is_hit else "random"] += 1
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     for thread in threads:
         thread.join()
     again, _, took_s = start(folder)
@@ -170,6 +195,7 @@ def run(cycles: int, associations: int, seed: int) -> dict[str, object]:
         "damaged": len(set(tally.damaged)),
         "partial_files_after_restart": tally.partial_files,
         "killed_at": dict(tally.steps),
+        "looks_of_another_program": tally.looks,
         "restart_s_median": statistics.median(tally.restart_s),
         "restart_s_p95": sorted(tally.restart_s)[int(0.95 * (len(tally.restart_s) - 1))],
     }
