@@ -109,6 +109,7 @@ class CommitmentService:
             return INVALID_ARGUMENT, None
         transaction_uid, wanted = request
         due = self._clock() + timedelta(seconds=self._policy.own_association_s)
+        request_id = None
         try:
             with self._database.begin() as session:
                 request_id = commitments.take_request(
@@ -119,11 +120,13 @@ class CommitmentService:
                     wanted=wanted,
                     report_at=due,
                 )
+                if request_id is not None:
+                    self._under_way.add(request_id)  # before anybody can see that it is due
         except DbError:
+            self._under_way.discard(request_id or "")
             return PROCESSING_FAILURE, None
         if request_id is None:
             return DUPLICATE_TRANSACTION, None
-        self._under_way.add(request_id)
         event.assoc.afterwards.append(partial(self._after_response, event.assoc, request_id))
         return SUCCESS, None
 
@@ -160,10 +163,11 @@ class CommitmentService:
 
     def report_due(self) -> None:
         """Bring every report that is due to its peer, each on an association of our own."""
+        before = set(self._under_way)  # who is told on its own association meanwhile was still due when we looked
         with self._database.read() as session:
             due = commitments.due_requests(session, now=self._clock())
         for record in due:
-            if record.id not in self._under_way:
+            if record.id not in before | self._under_way:
                 self._bring(record)
 
     def _bring(self, record: CommitmentRecord) -> None:

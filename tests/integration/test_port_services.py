@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import PresentationContext
 
+from benchmarks.receivers import path_without_ours
+from db import commitments
 from db.audit import recent
 from db.domain import AnalysisOutcome, NewFinding
 from db.engine import Database
+from db.exchange import CommitmentRecord
 from dicom_node.access import PeerRule
 from dicom_node.commitment import COMMITMENT_CLASS, COMMITMENT_INSTANCE, commitment_request
 from dicom_node.commitment_scp import CommitmentPolicy, CommitmentService
@@ -351,6 +355,31 @@ def test_what_was_sent_is_committed_on_the_same_association(node: Node) -> None:
     assert node.pacs.reports == []
 
 
+def test_who_is_told_on_its_own_association_while_we_look_is_not_told_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, told, due_requests = threading.Event(), threading.Event(), commitments.due_requests
+
+    def look(session: Any, *, now: datetime) -> tuple[CommitmentRecord, ...]:
+        due = due_requests(session, now=now)
+        if due:
+            looked.set()
+            assert told.wait(60)
+        return due
+
+    def due() -> None:
+        while not looked.is_set():
+            node.commitment.report_due()
+
+    monkeypatch.setattr(commitments, "due_requests", look)
+    looking = threading.Thread(target=due)
+    looking.start()
+    request_commitment(node, [(CT, node.series.sop_instance_uids[0])], keep_open=True)
+    told.set()
+    looking.join()
+    assert node.pacs.reports == []
+
+
 def test_a_peer_that_hangs_up_is_called_back_and_told_what_is_not_safe(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,8 +402,6 @@ def test_a_peer_that_hangs_up_is_called_back_and_told_what_is_not_safe(
 
 
 def test_damaged_bytes_are_not_committed(node: Node) -> None:
-    from db import commitments
-
     uid = node.series.sop_instance_uids[5]
     with node.database.read() as session:
         path = node.store.absolute(commitments.known_instances(session, [uid])[uid].path)
@@ -397,9 +424,10 @@ def test_a_request_without_sense_is_refused(node: Node, action: Dataset) -> None
 
 
 def dcmtk(*command: str) -> str:
-    if shutil.which(command[0]) is None:
+    program = shutil.which(command[0], path=path_without_ours())
+    if program is None:
         pytest.skip(f"DCMTK's {command[0]} is not installed")
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    done = subprocess.run([program, *command[1:]], capture_output=True, timeout=120, check=False)
     text = (done.stdout + done.stderr).decode(errors="replace")
     assert done.returncode == 0, text
     return text
