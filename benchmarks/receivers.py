@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,7 +89,8 @@ def _is_dcmtk_storescp() -> bool:
 
 def path_without_ours() -> str:
     """Where DCMTK is looked for: pynetdicom installs programs of the same names beside our Python."""
-    return "/usr/local/bin:/usr/bin:/bin"
+    ours = sysconfig.get_path("scripts")
+    return os.pathsep.join(folder for folder in os.get_exec_path() if folder.rstrip("/") != ours)
 
 
 def _has_orthanc() -> bool:

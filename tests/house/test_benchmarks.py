@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import sync_ms, table, usage
+from benchmarks.receivers import path_without_ours
 from benchmarks.soak import slope
 
 pytestmark = pytest.mark.slow
@@ -107,7 +108,7 @@ def test_a_slope_is_that_of_the_line_and_not_of_the_noise() -> None:
 
 @pytest.mark.dcmtk
 def test_reception_is_measured_beside_a_peer() -> None:
-    if shutil.which("storescu", path="/usr/local/bin:/usr/bin:/bin") is None:
+    if shutil.which("storescu", path=path_without_ours()) is None:
         pytest.skip("DCMTK's storescu is not installed")
     arguments = ("--instances", "8", "--repeat", "1", "--associations", "2", "--only", "lungnode,pynetdicom")
     result = run_benchmark("receive", *arguments)

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
 
+from benchmarks.receivers import path_without_ours
 from db import analyses, deliveries, findings, studies
 from db.audit import recent
 from db.domain import AnalysisOutcome, DeliveryRecord, DeliveryStatus, NewFinding, Reason
@@ -289,14 +290,17 @@ def test_what_the_node_answers_decides(place: Place, code: int, status: str) -> 
     assert all(f"0x{code:04X}" in record.reason for record in place.records().values())
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def held_port() -> Iterator[int]:
+    """A port at which nobody listens, and that nobody else is given meanwhile."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # who is told of it may listen there
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
-def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(place: Place) -> None:
-    away = RemoteNode("PACS", "127.0.0.1", free_port())
+def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(place: Place, held_port: int) -> None:
+    away = RemoteNode("PACS", "127.0.0.1", held_port)
     place.results("PACS")
     now = datetime.now(UTC) + timedelta(seconds=1)
     policy = RetryPolicy(first_s=60, longest_s=100, tries=3)
@@ -314,10 +318,9 @@ def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_u
     assert place.records()["sr", "PACS"].attempts == 3
 
 
-def test_a_node_that_comes_back_gets_what_waited(place: Place) -> None:
-    port = free_port()
+def test_a_node_that_comes_back_gets_what_waited(place: Place, held_port: int) -> None:
     place.results("PACS")
-    place.deliver(RemoteNode("PACS", "127.0.0.1", port))
+    place.deliver(RemoteNode("PACS", "127.0.0.1", held_port))
     with running(Pacs()) as pacs:
         later = datetime.now(UTC) + timedelta(hours=2)
         assert place.deliver(pacs.node, clock=lambda: later).sent == 3
@@ -343,7 +346,7 @@ def test_a_node_that_hangs_holds_up_no_other(place: Place) -> None:
         silent.listen()
         place.results("SILENT", "OTHER")
         hanging = RemoteNode("SILENT", "127.0.0.1", silent.getsockname()[1])
-        config = DeliveryConfig(STATION, (hanging, pacs.node), timeouts=ScuTimeouts(2, 2, 2))
+        config = DeliveryConfig(STATION, (hanging, pacs.node), timeouts=ScuTimeouts(5, 5, 5))
         assert deliver_due(place.database, LocalFiles(place.store), config) == DeliveryRound(sent=3, retried=3)
     assert place.records()["sr", "SILENT"].reason == "the node does not answer or ended the association"
 
@@ -509,25 +512,26 @@ deliver_due(database, LocalFiles(Path(sys.argv[2])), config)
     assert same[0] == same[1]
 
 
-def test_an_echo_is_answered_or_says_why_not() -> None:
+def test_an_echo_is_answered_or_says_why_not(held_port: int) -> None:
     with running(Pacs()) as pacs:
         assert echo(pacs.node, STATION, TIMEOUTS) == ""
-    assert echo(RemoteNode("PACS", "127.0.0.1", free_port()), STATION, TIMEOUTS) == "nothing answers at its address"
+    assert echo(RemoteNode("PACS", "127.0.0.1", held_port), STATION, TIMEOUTS) == "nothing answers at its address"
 
 
 @pytest.mark.dcmtk
-def test_dcmtk_takes_the_results(place: Place, tmp_path: Path) -> None:
-    if shutil.which("storescp") is None:
+def test_dcmtk_takes_the_results(place: Place, held_port: int, tmp_path: Path) -> None:
+    program = shutil.which("storescp", path=path_without_ours())
+    if program is None:
         pytest.skip("DCMTK's storescp is not installed")
-    port, folder = free_port(), tmp_path / "received"
+    folder = tmp_path / "received"
     folder.mkdir()
     with subprocess.Popen(
-        ["storescp", "-od", str(folder), "-aet", "DCMTK", str(port)],
+        [program, "-od", str(folder), "-aet", "DCMTK", str(held_port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            node = RemoteNode("DCMTK", "127.0.0.1", port)
+            node = RemoteNode("DCMTK", "127.0.0.1", held_port)
             _wait_for(node)
             place.results("DCMTK")
             assert place.deliver(node).sent == 3

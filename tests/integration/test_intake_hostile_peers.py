@@ -178,13 +178,15 @@ def test_idle_associations_give_way(node: Node, listener: Listener, count: int) 
     assert status == 0x0000
 
 
-def test_two_listeners_at_one_port_share_its_places(node: Node) -> None:
+def test_two_listeners_at_one_port_share_its_places(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in a process of its own in a service; here both in one, which the port cannot tell."""
+    monkeypatch.setattr("dicom_node.sharing.PATIENCE_S", PROMPT_S)  # the one whose turn it is may come late
     port = Port.shared("127.0.0.1", 0, 2)
     ends = [replace(port.of(number), listening=port.listening.dup()) for number in range(2)]
     listeners = [start_listener(SETTINGS, node.intake, shared=end) for end in ends]
     with many(SETTINGS.max_associations, lambda: associated(listeners[0])):
         assert [listener.association_count for listener in listeners] == [4, 4]
+        monkeypatch.undo()
         status, took_s = legitimate_store(listeners[0])
 
         assert status == 0x0000
@@ -330,7 +332,7 @@ def test_a_peer_that_aborts_or_vanishes_in_a_dataset_leaves_nothing(node: Node, 
         connection.close()
     status, _ = legitimate_store(listener)
     assert status == 0x0000
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PROMPT_S
     while (node.partial_files() or listener.association_count) and time.monotonic() < deadline:
         legitimate_store(listener)
     assert not node.partial_files()
@@ -377,7 +379,7 @@ def test_many_associations_one_after_the_other_leave_nothing_behind(node: Node, 
         with associated(listener) as connection:
             connection.sendall(b"\5\0\0\0\0\4\0\0\0\0")
             assert connection.recv(100)[:1] == b"\6"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PROMPT_S
     while listener.association_count and time.monotonic() < deadline:
         legitimate_store(listener)
     assert listener.association_count == 0

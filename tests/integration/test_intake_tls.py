@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from pynetdicom import build_context
 
+from benchmarks.receivers import path_without_ours
 from db import audit
 from dicom_node.access import PeerRule
 from dicom_node.entrance import EntranceLimits
@@ -31,6 +32,7 @@ from lungnode import wiring
 from lungnode.healthy import is_up
 from lungnode.settings import Destination, DicomSettings, Peer, Settings, TlsSettings
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
+from tests.integration.service import until
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
@@ -116,10 +118,10 @@ def test_a_peer_of_our_authority_stores(listener: Listener, certificates: Path) 
 
 def test_a_listener_is_healthy_while_it_shakes_hands(listener: Listener, tmp_path: Path, monkeypatch) -> None:
     """A port alone proves nothing: it stays open when those behind it are gone."""
-    monkeypatch.setattr("lungnode.healthy.TIMEOUT_S", 1.0)
     told = {"supervisor_pid": os.getpid(), "host": "127.0.0.1", "port": listener.port, "ae_title": "LUNGNODE", "tls": 1}
     (tmp_path / "dicom.json").write_text(json.dumps(told))
     assert is_up(tmp_path, "dicom")
+    monkeypatch.setattr("lungnode.healthy.TIMEOUT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         (tmp_path / "dicom.json").write_text(json.dumps(told | {"port": nobody.getsockname()[1]}))
         assert not is_up(tmp_path, "dicom")
@@ -133,7 +135,7 @@ def test_nobody_else_gets_in(listener: Listener, certificates: Path, name: str |
 
 def test_plain_connections_are_refused(listener: Listener) -> None:
     assert store(listener, None) == -1
-    assert listener.counters.value("connections_closed", "tls") == 1
+    until(lambda: listener.counters.value("connections_closed", "tls"), lambda count: count == 1, 10)
 
 
 def test_why_a_handshake_failed_is_logged_and_who_looks_whether_the_port_is_open_is_not(
@@ -401,8 +403,10 @@ def test_a_certificate_without_a_readable_name_bears_none() -> None:
 
 
 @pytest.mark.dcmtk
-@pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
 def test_dcmtk_stores_by_tls(listener: Listener, certificates: Path, tmp_path: Path) -> None:
+    program = shutil.which("storescu", path=path_without_ours())
+    if program is None:
+        pytest.skip("DCMTK's storescu is not installed")
     path = tmp_path / "slice.dcm"
     path.write_bytes(part10(ct_dataset()))
     tls = [
@@ -412,7 +416,7 @@ def test_dcmtk_stores_by_tls(listener: Listener, certificates: Path, tmp_path: P
         "+cf",
         str(certificates / "authority.crt"),
     ]
-    arguments = ["storescu", *tls, "-aec", "LUNGNODE", "127.0.0.1", str(listener.port), str(path)]
+    arguments = [program, *tls, "-aec", "LUNGNODE", "127.0.0.1", str(listener.port), str(path)]
 
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
 
