@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import pydicom
 import pytest
+from dbos import DBOSClient
 
 from db import analyses, audit, schema, studies, workers
 from db.domain import (
@@ -50,9 +51,13 @@ class Node:
     options: dict[str, object] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
 
+    @property
+    def system_url(self) -> str:
+        """Where the queue is kept."""
+        return f"sqlite:///{self.folder / 'dbos.db'}" if self.url.startswith("sqlite") else self.url
+
     def start(self) -> None:
-        system = f"sqlite:///{self.folder / 'dbos.db'}" if self.url.startswith("sqlite") else self.url
-        options = {"folder": str(self.folder), "url": self.url, "system_url": system, **self.options}
+        options = {"folder": str(self.folder), "url": self.url, "system_url": self.system_url, **self.options}
         command = [sys.executable, "-m", "tests.integration.workflow_process", json.dumps(options)]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         with self.log.open("a") as log:
@@ -85,6 +90,15 @@ class Node:
     def results(self) -> list[str]:
         """Analyses whose results are made."""
         return sorted(path.name for path in (self.folder / "results").glob("*"))
+
+    def steps(self) -> list[str]:
+        """Steps of the workflow under way whose outcomes are on record."""
+        client = DBOSClient(system_database_url=self.system_url)
+        try:
+            under_way = [one.workflow_id for one in client.list_workflows(status="PENDING")]
+            return [step["function_name"] for name in under_way for step in client.list_workflow_steps(name)]
+        finally:
+            client.destroy()
 
     def failures(self) -> int:
         """How often it is on record that results could not be made."""
@@ -201,13 +215,14 @@ class Left:
 
     options: dict[str, object]
     is_there: Callable[[Node], bool]
+    steps: int
     makings: int
 
 
 LEFT = {
-    "the first try at results": Left({"results": "hangs"}, lambda node: len(node.makings()) == 1, 2),
-    "the pause after it": Left({"results": "fails", "retry_s": 4.0}, lambda node: node.failures() == 1, 2),
-    "the end after the last step": Left({"lingers": True}, lambda node: len(node.results()) == 1, 1),
+    "the first try at results": Left({"results": "hangs"}, lambda node: len(node.makings()) == 1, 1, 2),
+    "the pause after it": Left({"results": "fails", "retry_s": 6.0}, lambda node: node.failures() == 1, 3, 2),
+    "the end after the last step": Left({"lingers": True}, lambda node: len(node.results()) == 1, 2, 1),
 }
 
 
@@ -217,7 +232,7 @@ def test_what_an_earlier_release_left_is_taken_up_at_the_step_where_it_was(node:
     node.options = left.options | {"is_earlier": True}
     node.start()
     until(lambda: left.is_there(node), bool, 120)
-    threading.Event().wait(0.5)  # so that the step's outcome is on record as well
+    until(node.steps, lambda steps: len(steps) == left.steps, 60)
     node.kill()
     node.options = {}
     node.start()
@@ -234,10 +249,10 @@ def test_what_an_earlier_release_left_is_taken_up_at_the_step_where_it_was(node:
 def test_an_earlier_release_takes_up_results_that_this_one_left(node: Node, trouble: str) -> None:
     """While releases roll, or when one is taken back."""
     uid = node.receive(20, 1)
-    node.options = {"results": trouble, "retry_s": 4.0}
+    node.options = {"results": trouble, "retry_s": 6.0}
     node.start()
     until(lambda: node.failures() if trouble == "fails" else len(node.makings()), bool, 120)
-    threading.Event().wait(0.5)
+    until(node.steps, lambda steps: len(steps) == (3 if trouble == "fails" else 1), 60)
     node.kill()
     node.options = {"is_earlier": True}
     node.start()
@@ -306,8 +321,8 @@ def test_what_a_silent_worker_left_is_finished_by_another(node: Node) -> None:
 
 
 def test_a_worker_that_lives_keeps_its_work(node: Node) -> None:
-    node.options = {"delay_s": 6}
-    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "silent_s": 2.0})
+    node.options = {"delay_s": 12}
+    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "silent_s": 4.0})
     uid = node.receive(20, 1)
     node.start()
     until(lambda: node.calls(20), lambda seen: seen == 1, 120)
