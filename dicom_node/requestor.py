@@ -12,12 +12,24 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 
 
 class _ClientSocket(AssociationSocket):
-    """pynetdicom's socket, closed as well where connecting failed, and without Nagle's delay."""
+    """pynetdicom's socket, closed as well where connecting failed, and without Nagle's delay.
+
+    Once closed, the library's own says that it was never connected. Who negotiates asks it that on waking up, when the
+    other thread may have had a rejection already, and would report that nobody can be reached.
+    """
 
     def _create_socket(self, address: AddressInformation) -> socket.socket:
         created: socket.socket = super()._create_socket(address)
         created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return created
+
+    def close(self) -> None:
+        """Close, and remember whether there was a connection."""
+        self._shutdown_socket()
+        left: socket.socket | None = self.socket  # type: ignore[has-type]  # the library declares none
+        if left is not None and self._is_connected:
+            self.socket = None
+            self.event_queue.put("Evt17")
 
     def _shutdown_socket(self) -> None:
         super()._shutdown_socket()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +12,22 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.transport import AssociationSocket
 
 from dicom_node.requestor import RequestingEntity
 from dicom_node.scu import VERIFICATION
+from tests.integration.service import until
 
 ECHOES = 10
 GET_MESSAGE = DIMSEServiceProvider.get_msg
+SET_SOCKET = Association.set_socket
 
 
 @contextmanager
-def answering_node() -> Iterator[int]:
-    """A node that answers C-ECHO."""
+def answering_node(*callers: str) -> Iterator[int]:
+    """A node that answers C-ECHO of these callers, or of all."""
     ae = AE("NODE")
+    ae.require_calling_aet = list(callers)
     ae.add_supported_context(VERIFICATION)
     server = ae.start_server(("127.0.0.1", 0), block=False)
     try:
@@ -64,3 +69,32 @@ def test_a_reactor_that_is_held_up_takes_no_response(entity: type[AE], monkeypat
                 assert association.send_c_echo().get("Status") == 0x0000
         finally:
             association.abort()
+
+
+class Late(threading.Event):
+    """Told of a connection only when that is over."""
+
+    def __init__(self, connection: AssociationSocket) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def wait(self, timeout: float | None = None) -> bool:
+        super().wait(timeout)
+        return until(lambda: self._connection.socket is None, bool)
+
+
+def wake_late(association: Association, connection: AssociationSocket) -> None:
+    """Take a socket; who waits for its connection is woken late."""
+    connection._ready = Late(connection)
+    SET_SOCKET(association, connection)
+
+
+@pytest.mark.parametrize("entity", [RequestingEntity, pytest.param(AE, marks=pytest.mark.xfail(strict=True))])
+def test_a_rejection_that_comes_at_once_is_one(entity: type[AE], monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering_node("SOMEBODY") as port:
+        monkeypatch.setattr(Association, "set_socket", wake_late)
+        ae = entity("STATION")
+        ae.add_requested_context(VERIFICATION)
+        association = ae.associate("127.0.0.1", port)
+    assert association.is_rejected
+    assert association.acceptor.primitive.diagnostic == 3  # PS3.8 table 9-21: calling AE title not recognised
