@@ -7,11 +7,13 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +40,15 @@ def until(observe: Callable[[], T], holds: Callable[[T], bool], timeout_s: float
         assert time.monotonic() < deadline, f"still {seen!r} after {timeout_s} s"
         pause.wait(0.05)
     return seen
+
+
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A port at which nobody listens, and that nobody else is given; who is told of it may listen there."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 def is_running(pid: int) -> bool:

@@ -43,6 +43,7 @@ from dicom_node.scp import start_listener
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from dicom_node.store import InstanceStore
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
+from tests.integration.service import held_port
 
 STATION = "LUNGNODE"
 TIMEOUTS = ScuTimeouts(connect_s=5, association_s=10, response_s=20)
@@ -291,16 +292,14 @@ def test_what_the_node_answers_decides(place: Place, code: int, status: str) -> 
 
 
 @pytest.fixture
-def held_port() -> Iterator[int]:
-    """A port at which nobody listens, and that nobody else is given meanwhile."""
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # who is told of it may listen there
-        held.bind(("127.0.0.1", 0))
-        yield int(held.getsockname()[1])
+def port() -> Iterator[int]:
+    """Where nobody listens."""
+    with held_port() as held:
+        yield held
 
 
-def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(place: Place, held_port: int) -> None:
-    away = RemoteNode("PACS", "127.0.0.1", held_port)
+def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(place: Place, port: int) -> None:
+    away = RemoteNode("PACS", "127.0.0.1", port)
     place.results("PACS")
     now = datetime.now(UTC) + timedelta(seconds=1)
     policy = RetryPolicy(first_s=60, longest_s=100, tries=3)
@@ -318,9 +317,9 @@ def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_u
     assert place.records()["sr", "PACS"].attempts == 3
 
 
-def test_a_node_that_comes_back_gets_what_waited(place: Place, held_port: int) -> None:
+def test_a_node_that_comes_back_gets_what_waited(place: Place, port: int) -> None:
     place.results("PACS")
-    place.deliver(RemoteNode("PACS", "127.0.0.1", held_port))
+    place.deliver(RemoteNode("PACS", "127.0.0.1", port))
     with running(Pacs()) as pacs:
         later = datetime.now(UTC) + timedelta(hours=2)
         assert place.deliver(pacs.node, clock=lambda: later).sent == 3
@@ -512,26 +511,26 @@ deliver_due(database, LocalFiles(Path(sys.argv[2])), config)
     assert same[0] == same[1]
 
 
-def test_an_echo_is_answered_or_says_why_not(held_port: int) -> None:
+def test_an_echo_is_answered_or_says_why_not(port: int) -> None:
     with running(Pacs()) as pacs:
         assert echo(pacs.node, STATION, TIMEOUTS) == ""
-    assert echo(RemoteNode("PACS", "127.0.0.1", held_port), STATION, TIMEOUTS) == "nothing answers at its address"
+    assert echo(RemoteNode("PACS", "127.0.0.1", port), STATION, TIMEOUTS) == "nothing answers at its address"
 
 
 @pytest.mark.dcmtk
-def test_dcmtk_takes_the_results(place: Place, held_port: int, tmp_path: Path) -> None:
+def test_dcmtk_takes_the_results(place: Place, port: int, tmp_path: Path) -> None:
     program = shutil.which("storescp", path=path_without_ours())
     if program is None:
         pytest.skip("DCMTK's storescp is not installed")
     folder = tmp_path / "received"
     folder.mkdir()
     with subprocess.Popen(
-        [program, "-od", str(folder), "-aet", "DCMTK", str(held_port)],
+        [program, "-od", str(folder), "-aet", "DCMTK", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            node = RemoteNode("DCMTK", "127.0.0.1", held_port)
+            node = RemoteNode("DCMTK", "127.0.0.1", port)
             _wait_for(node)
             place.results("DCMTK")
             assert place.deliver(node).sent == 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import urllib.request
@@ -28,6 +27,7 @@ from dicom_node.files import LocalFiles
 from dicom_node.results import ReportSettings, ResultMaker
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from tests.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
+from tests.integration.service import held_port
 
 pytestmark = pytest.mark.orthanc
 
@@ -63,46 +63,35 @@ class Orthanc:
             pass
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 @contextmanager
 def orthanc(folder: Path, our_port: int, modalities: dict[str, Any] | None = None) -> Iterator[Orthanc]:
     binary = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
     if binary is None:
         pytest.skip("Orthanc is not installed")
-    dicom_port, http_port = free_ports(2)
-    us = {"AET": STATION, "Host": "127.0.0.1", "Port": our_port, "AllowStorageCommitment": True}
-    configuration = {
-        "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [],
-        "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "HttpPort": http_port,
-        "DicomAet": "ORTHANC", "DicomPort": dicom_port, "DicomModalities": {"us": us, **(modalities or {})},
-        "SynchronousCMove": True,
-    }  # fmt: skip
-    folder.mkdir()
-    (folder / "orthanc.json").write_text(json.dumps(configuration))
-    node = RemoteNode("ORTHANC", "127.0.0.1", dicom_port, storage_commitment=True)
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen([binary, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder) as server,
-    ):
-        try:
-            deadline = datetime.now(UTC) + timedelta(seconds=60)
-            while echo(node, STATION, TIMEOUTS):
-                assert server.poll() is None, (folder / "log").read_text()[-2000:]
-                assert datetime.now(UTC) < deadline, "Orthanc did not come up"
-            yield Orthanc(node, f"http://127.0.0.1:{http_port}")
-        finally:
-            server.terminate()
-            server.wait(30)
+    with held_port() as dicom_port, held_port() as http_port:
+        us = {"AET": STATION, "Host": "127.0.0.1", "Port": our_port, "AllowStorageCommitment": True}
+        configuration = {
+            "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [],
+            "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "HttpPort": http_port,
+            "DicomAet": "ORTHANC", "DicomPort": dicom_port, "DicomModalities": {"us": us, **(modalities or {})},
+            "SynchronousCMove": True,
+        }  # fmt: skip
+        folder.mkdir()
+        (folder / "orthanc.json").write_text(json.dumps(configuration))
+        node = RemoteNode("ORTHANC", "127.0.0.1", dicom_port, storage_commitment=True)
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen([binary, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder) as server,
+        ):
+            try:
+                deadline = datetime.now(UTC) + timedelta(seconds=60)
+                while echo(node, STATION, TIMEOUTS):
+                    assert server.poll() is None, (folder / "log").read_text()[-2000:]
+                    assert datetime.now(UTC) < deadline, "Orthanc did not come up"
+                yield Orthanc(node, f"http://127.0.0.1:{http_port}")
+            finally:
+                server.terminate()
+                server.wait(30)
 
 
 def test_orthanc_takes_commits_and_gives_back_every_result(tmp_path: Path) -> None:

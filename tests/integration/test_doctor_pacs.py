@@ -21,6 +21,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from lungnode.doctor import Check
 from lungnode.doctor_pacs import examine_pacs, make_objects
 from lungnode.settings import Destination, Settings
+from tests.integration.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 
@@ -30,13 +31,16 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
 
 
 @pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Destination]:
+def port() -> Iterator[int]:
+    with held_port() as held:
+        yield held
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path, port: int) -> Iterator[Destination]:
     """An Orthanc that knows this node."""
     if ORTHANC is None:
         pytest.skip("Orthanc is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     config = {
         "StorageDirectory": str(tmp_path / "db"),
         "IndexDirectory": str(tmp_path / "db"),
@@ -57,7 +61,7 @@ def orthanc(tmp_path: Path) -> Iterator[Destination]:
 
 
 def wait_for(port: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -19,6 +19,7 @@ from db.domain import Role
 from db.engine import Database
 from tests.factories import sqlite_database
 from tests.integration.oidc_provider import CLIENT_ID, CLIENT_SECRET
+from tests.integration.service import held_port
 from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
 from webapp import create_app
 from webapp.options import OidcProvider, WebOptions
@@ -58,26 +59,28 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("oidc")
     database = sqlite_database(folder)
-    reserved = make_server_of(database, folder, "http://127.0.0.1:1")  # learns a free port
-    port = int(reserved.effective_port)
-    reserved.close()
-    own = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-W", "ignore", "-m", "tests.integration.oidc_provider"]
-    with subprocess.Popen(
-        [*command, f"{own}/sign-in/provider/callback"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:  # fmt: skip
+    with (
+        held_port() as port,
+        subprocess.Popen(
+            [*command, f"http://127.0.0.1:{port}/sign-in/provider/callback"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         provider = f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
         server = make_server_of(database, folder, provider, port)
         threading.Thread(target=server.run, daemon=True).start()
-        yield Site(own, provider, database)
+        yield Site(f"http://127.0.0.1:{port}", provider, database)
         server.close()
         process.terminate()
     database.dispose()
 
 
-def make_server_of(database: Database, folder: Path, issuer: str, port: int = 0):
+def make_server_of(database: Database, folder: Path, issuer: str, port: int):
     options = WebOptions(
         evidence_root=folder / "evidence",
         sign_ins_per_minute=1000,

@@ -31,7 +31,8 @@ from dicom_node.scp import PortServices, start_listener
 from dicom_node.store import InstanceStore
 from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
-from tests.integration.test_delivery_orthanc import STATION, TIMEOUTS, Orthanc, free_ports, orthanc
+from tests.integration.service import held_port
+from tests.integration.test_delivery_orthanc import STATION, TIMEOUTS, Orthanc, orthanc
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
 KINDS = ["sr", "sc", "pr", "pm", "verified", "ko"]
@@ -63,7 +64,6 @@ class Node:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("round")
-    (port,) = free_ports(1)
     database, third = sqlite_database(folder), list[Dataset]()
     stop = threading.Event()
 
@@ -79,7 +79,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         "third": {"AET": "THIRD", "Host": "127.0.0.1", "Port": other.server_address[1]},
         "mover": {"AET": "MOVER", "Host": "127.0.0.1", "Port": 1, "AllowMove": True, "AllowFind": True},
     }
-    with InstanceStore(folder / "store") as store, orthanc(folder / "orthanc", port, modalities) as pacs:
+    with (
+        held_port() as port,
+        InstanceStore(folder / "store") as store,
+        orthanc(folder / "orthanc", port, modalities) as pacs,
+    ):
         nodes = {"ORTHANC": pacs.node}
         commitment = CommitmentService(database, store, STATION, nodes)
         services = PortServices(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -40,6 +39,7 @@ from dicom_node.scu import RemoteNode
 from dicom_node.store import InstanceStore
 from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
+from tests.integration.service import held_port
 
 CT = next(iter(STORAGE_CLASSES))
 NODULE = SimpleNodule((3.0, 20.0, 14.0), 14.0)
@@ -477,10 +477,14 @@ def test_an_identifier_of_rubbish_is_refused_and_the_port_lives(node: Node) -> N
     assert find(node, identifier("STUDY", StudyInstanceUID="1.2.404")) == ([], 0)
 
 
-def test_nobody_listens_at_the_move_destination(node: Node) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        away = RemoteNode("AWAY", "127.0.0.1", probe.getsockname()[1])
+@pytest.fixture
+def nobody_at() -> Iterator[int]:
+    with held_port() as port:
+        yield port
+
+
+def test_nobody_listens_at_the_move_destination(node: Node, nobody_at: int) -> None:
+    away = RemoteNode("AWAY", "127.0.0.1", nobody_at)
     service = RetrieveService(node.database, node.store, "LUNGNODE", {"AWAY": away})
     before, node.listener.services = node.listener.services, dict.fromkeys(node.listener.services, service.serve)
     try:

@@ -148,10 +148,10 @@ def test_what_is_not_fetched_when_the_hours_end_waits_for_the_next_ones(two: Two
     def clock() -> datetime:
         with two.ours.read() as session:  # found what to fetch, it is over
             is_over = session.scalars(select(PriorStudyRow)).first() is not None
-        return datetime.now(UTC) + timedelta(hours=2 * is_over)
+        return datetime.now(UTC) + timedelta(hours=3 * is_over)
 
     first = datetime.now().astimezone().hour
-    source = PriorSource(two.archive, 1, (first, first + 1))
+    source = PriorSource(two.archive, 1, (first, (first + 2) % 24))  # an hour may end meanwhile
     PriorFetcher(two.ours, "LUNGNODE", [source], timeouts=TIMEOUTS, clock=clock).run_due()
     with two.ours.read() as session:
         (waiting,) = priors.due_priors(session, "PACS", now=datetime.now(UTC))

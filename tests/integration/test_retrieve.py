@@ -30,6 +30,7 @@ from lungnode.errors import CommandError
 from lungnode.retrieve import choose_pacs
 from lungnode.settings import DicomSettings, Peer, Settings
 from tests.factories import CtSeries, Defects, ct_series
+from tests.integration.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 
@@ -52,7 +53,13 @@ class Archive:
 
 
 @pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+def port() -> Iterator[int]:
+    with held_port() as held:
+        yield held
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[Archive]:
     if ORTHANC is None:
         pytest.skip("Orthanc is not installed")
     url = f"sqlite:///{tmp_path / 'lungnode.db'}"
@@ -61,7 +68,6 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive
     database = Database(url, load_or_create_audit_key(tmp_path / "audit.key"))
     store = InstanceStore(tmp_path / "store")
     listener = start_listener(ListenerSettings(port=0), Intake(store, database))
-    port = free_port()
     process = start_orthanc(tmp_path / "orthanc", port, listener.port)
     try:
         identity = SeriesIdentity(uid_seed="retrieved")
@@ -86,12 +92,6 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive
         database.dispose()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def start_orthanc(folder: Path, port: int, listener_port: int) -> subprocess.Popen[bytes]:
     folder.mkdir()
     config = {
@@ -106,7 +106,7 @@ def start_orthanc(folder: Path, port: int, listener_port: int) -> subprocess.Pop
     (folder / "orthanc.json").write_text(json.dumps(config))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([str(ORTHANC), str(folder / "orthanc.json")], stdout=log, stderr=log)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ from pydicom import dcmread
 from dicom_node.scu import NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
 from dicom_node.stow import WebNode
 from tests.factories import ct_series
+from tests.integration.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 PLUGINS = [
@@ -111,22 +111,21 @@ def test_a_redirection_is_not_followed(path: Path) -> None:
 
 
 def test_an_archive_that_is_away_is_told(path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}/x"
-    with pytest.raises(NodeUnreachableError, match="no answer at its URL"):
-        WebNode(RemoteNode("WEB", "", 0, url=url), ScuTimeouts(2, 2, 2)).store(path)
+    with held_port() as port, pytest.raises(NodeUnreachableError, match="no answer at its URL"):
+        WebNode(RemoteNode("WEB", "", 0, url=f"http://127.0.0.1:{port}/x"), ScuTimeouts(2, 2, 2)).store(path)
+
+
+@pytest.fixture
+def ports() -> Iterator[list[int]]:
+    with held_port() as one, held_port() as other:
+        yield [one, other]
 
 
 @pytest.mark.orthanc
-def test_orthanc_takes_an_instance_by_stow_and_lists_it_by_qido(path: Path, tmp_path: Path) -> None:
+def test_orthanc_takes_an_instance_by_stow_and_lists_it_by_qido(path: Path, tmp_path: Path, ports: list[int]) -> None:
     if ORTHANC is None or not PLUGINS:
         pytest.skip("Orthanc or its DICOMweb plugin is not installed")
-    with socket.socket() as probe, socket.socket() as other:
-        probe.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        http, dicom = probe.getsockname()[1], other.getsockname()[1]
-    folder = tmp_path / "orthanc"
+    (http, dicom), folder = ports, tmp_path / "orthanc"
     folder.mkdir()
     config = {
         "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [str(PLUGINS[0])],
