@@ -103,6 +103,7 @@ def test_a_dropped_dicom_instance_asks_for_the_place_of_its_nodule(site: Site, o
     expect(page.get_by_text("row and column are needed as well")).to_be_visible()
     drawn = page.locator("[data-slice-image]")
     expect(drawn).to_be_visible()
+    page.wait_for_function("document.querySelector('[data-slice-image]').naturalWidth > 0")
     size = page.evaluate("[...document.images].find((one) => one.matches('[data-slice-image]')).naturalWidth")
     box = drawn.bounding_box()
     assert box is not None

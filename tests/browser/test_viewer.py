@@ -16,6 +16,7 @@ from db.domain import FindingRecord
 from db.studies import study_detail
 from tests.browser.conftest import Site
 from tests.browser.serve import NODULE, SIDE, SLICES, SPACING_MM
+from tests.integration.service import until
 from tests.unit.webapp.doubles import Study
 
 pytestmark = pytest.mark.browser
@@ -151,7 +152,7 @@ def test_windows_change_the_picture(viewer: Page) -> None:
     viewer.keyboard.press("2")
     expect(viewer.locator("[data-window=mediastinum]")).to_have_attribute("aria-pressed", "true")
     expect(viewer.locator("[data-readout-window]")).to_have_text("C 50  W 400 HU")
-    assert grey_at(viewer, *LUNG) == 0
+    until(lambda: grey_at(viewer, *LUNG), lambda grey: grey == 0)  # said at once, drawn with the next frame
     x, y = middle_of(pane(viewer))
     viewer.mouse.move(x, y)
     viewer.mouse.down()
@@ -222,7 +223,10 @@ def test_zooming_and_dragging_keep_image_and_mark_together(viewer: Page) -> None
     viewer.mouse.down()
     viewer.mouse.move(x - 80, y + 40, steps=4)
     viewer.mouse.up()
-    assert nodule_on_screen(viewer) == pytest.approx(middle_of(viewer.locator(".mark.selected")), abs=3)
+    until(
+        lambda: (nodule_on_screen(viewer), middle_of(viewer.locator(".mark.selected"))),
+        lambda places: places[0] == pytest.approx(places[1], abs=3),
+    )
     viewer.keyboard.press("0")
     expect(viewer.locator("[data-readout-zoom]")).to_have_text("100 %")
     assert middle_of(viewer.locator(".mark.selected")) == pytest.approx(place_of(viewer, *NODULE.index[1:]), abs=1.5)
@@ -234,14 +238,15 @@ def test_a_length_is_measured_in_millimetres_and_removed(viewer: Page) -> None:
     viewer.mouse.move(*start)
     viewer.mouse.down()
     viewer.mouse.move(*end, steps=6)
-    for x in (end[0] + 2, end[0]):  # a hand rests before it lets go; a slow machine draws one move a frame
-        viewer.wait_for_timeout(300)
-        viewer.mouse.move(x, end[1])
-    viewer.wait_for_timeout(300)
-    viewer.mouse.up()
     told = viewer.locator(".svg-layer text").filter(has_text="mm")
+    viewer.mouse.move(end[0] + 2, end[1])
+    viewer.wait_for_timeout(300)  # a hand rests before it lets go
+    viewer.mouse.move(*end)
+    length = pytest.approx(64 * SPACING_MM[2], rel=0.01)
+    until(told.all_text_contents, lambda found: [float(one.split()[0]) for one in found] == [length])
+    viewer.mouse.up()
     expect(told).to_have_count(1)
-    assert float((told.text_content() or "").split()[0]) == pytest.approx(64 * SPACING_MM[2], rel=0.01)
+    assert float((told.text_content() or "").split()[0]) == length
     viewer.keyboard.press("Delete")
     expect(told).to_have_count(0)
 
@@ -260,7 +265,7 @@ def test_attention_and_gradients_are_off_until_asked_for_and_say_what_they_show(
     expect(overlay).to_have_attribute("opacity", "1")
     box = box_of(overlay)
     assert (box["width"], box["height"]) == pytest.approx((box_of(pane(viewer))["height"],) * 2, abs=2)
-    assert grey_at(viewer, *LUNG) != before
+    until(lambda: grey_at(viewer, *LUNG), lambda grey: grey != before)  # a map is decoded after it is there
     pane(viewer).hover()
     viewer.mouse.wheel(0, 60)
     expect(overlay).to_have_count(0)  # it belongs to its own slice
@@ -299,8 +304,11 @@ def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
     viewer.get_by_role("button", name="Show the model's findings").click()
     expect(viewer.locator(".finding")).to_have_count(4)
     viewer.goto(f"{site.url}/worklist")
-    told = [(event.action, event.details["model_hidden"]) for event in readings(site)]
-    assert told[-3:] == [("reading:opened", True), ("reading:revealed", True), ("reading:closed", False)]
+    expected = [("reading:opened", True), ("reading:revealed", True), ("reading:closed", False)]
+    until(  # a page that is left says so on its way, and nobody waits for that
+        lambda: [(event.action, event.details["model_hidden"]) for event in readings(site)[-3:]],
+        lambda told: told == expected,
+    )
     seconds = [event.details["seconds"] for event in readings(site)[-3:]]
     assert seconds == sorted(seconds)  # type: ignore[type-var]
 

@@ -78,6 +78,7 @@ function showPlace() {
 for (const field of [row, column]) field.addEventListener("input", showPlace);
 slice.addEventListener("load", showPlace);
 slice.addEventListener("click", (event) => {
+  if (!slice.naturalWidth) return; // it is still on its way, and has no rows or columns yet
   const box = slice.getBoundingClientRect();
   /** @param {number} part @param {number} count */
   const pixel = (part, count) => String(Math.min(count - 1, Math.max(0, Math.floor(part * count))));
