@@ -6,9 +6,13 @@ and named; ``keep`` then makes it durable where this store promises durability. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+INSTANCES = "instances"
+"""The folder of what was received; results and what is just arriving have their own."""
 
 
 class StoreUnreachableError(OSError):
@@ -46,6 +50,15 @@ class Files(Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether a file is kept."""
+        ...
+
+    def instances(self) -> Iterator[str]:
+        """Give the paths of all instances that are kept, while others may come and go.
+
+        Raises
+        ------
+        StoreUnreachableError
+        """
         ...
 
     def move(self, path: str, target: str) -> None:
@@ -92,6 +105,13 @@ class LocalFiles:
     def exists(self, path: str) -> bool:
         """See ``Files``."""
         return below(self.root, path).is_file()
+
+    def instances(self) -> Iterator[str]:
+        """See ``Files``."""
+        for folder, folders, names in os.walk(self.root / INSTANCES):
+            folders.sort()
+            here = Path(folder).relative_to(self.root)
+            yield from (str(here / name) for name in sorted(names) if name.endswith(".dcm"))
 
     def move(self, path: str, target: str) -> None:
         """See ``Files``."""

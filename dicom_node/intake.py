@@ -250,7 +250,7 @@ class Intake:
         self.check_header(header, announced)
         spool.sync()
         stored = self._store.place(spool, header.series_instance_uid)
-        verdict = self._committer.commit(spool, stored, _received(header, announced, sender, stored))
+        verdict = self._committer.commit(spool, stored, received_instance(header, announced, sender, stored))
         self.counters.add("instances", verdict.value)
         if verdict in _CONFLICTS:
             status, code, text = _CONFLICTS[verdict]
@@ -298,7 +298,10 @@ class Intake:
             _log.error("audit:unavailable", extra={"action": action})
 
 
-def _received(header: InstanceHeader, announced: Announced, sender: Sender, stored: StoredFile) -> ReceivedInstance:
+def received_instance(
+    header: InstanceHeader, announced: Announced, sender: Sender, stored: StoredFile
+) -> ReceivedInstance:
+    """Say what the index keeps of an instance."""
     patient = PatientAttributes(
         patient_id=header.patient_id,
         issuer=header.issuer_of_patient_id,

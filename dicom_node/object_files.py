@@ -18,7 +18,7 @@ from threading import Lock
 from time import time
 from typing import Any, TypeVar
 
-from dicom_node.files import StoreUnreachableError, below
+from dicom_node.files import INSTANCES, StoreUnreachableError, below
 
 T = TypeVar("T")
 
@@ -112,6 +112,12 @@ class ObjectFiles:
         """See ``Files``."""
         with self._translated():
             return bool(self._remote.isfile(self._name(path)))
+
+    def instances(self) -> Iterator[str]:
+        """See ``Files``."""
+        with self._translated():
+            kept = self._remote.find(f"{self._prefix}/{INSTANCES}")
+        yield from (str(name).removeprefix(f"{self._prefix}/") for name in kept if str(name).endswith(".dcm"))
 
     def move(self, path: str, target: str) -> None:
         """See ``Files``."""
@@ -221,7 +227,7 @@ def _touch(path: Path) -> bool:
 
 def _files_below(root: Path) -> Iterator[tuple[float, int, Path]]:
     """List when each file of the cache was used, its size and its place; what is just arriving is left out."""
-    for folder in ("instances", "results"):
+    for folder in (INSTANCES, "results"):
         for path in (root / folder).rglob("*.dcm"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()

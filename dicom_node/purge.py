@@ -16,6 +16,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from db import purge as records
 from db.engine import Database
@@ -34,6 +35,20 @@ class PurgeRound:
 
     study_count: int = 0
     file_count: int = 0
+
+
+def purged_paths(root: Path) -> set[str]:
+    """Tell which files of a store belong to studies that are just being purged."""
+    told = [_read_journal(journal) for journal in (root / FOLDER).glob("*.json")]
+    return {path for one in told if one is not None for path in one["paths"]}
+
+
+def _read_journal(journal: Path) -> dict[str, Any] | None:
+    """Read when which files were purged; None where that was settled meanwhile, or never came to anything."""
+    try:
+        return dict(json.loads(journal.read_text(encoding="ascii")))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 class Purge:
@@ -97,8 +112,8 @@ class Purge:
     def _finish(self, now: datetime) -> int:
         removed = 0
         for journal in sorted(self._folder.glob("*.json")):
-            told = json.loads(journal.read_text(encoding="ascii"))
-            if datetime.fromisoformat(told["at"]) + self._grace <= now:
+            told = _read_journal(journal)
+            if told is not None and datetime.fromisoformat(told["at"]) + self._grace <= now:
                 removed += self._remove(journal, told["paths"])
         return removed
 

@@ -25,7 +25,7 @@ from threading import Lock
 from types import TracebackType
 
 from dicom_node.errors import InstanceError, StorageFullError
-from dicom_node.files import Files, LocalFiles
+from dicom_node.files import INSTANCES, Files, LocalFiles
 from dicom_node.part10 import FileMeta, read_file_meta
 from dicom_node.spool import BufferPool, Spool, storage_error
 
@@ -72,7 +72,7 @@ class InstanceStore:
         incoming = self.root / "incoming"
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         incoming.mkdir(mode=0o700, exist_ok=True)
-        (self.root / "instances").mkdir(mode=0o700, exist_ok=True)
+        (self.root / INSTANCES).mkdir(mode=0o700, exist_ok=True)
         _sync_folder(self.root)
         _spread(incoming)
         _sweep(incoming)
@@ -132,9 +132,15 @@ class InstanceStore:
 
     def place(self, spool: Spool, series_instance_uid: str) -> StoredFile:
         """Say under which name a received instance will lie."""
+        path = self.path_of(series_instance_uid, spool.meta.sop_instance_uid, spool.sha256)
+        return StoredFile(path, spool.size_bytes, spool.sha256)
+
+    @staticmethod
+    def path_of(series_instance_uid: str, sop_instance_uid: str, sha256: str) -> str:
+        """Name an instance's file by what it is and by the digest of its dataset."""
         series = hashlib.sha256(series_instance_uid.encode()).hexdigest()
-        instance = hashlib.sha256(f"{spool.meta.sop_instance_uid}\0{spool.sha256}".encode()).hexdigest()
-        return StoredFile(f"instances/{series[:2]}/{series[2:]}/{instance}.dcm", spool.size_bytes, spool.sha256)
+        instance = hashlib.sha256(f"{sop_instance_uid}\0{sha256}".encode()).hexdigest()
+        return f"{INSTANCES}/{series[:2]}/{series[2:]}/{instance}.dcm"
 
     def publish(self, received: Iterable[tuple[Spool, StoredFile]]) -> None:
         """Give synced spools their names, sync the folders, once each, and have the files kept.

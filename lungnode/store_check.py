@@ -1,26 +1,25 @@
-"""``lungnode store verify``: every stored file is read and compared with what was received."""
+"""``lungnode store``: stored files are compared with what was received; those that no row names are taken up."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
-from lungnode.opening import open_database, read_settings
+from lungnode.errors import CommandError
+from lungnode.opening import open_database, read_settings, who
 
 if TYPE_CHECKING:
     from db.archive import KeptFile
     from db.engine import Database
     from dicom_node.store import InstanceStore
 
+PROGRESS_EVERY = 1000
+
 app = typer.Typer(help="Stored files.", no_args_is_help=True)
-
-
-@app.callback()
-def _store() -> None:
-    """Keep the group a group though it has one command."""
 
 
 @app.command("verify")
@@ -46,6 +45,37 @@ def verify() -> int:
             audit.append(session, AuditEvent("store:verified", "system", "", outcome, dict(details)))
     print(json.dumps(details))
     return 1 if wrong else 0
+
+
+@app.command("adopt")
+def adopt_files() -> int:
+    """Take up stored instances that the database does not know, as after it was restored from an older backup.
+
+    Prints one JSON object for each file that was not taken up, and a last line that counts; no file is changed. Safe
+    while the service runs: it analyses what was taken up as if it had just come.
+    """
+    from db import audit
+    from db.domain import AuditEvent
+    from dicom_node.adopt import adopt
+    from lungnode.wiring import build_intake, open_store
+
+    settings, counts = read_settings(), {"files": 0, "adopted": 0, "left": 0}
+    with open_database(settings) as database, open_store(settings) as store, database.alone("purge") as is_ours:
+        if not is_ours:
+            raise CommandError("a purge is under way; try again when it has ended")
+        for found in adopt(database, store, build_intake(settings, store, database)):
+            counts["files"] += 1
+            counts["adopted"] += found.is_new
+            if found.problem:
+                counts["left"] += 1
+                print(json.dumps({"problem": found.problem, "path": found.path}), flush=True)
+            if counts["files"] % PROGRESS_EVERY == 0:
+                print(json.dumps(counts), file=sys.stderr, flush=True)
+        with database.begin() as session:
+            outcome = "failure" if counts["left"] else "success"
+            audit.append(session, AuditEvent("store:adopted", who(), "", outcome, dict(counts)))
+    print(json.dumps(counts))
+    return 1 if counts["left"] else 0
 
 
 def examine(database: Database, store: InstanceStore) -> Iterator[tuple[KeptFile, str]]:

@@ -15,6 +15,7 @@ from db.domain import ModelIdentity
 from db.engine import Database
 from db.promotions import PromotedBundle
 from db.schema import upgrade
+from dicom_node.adopt import adopt
 from dicom_node.files import StoreUnreachableError
 from dicom_node.intake import Announced, Intake, Sender
 from dicom_node.object_files import ObjectFiles, ObjectStoreAddress
@@ -25,7 +26,7 @@ from dicom_node.store import InstanceStore, dataset_sha256
 from inference.bundle import SHIPPED, read_bundle
 from lungnode.archive_files import SharedPictures
 from lungnode.live_model import checked, keep_bundle, located
-from tests.factories import ct_series
+from tests.factories import ct_series, sqlite_database
 from tests.integration.object_store import object_store
 from webapp import evidence
 from webapp.evidence import EvidenceFolder
@@ -114,6 +115,18 @@ def test_what_one_host_acknowledges_another_reads(
     elsewhere = ObjectFiles(tmp_path / "two", place)
     found = elsewhere.locate([instance.path for instance in instances])
     assert [dataset_sha256(path) for path in found] == [instance.sha256 for instance in instances]
+
+
+def test_what_is_kept_is_listed_and_taken_up_from_another_host(
+    tmp_path: Path, place: ObjectStoreAddress, database: Database
+) -> None:
+    series, lost = ct_series(tmp_path / "series", n=3, rows=16), sqlite_database(tmp_path / "lost")
+    with InstanceStore(ObjectFiles(tmp_path / "one", place)) as here:
+        assert [send(Intake(here, lost), path) for path in series.paths] == [Status.SUCCESS] * 3
+    lost.dispose()
+    with InstanceStore(ObjectFiles(tmp_path / "two", place)) as there:
+        assert len(list(there.files.instances())) == 3
+        assert [found.is_new for found in adopt(database, there, Intake(there, database))] == [True] * 3
 
 
 def test_nothing_is_acknowledged_while_the_store_does_not_answer(tmp_path: Path, database: Database) -> None:

@@ -1,0 +1,146 @@
+"""What senders were told is safe outlives a database that lost its end: stored files are taken up again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from db import studies
+from db.domain import InstanceRecord, StudyState
+from db.engine import Database
+from dicom_node.adopt import FoundFile, adopt
+from dicom_node.intake import Announced, Intake
+from dicom_node.intake import Sender as Calling
+from dicom_node.part10 import read_file_meta
+from dicom_node.store import InstanceStore
+from tests.factories import CtSeries, ct_series, sqlite_database
+from tests.integration.scale_out import make_series
+from tests.integration.service import Sender, Service
+
+TODAY = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+@dataclass
+class Place:
+    """Three instances in the store that another database knows."""
+
+    lost: Database
+    database: Database
+    store: InstanceStore
+    series: CtSeries
+
+    def adopt(self) -> list[FoundFile]:
+        return list(adopt(self.database, self.store, Intake(self.store, self.database)))
+
+    def rows(self, database: Database) -> list[InstanceRecord]:
+        with database.read() as session:
+            record = studies.series_record(session, series_instance_uid=self.series.series_instance_uid)
+            instances = () if record is None else studies.series_instances(session, record.id)
+        return sorted(instances, key=lambda one: one.sop_instance_uid)
+
+
+def receive(store: InstanceStore, database: Database, series: CtSeries) -> None:
+    intake = Intake(store, database)
+    for path in series.paths:
+        content = path.read_bytes()
+        meta, start = read_file_meta(content)
+        announced = Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
+        assert intake.receive(announced, content[start:], Calling("PACS", "10.0.0.7")).is_stored
+
+
+@pytest.fixture
+def place(tmp_path: Path, database: Database) -> Iterator[Place]:
+    lost = sqlite_database(tmp_path / "lost.db")
+    series = ct_series(tmp_path / "sent", n=3, rows=16)
+    with InstanceStore(tmp_path / "store") as store:
+        receive(store, lost, series)
+        yield Place(lost, database, store, series)
+    lost.dispose()
+
+
+def test_files_that_no_row_names_become_what_they_were(place: Place) -> None:
+    assert [found.is_new for found in place.adopt()] == [True] * 3
+    before, after = place.rows(place.lost), place.rows(place.database)
+    assert len(before) == 3
+    assert [replace(one, received_at=TODAY) for one in after] == [replace(one, received_at=TODAY) for one in before]
+    assert [(found.is_new, found.problem) for found in place.adopt()] == [(False, "")] * 3
+
+
+def test_what_is_not_what_its_name_says_is_left_and_told(place: Place) -> None:
+    altered, cut, _ = sorted(place.store.root.rglob("*.dcm"))
+    altered.write_bytes(altered.read_bytes()[:-2] + b"\1\2")
+    cut.write_bytes(cut.read_bytes()[:300])
+    contents = altered.read_bytes(), cut.read_bytes()
+    found = {found.path: found for found in place.adopt()}
+    assert found[str(altered.relative_to(place.store.root))].problem == "damaged"
+    assert found[str(cut.relative_to(place.store.root))].problem
+    assert sum(one.is_new for one in found.values()) == len(place.rows(place.database)) == 1
+    assert (altered.read_bytes(), cut.read_bytes()) == contents
+
+
+def test_what_contradicts_the_records_is_left_and_kept(place: Place, tmp_path: Path) -> None:
+    """Meanwhile the study came under another patient: the records' first stays, but nothing is thrown away."""
+    ds = pydicom.dcmread(place.series.paths[0])
+    ds.PatientID, ds.SOPInstanceUID = "SOMEBODY-ELSE", "2.25.1"
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.save_as(tmp_path / "other.dcm")
+    with InstanceStore(tmp_path / "elsewhere") as elsewhere:
+        receive(elsewhere, place.database, replace(place.series, paths=(tmp_path / "other.dcm",)))
+    assert [found.problem for found in place.adopt()] == ["patient_conflict"] * 3
+    assert len(list(place.store.root.rglob("*.dcm"))) == 3
+
+
+def test_what_is_just_being_purged_stays_purged(place: Place) -> None:
+    paths = [str(path.relative_to(place.store.root)) for path in place.store.root.rglob("*.dcm")]
+    journal = place.store.root / "purged" / "ab.json"
+    journal.parent.mkdir()
+    journal.write_text(json.dumps({"at": "2026-01-01T00:00:00+00:00", "paths": paths}))
+    assert not any(found.is_new for found in place.adopt())
+    assert place.rows(place.database) == []
+
+
+@pytest.mark.slow
+def test_a_database_of_yesterday_gets_todays_studies_back(tmp_path: Path) -> None:
+    """The records are put back to a copy; a command makes them whole, and what was never answered is answered."""
+    service = Service(tmp_path / "home")
+    with closing(service):
+        yesterday, today = (make_series(tmp_path, number) for number in (1, 2))
+        sender = Sender(int(service.start()["dicom"]["port"]))
+        sender.send(yesterday.paths)
+        service.wait_finished(yesterday.series_instance_uid)
+        with (
+            closing(sqlite3.connect(service.home / "lungnode.db")) as live,
+            closing(sqlite3.connect(tmp_path / "copy.db")) as copy,
+        ):
+            live.backup(copy)
+        sender.send(today.paths)
+        assert len(sender.acknowledged) == len(yesterday.paths) + len(today.paths)
+        service.close()
+        for name in ("lungnode.db-wal", "lungnode.db-shm"):
+            (service.home / name).unlink(missing_ok=True)
+        (tmp_path / "copy.db").replace(service.home / "lungnode.db")
+    service = Service(tmp_path / "home")
+    with closing(service):
+        assert service.instances(today.series_instance_uid) == ()
+        assert type_adopt(service) == {"files": 48, "adopted": 24, "left": 0}
+        assert len(service.instances(today.series_instance_uid)) == len(today.paths)
+        assert service.damaged(today.series_instance_uid) == []
+        service.start()
+        assert service.wait_finished(today.series_instance_uid).state is StudyState.ANALYSED
+        assert type_adopt(service) == {"files": 48, "adopted": 0, "left": 0}  # beside the running service
+
+
+def type_adopt(service: Service) -> dict[str, int]:
+    command = [sys.executable, "-m", "lungnode", "store", "adopt"]
+    done = subprocess.run(command, env=service._environment(), capture_output=True, text=True, check=True, timeout=60)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
