@@ -26,7 +26,8 @@ from db.instances import input_digest, series_instances
 from db.lifecycle import UNFINISHED, locked_study, refresh_study
 from db.scanners import Scanner, scanner_of
 from db.session import checked_json, new_id, now
-from db.tables import AnalysisRow, SeriesRow, StudyRow
+from db.tables import SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow
 
 NEWER_INSTANCES = Reason("newer_instances", "More images of the series arrived before this analysis began.")
 SYSTEM = "system"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, String, Subquery, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
 
-from db.tables import InstanceRow, ResultRow, SeriesRow, StudyRow
+from db.tables import InstanceRow, SeriesRow, StudyRow
+from db.tables_exchange import ResultRow
 
 RESULT_SYNTAX = "1.2.840.10008.1.2.1"
 """Results are made in Explicit VR Little Endian."""

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from db import archive, patients
 from db.archive import ArchivedInstance
 from db.domain import PatientAttributes
-from db.tables import PatientRow, ResultRow, SeriesRow, StudyRow
+from db.tables import PatientRow, SeriesRow, StudyRow
+from db.tables_exchange import ResultRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from db.chain import ChainKey, Head
 from db.domain import AuditEntry, AuditEvent
 from db.errors import AuditKeyError, UnfitDatabaseError
 from db.session import free_text, now
-from db.tables import AuditEventRow, AuditHeadRow
+from db.tables_audit import AuditEventRow, AuditHeadRow
 from db.verification import verify, write_anchor
 
 __all__ = ["AuditedSession", "about", "append", "recent", "verify", "write_anchor", "write_pending"]

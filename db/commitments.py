@@ -14,7 +14,8 @@ from db.errors import UnknownRecordError
 from db.exchange import CommitmentRecord, CommitmentStatus
 from db.instances import instance_of_row
 from db.session import free_text, insert_once, key_text, new_id, now
-from db.tables import CommitmentRow, InstanceRow
+from db.tables import InstanceRow
+from db.tables_exchange import CommitmentRow
 
 _AT_ONCE = 500
 

@@ -12,7 +12,9 @@ from db import audit
 from db.domain import AuditEvent, DeliveryRecord, DeliveryStatus
 from db.errors import UnknownRecordError
 from db.session import free_text, insert_once, key_text, new_id, now
-from db.tables import AnalysisRow, DeliveryRow, SeriesRow
+from db.tables import SeriesRow
+from db.tables_analyses import AnalysisRow
+from db.tables_exchange import DeliveryRow
 
 SYSTEM = "system"
 UNCOMMITTED = "no commitment report came"

@@ -25,7 +25,9 @@ from db.lifecycle import is_for_readers, locked_study, refresh_study, shown_find
 from db.readings import was_read_first
 from db.scanners import Scanner
 from db.session import check_finite, check_share, checked_json, free_text, new_id, now
-from db.tables import AnalysisRow, AssessmentRow, FindingRow, InstanceRow, SeriesRow, StudyRow
+from db.tables import InstanceRow, SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow, FindingRow
+from db.tables_judgements import AssessmentRow
 
 VERDICT_TAGS = {
     Verdict.ACCEPT: "finding:accepted",

@@ -14,7 +14,8 @@ from db.domain import AnalysisStatus, AuditEvent
 from db.errors import InvalidRecordError, UnknownRecordError
 from db.scanners import Scanner, recent_scanners, scanner_of
 from db.session import free_text, lock_names, new_id, now
-from db.tables import AnalysisRow, ScannerHoldRow
+from db.tables_analyses import AnalysisRow
+from db.tables_scanners import ScannerHoldRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@ from sqlalchemy.orm import Session
 
 from db.domain import FindingOrigin, Verdict
 from db.scanners import Scanner
-from db.tables import AssessmentRow, FindingRow, ObservationRow, PathologyRow, StudyRow, WatchedScannerRow
+from db.tables import StudyRow
+from db.tables_analyses import FindingRow
+from db.tables_judgements import AssessmentRow, PathologyRow
+from db.tables_scanners import ObservationRow, WatchedScannerRow
 
 LATEST = 2000
 """So many of the latest verdicts and reports of pathology are looked at."""

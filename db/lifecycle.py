@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from db.domain import SCANNER_HELD, AnalysisStatus, FindingOrigin, Reason, StudyState
 from db.errors import UnknownRecordError
-from db.tables import AnalysisRow, FindingRow, SeriesRow, StudyRow
+from db.tables import SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow, FindingRow
 
 PRECEDENCE = (
     StudyState.RECEIVING,

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from db.analyses import analysis_record, pending_analyses
 from db.deliveries import delivery_of_row
 from db.domain import AnalysisRecord, AnalysisStatus, DeliveryRecord, DeliveryStatus
-from db.tables import AnalysisRow, DeliveryRow
+from db.tables_analyses import AnalysisRow
+from db.tables_exchange import DeliveryRow
 
 LISTED = 50
 

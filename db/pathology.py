@@ -15,7 +15,9 @@ from db import audit
 from db.domain import AnalysisStatus, AuditEvent
 from db.errors import InvalidRecordError, UnknownRecordError
 from db.session import insert_once, now
-from db.tables import AnalysisRow, FindingRow, PathologyRow, SeriesRow, StudyRow
+from db.tables import SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow, FindingRow
+from db.tables_judgements import PathologyRow
 
 NEAR_MM = 5.0
 """A finding is that of a position so near to it, or within its own radius."""

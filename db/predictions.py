@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from db import audit
 from db.domain import AuditEvent, ModelIdentity, UploadPatient, UploadPrediction
 from db.session import check_finite, check_share, checked_json, free_text
-from db.tables import PredictionRow
+from db.tables_analyses import PredictionRow
 
 
 def record_prediction(session: Session, prediction: UploadPrediction, *, actor: str) -> None:

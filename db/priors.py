@@ -13,7 +13,9 @@ from db.errors import UnknownRecordError
 from db.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
 from db.lifecycle import locked_study, refresh_study
 from db.session import free_text, insert_once, key_text, new_id, now
-from db.tables import AnalysisRow, PatientRow, PriorSearchRow, PriorStudyRow, SeriesRow, StudyRow
+from db.tables import PatientRow, SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow
+from db.tables_exchange import PriorSearchRow, PriorStudyRow
 
 SET_ASIDE = Reason("prior", "An earlier study, fetched for comparison; it is analysed when someone asks.")
 RECENT = timedelta(days=2)

@@ -15,7 +15,7 @@ from db import audit
 from db.domain import AuditEvent, ModelIdentity, PromotionKind
 from db.errors import InvalidRecordError, UnknownRecordError
 from db.session import checked_json, free_text, lock_names, now
-from db.tables import PromotionRow
+from db.tables_models import PromotionRow
 
 NONE = 0
 """Number of the state in which no model was ever promoted."""

@@ -18,23 +18,11 @@ from db.domain import AuditEvent, DeliveryStatus
 from db.engine import Database
 from db.exchange import CommitmentStatus, PriorStatus
 from db.lifecycle import SETTLED, UNFINISHED, locked_study
-from db.tables import (
-    AnalysisRow,
-    AssessmentRow,
-    CommitmentRow,
-    DeliveryRow,
-    FindingRow,
-    InstanceRow,
-    PathologyRow,
-    PatientRow,
-    PriorSearchRow,
-    PriorStudyRow,
-    ResultRow,
-    RetractionRow,
-    SeriesRow,
-    StudyRow,
-    TrialRow,
-)
+from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow, FindingRow
+from db.tables_exchange import CommitmentRow, DeliveryRow, PriorSearchRow, PriorStudyRow, ResultRow, RetractionRow
+from db.tables_judgements import AssessmentRow, PathologyRow
+from db.tables_models import TrialRow
 
 _AT_ONCE = 500
 

@@ -12,7 +12,8 @@ from db import audit
 from db.domain import AuditEvent
 from db.errors import InvalidRecordError, UnknownRecordError
 from db.session import check_finite
-from db.tables import AuditEventRow, StudyRow
+from db.tables import StudyRow
+from db.tables_audit import AuditEventRow
 
 
 class ReadingEvent(StrEnum):

@@ -13,16 +13,10 @@ from db.domain import SCANNER_HELD, AnalysisRecord, AnalysisStatus, AuditEvent, 
 from db.errors import UnknownRecordError
 from db.exchange import NewResult, ResultRecord, RetractionCode, RetractionRecord
 from db.session import free_text, insert_once, key_text, new_id, now
-from db.tables import (
-    AnalysisRow,
-    AssessmentRow,
-    FindingRow,
-    PriorStudyRow,
-    ResultRow,
-    RetractionRow,
-    SeriesRow,
-    StudyRow,
-)
+from db.tables import SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow, FindingRow
+from db.tables_exchange import PriorStudyRow, ResultRow, RetractionRow
+from db.tables_judgements import AssessmentRow
 
 VERIFIED, RETRACTION = "verified", "ko"
 """Kinds of result objects that follow the first ones."""

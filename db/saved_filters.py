@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.domain import SavedFilter
 from db.errors import InvalidRecordError, UnknownRecordError
 from db.session import checked_json, free_text, lock_names, new_id, now
-from db.tables import SavedFilterRow
+from db.tables_accounts import SavedFilterRow
 
 NAME_LIMIT = 60
 FILTER_LIMIT = 30

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.domain import AnalysisStatus
-from db.tables import AnalysisRow
+from db.tables_analyses import AnalysisRow
 
 UNKNOWN = "unknown"
 LOOKED_AT = 2000

@@ -18,14 +18,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, delete, insert, inspect, select, text
 
 from db.engine import database_url, make_engine
-from db.tables import ServedRevisionRow
+from db.tables_releases import ServedRevisionRow
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 0x6C756E676E6F6465
 """Key of the PostgreSQL advisory lock under which the schema changes ("lungnode")."""
 LOCK_TIMEOUT_S = 120.0
 SEARCH_OBJECTS = ("study_search", "ix_studies_search_text")
-"""Beginnings of the names of what text is looked for in: another thing on each database, so ``db.tables`` has none."""
+"""Beginnings of the names of what text is looked for in: another thing on each database, so no table of ours has it."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -99,7 +99,7 @@ def _records_served(connection: Connection) -> bool:
 
 
 def is_described(_object: object, name: str | None, *_: object) -> bool:
-    """Whether ``db.tables`` describes a thing of that name (Alembic's ``include_object``)."""
+    """Whether ``db.tables_all`` describes a thing of that name (Alembic's ``include_object``)."""
     return not (name or "").startswith(SEARCH_OBJECTS)
 
 

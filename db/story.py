@@ -14,7 +14,8 @@ from db.deliveries import delivery_of_row
 from db.domain import AnalysisRecord, AssessmentRecord, AuditEntry, DeliveryRecord, FindingRecord
 from db.exchange import NewResult
 from db.findings import assessments_of_finding, findings_of_analysis
-from db.tables import DeliveryRow, InstanceRow, ResultRow, SeriesRow
+from db.tables import InstanceRow, SeriesRow
+from db.tables_exchange import DeliveryRow, ResultRow
 
 MAX_EVENTS = 500
 

@@ -17,7 +17,10 @@ from db import audit
 from db.domain import AnalysisOutcome, AnalysisStatus, AuditEvent, FindingRecord, ModelIdentity, NewFinding, StudyState
 from db.findings import findings_of_analysis
 from db.session import checked_json, insert_once, new_id, now
-from db.tables import AnalysisRow, PathologyRow, SeriesRow, StudyRow, TrialRow
+from db.tables import SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow
+from db.tables_judgements import PathologyRow
+from db.tables_models import TrialRow
 
 SYSTEM = "system"
 

@@ -23,7 +23,7 @@ from db import audit
 from db.domain import AuditEvent, Role, TokenRecord, UserRecord
 from db.errors import InvalidRecordError, NameTakenError, UnknownRecordError
 from db.session import insert_once, key_text, new_id, now
-from db.tables import TokenRow, UserRow
+from db.tables_accounts import TokenRow, UserRow
 
 if TYPE_CHECKING:
     from db.engine import Database

@@ -18,7 +18,10 @@ from sqlalchemy.orm import Session
 from db.chain import ChainKey, Head
 from db.domain import AuditVerification
 from db.errors import AuditKeyError
-from db.tables import AuditEventRow, AuditHeadRow, PredictionRow, StudyRow, UserRow
+from db.tables import StudyRow
+from db.tables_accounts import UserRow
+from db.tables_analyses import PredictionRow
+from db.tables_audit import AuditEventRow, AuditHeadRow
 
 if TYPE_CHECKING:
     from db.engine import Database

@@ -20,17 +20,10 @@ from sqlalchemy.orm import Session
 from db.domain import AnalysisStatus
 from db.scanners import UNKNOWN, Scanner, scanner_of
 from db.session import insert_once, lock_names, now
-from db.tables import (
-    AnalysisRow,
-    AssessmentRow,
-    DriftCheckRow,
-    FindingRow,
-    InstanceRow,
-    ObservationRow,
-    PathologyRow,
-    WatchedScannerRow,
-    WatchReportRow,
-)
+from db.tables import InstanceRow
+from db.tables_analyses import AnalysisRow, FindingRow
+from db.tables_judgements import AssessmentRow, PathologyRow
+from db.tables_scanners import DriftCheckRow, ObservationRow, WatchedScannerRow, WatchReportRow
 
 BATCH = 500
 OVERLAP = timedelta(minutes=10)

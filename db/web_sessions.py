@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.domain import Role
 from db.session import now
-from db.tables import WebSessionRow
+from db.tables_accounts import WebSessionRow
 
 
 @dataclass(frozen=True, slots=True)

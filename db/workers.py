@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.session import insert_once, now
-from db.tables import WorkerRow
+from db.tables_releases import WorkerRow
 
 
 def beat(session: Session, executor_id: str, version: str) -> None:

@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 from db.domain import AnalysisStatus, DeliveryStatus, StudyState, Workload
 from db.lifecycle import UNFINISHED
 from db.session import now
-from db.tables import AnalysisRow, DeliveryRow, StudyRow
+from db.tables import StudyRow
+from db.tables_analyses import AnalysisRow
+from db.tables_exchange import DeliveryRow
 
 LATELY = timedelta(hours=24)
 

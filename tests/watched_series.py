@@ -13,16 +13,9 @@ from sqlalchemy import insert
 from db.domain import AnalysisStatus, FindingOrigin, Reason, StudyState, Verdict
 from db.engine import Database
 from db.session import new_id
-from db.tables import (
-    AnalysisRow,
-    AssessmentRow,
-    FindingRow,
-    InstanceRow,
-    PathologyRow,
-    PatientRow,
-    SeriesRow,
-    StudyRow,
-)
+from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables_analyses import AnalysisRow, FindingRow
+from db.tables_judgements import AssessmentRow, PathologyRow
 from inference.drift import HU_EDGES
 
 Rows = dict[type[Any], list[dict[str, Any]]]

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
 from db.schema import is_described
-from db.tables import Base
+from db.tables_all import METADATA
 
 connection: Connection = context.config.attributes["connection"]
 
@@ -21,7 +21,7 @@ def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
 
 context.configure(
     connection=connection,
-    target_metadata=Base.metadata,
+    target_metadata=METADATA,
     compare_type=True,
     include_object=is_described,
     render_as_batch=connection.dialect.name == "sqlite",

@@ -69,11 +69,27 @@ def test_only_one_module_knows_the_job_library(root: Path) -> None:
     assert users <= {"dicom_node/workflow.py"}
 
 
+def test_whoever_asks_for_the_tables_gets_all_of_them(root: Path) -> None:
+    """The base knows only the tables that were loaded: it is for their modules, and one of all these loads each."""
+    paths = [path for package in (*PACKAGES, "tests", "benchmarks") for path in (root / package).rglob("*.py")]
+    with_tables = {path.relative_to(root).as_posix() for path in paths if "db.base" in _named(path)}
+    loaded = {
+        f"{name.replace('.', '/')}.py" for name in _named(root / "db/tables_all.py") if name.startswith("db.tables")
+    }
+    assert with_tables == loaded | {"db/tables_all.py"}
+    assert not [name for name in loaded if 'ForeignKey("' in (root / name).read_text(encoding="utf-8")]
+
+
 def _imported(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in _named(path)}
+
+
+def _named(path: Path) -> set[str]:
+    """All modules, and whatever is taken from them, that a module's imports name."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module.split(".")[0])
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names

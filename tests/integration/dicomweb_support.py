@@ -17,7 +17,8 @@ from db import analyses, findings
 from db.domain import AnalysisOutcome
 from db.engine import Database
 from db.session import new_id, now
-from db.tables import ResultRow, StudyRow
+from db.tables import StudyRow
+from db.tables_exchange import ResultRow
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.intake import Intake
 from dicom_node.phantom.writer import SeriesIdentity

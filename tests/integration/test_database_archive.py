@@ -15,7 +15,8 @@ from db.archive_search import Between, Condition, Like, OneOf, Page
 from db.domain import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
 from db.engine import Database
 from db.session import new_id, now
-from db.tables import ResultRow, StudyRow
+from db.tables import StudyRow
+from db.tables_exchange import ResultRow
 
 EVERYTHING = Page(100)
 PEOPLE = {

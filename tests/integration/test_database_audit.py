@@ -19,7 +19,7 @@ from db.chain import ChainKey, Head
 from db.domain import AuditEvent, ReceivedInstance
 from db.engine import Database
 from db.errors import AuditKeyError, UnfitDatabaseError
-from db.tables import AuditEventRow, AuditHeadRow
+from db.tables_audit import AuditEventRow, AuditHeadRow
 
 COLUMNS = ("sequence", "occurred_at", "action", "actor", "subject", "outcome", "details", "mac")
 OTHER_KEY = bytes(32)

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, text
 from db import audit, schema, studies
 from db.domain import ReceivedInstance
 from db.engine import Database, make_engine
-from db.tables import Base
+from db.tables_all import METADATA
 
 KEY = bytes(range(32))
 
@@ -32,7 +32,7 @@ def _differences(url: str) -> list[object]:
     try:
         with engine.connect() as connection:
             options = {"compare_type": True, "include_object": schema.is_described}
-            return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+            return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
     finally:
         engine.dispose()
 
@@ -46,7 +46,7 @@ def _constraint_names(url: str) -> dict[str, set[str | None]]:
             | {constraint["name"] for constraint in inspector.get_unique_constraints(table)}
             | {constraint["name"] for constraint in inspector.get_foreign_keys(table)}
             | {inspector.get_pk_constraint(table)["name"]}
-            for table in Base.metadata.tables
+            for table in METADATA.tables
         }
     finally:
         engine.dispose()
@@ -90,7 +90,7 @@ def test_the_migrated_schema_is_the_one_that_the_tables_describe(database_url: s
 def test_constraints_have_the_names_that_later_migrations_will_call_them_by(database_url: str) -> None:
     schema.upgrade(database_url)
     found = _constraint_names(database_url)
-    for name, table in Base.metadata.tables.items():
+    for name, table in METADATA.tables.items():
         expected = {str(c.name) for c in table.constraints}
         assert found[name] == expected, name
 

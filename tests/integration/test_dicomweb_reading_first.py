@@ -10,7 +10,7 @@ import requests
 from sqlalchemy import select
 
 from db.reviews import reopen_study, review_study
-from db.tables import ResultRow
+from db.tables_exchange import ResultRow
 from tests.factories import CtSeries
 from tests.integration.dicomweb_support import Archive, analysed_series, serving
 from webapp.reading_first import COOKIE, SHOWN_HEADER

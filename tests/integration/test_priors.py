@@ -16,7 +16,7 @@ from db import analyses, priors, studies
 from db.domain import StudyState
 from db.engine import Database
 from db.exchange import PriorSearch, PriorStatus
-from db.tables import PriorStudyRow
+from db.tables_exchange import PriorStudyRow
 from dicom_node.commitment_scp import CommitmentService
 from dicom_node.intake import Announced, Intake, Sender
 from dicom_node.listener import Listener, ListenerSettings

@@ -15,7 +15,7 @@ from db.domain import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
 from db.engine import Database
 from db.exchange import NewResult, RetractionCode
 from db.studies import study_detail
-from db.tables import Base
+from db.tables_all import METADATA
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.purge import Purge
 from dicom_node.store import InstanceStore
@@ -49,7 +49,7 @@ class Place:
         if self.database.engine.dialect.name == "sqlite":
             return b"".join(path.read_bytes() for path in self.store.root.parent.glob("lungnode.db*"))
         with self.database.read() as session:
-            tables = [session.execute(select(table)).all() for table in Base.metadata.sorted_tables]
+            tables = [session.execute(select(table)).all() for table in METADATA.sorted_tables]
         return repr(tables).encode()
 
     def files(self) -> list[Path]:

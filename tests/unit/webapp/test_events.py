@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from db import audit
 from db.domain import AuditEvent
 from db.engine import Database
-from db.tables import WebSessionRow
+from db.tables_accounts import WebSessionRow
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
 from webapp.events import BUSY_RETRY_MS, HAS_GONE
