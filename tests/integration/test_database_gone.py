@@ -62,6 +62,13 @@ class Seen:
     def first_success_after(self, moment: float) -> float:
         return min((end for start, end, _, status in self.stores if status == 0 and start > moment), default=0.0)
 
+    def first_answer_after(self, path: str, moment: float) -> float:
+        return min((end for start, end, status in self.pages[path] if status == 200 and start > moment), default=0.0)
+
+    def has_recovered(self, moment: float) -> bool:
+        """Whether senders and every page have had what they asked for since then."""
+        return bool(self.first_success_after(moment)) and all(self.first_answer_after(path, moment) for path in PATHS)
+
 
 @contextmanager
 def pushing(service: Service, seen: Seen) -> Iterator[None]:
@@ -119,6 +126,7 @@ def told(seen: Seen, gone: float, back: float) -> dict[str, object]:
         "statuses": {f"0x{status & 0xFFFF:04X}": n for status, n in Counter(one[3] for one in during).items()},
         "longest_store_s": round(max((end - start for start, end, _, _ in during), default=0), 1),
         "recovered_s": round(seen.first_success_after(back) - back, 2),
+        "ready_s": round(seen.first_answer_after("/readyz", back) - back, 2),
         **{
             path: (
                 dict(Counter(status for start, end, status in answers if end > gone and start < back)),
@@ -146,7 +154,7 @@ def check(service: Service, seen: Seen, gone: float, back: float, waits_s: float
     assert set(amid) == {503}
     assert {status for _, _, status in readies} == {200, 503}
     assert {status for _, _, status in lists} <= {200, 503}
-    assert lists[-1][2] == readies[-1][2] == 200
+    assert all(0 < seen.first_answer_after(path, back) - back < RECOVERY_S for path in PATHS)
     assert "Traceback" not in service.log.read_text()
     kept = stored(service)
     assert seen.acknowledged() <= set(kept)
@@ -217,8 +225,7 @@ def test_a_postgresql_that_is_gone_for_a_while_loses_nothing(
                 gone = time.monotonic()
                 time.sleep(OUTAGE_S)
                 back = time.monotonic()
-            until(lambda: seen.first_success_after(back), bool, ANYHOW_S)
-            time.sleep(3)
+            until(lambda: seen.has_recovered(back), bool, ANYHOW_S)
         check(service, seen, gone, back, SENDER_WAITS_S)
         analyses_go_on(service, make_series(tmp_path, 1))
 
@@ -271,7 +278,6 @@ def test_an_sqlite_file_that_somebody_holds_loses_nothing(tmp_path: Path) -> Non
                 gone = time.monotonic()
                 time.sleep(LOCKED_S)
                 back = time.monotonic()
-            until(lambda: seen.first_success_after(back), bool, ANYHOW_S)
-            time.sleep(3)
+            until(lambda: seen.has_recovered(back), bool, ANYHOW_S)
         check(service, seen, gone, back, LOCKED_S + SENDER_WAITS_S)
         analyses_go_on(service, make_series(tmp_path, 1))
