@@ -33,7 +33,7 @@ def at_once(work: Callable[[int], object]) -> list[object]:
     start = Barrier(THREADS)
 
     def one(number: int) -> object:
-        start.wait(10)
+        start.wait(60)
         try:
             return work(number)
         except RuntimeError as error:

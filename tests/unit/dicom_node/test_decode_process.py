@@ -152,7 +152,7 @@ def test_the_child_ends_with_its_parent(series: CtSeries) -> None:
     assert child is not None
     assert child.stdin is not None
     child.stdin.close()
-    assert child.wait(timeout=10) == 0
+    assert child.wait(timeout=60) == 0
     process.close()
 
 

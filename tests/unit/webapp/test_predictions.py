@@ -205,16 +205,16 @@ def test_a_full_house_is_told_to_wait(make_web, monkeypatch: pytest.MonkeyPatch)
 
     def slow(content: bytes, *, row: float | None, column: float | None):
         answering.set()
-        release.wait(10)
+        release.wait(60)
         return real(content, row=row, column=column)
 
     web.predictor.predict_upload = slow  # type: ignore[method-assign]
     first = threading.Thread(target=post, args=(web, noise_png()))
     first.start()
-    assert answering.wait(10)
+    assert answering.wait(60)
     assert post(web, noise_png()).status_code == 429
     release.set()
-    first.join(10)
+    first.join(60)
     assert record_count(web) == 1
 
 
