@@ -191,7 +191,7 @@ def _destinations(settings: Settings) -> str:
 def _tls(settings: Settings) -> str:
     from dicom_node.tls import client_context, expiry, lists_end, server_context
     from lungnode.alerts import LIST_HOURS
-    from lungnode.wiring import tls_files
+    from lungnode.wiring_nodes import tls_files
 
     files = tls_files(settings)
     if files is None:

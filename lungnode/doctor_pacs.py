@@ -42,7 +42,7 @@ from dicom_node.scu import (
 )
 from lungnode.doctor import Check
 from lungnode.settings import Destination, Settings
-from lungnode.wiring import remote_node
+from lungnode.wiring_nodes import remote_node
 
 KINDS = {
     COMPREHENSIVE_3D_SR: "structured report",

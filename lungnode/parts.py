@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
-from lungnode import wiring
+from lungnode import wiring, wiring_models, wiring_port, wiring_web, wiring_worker
 from lungnode.errors import LungnodeError
 from lungnode.settings import Settings
 
@@ -117,9 +117,9 @@ def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Ann
     database = wiring.open_database(settings)
     with wiring.open_store(settings) as store:
         intake = wiring.build_intake(settings, store, database)
-        services = wiring.port_services(settings, database, store)
+        services = wiring_port.port_services(settings, database, store)
         try:
-            told = wiring.listener_settings(settings)
+            told = wiring_port.listener_settings(settings)
         except OSError as error:
             text = f"the files of LUNGNODE_DICOM__TLS__... cannot be used ({error.strerror or type(error).__name__})"
             raise PartError("tls_files", text) from None
@@ -141,7 +141,7 @@ def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: t
     from dicom_node.worker import Chore
     from webapp.server import make_server
 
-    web = wiring.Web(settings)
+    web = wiring_web.Web(settings)
     try:
         server = make_server(web.app, settings.web.host, settings.web.port, web.options)
     except OSError as error:
@@ -164,13 +164,13 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
 
     database = wiring.open_database(settings)
     store = wiring.open_store(settings)
-    live = wiring.build_live_pool(settings, database, store, make_analyzer)
+    live = wiring_models.build_live_pool(settings, database, store, make_analyzer)
     try:
         pool, model = live.start()
     except ModelUnavailableError:
         text = "the models cannot be loaded; check LUNGNODE_MODEL__BUNDLE and LUNGNODE_MODEL__DEVICE"
         raise PartError("model_unavailable", text) from None
-    maker, made = wiring.build_result_maker(settings, database, store), threading.Event()
+    maker, made = wiring_worker.build_result_maker(settings, database, store), threading.Event()
 
     def make_results(analysis_id: str) -> None:
         maker.make(analysis_id)
@@ -178,10 +178,10 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
 
     attempts = Attempts(database, store.files.locate, pool, model, make_results=make_results)
     workflows = AnalysisWorkflows(
-        wiring.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
+        wiring_worker.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
     )
     workflows.launch()
-    deliver = wiring.build_delivery(settings, database, maker, store)
+    deliver = wiring_worker.build_delivery(settings, database, maker, store)
     config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
     worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config, made=made)
 
@@ -190,12 +190,12 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         worker.use(model)
 
     Chore("models", MODELS_S, lambda: live.look(follow)).start(stop)
-    for chore in wiring.build_chores(settings, database, store):
+    for chore in wiring_worker.build_chores(settings, database, store):
         chore.start(stop)
-    trials = wiring.build_trials(settings, database, store)
+    trials = wiring_models.build_trials(settings, database, store)
     if trials is not None:
         Chore("trials", TRIALS_S, alone(database, "trials", trials.turn)).start(stop)
-    Chore("worker:beat", BEAT_S, wiring.build_roster(settings, database, workflows).turn).start(stop)
+    Chore("worker:beat", BEAT_S, wiring_worker.build_roster(settings, database, workflows).turn).start(stop)
     announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
     worker.run(stop)
     if trials is not None:

@@ -28,13 +28,13 @@ class FileAnswer:
 def prediction_app(settings: Settings) -> Iterator[Flask]:
     """Make the web's app for this process alone, over this node's records; no sign-in is asked of who runs it."""
     from db.schema import upgrade
-    from lungnode import wiring
+    from lungnode import wiring, wiring_web
 
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     wiring.scratch_folder(settings).mkdir(mode=0o700, exist_ok=True)
     upgrade(settings.database_url)
     alone = settings.web.model_copy(update={"host": "127.0.0.1", "auth": "off"})
-    web = wiring.Web(settings.model_copy(update={"web": alone}))
+    web = wiring_web.Web(settings.model_copy(update={"web": alone}))
     try:
         yield web.app
     finally:

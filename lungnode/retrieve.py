@@ -11,7 +11,7 @@ from dicom_node.query_scu import QUERY_CONTEXTS, QueryConnection, QueryError
 from dicom_node.scu import NodeUnreachableError
 from lungnode.errors import CommandError
 from lungnode.settings import Peer, Settings
-from lungnode.wiring import remote_node
+from lungnode.wiring_nodes import remote_node
 
 
 def choose_pacs(settings: Settings, ae_title: str | None) -> Peer:

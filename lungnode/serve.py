@@ -42,7 +42,7 @@ def serve(settings: Settings, only: str | None = None, *, make_analyzer: MakeAna
     LungnodeError
         The service cannot start; the message says why.
     """
-    from lungnode.wiring import analyzer_maker
+    from lungnode.wiring_models import analyzer_maker
 
     names = tuple(PartName) if only is None else (PartName(only),)
     _make_home(settings)

@@ -28,7 +28,7 @@ from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.requestor import RequestingEntity
 from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from dicom_node.tls import ServerTls, TlsFiles, lists_end
-from lungnode import wiring
+from lungnode import wiring_nodes, wiring_port
 from lungnode.healthy import is_up
 from lungnode.settings import Destination, DicomSettings, Peer, Settings, TlsSettings
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
@@ -360,7 +360,7 @@ def test_an_ae_title_is_bound_to_its_certificate(
     tls = TlsSettings(
         certificate=certificates / "node.crt", key=certificates / "node.key", authority=certificates / "authority.crt"
     )
-    settings = wiring.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls, peers=peers)))
+    settings = wiring_port.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls, peers=peers)))
     with running_node(tmp_path) as node:
         with listening(node, settings) as listener:
             let_in = {name for name in ("pacs", "second") if store(listener, client(certificates, name)) == 0}
@@ -466,7 +466,7 @@ def test_the_settings_make_both_sides_of_tls(tmp_path: Path, certificates: Path)
     tls = TlsSettings(
         certificate=certificates / "node.crt", key=certificates / "node.key", authority=certificates / "authority.crt"
     )
-    told = wiring.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls)))
+    told = wiring_port.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls)))
     with running_node(tmp_path) as node, listening(node, told) as listener:
         destination = Destination(
             ae_title="LUNGNODE", host="127.0.0.1", port=listener.port, tls=True, tls_name="localhost"
@@ -474,8 +474,8 @@ def test_the_settings_make_both_sides_of_tls(tmp_path: Path, certificates: Path)
         plain = destination.model_copy(update={"tls": False})
         settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls, destinations=(destination,)))
 
-        assert echo(wiring.delivery_config(settings).destinations[0], "PACS", ScuTimeouts(5, 10, 10)) == ""
-        assert echo(wiring.remote_node(settings, plain), "PACS", ScuTimeouts(2, 5, 5)) != ""
+        assert echo(wiring_nodes.delivery_config(settings).destinations[0], "PACS", ScuTimeouts(5, 10, 10)) == ""
+        assert echo(wiring_nodes.remote_node(settings, plain), "PACS", ScuTimeouts(2, 5, 5)) != ""
 
 
 def test_encryption_without_certificates_of_peers_can_be_had(tmp_path: Path, certificates: Path) -> None:

@@ -1,0 +1,123 @@
+"""Builds the collaborators of the worker from the settings: its queue, results and their delivery, chores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from importlib.metadata import version as package_version
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import make_url
+
+from db.engine import Database
+from dicom_node.store import InstanceStore
+from lungnode.settings import Settings
+from lungnode.wiring_nodes import delivery_config, remote_node
+
+if TYPE_CHECKING:
+    from dicom_node.priors import PriorFetcher
+    from dicom_node.results import ResultMaker
+    from dicom_node.roster import Roster
+    from dicom_node.worker import Chore
+    from dicom_node.workflow import AnalysisWorkflows, WorkflowConfig
+
+
+def workflow_config(settings: Settings) -> WorkflowConfig:
+    """Place the queue: a SQLite file of its own in HOME, or the PostgreSQL database of the records."""
+    from dicom_node.workflow import WorkflowConfig
+
+    return WorkflowConfig(
+        url=workflow_url(settings),
+        executor_id=settings.worker.executor_id,
+        version=settings.worker.queue_version,
+        concurrency=settings.worker.concurrency,
+    )
+
+
+def workflow_url(settings: Settings) -> str:
+    """Tell the URL of the queue's database."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{settings.home / 'workflows.db'}"
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def build_result_maker(settings: Settings, database: Database, store: InstanceStore) -> ResultMaker:
+    """Make what turns answered analyses into DICOM objects."""
+    from dicom_node.results import ReportSettings, ResultMaker
+
+    report = ReportSettings(
+        station=settings.dicom.ae_title,
+        software_version=package_version("lungnode"),
+        destinations=tuple(destination.ae_title for destination in settings.dicom.destinations),
+        kinds=settings.dicom.results,
+        memory_mb=settings.worker.memory_mb,
+    )
+    return ResultMaker(database, store.files, report)
+
+
+def build_delivery(
+    settings: Settings, database: Database, maker: ResultMaker, store: InstanceStore
+) -> Callable[[], object]:
+    """Give a function that makes result objects which became due, and sends every one that is."""
+    from dicom_node.delivery import deliver_due
+    from dicom_node.worker import alone
+
+    config = delivery_config(settings)
+
+    def deliver() -> object:
+        maker.follow_up()
+        return deliver_due(database, store.files, config)
+
+    return alone(database, "deliver", deliver)
+
+
+def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
+    """Make what fetches earlier studies; None where no peer is asked for any."""
+    from dicom_node.priors import PriorFetcher, PriorSource
+
+    sources = [
+        PriorSource(remote_node(settings, peer, peer.query_ae_title), peer.priors, peer.priors_hours)
+        for peer in settings.dicom.peers
+        if peer.priors
+    ]
+    return PriorFetcher(database, settings.dicom.ae_title, sources) if sources else None
+
+
+def build_chores(settings: Settings, database: Database, store: InstanceStore) -> list[Chore]:
+    """List what is done now and then beside analyses, by one host of all: the watch, earlier studies, alerts, purge."""
+    from dicom_node.purge import Purge
+    from dicom_node.worker import Chore, alone
+    from lungnode.alerts import Alerts
+    from lungnode.monitoring import LOOK_EVERY_S, look
+    from lungnode.scanners import hold_drifted
+
+    chores = [Chore("watch", LOOK_EVERY_S, partial(look, database))]
+    if settings.alerts.hold_drifted:
+        chores.append(Chore("holds", LOOK_EVERY_S, partial(hold_drifted, database)))
+    if settings.alerts.webhooks:
+        alerts = Alerts(settings, database, settings.home / "alerts.json")
+        chores.append(Chore("alerts", 60.0, alerts.look))
+    if (fetcher := build_priors(settings, database)) is not None:
+        chores.append(Chore("priors", 5.0, fetcher.run_due))
+    if settings.retention.days:
+        purge = Purge(database, store, timedelta(days=settings.retention.days))
+        chores.append(Chore("purge", 3600.0, purge.run))
+    return [replace(chore, action=alone(database, chore.name, chore.action)) for chore in chores]
+
+
+def build_roster(settings: Settings, database: Database, workflows: AnalysisWorkflows) -> Roster:
+    """Make what tells that this worker lives, and takes up what silent ones left."""
+    from dicom_node.roster import Roster
+
+    version = package_version("lungnode")
+    return Roster(
+        database,
+        settings.worker.executor_id,
+        version,
+        workflows.resume,
+        workflows.resume_strays,
+        silent_s=settings.worker.silent_s,
+    )
