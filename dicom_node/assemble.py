@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,15 +112,11 @@ def listed_slices(instances: Sequence[StoredInstance], process: DecodeProcess) -
     return tuple(source_slice(frame) for frame in frames)
 
 
-def load_frame_hu(path: Path, frame_number: int, process: DecodeProcess) -> NDArray[np.int16] | Refusal:
-    """Decode one frame to HU, ``(rows, columns)`` int16, for display; ``frame_number`` is 1-based."""
+def load_frame_hu(frame: FrameHeader, process: DecodeProcess) -> NDArray[np.int16] | Refusal:
+    """Decode one frame to HU, ``(rows, columns)`` int16, for display."""
+    if frame.slope is None or frame.intercept is None:
+        return Refusal("missing_rescale", "The image lacks Rescale Slope or Intercept.")
     try:
-        frames = process.headers([path], frame_number)[0] or ()
-        frame = next((f for f in frames if f.frame_number == frame_number), None)
-        if frame is None:
-            return Refusal("no_such_frame", "There is no such frame.")
-        if frame.slope is None or frame.intercept is None:
-            return Refusal("missing_rescale", "The image lacks Rescale Slope or Intercept.")
         return process.volume_hu([frame])[0]
     except DecodeError as error:
         return Refusal(error.code, error.text)

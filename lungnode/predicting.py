@@ -61,8 +61,7 @@ class ModelPredictor:
     def preview(self, content: bytes) -> bytes:
         """See ``Predictor``."""
         with self._written(content) as path:
-            self._frames(path)
-            hu = load_frame_hu(path, 1, self._process)
+            hu = load_frame_hu(self._frames(path)[0], self._process)
         if isinstance(hu, Refusal):
             raise UnfitInputError(422, hu.code, hu.text)
         return grey_png(windowed(hu, LUNG_WINDOW))
@@ -131,7 +130,7 @@ class ModelPredictor:
 
     def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnswer:
         frames = self._frames(path)
-        hu = load_frame_hu(path, 1, self._process)
+        hu = load_frame_hu(frames[0], self._process)
         if isinstance(hu, Refusal):
             if hu.code == "missing_rescale":
                 return self._nodule_answer("dicom", (Reason(hu.code, hu.text),), None, None)
