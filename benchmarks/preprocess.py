@@ -2,7 +2,8 @@
 
 Usage: ``python -m benchmarks.preprocess [--repeat N]``. 512 x 512 slices of noise (a codec's worst case) for each
 transfer syntax, as intake stores them, with headers as long as a scanner's; one thread, and each slice is read once.
-Beside it, measured in turns, what is usually written: pydicom's ``pixel_array``, NumPy and Pillow's
+A series goes through the decoding process, which uses every core that it may (``taskset`` gives it fewer). Beside
+it, measured in turns, what is usually written: pydicom's ``pixel_array``, NumPy and Pillow's
 resize. Training and serving make their input by the same ``inference.pictures.slice_input``.
 """
 

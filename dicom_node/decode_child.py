@@ -13,7 +13,7 @@ import resource
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +25,7 @@ from pydicom.uid import UID
 from dicom_node import instance_child
 from dicom_node.decode import read_frames_hu
 from dicom_node.frames import FrameHeader, read_frame_headers
+from dicom_node.siblings import side_by_side
 
 Message = dict[str, object]
 
@@ -100,17 +101,24 @@ def _volume(request: Message) -> object:
     """``frames`` (headers, in slice order) -> HU written to ``target`` as ``(slices, rows, columns)`` int16."""
     frames = _frame_headers(request["frames"])
     shape = (len(frames), frames[0].rows, frames[0].columns)
-    room = np.empty(shape[1:], np.int16)
-    in_file_order = sorted(enumerate(frames), key=lambda pair: (pair[1].path, pair[1].frame_number))
-    with Path(str(request["target"])).open("wb") as volume:
-        description = {"descr": "<i2", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(volume, description)
+    target = Path(str(request["target"]))
+    with target.open("wb") as volume:
+        np.lib.format.write_array_header_1_0(volume, {"descr": "<i2", "fortran_order": False, "shape": shape})
         start = volume.tell()
-        for path, group in groupby(in_file_order, key=lambda pair: pair[1].path):
-            places, headers = zip(*group, strict=True)
-            for place, hu in zip(places, read_frames_hu(Path(path), headers, room), strict=True):
-                volume.seek(start + place * room.nbytes)  # written, not mapped: a page that is mapped costs a fault
-                volume.write(hu.data)
+    in_file_order = sorted(enumerate(frames), key=lambda pair: (pair[1].path, pair[1].frame_number))
+    files = [list(group) for _, group in groupby(in_file_order, key=lambda pair: pair[1].path)]
+
+    def write(files: Iterable[list[tuple[int, FrameHeader]]]) -> None:
+        room = np.empty(shape[1:], np.int16)
+        with target.open("r+b") as volume:
+            for file in files:
+                places, headers = zip(*file, strict=True)
+                for place, hu in zip(places, read_frames_hu(Path(headers[0].path), headers, room), strict=True):
+                    volume.seek(start + place * room.nbytes)  # written, not mapped: a mapped page costs a fault
+                    volume.write(hu.data)
+
+    side_by_side(write, [file for file in files if file[0][1].pixels_at])  # what an ordinary slice takes is bounded
+    write(file for file in files if not file[0][1].pixels_at)
     return list(shape)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from enum import StrEnum
@@ -14,6 +12,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from dicom_node.siblings import die_with_parent
 from lungnode import wiring, wiring_models, wiring_port, wiring_web, wiring_worker
 from lungnode.errors import LungnodeError
 from lungnode.settings import Settings
@@ -28,8 +27,6 @@ _log = logging.getLogger(__name__)
 Address = dict[str, str | int]
 Announce = Callable[[Address], None]
 
-PR_SET_PDEATHSIG = 1
-PARENT_POLL_S = 1.0
 MODELS_S = 5.0
 """How often it is seen whether another model was promoted."""
 TRIALS_S = 5.0
@@ -86,23 +83,6 @@ def run_part(
     finally:
         logging.shutdown()
         os._exit(status)  # threads of libraries that still wait for something are of no use any more
-
-
-def die_with_parent(parent: int) -> None:
-    """Have this process killed when its parent dies, even by SIGKILL, so that its ports are free at once."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    else:
-        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _watch_parent(parent: int) -> None:
-    pause = threading.Event()
-    while os.getppid() == parent:
-        pause.wait(PARENT_POLL_S)
-    os._exit(1)
 
 
 def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
