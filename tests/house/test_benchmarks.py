@@ -17,7 +17,7 @@ from benchmarks.measure import sync_ms, table, usage
 from benchmarks.receivers import path_without_ours
 from benchmarks.soak import slope
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole services are measured; a busy machine takes its time
 
 
 def run_benchmark(name: str, *arguments: str) -> dict[str, object]:

@@ -25,7 +25,7 @@ def test_sites_train_together_over_tls_while_one_of_them_dies(
     sites = [tmp_path / f"site-{i}" for i in range(3)]
     for site in sites:
         write_nodules(site)
-    command = ["--sites", *map(str, sites), "--out", str(tmp_path / "out"), "--rounds", "2", "--wait", "60"]
+    command = ["--sites", *map(str, sites), "--out", str(tmp_path / "out"), "--rounds", "2", "--wait", "180"]
     assert rehearse.main([*command, "--stop-site", "1"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert [r["kept"] for r in summary["rounds"]] == [3, 2]
