@@ -110,15 +110,8 @@ def delong(labels: Labels, first: Array, second: Array, patients: NDArray[np.str
     difference = float(areas[1] - areas[0])
     error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
     p = float(2 * norm.sf(abs(difference) / error)) if error > 0 else 1.0
-    return Figure(
-        float(areas[0]),
-        _wald(areas[0], errors[0], 0.0),
-        float(areas[1]),
-        _wald(areas[1], errors[1], 0.0),
-        difference,
-        _wald(difference, error, -1.0),
-        p,
-    )
+    intervals = (_wald(areas[0], errors[0], 0.0), _wald(areas[1], errors[1], 0.0), _wald(difference, error, -1.0))
+    return _figure(float(areas[0]), float(areas[1]), intervals, p)
 
 
 def mcnemar(labels: Labels, first: Array, second: Array) -> Decisions:
@@ -142,18 +135,18 @@ def _influence(labels: Labels, values: Array, area: float) -> Array:
 def _bootstrapped(
     figure: Callable[[Labels, Array], float], labels: Labels, first: Array, second: Array, patients: NDArray[np.str_]
 ) -> Figure:
-    def interval(of: Callable[[NDArray[np.int_]], float]) -> Bounds:
-        return bootstrap_interval(of, patients, draws=DRAWS)
-
-    one, other = figure(labels, first), figure(labels, second)
-    return Figure(
-        one,
-        interval(lambda i: figure(labels[i], first[i])),
-        other,
-        interval(lambda i: figure(labels[i], second[i])),
-        other - one,
-        interval(lambda i: figure(labels[i], second[i]) - figure(labels[i], first[i])),
+    statistics: tuple[Callable[[NDArray[np.int_]], float], ...] = (
+        lambda i: figure(labels[i], first[i]),
+        lambda i: figure(labels[i], second[i]),
+        lambda i: figure(labels[i], second[i]) - figure(labels[i], first[i]),
     )
+    one, other, apart = (bootstrap_interval(statistic, patients, draws=DRAWS) for statistic in statistics)
+    return _figure(figure(labels, first), figure(labels, second), (one, other, apart))
+
+
+def _figure(first: float, second: float, intervals: tuple[Bounds, Bounds, Bounds], p: float | None = None) -> Figure:
+    """Say what both models show; the intervals are of the first, of the second, and of their difference."""
+    return Figure(first, intervals[0], second, intervals[1], second - first, intervals[2], p)
 
 
 def _concluded(areas: Figure, brier: Figure) -> tuple[Conclusion, str]:
