@@ -9,10 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from sqlalchemy.orm import Session
 
-from db.engine import Database
-from db.errors import DbError
 from db.watching import latest_report
 
 Told = Mapping[str, Any]
@@ -31,34 +29,20 @@ CALIBRATION = {
 ALL = ("all", "", "")
 
 
-class DriftCollector(Collector):
+def drift_metrics(session: Session) -> Iterator[Metric]:
     """Gauges of the model in use; none before the first report."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def describe(self) -> Iterator[Metric]:
-        """Name nothing beforehand: registering asks no database."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        """Read the latest report; a database that is away leaves these gauges out."""
-        try:
-            with self._database.read() as session:
-                found = latest_report(session)
-        except (DbError, OSError):
-            return
-        if found is None:
-            return
-        at, report = found
-        yield GaugeMetricFamily("lungnode_watch_timestamp_seconds", "When the watch last reported.", at.timestamp())
-        yield from _scanners(report)
-        yield from _shares(report)
-        yield from _calibration(report)
-        alarms = GaugeMetricFamily("lungnode_drift_alarms", "Alarms of the watch for drift.", labels=("kind",))
-        for kind, names in report["alarms"].items():
-            alarms.add_metric((kind,), len(names))
-        yield alarms
+    found = latest_report(session)
+    if found is None:
+        return
+    at, report = found
+    yield GaugeMetricFamily("lungnode_watch_timestamp_seconds", "When the watch last reported.", at.timestamp())
+    yield from _scanners(report)
+    yield from _shares(report)
+    yield from _calibration(report)
+    alarms = GaugeMetricFamily("lungnode_drift_alarms", "Alarms of the watch for drift.", labels=("kind",))
+    for kind, names in report["alarms"].items():
+        alarms.add_metric((kind,), len(names))
+    yield alarms
 
 
 def _scanners(report: Told) -> Iterator[Metric]:

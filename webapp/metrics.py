@@ -11,11 +11,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy.orm import Session
 
 from db.engine import Database
-from db.errors import DbError
 from db.workload import LatelyDone, lately_done, workload
-from webapp.drift_metrics import DriftCollector
+from webapp.drift_metrics import drift_metrics
+from webapp.records_metrics import RecordsCollector
 
 LISTENER_COUNTS = {
     "associations": ("outcome", "Associations by outcome."),
@@ -34,35 +35,21 @@ STALE_S = 60.0
 QUANTILES = (0.5, 0.95)
 
 
-class WorkloadCollector(Collector):
-    """Studies, deliveries and the queue, counted when they are asked for."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def describe(self) -> Iterator[Metric]:
-        """Name nothing beforehand: registering asks no database."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        """Count; a database that is away leaves its gauges out and the others readable."""
-        try:
-            with self._database.read() as session:
-                load, done = workload(session), lately_done(session)
-        except (DbError, OSError):
-            return
-        studies = GaugeMetricFamily("lungnode_studies", "Studies by state.", labels=("state",))
-        for state, count in load.studies.items():
-            studies.add_metric((state.value,), count)
-        deliveries = GaugeMetricFamily("lungnode_deliveries", "Result objects by status.", labels=("status",))
-        for status, count in load.deliveries.items():
-            deliveries.add_metric((status.value,), count)
-        yield from (studies, deliveries)
-        yield GaugeMetricFamily("lungnode_queue_depth", "Analyses queued or running.", value=load.queue_depth)
-        yield GaugeMetricFamily(
-            "lungnode_oldest_queued_seconds", "Age of the oldest unfinished analysis.", value=load.oldest_queued_s
-        )
-        yield from _lately(done)
+def workload_metrics(session: Session) -> Iterator[Metric]:
+    """Studies, deliveries and the queue."""
+    load = workload(session)
+    studies = GaugeMetricFamily("lungnode_studies", "Studies by state.", labels=("state",))
+    for state, count in load.studies.items():
+        studies.add_metric((state.value,), count)
+    deliveries = GaugeMetricFamily("lungnode_deliveries", "Result objects by status.", labels=("status",))
+    for status, count in load.deliveries.items():
+        deliveries.add_metric((status.value,), count)
+    yield from (studies, deliveries)
+    yield GaugeMetricFamily("lungnode_queue_depth", "Analyses queued or running.", value=load.queue_depth)
+    yield GaugeMetricFamily(
+        "lungnode_oldest_queued_seconds", "Age of the oldest unfinished analysis.", value=load.oldest_queued_s
+    )
+    yield from _lately(lately_done(session))
 
 
 def _lately(done: LatelyDone) -> Iterator[Metric]:
@@ -128,8 +115,8 @@ class Metrics:
 
     def __init__(self, database: Database, counts_folder: Path | None = None) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(WorkloadCollector(database))
-        self.registry.register(DriftCollector(database))
+        self.registry.register(RecordsCollector(database, workload_metrics))
+        self.registry.register(RecordsCollector(database, drift_metrics))
         if counts_folder is not None:
             self.registry.register(ListenerCollector(counts_folder))
         self.requests = Counter(
