@@ -28,28 +28,20 @@ from db.operations import DestinationLoad
 from webapp import rounding
 from webapp.options import Node
 from webapp.ports import SliceReference
-from webapp.shapes import (
+from webapp.shapes import ModelShape, ReasonShape
+from webapp.shapes_admin import DestinationShape, NodeShape, PriorShortfallShape, ScannerShape
+from webapp.shapes_studies import (
     AnalysisShape,
     AssessmentShape,
     DeliveryShape,
-    DestinationShape,
     FindingShape,
-    ModelShape,
-    NodeShape,
     OtherStudyShape,
-    PatientShape,
-    PredictionShape,
-    PriorShortfallShape,
-    RawAnswerShape,
-    ReasonShape,
-    SavedFilterShape,
-    ScannerShape,
     SeriesShape,
     SliceShape,
     StudyShape,
-    UploadPatientShape,
-    WorklistItemShape,
 )
+from webapp.shapes_uploads import PredictionShape, RawAnswerShape, UploadPatientShape
+from webapp.shapes_worklist import PatientShape, SavedFilterShape, WorklistItemShape
 from webapp.worklist_query import address
 
 PENDING = frozenset({AnalysisStatus.QUEUED, AnalysisStatus.RUNNING})

@@ -12,7 +12,8 @@ from flask import request
 
 from db.domain import WorklistOrder, WorklistQuery
 from webapp.identity import principal
-from webapp.shapes import FindingShape, StudyShape, WorklistItemShape
+from webapp.shapes_studies import FindingShape, StudyShape
+from webapp.shapes_worklist import WorklistItemShape
 
 COOKIE = "lungnode_hide_model"
 SHOWN_HEADER = "X-Lungnode-Model"

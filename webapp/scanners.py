@@ -9,7 +9,7 @@ from db import analyses, holds
 from webapp import forms, present
 from webapp.identity import principal
 from webapp.services import services
-from webapp.shapes import ScannerShape
+from webapp.shapes_admin import ScannerShape
 
 blueprint = Blueprint("scanners", __name__)
 

@@ -26,7 +26,7 @@ from webapp.errors import BadRequestError, ConflictError, NotFoundError, Unavail
 from webapp.identity import principal
 from webapp.ports import MapName, MarkedPlace
 from webapp.services import services
-from webapp.shapes import FindingShape
+from webapp.shapes_studies import FindingShape
 
 blueprint = Blueprint("studies", __name__)
 

@@ -15,7 +15,7 @@ from webapp import forms, present, reading_first
 from webapp.errors import BadRequestError
 from webapp.identity import principal
 from webapp.services import services
-from webapp.shapes import WorklistItemShape
+from webapp.shapes_worklist import WorklistItemShape
 from webapp.worklist_query import DEFAULT_LIMIT, address, kept_fields, read_query
 
 blueprint = Blueprint("worklist", __name__)

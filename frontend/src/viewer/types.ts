@@ -1,4 +1,4 @@
-// The service's API as the viewer reads it (webapp/shapes.py is its owner).
+// The service's API as the viewer reads it (webapp/shapes*.py are its owners).
 export type Verdict = "accept" | "reject" | "unsure";
 export type Triple = [number, number, number];
 export type Edge = "left" | "right" | "top" | "bottom";
