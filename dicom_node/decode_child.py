@@ -26,6 +26,7 @@ from dicom_node import instance_child
 from dicom_node.decode import read_frames_hu
 from dicom_node.frames import FrameHeader, read_frame_headers
 from dicom_node.siblings import side_by_side
+from dicom_node.transfer import TRANSFER_SYNTAXES
 
 Message = dict[str, object]
 
@@ -117,9 +118,15 @@ def _volume(request: Message) -> object:
                     volume.seek(start + place * room.nbytes)  # written, not mapped: a mapped page costs a fault
                     volume.write(hu.data)
 
-    side_by_side(write, [file for file in files if file[0][1].pixels_at])  # what an ordinary slice takes is bounded
-    write(file for file in files if not file[0][1].pixels_at)
+    side_by_side(write, [file for file in files if _is_dealt_out(file[0][1])])
+    write(file for file in files if not _is_dealt_out(file[0][1]))
     return list(shape)
+
+
+def _is_dealt_out(frame: FrameHeader) -> bool:
+    """Whether siblings may decode it: an ordinary slice, whose need of memory is bounded, that a codec has to read."""
+    encoding = TRANSFER_SYNTAXES.get(frame.transfer_syntax_uid)
+    return frame.pixels_at is not None and encoding is not None and (encoding.encapsulated or encoding.deflated)
 
 
 def _digests(request: Message) -> object:

@@ -274,8 +274,8 @@ class WorkerSettings(Section):
     timeout_s: float = Field(default=900.0, gt=0)
     """Wall-clock limit of decoding and analysing one series; past it the attempt counts as failed."""
     memory_mb: int = Field(default=6144, ge=512)
-    """Address-space limit, in MiB, of the child process that decodes datasets of strangers. Slices are decoded side by
-    side, in as many processes as it may use cores, while each has 768 MiB of the limit."""
+    """Address-space limit, in MiB, of the child process that decodes datasets of strangers. Compressed slices are
+    decoded side by side, in as many processes as it may use cores, while each has 768 MiB of the limit."""
 
 
 class RetentionSettings(Section):

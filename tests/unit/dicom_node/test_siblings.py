@@ -79,7 +79,7 @@ def cores(number: int) -> Iterator[None]:
 @pytest.mark.parametrize("syntax", [*TRANSFER_SYNTAXES, "jpegll"])
 def test_siblings_give_the_volume_that_one_process_gives(tmp_path: Path, syntax: str) -> None:
     series = stored_series(tmp_path, syntax)
-    assert all(read_frame_headers(path)[0].pixels_at for path in series.paths), "these are decoded side by side"
+    assert all(read_frame_headers(path)[0].pixels_at for path in series.paths), "ordinary ones, which are dealt out"
     volumes = []
     for number in (1, len(CORES)):
         with cores(number):
