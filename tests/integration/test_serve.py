@@ -47,7 +47,7 @@ def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) 
     assert told["pid"] == service.process.pid if service.process else None
     assert json.loads((service.home / "run" / "serve.json").read_text()) == told
     assert json.loads((service.home / "run" / "dicom.json").read_text())["port"] == told["dicom"]["port"]
-    assert requests.get(told["web"]["url"] + "livez", timeout=10).status_code == 200
+    assert requests.get(told["web"]["url"] + "livez", timeout=60).status_code == 200
     assert answers(told["dicom"]["port"])
 
     sender = Sender(told["dicom"]["port"])
@@ -55,7 +55,7 @@ def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) 
     assert len(sender.acknowledged) == 20
     record = service.wait_finished(series.series_instance_uid)
     assert record.state is StudyState.ANALYSED
-    item = requests.get(told["web"]["url"] + "api/v1/worklist", timeout=10).json()["items"][0]
+    item = requests.get(told["web"]["url"] + "api/v1/worklist", timeout=60).json()["items"][0]
     assert (item["state"], item["finding_count"]) == ("analysed", 1)
 
     assert service.stop() == 0

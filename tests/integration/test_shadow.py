@@ -101,7 +101,7 @@ def run_until_by(service: Service, series: CtSeries, sha256: str) -> None:
 
     def run() -> AnalysisRecord:
         if (one := latest(service, series)).finished_at and one.model.sha256 != sha256:
-            requests.post(url, timeout=10)
+            requests.post(url, timeout=60)
         return one
 
     until(run, lambda one: one.status is AnalysisStatus.CURRENT and one.model.sha256 == sha256, 120)
@@ -124,10 +124,10 @@ def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tm
     assert (record.state, record.reasons[0].code) == (StudyState.NOT_ANALYSED, "scanner_held")
     analysis = latest(service, held)
     assert analysis.status is AnalysisStatus.SHADOW
-    item = requests.get(f"{url}api/v1/studies/{held.study_instance_uid}", timeout=10).json()
+    item = requests.get(f"{url}api/v1/studies/{held.study_instance_uid}", timeout=60).json()
     told_of_it = [item[name] for name in ("malignancy_probability", "finding_count", "findings", "deliveries")]
     assert told_of_it == [None, 0, [], []]
-    series_found = requests.get(f"{url}dicom-web/studies/{held.study_instance_uid}/series", timeout=10).json()
+    series_found = requests.get(f"{url}dicom-web/studies/{held.study_instance_uid}/series", timeout=60).json()
     assert [one["00080060"]["Value"] for one in series_found] == [["CT"]]
 
     second = digest_of_the_second(service)
@@ -154,6 +154,6 @@ def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tm
     push.send(last.paths)
     assert service.wait_finished(last.series_instance_uid).state is StudyState.ANALYSED
     assert latest(service, last).model.sha256 == MODEL_SHA256
-    shown = requests.get(f"{url}api/v1/studies/{first.study_instance_uid}", timeout=10).json()
+    shown = requests.get(f"{url}api/v1/studies/{first.study_instance_uid}", timeout=60).json()
     assert shown["deliveries"], "what is shown is sent"
     assert service.stop() == 0
