@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungnode.errors import CommandError, LungnodeError
-from lungnode.settings import AE_TITLE_PATTERN, Destination, Settings, is_loopback
+from lungnode.settings import Settings, is_loopback
+from lungnode.settings_dicom import AE_TITLE_PATTERN, Destination
 
 if TYPE_CHECKING:
     from lungnode.live_model import LiveBundle

@@ -41,7 +41,8 @@ from dicom_node.scu import (
     store_contexts,
 )
 from lungnode.doctor import Check
-from lungnode.settings import Destination, Settings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Destination
 from lungnode.wiring_nodes import remote_node
 
 KINDS = {

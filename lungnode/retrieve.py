@@ -10,7 +10,8 @@ from dicom_node.fetch import TIMEOUTS, WHAT_IS_MISSING, FetchedSeries, Scope, Se
 from dicom_node.query_scu import QUERY_CONTEXTS, QueryConnection, QueryError
 from dicom_node.scu import NodeUnreachableError
 from lungnode.errors import CommandError
-from lungnode.settings import Peer, Settings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Peer
 from lungnode.wiring_nodes import remote_node
 
 

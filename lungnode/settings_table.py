@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError as SourceError
 
 from lungnode.errors import SettingsError
-from lungnode.settings import Section, Settings
+from lungnode.settings import Settings
+from lungnode.settings_section import Section
 
 BEGIN = "<!-- settings: written by `make docs` -->"
 END = "<!-- settings end -->"

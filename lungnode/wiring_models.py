@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from db.engine import Database
 from dicom_node.store import InstanceStore
 from lungnode.live_model import LiveBundle, LivePool, checked
-from lungnode.settings import LogSettings, ModelSettings, Settings
+from lungnode.settings import Settings
+from lungnode.settings_analysis import ModelSettings
+from lungnode.settings_notices import LogSettings
 from lungnode.wiring import decode_limits
 
 if TYPE_CHECKING:

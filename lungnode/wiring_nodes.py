@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lungnode.settings import Destination, Peer, Settings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Destination, Peer
 
 if TYPE_CHECKING:
     from dicom_node.delivery import DeliveryConfig

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from db.engine import Database
 from dicom_node.store import InstanceStore
-from lungnode.settings import Peer, Settings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Peer
 from lungnode.wiring_nodes import address_book, tls_files
 
 if TYPE_CHECKING:

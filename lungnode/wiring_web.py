@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from db.domain import Role
 from lungnode.live_model import LiveBundle, SwitchingPredictor, checked
-from lungnode.settings import Destination, Peer, Settings, WebSettings, is_loopback
+from lungnode.settings import Settings, is_loopback
+from lungnode.settings_dicom import Destination, Peer
+from lungnode.settings_web import WebSettings
 from lungnode.wiring import build_intake, decode_limits, open_database, open_store
 
 if TYPE_CHECKING:

@@ -17,7 +17,9 @@ from db.domain import AnalysisOutcome, DeliveryStatus
 from db.engine import Database
 from db.scanners import Scanner
 from lungnode.alerts import Alerts, post_json
-from lungnode.settings import AlertSettings, DicomSettings, Settings, TlsSettings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import DicomSettings, TlsSettings
+from lungnode.settings_notices import AlertSettings
 from tests.factories import answer_series, ct_series, index_series, sqlite_database
 
 HOUR = timedelta(hours=1)

@@ -18,7 +18,8 @@ from db.verification import verify
 from lungnode.backup import create_backup, restore_backup
 from lungnode.errors import BackupError
 from lungnode.postgres import dump
-from lungnode.settings import DatabaseSettings, Settings
+from lungnode.settings import Settings
+from lungnode.settings_records import DatabaseSettings
 
 pytestmark = [
     pytest.mark.postgres,

@@ -20,7 +20,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from lungnode.doctor import Check
 from lungnode.doctor_pacs import examine_pacs, make_objects
-from lungnode.settings import Destination, Settings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Destination
 from tests.integration.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")

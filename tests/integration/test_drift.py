@@ -18,7 +18,8 @@ from inference.drift import REFERENCE, WINDOW
 from lungnode.alerts import Alerts
 from lungnode.monitoring import collect_finished, look, scanner_drifts
 from lungnode.scanners import hold_drifted
-from lungnode.settings import AlertSettings, Settings
+from lungnode.settings import Settings
+from lungnode.settings_notices import AlertSettings
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.fast_analyzer import FastAnalyzer
 from tests.watched_series import Recorder, Source

@@ -30,7 +30,8 @@ from dicom_node.scu import RemoteNode, ScuTimeouts, echo
 from dicom_node.tls import ServerTls, TlsFiles, lists_end
 from lungnode import wiring_nodes, wiring_port
 from lungnode.healthy import is_up
-from lungnode.settings import Destination, DicomSettings, Peer, Settings, TlsSettings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Destination, DicomSettings, Peer, TlsSettings
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 from tests.integration.service import until
 

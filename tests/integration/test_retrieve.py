@@ -28,7 +28,8 @@ from dicom_node.store import InstanceStore
 from lungnode.cli import run
 from lungnode.errors import CommandError
 from lungnode.retrieve import choose_pacs
-from lungnode.settings import DicomSettings, Peer, Settings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import DicomSettings, Peer
 from tests.factories import CtSeries, Defects, ct_series
 from tests.integration.service import held_port
 

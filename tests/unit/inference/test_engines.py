@@ -22,7 +22,7 @@ from inference.patches import Patch, PatchBatch, cut_patch
 from inference.preprocessing import PreprocessingSpec
 from inference.types import CtVolume
 from inference.views import ViewSpec
-from lungnode.settings import ModelSettings
+from lungnode.settings_analysis import ModelSettings
 from tests.factories import SimpleNodule, add_ball, simple_chest
 from training.engines import figures_of, quantise
 

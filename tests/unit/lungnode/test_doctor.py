@@ -25,7 +25,8 @@ from lungnode.doctor import (
     render,
 )
 from lungnode.errors import CommandError
-from lungnode.settings import Destination, DicomSettings, Peer, Settings, TlsSettings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Destination, DicomSettings, Peer, TlsSettings
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from dicom_node.counters import Counters
 from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES
 from lungnode.conformance import statement
 from lungnode.counts import CountsFile
-from lungnode.settings import Destination, DicomSettings, Peer, RetentionSettings, Settings
+from lungnode.settings import Settings
+from lungnode.settings_dicom import Destination, DicomSettings, Peer
+from lungnode.settings_records import RetentionSettings
 from tests.unit.webapp.conftest import Web
 
 
