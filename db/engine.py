@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Engine, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -24,15 +19,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import PoolProxiedConnection
 
 from db.audit import AuditedSession
-from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
+from db.connections import database_url, make_engine
+from db.errors import AuditKeyError, DatabaseUnavailableError
+from db.sqlite import READ_ONLY, begin_with
 from db.writer import Writer
 
 AUDIT_KEY_BYTES = 32
-READ_ONLY = "lungnode_read_only"
-POOL = {"pool_size": 4, "max_overflow": 20, "pool_timeout": 30.0}
-"""Connections of one process; the node's three stay below PostgreSQL's usual 100. More threads wait their turn."""
-
-_Connect = Any  # a DBAPI connection: sqlite3 or psycopg
 
 
 def load_or_create_audit_key(path: Path) -> bytes:
@@ -81,128 +73,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def database_url(url: str) -> URL:
-    """Parse an SQLAlchemy URL; plain ``postgres://`` and ``postgresql://`` mean psycopg 3.
-
-    Raises
-    ------
-    UnfitDatabaseError
-        For other databases, and for SQLite in memory, which keeps nothing.
-    """
-    try:
-        parsed = make_url(url)
-    except Exception as error:
-        raise UnfitDatabaseError("the database URL cannot be read") from error
-    if parsed.drivername in {"postgres", "postgresql"}:
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
-        raise UnfitDatabaseError("the database must be SQLite or PostgreSQL (postgresql+psycopg://)")
-    if parsed.get_backend_name() == "sqlite" and (parsed.database or ":memory:") == ":memory:":
-        raise UnfitDatabaseError("SQLite needs a file: a database in memory keeps nothing")
-    return parsed
-
-
-def make_engine(url: str, *, busy_timeout_s: float = 30.0) -> Engine:
-    """Make an engine with the settings that durability rests on (see ``_configure_sqlite``)."""
-    parsed = database_url(url)
-    serializer = partial(json.dumps, allow_nan=False)
-    engine = create_engine(
-        parsed,
-        hide_parameters=True,
-        json_serializer=serializer,
-        pool_pre_ping=parsed.get_backend_name() != "sqlite",
-        **POOL,
-    )
-    if parsed.get_backend_name() == "sqlite":
-        path = Path(str(parsed.database)).absolute()
-        event.listen(engine, "connect", partial(_configure_sqlite, path, busy_timeout_s))
-        event.listen(engine, "begin", _begin_sqlite)
-        event.listen(engine, "do_connect", partial(_create_sqlite_file, path))
-    else:
-        _watch_postgres(engine)
-        event.listen(engine, "connect", partial(_configure_postgres, busy_timeout_s))
-    return engine
-
-
-def _watch_postgres(engine: Engine) -> None:
-    """Have connections notice a server that says nothing; SQLite alone needs no psycopg."""
-    from db.pulse import Pulse, WatchedConnection
-
-    pulse = Pulse()
-
-    def connect(_dialect: object, _record: object, _given: object, parameters: dict[str, Any]) -> WatchedConnection:
-        return WatchedConnection.watched(pulse, parameters)
-
-    event.listen(engine, "do_connect", connect)
-
-
-def _create_sqlite_file(path: Path, *_: object) -> None:
-    """Make the file, for nobody else to read: SQLite gives its -wal and -shm files the same mode.
-
-    One that is there is never opened: closing its descriptor would drop the locks of every connection of this process,
-    and whoever then closes one elsewhere would take the log away from under them (sqlite.org/howtocorrupt, 2.2).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _configure_sqlite(path: Path, busy_timeout_s: float, connection: _Connect, _record: object) -> None:
-    """WAL, and a sync at every commit: NORMAL would lose acknowledged instances when power fails."""
-    connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
-    connection.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        _switch_to_wal(path, connection)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.create_function("lower", 1, _lower, deterministic=True)
-    connection.execute("PRAGMA recursive_triggers=ON")  # else INSERT OR REPLACE deletes without firing a trigger
-    state = [
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")
-    ]
-    if state != ["wal", 2, 1]:
-        raise UnfitDatabaseError(
-            "SQLite does not keep WAL, synchronous=FULL and foreign_keys here: is it a network folder?"
-        )
-
-
-def _lower(text: object) -> object:
-    """Lower case for every script: SQLite's own function knows ASCII only, unlike PostgreSQL's."""
-    return text.lower() if isinstance(text, str) else text
-
-
-def _switch_to_wal(path: Path, connection: _Connect) -> None:
-    """One process at a time: SQLite's busy timeout does not cover the switch itself."""
-    descriptor = os.open(path.with_name(path.name + "-lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        os.close(descriptor)
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Begin a transaction of SQLAlchemy's."""
-    read_only = connection.get_execution_options().get(READ_ONLY, False)
-    _begin_with(connection.exec_driver_sql, connection.info, read_only=read_only)
-
-
-def _begin_with(execute: Callable[[str], object], info: dict[Any, Any], *, read_only: bool) -> None:
-    """Take the write lock at once: a transaction that only later wants to write could fail in its middle."""
-    if info.get(READ_ONLY, False) != read_only:
-        execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
-        info[READ_ONLY] = read_only
-    execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-def _configure_postgres(busy_timeout_s: float, connection: _Connect, _record: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'")
-        cursor.execute("SET synchronous_commit = on")
-        cursor.execute(f"SET lock_timeout = {int(busy_timeout_s * 1000)}")
-    connection.commit()
 
 
 def _utc_now() -> datetime:
@@ -273,7 +143,7 @@ class Database:
         """
         with self._driver_translated(), self._turn(), self._link() as link:
             if self._writer is not None:
-                _begin_with(link.cursor().execute, link.info, read_only=False)
+                begin_with(link.cursor().execute, link.info, read_only=False)
             try:
                 yield link.cursor()
                 link.commit()

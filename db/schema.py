@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, delete, insert, inspect, select, text
 
-from db.engine import database_url, make_engine
+from db.connections import database_url, make_engine
 from db.tables_releases import ServedRevisionRow
 
 MIGRATIONS = Path(__file__).with_name("migrations")

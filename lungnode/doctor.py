@@ -118,7 +118,7 @@ def _disk(settings: Settings) -> str:
 def _database(settings: Settings) -> str:
     from sqlalchemy.engine import make_url
 
-    from db.engine import database_url
+    from db.connections import database_url
     from db.schema import current, head
 
     url = database_url(settings.database_url)

@@ -12,8 +12,9 @@ from alembic.util import CommandError
 from sqlalchemy import inspect, text
 
 from db import audit, schema, studies
+from db.connections import make_engine
 from db.domain import ReceivedInstance
-from db.engine import Database, make_engine
+from db.engine import Database
 from db.tables_all import METADATA
 
 KEY = bytes(range(32))

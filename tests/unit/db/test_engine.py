@@ -17,8 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from db import audit, schema
+from db.connections import database_url
 from db.domain import AuditEvent
-from db.engine import Database, database_url, load_or_create_audit_key
+from db.engine import Database, load_or_create_audit_key
 from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
 
 EVENT = AuditEvent("study:received", "PACS")
