@@ -24,10 +24,10 @@ from PIL import Image
 
 from benchmarks.measure import parser, report, usage
 from benchmarks.service import settings
+from benchmarks.serving import Service, running_service
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import PhantomSpec
 from dicom_node.phantom.writer import write_series
-from tests.house.service import Service, running_service
 
 MOST_REQUESTS = 600
 _LIMIT_S = 45.0

@@ -24,12 +24,12 @@ import pydicom
 
 from benchmarks.measure import forget_peak, parser, report, usage
 from benchmarks.sender import send
+from benchmarks.serving import AE_TITLE, Service, running_service
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, write_series
 from lungnode.rehearsal import AE_TITLE as PACS
 from lungnode.rehearsal import RehearsalPacs
-from tests.house.service import AE_TITLE, Service, running_service
 
 QUIET_S = 2
 _RESULT_S, _LIMIT_S, _POLL_S = 120.0, 100.0, 0.1

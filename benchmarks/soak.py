@@ -36,10 +36,10 @@ from benchmarks.measure import descendants, parser, report
 from benchmarks.receivers import AE_TITLE, path_without_ours
 from benchmarks.sender import BrokenOffError, connect, send
 from benchmarks.service import ENDS, instances_of, settings, study_of
+from benchmarks.serving import Service, running_service
 from benchmarks.strangers import PROBES
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
-from tests.house.service import Service, running_service
 
 PARTS = ("dicom", "worker", "web")
 SAMPLE_S, LOOK_S, ASK_S = 5.0, 1.0, 2.0

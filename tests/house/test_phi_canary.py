@@ -14,10 +14,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom.sop_class import CTImageStorage, PatientRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
+from benchmarks.serving import AE_TITLE, Service, running_service
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.requestor import RequestingEntity
 from tests.factories import CtSeries, Defects, ct_series
-from tests.house.service import AE_TITLE, Service, running_service
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import descendants
+
 AE_TITLE = "LUNGNODE"
 READY_S = 120.0
 RESULT_S = 240.0
+STOPPED_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,20 @@ def running_service(folder: Path, settings: Mapping[str, str] | None = None) -> 
     try:
         yield _ready_service(process, home, log_path)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(STOPPED_S) == 0
     finally:
         if process.poll() is None:
+            parts = descendants(process.pid)
             process.kill()
             process.wait()
+            _wait_until_gone(parts)
+
+
+def _wait_until_gone(parts: list[int]) -> None:
+    """Parts die with the service, a moment later; until then they may write to what is removed after this."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end and any(Path(f"/proc/{pid}/stat").exists() for pid in parts):
+        time.sleep(0.05)
 
 
 def _ready_service(process: subprocess.Popen[bytes], home: Path, log_path: Path) -> Service:
