@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pydicom.config
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from dicom_node import instance_child
 from dicom_node.decode import read_frames_hu
@@ -124,9 +124,14 @@ def _volume(request: Message) -> object:
 
 
 def _is_dealt_out(frame: FrameHeader) -> bool:
-    """Whether siblings may decode it: an ordinary slice, whose need of memory is bounded, that a codec has to read."""
+    """Whether siblings may decode it: an ordinary slice, whose need of memory is bounded, that a codec has to read.
+
+    Not where the codec uses every core by itself, with as many threads.
+    """
     encoding = TRANSFER_SYNTAXES.get(frame.transfer_syntax_uid)
-    return frame.pixels_at is not None and encoding is not None and (encoding.encapsulated or encoding.deflated)
+    if frame.pixels_at is None or encoding is None or frame.transfer_syntax_uid in JPEG2000TransferSyntaxes:
+        return False
+    return encoding.encapsulated or encoding.deflated
 
 
 def _digests(request: Message) -> object:

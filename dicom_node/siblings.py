@@ -1,6 +1,6 @@
 """Files decoded side by side: the decoding child forks siblings for the length of one request, and works beside them.
 
-Forked, because the codecs for JPEG 2000, JPEG-LS and RLE keep the interpreter's lock, so that threads would take turns,
+Forked, because the codecs for JPEG-LS and RLE keep the interpreter's lock, so that threads would take turns,
 and because a fork has everything imported already. The siblings have the child's limits between them, die with it, and
 one that dies takes it along: to the parent they are one process.
 """

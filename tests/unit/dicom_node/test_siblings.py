@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning
 PATIENCE_S = 30.0
 
 
-def stored_series(folder: Path, syntax: str = "j2k", n: int = 20) -> CtSeries:
+def stored_series(folder: Path, syntax: str = "jpegls", n: int = 20) -> CtSeries:
     """A series as intake stores it: files that may be read the short way."""
     series = ct_series(folder, n=n, rows=64, spacing_mm=(2.5, 0.7, 0.7), transfer_syntax=syntax, shuffle=True)
     for path in series.paths:
