@@ -15,9 +15,10 @@ from itertools import islice
 from db.arrivals import record_arrivals
 from db.domain import ReceivedInstance, StoreVerdict
 from db.engine import Database
+from db.errors import InvalidRecordError
 from db.purge import named_paths
 from dicom_node.elements import FileSource
-from dicom_node.errors import InstanceError
+from dicom_node.errors import InstanceError, InvalidAttributeError
 from dicom_node.header import read_header
 from dicom_node.intake import Announced, Intake, Sender, received_instance
 from dicom_node.part10 import read_file_meta
@@ -71,6 +72,8 @@ def _adopt(path: str, database: Database, store: InstanceStore, intake: Intake) 
         return None
     except InstanceError as error:
         return FoundFile(path, problem=error.code)
+    except InvalidRecordError:  # one file that the index cannot hold keeps no other from it
+        return FoundFile(path, problem=InvalidAttributeError.code)
     if verdict.is_refusal:
         return FoundFile(path, problem=verdict.value)
     return FoundFile(path, is_new=verdict is StoreVerdict.STORED)

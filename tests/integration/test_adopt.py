@@ -6,7 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,8 +16,10 @@ import pydicom
 import pytest
 
 from db import studies
-from db.domain import InstanceRecord, StudyState
+from db.arrivals import record_arrivals
+from db.domain import InstanceRecord, ReceivedInstance, StoreVerdict, StudyState
 from db.engine import Database
+from db.errors import InvalidRecordError
 from dicom_node.adopt import FoundFile, adopt
 from dicom_node.intake import Announced, Intake
 from dicom_node.intake import Sender as Calling
@@ -98,6 +100,22 @@ def test_what_contradicts_the_records_is_left_and_kept(place: Place, tmp_path: P
         receive(elsewhere, place.database, replace(place.series, paths=(tmp_path / "other.dcm",)))
     assert [found.problem for found in place.adopt()] == ["patient_conflict"] * 3
     assert len(list(place.store.root.rglob("*.dcm"))) == 3
+
+
+def test_a_file_that_the_index_cannot_hold_keeps_no_other_from_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = min(str(path.relative_to(place.store.root)) for path in place.store.root.rglob("*.dcm"))
+
+    def record(database: Database, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
+        if instances[0].path == refused:
+            raise InvalidRecordError("patient_id", "holds characters that cannot be stored")
+        return record_arrivals(database, instances)
+
+    monkeypatch.setattr("dicom_node.adopt.record_arrivals", record)
+    found = {one.path: one for one in place.adopt()}
+    assert found.pop(refused).problem == "invalid-attribute"
+    assert [one.is_new for one in found.values()] == [True, True]
 
 
 def test_what_is_just_being_purged_stays_purged(place: Place) -> None:
