@@ -23,7 +23,7 @@ from db.errors import UnknownRecordError
 from db.findings import add_model_findings
 from db.holds import analyses_in_shadow, is_held
 from db.instances import input_digest, series_instances
-from db.lifecycle import UNFINISHED, locked_study, refresh_study
+from db.lifecycle import UNFINISHED, locked_study, refresh_study, unique
 from db.scanners import Scanner, scanner_of
 from db.session import checked_json, new_id, now
 from db.tables import SeriesRow, StudyRow
@@ -119,7 +119,7 @@ def analyses_of_study(session: Session, study_id: str) -> tuple[AnalysisRecord, 
 
 def _for_readers(record: AnalysisRecord) -> AnalysisRecord:
     in_shadow = record.status is AnalysisStatus.SHADOW
-    return replace(record, reasons=(SCANNER_HELD,), measures={}) if in_shadow else record
+    return replace(record, reasons=(SCANNER_HELD,), measures={}, caveats=()) if in_shadow else record
 
 
 def analysis_instances(session: Session, analysis_id: str) -> tuple[InstanceRecord, ...]:
@@ -184,7 +184,7 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     if in_shadow:
         row.status = AnalysisStatus.SHADOW
     row.reasons, row.finished_at = outcome.reasons, now(session)
-    row.measures = checked_json("measures", outcome.measures)
+    row.caveats, row.measures = unique(outcome.caveats), checked_json("measures", outcome.measures)
     session.flush()
     add_model_findings(session, row, series, outcome.findings)
     if _speaks_for_series(session, row, series):
@@ -323,6 +323,7 @@ def _audit_completion(session: Session, row: AnalysisRow, outcome: AnalysisOutco
         "model_sha256": row.model_sha256,
         "findings": len(outcome.findings),
         "reasons": [reason.code for reason in outcome.reasons],
+        "caveats": [caveat.code for caveat in outcome.caveats],
         "status": row.status.value,
     }
     action = "analysis:completed" if outcome.is_analysed else "analysis:declined"
@@ -359,4 +360,5 @@ def _record(row: AnalysisRow, series: SeriesRow, study: StudyRow) -> AnalysisRec
         run_number=row.run_number,
         instance_count=row.instance_count,
         measures=row.measures,
+        caveats=row.caveats,
     )

@@ -210,6 +210,8 @@ class AnalysisRecord:
     instance_count: int = 0
     """How many instances of the series it covers: the first so many in order of arrival."""
     measures: dict[str, object] = field(default_factory=dict)
+    caveats: tuple[Reason, ...] = ()
+    """What a reader should know beside the answer (``db.caveats``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,8 @@ class AnalysisOutcome:
     """Not empty means: not analysed, and why."""
     measures: dict[str, object] = field(default_factory=dict)
     """Timings and counts for the record (``duration_s``, ``candidate_count``, ``slice_count``, ...)."""
+    caveats: tuple[Reason, ...] = ()
+    """What a reader should know beside the answer (``db.caveats``)."""
 
     @property
     def is_analysed(self) -> bool:
@@ -300,6 +304,8 @@ class WorklistItem:
     reviewed_at: datetime | None = None
     """When a reader said that it is dealt with; None again once images or an answer arrive later."""
     reviewed_by: str | None = None
+    caveats: tuple[Reason, ...] = ()
+    """Those of the study's current analyses, each once."""
 
 
 class WorklistOrder(StrEnum):

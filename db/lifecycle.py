@@ -83,6 +83,7 @@ def refresh_study(session: Session, study: StudyRow) -> None:
     )
     study.state, reasons = study_state([(state, reasons) for state, reasons in rows])
     study.reasons = unique((*study.flags, *reasons))
+    study.caveats = _caveats(session, study.id)
     _summarise_findings(session, study)
     latest = _latest_answer(session, study.id)
     study.analysed_at = latest if study.state is StudyState.ANALYSED else None
@@ -90,6 +91,17 @@ def refresh_study(session: Session, study: StudyRow) -> None:
     if study.reviewed_at and latest and latest > study.reviewed_at:  # what came later has not been seen
         study.reviewed_at = study.reviewed_by = None
     session.flush()
+
+
+def _caveats(session: Session, study_id: str) -> tuple[Reason, ...]:
+    """Collect the caveats of the current analyses of a study."""
+    listed = session.scalars(
+        select(AnalysisRow.caveats)
+        .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
+        .where(SeriesRow.study_id == study_id, AnalysisRow.status == AnalysisStatus.CURRENT)
+        .order_by(SeriesRow.series_number, SeriesRow.id)
+    )
+    return unique(caveat for caveats in listed for caveat in caveats)
 
 
 def _summarise_findings(session: Session, study: StudyRow) -> None:

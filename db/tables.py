@@ -80,6 +80,8 @@ class StudyRow(Base):
     state: Mapped[StudyState] = mapped_column(words(StudyState, "state"))
     reasons: Mapped[tuple[Reason, ...]]
     flags: Mapped[tuple[Reason, ...]]
+    caveats: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
+    """Of the current analyses of its series, each once."""
     series_count: Mapped[int]
     instance_count: Mapped[int]
     finding_count: Mapped[int]

@@ -43,6 +43,7 @@ class AnalysisRow(Base):
     run_number: Mapped[int]
     status: Mapped[AnalysisStatus] = mapped_column(words(AnalysisStatus, "status"))
     reasons: Mapped[tuple[Reason, ...]]
+    caveats: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
     measures: Mapped[dict[str, Any]]
     requested_by: Mapped[str]
     attempts: Mapped[int]

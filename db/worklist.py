@@ -72,6 +72,7 @@ def worklist_item(session: Session, study: StudyRow, patient: PatientRow) -> Wor
         waiting_s=max(0.0, waited.total_seconds()),
         reviewed_at=study.reviewed_at,
         reviewed_by=study.reviewed_by,
+        caveats=study.caveats,
     )
 
 

@@ -13,6 +13,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from db.caveats import Caveat
+from db.domain import Reason
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
 from dicom_node.gate import GateThresholds, is_localizer, why_not_headers, why_not_stack
@@ -79,7 +81,7 @@ def _load(
         geometry=stack.geometry,
         volume=CtVolume(volume_hu, stack.geometry.spacing_mm, stack.affine),
         attributes=_attributes(stack.frames),
-        warnings=stack.warnings,
+        caveats=stack.caveats,
     )
 
 
@@ -135,15 +137,17 @@ def _read_stack(
 
 
 def _stack(process: DecodeProcess, frames: list[FrameHeader], thresholds: GateThresholds) -> SeriesStack | Refusal:
-    scouts = [frame for frame in frames if is_localizer(frame)]
-    if 0 < len(scouts) < len(frames):
+    caveats: tuple[Reason, ...] = ()
+    localizers = sum(map(is_localizer, frames))
+    if 0 < localizers < len(frames):
         frames = [frame for frame in frames if not is_localizer(frame)]
+        caveats = (Caveat.LOCALIZERS_LEFT_OUT.stated(count=localizers),)
     if refusal := why_not_headers(frames):
         return refusal
     ordered = order_frames(frames)
     if isinstance(ordered, Refusal):
         return ordered
-    single = _one_image_a_place(process, ordered)
+    single = _one_image_a_place(process, replace(ordered, caveats=caveats))
     if isinstance(single, Refusal):
         return single
     stack = build_stack(single)
@@ -170,6 +174,9 @@ def _one_image_a_place(process: DecodeProcess, ordered: OrderedFrames) -> Ordere
                 differing=differing, places=places
             ),
         )
+    if differing:
+        caveat = Caveat.REPEATED_POSITIONS.stated(count=differing, total=places)
+        ordered = replace(ordered, caveats=(*ordered.caveats, caveat))
     return without(ordered, [index for group in groups for index in group[1:]])
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from db.caveats import Caveat
+from db.domain import Reason
 from dicom_node.frames import FrameHeader
 from dicom_node.series import Refusal, SeriesGeometry, SourceSlice
 
@@ -25,6 +27,11 @@ GAP_FACTOR = 1.5
 """A distance of more than this many usual ones means that slices are missing in between."""
 MAX_SHEAR_DEG = 2.0
 """Between the normal and the direction of the stack; more is a tilted gantry."""
+NOTABLE_SHEAR_DEG = 0.5
+"""A tilt above this is stated as a caveat."""
+THICK_MM = 2.5
+"""Thicker slices are stated as a caveat; screening asks for 2.5 mm or less (ACR-STR Practice Parameter for Lung
+Cancer Screening CT)."""
 MAX_REPEATED_FRACTION = 0.05
 """Share of places that may hold a second, different image (overlapping table positions)."""
 
@@ -36,6 +43,8 @@ class OrderedFrames:
     frames: tuple[FrameHeader, ...]
     along_mm: NDArray[np.float64]
     normal: NDArray[np.float64]
+    caveats: tuple[Reason, ...] = ()
+    """What choosing these frames showed and a reader should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class SeriesStack:
     frames: tuple[FrameHeader, ...]
     geometry: SeriesGeometry
     affine: NDArray[np.float64]
-    warnings: tuple[str, ...]
+    caveats: tuple[Reason, ...]
 
 
 def order_frames(frames: Sequence[FrameHeader]) -> OrderedFrames | Refusal:
@@ -72,7 +81,8 @@ def repeated_places(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
 def without(ordered: OrderedFrames, dropped: Sequence[int]) -> OrderedFrames:
     """Return the same stack without some of its frames."""
     kept = [index for index in range(len(ordered.frames)) if index not in set(dropped)]
-    return OrderedFrames(tuple(ordered.frames[i] for i in kept), ordered.along_mm[kept], ordered.normal)
+    frames = tuple(ordered.frames[i] for i in kept)
+    return replace(ordered, frames=frames, along_mm=ordered.along_mm[kept])
 
 
 def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
@@ -91,7 +101,7 @@ def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
         frames=ordered.frames,
         geometry=_geometry(ordered.frames, spacing),
         affine=_affine(ordered.frames[0], step),
-        warnings=_warnings(ordered.frames, spacing[0]),
+        caveats=(*ordered.caveats, *_caveats(ordered, step, spacing[0])),
     )
 
 
@@ -201,22 +211,32 @@ def _is_thinned(frames: Sequence[FrameHeader], usual_mm: float) -> bool:
     if len(numbers) != len(frames) or len(numbers) < 3:
         return False
     steps = np.diff(numbers)
-    thickness = _thickness(frames[0])
+    thickness = _thickness(frames)
     return bool(np.median(steps) >= 2 and thickness is not None and usual_mm > GAP_FACTOR * thickness)
 
 
-def _thickness(frame: FrameHeader) -> float | None:
+def _thickness(frames: Sequence[FrameHeader]) -> float | None:
+    """Median Slice Thickness of the frames that state one, mm; None where none does."""
+    stated = [value for frame in frames if (value := _positive(frame.attributes.get("SliceThickness", "")))]
+    return float(np.median(stated)) if stated else None
+
+
+def _positive(text: str) -> float | None:
     try:
-        thickness = float(frame.attributes.get("SliceThickness", ""))
+        value = float(text)
     except ValueError:
         return None
-    return thickness if thickness > 0 else None
+    return value if 0 < value < math.inf else None
+
+
+def _shear_deg(step: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
+    """Angle between the direction of a stack and the normal of its slices, degrees."""
+    return math.degrees(math.acos(min(1.0, float(np.dot(step, normal) / np.linalg.norm(step)))))
 
 
 def _crooked(positions: NDArray[np.float64], step: NDArray[np.float64], ordered: OrderedFrames) -> Refusal | None:
     """Tilted gantry, or slices shifted against each other."""
-    cosine = float(np.dot(step, ordered.normal) / np.linalg.norm(step))
-    if cosine < math.cos(math.radians(MAX_SHEAR_DEG)):
+    if _shear_deg(step, ordered.normal) > MAX_SHEAR_DEG:
         return Refusal("gantry_tilt", "The stack is sheared: it was acquired with a tilted gantry.")
     line = positions[0] + np.arange(len(positions))[:, None] * step  # (slices, 3)
     offsets = positions - line
@@ -226,16 +246,22 @@ def _crooked(positions: NDArray[np.float64], step: NDArray[np.float64], ordered:
     return None
 
 
-def _warnings(frames: Sequence[FrameHeader], spacing_mm: float) -> tuple[str, ...]:
+def _caveats(ordered: OrderedFrames, step: NDArray[np.float64], spacing_mm: float) -> tuple[Reason, ...]:
     """Name what does not stop an analysis and should be read beside it."""
-    warnings = []
+    frames, caveats = ordered.frames, []
     numbers = sorted({f.instance_number for f in frames if f.instance_number is not None})
     is_single_frame = len({f.sop_instance_uid for f in frames}) == len(frames)
     if is_single_frame and numbers and (numbers[0] > 1 or numbers[-1] - numbers[0] + 1 > len(frames)):
-        warnings.append("image_numbers_skip")
-    thickness = _thickness(frames[0])
+        caveats.append(Caveat.IMAGE_NUMBERS_SKIP.stated())
+    thickness = _thickness(frames)
     if thickness is not None and spacing_mm > GAP_FACTOR * thickness:
-        warnings.append("spacing_exceeds_thickness")
-    if not frames[0].frame_of_reference_uid:
-        warnings.append("no_frame_of_reference")
-    return tuple(warnings)
+        caveats.append(
+            Caveat.SPACING_EXCEEDS_THICKNESS.stated(spacing=f"{spacing_mm:.1f}", thickness=f"{thickness:.1f}")
+        )
+    if (size := max(thickness or 0.0, spacing_mm)) > THICK_MM:
+        caveats.append(Caveat.THICK_SLICES.stated(size=f"{size:.1f}"))
+    if (degrees := _shear_deg(step, ordered.normal)) > NOTABLE_SHEAR_DEG:
+        caveats.append(Caveat.TILTED.stated(degrees=f"{degrees:.1f}"))
+    if any(not frame.frame_of_reference_uid for frame in frames):
+        caveats.append(Caveat.NO_FRAME_OF_REFERENCE.stated())
+    return tuple(caveats)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from db.caveats import Caveat
 from db.domain import AnalysisOutcome, NewFinding, Reason
 from db.scanners import Scanner, scanner_of
 from dicom_node.assemble import load_series
@@ -84,9 +85,11 @@ def analyse_series(
     analysis = analyzer.analyse(loaded.volume, progress=progress)
     measures = _measures(loaded) | _parameters(analyzer) | analysis.measures
     measures |= {"load_s": round(loaded_s, 3), "duration_s": round(time.monotonic() - started, 3)}
+    caveats = (*loaded.caveats, *(Caveat[remark.name].stated(**remark.values) for remark in analysis.remarks))
     if analysis.abstentions:
-        return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures)
-    return AnalysisOutcome(findings=tuple(to_new_finding(f, loaded) for f in analysis.findings), measures=measures)
+        return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures, caveats=caveats)
+    found = tuple(to_new_finding(finding, loaded) for finding in analysis.findings)
+    return AnalysisOutcome(found, measures=measures, caveats=(*caveats, *_caveats(analysis.findings)))
 
 
 def analyse_place(
@@ -140,6 +143,17 @@ def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
     return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
 
 
+def _caveats(findings: Sequence[NoduleFinding]) -> tuple[Reason, ...]:
+    """State what is missing or doubtful of the findings as a whole."""
+    total = len(findings)
+    counts = {
+        Caveat.FINDINGS_UNRATED: sum(finding.malignancy_probability is None for finding in findings),
+        Caveat.FINDINGS_UNMEASURED: sum(finding.diameter_mm is None for finding in findings),
+        Caveat.SUBMODELS_DISAGREE: sum(bool(finding.attributes.get("doubts")) for finding in findings),
+    }
+    return tuple(kind.stated(count=count, total=total) for kind, count in counts.items() if count)
+
+
 def _parameters(analyzer: Analyzer) -> dict[str, object]:
     """Parameters of the algorithm that a report states."""
     temperature = getattr(analyzer, "temperature", None)
@@ -153,7 +167,6 @@ def _measures(loaded: LoadedSeries) -> dict[str, object]:
         "slice_count": slices,
         "rows": rows,
         "columns": columns,
-        "warnings": list(loaded.warnings),
         "summary": summarise(loaded.volume),
         **_whence(loaded),
     }

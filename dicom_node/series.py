@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from db.domain import Reason
 from inference.types import CtVolume
 
 
@@ -50,7 +51,8 @@ class LoadedSeries:
     volume: CtVolume
     attributes: dict[str, str]
     """Acquisition attributes without identity: ``Manufacturer``, ``ConvolutionKernel``, ``KVP``, ..."""
-    warnings: tuple[str, ...] = ()
+    caveats: tuple[Reason, ...] = ()
+    """What reading the series showed and a reader should know (``db.caveats``)."""
 
 
 @dataclass(frozen=True, slots=True)

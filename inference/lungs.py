@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from inference.types import Abstention, CtVolume
+from inference.types import Abstention, CtVolume, Remark
 
 WORKING_SPACING_MM = 2.5
 AIR_BELOW_HU = -400.0
@@ -65,7 +65,7 @@ class LungSegmentation:
     right_ml, left_ml, total_ml
         Volume of ``aerated``; right and left as the patient's.
     extent
-        Whether both lungs are seen from end to end; ``remarks`` say what is missing, in words.
+        Whether both lungs are seen from end to end; ``remarks`` say what is missing.
     """
 
     mask: Mask
@@ -78,7 +78,7 @@ class LungSegmentation:
     left_ml: float
     total_ml: float
     extent: LungExtent
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def working_index(self, indices: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map full-resolution ``(n, 3)`` slice-row-column indices to fractional working ones."""
@@ -400,14 +400,14 @@ def _closed_part(part: Mask, spacing_mm: tuple[float, ...], radius_mm: float) ->
     return box, (shrunk | padded)[inner]
 
 
-def _what_is_missing(lung: Mask, spacing_mm: tuple[float, ...], right_ml: float, left_ml: float) -> Iterator[str]:
+def _what_is_missing(lung: Mask, spacing_mm: tuple[float, ...], right_ml: float, left_ml: float) -> Iterator[Remark]:
     areas_cm2 = lung.sum(axis=(1, 2)) * spacing_mm[1] * spacing_mm[2] / 100.0
     if max(areas_cm2[0], areas_cm2[-1]) > 15.0:
-        yield "The lungs run out of the first or last slice."
+        yield Remark("LUNGS_BEYOND_SLICES")
     edges = (lung[:, 0], lung[:, -1], lung[:, :, 0], lung[:, :, -1])
     if sum(int(edge.sum()) for edge in edges) * spacing_mm[0] * spacing_mm[1] > 1000.0:
-        yield "The field of view cuts the lungs."
+        yield Remark("LUNGS_CUT_BY_FIELD_OF_VIEW")
     if min(right_ml, left_ml) < 0.15 * max(right_ml, left_ml):
-        yield "Only one lung is air-filled or in view."
+        yield Remark("ONE_LUNG")
     if right_ml + left_ml < 1000.0:
-        yield "Less than one litre of lung is in view."
+        yield Remark("LITTLE_LUNG")

@@ -29,7 +29,7 @@ from inference.opinions import Opinion, answering
 from inference.patches import PatchBatch, Place, cut_patch
 from inference.segmentation import NoduleMeasure, measure_nodule
 from inference.slice_classifier import SliceClassifier
-from inference.types import Abstention, Candidate, CtVolume, ModelStatus, NoduleFinding, VolumeAnalysis
+from inference.types import Abstention, Candidate, CtVolume, ModelStatus, NoduleFinding, Remark, VolumeAnalysis
 
 Progress = Callable[[float, str], None]
 PLOTS = ("reliability_before", "reliability_after", "roc", "histogram")
@@ -86,7 +86,7 @@ class NoduleAnalyzer:
         rules = self._filter.bundle.recipe["gate"]
         candidates = find_candidates(volume, lungs, limit=int(rules["max_candidates"]))
         tell(0.3, f"sorting {len(candidates)} candidates")
-        confirmed = self._confirm(volume, candidates)
+        confirmed, left_out = self._confirm(volume, candidates)
         tell(0.7, f"grading {len(confirmed)} nodules")
         findings = self._grade(volume, confirmed)
         tell(1.0, "done")
@@ -98,9 +98,11 @@ class NoduleAnalyzer:
             "engines": {"nodule": str(self._nodule.engine), "filter": str(self._filter.engine)},
             "lung_volume_ml": round(lungs.total_ml),
             "lung_extent": str(lungs.extent),
-            "remarks": list(lungs.remarks),
         }
-        return VolumeAnalysis(findings, (), measures)
+        remarks = [*lungs.remarks]
+        if left_out:
+            remarks.append(Remark("FINDINGS_LIMITED", {"limit": self._gate["max_findings"], "count": left_out}))
+        return VolumeAnalysis(findings, (), measures, tuple(remarks))
 
     @property
     def gate_thresholds(self) -> dict[str, Any]:
@@ -190,18 +192,19 @@ class NoduleAnalyzer:
         answer = self._filter.answer_at(volume, [Place(candidate.index) for candidate in candidates])
         return [Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
 
-    def _confirm(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> list[_Confirmed]:
-        """Candidates above the filter's operating point, most probable first, one per place."""
+    def _confirm(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> tuple[list[_Confirmed], int]:
+        """Candidates above the filter's operating point, most probable first, one per place; and how many more are."""
         threshold = self._filter.bundle.recipe["operating_points"]["confirm"]
         nodules = self._filtered(volume, list(candidates))
         ranked = sorted(zip(nodules, candidates, strict=True), key=lambda pair: -pair[0].probability)
         confirmed: list[_Confirmed] = []
         for nodule, candidate in ranked:
-            if nodule.probability < threshold or len(confirmed) >= self._gate["max_findings"]:
+            if nodule.probability < threshold:
                 break
             if all(_apart_mm(volume, candidate.index, c.candidate.index) > self._gate["merge_mm"] for c in confirmed):
                 confirmed.append(_Confirmed(candidate, nodule))
-        return confirmed
+        limit = int(self._gate["max_findings"])
+        return confirmed[:limit], max(0, len(confirmed) - limit)
 
     def _grade(self, volume: CtVolume, confirmed: list[_Confirmed]) -> tuple[NoduleFinding, ...]:
         """Measure and grade; two candidates that turn out to be one nodule become one finding."""

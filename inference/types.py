@@ -17,6 +17,14 @@ class Abstention:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A caveat of an answer: ``name`` is a member of ``db.caveats.Caveat``, which has the text; ``values`` fill it."""
+
+    name: str
+    values: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class CtVolume:
     """A CT volume with true geometry.
 
@@ -105,6 +113,8 @@ class VolumeAnalysis:
     abstentions: tuple[Abstention, ...] = ()
     """Not empty means: the volume was not analysed, and why."""
     measures: dict[str, object] = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
+    """What a reader should know beside the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def worklist_item(item: WorklistItem) -> WorklistItemShape:
         "waiting_s": round(item.waiting_s, 1),
         "reviewed_at": _moment(item.reviewed_at),
         "reviewed_by": item.reviewed_by,
+        "caveats": reasons(item.caveats),
     }
 
 
@@ -152,6 +153,7 @@ def analysis(record: AnalysisRecord) -> AnalysisShape:
         "model": model(record.model),
         "status": record.status.value,
         "reasons": reasons(record.reasons),
+        "caveats": reasons(record.caveats),
         "requested_at": moment(record.requested_at),
         "started_at": _moment(record.started_at),
         "finished_at": _moment(record.finished_at),

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 from flask import request
 
+from db.caveats import ABOUT_FINDINGS
 from db.domain import WorklistOrder, WorklistQuery
 from webapp.identity import principal
+from webapp.shapes import ReasonShape
 from webapp.shapes_studies import FindingShape, StudyShape
 from webapp.shapes_worklist import WorklistItemShape
 
@@ -52,7 +54,18 @@ def blind_item(item: WorklistItemShape) -> WorklistItemShape:
     """Leave out what the model found, unless this reader is done with the study."""
     if item["reviewed_by"] == principal().name:
         return item
-    return {**item, "finding_count": None, "malignancy_probability": None, "interval": None}
+    return {
+        **item,
+        "finding_count": None,
+        "malignancy_probability": None,
+        "interval": None,
+        "caveats": blind_caveats(item["caveats"]),
+    }
+
+
+def blind_caveats(caveats: list[ReasonShape]) -> list[ReasonShape]:
+    """Leave out what would tell of findings."""
+    return [caveat for caveat in caveats if caveat["code"] not in ABOUT_FINDINGS]
 
 
 def blind_study(study: StudyShape) -> StudyShape:
@@ -63,6 +76,8 @@ def blind_study(study: StudyShape) -> StudyShape:
         "finding_count": None,
         "malignancy_probability": None,
         "interval": None,
+        "caveats": blind_caveats(study["caveats"]),
+        "analyses": [{**one, "caveats": blind_caveats(one["caveats"])} for one in study["analyses"]],
         "findings": own,
         "deliveries": [],
     }

@@ -74,6 +74,8 @@ class AnalysisShape(TypedDict):
     model: ModelShape
     status: Literal["queued", "running", "current", "superseded", "failed", "shadow"]
     reasons: list[ReasonShape]
+    caveats: list[ReasonShape]
+    """What a reader should know beside the answer; empty where there is nothing."""
     requested_at: Moment
     started_at: Moment | None
     finished_at: Moment | None

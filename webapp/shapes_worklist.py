@@ -37,6 +37,8 @@ class WorklistItemShape(TypedDict):
     waiting_s: float
     reviewed_at: Moment | None
     reviewed_by: str | None
+    caveats: list[ReasonShape]
+    """What a reader should know beside the answers of the study's current analyses."""
 
 
 class WorklistShape(TypedDict):

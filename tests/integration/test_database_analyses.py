@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from db import analyses, audit, findings, studies
+from db import analyses, audit, findings, studies, worklist
+from db.caveats import Caveat
 from db.domain import (
     AnalysisOutcome,
     AnalysisRecord,
@@ -21,6 +22,7 @@ from db.domain import (
     StudyDetail,
     StudyState,
     Verdict,
+    WorklistQuery,
 )
 from db.engine import Database
 from db.errors import InvalidRecordError, UnknownRecordError
@@ -107,6 +109,23 @@ def test_a_series_goes_from_receiving_to_analysed(
     (record,) = found.analyses
     assert (record.status, record.measures) == (AnalysisStatus.CURRENT, {"duration_s": 1.5})
     assert actions(database) == ["study:received", "analysis:requested", "analysis:started", "analysis:completed"]
+
+
+def test_caveats_are_stored_with_the_analysis_and_listed_with_the_study(
+    database: Database, received: Received, model: ModelIdentity
+) -> None:
+    partial, thick = Caveat.LUNGS_BEYOND_SLICES.stated(), Caveat.THICK_SLICES.stated(size="5.0")
+    series_id = arrive(database, received(1))
+    assert detail(database).item.caveats == ()
+    analyse(database, series_id, model, AnalysisOutcome(caveats=(partial, thick, partial)))
+    found = detail(database)
+    assert found.analyses[0].caveats == found.item.caveats == (partial, thick)
+    again = request(database, series_id, model, force=True)
+    start(database, again.id)
+    complete(database, again.id, AnalysisOutcome(caveats=(thick,)))
+    assert detail(database).item.caveats == (thick,)
+    with database.read() as session:
+        assert worklist.worklist_page(session, WorklistQuery()).items[0].caveats == (thick,)
 
 
 def test_waiting_ends_with_the_answer(database: Database, received: Received, model: ModelIdentity, clock) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from db.caveats import Caveat
 from dicom_node.assemble import load_series
 from dicom_node.decode_process import DecodeProcess
 from dicom_node.gate import GateThresholds
@@ -146,13 +147,13 @@ def test_what_does_not_change_the_hu_is_not_refused(tmp_path: Path, defects: Def
     assert isinstance(verdict(tmp_path, defects), LoadedSeries)
 
 
-def test_a_series_with_skipped_image_numbers_alone_carries_a_warning(tmp_path: Path) -> None:
+def test_a_series_with_skipped_image_numbers_alone_carries_a_caveat(tmp_path: Path) -> None:
     def from_two(ds: Dataset, index: int) -> None:
         ds.InstanceNumber = index + 2
 
     result = verdict(tmp_path, Defects(alter=from_two))
     assert isinstance(result, LoadedSeries)
-    assert result.warnings == ("image_numbers_skip",)
+    assert result.caveats == (Caveat.IMAGE_NUMBERS_SKIP.stated(),)
 
 
 def test_thresholds_come_from_the_bundle() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.lungs import LungExtent, LungSegmentation, block_mean, segment_lungs
-from inference.types import Abstention, CtVolume
+from inference.types import Abstention, CtVolume, Remark
 
 SPACING_MM = (3.0, 1.6, 1.6)
 SHAPE = (70, 200, 240)
@@ -78,7 +78,7 @@ def test_sides_follow_the_patient_and_not_the_array():
     found = segment_lungs(volume_of(hu))
     assert found.right_ml > 1000.0
     assert found.left_ml == 0.0
-    assert "Only one lung is air-filled or in view." in found.remarks
+    assert Remark("ONE_LUNG") in found.remarks
 
 
 @pytest.mark.parametrize("turned", [np.s_[:, ::-1, ::-1], np.s_[::-1]], ids=["prone", "feet to head"])
@@ -108,14 +108,14 @@ def test_a_field_of_view_that_cuts_the_lungs_still_shows_them():
     cut = chest(table=False)[:, 30:170, 60:180]
     found = segment_lungs(volume_of(cut))
     assert found.extent is LungExtent.PARTIAL
-    assert "The field of view cuts the lungs." in found.remarks
+    assert Remark("LUNGS_CUT_BY_FIELD_OF_VIEW") in found.remarks
     assert found.total_ml > 0.5 * ellipsoid_ml()
 
 
 def test_lungs_that_run_out_of_the_volume_are_partial():
     found = segment_lungs(volume_of(chest()[25:50]))
     assert found.extent is LungExtent.PARTIAL
-    assert "The lungs run out of the first or last slice." in found.remarks
+    assert Remark("LUNGS_BEYOND_SLICES") in found.remarks
 
 
 def test_emphysema_is_lung():
