@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,27 @@ from dicom_node.series import Refusal, SeriesGeometry, SourceSlice
 SAME_POSITION_MM = 0.02
 """Slices nearer than this to each other are one place; the thinnest reconstructions are 0.2 mm apart."""
 UNEVEN_FRACTION = 0.1
-"""How much one distance between slices may differ from the usual one; writers round positions."""
+"""Share of the slice spacing by which a position may lie off the line through all of them, and a distance between
+neighbours off the spacing. A sampled volume is then nowhere off by more than a tenth of a slice."""
 UNEVEN_MM = 0.1
+"""The same in millimetres, for thin slices: a seventh of a usual pixel."""
+ROUNDING_MM = (1.0, 0.5, 0.1)
+"""Steps to which writers round positions, coarsest first."""
+MAX_ROUNDING = 0.5
+"""Coarsest rounding that is believed of positions alone, in slice spacings. Rounded positions lie at most half a step,
+here a quarter of a spacing, off a line; with coarser steps one missing slice may look like rounding."""
+MAX_NUMBERED_ROUNDING = 0.9
+"""The same where image numbers follow each other without a gap, so that no slice can be missing unseen."""
 GAP_FACTOR = 1.5
 """A distance of more than this many usual ones means that slices are missing in between."""
+ROUNDED_GAP_FACTOR = 1.75
+"""The same against the median distance, which rounding may have made as small as 2/3 of the spacing."""
+ROUNDING_SLACK = 0.05
+"""Of the slice spacing, for what a fitted line misses of rounded positions."""
+POSITION_EPSILON_MM = 1e-3
+"""Precision of positions that are written in full; decimal strings of 16 characters and float32 are finer."""
+WINDOW = 4
+"""Slices over which the usual spacing is taken; rounding weighs a quarter there."""
 MAX_SHEAR_DEG = 2.0
 """Between the normal and the direction of the stack; more is a tilted gantry."""
 NOTABLE_SHEAR_DEG = 0.5
@@ -92,17 +110,30 @@ def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
     if refusal := _irregular(ordered):
         return refusal
     positions = np.array([frame.position_mm for frame in ordered.frames], dtype=np.float64)  # (slices, 3)
-    count = len(positions)
-    step = (positions[-1] - positions[0]) / (count - 1)
-    if refusal := _crooked(positions, step, ordered):
+    start, step = fit_line(positions)
+    if refusal := _crooked(positions - start, step, ordered):
         return refusal
-    spacing = (float((ordered.along_mm[-1] - ordered.along_mm[0]) / (count - 1)), *_pixel_spacing(ordered.frames[0]))
+    spacing = (float(np.dot(step, ordered.normal)), *_pixel_spacing(ordered.frames[0]))
     return SeriesStack(
         frames=ordered.frames,
         geometry=_geometry(ordered.frames, spacing),
-        affine=_affine(ordered.frames[0], step),
+        affine=_affine(ordered.frames[0], start, step),
         caveats=(*ordered.caveats, *_caveats(ordered, step, spacing[0])),
     )
+
+
+def fit_line(positions_mm: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit positions by slice index, least squares: the first point of the line and the step from slice to slice.
+
+    Parameters
+    ----------
+    positions_mm
+        ``(slices, 3)`` or ``(slices,)``, at least two, in slice order.
+    """
+    index = np.arange(len(positions_mm), dtype=np.float64)
+    index -= index.mean()
+    step = index @ positions_mm / (index @ index)
+    return np.asarray(positions_mm.mean(axis=0) + index[0] * step), np.asarray(step)
 
 
 def _geometry(frames: Sequence[FrameHeader], spacing_mm: tuple[float, float, float]) -> SeriesGeometry:
@@ -124,7 +155,7 @@ def source_slice(frame: FrameHeader) -> SourceSlice:
     )
 
 
-def _affine(first: FrameHeader, step: NDArray[np.float64]) -> NDArray[np.float64]:
+def _affine(first: FrameHeader, start: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
     """Map ``(slice, row, column, 1)`` to LPS millimetres; rows advance along the column cosines (PS3.3 C.7.6.2.1.1)."""
     cosines = np.array(first.orientation, dtype=np.float64)
     between_rows, between_columns = _pixel_spacing(first)
@@ -132,7 +163,7 @@ def _affine(first: FrameHeader, step: NDArray[np.float64]) -> NDArray[np.float64
     affine[:3, 0] = step
     affine[:3, 1] = cosines[3:] * between_rows
     affine[:3, 2] = cosines[:3] * between_columns
-    affine[:3, 3] = first.position_mm
+    affine[:3, 3] = start
     return affine
 
 
@@ -189,20 +220,60 @@ def _is_plane(orientation: Sequence[float]) -> bool:
 def _irregular(ordered: OrderedFrames) -> Refusal | None:
     """Gaps and uneven distances."""
     distances = np.diff(ordered.along_mm)
-    usual = float(np.median(distances))
-    if usual < SAME_POSITION_MM:
+    if float(np.median(distances)) < SAME_POSITION_MM:
         return Refusal("repeated_positions", "The series holds several different images of the same places.")
-    missing = int(np.sum(np.rint(distances[distances > GAP_FACTOR * usual] / usual) - 1))
-    if missing > 0:
-        gaps = int(np.sum(distances > GAP_FACTOR * usual))
-        return Refusal(
-            "gaps", "About {missing} slices are missing in {gaps} gaps of the stack.".format(missing=missing, gaps=gaps)
-        )
-    if np.any(np.abs(distances - usual) > max(UNEVEN_MM, UNEVEN_FRACTION * usual)):
-        return Refusal("uneven_spacing", "The slices are not evenly spaced.")
-    if _is_thinned(ordered.frames, usual):
+    if not is_even(ordered):
+        return _gaps(ordered) or Refusal("uneven_spacing", "The slices are not evenly spaced.")
+    if _is_thinned(ordered.frames, float(np.median(distances))):
         return Refusal("gaps", "Slices are missing: image numbers skip and the slices are thinner than their distance.")
     return None
+
+
+def _gaps(ordered: OrderedFrames) -> Refusal | None:
+    distances = np.diff(ordered.along_mm)
+    window = min(WINDOW, len(distances))
+    usual = float(np.median(ordered.along_mm[window:] - ordered.along_mm[:-window])) / window
+    wide = (distances > GAP_FACTOR * usual) | (distances > ROUNDED_GAP_FACTOR * np.median(distances))
+    gaps = int(np.sum(wide))
+    if not gaps:
+        return None
+    missing = int(np.sum(np.maximum(np.rint(distances[wide] / usual) - 1, 1)))
+    return Refusal(
+        "gaps", "About {missing} slices are missing in {gaps} gaps of the stack.".format(missing=missing, gaps=gaps)
+    )
+
+
+def is_even(ordered: OrderedFrames) -> bool:
+    """Whether the positions along the normal are those of evenly spaced slices, precise or rounded.
+
+    A line is fitted through the positions by slice index. Each position may lie a tenth of the spacing off it, each
+    distance between neighbours a tenth off the spacing. Where all positions are multiples of a coarser step they may
+    lie half that step off the line.
+    """
+    along_mm = ordered.along_mm
+    start, spacing = fit_line(along_mm)
+    offsets = along_mm - start - spacing * np.arange(len(along_mm))
+    largest = max(np.max(np.abs(offsets)), np.max(np.abs(np.diff(along_mm) - spacing)))
+    if largest <= max(UNEVEN_MM, UNEVEN_FRACTION * float(spacing)) + POSITION_EPSILON_MM:
+        return True
+    rounding = _rounding_mm(along_mm)
+    most = MAX_NUMBERED_ROUNDING if _is_numbered(ordered.frames) else MAX_ROUNDING
+    return bool(rounding <= most * spacing and np.ptp(offsets) <= rounding + ROUNDING_SLACK * spacing)
+
+
+def _rounding_mm(along_mm: NDArray[np.float64]) -> float:
+    """Return the coarsest usual step that all positions are multiples of, 0 where they are more precise."""
+    for step in ROUNDING_MM:
+        if np.all(np.abs(along_mm - step * np.rint(along_mm / step)) < POSITION_EPSILON_MM):
+            return step
+    return 0.0
+
+
+def _is_numbered(frames: Sequence[FrameHeader]) -> bool:
+    """Whether image or frame numbers go up or down by one from slice to slice."""
+    numbers = [_number(frame) for frame in frames]
+    steps = {(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(numbers)}
+    return steps in ({(1, 0)}, {(-1, 0)}, {(0, 1)}, {(0, -1)})
 
 
 def _is_thinned(frames: Sequence[FrameHeader], usual_mm: float) -> bool:
@@ -234,12 +305,11 @@ def _shear_deg(step: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
     return math.degrees(math.acos(min(1.0, float(np.dot(step, normal) / np.linalg.norm(step)))))
 
 
-def _crooked(positions: NDArray[np.float64], step: NDArray[np.float64], ordered: OrderedFrames) -> Refusal | None:
-    """Tilted gantry, or slices shifted against each other."""
+def _crooked(from_start: NDArray[np.float64], step: NDArray[np.float64], ordered: OrderedFrames) -> Refusal | None:
+    """Tilted gantry, or slices shifted against each other; positions are relative to the first point of the line."""
     if _shear_deg(step, ordered.normal) > MAX_SHEAR_DEG:
         return Refusal("gantry_tilt", "The stack is sheared: it was acquired with a tilted gantry.")
-    line = positions[0] + np.arange(len(positions))[:, None] * step  # (slices, 3)
-    offsets = positions - line
+    offsets = from_start - np.arange(len(from_start))[:, None] * step  # (slices, 3)
     across = offsets - np.outer(offsets @ ordered.normal, ordered.normal)
     if np.max(np.linalg.norm(across, axis=1)) > max(1.0, *_pixel_spacing(ordered.frames[0])):
         return Refusal("shifted_slices", "The slices of the stack are shifted against each other.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,72 @@ def test_rounded_positions_are_even() -> None:
     ordered = order_frames([frame(i, (0.0, 0.0, round(i * 0.62519, 2))) for i in range(60)])
     assert isinstance(ordered, OrderedFrames)
     assert isinstance(build_stack(ordered), SeriesStack)
+
+
+def rounded(step_mm: float, spacing_mm: float, start_mm: float, count: int = 100) -> list[float]:
+    return [float(step_mm * np.rint((start_mm + i * spacing_mm) / step_mm)) for i in range(count)]
+
+
+def verdict(heights_mm: list[float]) -> SeriesStack | str:
+    """Judge slices at these heights, numbered without a gap; the code of the refusal, or the stack."""
+    ordered = order_frames([frame(i, (0.0, 0.0, z)) for i, z in enumerate(heights_mm)])
+    assert isinstance(ordered, OrderedFrames)
+    built = build_stack(ordered)
+    return built.code if isinstance(built, Refusal) else built
+
+
+ROUNDED = [
+    (step, spacing, start)
+    for step in (0.01, 0.1, 0.5, 1.0)
+    for spacing in (0.45, 0.6, 0.625, 0.75, 0.8, 1.0, 1.25, 2.5, 5.0)
+    for start in (-118.1, 1012.35, 0.0)
+    if step <= 0.9 * spacing or step == spacing
+]
+
+
+@pytest.mark.parametrize(("step_mm", "spacing_mm", "start_mm"), ROUNDED)
+def test_rounded_positions_are_even_and_a_missing_slice_still_shows(
+    step_mm: float, spacing_mm: float, start_mm: float
+) -> None:
+    heights = rounded(step_mm, spacing_mm, start_mm)
+    stack = verdict(heights)
+    assert isinstance(stack, SeriesStack), stack
+    assert stack.geometry.spacing_mm[0] == pytest.approx(spacing_mm, abs=step_mm / 50)
+    for index in (0, 50, 99):
+        height = (stack.affine @ (index, 0, 0, 1))[2]
+        assert height == pytest.approx(start_mm + index * spacing_mm, abs=0.75 * step_mm)
+    for gone in (1, 40, 98):  # image numbers follow each other here, as after a renumbering
+        assert verdict(heights[:gone] + heights[gone + 1 :]) in ("gaps", "uneven_spacing")
+
+
+def test_positions_rounded_by_more_than_half_a_slice_need_image_numbers_without_a_gap() -> None:
+    heights = rounded(1.0, 1.25, 0.3)
+    ordered = order_frames([frame(3 * i, (0.0, 0.0, z)) for i, z in enumerate(heights)])
+    assert isinstance(ordered, OrderedFrames)
+    assert isinstance(build_stack(ordered), Refusal)
+
+
+def jittered(spacing_mm: float, share: float) -> list[float]:
+    offsets = np.random.default_rng(3).uniform(-share, share, 100) * spacing_mm
+    return [float(z) for z in np.arange(100) * spacing_mm + offsets]
+
+
+@pytest.mark.parametrize("spacing_mm", [1.25, 2.5, 5.0])
+@pytest.mark.parametrize(("share", "is_fit"), [(0.01, True), (0.04, True), (0.15, False), (0.3, False)], ids=str)
+def test_precise_positions_may_lie_a_tenth_of_a_slice_off(spacing_mm: float, share: float, is_fit: bool) -> None:
+    assert isinstance(verdict(jittered(spacing_mm, share)), SeriesStack) == is_fit
+
+
+@pytest.mark.parametrize(("drift", "is_fit"), [(0.001, True), (0.01, True), (0.05, False), (0.2, False)])
+def test_a_spacing_that_drifts_is_refused_where_slices_lie_a_tenth_off(drift: float, is_fit: bool) -> None:
+    heights = [2.5 * (i + drift * i * i / 200) for i in range(100)]
+    assert isinstance(verdict(heights), SeriesStack) == is_fit
+
+
+@pytest.mark.parametrize("spacing_mm", [0.6, 1.25, 2.5, 5.0])
+def test_a_slice_in_between_is_uneven(spacing_mm: float) -> None:
+    heights = sorted([*(i * spacing_mm for i in range(60)), 30.5 * spacing_mm])
+    assert verdict(heights) == "uneven_spacing"
 
 
 def test_uneven_slices_are_refused() -> None:
