@@ -9,6 +9,7 @@
     |   |   +-- MalformedElementError             an element breaks the encoding's rules
     |   |   +-- DatasetTooDeepError               sequences are nested deeper than any image needs
     |   |   +-- DatasetTooLongError               more elements or inflated bytes than any image has
+    |   |   +-- NotDicomError                     a file is neither DICOM nor a DICOM dataset
     |   |   +-- MissingAttributeError             an attribute that the index needs is absent or empty
     |   |   +-- InvalidAttributeError             an attribute that the index needs has an impossible value
     |   +-- InstanceMismatchError         0xA900  the dataset is not what its command said
@@ -75,6 +76,15 @@ class MalformedElementError(HeaderError):
     def __init__(self, what: str, offset: int) -> None:
         super().__init__(f"{what} at byte {offset}", offset)
         self.what = what
+
+
+class NotDicomError(HeaderError):
+    """A file is neither a PS3.10 file nor a DICOM dataset."""
+
+    code = "not-dicom"
+
+    def __init__(self) -> None:
+        super().__init__("not a DICOM file")
 
 
 class DatasetTooDeepError(HeaderError):
@@ -220,8 +230,9 @@ class ZipRefusedError(DicomNodeError):
         Stable and machine-readable.
     """
 
-    def __init__(self, http_status: int, code: str, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, http_status: int, code: str, text: str, **values: object) -> None:
+        """Take a text in English; ``values`` fill its ``{places}``."""
+        self.text = text.format(**values) if values else text
+        super().__init__(self.text)
         self.http_status = http_status
         self.code = code
-        self.text = text

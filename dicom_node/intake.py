@@ -7,13 +7,15 @@ answered with a status of its own and leaves nothing that a second attempt could
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from db import archive
+from db.arrival_check import expected_verdicts
 from db.audit import append
 from db.domain import AuditEvent, PatientAttributes, ReceivedInstance, StoreVerdict
 from db.engine import Database
-from db.errors import DbError
+from db.errors import DbError, InvalidRecordError
 from dicom_node.commit import Committer
 from dicom_node.counters import Counters
 from dicom_node.elements import WalkLimits
@@ -229,14 +231,29 @@ class Intake:
         except DbError:
             raise StorageUnavailableError("the index") from None
 
-    def check_free(self) -> None:
+    def check_free(self, needed_bytes: int = 0) -> None:
         """Refuse before the disk is full.
 
         Raises
         ------
         StorageFullError, StorageUnavailableError
         """
-        self._store.check_free()
+        self._store.check_free(needed_bytes)
+
+    def expected_verdicts(self, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
+        """Say what the index would make of instances now, before any of them is stored.
+
+        Raises
+        ------
+        InvalidAttributeError, StorageUnavailableError
+        """
+        try:
+            with self._database.read() as session:
+                return expected_verdicts(session, instances)
+        except InvalidRecordError as error:
+            raise InvalidAttributeError(error.field, error.rule) from None
+        except DbError:
+            raise StorageUnavailableError("the index") from None
 
     def complete(self, spool: Spool, announced: Announced, sender: Sender) -> IntakeVerdict:
         """Validate and commit an instance that arrived as a whole.

@@ -5,8 +5,15 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from dicom_node.errors import InvalidAttributeError, MalformedElementError, MissingAttributeError, TruncatedDatasetError
+from dicom_node.errors import (
+    InvalidAttributeError,
+    MalformedElementError,
+    MissingAttributeError,
+    NotDicomError,
+    TruncatedDatasetError,
+)
 from dicom_node.header import is_uid
+from dicom_node.transfer import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 
 IMPLEMENTATION_CLASS_UID = "2.25.18854031096232292418299380667706978813"
 """UUID-derived (PS3.5 B.2), drawn once for this project."""
@@ -14,6 +21,10 @@ IMPLEMENTATION_VERSION_NAME = "LUNGNODE"
 PREFIX = bytes(128) + b"DICM"
 _LONG_VRS = (b"OB", b"OW", b"UN", b"SQ", b"UT", b"UC", b"UR")
 _META_BYTES = 65536
+_ELEMENT = struct.Struct("<HH2sH")
+_FIRST_ELEMENTS, _FIRST_BYTES = 0x0018, 256
+"""A dataset without file meta information begins with one of group length to SOP Instance UID, which are short."""
+_FIRST_VRS = (b"UL", b"CS", b"UI", b"DA", b"TM", b"SH", b"DT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +81,50 @@ def read_file_meta(content: bytes | memoryview) -> tuple[FileMeta, int]:
     content = memoryview(content)
     if bytes(content[128:132]) != b"DICM":
         raise MalformedElementError("no DICM prefix", 128)
+    return _group_2(content, len(PREFIX))
+
+
+def read_media_meta(content: bytes | memoryview) -> tuple[FileMeta, int]:
+    """Read the file meta information of a file from a medium, which may lack the preamble or the whole group 2.
+
+    Returns
+    -------
+    tuple of FileMeta and int
+        And the offset of the dataset. Without group 2 the SOP class and instance are empty, and the transfer syntax is
+        the little endian one that the first element is encoded in.
+
+    Raises
+    ------
+    NotDicomError
+        The file does not begin as a DICOM file or dataset does.
+    HeaderError
+        As ``read_file_meta``.
+    """
+    content = memoryview(content)
+    if bytes(content[128:132]) == b"DICM":
+        return _group_2(content, len(PREFIX))
+    group, element, vr, _ = _ELEMENT.unpack_from(content) if len(content) >= _ELEMENT.size else (0, 0, b"", 0)
+    if group == 2 and element in (0, 1, 2) and vr in (b"UL", b"OB", b"UI"):
+        return _group_2(content, 0)
+    if group == 8 and element <= _FIRST_ELEMENTS:
+        if vr in _FIRST_VRS:
+            return FileMeta("", "", EXPLICIT_LITTLE_ENDIAN), 0
+        if struct.unpack_from("<L", content, 4)[0] <= _FIRST_BYTES:
+            return FileMeta("", "", IMPLICIT_LITTLE_ENDIAN), 0
+    raise NotDicomError
+
+
+def _group_2(content: memoryview, start: int) -> tuple[FileMeta, int]:
     values: dict[int, bytes] = {}
-    offset = len(PREFIX)
+    offset = start
     while offset < min(len(content), _META_BYTES):
         if bytes(content[offset : offset + 2]) != b"\2\0":
             return _file_meta(values), offset
-        element, start, length = _element(content, offset)
-        if start + length > len(content):
+        element, first, length = _element(content, offset)
+        if first + length > len(content):
             raise TruncatedDatasetError(offset)
-        values.setdefault(element, bytes(content[start : start + min(length, 256)]))
-        offset = start + length
+        values.setdefault(element, bytes(content[first : first + min(length, 256)]))
+        offset = first + length
     raise TruncatedDatasetError(offset)
 
 

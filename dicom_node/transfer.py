@@ -23,9 +23,10 @@ RESULT_CLASSES: dict[str, str] = {
 """What results are made of; from outside only our own are taken, and only to say that they are here."""
 
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 TRANSFER_SYNTAXES: dict[str, Encoding] = {
-    "1.2.840.10008.1.2.1": Encoding(),  # Explicit VR Little Endian
+    EXPLICIT_LITTLE_ENDIAN: Encoding(),
     IMPLICIT_LITTLE_ENDIAN: Encoding(implicit=True),
     "1.2.840.10008.1.2.2": Encoding(big_endian=True),  # Explicit VR Big Endian (retired, still sent)
     "1.2.840.10008.1.2.1.99": Encoding(deflated=True),  # Deflated Explicit VR Little Endian

@@ -1,173 +1,239 @@
-"""A zip of one study from the web: bounded, never unpacked to names of its own, through the same intake as the network.
+"""Takes a zip of one study from the web through the same intake as the network.
 
-Nothing is stored before every member was checked: one at a time is inflated, first for its structure, header and study,
-then again for the intake.
+The CT images of the zip are stored, all or none of them; other files are counted by kind and left out. Everything is
+checked before the first image is stored: each member is inflated, one at a time, for its structure and header, the
+images are compared with each other and with the index, and each is inflated again for the intake.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from db.domain import ReceivedInstance, StoreVerdict
+from db.errors import InvalidRecordError
+from db.patients import is_same_within_study, normalised
 from dicom_node.elements import MemorySource
-from dicom_node.errors import InstanceError, ZipRefusedError
+from dicom_node.errors import HeaderError, InstanceError, UnsupportedTransferSyntaxError, ZipRefusedError
 from dicom_node.header import InstanceHeader, read_header
-from dicom_node.intake import Announced, Intake, IntakeVerdict, Sender
-from dicom_node.part10 import read_file_meta
+from dicom_node.intake import Announced, Intake, IntakeVerdict, Sender, received_instance
 from dicom_node.status import Status
+from dicom_node.store import StoredFile
 from dicom_node.transfer import TRANSFER_SYNTAXES
+from dicom_node.zip_archive import ZipArchive, ZipLimits, ZipMember
+from dicom_node.zip_contents import HEAD_BYTES, LeftOut, OtherKind, joined, kind_of_class, left_out_of, sort_head
 
 WEB = "WEB"
-"""Stands where the calling AE title of a push stands."""
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_IGNORED_NAMES = ("DICOMDIR", ".DS_Store", "Thumbs.db")
-_ENCRYPTED = 0x1
-_ENTRY = b"PK\1\2"
-_CHANCE_MATCHES = 100
-"""The four bytes may occur in deflated data too, once in 4 GiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class ZipLimits:
-    """Bounds of one upload."""
-
-    members: int = 10_000
-    member_bytes: int = 1 << 30
-    total_bytes: int = 4 << 30
-    ratio: float = 200.0
-    """Inflated to deflated size of the whole; CT deflates to a third, an all-black phantom to a hundredth."""
-    ratio_free_bytes: int = 64 << 20
-    """Below this size the ratio is nobody's harm."""
+"""In place of a calling AE title."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredZip:
-    """What became of a zip."""
+    """The study of a zip, and what was left out of it."""
 
     study_instance_uid: str
     stored: int
+    """CT images that are new."""
     duplicates: int
+    """CT images that were stored before with the same content."""
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A CT image of the zip that passed every check of its own."""
+
+    member: ZipMember
+    announced: Announced
+    offset: int
+    """Of the dataset in the member."""
+    instance: ReceivedInstance
 
 
 def store_zip(content: bytes, intake: Intake, *, actor: str, limits: ZipLimits | None = None) -> StoredZip:
-    """Store every instance of a zip.
+    """Store the CT images of a zip.
 
     Parameters
     ----------
     content
-        The zip. Its members' names are never used as paths.
+        The zip.
     actor
-        Who uploads; stands in the index as the calling AE title's place, and in the audit trail.
+        Who uploads; recorded in place of the peer's address.
 
     Raises
     ------
     ZipRefusedError
-        413 for too much; 422 where it is no zip, a member is no instance that this node takes, or several studies are
-        mixed (then nothing is stored); 503 when the store or the index cannot take it now (sending again is right).
+        413 for too much; 422 where it is no zip, holds no CT image, a CT image is damaged or contradicts another one or
+        the index, or several studies or patients are mixed; 503 when store or index do not answer. Nothing is stored.
     """
-    limits = limits or ZipLimits()
-    sender = Sender(WEB, actor)
-    with _opened(content, limits) as archive:
-        members = _members(archive, limits)
-        study = _only_study(archive, members, intake)
-        verdicts = [_store(raw, intake, sender) for raw in _contents(archive, members)]
+    archive = ZipArchive(content, limits or ZipLimits())
+    survey = _Survey(archive, intake, Sender(WEB, actor))
+    images = survey.checked_images()
+    _check_one_study([image.instance for image in images])
+    _check_index(images, intake)
+    verdicts = Counter(survey.store(image).code for image in images)
     return StoredZip(
-        study,
-        stored=sum(verdict.code == "stored" for verdict in verdicts),
-        duplicates=sum(verdict.code == "duplicate" for verdict in verdicts),
+        images[0].instance.study_instance_uid,
+        stored=verdicts[StoreVerdict.STORED.value],
+        duplicates=verdicts[StoreVerdict.DUPLICATE.value],
+        left_out=left_out_of(survey.others),
     )
 
 
-def _opened(content: bytes, limits: ZipLimits) -> zipfile.ZipFile:
-    """Open the directory, which the library reads whole into memory: so its entries are counted first."""
-    if content.count(_ENTRY) > limits.members + _CHANCE_MATCHES:
-        raise _too_many(limits)
-    try:
-        return zipfile.ZipFile(io.BytesIO(content))
-    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError):
-        raise ZipRefusedError(422, "not-a-zip", "this is not a readable zip") from None
+@dataclass(slots=True)
+class _Survey:
+    """Goes through the members of a zip."""
 
+    archive: ZipArchive
+    intake: Intake
+    sender: Sender
+    images: dict[str, _Image] = field(default_factory=dict)
+    """By SOP Instance UID."""
+    others: Counter[OtherKind] = field(default_factory=Counter)
+    errors: list[InstanceError] = field(default_factory=list)
+    """Of files that are, or may be, CT images."""
 
-def _members(archive: zipfile.ZipFile, limits: ZipLimits) -> list[zipfile.ZipInfo]:
-    """Choose the members that count, after looking at what the directory declares."""
-    every = archive.infolist()
-    if len(every) > limits.members:
-        raise _too_many(limits)
-    members = [member for member in every if not member.is_dir() and not _is_ignored(member.filename)]
-    if not members:
-        raise ZipRefusedError(422, "empty-zip", "the zip holds no instance")
-    for member in members:
-        if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS:
-            raise ZipRefusedError(422, "zip-method", "a member is encrypted, or compressed by an unusual method")
-        if member.file_size > limits.member_bytes:
-            raise ZipRefusedError(413, "member-too-large", f"a member may have {limits.member_bytes >> 20} MiB")
-    inflated = sum(member.file_size for member in members)
-    deflated = sum(member.compress_size for member in members)
-    if inflated > limits.total_bytes:
-        raise ZipRefusedError(413, "zip-too-large", f"a zip may inflate to {limits.total_bytes >> 20} MiB")
-    if inflated > limits.ratio_free_bytes and inflated > limits.ratio * max(1, deflated):
-        raise ZipRefusedError(413, "zip-ratio", "the zip inflates out of all proportion")
-    return members
+    def checked_images(self) -> list[_Image]:
+        """List the CT images.
 
+        Raises
+        ------
+        ZipRefusedError
+            There is none, or one cannot be stored.
+        """
+        for member in self.archive.members:
+            try:
+                self._sort(member)
+            except InstanceError as error:
+                self.errors.append(error)
+        if self.errors:
+            raise ZipRefusedError(
+                422,
+                self.errors[0].code,
+                "{count} of {total} CT images cannot be stored ({reason}). Nothing was stored.",
+                count=len(self.errors),
+                total=len(self.errors) + len(self.images),
+                reason=self.errors[0],
+            )
+        if not self.images:
+            contents = joined(left_out_of(self.others))
+            raise ZipRefusedError(422, "no-ct", "No CT image in the zip. It holds {contents}.", contents=contents)
+        return list(self.images.values())
 
-def _too_many(limits: ZipLimits) -> ZipRefusedError:
-    return ZipRefusedError(413, "too-many-members", f"a zip may have {limits.members} members")
+    def _sort(self, member: ZipMember) -> None:
+        sorted_as = sort_head(self.archive.head(member, HEAD_BYTES))
+        if isinstance(sorted_as, OtherKind):
+            self.others[sorted_as] += 1
+            return
+        meta, offset = sorted_as
+        announced = Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
+        kind = kind_of_class(meta.sop_class_uid) if meta.sop_class_uid else None
+        if kind is not None:
+            self.others[kind] += 1
+            return
+        dataset = memoryview(self.archive.content(member))[offset:]
+        if meta.sop_class_uid:
+            self._add(member, announced, offset, self._dataset_header(dataset, announced), dataset)
+        else:
+            self._sort_bare(member, announced, dataset)
 
-
-def _is_ignored(name: str) -> bool:
-    """Tell whether a member is what burners and file managers add; everything else has to be an instance."""
-    return name.startswith("__MACOSX/") or name.replace("\\", "/").rsplit("/", maxsplit=1)[-1] in _IGNORED_NAMES
-
-
-def _contents(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Iterator[bytes]:
-    """Inflate one member at a time, never further than its declared size."""
-    for member in members:
+    def _sort_bare(self, member: ZipMember, announced: Announced, dataset: memoryview) -> None:
+        """Sort a dataset without file meta information; what does not read as one is another file."""
         try:
-            with archive.open(member) as file:
-                raw = file.read(member.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
-            raise ZipRefusedError(422, "damaged-zip", "a member of the zip is damaged") from None
-        if len(raw) != member.file_size:
-            raise ZipRefusedError(422, "damaged-zip", "a member of the zip is not as long as it says")
-        yield raw
+            header = self._dataset_header(dataset, announced)
+        except HeaderError:
+            self.others[OtherKind.NOT_DICOM] += 1
+            return
+        kind = kind_of_class(header.sop_class_uid)
+        if kind is not None:
+            self.others[kind] += 1
+            return
+        announced = Announced(header.sop_class_uid, header.sop_instance_uid, announced.transfer_syntax_uid)
+        self._add(member, announced, 0, header, dataset)
 
+    def _dataset_header(self, dataset: memoryview, announced: Announced) -> InstanceHeader:
+        encoding = TRANSFER_SYNTAXES.get(announced.transfer_syntax_uid)
+        if encoding is None:
+            raise UnsupportedTransferSyntaxError
+        return read_header(MemorySource(dataset), encoding, self.intake.limits.walk)
 
-def _only_study(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], intake: Intake) -> str:
-    """Check every member before anything is stored; tell the study that all belong to."""
-    study = ""
-    for number, raw in enumerate(_contents(archive, members), start=1):
-        try:
-            header = _checked(raw, intake)
-        except InstanceError as error:
-            raise ZipRefusedError(422, error.code, f"member {number} of the zip: {error}") from None
-        if study not in ("", header.study_instance_uid):
-            raise ZipRefusedError(422, "several-studies", "the zip holds several studies; upload them one by one")
-        study = header.study_instance_uid
-    return study
+    def _add(
+        self, member: ZipMember, announced: Announced, offset: int, header: InstanceHeader, dataset: memoryview
+    ) -> None:
+        self.intake.check(announced)
+        self.intake.check_header(header, announced)
+        stored = StoredFile("", len(dataset), hashlib.sha256(dataset).hexdigest())
+        image = _Image(member, announced, offset, received_instance(header, announced, self.sender, stored))
+        first = self.images.setdefault(header.sop_instance_uid, image)
+        if first is not image:
+            if first.instance.sha256 != stored.sha256:
+                raise ZipRefusedError(
+                    422,
+                    "conflict",
+                    "Two images in the zip have the same SOP Instance UID and differ. Nothing was stored.",
+                )
+            self.others[OtherKind.DUPLICATE] += 1
 
+    def store(self, image: _Image) -> IntakeVerdict:
+        """Store one image.
 
-def _checked(raw: bytes, intake: Intake) -> InstanceHeader:
-    announced, offset = _announced(raw)
-    intake.check(announced)
-    encoding = TRANSFER_SYNTAXES[announced.transfer_syntax_uid]
-    header = read_header(MemorySource(memoryview(raw)[offset:]), encoding, intake.limits.walk)
-    intake.check_header(header, announced)
-    return header
-
-
-def _announced(raw: bytes) -> tuple[Announced, int]:
-    meta, offset = read_file_meta(raw)
-    return Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid), offset
-
-
-def _store(raw: bytes, intake: Intake, sender: Sender) -> IntakeVerdict:
-    announced, offset = _announced(raw)
-    verdict = intake.receive(announced, memoryview(raw)[offset:], sender)
-    if verdict.is_stored:
+        Raises
+        ------
+        ZipRefusedError
+            Store or index changed since they were asked.
+        """
+        dataset = memoryview(self.archive.content(image.member))[image.offset :]
+        verdict = self.intake.receive(image.announced, dataset, self.sender)
+        if not verdict.is_stored:
+            raise _refusal(verdict.status, verdict.code, verdict.text)
         return verdict
-    if verdict.status is Status.OUT_OF_RESOURCES:
-        raise ZipRefusedError(503, verdict.code, verdict.text)
-    raise ZipRefusedError(422, verdict.code, verdict.text)
+
+
+def _refusal(status: Status, code: str, text: str) -> ZipRefusedError:
+    return ZipRefusedError(503 if status is Status.OUT_OF_RESOURCES else 422, code, text)
+
+
+def _check_one_study(instances: Sequence[ReceivedInstance]) -> None:
+    studies = {instance.study_instance_uid for instance in instances}
+    if len(studies) > 1:
+        raise ZipRefusedError(
+            422,
+            "several-studies",
+            "The zip holds {count} studies. Upload each in a zip of its own. Nothing was stored.",
+            count=len(studies),
+        )
+    try:
+        first, *others = (normalised(instance.patient) for instance in instances)
+    except InvalidRecordError as error:
+        raise _refusal(Status.CANNOT_UNDERSTAND, "invalid-attribute", str(error)) from None
+    if not all(is_same_within_study(first, other) for other in others):
+        raise ZipRefusedError(
+            422, "several-patients", "The images of this study name different patients. Nothing was stored."
+        )
+
+
+def _check_index(images: Sequence[_Image], intake: Intake) -> None:
+    """Refuse what the store has no room for, or the index would refuse."""
+    try:
+        intake.check_free(sum(image.instance.size_bytes for image in images))
+        verdicts = Counter(intake.expected_verdicts([image.instance for image in images]))
+    except InstanceError as error:
+        raise _refusal(error.status, error.code, str(error)) from None
+    if verdicts[StoreVerdict.PATIENT_CONFLICT]:
+        raise ZipRefusedError(
+            422, "patient-conflict", "This study is already stored for another patient. Nothing was stored."
+        )
+    if verdicts[StoreVerdict.STUDY_CONFLICT]:
+        raise ZipRefusedError(
+            422, "study-conflict", "A series of this study is already stored in another study. Nothing was stored."
+        )
+    if count := verdicts[StoreVerdict.CONFLICT]:
+        raise ZipRefusedError(
+            422,
+            "conflict",
+            "{count} of {total} CT images are already stored with other content. Nothing was stored.",
+            count=count,
+            total=len(images),
+        )

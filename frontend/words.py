@@ -28,7 +28,9 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "english": None,
     **dict.fromkeys(("Refusal", "Reason", "Abstention"), (2,)),  # code, then the text for people
     **dict.fromkeys(("BadRequestError", "ForbiddenError", "NotFoundError", "ConflictError", "UnavailableError"), (1,)),
-    **dict.fromkeys(("UploadRefusedError", "UnfitInputError", "_answer"), (3,)),  # status, code, text
+    **dict.fromkeys(
+        ("UploadRefusedError", "UnfitInputError", "ZipRefusedError", "_answer"), (3,)
+    ),  # status, code, text
 }
 BROWSER = (".js", ".ts")
 NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # a catalogue changes only when a text does
@@ -39,6 +41,7 @@ OF_ANSWERS = (
     "webapp/predictions.py",
     "webapp/errors.py",
     "webapp/failures.py",
+    "dicom_node/zip_",
 )
 """Why there is no answer: sent in English, said by the modules in the browser."""
 

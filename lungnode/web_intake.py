@@ -6,7 +6,7 @@ from dicom_node.errors import ZipRefusedError
 from dicom_node.intake import Intake, Sender
 from dicom_node.part10_intake import Part10Reception
 from dicom_node.zip_intake import WEB, store_zip
-from webapp.ports import InstanceOutcome, UnfitInputError
+from webapp.ports import AcceptedStudy, InstanceOutcome, LeftOutFiles, UnfitInputError
 
 
 class WebIntake:
@@ -15,12 +15,18 @@ class WebIntake:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
-    def store_zip(self, content: bytes, *, actor: str) -> str:
+    def store_zip(self, content: bytes, *, actor: str) -> AcceptedStudy:
         """See ``StudyIntake``."""
         try:
-            return store_zip(content, self._intake, actor=actor).study_instance_uid
+            stored = store_zip(content, self._intake, actor=actor)
         except ZipRefusedError as refusal:
             raise UnfitInputError(refusal.http_status, refusal.code.replace("-", "_"), refusal.text) from None
+        return AcceptedStudy(
+            stored.study_instance_uid,
+            accepted=stored.stored + stored.duplicates,
+            already_stored=stored.duplicates,
+            left_out=tuple(LeftOutFiles(files.kind.value, files.count, files.text) for files in stored.left_out),
+        )
 
     def open_instance(self, *, actor: str, study_instance_uid: str) -> PostedInstance:
         """See ``StudyIntake``."""

@@ -58,7 +58,9 @@ def translated(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    return number(text) if NUMBER.fullmatch(text) else translated(text)
+    if NUMBER.fullmatch(text):
+        return number(text)
+    return ", ".join(translated(item) for item in text.split(", "))
 
 
 def number(text: str) -> str:

@@ -290,6 +290,29 @@ class InstanceReception(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOutFiles:
+    """Files of one kind in an uploaded zip that are no CT images."""
+
+    kind: str
+    """Stable: ``structured_report``, ``not_dicom``, ..."""
+    count: int
+    text: str
+    """For people, in English: ``3 files that are not DICOM``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedStudy:
+    """What became of an uploaded zip."""
+
+    study_instance_uid: str
+    accepted: int
+    """CT images of the zip; all are stored now."""
+    already_stored: int
+    """How many of these were stored before."""
+    left_out: tuple[LeftOutFiles, ...] = ()
+
+
 class StudyIntake(Protocol):
     """Takes what is sent by the web into the same intake as the PACS' pushes."""
 
@@ -297,12 +320,13 @@ class StudyIntake(Protocol):
         """Begin to take a PS3.10 file, which has to belong to that study (empty: to any)."""
         ...
 
-    def store_zip(self, content: bytes, *, actor: str) -> str:
-        """Store every instance of the zip; returns the Study Instance UID.
+    def store_zip(self, content: bytes, *, actor: str) -> AcceptedStudy:
+        """Store the CT images of a zip, all or none.
 
         Raises
         ------
         UnfitInputError
-            413 for too much, 422 where an instance is refused or several studies are mixed, 503 when storage is full.
+            413 for too much, 422 where no CT image is in it, one is refused, or studies are mixed, 503 when storage is
+            full.
         """
         ...

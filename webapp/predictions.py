@@ -94,12 +94,12 @@ def _content(upload: FileStorage) -> bytes:
 def _take_study(upload: FileStorage) -> Response:
     uploads.check_zip(upload.stream)
     with compute_slot():
-        study_uid = services().intake.store_zip(upload.stream.read(), actor=principal().name)
-    url = url_for("studies.viewer", study_uid=study_uid)
+        study = services().intake.store_zip(upload.stream.read(), actor=principal().name)
+    url = url_for("studies.viewer", study_uid=study.study_instance_uid)
     if wants_html():
-        response = make_response(render_template("study_taken.html", url=url))
+        response = make_response(render_template("study_taken.html", url=url, study=study))
     else:
-        response = jsonify(study_instance_uid=study_uid, url=url)
+        response = jsonify(present.accepted_study(study, url))
     response.status_code = 202
     response.headers["Location"] = url
     response.headers["Vary"] = "Accept"

@@ -27,7 +27,7 @@ from db.holds import ScannerState
 from db.operations import DestinationLoad
 from webapp import rounding
 from webapp.options import Node
-from webapp.ports import SliceReference
+from webapp.ports import AcceptedStudy, SliceReference
 from webapp.shapes import ModelShape, ReasonShape
 from webapp.shapes_admin import DestinationShape, NodeShape, PriorShortfallShape, ScannerShape
 from webapp.shapes_studies import (
@@ -40,11 +40,26 @@ from webapp.shapes_studies import (
     SliceShape,
     StudyShape,
 )
-from webapp.shapes_uploads import PredictionShape, RawAnswerShape, UploadPatientShape
+from webapp.shapes_uploads import PredictionShape, RawAnswerShape, StudyTakenShape, UploadPatientShape
 from webapp.shapes_worklist import PatientShape, SavedFilterShape, WorklistItemShape
 from webapp.worklist_query import address
 
 PENDING = frozenset({AnalysisStatus.QUEUED, AnalysisStatus.RUNNING})
+
+
+def accepted_study(study: AcceptedStudy, url: str) -> StudyTakenShape:
+    """Write what became of an uploaded zip."""
+    left_out = ", ".join(files.text for files in study.left_out)
+    return {
+        "study_instance_uid": study.study_instance_uid,
+        "url": url,
+        "accepted": study.accepted,
+        "already_stored": study.already_stored,
+        "left_out": [{"kind": files.kind, "count": files.count, "text": files.text} for files in study.left_out],
+        "message": f"{study.accepted} CT image{'s' if study.accepted != 1 else ''} accepted"
+        + (f", {study.already_stored} of them already stored" if study.already_stored else "")
+        + (f"; left out: {left_out}." if left_out else "."),
+    }
 
 
 def moment(at: datetime) -> str:

@@ -31,11 +31,23 @@ class UploadPatientShape(TypedDict, total=False):
     symptoms: str
 
 
+class LeftOutShape(TypedDict):
+    """Files of one kind in a zip that are no CT images."""
+
+    kind: str
+    count: int
+    text: str
+
+
 class StudyTakenShape(TypedDict):
-    """A zip was taken into intake as a study."""
+    """The CT images of a zip were stored as a study; ``already_stored`` of them had been before."""
 
     study_instance_uid: Uid
     url: str
+    accepted: int
+    already_stored: int
+    left_out: list[LeftOutShape]
+    message: str
 
 
 RawAnswerShape = TypedDict("RawAnswerShape", {"class": str | None, "confidence": dict[str, Probability]})

@@ -26,6 +26,7 @@ RATIO_FREE_BYTES = 64 * 2**20
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
 ZIP_MAGIC = b"PK\x03\x04"
+EMPTY_ZIP_MAGIC = b"PK\x05\x06"
 DICM_OFFSET = 128
 
 
@@ -36,6 +37,14 @@ class UploadKind(StrEnum):
     JPEG = "jpeg"
     DICOM = "dicom"
     ZIP = "zip"
+
+
+MAGIC = (
+    (PNG_MAGIC, UploadKind.PNG),
+    (JPEG_MAGIC, UploadKind.JPEG),
+    (ZIP_MAGIC, UploadKind.ZIP),
+    (EMPTY_ZIP_MAGIC, UploadKind.ZIP),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ def kind_of(head: bytes) -> UploadKind:
         raise UploadRefusedError(400, "empty_upload", "The uploaded file is empty.")
     if head[DICM_OFFSET : DICM_OFFSET + 4] == b"DICM":
         return UploadKind.DICOM
-    for magic, kind in ((PNG_MAGIC, UploadKind.PNG), (JPEG_MAGIC, UploadKind.JPEG), (ZIP_MAGIC, UploadKind.ZIP)):
+    for magic, kind in MAGIC:
         if head.startswith(magic):
             return kind
     raise UploadRefusedError(

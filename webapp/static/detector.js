@@ -95,6 +95,7 @@ async function showChosen() {
   one("drop-prompt").hidden = Boolean(file);
   one("drop-preview").hidden = !file;
   one("problem").hidden = true;
+  one("received").hidden = true;
   preview.hidden = true;
   one("slice").hidden = true;
   one("no-preview").setAttribute("hidden", "");
@@ -151,11 +152,28 @@ function fail(message) {
   problem.scrollIntoView({ block: "nearest" });
 }
 
+/**
+ * Open the study of a zip, after saying what was left out of it.
+ * @param {{url: string, accepted: number, left_out: {text: string}[]}} study
+ */
+function received(study) {
+  if (!study.left_out.length) {
+    location.assign(study.url);
+    return;
+  }
+  settle();
+  const files = study.left_out.map(({ text }) => recorded(text)).join(", ");
+  one("received-text").textContent = `${_("CT images accepted: {count}", { count: study.accepted })}. ${_("Left out: {files}", { files })}.`;
+  one("received-link").setAttribute("href", study.url);
+  one("received").hidden = false;
+  one("received").scrollIntoView({ block: "nearest" });
+}
+
 /** @param {XMLHttpRequest} request */
 function answered(request) {
   const body = request.response || {};
   if (request.status === 200 && body.id) location.assign(`/predictions/${body.id}`);
-  else if (request.status === 202 && body.url) location.assign(body.url);
+  else if (request.status === 202 && body.url) received(body);
   else fail(body.error ? _("{reason} (reference {reference})", { reason: recorded(body.error.message), reference: body.error.reference }) : _("The service did not answer. Try again."));
 }
 
@@ -181,6 +199,7 @@ form.addEventListener("submit", (event) => {
   progress.value = 0;
   progress.hidden = false;
   one("problem").hidden = true;
+  one("received").hidden = true;
   one("status").textContent = _("Uploading…");
   request.send(new FormData(form));
 });

@@ -59,7 +59,7 @@ export function day(text) {
 }
 
 /** @param {string} text */
-const filled = (text) => (/^-?\d+\.\d+$/.test(text) ? text.replace(".", point) : recorded(text));
+const filled = (text) => (/^-?\d+\.\d+$/.test(text) ? text.replace(".", point) : text.split(", ").map(recorded).join(", "));
 
 /**
  * Mark a text that is kept in English and said in the page's language where it is shown.

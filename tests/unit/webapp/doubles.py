@@ -27,7 +27,17 @@ from db.domain import (
 from db.engine import Database
 from db.scanners import Scanner
 from db.studies import record_instance, series_record
-from webapp.ports import MapName, MarkedPlace, PlaceAnswer, Rendering, SliceReference, UnfitInputError, UploadAnswer
+from webapp.ports import (
+    AcceptedStudy,
+    LeftOutFiles,
+    MapName,
+    MarkedPlace,
+    PlaceAnswer,
+    Rendering,
+    SliceReference,
+    UnfitInputError,
+    UploadAnswer,
+)
 
 MODEL = ModelIdentity("nodule", "1.0", "ab" * 32)
 SCANNER = Scanner("Maker One", "B60f", "1.0 mm")
@@ -251,18 +261,20 @@ class FixedIntake:
 
     study_instance_uid: str = "1.2.3.4"
     fails: Exception | None = None
+    already_stored: int = 0
+    left_out: tuple[LeftOutFiles, ...] = ()
     taken: list[tuple[int, str]] = field(default_factory=list)
 
     def open_instance(self, *, actor: str, study_instance_uid: str) -> NoReturn:
         """No single instance."""
         raise UnfitInputError(503, "unavailable", "Nothing is taken in.")
 
-    def store_zip(self, content: bytes, *, actor: str) -> str:
+    def store_zip(self, content: bytes, *, actor: str) -> AcceptedStudy:
         """Count it."""
         if self.fails:
             raise self.fails
         self.taken.append((len(content), actor))
-        return self.study_instance_uid
+        return AcceptedStudy(self.study_instance_uid, 12, self.already_stored, self.left_out)
 
 
 OPINIONS: dict[str, object] = {

@@ -16,7 +16,7 @@ from tests.unit.webapp.doubles import noise_png
 from tests.unit.webapp.test_uploads import jpeg, zipped
 from webapp import predictions as views
 from webapp import services
-from webapp.ports import UnfitInputError
+from webapp.ports import LeftOutFiles, UnfitInputError
 
 DICOM = bytes(128) + b"DICM" + bytes(200)
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -291,10 +291,33 @@ def test_pictures_that_are_not_there_are_not_found(web: Web, path: str) -> None:
 def test_a_zip_becomes_a_study(web: Web) -> None:
     response = post(web, zipped({"a.dcm": DICOM}))
     assert response.status_code == 202
-    assert response.json == {"study_instance_uid": "1.2.3.4", "url": "/studies/1.2.3.4"}
+    assert response.json == {
+        "study_instance_uid": "1.2.3.4",
+        "url": "/studies/1.2.3.4",
+        "accepted": 12,
+        "already_stored": 0,
+        "left_out": [],
+        "message": "12 CT images accepted.",
+    }
     assert response.headers["Location"] == "/studies/1.2.3.4"
     assert web.intake.taken[0][1] == "local"
     assert record_count(web) == 0
+
+
+def test_what_a_zip_holds_besides_ct_is_named(web: Web) -> None:
+    web.intake.already_stored = 2
+    web.intake.left_out = (
+        LeftOutFiles("structured_report", 1, "1 structured report"),
+        LeftOutFiles("not_dicom", 3, "3 files that are not DICOM"),
+    )
+    content = zipped({"a.dcm": DICOM})
+    answer = post(web, content).json
+    assert answer["message"] == (
+        "12 CT images accepted, 2 of them already stored; left out: 1 structured report, 3 files that are not DICOM."
+    )
+    assert answer["left_out"][1] == {"kind": "not_dicom", "count": 3, "text": "3 files that are not DICOM"}
+    page = post(web, content, headers=HTML | {"Accept-Language": "de"}).text
+    assert "1 Structured Report, 3 Dateien, die kein DICOM sind" in page
 
 
 def test_a_zip_that_intake_refuses_is_refused(web: Web) -> None:

@@ -57,6 +57,7 @@ def encrypted() -> bytes:
         (bytes(128) + b"DICM", UploadKind.DICOM),
         (b"MZ" + bytes(126) + b"DICM", UploadKind.DICOM),
         (zipped({"a": b"b"}), UploadKind.ZIP),
+        (zipped({}), UploadKind.ZIP),
     ],
 )
 def test_the_type_is_told_by_content(head: bytes, expected: UploadKind) -> None:
