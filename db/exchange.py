@@ -92,6 +92,7 @@ class PriorSearch:
     patient_id: str
     birth_date: str
     study_date: str
+    issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from sqlalchemy import and_, exists, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from db import audit
-from db.domain import AuditEvent, Reason, StudyState
+from db.domain import AuditEvent, PatientAttributes, Reason, StudyState
 from db.errors import UnknownRecordError
 from db.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
 from db.lifecycle import locked_study, refresh_study
+from db.patients import attributes
 from db.session import free_text, insert_once, key_text, new_id, now
 from db.tables import PatientRow, SeriesRow, StudyRow
 from db.tables_analyses import AnalysisRow
@@ -72,6 +73,7 @@ def due_searches(session: Session, pacs: str, *, now: datetime) -> tuple[PriorSe
             patient_id=patient.patient_id,
             birth_date=patient.birth_date,
             study_date=study.study_date,
+            issuer=patient.issuer,
         )
         for row, study, patient in session.execute(statement)
     )
@@ -125,6 +127,12 @@ def due_priors(session: Session, pacs: str, *, now: datetime) -> tuple[PriorStud
         .order_by(PriorStudyRow.created_at, PriorStudyRow.id)
     )
     return tuple(_prior(row) for row in session.scalars(statement))
+
+
+def patient_of(session: Session, study_id: str) -> PatientAttributes:
+    """Patient of a study, whose earlier ones are fetched."""
+    statement = select(PatientRow).join(StudyRow, StudyRow.patient_row_id == PatientRow.id)
+    return attributes(session.scalars(statement.where(StudyRow.id == study_id)).one())
 
 
 def priors_of_study(session: Session, study_id: str) -> tuple[PriorStudy, ...]:

@@ -18,8 +18,9 @@ from db.domain import DeliveryRecord, DeliveryStatus
 from db.engine import Database
 from dicom_node.commitment import COMMITMENT_CLASS, CommitmentReport, record_report
 from dicom_node.files import Files
+from dicom_node.query_keys import QueryError
 from dicom_node.query_scp import STUDY_ROOT_FIND
-from dicom_node.query_scu import QueryConnection, QueryError
+from dicom_node.query_scu import QueryConnection
 from dicom_node.scu import (
     UNCOMPRESSED,
     NodeConnection,

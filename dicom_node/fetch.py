@@ -1,23 +1,30 @@
 """Fetching CT from a PACS, series by series: what is asked for, and whether all of it came.
 
 Used by ``lungnode retrieve`` and for earlier studies. A series is whole when at least as many of its instances are
-here as the PACS says that it has.
+here as the PACS says that it has. What arrives is compared with what was asked for: study, patient, accession number.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
+from db.domain import PatientAttributes
 from db.engine import Database
+from db.retrievals import count_of_other_studies, database_time, study_identity
 from db.studies import series_record
 from dicom_node.gate import GateThresholds
+from dicom_node.query_keys import QueryError
 from dicom_node.query_scp import STUDY_ROOT_FIND
-from dicom_node.query_scu import FoundSeries, MoveAnswer, QueryConnection, QueryError
+from dicom_node.query_scu import FoundSeries, MoveAnswer, QueryConnection
 from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
 from dicom_node.scu import ScuTimeouts
 from dicom_node.transfer import STORAGE_CLASSES
+
+_log = logging.getLogger(__name__)
 
 SINGLE_FRAME_CT = "1.2.840.10008.5.1.4.1.1.2"
 TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
@@ -25,6 +32,7 @@ TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
 SETTLE_S = 10.0
 """A PACS may answer before it has sent everything; as long as something came within this time, more is waited for."""
 COMPLETE, HERE, INCOMPLETE, LEFT_OUT = "complete", "here already", "incomplete", "left out"
+MISMATCH = "mismatch"
 """What becomes of a series."""
 NOT_CT = "not CT"
 NOT_STORED = "no CT images, which is all that this node stores"
@@ -41,7 +49,10 @@ _STATUS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class FetchedSeries:
-    """What became of one series. ``reason`` says in words why not all is here, or why it was left where it is."""
+    """What became of one series. ``reason`` says in words why not all is here, or why it was left where it is.
+
+    ``unrequested`` counts instances of other studies that the PACS sent in the meantime.
+    """
 
     study_instance_uid: str
     series_instance_uid: str
@@ -51,6 +62,26 @@ class FetchedSeries:
     received: int
     outcome: str
     reason: str = ""
+    unrequested: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedStudy:
+    """A study that is asked for, and whose it is as far as that is known; what is empty is not compared."""
+
+    study_instance_uid: str
+    accession_number: str = ""
+    patient: PatientAttributes = field(default_factory=lambda: PatientAttributes(""))
+
+    def mismatch_with(self, patient: PatientAttributes, accession_number: str) -> str:
+        """Say in words what the images contradict; empty where they contradict nothing."""
+        if _differ(self.patient.patient_id, patient.patient_id) or _differ(self.patient.issuer, patient.issuer):
+            return "the images bear another Patient ID than the study that was asked for"
+        if _differ(self.patient.birth_date, patient.birth_date):
+            return "the images bear another birth date than the study that was asked for"
+        if _differ(self.accession_number, accession_number):
+            return "the images bear another accession number than was asked for"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +131,25 @@ class SeriesFetcher:
         self._progress = progress
 
     def fetch_study(
-        self, study_instance_uid: str, series: Sequence[FoundSeries], scope: Scope = WHAT_IS_MISSING
+        self, study: ExpectedStudy, series: Sequence[FoundSeries], scope: Scope = WHAT_IS_MISSING
     ) -> Iterator[FetchedSeries]:
-        """Fetch series of a study; tells of each as it is done.
+        """Fetch series of a study; yields each as it is done.
 
         Raises
         ------
         QueryError
             The PACS refused or broke off.
         """
+        uid = study.study_instance_uid
         for one in series:
-            expected = self._expected(study_instance_uid, one)
-            reason = self._why_not(study_instance_uid, one, expected, scope)
+            expected = self._expected(uid, one)
+            reason = self._why_not(uid, one, expected, scope)
             if reason:
-                yield _told(study_instance_uid, one, (expected, 0), LEFT_OUT, reason)
-            elif not scope.again and (here := self._received(one)) >= expected > 0:
-                yield _told(study_instance_uid, one, (expected, here), HERE)
+                yield _fetched(uid, one, (expected, 0), LEFT_OUT, reason)
+            elif not scope.again and (here := self._received(uid, one)) >= expected > 0:
+                yield self._checked(study, _fetched(uid, one, (expected, here), HERE))
             else:
-                yield self._fetch(study_instance_uid, one, expected)
+                yield self._fetch(study, one, expected)
 
     def _expected(self, study_instance_uid: str, series: FoundSeries) -> int:
         """How many instances the PACS has, counted one by one where it does not tell."""
@@ -141,27 +173,61 @@ class SeriesFetcher:
             return SCOUT if classes == {SINGLE_FRAME_CT} else ""
         return "" if classes & STORAGE_CLASSES.keys() else NOT_STORED
 
-    def _fetch(self, study_instance_uid: str, series: FoundSeries, expected: int) -> FetchedSeries:
+    def _fetch(self, study: ExpectedStudy, series: FoundSeries, expected: int) -> FetchedSeries:
+        uid = study.study_instance_uid
+        with self._database.read() as session:
+            begun_at = database_time(session)
         answer = self._connection.move_series(
-            study_instance_uid,
+            uid,
             series.series_instance_uid,
             self._station,
             lambda so_far: self._progress(so_far.completed, expected),
         )
-        received = self._settled(series, expected) if answer.is_complete else self._received(series)
+        received = self._settled(uid, series, expected) if answer.is_complete else self._received(uid, series)
         if received >= expected > 0 and answer.is_complete:
-            return _told(study_instance_uid, series, (expected, received), COMPLETE)
-        reason = f"{received} of {expected} instances arrived{_because(answer, self._station)}"
-        return _told(study_instance_uid, series, (expected, received), INCOMPLETE, reason)
+            outcome, reason = COMPLETE, ""
+        else:
+            outcome = INCOMPLETE
+            reason = f"{received} of {expected} instances arrived{_because(answer, self._station)}"
+        fetched = self._checked(study, _fetched(uid, series, (expected, received), outcome, reason))
+        return replace(fetched, unrequested=self._unrequested(uid, begun_at))
 
-    def _settled(self, series: FoundSeries, expected: int) -> int:
+    def _checked(self, study: ExpectedStudy, fetched: FetchedSeries) -> FetchedSeries:
+        """Compare what is here with what was asked for."""
+        with self._database.read() as session:
+            series = series_record(session, series_instance_uid=fetched.series_instance_uid)
+            identity = study_identity(session, study.study_instance_uid)
+        if series is not None and series.study_instance_uid != study.study_instance_uid:
+            mismatch = "its images arrived under another study"
+        else:
+            mismatch = study.mismatch_with(*identity) if identity else ""
+        if not mismatch:
+            return fetched
+        _log.warning("retrieval:mismatch", extra={"series_id": series.id if series else ""})
+        return replace(fetched, outcome=MISMATCH, reason=mismatch)
+
+    def _unrequested(self, study_instance_uid: str, since: datetime) -> int:
+        node = self._connection.node
+        titles = {node.ae_title, node.sends_as or node.ae_title}
+        with self._database.read() as session:
+            count = count_of_other_studies(session, study_instance_uid, titles, since)
+        if count:
+            _log.warning("retrieval:unrequested", extra={"ae_title": node.ae_title, "count": count})
+        return count
+
+    def _settled(self, study_instance_uid: str, series: FoundSeries, expected: int) -> int:
         """Count what is here, waiting while more comes."""
-        return _wait_for(lambda: self._received(series), expected, self._settle_s)
+        return _wait_for(lambda: self._received(study_instance_uid, series), expected, self._settle_s)
 
-    def _received(self, series: FoundSeries) -> int:
+    def _received(self, study_instance_uid: str, series: FoundSeries) -> int:
         with self._database.read() as session:
             record = series_record(session, series_instance_uid=series.series_instance_uid)
-        return record.instance_count if record else 0
+        return record.instance_count if record and record.study_instance_uid == study_instance_uid else 0
+
+
+def _differ(expected: str, arrived: str) -> bool:
+    """Whether two values contradict each other; one that is not there contradicts nothing."""
+    return bool(expected.strip() and arrived.strip()) and expected.strip() != arrived.strip()
 
 
 def _wait_for(count: Callable[[], int], expected: int, settle_s: float) -> int:
@@ -181,7 +247,7 @@ def _because(answer: MoveAnswer, station: str) -> str:
     return f": it could not send {answer.failed}" if answer.failed else ""
 
 
-def _told(
+def _fetched(
     study_instance_uid: str, series: FoundSeries, counts: tuple[int, int], outcome: str, reason: str = ""
 ) -> FetchedSeries:
     return FetchedSeries(

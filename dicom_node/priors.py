@@ -17,9 +17,19 @@ from sqlalchemy.orm import Session
 from db import priors
 from db.engine import Database
 from db.exchange import PriorSearch, PriorStatus, PriorStudy
-from dicom_node.fetch import INCOMPLETE, LEFT_OUT, SETTLE_S, TIMEOUTS, FetchedSeries, SeriesFetcher
+from dicom_node.fetch import (
+    INCOMPLETE,
+    LEFT_OUT,
+    MISMATCH,
+    SETTLE_S,
+    TIMEOUTS,
+    ExpectedStudy,
+    FetchedSeries,
+    SeriesFetcher,
+)
 from dicom_node.header import is_uid
-from dicom_node.query_scu import QUERY_CONTEXTS, FoundSeries, FoundStudy, QueryConnection, QueryError
+from dicom_node.query_keys import InexactKeyError, QueryError, plain_date
+from dicom_node.query_scu import QUERY_CONTEXTS, FoundSeries, FoundStudy, QueryConnection
 from dicom_node.scu import NodeUnreachableError, RemoteNode, ScuTimeouts
 
 _log = logging.getLogger(__name__)
@@ -136,7 +146,12 @@ class PriorFetcher:
     def _search(self, connection: QueryConnection, source: PriorSource, search: PriorSearch) -> None:
         chosen: list[tuple[str, int]] = []
         if search.patient_id and search.study_date:
-            found = connection.find_studies_of(search.patient_id, search.study_date)
+            try:
+                found = connection.find_studies_of(search.patient_id, search.study_date)
+            except InexactKeyError as error:  # asking again would not help
+                with self._database.begin() as session:
+                    priors.record_search(session, search.study_id, search.pacs, PriorStatus.FAILED, str(error))
+                return
             for study in earlier_studies(search, found):
                 series = chest_series(study, connection.find_series(study.study_instance_uid))
                 if series:
@@ -152,11 +167,18 @@ class PriorFetcher:
     def _fetch(self, fetcher: SeriesFetcher, connection: QueryConnection, prior: PriorStudy) -> None:
         """Have every CT series sent here, and compare what arrived with what the PACS says it has."""
         uid = prior.study_instance_uid
-        asked = [one for one in fetcher.fetch_study(uid, connection.find_series(uid)) if one.outcome != LEFT_OUT]
+        with self._database.read() as session:
+            expected = ExpectedStudy(uid, patient=priors.patient_of(session, prior.study_id))
+        fetched = fetcher.fetch_study(expected, connection.find_series(uid))
+        asked = [one for one in fetched if one.outcome != LEFT_OUT]
+        mismatches = [one for one in asked if one.outcome == MISMATCH]
         missing = [one for one in asked if one.outcome == INCOMPLETE]
         counts = sum(one.expected for one in asked), sum(one.received for one in asked)
         with self._database.begin() as session:
-            if asked and not missing:
+            if mismatches:  # and asking again would not help
+                reason = mismatches[0].reason
+                priors.record_prior(session, prior.id, PriorStatus.FAILED, counts=counts, reason=reason)
+            elif asked and not missing:
                 priors.record_prior(session, prior.id, PriorStatus.DONE, counts=counts)
             else:
                 self._record_shortfall(session, prior, counts, _why(missing))
@@ -196,20 +218,21 @@ def _why(missing: Sequence[FetchedSeries]) -> str:
 def earlier_studies(search: PriorSearch, found: Sequence[FoundStudy]) -> list[FoundStudy]:
     """Choose a patient's earlier CT studies, latest first.
 
-    Another birth date under the same Patient ID is another patient, and never fetched.
+    Another issuer or birth date under the same Patient ID is another patient, and never fetched. What either side
+    does not give contradicts nothing.
     """
     fitting = [
         study
         for study in found
         if study.patient_id == search.patient_id
-        and not (search.birth_date and study.birth_date and study.birth_date != search.birth_date)
-        and study.study_date
-        and study.study_date < search.study_date
+        and not (search.issuer and study.issuer_of_patient_id and study.issuer_of_patient_id != search.issuer)
+        and not (search.birth_date and study.birth_date and plain_date(study.birth_date) != search.birth_date)
+        and "" < plain_date(study.study_date) < search.study_date
         and study.study_instance_uid != search.study_instance_uid
         and is_uid(study.study_instance_uid)
         and ("CT" in study.modalities or study.modalities == ("",))
     ]
-    return sorted(fitting, key=lambda study: study.study_date, reverse=True)
+    return sorted(fitting, key=lambda study: plain_date(study.study_date), reverse=True)
 
 
 def chest_series(study: FoundStudy, series: Sequence[FoundSeries]) -> list[FoundSeries]:

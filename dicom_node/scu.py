@@ -60,6 +60,8 @@ class RemoteNode:
     url: str = ""
     authorization: str = field(default="", repr=False)
     ca_file: Path | None = None
+    sends_as: str = ""
+    """AE title that it calls us with, where that is another than the one that it is asked by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,11 @@ class NodeConnection:
             self._association.release()
         elif self._association is not None and self._association.is_alive():
             self._association.abort()
+
+    @property
+    def node(self) -> RemoteNode:
+        """The node at the other end."""
+        return self._node
 
     @property
     def is_open(self) -> bool:

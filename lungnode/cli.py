@@ -210,13 +210,15 @@ def retrieve(
     ] = False,
 ) -> int:
     """Have a configured PACS send CT series to the running listener; prints one JSON object a series."""
-    from dicom_node.fetch import INCOMPLETE, Scope
-    from lungnode.retrieve import choose_pacs
+    from dicom_node.fetch import INCOMPLETE, MISMATCH, Scope
+    from lungnode.retrieve import check_keys, choose_pacs
     from lungnode.retrieve import retrieve as ask
 
     wanted = [{"accession": text} for text in accession or ()] + [{"study": text} for text in study or ()]
-    if not wanted or not all(text.strip(" *?\\") for query in wanted for text in query.values()):
-        raise CommandError("say which study: --accession N or --study UID, without wildcards")
+    if not wanted:
+        raise CommandError("specify a study: --accession N or --study UID")
+    for query in wanted:
+        check_keys(**query)
     settings = read_settings()
     pacs = choose_pacs(settings, source)
     problems = 0
@@ -225,8 +227,11 @@ def retrieve(
             try:
                 for told in ask(settings, database, pacs, scope=Scope(with_everything, again), **query):
                     print(json.dumps(dataclasses.asdict(told)), flush=True)
-                    if told.outcome == INCOMPLETE:
+                    if told.outcome in (INCOMPLETE, MISMATCH):
                         problems += _fail(f"series {told.series_instance_uid}: {told.reason}")
+                    if told.unrequested:
+                        text = f"{pacs.ae_title} sent {told.unrequested} instances of other studies in the meantime"
+                        _fail(f"warning: {text}")
             except CommandError as error:  # the next one may be there
                 problems += _fail(*_explain(error))
     return 1 if problems else 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from db.domain import PatientAttributes
 from db.engine import Database
-from dicom_node.fetch import TIMEOUTS, WHAT_IS_MISSING, FetchedSeries, Scope, SeriesFetcher
-from dicom_node.query_scu import QUERY_CONTEXTS, QueryConnection, QueryError
+from dicom_node.fetch import TIMEOUTS, WHAT_IS_MISSING, ExpectedStudy, FetchedSeries, Scope, SeriesFetcher
+from dicom_node.query_keys import InexactKeyError, QueryError, exact_key, exact_uid, plain_date
+from dicom_node.query_scu import QUERY_CONTEXTS, FoundStudy, QueryConnection
 from dicom_node.scu import NodeUnreachableError
 from lungnode.errors import CommandError
 from lungnode.settings import Settings
@@ -34,6 +36,23 @@ def choose_pacs(settings: Settings, ae_title: str | None) -> Peer:
     raise CommandError("several peers are configured; say which one with --from AE")
 
 
+def check_keys(*, accession: str = "", study: str = "") -> None:
+    """Refuse a key that might match more than one study, before anything is asked.
+
+    Raises
+    ------
+    CommandError
+    """
+    try:
+        if study:
+            exact_uid("Study Instance UID", study)
+        if accession or not study:
+            exact_key("accession number", accession)
+    except InexactKeyError as error:
+        option = "--study" if study else "--accession"
+        raise CommandError(f"{option} {study or accession!r}: {error}") from None
+
+
 def retrieve(
     settings: Settings,
     database: Database,
@@ -53,22 +72,42 @@ def retrieve(
     Raises
     ------
     CommandError
-        The PACS does not answer, does not offer this, knows no such study, refused, or broke off.
+        The PACS does not answer, does not offer this, knows no such study, refused, or broke off; or studies of
+        several patients bear that accession number.
     """
+    check_keys(accession=accession, study=study)
     node = remote_node(settings, pacs, pacs.query_ae_title)
     try:
         with QueryConnection(node, settings.dicom.ae_title, QUERY_CONTEXTS, TIMEOUTS) as connection:
             fetcher = SeriesFetcher(connection, database, settings.dicom.ae_title, progress=_show)
             studies = connection.find_studies(accession=accession, study_instance_uid=study)
-            if not studies:
-                raise CommandError(f"{pacs.ae_title} knows no such study")
-            for uid in studies:
-                yield from fetcher.fetch_study(uid, connection.find_series(uid), scope)
+            _check_answer(pacs.ae_title, studies, connection.ignored_count)
+            for found in studies:
+                series = connection.find_series(found.study_instance_uid)
+                yield from fetcher.fetch_study(_expected(found), series, scope)
     except NodeUnreachableError as error:
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error.reason}") from None
     except QueryError as error:
         hint = f"is {settings.dicom.ae_title} known there, and may it query and retrieve?"
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error}; {hint}") from None
+
+
+def _check_answer(ae_title: str, studies: Sequence[FoundStudy], ignored_count: int) -> None:
+    """Say which answers were ignored, and end where none is left or it is not clear whose study is meant."""
+    ignored = f"answers that did not match the query were ignored: {ignored_count}" if ignored_count else ""
+    if not studies:
+        raise CommandError(f"{ae_title} knows no such study" + (f"; {ignored}" if ignored else ""))
+    if ignored:
+        print(f"lungnode: {ae_title}: {ignored}", file=sys.stderr)
+    patients = {(found.patient_id, found.issuer_of_patient_id) for found in studies if found.patient_id}
+    if len(patients) > 1:
+        uids = ", ".join(found.study_instance_uid for found in studies)
+        raise CommandError(f"{ae_title} has studies of {len(patients)} patients; choose one with --study: {uids}")
+
+
+def _expected(found: FoundStudy) -> ExpectedStudy:
+    patient = PatientAttributes(found.patient_id, found.issuer_of_patient_id, birth_date=plain_date(found.birth_date))
+    return ExpectedStudy(found.study_instance_uid, found.accession_number, patient)
 
 
 def _show(sent: int, expected: int) -> None:

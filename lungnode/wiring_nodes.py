@@ -19,7 +19,8 @@ def remote_node(settings: Settings, node: Peer | Destination, ae_title: str = ""
     from dicom_node.scu import RemoteNode
 
     tls = tls_files(settings) if node.tls else None
-    return RemoteNode(ae_title or node.ae_title, node.host, node.port, tls=tls, tls_name=node.tls_name)
+    called = ae_title or node.ae_title
+    return RemoteNode(called, node.host, node.port, tls=tls, tls_name=node.tls_name, sends_as=node.ae_title)
 
 
 def tls_files(settings: Settings) -> TlsFiles | None:

@@ -23,8 +23,9 @@ from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.part10 import read_file_meta
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.priors import PriorFetcher, PriorSource, chest_series, earlier_studies
+from dicom_node.query_keys import QueryError
 from dicom_node.query_scp import QueryService
-from dicom_node.query_scu import FoundSeries, FoundStudy, QueryConnection, QueryError
+from dicom_node.query_scu import FoundSeries, FoundStudy, QueryConnection
 from dicom_node.retrieve_scp import RetrieveService
 from dicom_node.scp import PortServices, start_listener
 from dicom_node.scu import RemoteNode, ScuTimeouts
