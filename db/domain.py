@@ -449,7 +449,8 @@ class UserRecord:
     name: str
     role: Role
     is_disabled: bool
-    locked_until: datetime | None
+    access_epoch: int
+    """Raised by every change of password, role or status; sessions of an earlier one are refused."""
     created_at: datetime
 
 

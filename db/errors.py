@@ -7,6 +7,7 @@
     |-- InvalidRecordError        a value that may not be recorded (a probability above 1, a UID too long)
     |-- InvalidCursorError        a paging cursor that this database did not make (also a ValueError)
     |-- NameTakenError            a user or token of that name exists
+    |-- SignInDelayedError        too many wrong passwords for a name from an address
     |-- NotYoursError             only the reader who gave a verdict or a mark may take it back
     |-- DatabaseUnavailableError  locked, full, gone or overloaded: nothing was committed, try later
     |-- UnfitDatabaseError        cannot be used as it is configured or migrated
@@ -52,6 +53,14 @@ class NameTakenError(DbError):
     def __init__(self, kind: str) -> None:
         super().__init__(f"a {kind} of that name exists")
         self.kind = kind
+
+
+class SignInDelayedError(DbError):
+    """Too many wrong passwords for a name from an address; try again after ``retry_after_s``."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("too many wrong passwords")
+        self.retry_after_s = retry_after_s
 
 
 class NotYoursError(DbError):

@@ -1,4 +1,4 @@
-"""The tables of who may come in: people with their sign-ins and saved filters, and programs."""
+"""Tables of accounts: people with their sessions and saved filters, people of an identity provider, and tokens."""
 
 from __future__ import annotations
 
@@ -23,11 +23,35 @@ class UserRow(Base):
     name_key: Mapped[str] = mapped_column(unique=True)
     role: Mapped[Role] = mapped_column(words(Role, "role"))
     password_hash: Mapped[str]
-    failed_attempts: Mapped[int]
-    locked_until: Mapped[datetime | None]
     is_disabled: Mapped[bool]
+    access_epoch: Mapped[int]
     created_at: Mapped[datetime]
     password_changed_at: Mapped[datetime]
+
+
+class ProviderAccountRow(Base):
+    """A person of an identity provider; ``id`` is derived from issuer and subject, which never change."""
+
+    __tablename__ = "provider_accounts"
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    display_name: Mapped[str]
+    is_disabled: Mapped[bool]
+    access_epoch: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class SignInAttemptRow(Base):
+    """Sign-ins that did not succeed yet, by the digest of the typed name and the client's network."""
+
+    __tablename__ = "sign_in_attempts"
+
+    key: Mapped[str] = mapped_column(Sha256, primary_key=True)
+    attempts: Mapped[int]
+    attempted_at: Mapped[datetime] = mapped_column(index=True)
+    blocked_until: Mapped[datetime | None]
 
 
 class SavedFilterRow(Base):
@@ -56,15 +80,21 @@ class TokenRow(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    owner_id: Mapped[str | None] = mapped_column(OpaqueId)
 
 
 class WebSessionRow(Base):
-    """A signed-in browser, by the SHA-256 of its cookie."""
+    """A signed-in browser, by the SHA-256 of its cookie; valid while ``access_epoch`` is that of its account.
+
+    ``role`` and ``role_mapping`` are set for people of an identity provider: what it granted, by which settings.
+    """
 
     __tablename__ = "web_sessions"
 
     digest: Mapped[str] = mapped_column(Sha256, primary_key=True)
-    name: Mapped[str]
+    account_id: Mapped[str] = mapped_column(OpaqueId, index=True)
+    access_epoch: Mapped[int]
     role: Mapped[Role | None] = mapped_column(words(Role, "role"))
+    role_mapping: Mapped[str | None] = mapped_column(Sha256)
     opened_at: Mapped[datetime]
     last_seen_at: Mapped[datetime] = mapped_column(index=True)

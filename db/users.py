@@ -1,45 +1,30 @@
-"""People who sign in, and programs' tokens.
+"""People who sign in with a password.
 
-Passwords are kept as scrypt hashes, tokens as SHA-256 only (they are 256 random bits: nothing to guess). A sign-in
-does the same work whether the name is known, unknown or locked, and answers the same. Nobody's typing is recorded:
-an unknown name may be a password in the wrong field.
+Passwords are kept as scrypt hashes. A sign-in does the same work whether the name is known or not, and answers the
+same. Nobody's typing is recorded: an unknown name may be a password in the wrong field. Every change of a person's
+password, role or status ends what that person has open: sessions, and tokens that the person answers for.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
-import unicodedata
-from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import audit
-from db.domain import AuditEvent, Role, TokenRecord, UserRecord
-from db.errors import InvalidRecordError, NameTakenError, UnknownRecordError
-from db.session import insert_once, key_text, new_id, now
-from db.tables_accounts import TokenRow, UserRow
+from db import audit, sign_in_attempts, web_sessions
+from db.domain import AuditEvent, Role, UserRecord
+from db.errors import NameTakenError, SignInDelayedError, UnknownRecordError
+from db.names import ADMINISTRATOR, ANONYMOUS, PROVIDER_PREFIX, account_name, name_key
+from db.passwords import checked_password, decoy, hashed, matches
+from db.provider_accounts import provider_row
+from db.session import insert_once, new_id, now
+from db.tables_accounts import ProviderAccountRow, UserRow
+from db.tokens import revoke_tokens_of
 
 if TYPE_CHECKING:
     from db.engine import Database
-
-SCRYPT = {"n": 2**15, "r": 8, "p": 1}
-"""32 MiB and about 80 ms (OWASP's password storage cheat sheet, 2024: a recommended setting is n=2^15, r=8, p=3)."""
-SCRYPT_MEMORY = 64 * 1024 * 1024
-PASSWORD_MIN = 12
-PASSWORD_MAX = 256
-FREE_ATTEMPTS = 5
-"""Wrong passwords in a row before the name is locked."""
-LOCK = timedelta(minutes=1)
-LOCK_LIMIT = timedelta(hours=1)
-TOKEN_PREFIX = "lnt_"  # noqa: S105 (marks a token as ours for secret scanners; not itself a secret)
-NOBODY = "anonymous"
-_ADMINISTRATOR = "administrator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +35,7 @@ class _Challenge:
     password_hash: str
 
 
-def add_user(session: Session, name: str, password: str, role: Role, *, actor: str = _ADMINISTRATOR) -> UserRecord:
+def add_user(session: Session, name: str, password: str, role: Role, *, actor: str = ADMINISTRATOR) -> UserRecord:
     """Add a person.
 
     Raises
@@ -58,21 +43,20 @@ def add_user(session: Session, name: str, password: str, role: Role, *, actor: s
     NameTakenError
         If there is a user of that name, whatever its case.
     InvalidRecordError
-        If the name is empty or the password shorter than 12 characters or longer than 256.
+        If the name is empty or reserved, or the password shorter than 12 characters or longer than 256.
     """
-    name = _checked_name(name)
-    password_hash = _hashed(_checked_password(password))
+    name = account_name(name)
+    password_hash = hashed(checked_password(password))
     moment = now(session)
     user_id = new_id()
     values = {
         "id": user_id,
         "name": name,
-        "name_key": _name_key(name),
+        "name_key": name_key(name),
         "role": Role(role),
         "password_hash": password_hash,
-        "failed_attempts": 0,
-        "locked_until": None,
         "is_disabled": False,
+        "access_epoch": 0,
         "created_at": moment,
         "password_changed_at": moment,
     }
@@ -82,8 +66,8 @@ def add_user(session: Session, name: str, password: str, role: Role, *, actor: s
     return _user(session.get_one(UserRow, user_id))
 
 
-def change_password(session: Session, name: str, password: str, *, actor: str = _ADMINISTRATOR) -> UserRecord:
-    """Give a person another password and lift a lock.
+def change_password(session: Session, name: str, password: str, *, actor: str = ADMINISTRATOR) -> UserRecord:
+    """Give a person another password, which ends the person's sessions and tokens.
 
     Raises
     ------
@@ -92,32 +76,63 @@ def change_password(session: Session, name: str, password: str, *, actor: str = 
     InvalidRecordError
         If the password is too short or too long.
     """
-    row = _locked_user(session, name)
-    row.password_hash, row.password_changed_at = _hashed(_checked_password(password)), now(session)
-    row.failed_attempts, row.locked_until = 0, None
-    session.flush()
-    audit.append(session, AuditEvent("user:password_changed", actor, row.id))
+    row = _user_row(session, name)
+    row.password_hash, row.password_changed_at = hashed(checked_password(password)), now(session)
+    _end_access(session, row, "user:password_changed", actor)
     return _user(row)
 
 
-def set_disabled(session: Session, name: str, *, disabled: bool, actor: str = _ADMINISTRATOR) -> UserRecord:
-    """Shut a person out, or let them in again.
+def set_role(session: Session, name: str, role: Role, *, actor: str = ADMINISTRATOR) -> UserRecord:
+    """Give a person another role, which ends the person's sessions and tokens.
 
     Raises
     ------
     UnknownRecordError
         If there is no such user.
     """
-    row = _locked_user(session, name)
-    row.is_disabled = disabled
-    session.flush()
-    audit.append(session, AuditEvent("user:disabled" if disabled else "user:enabled", actor, row.id))
+    row = _user_row(session, name)
+    row.role = Role(role)
+    _end_access(session, row, "user:role_changed", actor, role=row.role.value)
     return _user(row)
+
+
+def set_disabled(session: Session, name: str, *, disabled: bool, actor: str = ADMINISTRATOR) -> None:
+    """Disable or enable an account, either of which ends its sessions and tokens.
+
+    Parameters
+    ----------
+    name
+        Of a user, or the actor (``sso:...``) of a person of an identity provider.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such account.
+    """
+    row = _account_row(session, name)
+    row.is_disabled = disabled
+    _end_access(session, row, "user:disabled" if disabled else "user:enabled", actor)
+
+
+def end_sessions(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> None:
+    """Sign an account out everywhere: sessions end and tokens are revoked.
+
+    Parameters
+    ----------
+    name
+        Of a user, or the actor (``sso:...``) of a person of an identity provider.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such account.
+    """
+    _end_access(session, _account_row(session, name), "user:signed_out_everywhere", actor)
 
 
 def user_record(session: Session, *, name: str | None = None, id: str | None = None) -> UserRecord | None:  # noqa: A002
     """Return the user of that name or opaque id, or None."""
-    condition = UserRow.name_key == _name_key(name) if name is not None else UserRow.id == id
+    condition = UserRow.name_key == name_key(name) if name is not None else UserRow.id == id
     row = session.scalars(select(UserRow).where(condition)).one_or_none()
     return _user(row) if row else None
 
@@ -127,188 +142,100 @@ def users(session: Session) -> tuple[UserRecord, ...]:
     return tuple(_user(row) for row in session.scalars(select(UserRow).order_by(UserRow.name_key)))
 
 
-def sign_in(database: Database, name: str, password: str) -> UserRecord | None:
-    """Check a password without holding the database while the hash is computed; for request handlers."""
-    with database.read() as session:
-        challenge = _challenge(session, name)
-    is_right = _matches(challenge.password_hash, password)
+def sign_in(database: Database, name: str, password: str, address: str = "") -> UserRecord | None:
+    """Check a password without holding the database while the hash is computed.
+
+    Parameters
+    ----------
+    address
+        The client's network address; wrong passwords delay further ones of the same name from there.
+
+    Returns
+    -------
+    UserRecord or None
+        None for an unknown name, a wrong password and a disabled account.
+
+    Raises
+    ------
+    SignInDelayedError
+        After several wrong passwords for this name from this address, whether the name exists or not.
+    """
+    key = sign_in_attempts.attempt_key(name, address)
     with database.begin() as session:
-        return _record_attempt(session, challenge, is_right=is_right)
+        wait_s = sign_in_attempts.begin_attempt(session, key)
+        challenge = _challenge(session, name)
+        if wait_s > 0:
+            _refuse(session, challenge.user_id, "delayed")
+    if wait_s > 0:
+        raise SignInDelayedError(wait_s)
+    is_right = matches(challenge.password_hash, password)
+    with database.begin() as session:
+        user = _record_attempt(session, challenge, is_right=is_right)
+        if user is not None:
+            sign_in_attempts.end_attempt(session, key)
+        return user
 
 
 def check_password(session: Session, name: str, password: str) -> UserRecord | None:
-    """Check a password; None if name or password are wrong, or the name is locked or disabled.
+    """Check a password; None if name or password are wrong, or the account is disabled.
 
-    Holds the transaction for the length of the hash: request handlers take ``sign_in``.
+    Holds the transaction for the length of the hash, and delays nobody: request handlers take ``sign_in``.
     """
     challenge = _challenge(session, name)
-    return _record_attempt(session, challenge, is_right=_matches(challenge.password_hash, password))
+    return _record_attempt(session, challenge, is_right=matches(challenge.password_hash, password))
 
 
 def _challenge(session: Session, name: str) -> _Challenge:
-    row = session.scalars(select(UserRow).where(UserRow.name_key == _name_key(name))).one_or_none()
-    return _Challenge(row.id, row.password_hash) if row else _Challenge(None, _decoy())
+    row = session.scalars(select(UserRow).where(UserRow.name_key == name_key(name))).one_or_none()
+    return _Challenge(row.id, row.password_hash) if row else _Challenge(None, decoy())
 
 
 def _record_attempt(session: Session, challenge: _Challenge, *, is_right: bool) -> UserRecord | None:
     row = None
     if challenge.user_id is not None:
-        row = session.get_one(UserRow, challenge.user_id, populate_existing=True, with_for_update=True)
-    if row is None:
-        audit.append(session, AuditEvent("user:refused", NOBODY, "", "failure", {"why": "unknown"}))
+        row = session.get(UserRow, challenge.user_id, populate_existing=True, with_for_update=True)
+    why = _why_not(row, challenge, is_right=is_right)
+    if row is None or why:
+        _refuse(session, challenge.user_id, why)
         return None
-    why = _why_not(row, challenge, is_right=is_right, moment=now(session))
-    if why:
-        if why == "password":
-            _count_failure(row, now(session))
-        session.flush()
-        details: dict[str, object] = {"why": why, "failed_attempts": row.failed_attempts}
-        audit.append(session, AuditEvent("user:refused", NOBODY, row.id, "failure", details))
-        return None
-    row.failed_attempts, row.locked_until = 0, None
-    session.flush()
     audit.append(session, AuditEvent("user:signed_in", row.name, row.id))
     return _user(row)
 
 
-def _why_not(row: UserRow, challenge: _Challenge, *, is_right: bool, moment: datetime) -> str:
-    if row.locked_until is not None and row.locked_until > moment:
-        return "locked"
+def _why_not(row: UserRow | None, challenge: _Challenge, *, is_right: bool) -> str:
+    if row is None:
+        return "unknown"
     if not is_right or row.password_hash != challenge.password_hash:
         return "password"
     return "disabled" if row.is_disabled else ""
 
 
-def _count_failure(row: UserRow, moment: datetime) -> None:
-    """After five wrong passwords in a row lock for a minute, and twice as long for each further one, up to an hour."""
-    row.failed_attempts += 1
-    excess = row.failed_attempts - FREE_ATTEMPTS
-    if excess >= 0:
-        row.locked_until = moment + min(LOCK * 2 ** min(excess, 10), LOCK_LIMIT)
+def _refuse(session: Session, user_id: str | None, why: str) -> None:
+    audit.append(session, AuditEvent("user:refused", ANONYMOUS, user_id or "", "failure", {"why": why}))
 
 
-def create_token(
-    session: Session, name: str, role: Role, *, expires_at: datetime | None = None, actor: str = _ADMINISTRATOR
-) -> tuple[str, TokenRecord]:
-    """Make a program's token. Its plain text is returned this once and kept nowhere.
-
-    Raises
-    ------
-    NameTakenError
-        If there is a token of that name.
-    InvalidRecordError
-        If the name is empty.
-    """
-    plain = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    token_id = new_id()
-    values = {
-        "id": token_id,
-        "name": _checked_name(name),
-        "role": Role(role),
-        "sha256": _token_digest(plain),
-        "created_by": actor,
-        "created_at": now(session),
-        "expires_at": expires_at,
-        "revoked_at": None,
-    }
-    if not insert_once(session, TokenRow, values):
-        raise NameTakenError("token")
-    audit.append(session, AuditEvent("token:created", actor, token_id, details={"role": Role(role).value}))
-    return plain, _token(session.get_one(TokenRow, token_id))
+def _end_access(
+    session: Session, row: UserRow | ProviderAccountRow, action: str, actor: str, **details: object
+) -> None:
+    """End what an account has open; the epoch also ends a session that a sign-in under way is about to open."""
+    row.access_epoch += 1
+    session.flush()
+    ended = web_sessions.close_sessions_of(session, row.id)
+    audit.append(session, AuditEvent(action, actor, row.id, details={**details, "sessions_ended": ended}))
+    revoke_tokens_of(session, row.id, actor=actor)
 
 
-def check_token(session: Session, plain: str) -> TokenRecord | None:
-    """Return the token's record, or None if it is unknown, revoked or expired. Writes nothing."""
-    row = session.scalars(select(TokenRow).where(TokenRow.sha256 == _token_digest(plain))).one_or_none()
-    if row is None or row.revoked_at is not None:
-        return None
-    if row.expires_at is not None and row.expires_at <= now(session):
-        return None
-    return _token(row)
+def _account_row(session: Session, name: str) -> UserRow | ProviderAccountRow:
+    return provider_row(session, name) if name.startswith(PROVIDER_PREFIX) else _user_row(session, name)
 
 
-def revoke_token(session: Session, name: str, *, actor: str = _ADMINISTRATOR) -> TokenRecord:
-    """Make a token worthless from now on.
-
-    Raises
-    ------
-    UnknownRecordError
-        If there is no such token.
-    """
-    row = session.scalars(select(TokenRow).where(TokenRow.name == name).with_for_update()).one_or_none()
-    if row is None:
-        raise UnknownRecordError("token")
-    if row.revoked_at is None:
-        row.revoked_at = now(session)
-        session.flush()
-        audit.append(session, AuditEvent("token:revoked", actor, row.id))
-    return _token(row)
-
-
-def tokens(session: Session) -> tuple[TokenRecord, ...]:
-    """List all tokens by name, revoked ones too."""
-    return tuple(_token(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.name)))
-
-
-def _hashed(password: str, salt: bytes | None = None) -> str:
-    salt = salt or secrets.token_bytes(16)
-    digest = hashlib.scrypt(_folded(password), salt=salt, maxmem=SCRYPT_MEMORY, **SCRYPT)
-    parts = "$".join(str(SCRYPT[name]) for name in ("n", "r", "p"))
-    return f"scrypt${parts}${b64encode(salt).decode()}${b64encode(digest).decode()}"
-
-
-def _matches(password_hash: str, password: str) -> bool:
-    _, n, r, p, salt, digest = password_hash.split("$")
-    found = hashlib.scrypt(
-        _folded(password[: PASSWORD_MAX + 1]), salt=b64decode(salt), n=int(n), r=int(r), p=int(p), maxmem=SCRYPT_MEMORY
-    )
-    return hmac.compare_digest(found, b64decode(digest))
-
-
-def _decoy() -> str:
-    """Give unknown names a hash to fail against, at the price of a real one and without computing it twice."""
-    parts = "$".join(str(SCRYPT[name]) for name in ("n", "r", "p"))
-    return f"scrypt${parts}${b64encode(secrets.token_bytes(16)).decode()}${b64encode(secrets.token_bytes(64)).decode()}"
-
-
-def _folded(password: str) -> bytes:
-    """One spelling for what different keyboards send for the same characters (RFC 8265: NFC)."""
-    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
-
-
-def _checked_password(password: str) -> str:
-    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
-        raise InvalidRecordError("password", f"must have {PASSWORD_MIN} to {PASSWORD_MAX} characters")
-    return password
-
-
-def _checked_name(name: str) -> str:
-    name = key_text("name", unicodedata.normalize("NFC", name), limit=64)
-    if not name or not name.isprintable():
-        raise InvalidRecordError("name", "must have 1 to 64 printable characters")
-    return name
-
-
-def _name_key(name: str) -> str:
-    key = unicodedata.normalize("NFKC", name.strip(" ")).casefold()[:256]
-    return key.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def _locked_user(session: Session, name: str) -> UserRow:
-    statement = select(UserRow).where(UserRow.name_key == _name_key(name)).with_for_update()
+def _user_row(session: Session, name: str) -> UserRow:
+    statement = select(UserRow).where(UserRow.name_key == name_key(name)).with_for_update()
     row = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         raise UnknownRecordError("user")
     return row
 
 
-def _token_digest(plain: str) -> str:
-    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()
-
-
 def _user(row: UserRow) -> UserRecord:
-    return UserRecord(row.id, row.name, row.role, row.is_disabled, row.locked_until, row.created_at)
-
-
-def _token(row: TokenRow) -> TokenRecord:
-    return TokenRecord(row.id, row.name, row.role, row.created_by, row.created_at, row.expires_at, row.revoked_at)
+    return UserRecord(row.id, row.name, row.role, row.is_disabled, row.access_epoch, row.created_at)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 from db import analyses, audit, deliveries, findings, results
 from db.domain import AnalysisRecord, AnalysisStatus, AuditEvent, DeliveryRecord, FindingOrigin, FindingRecord
 from db.engine import Database
-from db.exchange import NewResult, RetractionCode
+from db.exchange import NewResult, RetractionCode, RetractionRecord
+from db.provider_accounts import display_names
 from dicom_node.errors import DicomNodeError
 from dicom_node.files import Files
 from dicom_node.results_job import (
@@ -207,6 +208,7 @@ class ResultMaker:
     ) -> tuple[DeliveryRecord, ...]:
         with self._database.read() as session:
             instances = analyses.analysis_instances(session, analysis.id)
+            reader_names = display_names(session, _readers(found, purpose.get("retraction")))
         places = self._files.locate([instance.path for instance in instances])
         job = ReportJob(
             analysis=analysis,
@@ -221,6 +223,7 @@ class ResultMaker:
             algorithm_parameters=self._parameters(analysis),
             organization=self._settings.organization,
             kinds=self._settings.kinds,
+            reader_names=reader_names,
             **purpose,
         )
         # what was made before, perhaps elsewhere, is brought here: those bytes count
@@ -308,3 +311,13 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
         return _OBJECTS.validate_json(done.stdout)
     except ValidationError:
         raise ResultsError("the making process gave no answer") from None
+
+
+def _readers(records: Sequence[FindingRecord], retraction: RetractionRecord | None) -> Iterator[str]:
+    """Yield everybody whom an object may name."""
+    for record in records:
+        yield record.created_by
+        if record.assessment is not None:
+            yield record.assessment.reader
+    if retraction is not None:
+        yield retraction.requested_by

@@ -101,6 +101,8 @@ class ReportJob:
         For whom readers verify; where it is empty, the source's institution.
     kinds
         What is made of an answer, by names of ``KINDS``.
+    reader_names
+        Names of readers who are recorded by another text, as people of an identity provider are.
     """
 
     analysis: AnalysisRecord
@@ -115,6 +117,11 @@ class ReportJob:
     retraction: RetractionRecord | None = None
     organization: str = ""
     kinds: tuple[str, ...] = CHOSEN_KINDS
+    reader_names: dict[str, str] = field(default_factory=dict)
+
+    def reader_name(self, actor: str) -> str:
+        """Name of a reader in the objects."""
+        return self.reader_names.get(actor, actor)
 
     @property
     def content_digest(self) -> str:

@@ -27,7 +27,7 @@ def build_ko(job: ReportJob, identity: Dataset, named: ResultObject) -> KeyObjec
     content = KeyObjectSelection(
         document_title=TITLES[job.retraction.code],
         referenced_objects=rejected,
-        observer_person_context=person_observer(job.retraction.requested_by),
+        observer_person_context=person_observer(job.reader_name(job.retraction.requested_by)),
         description=plain(job.retraction.reason) or None,
     )
     document = KeyObjectSelectionDocument(

@@ -55,7 +55,7 @@ def person_context(job: ReportJob) -> ObserverContext | None:
     """Name the reader as an observer of a verified report; None for the model's own."""
     if job.purpose is not Purpose.VERIFIED:
         return None
-    return person_observer(readers(job)[0][0])
+    return person_observer(job.reader_name(readers(job)[0][0]))
 
 
 def person_observer(name: str) -> ObserverContext:
@@ -78,7 +78,7 @@ def verification(job: ReportJob, identity: Dataset) -> dict[str, Any]:
     return {
         "is_final": True,
         "is_verified": True,
-        "verifying_observer_name": person_name(readers(job)[0][0]),
+        "verifying_observer_name": person_name(job.reader_name(readers(job)[0][0])),
         "verifying_organization": plain(organization, 64),
     }
 
@@ -89,7 +89,7 @@ def verify(sr: Dataset, job: ReportJob) -> None:
     sr.VerifyingObserverSequence = []
     for name, moment in readers(job):
         observer = deepcopy(first)
-        observer.VerifyingObserverName = person_name(name)
+        observer.VerifyingObserverName = person_name(job.reader_name(name))
         observer.VerificationDateTime = moment.astimezone().strftime("%Y%m%d%H%M%S.%f%z")
         sr.VerifyingObserverSequence.append(observer)
     sr.PredecessorDocumentsSequence = [_predecessors(job)]

@@ -31,6 +31,7 @@ class RoleName(StrEnum):
 
 
 Name = Annotated[str, typer.Argument(help="The name.")]
+Account = Annotated[str, typer.Argument(help="The name, or sso:... for a person of an identity provider.")]
 Role = Annotated[RoleName, typer.Option("--role", help="What its bearer may do.")]
 
 
@@ -86,7 +87,7 @@ def user_add(name: Name, role: Role = RoleName.RADIOLOGIST) -> None:
 
 @user_app.command("password")
 def user_password(name: Name) -> None:
-    """Give a person another password and lift a lock."""
+    """Give a person another password; ends the person's sessions and tokens."""
     from db.users import change_password
 
     with open_database(read_settings()) as database:
@@ -97,13 +98,44 @@ def user_password(name: Name) -> None:
 
 
 @user_app.command("disable")
-def user_disable(name: Name) -> None:
-    """Shut a person out; what they did stays in the trail."""
+def user_disable(name: Account) -> None:
+    """Disable an account; its audit entries remain. Ends its sessions and tokens."""
     from db.users import set_disabled
 
     with open_database(read_settings()) as database, database.begin() as session:
         set_disabled(session, name, disabled=True)
     print(f"disabled {name}")
+
+
+@user_app.command("enable")
+def user_enable(name: Account) -> None:
+    """Enable a disabled account; earlier sessions and tokens stay ended."""
+    from db.users import set_disabled
+
+    with open_database(read_settings()) as database, database.begin() as session:
+        set_disabled(session, name, disabled=False)
+    print(f"enabled {name}")
+
+
+@user_app.command("role")
+def user_role(name: Name, role: Annotated[RoleName, typer.Argument(help="The new role.")]) -> None:
+    """Give a person another role; ends the person's sessions and tokens."""
+    from db import domain
+    from db.users import set_role
+
+    with open_database(read_settings()) as database, database.begin() as session:
+        set_role(session, name, domain.Role(role.value))
+    print(f"{name} is now {role.value}")
+
+
+@user_app.command("signout")
+def user_signout(name: Account) -> None:
+    """Sign an account out everywhere: ends its sessions and revokes its tokens."""
+    from db.users import end_sessions
+
+    with open_database(read_settings()) as database, database.begin() as session:
+        end_sessions(session, name)
+    print(f"signed {name} out everywhere")
 
 
 def _read_password() -> str:
@@ -125,21 +157,24 @@ def token_create(
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Days until it expires; for good if left out.")
     ] = None,
+    owner: Annotated[
+        str | None, typer.Option("--owner", help="Person who answers for it; ends with the person's access.")
+    ] = None,
 ) -> None:
     """Create a token for a program; it is printed once and only its digest is kept."""
     from db import domain
-    from db.users import create_token
+    from db.tokens import create_token
 
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     with open_database(read_settings()) as database, database.begin() as session:
-        plain, _ = create_token(session, name, domain.Role(role.value), expires_at=expires_at)
+        plain, _ = create_token(session, name, domain.Role(role.value), expires_at=expires_at, owner=owner)
     print(plain)
 
 
 @token_app.command("revoke")
 def token_revoke(name: Name) -> None:
-    """Make a token useless."""
-    from db.users import revoke_token
+    """Revoke a token."""
+    from db.tokens import revoke_token
 
     with open_database(read_settings()) as database, database.begin() as session:
         revoke_token(session, name)

@@ -8,8 +8,11 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as BaseResponse
 
 from db import audit, users
-from db.domain import AuditEvent, Role, UserRecord
+from db.domain import AuditEvent, UserRecord
+from db.errors import SignInDelayedError
+from db.web_sessions import SessionGrant, user_grant
 from webapp.addresses import is_own_path
+from webapp.errors import TooManyRequestsError
 from webapp.identity import FORM_COOKIE, SESSION_COOKIE, principal
 from webapp.services import services
 from webapp.sessions import form_token
@@ -41,20 +44,14 @@ def sign_in() -> BaseResponse:
     user = _checked_user(request.form.get("name", ""), request.form.get("password", ""))
     if user is None:
         return form(401, REFUSED)
-    return start_session(redirect(safe_next(request.form.get("next", "")), 303), user.name)
+    return start_session(redirect(safe_next(request.form.get("next", "")), 303), user_grant(user))
 
 
-def start_session(response: BaseResponse, name: str, role: Role | None = None) -> BaseResponse:
-    """End the session that the browser may have, and start one with a fresh cookie.
-
-    Parameters
-    ----------
-    role
-        The role that an identity provider gave; None for people whose role stands in our own records.
-    """
+def start_session(response: BaseResponse, grant: SessionGrant) -> BaseResponse:
+    """End the session that the browser may have, and start one with a fresh cookie."""
     known = services()
     known.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
-    _set_cookie(response, SESSION_COOKIE, known.sessions.open(name, role))
+    _set_cookie(response, SESSION_COOKIE, known.sessions.open(grant))
     response.delete_cookie(FORM_COOKIE, path="/sign-in")
     return response
 
@@ -78,7 +75,12 @@ def safe_next(target: str) -> str:
 
 def _checked_user(name: str, password: str) -> UserRecord | None:
     """Ask the database also for names and passwords too long to be right, so that all take the same time."""
-    return users.sign_in(services().database, name[:MAX_NAME], password[:MAX_PASSWORD])
+    address = request.remote_addr or ""
+    try:
+        with services().password_slots.take():
+            return users.sign_in(services().database, name[:MAX_NAME], password[:MAX_PASSWORD], address)
+    except SignInDelayedError as delayed:
+        raise TooManyRequestsError(delayed.retry_after_s) from None
 
 
 def form(status: int, message: str) -> Response:

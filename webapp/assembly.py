@@ -41,9 +41,12 @@ from webapp.ports import Predictor, SharedFiles, StoredFiles, StudyImages, Study
 from webapp.ratelimit import RateLimit
 from webapp.services import EXTENSION, Services
 from webapp.sessions import SessionStore
+from webapp.slots import Slots
 from webapp.views import ViewLog
 from webapp.watch import ChangeWatch
 
+PASSWORD_CHECKS = 2
+"""Password hashes computed at once, 32 MiB each."""
 MAX_FORM_FIELDS = 50
 MAX_FORM_TEXT_BYTES = 500_000
 """Werkzeug holds this bound against its read buffer of 64 KiB too: a tighter one would refuse large files."""
@@ -104,6 +107,7 @@ def assemble(
         sign_in_limit=RateLimit(options.sign_ins_per_minute),
         prediction_slots=threading.BoundedSemaphore(options.max_predictions),
         stream_slots=threading.BoundedSemaphore(options.max_streams),
+        password_slots=Slots(PASSWORD_CHECKS, waiting=options.threads // 4, wait_s=5.0),
     )
     for part in (routing, headers, guard, failures, languages, templating, oidc):
         part.install(app)

@@ -9,6 +9,7 @@
     ├── ConflictError           409
     ├── UploadRefusedError      400, 413, 415, 422
     ├── TooManyRequestsError    429
+    ├── BusyError               503
     └── UnavailableError        503
 
 Messages hold no value that came with the request or out of a dataset.
@@ -95,6 +96,17 @@ class TooManyRequestsError(WebError):
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(english("Too many requests; try again in a moment."))
+        self.retry_after_s = retry_after_s
+
+
+class BusyError(WebError):
+    """Too much is being computed; try again after ``retry_after_s``."""
+
+    status = 503
+    code = "busy"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(english("The service is busy; try again in a moment."))
         self.retry_after_s = retry_after_s
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response, request
 
+from webapp.identity import access_check
 from webapp.services import Services, services
 
 blueprint = Blueprint("events", __name__)
@@ -29,7 +30,7 @@ def stream() -> Response:
     known = services()
     version = known.watch.version()
     if known.stream_slots.acquire(blocking=False):
-        body: Iterator[str] = _Stream(known, version, request.environ.get(HAS_GONE, _nobody_tells))
+        body: Iterator[str] = _Stream(known, version, access_check(), request.environ.get(HAS_GONE, _nobody_tells))
     else:
         body = iter((f"retry: {BUSY_RETRY_MS}\n\n", _event(version)))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -47,8 +48,11 @@ def _nobody_tells() -> bool:
 class _Stream:
     """One open stream. The server calls ``close`` when the browser goes, and the slot is free again."""
 
-    def __init__(self, known: Services, version: int, has_gone: Callable[[], bool]) -> None:
+    def __init__(
+        self, known: Services, version: int, has_access: Callable[[], bool], has_gone: Callable[[], bool]
+    ) -> None:
         self._known = known
+        self._has_access = has_access
         self._has_gone = has_gone
         self._lines = self._follow(version)
         self._is_open = True
@@ -72,7 +76,7 @@ class _Stream:
         yield _event(version)
         watch, ends_at = self._known.watch, time.monotonic() + self._known.options.stream_s
         spoken_at = time.monotonic()
-        while time.monotonic() < ends_at and watch.wait() and not self._has_gone():
+        while time.monotonic() < ends_at and watch.wait() and not self._has_gone() and self._has_access():
             latest = watch.version()
             if latest != version:
                 version, spoken_at = latest, time.monotonic()

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from db.errors import DatabaseUnavailableError, InvalidRecordError, NotYoursError, UnknownRecordError
-from webapp.errors import NotSignedInError, TooManyRequestsError, WebError
+from webapp.errors import BusyError, NotSignedInError, TooManyRequestsError, WebError
 from webapp.languages import english
 from webapp.ports import UnfitInputError
 
@@ -75,7 +75,7 @@ def install(app: Flask) -> None:
 def _web_error(error: WebError) -> BaseResponse:
     if isinstance(error, NotSignedInError) and request.method == "GET" and wants_html():
         return redirect(url_for("account.sign_in_page", next=request.full_path.rstrip("?")), 303)
-    retry_after_s = math.ceil(error.retry_after_s) if isinstance(error, TooManyRequestsError) else None
+    retry_after_s = math.ceil(error.retry_after_s) if isinstance(error, TooManyRequestsError | BusyError) else None
     return _answer(error.status, error.code, error.message, retry_after_s)
 
 

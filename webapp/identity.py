@@ -1,16 +1,19 @@
-"""Who asks: nobody in particular on an open loopback, a signed-in person, or a program with a token."""
+"""Identifies callers: a signed-in person, a program with a token, or anyone where sign-in is off."""
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
 from flask import g, request
 
-from db import users
+from db import tokens
 from db.domain import Role
-from webapp.services import services
+from db.names import TOKEN_ACTOR_PREFIX
+from webapp.services import Services, services
 from webapp.sessions import form_token
 
 SESSION_COOKIE = "lungnode_session"
@@ -33,48 +36,78 @@ class Principal:
     """Who asks. ``role`` is None where sign-in is off: everything is allowed."""
 
     name: str
+    """The actor in the audit trail and in records."""
     role: Role | None
     proof: Proof
+    display_name: str = ""
+    """Shown to people; of a person of an identity provider it says nothing about who it is."""
 
 
 def identify() -> Principal | None:
-    """Return who sent the current request, or None for a stranger."""
-    known = services()
+    """Return who sent the current request, or None where nobody is signed in."""
+    touch = BACKGROUND_HEADER not in request.headers and request.endpoint != "events.stream"
+    return _identified(services(), _credentials(), touch=touch)
+
+
+def access_check() -> Callable[[], bool]:
+    """Return a function that says whether the caller of this request still has access; works after the request.
+
+    For answers that stay open: it asks the records each time, and finds sessions and tokens that ended meanwhile.
+    """
+    known, credentials, caller = services(), _credentials(), principal()
+
+    def has_access() -> bool:
+        now = _identified(known, credentials, touch=False)
+        return now is not None and (now.name, now.role) == (caller.name, caller.role)
+
+    return has_access
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    """What a request proves its caller with."""
+
+    authorization: str
+    cookie: str
+
+
+def _credentials() -> _Credentials:
+    return _Credentials(request.headers.get("Authorization", ""), request.cookies.get(SESSION_COOKIE, ""))
+
+
+def _identified(known: Services, credentials: _Credentials, *, touch: bool) -> Principal | None:
     if not known.options.auth_required:
         return Principal("local", None, Proof.OPEN)
-    header = request.headers.get("Authorization", "")
-    if header:
-        return _by_token(header)
-    cookie = request.cookies.get(SESSION_COOKIE)
-    if not cookie:
-        return None
-    touch = BACKGROUND_HEADER not in request.headers and request.endpoint != "events.stream"
-    return _by_session(cookie, touch=touch)
+    if credentials.authorization:
+        return _by_token(known, credentials.authorization)
+    return _by_session(known, credentials.cookie, touch=touch) if credentials.cookie else None
 
 
-def _by_session(cookie: str, *, touch: bool) -> Principal | None:
-    """Ask the records each time, so that a disabled person is out at once and a new role counts at once."""
-    known = services()
+def _by_session(known: Services, cookie: str, *, touch: bool) -> Principal | None:
+    """Ask the records each time, so that every change of the account counts at once."""
     signed_in = known.sessions.find(cookie, touch=touch)
     if signed_in is None:
         return None
-    if signed_in.role is not None:
-        return Principal(signed_in.name, signed_in.role, Proof.SESSION)
-    with known.database.read() as session:
-        user = users.user_record(session, name=signed_in.name)
-    if user is None or user.is_disabled:
-        known.sessions.close(cookie)
+    if signed_in.role_mapping is not None and not _is_current_mapping(known, signed_in.role_mapping):
         return None
-    return Principal(user.name, user.role, Proof.SESSION)
+    return Principal(signed_in.actor, signed_in.role, Proof.SESSION, signed_in.display_name)
 
 
-def _by_token(header: str) -> Principal | None:
+def _is_current_mapping(known: Services, role_mapping: str) -> bool:
+    provider = known.options.oidc
+    return provider is not None and hmac.compare_digest(role_mapping, provider.role_mapping_digest)
+
+
+def _by_token(known: Services, header: str) -> Principal | None:
     scheme, _, plain = header.partition(" ")
     if scheme.lower() != "bearer" or not plain.strip():
         return None
-    with services().database.read() as session:
-        token = users.check_token(session, plain.strip())
-    return Principal(f"token:{token.name}", token.role, Proof.TOKEN) if token else None
+    with known.database.read() as session:
+        token = tokens.check_token(session, plain.strip())
+    if token is None:
+        return None
+    actor = f"{TOKEN_ACTOR_PREFIX}{token.name}"
+    return Principal(actor, token.role, Proof.TOKEN, actor)
 
 
 def principal() -> Principal:

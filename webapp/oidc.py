@@ -8,6 +8,7 @@ roles stays outside.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from authlib.common.errors import AuthlibBaseError
@@ -19,9 +20,11 @@ from werkzeug.wrappers import Response
 
 from db import audit
 from db.domain import AuditEvent, Role
+from db.names import ANONYMOUS, display_name
+from db.provider_accounts import record_provider_account
+from db.web_sessions import provider_grant
 from webapp.account import form, safe_next, start_session
 from webapp.errors import NotFoundError, UnavailableError
-from webapp.forms import clean_text
 from webapp.options import OidcProvider
 from webapp.services import EXTENSION, Services, absolute_url, services
 
@@ -30,11 +33,19 @@ blueprint = Blueprint("oidc", __name__, url_prefix="/sign-in/provider")
 CLIENT = "lungnode_oidc"
 STATE_COOKIE = "lungnode_provider"
 TIMEOUT_S = 10
-NOBODY = "anonymous"
-MAX_NAME = 64
+MAX_SUBJECT = 255
+"""OpenID Connect Core 1.0, 2: ``sub`` has at most 255 ASCII characters."""
+MAX_ROLE_VALUES = 5000
+"""Some directories put people into a thousand groups."""
+DISPLAY_CLAIMS = ("name", "preferred_username", "email")
+NAMELESS = "?"
+"""Shown for a person whose provider gives no name that can be shown."""
 REFUSED = "Your organisation's sign-in was not completed, or it gives you no role here. Ask your administrator."
-UNFIT = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError)
-"""What a provider's answer may break."""
+UNFIT = (
+    *(AuthlibBaseError, JoseError, ValueError, LookupError, TypeError),
+    *(AttributeError, ArithmeticError, RecursionError),
+)
+"""Raised for a provider's answer that is malformed."""
 
 
 def install(app: Flask) -> None:
@@ -92,33 +103,68 @@ def callback() -> Response:
     target = safe_next(str(session.pop("next", "")))
     try:
         claims = client.authorize_access_token().get("userinfo") or {}
+        if not isinstance(claims, Mapping):
+            return _refuse("provider")
     except (RequestException, *UNFIT):
         return _refuse("provider")
     finally:
         session.clear()
-    name, role = name_of(claims), role_of(claims, provider)
-    if not name or role is None:
-        return _refuse("role" if name else "name")
+    person = identity_of(claims)
+    if person is None:
+        return _refuse("subject")
+    role = role_of(claims, provider)
+    if role is None:
+        return _refuse("role")
     with services().database.begin() as records:
-        audit.append(records, AuditEvent("user:signed_in", name, "", details={"by": "oidc", "role": role.value}))
-    return start_session(redirect(target, 303), name, role)
+        account = record_provider_account(records, person.issuer, person.subject, person.display_name)
+        if not account.is_disabled:
+            details: dict[str, object] = {"by": "oidc", "role": role.value, "display_name": person.display_name}
+            audit.append(records, AuditEvent("user:signed_in", account.actor, account.id, details=details))
+    if account.is_disabled:
+        return _refuse("disabled")
+    return start_session(redirect(target, 303), provider_grant(account, role, provider.role_mapping_digest))
 
 
-def name_of(claims: Mapping[str, Any]) -> str:
-    """Name the person as the trail will; the prefix keeps it apart from the names of people kept here."""
-    told = claims.get("preferred_username") or claims.get("email") or claims.get("sub")
-    name = clean_text(told)[:MAX_NAME] if isinstance(told, str) else ""
-    return f"sso:{name}" if name else ""
+@dataclass(frozen=True, slots=True)
+class ProviderIdentity:
+    """Who a person is: issuer and subject, which never change, and a name to show."""
+
+    issuer: str
+    subject: str
+    display_name: str
+
+
+def identity_of(claims: Mapping[str, Any]) -> ProviderIdentity | None:
+    """Read who a person is; None where the claims do not say (OpenID Connect Core 1.0, 2 and 5.7).
+
+    Parameters
+    ----------
+    claims
+        Of a checked identity token. Names and e-mail addresses in it may be changed by people, or be those of others:
+        they are shown and decide nothing.
+    """
+    issuer, subject = claims.get("iss"), claims.get("sub")
+    if not isinstance(issuer, str) or not isinstance(subject, str):
+        return None
+    if not subject or len(subject) > MAX_SUBJECT or not (subject.isascii() and subject.isprintable()):
+        return None
+    given = (claims.get(claim) for claim in DISPLAY_CLAIMS)
+    shown = (display_name(value) for value in given if isinstance(value, str))
+    return ProviderIdentity(issuer, subject, next(filter(None, shown), NAMELESS))
 
 
 def role_of(claims: Mapping[str, Any], provider: OidcProvider) -> Role | None:
-    """Give the first role of the settings whose value the claim has."""
-    told = claims.get(provider.role_claim)
-    held = {told} if isinstance(told, str) else set(told) if isinstance(told, list) else set()
-    return next((role for value, role in provider.roles.items() if value in held), None)
+    """Return the first role of the settings whose value the claim has: a text, or a list of texts and nothing else."""
+    claim = claims.get(provider.role_claim)
+    values = [claim] if isinstance(claim, str) else claim
+    if not isinstance(values, list) or len(values) > MAX_ROLE_VALUES:
+        return None
+    if not all(isinstance(value, str) for value in values):
+        return None
+    return next((role for value, role in provider.roles.items() if value in values), None)
 
 
 def _refuse(why: str) -> Response:
     with services().database.begin() as records:
-        audit.append(records, AuditEvent("user:refused", NOBODY, "", "failure", {"why": why, "by": "oidc"}))
+        audit.append(records, AuditEvent("user:refused", ANONYMOUS, "", "failure", {"why": why, "by": "oidc"}))
     return form(403, REFUSED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,12 @@ class OidcProvider:
     roles: Mapping[str, Role]
     """Roles by the value of the claim; the first that somebody has counts."""
     role_claim: str = "groups"
+
+    @property
+    def role_mapping_digest(self) -> str:
+        """Digest of the settings by which claims become roles; sessions of another mapping have ended."""
+        mapping = [self.issuer, self.client_id, self.role_claim, [[k, v.value] for k, v in self.roles.items()]]
+        return hashlib.sha256(json.dumps(mapping).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

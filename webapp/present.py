@@ -26,6 +26,7 @@ from db.exchange import PriorShortfall
 from db.holds import ScannerState
 from db.operations import DestinationLoad
 from webapp import rounding
+from webapp.names import shown_name
 from webapp.options import Node
 from webapp.ports import AcceptedStudy, SliceReference
 from webapp.shapes import ModelShape, ReasonShape
@@ -199,6 +200,7 @@ def finding(record: FindingRecord) -> FindingShape:
         "assessment": assessment(record.assessment) if record.assessment else None,
         "created_at": moment(record.created_at),
         "created_by": record.created_by,
+        "created_by_name": shown_name(record.created_by),
     }
 
 
@@ -209,6 +211,7 @@ def assessment(record: AssessmentRecord) -> AssessmentShape:
         "reason": record.reason,
         "comment": record.comment,
         "reader": record.reader,
+        "reader_name": shown_name(record.reader),
         "created_at": moment(record.created_at),
     }
 

@@ -19,6 +19,7 @@ from webapp.options import WebOptions
 from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
 from webapp.ratelimit import RateLimit
 from webapp.sessions import SessionStore
+from webapp.slots import Slots
 from webapp.views import ViewLog
 from webapp.watch import ChangeWatch
 
@@ -44,6 +45,7 @@ class Services:
     sign_in_limit: RateLimit
     prediction_slots: threading.BoundedSemaphore
     stream_slots: threading.BoundedSemaphore
+    password_slots: Slots
     started: float = field(default_factory=time.monotonic)
 
 

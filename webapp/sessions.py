@@ -8,10 +8,9 @@ import secrets
 from datetime import timedelta
 
 from db import web_sessions
-from db.domain import Role
 from db.engine import Database
 from db.session import now
-from db.web_sessions import WebSession
+from db.web_sessions import SessionGrant, WebSession
 
 MAX_SESSIONS = 10_000
 TOUCHES = 30
@@ -35,12 +34,12 @@ class SessionStore:
         self._database = database
         self._idle, self._lifetime = timedelta(seconds=idle_s), timedelta(seconds=lifetime_s)
 
-    def open(self, name: str, role: Role | None = None) -> str:
+    def open(self, grant: SessionGrant) -> str:
         """Start a session and return its cookie, a fresh one every time."""
         cookie = secrets.token_urlsafe(32)
         with self._database.begin() as session:
             web_sessions.close_ended(session, idle=self._idle, lifetime=self._lifetime)
-            web_sessions.open_session(session, _digest(cookie), name, role, limit=MAX_SESSIONS)
+            web_sessions.open_session(session, _digest(cookie), grant, limit=MAX_SESSIONS)
         return cookie
 
     def find(self, cookie: str, *, touch: bool = True) -> WebSession | None:

@@ -26,6 +26,7 @@ class AssessmentShape(TypedDict):
     reason: str
     comment: str
     reader: str
+    reader_name: str
     created_at: Moment
 
 
@@ -52,6 +53,8 @@ class FindingShape(TypedDict):
     assessment: AssessmentShape | None
     created_at: Moment
     created_by: str
+    created_by_name: str
+    """Shown to people; of a person of an identity provider it says nothing about who it is."""
 
 
 class SeriesShape(TypedDict):

@@ -14,6 +14,7 @@ from flask_babel import lazy_gettext as _l
 from db.domain import StudyState
 from webapp import access, languages, rounding
 from webapp.identity import Principal, current_form_token
+from webapp.names import shown_name
 from webapp.services import services
 
 NAVIGATION = (
@@ -47,6 +48,7 @@ def install(app: Flask) -> None:
     app.add_template_filter(duration)
     app.add_template_filter(sentence)
     app.add_template_filter(detail)
+    app.add_template_filter(shown_name)
     app.jinja_env.globals.update(
         asset=asset,
         nav=NAVIGATION,

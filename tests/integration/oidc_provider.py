@@ -1,7 +1,8 @@
 """A small OpenID Connect provider in a process of its own, built with Authlib's server side.
 
 ``python -m tests.integration.oidc_provider REDIRECT_URI`` prints its port. Whoever the header ``X-Person`` names is
-signed in there; ``?spoil=`` makes the identity token wrong in one way.
+signed in there; ``POST /spoil/HOW`` makes the identity token wrong in one way, and ``POST /claims`` sets claims of the
+next identity tokens ("left out" leaves one out).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ CLIENT_ID, CLIENT_SECRET = "lungnode", "a secret of the test"
 PEOPLE = {"ann": ["clinic-radiologists"], "olga": ["clinic-it", "canteen"], "bob": ["canteen"], "eve": None}
 KEY, OTHER_KEY = RSAKey.generate_key(2048, {"kid": "one"}), RSAKey.generate_key(2048, {"kid": "one"})
 spoil = {"how": ""}
+claims: dict[str, Any] = {}
 
 
 @dataclass
@@ -139,8 +141,10 @@ class IdToken(OpenIDCode):
 
     def generate_user_info(self, user: str, scope: str) -> UserInfo:
         groups = PEOPLE[user]
-        info = UserInfo(sub=f"id-of-{user}", preferred_username=user)
-        return info if groups is None else UserInfo({**info, "groups": groups})
+        info = {"sub": f"id-of-{user}", "preferred_username": user}
+        if groups is not None:
+            info["groups"] = groups
+        return UserInfo({name: value for name, value in {**info, **claims}.items() if value != "left out"})
 
 
 def make_provider(redirect_uri: str) -> Flask:
@@ -183,6 +187,12 @@ def make_provider(redirect_uri: str) -> Flask:
     def spoil_next(how: str) -> Response:
         spoil["how"] = "" if how == "nothing" else how
         return jsonify(spoil)
+
+    @app.post("/claims")
+    def set_claims() -> Response:
+        claims.clear()
+        claims.update(request.get_json())
+        return jsonify(claims)
 
     return app
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -14,9 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from db import audit
+from db import audit, users
 from db.domain import Role
 from db.engine import Database
+from db.provider_accounts import provider_account_id
 from tests.factories import sqlite_database
 from tests.integration.oidc_provider import CLIENT_ID, CLIENT_SECRET
 from tests.integration.service import held_port
@@ -48,6 +50,19 @@ class Site:
 
     def spoil(self, how: str) -> None:
         requests.post(f"{self.provider}/spoil/{how}", timeout=30)
+
+    @contextmanager
+    def claims(self, **claims: object) -> Iterator[None]:
+        """Let the provider send these claims while the block lasts."""
+        requests.post(f"{self.provider}/claims", json=claims, timeout=30).raise_for_status()
+        try:
+            yield
+        finally:
+            requests.post(f"{self.provider}/claims", json={}, timeout=30).raise_for_status()
+
+    def actor(self, person: str) -> str:
+        """Actor of a person of this provider."""
+        return f"sso:{provider_account_id(self.provider, f'id-of-{person}')}"
 
     def events(self, action: str) -> list[tuple[str, dict[str, object]]]:
         with self.database.read() as session:
@@ -103,10 +118,11 @@ def make_server_of(database: Database, folder: Path, issuer: str, port: int):
 def test_a_group_at_the_provider_gives_the_role_here(site: Site, person: str, role: str, may_administer: int) -> None:
     answer = site.visit(person, "?next=/worklist")
     assert (answer.status_code, urlsplit(answer.url).path) == (200, "/worklist")
-    assert f"sso:{person}" in answer.text
+    assert f"<bdi>{person}</bdi>" in answer.text
     page = requests.get(f"{site.url}/admin", cookies=answer.cookies_of_browser, headers=HTML, timeout=30)
     assert page.status_code == may_administer
-    assert (f"sso:{person}", {"by": "oidc", "role": role}) in site.events("user:signed_in")
+    details = {"by": "oidc", "role": role, "display_name": person}
+    assert (site.actor(person), details) in site.events("user:signed_in")
 
 
 def test_the_page_offers_it_and_asks_the_provider_with_pkce_and_a_nonce(site: Site) -> None:
@@ -153,3 +169,136 @@ def test_a_callback_that_nobody_asked_for_gets_nobody_in(site: Site, query: str)
 
 def test_it_never_leads_elsewhere(site: Site) -> None:
     assert urlsplit(site.visit("ann", "?next=https://evil.example.org/").url).path == "/worklist"
+
+
+def test_two_subjects_of_one_name_are_two_actors(site: Site) -> None:
+    for person in ("ann", "olga"):
+        with site.claims(preferred_username="Dr. Same", email="same@example.org", name="Same"):
+            assert site.visit(person).status_code == 200
+    (second, _), (first, _) = site.events("user:signed_in")[:2]
+    assert (first, second) == (site.actor("ann"), site.actor("olga"))
+    assert first != second
+
+
+def test_a_subject_stays_one_actor_under_another_name_and_address(site: Site) -> None:
+    for name in ("Ann", "Ann Married"):
+        with site.claims(preferred_username=name, email=f"{name.split()[-1]}@example.org"):
+            assert f"<bdi>{name}</bdi>" in site.visit("ann").text
+    (second, _), (first, _) = site.events("user:signed_in")[:2]
+    assert first == second == site.actor("ann")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ann\nadmin", "Annadmin"),
+        ("Ann\r\n\tB", "AnnB"),
+        ("\u202eevil\u2066", "evil"),
+        ("A\u200bn\u00adn\ufeff", "Ann"),
+        ("  Ann \u2028\u00a0 B  ", "Ann B"),
+        ("x" * 5000, "x" * 64),
+        ("<b>Ann</b>", "&lt;b&gt;Ann&lt;/b&gt;"),
+        ("\u738b\u5c0f\u6771", "\u738b\u5c0f\u6771"),
+        ("\n", "?"),
+        ("", "?"),
+        (17, "?"),
+        (None, "?"),
+        (["Ann"], "?"),
+        ({"a": "b"}, "?"),
+        ("left out", "?"),
+    ],
+)
+def test_the_name_is_only_shown_and_only_as_text(site: Site, name: object, shown: str) -> None:
+    with site.claims(preferred_username=name):
+        answer = site.visit("ann")
+    assert answer.status_code == 200
+    assert f"<bdi>{shown}</bdi>" in answer.text
+    actor, details = site.events("user:signed_in")[0]
+    assert actor == site.actor("ann")
+    assert str(details["display_name"]).isprintable()
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        None,
+        17,
+        True,
+        {},
+        {"clinic-it": True},
+        [],
+        [None],
+        [17, "clinic-it"],
+        ["clinic-it", None],
+        [["clinic-it"]],
+        [{"name": "clinic-it"}],
+        [{}, [], 1.5],
+        "clinic-it,clinic-radiologists",
+        ["clinic-it,clinic-radiologists"],
+        " clinic-it",
+        "CLINIC-IT",
+        "x" * 1_000_000,
+        ["x"] * 6000,
+    ],
+    ids=lambda groups: repr(groups)[:40],
+)
+def test_claims_of_odd_types_give_no_role_and_never_fail(site: Site, groups: object) -> None:
+    with site.claims(groups=groups):
+        answer = site.visit("ann")
+    assert answer.status_code == 403
+    assert "text/html" in answer.headers["Content-Type"]
+    assert "lungnode_session" not in answer.cookies_of_browser
+    actor, details = site.events("user:refused")[0]
+    assert (actor, details["by"]) == ("anonymous", "oidc")
+    assert details["why"] in ("role", "provider")  # tokens beyond 250 kB are refused before any claim is read
+
+
+@pytest.mark.parametrize(
+    "groups", ["clinic-it", ["canteen", "clinic-it"], [*("g" + str(n) for n in range(2000)), "clinic-it"]]
+)
+def test_claims_of_usual_types_give_the_role(site: Site, groups: object) -> None:
+    with site.claims(groups=groups):
+        assert site.visit("ann").status_code == 200
+    assert site.events("user:signed_in")[0][1]["role"] == "admin"
+
+
+@pytest.mark.parametrize(
+    "subject", [None, "", 17, True, [], ["a"], {}, "x" * 256, "a\nb", "caf\u00e9", "left out"], ids=repr
+)
+def test_a_subject_of_an_odd_type_gets_nobody_in(site: Site, subject: object) -> None:
+    with site.claims(sub=subject):
+        answer = site.visit("ann")
+    assert answer.status_code == 403
+    assert "lungnode_session" not in answer.cookies_of_browser
+
+
+@pytest.mark.parametrize("claim", ["iat", "exp", "aud", "nonce"])
+@pytest.mark.parametrize("value", ["x", [], {}, None, 10**400, -1, "1e999", [[]] * 100])
+def test_other_claims_of_odd_types_never_fail(site: Site, claim: str, value: object) -> None:
+    with site.claims(**{claim: value}):
+        assert site.visit("ann").status_code in (200, 403)
+
+
+def test_a_person_of_the_provider_can_be_disabled_here(site: Site) -> None:
+    cookies = site.visit("ann").cookies_of_browser
+    with site.database.begin() as session:
+        users.set_disabled(session, site.actor("ann"), disabled=True)
+    try:
+        page = requests.get(f"{site.url}/api/v1/worklist", cookies=cookies, timeout=30)
+        assert page.status_code == 401
+        assert site.visit("ann").status_code == 403
+        assert site.events("user:refused")[0] == ("anonymous", {"why": "disabled", "by": "oidc"})
+    finally:
+        with site.database.begin() as session:
+            users.set_disabled(session, site.actor("ann"), disabled=False)
+
+
+def test_an_open_stream_ends_with_the_session(site: Site) -> None:
+    cookies = site.visit("ann").cookies_of_browser
+    with requests.get(f"{site.url}/events", cookies=cookies, stream=True, timeout=60) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == b"retry: 2000"
+        with site.database.begin() as session:
+            users.end_sessions(session, site.actor("ann"))
+        assert b"event: worklist" in list(lines)  # the stream ends, long before its 55 seconds and the timeout
+    assert requests.get(f"{site.url}/api/v1/worklist", cookies=cookies, timeout=30).status_code == 401

@@ -89,11 +89,11 @@ export class FindingList {
 
   private tags(finding: Finding): Child {
     const tags: HTMLElement[] = [];
-    if (finding.origin === "reader") tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by })));
+    if (finding.origin === "reader") tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by_name })));
     if (finding.assessment) {
-      const { verdict, reason, reader } = finding.assessment;
+      const { verdict, reason, reader_name } = finding.assessment;
       tags.push(element("span", { class: "verdict" }, fromTemplate(`[data-icon="${verdict}"]`), reason ? `${WORDS[verdict]}: ${_(reason)}` : WORDS[verdict]));
-      tags.push(element("span", {}, reader));
+      tags.push(element("span", {}, reader_name));
     }
     return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);
   }

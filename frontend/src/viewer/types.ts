@@ -13,6 +13,7 @@ export interface Assessment {
   reason: string;
   comment: string;
   reader: string;
+  reader_name: string;
 }
 
 // What the model recorded beside (inference/predictor.py); earlier records hold less.
@@ -42,6 +43,7 @@ export interface Finding {
   verdict: Verdict | null;
   assessment: Assessment | null;
   created_by: string;
+  created_by_name: string;
 }
 
 export interface SeriesItem {

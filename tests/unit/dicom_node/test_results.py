@@ -445,10 +445,10 @@ def verified_job(series: CtSeries, folder: Path) -> ReportJob:
 
 
 def test_verdicts_make_a_verified_report_that_names_readers_and_predecessors(series: CtSeries, tmp_path: Path) -> None:
-    job = verified_job(series, tmp_path / "r")
+    job = replace(verified_job(series, tmp_path / "r"), reader_names={"ada": "Ada of a provider"})
     (sr,) = read_all(job)
     assert (sr.VerificationFlag, sr.CompletionFlag, sr.PreliminaryFlag) == ("VERIFIED", "COMPLETE", "FINAL")
-    assert {str(one.VerifyingObserverName) for one in sr.VerifyingObserverSequence} == {"ada^", "Zo? ?^"}
+    assert {str(one.VerifyingObserverName) for one in sr.VerifyingObserverSequence} == {"Ada of a provider^", "Zo? ?^"}
     assert sr.VerifyingObserverSequence[0].VerifyingOrganization
     series_of_before = sr.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
     before = series_of_before.ReferencedSOPSequence[0].ReferencedSOPInstanceUID

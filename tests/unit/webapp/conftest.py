@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from db import users
+from db import passwords, tokens, users
 from db.domain import Role
 from db.engine import Database
 from tests.unit.webapp.doubles import (
@@ -110,10 +110,10 @@ def web(make_web: Callable[..., Web]) -> Web:
 @pytest.fixture(scope="session")
 def cheap_passwords() -> Iterator[None]:
     """Hash passwords in a millisecond; db's own tests take the real price."""
-    before = dict(users.SCRYPT)
-    users.SCRYPT.update(n=2**4)
+    before = dict(passwords.SCRYPT)
+    passwords.SCRYPT.update(n=2**4)
     yield
-    users.SCRYPT.update(before)
+    passwords.SCRYPT.update(before)
 
 
 @pytest.fixture
@@ -123,5 +123,5 @@ def locked(make_web: Callable[..., Web], cheap_passwords: None) -> Web:
     with web.database.begin() as session:
         for role in Role:
             users.add_user(session, role.value, PASSWORD, role)
-            web.tokens[role] = users.create_token(session, f"program-{role.value}", role)[0]
+            web.tokens[role] = tokens.create_token(session, f"program-{role.value}", role)[0]
     return web

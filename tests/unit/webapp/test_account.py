@@ -8,6 +8,7 @@ import pytest
 
 from db import users
 from db.domain import Role
+from db.sign_in_attempts import FREE_ATTEMPTS
 from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
 from webapp.account import REFUSED, safe_next
 from webapp.identity import SESSION_COOKIE
@@ -56,17 +57,22 @@ def test_every_refusal_reads_the_same(locked: Web, name: str, password: str) -> 
     assert name == "" or f'value="{name}"' not in response.text
 
 
-def test_a_name_is_locked_after_many_wrong_passwords(make_web, locked: Web) -> None:
+@pytest.mark.parametrize("name", ["radiologist", "unknown"])
+def test_wrong_passwords_delay_this_name_from_this_address_alone(make_web, locked: Web, name: str) -> None:
     patient = make_web(auth_required=True, sign_ins_per_minute=100)
-    for _ in range(users.FREE_ATTEMPTS):
-        sign_in(patient.client(), "radiologist", "wrong")
-    response = sign_in(patient.client(), "radiologist", PASSWORD)
-    assert response.status_code == 401
-    assert REFUSED in response.text
+    for _ in range(FREE_ATTEMPTS):
+        sign_in(patient.client(), name, "wrong")
+    delayed = sign_in(patient.client(), name, PASSWORD)
+    assert delayed.status_code == 429
+    assert 0 < int(delayed.headers["Retry-After"]) <= 10
+    assert sign_in(patient.client(), "auditor", PASSWORD).status_code == 303
+    elsewhere = patient.client()
+    elsewhere.environ_base = {"REMOTE_ADDR": "192.0.2.7"}
+    assert sign_in(elsewhere, "radiologist", PASSWORD).status_code == 303
 
 
 def test_many_attempts_from_one_client_are_refused_with_429(locked: Web) -> None:
-    codes = [sign_in(locked.client(), "nobody", "wrong").status_code for _ in range(12)]
+    codes = [sign_in(locked.client(), f"unknown {number}", "wrong").status_code for number in range(12)]
     assert codes == [401] * 10 + [429] * 2
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from db import users
+from db.domain import Role
 from db.engine import Database
 from db.schema import upgrade
+from db.web_sessions import SessionGrant, user_grant
 from webapp import sessions
 from webapp.sessions import SessionStore, form_token, is_form_token
 
@@ -28,17 +31,26 @@ def clock() -> Clock:
     return Clock()
 
 
+def grant(store: SessionStore) -> SessionGrant:
+    with store._database.read() as session:
+        reader = users.user_record(session, name="reader")
+    assert reader is not None
+    return user_grant(reader)
+
+
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[SessionStore]:
+def store(tmp_path: Path, clock: Clock, cheap_passwords: None) -> Iterator[SessionStore]:
     url = f"sqlite:///{tmp_path / 'records.db'}"
     upgrade(url)
     database = Database(url, bytes(32), clock=clock)
+    with database.begin() as session:
+        users.add_user(session, "reader", "correct horse battery", Role.RADIOLOGIST)
     yield SessionStore(database, idle_s=60, lifetime_s=600)
     database.dispose()
 
 
 def test_a_session_ends_after_silence(store: SessionStore, clock: Clock) -> None:
-    cookie = store.open("reader")
+    cookie = store.open(grant(store))
     clock.now += 59
     assert store.find(cookie) is not None
     clock.now += 61
@@ -46,7 +58,7 @@ def test_a_session_ends_after_silence(store: SessionStore, clock: Clock) -> None
 
 
 def test_requests_that_no_person_made_do_not_keep_it_alive(store: SessionStore, clock: Clock) -> None:
-    cookie = store.open("reader")
+    cookie = store.open(grant(store))
     for _ in range(3):
         clock.now += 25
         found = store.find(cookie, touch=False)
@@ -54,7 +66,7 @@ def test_requests_that_no_person_made_do_not_keep_it_alive(store: SessionStore, 
 
 
 def test_a_busy_session_ends_too(store: SessionStore, clock: Clock) -> None:
-    cookie = store.open("reader")
+    cookie = store.open(grant(store))
     for _ in range(15):
         clock.now += 50
         found = store.find(cookie)
@@ -65,14 +77,14 @@ def test_the_store_is_bounded(store: SessionStore, clock: Clock, monkeypatch: py
     monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
     cookies = []
     for _ in range(5):
-        cookies.append(store.open("reader"))
+        cookies.append(store.open(grant(store)))
         clock.now += 1
     assert [store.find(cookie) is not None for cookie in cookies] == [False, False, True, True, True]
 
 
 def test_every_web_of_a_database_knows_who_is_signed_in(store: SessionStore, clock: Clock) -> None:
     other = SessionStore(store._database, idle_s=60, lifetime_s=600)
-    cookie = store.open("reader")
+    cookie = store.open(grant(store))
     clock.now += 40
     assert other.find(cookie) is not None
     clock.now += 40
@@ -82,7 +94,7 @@ def test_every_web_of_a_database_knows_who_is_signed_in(store: SessionStore, clo
 
 
 def test_the_database_holds_no_cookie(store: SessionStore) -> None:
-    cookie = store.open("reader")
+    cookie = store.open(grant(store))
     path = Path(store._database.url.removeprefix("sqlite:///"))
     held = b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
     assert b"reader" in held

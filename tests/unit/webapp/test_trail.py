@@ -6,6 +6,7 @@ import pytest
 
 from db import audit
 from db.domain import AuditEvent, Role
+from db.provider_accounts import record_provider_account
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
 from webapp import trail
@@ -61,3 +62,13 @@ def test_what_is_not_understood_is_refused(web: Web, query: str) -> None:
 def test_only_auditors_and_administrators_see_it(locked: Web) -> None:
     codes = {role: locked.client().get("/audit", headers=locked.bearer(role)).status_code for role in Role}
     assert codes == {Role.ADMIN: 200, Role.AUDITOR: 200, Role.RADIOLOGIST: 403, Role.SERVICE: 403}
+
+
+def test_people_of_an_identity_provider_are_shown_by_their_name(web: Web) -> None:
+    with web.database.begin() as session:
+        account = record_provider_account(session, "https://idp.example.org", "1234", "Ann <Reader>")
+        audit.append(session, AuditEvent("study:viewed", account.actor, "s" * 32))
+        audit.append(session, AuditEvent("study:viewed", "sso:ann", "s" * 32))
+    page = web.client().get("/audit").text
+    assert f"<bdi>Ann &lt;Reader&gt;</bdi> <code>{account.actor[:16]}</code>" in page
+    assert "<bdi>sso:ann</bdi></td>" in page
