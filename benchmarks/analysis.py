@@ -39,10 +39,10 @@ def analyzers(bundle: Path | None, device: torch.device) -> dict[str, NoduleAnal
     """The naive way, what the service would choose, and each engine that may answer, by name."""
     bundles = [read_bundle(bundle_folders(bundle)[task]) for task in ("nodule", "filter")]
     naive = (Ensemble(b, device, engine=Engine.TORCH_FLOAT32, batch_size=1) for b in bundles)
-    chosen = (Ensemble(b, device, engine=choose_engine("auto", b, device)) for b in bundles)
+    chosen = (Ensemble(b, device, engine=choose_engine("auto", b, device.type)) for b in bundles)
     made = {"naive": NoduleAnalyzer(*naive), "auto": NoduleAnalyzer(*chosen)}
     for engine in ENGINES:
-        if not why_unusable(engine, device) and not any(why_unfit(engine, b) for b in bundles):
+        if not why_unusable(engine, device.type) and not any(why_unfit(engine, b) for b in bundles):
             made[str(engine)] = NoduleAnalyzer(*(Ensemble(b, device, engine=engine) for b in bundles))
     return made
 

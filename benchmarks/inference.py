@@ -71,7 +71,7 @@ def runner(engine: Engine, network: nn.Module, shape: tuple[int, ...], device: s
 
         noise = [np.random.default_rng(i).normal(size=(1, *shape)).astype(np.float32) for i in range(4)]
         write_network(quantised(converted(network, shape), noise), graph)
-    return make_runner(engine, as_inference_layout(network).to(device), shape, torch.device(device), graph)
+    return make_runner(engine, as_inference_layout(network).to(device), shape, torch.device(device), int8=graph)
 
 
 def measure(name: str, device: str, repeat: int, peaks: dict[str, float]) -> list[dict[str, object]]:
@@ -80,7 +80,7 @@ def measure(name: str, device: str, repeat: int, peaks: dict[str, float]) -> lis
     make, shape = NETWORKS[name]
     gflop = gflop_of(make().eval(), shape)
     for engine in Engine:
-        if engine is Engine.TORCH_COMPILED or why_unusable(engine, torch.device(device)):
+        if engine is Engine.TORCH_COMPILED or why_unusable(engine, torch.device(device).type):
             continue
         with TemporaryDirectory() as folder:
             run = runner(engine, make().eval(), shape, device, Path(folder))

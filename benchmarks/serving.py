@@ -78,7 +78,7 @@ def running_service(folder: Path, settings: Mapping[str, str] | None = None) -> 
         "TMPDIR": str(folder / "tmp"),
         **(settings or {}),
     }
-    (folder / "tmp").mkdir(parents=True)
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:
         command = [sys.executable, "-m", "lungnode", "serve"]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -1,27 +1,27 @@
 """Model bundles: a folder with weights (safetensors), the whole recipe (``bundle.json``), plots and a model card.
 
-Loading checks the digest of the weights and never unpickles.
+Loading checks the digest of the weights and never unpickles. Describing a bundle (``describe_bundle``) needs no torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from inference.errors import BundleError
-from inference.network import PRESETS, AttentionResNet
-from inference.network3d import VolumetricResNet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 FORMAT = 1
 TASKS = ("nodule", "filter", "slice")
+BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
+"""Ends of the names of tensors that are state of batch normalisation, not trained."""
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the bundles that come with the package, one a task."""
 
@@ -74,6 +74,9 @@ class Bundle:
 
 def build_network(member: dict[str, Any]) -> nn.Module:
     """The untrained network that a member's description names."""
+    from inference.network import PRESETS, AttentionResNet
+    from inference.network3d import VolumetricResNet
+
     if member["kind"] == "planar":
         return AttentionResNet(
             PRESETS[member["preset"]],
@@ -100,14 +103,39 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(answering, sort_keys=True).encode()).hexdigest()
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle and check its weights' digest.
+def describe_bundle(folder: Path) -> Bundle:
+    """Read a bundle without its weights, which are only compared with their digest.
 
     Raises
     ------
     BundleError
         Where a file is missing, not what it should be, or not the one that was released.
     """
+    recipe, _ = _read_files(folder)
+    return Bundle(folder, recipe, {})
+
+
+def parameter_count(bundle: Bundle) -> int:
+    """Number of trainable values of a bundle's networks, from the header of its weights' file.
+
+    Raises
+    ------
+    BundleError
+        The file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    prefixes = tuple(member["prefix"] + "." for member in bundle.recipe["members"])
+    try:
+        with safe_open(bundle.folder / "model.safetensors", framework="numpy") as file:
+            names = [name for name in file.keys() if name.startswith(prefixes) and not name.endswith(BUFFERS)]  # noqa: SIM118 - not a mapping
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"the weights in {bundle.folder} cannot be read") from error
+
+
+def _read_files(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Read recipe and weights, and check format and digest."""
     try:
         recipe = json.loads((folder / "bundle.json").read_text())
         content = (folder / "model.safetensors").read_bytes()
@@ -117,6 +145,21 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"bundle.json in {folder} is not of format {FORMAT}")
     if hashlib.sha256(content).hexdigest() != recipe.get("weights_sha256"):
         raise BundleError(f"the weights in {folder} are not those that bundle.json was written for (sha256 differs)")
+    return recipe, content
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check its weights' digest.
+
+    Raises
+    ------
+    BundleError
+        Where a file is missing, not what it should be, or not the one that was released.
+    """
+    import torch
+    from safetensors.torch import load as load_safetensors
+
+    recipe, content = _read_files(folder)
     try:
         weights = {name: tensor.float() for name, tensor in load_safetensors(content).items()}
     except Exception as error:
@@ -128,6 +171,8 @@ def read_bundle(folder: Path) -> Bundle:
 
 def write_weights(folder: Path, networks: dict[str, nn.Module]) -> str:
     """Write all networks as float16 under their prefixes; returns the file's sha256."""
+    from safetensors.torch import save as save_safetensors
+
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for prefix, network in networks.items():
@@ -157,7 +202,7 @@ def bundle_folders(*bundles: Path | None) -> dict[str, Path]:
 
 def _own_folders(bundle: Path) -> dict[str, Path]:
     if (bundle / "bundle.json").is_file():
-        return {read_bundle(bundle).task: bundle}
+        return {describe_bundle(bundle).task: bundle}
     own = {task: bundle / task for task in TASKS if (bundle / task / "bundle.json").is_file()}
     if not own:
         raise BundleError(f"{bundle} holds no bundle.json, nor folders nodule, filter or slice with one")

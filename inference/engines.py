@@ -12,17 +12,21 @@ import os
 import shutil
 from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inference.bundle import Bundle
 from inference.errors import BundleError
 
-Runner = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from inference.network_cache import NetworkCache
+
+Runner: TypeAlias = "Callable[[Tensor], Tensor]"
 """``(n, channels, ...)`` float32 on the engine's device to float32 logits ``(n, classes)`` on that device."""
 
 TOLERANCE = 0.002
@@ -47,11 +51,12 @@ class Engine(StrEnum):
 
 NEVER_BY_ITSELF = frozenset({Engine.TORCH_COMPILED})
 """Compiling takes a minute at each start and a compiler on the machine: only where it is asked for."""
+CPU_INFO = Path("/proc/cpuinfo")
 WITHOUT_RECORD = frozenset({Engine.TORCH_BFLOAT16, Engine.TORCH_FLOAT32})
 """These answer for a bundle that records no check; bundles are calibrated on what they say."""
 
 
-def choose_engine(wanted: str, bundle: Bundle, device: torch.device) -> Engine:
+def choose_engine(wanted: str, bundle: Bundle, device_type: str) -> Engine:
     """The engine called ``wanted``, or for ``auto`` the fastest one here that the bundle's record lets answer.
 
     Raises
@@ -61,30 +66,43 @@ def choose_engine(wanted: str, bundle: Bundle, device: torch.device) -> Engine:
     """
     if wanted != "auto":
         engine = Engine(wanted)
-        if reason := why_unusable(engine, device) or why_unfit(engine, bundle):
+        if reason := why_unusable(engine, device_type) or why_unfit(engine, bundle):
             raise BundleError(f"LUNGNODE_MODEL__ENGINE is {wanted}, but {reason}; set it to auto")
         return engine
-    usable = (e for e in Engine if e not in NEVER_BY_ITSELF and not why_unusable(e, device))
+    usable = (e for e in Engine if e not in NEVER_BY_ITSELF and not why_unusable(e, device_type))
     return next(e for e in usable if not why_unfit(e, bundle) and (e in WITHOUT_RECORD or recorded(e, bundle)))
 
 
-def why_unusable(engine: Engine, device: torch.device) -> str | None:
-    """Why this machine cannot run the engine at speed, if it cannot."""
-    if engine.is_openvino and (device.type != "cpu" or find_spec("openvino") is None):
+def why_unusable(engine: Engine, device_type: str) -> str | None:
+    """Reason why this machine cannot run the engine at speed on ``cpu`` or ``cuda``, or None."""
+    if engine.is_openvino and (device_type != "cpu" or find_spec("openvino") is None):
         return "it needs a CPU and the extra openvino (pip install 'lungnode[openvino]')"
     if engine is Engine.TORCH_COMPILED and shutil.which(os.environ.get("CXX", "g++")) is None:
         return "it needs a C++ compiler"
-    if engine in {Engine.OPENVINO_BFLOAT16, Engine.TORCH_BFLOAT16} and not counts_in_bfloat16(device):
-        return f"the {device.type} does not count in bfloat16"
+    if engine in {Engine.OPENVINO_BFLOAT16, Engine.TORCH_BFLOAT16} and not counts_in_bfloat16(device_type):
+        return f"the {device_type} does not count in bfloat16"
     return None
 
 
-def counts_in_bfloat16(device: torch.device) -> bool:
+def counts_in_bfloat16(device_type: str) -> bool:
     """Whether the device multiplies bfloat16 itself; emulated it is slower than float32."""
-    if device.type == "cuda":
+    if device_type == "cuda":
+        import torch
+
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return not cpu_features().isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """Instruction sets of the CPU as Linux names them (``flags`` on x86, ``Features`` on Arm); empty if unknown."""
+    try:
+        lines = CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    fields = (line.partition(":") for line in lines)
+    found = (frozenset(text.split()) for name, _, text in fields if name.strip() in ("flags", "Features"))
+    return next(found, frozenset())
 
 
 def recorded(engine: Engine, bundle: Bundle) -> dict[str, Any] | None:
@@ -137,7 +155,13 @@ def int8_network(bundle: Bundle, prefix: str) -> Path:
 
 
 def make_runner(
-    engine: Engine, network: nn.Module, input_shape: tuple[int, ...], device: torch.device, int8: Path | None = None
+    engine: Engine,
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    device: torch.device,
+    *,
+    int8: Path | None = None,
+    cache: NetworkCache | None = None,
 ) -> Runner:
     """Make a runner of a network in evaluation mode and in ``as_inference_layout``.
 
@@ -151,6 +175,8 @@ def make_runner(
         Where the network is, and inputs will be.
     int8
         For ``openvino-int8``, what ``int8_network`` gives.
+    cache
+        Where converted networks are kept for the next start; none by default.
     """
     if not engine.is_openvino:
         return torch_runner(network, device, engine)
@@ -161,13 +187,18 @@ def make_runner(
             raise ValueError("int8 needs the file of a quantised network")
         return runner_of(read_network(int8), precision="f32")
     precision = "bf16" if engine is Engine.OPENVINO_BFLOAT16 else "f32"
-    return runner_of(converted(network, input_shape), precision=precision)
+    convert = converted if cache is None else cache.converted
+    return runner_of(convert(network, input_shape), precision=precision)
 
 
 def torch_runner(network: nn.Module, device: torch.device, engine: Engine = Engine.TORCH_BFLOAT16) -> Runner:
     """Run a network by torch, in the numbers that ``engine`` names."""
+    import torch
+
     forward = torch.compile(network, dynamic=True) if engine is Engine.TORCH_COMPILED else network
-    in_bfloat16 = engine is Engine.TORCH_BFLOAT16 or (engine is Engine.TORCH_COMPILED and counts_in_bfloat16(device))
+    in_bfloat16 = engine is Engine.TORCH_BFLOAT16
+    if engine is Engine.TORCH_COMPILED:
+        in_bfloat16 = counts_in_bfloat16(device.type)
 
     def run(inputs: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
@@ -179,11 +210,16 @@ def torch_runner(network: nn.Module, device: torch.device, engine: Engine = Engi
 
 def as_channels_last(inputs: Tensor) -> Tensor:
     """The memory layout that bfloat16 convolutions are fast in."""
+    import torch
+
     layout = torch.channels_last_3d if inputs.dim() == 5 else torch.channels_last
     return inputs.to(memory_format=layout)
 
 
 def as_inference_layout(network: nn.Module) -> nn.Module:
     """Put weights into the memory layout of ``as_channels_last``."""
+    import torch
+    from torch import nn
+
     volumetric = any(isinstance(m, nn.Conv3d) for m in network.modules())
     return network.to(memory_format=torch.channels_last_3d if volumetric else torch.channels_last)

@@ -19,6 +19,7 @@ from inference.bundle import Bundle
 from inference.calibration import calibrated
 from inference.engines import Engine, Runner, answering_digest, as_inference_layout, int8_network, make_runner
 from inference.network import AttentionResNet
+from inference.network_cache import NetworkCache
 from inference.patches import Patch, PatchBatch, Place, look
 from inference.types import CtVolume
 from inference.views import ViewSpec, turn
@@ -106,6 +107,8 @@ class Ensemble:
         Rotations and flips (1, 2, 4 or 8) whose mean is the answer; the recipe's number by default.
     batch_size
         Pictures that run at once; by default what keeps the device busy.
+    cache
+        Converted networks of earlier starts; without it OpenVINO's engines convert each network again.
     """
 
     def __init__(
@@ -116,11 +119,13 @@ class Ensemble:
         engine: Engine = Engine.TORCH_BFLOAT16,
         turns: int | None = None,
         batch_size: int | None = None,
+        cache: NetworkCache | None = None,
     ) -> None:
         self.bundle = bundle
         self.device = device
         self.engine = engine
         self.sha256 = answering_digest(engine, bundle)
+        self._cache = cache
         self._members = [self._member(*member) for member in bundle.members(device)]
         self._turns = turns or int(bundle.recipe["combination"].get("turns", 8))
         self._batch_size = batch_size or BATCH_SIZES[device.type]
@@ -129,12 +134,8 @@ class Ensemble:
         view = ViewSpec.from_json(description["view"])
         network = as_inference_layout(network)
         int8 = int8_network(self.bundle, description["prefix"]) if self.engine is Engine.OPENVINO_INT8 else None
-        return _Member(view, network, make_runner(self.engine, network, view.input_shape, self.device, int8))
-
-    @property
-    def parameter_count(self) -> int:
-        """Trainable values of all members."""
-        return sum(p.numel() for member in self._members for p in member.network.parameters())
+        run = make_runner(self.engine, network, view.input_shape, self.device, int8=int8, cache=self._cache)
+        return _Member(view, network, run)
 
     @property
     def planar_member(self) -> tuple[ViewSpec, AttentionResNet] | None:

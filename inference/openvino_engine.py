@@ -32,6 +32,11 @@ def read_network(path: Path) -> Any:
     return _CORE.read_model(path, path.with_suffix(".bin"))
 
 
+def network_of(graph: bytes, weights: bytes) -> Any:
+    """Make a network of what ``write_network`` wrote, as bytes; raises ``RuntimeError`` where it is none."""
+    return _CORE.read_model(graph, weights)
+
+
 def write_network(model: Any, path: Path) -> None:
     """Write graph and weights to ``path`` (``.xml``) and its ``.bin``."""
     path.parent.mkdir(parents=True, exist_ok=True)

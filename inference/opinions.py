@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy import float64
 from numpy.typing import NDArray
 
 from inference.bundle import Bundle
-from inference.ensemble import EnsembleAnswer, combine
 from inference.errors import BundleError
+
+if TYPE_CHECKING:
+    from inference.ensemble import EnsembleAnswer
 
 PARTS = ("combination", "calibration", "conformal", "operating_points")
 """What of a recipe differs between opinions; networks, weights and gate are shared."""
@@ -74,6 +76,8 @@ def every_opinion(
     margins: NDArray[float64], recipe: dict[str, Any], features: NDArray[float64] | None
 ) -> dict[str, EnsembleAnswer]:
     """What each opinion says, from the margins ``(members, n)`` of all networks."""
+    from inference.ensemble import combine  # which needs torch; a description of the models does not
+
     return {name: combine(margins, own, features) for name, own in opinions_of(recipe).items()}
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,24 @@ from numpy.typing import NDArray
 
 from inference.attention import place_on_slice
 from inference.blas import one_blas_thread
-from inference.bundle import Bundle, bundle_folders, read_bundle
+from inference.bundle import bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
-from inference.engines import Engine, choose_engine
+from inference.description import ModelsDescription, analyzer_digest, checked_bundles, description_of
+from inference.engines import choose_engine
 from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
 from inference.explanation import MAPS, MapKind, shown
 from inference.grading import CLASSES, Grader, Index, Nodule, ungraded
 from inference.lungs import segment_lungs
-from inference.opinions import Opinion, answering
+from inference.network_cache import NetworkCache
+from inference.opinions import Opinion
 from inference.patches import PatchBatch, Place, cut_patch
 from inference.segmentation import NoduleMeasure, measure_nodule
 from inference.slice_classifier import SliceClassifier
-from inference.types import Abstention, Candidate, CtVolume, ModelStatus, NoduleFinding, Remark, VolumeAnalysis
+from inference.types import Abstention, Candidate, CtVolume, NoduleFinding, Remark, VolumeAnalysis
 
 Progress = Callable[[float, str], None]
-PLOTS = ("reliability_before", "reliability_after", "roc", "histogram")
 EMPTY_HU = -700.0
 """Where no voxel within 1.5 mm is denser than this, there is no nodule to grade."""
 
@@ -230,11 +230,6 @@ def _unfit_pixels(low: float, high: float) -> Abstention:
     )
 
 
-def analyzer_digest(nodule: Bundle | Ensemble, confirmer: Bundle | Ensemble) -> str:
-    """The identity of two bundles that answer together, as findings record it (an engine can have one of its own)."""
-    return hashlib.sha256(f"{nodule.sha256}{confirmer.sha256}".encode()).hexdigest()
-
-
 def _apart_mm(volume: CtVolume, a: Index, b: Index) -> float:
     return float(np.linalg.norm((np.array(a) - np.array(b)) * volume.spacing_mm))
 
@@ -245,9 +240,7 @@ class Models:
 
     nodule: NoduleAnalyzer
     slice: SliceClassifier
-    statuses: tuple[ModelStatus, ...]
-    plots: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    """The plots (PNG) that came with each bundle: by name of the model, then of the plot."""
+    description: ModelsDescription
 
 
 def resolve_device(name: str) -> torch.device:
@@ -275,6 +268,7 @@ def load_models(
     opinion: str = Opinion.ENSEMBLE,
     *,
     over: Path | None = None,
+    cache: Path | None = None,
 ) -> Models:
     """Load and check every model.
 
@@ -290,6 +284,8 @@ def load_models(
         Which of the nodule networks answer, see ``inference.opinions``.
     over
         A bundle that takes the place of the one of its task.
+    cache
+        Folder for converted networks, see ``NetworkCache``; they are converted at each call where it is None.
 
     Raises
     ------
@@ -298,44 +294,11 @@ def load_models(
     """
     where = resolve_device(device)
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle, over).items()}
-    for task, loaded in bundles.items():
-        if loaded.task != task:
-            raise BundleError(f"the bundle in {loaded.folder} is for {loaded.task!r}, not {task!r}")
-    bundles["nodule"] = answering(bundles["nodule"], opinion)
+    bundles = checked_bundles(bundles, opinion)
+    networks = NetworkCache(cache) if cache is not None else None
     nodule, confirmer = (
-        Ensemble(bundles[task], where, engine=choose_engine(engine, bundles[task], where))
+        Ensemble(bundles[task], where, engine=choose_engine(engine, bundles[task], where.type), cache=networks)
         for task in ("nodule", "filter")
     )
     slices = SliceClassifier(bundles["slice"], where)
-    statuses = (
-        *(_status(e.bundle, e.sha256, str(where), e.engine, e.parameter_count) for e in (nodule, confirmer)),
-        _status(bundles["slice"], slices.sha256, str(where), Engine.TORCH_FLOAT32, slices.parameter_count),
-    )
-    plots = {loaded.name: _plots(loaded.folder) for loaded in bundles.values()}
-    return Models(NoduleAnalyzer(nodule, confirmer), slices, statuses, plots)
-
-
-def _plots(folder: Path) -> dict[str, bytes]:
-    found = {name: folder / f"{name}.png" for name in PLOTS}
-    return {name: path.read_bytes() for name, path in found.items() if path.is_file()}
-
-
-def _status(bundle: Bundle, sha256: str, device: str, engine: Engine, parameter_count: int) -> ModelStatus:
-    recipe = bundle.recipe
-    return ModelStatus(
-        task=bundle.task,
-        name=bundle.name,
-        version=bundle.version,
-        sha256=sha256,
-        architecture=str(recipe["architecture"]),
-        device=device,
-        engine=str(engine),
-        parameter_count=parameter_count,
-        input_shape=tuple(recipe["input_shape"]),
-        classes=tuple(recipe["classes"]),
-        temperature=float(recipe["calibration"]["temperature"]),
-        metrics=dict(recipe["metrics"]),
-        training_data=dict(recipe["training_data"]),
-        intended_use=str(recipe["intended_use"]),
-        limits=tuple(recipe["limits"]),
-    )
+    return Models(NoduleAnalyzer(nodule, confirmer), slices, description_of(bundles, engine, str(where)))

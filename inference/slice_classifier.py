@@ -10,7 +10,7 @@ from torch.nn import functional
 from inference.attention import stretched
 from inference.bundle import Bundle
 from inference.calibration import calibrated_classes
-from inference.network import AttentionResNet, parameter_count
+from inference.network import AttentionResNet
 from inference.pictures import picture_descriptor, slice_input
 from inference.types import Abstention, ClassPrediction
 
@@ -39,7 +39,6 @@ class SliceClassifier:
         self.name, self.version, self.sha256 = bundle.name, bundle.version, bundle.sha256
         self.classes = tuple(str(c) for c in bundle.recipe["classes"])
         self.temperature = float(bundle.recipe["calibration"]["temperature"])
-        self.parameter_count = parameter_count(network)
 
     def predict(self, image: NDArray[np.uint8]) -> ClassPrediction:
         """Classify ``(rows, columns)`` grey values 0..255."""

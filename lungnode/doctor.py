@@ -150,10 +150,11 @@ def _models(settings: Settings) -> str:
     from lungnode.live_model import checked
 
     model, promoted = settings.model, _promoted(settings)
-    models = load_models(model.bundle, model.device, model.engine, model.opinion, over=checked(promoted))
+    over, cache = checked(promoted), settings.network_cache
+    models = load_models(model.bundle, model.device, model.engine, model.opinion, over=over, cache=cache)
     return ("promoted, " if promoted else "") + ", ".join(
         f"{status.task}: {status.name} {status.version} on {status.device} by {status.engine}"
-        for status in models.statuses
+        for status in models.description.statuses
     )
 
 

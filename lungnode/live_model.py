@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from db.domain import ModelIdentity
     from db.engine import Database
     from dicom_node.analysis_process import AnalysisPool, MakeAnalyzer
-    from lungnode.predicting import ModelPredictor, UnavailablePredictor
+    from lungnode.lazy_predictor import LazyPredictor
+    from lungnode.unavailable_predictor import UnavailablePredictor
     from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UploadAnswer
 
-    LoadedPredictor = ModelPredictor | UnavailablePredictor
+    DescribedPredictor = LazyPredictor | UnavailablePredictor
 
 _log = logging.getLogger(__name__)
 
@@ -91,12 +92,12 @@ def checked(bundle: LiveBundle | None) -> Path | None:
     BundleError
         It is not the one that was promoted.
     """
-    from inference.bundle import read_bundle
+    from inference.bundle import describe_bundle
     from inference.errors import BundleError
 
     if bundle is None:
         return None
-    if read_bundle(bundle.folder).sha256 != bundle.sha256:
+    if describe_bundle(bundle.folder).sha256 != bundle.sha256:
         raise BundleError(f"the bundle in {bundle.folder} is not the one that was promoted")
     return bundle.folder
 
@@ -175,22 +176,25 @@ class SwitchingPredictor:
     Parameters
     ----------
     build
-        Loads the models of a promoted bundle, or of the settings; stands in for what cannot be loaded.
+        Describes the models of a promoted bundle, or of the settings; stands in for what cannot be read.
     """
 
-    def __init__(self, database: Database, files: Files, build: Callable[[LiveBundle | None], LoadedPredictor]) -> None:
+    def __init__(
+        self, database: Database, files: Files, build: Callable[[LiveBundle | None], DescribedPredictor]
+    ) -> None:
         self._database = database
         self._files = files
         self._build = build
         self._number, bundle = current(database, files)
         self._live = build(bundle)
-        self._former: LoadedPredictor | None = None
+        self._former: DescribedPredictor | None = None
         self._not_before_s = 0.0
 
     def look(self) -> None:
-        """Where another model counts: load it and let it answer; what cannot be loaded leaves the former one at work.
+        """Where another model counts: let it answer; what cannot be loaded leaves the former one at work.
 
-        The former one is closed at the look after, when its last requests are answered.
+        It is loaded at once where the former one was, so that no answer waits. The former one is closed at the look
+        after, when its last requests are answered.
         """
         if self._former is not None:
             self._former.close()
@@ -199,7 +203,7 @@ class SwitchingPredictor:
             return
         number, bundle = current(self._database, self._files)
         built = self._build(bundle)
-        if not built.is_loaded and self._live.is_loaded:
+        if not _can_answer(built, self._live):
             built.close()
             self._not_before_s = time.monotonic() + RETRY_S
             _log.error("model:not_switched", extra={"code": "model_unavailable"})
@@ -236,3 +240,12 @@ class SwitchingPredictor:
     def status(self) -> dict[str, object]:
         """See ``Predictor``."""
         return self._live.status()
+
+
+def _can_answer(built: DescribedPredictor, former: DescribedPredictor) -> bool:
+    """Whether a predictor can take the place of another, loaded if that one is; any can of one that answers nothing."""
+    if not former.is_available:
+        return True
+    if former.is_in_memory and built.is_available:
+        return built.load().is_available
+    return built.is_available

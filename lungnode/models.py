@@ -164,7 +164,8 @@ def identity_of(settings: Settings, over: Path | None = None) -> ModelIdentity:
     from inference.predictor import load_models
 
     model = settings.model
-    nodule = load_models(model.bundle, "cpu", model.engine, model.opinion, over=over).nodule
+    cache = settings.network_cache
+    nodule = load_models(model.bundle, "cpu", model.engine, model.opinion, over=over, cache=cache).nodule
     return ModelIdentity(nodule.name, nodule.version, nodule.sha256)
 
 

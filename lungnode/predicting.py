@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from inference.explanation import MapKind
 from inference.predictor import Models, NoduleAnalyzer
 from inference.slice_classifier import SliceClassifier
 from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
+from lungnode.lazy_predictor import status_of
 from lungnode.pictures import LUNG_WINDOW, MAX_SIDE_PX, grey_png, overlay_png, read_grey, windowed
 from lungnode.stored_series import StoredSeries
 from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UnfitInputError, UploadAnswer
@@ -37,7 +38,7 @@ _DICM = slice(128, 132)
 class ModelPredictor:
     """The models as the web sees them; calls may come from several threads."""
 
-    is_loaded = True
+    is_available = True
 
     def __init__(self, models: Models, stored: StoredSeries, limits: DecodeLimits) -> None:
         self._models = models
@@ -95,13 +96,11 @@ class ModelPredictor:
 
     def plots(self, model_name: str) -> dict[str, bytes]:
         """See ``Predictor``."""
-        return self._models.plots.get(model_name, {})
+        return dict(self._models.description.plots.get(model_name, {}))
 
     def status(self) -> dict[str, object]:
-        """See ``Predictor``. The identity on top is the one that analyses are recorded under."""
-        every = [asdict(status) for status in self._models.statuses]
-        nodule = next(status for status in every if status["task"] == "nodule")
-        return {**nodule, **asdict(identity_of(self._models.nodule)), "models": every}
+        """See ``Predictor``."""
+        return status_of(self._models.description)
 
     @contextmanager
     def _written(self, content: bytes) -> Iterator[Path]:
@@ -199,42 +198,6 @@ class ModelPredictor:
             image_png=png,
             attention_png=overlay,
         )
-
-
-class UnavailablePredictor:
-    """Stands where models cannot be loaded: says so, and answers nothing. Images are still received and kept."""
-
-    is_loaded = False
-
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
-        """See ``Predictor``."""
-        raise self._refusal()
-
-    def preview(self, content: bytes) -> bytes:
-        """See ``Predictor``."""
-        raise self._refusal()
-
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
-        """See ``Predictor``."""
-        raise self._refusal()
-
-    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
-        """See ``Predictor``."""
-        raise self._refusal()
-
-    def plots(self, model_name: str) -> dict[str, bytes]:
-        """See ``Predictor``."""
-        return {}
-
-    def status(self) -> dict[str, object]:
-        """See ``Predictor``."""
-        return {"models": [], "error": "the models cannot be loaded"}
-
-    def close(self) -> None:
-        """Do nothing: there is no child to end."""
-
-    def _refusal(self) -> UnfitInputError:
-        return UnfitInputError(503, "no_model", "The models cannot be loaded; nothing can be analysed now.")
 
 
 def identity_of(model: NoduleAnalyzer | SliceClassifier) -> ModelIdentity:

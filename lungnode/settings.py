@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.home / 'lungnode.db'}"
 
     @property
+    def network_cache(self) -> Path:
+        """Folder of converted networks."""
+        return self.model.cache or self.home / "cache" / "networks"
+
+    @property
     def store_root(self) -> Path:
         """Folder of stored instances and result objects, or of what is here of them."""
         return self.home / ("cache" if self.store.url else "store")

@@ -29,6 +29,8 @@ class ModelSettings(Section):
     """Which nodule networks answer: all together, the 2D one, or the 3D ones; the others' word is recorded beside."""
     bundle: Path | None = None
     """Folder of a model bundle, or of bundles named `nodule`, `filter`, `slice`; unset means the shipped ones."""
+    cache: Path | None = None
+    """Folder for networks converted to OpenVINO, which makes later starts fast; unset: `cache/networks` in HOME."""
     shadow_bundle: Path | None = None
     """Folder of a second nodule bundle, tried unseen on series that the live one answered (docs/adr/0021)."""
 

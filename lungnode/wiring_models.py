@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 
 def analyzer_maker(settings: Settings) -> MakeAnalyzer:
     """Give a function that loads the models in the process where it is called."""
-    return partial(load_analyzer, settings.model, settings.log)
+    return partial(load_analyzer, settings.model, settings.log, settings.network_cache)
 
 
-def load_analyzer(model: ModelSettings, log: LogSettings, promoted: LiveBundle | None = None) -> Analyzer:
+def load_analyzer(model: ModelSettings, log: LogSettings, cache: Path, promoted: LiveBundle | None = None) -> Analyzer:
     """Load the nodule models in a process of their own, which gets its logs here as well."""
     from inference.predictor import load_models
     from lungnode.logs import configure_logging
 
     configure_logging(log.level, log.format)
-    return load_models(model.bundle, model.device, model.engine, model.opinion, over=checked(promoted)).nodule
+    over = checked(promoted)
+    return load_models(model.bundle, model.device, model.engine, model.opinion, over=over, cache=cache).nodule
 
 
-def load_candidate(model: ModelSettings, log: LogSettings) -> Analyzer:
+def load_candidate(model: ModelSettings, log: LogSettings, cache: Path) -> Analyzer:
     """Load the second nodule model where it disturbs least: on one CPU, at the lowest priority, first to go."""
     import torch
 
@@ -48,7 +49,8 @@ def load_candidate(model: ModelSettings, log: LogSettings) -> Analyzer:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     torch.set_num_threads(1)
-    return load_models(model.bundle, "cpu", model.engine, model.opinion, over=model.shadow_bundle).nodule
+    over = model.shadow_bundle
+    return load_models(model.bundle, "cpu", model.engine, model.opinion, over=over, cache=cache).nodule
 
 
 def build_trials(settings: Settings, database: Database, store: InstanceStore) -> Trials | None:
@@ -59,7 +61,7 @@ def build_trials(settings: Settings, database: Database, store: InstanceStore) -
     if settings.model.shadow_bundle is None:
         return None
     limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)
-    load = partial(load_candidate, settings.model, settings.log)
+    load = partial(load_candidate, settings.model, settings.log, settings.network_cache)
     return Trials(database, store.files.locate, partial(AnalysisProcess, load, limits))
 
 
@@ -69,7 +71,8 @@ def build_live_pool(
     """Make the analysing processes of the model that counts; ``make_analyzer`` loads the one of the settings."""
 
     def maker(promoted: LiveBundle | None) -> MakeAnalyzer:
-        return partial(load_analyzer, settings.model, settings.log, promoted) if promoted else make_analyzer
+        load = partial(load_analyzer, settings.model, settings.log, settings.network_cache)
+        return partial(load, promoted) if promoted else make_analyzer
 
     return LivePool(database, store.files, partial(build_pool, settings), maker)
 

@@ -20,8 +20,10 @@ from lungnode.wiring import build_intake, decode_limits, open_database, open_sto
 if TYPE_CHECKING:
     from flask import Flask
 
-    from lungnode.predicting import ModelPredictor, UnavailablePredictor
+    from lungnode.lazy_predictor import LazyPredictor
+    from lungnode.predicting import ModelPredictor
     from lungnode.stored_series import StoredSeries
+    from lungnode.unavailable_predictor import UnavailablePredictor
     from webapp.options import Node, OidcProvider, WebOptions
 
 _log = logging.getLogger(__name__)
@@ -127,15 +129,39 @@ class Web:
 
 def build_predictor(
     settings: Settings, stored: StoredSeries, promoted: LiveBundle | None = None
+) -> LazyPredictor | UnavailablePredictor:
+    """Describe the models for uploads and clicks, which are loaded when first needed, or say that there are none."""
+    from inference.description import describe_models
+    from inference.errors import InferenceError
+    from lungnode.lazy_predictor import LazyPredictor
+    from lungnode.unavailable_predictor import UnavailablePredictor
+
+    model = settings.model
+    try:
+        over = checked(promoted)
+        described = describe_models(model.bundle, model.device, model.engine, model.opinion, over=over)
+    except InferenceError:
+        _log.exception("model:unavailable")
+        return UnavailablePredictor()
+    return LazyPredictor(described, partial(load_predictor, settings, stored, promoted))
+
+
+def load_predictor(
+    settings: Settings, stored: StoredSeries, promoted: LiveBundle | None = None
 ) -> ModelPredictor | UnavailablePredictor:
     """Load the models for uploads and clicks, or stand in for models that cannot be loaded."""
     from inference.errors import InferenceError
     from inference.predictor import load_models
-    from lungnode.predicting import ModelPredictor, UnavailablePredictor
+    from lungnode.predicting import ModelPredictor
+    from lungnode.unavailable_predictor import UnavailablePredictor
 
     model = settings.model
     try:
-        models = load_models(model.bundle, model.device, model.engine, model.opinion, over=checked(promoted))
+        models = load_models(
+            *(model.bundle, model.device, model.engine, model.opinion),
+            over=checked(promoted),
+            cache=settings.network_cache,
+        )
     except InferenceError:
         _log.exception("model:unavailable")
         return UnavailablePredictor()

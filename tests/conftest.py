@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share few cores; set before anything imports torch
 
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.environment import NETWORK_CACHE
+
 ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("lungnode", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -18,6 +21,9 @@ settings.load_profile("lungnode")
 
 for _name in [name for name in os.environ if name.startswith("LUNGNODE_") and not name.startswith("LUNGNODE_TEST_")]:
     del os.environ[_name]  # whoever runs the tests may have settings of their own
+
+# Services that tests start share converted networks, over runs as well: an entry is named by all that it depends on.
+os.environ[NETWORK_CACHE] = str(Path(tempfile.gettempdir()) / f"lungnode-tests-{os.getuid()}" / "networks")
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,7 @@ def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dic
     reference = probabilities_of(bundle, REFERENCE, samples)
     measured: dict[str, dict[str, Any]] = {}
     for engine in Engine:
-        if engine in {REFERENCE, Engine.TORCH_COMPILED} or why_unusable(engine, torch.device("cpu")):
+        if engine in {REFERENCE, Engine.TORCH_COMPILED} or why_unusable(engine, "cpu"):
             continue
         record: dict[str, Any] = {}
         tried = bundle

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from inference.bundle import Bundle, bundle_folders, read_bundle, write_recipe
 from inference.calibration import CALIBRATORS, calibrated, conformal_thresholds, fit_temperature
+from inference.description import analyzer_digest
 from inference.ensemble import Ensemble, combine
 from inference.metrics import auc, binary_figures, bootstrap_interval, negative_log_likelihood, plain
 from inference.opinions import answering, every_opinion
-from inference.predictor import analyzer_digest
 from training.cards import write_card
 from training.features import measured_features
 from training.fitting import choose_calibrator, cross_calibrated, cross_validated_nll, operating_points

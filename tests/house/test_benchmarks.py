@@ -55,6 +55,13 @@ def test_a_study_is_measured_to_its_last_result_object() -> None:
     assert row["quiet_s"] + row["analysis_s"] < row["whole_s"]
 
 
+def test_a_start_is_measured_beside_torch_alone() -> None:
+    empty, again, torch_alone = rows_of(run_benchmark("start", "--repeat", "1"))
+    assert 0 < again["ready_s"] <= again["first_answer_s"]
+    assert again["cpu_s"] < empty["cpu_s"]
+    assert torch_alone["cpu_s"] > 0
+
+
 def test_uploads_are_measured_by_the_number_of_clients() -> None:
     rows = rows_of(run_benchmark("predict", "--requests", "4", "--concurrency", "1,2"))
     assert [(row["concurrency"], row["requests"]) for row in rows] == [(1, 4), (2, 4)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import signal
 import socket
@@ -25,6 +24,7 @@ from db.domain import AnalysisRecord, InstanceRecord, SeriesRecord, StudyState
 from db.engine import Database, load_or_create_audit_key
 from dicom_node.scu import NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
 from dicom_node.store import dataset_sha256
+from tests.environment import clean_environment
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ class Service:
             )
 
     def _environment(self) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
+        clean = clean_environment()
         return clean | {
             "LUNGNODE_HOME": str(self.home),
             "LUNGNODE_DATABASE__URL": self.url,

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.environment import clean_environment
 from tests.factories import ct_series
 
 
 def type_command(home: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run ``lungnode`` with a home of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
+    environment = clean_environment()
     environment["LUNGNODE_HOME"] = str(home)
     command = [sys.executable, "-m", "lungnode", *arguments]
     return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, check=False)

@@ -21,13 +21,14 @@ from dicom_node.scu import RemoteNode
 from dicom_node.store import InstanceStore
 from lungnode.errors import CommandError
 from lungnode.rehearsal import push, study_files
+from tests.environment import clean_environment
 from tests.factories import Defects, ct_series, sqlite_database
 
 ROOT = Path(__file__).parents[2]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
+    kept = clean_environment()
     return kept | {"OMP_NUM_THREADS": "1"} | changes
 
 

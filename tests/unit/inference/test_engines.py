@@ -33,7 +33,7 @@ needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="needs NNCF (e
 
 def on_this_machine(engine: Engine, *values: object) -> Any:
     """Parameters of a test that is skipped, with the reason, where the engine cannot run."""
-    reason = why_unusable(engine, CPU)
+    reason = why_unusable(engine, CPU.type)
     return pytest.param(engine, *values, marks=pytest.mark.skipif(reason is not None, reason=reason or ""))
 
 
@@ -137,7 +137,7 @@ def test_int8_answers_nearly_like_float32_and_is_known_by_its_own_digest(bundle:
     prefixes = [member["prefix"] for member in bundle.recipe["members"]]
     assert set(files) == {f"int8/{prefix}.{ending}" for prefix in prefixes for ending in ("xml", "bin")}
     checked = with_record(bundle, openvino_int8=moved(files=files))
-    assert choose_engine("auto", checked, CPU) is Engine.OPENVINO_INT8
+    assert choose_engine("auto", checked, "cpu") is Engine.OPENVINO_INT8
     assert changes(checked, Engine.OPENVINO_INT8, patches).max() < 0.2
     assert Ensemble(checked, CPU, engine=Engine.OPENVINO_INT8).sha256 != bundle.sha256
     assert checked.sha256 == bundle.sha256  # a record by itself changes no answer
@@ -179,13 +179,13 @@ def test_the_fastest_engine_that_may_answer_is_taken(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(engines, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(engines, "counts_in_bfloat16", lambda device: bfloat16)
-    assert choose_engine("auto", with_record(bundle, **measured), CPU) is expected
+    assert choose_engine("auto", with_record(bundle, **measured), "cpu") is expected
 
 
 def test_on_cuda_torch_answers_whatever_is_installed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "counts_in_bfloat16", lambda device: True)
     checked = with_record(bundle, openvino_int8=moved(files=INT8), openvino_bfloat16=moved())
-    assert choose_engine("auto", checked, torch.device("cuda")) is Engine.TORCH_BFLOAT16
+    assert choose_engine("auto", checked, "cuda") is Engine.TORCH_BFLOAT16
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_an_engine_asked_for_in_vain_is_an_error_that_says_why(
     monkeypatch.setattr(engines, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(engines, "counts_in_bfloat16", lambda device: True)
     with pytest.raises(BundleError, match=f"LUNGNODE_MODEL__ENGINE is {wanted}, but .*{said}"):
-        choose_engine(wanted, with_record(bundle, torch_bfloat16=moved(ece=0.004)), CPU)
+        choose_engine(wanted, with_record(bundle, torch_bfloat16=moved(ece=0.004)), "cpu")
 
 
 def test_the_setting_names_every_engine_and_auto() -> None:
@@ -212,7 +212,7 @@ def test_the_setting_names_every_engine_and_auto() -> None:
 
 def test_models_are_loaded_with_the_engine_asked_for_and_say_so() -> None:
     models = predictor.load_models(None, "cpu", "torch-float32")
-    assert {status.engine for status in models.statuses} == {"torch-float32"}
+    assert {status.engine for status in models.description.statuses} == {"torch-float32"}
 
 
 def test_of_several_gpus_the_emptiest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

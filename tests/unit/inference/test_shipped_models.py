@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from inference.bundle import SHIPPED, read_bundle
+from inference.description import describe_models
 from inference.ensemble import Ensemble, feature_vector
 from inference.errors import BundleError
 from inference.looking import attention_in_lung
@@ -58,10 +61,18 @@ def test_a_shipped_bundle_is_whole_and_names_what_it_was_measured_on(task: str) 
 
 def test_all_models_load_and_state_their_parameters() -> None:
     models = load_models(None, "cpu")
-    counts = {status.task: status.parameter_count for status in models.statuses}
+    counts = {status.task: status.parameter_count for status in models.description.statuses}
     assert counts["slice"] == 2_792_483
     assert counts["nodule"] == 3_498_151
     assert len(models.nodule.sha256) == 64
+    assert models.description == describe_models(None, "cpu")
+    assert models.description.sha256 == models.nodule.sha256
+
+
+def test_models_are_described_without_torch() -> None:
+    code = "import sys; from inference.description import describe_models; describe_models(None, 'cpu')"
+    code += "; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_large_ball_is_called_more_malignant_than_a_small_one() -> None:

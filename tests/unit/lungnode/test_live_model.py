@@ -138,11 +138,16 @@ def test_a_model_that_cannot_be_loaded_leaves_the_former_one_at_work(
 
 @dataclass
 class Answering:
-    """A predictor in memory."""
+    """A predictor that counts how often it is loaded and closed."""
 
     name: str
-    is_loaded: bool
+    is_available: bool
+    is_in_memory: bool = False
     closed: int = 0
+
+    def load(self) -> Answering:
+        self.is_in_memory = True
+        return self
 
     def status(self) -> dict[str, object]:
         return {"name": self.name}
@@ -192,3 +197,16 @@ def test_the_web_keeps_the_model_that_it_has_where_the_other_cannot_be_loaded(
     loads[0] = True
     web.look()
     assert web.status() == {"name": "promoted"}
+
+
+def test_the_web_loads_another_model_at_once_only_where_it_had_loaded_the_former(
+    home_database: Database, files: LocalFiles
+) -> None:
+    web, made = predictor(home_database, files, lambda: True)
+    promoted(home_database, files)
+    web.look()
+    assert [one.is_in_memory for one in made] == [False, False]
+    made[-1].load()
+    taken_back(home_database)
+    web.look()
+    assert [one.is_in_memory for one in made] == [False, True, True]

@@ -18,11 +18,13 @@ from db.domain import PatientAttributes, ReceivedInstance
 from db.engine import Database
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.store import InstanceStore
+from inference.description import ModelsDescription
 from inference.explanation import MapKind
 from inference.predictor import Models
 from inference.types import Abstention, ClassPrediction, CtVolume, ModelStatus, NoduleFinding
-from lungnode.predicting import ModelPredictor, UnavailablePredictor
+from lungnode.predicting import ModelPredictor
 from lungnode.stored_series import StoredSeries
+from lungnode.unavailable_predictor import UnavailablePredictor
 from tests.factories import CtSeries, Defects, ct_series
 from webapp.ports import MarkedPlace, UnfitInputError
 
@@ -104,9 +106,14 @@ def received(series: CtSeries, uid: str, path: str) -> ReceivedInstance:
     )  # fmt: skip
 
 
+def description() -> ModelsDescription:
+    """Describe the models above."""
+    return ModelsDescription(Nodule.name, Nodule.version, Nodule.sha256, (status("nodule"), status("slice")), {})
+
+
 @pytest.fixture(scope="module")
 def predictor(stored: StoredSeries) -> Iterator[ModelPredictor]:
-    models = Models(cast("Any", Nodule()), cast("Any", Slice()), (status("nodule"), status("slice")))
+    models = Models(cast("Any", Nodule()), cast("Any", Slice()), description())
     predictor = ModelPredictor(models, stored, DecodeLimits())
     yield predictor
     predictor.close()
@@ -128,7 +135,9 @@ def test_a_picture_is_answered_by_the_slice_model(predictor: ModelPredictor) -> 
 
 def test_a_picture_outside_the_domain_has_its_raw_answer_apart(stored: StoredSeries) -> None:
     unlike = Slice((Abstention("unlike_training", "unlike"),))
-    predictor = ModelPredictor(Models(cast("Any", Nodule()), cast("Any", unlike), ()), stored, DecodeLimits())
+    predictor = ModelPredictor(
+        Models(cast("Any", Nodule()), cast("Any", unlike), description()), stored, DecodeLimits()
+    )
     answer = predictor.predict_upload(picture(), row=None, column=None)
     assert answer.predicted_class is None
     assert answer.unvalidated == {"class": "malignant", "confidence": {"benign": 0.2, "malignant": 0.8}}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference.bundle import SHIPPED, read_bundle
-from inference.predictor import load_models
+from inference.description import describe_models
 from training.markdown import within
 from training.report_pages import pages
 
@@ -32,7 +32,7 @@ def test_the_report_tells_of_the_shipped_bundles(figures: dict[str, Any]) -> Non
 
 
 def test_the_service_shows_the_figures_of_the_report(figures: dict[str, Any]) -> None:
-    statuses = {status.task: status for status in load_models(None, "cpu").statuses}
+    statuses = {status.task: status for status in describe_models(None, "cpu").statuses}
     for task in TASKS:
         assert statuses[task].metrics == figures[task]["metrics"], AGAIN
         assert statuses[task].sha256 == figures[task]["bundle"]["sha256"], AGAIN

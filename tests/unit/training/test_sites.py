@@ -29,7 +29,8 @@ from db.domain import (
 from db.engine import Database
 from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.calibration import CALIBRATORS, calibrated
-from inference.predictor import analyzer_digest, load_models
+from inference.description import analyzer_digest
+from inference.predictor import load_models
 from inference.types import CtVolume
 from tests.factories import sqlite_database
 from training import calibrate
@@ -125,7 +126,8 @@ def test_verdicts_recalibrate_the_filter_and_let_the_same_findings_pass(
     assert (passes[0] == passes[1]).mean() > 0.999  # all but the one on the threshold
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"MODEL_CARD.md", "reliability_after.png"}
     assert "nothing but calibration" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
-    assert {s.version for s in load_models(tmp_path / "out", "cpu").statuses if s.task == "filter"} == {after.version}
+    statuses = load_models(tmp_path / "out", "cpu").description.statuses
+    assert {status.version for status in statuses if status.task == "filter"} == {after.version}
 
 
 def test_labels_recalibrate_the_nodule_model(

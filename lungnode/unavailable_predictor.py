@@ -1,0 +1,46 @@
+"""Predictor of a service whose models cannot be loaded; needs no torch."""
+
+from __future__ import annotations
+
+from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UnfitInputError, UploadAnswer
+
+
+class UnavailablePredictor:
+    """Stands where models cannot be loaded: says so, and answers nothing. Images are still received and kept."""
+
+    is_available = False
+    is_in_memory = False
+
+    def load(self) -> UnavailablePredictor:
+        """Do nothing: there is nothing to load."""
+        return self
+
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def preview(self, content: bytes) -> bytes:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+        """See ``Predictor``."""
+        raise self._refusal()
+
+    def plots(self, model_name: str) -> dict[str, bytes]:
+        """See ``Predictor``."""
+        return {}
+
+    def status(self) -> dict[str, object]:
+        """See ``Predictor``."""
+        return {"models": [], "error": "the models cannot be loaded"}
+
+    def close(self) -> None:
+        """Do nothing: there is no child to end."""
+
+    def _refusal(self) -> UnfitInputError:
+        return UnfitInputError(503, "no_model", "The models cannot be loaded; nothing can be analysed now.")
