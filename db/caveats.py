@@ -37,7 +37,7 @@ class Caveat(Enum):
         "Gaps between slices: {spacing} mm apart, but only {thickness} mm thick. Nodules in the gaps are not seen.",
     )
     THICK_SLICES = Reason("thick_slices", "Thick or widely spaced slices ({size} mm): small nodules may be missed.")
-    TILTED = Reason("tilted", "The slices are tilted by {degrees}° against the direction of the stack.")
+    TILTED = Reason("tilted", "The slices are tilted by {degrees} degrees against the direction of the stack.")
     NO_FRAME_OF_REFERENCE = Reason(
         "no_frame_of_reference", "No Frame of Reference UID: positions cannot be compared with other series."
     )
@@ -69,6 +69,7 @@ PARTIAL_COVERAGE = frozenset(
     for kind in (Caveat.LUNGS_BEYOND_SLICES, Caveat.LUNGS_CUT_BY_FIELD_OF_VIEW, Caveat.ONE_LUNG, Caveat.LITTLE_LUNG)
 )
 """Codes of the caveats that say that the images do not show all of the lungs."""
+NO_NODULE_FOUND = "No nodule was found. That does not mean that there is none."
 ABOUT_FINDINGS = frozenset(
     kind.code
     for kind in (

@@ -12,7 +12,7 @@ from db.domain import AnalysisRecord, FindingRecord
 from db.exchange import RetractionRecord
 from dicom_node.uids import derived_uid
 
-RECIPE = "results-4"
+RECIPE = "results-5"
 """Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
 SERIES_DESCRIPTION = "lungnode second reader, not a diagnosis"
 MANUFACTURER = "lungnode"
@@ -132,6 +132,7 @@ class ReportJob:
             "model": asdict(self.analysis.model),
             "parameters": self.algorithm_parameters,
             "reasons": [asdict(reason) for reason in self.analysis.reasons],
+            "caveats": [asdict(caveat) for caveat in self.analysis.caveats],
             "findings": [asdict(record.finding) for record in self.findings],
         }
         if self.purpose is Purpose.VERIFIED:

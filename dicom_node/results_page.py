@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, MAX_HEIGHT = 1280, 1760
+WIDTH, MAX_HEIGHT = 1280, 3200
 MARGIN, FOOT = 48, 72
 PICTURE = 290
 """Side of a picture in pixels; a finding has two, the whole slice and 60 mm around it."""
@@ -47,12 +47,13 @@ class FindingPanel:
 
 @dataclass(frozen=True, slots=True)
 class SummaryText:
-    """What stands above the findings: who it is, what was analysed, and the outcome in words."""
+    """What stands above the findings: who it is, what was analysed, the outcome in words, and what limits it."""
 
     identity: tuple[str, ...]
     analysed: tuple[str, ...]
     outcome: str
     explanation: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 def draw_pages(
@@ -110,7 +111,22 @@ def _draw_head(draw: ImageDraw.ImageDraw, text: SummaryText) -> int:
         for line in _wrapped(paragraph, 28, WIDTH - 2 * MARGIN):
             _line(draw, (MARGIN, top), line, 28, _INK)
             top += 36
+    if text.caveats:
+        top = _draw_caveats(draw, text.caveats, top + 8)
     return top + 10
+
+
+def _draw_caveats(draw: ImageDraw.ImageDraw, caveats: Sequence[str], top: int) -> int:
+    """Draw what limits the answer beside a bar that catches the eye; gives where it ends."""
+    y = top
+    _line(draw, (MARGIN + 18, y), "Limitations of this analysis", 28, _WARM)
+    y += 38
+    for caveat in caveats:
+        for line in _wrapped(caveat, 26, WIDTH - 2 * MARGIN - 18):
+            _line(draw, (MARGIN + 18, y), line, 26, _WARM)
+            y += 34
+    draw.rectangle((MARGIN, top, MARGIN + 6, y - 4), fill=_WARM)
+    return y + 6
 
 
 def _draw_panel(page: Image.Image, draw: ImageDraw.ImageDraw, panel: FindingPanel, top: int) -> None:

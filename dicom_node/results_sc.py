@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from db.caveats import NO_NODULE_FOUND
 from db.domain import FindingRecord, NewFinding
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
 from dicom_node.results_job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob, ResultObject
 from dicom_node.results_page import FindingPanel, SlicePicture, SummaryText, draw_pages
-from dicom_node.results_source import content_moment, header, keep_character_set, stamp
+from dicom_node.results_source import content_moment, header, keep_character_set, plain, stamp
+from dicom_node.results_sr import doubts_of
 
 
 def build_pages(
@@ -58,7 +60,8 @@ def _wrap(job: ReportJob, identity: Dataset, page: NDArray[np.uint8], named: Res
     image.PatientOrientation = []  # a page of text has none (type 2C)
     image.BodyPartExamined = "CHEST"
     image.BurnedInAnnotation = "YES"
-    image.ImageComments = "Second reader, not a diagnosis"
+    limits = " ".join(caveat.text for caveat in job.analysis.caveats)
+    image.ImageComments = plain(f"Second reader, not a diagnosis. {limits}".strip(), 10240)
     moment = content_moment(job)
     stamp(image, moment)
     image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = image.ContentDate, image.ContentTime
@@ -78,7 +81,8 @@ def _text(job: ReportJob, identity: Dataset) -> SummaryText:
         f"Model {model.name} {model.version}    weights {model.sha256[:16]}    {parameters}",
     )
     outcome, explanation = _outcome(job)
-    return SummaryText((who, f"{born}    {study}"), analysed, outcome, explanation)
+    caveats = tuple(caveat.text for caveat in job.analysis.caveats)
+    return SummaryText((who, f"{born}    {study}"), analysed, outcome, explanation, caveats)
 
 
 def _shown(identity: Dataset, keyword: str) -> str:
@@ -90,8 +94,9 @@ def _outcome(job: ReportJob) -> tuple[str, tuple[str, ...]]:
     if job.analysis.reasons:
         return "NOT ANALYSED", tuple(reason.text for reason in job.analysis.reasons)
     if not job.findings:
-        return "No nodule reported.", ("This does not exclude disease: small or unusual nodules can be missed.",)
-    return f"{len(job.findings)} finding(s) to look at, most probably malignant first", ()
+        return NO_NODULE_FOUND, ()
+    count = len(job.findings)
+    return f"{count} findings, highest probability first" if count > 1 else "1 finding", ()
 
 
 def _panel(number: int, record: FindingRecord, picture: SlicePicture | None) -> FindingPanel:
@@ -107,7 +112,7 @@ def _panel(number: int, record: FindingRecord, picture: SlicePicture | None) -> 
     image = f"Image {picture.instance_number}, " if picture is not None and picture.instance_number is not None else ""
     lines.append(f"{image}row {finding.row:.0f}, column {finding.column:.0f}")
     lines.append(f"Position z {finding.position_mm[2]:.1f} mm")
-    lines += [reason.text for reason in finding.reasons]
+    lines += [*(reason.text for reason in finding.reasons), *doubts_of(finding)]
     if finding.malignancy_probability is None:
         return FindingPanel(f"{number}. No malignancy probability", tuple(lines), picture)
     return FindingPanel(

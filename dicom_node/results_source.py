@@ -170,6 +170,7 @@ def plain(text: str, limit: int = 1024) -> str:
         ("≤", "<="),
         ("’", "'"),
         ("µ", "u"),
+        ("°", " degrees"),
     ):
         text = text.replace(fancy, simple)
     return text.encode("ascii", "replace").decode()[:limit]

@@ -32,7 +32,8 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from db.domain import FindingRecord, Reason
+from db.caveats import NO_NODULE_FOUND
+from db.domain import FindingRecord, NewFinding, Reason
 from dicom_node.results_job import MANUFACTURER, Purpose, ReportJob, ResultObject
 from dicom_node.results_source import (
     content_moment,
@@ -55,6 +56,7 @@ WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with fi
 WITHOUT_FINDINGS = CodedConcept("111241", "DCM", "All algorithms succeeded; without findings")
 NOT_ANALYSED = CodedConcept("111245", "DCM", "No algorithms succeeded; without findings")
 REASON = CodedConcept("reason", SCHEME, "Reason why there is no answer")
+LIMITATION = CodedConcept("caveat", SCHEME, "Limitation of this analysis")
 UPPER_RANGE = CodedConcept("371886008", "SCT", "+, range of upper measurement uncertainty")
 LOWER_RANGE = CodedConcept("371885007", "SCT", "-, range of lower measurement uncertainty")
 CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
@@ -126,14 +128,24 @@ def status_code(job: ReportJob) -> CodedConcept:
 
 
 def _summary(job: ReportJob) -> MeasurementsAndQualitativeEvaluations:
-    """Overall status, with the reasons where there is no answer."""
+    """Overall status, with what limits the answer, and the reasons where there is none.
+
+    Each limitation is a coded item and, for those who show texts only, a comment (TID 1501).
+    """
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=job.uid("summary"), identifier="Series summary"),
         algorithm_id=_algorithm(job),
         finding_sites=[FindingSite(codes.SCT.Lung)],
         qualitative_evaluations=[QualitativeEvaluation(PROCESSING_SUMMARY, status_code(job))],
     )
-    _append(group, [_comment(DISCLAIMER), *(item for reason in job.analysis.reasons for item in _reason_items(reason))])
+    is_empty = not job.findings and not job.analysis.reasons
+    items = [
+        *([_comment(NO_NODULE_FOUND)] if is_empty else []),
+        *(item for caveat in job.analysis.caveats for item in _coded_sentence(LIMITATION, caveat)),
+        *(item for reason in job.analysis.reasons for item in _coded_sentence(REASON, reason)),
+        _comment(DISCLAIMER),
+    ]
+    _append(group, items)
     return group
 
 
@@ -162,7 +174,8 @@ def _finding_group(
         measurements=_measurements(record),
         qualitative_evaluations=_evaluations(record),
     )
-    notes = [item for reason in finding.reasons for item in _reason_items(reason)]
+    notes = [item for reason in finding.reasons for item in _coded_sentence(REASON, reason)]
+    notes += [_comment(doubt) for doubt in doubts_of(finding)]
     if finding.prediction_set:
         notes.append(_comment("Classes that cannot be excluded: " + ", ".join(finding.prediction_set)))
     _append(group, [*notes, *verdict_items(job, record)])
@@ -246,9 +259,16 @@ def _comment(text: str) -> TextContentItem:
     return TextContentItem(name=codes.DCM.Comment, value=plain(text), relationship_type=RelationshipTypeValues.CONTAINS)
 
 
-def _reason_items(reason: Reason) -> list[TextContentItem | CodeContentItem]:
+def doubts_of(finding: NewFinding) -> list[str]:
+    """List why the numbers of a finding are to be doubted, in words."""
+    doubts = finding.attributes.get("doubts")
+    return [str(doubt) for doubt in doubts] if isinstance(doubts, list | tuple) else []
+
+
+def _coded_sentence(name: CodedConcept, reason: Reason) -> list[TextContentItem | CodeContentItem]:
+    """State a reason or a caveat by its code, and by its sentence."""
     coded = CodeContentItem(
-        name=REASON,
+        name=name,
         value=CodedConcept(plain(reason.code, 64), SCHEME, plain(reason.text, 64)),
         relationship_type=RelationshipTypeValues.CONTAINS,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from functools import cache
 from hashlib import sha256
@@ -11,11 +12,13 @@ from flask import Flask, g, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
+from db.caveats import PARTIAL_COVERAGE
 from db.domain import StudyState
 from webapp import access, languages, rounding
 from webapp.identity import Principal, current_form_token
 from webapp.names import shown_name
 from webapp.services import services
+from webapp.shapes import ReasonShape
 
 NAVIGATION = (
     ("worklist.page", "/worklist", _l("Worklist")),
@@ -49,6 +52,7 @@ def install(app: Flask) -> None:
     app.add_template_filter(sentence)
     app.add_template_filter(detail)
     app.add_template_filter(shown_name)
+    app.jinja_env.tests["partial_coverage"] = is_partial_coverage
     app.jinja_env.globals.update(
         asset=asset,
         nav=NAVIGATION,
@@ -57,6 +61,11 @@ def install(app: Flask) -> None:
         out_of_hundred=out_of_hundred,
     )
     app.context_processor(_page_values)
+
+
+def is_partial_coverage(caveats: Iterable[ReasonShape]) -> bool:
+    """Whether caveats, as they go out, say that the images show only part of the lungs."""
+    return any(caveat["code"] in PARTIAL_COVERAGE for caveat in caveats)
 
 
 def asset(name: str) -> str:

@@ -3,6 +3,7 @@ import { _ } from "../../../webapp/static/words.js";
 import { getJson, postJson } from "../../../webapp/static/http.js";
 import { listen } from "../../../webapp/static/live.js";
 import { Beside } from "./beside";
+import { showCaveats } from "./caveats";
 import { Controls } from "./controls";
 import { find, fromTemplate, svg } from "./dom";
 import { loadSeries, onFrameError } from "./engine";
@@ -247,6 +248,7 @@ class Viewer {
     const isHeld = this.study.state === "not_analysed" && this.study.reasons.some(({ code }) => code === "scanner_held");
     find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld ? "held" : this.study.state}"]`));
     this.controls.showState(this.study.state);
+    showCaveats(this.study.caveats);
     if (!this.study.findings.some(({ id }) => id === this.selected)) this.selected = null;
     this.draw();
   }

@@ -67,6 +67,7 @@ export interface Study {
   study_description: string;
   state: string;
   reasons: Reason[];
+  caveats: Reason[];
   series: SeriesItem[];
   findings: Finding[];
   others: OtherStudy[];
