@@ -51,6 +51,16 @@ class Rejection(Enum):
         return b"\3\0\0\0\0\4\0" + bytes(self.value[:3])
 
 
+_PADDING = "\0 "
+"""Around an AE title it does not count: spaces by PS3.5 6.2, NUL as many nodes pad."""
+
+
+def printable(ae_title: str) -> str:
+    """AE title as it may be logged and shown: empty where it has characters that none may have (PS3.5 6.2)."""
+    title = ae_title.strip(_PADDING)
+    return title if title.isascii() and title.isprintable() and "\\" not in title else ""
+
+
 def plain_address(address: str) -> str:
     """Spell an address canonically; an IPv4 address that arrives by an IPv6 socket is told as IPv4."""
     try:
@@ -81,7 +91,8 @@ class AccessRules:
     Parameters
     ----------
     ae_title
-        Ours; an association that calls another one is rejected. Case counts, surrounding spaces do not (PS3.5 6.2, AE).
+        Ours; an association that calls another one is rejected. Case counts, surrounding spaces and
+        NULs do not (PS3.5 6.2, AE).
     peers
         Who may associate. Empty means anyone, which settings allow on loopback alone. Host names are resolved once.
         The node itself may always ask by C-ECHO whether it answers: from loopback, by its own AE title, nothing else.
@@ -113,10 +124,10 @@ class AccessRules:
         self, called_ae_title: str, calling_ae_title: str, address: str, certificate: bytes = b""
     ) -> Sender | Rejection:
         """Tell who is calling, or why it is rejected, by titles, address and certificate (DER)."""
-        calling = calling_ae_title.strip()
-        if called_ae_title.strip() != self._ae_title:
+        calling = printable(calling_ae_title)
+        if called_ae_title.strip(_PADDING) != self._ae_title:
             return Rejection.CALLED_AE_TITLE
-        if not calling or not calling.isascii() or not calling.isprintable() or "\\" in calling:
+        if not calling:
             return Rejection.CALLING_AE_TITLE
         if self._is_open:
             return Sender(calling, address)

@@ -23,6 +23,7 @@ from dicom_node.intake import Sender
 from dicom_node.receive import MessageReceiver, StoreSink
 
 if TYPE_CHECKING:
+    from dicom_node.entrance import Caller
     from dicom_node.listener import Listener
 
 _log = logging.getLogger(__name__)
@@ -35,21 +36,20 @@ class PortAssociation(Association):
     ----------
     port
         The listener that accepted it.
-    connection
-        The connected socket.
-    first
-        What was read of it so far: the whole A-ASSOCIATE-RQ.
+    caller
+        The connection, and the request that came by it.
     sender
         Who calls, already checked.
     """
 
     is_established: bool
 
-    def __init__(self, port: Listener, connection: socket.socket, first: bytes, sender: Sender) -> None:
+    def __init__(self, port: Listener, caller: Caller, sender: Sender) -> None:
+        connection, first = caller.connection, caller.received
         super().__init__(port.ae, MODE_ACCEPTOR)
         self.port = port
         self.sender = sender
-        self.is_evicted = False
+        self.is_evicted = self._has_ended = False
         self._is_serving = False
         self.afterwards: list[Callable[[], None]] = []
         self._news = threading.Event()
@@ -61,7 +61,7 @@ class PortAssociation(Association):
         self._request = first[: 6 + struct.unpack_from(">L", first, 2)[0]]
         self._answer = port.answers.find(self._request)
         inbox = Inbox(connection, settings.max_pdu_bytes, first)
-        self.set_socket(PortSocket(self, connection, inbox, settings.timeout_s))
+        self.set_socket(PortSocket(self, connection, inbox, settings.timeout_s, caller.request.more_results))
         self.dul.receiver = MessageReceiver(
             self._open_store if settings.is_fast else None,
             self.dul.pass_on,
@@ -185,6 +185,12 @@ class PortAssociation(Association):
             self.dul.rest()
             self._is_serving = False
 
+    def note_end(self, reason: str) -> None:
+        """Log why an association ends without a release; the first reason counts."""
+        if not self._has_ended:
+            self._has_ended = True
+            self.port.on_aborted(self.sender, reason)
+
     def _is_over(self) -> bool:
         if self.is_established and self.acse.is_release_requested():
             self.acse.send_release(is_response=True)
@@ -192,10 +198,13 @@ class PortAssociation(Association):
             self.port.counters.add("associations", "released")
         elif self.acse.is_aborted():
             self.dul.receive_pdu(wait=False)
+            self.note_end("closed-by-peer")
             self.is_aborted, self.is_established = True, False
             self.port.counters.add("associations", "aborted")
         elif self.is_evicted or (self.dul.idle_timer_expired() and not self.dul.is_handling):
-            self.port.counters.add("associations", "evicted" if self.is_evicted else "timed-out")
+            outcome = "evicted" if self.is_evicted else "timed-out"
+            self.port.counters.add("associations", outcome)
+            self.note_end(outcome)
             self.port.leave(self)
             self.dul.interrupt()
             self.abort()

@@ -24,6 +24,7 @@ from pynetdicom.transport import AssociationSocket
 
 from dicom_node.inbox import P_DATA_TF, ClosedError, Inbox, PduError, Wakeable
 from dicom_node.receive import MessageError, MessageReceiver
+from dicom_node.request import add_results
 
 if TYPE_CHECKING:
     from dicom_node.association import PortAssociation
@@ -45,6 +46,7 @@ MALFORMED = (
     InvalidEventError,
 )
 """What the library raises on hostile input; the connection is closed then."""
+_ASSOCIATE_AC = 2
 _PROGRESS_BYTES = 16384
 _LINGER_S = 1.0
 """How long a peer may take to close a connection that is over (PS3.8 9.1.5 leaves the ARTIM time open)."""
@@ -74,11 +76,13 @@ class MonotonicTimer(Timer):
 
 
 class PortSocket(AssociationSocket):
-    """An accepted connection with an inbox."""
+    """An accepted connection with an inbox; ``more_results`` are added to its A-ASSOCIATE-AC."""
 
-    def __init__(self, assoc: PortAssociation, connection: socket.socket, inbox: Inbox, timeout_s: float) -> None:
+    def __init__(
+        self, assoc: PortAssociation, connection: socket.socket, inbox: Inbox, timeout_s: float, more_results: bytes
+    ) -> None:
         super().__init__(assoc, client_socket=connection)
-        self.inbox = inbox
+        self.inbox, self._more_results = inbox, more_results
         self._timeout_s = timeout_s
         limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))  # struct timeval
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
@@ -98,6 +102,8 @@ class PortSocket(AssociationSocket):
 
     def send(self, bytestream: bytes) -> None:
         """Send for the library, which learns of a failure by the event of a closed connection."""
+        if self._more_results and bytestream[0] == _ASSOCIATE_AC:
+            bytestream = add_results(bytestream, self._more_results)
         try:
             self.send_all(bytestream)
         except ClosedError:
@@ -255,6 +261,7 @@ class PortDul(DULServiceProvider):
         except MALFORMED as error:
             code = "pdu" if isinstance(error, PduError) else "message" if isinstance(error, MessageError) else "decode"
             self.assoc.port.counters.add("protocol_errors", code)
+            self.assoc.note_end(f"protocol-error-{code}")
             self._abandon()
             self.event_queue.put("Evt19")
             if self.state_machine.current_state == _AWAITING_REQUEST:

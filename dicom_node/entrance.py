@@ -23,12 +23,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Literal
+from typing import Literal, Protocol
 
 from dicom_node.access import Rejection, plain_address
 from dicom_node.counters import Counters
-from dicom_node.inbox import ASSOCIATE_BYTES
-from dicom_node.request import AssociationRequest, RequestError, read_request
+from dicom_node.request import AssociationRequest, RequestError, read_request, read_titles
 from dicom_node.sharing import Port
 from dicom_node.tls import ServerTls
 
@@ -40,6 +39,8 @@ _CLOSING_S = 0.5
 """How long a refused peer may take to read why, before the connection is reset."""
 _IGNORED_BYTES = 1 << 20
 """And how much it may send meanwhile."""
+REQUEST_BYTES = 1 << 20
+"""Value of A-ASSOCIATE-RQ at most: 128 contexts of every transfer syntax there is have under 400 KiB."""
 _TICK_S = 0.05
 _ACCEPTS = 64
 """Connections accepted before those who are here are looked at again."""
@@ -59,6 +60,8 @@ class EntranceLimits:
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
     admission_s: float = 6.0
     """How long a complete request waits for a place (longer than one that stalls is left alone) before we are busy."""
+    buffered_bytes: int = 32 << 20
+    """Of all requests that are not complete together; beyond it the longest one goes."""
 
     def of(self, port: Port) -> EntranceLimits:
         """The share of one process at a port."""
@@ -67,6 +70,7 @@ class EntranceLimits:
             connections=port.share(self.connections),
             connections_per_address=port.share(self.connections_per_address),
             strangers=port.share(self.strangers),
+            buffered_bytes=port.share(self.buffered_bytes),
         )
 
 
@@ -77,7 +81,7 @@ class Caller:
     connection: socket.socket
     address: str
     received: bytes
-    """The A-ASSOCIATE-RQ PDU, whole, and what followed it."""
+    """The A-ASSOCIATE-RQ PDU, as ``request`` writes it anew, and what followed it."""
     request: AssociationRequest
 
     @property
@@ -85,6 +89,22 @@ class Caller:
         """The certificate that was shown in the handshake (DER); empty where there was none."""
         shown = self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
         return shown or b""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A connection that no association came of, with the AE titles as far as they were sent (untrusted text).
+
+    ``reason`` is machine-readable, and ``certificate`` the one that was shown (DER).
+    """
+
+    address: str
+    reason: str
+    is_rejection: bool = False
+    """Answered by A-ASSOCIATE-RJ; else aborted or closed."""
+    calling_ae_title: str = ""
+    called_ae_title: str = ""
+    certificate: bytes = b""
 
 
 class _State(Enum):
@@ -111,14 +131,35 @@ def _is_pending(connection: socket.socket) -> bool:
     return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
-def _log_refused_handshake(error: OSError, address: str) -> None:
-    """Say why a handshake failed, in the words of OpenSSL; nothing of who only looks whether the port is open."""
-    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-        reason = str(getattr(error, "verify_message", "") or error.reason or "TLS").replace(" ", "_").lower()
-        _log.warning("association:tls_refused", extra={"reason_code": reason, "peer_address": address})
+def _handshake_failure(error: OSError) -> str:
+    """Why a handshake failed, in the words of OpenSSL; empty for who only looks whether the port is open."""
+    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+        return ""
+    return str(getattr(error, "verify_message", "") or error.reason or "TLS").replace(" ", "_").lower()
+
+
+def _refusal(guest: _Guest, reason: str) -> Refusal:
+    calling, called = read_titles(bytes(guest.received[:74])) if guest.received[:1] == b"\1" else ("", "")
+    return Refusal(guest.address, reason, calling_ae_title=calling, called_ae_title=called)
 
 
 Decision = Rejection | Literal["admitted", "wait"]
+
+
+class Gatekeeper(Protocol):
+    """Decides about connections; called on the entrance's thread."""
+
+    def decide(self, caller: Caller) -> Decision:
+        """Take the connection over (``"admitted"``), have it wait for a place, or reject it."""
+        ...
+
+    def is_known(self, address: str) -> bool:
+        """Whether anyone may call from an address; what strangers have open is bounded by itself."""
+        ...
+
+    def on_refused(self, refusal: Refusal) -> None:
+        """Note that a connection was refused, by this side or by ``decide``."""
+        ...
 
 
 class Entrance:
@@ -128,26 +169,22 @@ class Entrance:
     ----------
     port
         The bound port, and what other processes at it have open; our end of it is closed at the end.
-    decide
-        Called with each caller: takes the connection over (``"admitted"``), has it wait for a place, or rejects it.
     tls
         Given, connections are TLS.
-    is_known
-        Tells whether anyone may call from an address; what strangers have open is bounded by itself.
     """
 
     def __init__(
         self,
         port: Port,
-        decide: Callable[[Caller], Decision],
+        gatekeeper: Gatekeeper,
         limits: EntranceLimits,
         counters: Counters,
         tls: ServerTls | None = None,
-        is_known: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._tls, self._is_known = tls, is_known
+        self._tls, self._gatekeeper = tls, gatekeeper
         self._port, self._listening = port, port.listening
-        self._decide, self._limits, self._counters = decide, limits.of(port), counters
+        self._limits, self._counters = limits.of(port), counters
+        self._buffered_bytes = 0
         self._guests: dict[socket.socket, _Guest] = {}
         self._selector = selectors.DefaultSelector()
         self._is_stopping = threading.Event()
@@ -186,6 +223,8 @@ class Entrance:
             if guest.state is _State.WAITING:
                 self._guarded(self._admit, guest)
             elif time.monotonic() > guest.deadline:
+                if guest.state is _State.READING and guest.received:
+                    self._gatekeeper.on_refused(_refusal(guest, "timeout"))
                 self._drop(guest, "closed" if guest.state is _State.CLOSING else "timeout")
 
     @staticmethod
@@ -221,7 +260,7 @@ class Entrance:
             except OSError:
                 return  # it was closed already
             state = _State.HANDSHAKE
-        known = self._is_known(address)
+        known = self._gatekeeper.is_known(address)
         guest = _Guest(connection, address, time.monotonic() + self._limits.timeout_s, state=state, is_known=known)
         self._make_room(guest)
         self._guests[connection] = guest
@@ -273,7 +312,9 @@ class Entrance:
             self._selector.modify(guest.connection, selectors.EVENT_WRITE)
             return False
         except OSError as error:
-            _log_refused_handshake(error, guest.address)
+            if reason := _handshake_failure(error):
+                _log.warning("association:tls_refused", extra={"reason_code": reason, "peer_address": guest.address})
+                self._gatekeeper.on_refused(Refusal(guest.address, "tls"))
             self._drop(guest, "tls")
             return False
         guest.state = _State.READING
@@ -288,10 +329,14 @@ class Entrance:
         except OSError:
             received = b""
         if not received:
+            if guest.state is _State.READING and guest.received:
+                self._gatekeeper.on_refused(_refusal(guest, "unfinished"))
             self._drop(guest, "closed" if guest.state is _State.CLOSING or not guest.received else "unfinished")
         elif guest.state is _State.READING:
             guest.received += received
+            self._buffered_bytes += len(received)
             self._consider(guest)
+            self._bound_buffers()
         else:
             guest.ignored_bytes += len(received)
             if guest.ignored_bytes > _IGNORED_BYTES:
@@ -302,19 +347,20 @@ class Entrance:
         received = guest.received
         if received[0] != 1:
             known = 1 <= received[0] <= 7
-            self._refuse(guest, _ABORT + (_UNEXPECTED if known else _UNRECOGNISED), "not-dicom")
+            self._abort(guest, _UNEXPECTED if known else _UNRECOGNISED, "not-dicom")
             return
         if len(received) < 6:
             return
         length = struct.unpack_from(">L", received, 2)[0]
-        if not 68 <= length <= ASSOCIATE_BYTES:
-            self._refuse(guest, _ABORT + _INVALID, "length")
+        if not 68 <= length <= REQUEST_BYTES:
+            self._abort(guest, _INVALID, "length")
         elif len(received) >= 6 + length:
             try:
                 guest.request = read_request(bytes(received[: 6 + length]))
-            except RequestError:
-                self._refuse(guest, _ABORT + _INVALID, "request")
+            except RequestError as error:
+                self._abort(guest, _INVALID, error.code)
                 return
+            self._hold(guest, guest.request.pdu + bytes(received[6 + length :]))
             guest.state = _State.WAITING
             guest.deadline = time.monotonic() + self._limits.admission_s
             self._selector.unregister(guest.connection)
@@ -322,7 +368,9 @@ class Entrance:
 
     def _admit(self, guest: _Guest) -> None:
         assert guest.request is not None  # noqa: S101 (only who waits comes here)
-        decision = self._decide(Caller(guest.connection, guest.address, bytes(guest.received), guest.request))
+        decision = self._gatekeeper.decide(
+            Caller(guest.connection, guest.address, bytes(guest.received), guest.request)
+        )
         if decision == "admitted":
             self._forget(guest)
             return
@@ -330,9 +378,29 @@ class Entrance:
             if time.monotonic() < guest.deadline:
                 return
             decision = Rejection.BUSY
+        caller = Caller(guest.connection, guest.address, b"", guest.request)
+        titles = guest.request.calling_ae_title, guest.request.called_ae_title
+        shown = caller.certificate if decision is Rejection.CERTIFICATE else b""
+        self._gatekeeper.on_refused(Refusal(guest.address, decision.code, True, *titles, shown))
         self._selector.register(guest.connection, selectors.EVENT_READ)
         self._counters.add("association_rejections", decision.code)
         self._refuse(guest, decision.pdu, "rejected")
+
+    def _abort(self, guest: _Guest, reason: bytes, code: str) -> None:
+        """Abort (PS3.8 9.3.8) what cannot be an association, and say why in the log."""
+        self._gatekeeper.on_refused(_refusal(guest, code))
+        self._refuse(guest, _ABORT + reason, code)
+
+    def _hold(self, guest: _Guest, received: bytes) -> None:
+        self._buffered_bytes += len(received) - len(guest.received)
+        guest.received[:] = received
+
+    def _bound_buffers(self) -> None:
+        """Let the longest unfinished request go where all together take too much memory."""
+        while self._buffered_bytes > self._limits.buffered_bytes:
+            longest = max(self._guests.values(), key=lambda guest: len(guest.received))
+            self._gatekeeper.on_refused(_refusal(longest, "crowded"))
+            self._drop(longest, "crowded")
 
     def _refuse(self, guest: _Guest, pdu: bytes, reason: str) -> None:
         """Say why, stop listening to what is said, and close soon."""
@@ -346,7 +414,7 @@ class Entrance:
             return
         guest.state = _State.CLOSING
         guest.deadline = time.monotonic() + _CLOSING_S
-        guest.received.clear()
+        self._hold(guest, b"")
 
     def _drop(self, guest: _Guest, reason: str) -> None:
         self._counters.add("connections_closed", reason)
@@ -356,5 +424,6 @@ class Entrance:
         guest.connection.close()
 
     def _forget(self, guest: _Guest) -> None:
+        self._hold(guest, b"")
         del self._guests[guest.connection]
         self._port.tell(guests=len(self._guests))

@@ -12,7 +12,7 @@ P_DATA_TF = 4
 _CONTROL_PDU_BYTES = 4
 """Value of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT (PS3.8 9.3.4 to 9.3.8)."""
 ASSOCIATE_BYTES = 65536
-"""Value of A-ASSOCIATE-RQ at most: 128 contexts of ten syntaxes have under 40 KiB."""
+"""Value of A-ASSOCIATE-RQ or -AC at most, on an association that stands: neither belongs there."""
 _READ_BYTES = 65536
 _HEAD_BYTES = 4096
 """Read at first of each PDU, so that the rest of a large one is asked for exactly and nothing has to be moved."""
@@ -46,6 +46,7 @@ class Inbox:
 
     def __init__(self, connection: socket.socket, max_pdu_bytes: int, first: bytes = b"") -> None:
         self._socket, self._max_pdu_bytes = connection, max_pdu_bytes
+        self._associate_bytes = max(ASSOCIATE_BYTES, len(first))
         self._is_plain = not isinstance(connection, ssl.SSLSocket)
         if self._is_plain:
             connection.setblocking(True)
@@ -90,7 +91,7 @@ class Inbox:
     def _limit(self, kind: int) -> int:
         if kind == P_DATA_TF:
             return self._max_pdu_bytes
-        return ASSOCIATE_BYTES if kind <= 2 else _CONTROL_PDU_BYTES
+        return self._associate_bytes if kind <= 2 else _CONTROL_PDU_BYTES
 
     def _take(self, size: int, deadline: float, following: int = 0) -> memoryview:
         if self._start + size > len(self._buffer) or self._start == self._end:

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AssociationServer
 
-from dicom_node.access import AccessRules, PeerRule, Rejection
+from dicom_node.access import AccessRules, PeerRule, Rejection, printable
 from dicom_node.answers import RememberedAnswers
 from dicom_node.association import PortAssociation
 from dicom_node.counters import Counters
 from dicom_node.dul import MALFORMED
-from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits
+from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits, Refusal
 from dicom_node.identity import fingerprint
 from dicom_node.intake import Intake, Sender
 from dicom_node.places import Occupant, Places
 from dicom_node.sharing import Port
+from dicom_node.throttle import Throttle
 from dicom_node.tls import ServerTls
 
 if TYPE_CHECKING:
@@ -163,21 +164,20 @@ class Listener:
         self.port: int = self.server.server_address[1]
         self.answers = RememberedAnswers()
         self._trail = _RejectionTrail(intake)
+        self._abort_throttle = Throttle(1.0, 20)
         self._entrance = Entrance(
             self._shared,
-            self._decide,
+            self,
             settings.entrance,
             self.counters,
             settings.tls,
-            self._rules.is_known_address,
         )
         self._entrance.start()
 
-    def _decide(self, caller: Caller) -> Decision:
+    def decide(self, caller: Caller) -> Decision:
         """Let a caller in, have it wait, or reject it; runs on the entrance's thread."""
         sender = self._rules.check_request(caller.request, caller.address, caller.certificate)
         if isinstance(sender, Rejection):
-            self._record_rejection(sender, caller)
             return sender
         if not self._places.has_room():
             return "wait"
@@ -186,7 +186,7 @@ class Listener:
     def _seat(self, caller: Caller, sender: Sender) -> Decision:
         association = None
         try:
-            association = PortAssociation(self, caller.connection, caller.received, sender)
+            association = PortAssociation(self, caller, sender)
             self._places.take(association)
             association.start()
         except (*MALFORMED, RuntimeError) as error:  # RuntimeError: no further thread can be started
@@ -207,16 +207,30 @@ class Listener:
         self.counters.set("associations_open", count)
         self._shared.tell(associations=count)
 
-    def _record_rejection(self, rejection: Rejection, caller: Caller) -> None:
-        asked = caller.request.calling_ae_title, caller.request.called_ae_title
-        calling, called = (title.strip() if title.isascii() and title.isprintable() else "" for title in asked)
-        sender = Sender(calling, caller.address)
-        who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": caller.address}
-        shown = {}
-        if rejection is Rejection.CERTIFICATE:
-            shown["certificate_sha256"] = fingerprint(caller.certificate)
-        _log.warning("association:rejected", extra={"reason_code": rejection.code, **who, **shown})
-        self._trail.add(sender, {"reason": rejection.code, **shown})
+    def is_known(self, address: str) -> bool:
+        """Whether any peer calls from an address."""
+        return self._rules.is_known_address(address)
+
+    def on_refused(self, refusal: Refusal) -> None:
+        """Log a refusal, and have a rejection in the audit trail; runs on the entrance's thread."""
+        calling, called = printable(refusal.calling_ae_title), printable(refusal.called_ae_title)
+        who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": refusal.address}
+        if not refusal.is_rejection:
+            passes, withheld = self._abort_throttle.admit(f"{refusal.reason} {refusal.address}")
+            if passes:
+                extra = {"reason_code": refusal.reason, "count": withheld + 1, **who}
+                _log.warning("association:aborted", extra=extra)
+            return
+        shown = {"certificate_sha256": fingerprint(refusal.certificate)} if refusal.certificate else {}
+        _log.warning("association:rejected", extra={"reason_code": refusal.reason, **who, **shown})
+        self._trail.add(Sender(calling, refusal.address), {"reason": refusal.reason, **shown})
+
+    def on_aborted(self, sender: Sender, reason: str) -> None:
+        """Log an association that ended without a release."""
+        who = {"calling_ae_title": sender.calling_ae_title, "peer_address": sender.address}
+        passes, withheld = self._abort_throttle.admit(f"{reason} {sender.address}")
+        if passes:
+            _log.warning("association:aborted", extra={"reason_code": reason, "count": withheld + 1, **who})
 
     @property
     def association_count(self) -> int:

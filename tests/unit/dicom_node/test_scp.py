@@ -18,7 +18,6 @@ from dicom_node.counters import Counters
 from dicom_node.intake import Sender
 from dicom_node.places import UNUSED_GRACE_S, USED_GRACE_S, Places
 from dicom_node.receive import MessageError, MessageReceiver
-from dicom_node.request import RequestError, read_request
 from dicom_node.status import Status
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -335,65 +334,3 @@ def test_counts_have_names_and_labels() -> None:
     counters.set("associations_open", 5)
 
     assert counters.snapshot() == {("refusals", "truncated"): 3, ("associations_open", ""): 5}
-
-
-def item(kind: int, value: bytes) -> bytes:
-    return struct.pack(">BBH", kind, 0, len(value)) + value
-
-
-CONTEXT = item(0x20, b"\1\0\0\0" + item(0x30, CT.encode()) + item(0x40, b"1.2.840.10008.1.2\0"))
-APPLICATION = item(0x10, b"1.2.840.10008.3.1.1.1")
-USER = item(0x50, item(0x51, bytes(4)) + item(0x52, b"1.2.3") + item(0x99, b"?"))
-
-
-def request_pdu(*items: bytes, version: int = 1) -> bytes:
-    value = struct.pack(">HH", version, 0) + b"LUNGNODE".ljust(16) + b"PACS".ljust(16) + bytes(32) + b"".join(items)
-    return struct.pack(">BBL", 1, 0, len(value)) + value
-
-
-def test_a_request_tells_who_calls_whom() -> None:
-    request = read_request(request_pdu(APPLICATION, CONTEXT, USER))
-
-    assert request.called_ae_title.strip() == "LUNGNODE"
-    assert AccessRules("LUNGNODE").check_request(request, "127.0.0.1") == Sender("PACS", "127.0.0.1")
-
-
-def test_a_request_of_another_protocol_is_rejected() -> None:
-    rules = AccessRules("LUNGNODE")
-    other = item(0x10, b"1.2.840.10008.3.1.1.9")
-
-    assert (
-        rules.check_request(read_request(request_pdu(APPLICATION, CONTEXT, version=2)), "")
-        is Rejection.PROTOCOL_VERSION
-    )
-    assert rules.check_request(read_request(request_pdu(other, CONTEXT)), "") is Rejection.APPLICATION_CONTEXT
-
-
-@pytest.mark.parametrize(
-    ("what", "items"),
-    [
-        ("nothing", [APPLICATION]),
-        ("an unknown item", [APPLICATION, CONTEXT, item(0x77, b"")]),
-        ("a number twice", [APPLICATION, CONTEXT, CONTEXT]),
-        ("an even number", [APPLICATION, CONTEXT.replace(b"\1\0\0\0", b"\2\0\0\0")]),
-        ("no syntax", [APPLICATION, item(0x20, b"\1\0\0\0" + item(0x30, b"1.2"))]),
-        ("two classes", [APPLICATION, item(0x20, b"\1\0\0\0" + item(0x30, b"1.2") * 2 + item(0x40, b"1.2"))]),
-        ("no identifier", [APPLICATION, item(0x20, b"\1\0\0\0" + item(0x30, b"CON") + item(0x40, b"1.2"))]),
-        ("a cut off item", [APPLICATION, CONTEXT[:-1]]),
-        ("a short maximum", [APPLICATION, CONTEXT, item(0x50, item(0x51, b"\0\0"))]),
-    ],
-)
-def test_requests_that_nothing_can_come_of(what: str, items: list[bytes]) -> None:
-    with pytest.raises(RequestError):
-        read_request(request_pdu(*items))
-
-
-@given(data=st.data())
-def test_damaged_requests_raise_one_error_only(data: st.DataObject) -> None:
-    content = bytearray(request_pdu(APPLICATION, CONTEXT, USER))
-    for _ in range(data.draw(st.integers(1, 5))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        read_request(bytes(content[: data.draw(st.integers(74, len(content)))]))
-    except RequestError:
-        return
