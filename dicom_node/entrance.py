@@ -92,7 +92,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedConnection:
     """A connection that no association came of, with the AE titles as far as they were sent (untrusted text).
 
     ``reason`` is machine-readable, and ``certificate`` the one that was shown (DER).
@@ -138,9 +138,9 @@ def _handshake_failure(error: OSError) -> str:
     return str(getattr(error, "verify_message", "") or error.reason or "TLS").replace(" ", "_").lower()
 
 
-def _refusal(guest: _Guest, reason: str) -> Refusal:
+def _refused(guest: _Guest, reason: str) -> RefusedConnection:
     calling, called = read_titles(bytes(guest.received[:74])) if guest.received[:1] == b"\1" else ("", "")
-    return Refusal(guest.address, reason, calling_ae_title=calling, called_ae_title=called)
+    return RefusedConnection(guest.address, reason, calling_ae_title=calling, called_ae_title=called)
 
 
 Decision = Rejection | Literal["admitted", "wait"]
@@ -157,7 +157,7 @@ class Gatekeeper(Protocol):
         """Whether anyone may call from an address; what strangers have open is bounded by itself."""
         ...
 
-    def on_refused(self, refusal: Refusal) -> None:
+    def on_refused(self, refusal: RefusedConnection) -> None:
         """Note that a connection was refused, by this side or by ``decide``."""
         ...
 
@@ -224,7 +224,7 @@ class Entrance:
                 self._guarded(self._admit, guest)
             elif time.monotonic() > guest.deadline:
                 if guest.state is _State.READING and guest.received:
-                    self._gatekeeper.on_refused(_refusal(guest, "timeout"))
+                    self._gatekeeper.on_refused(_refused(guest, "timeout"))
                 self._drop(guest, "closed" if guest.state is _State.CLOSING else "timeout")
 
     @staticmethod
@@ -314,7 +314,7 @@ class Entrance:
         except OSError as error:
             if reason := _handshake_failure(error):
                 _log.warning("association:tls_refused", extra={"reason_code": reason, "peer_address": guest.address})
-                self._gatekeeper.on_refused(Refusal(guest.address, "tls"))
+                self._gatekeeper.on_refused(RefusedConnection(guest.address, "tls"))
             self._drop(guest, "tls")
             return False
         guest.state = _State.READING
@@ -330,7 +330,7 @@ class Entrance:
             received = b""
         if not received:
             if guest.state is _State.READING and guest.received:
-                self._gatekeeper.on_refused(_refusal(guest, "unfinished"))
+                self._gatekeeper.on_refused(_refused(guest, "unfinished"))
             self._drop(guest, "closed" if guest.state is _State.CLOSING or not guest.received else "unfinished")
         elif guest.state is _State.READING:
             guest.received += received
@@ -381,14 +381,14 @@ class Entrance:
         caller = Caller(guest.connection, guest.address, b"", guest.request)
         titles = guest.request.calling_ae_title, guest.request.called_ae_title
         shown = caller.certificate if decision is Rejection.CERTIFICATE else b""
-        self._gatekeeper.on_refused(Refusal(guest.address, decision.code, True, *titles, shown))
+        self._gatekeeper.on_refused(RefusedConnection(guest.address, decision.code, True, *titles, shown))
         self._selector.register(guest.connection, selectors.EVENT_READ)
         self._counters.add("association_rejections", decision.code)
         self._refuse(guest, decision.pdu, "rejected")
 
     def _abort(self, guest: _Guest, reason: bytes, code: str) -> None:
         """Abort (PS3.8 9.3.8) what cannot be an association, and say why in the log."""
-        self._gatekeeper.on_refused(_refusal(guest, code))
+        self._gatekeeper.on_refused(_refused(guest, code))
         self._refuse(guest, _ABORT + reason, code)
 
     def _hold(self, guest: _Guest, received: bytes) -> None:
@@ -399,7 +399,7 @@ class Entrance:
         """Let the longest unfinished request go where all together take too much memory."""
         while self._buffered_bytes > self._limits.buffered_bytes:
             longest = max(self._guests.values(), key=lambda guest: len(guest.received))
-            self._gatekeeper.on_refused(_refusal(longest, "crowded"))
+            self._gatekeeper.on_refused(_refused(longest, "crowded"))
             self._drop(longest, "crowded")
 
     def _refuse(self, guest: _Guest, pdu: bytes, reason: str) -> None:

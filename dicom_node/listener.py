@@ -18,7 +18,7 @@ from dicom_node.answers import RememberedAnswers
 from dicom_node.association import PortAssociation
 from dicom_node.counters import Counters
 from dicom_node.dul import MALFORMED
-from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits, Refusal
+from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits, RefusedConnection
 from dicom_node.identity import fingerprint
 from dicom_node.intake import Intake, Sender
 from dicom_node.places import Occupant, Places
@@ -211,7 +211,7 @@ class Listener:
         """Whether any peer calls from an address."""
         return self._rules.is_known_address(address)
 
-    def on_refused(self, refusal: Refusal) -> None:
+    def on_refused(self, refusal: RefusedConnection) -> None:
         """Log a refusal, and have a rejection in the audit trail; runs on the entrance's thread."""
         calling, called = printable(refusal.calling_ae_title), printable(refusal.called_ae_title)
         who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": refusal.address}
