@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, delete, insert, inspect, select, text
 
 from db.connections import database_url, make_engine
+from db.errors import UnfitDatabaseError
 from db.tables_releases import ServedRevisionRow
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -34,11 +35,13 @@ def upgrade(url: str, revision: str = "head") -> None:
     Raises
     ------
     UnfitDatabaseError
-        If the URL names no usable database.
+        If the URL names no usable database, or one of a newer release that does not serve this one.
     """
     with _locked(url) as connection:
         if revision == "head" and _serves(connection, head()):
             return
+        if (there := MigrationContext.configure(connection).get_current_revision()) not in _known_revisions():
+            raise UnfitDatabaseError(f"the database is of a newer release (revision {there}): install that release")
         command.upgrade(_config(connection), revision)
         if revision == "head":
             connection.execute(insert(ServedRevisionRow), [{"revision": head()}])
@@ -83,6 +86,16 @@ def is_current(url: str) -> bool:
             return _serves(connection, head())
     finally:
         engine.dispose()
+
+
+def is_newer(url: str) -> bool:
+    """Whether the schema is of a newer release, and does not serve this one."""
+    return current(url) not in _known_revisions() and not is_current(url)
+
+
+def _known_revisions() -> set[str | None]:
+    """The revisions that this release's migrations name, and None for no schema at all."""
+    return {None, *(script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions())}
 
 
 def _serves(connection: Connection, revision: str) -> bool:

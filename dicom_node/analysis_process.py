@@ -27,6 +27,7 @@ from dicom_node.errors import DicomNodeError
 from dicom_node.gate import GateThresholds
 from dicom_node.pipeline import Analyzer, analyse_series
 from dicom_node.series import StoredInstance
+from inference.errors import InferenceError
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class AnalysisProcess:
             reply = self._receive(self._limits.start_timeout_s)
             if not isinstance(reply, ModelIdentity):
                 self._stop()
-                raise ModelUnavailableError
+                raise ModelUnavailableError(str(reply))
             self._model = reply
         return self._model
 
@@ -243,9 +244,9 @@ def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, 
     _prepare(lifeline)
     try:
         analyzer = make_analyzer()
-    except Exception:  # noqa: BLE001 - the parent is told that there is no model; this process has nothing else to do
+    except Exception as error:  # noqa: BLE001 - the parent is told that there is no model; nothing else is to be done
         _log.exception("model:unavailable")
-        pipe.send("model_unavailable")
+        pipe.send(_why_unavailable(error))
         return
     thresholds = GateThresholds.from_bundle(getattr(analyzer, "gate_thresholds", None) or {})
     pipe.send(ModelIdentity(analyzer.name, analyzer.version, analyzer.sha256))
@@ -255,6 +256,11 @@ def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, 
         except EOFError:
             return
         pipe.send(_outcome(request, analyzer, thresholds, limits))
+
+
+def _why_unavailable(error: Exception) -> str:
+    """Say why models cannot be loaded, in words where they are ours, else by the type of the exception."""
+    return str(error) if isinstance(error, InferenceError) else type(error).__name__
 
 
 def _outcome(

@@ -1,4 +1,4 @@
-"""Backup and restore of everything a node knows: databases, stored files and keys, while the service runs.
+"""Backup of everything a node knows: databases, stored files and keys, while the service runs.
 
 ::
 
@@ -14,6 +14,7 @@ is harmless, work that is never asked for is not.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from sqlalchemy.engine import URL, make_url
 from lungnode import postgres
 from lungnode.errors import BackupError
 from lungnode.settings import Settings
+from lungnode.unfinished import sync_folder
 
 FORMAT = 1
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -68,18 +70,43 @@ def create_backup(settings: Settings, target: Path) -> Manifest:
     target = target.absolute()
     _check_target(settings, target)
     draft = target.with_name(f"{target.name}.partial")
-    try:
-        draft.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        raise BackupError(f"{draft} is in the way: an earlier backup was interrupted; remove it") from None
-    try:
-        manifest = _fill(settings, draft)
-        draft.rename(target)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    _sync_folder(target.parent)
+    draft.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with claimed(draft, f"a backup into {draft} is under way"):
+        try:
+            _clear(draft)
+            manifest = _fill(settings, draft)
+            draft.rename(target)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+    sync_folder(target.parent)
     return manifest
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, otherwise: str) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process that holds it.
+
+    Raises
+    ------
+    BackupError
+        Another process holds it; with the message ``otherwise``.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupError(otherwise) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a backup that was killed left."""
+    for leftover in folder.iterdir():
+        shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
 
 
 def _check_target(settings: Settings, target: Path) -> None:
@@ -96,13 +123,13 @@ def _fill(settings: Settings, draft: Path) -> Manifest:
 
     url = make_url(settings.database_url)
     home = settings.home.resolve()
-    database = _sqlite_path(url)
+    database = sqlite_path(url)
     files: dict[str, str] = {}
     listed = list(_home_files(home, database))
     for path in (path for path in listed if _is_sqlite(path)):
         _keep(files, draft, home, path)
     _dump(url, draft / "database")
-    files["database"] = _sha256(draft / "database")
+    files["database"] = file_sha256(draft / "database")
     for path in _home_files(home, database):
         if not _is_sqlite(path):
             _keep(files, draft, home, path)
@@ -118,7 +145,8 @@ def _fill(settings: Settings, draft: Path) -> Manifest:
     return manifest
 
 
-def _sqlite_path(url: URL) -> Path | None:
+def sqlite_path(url: URL) -> Path | None:
+    """Give the file of a SQLite database; None for PostgreSQL."""
     return Path(str(url.database)).resolve() if url.get_backend_name() == "sqlite" else None
 
 
@@ -144,17 +172,17 @@ def _is_sqlite(path: Path) -> bool:
 def _keep(files: dict[str, str], draft: Path, home: Path, path: Path) -> None:
     name = PurePosixPath("home", *path.relative_to(home).parts)
     copy = draft / name
-    _make_folder(copy.parent)
+    make_folder(copy.parent)
     if _is_sqlite(path):
         _copy_sqlite(path, copy)
-        files[str(name)] = _sha256(copy)
+        files[str(name)] = file_sha256(copy)
     else:
         with contextlib.suppress(FileNotFoundError):
-            files[str(name)] = _copy_file(path, copy)
+            files[str(name)] = copy_file(path, copy)
 
 
 def _dump(url: URL, copy: Path) -> None:
-    database = _sqlite_path(url)
+    database = sqlite_path(url)
     if database is None:
         postgres.dump(url, copy)
     elif database.is_file():
@@ -182,7 +210,7 @@ def _copy_sqlite(path: Path, copy: Path) -> None:
     _sync_file(copy)
 
 
-def _copy_file(path: Path, copy: Path) -> str:
+def copy_file(path: Path, copy: Path) -> str:
     """Copy a file, synced, for its owner's eyes only; returns the SHA-256 of what was written."""
     digest = hashlib.sha256()
     with path.open("rb") as source, os.fdopen(os.open(copy, _NEW_FILE, 0o600), "wb") as target:
@@ -194,7 +222,8 @@ def _copy_file(path: Path, copy: Path) -> str:
     return digest.hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -207,53 +236,16 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder and its missing parents, for the owner alone."""
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def restore_backup(settings: Settings, source: Path) -> Manifest:
-    """Lay a backup into an empty LUNGNODE_HOME and an empty database, and check the audit chain that came back.
-
-    Raises
-    ------
-    BackupError
-        The backup is incomplete or altered, HOME or the database is not empty, or the audit chain is broken.
-    """
-    source = source.absolute()
-    manifest = read_manifest(source)
-    url = make_url(settings.database_url)
-    _check_restorable(settings, manifest, url)
-    _check_digests(source, manifest)
-    _make_folder(settings.home)
-    for name in manifest.files:
-        if name != "database":
-            copy = settings.home.joinpath(*PurePosixPath(name).parts[1:])
-            _make_folder(copy.parent)
-            _copy_file(source / name, copy)
-    database = _sqlite_path(url)
-    if database is None:
-        postgres.load(url, source / "database")
-    else:
-        _make_folder(database.parent)
-        _copy_file(source / "database", database)
-    _check_chain(settings)
-    return manifest
 
 
 def read_manifest(source: Path) -> Manifest:
@@ -278,34 +270,3 @@ def read_manifest(source: Path) -> Manifest:
 def _is_inside(name: str) -> bool:
     parts = PurePosixPath(name).parts
     return name == "database" or (len(parts) > 1 and parts[0] == "home" and ".." not in parts)
-
-
-def _check_restorable(settings: Settings, manifest: Manifest, url: URL) -> None:
-    if settings.home.exists() and any(settings.home.iterdir()):
-        raise BackupError("LUNGNODE_HOME is not empty; name an empty or new folder, a restore never overwrites")
-    if url.get_backend_name() != manifest.backend:
-        raise BackupError(f"this backup is of {manifest.backend}; set LUNGNODE_DATABASE__URL to such a database")
-    database = _sqlite_path(url)
-    if database is not None and database.exists():
-        raise BackupError("the database that LUNGNODE_DATABASE__URL names exists; a restore never overwrites")
-    if database is None:
-        postgres.check_empty(url)
-
-
-def _check_digests(source: Path, manifest: Manifest) -> None:
-    for name, sha256 in manifest.files.items():
-        path = source / name
-        if not path.is_file() or _sha256(path) != sha256:
-            raise BackupError(f"this backup is damaged: {name} is missing or altered")
-
-
-def _check_chain(settings: Settings) -> None:
-    from db.engine import Database, load_or_create_audit_key
-    from db.verification import verify
-
-    database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
-    try:
-        if not verify(database).is_intact:
-            raise BackupError("restored, but the audit chain is broken: run `lungnode audit verify`")
-    finally:
-        database.dispose()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 from enum import StrEnum
 from importlib.metadata import version as package_version
@@ -16,14 +17,16 @@ from types import TracebackType
 from typing import Annotated
 
 import typer
+import typer.core
 
 from lungnode import admin, models, monitoring, pathology, scanners, store_check, upkeep
-from lungnode.errors import CommandError, LungnodeError
+from lungnode.errors import CommandError, LungnodeError, SettingsError
 from lungnode.opening import open_database, read_settings
 
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 """Base of everything that the command line's parser refuses; newer typer carries its own copy of click."""
 
+typer.core.HAS_RICH = False  # it would escape the brackets of "[required]" although no markup is read
 app = typer.Typer(
     name="lungnode",
     help="A calibrated second reader for lung CT that lives on the hospital's DICOM network.",
@@ -65,6 +68,8 @@ def main() -> None:
         status = run(sys.argv[1:])
     finally:
         sys.excepthook = on_exception  # last, for typer installs a hook of its own
+    for number in (signal.SIGTERM, signal.SIGINT):  # all is done: one that comes now ends us without a word
+        signal.signal(number, signal.SIG_DFL)
     sys.exit(status)
 
 
@@ -78,6 +83,8 @@ def run(arguments: list[str]) -> int:
         return _fail("interrupted", status=130)
     except _UsageProblem as refused:
         return _fail(_usage_line(refused), status=2)
+    except SettingsError as error:
+        return _fail(*error.problems, status=2)
     except _known_errors() as error:
         return _fail(*_explain(error))
     return status if isinstance(status, int) else 0
@@ -183,13 +190,20 @@ def predict(
     column: Annotated[float | None, typer.Option("--column", help="Column of that nodule.")] = None,
 ) -> int:
     """Print the answer of POST /predict for each file, as JSON lines."""
-    from lungnode.predict import answer_files, as_line, prediction_app
+    from lungnode.predict import answer_files, as_line, prediction_app, unreadable
 
+    if (row is None) != (column is None):
+        raise CommandError("--row and --column belong together")
     place = {"row": row, "column": column}
     fields = {name: str(value) for name, value in place.items() if value is not None}
-    failed = 0
+    failed, refused = 0, {found.path: found.problem for found in unreadable(files)}
+    for path, problem in refused.items():
+        failed += _fail(f"{path}: {problem}")
+    readable = [path for path in files if path not in refused]
+    if not readable:
+        return 1
     with prediction_app(read_settings()) as web:
-        for found in answer_files(web, files, fields):
+        for found in answer_files(web, readable, fields):
             if found.answer is not None:
                 print(as_line(found.answer), flush=True)
             else:
@@ -248,8 +262,8 @@ def backup(target: Annotated[Path, typer.Argument(help="Folder to create; it mus
 
 @app.command()
 def restore(source: Annotated[Path, typer.Argument(help="Folder that `lungnode backup` wrote.")]) -> None:
-    """Lay a backup into an empty LUNGNODE_HOME, checking every digest."""
-    from lungnode.backup import restore_backup
+    """Restore a backup into an empty LUNGNODE_HOME, checking every digest; safe to run again after an interruption."""
+    from lungnode.restore import restore_backup
 
-    manifest = restore_backup(read_settings(), source)
+    manifest = restore_backup(read_settings(is_restoring=True), source)
     print(json.dumps(manifest.summary()))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lungnode.errors import CommandError, LungnodeError
+from lungnode.errors import CommandError, FaultError
+from lungnode.preflight import check_bundles, check_database, check_tls
 from lungnode.settings import Settings, is_loopback
 from lungnode.settings_dicom import AE_TITLE_PATTERN, Destination
 
@@ -66,17 +66,13 @@ def examine(settings: Settings, pacs: Destination | None = None) -> tuple[Check,
     return tuple(checks)
 
 
-class _FaultError(LungnodeError):
-    """What is wrong and what to do."""
-
-
 def _looked(name: str, look: Callable[[Settings], str], settings: Settings) -> Check:
     from db.errors import DbError
     from inference.errors import InferenceError
 
     try:
         return Check(name, True, look(settings))
-    except (_FaultError, DbError, InferenceError) as error:
+    except (FaultError, DbError, InferenceError) as error:
         return Check(name, False, str(error))
     except OSError as error:
         return Check(name, False, f"{error.strerror or type(error).__name__}: {error.filename or settings.home}")
@@ -95,12 +91,12 @@ def _home(settings: Settings) -> str:
     if not home.exists():
         parent = next(folder for folder in home.parents if folder.exists())
         if not os.access(parent, os.W_OK):
-            raise _FaultError(f"{home} does not exist and cannot be created; set LUNGNODE_HOME to a folder of your own")
+            raise FaultError(f"{home} does not exist and cannot be created; set LUNGNODE_HOME to a folder of your own")
         return f"{home} will be created"
     if not os.access(home, os.W_OK | os.X_OK):
-        raise _FaultError(f"{home} cannot be written by this user; change its owner")
+        raise FaultError(f"{home} cannot be written by this user; change its owner")
     if home.stat().st_mode & 0o077:
-        raise _FaultError(f"{home} can be read by others; run `chmod 700` on it")
+        raise FaultError(f"{home} can be read by others; run `chmod 700` on it")
     return str(home)
 
 
@@ -108,7 +104,7 @@ def _disk(settings: Settings) -> str:
     folder = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
     free_mb = shutil.disk_usage(folder).free >> 20
     if free_mb < settings.dicom.min_free_mb:
-        raise _FaultError(
+        raise FaultError(
             f"{free_mb} MiB are free, fewer than LUNGNODE_DICOM__MIN_FREE_MB ({settings.dicom.min_free_mb}): "
             "instances are refused"
         )
@@ -119,20 +115,14 @@ def _database(settings: Settings) -> str:
     from sqlalchemy.engine import make_url
 
     from db.connections import database_url
-    from db.schema import current, head
+    from db.schema import head, is_current
 
-    url = database_url(settings.database_url)
-    kind = url.get_backend_name()
+    kind = database_url(settings.database_url).get_backend_name()
     if kind == "sqlite" and not Path(str(make_url(settings.database_url).database)).exists():
         return "SQLite, will be created by `lungnode serve` or `lungnode db upgrade`"
-    try:
-        revision = current(settings.database_url)
-    except Exception as error:
-        if not type(error).__module__.startswith(("sqlalchemy", "psycopg")):
-            raise
-        raise _FaultError(f"{kind} does not answer ({type(error).__name__}): check LUNGNODE_DATABASE__URL") from None
-    if revision != head():
-        raise _FaultError(f"{kind} is at revision {revision}, this version needs {head()}: run `lungnode db upgrade`")
+    revision = check_database(settings)
+    if revision is None or not is_current(settings.database_url):
+        raise FaultError(f"{kind} is at revision {revision}, this version needs {head()}: run `lungnode db upgrade`")
     return f"{kind} at revision {revision}"
 
 
@@ -141,7 +131,7 @@ def _audit_key(settings: Settings) -> str:
     if not path.exists():
         return "will be created with the database"
     if path.stat().st_mode & 0o077:
-        raise _FaultError(f"{path} can be read by others; run `chmod 600` on it")
+        raise FaultError(f"{path} can be read by others; run `chmod 600` on it")
     return str(path)
 
 
@@ -149,6 +139,7 @@ def _models(settings: Settings) -> str:
     from inference.predictor import load_models
     from lungnode.live_model import checked
 
+    check_bundles(settings)
     model, promoted = settings.model, _promoted(settings)
     over, cache = checked(promoted), settings.network_cache
     models = load_models(model.bundle, model.device, model.engine, model.opinion, over=over, cache=cache)
@@ -183,7 +174,7 @@ def _destinations(settings: Settings) -> str:
     committing = [one.ae_title for one in dicom.destinations if one.storage_commitment and not one.url]
     shut_out = [name for name in committing if callers and name not in callers]
     if shut_out:
-        raise _FaultError(
+        raise FaultError(
             f"{', '.join(shut_out)} may not call this node to say what it committed: name it in LUNGNODE_DICOM__PEERS, "
             'with "may_store": false where it shall only do that'
         )
@@ -191,29 +182,21 @@ def _destinations(settings: Settings) -> str:
 
 
 def _tls(settings: Settings) -> str:
-    from dicom_node.tls import client_context, expiry, lists_end, server_context
+    from dicom_node.tls import expiry, lists_end
     from lungnode.alerts import LIST_HOURS
-    from lungnode.wiring_nodes import tls_files
 
-    files = tls_files(settings)
+    files = check_tls(settings)
     if files is None:
         return "not configured"
-    try:
-        server_context(files)
-        client_context(files)
-        ends = expiry(files.certificate)
-        list_ends = lists_end(files.revocations) if files.revocations else None
-    except FileNotFoundError as error:
-        raise _FaultError(f"{error.filename or 'a file of LUNGNODE_DICOM__TLS'} is not there") from None
-    except (ssl.SSLError, ValueError):
-        raise _FaultError("a file of LUNGNODE_DICOM__TLS is no such PEM file, or key and certificate differ") from None
+    ends = expiry(files.certificate)
+    list_ends = lists_end(files.revocations) if files.revocations else None
     if files.key.stat().st_mode & 0o077:
-        raise _FaultError(f"{files.key} can be read by others; run `chmod 600` on it")
+        raise FaultError(f"{files.key} can be read by others; run `chmod 600` on it")
     left = (ends - datetime.now(UTC)).days
     if left < CERTIFICATE_DAYS:
-        raise _FaultError(f"{files.certificate} expires on {ends:%Y-%m-%d}: renew it")
+        raise FaultError(f"{files.certificate} expires on {ends:%Y-%m-%d}: renew it")
     if list_ends is not None and list_ends - datetime.now(UTC) < timedelta(hours=LIST_HOURS):
-        raise _FaultError(f"{files.revocations} ends on {list_ends:%Y-%m-%d %H:%M} UTC; nobody gets in then")
+        raise FaultError(f"{files.revocations} ends on {list_ends:%Y-%m-%d %H:%M} UTC; nobody gets in then")
     told = [f"certificate until {ends:%Y-%m-%d}, {left} days"]
     if files.revocations is not None:
         told.append("revocation list " + (f"until {list_ends:%Y-%m-%d %H:%M} UTC" if list_ends else "without end"))

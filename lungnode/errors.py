@@ -4,6 +4,7 @@ LungnodeError
     SettingsError       settings cannot be read or contradict each other
     BackupError         a backup or restore was refused or is incomplete
     CommandError        a command's argument, or what it asked for, was refused
+    FaultError          something that this node needs is missing or cannot be used
     QueryError          a PACS refused a question (lungnode/queries.py)
 """
 
@@ -18,6 +19,10 @@ class LungnodeError(Exception):
 
 class CommandError(LungnodeError):
     """A command was refused: its message is one line for the person who typed it."""
+
+
+class FaultError(LungnodeError):
+    """Something that this node needs is missing or cannot be used; the message says what is wrong and what to do."""
 
 
 class BackupError(LungnodeError):

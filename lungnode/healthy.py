@@ -26,7 +26,7 @@ def is_up(run_folder: Path, part: str) -> bool:
     try:
         told = json.loads((run_folder / f"{part}.json").read_text(encoding="utf-8"))
         os.kill(int(told["supervisor_pid"]), 0)
-        return ANSWERS[part](told) if part in ANSWERS else True
+        return "problem" not in told and (ANSWERS[part](told) if part in ANSWERS else True)
     except (OSError, ValueError, KeyError, URLError):
         return False
 

@@ -8,24 +8,29 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lungnode.errors import CommandError
+from lungnode.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from db.engine import Database
     from lungnode.settings import Settings
 
 
-def read_settings() -> Settings:
+def read_settings(*, is_restoring: bool = False) -> Settings:
     """Read the settings and configure the logs with them.
 
     Raises
     ------
     SettingsError
         One line for each problem.
+    CommandError
+        A restore into HOME was interrupted, and this is not the one that goes on with it.
     """
     from lungnode.logs import configure_logging
     from lungnode.settings_table import load_settings
 
     settings = load_settings()
+    if not is_restoring:
+        refuse_unfinished(settings.home)
     configure_logging(settings.log.level, settings.log.format)
     return settings
 
@@ -41,13 +46,18 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
     Raises
     ------
+    FaultError
+        HOME cannot be used.
     CommandError
         The database is not at the revision that this code needs.
     """
     from db.engine import Database, load_or_create_audit_key
-    from db.schema import is_current
+    from db.schema import current, is_current, is_newer
+    from lungnode.preflight import check_home, newer_release
 
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_home(settings)
+    if is_newer(settings.database_url):
+        raise CommandError(newer_release(current(settings.database_url)))
     if not is_current(settings.database_url):
         raise CommandError("the database is not at the revision that this version needs: run `lungnode db upgrade`")
     database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))

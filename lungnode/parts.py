@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 Address = dict[str, str | int]
 Announce = Callable[[Address], None]
 
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 MODELS_S = 5.0
 """How often it is seen whether another model was promoted."""
 TRIALS_S = 5.0
@@ -67,13 +68,26 @@ def run_part(
 
     configure_logging(settings.log.level, settings.log.format)
     die_with_parent(parent)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop, is_ready = threading.Event(), threading.Event()
+
+    def on_stop(*_: object) -> None:
+        stop.set()
+        if not is_ready.is_set():
+            raise SystemExit(0)  # nothing was promised yet: models need not be loaded to the end first
+
+    def announce(address: Address) -> None:
+        is_ready.set()
+        pipe.send(("ready", address))
+
+    signal.signal(signal.SIGTERM, on_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the whole group; the parent decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked by the parent until handlers are there
     status = 1
     try:
         run = _PARTS[name] if port is None else partial(run_dicom, port)
-        run(settings, make_analyzer, lambda address: pipe.send(("ready", address)), stop)
+        run(settings, make_analyzer, announce, stop)
+        status = 0
+    except SystemExit:
         status = 0
     except PartError as error:
         pipe.send(("failed", error.code, str(error)))
@@ -147,8 +161,11 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     live = wiring_models.build_live_pool(settings, database, store, make_analyzer)
     try:
         pool, model = live.start()
-    except ModelUnavailableError:
-        text = "the models cannot be loaded; check LUNGNODE_MODEL__BUNDLE and LUNGNODE_MODEL__DEVICE"
+    except ModelUnavailableError as error:
+        text = (
+            f"the models cannot be loaded ({error.text.rstrip('.')}): check LUNGNODE_MODEL__BUNDLE and "
+            "LUNGNODE_MODEL__DEVICE"
+        )
         raise PartError("model_unavailable", text) from None
     maker, made = wiring_worker.build_result_maker(settings, database, store), threading.Event()
 

@@ -29,8 +29,10 @@ def prediction_app(settings: Settings) -> Iterator[Flask]:
     """Make the web's app for this process alone, over this node's records; no sign-in is asked of who runs it."""
     from db.schema import upgrade
     from lungnode import wiring, wiring_web
+    from lungnode.preflight import check_bundles, check_home
 
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_home(settings)
+    check_bundles(settings)
     wiring.scratch_folder(settings).mkdir(mode=0o700, exist_ok=True)
     upgrade(settings.database_url)
     alone = settings.web.model_copy(update={"host": "127.0.0.1", "auth": "off"})
@@ -39,6 +41,15 @@ def prediction_app(settings: Settings) -> Iterator[Flask]:
         yield web.app
     finally:
         web.close()
+
+
+def unreadable(paths: Sequence[Path]) -> Iterator[FileAnswer]:
+    """Name the files that cannot be read, before any model is loaded for them."""
+    for path in paths:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            yield FileAnswer(path, None, error.strerror or type(error).__name__)
 
 
 def answer_files(app: Flask, paths: Sequence[Path], fields: Mapping[str, str]) -> Iterator[FileAnswer]:

@@ -42,11 +42,14 @@ def serve(settings: Settings, only: str | None = None, *, make_analyzer: MakeAna
     LungnodeError
         The service cannot start; the message says why.
     """
+    from lungnode.preflight import check_home, check_start
     from lungnode.wiring_models import analyzer_maker
 
     names = tuple(PartName) if only is None else (PartName(only),)
-    _make_home(settings)
+    check_home(settings)
+    _make_folders(settings)
     with _claimed(settings, names):
+        check_start(settings, names)
         _prepare(settings, names)
         try:
             Supervisor(
@@ -67,8 +70,7 @@ def run_folder(settings: Settings) -> Path:
     return settings.home / "run"
 
 
-def _make_home(settings: Settings) -> None:
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _make_folders(settings: Settings) -> None:
     for folder in (run_folder(settings), settings.home / "scratch"):
         folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -155,8 +157,8 @@ def _sentence(addresses: dict[PartName, Address]) -> str:
         parts.append(f"DICOM {dicom['ae_title']} on {dicom['host']}:{dicom['port']}")
     if web := addresses.get(PartName.WEB):
         parts.append(f"pages on {web['url']}")
-    if worker := addresses.get(PartName.WORKER):
-        parts.append("worker: " + str(worker.get("problem", "ready")))
+    if PartName.WORKER in addresses:
+        parts.append("worker: ready")
     return f"lungnode is ready (pid {os.getpid()}): " + ", ".join(parts)
 
 

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     """All settings; frozen, read once and passed down in pieces."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LUNGNODE_", env_nested_delimiter="__", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="LUNGNODE_", env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
     )
 
     home: Path = Path("var/lungnode")

@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from lungnode.errors import SettingsError
 from lungnode.settings import Settings
+from lungnode.settings_names import unknown_names
 from lungnode.settings_section import Section
 
 BEGIN = "<!-- settings: written by `make docs` -->"
@@ -31,7 +32,9 @@ def load_settings() -> Settings:
     """
     _check_config_file()
     if (folder := os.environ.get("LUNGNODE_SECRETS")) and not Path(folder).is_dir():
-        raise SettingsError(("LUNGNODE_SECRETS: there is no such folder",))
+        raise SettingsError((f"LUNGNODE_SECRETS: {folder}: folder not found",))
+    if problems := unknown_names(Settings):
+        raise SettingsError(problems)
     try:
         return Settings()
     except ValidationError as error:
@@ -50,10 +53,11 @@ def _check_config_file() -> None:
     try:
         tomllib.loads(Path(config).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError((f"LUNGNODE_CONFIG: the file cannot be read ({type(error).__name__})",)) from None
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise SettingsError((f"LUNGNODE_CONFIG: {config}: the file cannot be read ({why})",)) from None
     except tomllib.TOMLDecodeError as error:
         where = " ".join(str(error).split()[-5:]).strip("()")
-        raise SettingsError((f"LUNGNODE_CONFIG: the file is not valid TOML ({where})",)) from None
+        raise SettingsError((f"LUNGNODE_CONFIG: {config}: the file is not valid TOML ({where})",)) from None
 
 
 def _not_json() -> tuple[str, ...]:

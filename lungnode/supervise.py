@@ -1,4 +1,10 @@
-"""Keeps the parts of the service running: starts them, restarts what dies, ends them all together."""
+"""Keeps the parts of the service running: starts them, restarts what dies, ends them all together.
+
+While it starts, the service ends with the reason of the first part that cannot: nothing was promised yet, and whoever
+started it sees why. Once all parts were ready, a part that dies is restarted, with growing pauses, and the others work
+on: images are received while models are missing, results delivered while pages are down. Only a part that dies
+``GIVE_UP_AFTER`` times in a row without ever having run for ``HEALTHY_S`` seconds ends the service with its reason.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from dicom_node.sharing import Port
-from lungnode.parts import Address, PartError, PartName, cannot_listen, run_part
+from lungnode.parts import STOP_SIGNALS, Address, PartError, PartName, cannot_listen, run_part
 from lungnode.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +33,8 @@ FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 HEALTHY_S = 60.0
 """A part that ran this long before it died is restarted at once again."""
+GIVE_UP_AFTER = 8
+"""Deaths in a row (over two minutes of them) of a part that never ran that long; the service ends then."""
 STOP_TIMEOUT_S = 20.0
 
 Told = Callable[[dict[PartName, Address]], object]
@@ -47,6 +55,8 @@ class _Part:
     failure: PartError | None = None
     started_s: float = 0.0
     restarts: int = 0
+    was_healthy: bool = False
+    """Whether it ever ran for ``HEALTHY_S`` seconds."""
     restart_at_s: float | None = None
 
 
@@ -92,7 +102,7 @@ class Supervisor:
         Raises
         ------
         PartError
-            A part could not start in the first place.
+            A part could not start in the first place, or died again and again and was never healthy.
         """
         with self._woken_by_signals() as wakeup:
             self._parts = [part for name in self._names for part in self._make(name)]
@@ -137,16 +147,22 @@ class Supervisor:
         for group in ((PartName.DICOM,), (PartName.WORKER, PartName.WEB)):
             parts = [part for part in self._parts if part.name in group]
             for part in parts:
-                self._start(part)
-            while not self._stopping and not all(part.is_ready or part.failure for part in parts):
+                if not self._stopping:
+                    self._start(part)
+            while not self._stopping and not all(part.is_ready for part in parts):
                 self._turn(wakeup)
 
     def _start(self, part: _Part) -> None:
         context = multiprocessing.get_context("spawn")
         part.pipe, theirs = context.Pipe(duplex=False)
         arguments = (part.name, self._settings, self._make_analyzer, theirs, os.getpid(), part.port)
-        part.process = context.Process(target=run_part, args=arguments, name=f"lungnode-{part.name}")
-        part.process.start()
+        process = context.Process(target=run_part, args=arguments, name=f"lungnode-{part.name}")
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited: the child has no handlers yet
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        part.process = process
         theirs.close()
         part.started_s = time.monotonic()
         part.restart_at_s = None
@@ -181,10 +197,11 @@ class Supervisor:
             _log.info("part:ready", extra={"kind": part.name.value, "pid": part.process.pid if part.process else None})
         else:
             part.failure = PartError(message[1], f"{part.name}: {message[2]}")
+            self._has_changed = True
             _log.error("part:failed", extra={"kind": part.name.value, "code": message[1]})
 
     def _on_death(self, part: _Part) -> None:
-        """Note a death; what died before it was ever ready ends the service, unless only the model is missing."""
+        """Note a death; of what was never ready it ends the service, and so does the last of many in a row."""
         if part.pipe is not None and part.pipe.poll():
             self._on_message(part)
         exit_status = self._reap(part)
@@ -192,16 +209,19 @@ class Supervisor:
             part.port.leave()
         was_ready, part.is_ready = part.is_ready, False
         _log.error("part:died", extra={"kind": part.name.value, "exit_status": exit_status})
-        if part.address is None and not was_ready:
-            failure = part.failure or PartError("died", f"{part.name}: ended with status {exit_status} while starting")
-            if failure.code != "model_unavailable" or len(self._names) == 1:
-                raise failure
-            part.failure = failure
+        was_stopped = exit_status in {0, -signal.SIGTERM} and part.failure is None  # with all of its group, perhaps
+        if part.address is None and not was_ready and not was_stopped:
+            raise part.failure or PartError("died", f"{part.name}: ended with status {exit_status} while starting")
         self._plan_restart(part)
+        if part.restarts >= GIVE_UP_AFTER and not part.was_healthy:
+            why = part.failure or f"{part.name}: ended with status {exit_status}, the log says where"
+            raise PartError("gave_up", f"{why} ({part.restarts} times in a row)")
 
     def _plan_restart(self, part: _Part) -> None:
         now_s = time.monotonic()
-        part.restarts = 1 if now_s - part.started_s > HEALTHY_S else part.restarts + 1
+        is_healthy = now_s - part.started_s > HEALTHY_S
+        part.was_healthy |= is_healthy
+        part.restarts = 1 if is_healthy else part.restarts + 1
         backoff_s = min(FIRST_BACKOFF_S * 2.0 ** (part.restarts - 1), LONGEST_BACKOFF_S)
         part.restart_at_s = now_s + backoff_s
         _log.warning("part:restarts", extra={"kind": part.name.value, "retry_in_s": backoff_s})
@@ -228,7 +248,7 @@ class Supervisor:
         if self._is_told and self._has_changed:
             self._has_changed = False
             self._on_change(addresses)
-        elif not self._is_told and all(part.is_ready or part.failure for part in self._parts):
+        elif not self._is_told and all(part.is_ready for part in self._parts):
             self._is_told, self._has_changed = True, False
             self._on_ready(addresses)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.pipeline import Progress
+from inference.errors import BundleError
 from inference.types import CtVolume, NoduleFinding, VolumeAnalysis
 from lungnode.logs import configure_logging
 
@@ -51,15 +52,17 @@ class FastAnalyzer:
 
 
 def make_fast_analyzer(calls: Path | None = None, delay_s: float = 0.0) -> FastAnalyzer:
-    """Make one where it is to work, with the logs that the service has."""
+    """Make one where it is to work, with the logs that the service has; not while ``calls`` holds ``no-model``."""
     configure_logging("info", "json")
+    if calls is not None and (calls / "no-model").exists():
+        raise BundleError("no weights")
     return FastAnalyzer(calls, delay_s)
 
 
 def no_analyzer() -> FastAnalyzer:
     """Fail as models do that cannot be loaded."""
     configure_logging("info", "json")
-    raise ValueError("no weights")
+    raise BundleError("no weights")
 
 
 def _densest(volume: CtVolume) -> tuple[float, float, float]:

@@ -15,11 +15,14 @@ from db.domain import AuditEvent
 from db.engine import Database, load_or_create_audit_key
 from db.schema import upgrade
 from db.verification import verify
-from lungnode.backup import create_backup, restore_backup
-from lungnode.errors import BackupError
+from lungnode import restore
+from lungnode.backup import create_backup
+from lungnode.errors import BackupError, CommandError
 from lungnode.postgres import dump
+from lungnode.restore import restore_backup
 from lungnode.settings import Settings
 from lungnode.settings_records import DatabaseSettings
+from lungnode.unfinished import refuse_unfinished
 
 pytestmark = [
     pytest.mark.postgres,
@@ -56,6 +59,35 @@ def test_a_dump_comes_back_with_its_chain_and_goes_on(postgres_databases: Callab
 
     with pytest.raises(BackupError, match="not empty"):
         restore_backup(make_node(tmp_path / "third", other.database_url), tmp_path / "backup")
+
+
+def test_an_interrupted_restore_goes_on_with_tables_that_came(
+    postgres_databases: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_node(tmp_path / "home", postgres_databases())
+    upgrade(node.database_url)
+    database = open_node(node)
+    with database.begin() as session:
+        append(session, AuditEvent("study:received", "test"))
+    database.dispose()
+    create_backup(node, tmp_path / "backup")
+    other = make_node(tmp_path / "other", postgres_databases())
+
+    def killed(_home: Path) -> None:
+        raise KeyboardInterrupt
+
+    for moment in ("sync_folder", "unmark"):
+        with monkeypatch.context() as patched:
+            patched.setattr(restore, moment, killed)
+            with pytest.raises(KeyboardInterrupt):
+                restore_backup(other, tmp_path / "backup")
+        with pytest.raises(CommandError, match="is incomplete"):
+            refuse_unfinished(other.home)
+    restore_backup(other, tmp_path / "backup")
+    refuse_unfinished(other.home)
+    database = open_node(other)
+    assert verify(database).event_count == 1
+    database.dispose()
 
 
 def test_a_backup_fits_only_its_kind_of_database(postgres_url: str, tmp_path: Path) -> None:

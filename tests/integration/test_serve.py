@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from db import audit
 from db.domain import AnalysisStatus, StudyState
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.scu import RemoteNode, echo
+from lungnode.healthy import is_up
 from tests.factories import CtSeries, SimpleNodule, ct_series
 from tests.integration.service import Sender, Service, is_running, tree_of, until
 
@@ -188,13 +191,94 @@ def test_a_second_service_in_the_same_home_is_refused(service: Service) -> None:
     assert "runs already" in service.log.read_text()
 
 
-def test_without_models_images_are_received_all_the_same(service: Service, series: CtSeries, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [None, "worker"])
+def test_without_models_it_does_not_start(service: Service, part: str | None) -> None:
     service.environment = {"LUNGNODE_TEST_NO_MODEL": "1"}
+    service.launch(part)
+    assert service.process is not None
+    assert service.process.wait(timeout=240) == 1
+    assert service.process.stdout is not None
+    assert service.process.stdout.read() == ""
+    assert "the models cannot be loaded (no weights): check LUNGNODE_MODEL__BUNDLE" in service.log.read_text()
+
+
+def test_images_are_received_while_models_are_missing(service: Service, series: CtSeries) -> None:
     told = service.start()
-    assert told["worker"]["problem"] == "model_unavailable"
+    service.calls.mkdir(exist_ok=True)
+    (service.calls / "no-model").touch()
+    os.kill(told["worker"]["pid"], signal.SIGKILL)
+    noted = service.home / "run" / "worker.json"
+    until(lambda: json.loads(noted.read_text()).get("problem"), lambda problem: problem == "model_unavailable")
+    assert not is_up(service.home / "run", "worker")
     sender = Sender(told["dicom"]["port"])
     sender.send(series.paths)
     assert len(sender.acknowledged) == 20
-    record = service.series(series.series_instance_uid)
-    assert record is not None
-    assert record.state is StudyState.RECEIVING
+    (service.calls / "no-model").unlink()
+    assert service.wait_finished(series.series_instance_uid).state is StudyState.ANALYSED
+    assert is_up(service.home / "run", "worker")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"LUNGNODE_MODEL__BUNDLE": "{folder}/nowhere"}, ["{folder}/nowhere", "LUNGNODE_MODEL__BUNDLE"]),
+        ({"LUNGNODE_MODEL__SHADOW_BUNDLE": "{folder}"}, ["{folder}", "LUNGNODE_MODEL__SHADOW_BUNDLE"]),
+        (
+            {f"LUNGNODE_DICOM__TLS__{name}": "{folder}/a.pem" for name in ("CERTIFICATE", "KEY", "AUTHORITY")},
+            ["{folder}/a.pem", "LUNGNODE_DICOM__TLS__CERTIFICATE"],
+        ),
+        ({"LUNGNODE_DATABASE__URL": "sqlite:///{folder}/text.db"}, ["{folder}/text.db", "LUNGNODE_DATABASE__URL"]),
+        ({"LUNGNODE_DATABASE__URL": "postgresql://x@127.0.0.1:1/x"}, ["does not answer", "LUNGNODE_DATABASE__URL"]),
+        ({"LUNGNODE_DATABASE__URL": "mysql://x@127.0.0.1/x"}, ["SQLite or PostgreSQL", "LUNGNODE_DATABASE__URL"]),
+        ({"LUNGNODE_WEB__PORT": "{taken}"}, ["127.0.0.1:{taken}", "LUNGNODE_WEB__PORT"]),
+        ({"LUNGNODE_DICOM__PORT": "{taken}"}, ["127.0.0.1:{taken}", "LUNGNODE_DICOM__PORT"]),
+        ({"LUNGNODE_WEB__HOST": "192.0.2.1"}, ["192.0.2.1", "LUNGNODE_WEB__HOST"]),
+        ({"LUNGNODE_DICM__PORT": "104"}, ["LUNGNODE_DICM__PORT", "did you mean `LUNGNODE_DICOM__PORT`?"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_keeps_it_from_starting_is_one_line_with_its_setting(
+    environment: dict[str, str], words: list[str], service: Service, tmp_path: Path
+) -> None:
+    (tmp_path / "text.db").write_text("no database " * 100)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        facts = {"folder": str(tmp_path), "taken": str(taken.getsockname()[1])}
+        service.environment = {name: value.format(**facts) for name, value in environment.items()}
+        service.launch()
+        assert service.process is not None
+        assert service.process.wait(timeout=240) != 0
+        assert service.process.stdout is not None
+        assert service.process.stdout.read() == ""
+    (line,) = [line for line in service.log.read_text().splitlines() if line.startswith("lungnode: ")]
+    assert all(word.format(**facts) in line for word in words), line
+    assert "Traceback" not in service.log.read_text()
+
+
+@pytest.mark.parametrize("delay_s", [0.1, 0.6, 1.5, 3.0, 5.0])
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
+    ids=["SIGTERM", "SIGTERM to its group", "SIGINT to its group"],
+)
+def test_a_stop_while_it_starts_is_no_crash(
+    delay_s: float, number: signal.Signals, group: bool, service: Service
+) -> None:
+    """At the terminal Ctrl-C goes to the whole group, and so does the SIGTERM of systemd."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored, inherited
+    environment = service._environment() | {"LUNGNODE_DICOM__PORT": "0", "LUNGNODE_WEB__PORT": "0"}
+    with service.log.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lungnode", "serve"],
+            stdout=log, stderr=log, env=environment, cwd=service.root, start_new_session=True,
+        )  # fmt: skip
+    threading.Event().wait(delay_s)
+    os.killpg(process.pid, number) if group else os.kill(process.pid, number)
+    status = process.wait(timeout=240)
+    text = service.log.read_text()
+    assert status in {0, 130, 143, -number}, text
+    if status == -number:
+        assert text == "", "the interpreter itself was just starting"
+    assert "Traceback" not in text
+    assert '"level": "error"' not in text

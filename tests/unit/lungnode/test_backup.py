@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
+import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from db.audit import append
 from db.domain import AuditEvent
 from db.engine import Database, load_or_create_audit_key
 from db.schema import upgrade
 from db.verification import verify
-from lungnode.backup import create_backup, read_manifest, restore_backup
-from lungnode.errors import BackupError
+from lungnode.backup import claimed, create_backup, read_manifest
+from lungnode.errors import BackupError, CommandError
+from lungnode.restore import restore_backup
 from lungnode.settings import Settings
+from lungnode.settings_records import DatabaseSettings
+from lungnode.unfinished import DRAFT, NAME, UnfinishedRestore, mark, refuse_unfinished
 
 
 @pytest.fixture
@@ -166,12 +174,23 @@ def test_a_foreign_key_file_is_found_by_the_chain(node: Settings, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("target", "words"), [("home/backup", "inside LUNGNODE_HOME"), ("home", "exists"), ("busy", "interrupted")]
+    ("target", "words"), [("home/backup", "inside LUNGNODE_HOME"), ("home", "exists"), ("busy", "under way")]
 )
 def test_a_bad_target_is_refused(target: str, words: str, node: Settings, tmp_path: Path) -> None:
     (tmp_path / "busy.partial").mkdir()
-    with pytest.raises(BackupError, match=words):
+    with claimed(tmp_path / "busy.partial", ""), pytest.raises(BackupError, match=words):
         create_backup(node, tmp_path / target)
+
+
+def test_a_killed_backup_is_in_nobodys_way(node: Settings, tmp_path: Path) -> None:
+    left = tmp_path / "backup.partial" / "home" / "store"
+    left.mkdir(parents=True)
+    (left / "half").write_bytes(b"half")
+    (tmp_path / "backup.partial" / "database").write_bytes(b"half")
+    create_backup(node, tmp_path / "backup")
+    assert not (tmp_path / "backup" / "home" / "store" / "half").exists()
+    assert not (tmp_path / "backup.partial").exists()
+    restore_backup(Settings(home=tmp_path / "other"), tmp_path / "backup")
 
 
 def test_an_empty_home_is_no_node(tmp_path: Path) -> None:
@@ -193,3 +212,80 @@ def test_a_manifest_reads_back(node: Settings, tmp_path: Path) -> None:
     manifest = create_backup(node, tmp_path / "backup")
     shutil.move(tmp_path / "backup", tmp_path / "moved")
     assert read_manifest(tmp_path / "moved") == manifest
+
+
+def killed_at(call: int, settings: Settings, source: Path) -> bool:
+    """Restore in a process that is killed at its so-manieth call for the file system; whether it came so far."""
+    pid = os.fork()
+    if not pid:
+        calls = itertools.count(1)
+
+        def kill(event: str, _arguments: object) -> None:
+            if event.partition(".")[0] in {"open", "os", "sqlite3", "fcntl", "shutil"} and next(calls) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kill)
+        try:
+            restore_backup(settings, source)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+def content(settings: Settings) -> dict[str, bytes]:
+    """What lies in a HOME, but for the database, which another journal changes, and its companions."""
+    files = (path for path in settings.home.rglob("*") if path.is_file() and not path.name.startswith("lungnode.db"))
+    return {str(path.relative_to(settings.home)): path.read_bytes() for path in files}
+
+
+def test_a_killed_restore_leaves_nothing_or_a_home_that_is_refused_or_all_of_it(node: Settings, tmp_path: Path) -> None:
+    create_backup(node, tmp_path / "backup")
+    whole = Settings(home=tmp_path / "whole")
+    restore_backup(whole, tmp_path / "backup")
+    expected, states = content(whole), []
+    for call in itertools.count(1):
+        other = Settings(home=tmp_path / f"other{call}")
+        if not killed_at(call, other, tmp_path / "backup"):
+            break
+        if not other.home.exists() or not [path for path in other.home.iterdir() if path.name != DRAFT]:
+            states.append("nothing")
+        elif (other.home / NAME).exists():
+            states.append("refused")
+            with pytest.raises(CommandError, match=f"run `lungnode restore {tmp_path}/backup` again"):
+                refuse_unfinished(other.home)
+        else:
+            states.append("whole")
+            assert content(other) == expected
+            assert event_count(other) == 1
+            continue
+        restore_backup(other, tmp_path / "backup")
+        assert content(other) == expected
+        assert event_count(other) == 1
+    assert states == sorted(states, key=["nothing", "refused", "whole"].index)
+    assert min(states.count(state) for state in ("nothing", "refused", "whole")) >= 1
+    assert states.count("refused") >= 12
+
+
+def test_another_backup_may_follow_an_interrupted_restore(node: Settings, tmp_path: Path) -> None:
+    create_backup(node, tmp_path / "early")
+    (node.store_root / "instances" / "ab" / "cd.dcm").rename(node.store_root / "instances" / "ab" / "ef.dcm")
+    add_event(node)
+    create_backup(node, tmp_path / "late")
+    other = Settings(home=tmp_path / "other")
+    restore_backup(other, tmp_path / "early")
+    mark(other.home, UnfinishedRestore(str(tmp_path / "early"), str(other.home / "lungnode.db")))
+    restore_backup(other, tmp_path / "late")
+    assert event_count(other) == 2
+    assert [path.name for path in (other.store_root / "instances" / "ab").iterdir()] == ["ef.dcm"]
+
+
+def test_a_database_elsewhere_that_is_not_the_restores_is_never_overwritten(node: Settings, tmp_path: Path) -> None:
+    create_backup(node, tmp_path / "backup")
+    other = Settings(home=tmp_path / "other", database=DatabaseSettings(url=SecretStr(f"sqlite:///{tmp_path}/a.db")))
+    other.home.mkdir()
+    mark(other.home, UnfinishedRestore(str(tmp_path / "backup"), ""))
+    (tmp_path / "a.db").write_bytes(b"records")
+    with pytest.raises(BackupError, match="exists; a restore never overwrites"):
+        restore_backup(other, tmp_path / "backup")
+    assert (tmp_path / "a.db").read_bytes() == b"records"

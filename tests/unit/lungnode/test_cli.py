@@ -5,13 +5,19 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 import structlog
+import typer.main
 
-from lungnode.cli import run
+from lungnode.cli import app, run
+from lungnode.settings_table import load_settings
+from lungnode.unfinished import NAME, UnfinishedRestore, mark
 
 PASSWORD = "correct horse battery"
 
@@ -58,10 +64,114 @@ def test_wrong_usage_is_one_line(arguments: list[str], words: str, capsys: pytes
 def test_wrong_settings_are_one_line_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("LUNGNODE_DICOM__PORT", "hunter2")
     monkeypatch.setenv("LUNGNODE_WEB__PORT", "hunter2")
-    assert run(["audit", "verify"]) == 1
+    assert run(["audit", "verify"]) == 2
     lines = errors(capsys)
     assert [line.split(":")[0] for line in lines] == ["LUNGNODE_DICOM__PORT", "LUNGNODE_WEB__PORT"]
     assert "hunter2" not in str(lines)
+
+
+def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Yield the words of each command of the command line, groups included."""
+    yield [*path]
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*path, name))
+        else:
+            yield [*path, name]
+
+
+@pytest.mark.parametrize("command", list(every_command(typer.main.get_group(app))), ids=" ".join)
+def test_help_shows_no_markup(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Usage: lungnode" in text
+    assert "\\" not in text
+    if command == ["predict"]:
+        assert "[required]" in text
+
+
+@pytest.mark.parametrize("words", [["--row", "3"], ["--column", "3"]])
+def test_half_a_place_is_refused_before_models_load(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["predict", str(tmp_path), *words]) == 1
+    assert "--row and --column belong together" in errors(capsys)[0]
+
+
+def test_files_are_checked_before_models_load(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LUNGNODE_MODEL__BUNDLE", str(tmp_path / "nowhere"))
+    assert run(["predict", str(tmp_path / "missing.png"), str(tmp_path)]) == 1
+    assert errors(capsys) == [f"{tmp_path}/missing.png: No such file or directory", f"{tmp_path}: Is a directory"]
+    (tmp_path / "there.png").write_bytes(b"x")
+    assert run(["predict", str(tmp_path / "there.png")]) == 1
+    (line,) = errors(capsys)
+    assert str(tmp_path / "nowhere") in line
+    assert "LUNGNODE_MODEL__BUNDLE" in line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["serve"],
+        ["predict", __file__],
+        ["audit", "verify"],
+        ["db", "upgrade"],
+        ["store", "verify"],
+        ["purge", "--days=9"],
+    ],
+    ids=" ".join,
+)
+def test_a_home_that_cannot_be_used_is_named_with_its_setting(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file", tmp_path / "file" / "home", Path("/proc/lungnode")):
+        monkeypatch.setenv("LUNGNODE_HOME", str(home))
+        assert run(command) == 1
+        (line,) = errors(capsys)
+        assert str(home) in line
+        assert "LUNGNODE_HOME" in line
+
+
+@pytest.mark.parametrize("command", [["serve"], ["db", "upgrade"], ["audit", "verify"], ["doctor"]], ids=" ".join)
+def test_a_database_of_a_newer_release_says_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["db", "upgrade"]) == 0
+    with closing(sqlite3.connect(load_settings().home / "lungnode.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("DELETE FROM served_revisions")
+    capsys.readouterr()
+    assert run(command) == 1
+    captured = capsys.readouterr()
+    assert "of a newer release (revision 9999): install that release" in captured.err + captured.out
+    assert "db upgrade" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["serve"],
+        ["doctor"],
+        ["audit", "verify"],
+        ["db", "upgrade"],
+        ["predict", __file__],
+        ["backup", "copy"],
+        ["purge"],
+    ],
+    ids=" ".join,
+)
+def test_a_home_that_a_restore_left_unfinished_is_refused(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    mark(home, UnfinishedRestore("/backups/monday"))
+    assert run(command) == 1
+    (line,) = errors(capsys)
+    assert line.startswith(f"{home} is incomplete: a restore was interrupted")
+    assert line.endswith("run `lungnode restore /backups/monday` again")
+    assert [path.name for path in home.iterdir()] == [NAME]
 
 
 @pytest.mark.parametrize("command", [["audit", "verify"], ["token", "create", "pacs"]])
