@@ -17,6 +17,10 @@ MAX_PACK_YEARS = 500.0
 MAX_TEXT = 2000
 MAX_PIXEL_INDEX = 100_000.0
 MAX_SECONDS = 86_400.0
+UPLOAD_FIELDS = frozenset(
+    {"age", "sex", "smoking_pack_years", "pack_years", "family_history", "symptoms", "row", "column"}
+)
+"""Fields of an upload besides its file."""
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female", "o": "other", "other": "other"}
 YES = frozenset({"yes", "true", "1", "on", "y"})
 NO = frozenset({"no", "false", "0", "off", "n"})

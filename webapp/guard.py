@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from flask import Flask, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from webapp import access
 from webapp.addresses import host_of, is_loopback_name, split
 from webapp.errors import BadRequestError, ForbiddenError, NotSignedInError
 from webapp.identity import FORM_COOKIE, SESSION_COOKIE, Principal, Proof, identify
+from webapp.oversized import TOO_LARGE
 from webapp.services import services
 from webapp.sessions import is_form_token
 
@@ -38,6 +40,8 @@ def guard() -> None:
     endpoint = request.endpoint
     if endpoint != LIVENESS:
         _check_host()
+    if request.environ.get(TOO_LARGE):
+        raise RequestEntityTooLarge
     if endpoint is None or request.method == "OPTIONS":  # no such page or method: the router's own 404 or 405
         return
     if endpoint not in UPLOAD_ENDPOINTS:

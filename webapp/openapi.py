@@ -48,9 +48,12 @@ WORDS = {
     415: "Not a type that is read.",
     422: "Cannot be answered.",
     429: "Too many requests.",
+    500: "The service failed.",
     503: "Not available just now.",
 }
-GUARDED = (400, 401, 403)
+ALWAYS = (400, 413, 500, 503)
+"""Refusals of any operation: another host name, a body above the limit, a fault, a database that does not answer."""
+GUARDED = (401, 403)
 """What the guard may answer in front of every page that is not public."""
 
 
@@ -89,7 +92,7 @@ def _operation(operation: Operation, book: SchemaBook, error: Schema) -> dict[st
         first = next(iter(responses))
         responses[first] = responses[first] | operation.alternative
     guarded = () if operation.public else GUARDED
-    for status in sorted({*operation.refusals, *guarded} - set(responses)):
+    for status in sorted({*operation.refusals, *ALWAYS, *guarded} - set(responses)):
         responses[status] = error
     made: dict[str, Any] = {
         "summary": operation.summary,

@@ -43,7 +43,7 @@ STUDIES = (
         STUDY + "/analyses",
         "Ask for new analyses",
         {202: AnalysesShape},
-        (400, 404, 409, 415, 503),
+        (400, 404, 409, 415, 422, 503),
         body=NewAnalysisShape,
     ),
     Operation("post", STUDY + "/complete", "Stop waiting for further images", {202: CompletedShape}, (404, 503)),

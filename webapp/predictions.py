@@ -17,6 +17,7 @@ from webapp import present, uploads
 from webapp.errors import BadRequestError, NotFoundError, UploadRefusedError, WebError
 from webapp.evidence import Picture
 from webapp.failures import wants_html
+from webapp.forms import UPLOAD_FIELDS as FORM_FIELDS
 from webapp.forms import place_of, upload_patient_of
 from webapp.identity import principal
 from webapp.ports import UnfitInputError, UploadAnswer
@@ -70,10 +71,27 @@ def _predict() -> Response:
 
 
 def _uploaded_file() -> FileStorage:
-    for name in FILE_FIELDS:
-        if name in request.files:
-            return request.files[name]
-    raise BadRequestError("Send a picture in the field image (multipart/form-data).", code="no_image")
+    """Return the one file of the form.
+
+    Raises
+    ------
+    BadRequestError
+        There is none in the fields that are read.
+    UploadRefusedError
+        422 for several files, whatever their fields, or a field that is given twice.
+    """
+    files = [(name, file) for name, file in request.files.items(multi=True) if file.filename or _head(file)]
+    if len(files) > 1:
+        raise UploadRefusedError(422, "several_files", "Upload one file at a time; a series as one zip.")
+    for name, values in request.form.lists():
+        if name in FORM_FIELDS and len(set(values)) > 1:
+            raise UploadRefusedError(422, "invalid_field", f"The field {name} is given more than once.")
+    if not any(name in FILE_FIELDS for name in request.files):
+        raise BadRequestError("Send a picture in the field image (multipart/form-data).", code="no_image")
+    for name, file in files:
+        if name in FILE_FIELDS:
+            return file
+    return next(request.files[name] for name in FILE_FIELDS if name in request.files)
 
 
 def _head(upload: FileStorage) -> bytes:
@@ -92,7 +110,6 @@ def _content(upload: FileStorage) -> bytes:
 
 
 def _take_study(upload: FileStorage) -> Response:
-    uploads.check_zip(upload.stream)
     with compute_slot():
         study = services().intake.store_zip(upload.stream.read(), actor=principal().name)
     url = url_for("studies.viewer", study_uid=study.study_instance_uid)

@@ -6,8 +6,10 @@ from typing import Any
 
 from flask import Flask
 from waitress import create_server
+from waitress.server import BaseWSGIServer
 
 from webapp.options import WebOptions
+from webapp.oversized import DrainingChannel
 
 CONNECTION_LIMIT = 1000
 """Idle sockets cost little; with waitress' own 100, two hundred of them shut everyone out."""
@@ -25,8 +27,10 @@ def make_server(app: Flask, host: str, port: int, options: WebOptions) -> Any:
     port
         0 lets the kernel choose.
     """
-    return create_server(
+    sockets: dict[int, Any] = {}
+    server = create_server(
         app,
+        map=sockets,
         host=host,
         port=port,
         threads=options.threads,
@@ -42,3 +46,7 @@ def make_server(app: Flask, host: str, port: int, options: WebOptions) -> Any:
         expose_tracebacks=False,
         clear_untrusted_proxy_headers=True,
     )
+    for listening in sockets.values():
+        if isinstance(listening, BaseWSGIServer):
+            listening.channel_class = DrainingChannel
+    return server

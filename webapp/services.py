@@ -62,6 +62,14 @@ def absolute_url(path: str) -> str:
     return (services().options.public_url or request.host_url.rstrip("/")) + path
 
 
+def reference_to(path: str) -> str:
+    """Write the address of one of our paths so that it holds whatever Host header a proxy sends.
+
+    With a public URL it is absolute, else relative to the answer's own address (RFC 3986 4.2).
+    """
+    return services().options.public_url + path
+
+
 @contextmanager
 def compute_slot() -> Iterator[None]:
     """Compute, or take in, only so many things at once, so that pages are served meanwhile.

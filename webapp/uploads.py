@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import struct
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO
 
 from webapp.errors import UploadRefusedError
 
@@ -17,12 +15,6 @@ MAX_PIXELS = 16 * 2**20
 """4096 x 4096."""
 MIN_SIDE_PX = 32
 """Below this there is nothing to see of a lung."""
-MAX_ZIP_ENTRIES = 10_000
-MAX_ZIP_UNPACKED_BYTES = 4 * 2**30
-MAX_ZIP_RATIO = 200
-"""CT deflates to a third, a phantom of little but air to a hundredth; beyond that it is a bomb."""
-RATIO_FREE_BYTES = 64 * 2**20
-"""Below this size the ratio is nobody's harm."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -147,28 +139,3 @@ def _jpeg_frame(content: bytes, at: int) -> ImageSize:
     if components not in (1, 3):
         raise UploadRefusedError(415, "unsupported_colours", "Only grey and RGB pictures are read, not CMYK ones.")
     return ImageSize(columns, rows)
-
-
-def check_zip(stream: IO[bytes]) -> None:
-    """Refuse an archive whose directory says that it should not be unpacked. The unpacker still counts for itself.
-
-    Raises
-    ------
-    UploadRefusedError
-        413 for too many or too large members, 422 for a broken, encrypted or empty archive.
-    """
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error, UnicodeDecodeError):
-        raise UploadRefusedError(422, "unreadable_zip", "The zip archive cannot be read.") from None
-    finally:
-        stream.seek(0)
-    if not members:
-        raise UploadRefusedError(422, "empty_zip", "The zip archive holds no file.")
-    if any(member.flag_bits & 1 for member in members):
-        raise UploadRefusedError(422, "encrypted_zip", "Encrypted archives cannot be read.")
-    unpacked, packed = (sum(sizes) for sizes in zip(*((m.file_size, m.compress_size) for m in members), strict=True))
-    is_bomb = unpacked > max(RATIO_FREE_BYTES, MAX_ZIP_RATIO * packed)
-    if is_bomb or len(members) > MAX_ZIP_ENTRIES or unpacked > MAX_ZIP_UNPACKED_BYTES:
-        raise UploadRefusedError(413, "zip_too_large", "The zip archive would unpack to too many or too large files.")

@@ -13,6 +13,7 @@ from webapp.forms import MAX_TEXT, clean_text
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+MAX_DIGITS = 9
 FIELDS = ("q", "state", "reviewed", "date_from", "date_to", "min_probability", "max_probability", "sort")
 """What makes a way to look at the worklist, and may be saved; ``limit`` and ``cursor`` only page."""
 REVIEWED = {"yes": True, "no": False}
@@ -44,7 +45,7 @@ def read_query(told: Mapping[str, str], max_wait_s: float) -> WorklistQuery:
         order=WorklistOrder(order) if order else WorklistOrder.NEWEST,
         max_wait_s=max_wait_s,
         limit=_limit(told),
-        cursor=told.get("cursor") or None,
+        cursor=told.get("cursor", "").strip() or None,
     )
 
 
@@ -63,7 +64,7 @@ def address(fields: Mapping[str, str | None]) -> str:
 
 
 def _word(told: Mapping[str, str], name: str, known: set[str], refusal: str) -> str:
-    word = told.get(name, "")
+    word = told.get(name, "").strip()
     if word and word not in known:
         raise BadRequestError(refusal, code=f"bad_{name}")
     return word
@@ -94,7 +95,7 @@ def _probability(told: Mapping[str, str], name: str) -> float | None:
 
 
 def _limit(told: Mapping[str, str]) -> int:
-    limit = told.get("limit", str(DEFAULT_LIMIT))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:6]) <= MAX_LIMIT:
+    limit = told.get("limit", "").strip() or str(DEFAULT_LIMIT)
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= MAX_DIGITS and 1 <= int(limit) <= MAX_LIMIT):
         raise BadRequestError(f"The limit must be a whole number from 1 to {MAX_LIMIT}.", code="bad_limit")
     return int(limit)

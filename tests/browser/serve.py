@@ -33,6 +33,10 @@ NODULE = SimpleNodule(index=(24.0, 52.0, 90.0), diameter_mm=18.0)
 """In the left lung: columns grow towards the patient's left in a standard axial slice."""
 
 
+SMALL_BYTES = 2**20
+"""Largest upload of a server that is told ``small``."""
+
+
 @cache
 def chest() -> NDArray[np.int16]:
     """The volume that every series shows."""
@@ -59,7 +63,12 @@ def main(folder: Path, words: set[str]) -> None:
         store = stack.enter_context(InstanceStore(folder / "store", 0))
         stored = stack.enter_context(closing(StoredSeries(database, store, limits)))
         files = stack.enter_context(closing(ArchiveFiles(store, limits)))
-        options = WebOptions(evidence_root=folder / "evidence", auth_required="auth" in words, version="test")
+        options = WebOptions(
+            evidence_root=folder / "evidence",
+            auth_required="auth" in words,
+            version="test",
+            max_upload_bytes=SMALL_BYTES if "small" in words else 256 * SMALL_BYTES,
+        )
         app = create_app(
             database=database,
             predictor=predictor_of(stored, limits, has_models="models" in words),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
 import pydicom
@@ -70,6 +71,18 @@ def test_metadata_are_in_the_order_of_image_numbers(archive: Archive, series: di
         numbers = [one["00200013"]["Value"][0] for one in found.json()]
         assert numbers == sorted(numbers)
         assert len(numbers) == (1 if len(uids) == 2 else 3)
+
+
+@pytest.mark.parametrize("host", ["", "localhost:1", "127.0.0.1"])
+def test_bulk_data_are_found_whatever_host_a_proxy_names(
+    archive: Archive, series: dict[str, CtSeries], host: str
+) -> None:
+    written = series["explicit"]
+    address = f"{archive.url}/studies/{written.study_instance_uid}/metadata"
+    found = requests.get(address, headers={"Host": host} if host else {}, timeout=30).json()
+    for instance in found:
+        bulk = requests.get(urljoin(address, instance["7FE00010"]["BulkDataURI"]), timeout=30)
+        assert (bulk.status_code, len(bulk.content) > 0) == (200, True)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, url_for
 
 from db import archive
 from db.archive import ArchivedInstance
@@ -26,7 +26,7 @@ from webapp.dicomweb.negotiation import (
 )
 from webapp.errors import BadRequestError, NotFoundError
 from webapp.ports import StoredFiles
-from webapp.services import services
+from webapp.services import reference_to, services
 from webapp.studies import note_look
 
 blueprint = Blueprint("wado", __name__, url_prefix="/dicom-web")
@@ -69,6 +69,17 @@ def instance_url(instance: ArchivedInstance) -> str:
     )
 
 
+def bulk_url(instance: ArchivedInstance) -> str:
+    """Address that those of an instance's bulk data begin with."""
+    path = url_for(
+        "wado.whole",
+        study_uid=instance.study_instance_uid,
+        series_uid=instance.series_instance_uid,
+        sop_uid=instance.sop_instance_uid,
+    )
+    return reference_to(f"{path}/bulkdata")
+
+
 @blueprint.get(STUDY + "/metadata")
 @blueprint.get(SERIES + "/metadata")
 @blueprint.get(INSTANCE + "/metadata")
@@ -76,7 +87,7 @@ def metadata(study_uid: str, series_uid: str | None = None, sop_uid: str | None 
     """Describe instances in the DICOM JSON Model."""
     check_json()
     found = instances_of(study_uid, series_uid, sop_uid)
-    urls = [f"{instance_url(instance)}/bulkdata" for instance in found]
+    urls = [bulk_url(instance) for instance in found]
     documents = services().files.documents([instance.path for instance in found], urls)
     return Response(_listed(documents), content_type=JSON)
 

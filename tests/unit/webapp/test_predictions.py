@@ -7,6 +7,7 @@ import re
 import threading
 
 import pytest
+from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 from db import audit, predictions
@@ -129,7 +130,6 @@ def test_a_dicom_instance_without_a_place_says_how_to_ask(web: Web) -> None:
         ("a place in a PNG", noise_png(), {"row": "1", "column": "1"}, 422, "place_without_dicom"),
         ("half a place", DICOM, {"row": "1"}, 422, "invalid_field"),
         ("an age of 200", noise_png(), {"age": "200"}, 422, "invalid_field"),
-        ("a broken zip", b"PK\x03\x04 and no more", {}, 422, "unreadable_zip"),
     ],
 )
 def test_refusals(web: Web, what: str, content: bytes, fields: dict[str, str], status: int, code: str) -> None:
@@ -149,6 +149,46 @@ def test_a_request_without_a_file_is_refused(web: Web) -> None:
         web.client().post("/predict", data=b"--x\r\ngarbage", content_type="multipart/form-data; boundary=x"),
     ):
         assert (response.status_code, response.json["error"]["code"]) == (400, "no_image")
+
+
+SLICE, OTHER = noise_png(), noise_png(200, 200)
+SEVERAL = [
+    ("two pictures in two fields", {"image": SLICE, "file": OTHER}, []),
+    ("two pictures in one field", {"image": SLICE}, [("image", OTHER)]),
+    ("the same picture twice", {"image": SLICE}, [("image", SLICE)]),
+    ("a picture and a zip", {"image": SLICE}, [("file", zipped({"a.dcm": DICOM}))]),
+    ("a zip and a picture", {"image": zipped({"a.dcm": DICOM})}, [("file", SLICE)]),
+    ("a picture in a field that is not read", {"image": SLICE}, [("image2", OTHER)]),
+    ("two instances with a place", {"image": DICOM}, [("image", DICOM)]),
+]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/preview"])
+@pytest.mark.parametrize(("what", "first", "more"), SEVERAL, ids=[row[0] for row in SEVERAL])
+def test_several_files_in_one_upload_are_refused(
+    web: Web, what: str, first: dict[str, bytes], more: list[tuple[str, bytes]], path: str
+) -> None:
+    fields = [*first.items(), *more]
+    files = MultiDict([(name, (io.BytesIO(content), f"{number}")) for number, (name, content) in enumerate(fields)])
+    response = web.client().post(path, data=files)
+    assert (response.status_code, response.json["error"]["code"]) == (422, "several_files"), what
+    assert record_count(web) == 0
+    assert web.intake.taken == []
+
+
+def test_an_empty_second_file_field_of_a_form_is_no_file(web: Web) -> None:
+    for empty in ("image", "file"):
+        filled = "file" if empty == "image" else "image"
+        files = MultiDict([(empty, (io.BytesIO(b""), "")), (filled, (io.BytesIO(SLICE), "slice.png"))])
+        assert web.client().post("/predict", data=files).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["age", "sex", "row", "symptoms"])
+def test_a_field_that_is_given_twice_is_refused(web: Web, name: str) -> None:
+    fields = MultiDict([(name, "1"), (name, "2"), ("image", (io.BytesIO(DICOM), "x"))])
+    response = web.client().post("/predict", data=fields)
+    assert (response.status_code, response.json["error"]["code"]) == (422, "invalid_field")
+    assert name in response.json["error"]["message"]
 
 
 def test_a_single_image_is_bounded_apart_from_archives(make_web) -> None:

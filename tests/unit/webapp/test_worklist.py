@@ -81,6 +81,7 @@ def test_text_is_looked_for(web: Web) -> None:
         ("state=done", "bad_state"),
         ("limit=0", "bad_limit"),
         ("limit=501", "bad_limit"),
+        ("limit=00000500000", "bad_limit"),
         ("limit=-1", "bad_limit"),
         ("limit=x", "bad_limit"),
         ("limit=%C2%B2", "bad_limit"),
@@ -177,6 +178,12 @@ def test_filters_are_saved_shown_and_removed(web: Web) -> None:
     assert client.get("/api/v1/worklist/filters").json == {"filters": [made.json]}
     assert client.delete(f"/api/v1/worklist/filters/{made.json['id']}").status_code == 204
     assert client.get("/api/v1/worklist/filters").json == {"filters": []}
+
+
+@pytest.mark.parametrize("name", ["limit", "state", "q", "date_from", "min_probability", "reviewed", "sort", "cursor"])
+@pytest.mark.parametrize("empty", ["", " ", "%09"])
+def test_blank_parameters_are_as_if_they_were_left_out(web: Web, name: str, empty: str) -> None:
+    assert web.client().get(f"/api/v1/worklist?{name}={empty}").status_code == 200
 
 
 @pytest.mark.parametrize(
