@@ -4,7 +4,7 @@ import { getJson } from "../../../webapp/static/http.js";
 import { all, element, find } from "./dom";
 import { loadSeries } from "./engine";
 import { middleMm, nearestSlice } from "./geometry";
-import { Pane, type PaneCalls, type Window } from "./pane";
+import { Pane, type PaneCalls } from "./pane";
 import type { SeriesItem, Study } from "./types";
 
 const PANE_ID = "beside";
@@ -13,7 +13,6 @@ export class Beside {
   pane: Pane | null = null;
   isLinked = true;
   private offsetMm = 0; // height in the other study that lies beside height 0 in this one
-  private following = false;
 
   constructor(private readonly first: Pane, private readonly calls: PaneCalls, private readonly changed: () => void) {
     for (const button of all<HTMLButtonElement>("other")) button.addEventListener("click", () => void this.toggle(button.dataset.other as string));
@@ -60,6 +59,8 @@ export class Beside {
     this.pane?.close();
     this.pane = null;
     find("panes").classList.remove("two");
+    this.first.fit(); // at once, before the next picture of the page
+    this.calls.entered(this.first);
     this.marked();
   }
 
@@ -67,15 +68,10 @@ export class Beside {
   follow(from: Pane): void {
     const to = from === this.first ? this.pane : this.first;
     const z = from.slice?.position_mm?.[2];
-    if (!this.pane || !to?.series || !this.isLinked || this.following || z === undefined) return;
+    if (!this.pane || !to?.series || !this.isLinked || from.isFollowing || z === undefined) return;
     const index = nearestSlice(to.series.slices, from === this.first ? z + this.offsetMm : z - this.offsetMm);
     if (index === null || index === to.index) return;
-    this.following = true;
-    to.viewport.setImageIdIndex(index).catch(() => undefined).finally(() => { this.following = false; this.catchUp(from); });
-  }
-
-  window(window: Window): void {
-    this.pane?.setWindow(window);
+    to.go(index, { isFollowing: true });
   }
 
   link(isLinked: boolean): void {
@@ -85,21 +81,18 @@ export class Beside {
     this.marked();
   }
 
-  private catchUp(from: Pane): void {
-    const z = from.slice?.position_mm?.[2];
-    if (z !== undefined) this.follow(from);
-  }
-
   private async show(study: Study, item: SeriesItem): Promise<void> {
     const pane = this.pane as Pane;
     const series = await loadSeries(study.study_instance_uid, item.series_instance_uid);
+    if (this.pane !== pane) return; // closed meanwhile
     const [here, there] = [middleMm(this.first.series?.slices ?? []), middleMm(series.slices)];
     const isSameFrame = this.shareFrame(study);
     this.offsetMm = here === null || there === null || isSameFrame ? 0 : there - here;
     const z = this.first.slice?.position_mm?.[2];
     const index = z === undefined ? null : nearestSlice(series.slices, z + this.offsetMm);
+    pane.isFollowing = true; // to open it is no reason to move the other one
     await pane.show(study, item, series, index ?? Math.floor(series.slices.length / 2));
-    this.listSeries(study, item);
+    if (this.pane === pane) this.listSeries(study, item);
     this.changed();
   }
 
@@ -124,7 +117,9 @@ export class Beside {
     find("panes").classList.add("two");
     find("close-beside", root).addEventListener("click", () => this.close());
     const pane = new Pane(root, PANE_ID, this.calls);
+    this.first.fit(); // it has half the room now
     pane.setTool(this.first.tool);
+    if (this.first.chosenWindow) pane.setWindow(this.first.chosenWindow);
     return pane;
   }
 

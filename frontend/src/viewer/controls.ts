@@ -114,7 +114,7 @@ export class Controls {
 
   private listenToKeys(): void {
     const { viewer } = this;
-    const go = (by: number) => () => viewer.active.go(viewer.active.index + by);
+    const go = (by: number) => () => viewer.active.step(by);
     const showHelp = installHelp() as () => void;
     const keys: Record<string, () => void> = {
       ArrowUp: go(-1), ArrowDown: go(1), ArrowLeft: go(-1), ArrowRight: go(1), PageUp: go(-10), PageDown: go(10),

@@ -7,6 +7,11 @@ import { find } from "./dom";
 import { fromTheHead } from "./geometry";
 import type { Slice, Triple } from "./types";
 
+export interface Size { // in pixels of the screen
+  width: number;
+  height: number;
+}
+
 export type Tool = "window" | "pan" | "zoom" | "length" | "mark";
 
 const ENGINE = "viewer";
@@ -44,10 +49,28 @@ export function startEngine(): RenderingEngine {
   return engine;
 }
 
-// Fit every pane to its element; one that shows nothing yet cannot be fitted.
-export function fitPanes(): void {
-  const viewports = (engine?.getViewports() ?? []) as StackViewport[];
-  if (viewports.length && viewports.every((viewport) => viewport.getImageIds()?.length)) engine?.resize(true, true);
+// Pixels of the screen that an element covers; null while it has no room.
+export function sizeOnScreen(element: Element): Size | null {
+  const { width, height } = element.getBoundingClientRect();
+  const size = { width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio) };
+  return size.width > 1 && size.height > 1 ? size : null;
+}
+
+export function bitmapSize({ sWidth, sHeight, canvas }: StackViewport): Size {
+  return getShouldUseCPURendering() ? { width: canvas.width, height: canvas.height } : { width: sWidth, height: sHeight };
+}
+
+// With WebGL the canvas takes its size when it is drawn. The engine's own resize drops a change that comes between a
+// request to draw and the drawing, as it does for every pane while one has no image yet.
+export function setBitmapSize(viewport: StackViewport, { width, height }: Size): void {
+  if (getShouldUseCPURendering()) Object.assign(viewport.canvas, { width, height });
+  else Object.assign(viewport, { sWidth: width, sHeight: height });
+}
+
+// Call back when the screen has other pixels for the same element: browser zoom, or a window moved to another screen.
+export function onPixelRatio(changed: () => void): void {
+  const watch = () => matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => { watch(); changed(); }, { once: true });
+  watch();
 }
 
 // Frames that cannot be loaded are told where they should be shown; what else hears of them need not fail for it.

@@ -60,7 +60,16 @@ export class FindingList {
     const items = state.findings.map((finding, index) => this.item(finding, index + 1));
     this.root.replaceChildren(...(items.length ? items : [element("li", { class: "muted no-finding" }, state.isBlind ? _("Nothing of yours yet.") : this.emptyText)]));
     if (focused) this.root.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
-    if (isNewlySelected) this.root.querySelector(".finding.selected")?.scrollIntoView({ block: "nearest" });
+    if (isNewlySelected) this.scrollToSelected();
+  }
+
+  // Within the list's own column only: a page that scrolls as a whole would take the image off the screen.
+  private scrollToSelected(): void {
+    const [column, item] = [this.root.closest<HTMLElement>(".findings"), this.root.querySelector(".finding.selected")];
+    if (!column || !item || column.scrollHeight <= column.clientHeight) return;
+    const [around, box] = [column.getBoundingClientRect(), item.getBoundingClientRect()];
+    if (box.top < around.top) column.scrollTop += box.top - around.top;
+    else if (box.bottom > around.bottom) column.scrollTop += Math.min(box.bottom - around.bottom, box.top - around.top);
   }
 
   // The list is made anew at every change: whoever was at a control of it stays there.

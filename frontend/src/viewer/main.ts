@@ -6,7 +6,7 @@ import { Beside } from "./beside";
 import { showCaveats } from "./caveats";
 import { Controls } from "./controls";
 import { find, fromTemplate, svg } from "./dom";
-import { loadSeries, onFrameError } from "./engine";
+import { loadSeries, onFrameError, onPixelRatio } from "./engine";
 import { FindingList } from "./findings";
 import { distanceMm, markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
@@ -32,6 +32,7 @@ class Viewer {
   selected: string | null = null;
   areMarksShown = true;
   explanation: Explanation | null = null;
+  private opening: string | null = null;
 
   constructor() {
     const calls: PaneCalls = {
@@ -52,6 +53,9 @@ class Viewer {
       explained: (explanation) => { this.explanation = explanation; this.draw(); },
     });
     this.controls = new Controls(this);
+    const fit = () => { for (const pane of [this.pane, this.beside.pane]) pane?.fit(); };
+    addEventListener("resize", fit); // before the browser draws; what else changes a pane's size is observed
+    onPixelRatio(fit);
     onFrameError((imageId) => { for (const pane of [this.pane, this.beside.pane]) pane?.frameFailed(imageId); });
   }
 
@@ -183,7 +187,9 @@ class Viewer {
     if (!this.study || !item) return;
     this.controls.showSeries(uid);
     this.pane.say(_("Loading…"));
+    this.opening = uid;
     const series = await loadSeries(this.studyUid, uid);
+    if (this.opening !== uid) return; // another one was chosen meanwhile
     const at = finding ? series.slices.findIndex(({ sop_instance_uid, frame_number }) => sop_instance_uid === finding.sop_instance_uid && frame_number === finding.frame_number) : -1;
     await this.pane.show(this.study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));
     this.draw();
@@ -193,8 +199,13 @@ class Viewer {
     this.selected = id;
     const finding = this.shownFindings().find((candidate) => candidate.id === id);
     if (finding && finding.series_instance_uid !== this.pane.series?.uid) await this.openSeries(finding.series_instance_uid, finding).catch((error: Error) => this.pane.say(error.message));
-    else if (finding && this.sliceOf(this.pane, finding) >= 0) this.pane.go(this.sliceOf(this.pane, finding));
+    else if (finding && this.sliceOf(this.pane, finding) >= 0) this.bring(finding);
     this.draw();
+  }
+
+  private bring(finding: Finding): void {
+    const { row, column } = finding;
+    this.pane.bring({ index: this.sliceOf(this.pane, finding), row, column, radiusMm: markRadiusMm(finding, 0) ?? 0 });
   }
 
   stepFinding(by: number): void {

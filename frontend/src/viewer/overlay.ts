@@ -2,7 +2,6 @@
 import { _ } from "../../../webapp/static/words.js";
 import { find, svg } from "./dom";
 import type { Pane } from "./pane";
-import { planeOf } from "./engine";
 import type { Finding } from "./types";
 
 export interface Mark {
@@ -79,7 +78,7 @@ export class Overlay {
   }
 
   private ellipse(row: number, column: number, radiusMm: number): { cx: number; cy: number; rx: number; ry: number } {
-    const plane = planeOf(this.pane.viewport.getCurrentImageId());
+    const { plane } = this.pane;
     const [cx, cy] = this.pane.toCanvas(row, column);
     const [right] = this.pane.toCanvas(row, column + radiusMm / plane.columnPixelSpacing);
     const [, below] = this.pane.toCanvas(row + radiusMm / plane.rowPixelSpacing, column);
@@ -95,7 +94,7 @@ export class Overlay {
   }
 
   private drawScale(): void {
-    const plane = planeOf(this.pane.viewport.getCurrentImageId());
+    const { plane } = this.pane;
     const [, top] = this.pane.toCanvas(0, 0);
     const [, below] = this.pane.toCanvas(1 / plane.rowPixelSpacing, 0);
     const perMm = Math.abs(below - top);

@@ -2,11 +2,12 @@
 import { _, number } from "../../../webapp/static/words.js";
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
 import { dicomDate, find } from "./dom";
-import { type Series, type Tool, cornerOffset, fitPanes, joinTools, planeOf, startEngine } from "./engine";
+import { type Plane, type Series, type Tool, bitmapSize, cornerOffset, joinTools, planeOf, setBitmapSize, sizeOnScreen, startEngine } from "./engine";
 import { edgeLetters } from "./geometry";
 import { type Mark, type Overlaid, Overlay } from "./overlay";
 import { Prefetch } from "./prefetch";
 import type { Edge, SeriesItem, Slice, Study, Triple } from "./types";
+import { WheelSlices } from "./wheel.js";
 
 export interface Window {
   center: number;
@@ -22,8 +23,17 @@ export interface PaneCalls {
   entered(pane: Pane): void;
 }
 
-const WHEEL_STEP = 60;
-const MOST_AT_ONCE = 5;
+// Where in a series a finding lies, and how large its mark is.
+export interface Spot {
+  index: number;
+  row: number;
+  column: number;
+  radiusMm: number;
+}
+
+const NO_SLICE = -1;
+const MARGIN_PX = 8; // between a finding that is in view and the edge
+const [LEAST_ZOOM, MOST_ZOOM] = [0.3, 20];
 const ROUNDING_HU = 1.5; // Cornerstone rounds the window that it was given
 const STILL_PX = 4; // a press that moves less is a click
 const AXES = [0, 1, 2] as const;
@@ -35,10 +45,17 @@ export class Pane {
   study: Study | null = null;
   series: Series | null = null;
   tool: Tool = "window";
+  isFollowing = false; // it shows what it does because another pane does, which must not follow it in turn
   private readonly overlay: Overlay;
   private prefetch: Prefetch | null = null;
   private window: Window | null = null;
-  private wheel = 0;
+  private readonly wheel = new WheelSlices();
+  private readonly observer = new ResizeObserver(() => this.fit());
+  private shownIndex = NO_SLICE;
+  private fitScale = 1; // Cornerstone's zoom at which the image fits: 1, or, drawing without WebGL, pixels for a pixel
+  private spot: Spot | null = null; // to be in view once its slice is shown
+  private openings = 0;
+  private isOpening = false;
   private isOnScreen = false; // only then does Cornerstone know where pixels are
   private press: { x: number; y: number } | null = null;
   private drawn: Overlaid = { marks: [], pending: null, attention: null };
@@ -53,58 +70,122 @@ export class Pane {
     this.listen();
   }
 
+  // The slice on the screen; the one that was asked for last may still be on its way.
   get index(): number {
-    return this.viewport.getCurrentImageIdIndex();
+    return this.shownIndex;
+  }
+
+  get zoom(): number {
+    return this.viewport.getZoom() / this.fitScale;
+  }
+
+  get plane(): Plane {
+    return planeOf(this.series?.imageIds[this.shownIndex] as string);
   }
 
   get slice(): Slice | null {
-    return this.series?.slices[this.index] ?? null;
+    return this.series?.slices[this.shownIndex] ?? null;
   }
 
   // Show a series of a study, first at one of its slices. Its patient and date stand in the pane from then on.
   async show(study: Study, item: SeriesItem, series: Series, index: number): Promise<void> {
+    const opening = ++this.openings;
     this.prefetch?.close();
-    this.prefetch = null;
+    this.prefetch = this.spot = null;
     this.isOnScreen = false;
+    this.shownIndex = NO_SLICE;
+    delete this.root.dataset.shown;
     this.draw({ marks: [], pending: null, attention: null });
     [this.study, this.series] = [study, series];
     find("corner-study", this.root).textContent = [dicomDate(study.study_date), item.series_description || item.modality].filter(Boolean).join(" · ");
     this.say(series.imageIds.length ? "" : _("This series has no slices that can be shown."));
     if (!series.imageIds.length) return;
-    const wanted = this.window; // a new stack brings the window of its images along, which is not the reader's choice
-    await this.viewport.setStack(series.imageIds, index);
-    fitPanes();
-    this.viewport.resetCamera();
-    if (item.modality === "CT" && wanted) {
-      this.setWindow(wanted);
-      this.calls.windowed(this, wanted);
+    this.isOpening = true; // a new stack brings the window of its images along, which is not the reader's choice
+    try {
+      await this.viewport.setStack(series.imageIds, index);
+    } finally {
+      if (opening === this.openings) this.isOpening = false;
     }
-    this.viewport.render();
+    if (opening !== this.openings) return; // another series was opened meanwhile, or the pane closed
+    this.applyWindow(item.modality);
+    this.fit({ isForced: true });
     this.prefetch = new Prefetch(series, (loaded, all) => this.calls.loaded(this, loaded, all));
-    this.onSlice();
+    this.prefetch.from(this.asked);
+    if (this.spot) this.bring(this.spot);
     if (series.missing) this.say(_("{count} slices of this series cannot be shown.", { count: series.missing }));
   }
 
-  frameFailed(imageId: string): void {
-    if (imageId === this.series?.imageIds[this.index]) this.say(_("This slice cannot be shown."));
+  // Windows are in HU: images of other modalities keep their own.
+  private applyWindow(modality: string): void {
+    if (modality !== "CT" || !this.window) {
+      this.onWindow();
+      return;
+    }
+    this.setWindow(this.window);
+    this.calls.windowed(this, this.window);
   }
 
-  go(index: number): void {
-    if (!this.series?.imageIds.length) return;
+  frameFailed(imageId: string): void {
+    if (imageId === this.series?.imageIds[this.asked]) this.say(_("This slice cannot be shown."));
+  }
+
+  // The slice that was asked for last.
+  private get asked(): number {
+    return this.viewport.getCurrentImageIdIndex();
+  }
+
+  step(by: number): void {
+    this.go(this.asked + by);
+  }
+
+  go(index: number, { isFollowing = false } = {}): void {
+    if (!this.series?.imageIds.length || this.isOpening) return;
+    this.isFollowing = isFollowing;
     const wanted = Math.min(this.series.imageIds.length - 1, Math.max(0, index));
     this.viewport.setImageIdIndex(wanted).catch((error: Error) => this.say(error.message || _("This slice cannot be shown.")));
+  }
+
+  // Go to a finding, and centre it where it would lie outside the pane.
+  bring(spot: Spot): void {
+    this.spot = spot;
+    if (this.shownIndex === spot.index) this.bringIntoView();
+    this.go(spot.index);
+  }
+
+  get chosenWindow(): Window | null {
+    return this.window;
   }
 
   setWindow(window: Window): void {
     this.window = window;
     this.readWindow();
-    if (!this.series) return;
+    if (!this.series || this.isOpening) return;
     this.viewport.setProperties({ voiRange: { lower: window.center - window.width / 2, upper: window.center + window.width / 2 } });
     this.viewport.render();
   }
 
   reset(): void {
-    this.viewport.resetCamera();
+    if (!this.slice) return;
+    this.resetCamera();
+    this.viewport.render();
+  }
+
+  // Fill the pane again after any change of its size: the same zoom, about the same point.
+  fit({ isForced = false } = {}): void {
+    const size = sizeOnScreen(this.view);
+    const before = bitmapSize(this.viewport);
+    if (!size || (!isForced && size.width === before.width && size.height === before.height)) return;
+    if (!this.slice) {
+      setBitmapSize(this.viewport, size);
+      return;
+    }
+    const [zoom, middle] = [this.zoom, this.viewport.canvasToWorld([before.width / 2 / devicePixelRatio, before.height / 2 / devicePixelRatio])];
+    setBitmapSize(this.viewport, size);
+    this.resetCamera();
+    if (!isForced) {
+      this.viewport.setZoom(zoom * this.fitScale);
+      this.centre(middle);
+    }
     this.viewport.render();
   }
 
@@ -123,6 +204,8 @@ export class Pane {
   }
 
   close(): void {
+    this.openings += 1;
+    this.observer.disconnect();
     this.prefetch?.close();
     startEngine().disableElement(this.id);
     this.root.remove();
@@ -130,15 +213,19 @@ export class Pane {
 
   // Where the middle of a pixel is on the screen; row and column count from 0 at the middle of the first pixel.
   toCanvas(row: number, column: number): Types.Point2 {
-    const plane = planeOf(this.viewport.getCurrentImageId());
+    return this.viewport.worldToCanvas(this.toWorld(row, column));
+  }
+
+  private toWorld(row: number, column: number): Types.Point3 {
+    const { plane } = this;
     const along = (axis: 0 | 1 | 2) => plane.imagePositionPatient[axis]
       + plane.rowCosines[axis] * (column + cornerOffset()) * plane.columnPixelSpacing
       + plane.columnCosines[axis] * (row + cornerOffset()) * plane.rowPixelSpacing;
-    return this.viewport.worldToCanvas([along(0), along(1), along(2)]);
+    return [along(0), along(1), along(2)];
   }
 
   toPixel(x: number, y: number): { row: number; column: number } {
-    const plane = planeOf(this.viewport.getCurrentImageId());
+    const { plane } = this;
     const world = this.viewport.canvasToWorld([x, y]);
     const along = (cosines: Triple) => AXES.reduce<number>((sum, axis) => sum + (world[axis] - plane.imagePositionPatient[axis]) * cosines[axis], 0);
     return {
@@ -149,7 +236,7 @@ export class Pane {
 
   private listen(): void {
     const on = (name: string, call: (event: Event) => void) => this.view.addEventListener(name, call);
-    on(Events.STACK_NEW_IMAGE, () => this.onSlice());
+    on(Events.STACK_NEW_IMAGE, (event) => this.onSlice((event as CustomEvent<{ imageId: string; imageIdIndex: number }>).detail));
     on(Events.IMAGE_RENDERED, () => this.onRendered());
     on(Events.VOI_MODIFIED, () => this.onWindow());
     on("wheel", (event) => this.onWheel(event as WheelEvent));
@@ -158,12 +245,45 @@ export class Pane {
     this.view.addEventListener("pointerup", (event) => this.onPointerUp(event), { capture: true });
     this.root.addEventListener("pointerdown", () => this.calls.entered(this));
     this.root.addEventListener("focusin", () => this.calls.entered(this));
-    new ResizeObserver(() => fitPanes()).observe(this.view);
+    try {
+      this.observer.observe(this.view, { box: "device-pixel-content-box" }); // also where only the pixels grow finer
+    } catch {
+      this.observer.observe(this.view); // Safari knows no such box
+    }
   }
 
-  private onSlice(): void {
-    const { slice, series } = this;
-    if (!slice || !series) return;
+  private resetCamera(): void {
+    this.viewport.resetCamera();
+    this.fitScale = this.viewport.getZoom();
+  }
+
+  // Put a point of the patient into the middle of the pane.
+  private centre(point: Types.Point3): void {
+    const { focalPoint, position, viewPlaneNormal } = this.viewport.getCamera() as Required<Types.ICamera>;
+    const away = AXES.map((axis) => point[axis] - focalPoint[axis]);
+    const depth = AXES.reduce<number>((sum, axis) => sum + (away[axis] as number) * viewPlaneNormal[axis], 0);
+    const moved = (from: Types.Point3) => AXES.map((axis) => from[axis] + (away[axis] as number) - depth * viewPlaneNormal[axis]) as unknown as Types.Point3;
+    this.viewport.setCamera({ focalPoint: moved(focalPoint), position: moved(position) });
+  }
+
+  private bringIntoView(): void {
+    const { spot } = this;
+    this.spot = null;
+    if (!spot) return;
+    const [x, y] = this.toCanvas(spot.row, spot.column);
+    const [edge] = this.toCanvas(spot.row, spot.column + spot.radiusMm / this.plane.columnPixelSpacing);
+    const { width, height } = this.view.getBoundingClientRect();
+    const margin = Math.min(Math.abs(edge - x) + MARGIN_PX, width / 2, height / 2);
+    if (x >= margin && y >= margin && x <= width - margin && y <= height - margin) return;
+    this.centre(this.toWorld(spot.row, spot.column));
+    this.viewport.render();
+  }
+
+  private onSlice({ imageId, imageIdIndex }: { imageId: string; imageIdIndex: number }): void {
+    const { series } = this;
+    const slice = series?.slices[imageIdIndex];
+    if (!slice || !series || series.imageIds[imageIdIndex] !== imageId) return;
+    this.shownIndex = imageIdIndex;
     this.say("");
     find("readout-slice", this.root).textContent = _("Slice {number} of {count}", { number: this.index + 1, count: series.slices.length });
     find("readout-position", this.root).textContent = slice.position_mm ? `z ${number(slice.position_mm[2])} mm` : "";
@@ -171,20 +291,24 @@ export class Pane {
       find(`orient="${edge}"`, this.root).textContent = letter;
     }
     this.prefetch?.from(this.index);
+    if (this.spot?.index === imageIdIndex) this.bringIntoView();
     this.calls.shown(this);
   }
 
   private onRendered(): void {
     if (!this.slice) return;
     this.isOnScreen = true;
+    const { canvas } = this.viewport; // as large as it was drawn: never stretched to a pane that has changed since
+    canvas.style.width = `${canvas.width / devicePixelRatio}px`;
+    canvas.style.height = `${canvas.height / devicePixelRatio}px`;
     this.root.dataset.shown = String(this.index);
-    find("readout-zoom", this.root).textContent = `${Math.round(this.viewport.getZoom() * 100)} %`;
+    find("readout-zoom", this.root).textContent = `${Math.round(this.zoom * 100)} %`;
     this.overlay.draw(this.drawn);
   }
 
   private onWindow(): void {
     const range = this.viewport.getProperties().voiRange;
-    if (!range) return;
+    if (!range || this.isOpening) return;
     const told = { center: (range.lower + range.upper) / 2, width: range.upper - range.lower };
     const known = this.window;
     if (known && Math.abs(told.center - known.center) < ROUNDING_HU && Math.abs(told.width - known.width) < ROUNDING_HU) return;
@@ -201,15 +325,13 @@ export class Pane {
   private onWheel(event: WheelEvent): void {
     event.preventDefault();
     if (event.ctrlKey) {
-      this.viewport.setZoom(Math.min(20, Math.max(0.3, this.viewport.getZoom() * Math.exp(-event.deltaY / 300))));
+      const zoom = Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, this.zoom * Math.exp(-event.deltaY / 300)));
+      this.viewport.setZoom(zoom * this.fitScale);
       this.viewport.render();
       return;
     }
-    this.wheel += event.deltaMode === WheelEvent.DOM_DELTA_LINE ? event.deltaY * WHEEL_STEP : event.deltaY;
-    const steps = Math.trunc(this.wheel / WHEEL_STEP);
-    if (!steps) return;
-    this.wheel -= steps * WHEEL_STEP;
-    this.go(this.index + Math.max(-MOST_AT_ONCE, Math.min(MOST_AT_ONCE, steps)));
+    const slices = this.wheel.slicesOf(event as WheelEvent & { wheelDeltaY?: number });
+    if (slices) this.step(slices);
   }
 
   // Our own click, at once: Cornerstone's waits to see whether it becomes a double click.
