@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 
@@ -69,9 +70,12 @@ def place_of(page: Page, row: float, column: float, *, side_px: int = SIDE) -> t
 
 def screen(page: Page) -> NDArray[np.uint8]:
     """What is on the screen, as grey values of the page's own pixels."""
-    image = Image.open(io.BytesIO(page.screenshot())).convert("L")
-    width, height = page.evaluate("[innerWidth, innerHeight]")
-    return np.asarray(image if image.size == (width, height) else image.resize((width, height)))
+    session = page.context.new_cdp_session(page)  # a picture of the page's own would undo a changed pixel ratio
+    png = base64.b64decode(session.send("Page.captureScreenshot")["data"])
+    session.detach()
+    image = Image.open(io.BytesIO(png)).convert("L")
+    size = tuple(page.evaluate("[innerWidth, innerHeight]"))
+    return np.asarray(image if image.size == size else image.resize(size))
 
 
 def grey_at(page: Page, row: float, column: float) -> int:
