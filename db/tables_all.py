@@ -4,6 +4,7 @@ from db import (  # noqa: F401 (a table is described once its module is loaded)
     tables,
     tables_accounts,
     tables_analyses,
+    tables_associations,
     tables_audit,
     tables_exchange,
     tables_judgements,

@@ -151,6 +151,7 @@ class PortAssociation(Association):
     def _run_reactor(self) -> None:
         """Serve messages until the association is over; pynetdicom's loop, sleeping instead of polling."""
         self.port.counters.add("associations", "accepted")
+        self.port.on_accepted(self.sender, len(self._accepted_cx))
         if self._answer is None:
             self.port.answers.remember(self._request, self)
         while not self._kill:

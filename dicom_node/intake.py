@@ -300,6 +300,11 @@ class Intake:
         self.audit("instance:refused", sender, {"reason": error.code})
         return IntakeVerdict(error.status, error.code, str(error))
 
+    @property
+    def database(self) -> Database:
+        """The index."""
+        return self._database
+
     def audit(self, action: str, sender: Sender, details: dict[str, object]) -> None:
         """Write a refusal to the trail; a flood from one address is summed up, and a dead index is only logged."""
         passes, withheld = self._audit_throttle.admit(f"{action} {sender.address}")

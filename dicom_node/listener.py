@@ -16,6 +16,7 @@ from pynetdicom.transport import AssociationServer
 from dicom_node.access import AccessRules, PeerRule, Rejection, printable
 from dicom_node.answers import RememberedAnswers
 from dicom_node.association import PortAssociation
+from dicom_node.association_log import AssociationLog
 from dicom_node.counters import Counters
 from dicom_node.dul import MALFORMED
 from dicom_node.entrance import Caller, Decision, Entrance, EntranceLimits, RefusedConnection
@@ -164,6 +165,7 @@ class Listener:
         self.port: int = self.server.server_address[1]
         self.answers = RememberedAnswers()
         self._trail = _RejectionTrail(intake)
+        self._association_log = AssociationLog(intake.database, self.counters)
         self._abort_throttle = Throttle(1.0, 20)
         self._entrance = Entrance(
             self._shared,
@@ -213,7 +215,10 @@ class Listener:
 
     def on_refused(self, refusal: RefusedConnection) -> None:
         """Log a refusal, and have a rejection in the audit trail; runs on the entrance's thread."""
-        calling, called = printable(refusal.calling_ae_title), printable(refusal.called_ae_title)
+        titles = refusal.calling_ae_title, refusal.called_ae_title
+        result = "rejected" if refusal.is_rejection else "aborted"
+        self._association_log.add(refusal.address, titles, result, refusal.reason)
+        calling, called = map(printable, titles)
         who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": refusal.address}
         if not refusal.is_rejection:
             passes, withheld = self._abort_throttle.admit(f"{refusal.reason} {refusal.address}")
@@ -225,8 +230,15 @@ class Listener:
         _log.warning("association:rejected", extra={"reason_code": refusal.reason, **who, **shown})
         self._trail.add(Sender(calling, refusal.address), {"reason": refusal.reason, **shown})
 
+    def on_accepted(self, sender: Sender, context_count: int) -> None:
+        """Count an association that was accepted; one without a context can do nothing."""
+        titles = sender.calling_ae_title, self.settings.ae_title
+        self._association_log.add(sender.address, titles, "accepted", "" if context_count else "no-context-accepted")
+
     def on_aborted(self, sender: Sender, reason: str) -> None:
         """Log an association that ended without a release."""
+        titles = sender.calling_ae_title, self.settings.ae_title
+        self._association_log.add(sender.address, titles, "aborted", reason)
         who = {"calling_ae_title": sender.calling_ae_title, "peer_address": sender.address}
         passes, withheld = self._abort_throttle.admit(f"{reason} {sender.address}")
         if passes:
@@ -247,3 +259,4 @@ class Listener:
             association.evict()
         for association in associations:
             association.join(timeout_s)
+        self._association_log.stop()

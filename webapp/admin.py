@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
-from db import analyses, deliveries, holds, operations, priors
+from db import analyses, association_log, deliveries, holds, operations, priors
 from db.domain import AnalysisRecord, DeliveryRecord, DeliveryStatus
 from db.exchange import PriorShortfall
 from webapp import forms, present
@@ -32,6 +32,7 @@ class Overview:
     jobs: tuple[AnalysisRecord, ...]
     shortfalls: tuple[PriorShortfall, ...]
     scanners: tuple[holds.ScannerState, ...]
+    associations: tuple[association_log.AssociationRecord, ...]
 
 
 def _overview(session: Session) -> Overview:
@@ -43,6 +44,7 @@ def _overview(session: Session) -> Overview:
         jobs=operations.jobs(session),
         shortfalls=priors.shortfalls(session, limit=operations.LISTED),
         scanners=holds.scanner_states(session),
+        associations=association_log.recent(session),
     )
 
 
@@ -101,6 +103,7 @@ def overview() -> Response:
         dead_letter_count=found.dead_letter_count,
         jobs=[present.analysis(record) for record in found.jobs],
         prior_shortfalls=[present.prior_shortfall(record) for record in found.shortfalls],
+        associations=[present.association(record) for record in found.associations],
     )
 
 

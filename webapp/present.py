@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Literal, cast
 
+from db.association_log import AssociationRecord
 from db.domain import (
     AnalysisRecord,
     AnalysisStatus,
@@ -30,7 +32,7 @@ from webapp.names import shown_name
 from webapp.options import Node
 from webapp.ports import AcceptedStudy, SliceReference
 from webapp.shapes import ModelShape, ReasonShape
-from webapp.shapes_admin import DestinationShape, NodeShape, PriorShortfallShape, ScannerShape
+from webapp.shapes_admin import AssociationShape, DestinationShape, NodeShape, PriorShortfallShape, ScannerShape
 from webapp.shapes_studies import (
     AnalysisShape,
     AssessmentShape,
@@ -242,6 +244,35 @@ def prior_shortfall(record: PriorShortfall) -> PriorShortfallShape:
         "reason": record.reason,
         "updated_at": moment(record.updated_at),
         "next_attempt_at": _moment(record.next_attempt_at),
+    }
+
+
+ALLOWING_SETTINGS = {
+    "called-ae-title": "LUNGNODE_DICOM__AE_TITLE",
+    "calling-ae-title": "LUNGNODE_DICOM__PEERS",
+    "address": "LUNGNODE_DICOM__PEERS",
+    "certificate": "LUNGNODE_DICOM__PEERS",
+    "busy": "LUNGNODE_DICOM__MAX_ASSOCIATIONS",
+    "evicted": "LUNGNODE_DICOM__MAX_ASSOCIATIONS",
+    "timed-out": "LUNGNODE_DICOM__TIMEOUT_S",
+    "tls": "LUNGNODE_DICOM__TLS__AUTHORITY",
+}
+"""By the reason of a refusal, the setting that would allow it."""
+
+
+def association(record: AssociationRecord) -> AssociationShape:
+    """Associations of one peer that went alike."""
+    event = record.event
+    return {
+        "peer_address": event.peer_address,
+        "calling_ae_title": event.calling_ae_title,
+        "called_ae_title": event.called_ae_title,
+        "result": cast("Literal['accepted', 'rejected', 'aborted']", event.result),
+        "reason": event.reason,
+        "setting": ALLOWING_SETTINGS.get(event.reason, ""),
+        "count": record.count,
+        "first_at": moment(record.first_at),
+        "last_at": moment(record.last_at),
     }
 
 

@@ -44,6 +44,23 @@ class PriorShortfallShape(TypedDict):
     next_attempt_at: Moment | None
 
 
+class AssociationShape(TypedDict):
+    """Associations of one peer that went alike; AE titles are as the peer sent them.
+
+    ``setting`` is the one that would allow what was refused, empty where none would.
+    """
+
+    peer_address: str
+    calling_ae_title: str
+    called_ae_title: str
+    result: Literal["accepted", "rejected", "aborted"]
+    reason: str
+    setting: str
+    count: int
+    first_at: Moment
+    last_at: Moment
+
+
 class OverviewShape(TypedDict):
     """What an administrator looks after."""
 
@@ -53,6 +70,7 @@ class OverviewShape(TypedDict):
     dead_letter_count: int
     jobs: list[AnalysisShape]
     prior_shortfalls: list[PriorShortfallShape]
+    associations: list[AssociationShape]
 
 
 class CountShape(TypedDict):

@@ -13,6 +13,8 @@ import pytest
 from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
+from db import association_log
+from dicom_node.access import PeerRule
 from dicom_node.entrance import EntranceLimits
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.requestor import RequestingEntity
@@ -199,3 +201,27 @@ def test_unfinished_requests_take_bounded_memory(tmp_path: Path) -> None:
         assert answer(listener, request(APPLICATION, FINE, user()))[:1] == b"\2"
         for connection in connections:
             connection.close()
+
+
+def test_associations_and_refusals_are_counted_in_the_database(tmp_path: Path) -> None:
+    peers = (PeerRule("PACS", "127.0.0.1"),)
+    with running_node(tmp_path) as node:
+        with listening(node, ListenerSettings(port=0, peers=peers)) as listener:
+            for calling in (b"PACS", b"PACS", b"CT1", b"C\n<b>"):
+                answer(listener, request(APPLICATION, FINE, user(), calling=calling))
+            answer(listener, request(APPLICATION, context(1, b"1.2.3"), user()))
+            answer(listener, b"GET / HTTP/1.1\r\n\r\n")
+        with node.database.read() as session:
+            listed = {
+                (one.event.calling_ae_title, one.event.result, one.event.reason): one.count
+                for one in association_log.recent(session)
+            }
+    assert listed.pop(("PACS", "aborted", "closed-by-peer"), 0) <= 3
+    listed.pop(("PACS", "aborted", "evicted"), 0)
+    assert listed == {
+        ("PACS", "accepted", ""): 2,
+        ("PACS", "accepted", "no-context-accepted"): 1,
+        ("CT1", "rejected", "calling-ae-title"): 1,
+        ("C?<b>", "rejected", "calling-ae-title"): 1,
+        ("", "aborted", "not-dicom"): 1,
+    }

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from db import audit, deliveries, findings, priors
+from db import association_log, audit, deliveries, findings, priors
+from db.association_log import AssociationEvent
 from db.domain import DeliveryStatus, Role, StudyState, Verdict
 from db.exchange import PriorStatus
 from tests.unit.webapp.conftest import Web
@@ -139,6 +140,37 @@ def test_earlier_studies_that_were_given_up_are_fetched_again(short: Web, path: 
         assert [one.attempts for one in priors.due_priors(session, "PACS", now=FAR)] == [0]
         assert len(priors.due_searches(session, "PACS", now=FAR)) == 1
     assert events(short, "priors:requested") == [("local", "")]
+
+
+@pytest.mark.parametrize(
+    ("title", "reason", "setting", "hint"),
+    [
+        ("CT1", "calling-ae-title", "LUNGNODE_DICOM__PEERS", "Add AE title CT1 at 10.0.0.5 to LUNGNODE_DICOM__PEERS."),
+        ("CT1", "address", "LUNGNODE_DICOM__PEERS", "Peer CT1 has another host in LUNGNODE_DICOM__PEERS"),
+        ("CT1", "called-ae-title", "LUNGNODE_DICOM__AE_TITLE", "or set LUNGNODE_DICOM__AE_TITLE to LUNGNODE."),
+        ("CT1", "busy", "LUNGNODE_DICOM__MAX_ASSOCIATIONS", "Raise LUNGNODE_DICOM__MAX_ASSOCIATIONS."),
+        ("CT?", "calling-ae-title", "LUNGNODE_DICOM__PEERS", "characters that are not allowed"),
+        ("CT1", "request-item-length", "", "No setting: the peer violated the protocol."),
+        ("<b>x</b>", "calling-ae-title", "LUNGNODE_DICOM__PEERS", "Add AE title &lt;b&gt;x&lt;/b&gt; at 10.0.0.5"),
+    ],
+)
+def test_refusals_are_listed_with_the_setting_that_would_allow_them(
+    web: Web, title: str, reason: str, setting: str, hint: str
+) -> None:
+    event = AssociationEvent("10.0.0.5", title, "LUNGNODE", "rejected", reason)
+    for count in (1, 2):
+        with web.database.begin() as session:
+            association_log.record(session, {event: count})
+    (listed,) = web.client().get("/api/v1/admin").json["associations"]
+    assert (listed["calling_ae_title"], listed["reason"], listed["setting"], listed["count"]) == (
+        title,
+        reason,
+        setting,
+        3,
+    )
+    page = web.client().get("/admin", headers=HTML).text
+    assert hint in page
+    assert "<b>x</b>" not in page
 
 
 def test_a_failed_analysis_is_run_again(web: Web) -> None:
