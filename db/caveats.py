@@ -28,6 +28,10 @@ class Caveat(Enum):
     REPEATED_POSITIONS = Reason(
         "repeated_positions", "Different images at {count} of {total} positions; one image of each was analysed."
     )
+    OTHER_ACQUISITIONS_LEFT_OUT = Reason(
+        "other_acquisitions_left_out",
+        "The series mixes {stacks} image stacks (differing in {attribute}): {count} of {total} images were analysed.",
+    )
     LOCALIZERS_LEFT_OUT = Reason("localizers_left_out", "Localizer images in the series were not analysed: {count}.")
     IMAGE_NUMBERS_SKIP = Reason(
         "image_numbers_skip", "Image numbers are not consecutive; images of the series may be missing."

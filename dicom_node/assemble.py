@@ -17,18 +17,10 @@ from db.caveats import Caveat
 from db.domain import Reason
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
-from dicom_node.gate import GateThresholds, is_localizer, why_not_headers, why_not_stack
-from dicom_node.geometry import (
-    MAX_REPEATED_FRACTION,
-    OrderedFrames,
-    SeriesStack,
-    build_stack,
-    order_frames,
-    repeated_places,
-    source_slice,
-    without,
-)
+from dicom_node.gate import GateThresholds, is_localizer, why_not_headers
+from dicom_node.geometry import SeriesStack, build_stack, order_frames, source_slice
 from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, SourceSlice, StoredInstance
+from dicom_node.stack_choice import check_pixels, choose_stack, shown_frames
 from inference.types import CtVolume
 
 
@@ -76,7 +68,10 @@ def _load(
         return stack
     if refusal := _too_large(stack, limits):
         return refusal
-    volume_hu = process.volume_hu(stack.frames)
+    checked = check_pixels(stack, process.volume_hu(stack.frames), process, thresholds)
+    if isinstance(checked, Refusal):
+        return replace(checked, attributes=_attributes(stack.frames))
+    stack, volume_hu = checked
     return LoadedSeries(
         geometry=stack.geometry,
         volume=CtVolume(volume_hu, stack.geometry.spacing_mm, stack.affine),
@@ -97,7 +92,7 @@ def series_geometry(instances: Sequence[StoredInstance], process: DecodeProcess)
     ordered = order_frames(frames)
     if isinstance(ordered, Refusal):
         return ordered
-    stack = build_stack(without(ordered, [i for group in repeated_places(ordered) for i in group[1:]]))
+    stack = build_stack(shown_frames(ordered))
     return stack if isinstance(stack, Refusal) else stack.geometry
 
 
@@ -147,37 +142,7 @@ def _stack(process: DecodeProcess, frames: list[FrameHeader], thresholds: GateTh
     ordered = order_frames(frames)
     if isinstance(ordered, Refusal):
         return ordered
-    single = _one_image_a_place(process, replace(ordered, caveats=caveats))
-    if isinstance(single, Refusal):
-        return single
-    stack = build_stack(single)
-    return stack if isinstance(stack, Refusal) else why_not_stack(stack, thresholds) or stack
-
-
-def _one_image_a_place(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames | Refusal:
-    """Drop copies: identical images everywhere, different ones only where few places are affected.
-
-    A table position may overlap the next one by a few slices; then the image with the lower number stays. More is a
-    second reconstruction or a repeated (4D, perfusion) acquisition, and which of them to read is not ours to choose.
-    """
-    groups = repeated_places(ordered)
-    if not groups:
-        return ordered
-    repeated = [index for group in groups for index in group]
-    digests = dict(zip(repeated, process.digests([ordered.frames[i] for i in repeated]), strict=True))
-    differing = sum(len({digests[index] for index in group}) > 1 for group in groups)
-    places = len(ordered.frames) - len(repeated) + len(groups)
-    if differing > MAX_REPEATED_FRACTION * places:
-        return Refusal(
-            "repeated_positions",
-            "The series holds several different images of the same place, at {differing} of {places} places.".format(
-                differing=differing, places=places
-            ),
-        )
-    if differing:
-        caveat = Caveat.REPEATED_POSITIONS.stated(count=differing, total=places)
-        ordered = replace(ordered, caveats=(*ordered.caveats, caveat))
-    return without(ordered, [index for group in groups for index in group[1:]])
+    return choose_stack(process, replace(ordered, caveats=caveats), thresholds)
 
 
 def _too_large(stack: SeriesStack, limits: DecodeLimits) -> Refusal | None:

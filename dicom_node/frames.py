@@ -45,8 +45,48 @@ ATTRIBUTE_KEYWORDS = (
 )
 """Acquisition attributes that hold no identity and that the record of an analysis keeps."""
 
+PROPERTIES: dict[str, tuple[str, ...]] = {
+    "AcquisitionNumber": ("AcquisitionNumber", "FrameAcquisitionNumber"),
+    "IrradiationEventUID": ("IrradiationEventUID",),
+    "AcquisitionDateTime": ("AcquisitionDateTime", "FrameAcquisitionDateTime"),
+    "AcquisitionDate": ("AcquisitionDate",),
+    "AcquisitionTime": ("AcquisitionTime",),
+    "TemporalPositionIdentifier": ("TemporalPositionIdentifier",),
+    "TemporalPositionIndex": ("TemporalPositionIndex",),
+    "TemporalPositionTimeOffset": ("TemporalPositionTimeOffset",),
+    "TriggerTime": ("TriggerTime",),
+    "NominalPercentageOfCardiacPhase": ("NominalPercentageOfCardiacPhase",),
+    "ConvolutionKernel": ("ConvolutionKernel",),
+    "ReconstructionAlgorithm": ("ReconstructionAlgorithm",),
+    "FilterType": ("FilterType",),
+    "ImageType": ("FrameType", "ImageType"),
+    "StackID": ("StackID",),
+    "KVP": ("KVP",),
+    "SliceThickness": ("SliceThickness",),
+    "ContrastBolusAgent": ("ContrastBolusAgent",),
+    "ContrastBolusAgentPhase": ("ContrastBolusAgentPhase",),
+    "ScanOptions": ("ScanOptions",),
+    "SeriesNumber": ("SeriesNumber",),
+    "SeriesTime": ("SeriesTime",),
+    "SeriesDescription": ("SeriesDescription",),
+    "ContentTime": ("ContentTime",),
+    "InstanceCreationTime": ("InstanceCreationTime",),
+    "XRayTubeCurrent": ("XRayTubeCurrent", "XRayTubeCurrentInmA"),
+    "Exposure": ("Exposure", "ExposureInmAs"),
+    "ExposureTime": ("ExposureTime", "ExposureTimeInms"),
+}
+"""What may tell one stack of a series from another, and the attributes that say it, of ordinary and of enhanced CT."""
+_MACROS = (
+    *("FrameContentSequence", "CTImageFrameTypeSequence", "CTReconstructionSequence", "CTXRayDetailsSequence"),
+    *("CTExposureSequence", "PixelMeasuresSequence", "TemporalPositionSequence", "CardiacSynchronizationSequence"),
+    *("ContrastBolusUsageSequence", "IrradiationEventIdentificationSequence"),
+    "UnassignedPerFrameConvertedAttributesSequence",
+)
+"""Functional groups in which these stand (PS3.3 C.7.6.16.2, C.8.15.3)."""
+
 _HEADER_TAGS = tags(
     *ATTRIBUTE_KEYWORDS,
+    *(keyword for keywords in PROPERTIES.values() for keyword in keywords),
     *("SOPInstanceUID", "SOPClassUID", "InstanceNumber", "AcquisitionNumber", "Modality", "ImageType"),
     *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "FrameOfReferenceUID", "LossyImageCompression"),
@@ -54,7 +94,10 @@ _HEADER_TAGS = tags(
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
 )
 """All that is read below of an instance without functional groups."""
-_PER_SLICE = tags("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "XRayTubeCurrent", "Exposure")
+_PER_SLICE = tags(
+    *("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "XRayTubeCurrent", "Exposure", "AcquisitionNumber"),
+    *("AcquisitionTime", "ContentTime", "InstanceCreationTime", "AcquisitionDateTime", "TriggerTime", "ExposureTime"),
+)
 """Of these, what differs from slice to slice."""
 
 
@@ -106,6 +149,8 @@ class FrameHeader:
     """Lossy Image Compression (0028,2110): ``00``, ``01`` or empty."""
     burned_in: str
     attributes: dict[str, str]
+    properties: dict[str, str] = field(default_factory=dict)
+    """Values of ``PROPERTIES`` and of single dimension indices, absent ones left out."""
     pixels_at: tuple[int, int, int] | None = field(default=None, repr=False, compare=False)
     """Of an ordinary slice: see ``NativeFile``."""
 
@@ -144,6 +189,8 @@ def _native_header(path: Path, native: NativeFile) -> FrameHeader:
         "transfer_syntax_uid": native.transfer_syntax_uid,
         "sop_instance_uid": _text(own, "SOPInstanceUID"),
         "instance_number": _optional_integer(own, "InstanceNumber"),
+        "acquisition_number": _optional_integer(own, "AcquisitionNumber"),
+        "properties": values["properties"] | _properties(own),  # type: ignore[operator]
         "position_mm": tuple(_floats(own, "ImagePositionPatient", 3)) or None,
         "attributes": {keyword: texts[keyword] for keyword in ATTRIBUTE_KEYWORDS if keyword in texts},
         "pixels_at": native.pixels_at,
@@ -164,10 +211,13 @@ def _headers(ds: Attributes) -> Iterator[FrameHeader]:
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     first = per_frame[0] if per_frame else None
     instance = _instance_header(ds, _scopes(first, shared, ds))
-    yield instance
+    common = {keyword: text for scope in _scopes(ds, shared) for keyword, text in _properties(scope).items()}
+    yield replace(instance, properties=common | (_properties(first) if first is not None else {}))
     for number in range(2, count + 1):
         own = per_frame[number - 1] if number <= len(per_frame) else None
-        yield replace(instance, frame_number=number, **_frame_values(_scopes(own, shared, ds)))
+        values = _frame_values(_scopes(own, shared, ds))
+        values["properties"] = common | (_properties(own) if own is not None else {})
+        yield replace(instance, frame_number=number, **values)
 
 
 def _scopes(*groups: Attributes | None) -> list[Attributes]:
@@ -218,8 +268,22 @@ def _instance_header(ds: Attributes, scopes: Sequence[Attributes]) -> FrameHeade
         lossy=_text(ds, "LossyImageCompression"),
         burned_in=_text(ds, "BurnedInAnnotation"),
         attributes=_attributes(scopes),
+        properties=_properties(ds),
         **_frame_values(scopes),
     )
+
+
+def _properties(scope: Attributes) -> dict[str, str]:
+    """Read what may tell one stack from another in one scope: a dataset, or a frame's or the shared groups."""
+    items = [scope, *(item for name in _MACROS if (item := _first(scope, name)) is not None)]
+    found = {
+        name: next(filter(None, (_text(item, keyword) for item in items for keyword in keywords)), "")
+        for name, keywords in PROPERTIES.items()
+    }
+    content = _first(scope, "FrameContentSequence")
+    indices = _texts(content, "DimensionIndexValues") if content is not None else ()
+    found |= {f"DimensionIndexValues.{number}": text for number, text in enumerate(indices, 1)}
+    return {name: text for name, text in found.items() if text}
 
 
 def _first(ds: Attributes, keyword: str) -> Attributes | None:

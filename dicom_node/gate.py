@@ -64,6 +64,8 @@ class GateThresholds:
         Largest angle between the slices' normal and the long axis of the patient.
     max_pixel_aspect
         Largest ratio of the two pixel spacings.
+    max_alternation, max_texture_alternation
+        How far neighbouring slices may differ more than every other slice does, see ``dicom_node.coherence``.
     """
 
     min_slices: int = 12
@@ -74,6 +76,8 @@ class GateThresholds:
     min_pixel_spacing_mm: float = 0.3
     max_obliquity_deg: float = 20.0
     max_pixel_aspect: float = 1.01
+    max_alternation: float = 0.06
+    max_texture_alternation: float = 0.25
 
     @classmethod
     def from_bundle(cls, values: Mapping[str, object]) -> GateThresholds:

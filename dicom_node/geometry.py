@@ -98,7 +98,8 @@ def repeated_places(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
 
 def without(ordered: OrderedFrames, dropped: Sequence[int]) -> OrderedFrames:
     """Return the same stack without some of its frames."""
-    kept = [index for index in range(len(ordered.frames)) if index not in set(dropped)]
+    gone = set(dropped)
+    kept = [index for index in range(len(ordered.frames)) if index not in gone]
     frames = tuple(ordered.frames[i] for i in kept)
     return replace(ordered, frames=frames, along_mm=ordered.along_mm[kept])
 
