@@ -24,6 +24,8 @@ MIN_STACK = 6
 """Fewest images that are evenly spaced by no chance."""
 MIN_OVERLAP_FRACTION = 0.05
 """Of all images, that must lie between those of another stack; less is an overlap of table positions."""
+MIN_REGULAR_FRACTION = 0.9
+"""Of the places of a stack, that hold equally many images."""
 CUTS = 8
 """Largest steps of an ordered attribute, and of the position in its order, at which it may part two stacks."""
 WEAK = frozenset({"ContentTime", "InstanceCreationTime", "XRayTubeCurrent", "Exposure", "ExposureTime"})
@@ -98,13 +100,20 @@ def _description(name: str) -> str:
 
 
 def _alternating(ordered: OrderedFrames, name: str, least: int) -> Mask | None:
-    """Return which frames are the largest stack by an attribute that alternates along the others, or None."""
+    """Return which frames are one stack by an attribute that alternates along the others, or None.
+
+    Of several such parts, one with fewest images a place, then the largest.
+    """
     values = [_value(frame, name) for frame in ordered.frames]
     if len(set(values)) < 2:
         return None
-    largest_first = sorted(_candidates(ordered, values), key=np.count_nonzero, reverse=True)
-    stacks = (mask for mask in largest_first if _is_between(ordered, mask, least) and _is_stack(ordered, mask))
-    return next(stacks, None)
+    best, fewest = None, (0, 0)
+    for mask in _candidates(ordered, values):
+        repeats = _repeats(ordered, mask) if _is_between(ordered, mask, least) else 0
+        rank = (repeats, -int(np.count_nonzero(mask)))
+        if repeats and (best is None or rank < fewest):
+            best, fewest = mask, rank
+    return best
 
 
 def _value(frame: FrameHeader, name: str) -> str:
@@ -146,10 +155,15 @@ def _is_between(ordered: OrderedFrames, mask: Mask, least: int) -> bool:
     return bool(min(inside) >= least)
 
 
-def _is_stack(ordered: OrderedFrames, mask: Mask) -> bool:
-    """Whether these images are enough, and their places evenly spaced."""
+def _repeats(ordered: OrderedFrames, mask: Mask) -> int:
+    """Count the images a place of one part, 0 where the part is no evenly spaced stack."""
     part = without(ordered, np.flatnonzero(~mask).tolist())
     apart = np.flatnonzero(np.diff(part.along_mm, prepend=-np.inf) >= SAME_POSITION_MM)
     if len(apart) < MIN_STACK:
-        return False
-    return is_even(OrderedFrames(tuple(part.frames[i] for i in apart), part.along_mm[apart], part.normal))
+        return 0
+    images = np.diff([*apart, len(part.frames)])
+    usual = int(np.median(images))
+    if np.mean(images == usual) < MIN_REGULAR_FRACTION:
+        return 0
+    places = OrderedFrames(tuple(part.frames[i] for i in apart), part.along_mm[apart], part.normal)
+    return int(np.max(images)) if is_even(places) else 0

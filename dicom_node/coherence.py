@@ -16,7 +16,7 @@ from dicom_node.gate import GateThresholds
 
 BLOCKS = 64
 """Blocks of pixels on a side, at least, whose means are compared: anatomy stays, noise does not."""
-WINDOW = 8
+WINDOW = 10
 """Groups of slices whose median counts, so that one odd slice does not."""
 WEIGHTS = {2: 1.0, 3: 0.25}
 """Of departures by lag. Ribs come back after some 22 mm, three thick slices, so that lag needs four times as much."""
@@ -48,8 +48,8 @@ def is_mixed(volume_hu: NDArray[np.int16], thresholds: GateThresholds) -> bool:
 def anatomy_alternation(volume_hu: NDArray[np.int16]) -> float:
     """How far the difference of slices over their lag departs upwards from a concave curve.
 
-    The logarithm of the mean of the differences at lags k - 1 and k + 1 over that at lag k, for k of 2 and 3, in the window
-    of slices where it is largest. At most about 0.02 in coherent series, 0.1 and more where stacks alternate.
+    The logarithm of the mean of the differences at lags k - 1 and k + 1 over that at lag k, for k of 2 and 3, in the
+    window of slices where it is largest. At most about 0.03 in coherent series, 0.1 and more where stacks alternate.
     """
     coarse = _block_means(volume_hu)
     lags = [np.abs(coarse[lag:] - coarse[:-lag]).mean(axis=(1, 2)) for lag in range(1, min(LAGS, len(coarse) - 1) + 1)]

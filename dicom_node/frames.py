@@ -149,6 +149,8 @@ class FrameHeader:
     """Lossy Image Compression (0028,2110): ``00``, ``01`` or empty."""
     burned_in: str
     attributes: dict[str, str]
+    derivation_codes: tuple[str, ...] = ()
+    """Code values of the Derivation Code Sequence (PS3.3 C.7.6.1.1.3) of the image or its frame."""
     properties: dict[str, str] = field(default_factory=dict)
     """Values of ``PROPERTIES`` and of single dimension indices, absent ones left out."""
     pixels_at: tuple[int, int, int] | None = field(default=None, repr=False, compare=False)
@@ -184,13 +186,14 @@ def _native_header(path: Path, native: NativeFile) -> FrameHeader:
     own, common = native.values.parted(_PER_SLICE)
     values = _common_header(common).message()
     texts = values["attributes"] | _attributes([own])  # type: ignore[operator]
+    properties = values["properties"] | _properties(own)  # type: ignore[operator]
     values |= {
         "path": str(path),
         "transfer_syntax_uid": native.transfer_syntax_uid,
         "sop_instance_uid": _text(own, "SOPInstanceUID"),
         "instance_number": _optional_integer(own, "InstanceNumber"),
         "acquisition_number": _optional_integer(own, "AcquisitionNumber"),
-        "properties": values["properties"] | _properties(own),  # type: ignore[operator]
+        "properties": {name: properties[name] for name in PROPERTIES if name in properties},
         "position_mm": tuple(_floats(own, "ImagePositionPatient", 3)) or None,
         "attributes": {keyword: texts[keyword] for keyword in ATTRIBUTE_KEYWORDS if keyword in texts},
         "pixels_at": native.pixels_at,
@@ -242,7 +245,15 @@ def _frame_values(scopes: Sequence[Attributes]) -> dict[str, Any]:
         "slope": _number(transform, "RescaleSlope"),
         "intercept": _number(transform, "RescaleIntercept"),
         "rescale_type": _text(transform, "RescaleType"),
+        "derivation_codes": _derivation_codes(scopes),
     }
+
+
+def _derivation_codes(scopes: Sequence[Attributes]) -> tuple[str, ...]:
+    """Read the codes of how an image was made from others, by the image itself and by functional groups."""
+    items = [*scopes, *(item for scope in scopes for item in (scope.get("DerivationImageSequence") or ())[:16])]
+    codes = [code for item in items for code in (item.get("DerivationCodeSequence") or ())[:16]]
+    return tuple(dict.fromkeys(_text(code, "CodeValue") for code in codes))
 
 
 def _instance_header(ds: Attributes, scopes: Sequence[Attributes]) -> FrameHeader:

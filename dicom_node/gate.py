@@ -10,6 +10,7 @@ what it removes first is the fine texture by which they judge.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -40,10 +41,31 @@ MAYBE_LOSSY = frozenset(
         "1.2.840.10008.1.2.4.203",  # High-Throughput JPEG 2000
     }
 )
-PROJECTIONS = frozenset(
-    {"MIP", "MINIP", "MIN_IP", "MAX_IP", "AVERAGE", "MPR", "REFORMATTED", "PROJECTION IMAGE", "VRT", "SSD"}
+MADE_FROM_OTHERS = frozenset(
+    {
+        *(
+            "MIP",
+            "MINIP",
+            "MAXIP",
+            "IP",
+            "MAXIMUM",
+            "MINIMUM",
+            "AVERAGE",
+            "MEAN",
+            "MEDIAN",
+            "PROJECTION",
+            "RAYSUM",
+            "SUM",
+        ),
+        *("MPR", "MPVR", "CPR", "CURVED", "REFORMATTED", "REFORMAT", "RESAMPLED", "OBLIQUE", "CORONAL", "SAGITTAL"),
+        *("VRT", "VR", "SSD", "3D", "RENDERING", "ENDOSCOPY", "VOLREN", "SURFACE", "MPR3D", "VRT3D"),
+        *("SCREEN", "SAVE", "SCREENSHOT", "CAPTURE", "SNAPSHOT", "CAPTURED", "COLOR", "RGB", "FUSION", "FUSED"),
+        *("SUBTRACTION", "PERFUSION", "PARAMETRIC", "MAP", "CSA", "REPORT", "DOSE", "TABLE", "SEGMENTATION"),
+    }
 )
-"""Image Type values beyond the second that name a reformatted or projected image."""
+"""Words in values of Image Type after the first that name reformats, projections, renderings and captures."""
+LOSSY_COMPRESSION_CODE = "113040"
+"""The one code of CID 7203 (Image Derivation) that leaves an image what it was; ``is_lossy`` judges it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +124,16 @@ def is_localizer(frame: FrameHeader) -> bool:
 
 
 def is_derived(frame: FrameHeader) -> bool:
-    """Whether the frame was made from other images; axial slices that a scanner calls derived but primary are not."""
+    """Whether the frame was made from other images.
+
+    Value 1 of Image Type says whether the pixels are original (PS3.3 C.7.6.1.1.2); value 2 only says when the image was
+    made, so that a retrospective reconstruction is ORIGINAL, SECONDARY. Words that name reformats or captures, and a
+    Derivation Code, say that it was derived whatever value 1 is. An axial image that a scanner made itself (DERIVED,
+    PRIMARY, AXIAL) is taken for a reconstruction.
+    """
     values = [value.upper() for value in frame.image_type]
-    if any(value in PROJECTIONS for value in values[2:]) or "SECONDARY" in values[1:2]:
+    words = {word for value in values[1:] for word in re.split(r"[^A-Z0-9]+", value)}
+    if words & MADE_FROM_OTHERS or set(frame.derivation_codes) - {LOSSY_COMPRESSION_CODE}:
         return True
     return values[:1] == ["DERIVED"] and not (values[1:2] == ["PRIMARY"] and "AXIAL" in values[2:])
 

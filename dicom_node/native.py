@@ -38,7 +38,7 @@ _CHARACTER_SET, _FRAMES = 0x00080005, 0x00280008
 _NESTED = tags(
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelValueTransformationSequence"),
     *("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence", "CTImageFrameTypeSequence"),
-    *("CTReconstructionSequence", "CTXRayDetailsSequence", "CTExposureSequence"),
+    *("CTReconstructionSequence", "CTXRayDetailsSequence", "CTExposureSequence", "DerivationCodeSequence"),
     *("FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
 """What an ordinary CT slice has not."""

@@ -83,8 +83,12 @@ def _largest(process: DecodeProcess, separation: Separation, thresholds: GateThr
     complete = [stack for stack in stacks if isinstance(stack, SeriesStack)]
     attributes = ", ".join(separation.attributes)
     if not complete:
-        text = "The series mixes {count} image stacks (differing in {attributes}), none of which is complete."
-        return Refusal("mixed_stacks", text.format(count=len(stacks), attributes=attributes))
+        return Refusal(
+            "mixed_stacks",
+            "The series mixes {count} image stacks (differing in {attributes}), none of which is complete.".format(
+                count=len(stacks), attributes=attributes
+            ),
+        )
     furthest = max(map(_extent_mm, complete))
     chosen = max(
         (stack for stack in complete if _extent_mm(stack) >= SIMILAR_EXTENT * furthest),

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from db.caveats import Caveat
 from dicom_node.assemble import load_series
 from dicom_node.decode_process import DecodeProcess
-from dicom_node.gate import GateThresholds
+from dicom_node.frames import FrameHeader
+from dicom_node.gate import GateThresholds, is_derived
 from dicom_node.series import LoadedSeries, Refusal, StoredInstance
 from tests.factories import Defects, ct_series
 
@@ -37,9 +38,10 @@ def verdict(folder: Path, defects: Defects, **options: Any) -> Refusal | LoadedS
     return load_series([StoredInstance("", path) for path in series.paths], process=PROCESS)
 
 
-def different(ds: Dataset, _index: int) -> None:
+def different(ds: Dataset, index: int) -> None:
     if ds.InstanceNumber > 24:
         ds.PixelData = bytes(len(ds.PixelData))
+    ds.InstanceNumber = index + 1
 
 
 def only_in_slice_5(keyword: str, value: object) -> Any:
@@ -112,6 +114,60 @@ REFUSALS: list[tuple[str, Defects, dict[str, Any]]] = [
     ("implausible_pixel_spacing", Defects(), {"spacing_mm": (2.5, 0.05, 0.05)}),
     ("non_square_pixels", Defects(), {"spacing_mm": (2.5, 0.7, 0.9)}),
 ]
+
+
+IMAGE_TYPES = [
+    (r"ORIGINAL\PRIMARY\AXIAL", False),
+    (r"ORIGINAL\SECONDARY\AXIAL", False),  # Toshiba and GE, retrospective reconstruction
+    (r"ORIGINAL\PRIMARY\AXIAL\CT_SOM5 SPI", False),  # Siemens, spiral
+    (r"ORIGINAL\PRIMARY\AXIAL\CT_SOM7 SPI DUAL\STD\SNRG", False),
+    (r"ORIGINAL\PRIMARY\AXIAL\HELIX", False),  # Philips
+    (r"ORIGINAL\PRIMARY\AXIAL\VOLUME", False),  # Canon
+    (r"ORIGINAL\PRIMARY\VOLUME\NONE", False),  # Enhanced CT
+    (r"ORIGINAL\SECONDARY\AXIAL\CT_SOM5 SEQ", False),
+    (r"ORIGINAL\PRIMARY", False),
+    (r"DERIVED\PRIMARY\AXIAL", False),
+    (r"DERIVED\PRIMARY\AXIAL\CT_SOM7 SPI DUAL\DE_MIX", False),
+    (r"DERIVED\SECONDARY\AXIAL", True),
+    (r"DERIVED\PRIMARY", True),
+    (r"DERIVED\SECONDARY\MPR", True),
+    (r"DERIVED\SECONDARY\REFORMATTED\AVERAGE", True),  # GE
+    (r"DERIVED\SECONDARY\PROCESSED", True),
+    (r"DERIVED\PRIMARY\VOLUME\MAXIMUM", True),
+    (r"DERIVED\SECONDARY\PROJECTION IMAGE\MIP", True),
+    (r"DERIVED\SECONDARY\AXIAL\CT_SOM5 MIP", True),
+    (r"DERIVED\PRIMARY\AXIAL\CT_SOM5 MPR", True),
+    (r"DERIVED\SECONDARY\VRT", True),
+    (r"ORIGINAL\PRIMARY\MPR", True),
+    (r"ORIGINAL\PRIMARY\AXIAL\MIN_IP", True),
+    (r"ORIGINAL\SECONDARY\SCREEN SAVE", True),
+    (r"ORIGINAL\SECONDARY\AXIAL\REFORMATTED", True),
+]
+
+
+def header(process: DecodeProcess, folder: Path, **attributes: Any) -> FrameHeader:
+    series = ct_series(folder, n=1, rows=16, spacing_mm=SPACING_MM, defects=Defects(attributes=attributes))
+    frames = process.headers(series.paths)[0]
+    assert frames is not None
+    return frames[0]
+
+
+@pytest.mark.parametrize(("image_type", "is_refused"), IMAGE_TYPES)
+def test_derivation_is_judged_by_value_1_and_by_words_for_reformats(
+    tmp_path: Path, image_type: str, is_refused: bool
+) -> None:
+    assert is_derived(header(PROCESS, tmp_path, ImageType=image_type.split("\\"))) == is_refused
+
+
+@pytest.mark.parametrize(("code", "is_refused"), [("113040", False), ("113072", True), ("113078", True)])
+def test_derivation_is_judged_by_its_code_whatever_the_image_type(tmp_path: Path, code: str, is_refused: bool) -> None:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "DCM", "any"
+    assert is_derived(header(PROCESS, tmp_path, DerivationCodeSequence=[item])) == is_refused
+
+
+def test_a_description_of_derivation_is_only_text(tmp_path: Path) -> None:
+    assert not is_derived(header(PROCESS, tmp_path, DerivationDescription="MPR of the thin slices"))
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:pydicom")
