@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from db import archive
 from db.arrival_check import expected_verdicts
@@ -177,6 +178,11 @@ class Intake:
         self._store, self._database = store, database
         self._committer = Committer(store, database)
         self._audit_throttle = Throttle(rate_per_s=1.0, burst=60)
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for temporary files on the file system of the store."""
+        return self._store.incoming
 
     def begin(self, announced: Announced, sender: Sender) -> Reception:
         """Begin to take an instance that arrives in fragments."""

@@ -119,6 +119,11 @@ class InstanceStore:
         if usage.f_bavail * usage.f_frsize - needed_bytes < self._min_free:
             raise StorageFullError
 
+    @property
+    def incoming(self) -> Path:
+        """Folder of this process for files that are being received."""
+        return self._incoming
+
     def open_spool(self, meta: FileMeta, limit_bytes: int = 1 << 40) -> Spool:
         """Begin to receive an instance.
 

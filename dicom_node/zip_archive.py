@@ -1,15 +1,19 @@
-"""Reads a zip held in memory: its central directory within bounds, then one member at a time.
+"""Reads a zip in memory or in a mapped file: its central directory within bounds, then one member at a time.
 
+A large member is inflated in pieces to a temporary file that is mapped, so that it takes disk and not memory.
 Only offsets, sizes and checksums are read; the names of members are not decoded, so none of them can mislead or fail.
 Layout: PKWARE APPNOTE 6.3.10, 4.3 and 4.5.3.
 """
 
 from __future__ import annotations
 
+import mmap
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from dicom_node.errors import ZipRefusedError
 
@@ -22,6 +26,9 @@ _IN_ZIP64 = 0xFFFFFFFF
 _ENCRYPTED = 0x1
 _STORED, _DEFLATED = 0, 8
 _COMMENT_BYTES = 65535
+IN_MEMORY_BYTES = 8 << 20
+"""Largest member that is inflated in memory; a CT slice has half a MiB."""
+_PIECE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +69,22 @@ class _Directory:
 class ZipArchive:
     """A zip whose directory was read and is within the limits.
 
+    Parameters
+    ----------
+    content
+        The zip, in memory or as a mapped file.
+    scratch
+        Folder for large members while they are read; None means the system's temporary folder.
+
     Raises
     ------
     ZipRefusedError
         413 for more than the limits allow; 422 where it is no zip or a member is encrypted or oddly compressed.
     """
 
-    def __init__(self, content: bytes, limits: ZipLimits) -> None:
+    def __init__(self, content: bytes | mmap.mmap, limits: ZipLimits, scratch: Path | None = None) -> None:
         self._content = memoryview(content)
+        self._scratch = scratch
         directory = _directory(content)
         if directory.entries > limits.members:
             raise ZipRefusedError(
@@ -86,19 +101,55 @@ class ZipArchive:
         ------
         ZipRefusedError
         """
-        return self._inflated(member, size)[0] if member.size_bytes > size else self.content(member)
+        return self._inflated(member, size)[0] if member.size_bytes > size else bytes(self.content(member))
 
-    def content(self, member: ZipMember) -> bytes:
+    def content(self, member: ZipMember) -> bytes | memoryview:
         """Return a member, never more than its declared size, and checked against its CRC-32.
 
         Raises
         ------
         ZipRefusedError
         """
+        if member.size_bytes > IN_MEMORY_BYTES:
+            return self._mapped(member)
         raw, is_complete = self._inflated(member, member.size_bytes + 1)
         if not is_complete or len(raw) != member.size_bytes or zlib.crc32(raw) != member.crc32:
             raise damaged()
         return raw
+
+    def _mapped(self, member: ZipMember) -> memoryview:
+        """Inflate a member to a file without a name; it goes when the last view of it does."""
+        size, crc32 = 0, 0
+        with tempfile.TemporaryFile(dir=self._scratch) as file:
+            for piece in self._pieces(member):
+                size, crc32 = size + len(piece), zlib.crc32(piece, crc32)
+                if size > member.size_bytes:
+                    break
+                file.write(piece)
+            if size != member.size_bytes or crc32 != member.crc32:
+                raise damaged()
+            file.flush()
+            return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+
+    def _pieces(self, member: ZipMember) -> Iterator[bytes]:
+        packed = self._packed(member)
+        if member.method == _STORED:
+            for at in range(0, len(packed), _PIECE_BYTES):
+                yield bytes(packed[at : at + _PIECE_BYTES])
+            return
+        inflater, at, pending = zlib.decompressobj(-zlib.MAX_WBITS), 0, b""
+        try:
+            while not inflater.eof:
+                if not pending:
+                    pending, at = bytes(packed[at : at + _PIECE_BYTES]), at + _PIECE_BYTES
+                is_last = not pending
+                piece = inflater.decompress(pending, _PIECE_BYTES)
+                if is_last and not piece:
+                    raise damaged()
+                pending = inflater.unconsumed_tail
+                yield piece
+        except zlib.error:
+            raise damaged() from None
 
     def _inflated(self, member: ZipMember, limit: int) -> tuple[bytes, bool]:
         packed = self._packed(member)
@@ -132,7 +183,7 @@ def _unreadable() -> ZipRefusedError:
     return ZipRefusedError(422, "not-a-zip", "The zip cannot be read.")
 
 
-def _directory(content: bytes) -> _Directory:
+def _directory(content: bytes | mmap.mmap) -> _Directory:
     """Find the central directory by the end record, which only a comment may follow (4.3.16)."""
     lowest = max(0, len(content) - _END.size - _COMMENT_BYTES)
     at = content.rfind(b"PK\5\6", lowest)

@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from mmap import mmap
 
 from db.domain import ReceivedInstance, StoreVerdict
 from db.errors import InvalidRecordError
@@ -52,13 +53,13 @@ class _Image:
     instance: ReceivedInstance
 
 
-def store_zip(content: bytes, intake: Intake, *, actor: str, limits: ZipLimits | None = None) -> StoredZip:
+def store_zip(content: bytes | mmap, intake: Intake, *, actor: str, limits: ZipLimits | None = None) -> StoredZip:
     """Store the CT images of a zip.
 
     Parameters
     ----------
     content
-        The zip.
+        The zip, in memory or as a mapped file.
     actor
         Who uploads; recorded in place of the peer's address.
 
@@ -68,7 +69,7 @@ def store_zip(content: bytes, intake: Intake, *, actor: str, limits: ZipLimits |
         413 for too much; 422 where it is no zip, holds no CT image, a CT image is damaged or contradicts another one or
         the index, or several studies or patients are mixed; 503 when store or index do not answer. Nothing is stored.
     """
-    archive = ZipArchive(content, limits or ZipLimits())
+    archive = ZipArchive(content, limits or ZipLimits(), intake.scratch)
     survey = _Survey(archive, intake, Sender(WEB, actor))
     images = survey.checked_images()
     _check_one_study([image.instance for image in images])

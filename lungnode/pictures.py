@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 
 from webapp.ports import UnfitInputError
 
+MAX_PIXELS = 4096 * 4096
+"""Pixels of a picture that is decoded."""
 MAX_SIDE_PX = 1024
 """Longest side of the picture that goes with an answer."""
 LUNG_WINDOW = (-600.0, 1500.0)
@@ -28,11 +30,18 @@ def read_grey(content: bytes) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
+            _check_size(picture)
             picture.load()
             upright = ImageOps.exif_transpose(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnfitInputError(422, "unreadable_image", "The picture cannot be decoded; it may be damaged.") from None
     return np.asarray(_as_grey(upright), dtype=np.uint8)
+
+
+def _check_size(picture: Image.Image) -> None:
+    """Refuse what a second header in the file made of its size; the first one was checked before."""
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ValueError
 
 
 def _as_grey(picture: Image.Image) -> Image.Image:

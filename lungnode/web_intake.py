@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmap import mmap
+
 from dicom_node.errors import ZipRefusedError
 from dicom_node.intake import Intake, Sender
 from dicom_node.part10_intake import Part10Reception
@@ -15,7 +17,7 @@ class WebIntake:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
-    def store_zip(self, content: bytes, *, actor: str) -> AcceptedStudy:
+    def store_zip(self, content: bytes | mmap, *, actor: str) -> AcceptedStudy:
         """See ``StudyIntake``."""
         try:
             stored = store_zip(content, self._intake, actor=actor)

@@ -128,7 +128,7 @@ def resend(delivery_id: str) -> Response:
 @blueprint.post("/api/v1/admin/dead-letters/resend")
 def resend_all() -> Response:
     """Send everything again that was given up, to one destination or to all."""
-    body = forms.json_object(request.get_json()) if request.data else {}
+    body = forms.json_body() if request.data else {}
     sent = _resend_dead_letters(_ae_title(forms.text_of(body, "destination")))
     return jsonify(items=[present.delivery(record) for record in sent])
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flask import request
+
 from db.domain import UploadPatient
 from webapp.errors import BadRequestError, UploadRefusedError
 
@@ -107,8 +109,23 @@ def place_of(form: Mapping[str, str]) -> Place | None:
     return Place(row, column)
 
 
+def json_body() -> dict[str, Any]:
+    """Read the JSON body of the current request, an object.
+
+    Raises
+    ------
+    BadRequestError
+        For anything else, and for one that is nested too deeply to be parsed.
+    """
+    try:
+        body = request.get_json()
+    except RecursionError:
+        raise BadRequestError("The JSON is nested too deeply.", code="not_an_object") from None
+    return json_object(body)
+
+
 def json_object(body: Any) -> dict[str, Any]:
-    """Take a JSON body that is an object.
+    """Take a part of a JSON body that is an object.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Literal, Protocol
 
 from db.domain import ModelIdentity, NewFinding, Reason
@@ -320,8 +321,8 @@ class StudyIntake(Protocol):
         """Begin to take a PS3.10 file, which has to belong to that study (empty: to any)."""
         ...
 
-    def store_zip(self, content: bytes, *, actor: str) -> AcceptedStudy:
-        """Store the CT images of a zip, all or none.
+    def store_zip(self, content: bytes | mmap, *, actor: str) -> AcceptedStudy:
+        """Store the CT images of a zip, in memory or as a mapped file; all or none.
 
         Raises
         ------

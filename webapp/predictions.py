@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import time
 import uuid
 from datetime import UTC, datetime
@@ -61,9 +62,8 @@ def _predict() -> Response:
     if kind is UploadKind.ZIP:
         return _take_study(upload)
     content = _content(upload)
-    if kind is not UploadKind.DICOM:
-        uploads.check_image(kind, content)
-    with compute_slot():
+    is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
+    with services().large_slots.take() if is_large else compute_slot():
         answer = services().predictor.predict_upload(
             content, row=place.row if place else None, column=place.column if place else None
         )
@@ -109,9 +109,19 @@ def _content(upload: FileStorage) -> bytes:
     return content
 
 
+def _mapped(upload: FileStorage) -> bytes | mmap.mmap:
+    """Map the file in which the server keeps a large upload; a small one is in memory."""
+    try:
+        descriptor = upload.stream.fileno()
+    except OSError:
+        return upload.stream.read()
+    upload.stream.flush()
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
 def _take_study(upload: FileStorage) -> Response:
-    with compute_slot():
-        study = services().intake.store_zip(upload.stream.read(), actor=principal().name)
+    with services().large_slots.take():
+        study = services().intake.store_zip(_mapped(upload), actor=principal().name)
     url = url_for("studies.viewer", study_uid=study.study_instance_uid)
     if wants_html():
         response = make_response(render_template("study_taken.html", url=url, study=study))

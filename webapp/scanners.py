@@ -25,13 +25,13 @@ def listing() -> Response:
 @blueprint.post("/api/v1/admin/scanners/<hex_id:key>/hold")
 def hold(key: str) -> Response:
     """Keep what comes from a scanner from readers."""
-    return jsonify(_hold(key, forms.text_of(forms.json_object(request.get_json()), "reason")))
+    return jsonify(_hold(key, forms.text_of(forms.json_body(), "reason")))
 
 
 @blueprint.post("/api/v1/admin/scanners/<hex_id:key>/release")
 def release(key: str) -> Response:
     """Show what comes from a scanner from now on; ``rerun`` has what was held analysed again."""
-    body = forms.json_object(request.get_json())
+    body = forms.json_body()
     return jsonify(_release(key, forms.text_of(body, "reason"), rerun=body.get("rerun") is True))
 
 

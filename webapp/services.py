@@ -18,6 +18,7 @@ from webapp.metrics import Metrics
 from webapp.options import WebOptions
 from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
 from webapp.ratelimit import RateLimit
+from webapp.readiness import Readiness
 from webapp.sessions import SessionStore
 from webapp.slots import Slots
 from webapp.views import ViewLog
@@ -46,6 +47,9 @@ class Services:
     prediction_slots: threading.BoundedSemaphore
     stream_slots: threading.BoundedSemaphore
     password_slots: Slots
+    large_slots: Slots
+    """For uploads that take much memory or time: archives, and pictures of many pixels."""
+    readiness: Readiness = field(default_factory=Readiness)
     started: float = field(default_factory=time.monotonic)
 
 

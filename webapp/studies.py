@@ -88,7 +88,7 @@ def slices(study_uid: str, series_uid: str) -> Response:
 @blueprint.post("/api/v1/studies/<uid:study_uid>/findings")
 def add_finding(study_uid: str) -> tuple[Response, int]:
     """Analyse and record the place that a reader points at."""
-    body = forms.json_object(request.get_json())
+    body = forms.json_body()
     place = MarkedPlace(
         series_instance_uid=forms.uid_of(body, "series_instance_uid"),
         sop_instance_uid=forms.uid_of(body, "sop_instance_uid"),
@@ -155,7 +155,7 @@ def withdraw_finding(finding_id: str) -> Response:
 @blueprint.post("/api/v1/findings/<finding_id>/assessment")
 def assess(finding_id: str) -> tuple[Response, int]:
     """Record a reader's verdict; earlier ones stay readable."""
-    body = forms.json_object(request.get_json())
+    body = forms.json_body()
     word = body.get("verdict")
     if not isinstance(word, str) or word not in set(Verdict):
         raise BadRequestError("The verdict must be accept, reject or unsure.", code="bad_verdict")
@@ -176,7 +176,7 @@ def withdraw_assessment(finding_id: str) -> Response:
 @blueprint.post("/api/v1/studies/<uid:study_uid>/readings")
 def record_reading(study_uid: str) -> tuple[Response, int]:
     """Put on record when a reader opened a study, was shown the model's findings, and left."""
-    body = forms.json_object(request.get_json())
+    body = forms.json_body()
     happened, hidden = body.get("event"), body.get("model_hidden")
     if not isinstance(happened, str) or happened not in set(ReadingEvent):
         raise BadRequestError("The event must be opened, revealed or closed.", code="bad_event")
@@ -198,7 +198,7 @@ def record_reading(study_uid: str) -> tuple[Response, int]:
 @blueprint.post("/api/v1/studies/<uid:study_uid>/analyses")
 def analyse_again(study_uid: str) -> tuple[Response, int]:
     """Ask for new analyses: jobs that a worker takes."""
-    body = forms.json_object(request.get_json()) if request.data else {}
+    body = forms.json_body() if request.data else {}
     wanted = forms.uid_of(body, "series_instance_uid") if "series_instance_uid" in body else None
     model, asker = _model_identity(), principal().name
     with services().database.begin() as session:

@@ -15,7 +15,13 @@ MAX_PIXELS = 16 * 2**20
 """4096 x 4096."""
 MIN_SIDE_PX = 32
 """Below this there is nothing to see of a lung."""
+LARGE_PIXELS = 4 * 2**20
+"""2048 x 2048, as many as the finest CT has; pictures with more are decoded one at a time."""
+MAX_JPEG_SCANS = 64
+"""A progressive JPEG has about ten; each scan is decoded over the whole picture."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+JPEG_SCAN = b"\xff\xda"
+"""Start of a scan (ITU-T T.81 B.2.3); in the data of a scan FF is always stuffed."""
 JPEG_MAGIC = b"\xff\xd8\xff"
 ZIP_MAGIC = b"PK\x03\x04"
 EMPTY_ZIP_MAGIC = b"PK\x05\x06"
@@ -46,6 +52,11 @@ class ImageSize:
     columns: int
     rows: int
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes so much memory that only one is decoded at a time."""
+        return self.columns * self.rows > LARGE_PIXELS
+
 
 def kind_of(head: bytes) -> UploadKind:
     """Tell the type by the first 132 bytes; names and declared types are not looked at.
@@ -67,8 +78,8 @@ def kind_of(head: bytes) -> UploadKind:
     )
 
 
-def check_image(kind: UploadKind, content: bytes) -> None:
-    """Refuse a PNG or JPEG whose header says that it should not be decoded.
+def check_image(kind: UploadKind, content: bytes) -> ImageSize:
+    """Read the size of a PNG or JPEG, and refuse one whose header says that it should not be decoded.
 
     Raises
     ------
@@ -84,6 +95,9 @@ def check_image(kind: UploadKind, content: bytes) -> None:
         )
     if min(size.columns, size.rows) < MIN_SIDE_PX:
         raise UploadRefusedError(422, "too_few_pixels", f"Pictures under {MIN_SIDE_PX} pixels a side show too little.")
+    if kind is UploadKind.JPEG and content.count(JPEG_SCAN) > MAX_JPEG_SCANS:
+        raise _broken("The JPEG has too many scans.")
+    return size
 
 
 def _broken(text: str) -> UploadRefusedError:

@@ -87,7 +87,7 @@ def _waited_s(item: WorklistItem) -> float:
 @blueprint.post("/api/v1/studies/<uid:study_uid>/review")
 def review(study_uid: str) -> Response:
     """Say that a study is dealt with, or that it is not after all."""
-    wanted = forms.json_object(request.get_json()).get("reviewed")
+    wanted = forms.json_body().get("reviewed")
     if not isinstance(wanted, bool):
         raise BadRequestError("The field reviewed must be true or false.", code="bad_reviewed")
     actor = principal().name
@@ -110,7 +110,7 @@ def filters() -> Response:
 @blueprint.post("/api/v1/worklist/filters")
 def save_filter() -> tuple[Response, int]:
     """Keep a filter under a name; the same name replaces it."""
-    body = forms.json_object(request.get_json())
+    body = forms.json_body()
     told = forms.json_object(body.get("query"))
     if not all(isinstance(value, str) for value in told.values()):
         raise BadRequestError("A filter holds the worklist's own parameters, as texts.", code="bad_filter")

@@ -7,6 +7,7 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from mmap import mmap
 from pathlib import Path
 from typing import NoReturn
 
@@ -269,7 +270,7 @@ class FixedIntake:
         """No single instance."""
         raise UnfitInputError(503, "unavailable", "Nothing is taken in.")
 
-    def store_zip(self, content: bytes, *, actor: str) -> AcceptedStudy:
+    def store_zip(self, content: bytes | mmap, *, actor: str) -> AcceptedStudy:
         """Count it."""
         if self.fails:
             raise self.fails

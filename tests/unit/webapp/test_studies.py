@@ -173,6 +173,13 @@ def test_a_place_that_is_none_is_refused(web: Web, study: Study, changes: dict[s
         (b"[]", "application/json", 400),
         (b"row=1", "text/plain", 415),
         (b"", "application/json", 400),
+        (b"[" * 30_000 + b"]" * 30_000, "application/json", 400),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "application/json", 400),
+        (b'{"row": ' + b"9" * 60_000 + b"}", "application/json", 400),
+        (b'{"row": NaN}', "application/json", 422),
+        (b'{"row": 1e999}', "application/json", 422),
+        (b'{"series_instance_uid": "' + b"1" * 60_000 + b'"}', "application/json", 422),
+        (b"\xff\xfe", "application/json", 400),
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(

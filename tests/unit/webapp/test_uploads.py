@@ -142,3 +142,20 @@ def status_of(check: Callable[..., None], *arguments: object) -> int:
 def test_no_bytes_do_more_than_be_refused(tail: bytes, head: bytes) -> None:
     kind = UploadKind.PNG if head.startswith(uploads.PNG_MAGIC) else UploadKind.JPEG
     assert status_of(uploads.check_image, kind, head + tail) in (200, 413, 415, 422)
+
+
+@pytest.mark.parametrize(
+    ("side", "is_large"), [((2048, 2048), False), ((2049, 2048), True), ((4096, 4096), True), ((8192, 512), False)]
+)
+def test_large_pictures_are_known_before_they_are_decoded(side: tuple[int, int], *, is_large: bool) -> None:
+    assert uploads.check_image(UploadKind.PNG, png(*side)).is_large is is_large
+
+
+def test_a_jpeg_of_very_many_scans_is_refused() -> None:
+    progressive = jpeg("L", (512, 512), progressive=True)
+    uploads.check_image(UploadKind.JPEG, progressive)
+    at = progressive.rindex(uploads.JPEG_SCAN)
+    repeated = progressive[:at] + progressive[at:-2] * 100 + progressive[-2:]
+    with pytest.raises(UploadRefusedError) as refused:
+        uploads.check_image(UploadKind.JPEG, repeated)
+    assert (refused.value.status, refused.value.code) == (422, "unreadable_image")
