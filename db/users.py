@@ -165,12 +165,12 @@ def sign_in(database: Database, name: str, password: str, address: str = "") -> 
         wait_s = sign_in_attempts.begin_attempt(session, key)
         challenge = _challenge(session, name)
         if wait_s > 0:
-            _refuse(session, challenge.user_id, "delayed")
+            _refuse(session, challenge.user_id, "delayed", address)
     if wait_s > 0:
         raise SignInDelayedError(wait_s)
     is_right = matches(challenge.password_hash, password)
     with database.begin() as session:
-        user = _record_attempt(session, challenge, is_right=is_right)
+        user = _record_attempt(session, challenge, address, is_right=is_right)
         if user is not None:
             sign_in_attempts.end_attempt(session, key)
         return user
@@ -182,7 +182,7 @@ def check_password(session: Session, name: str, password: str) -> UserRecord | N
     Holds the transaction for the length of the hash, and delays nobody: request handlers take ``sign_in``.
     """
     challenge = _challenge(session, name)
-    return _record_attempt(session, challenge, is_right=matches(challenge.password_hash, password))
+    return _record_attempt(session, challenge, "", is_right=matches(challenge.password_hash, password))
 
 
 def _challenge(session: Session, name: str) -> _Challenge:
@@ -190,15 +190,15 @@ def _challenge(session: Session, name: str) -> _Challenge:
     return _Challenge(row.id, row.password_hash) if row else _Challenge(None, decoy())
 
 
-def _record_attempt(session: Session, challenge: _Challenge, *, is_right: bool) -> UserRecord | None:
+def _record_attempt(session: Session, challenge: _Challenge, address: str, *, is_right: bool) -> UserRecord | None:
     row = None
     if challenge.user_id is not None:
         row = session.get(UserRow, challenge.user_id, populate_existing=True, with_for_update=True)
     why = _why_not(row, challenge, is_right=is_right)
     if row is None or why:
-        _refuse(session, challenge.user_id, why)
+        _refuse(session, challenge.user_id, why, address)
         return None
-    audit.append(session, AuditEvent("user:signed_in", row.name, row.id))
+    audit.append(session, AuditEvent("user:signed_in", row.name, row.id, details=_from(address)))
     return _user(row)
 
 
@@ -210,8 +210,13 @@ def _why_not(row: UserRow | None, challenge: _Challenge, *, is_right: bool) -> s
     return "disabled" if row.is_disabled else ""
 
 
-def _refuse(session: Session, user_id: str | None, why: str) -> None:
-    audit.append(session, AuditEvent("user:refused", ANONYMOUS, user_id or "", "failure", {"why": why}))
+def _refuse(session: Session, user_id: str | None, why: str, address: str) -> None:
+    details = {"why": why, **_from(address)}
+    audit.append(session, AuditEvent("user:refused", ANONYMOUS, user_id or "", "failure", details))
+
+
+def _from(address: str) -> dict[str, object]:
+    return {"address": address} if address else {}
 
 
 def _end_access(

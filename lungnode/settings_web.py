@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr
 
 from lungnode.settings_section import Section
 
@@ -20,6 +20,10 @@ class WebSettings(Section):
     """`on` asks for a sign-in or token; `off` only on loopback. Unset: `off` on loopback without a proxy, else `on`."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?$")
     """Address by which browsers reach the pages through a proxy; with `https` cookies are Secure and HSTS is sent."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses or networks (CIDR) of reverse proxies, a JSON list; their header names the client (docs/proxy.md)."""
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """Header that these proxies append the client's address to."""
     oidc_issuer: str | None = Field(default=None, pattern=r"^https?://\S+$")
     """Issuer of an OpenID Connect provider to sign in at; redirect URI `<PUBLIC_URL>/sign-in/provider/callback`."""
     oidc_client_id: str = ""

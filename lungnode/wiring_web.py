@@ -49,6 +49,8 @@ def web_options(settings: Settings) -> WebOptions:
         secure_cookies=bool(web.public_url and web.public_url.startswith("https://")),
         max_wait_s=web.max_wait_min * 60.0,
         threads=web.threads,
+        trusted_proxies=web.trusted_proxies,
+        forwarded_header=web.forwarded_header,
         oidc=_oidc(web),
         peers=tuple(_peer(peer) for peer in settings.dicom.peers),
         destinations=tuple(_destination(destination) for destination in settings.dicom.destinations),

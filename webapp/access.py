@@ -39,7 +39,7 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "conformance.page": {"GET": SIGNED_IN},
     "status.model_status": {"GET": SIGNED_IN},
     "status.openapi": {"GET": SIGNED_IN},
-    "health.readyz": {"GET": OBSERVE},
+    "health.readyz": {"GET": EVERYONE},
     "health.metrics": {"GET": OBSERVE},
     "predictions.predict": {"POST": UPLOAD},
     "predictions.preview": {"POST": UPLOAD},
@@ -95,6 +95,11 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "studies.analyse_again": {"POST": OPERATE},
     "studies.complete": {"POST": OPERATE},
 }
+
+
+def may_observe(role: Role | None) -> bool:
+    """Whether a role may read how the service does in detail."""
+    return OBSERVE is None or role in OBSERVE
 
 
 def is_declared(endpoint: str, method: str) -> bool:

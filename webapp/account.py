@@ -62,7 +62,9 @@ def sign_out() -> BaseResponse:
     known = services()
     known.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
     with known.database.begin() as session:
-        audit.append(session, AuditEvent("user:signed_out", principal().name))
+        audit.append(
+            session, AuditEvent("user:signed_out", principal().name, details={"address": request.remote_addr or ""})
+        )
     response = redirect(url_for("pages.home"), 303)
     response.delete_cookie(SESSION_COOKIE)
     return response

@@ -16,8 +16,8 @@ from webapp.sessions import is_form_token
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOAD_ENDPOINT = "predictions.predict"
 UPLOAD_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "predictions.preview", "stow.store"})
-LIVENESS = "health.livez"
-"""Asked by whatever watches the process, by whatever address it has; tells nothing."""
+PROBES = frozenset({"health.livez", "health.readyz"})
+"""Asked by whatever watches the process, by whatever address it has."""
 CROSS_ORIGIN_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "status.model_status"})
 MAX_BODY_BYTES = 64 * 2**10
 """Body of anything but an upload."""
@@ -38,7 +38,7 @@ def guard() -> None:
     """Let the request through or raise."""
     g.principal = None
     endpoint = request.endpoint
-    if endpoint != LIVENESS:
+    if endpoint not in PROBES:
         _check_host()
     if request.environ.get(TOO_LARGE):
         raise RequestEntityTooLarge
@@ -47,7 +47,8 @@ def guard() -> None:
     if endpoint not in UPLOAD_ENDPOINTS:
         request.max_content_length = MAX_BODY_BYTES
     public = access.may(None, endpoint, request.method)
-    who = None if public and not request.cookies.get(SESSION_COOKIE) else identify()
+    has_credentials = bool(request.cookies.get(SESSION_COOKIE) or "Authorization" in request.headers)
+    who = identify() if has_credentials or not public else None
     g.principal = who
     if not public:
         _check_access(who, endpoint)

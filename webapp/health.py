@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, g, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from db import audit
 from db.errors import DbError
+from webapp import access
+from webapp.identity import Principal
 from webapp.services import Services, services
 
 blueprint = Blueprint("health", __name__)
@@ -24,10 +26,28 @@ def livez() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
-    """Check what answers depend on."""
-    checks = {name: _outcome(check) for name, check in CHECKS.items()}
-    ready = all(outcome == "ok" for outcome in checks.values())
+    """Check what answers depend on; probes that are not signed in get the status alone."""
+    if not _may_read_details():
+        ready = services().readiness.is_ready(lambda: _is_ready(_checks()))
+        return jsonify(ready=ready), 200 if ready else 503
+    checks = _checks()
+    ready = _is_ready(checks)
     return jsonify(ready=ready, checks=checks), 200 if ready else 503
+
+
+def _checks() -> dict[str, str]:
+    return {name: _outcome(check) for name, check in CHECKS.items()}
+
+
+def _is_ready(checks: dict[str, str]) -> bool:
+    return all(outcome == "ok" for outcome in checks.values())
+
+
+def _may_read_details() -> bool:
+    if not services().options.auth_required:
+        return True
+    who: Principal | None = g.get("principal")
+    return who is not None and access.may_observe(who.role)
 
 
 def _database(known: Services) -> bool:

@@ -119,6 +119,7 @@ def callback() -> Response:
         account = record_provider_account(records, person.issuer, person.subject, person.display_name)
         if not account.is_disabled:
             details: dict[str, object] = {"by": "oidc", "role": role.value, "display_name": person.display_name}
+            details["address"] = request.remote_addr or ""
             audit.append(records, AuditEvent("user:signed_in", account.actor, account.id, details=details))
     if account.is_disabled:
         return _refuse("disabled")
@@ -166,5 +167,6 @@ def role_of(claims: Mapping[str, Any], provider: OidcProvider) -> Role | None:
 
 def _refuse(why: str) -> Response:
     with services().database.begin() as records:
-        audit.append(records, AuditEvent("user:refused", ANONYMOUS, "", "failure", {"why": why, "by": "oidc"}))
+        details: dict[str, object] = {"why": why, "by": "oidc", "address": request.remote_addr or ""}
+        audit.append(records, AuditEvent("user:refused", ANONYMOUS, "", "failure", details))
     return form(403, REFUSED)

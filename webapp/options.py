@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from db.domain import Role
@@ -87,6 +88,10 @@ class WebOptions:
     evidence_limit: int = 2000
     """Uploads whose pictures are kept; the oldest pictures go first, the record of the prediction stays."""
 
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks whose forwarding header says who the client is."""
+    forwarded_header: str = "x-forwarded-for"
+    """The header that these append to: ``x-forwarded-for`` or ``forwarded``."""
     oidc: OidcProvider | None = None
     """Where people of the organisation sign in, besides those kept here."""
     peers: tuple[Node, ...] = ()

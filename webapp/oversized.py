@@ -19,6 +19,8 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
+from webapp.strict_http import check_framing
+
 TOO_LARGE = "lungnode.body_too_large"
 """In the WSGI environment of a request whose body was not taken."""
 DRAIN_S = 300.0
@@ -39,6 +41,11 @@ class BoundedParser(HTTPRequestParser):
     body_rcv: Any
     is_too_large = False
     on_too_large: Callable[[], None] | None = None
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Parse a header that has exactly one reading; others are answered with 400, and the connection ends."""
+        check_framing(header_plus)
+        super().parse_header(header_plus)
 
     def received(self, data: bytes) -> int:
         """Take bytes of the connection; returns how many of them belong to this request."""

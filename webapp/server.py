@@ -8,6 +8,7 @@ from flask import Flask
 from waitress import create_server
 from waitress.server import BaseWSGIServer
 
+from webapp.client_address import ClientAddressMiddleware
 from webapp.options import WebOptions
 from webapp.oversized import DrainingChannel
 
@@ -29,7 +30,7 @@ def make_server(app: Flask, host: str, port: int, options: WebOptions) -> Any:
     """
     sockets: dict[int, Any] = {}
     server = create_server(
-        app,
+        ClientAddressMiddleware(app, options.trusted_proxies, options.forwarded_header),
         map=sockets,
         host=host,
         port=port,
@@ -44,7 +45,7 @@ def make_server(app: Flask, host: str, port: int, options: WebOptions) -> Any:
         asyncore_use_poll=True,
         ident=None,
         expose_tracebacks=False,
-        clear_untrusted_proxy_headers=True,
+        clear_untrusted_proxy_headers=False,  # ClientAddressMiddleware removes them after reading
     )
     for listening in sockets.values():
         if isinstance(listening, BaseWSGIServer):

@@ -6,10 +6,10 @@ from typing import NotRequired, TypedDict
 
 
 class ReadinessShape(TypedDict):
-    """Whether work can be done now, part by part."""
+    """Whether work can be done now, and part by part for those who may observe the service."""
 
     ready: bool
-    checks: dict[str, str]
+    checks: NotRequired[dict[str, str]]
 
 
 class LivenessShape(TypedDict):

@@ -33,6 +33,7 @@ OPEN_WITHOUT_SIGN_IN = {
     ("pages.home", "GET"),
     ("pages.favicon", "GET"),
     ("health.livez", "GET"),
+    ("health.readyz", "GET"),
     ("account.sign_in_page", "GET"),
     ("account.sign_in", "POST"),
     ("oidc.start", "GET"),

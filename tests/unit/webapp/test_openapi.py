@@ -123,7 +123,7 @@ def test_only_open_pages_need_no_sign_in() -> None:
     without = {
         path for path, methods in DOCUMENT["paths"].items() for entry in methods.values() if entry.get("security") == []
     }
-    assert without == {"/", "/livez"}
+    assert without == {"/", "/livez", "/readyz"}
 
 
 def test_what_is_answered_fits_the_document(web: Web) -> None:

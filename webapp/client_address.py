@@ -1,0 +1,111 @@
+"""The address of the client behind trusted proxies: what rate limits, delays of sign-ins and audit events go by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.http import parse_dict_header
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+MAX_HOPS = 20
+"""Hops that are read, from the nearest; nobody has as many proxies."""
+X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
+_VARIABLES = {X_FORWARDED_FOR: "HTTP_X_FORWARDED_FOR", FORWARDED: "HTTP_FORWARDED"}
+_HOPS: Mapping[str, Callable[[str], Iterable[str]]]
+
+
+class ClientAddressMiddleware:
+    """Sets ``REMOTE_ADDR`` to the client's address and removes every forwarding header.
+
+    Parameters
+    ----------
+    app
+        The application.
+    trusted
+        Networks of the proxies; with none the peer is the client.
+    header
+        The header that they append to, ``x-forwarded-for`` or ``forwarded`` (RFC 7239). The other one is never read:
+        a client could send it through a proxy that does not know it.
+    """
+
+    def __init__(self, app: WSGIApplication, trusted: tuple[Network, ...], header: str = X_FORWARDED_FOR) -> None:
+        self._app, self._trusted, self._header = app, trusted, header
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer the request."""
+        value = str(environ.get(_VARIABLES[self._header], ""))
+        environ["REMOTE_ADDR"] = client_address(
+            str(environ.get("REMOTE_ADDR", "")), _HOPS[self._header](value), self._trusted
+        )
+        for name in [name for name in environ if name.startswith(("HTTP_X_FORWARDED", "HTTP_FORWARDED"))]:
+            del environ[name]
+        return self._app(environ, start_response)
+
+
+def client_address(peer: str, hops: Iterable[str], trusted: tuple[Network, ...]) -> str:
+    """Return the nearest address that is no trusted proxy; a malformed hop ends the search at the one before it.
+
+    Parameters
+    ----------
+    peer
+        Address of the other end of the connection.
+    hops
+        Addresses as the header has them, the client's first.
+    trusted
+        Networks of the proxies.
+    """
+    nearest = parsed_address(peer)
+    if nearest is None:
+        return peer
+    for hop in list(hops)[: -MAX_HOPS - 1 : -1]:
+        if not is_trusted(nearest, trusted):
+            break
+        address = parsed_address(hop)
+        if address is None:
+            break
+        nearest = address
+    return str(nearest)
+
+
+def is_trusted(address: Address, trusted: tuple[Network, ...]) -> bool:
+    """Whether an address is in one of the networks."""
+    return any(address.version == network.version and address in network for network in trusted)
+
+
+def parsed_address(text: str) -> Address | None:
+    """Parse an address with or without a port or brackets; None for anything else (RFC 7239, 6)."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or IPv6Address(int(address))  # without a zone
+    return address
+
+
+def _x_forwarded_for(value: str) -> list[str]:
+    return value.split(",") if value else []
+
+
+def _forwarded(value: str) -> list[str]:
+    """Read ``for`` of each element; an element without one is a hop that cannot be read."""
+    return [str(_pairs(element).get("for") or "") for element in value.split(",")] if value else []
+
+
+def _pairs(element: str) -> dict[str, Any]:
+    return {name.lower(): text for name, text in parse_dict_header(element.replace(";", ",")).items()}
+
+
+_HOPS = {X_FORWARDED_FOR: _x_forwarded_for, FORWARDED: _forwarded}
