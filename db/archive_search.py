@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, Subquery, and_, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, Row, Select, SQLColumnExpression, Subquery, and_, func, or_, select, true
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from db import archive, patients
 from db.archive import ArchivedInstance
@@ -25,7 +27,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """The value has this form: ``*`` stands for any characters, ``?`` for one; case does not count."""
+    """The value has this form: ``*`` stands for any characters, ``?`` for one; case counts, but in names."""
 
     pattern: str
 
@@ -190,12 +192,11 @@ def _matches(keyword: str, column: SQLColumnExpression[Any], told: Condition) ->
         bounds = [column >= told.low] if told.low else []
         return and_(column != "", *bounds, *([column <= told.high] if told.high else []))
     if isinstance(told, Like):
-        form = _like(told.pattern)
-        return _name_like(column, form) if keyword in _NAMES else _like_form(func.lower(column), form)
+        return _name_like(column, told.pattern) if keyword in _NAMES else has_form(column, told.pattern)
     if keyword.endswith("Number") and keyword != "AccessionNumber":
         return column.in_([int(value) for value in told.values])
     if keyword in _NAMES:
-        return or_(*(_name_like(column, _like(value, wild=False)) for value in told.values))
+        return or_(*(_name_like(column, value, wild=False) for value in told.values))
     return column.in_(told.values)
 
 
@@ -203,18 +204,45 @@ def _like(pattern: str, *, wild: bool = True) -> str:
     """Write a pattern as LIKE wants it."""
     for special in ("\\", "%", "_"):
         pattern = pattern.replace(special, f"\\{special}")
-    return (pattern.replace("*", "%").replace("?", "_") if wild else pattern).lower()
+    return pattern.replace("*", "%").replace("?", "_") if wild else pattern
 
 
-def _like_form(column: SQLColumnExpression[Any], form: str) -> ColumnElement[bool]:
-    return column.like(form, escape="\\")
+class _Form(ColumnElement[bool]):
+    """Whether a text has a form, case counted (PS3.4 C.2.2.2.4): LIKE on PostgreSQL, GLOB on SQLite."""
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, column: SQLColumnExpression[Any], pattern: str) -> None:
+        self.as_like = column.like(_like(pattern), escape="\\")
+        self.as_glob = column.op("GLOB")(pattern.replace("[", "[[]"))
 
 
-def _name_like(column: SQLColumnExpression[Any], form: str) -> ColumnElement[bool]:
+@compiles(_Form)
+def _compile_form(element: _Form, compiler: SQLCompiler, **more: Any) -> str:
+    return str(compiler.process(element.as_like, **more))
+
+
+@compiles(_Form, "sqlite")
+def _compile_glob(element: _Form, compiler: SQLCompiler, **more: Any) -> str:
+    return str(compiler.process(element.as_glob, **more))
+
+
+def has_form(column: SQLColumnExpression[Any], pattern: str) -> ColumnElement[bool]:
+    """Whether a text has a form of ``*`` and ``?``; case counts."""
+    return _Form(column, pattern)
+
+
+def _name_like(column: SQLColumnExpression[Any], wanted: str, *, wild: bool = True) -> ColumnElement[bool]:
     """Compare with each component group of a person name (PS3.5 6.2.1.1); empty components at the end do not count."""
-    name, form = func.rtrim(func.lower(column), "^"), form.rstrip("^")
-    groups = (form, f"{form}=%", f"%={form}", f"%={form}=%")
-    return or_(*(_like_form(name, group) for group in groups))
+    name = func.rtrim(func.lower(column), "^")
+    asked = [_like(group, wild=wild).lower() for part in wanted.split("=") if (group := part.strip(" ").rstrip("^ "))]
+    return and_(true(), *(_group_like(name, form) for form in asked))
+
+
+def _group_like(name: SQLColumnExpression[Any], form: str) -> ColumnElement[bool]:
+    forms = (form, f"{form}=%", f"%={form}", f"%={form}=%")
+    return or_(*(name.like(one, escape="\\") for one in forms))
 
 
 def _study_ids(session: Session, conditions: Conditions) -> list[str] | None:

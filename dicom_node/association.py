@@ -51,6 +51,8 @@ class PortAssociation(Association):
         self.sender = sender
         self.is_evicted = self._has_ended = False
         self._is_serving = False
+        self.awaits_peer_since: float | None = None
+        """Since when a service waits for the peer to read or answer what it is sent."""
         self.afterwards: list[Callable[[], None]] = []
         self._news = threading.Event()
         settings = port.settings
@@ -101,7 +103,12 @@ class PortAssociation(Association):
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the last progress (see PortDul); zero while we are at work on a message."""
+        """Seconds since the last progress (see PortDul); zero while we are at work on a message.
+
+        A peer that is sent instances (C-GET) makes progress by reading and answering them.
+        """
+        if self.awaits_peer_since is not None:
+            return time.monotonic() - max(self.awaits_peer_since, self.dul.last_progress, self.dul.socket.last_sent_at)
         return 0.0 if self.dul.is_handling or self._is_serving else time.monotonic() - self.dul.last_progress
 
     @property
@@ -120,6 +127,8 @@ class PortAssociation(Association):
     def evict(self) -> None:
         """Abort to make room for another; does not wait for the peer."""
         self.is_evicted = True
+        if self.awaits_peer_since is not None:
+            self.dul.socket.cut_off()
         self.notify()
 
     def run_reactor(self) -> None:

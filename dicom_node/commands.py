@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from dicom_node.status import Status
 
 C_STORE_RQ = 0x0001
+QUERY_REQUESTS = frozenset({0x0010, 0x0020, 0x0021})
+"""C-GET-RQ, C-FIND-RQ and C-MOVE-RQ."""
 KNOWN_REQUESTS = frozenset({0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF, *range(0x0100, 0x0160, 0x10)})
 """Command Fields of requests (PS3.7 E.1); responses have 0x8000 set and are let through to the library."""
 NO_DATASET = 0x0101

@@ -260,7 +260,7 @@ def read_request(event: Any) -> Request | None:
     uids = {transaction_uid, *(uid for pair in wanted for uid in pair)}
     if not 0 < len(wanted) <= MAX_REFERENCES or not all(is_uid(uid) for uid in uids):
         return None
-    return transaction_uid, wanted
+    return transaction_uid, list(dict.fromkeys(wanted))  # an instance that is named again is checked once
 
 
 def _event_information(

@@ -48,6 +48,7 @@ MALFORMED = (
 """What the library raises on hostile input; the connection is closed then."""
 _ASSOCIATE_AC = 2
 _PROGRESS_BYTES = 16384
+_SEND_BYTES = 1 << 18
 _LINGER_S = 1.0
 """How long a peer may take to close a connection that is over (PS3.8 9.1.5 leaves the ARTIM time open)."""
 _AWAITING_REQUEST, _ESTABLISHED, _AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"
@@ -84,6 +85,7 @@ class PortSocket(AssociationSocket):
         super().__init__(assoc, client_socket=connection)
         self.inbox, self._more_results = inbox, more_results
         self._timeout_s = timeout_s
+        self.last_sent_at = time.monotonic()
         limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))  # struct timeval
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
@@ -100,6 +102,13 @@ class PortSocket(AssociationSocket):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
+    def cut_off(self) -> None:
+        """End what is being sent to a peer that does not read; from any thread."""
+        connection = self.socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
     def send(self, bytestream: bytes) -> None:
         """Send for the library, which learns of a failure by the event of a closed connection."""
         if self._more_results and bytestream[0] == _ASSOCIATE_AC:
@@ -110,7 +119,7 @@ class PortSocket(AssociationSocket):
             self.event_queue.put("Evt17")
 
     def send_all(self, content: bytes) -> None:
-        """Send in one write.
+        """Send, noting when the peer last took some of it.
 
         Raises
         ------
@@ -122,7 +131,10 @@ class PortSocket(AssociationSocket):
         try:
             if isinstance(self.socket, ssl.SSLSocket):
                 self.socket.settimeout(self._timeout_s)
-            self.socket.sendall(content)
+            remaining = memoryview(content)
+            while remaining:
+                remaining = remaining[self.socket.send(remaining[:_SEND_BYTES]) :]
+                self.last_sent_at = time.monotonic()
         except OSError:
             raise ClosedError("the peer takes nothing") from None
 

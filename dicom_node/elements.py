@@ -21,6 +21,8 @@ _UNDEFINED = 0xFFFFFFFF
 _SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()  # PS3.5 table 7.1-2
 )
+_UNKNOWN_SHORT = b"??"
+"""DCMTK writes this VR, with a short length, for values whose VR it does not know."""
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # PS3.5 table 7.1-1
 _MAY_BE_UNDEFINED = frozenset(b"SQ UN OB OW".split())  # PS3.5 7.1.2; OB and OW for encapsulated (icon) pixels
 _PLAIN, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<L")
@@ -286,7 +288,8 @@ class _Walk:
             self._position += 8
             return b"", struct.unpack_from("<L", self._window, at + 4)[0]
         vr = self._window[at + 4 : at + 6]
-        if vr in _SHORT_VRS:
+        if vr in _SHORT_VRS or vr == _UNKNOWN_SHORT:
+            self.is_flat = self.is_flat and vr != _UNKNOWN_SHORT
             self._position += 8
             return vr, struct.unpack_from(">H" if big else "<H", self._window, at + 6)[0]
         if vr not in _LONG_VRS and not (vr.isalpha() and vr.isupper()):
@@ -307,10 +310,12 @@ class _Walk:
         self._stack.append((False, implicit, big))
 
     def _keep(self, tag: int, vr: bytes, length: int) -> None:
-        if tag in self.values:
-            raise MalformedElementError("an element that is there twice", self._position)
+        """Note a value; an element that is there twice says one thing, or the dataset cannot be understood."""
         at = self._need(min(length, _VALUE_BYTES))
-        self.values[tag] = self._window[at : at + min(length, _VALUE_BYTES)]
+        value = self._window[at : at + min(length, _VALUE_BYTES)]
+        if tag in self.values and (self.values[tag], self.lengths[tag]) != (value, length):
+            raise MalformedElementError("an element that is there twice with different values", self._position)
+        self.values[tag] = value
         self.lengths[tag], self.vrs[tag] = length, vr
 
     def _pixel_data(self, length: int) -> None:

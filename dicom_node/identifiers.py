@@ -6,7 +6,7 @@ An identifier is a stranger's dataset: whatever cannot be read of it is an ``Ide
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,10 +21,16 @@ from dicom_node.errors import UNREADABLE, DicomNodeError
 STUDY, SERIES, IMAGE = "STUDY", "SERIES", "IMAGE"
 MAX_KEYS = 200
 MAX_VALUES = 5000
+MAX_OTHER_VALUES = 50
+"""Of an attribute that is no UID; the standard has lists of UIDs alone (PS3.4 C.2.2.2.2)."""
 _PASSIVE = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "TimezoneOffsetFromUTC", "RetrieveAETitle"})
 MAX_FORM = 256
 """Characters of a value that the index is asked for; what is longer is compared here alone."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _DATE = re.compile(r"\d{8}")
+_TAG = re.compile(r"[0-9A-F]{8}")
+_SEQUENCE = "(items)"
+"""Stands as the value of a sequence key whose items ask for something."""
 _INTEGER = re.compile(r"[+-]?\d{1,9}")
 
 
@@ -90,22 +96,47 @@ def read_identifier(read: Callable[[], Dataset]) -> Identifier:
     try:
         ds = read()
         level = str(ds.get("QueryRetrieveLevel") or "").strip()
-        keys = tuple(_key(element) for element in ds if element.keyword and element.keyword not in _PASSIVE)
+        keys = tuple(_key(element) for element in ds if element.keyword not in _PASSIVE and element.tag.element)
     except UNREADABLE:
         raise IdentifierError("cannot be read") from None
     if level not in (STUDY, SERIES, IMAGE):
         raise IdentifierError("asks at a level that Study Root does not have")
     if len(keys) > MAX_KEYS or sum(len(key.values) for key in keys) > MAX_VALUES:
         raise IdentifierError("asks for too much at once")
+    for key in keys:
+        if key.vr != "UI" and len(key.values) > MAX_OTHER_VALUES:
+            raise IdentifierError("asks for too many values of one attribute")
+        if any(_CONTROL.search(value) for value in key.values):
+            raise IdentifierError("has a control character in a value")
     return Identifier(level, keys)
 
 
 def _key(element: Any) -> Key:
+    name = element.keyword or f"{element.tag:08X}"
     if element.VR == "SQ":
-        return Key(element.keyword, "SQ", ())
+        has_values = any(part.value not in (None, "") for item in element.value for part in item)
+        return Key(name, "SQ", (_SEQUENCE,) if has_values else ())
     value = element.value
     parts = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
-    return Key(element.keyword, element.VR, tuple(text for part in parts if (text := _text(part))))
+    return Key(name, element.VR, tuple(text for part in parts if (text := _text(part))))
+
+
+def refuse_unsupported_keys(identifier: Identifier, supported: Collection[str]) -> None:
+    """Refuse a key with a value that nothing is compared with: the answer would be wider than the question.
+
+    A key without a value only asks for an attribute, and private ones mean nothing here; both may be ignored.
+
+    Raises
+    ------
+    IdentifierError
+    """
+    for key in identifier.keys:
+        if key.values and key.keyword not in supported and not _is_private(key.keyword):
+            raise IdentifierError(f"has a key that is not matched: {key.keyword}")
+
+
+def _is_private(keyword: str) -> bool:
+    return bool(_TAG.fullmatch(keyword)) and int(keyword[3], 16) % 2 == 1
 
 
 def _text(value: object) -> str:
@@ -120,9 +151,10 @@ def is_match(key: Key, found: Sequence[str]) -> bool:
 def _matches_one(vr: str, wanted: str, value: str) -> bool:
     if vr in ("DA", "TM") and "-" in wanted:
         return _is_within(wanted, value)
-    if vr == "PN":  # of the component groups one is enough (PS3.5 6.2.1.1)
-        wanted, groups = _folded(wanted), [_folded(group) for group in (value, *value.split("="))]
-        return any(_has_form(wanted, group) for group in groups)
+    if vr == "PN":  # a component group matches any of the name's (PS3.5 6.2.1.1)
+        groups = [_folded(group) for group in value.split("=")]
+        asked = [group for part in wanted.split("=") if (group := _folded(part))]
+        return all(any(_has_form(group, one) for one in groups) for group in asked)
     if vr in ("UI", "DA", "TM", "IS"):
         return wanted == value
     return _has_form(wanted, value)
@@ -133,7 +165,7 @@ def _has_form(wanted: str, value: str) -> bool:
 
 
 def _folded(name: str) -> str:
-    return name.lower().rstrip("^")
+    return name.lower().strip(" ").rstrip("^ ")
 
 
 def _is_within(wanted: str, value: str) -> bool:

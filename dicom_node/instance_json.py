@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
@@ -21,6 +23,11 @@ UTF_8 = "ISO_IR 192"
 SPECIFIC_CHARACTER_SET, AVAILABLE_TRANSFER_SYNTAX_UID = "00080005", "00083002"
 INLINE_BYTES = 1024
 """Longer values go as bulk data, at an address of their own."""
+_NUMBER_STRINGS = {
+    "DS": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII),
+    "IS": re.compile(r"[+-]?\d{1,12}", re.ASCII),
+}
+_MAX_PARTS = 10_000
 _LONG_TEXT = frozenset({"UT", "LT", "ST"})
 
 Json = dict[str, Any]
@@ -83,7 +90,29 @@ def _element(ds: Dataset, tag: BaseTag, url: str) -> Json | None:
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - a stranger's value may raise anything; the other elements are still good
+        return _numbers(ds, tag)
+
+
+def _numbers(ds: Dataset, tag: BaseTag) -> Json | None:
+    """Describe a DS or IS of which a part is no number: that part is null, the others stay; None for other VRs."""
+    try:
+        raw = ds.get_item(tag)
+        vr = str(raw.VR or dictionary_VR(tag))
+        parts = bytes(raw.value).decode("ascii", errors="replace").split("\\")
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
+    if vr not in _NUMBER_STRINGS or len(parts) > _MAX_PARTS:
+        return None
+    return {"vr": vr, "Value": [_number(part.strip(" \0"), _NUMBER_STRINGS[vr]) for part in parts]}
+
+
+def _number(text: str, form: re.Pattern[str]) -> float | int | None:
+    if not form.fullmatch(text):
+        return None
+    value = float(text)
+    if not math.isfinite(value):
+        return None
+    return int(text) if text.lstrip("+-").isdigit() else value
 
 
 def _finite(described: Json) -> Json | None:

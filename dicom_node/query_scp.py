@@ -26,6 +26,7 @@ from dicom_node.identifiers import (
     image_values,
     matches,
     read_identifier,
+    refuse_unsupported_keys,
     response,
     series_values,
     study_values,
@@ -46,6 +47,13 @@ _LEVELS = {
     IMAGE: (archive_search.search_instances, archive_search.INSTANCE_KEYWORDS - archive_search.SERIES_KEYWORDS),
 }
 """What searches at each level, and by which keys besides the unique ones above."""
+_COUNTS = frozenset({"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "InstanceAvailability"})
+_MATCHED = {
+    STUDY: archive_search.STUDY_KEYWORDS | _COUNTS,
+    SERIES: archive_search.SERIES_KEYWORDS | _COUNTS | {"NumberOfSeriesRelatedInstances"},
+    IMAGE: archive_search.INSTANCE_KEYWORDS | _COUNTS | {"NumberOfSeriesRelatedInstances"},
+}
+"""Keys whose values are compared at each level; others with a value are refused."""
 
 Answer = tuple[int | Dataset, Dataset | None]
 
@@ -97,6 +105,7 @@ class QueryService:
 
     def _find(self, identifier: Identifier, actor: str) -> list[Values]:
         search, keywords = _LEVELS[identifier.level]
+        refuse_unsupported_keys(identifier, _MATCHED[identifier.level])
         told: dict[str, Condition | None] = {
             **{keyword: OneOf((identifier.unique(keyword),)) for keyword in _ABOVE[identifier.level]},
             **{key.keyword: condition(key) for key in identifier.keys if key.keyword in keywords},
@@ -115,11 +124,13 @@ class QueryService:
 
 
 def _values(match: Match) -> Values:
-    if match.instance is not None:
-        return image_values(match.instance)
+    """Attributes of a match, those of the levels above among them, so that no key of a question is left out."""
+    values = study_values(match.study)
     if match.series is not None:
-        return series_values(match.study.study_instance_uid, match.series)
-    return study_values(match.study)
+        values |= series_values(match.study.study_instance_uid, match.series)
+    if match.instance is not None:
+        values |= image_values(match.instance)
+    return values
 
 
 def refusal(status: int, comment: str) -> Answer:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from dicom_node.commands import (
     C_STORE_RQ,
+    QUERY_REQUESTS,
     CommandSetError,
     StoreRequest,
     command_field,
@@ -22,8 +23,10 @@ from dicom_node.commands import (
 )
 
 _COMMAND_BYTES = 16384
-_OTHER_DATASET_BYTES = 16 << 20
-"""Of a message that is not a C-STORE: the identifier of a query, the list of a commitment request."""
+_IDENTIFIER_BYTES = 512 << 10
+"""Of a query or retrieval: 5000 UIDs have under 330 KiB."""
+_OTHER_DATASET_BYTES = 4 << 20
+"""Of any other message that is not a C-STORE: 10,000 references of a commitment request have under 2 MiB."""
 
 
 class MessageError(ValueError):
@@ -132,14 +135,16 @@ class MessageReceiver:
         self._command.clear()
         try:
             elements = read_elements(command)
-            is_store = command_field(elements) == C_STORE_RQ
+            field = command_field(elements)
+            is_store = field == C_STORE_RQ
             self._awaits_dataset = has_dataset(elements)
             request = store_request(self._context_id, elements) if is_store else None
         except CommandSetError as error:
             raise MessageError(str(error)) from None
         if request is None or self._open_store is None:
             self._other_bytes = 0
-            self._other_limit = self._stock_bytes if request else _OTHER_DATASET_BYTES
+            others = _IDENTIFIER_BYTES if field in QUERY_REQUESTS else _OTHER_DATASET_BYTES
+            self._other_limit = self._stock_bytes if request else others
             self._pass_on(self._context_id, b"\3" + command)
             return
         self._sink = self._open_store(request)

@@ -7,6 +7,7 @@ uncompressed one is rewritten, for a receiver that takes another uncompressed sy
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -185,7 +186,11 @@ class _Retrieval:
         return connection.forward(self._service.path(one), one.sop_class_uid, originator)
 
     def _send_back(self, one: ArchivedInstance) -> StoreAnswer:
-        return forward(self._assoc, self._service.path(one), one.sop_class_uid)
+        self._assoc.awaits_peer_since = time.monotonic()
+        try:
+            return forward(self._assoc, self._service.path(one), one.sop_class_uid)
+        finally:
+            self._assoc.awaits_peer_since = None
 
     def _send_all(self, found: Sequence[ArchivedInstance], send: Send) -> None:
         tally = _Tally(len(found))

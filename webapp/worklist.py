@@ -16,7 +16,7 @@ from webapp.errors import BadRequestError
 from webapp.identity import principal
 from webapp.services import services
 from webapp.shapes_worklist import WorklistItemShape
-from webapp.worklist_query import DEFAULT_LIMIT, address, kept_fields, read_query
+from webapp.worklist_query import DEFAULT_LIMIT, address, check_names, kept_fields, read_query
 
 blueprint = Blueprint("worklist", __name__)
 
@@ -41,6 +41,7 @@ def _page_of(query: WorklistQuery) -> WorklistPage:
 @blueprint.get("/api/v1/worklist")
 def listing() -> Response:
     """List studies, newest first unless another order is asked for."""
+    check_names(request.args)
     found = _page_of(query_of_request())
     return jsonify(items=_told(found.items), next=found.next_cursor)
 

@@ -37,7 +37,7 @@ MATCHES: tuple[tuple[dict[str, Condition], list[str]], ...] = (
     ({"PatientName": Like("山田^*")}, ["1.4"]),
     ({"PatientName": OneOf(("やまだ^たろう",))}, ["1.4"]),
     ({"PatientName": Like("%")}, []),
-    ({"PatientID": Like("p_*")}, ["1.3"]),
+    ({"PatientID": Like("P_*")}, ["1.3"]),
     ({"PatientID": Like("Q%?")}, ["1.4"]),
     ({"PatientID": OneOf(("P-1", "p-2"))}, ["1.1"]),
     ({"StudyID": OneOf(("S1.2", "s1.1"))}, ["1.2"]),

@@ -95,7 +95,11 @@ def test_included_fields_come_from_the_files(archive: Archive, series: list[CtSe
         ("limit=2&offset=2", 1),
         ("limit=2&offset=9", 0),
         ("limit=99999", 3),
-        ("includefield=all&fuzzymatching=false&unknown=1", 3),
+        ("includefield=all&fuzzymatching=false", 3),
+        ("PatientID=p-1", 0),
+        ("PatientID=p-*", 0),
+        ("PatientID=P-?", 3),
+        ("PatientName=DOE*", 2),
     ],
 )
 def test_studies_are_found(archive: Archive, series: list[CtSeries], query: str, count: int) -> None:
@@ -122,7 +126,6 @@ def test_lists_of_uids_are_taken(archive: Archive, series: list[CtSeries]) -> No
     ("query", "warning"),
     [
         ("fuzzymatching=true", "Only literal matching has been performed"),
-        ("BodyPartExamined=CHEST", "Matching by BodyPartExamined is not supported"),
         ("limit=1", "There are 2 additional results that can be requested"),
     ],
 )
@@ -145,10 +148,33 @@ def test_what_is_not_done_is_said(archive: Archive, series: list[CtSeries], quer
         "limit=x",
         "offset=x",
         "PatientName=" + "x" * 300,
+        "PatientName=a%00b",
+        "PatientID=%00",
+        "PatientID=1%0a2",
+        "BodyPartExamined=CHEST",
+        "PatintID=P-1",
+        "patientid=P-1",
+        "00400275.00400009=1",
+        "RequestAttributesSequence.ScheduledProcedureStepID=1",
+        "00091001=1",
+        "unknown=1",
+        "PatientID=P-1&00100020=P-2",
+        "StudyDate=20260101&StudyDate=20260102",
+        "PatientName=A*&PatientName=B*",
+        "PatientName=" + "&PatientName=".join(f"n{number}" for number in range(1000)),
+        "ModalitiesInStudy=" + ",".join(["CT"] * 1000),
     ],
 )
 def test_what_cannot_be_matched_is_refused(archive: Archive, query: str) -> None:
-    assert asked(archive, f"studies?{query}").status_code == 400
+    answer = asked(archive, f"studies?{query}")
+    assert answer.status_code == 400
+    assert "Value" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["PatintID", "00400275.00400009", "BodyPartExamined"])
+def test_a_key_that_is_not_matched_is_named(archive: Archive, name: str) -> None:
+    message = asked(archive, f"studies?{name}=1").json()["error"]["message"]
+    assert message == f"{name} is not supported as a matching key."
 
 
 def test_only_json_is_offered(archive: Archive) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pydicom
@@ -101,6 +101,41 @@ def test_an_instance_of_another_study_is_refused_where_the_study_is_named(archiv
     answer = post(archive, body(series.paths[0].read_bytes()), f"studies/{series.study_instance_uid}")
     assert answer.status_code == 200
     assert answer.json()["00081190"]["Value"] == [f"{archive.url}/studies/{series.study_instance_uid}"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/related; type=application/dicom; boundary=here",
+        "Multipart/Related;type=application/dicom;boundary=here",
+        'multipart/related; boundary="here"; type="application/dicom"; start="<x>"',
+        "multipart/related; boundary=here",
+    ],
+)
+def test_content_types_as_clients_write_them(archive: Archive, tmp_path: Path, content_type: str) -> None:
+    content = body(series_of(tmp_path, 6).paths[0].read_bytes())
+    assert post(archive, content, content_type=content_type).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        lambda content: b"This is a multipart message.\r\n" + content,
+        lambda content: b"--here is not a boundary\r\n" + content,
+        lambda content: b"\r\n" + content,
+        lambda content: content.replace(b"--here\r\n", b"--here \t \r\n"),
+        lambda content: content + b"An epilogue.\r\n--here\r\n",
+        lambda content: content.rstrip(b"\r\n"),
+    ],
+    ids=["preamble", "preamble like a boundary", "empty line", "blanks", "epilogue", "no last line end"],
+)
+def test_what_surrounds_the_parts_is_ignored(
+    archive: Archive, tmp_path: Path, altered: Callable[[bytes], bytes]
+) -> None:
+    series = series_of(tmp_path, 7)
+    answer = post(archive, altered(body(*(path.read_bytes() for path in series.paths[:2]))))
+    assert answer.status_code == 200
+    assert len(answer.json()["00081199"]["Value"]) == 2
 
 
 @pytest.mark.parametrize(

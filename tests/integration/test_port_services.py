@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import PresentationContext
@@ -203,6 +204,49 @@ def test_keys_match_as_the_standard_says(node: Node, keys: dict[str, Any], is_fo
         keys = {"StudyInstanceUID": ["1.2.3", node.series.study_instance_uid]}
     found, code = find(node, identifier("STUDY", **keys))
     assert (len(found), code) == (int(is_found), 0)
+
+
+def item(**values: Any) -> Dataset:
+    ds = Dataset()
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"BodyPartExamined": "CHEST"},
+        {"InstitutionName": "A*"},
+        {"SeriesInstanceUID": "1.2.3"},
+        {"Modality": "CT"},
+        {"RequestAttributesSequence": [item(ScheduledProcedureStepID="1")]},
+        {"PatientID": ["1"] * 60},
+        {"PatientID": "TEST\x001"},
+        {"PatientName": "A\x1fB"},
+    ],
+    ids=str,
+)
+def test_a_key_that_is_not_matched_never_widens_the_answer(node: Node, keys: dict[str, Any]) -> None:
+    with disable_value_validation():
+        assert find(node, identifier("STUDY", **keys)) == ([], 0xA900)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"BodyPartExamined": ""}, {"RequestAttributesSequence": []}, {"RequestAttributesSequence": [item()]}],
+    ids=str,
+)
+def test_an_unknown_key_without_a_value_is_ignored(node: Node, keys: dict[str, Any]) -> None:
+    found, code = find(node, identifier("STUDY", PatientID="TEST-1", **keys))
+    assert (len(found), code) == (1, 0)
+
+
+@pytest.mark.parametrize(("patient_id", "count"), [("TEST-1", 4), ("TEST-2", 0), ("", 4)])
+def test_keys_of_the_study_are_compared_at_series_level_too(node: Node, patient_id: str, count: int) -> None:
+    study = node.series.study_instance_uid
+    query = identifier("SERIES", StudyInstanceUID=study, SeriesInstanceUID="", PatientID=patient_id)
+    assert len(find(node, query)[0]) == count
 
 
 def test_series_and_instances_are_listed(node: Node) -> None:

@@ -25,10 +25,14 @@ MAX_LIMIT = 1000
 """Matches on one page; whoever asks for more is told how many remain."""
 MAX_OFFSET = 10_000_000
 MAX_VALUE = 256
+MAX_UIDS, MAX_VALUES = 1000, 50
+"""Values of one attribute that are looked for at once."""
 CONTROLS = frozenset({"limit", "offset", "fuzzymatching", "includefield", "accept"})
 _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 _LATEST = "235959.999999"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SHOWN_NAME = re.compile(r"[A-Za-z0-9.,]{1,64}")
 _SEPARATORS = re.compile(r"[,\\]")
 _LISTS = frozenset({"ModalitiesInStudy", "Modality"})
 
@@ -112,19 +116,18 @@ def read_question(keywords: frozenset[str]) -> Question:
     Raises
     ------
     BadRequestError
-        For a value that its attribute cannot have, or paging that is none.
+        For a value that its attribute cannot have, paging that is none, or a key that is not matched: an answer wider
+        than the question might be taken for the studies of one patient.
     """
     conditions: dict[str, Condition] = {}
-    ignored = []
     for name, values in request.args.lists():
         keyword = attributes.keyword_of(name)
-        if name in CONTROLS or keyword is None or not any(values):
+        if name in CONTROLS or (keyword is not None and not any(values)):
             continue
-        if keyword in keywords:
-            conditions[keyword] = _condition(keyword, [value for value in values if value])
-        else:
-            ignored.append(keyword)
-    warnings = [f"Matching by {', '.join(sorted(ignored))} is not supported and was left out"] if ignored else []
+        if keyword is None or keyword not in keywords or keyword in conditions:
+            raise _bad_key(name, is_repeated=keyword in conditions)
+        conditions[keyword] = _condition(keyword, [value for value in values if value])
+    warnings = []
     if request.args.get("fuzzymatching", "").lower() == "true":
         warnings.append("The fuzzymatching parameter is not supported. Only literal matching has been performed.")
     return Question(conditions, _page(), _fields(), tuple(warnings))
@@ -153,7 +156,16 @@ def _fields() -> frozenset[str]:
     return frozenset(tag for tag in tags if tag) | ({"all"} if "all" in named else frozenset())
 
 
+def _bad_key(name: str, *, is_repeated: bool) -> BadRequestError:
+    shown = name if _SHOWN_NAME.fullmatch(name) else "A parameter"
+    if is_repeated:
+        return BadRequestError(f"{shown} is given twice.", code="bad_key")
+    return BadRequestError(f"{shown} is not supported as a matching key.", code="bad_key")
+
+
 def _condition(keyword: str, values: Sequence[str]) -> Condition:
+    if any(_CONTROL.search(value) for value in values):
+        raise _bad_value(keyword)
     if any(len(value) > MAX_VALUE for value in values) and not keyword.endswith("UID"):
         raise _bad_value(keyword)
     if keyword.endswith("UID"):
@@ -161,29 +173,32 @@ def _condition(keyword: str, values: Sequence[str]) -> Condition:
     if keyword in {"SeriesNumber", "InstanceNumber"}:
         return OneOf(_each(keyword, values, re.compile(r"[+-]?\d{1,10}")))
     if keyword.endswith("Date"):
-        return _range(keyword, values[0], _DATE, ("", ""))
+        return _range(keyword, values, _DATE, ("", ""))
     if keyword.endswith("Time"):
-        return _range(keyword, values[0], _TIME, ("", _LATEST))
+        return _range(keyword, values, _TIME, ("", _LATEST))
     if keyword in _LISTS:
         return OneOf(_each(keyword, values, re.compile(r"[A-Za-z0-9_ ]{1,16}")))
     wild = [value for value in values if "*" in value or "?" in value]
+    if len(values) > (1 if wild else MAX_VALUES):
+        raise _bad_value(keyword)
     return Like(wild[0]) if wild else OneOf(tuple(values))
 
 
 def _each(keyword: str, values: Sequence[str], form: re.Pattern[str]) -> tuple[str, ...]:
     """Read a list of values, joined by commas or backslashes (PS3.18 8.3.4.1)."""
     listed = tuple(one.strip() for value in values for one in _SEPARATORS.split(value) if one.strip())
-    if not listed or not all(form.fullmatch(one) for one in listed):
+    limit = MAX_UIDS if keyword.endswith("UID") else MAX_VALUES
+    if not 0 < len(listed) <= limit or not all(form.fullmatch(one) for one in listed):
         raise _bad_value(keyword)
     return listed
 
 
-def _range(keyword: str, text: str, form: re.Pattern[str], ends: tuple[str, str]) -> Condition:
+def _range(keyword: str, values: Sequence[str], form: re.Pattern[str], ends: tuple[str, str]) -> Condition:
     """Read a single date or time, or a range of them (PS3.4 C.2.2.2.5); a bound is filled up to full length."""
-    low, dash, high = text.partition("-")
+    low, dash, high = values[0].partition("-")
     if not dash:
         high = low
-    if not (low or high) or not all(form.fullmatch(bound) for bound in (low, high) if bound):
+    if len(values) > 1 or not (low or high) or not all(form.fullmatch(bound) for bound in (low, high) if bound):
         raise _bad_value(keyword)
     return Between(low, high + ends[1][len(high) :] if high else "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 
@@ -31,6 +32,7 @@ from webapp.studies import note_look
 
 blueprint = Blueprint("wado", __name__, url_prefix="/dicom-web")
 
+NUMBER_OF_FRAMES = "00280008"
 MAX_FRAMES_ASKED = 10_000
 STUDY = "/studies/<uid:study_uid>"
 SERIES = STUDY + "/series/<uid:series_uid>"
@@ -106,6 +108,8 @@ def frames(study_uid: str, series_uid: str, sop_uid: str, frame_list: str) -> Re
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     choice = choose_frames(instance.transfer_syntax_uid)
     send = functools.partial(_frame, services().files, instance, f"{instance_url(instance)}/frames", choice)
+    if len(numbers) > 1:
+        _check_frames(instance, numbers)
     first = send(numbers[0])
     if len(numbers) == 1 and not choice.is_multipart:
         return Response(
@@ -121,6 +125,20 @@ def _frame_numbers(text: str) -> Sequence[int]:
     if len(numbers) > MAX_FRAMES_ASKED:
         raise BadRequestError("Too many frames are asked for at once.", code="bad_frames")
     return [int(number) for number in numbers]
+
+
+def _check_frames(instance: ArchivedInstance, numbers: Sequence[int]) -> None:
+    """Find out before anything is sent whether all frames are there.
+
+    Raises
+    ------
+    NotFoundError
+    """
+    document = next(services().files.documents([instance.path], [""]), None)
+    told = json.loads(document).get(NUMBER_OF_FRAMES, {}).get("Value") if document else None
+    count = int(told[0]) if told and told[0] else 1
+    if not all(1 <= number <= count for number in numbers):
+        raise NotFoundError("There is no such frame.")
 
 
 def _frame(files: StoredFiles, instance: ArchivedInstance, url: str, choice: Choice, number: int) -> Part:

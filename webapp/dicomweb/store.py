@@ -12,7 +12,8 @@ from werkzeug.http import parse_options_header
 
 from db import archive
 from webapp.dicomweb.attributes import Attributes, retrieve_url, values
-from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, check_json
+from webapp.dicomweb.boundaries import PlainBoundaries
+from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, UNQUOTED_TYPE, check_json
 from webapp.errors import BadRequestError, UploadRefusedError
 from webapp.identity import principal
 from webapp.ports import InstanceOutcome, InstanceReception
@@ -46,7 +47,7 @@ def _boundary() -> str:
     UploadRefusedError
         415 for anything but PS3.10 files in several parts.
     """
-    media_type, options = parse_options_header(request.headers.get("Content-Type", ""))
+    media_type, options = parse_options_header(UNQUOTED_TYPE.sub(r'type="\1"', request.headers.get("Content-Type", "")))
     if media_type.lower() != MULTIPART or options.get("type", DICOM).lower() != DICOM or not options.get("boundary"):
         raise UploadRefusedError(
             415, "unsupported_type", 'Send multipart/related; type="application/dicom" with a boundary.'
@@ -64,8 +65,10 @@ def _read(parts: _Parts, boundary: str) -> None:
     """
     try:
         parser = MultipartParser(boundary.encode("ascii"), parts.callbacks())
+        plain = PlainBoundaries(boundary.encode("ascii"))
         while piece := request.stream.read(READ_BYTES):
-            parser.write(piece)
+            parser.write(plain.feed(piece))
+        parser.write(plain.rest())
     except (FormParserError, UnicodeEncodeError):
         raise BadRequestError("The parts of the body cannot be told apart.", code="bad_multipart") from None
     finally:

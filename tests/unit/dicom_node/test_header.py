@@ -212,6 +212,20 @@ def test_dates_and_times_are_kept_only_if_they_are_some(date: str, time: str, ex
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        spliced(element(0x00091001, b"??", b"vendor data")),
+        spliced(element(0x00100020, b"LO", b"P1")),
+        spliced(element(0x00100020, b"LO", b"P1") * 2),
+        spliced(element(0x00400001, b"LO", b"a") + element(0x00400001, b"LO", b"b")),
+    ],
+    ids=["unknown VR", "patient twice", "patient three times", "another element twice"],
+)
+def test_what_can_be_kept_byte_for_byte_is_read(content: bytes) -> None:
+    assert header_of(content).patient_id == "P1"
+
+
+@pytest.mark.parametrize(
     ("content", "error"),
     [
         (b"", MissingAttributeError),
@@ -224,7 +238,7 @@ def test_dates_and_times_are_kept_only_if_they_are_some(date: str, time: str, ex
         (spliced(struct.pack("<HHL", 0xFFFE, 0xE000, 0)), MalformedElementError),
         (spliced(struct.pack("<HH2sHL", 0x0040, 1, b"OB", 0, 0xFFFFFFF0)), TruncatedDatasetError),
         (spliced(struct.pack("<HH2sHL", 0x0040, 1, b"UT", 0, 0xFFFFFFFF)), MalformedElementError),
-        (spliced(element(0x00400001, b"??", b"")), MalformedElementError),
+        (spliced(element(0x00400001, b"\1\2", b"")), MalformedElementError),
         (spliced(element(0x00100020, b"LO", b"P2")), MalformedElementError),
         (encoded(ct_dataset())[:-1], TruncatedDatasetError),
         (encoded(ct_dataset())[: -16 * 16 * 2 - 12] + b"\xe0\x7f\x10\x00OW\0\0\xff\xff\xff\xff", MalformedElementError),
