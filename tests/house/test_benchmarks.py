@@ -136,3 +136,11 @@ def test_tables_line_up(tmp_path: Path) -> None:
     lines = table([{"name": "a", "value": 1.5}, {"name": "bb", "value": None}]).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert sync_ms(tmp_path, 2) > 0
+
+
+def test_hostile_uploads_are_measured() -> None:
+    result = run_benchmark("hostile_uploads", "--clients", "2", "--attacks", "JSON 30000 deep,QIDO with 3000 values")
+    rows = result["rows"]
+    assert isinstance(rows, list)
+    assert [row["statuses"] for row in rows] == ["400 x2", "400 x2"]
+    assert all(row["peak_mib"] > 0 and row["livez_s"] > 0 for row in rows)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from flask import Response
 
+from webapp.identity import access_check
 from webapp.ports import Pieces
+
+ACCESS_CHECK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +29,15 @@ def multipart(parts: Iterable[Part], media_type: str) -> Response:
     """Send parts of one media type one after the other, none of them ever in memory as a whole."""
     boundary = secrets.token_hex(16)
     content_type = f'multipart/related; type="{media_type}"; boundary={boundary}'
-    return Response(_Body(parts, boundary), content_type=content_type)
+    return Response(_Body(parts, boundary, access_check()), content_type=content_type)
 
 
 class _Body:
     """The parts on the wire. The server closes it when the caller goes, and with it the file that is being read."""
 
-    def __init__(self, parts: Iterable[Part], boundary: str) -> None:
+    def __init__(self, parts: Iterable[Part], boundary: str, has_access: Callable[[], bool]) -> None:
+        self._has_access = has_access
+        self._checked_at = time.monotonic()
         self._parts = iter(parts)
         self._boundary = boundary
         self._open: Pieces | None = None
@@ -48,9 +54,19 @@ class _Body:
         if self._open is not None:
             self._open.close()
 
+    def _has_lost_access(self) -> bool:
+        """Whether the caller's session or token has ended; asked every few seconds of a long answer."""
+        if time.monotonic() - self._checked_at < ACCESS_CHECK_S:
+            return False
+        self._checked_at = time.monotonic()
+        return not self._has_access()
+
     def _follow(self) -> Iterator[bytes]:
         for part in self._parts:
             self._open = part.pieces
+            if self._has_lost_access():
+                self._open.close()
+                return  # without the last boundary: the answer is not complete
             yield (
                 f"--{self._boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.size_bytes}\r\n"
                 f"Content-Location: {part.location}\r\n\r\n"

@@ -23,6 +23,8 @@ blueprint = Blueprint("stow", __name__, url_prefix="/dicom-web")
 
 READ_BYTES = 1 << 18
 MAX_INSTANCES = 20_000
+MAX_FAILED = 1000
+"""Parts that are no instances after which the rest of a body is not read."""
 OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0xA700, 0xC000
 
 
@@ -85,6 +87,7 @@ class _Parts:
         self._open: InstanceReception | None = None
         self.outcomes: list[InstanceOutcome] = []
         self.has_ended = False
+        self._failed = 0
 
     def callbacks(self) -> Any:
         return {
@@ -110,8 +113,16 @@ class _Parts:
 
     def _end(self) -> None:
         if self._open is not None:
-            self.outcomes.append(self._open.finish())
+            outcome = self._open.finish()
             self._open = None
+            self.outcomes.append(outcome)
+            self._failed += not outcome.is_stored
+            if self._failed > MAX_FAILED:
+                raise UploadRefusedError(
+                    413,
+                    "too_many_failures",
+                    f"More than {MAX_FAILED} parts could not be stored; the rest was not read.",
+                )
 
     def _finish(self) -> None:
         self.has_ended = True
