@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import AuditEvent, InstanceRecord
+from db.due import is_due
 from db.errors import UnknownRecordError
 from db.exchange import CommitmentRecord, CommitmentStatus
 from db.instances import instance_of_row
@@ -58,7 +59,7 @@ def due_requests(session: Session, *, now: datetime) -> tuple[CommitmentRecord, 
     """List the requests whose answer is due at ``now``, longest due first."""
     statement = (
         select(CommitmentRow)
-        .where(CommitmentRow.status == CommitmentStatus.PENDING, CommitmentRow.next_attempt_at <= now)
+        .where(CommitmentRow.status == CommitmentStatus.PENDING, is_due(CommitmentRow.next_attempt_at, now))
         .order_by(CommitmentRow.next_attempt_at, CommitmentRow.id)
     )
     return tuple(_record(row) for row in session.scalars(statement))

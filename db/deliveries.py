@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import AuditEvent, DeliveryRecord, DeliveryStatus
+from db.due import is_due
 from db.errors import UnknownRecordError
 from db.session import free_text, insert_once, key_text, new_id, now
 from db.tables import SeriesRow
@@ -69,7 +70,7 @@ def pending_deliveries(session: Session, *, now: datetime) -> tuple[DeliveryReco
     """List the deliveries that are due at ``now``, longest due first."""
     statement = (
         select(DeliveryRow)
-        .where(DeliveryRow.status == DeliveryStatus.PENDING, DeliveryRow.next_attempt_at <= now)
+        .where(DeliveryRow.status == DeliveryStatus.PENDING, is_due(DeliveryRow.next_attempt_at, now))
         .order_by(DeliveryRow.next_attempt_at, DeliveryRow.created_at, DeliveryRow.id)
     )
     return tuple(delivery_of_row(row) for row in session.scalars(statement))
@@ -130,7 +131,7 @@ def unconfirmed_deliveries(session: Session, *, now: datetime) -> tuple[Delivery
     """List what was sent, is not committed, and is to be looked after at ``now``."""
     statement = (
         select(DeliveryRow)
-        .where(DeliveryRow.status == DeliveryStatus.SENT, DeliveryRow.next_attempt_at <= now)
+        .where(DeliveryRow.status == DeliveryStatus.SENT, is_due(DeliveryRow.next_attempt_at, now))
         .order_by(DeliveryRow.next_attempt_at, DeliveryRow.id)
     )
     return tuple(delivery_of_row(row) for row in session.scalars(statement))

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import PoolProxiedConnection
@@ -22,6 +22,7 @@ from db.audit import AuditedSession
 from db.connections import database_url, make_engine
 from db.errors import AuditKeyError, DatabaseUnavailableError
 from db.sqlite import READ_ONLY, begin_with
+from db.tables_audit import AuditHeadRow
 from db.writer import Writer
 
 AUDIT_KEY_BYTES = 32
@@ -47,6 +48,50 @@ def load_or_create_audit_key(path: Path) -> bytes:
     if len(key) != AUDIT_KEY_BYTES:
         raise AuditKeyError(f"the audit key file must hold {AUDIT_KEY_BYTES} bytes in hexadecimal")
     return key
+
+
+def open_audit_key(url: str, path: Path) -> bytes:
+    """Read the audit chain's key; one is made only for a trail that holds no event yet.
+
+    Raises
+    ------
+    AuditKeyError, DatabaseUnavailableError
+        See ``check_audit_key``.
+    """
+    check_audit_key(url, path)
+    return load_or_create_audit_key(path)
+
+
+def check_audit_key(url: str, path: Path) -> None:
+    """See that the key of a trail that holds events is there; writes nothing.
+
+    Raises
+    ------
+    AuditKeyError
+        It is missing: no other key can prove those events.
+    DatabaseUnavailableError
+        It is missing, and the database cannot say whether there are events.
+    """
+    if not path.exists() and _has_events(url):
+        raise AuditKeyError(
+            f"the audit key {path} is missing: the audit trail was written with it and can neither be checked nor "
+            "continued without; restore that file from a backup, or name it in LUNGNODE_DATABASE__AUDIT_KEY_FILE"
+        )
+
+
+def _has_events(url: str) -> bool:
+    """Whether the database exists and its audit trail holds an event."""
+    parsed = database_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).exists():
+        return False
+    engine = make_engine(url)
+    try:
+        with _translated(), engine.connect() as connection:
+            if not inspect(connection).has_table(AuditHeadRow.__tablename__):
+                return False
+            return bool(connection.scalar(select(AuditHeadRow.sequence)))
+    finally:
+        engine.dispose()
 
 
 def _create_key_file(path: Path) -> None:
@@ -186,19 +231,25 @@ class Database:
             yield session
 
     def takes_writes(self, within_s: float = 2.0) -> bool:
-        """Whether a write transaction could begin now; reads go on in a SQLite file that somebody holds."""
+        """Whether a row can be written and committed now, to a disk that is neither full nor read-only.
+
+        What is written is the schema's revision, as it stands; it costs a sync of the log.
+        """
+        statement = "UPDATE alembic_version SET version_num = version_num"
         try:
             if self._writer is None:
-                with self.read() as session:
-                    session.execute(text("SELECT 1"))
+                with _translated(), self.engine.begin() as connection:
+                    connection.execute(text(f"SET LOCAL lock_timeout = {int(within_s * 1000)}"))
+                    connection.execute(text(statement))
                 return True
             path = str(database_url(self.url).database)
             with (
                 self._writer.turn(within_s),
-                closing(sqlite3.connect(path, timeout=within_s, isolation_level=None)) as connection,
+                closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=within_s)) as file,
+                file,
             ):
-                connection.execute("BEGIN IMMEDIATE")
-        except (DatabaseUnavailableError, sqlite3.OperationalError):
+                file.execute(statement)
+        except (DatabaseUnavailableError, sqlite3.DatabaseError, DBAPIError):
             return False
         return True
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db.domain import AuditEvent, PatientAttributes, Reason, StudyState
+from db.due import is_due
 from db.errors import UnknownRecordError
 from db.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
 from db.lifecycle import locked_study, refresh_study
@@ -60,7 +61,7 @@ def due_searches(session: Session, pacs: str, *, now: datetime) -> tuple[PriorSe
         .join(StudyRow, PriorSearchRow.study_id == StudyRow.id)
         .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
         .where(PriorSearchRow.pacs == pacs, PriorSearchRow.status == PriorStatus.PENDING)
-        .where(PriorSearchRow.next_attempt_at <= now)
+        .where(is_due(PriorSearchRow.next_attempt_at, now))
         .order_by(PriorSearchRow.created_at, PriorSearchRow.study_id)
     )
     return tuple(
@@ -123,7 +124,7 @@ def due_priors(session: Session, pacs: str, *, now: datetime) -> tuple[PriorStud
     statement = (
         select(PriorStudyRow)
         .where(PriorStudyRow.pacs == pacs, PriorStudyRow.status == PriorStatus.PENDING)
-        .where(PriorStudyRow.next_attempt_at <= now)
+        .where(is_due(PriorStudyRow.next_attempt_at, now))
         .order_by(PriorStudyRow.created_at, PriorStudyRow.id)
     )
     return tuple(_prior(row) for row in session.scalars(statement))

@@ -7,6 +7,7 @@ from db import (  # noqa: F401 (a table is described once its module is loaded)
     tables_associations,
     tables_audit,
     tables_exchange,
+    tables_health,
     tables_judgements,
     tables_models,
     tables_releases,

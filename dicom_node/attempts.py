@@ -18,6 +18,7 @@ from db.engine import Database
 from db.errors import DatabaseUnavailableError
 from dicom_node.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
 from dicom_node.files import StoreUnreachableError
+from dicom_node.integrity import REASON
 from dicom_node.series import StoredInstance
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Attempts:
         Its identity; an analysis that was asked of another model is not this one's to answer.
     make_results
         Makes the result objects of an answered analysis and asks for their delivery; idempotent.
+    check_files
+        Gives those of some stored files that are damaged (``Integrity.damaged``).
     """
 
     def __init__(
@@ -72,11 +75,13 @@ class Attempts:
         model: ModelIdentity,
         *,
         make_results: Callable[[str], object],
+        check_files: Callable[[Sequence[str]], Sequence[str]] | None = None,
     ) -> None:
         self._database = database
         self._locate = locate
         self._live = analyzer, model
         self._make_results = make_results
+        self._check_files = check_files
 
     def use(self, analyzer: SeriesAnalyzer, model: ModelIdentity) -> None:
         """Let another model answer from the next attempt on."""
@@ -135,12 +140,21 @@ class Attempts:
         if record.model.sha256 != model.sha256:
             self._hand_over(record, model)
             return Attempt.OVER, None
-        outcome = analyzer.analyse(instances)
+        outcome = self._damage(analysis_id) or analyzer.analyse(instances)
         with self._database.begin() as session:
             analyses.complete_analysis(session, analysis_id, outcome)
             done = analyses.analysis_record(session, analysis_id)
         _log.info("analysis:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
         return _verdict_of(done), None
+
+    def _damage(self, analysis_id: str) -> AnalysisOutcome | None:
+        """Refuse a series of which a file is damaged: a changed value is no longer the patient's."""
+        if self._check_files is None:
+            return None
+        with self._database.read() as session:
+            paths = [record.path for record in analyses.analysis_instances(session, analysis_id)]
+        damaged = self._check_files(paths)
+        return AnalysisOutcome(reasons=(REASON,), measures={"damaged_files": len(damaged)}) if damaged else None
 
     def _begin(self, analysis_id: str) -> AnalysisRecord:
         with self._database.begin() as session:

@@ -271,6 +271,8 @@ class _Courier:
                     age_s = (now - delivery.updated_at).total_seconds()
                     pause_s = next((pause_s for pause_s in CONFIRM_S if pause_s > age_s), None)
                     at = delivery.updated_at + timedelta(seconds=pause_s) if pause_s is not None else None
+                    if age_s < 0:  # sent while the clock ran ahead
+                        at = now + timedelta(seconds=CONFIRM_S[-1])
                     deliveries.look_again(session, delivery.id, at, reason)
 
     def _retry(self, delivery: DeliveryRecord, reason: str) -> None:

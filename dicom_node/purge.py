@@ -14,11 +14,13 @@ import secrets
 import shutil
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from db import clock
 from db import purge as records
+from db.clock import Clocks, read_clocks
 from db.engine import Database
 from dicom_node.store import InstanceStore
 
@@ -31,10 +33,12 @@ GRACE = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class PurgeRound:
-    """How many studies were purged, and how many files removed (of this round and of earlier ones)."""
+    """How many studies were purged, and how many files removed (of this round and of earlier ones), or why none."""
 
     study_count: int = 0
     file_count: int = 0
+    clock_jump: timedelta | None = None
+    """How far the clock jumped, where nothing was removed for that (``db.clock``)."""
 
 
 def purged_paths(root: Path) -> set[str]:
@@ -58,18 +62,34 @@ class Purge:
     ----------
     keep
         How long a study stays after the last instance arrived.
+    clocks
+        The clocks of this machine; only tests give others.
     """
 
-    def __init__(self, database: Database, store: InstanceStore, keep: timedelta, grace: timedelta = GRACE) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: InstanceStore,
+        keep: timedelta,
+        grace: timedelta = GRACE,
+        clocks: Clocks = read_clocks,
+    ) -> None:
         self._database = database
         self._store = store
         self._keep = keep
         self._grace = grace
+        self._clocks = clocks
         self._folder = store.root / FOLDER
 
-    def run(self, now: datetime | None = None) -> PurgeRound:
-        """Purge what is due, and remove files of earlier rounds."""
-        now = now or datetime.now(UTC)
+    def run(self) -> PurgeRound:
+        """Purge what is due, and remove files of earlier rounds; nothing while the clock is not trusted."""
+        moment = self._clocks()
+        with self._database.begin() as session:
+            jump = clock.observe(session, moment, self._keep)
+        if jump is not None:
+            _log.error("purge:refused", extra={"code": "clock", "reason": clock.sentence(jump)})
+            return PurgeRound(clock_jump=jump)
+        now = moment.wall
         before = now - self._keep
         removed = self._finish(now)
         with self._database.read() as session:
@@ -113,7 +133,7 @@ class Purge:
         removed = 0
         for journal in sorted(self._folder.glob("*.json")):
             told = _read_journal(journal)
-            if told is not None and datetime.fromisoformat(told["at"]) + self._grace <= now:
+            if told is not None and abs(now - datetime.fromisoformat(told["at"])) >= self._grace:  # set back, perhaps
                 removed += self._remove(journal, told["paths"])
         return removed
 

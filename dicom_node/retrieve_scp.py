@@ -24,6 +24,7 @@ from db.engine import Database
 from db.errors import DbError
 from dicom_node.files import StoreUnreachableError, below
 from dicom_node.identifiers import IMAGE, SERIES, Identifier, IdentifierError, read_identifier
+from dicom_node.integrity import REASON, Integrity
 from dicom_node.query_scp import CANCELLED, DOES_NOT_MATCH, NOT_AUTHORIZED, OUT_OF_RESOURCES, PENDING
 from dicom_node.scu import (
     UNCOMPRESSED,
@@ -45,6 +46,7 @@ SUCCESS, WARNING, DESTINATION_UNKNOWN, ALL_FAILED = 0x0000, 0xB000, 0xA801, 0xA7
 MAX_OBJECTS = 65535
 """Counts of sub-operations are 16 bits wide (PS3.7 C.4)."""
 
+DAMAGED = StoreAnswer(StoreOutcome.REFUSED, REASON.text)
 Send = Callable[[ArchivedInstance], StoreAnswer]
 
 
@@ -92,6 +94,7 @@ class RetrieveService:
         self._station = station
         self._nodes = dict(nodes)
         self._timeouts = timeouts or ScuTimeouts()
+        self._integrity = Integrity(database, store.files)
 
     def serve(self, assoc: Any, request: Any, context: Any) -> None:
         """Serve one request on the association that it came by."""
@@ -128,6 +131,13 @@ class RetrieveService:
         stored = dict.fromkeys((one.sop_class_uid, (one.transfer_syntax_uid,)) for one in found)
         plain = dict.fromkeys((one.sop_class_uid, UNCOMPRESSED) for one in found)
         return NodeConnection(node, self._station, [*stored, *plain], self._timeouts)
+
+    def is_damaged(self, found: ArchivedInstance) -> bool:
+        """Whether an object's file is damaged, which is reported; one that cannot be had now is not."""
+        try:
+            return bool(self._integrity.damaged([found.path]))
+        except StoreUnreachableError:
+            return False
 
     def path(self, found: ArchivedInstance) -> Any:
         """Where an object lies; one that cannot be had now is found missing by who opens it."""
@@ -200,7 +210,7 @@ class _Retrieval:
             if self._is_cancelled:
                 self._answer(CANCELLED, tally)
                 return
-            tally.count(one, send(one))
+            tally.count(one, DAMAGED if self._service.is_damaged(one) else send(one))
             if tally.remaining:
                 self._answer(PENDING, tally)
         extra = {"object_count": tally.completed, "count": len(tally.failed)}

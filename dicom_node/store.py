@@ -144,8 +144,7 @@ class InstanceStore:
     def path_of(series_instance_uid: str, sop_instance_uid: str, sha256: str) -> str:
         """Name an instance's file by what it is and by the digest of its dataset."""
         series = hashlib.sha256(series_instance_uid.encode()).hexdigest()
-        instance = hashlib.sha256(f"{sop_instance_uid}\0{sha256}".encode()).hexdigest()
-        return f"{INSTANCES}/{series[:2]}/{series[2:]}/{instance}.dcm"
+        return f"{INSTANCES}/{series[:2]}/{series[2:]}/{_file_name(sop_instance_uid, sha256)}"
 
     def publish(self, received: Iterable[tuple[Spool, StoredFile]]) -> None:
         """Give synced spools their names, sync the folders, once each, and have the files kept.
@@ -202,19 +201,34 @@ class InstanceStore:
             self._folders.add(name)
 
 
+def _file_name(sop_instance_uid: str, sha256: str) -> str:
+    return hashlib.sha256(f"{sop_instance_uid}\0{sha256}".encode()).hexdigest() + ".dcm"
+
+
+def content_name(path: Path) -> str:
+    """Name that a stored file's content should have; empty where it is no instance any more."""
+    meta, sha256 = _read_content(path)
+    return _file_name(meta.sop_instance_uid, sha256) if meta is not None else ""
+
+
 def dataset_sha256(path: Path) -> str:
     """Digest of the dataset of a stored file, to be compared with what the index says; empty where it has none."""
+    return _read_content(path)[1]
+
+
+def _read_content(path: Path) -> tuple[FileMeta | None, str]:
+    """Read the meta information of a stored file, and digest its dataset."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         head = file.read(65536)
         try:
-            _, start = read_file_meta(head)
+            meta, start = read_file_meta(head)
         except InstanceError:
-            return ""
+            return None, ""
         digest.update(head[start:])
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    return digest.hexdigest()
+    return meta, digest.hexdigest()
 
 
 def _spread(folder: Path) -> None:

@@ -191,6 +191,8 @@ class Chore:
     name: str
     every_s: float
     action: Callable[[], object]
+    first_s: float | None = None
+    """Pause before the first time; as long as the others by default."""
 
     def start(self, stop: threading.Event) -> None:
         """Do it in a thread of its own."""
@@ -198,8 +200,10 @@ class Chore:
 
     def run(self, stop: threading.Event) -> None:
         """Do it until ``stop`` is set, first after one pause."""
-        while not stop.wait(self.every_s):
+        pause_s = self.every_s if self.first_s is None else self.first_s
+        while not stop.wait(pause_s):
             guarded(self.name, self.action)
+            pause_s = self.every_s
 
 
 def alone(database: Database, name: str, action: Callable[[], object]) -> Callable[[], object]:

@@ -22,6 +22,10 @@ user_app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
 token_app = typer.Typer(help="Tokens for programs.", no_args_is_help=True)
 
 
+PAGES_S = 60.0
+"""A check of the database's pages is given up after so long."""
+
+
 class RoleName(StrEnum):
     """What a person or a program may do; the words are the database's."""
 
@@ -39,12 +43,12 @@ Role = Annotated[RoleName, typer.Option("--role", help="What its bearer may do."
 @db_app.command("upgrade")
 def db_upgrade(revision: Annotated[str, typer.Argument(help="Revision to reach.")] = "head") -> None:
     """Bring the database to the newest structure (safe to repeat)."""
-    from db.engine import load_or_create_audit_key
+    from db.engine import open_audit_key
     from db.schema import current, upgrade
 
     settings = read_settings()
     check_home(settings)
-    load_or_create_audit_key(settings.audit_key_path)
+    open_audit_key(settings.database_url, settings.audit_key_path)
     upgrade(settings.database_url, revision)
     print(f"database is at revision {current(settings.database_url)}")
 
@@ -54,14 +58,17 @@ def audit_verify(
     anchor: Annotated[Path | None, typer.Option("--anchor", help="File that `lungnode audit anchor` wrote.")] = None,
 ) -> int:
     """Check the whole chain; prints one JSON object and fails if any event was touched."""
+    from db.integrity import database_damage
     from db.verification import verify
 
     with open_database(read_settings()) as database:
         found = verify(database, anchor)
-    print(json.dumps({"intact": found.is_intact, "events": found.event_count, "head": found.head}))
-    for problem in found.problems:
+        damage = database_damage(database, PAGES_S)
+    is_intact = found.is_intact and not damage
+    print(json.dumps({"intact": is_intact, "events": found.event_count, "head": found.head}))
+    for problem in (*found.problems, *([f"the database is damaged ({damage})"] if damage else [])):
         print(f"lungnode: {problem}", file=sys.stderr)
-    return 0 if found.is_intact else 1
+    return 0 if is_intact else 1
 
 
 @audit_app.command("anchor")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from db import faults
 from db.deliveries import uncommitted_count
 from db.domain import DeliveryStatus
 from db.engine import Database
@@ -92,7 +93,7 @@ class Alerts:
         told = dict(entry["told"])
         for url in self._urls():
             last = told.get(_key(url))
-            if last is None or now - datetime.fromisoformat(last) >= REPEAT:
+            if last is None or abs(now - datetime.fromisoformat(last)) >= REPEAT:  # a clock may have run ahead
                 state = "raised" if last is None else "repeated"
                 if self._tell(url, condition, state, entry["since"]):
                     told[_key(url)] = now.isoformat()
@@ -118,6 +119,7 @@ class Alerts:
             load, latest, report = workload(session), latest_arrival(session), latest_report(session)
             uncommitted = uncommitted_count(session, now - UNCOMMITTED_FOR)
             held_count = len(held_scanners(session))
+            broken = faults.counts(session)
         found = []
         if wanted.no_study_h:
             silent_h = (now - max(latest or self._started, self._started)).total_seconds() / 3600
@@ -139,6 +141,7 @@ class Alerts:
             found += _drift_conditions(report[1] if report else {})
         text = f"{held_count} scanners are held: what comes from them is not shown, see the administration page."
         found.append(Condition("scanners_held", held_count > 0, text))
+        found += [Condition(code, broken[code] > 0, text.format(broken[code])) for code, text in FAULT_TEXTS.items()]
         found += self._certificate(now)
         found += self._revocations(now)
         free_mb = shutil.disk_usage(self._settings.home).free >> 20
@@ -200,6 +203,14 @@ class Alerts:
         draft.replace(self._state)
 
 
+FAULT_TEXTS = {
+    faults.DAMAGED_FILE: "{} stored files are damaged and not sent or analysed: `lungnode store verify` lists them, "
+    "`lungnode retrieve --again` mends them.",
+    faults.DAMAGED_DATABASE: "The database is damaged: stop the service and restore a backup.",
+    faults.CLOCK: "The clock of this machine was set, so no study is removed: correct it, or run "
+    "`lungnode purge --accept-clock` if it is right.",
+}
+"""What is wrong with the node itself (``db.faults``)."""
 DRIFT_TEXTS = {
     "drift": "Series or answers of {} scanners are unlike their first ones: see the page /monitoring.",
     "overrides": "Readers reject or doubt more of what the model calls, at {} places: see the page /monitoring.",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from db.engine import Database
 from dicom_node.decode_process import DecodeError, DecodeLimits
 from dicom_node.drawing import Drawing
 from dicom_node.files import Files, StoreUnreachableError
 from dicom_node.instance_files import Content, InstanceFiles
+from dicom_node.integrity import REASON, Integrity
 from dicom_node.store import InstanceStore
 from webapp.ports import Rendering, UnfitInputError
 
@@ -20,8 +23,9 @@ INSTANCE_TIMEOUT_S = 60.0
 class ArchiveFiles:
     """Reads what lies in the store; threads may share it."""
 
-    def __init__(self, store: InstanceStore, limits: DecodeLimits) -> None:
+    def __init__(self, store: InstanceStore, limits: DecodeLimits, database: Database | None = None) -> None:
         self._store = store
+        self._integrity = Integrity(database, store.files)
         self._files = InstanceFiles(replace(limits, timeout_s=INSTANCE_TIMEOUT_S))
         self._files.warm_up()
 
@@ -32,27 +36,43 @@ class ArchiveFiles:
     def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
         """See ``StoredFiles``."""
         with _refusing():
-            yield from self._files.documents(self._store.files.locate(paths), urls)
+            damaged = set(self._integrity.damaged(paths))
+            chosen = [(path, url) for path, url in zip(paths, urls, strict=True) if path not in damaged]
+            places = self._store.files.locate(path for path, _ in chosen)
+            documents = self._files.documents(places, [url for _, url in chosen])
+            for path in paths:
+                yield None if path in damaged else next(documents)
+
+    def check(self, paths: Sequence[str]) -> None:
+        """See ``StoredFiles``."""
+        with refusing_unreachable():
+            if self._integrity.damaged(paths):
+                raise UnfitInputError(500, REASON.code, REASON.text)
+
+    def _sound(self, path: str) -> Path:
+        """Give a stored file here, once it has been checked."""
+        self.check([path])
+        return self._store.absolute(path)
 
     def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
         """See ``StoredFiles``."""
         with _refusing():
-            return self._files.frame(self._store.absolute(path), frame_number, stored=stored)
+            return self._files.frame(self._sound(path), frame_number, stored=stored)
 
     def whole(self, path: str, transfer_syntax_uid: str) -> Content:
         """See ``StoredFiles``."""
         with refusing_unreachable():
-            return self._files.whole(self._store.absolute(path), transfer_syntax_uid)
+            return self._files.whole(self._sound(path), transfer_syntax_uid)
 
     def uncompressed(self, path: str) -> Content:
         """See ``StoredFiles``."""
         with _refusing():
-            return self._files.uncompressed(self._store.absolute(path))
+            return self._files.uncompressed(self._sound(path))
 
     def bulk(self, path: str, place: Sequence[str]) -> Content:
         """See ``StoredFiles``."""
         with _refusing():
-            return self._files.bulk(self._store.absolute(path), place)
+            return self._files.bulk(self._sound(path), place)
 
     def rendered(self, path: str, frame_number: int, rendering: Rendering) -> Content | None:
         """See ``StoredFiles``."""
@@ -64,7 +84,7 @@ class ArchiveFiles:
             region=rendering.region,
         )
         with _refusing():
-            return self._files.rendered(self._store.absolute(path), frame_number, drawing)
+            return self._files.rendered(self._sound(path), frame_number, drawing)
 
 
 class SharedPictures:

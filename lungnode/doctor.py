@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungnode.errors import CommandError, FaultError
-from lungnode.preflight import check_bundles, check_database, check_tls
+from lungnode.preflight import check_audit_key, check_bundles, check_database, check_tls
 from lungnode.settings import Settings, is_loopback
 from lungnode.settings_dicom import AE_TITLE_PATTERN, Destination
 
 if TYPE_CHECKING:
     from lungnode.live_model import LiveBundle
 
+DATABASE_S = 60.0
+"""A check of the database's pages is given up after so long."""
 CERTIFICATE_DAYS = 14
 """A certificate that ends sooner is a fault."""
 
@@ -115,6 +117,7 @@ def _database(settings: Settings) -> str:
     from sqlalchemy.engine import make_url
 
     from db.connections import database_url
+    from db.integrity import sqlite_damage
     from db.schema import head, is_current
 
     kind = database_url(settings.database_url).get_backend_name()
@@ -123,11 +126,18 @@ def _database(settings: Settings) -> str:
     revision = check_database(settings)
     if revision is None or not is_current(settings.database_url):
         raise FaultError(f"{kind} is at revision {revision}, this version needs {head()}: run `lungnode db upgrade`")
+    if kind == "sqlite":
+        damage = sqlite_damage(str(database_url(settings.database_url).database), DATABASE_S)
+        if damage:
+            raise FaultError(f"the database is damaged ({damage}): stop the service and restore a backup")
+        if damage is None:
+            return f"{kind} at revision {revision}; its pages were not all checked within {DATABASE_S:.0f} s"
     return f"{kind} at revision {revision}"
 
 
 def _audit_key(settings: Settings) -> str:
     path = settings.audit_key_path
+    check_audit_key(settings)
     if not path.exists():
         return "will be created with the database"
     if path.stat().st_mode & 0o077:

@@ -51,7 +51,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
     CommandError
         The database is not at the revision that this code needs.
     """
-    from db.engine import Database, load_or_create_audit_key
+    from db.engine import Database, open_audit_key
     from db.schema import current, is_current, is_newer
     from lungnode.preflight import check_home, newer_release
 
@@ -60,7 +60,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
         raise CommandError(newer_release(current(settings.database_url)))
     if not is_current(settings.database_url):
         raise CommandError("the database is not at the revision that this version needs: run `lungnode db upgrade`")
-    database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+    database = Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))
     try:
         yield database
     finally:

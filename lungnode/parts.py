@@ -152,6 +152,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     """Analyse what was received, and deliver results."""
     from dicom_node.analysis_process import ModelUnavailableError
     from dicom_node.attempts import Attempts
+    from dicom_node.integrity import Integrity
     from dicom_node.roster import BEAT_S
     from dicom_node.worker import Chore, Worker, WorkerConfig, alone
     from dicom_node.workflow import AnalysisSteps, AnalysisWorkflows
@@ -173,7 +174,14 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         maker.make(analysis_id)
         made.set()
 
-    attempts = Attempts(database, store.files.locate, pool, model, make_results=make_results)
+    attempts = Attempts(
+        database,
+        store.files.locate,
+        pool,
+        model,
+        make_results=make_results,
+        check_files=Integrity(database, store.files).damaged,
+    )
     workflows = AnalysisWorkflows(
         wiring_worker.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
     )

@@ -33,7 +33,7 @@ def check_start(settings: Settings, parts: Sequence[str]) -> None:
     CommandError
         One line for each fault.
     """
-    checks: list[Callable[[Settings], object]] = [check_home, check_disk, check_database]
+    checks: list[Callable[[Settings], object]] = [check_home, check_disk, check_database, check_audit_key]
     if {"worker", "web"} & set(parts):
         checks.append(check_bundles)
     if "dicom" in parts or "worker" in parts:
@@ -124,6 +124,32 @@ def check_database(settings: Settings) -> str | None:
     if newer:
         raise FaultError(newer_release(revision))
     return revision
+
+
+def check_audit_key(settings: Settings) -> None:
+    """See that the key of a trail that holds events is there and can be read.
+
+    Raises
+    ------
+    FaultError
+    """
+    from db.engine import check_audit_key as check
+    from db.errors import AuditKeyError, DbError
+
+    path = settings.audit_key_path
+    try:
+        check(settings.database_url, path)
+        if path.exists():
+            path.open("rb").close()
+    except AuditKeyError as error:
+        raise FaultError(str(error)) from None
+    except DbError:
+        return  # the check of the database says so
+    except OSError as error:
+        raise FaultError(
+            f"{path} cannot be read ({error.strerror}): check its owner, LUNGNODE_HOME and "
+            "LUNGNODE_DATABASE__AUDIT_KEY_FILE"
+        ) from None
 
 
 def newer_release(revision: str | None) -> str:

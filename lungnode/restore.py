@@ -138,10 +138,10 @@ def _check_same(settings: Settings, manifest: Manifest) -> None:
 
 
 def _check_chain(settings: Settings) -> None:
-    from db.engine import Database, load_or_create_audit_key
+    from db.engine import Database, open_audit_key
     from db.verification import verify
 
-    database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+    database = Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))
     try:
         if not verify(database).is_intact:
             raise BackupError("restored, but the audit chain is broken: run `lungnode audit verify`")

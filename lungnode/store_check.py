@@ -28,7 +28,7 @@ def verify() -> int:
 
     The last line counts. What is damaged is mended when the same instance is sent again (`lungnode retrieve --again`).
     """
-    from db import audit
+    from db import audit, faults
     from db.domain import AuditEvent
     from lungnode.wiring import open_store
 
@@ -38,6 +38,8 @@ def verify() -> int:
             checked += 1
             if problem:
                 wrong += 1
+                with database.begin() as session:
+                    faults.report(session, faults.DAMAGED_FILE, file.path, {"problem": problem})
                 told = {"study_instance_uid": file.study_instance_uid, "sop_instance_uid": file.sop_instance_uid}
                 print(json.dumps({"problem": problem, **told, "path": file.path}), flush=True)
         outcome, details = "failure" if wrong else "success", {"files": checked, "wrong": wrong}

@@ -14,6 +14,7 @@ from db.engine import Database
 from dicom_node.assemble import listed_slices, load_series, series_geometry
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.gate import GateThresholds
+from dicom_node.integrity import REASON, Integrity
 from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, SourceSlice, StoredInstance
 from dicom_node.store import InstanceStore
 from lungnode.archive_files import refusing_unreachable
@@ -65,6 +66,7 @@ class StoredSeries:
         self._database = database
         self._store = store
         self._limits = limits
+        self._integrity = Integrity(database, store.files)
         self._process = DecodeProcess(replace(limits, timeout_s=FRAME_TIMEOUT_S))
         self._slices: _Cache[tuple[SliceReference, ...]] = _Cache(CACHED_GEOMETRIES)
         self._volumes: _Cache[LoadedSeries] = _Cache(CACHED_VOLUMES)
@@ -86,7 +88,7 @@ class StoredSeries:
         Raises
         ------
         UnfitInputError
-            404 where the study has no such series, 422 where it cannot be analysed.
+            404 where the study has no such series, 422 where it cannot be analysed, 500 where a file of it is damaged.
         """
         series = self._series(study_uid, series_uid)
         if series is None:
@@ -94,6 +96,11 @@ class StoredSeries:
         return self._volumes.get(series, lambda: self._load(series, thresholds))
 
     def _load(self, series: SeriesRecord, thresholds: GateThresholds) -> LoadedSeries:
+        with self._database.read() as session:
+            paths = [record.path for record in studies.series_instances(session, series.id)]
+        with refusing_unreachable():
+            if self._integrity.damaged(paths):
+                raise UnfitInputError(500, REASON.code, REASON.text)
         loaded = load_series(self._instances(series), self._limits, thresholds)
         if isinstance(loaded, Refusal):
             raise UnfitInputError(422, loaded.code, loaded.text)

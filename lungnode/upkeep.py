@@ -69,8 +69,13 @@ def retract(
 def purge(
     days: Annotated[int | None, typer.Option("--days", min=1, help="Instead of LUNGNODE_RETENTION__DAYS.")] = None,
     show: Annotated[bool, typer.Option("--dry-run", help="Count the studies and remove none.")] = False,
+    accept_clock: Annotated[
+        bool,
+        typer.Option("--accept-clock", help="Confirm that this machine's clock is right, after an alert about it."),
+    ] = False,
 ) -> None:
-    """Remove studies that are old and owe nothing; the audit trail stays. Prints one JSON object."""
+    """Delete studies past retention with no pending work; the audit trail stays. Prints one JSON object."""
+    from db import clock
     from db.purge import purgeable_count
     from dicom_node.purge import GRACE, Purge
     from lungnode.wiring import open_store
@@ -84,8 +89,14 @@ def purge(
             print(json.dumps({"studies": purgeable_count(session, datetime.now(UTC) - timedelta(days=keep))}))
         return
     with open_database(settings) as database, open_store(settings) as store:
+        if accept_clock:
+            with database.begin() as session:
+                clock.accept(session, clock.read_clocks(), accepted_by=who())
         purging = Purge(database, store, timedelta(days=keep), GRACE)
         studies, files = 0, 0
+        if (first := purging.run()).clock_jump is not None:
+            raise CommandError(clock.sentence(first.clock_jump))
+        studies, files = first.study_count, first.file_count
         while (done := purging.run()).study_count:
             studies, files = studies + done.study_count, files + done.file_count
         if studies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db.engine import Database, load_or_create_audit_key
+from db.engine import Database, open_audit_key
 from dicom_node.decode_process import DecodeLimits
 from dicom_node.files import Files
 from dicom_node.store import InstanceStore
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def open_database(settings: Settings) -> Database:
     """Open the records; the schema was brought up to date by whoever started this process."""
-    return Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
+    return Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))
 
 
 def open_store(settings: Settings) -> InstanceStore:

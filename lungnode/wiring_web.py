@@ -37,6 +37,7 @@ def web_options(settings: Settings) -> WebOptions:
     web = settings.web
     return WebOptions(
         evidence_root=(settings.store_root if settings.store.url else settings.home) / "evidence",
+        min_free_bytes=settings.dicom.min_free_mb << 20,
         counts_folder=settings.home / "run",
         conformance=statement(settings),
         version=package_version("lungnode"),
@@ -104,7 +105,7 @@ class Web:
         self.options = replace(web_options(settings), secret_key=secret_key)
         self._store = open_store(settings)
         self._stored = StoredSeries(self._database, self._store, decode_limits(settings))
-        self._files = ArchiveFiles(self._store, decode_limits(settings))
+        self._files = ArchiveFiles(self._store, decode_limits(settings), self._database)
         build = partial(build_predictor, settings, self._stored)
         self.predictor = SwitchingPredictor(self._database, self._store.files, build)
         self.app: Flask = create_app(

@@ -93,8 +93,21 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
     from lungnode.alerts import Alerts
     from lungnode.monitoring import LOOK_EVERY_S, look
     from lungnode.scanners import hold_drifted
+    from lungnode.self_check import (
+        CLOCK_EVERY_S,
+        DATABASE_EVERY_S,
+        FILES_EVERY_S,
+        check_clock,
+        check_database,
+        check_files,
+    )
 
-    chores = [Chore("watch", LOOK_EVERY_S, partial(look, database))]
+    chores = [
+        Chore("watch", LOOK_EVERY_S, partial(look, database)),
+        Chore("clock", CLOCK_EVERY_S, partial(check_clock, database), first_s=0.0),
+        Chore("pages", DATABASE_EVERY_S, partial(check_database, database), first_s=10.0),
+        Chore("files", FILES_EVERY_S, partial(check_files, database, store), first_s=20.0),
+    ]
     if settings.alerts.hold_drifted:
         chores.append(Chore("holds", LOOK_EVERY_S, partial(hold_drifted, database)))
     if settings.alerts.webhooks:

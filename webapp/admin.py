@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
-from db import analyses, association_log, deliveries, holds, operations, priors
+from db import analyses, association_log, deliveries, faults, holds, operations, priors
 from db.domain import AnalysisRecord, DeliveryRecord, DeliveryStatus
 from db.exchange import PriorShortfall
 from webapp import forms, present
@@ -33,6 +33,7 @@ class Overview:
     shortfalls: tuple[PriorShortfall, ...]
     scanners: tuple[holds.ScannerState, ...]
     associations: tuple[association_log.AssociationRecord, ...]
+    faults: tuple[faults.Fault, ...]
 
 
 def _overview(session: Session) -> Overview:
@@ -45,6 +46,7 @@ def _overview(session: Session) -> Overview:
         shortfalls=priors.shortfalls(session, limit=operations.LISTED),
         scanners=holds.scanner_states(session),
         associations=association_log.recent(session),
+        faults=faults.faults(session, limit=operations.LISTED),
     )
 
 
@@ -104,6 +106,7 @@ def overview() -> Response:
         jobs=[present.analysis(record) for record in found.jobs],
         prior_shortfalls=[present.prior_shortfall(record) for record in found.shortfalls],
         associations=[present.association(record) for record in found.associations],
+        faults=[present.fault(record) for record in found.faults],
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 
 import structlog
@@ -16,6 +18,9 @@ from webapp.services import Services, services
 
 blueprint = Blueprint("health", __name__)
 log = structlog.get_logger(__name__)
+
+PROBE_BYTES = 65536
+"""Written and synced to see whether the disk takes anything; a quota leaves what a file system calls free."""
 
 
 @blueprint.get("/livez")
@@ -63,7 +68,22 @@ def _model(known: Services) -> bool:
     return bool(known.predictor.status().get("sha256"))
 
 
-CHECKS: dict[str, Callable[[Services], bool]] = {"database": _database, "model": _model}
+def _disk(known: Services) -> bool:
+    """Whether the disk takes a file, and has the free space under which instances are refused."""
+    root = known.options.evidence_root
+    folder = next(path for path in (root, *root.parents) if path.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        state = os.statvfs(folder)
+    except OSError:
+        return False
+    return state.f_bavail * state.f_frsize >= known.options.min_free_bytes
+
+
+CHECKS: dict[str, Callable[[Services], bool]] = {"database": _database, "disk": _disk, "model": _model}
 
 
 def _outcome(check: Callable[[Services], bool]) -> str:

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
+from db import faults
 from db.engine import Database
 from db.workload import LatelyDone, lately_done, workload
 from webapp.drift_metrics import drift_metrics
@@ -49,6 +50,10 @@ def workload_metrics(session: Session) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "lungnode_oldest_queued_seconds", "Age of the oldest unfinished analysis.", value=load.oldest_queued_s
     )
+    broken = GaugeMetricFamily("lungnode_faults", "Faults of this node that stand, by code.", labels=("code",))
+    for code, count in faults.counts(session).items():
+        broken.add_metric((code,), count)
+    yield broken
     yield from _lately(lately_done(session))
 
 
@@ -103,7 +108,7 @@ class ListenerCollector(Collector):
         sums: Sums[tuple[str, str]] = Sums()
         for path in self._folder.glob("counts-*.json"):
             try:
-                if time.time() - path.stat().st_mtime < STALE_S:
+                if abs(time.time() - path.stat().st_mtime) < STALE_S:
                     sums.update({(name, label): count for name, label, count in json.loads(path.read_text())})
             except (OSError, ValueError, TypeError):
                 continue  # just being replaced, or none of ours

@@ -47,6 +47,8 @@ class WebOptions:
 
     evidence_root: Path
     """Folder of the pictures and attention overlays of uploads; made with mode 0700."""
+    min_free_bytes: int = 0
+    """Free disk space under which this node is not ready: instances are refused then."""
     counts_folder: Path | None = None
     """Where the DICOM port writes its counters; None where there is none to show."""
     conformance: tuple[StatementSection, ...] = ()

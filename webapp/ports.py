@@ -236,8 +236,13 @@ class SharedFiles(Protocol):
 class StoredFiles(Protocol):
     """Stored instances by their relative paths, as DICOMweb sends them; parsed outside the web process's own trust.
 
-    Every method may raise ``UnfitInputError``: 422 where a file cannot be read or decoded.
+    Every method may raise ``UnfitInputError``: 422 where a file cannot be read or decoded, 500 where it is damaged: its
+    content is no longer what was received.
     """
+
+    def check(self, paths: Sequence[str]) -> None:
+        """See that files are undamaged, before the first of them is sent."""
+        ...
 
     def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
         """Describe instances in the DICOM JSON Model, None where one cannot be read; ``urls`` lead to bulk data."""

@@ -25,6 +25,7 @@ from db.domain import (
     WorklistItem,
 )
 from db.exchange import PriorShortfall
+from db.faults import Fault
 from db.holds import ScannerState
 from db.operations import DestinationLoad
 from webapp import rounding
@@ -32,7 +33,15 @@ from webapp.names import shown_name
 from webapp.options import Node
 from webapp.ports import AcceptedStudy, SliceReference
 from webapp.shapes import ModelShape, ReasonShape
-from webapp.shapes_admin import AssociationShape, DestinationShape, NodeShape, PriorShortfallShape, ScannerShape
+from webapp.shapes_admin import (
+    AssociationShape,
+    DestinationShape,
+    FaultCode,
+    FaultShape,
+    NodeShape,
+    PriorShortfallShape,
+    ScannerShape,
+)
 from webapp.shapes_studies import (
     AnalysisShape,
     AssessmentShape,
@@ -273,6 +282,17 @@ def association(record: AssociationRecord) -> AssociationShape:
         "count": record.count,
         "first_at": moment(record.first_at),
         "last_at": moment(record.last_at),
+    }
+
+
+def fault(record: Fault) -> FaultShape:
+    """Something that is wrong with this node."""
+    return {
+        "code": cast("FaultCode", record.code),
+        "count": record.count,
+        "since": moment(record.since),
+        "last_at": moment(record.last_at),
+        "study_instance_uid": record.study_instance_uid,
     }
 
 

@@ -61,6 +61,19 @@ class AssociationShape(TypedDict):
     last_at: Moment
 
 
+FaultCode = Literal["damaged_file", "damaged_database", "clock"]
+
+
+class FaultShape(TypedDict):
+    """Something that is wrong with this node until it is mended; the study is that of a damaged file."""
+
+    code: FaultCode
+    count: int
+    since: Moment
+    last_at: Moment
+    study_instance_uid: Uid | None
+
+
 class OverviewShape(TypedDict):
     """What an administrator looks after."""
 
@@ -71,6 +84,7 @@ class OverviewShape(TypedDict):
     jobs: list[AnalysisShape]
     prior_shortfalls: list[PriorShortfallShape]
     associations: list[AssociationShape]
+    faults: list[FaultShape]
 
 
 class CountShape(TypedDict):

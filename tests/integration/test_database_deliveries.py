@@ -277,3 +277,26 @@ def test_a_retracted_analysis_sends_nothing_more(database: Database, analysis: A
             one.id: one.status for one in (deliveries.delivery_record(session, d.id) for d in (waiting, gone)) if one
         }
     assert found == {waiting.id: DeliveryStatus.DECLINED, gone.id: DeliveryStatus.SENT}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"),
+    [
+        (timedelta(days=-400), True),
+        (timedelta(0), True),
+        (timedelta(seconds=1), False),
+        (timedelta(hours=6), False),
+        (timedelta(hours=25), True),
+        (timedelta(days=370), True),
+    ],
+)
+def test_what_a_clock_that_ran_ahead_put_off_is_due(
+    database: Database, analysis: AnalysisRecord, ahead: timedelta, expected: bool
+) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    delivery = deliver(database, analysis)
+    report(database, delivery, DeliveryStatus.PENDING, reason="busy", retry_at=now + ahead)
+    assert due(database, now) == ([delivery.id] if expected else [])
+    report(database, delivery, DeliveryStatus.SENT, retry_at=now + ahead)
+    with database.read() as session:
+        assert bool(deliveries.unconfirmed_deliveries(session, now=now)) == expected

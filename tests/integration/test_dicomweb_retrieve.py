@@ -11,6 +11,8 @@ import pydicom
 import pytest
 import requests
 
+from db import faults
+from db.archive import instances
 from tests.factories import CtSeries, ct_series, index_series
 from tests.integration.dicomweb_support import Archive, serving
 
@@ -184,3 +186,30 @@ def test_a_frame_that_claims_to_be_huge_is_sent_as_stored_and_never_decoded(arch
     assert stored.status_code == 200
     for path, accept in (("", "*/*"), ("/rendered", "image/png")):
         assert requests.get(url + path, headers={"Accept": accept}, timeout=60).status_code == 422
+
+
+def test_a_damaged_instance_is_refused_in_every_form_and_reported(tmp_path: Path) -> None:
+    with serving(tmp_path) as archive:
+        written = ct_series(tmp_path / "sent", n=3, rows=32)
+        archive.client.store_instances([pydicom.dcmread(path) for path in written.paths])
+        study, series = written.study_instance_uid, written.series_instance_uid
+        address = f"{archive.url}/studies/{study}/series/{series}"
+        damaged = f"{address}/instances/{written.sop_instance_uids[1]}"
+        forms = ["", "/frames/1", "/rendered", "/bulkdata/7FE00010"]
+        assert [requests.get(damaged + form, timeout=30).status_code for form in forms] == [200] * 4
+        with archive.database.read() as session:
+            (found,) = instances(session, [study], sop_instance_uids=[written.sop_instance_uids[1]])
+        path = archive.store.root / found.path
+        content = bytearray(path.read_bytes())
+        content[-7] ^= 1
+        path.write_bytes(content)
+        for form in forms:
+            answer = requests.get(damaged + form, headers={"Accept": "*/*"}, timeout=30)
+            assert (answer.status_code, "damaged" in answer.text) == (500, True), form
+        assert requests.get(address, timeout=30).status_code == 500
+        assert len(requests.get(f"{address}/metadata", timeout=30).json()) == 2
+        other = f"{address}/instances/{written.sop_instance_uids[0]}/frames/1"
+        assert requests.get(other, timeout=30).status_code == 200
+        with archive.database.read() as session:
+            (fault,) = faults.faults(session)
+        assert (fault.code, fault.study_instance_uid) == (faults.DAMAGED_FILE, study)

@@ -20,7 +20,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import PresentationContext
 
 from benchmarks.receivers import path_without_ours
-from db import commitments
+from db import commitments, faults
 from db.audit import recent
 from db.domain import AnalysisOutcome, NewFinding
 from db.engine import Database
@@ -457,6 +457,26 @@ def test_damaged_bytes_are_not_committed(node: Node) -> None:
         path.write_bytes(content)
     assert failed == 1
     assert report.FailedSOPSequence[0].FailureReason == 0x0110
+
+
+def test_a_damaged_instance_is_a_failed_sub_operation_and_a_fault(node: Node) -> None:
+    uid = node.series.sop_instance_uids[5]
+    with node.database.read() as session:
+        stored = commitments.known_instances(session, [uid])[uid].path
+    path, query = node.store.absolute(stored), identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
+    content, whole = path.read_bytes(), move(node, query)[1]
+    try:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        association = node.associate([(STUDY_ROOT_MOVE, None)])
+        *_, (status, failed) = association.send_c_move(query, "PACS", STUDY_ROOT_MOVE)
+        association.release()
+    finally:
+        path.write_bytes(content)
+        node.pacs.received.clear()
+    assert (status.Status, status.NumberOfCompletedSuboperations) == (0xB000, whole - 1)
+    assert failed.FailedSOPInstanceUIDList == uid
+    with node.database.read() as session:
+        assert [(one.code, one.subject) for one in faults.faults(session)] == [(faults.DAMAGED_FILE, stored)]
 
 
 @pytest.mark.parametrize("action", [commitment_request([], "2.25.3"), commitment_request([("1.2", "")], "2.25.4")])

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from db import analyses, audit, deliveries, findings, results, studies
+from db import analyses, audit, clock, deliveries, faults, findings, results, studies
+from db.clock import Moment
 from db.domain import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
 from db.engine import Database
 from db.exchange import NewResult, RetractionCode
 from db.studies import study_detail
 from db.tables_all import METADATA
+from db.tables_health import ClockRow
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.purge import Purge
 from dicom_node.store import InstanceStore
@@ -35,10 +37,16 @@ class Place:
     series: CtSeries
     analysis_id: str
     delivery_id: str
+    came_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def purge(self, after: timedelta, **options: timedelta) -> tuple[int, int]:
-        done = Purge(self.database, self.store, 30 * DAY, **options).run(datetime.now(UTC) + after)
+        """Purge as if so much time had passed, by every clock."""
+        done = Purge(self.database, self.store, 30 * DAY, clocks=lambda: self.clocks(after, after), **options).run()
         return done.study_count, done.file_count
+
+    def clocks(self, wall: timedelta, uptime: timedelta, boot_id: str = "boot") -> Moment:
+        """What clocks say that ran on by so much since the study came."""
+        return Moment(self.came_at + wall, 1000.0 + uptime.total_seconds(), boot_id)
 
     def is_there(self) -> bool:
         with self.database.read() as session:
@@ -77,7 +85,10 @@ def place(tmp_path: Path, migrated_url: str) -> Iterator[Place]:
                 kind="sr", destination="PACS", path=made.path,
             )  # fmt: skip
             deliveries.record_delivery(session, delivery.id, DeliveryStatus.SENT)
-        yield Place(database, store, series, analysis_id, delivery.id)
+        place = Place(database, store, series, analysis_id, delivery.id)
+        with database.begin() as session:
+            assert clock.observe(session, place.clocks(timedelta(), timedelta())) is None
+        yield place
         database.dispose()
 
 
@@ -168,3 +179,73 @@ def test_a_purge_that_is_killed_before_files_are_moved_is_finished_later(
     assert place.purge(32 * DAY) == (0, 0)
     assert place.purge(33 * DAY) == (0, 4)
     assert place.files() == []
+
+
+@pytest.mark.parametrize(
+    ("wall", "uptime", "boot_id", "is_refused", "count"),
+    [
+        pytest.param(370 * DAY, DAY / 24, "boot", True, 0, id="set ahead while it runs"),
+        pytest.param(31 * DAY, timedelta(minutes=5), "boot", True, 0, id="set ahead by just the retention"),
+        pytest.param(30.5 * DAY, 29 * DAY, "boot", True, 0, id="set ahead by more than a day in all"),
+        pytest.param(-370 * DAY, DAY, "boot", True, 0, id="set back while it runs"),
+        pytest.param(370 * DAY, timedelta(minutes=1), "next", True, 0, id="ahead after a restart of the machine"),
+        pytest.param(31 * DAY, timedelta(minutes=1), "next", True, 0, id="off for a month"),
+        pytest.param(-370 * DAY, timedelta(minutes=1), "next", True, 0, id="back after a restart of the machine"),
+        pytest.param(370 * DAY, DAY, "", True, 0, id="ahead, and no uptime to compare with"),
+        pytest.param(6 * DAY, timedelta(minutes=1), "next", False, 0, id="off for some days"),
+        pytest.param(DAY + timedelta(minutes=50), DAY, "boot", False, 0, id="corrected by NTP"),
+        pytest.param(DAY - timedelta(minutes=50), DAY, "boot", False, 0, id="set back a little"),
+        pytest.param(29 * DAY, 29 * DAY, "boot", False, 0, id="29 days that passed"),
+        pytest.param(31 * DAY, 31 * DAY, "boot", False, 1, id="31 days that passed"),
+        pytest.param(370 * DAY, 370 * DAY, "boot", False, 1, id="370 days that passed"),
+    ],
+)
+def test_a_clock_that_was_set_removes_nothing(
+    place: Place, wall: timedelta, uptime: timedelta, boot_id: str, is_refused: bool, count: int
+) -> None:
+    purge = Purge(place.database, place.store, 30 * DAY, clocks=lambda: place.clocks(wall, uptime, boot_id))
+    done = purge.run()
+    assert (done.study_count, done.clock_jump is not None) == (count, is_refused)
+    assert place.is_there() == (count == 0)
+    with place.database.read() as session:
+        assert faults.counts(session)[faults.CLOCK] == is_refused
+    if is_refused:
+        right = Purge(place.database, place.store, 30 * DAY, clocks=lambda: place.clocks(2 * DAY, 2 * DAY))
+        assert right.run().clock_jump is None, "a clock that is right again is trusted"
+        with place.database.read() as session:
+            assert not faults.counts(session)[faults.CLOCK]
+
+
+def test_a_person_may_say_that_the_clock_is_right(place: Place) -> None:
+    ahead = place.clocks(60 * DAY, timedelta(minutes=1), "next")
+    purge = Purge(place.database, place.store, 30 * DAY, clocks=lambda: ahead)
+    assert purge.run().clock_jump == 60 * DAY
+    with place.database.begin() as session:
+        clock.accept(session, ahead, accepted_by="ada")
+    assert purge.run().study_count == 1
+    with place.database.read() as session:
+        actions = [entry.event.action for entry in audit.recent(session, limit=50)]
+    assert {"fault:clock", "clock:accepted", "fault:mended"} <= set(actions)
+
+
+def test_without_a_record_the_newest_arrival_is_what_the_clock_is_held_against(place: Place) -> None:
+    with place.database.begin() as session:
+        session.execute(delete(ClockRow))
+    for wall, is_refused in ((370 * DAY, True), (-2 * DAY, True), (8 * DAY, True), (6 * DAY, False)):
+        moment = place.clocks(wall, DAY, "first")
+        purge = Purge(place.database, place.store, 30 * DAY, clocks=lambda moment=moment: moment)  # type: ignore[misc]
+        assert (purge.run().clock_jump is not None) == is_refused
+    assert place.is_there()
+
+
+def test_short_retention_bears_small_jumps_only(place: Place) -> None:
+    ahead = place.clocks(timedelta(hours=3), timedelta(0))
+    assert Purge(place.database, place.store, DAY, clocks=lambda: ahead).run().clock_jump == timedelta(hours=3)
+    assert Purge(place.database, place.store, 30 * DAY, clocks=lambda: ahead).run().clock_jump is None
+
+
+def test_the_clocks_of_this_machine_can_be_read() -> None:
+    first, second = clock.read_clocks(), clock.read_clocks()
+    assert second.uptime_s >= first.uptime_s > 0
+    assert first.boot_id == second.boot_id != ""
+    assert abs(datetime.now(UTC) - first.wall) < timedelta(minutes=10)

@@ -156,6 +156,8 @@ def whole(study_uid: str, series_uid: str | None = None, sop_uid: str | None = N
     """Send instances as PS3.10 files, as they are stored or uncompressed."""
     found = instances_of(study_uid, series_uid, sop_uid)
     choice = choose_instances([instance.transfer_syntax_uid for instance in found])
+    if len(found) > 1:
+        services().files.check([instance.path for instance in found])
     send = functools.partial(_whole, services().files, choice)
     urls = [instance_url(instance) for instance in found]
     first = send(found[0], urls[0])

@@ -229,3 +229,20 @@ def test_an_analysis_under_way_answers_for_one_that_was_asked_of_another_model_m
     assert pending(database) == [analysis.id]
     worker.run(analysis.id)
     assert series_state(database) is StudyState.ANALYSED
+
+
+def test_a_series_with_a_damaged_file_is_refused_and_never_analysed(
+    database: Database, analysis: AnalysisRecord
+) -> None:
+    analyzer = Analyzer()
+    checked: list[Sequence[str]] = []
+
+    def check(paths: Sequence[str]) -> Sequence[str]:
+        checked.append(paths)
+        return paths[:1]
+
+    assert attempts(database, analyzer, check_files=check).run(analysis.id) == (Attempt.ANSWERED, None)
+    assert (analyzer.seen, checked) == ([], [["path-1"]])
+    done = record(database, analysis.id)
+    assert [reason.code for reason in done.reasons] == ["damaged_file"]
+    assert done.status is AnalysisStatus.CURRENT

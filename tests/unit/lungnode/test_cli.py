@@ -16,6 +16,8 @@ import structlog
 import typer.main
 
 from lungnode.cli import app, run
+from lungnode.doctor import _database
+from lungnode.errors import FaultError
 from lungnode.settings_table import load_settings
 from lungnode.unfinished import NAME, UnfinishedRestore, mark
 
@@ -249,3 +251,45 @@ def test_a_rolled_back_trail_is_found_by_its_anchor(tmp_path: Path, capsys: pyte
     capsys.readouterr()
     assert run(["audit", "verify", "--anchor", str(tmp_path / "anchor.json")]) == 1
     assert "when the anchor was written" in errors(capsys)[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["audit", "verify"], ["audit", "anchor", "anchor.json"], ["token", "create", "two"], ["serve"], ["db", "upgrade"]],
+    ids=" ".join,
+)
+def test_a_missing_audit_key_is_named_and_never_replaced(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["db", "upgrade"]) == run(["token", "create", "one"]) == 0
+    key = load_settings().audit_key_path
+    content = key.read_bytes()
+    key.unlink()
+    capsys.readouterr()
+    assert run(command) == 1
+    (line,) = errors(capsys)
+    assert f"the audit key {key} is missing" in line
+    assert "LUNGNODE_DATABASE__AUDIT_KEY_FILE" in line
+    assert not key.exists()
+    key.write_bytes(content)
+    assert run(["audit", "verify"]) == 0
+
+
+def test_a_damaged_database_is_found_by_verify_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["db", "upgrade"]) == run(["token", "create", "one"]) == 0
+    settings = load_settings()
+    file = settings.home / "lungnode.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'studies'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as database:
+        database.seek((page - 1) * size)
+        database.write(b"\xff" * size)
+    capsys.readouterr()
+    assert run(["audit", "verify"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["intact"] is False
+    assert "the database is damaged" in captured.err
+    with pytest.raises(FaultError, match=r"the database is damaged .* restore a backup"):
+        _database(settings)

@@ -233,6 +233,9 @@ class VolumeImages:
 class NoFiles:
     """A store where nothing can be read."""
 
+    def check(self, paths: Sequence[str]) -> None:
+        """Find nothing damaged."""
+
     def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
         """None of them."""
         return iter([None] * len(paths))
