@@ -26,6 +26,8 @@ TOLERANCE = timedelta(days=1)
 """Corrections by NTP, of a clock that was wrong when the machine was started, are smaller."""
 LONGEST_PAUSE = timedelta(days=7)
 """The machine may have been off for so long before a person is asked whether the clock is right."""
+LONGEST_SILENCE = timedelta(days=90)
+"""Before the clock was ever noted: the newest arrival may be so old, as in an archive that is used no more."""
 WRITE_EVERY = timedelta(minutes=10)
 
 
@@ -102,11 +104,13 @@ def _jump(session: Session, row: ClockRow | None, moment: Moment, keep: timedelt
     if row is not None and row.boot_id == moment.boot_id and moment.boot_id:
         offset = moment.wall - timedelta(seconds=moment.uptime_s) - row.booted_at
         return offset if abs(offset) > tolerance else None
-    seen_at = row.seen_at if row is not None else session.scalars(select(func.max(SeriesRow.last_received_at))).one()
-    if seen_at is None:
-        return None
+    if row is None:
+        seen_at, longest = session.scalars(select(func.max(SeriesRow.last_received_at))).one(), LONGEST_SILENCE
+        if seen_at is None:
+            return None
+    else:
+        seen_at, longest = row.seen_at, min(LONGEST_PAUSE, keep) if keep is not None else LONGEST_PAUSE
     pause = moment.wall - seen_at
-    longest = min(LONGEST_PAUSE, keep) if keep is not None else LONGEST_PAUSE
     return pause if pause > longest or pause < -tolerance else None
 
 

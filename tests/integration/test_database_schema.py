@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.util import CommandError
 from sqlalchemy import inspect, text
 
 from db import audit, schema, studies
 from db.connections import make_engine
 from db.domain import ReceivedInstance
 from db.engine import Database
+from db.errors import UnfitDatabaseError
 from db.tables_all import METADATA
 
 KEY = bytes(range(32))
@@ -128,7 +128,8 @@ def test_code_of_an_earlier_revision_runs_on_and_starts_on_a_newer_schema(databa
         connection.execute(text("DELETE FROM served_revisions WHERE revision <> 'next'"))
     engine.dispose()
     assert not schema.is_current(database_url)
-    with pytest.raises(CommandError):
+    assert schema.is_newer(database_url)
+    with pytest.raises(UnfitDatabaseError, match="of a newer release"):
         schema.upgrade(database_url)
 
 
