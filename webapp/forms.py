@@ -86,7 +86,7 @@ def upload_patient_of(form: Mapping[str, str]) -> UploadPatient:
     pack_years = _number(form, "smoking_pack_years", 0, MAX_PACK_YEARS)
     if pack_years is None:
         pack_years = _number(form, "pack_years", 0, MAX_PACK_YEARS)
-    symptoms = clean_text(form.get("symptoms", ""))
+    symptoms = clean_text(form.get("symptoms", "").replace("\r\n", "\n"))  # counted as the browser counts them
     if len(symptoms) > MAX_TEXT:
         raise _bad_field("symptoms", f"must be at most {MAX_TEXT} characters")
     return UploadPatient(

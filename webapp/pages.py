@@ -21,7 +21,9 @@ def home() -> str:
 @blueprint.get("/detector")
 def detector() -> str:
     """Show the upload form."""
-    return render_template("detector.html", max_image_mb=services().options.max_image_bytes // 2**20)
+    options = services().options
+    limits = {"max_image_mb": options.max_image_bytes // 2**20, "max_upload_mb": options.max_upload_bytes // 2**20}
+    return render_template("detector.html", **limits)
 
 
 @blueprint.get("/model")

@@ -124,7 +124,7 @@ def test_a_wrong_file_is_told_at_once_and_refused_in_words(
     page = open_page()
     page.goto(f"{site.url}/detector")
     page.set_input_files("#image", text)
-    expect(page.get_by_text("it will not be read")).to_be_visible()
+    expect(page.get_by_text("Unsupported file")).to_be_visible()
     page.click("[data-submit]")
     expect(page.get_by_role("alert")).to_contain_text("Only PNG, JPEG, DICOM")
     expect(page.locator("[data-submit]")).to_be_enabled()
@@ -150,3 +150,52 @@ def test_pages_for_everyone_fit_a_phone(site: Site, open_page: Callable[..., Pag
     page = open_page(viewport={"width": 360, "height": 740}, device_scale_factor=2, has_touch=True)
     page.goto(site.url + path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "limit"), [("series.zip", "PK\x03\x04", "maxUploadMb"), ("one.png", "\x89PNG", "maxImageMb")]
+)
+def test_a_file_above_the_limit_is_not_sent(
+    site: Site, open_page: Callable[..., Page], tmp_path: Path, name: str, head: str, limit: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(head.encode("latin-1") + bytes(2 * 2**20))
+    page = open_page()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.goto(f"{site.url}/detector")
+    form = page.locator("[data-upload]")
+    assert int(form.evaluate("(form, name) => form.dataset[name]", limit)) >= 64
+    form.evaluate("(form, name) => { form.dataset[name] = '1'; }", limit)
+    page.fill("#symptoms", "cough")
+    page.set_input_files("#image", file)
+    expect(page.locator("[data-file-hint]")).to_have_text("The file is larger than 1 MiB.")
+    page.click("[data-submit]")
+    expect(page.get_by_role("alert")).to_have_text("The file is larger than 1 MiB.")
+    assert sent == []
+    assert page.locator("#symptoms").input_value() == "cough"
+
+
+def test_symptoms_with_line_breaks_fill_the_whole_field(
+    site: Site, open_page: Callable[..., Page], picture: Path
+) -> None:
+    page = open_page()
+    page.goto(f"{site.url}/detector")
+    page.set_input_files("#image", picture)
+    page.fill("#symptoms", "a\n" * 1000)
+    page.click("[data-submit]")
+    page.wait_for_url("**/predictions/*")
+
+
+def test_two_dropped_files_are_refused_by_name_of_the_rule(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto(f"{site.url}/detector")
+    page.evaluate(
+        """() => {
+          const transfer = new DataTransfer();
+          for (const name of ["a.png", "b.png"]) transfer.items.add(new File(["x"], name));
+          document.querySelector("[data-drop]").dispatchEvent(
+            new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }"""
+    )
+    expect(page.get_by_role("alert")).to_contain_text("One file at a time")

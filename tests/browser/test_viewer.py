@@ -198,7 +198,7 @@ def test_a_verdict_is_taken_back(site: Site, study: Study, viewer: Page) -> None
     expect(viewer.locator(".finding.selected .verdict")).to_have_text("Unsure")
     viewer.keyboard.press("Control+z")
     expect(viewer.locator(".finding.selected .verdict")).to_have_text("Accepted")
-    viewer.get_by_role("button", name="Take the verdict back").click()
+    viewer.get_by_role("button", name="Undo verdict").click()
     expect(viewer.locator(".finding.selected .verdict")).to_have_count(0)
     assert findings_of(site, study)[0].assessment is None
 

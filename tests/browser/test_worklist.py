@@ -156,3 +156,41 @@ def test_a_receiving_study_is_closed_from_its_row(site: Site, open_page: Callabl
     page.get_by_role("button", name="Analyse now").click()
     expect(page.get_by_role("status").filter(has_text="no longer waited for")).to_be_visible()
     assert actions_on_record(site)[0] == "series:forced"
+
+
+def test_news_leave_what_is_typed_focused_and_unchanged_alone(site: Site, open_page: Callable[..., Page]) -> None:
+    study = site.analysed_study(name="Stays^Put", patient_id="N-STAY")
+    page = open_page()
+    page.goto(f"{site.url}/worklist")
+    row = page.locator(f"tr[data-study='{study.study_instance_uid}']")
+    handle = row.element_handle()
+    link = row.locator(".row-link")
+    link.focus()
+    arrived = add_study(site.database, name="Arrives^Meanwhile", patient_id="N-NEW")
+    expect(page.locator(f"tr[data-study='{arrived.study_instance_uid}']")).to_be_visible()
+    assert handle.evaluate("(row) => row.isConnected")
+    expect(link).to_be_focused()
+    page.get_by_role("button", name="Save filter").click()
+    page.get_by_label("Name", exact=True).fill("Half a na")
+    second = add_study(site.database, name="Arrives^Second", patient_id="N-NEW-2")
+    expect(page.locator(f"tr[data-study='{second.study_instance_uid}']")).to_be_attached()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Half a na")
+    page.route("**/worklist/filters", lambda route: route.abort())
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="cannot be reached")).to_be_attached()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Half a na")  # to be tried again
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_a_search_that_is_being_typed_survives_news(site: Site, open_page: Callable[..., Page]) -> None:
+    site.analysed_study(name="Typing^Search", patient_id="TYPE-1")
+    page = open_page()
+    page.goto(f"{site.url}/worklist")
+    page.keyboard.press("/")
+    for letter in "typing":
+        page.keyboard.type(letter)
+        add_study(site.database, name=f"Typing^{letter}", patient_id=f"TYPE-{letter}")
+    expect(page.locator("#q")).to_have_value("typing")
+    expect(page.locator("#q")).to_be_focused()
+    page.wait_for_url("**/worklist?q=typing")
+    expect(page.locator("tr[data-study]")).to_have_count(7)

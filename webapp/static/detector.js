@@ -40,8 +40,18 @@ const HINTS = {
   jpeg: "",
   dicom: _("A DICOM instance: say where its nodule is. Its row and column are needed as well."),
   zip: _("A zip of a DICOM series: it goes to the worklist as a study."),
-  other: _("This is no PNG, JPEG, DICOM or zip file; it will not be read."),
+  other: _("Unsupported file. Use PNG, JPEG, DICOM or a zip."),
 };
+
+/**
+ * Why a file is not sent; empty where it is.
+ * @param {File} file
+ * @param {keyof typeof HINTS} kind
+ */
+function obstacle(file, kind) {
+  const size = (kind === "zip" ? form.dataset.maxUploadMb : form.dataset.maxImageMb) ?? "";
+  return file.size > Number(size) * MIB ? _("The file is larger than {size} MiB.", { size }) : "";
+}
 
 const row = /** @type {HTMLInputElement} */ (form.elements.namedItem("row"));
 const column = /** @type {HTMLInputElement} */ (form.elements.namedItem("column"));
@@ -104,9 +114,9 @@ async function showChosen() {
   one("file-size").textContent = readableSize(file.size);
   const kind = await kindOf(file);
   if (input.files?.[0] !== file) return; // another was chosen meanwhile
-  const tooLarge = kind !== "zip" && file.size > Number(form.dataset.maxImageMb) * MIB;
+  const unfit = obstacle(file, kind);
   const hint = one("file-hint");
-  hint.textContent = tooLarge ? _("This is larger than {size} MiB; it will not be read.", { size: form.dataset.maxImageMb ?? "" }) : HINTS[kind];
+  hint.textContent = unfit || HINTS[kind];
   hint.hidden = !hint.textContent;
   if (kind === "dicom") /** @type {HTMLDetailsElement} */ (one("place")).open = true;
   if (kind === "png" || kind === "jpeg") {
@@ -116,7 +126,7 @@ async function showChosen() {
     preview.src = previewUrl;
   } else {
     one("no-preview").removeAttribute("hidden");
-    if (kind === "dicom" && !tooLarge) await drawDicom(file);
+    if (kind === "dicom" && !unfit) await drawDicom(file);
   }
 }
 
@@ -130,10 +140,13 @@ for (const name of ["dragleave", "drop"]) {
 drop.addEventListener("drop", (event) => {
   event.preventDefault();
   const files = event.dataTransfer?.files;
-  if (files?.length) {
-    input.files = files;
-    showChosen();
+  if (!files?.length) return;
+  if (files.length > 1) {
+    fail(_("One file at a time. Upload a series as a zip."));
+    return;
   }
+  input.files = files;
+  showChosen();
 });
 
 function settle() {
@@ -177,8 +190,14 @@ function answered(request) {
   else fail(body.error ? _("{reason} (reference {reference})", { reason: recorded(body.error.message), reference: body.error.reference }) : _("The service did not answer. Try again."));
 }
 
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
+  const file = input.files?.[0];
+  const unfit = file && obstacle(file, await kindOf(file).catch(() => /** @type {const} */ ("other")));
+  if (unfit) {
+    fail(unfit);
+    return;
+  }
   const request = new XMLHttpRequest(); // fetch tells nothing of an upload's progress
   request.open("POST", form.action);
   request.responseType = "json";

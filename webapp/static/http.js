@@ -1,7 +1,12 @@
 // Requests to our own API: the form token goes along, refusals become errors with a sentence for people.
 import { english, recorded } from "./words.js";
 
-const token = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="csrf-token"]'))?.content || "";
+/**
+ * @param {string} name
+ * @param {ParentNode} [page]
+ */
+const metaOf = (name, page = document) => /** @type {HTMLMetaElement | null} */ (page.querySelector(`meta[name="${name}"]`))?.content ?? "";
+let token = metaOf("csrf-token");
 
 let isLeaving = false; // whoever signs out is on the way elsewhere already: a late 401 must not lead them astray
 addEventListener("beforeunload", () => { isLeaving = true; });
@@ -10,12 +15,13 @@ addEventListener("pageshow", () => { isLeaving = false; });
 export class RefusedError extends Error {
   /**
    * @param {number} status
-   * @param {{message?: string, reference?: string} | undefined} detail
+   * @param {{message?: string, reference?: string, code?: string} | undefined} detail
    */
   constructor(status, detail) {
     super(recorded(detail?.message || english("The service did not answer.")));
     this.status = status;
     this.reference = detail?.reference || "";
+    this.code = detail?.code || "";
   }
 }
 
@@ -33,13 +39,26 @@ export function askForModel(isAsked = true) {
 /** Tell the page that somebody is there: only requests keep a session alive. */
 const stirred = () => document.dispatchEvent(new Event("lungnode:request"));
 
+/** Sign in again, and come back to this page. */
+export function goToSignIn() {
+  document.dispatchEvent(new Event("lungnode:leaving"));
+  location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
+let signedOut = goToSignIn;
+/**
+ * Say what happens where the session has ended, instead of leaving the page at once.
+ * @param {() => void} handler
+ */
+export function onSignedOut(handler) {
+  signedOut = handler;
+}
+
 /** @param {Response} response */
 async function answer(response) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401 && !isLeaving) {
-    location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
-  }
+  if (response.status === 401 && !isLeaving) signedOut();
   throw new RefusedError(response.status, body.error);
 }
 
@@ -87,6 +106,23 @@ export async function deleteJson(url) {
  */
 async function change(url, request) {
   stirred();
-  const headers = { ...always, Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": token };
-  return answer(await fetch(url, { ...request, headers }));
+  const send = () => {
+    const headers = { ...always, Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": token };
+    return fetch(url, { ...request, headers }).catch(() => { throw new RefusedError(0, { message: english("The service cannot be reached. Try again.") }); });
+  };
+  try {
+    return await answer(await send());
+  } catch (error) {
+    if (!(error instanceof RefusedError) || error.code !== "form_token" || request.keepalive) throw error;
+    await renewToken(); // somebody signed in again, in another tab
+    return answer(await send());
+  }
+}
+
+async function renewToken() {
+  const page = new DOMParser().parseFromString(await getText(location.pathname + location.search), "text/html");
+  if (metaOf("reader", page) !== metaOf("reader")) {
+    throw new RefusedError(403, { message: english("Another person has signed in. Reload the page.") });
+  }
+  token = metaOf("csrf-token", page);
 }

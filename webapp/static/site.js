@@ -1,4 +1,5 @@
 // What every page does: the dark and light switch, local times, and leaving when nobody is there.
+import { dropAllDrafts, tabStorage } from "./drafts.js";
 import { localiseTimes } from "./times.js";
 
 const root = document.documentElement;
@@ -22,11 +23,20 @@ document.querySelector("[data-language]")?.addEventListener("change", (event) =>
   location.reload();
 });
 
+document.addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  const storage = tabStorage();
+  if (storage && !event.defaultPrevented && form.getAttribute("action") === "/sign-out") dropAllDrafts(storage);
+});
+
 const idle = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="session-idle-s"]'));
 const idleS = Number(idle?.content || 0);
 if (idleS > 0) {
   let timer = 0;
-  const leave = () => location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+  const leave = () => {
+    document.dispatchEvent(new Event("lungnode:leaving")); // asks nobody: what is not saved stays in this tab
+    location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+  };
   const restart = () => {
     clearTimeout(timer);
     timer = setTimeout(leave, (idleS + 5) * 1000);

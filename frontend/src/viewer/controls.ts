@@ -6,7 +6,6 @@ import { all, find } from "./dom";
 import { type Tool, removeLastLength, useTool } from "./engine";
 import type { Viewer } from "./main";
 import type { Pane, Window } from "./pane";
-import { finish, goBack } from "./rounds";
 
 const PRESETS: Record<string, Window> = { // HU
   lung: { center: -600, width: 1500 }, mediastinum: { center: 50, width: 400 }, bone: { center: 400, width: 1800 },
@@ -22,7 +21,10 @@ export class Controls {
     for (const button of all<HTMLButtonElement>("tool")) button.addEventListener("click", () => this.useTool(button.dataset.tool as Tool));
     find("tools").addEventListener("keydown", (event) => this.onToolKey(event));
     for (const button of all("window")) button.addEventListener("click", () => this.usePreset(button.dataset.window as string));
-    for (const button of all("series")) button.addEventListener("click", () => void viewer.openSeries(button.dataset.series as string).catch((error: Error) => viewer.pane.say(error.message)));
+    find("series-list").addEventListener("click", (event) => { // the list is renewed with the analyses
+      const uid = (event.target as Element).closest<HTMLElement>("[data-series]")?.dataset.series;
+      if (uid) viewer.openSeries(uid).catch((error: Error) => viewer.pane.say(error.message));
+    });
     find("marks").addEventListener("click", () => this.toggleMarks());
     find("reset").addEventListener("click", () => viewer.active.reset());
     find("previous").addEventListener("click", () => viewer.stepFinding(-1));
@@ -32,8 +34,8 @@ export class Controls {
     document.querySelector("[data-complete]")?.addEventListener("click", () => void viewer.ask("complete", _("Not waiting for more images.")));
     find("reveal").addEventListener("click", () => viewer.reveal());
     find<HTMLInputElement>("blind-mode").addEventListener("change", (event) => viewer.hideModel((event.target as HTMLInputElement).checked));
-    find("back").addEventListener("click", (event) => { event.preventDefault(); goBack(); });
-    document.querySelector("[data-finish]")?.addEventListener("click", () => this.finish());
+    find("back").addEventListener("click", (event) => { event.preventDefault(); void viewer.goBack(); });
+    document.querySelector("[data-finish]")?.addEventListener("click", () => void viewer.finish());
     this.listenToKeys();
   }
 
@@ -84,8 +86,8 @@ export class Controls {
     document.querySelector("[data-again]")?.toggleAttribute("hidden", state === "receiving");
   }
 
-  // Slices that are here already ask the server for nothing; whoever scrolls through them is not idle.
-  private staySignedIn(): void {
+  // Slices that are here already ask the server for nothing, nor does writing; whoever does so is not idle.
+  staySignedIn(): void {
     if (Date.now() - this.askedAt < STAY_SIGNED_IN_MS) return;
     this.askedAt = Date.now();
     getJson(this.viewer.api).catch(() => undefined);
@@ -95,10 +97,6 @@ export class Controls {
     this.viewer.areMarksShown = !this.viewer.areMarksShown;
     find("marks").setAttribute("aria-pressed", String(this.viewer.areMarksShown));
     this.viewer.draw();
-  }
-
-  private finish(): void {
-    if (all("finish").length) finish(this.viewer.studyUid).catch((error: Error) => this.viewer.pane.say(error.message));
   }
 
   private onToolKey(event: KeyboardEvent): void {
@@ -126,7 +124,7 @@ export class Controls {
       m: () => { if (document.querySelector('[data-tool="mark"]')) this.useTool("mark"); },
       Delete: () => { removeLastLength(); }, Backspace: () => { removeLastLength(); },
       h: () => this.toggleMarks(), b: () => void viewer.beside.toggleLatest(), y: () => viewer.beside.link(!viewer.beside.isLinked), "?": showHelp,
-      e: () => this.finish(), Escape: () => (this.tool === "window" ? goBack() : this.useTool("window")),
+      e: () => void viewer.finish(), Escape: () => (this.tool === "window" ? void viewer.goBack() : this.useTool("window")),
     };
     document.addEventListener("keydown", (event) => {
       if (isTyping(event.target as HTMLElement)) return;

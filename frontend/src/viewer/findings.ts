@@ -1,10 +1,13 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
 import { _, english, recorded } from "../../../webapp/static/words.js";
-import { postJson, deleteJson } from "../../../webapp/static/http.js";
+import type { Draft, DraftStore } from "../../../webapp/static/drafts.js";
+import { deleteJson } from "../../../webapp/static/http.js";
 import { type Child, element, fromTemplate, millimetres, outOfHundred, percent, probabilityBar, svg } from "./dom";
+import { Decisions } from "./decisions";
 import { histogramFigure } from "./histogram";
 import type { Explanation, MapName } from "./overlay";
-import type { Finding, Histogram, Verdict } from "./types";
+import { type Part, Slots, arrange } from "./slots";
+import type { Assessment, Finding, Histogram, Verdict } from "./types";
 
 const REASONS: Record<Verdict, string[]> = { // kept in English
   accept: [english("Nodule"), english("Known before"), english("Suspicious")],
@@ -30,6 +33,7 @@ export interface ListCalls {
   withdrawn(finding: Finding): void;
   failed(error: Error): void;
   explained(explanation: Explanation | null): void;
+  typed(): void; // a reader is there, even where nothing is sent
 }
 
 export interface ListState {
@@ -39,17 +43,33 @@ export interface ListState {
   explanation: Explanation | null; // which map lies over the image, if any
 }
 
-interface Choice {
-  reason?: string;
-  comment?: string;
+// One entry of the list; its parts outlast the redrawing of the others.
+class Item {
+  readonly root = element("li");
+  readonly parts = new Slots(this.root);
+  private body: Slots | null = null;
+
+  showBody(parts: Part[]): void {
+    const root = this.parts.node("body") as HTMLElement;
+    if (this.body?.root !== root) this.body = new Slots(root);
+    this.body.show(parts);
+  }
+}
+
+export interface Reader {
+  name: string;
+  mayDecide: boolean;
 }
 
 export class FindingList {
   histogram: Histogram | null = null;
+  emptyText: string;
   private state: ListState = { findings: [], selected: null, isBlind: false, explanation: null };
-  private readonly emptyText: string;
+  private readonly items = new Map<string, Item>();
+  readonly decisions: Decisions;
 
-  constructor(private readonly root: HTMLElement, private readonly mayDecide: boolean, private readonly calls: ListCalls) {
+  constructor(private readonly root: HTMLElement, private readonly reader: Reader, drafts: DraftStore, private readonly calls: ListCalls) {
+    this.decisions = new Decisions(drafts, { changed: calls.changed, failed: calls.failed, redraw: () => this.render(this.state) });
     this.emptyText = root.dataset.none ?? _("There are no findings.");
   }
 
@@ -57,9 +77,10 @@ export class FindingList {
     const isNewlySelected = state.selected !== this.state.selected;
     this.state = state;
     const focused = this.focusKey();
-    const items = state.findings.map((finding, index) => this.item(finding, index + 1));
-    this.root.replaceChildren(...(items.length ? items : [element("li", { class: "muted no-finding" }, state.isBlind ? _("Nothing of yours yet.") : this.emptyText)]));
-    if (focused) this.root.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
+    const shown = [...state.findings.map((finding, index) => this.item(finding, index + 1)), ...this.leftovers.map((id) => this.leftover(id))];
+    for (const [id, item] of this.items) if (!shown.includes(item.root)) this.items.delete(id);
+    arrange(this.root, shown.length ? shown : [element("li", { class: "muted no-finding" }, state.isBlind ? _("You have not marked anything yet.") : this.emptyText)]);
+    if (focused && !this.root.contains(document.activeElement)) this.root.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
     if (isNewlySelected) this.scrollToSelected();
   }
 
@@ -72,7 +93,7 @@ export class FindingList {
     else if (box.bottom > around.bottom) column.scrollTop += Math.min(box.bottom - around.bottom, box.top - around.top);
   }
 
-  // The list is made anew at every change: whoever was at a control of it stays there.
+  // The control that has the focus, to be found again where it has to be made anew.
   private focusKey(): string | null {
     const focused = document.activeElement;
     if (!(focused instanceof HTMLElement) || !this.root.contains(focused)) return null;
@@ -81,13 +102,149 @@ export class FindingList {
     return key && finding ? `[data-finding="${finding}"] [data-key="${CSS.escape(key)}"]` : null;
   }
 
+  private entry(id: string): Item {
+    const item = this.items.get(id) ?? new Item();
+    this.items.set(id, item);
+    item.root.dataset.finding = id;
+    return item;
+  }
+
   private item(finding: Finding, number: number): HTMLElement {
-    const isSelected = finding.id === this.state.selected;
-    const head = element("button", { type: "button", class: "finding-row", "data-key": "row", "aria-expanded": String(isSelected), onclick: () => this.calls.select(finding.id) },
+    const { isBlind, selected } = this.state;
+    this.decisions.compare(finding.id, this.ownOf(finding));
+    const [item, isSelected, draft] = [this.entry(finding.id), finding.id === selected, this.decisions.draft(finding.id)];
+    item.root.className = `finding ${finding.verdict ?? ""} ${isSelected ? "selected" : ""}`;
+    const facts = { ...finding, assessment: null, verdict: null };
+    const body: Part = ["body", [], () => element("div", { class: "finding-body" })];
+    item.parts.show([
+      ["row", [number, isSelected, isBlind, facts], () => this.row(finding, number)],
+      ["tags", [finding, Boolean(draft)], () => this.tags(finding)],
+      ...(isSelected ? [body] : []),
+    ]);
+    if (!isSelected) return item.root;
+    item.showBody([...(this.reader.mayDecide ? this.decisionParts(finding, draft) : []), ...(isBlind ? [] : this.factParts(finding, facts))]);
+    this.showComment(item, draft?.comment ?? this.ownOf(finding)?.comment ?? "");
+    return item.root;
+  }
+
+  private row(finding: Finding, number: number): HTMLElement {
+    return element("button", { type: "button", class: "finding-row", "data-key": "row", "aria-expanded": String(finding.id === this.state.selected), onclick: () => this.calls.select(finding.id) },
       element("b", { class: "num" }, String(number)), this.answer(finding),
       element("span", { class: "num" }, this.state.isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm)));
-    return element("li", { class: `finding ${finding.verdict ?? ""} ${isSelected ? "selected" : ""}`, "data-finding": finding.id },
-      head, this.tags(finding), isSelected && this.body(finding));
+  }
+
+  private decisionParts(finding: Finding, draft: Draft | null): Part[] {
+    const own = this.ownOf(finding);
+    const decision = draft ?? own;
+    const why: Part[] = decision ? [
+      ["why", [decision.verdict, decision.reason], () => this.why(decision.verdict as Verdict, decision.reason)],
+      ["comment", [], () => this.commentField(finding.id)],
+    ] : [];
+    return [
+      ["verdicts", [own?.verdict], () => this.verdicts(own?.verdict)],
+      ...why,
+      ["draft", draft && [{ ...draft, comment: "" }, own?.verdict, own?.reason], () => draft && this.draftBar(finding.id, draft, own)],
+      ["undo", [Boolean(own), this.isOwnMark(finding)], () => this.undoButton(finding)],
+    ];
+  }
+
+  private factParts(finding: Finding, facts: object): Part[] {
+    return [
+      ["notes", facts, () => notes(finding)],
+      ["facts", facts, () => this.facts(finding)],
+      ["known", [facts, this.histogram], () => this.known(finding)],
+      ["explanation", this.state.explanation?.map, () => this.explanation()],
+    ];
+  }
+
+  /* what is not saved */
+
+  // Findings that an analysis has replaced while a reader wrote about them.
+  private get leftovers(): string[] {
+    return this.state.isBlind ? [] : this.decisions.unsaved.filter((id) => !this.state.findings.some((finding) => finding.id === id));
+  }
+
+  private leftover(id: string): HTMLElement {
+    const [item, draft] = [this.entry(id), this.decisions.draft(id) as Draft];
+    item.root.className = "finding leftover";
+    item.parts.show([
+      ["row", "leftover", () => element("div", { class: "finding-row" }, element("b", {}, "–"), element("span", { class: "muted" }, _("Finding of an earlier analysis")))],
+      ["body", [], () => element("div", { class: "finding-body" })],
+    ]);
+    item.showBody([
+      ["comment", [], () => this.commentField(id)],
+      ["draft", [draft.verdict, draft.reason, draft.error, Boolean(this.chosen)], () => this.leftoverBar(id, draft)],
+    ]);
+    this.showComment(item, draft.comment);
+    return item.root;
+  }
+
+  private commentField(id: string): HTMLElement {
+    return element("input", { type: "text", name: "comment", maxlength: 2000, placeholder: _("Comment, then Enter"), "data-key": "comment", "aria-label": _("Comment"), autocomplete: "off",
+      oninput: (event: Event) => this.type(id, (event.target as HTMLInputElement).value),
+      onkeydown: (event: KeyboardEvent) => {
+        if (event.key === "Enter" && !event.isComposing) void this.save(id);
+        if (event.key === "Escape") (event.target as HTMLElement).blur();
+      } });
+  }
+
+  // While somebody types, the draft is what stands in the field.
+  private showComment(item: Item, text: string): void {
+    const field = item.root.querySelector<HTMLInputElement>('input[name="comment"]');
+    if (field && field.value !== text) field.value = text;
+  }
+
+  private draftBar(id: string, { verdict, reason, error, isPending }: Draft, own: Assessment | null): HTMLElement {
+    if (isPending) return element("p", { class: "draft small muted", role: "status" }, _("Saving…"));
+    const decision = `${WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
+    const isComment = !error && verdict === own?.verdict && reason === own.reason;
+    const text = isComment ? _("The comment is not saved.") : _("Not saved: {decision}. {error}", { decision, error });
+    return element("div", { class: `draft note small ${error ? "bad" : ""}`, role: error ? "alert" : "status" }, element("p", {}, text),
+      element("button", { type: "button", class: "button small", "data-key": "save", "data-draft-save": true, onclick: () => void this.save(id) }, _("Save")),
+      this.dropButton(id));
+  }
+
+  private leftoverBar(id: string, { verdict, reason }: Draft): HTMLElement {
+    const decision = `${WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
+    return element("div", { class: "draft note warn small", role: "status" }, element("p", {}, _("Not saved: {decision}. A new analysis has replaced this finding.", { decision })),
+      this.chosen && element("button", { type: "button", class: "button small", "data-key": "move", onclick: () => this.move(id) }, _("Use for the selected finding")),
+      this.dropButton(id));
+  }
+
+  private dropButton(id: string): HTMLElement {
+    return element("button", { type: "button", class: "button quiet small", "data-key": "drop", "data-draft-drop": true, onclick: () => this.decisions.drop(id) }, _("Discard"));
+  }
+
+  private type(id: string, comment: string): void {
+    const finding = this.state.findings.find((known) => known.id === id);
+    this.decisions.type(id, comment, finding ? this.ownOf(finding) : null);
+    this.calls.typed();
+  }
+
+  private move(id: string): void {
+    if (this.chosen) this.decisions.move(id, this.chosen.id, this.ownOf(this.chosen));
+  }
+
+  private async save(id: string): Promise<void> {
+    if (this.reader.mayDecide && this.state.findings.some((finding) => finding.id === id)) await this.decisions.save(id);
+  }
+
+  // Save all that is not saved yet.
+  async saveAll(): Promise<boolean> {
+    await this.decisions.settled;
+    for (const { id } of this.state.findings) await this.save(id);
+    return this.decisions.unsaved.length === 0;
+  }
+
+  /* what is said of a finding */
+
+  // The latest verdict, where it is this reader's own: nobody else's text is sent under their name.
+  private ownOf({ assessment }: Finding): Assessment | null {
+    return assessment?.reader === this.reader.name ? assessment : null;
+  }
+
+  private isOwnMark({ origin, created_by }: Finding): boolean {
+    return origin === "reader" && created_by === this.reader.name;
   }
 
   private answer(finding: Finding): HTMLElement {
@@ -99,18 +256,14 @@ export class FindingList {
   private tags(finding: Finding): Child {
     const tags: HTMLElement[] = [];
     if (finding.origin === "reader") tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by_name })));
+    if (this.decisions.draft(finding.id)) tags.push(element("span", { class: "unsaved" }, _("Not saved")));
     if (finding.assessment) {
-      const { verdict, reason, reader_name } = finding.assessment;
+      const { verdict, reason, reader_name, comment } = finding.assessment;
       tags.push(element("span", { class: "verdict" }, fromTemplate(`[data-icon="${verdict}"]`), reason ? `${WORDS[verdict]}: ${_(reason)}` : WORDS[verdict]));
       tags.push(element("span", {}, reader_name));
+      if (comment) tags.push(element("span", { class: "comment" }, comment));
     }
     return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);
-  }
-
-  private body(finding: Finding): HTMLElement {
-    const told = this.state.isBlind ? [] : [notes(finding), this.facts(finding), this.known(finding), this.explanation()];
-    const decided = this.mayDecide ? [this.verdicts(finding), this.why(finding), this.undoButton(finding)] : [];
-    return element("div", { class: "finding-body" }, ...decided, ...told);
   }
 
   private facts(finding: Finding): HTMLElement {
@@ -145,32 +298,28 @@ export class FindingList {
     }), label);
     const maps = (Object.keys(MAPS) as MapName[]).map((map) => choice(map, MAPS[map].label));
     const slider = explanation && element("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round(explanation.opacity * 100), "data-key": "opacity", "aria-label": _("Opacity of the map"),
-      oninput: (event: Event) => this.calls.explained({ ...explanation, opacity: Number((event.target as HTMLInputElement).value) / 100 }) });
+      oninput: (event: Event) => this.calls.explained({ map: explanation.map, opacity: Number((event.target as HTMLInputElement).value) / 100 }) });
     return element("fieldset", { class: "explanation" }, element("legend", {}, _("Map over the image")),
       element("div", { class: "choices" }, choice(null, _("None")), ...maps), slider,
       explanation && element("p", { class: "small muted", role: "note" }, MAPS[explanation.map].tells));
   }
 
-  private verdicts(finding: Finding): HTMLElement {
+  private verdicts(chosen: Verdict | undefined): HTMLElement {
     const buttons = VERDICTS.map((verdict) => element("button", {
-      type: "button", class: "button", "data-verdict": verdict, "data-key": verdict, "aria-pressed": String(finding.verdict === verdict),
+      type: "button", class: "button", "data-verdict": verdict, "data-key": verdict, "aria-pressed": String(chosen === verdict),
       title: `${BUTTONS[verdict]} (${verdict[0]})`, onclick: () => this.decide(verdict),
     }, fromTemplate(`[data-icon="${verdict}"]`), BUTTONS[verdict]));
     return element("div", { class: "verdicts", role: "group", "aria-label": _("Your verdict") }, ...buttons);
   }
 
-  private why(finding: Finding): Child {
-    const { assessment } = finding;
-    if (!assessment) return null;
-    const choices = REASONS[assessment.verdict].map((reason) => element("label", {},
-      element("input", { type: "radio", name: "reason", value: reason, checked: reason === assessment.reason, "data-key": `reason ${reason}`, onchange: () => this.decide(assessment.verdict, { reason }) }), _(reason)));
-    const comment = element("input", { type: "text", name: "comment", maxlength: 2000, value: assessment.comment, placeholder: _("Comment, then Enter"), "data-key": "comment", "aria-label": _("Comment"),
-      onkeydown: (event: KeyboardEvent) => { if (event.key === "Enter") void this.decide(assessment.verdict, { comment: (event.target as HTMLInputElement).value }); } });
-    return element("div", { class: "why" }, element("div", { class: "choices", role: "radiogroup", "aria-label": _("Reason") }, ...choices), comment);
+  private why(verdict: Verdict, chosen: string): HTMLElement {
+    const choices = REASONS[verdict].map((reason) => element("label", {},
+      element("input", { type: "radio", name: "reason", value: reason, checked: reason === chosen, "data-key": `reason ${reason}`, onchange: () => this.decide(verdict, reason) }), _(reason)));
+    return element("div", { class: "why" }, element("div", { class: "choices", role: "radiogroup", "aria-label": _("Reason") }, ...choices));
   }
 
   private undoButton(finding: Finding): Child {
-    const what = finding.assessment ? _("Take the verdict back") : finding.origin === "reader" ? _("Take the mark back") : null;
+    const what = this.ownOf(finding) ? _("Undo verdict") : this.isOwnMark(finding) ? _("Remove mark") : null;
     return what && element("button", { type: "button", class: "button quiet undo", "data-undo": true, "data-key": "undo", title: "Ctrl+Z", onclick: () => this.undo() }, fromTemplate('[data-icon="again"]'), what);
   }
 
@@ -178,25 +327,27 @@ export class FindingList {
     return this.state.findings.find(({ id }) => id === this.state.selected);
   }
 
-  async decide(verdict: Verdict, { reason, comment }: Choice = {}): Promise<void> {
+  // Give a verdict, or a reason for it. A comment that is being written stays unsaved until its reader saves it.
+  async decide(verdict: Verdict, reason?: string): Promise<void> {
     const finding = this.chosen;
-    if (!finding || !this.mayDecide) return;
-    const same = finding.verdict === verdict ? finding.assessment : null; // a changed mind starts with a new reason
-    await this.tell(async () => this.calls.changed(await postJson(`/api/v1/findings/${finding.id}/assessment`, {
-      verdict, reason: reason ?? same?.reason ?? "", comment: comment ?? same?.comment ?? "",
-    }) as Finding));
+    if (!finding || !this.reader.mayDecide) return;
+    const [own, draft] = [this.ownOf(finding), this.decisions.draft(finding.id)];
+    const same = [draft, own].find((decision) => decision?.verdict === verdict); // another verdict starts without a reason
+    const comment = own?.comment ?? "";
+    await this.decisions.send(finding.id, { verdict, reason: reason ?? same?.reason ?? "", comment }, draft?.comment ?? comment);
   }
 
-  // Take back the latest verdict, or the mark itself where there is none.
+  // Take back the reader's own verdict, or the mark itself where there is none.
   async undo(): Promise<void> {
+    await this.decisions.settled;
     const finding = this.chosen;
-    if (!finding || !this.mayDecide) return;
+    if (!finding || !this.reader.mayDecide) return;
     const url = `/api/v1/findings/${finding.id}`;
-    if (finding.assessment) await this.tell(async () => this.calls.changed(await deleteJson(`${url}/assessment`) as Finding));
-    else if (finding.origin === "reader") await this.tell(async () => { await deleteJson(url); this.calls.withdrawn(finding); });
+    if (this.ownOf(finding)) await this.attempt(async () => this.calls.changed(await deleteJson(`${url}/assessment`) as Finding));
+    else if (this.isOwnMark(finding)) await this.attempt(async () => { await deleteJson(url); this.calls.withdrawn(finding); });
   }
 
-  private async tell(work: () => Promise<void>): Promise<void> {
+  private async attempt(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {

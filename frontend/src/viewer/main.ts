@@ -1,18 +1,21 @@
 // The viewer: puts panes, findings, the reading and the patient's other studies together.
 import { _ } from "../../../webapp/static/words.js";
-import { getJson, postJson } from "../../../webapp/static/http.js";
+import { DraftStore, tabStorage } from "../../../webapp/static/drafts.js";
+import { RefusedError, getJson, getText, goToSignIn, onSignedOut, postJson } from "../../../webapp/static/http.js";
 import { listen } from "../../../webapp/static/live.js";
 import { Beside } from "./beside";
 import { showCaveats } from "./caveats";
 import { Controls } from "./controls";
-import { find, fromTemplate, svg } from "./dom";
+import { all, find, fromTemplate, svg } from "./dom";
 import { loadSeries, onFrameError, onPixelRatio } from "./engine";
 import { FindingList } from "./findings";
 import { distanceMm, markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
+import { Leaving } from "./leaving";
 import type { Attention, Explanation, Mark } from "./overlay";
 import { Pane, type PaneCalls, type Window } from "./pane";
 import { Reading } from "./reading";
+import { finish, goBack } from "./rounds";
 import type { Finding, Study } from "./types";
 
 const SETTLED = ["analysed", "not_analysed", "failed"];
@@ -26,6 +29,7 @@ class Viewer {
   readonly pane: Pane;
   readonly beside: Beside;
   readonly list: FindingList;
+  readonly leaving: Leaving;
   readonly controls: Controls;
   active: Pane;
   study: Study | null = null;
@@ -33,6 +37,7 @@ class Viewer {
   areMarksShown = true;
   explanation: Explanation | null = null;
   private opening: string | null = null;
+  private version = 0; // of what is known of the study: an answer that was under way meanwhile is out of date
 
   constructor() {
     const calls: PaneCalls = {
@@ -45,13 +50,17 @@ class Viewer {
     };
     this.pane = this.active = new Pane(find("pane"), "main", calls);
     this.beside = new Beside(this.pane, calls, () => this.draw());
-    this.list = new FindingList(find("findings"), this.mayDecide, {
+    const reader = { name: this.root.dataset.reader ?? "", mayDecide: this.mayDecide };
+    this.list = new FindingList(find("findings"), reader, new DraftStore(this.studyUid, reader.name, tabStorage()), {
       select: (id) => void this.select(id === this.selected ? null : id),
       changed: (finding) => this.replace(finding),
       withdrawn: (finding) => this.remove(finding),
-      failed: (error) => this.pane.say(error.message),
+      failed: (error) => this.onFailure(error),
       explained: (explanation) => { this.explanation = explanation; this.draw(); },
+      typed: () => this.controls.staySignedIn(),
     });
+    this.leaving = new Leaving(this.list);
+    onSignedOut(() => this.onSignedOut());
     this.controls = new Controls(this);
     const fit = () => { for (const pane of [this.pane, this.beside.pane]) pane?.fit(); };
     addEventListener("resize", fit); // before the browser draws; what else changes a pane's size is observed
@@ -64,7 +73,8 @@ class Viewer {
     this.controls.usePreset("lung");
     this.study = await getJson(this.api) as Study;
     this.draw();
-    const first = this.shownFindings()[0] ?? null;
+    const { unsaved } = this.list.decisions;
+    const first = this.shownFindings().find(({ id }) => unsaved.includes(id)) ?? this.shownFindings()[0] ?? null;
     const uid = first?.series_instance_uid ?? this.largestSeries();
     if (!uid) { this.pane.say(_("No images have arrived yet.")); return; }
     this.selected = first?.id ?? null;
@@ -165,6 +175,7 @@ class Viewer {
       const finding = await postJson(`${this.api}/findings`, {
         series_instance_uid: pane.series.uid, sop_instance_uid: slice.sop_instance_uid, row, column, frame_number: slice.frame_number,
       }) as Finding;
+      this.version += 1;
       this.study?.findings.push(finding);
       this.sort();
       await this.select(finding.id);
@@ -216,11 +227,13 @@ class Viewer {
   }
 
   private replace(finding: Finding): void {
+    this.version += 1;
     if (this.study) this.study.findings = this.study.findings.map((known) => (known.id === finding.id ? finding : known));
     this.draw();
   }
 
   private remove(finding: Finding): void {
+    this.version += 1;
     if (this.study) this.study.findings = this.study.findings.filter(({ id }) => id !== finding.id);
     this.selected = null;
     this.draw();
@@ -238,6 +251,15 @@ class Viewer {
     void this.afterHiding();
   }
 
+  async goBack(): Promise<void> {
+    if (await this.leaving.isAllowed()) goBack();
+  }
+
+  async finish(): Promise<void> {
+    if (!all("finish").length || !(await this.leaving.isAllowed())) return;
+    await finish(this.studyUid).catch((error: Error) => this.pane.say(error.message));
+  }
+
   reveal(): void {
     this.reading.reveal();
     void this.afterHiding();
@@ -252,16 +274,50 @@ class Viewer {
     this.draw();
   }
 
+  // Read the study again; what has not changed is not drawn again.
   async refresh(): Promise<void> {
-    const before = this.study?.state;
-    this.study = await getJson(this.api, { background: true }) as Study;
-    if (before && before !== this.study.state && SETTLED.includes(this.study.state)) { location.reload(); return; } // show all of the new answer
-    const isHeld = this.study.state === "not_analysed" && this.study.reasons.some(({ code }) => code === "scanner_held");
-    find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld ? "held" : this.study.state}"]`));
-    this.controls.showState(this.study.state);
-    showCaveats(this.study.caveats);
-    if (!this.study.findings.some(({ id }) => id === this.selected)) this.selected = null;
+    const [before, version] = [this.study, ++this.version];
+    const study = await getJson(this.api, { background: true }) as Study;
+    if (version !== this.version || JSON.stringify(study) === JSON.stringify(before)) return; // an older answer, or no news
+    this.study = study;
+    if (before && before.state !== study.state && SETTLED.includes(study.state)) await this.refreshPage();
+    const isHeld = study.state === "not_analysed" && study.reasons.some(({ code }) => code === "scanner_held");
+    find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld ? "held" : study.state}"]`));
+    this.controls.showState(study.state);
+    showCaveats(study.caveats);
+    if (!study.findings.some(({ id }) => id === this.selected)) this.selected = null;
     this.draw();
+  }
+
+  // There is a new answer: take over what only the server writes, and leave what the reader has done as it is.
+  private async refreshPage(): Promise<void> {
+    const page = new DOMParser().parseFromString(await getText(location.pathname), "text/html");
+    for (const here of all("live")) {
+      const fresh = page.querySelector(`[data-live="${here.dataset.live}"]`);
+      if (fresh && here.innerHTML !== fresh.innerHTML) here.replaceChildren(...document.adoptNode(fresh).childNodes);
+    }
+    this.list.emptyText = page.querySelector<HTMLElement>("[data-findings]")?.dataset.none ?? this.list.emptyText;
+    const uid = this.pane.series?.uid ?? this.largestSeries();
+    if (uid && !this.pane.series) await this.openSeries(uid);
+    else if (uid) this.controls.showSeries(uid);
+  }
+
+  /* what could not be saved */
+
+  private onFailure(error: Error): void {
+    if (!(error instanceof RefusedError && error.status === 401)) this.pane.say(error.message);
+  }
+
+  private onSignedOut(): void {
+    if (!this.list.decisions.unsaved.length) { goToSignIn(); return; }
+    const dialog = find<HTMLDialogElement>("signed-out");
+    if (dialog.open) return;
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue === "again") void this.list.saveAll();
+      else goToSignIn();
+    }, { once: true });
+    dialog.showModal();
   }
 
   async ask(path: string, done: string): Promise<void> {

@@ -84,3 +84,14 @@ def test_text_that_turns_direction_around_is_cleaned() -> None:
     assert forms.text_of({"comment": "a\u202eb\x07"}, "comment") == "ab"
     with pytest.raises(UploadRefusedError):
         forms.text_of({"comment": 3}, "comment")
+
+
+@pytest.mark.parametrize(("sent", "characters"), [("\r\n", 1), ("\n", 1), ("\r\n\r\n", 2)])
+def test_a_line_break_is_counted_as_browsers_count_it(sent: str, characters: int) -> None:
+    lines = f"a{sent}b"
+    text = lines + "x" * (forms.MAX_TEXT - characters - 2)
+    symptoms = forms.upload_patient_of({"symptoms": text}).symptoms
+    assert symptoms is not None
+    assert len(symptoms) == forms.MAX_TEXT
+    with pytest.raises(UploadRefusedError):
+        forms.upload_patient_of({"symptoms": text + "x"})

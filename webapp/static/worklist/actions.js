@@ -77,6 +77,7 @@ async function act(row, named) {
   } catch (error) {
     say(error instanceof Error ? error.message : String(error), { isBad: true });
   }
+  row.classList.remove("busy");
   await load(location.pathname + location.search);
 }
 

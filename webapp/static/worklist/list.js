@@ -50,6 +50,44 @@ export function openNextPage() {
   /** @type {HTMLAnchorElement | null} */ (list.querySelector("a[rel=next]"))?.click();
 }
 
+const MARKED_HERE = ["current", "news", "busy"];
+
+/**
+ * What the server wrote, without what this page has made of it: times in the reader's words, the chosen row.
+ * @param {Element} part
+ * @param {{rows?: boolean}} [options] rows: with the rows in it
+ */
+function sourceOf(part, { rows: withRows = true } = {}) {
+  const copy = /** @type {Element} */ (part.cloneNode(true));
+  if (!withRows) copy.querySelector("tbody")?.replaceChildren();
+  for (const time of copy.querySelectorAll("time")) {
+    time.textContent = "";
+    time.removeAttribute("title");
+  }
+  for (const row of [copy, ...copy.querySelectorAll("tr")]) {
+    row.classList.remove(...MARKED_HERE);
+    if (!row.classList.length) row.removeAttribute("class");
+  }
+  return copy.matches("tr") ? copy.outerHTML : copy.innerHTML;
+}
+
+/**
+ * Update the rows in place: one that says the same stays, and with it what is selected, focused or under the pointer.
+ * @param {HTMLTableSectionElement} here
+ * @param {HTMLTableSectionElement} fresh
+ */
+function replaceRows(here, fresh) {
+  const known = new Map([...here.rows].map((row) => [row.dataset.study, row]));
+  const next = [...fresh.rows].map((row) => {
+    const same = known.get(row.dataset.study);
+    return same && sourceOf(same) === sourceOf(row) ? same : document.adoptNode(row);
+  });
+  for (const row of known.values()) if (!next.includes(row)) row.remove();
+  next.forEach((row, at) => {
+    if (here.rows[at] !== row) here.insertBefore(row, here.rows[at] ?? null);
+  });
+}
+
 /**
  * Put what a freshly loaded page shows in the place of what stands here.
  * @param {Document} page
@@ -57,9 +95,11 @@ export function openNextPage() {
 function replaceParts(page) {
   for (const selector of ["[data-list]", "[data-load]", "[data-saved]"]) {
     const [here, fresh] = [document.querySelector(selector), page.querySelector(selector)];
-    if (!here || !fresh || here.innerHTML === fresh.innerHTML) continue;
+    if (!here || !fresh || sourceOf(here) === sourceOf(fresh)) continue;
+    const [body, freshBody] = [here.querySelector("tbody"), fresh.querySelector("tbody")];
     localiseTimes(fresh);
-    here.replaceChildren(...document.adoptNode(fresh).childNodes);
+    if (body && freshBody && sourceOf(here, { rows: false }) === sourceOf(fresh, { rows: false })) replaceRows(body, freshBody);
+    else here.replaceChildren(...document.adoptNode(fresh).childNodes);
   }
 }
 
@@ -82,13 +122,13 @@ export async function load(url, { isNews = false } = {}) {
   if (turn !== asked) return; // a later question is on its way
   const before = new Map(rows().map((row) => [row.dataset.study, gist(row)]));
   const at = rows().findIndex((row) => row.dataset.study === current);
-  const hadFocus = list.contains(document.activeElement);
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
   replaceParts(new DOMParser().parseFromString(text, "text/html"));
   if (isNews) {
     for (const row of rows()) if (before.get(row.dataset.study) !== gist(row)) row.classList.add("news");
   }
   if (current && !chosenRow() && at >= 0) current = rows()[Math.min(at, rows().length - 1)]?.dataset.study ?? null;
-  if (current) choose(current, { focus: hadFocus });
+  if (current) choose(current, { focus: focused !== null && !focused.isConnected });
 }
 
 list.addEventListener("click", (event) => {

@@ -14,29 +14,34 @@ const name = /** @type {HTMLInputElement} */ (form.elements.namedItem("name"));
 /**
  * @param {() => Promise<unknown>} change
  * @param {string} done
+ * @returns {Promise<boolean>} whether it was done
  */
 async function changed(change, done) {
+  let isDone = true;
   try {
     await change();
     say(done);
   } catch (error) {
+    isDone = false;
     say(error instanceof Error ? error.message : String(error), { isBad: true });
   }
   await load(location.pathname + location.search);
+  return isDone;
 }
 
 saved.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);
   const remove = /** @type {HTMLElement | null} */ (target.closest("[data-remove]"));
-  if (remove) changed(() => deleteJson(`${FILTERS}/${remove.dataset.remove}`), "The filter was removed.");
+  if (remove) changed(() => deleteJson(`${FILTERS}/${remove.dataset.remove}`), _("The filter was removed."));
   if (target.closest("[data-save-open]")) dialog.showModal();
 });
 form.querySelector("[data-save-cancel]")?.addEventListener("click", () => dialog.close());
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const kept = name.value.trim();
-  if (!kept) return;
+  const label = name.value.trim();
+  if (!label) return;
   dialog.close();
-  changed(() => postJson(FILTERS, { name: kept, query: chosenFilters() }), _("Saved as “{name}”.", { name: kept }));
-  name.value = "";
+  const isSaved = await changed(() => postJson(FILTERS, { name: label, query: chosenFilters() }), _("Saved as “{name}”.", { name: label }));
+  if (!isSaved) dialog.showModal(); // with the name that was typed
+  else if (name.value.trim() === label) name.value = "";
 });
