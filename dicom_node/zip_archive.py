@@ -174,6 +174,14 @@ class ZipArchive:
         return self._content[start : start + member.packed_bytes]
 
 
+def in_pieces(content: memoryview) -> Iterator[memoryview]:
+    """Yield consecutive parts of a member; of a mapped one, the pages of each are given back after it."""
+    for at in range(0, len(content), IN_MEMORY_BYTES):
+        yield content[at : at + IN_MEMORY_BYTES]
+        if isinstance(content.obj, mmap.mmap):
+            content.obj.madvise(mmap.MADV_DONTNEED)
+
+
 def damaged() -> ZipRefusedError:
     """Make the refusal of a zip with a member that cannot be inflated."""
     return ZipRefusedError(422, "damaged-zip", "A file in the zip is damaged.")

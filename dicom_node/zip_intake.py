@@ -23,7 +23,7 @@ from dicom_node.intake import Announced, Intake, IntakeVerdict, Sender, received
 from dicom_node.status import Status
 from dicom_node.store import StoredFile
 from dicom_node.transfer import TRANSFER_SYNTAXES
-from dicom_node.zip_archive import ZipArchive, ZipLimits, ZipMember
+from dicom_node.zip_archive import ZipArchive, ZipLimits, ZipMember, in_pieces
 from dicom_node.zip_contents import HEAD_BYTES, LeftOut, OtherKind, joined, kind_of_class, left_out_of, sort_head
 
 WEB = "WEB"
@@ -165,7 +165,7 @@ class _Survey:
     ) -> None:
         self.intake.check(announced)
         self.intake.check_header(header, announced)
-        stored = StoredFile("", len(dataset), hashlib.sha256(dataset).hexdigest())
+        stored = StoredFile("", len(dataset), _sha256(dataset))
         image = _Image(member, announced, offset, received_instance(header, announced, self.sender, stored))
         first = self.images.setdefault(header.sop_instance_uid, image)
         if first is not image:
@@ -186,10 +186,20 @@ class _Survey:
             Store or index changed since they were asked.
         """
         dataset = memoryview(self.archive.content(image.member))[image.offset :]
-        verdict = self.intake.receive(image.announced, dataset, self.sender)
+        reception = self.intake.begin(image.announced, self.sender)
+        for piece in in_pieces(dataset):
+            reception.write(piece)
+        verdict = reception.finish()
         if not verdict.is_stored:
             raise _refusal(verdict.status, verdict.code, verdict.text)
         return verdict
+
+
+def _sha256(dataset: memoryview) -> str:
+    digest = hashlib.sha256()
+    for piece in in_pieces(dataset):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _refusal(status: Status, code: str, text: str) -> ZipRefusedError:

@@ -45,8 +45,10 @@ from webapp.slots import Slots
 from webapp.views import ViewLog
 from webapp.watch import ChangeWatch
 
-LARGE_UPLOADS = 1
-"""Archives and large pictures taken at once."""
+ARCHIVES = 2
+"""Archives taken at once."""
+LARGE_PICTURES = 1
+"""Pictures of many pixels decoded at once, some 300 MiB each."""
 PASSWORD_CHECKS = 2
 """Password hashes computed at once, 32 MiB each."""
 MAX_FORM_FIELDS = 50
@@ -109,7 +111,8 @@ def assemble(
         sign_in_limit=RateLimit(options.sign_ins_per_minute),
         prediction_slots=threading.BoundedSemaphore(options.max_predictions),
         stream_slots=threading.BoundedSemaphore(options.max_streams),
-        large_slots=Slots(LARGE_UPLOADS, waiting=options.threads // 4, wait_s=20.0),
+        archive_slots=Slots(ARCHIVES, waiting=options.threads // 4, wait_s=20.0),
+        large_picture_slots=Slots(LARGE_PICTURES, waiting=options.threads // 4, wait_s=20.0),
         password_slots=Slots(PASSWORD_CHECKS, waiting=options.threads // 4, wait_s=5.0),
     )
     for part in (routing, headers, guard, failures, languages, templating, oidc):

@@ -63,7 +63,7 @@ def _predict() -> Response:
         return _take_study(upload)
     content = _content(upload)
     is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
-    with services().large_slots.take() if is_large else compute_slot():
+    with services().large_picture_slots.take() if is_large else compute_slot():
         answer = services().predictor.predict_upload(
             content, row=place.row if place else None, column=place.column if place else None
         )
@@ -120,7 +120,7 @@ def _mapped(upload: FileStorage) -> bytes | mmap.mmap:
 
 
 def _take_study(upload: FileStorage) -> Response:
-    with services().large_slots.take():
+    with services().archive_slots.take():
         study = services().intake.store_zip(_mapped(upload), actor=principal().name)
     url = url_for("studies.viewer", study_uid=study.study_instance_uid)
     if wants_html():

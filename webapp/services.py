@@ -47,8 +47,8 @@ class Services:
     prediction_slots: threading.BoundedSemaphore
     stream_slots: threading.BoundedSemaphore
     password_slots: Slots
-    large_slots: Slots
-    """For uploads that take much memory or time: archives, and pictures of many pixels."""
+    archive_slots: Slots
+    large_picture_slots: Slots
     readiness: Readiness = field(default_factory=Readiness)
     started: float = field(default_factory=time.monotonic)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+from contextlib import ExitStack
 
 import pytest
 from werkzeug.datastructures import MultiDict
@@ -390,3 +391,22 @@ def test_only_dicom_is_drawn_and_a_refusal_is_told(web: Web) -> None:
     web.predictor.fails = UnfitInputError(422, "no_image", "The DICOM instance holds no image.")
     refused = web.client().post("/predict/preview", data={"image": (io.BytesIO(DICOM), "x")})
     assert (refused.status_code, refused.json["error"]["code"]) == (422, "no_image")
+
+
+@pytest.mark.parametrize("kind", ["archive", "large picture"])
+def test_uploads_that_take_much_are_refused_while_others_are_taken(web: Web, kind: str) -> None:
+    """So many are taken at once, so many wait; the next one is told at once when to come back."""
+    known = web.app.extensions[services.EXTENSION]
+    slots = known.archive_slots if kind == "archive" else known.large_picture_slots
+    content = zipped({"a.dcm": DICOM}) if kind == "archive" else jpeg("L", (2100, 2100))
+    assert post(web, content).status_code in (200, 202)
+    with ExitStack() as stack:
+        while slots._places.acquire(blocking=False):
+            stack.callback(slots._places.release)
+        while slots._queue.acquire(blocking=False):
+            stack.callback(slots._queue.release)
+        response = post(web, content)
+        assert post(web, noise_png()).status_code == 200
+    assert (response.status_code, response.json["error"]["code"]) == (503, "busy")
+    assert int(response.headers["Retry-After"]) == 20
+    assert post(web, content).status_code in (200, 202)
