@@ -87,7 +87,7 @@ class Purge:
         with self._database.begin() as session:
             jump = clock.observe(session, moment, self._keep)
         if jump is not None:
-            _log.error("purge:refused", extra={"code": "clock", "reason": clock.sentence(jump)})
+            _log.error("purge:refused", extra={"code": "clock"})
             return PurgeRound(clock_jump=jump)
         now = moment.wall
         before = now - self._keep
