@@ -5,6 +5,7 @@ Records are what the repositories of this package return: frozen values, detache
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -230,7 +231,16 @@ class NewFinding:
     prediction_set: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
     attributes: dict[str, object] = field(default_factory=dict)
-    """Further measures by name (``volume_mm3``, ``density``, ...), kept as JSON."""
+    """Further measures by name (``volume_mm3``, ``density``, ...), kept as JSON; ``displayed`` holds, for each question
+    (``malignancy``, ``nodule``), the text and the bounds that are shown of its probability."""
+
+
+def displayed_text(attributes: Mapping[str, object]) -> str | None:
+    """What is shown of a finding's malignancy, in English; None where it was recorded without."""
+    records = attributes.get("displayed")
+    record = records.get("malignancy") if isinstance(records, Mapping) else None
+    text = record.get("text") if isinstance(record, Mapping) else None
+    return text if isinstance(text, str) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +316,8 @@ class WorklistItem:
     reviewed_by: str | None = None
     caveats: tuple[Reason, ...] = ()
     """Those of the study's current analyses, each once."""
+    displayed: str | None = None
+    """What is shown of the probability, in English."""
 
 
 class WorklistOrder(StrEnum):
@@ -439,6 +451,8 @@ class UploadPrediction:
     temperature: float
     patient: UploadPatient
     created_at: datetime
+    displayed: dict[str, object] | None = None
+    """What is shown of the probability of ``malignant``, as a finding's ``displayed`` has it."""
 
 
 @dataclass(frozen=True, slots=True)

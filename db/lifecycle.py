@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from db.domain import SCANNER_HELD, AnalysisStatus, FindingOrigin, Reason, StudyState
+from db.domain import SCANNER_HELD, AnalysisStatus, FindingOrigin, Reason, StudyState, displayed_text
 from db.errors import UnknownRecordError
 from db.tables import SeriesRow, StudyRow
 from db.tables_analyses import AnalysisRow, FindingRow
@@ -115,6 +115,7 @@ def _summarise_findings(session: Session, study: StudyRow) -> None:
     study.malignancy_probability = strongest.malignancy_probability if strongest else None
     study.interval_low = strongest.interval_low if strongest else None
     study.interval_high = strongest.interval_high if strongest else None
+    study.displayed = displayed_text(strongest.attributes) if strongest else None
 
 
 def _latest_answer(session: Session, study_id: str) -> datetime | None:

@@ -32,6 +32,7 @@ def record_prediction(session: Session, prediction: UploadPrediction, *, actor: 
             in_domain=prediction.in_domain,
             reasons=prediction.reasons,
             unvalidated=prediction.unvalidated,
+            displayed=prediction.displayed,
             model_name=model.name,
             model_version=model.version,
             model_sha256=model.sha256,
@@ -55,6 +56,7 @@ def _check(prediction: UploadPrediction) -> None:
     check_finite("temperature", prediction.temperature)
     check_finite("smoking_pack_years", prediction.patient.smoking_pack_years)
     checked_json("unvalidated", prediction.unvalidated or {})
+    checked_json("displayed", prediction.displayed or {})
 
 
 def _optional(value: str | None) -> str | None:
@@ -91,6 +93,7 @@ def prediction_record(session: Session, prediction_id: str) -> UploadPrediction 
         temperature=row.temperature,
         patient=UploadPatient(row.age, row.sex, row.smoking_pack_years, row.family_history, row.symptoms),
         created_at=row.created_at,
+        displayed=row.displayed,
     )
 
 

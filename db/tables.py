@@ -88,6 +88,8 @@ class StudyRow(Base):
     malignancy_probability: Mapped[float | None]
     interval_low: Mapped[float | None]
     interval_high: Mapped[float | None]
+    displayed: Mapped[str | None]
+    """What is shown of the probability, in English."""
     received_at: Mapped[datetime]
     analysed_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]

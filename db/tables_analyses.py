@@ -106,6 +106,7 @@ class PredictionRow(Base):
     in_domain: Mapped[bool]
     reasons: Mapped[tuple[Reason, ...]]
     unvalidated: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    displayed: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     model_name: Mapped[str]
     model_version: Mapped[str]
     model_sha256: Mapped[str] = mapped_column(Sha256)

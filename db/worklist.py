@@ -67,6 +67,7 @@ def worklist_item(session: Session, study: StudyRow, patient: PatientRow) -> Wor
         finding_count=study.finding_count,
         malignancy_probability=study.malignancy_probability,
         interval=interval,
+        displayed=study.displayed,
         received_at=study.received_at,
         analysed_at=study.analysed_at,
         waiting_s=max(0.0, waited.total_seconds()),

@@ -19,10 +19,12 @@ from highdicom.pr import (
 from pydicom.dataset import Dataset
 
 from db.domain import NewFinding
+from dicom_node.results_displayed import displayed_malignancy
 from dicom_node.results_job import ReportJob, ResultObject
 from dicom_node.results_page import WINDOW
 from dicom_node.results_source import content_moment, first_of, header, keep_character_set, read_identity, stamp
 from dicom_node.results_sr import outline, spacing_of
+from inference.displayed import DisplayedProbability
 
 Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -95,8 +97,8 @@ def _modality_lut(ds: Dataset) -> ModalityLUTTransformation:
 
 def _annotation(number: int, finding: NewFinding, image: Dataset) -> GraphicAnnotation:
     is_multi_frame = "NumberOfFrames" in image
-    probability = finding.malignancy_probability
-    label = f"{number}" if probability is None else f"{number}: {100 * probability:.0f} %"
+    displayed = displayed_malignancy(finding)
+    label = f"{number}: {displayed.bounds}" if isinstance(displayed, DisplayedProbability) else f"{number}"
     kind, points = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(image))
     points = _within(points, image, is_circle=kind is GraphicTypeValues.CIRCLE)
     return GraphicAnnotation(

@@ -15,6 +15,7 @@ from db.caveats import NO_NODULE_FOUND
 from db.domain import FindingRecord, NewFinding
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
+from dicom_node.results_displayed import displayed_malignancy, displayed_nodule
 from dicom_node.results_job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob, ResultObject
 from dicom_node.results_page import FindingPanel, SlicePicture, SummaryText, draw_pages
 from dicom_node.results_source import content_moment, header, keep_character_set, plain, stamp
@@ -102,26 +103,18 @@ def _outcome(job: ReportJob) -> tuple[str, tuple[str, ...]]:
 def _panel(number: int, record: FindingRecord, picture: SlicePicture | None) -> FindingPanel:
     finding = record.finding
     lines = []
-    if finding.interval is not None and finding.malignancy_probability is not None:
-        lines.append(f"Interval {_percent(finding.interval[0])} to {_percent(finding.interval[1])}")
-    if finding.nodule_probability is not None:
-        lines.append(f"Nodule rather than vessel: {_percent(finding.nodule_probability)}")
+    malignancy, nodule = displayed_malignancy(finding), displayed_nodule(finding)
+    if malignancy is not None:
+        lines.append(f"{malignancy.sentence}.")
+    if nodule is not None:
+        lines.append(f"Nodule probability: {nodule.text}")
     size = f"Diameter {finding.diameter_mm:.1f} mm" if finding.diameter_mm is not None else "Diameter not measured"
     density = finding.attributes.get("density")
     lines.append(f"{size}, {density}" if isinstance(density, str) and density else size)
     image = f"Image {picture.instance_number}, " if picture is not None and picture.instance_number is not None else ""
-    lines.append(f"{image}row {finding.row:.0f}, column {finding.column:.0f}")
-    lines.append(f"Position z {finding.position_mm[2]:.1f} mm")
+    lines.append(f"{image}row {finding.row:.0f}, column {finding.column:.0f}, z {finding.position_mm[2]:.1f} mm")
     lines += [*(reason.text for reason in finding.reasons), *doubts_of(finding)]
-    if finding.malignancy_probability is None:
-        return FindingPanel(f"{number}. No malignancy probability", tuple(lines), picture)
-    return FindingPanel(
-        f"{number}. Malignancy probability {_percent(finding.malignancy_probability)}", tuple(lines), picture
-    )
-
-
-def _percent(probability: float) -> str:
-    return f"{100 * probability:.0f} %"
+    return FindingPanel(f"{number}. {malignancy.text if malignancy else 'No probability'}", tuple(lines), picture)
 
 
 def _place(finding: NewFinding) -> tuple[str, int, float, float]:

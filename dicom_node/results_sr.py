@@ -16,10 +16,8 @@ from highdicom.sr import (
     FindingSite,
     ImageRegion,
     Measurement,
-    MeasurementProperties,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
-    NumContentItem,
     ObservationContext,
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
@@ -34,6 +32,7 @@ from pydicom.sr.codedict import codes
 
 from db.caveats import NO_NODULE_FOUND
 from db.domain import FindingRecord, NewFinding, Reason
+from dicom_node.results_displayed import bound_measurements, displayed_comments, limit_evaluations
 from dicom_node.results_job import MANUFACTURER, Purpose, ReportJob, ResultObject
 from dicom_node.results_source import (
     content_moment,
@@ -48,17 +47,12 @@ from dicom_node.results_source import (
 from dicom_node.results_verified import SCHEME, person_context, verdict_items, verification, verify
 from dicom_node.uids import derived_uid
 
-PERCENT = codes.UCUM.Percent
-PROBABILITY_OF_CANCER = CodedConcept("111047", "DCM", "Probability of cancer")
-CERTAINTY_OF_FINDING = CodedConcept("111012", "DCM", "Certainty of Finding")
 PROCESSING_SUMMARY = CodedConcept("111017", "DCM", "CAD Processing and Findings Summary")
 WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with findings")
 WITHOUT_FINDINGS = CodedConcept("111241", "DCM", "All algorithms succeeded; without findings")
 NOT_ANALYSED = CodedConcept("111245", "DCM", "No algorithms succeeded; without findings")
 REASON = CodedConcept("reason", SCHEME, "Reason why there is no answer")
 LIMITATION = CodedConcept("caveat", SCHEME, "Limitation of this analysis")
-UPPER_RANGE = CodedConcept("371886008", "SCT", "+, range of upper measurement uncertainty")
-LOWER_RANGE = CodedConcept("371885007", "SCT", "-, range of lower measurement uncertainty")
 CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
 DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is to be judged by a radiologist."
 
@@ -174,10 +168,11 @@ def _finding_group(
         measurements=_measurements(record),
         qualitative_evaluations=_evaluations(record),
     )
-    notes = [item for reason in finding.reasons for item in _coded_sentence(REASON, reason)]
+    notes = [_comment(text) for text in displayed_comments(finding)]
+    notes += [item for reason in finding.reasons for item in _coded_sentence(REASON, reason)]
     notes += [_comment(doubt) for doubt in doubts_of(finding)]
     if finding.prediction_set:
-        notes.append(_comment("Classes that cannot be excluded: " + ", ".join(finding.prediction_set)))
+        notes.append(_comment("Prediction set (90 %): " + ", ".join(finding.prediction_set)))
     _append(group, [*notes, *verdict_items(job, record)])
     return group
 
@@ -207,18 +202,8 @@ def spacing_of(identity: Dataset) -> tuple[float, float] | None:
 
 
 def _measurements(record: FindingRecord) -> list[Measurement]:
-    finding, measured = record.finding, []
-    if finding.malignancy_probability is not None:
-        measured.append(
-            Measurement(
-                name=PROBABILITY_OF_CANCER,
-                value=_percent(finding.malignancy_probability),
-                unit=PERCENT,
-                properties=_interval(finding.malignancy_probability, finding.interval),
-            )
-        )
-    if finding.nodule_probability is not None:
-        measured.append(Measurement(CERTAINTY_OF_FINDING, _percent(finding.nodule_probability), PERCENT))
+    finding = record.finding
+    measured = bound_measurements(finding)
     if finding.diameter_mm is not None:
         measured.append(Measurement(codes.SCT.Diameter, round(finding.diameter_mm, 2), codes.UCUM.Millimeter))
     volume = finding.attributes.get("volume_mm3")
@@ -227,32 +212,13 @@ def _measurements(record: FindingRecord) -> list[Measurement]:
     return measured
 
 
-def _percent(probability: float) -> float:
-    return round(100 * probability, 2)
-
-
-def _interval(probability: float, interval: tuple[float, float] | None) -> MeasurementProperties | None:
-    """Distance from the probability to its interval's ends, in per cent (TID 310)."""
-    if interval is None:
-        return None
-    properties = MeasurementProperties()
-    for name, distance in ((UPPER_RANGE, interval[1] - probability), (LOWER_RANGE, probability - interval[0])):
-        item = NumContentItem(
-            name=name,
-            value=max(_percent(distance), 0.0),
-            unit=PERCENT,
-            relationship_type=RelationshipTypeValues.HAS_PROPERTIES,
-        )
-        properties.append(item)
-    return properties
-
-
 def _evaluations(record: FindingRecord) -> list[QualitativeEvaluation]:
-    density = record.finding.attributes.get("density")
-    if not isinstance(density, str) or not density:
-        return []
-    name = CodedConcept("density", SCHEME, "Nodule density")
-    return [QualitativeEvaluation(name, CodedConcept(plain(density, 16), SCHEME, plain(density, 64)))]
+    evaluations, density = limit_evaluations(record.finding), record.finding.attributes.get("density")
+    if isinstance(density, str) and density:
+        name = CodedConcept("density", SCHEME, "Nodule density")
+        coded = CodedConcept(plain(density, 16), SCHEME, plain(density, 64))
+        evaluations.append(QualitativeEvaluation(name, coded))
+    return evaluations
 
 
 def _comment(text: str) -> TextContentItem:

@@ -92,8 +92,8 @@ def build_network(member: dict[str, Any]) -> nn.Module:
 
 
 ANSWERING_KEYS = ("task", "name", "version", "classes", "members", "combination", "calibration", "conformal", "gate",
-                  "operating_points", "single_slice", "opinion", "opinions", "weights_sha256",
-                  "attributes")  # fmt: skip
+                  "operating_points", "single_slice", "opinion", "opinions", "evidence", "separation",
+                  "weights_sha256", "attributes")  # fmt: skip
 """The parts of a recipe that an answer depends on; plots and metrics do not change the model's identity."""
 
 

@@ -1,4 +1,4 @@
-"""The networks of one bundle, looking at patches: logit margins per member, combined, calibrated, with an interval."""
+"""The networks of one bundle, looking at patches: logit margins per member, combined and calibrated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ FEATURES = (
 """What is taken of a nodule's measures; lengths enter as logarithms."""
 FEATURE_LIMIT = 4.0
 """Standard deviations beyond which a margin or feature counts no further."""
-INTERVAL = (2.5, 97.5)
 BATCH_SIZES = {"cpu": 32, "cuda": 256}
 """Pictures that run at once; more make a CPU no faster, and what they take of memory grows with them."""
 
@@ -50,16 +49,13 @@ def feature_vector(measures: dict[str, float]) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleAnswer:
-    """``n`` answers: combined margins, calibrated probabilities and their 95 % intervals.
+    """``n`` answers: combined margins and calibrated probabilities, ``(n,)`` each.
 
-    The interval says how far the answer hangs on the patients that the combination was fitted on, and so on how well
-    networks and measures agree; it does not say how uncertain the outcome is.
+    The probabilities are point estimates, to order and to measure by; ``inference.evidence`` bounds what is shown.
     """
 
     margins: Array
     probabilities: Array
-    low: Array
-    high: Array
     uncalibrated: Array
     """Plain mean of the groups' margins through the sigmoid: what the networks say as they come."""
 
@@ -177,29 +173,15 @@ class Ensemble:
 
 
 def combine(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> EnsembleAnswer:
-    """Weigh the groups' margins ``(members, n)`` and the measured features ``(n, len(FEATURES))``, and calibrate.
-
-    The interval comes from the combination refitted on patients drawn anew, the bootstrap of ``combination.draws``.
-    No probability leaves ``calibration.limits``: after n samples none closer to 0 or 1 than 1 / (n + 2) is warranted
-    (Laplace's rule of succession).
-    """
+    """Weigh the groups' margins ``(members, n)`` and the measured features ``(n, len(FEATURES))``, and calibrate."""
     combination = recipe["combination"]
     columns = stack_columns(margins, recipe["members"], combination, features)
     scaled = (columns - np.array(combination["mean"])) / np.array(combination["std"])
     scaled = np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT)
     z = scaled @ np.array(combination["weights"]) + combination["bias"]
     kind, parameters = recipe["calibration"]["kind"], recipe["calibration"]["parameters"]
-    least, most = recipe["calibration"].get("limits", (0.0, 1.0))
-    low, high = z, z
-    if combination["draws"]:
-        draws = np.array(combination["draws"])  # (draws, columns + 1)
-        low, high = np.percentile(scaled @ draws[:, :-1].T + draws[:, -1], INTERVAL, axis=1)
-    probabilities, low, high = (
-        np.clip(calibrated(margin, kind, parameters), least, most)
-        for margin in (z, np.minimum(low, z), np.maximum(high, z))
-    )
     plain = expit(columns[:, : len(combination["groups"])].mean(axis=1))
-    return EnsembleAnswer(z, probabilities, low, high, np.asarray(plain))
+    return EnsembleAnswer(z, calibrated(z, kind, parameters), np.asarray(plain))
 
 
 def stack_columns(

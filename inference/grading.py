@@ -1,4 +1,4 @@
-"""From measured nodules to findings: malignancy with its interval and opinions, or why there is none."""
+"""From measured nodules to findings: malignancy with its bounds and opinions, or why there is none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.calibration import prediction_set
+from inference.displayed import DisplayedProbability, Question
 from inference.domain import surroundings_of, why_unlike
 from inference.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
+from inference.evidence import displayed_for, displayed_malignancy
 from inference.looking import LOOKS_AWAY, attention_around, share_in_lung
-from inference.opinions import doubts, every_opinion
+from inference.opinions import doubts, every_opinion, opinions_of
 from inference.patches import Place, z_extent_of
 from inference.segmentation import NoduleMeasure
 from inference.types import Abstention, CtVolume, NoduleFinding
@@ -30,11 +32,32 @@ class Nodule:
 
 
 class Grader:
-    """Grades measured nodules by the malignancy ensemble; all thresholds come from its recipe."""
+    """Grades measured nodules by the malignancy ensemble; all thresholds come from its recipe.
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    Parameters
+    ----------
+    ensemble
+        The malignancy ensemble.
+    filter_recipe
+        The recipe whose evidence bounds the probability of being a nodule.
+    """
+
+    def __init__(self, ensemble: Ensemble, filter_recipe: dict[str, Any]) -> None:
         self._nodule = ensemble
+        self._filter_recipe = filter_recipe
         self._gate: dict[str, Any] = ensemble.bundle.recipe["gate"]
+
+    def ungraded(self, index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
+        """A finding that could not be measured, so that no malignancy is given."""
+        attributes: dict[str, object] = {
+            "nodule_margin": round(nodule.margin, 4),
+            "displayed": self._displayed_nodule(nodule),
+        }
+        return NoduleFinding(index, None, nodule.probability, None, None, abstentions=(reason,), attributes=attributes)
+
+    def _displayed_nodule(self, nodule: Nodule) -> dict[str, Any]:
+        shown = displayed_for(self._filter_recipe, Question.NODULE, nodule.probability)
+        return {Question.NODULE.value: shown.to_json()}
 
     def findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, Nodule]]) -> list[NoduleFinding]:
         """One finding each, in the order of ``measured``."""
@@ -77,6 +100,7 @@ class Grader:
             "density": str(measure.density),
             "mean_hu": round(measure.mean_hu),
             "nodule_margin": round(nodule.margin, 4),
+            "displayed": self._displayed_nodule(nodule),
         }
         seen, member = None, self._nodule.planar_member
         if member is not None:
@@ -87,40 +111,41 @@ class Grader:
             return NoduleFinding(
                 measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
             )
-        probability = float(answer.probabilities[i])
+        probability, recipe = float(answer.probabilities[i]), self._nodule.bundle.recipe
+        shown = displayed_malignancy(recipe, probability, measure.longest_mm)
+        attributes["displayed"] = {**self._displayed_nodule(nodule), Question.MALIGNANCY.value: shown.to_json()}
         return NoduleFinding(
             index=measure.center_index,
             diameter_mm=measure.longest_mm,
             nodule_probability=nodule.probability,
             malignancy_probability=probability,
-            interval=(float(answer.low[i]), float(answer.high[i])),
-            prediction_set=prediction_set(probability, self._nodule.bundle.recipe["conformal"], CLASSES),
+            interval=(shown.low, shown.high) if isinstance(shown, DisplayedProbability) else None,
+            prediction_set=prediction_set(probability, recipe["conformal"], CLASSES),
             attributes={
                 **attributes,
                 "malignancy_margin": round(float(answer.margins[i]), 4),
-                **_opinions(opinions, i, self._gate),
+                **self._opinions(opinions, i, measure.longest_mm),
             },
         )
 
-
-def _opinions(opinions: dict[str, EnsembleAnswer], i: int, gate: dict[str, Any]) -> dict[str, object]:
-    """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
-    if not opinions:
-        return {}
-    told = {
-        name: {"probability": round(float(own.probabilities[i]), 4), "margin": round(float(own.margins[i]), 4)}
-        for name, own in opinions.items()
-    }
-    return {"opinions": told, "doubts": list(doubts({name: own["probability"] for name, own in told.items()}, gate))}
+    def _opinions(self, opinions: dict[str, EnsembleAnswer], i: int, diameter_mm: float) -> dict[str, object]:
+        """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
+        if not opinions:
+            return {}
+        recipes = opinions_of(self._nodule.bundle.recipe)
+        probabilities = {name: float(own.probabilities[i]) for name, own in opinions.items()}
+        records = {
+            name: {
+                "probability": round(probability, 4),
+                "margin": round(float(opinions[name].margins[i]), 4),
+                "displayed": displayed_malignancy(recipes[name], probability, diameter_mm).to_json(),
+            }
+            for name, probability in probabilities.items()
+        }
+        return {"opinions": records, "doubts": list(doubts(probabilities, self._gate))}
 
 
 def _unfit_diameter(low: float, high: float) -> Abstention:
     return Abstention(
         "diameter", "the diameter is outside {low} to {high} mm, the validated range".format(low=low, high=high)
     )
-
-
-def ungraded(index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
-    """A finding that could not be measured, so that no malignancy is given."""
-    attributes: dict[str, object] = {"nodule_margin": round(nodule.margin, 4)}
-    return NoduleFinding(index, None, nodule.probability, None, None, abstentions=(reason,), attributes=attributes)

@@ -20,7 +20,7 @@ from inference.errors import BundleError
 if TYPE_CHECKING:
     from inference.ensemble import EnsembleAnswer
 
-PARTS = ("combination", "calibration", "conformal", "operating_points")
+PARTS = ("combination", "calibration", "conformal", "operating_points", "evidence")
 """What of a recipe differs between opinions; networks, weights and gate are shared."""
 
 
@@ -54,7 +54,7 @@ def answering(bundle: Bundle, opinion: str) -> Bundle:
             f"LUNGNODE_MODEL__OPINION is {opinion}, but the bundle {bundle.name} {bundle.version} holds no calibration "
             "of these networks alone; set it to ensemble, or calibrate it with training.calibrate"
         )
-    together = {key: recipe[key] for key in PARTS}
+    together = {key: recipe[key] for key in PARTS if key in recipe}
     changed = {
         **recipe["opinions"][opinion],
         "opinion": opinion,
@@ -63,13 +63,20 @@ def answering(bundle: Bundle, opinion: str) -> Bundle:
     }
     if "engines" in recipe:
         changed["engines"] = _own_engines(recipe["engines"], opinion)
-    return replace(bundle, recipe={**recipe, **changed})
+    return replace(bundle, recipe=overlaid(recipe, changed))
 
 
 def opinions_of(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A whole recipe for each opinion, by name, the ensemble first; empty where a bundle has one answer only."""
     held = {Opinion.ENSEMBLE.value: {}, **recipe.get("opinions", {})}
-    return {name: {**recipe, **parts} for name, parts in held.items()} if len(held) > 1 else {}
+    if len(held) == 1:
+        return {}
+    return {name: overlaid(recipe, parts) if parts else recipe for name, parts in held.items()}
+
+
+def overlaid(recipe: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """A recipe with other parts, and with no evidence but theirs: cases of one combination bound no other's scores."""
+    return {**{key: value for key, value in recipe.items() if key != "evidence"}, **parts}
 
 
 def every_opinion(

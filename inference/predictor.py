@@ -19,14 +19,16 @@ from inference.bundle import bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
 from inference.description import ModelsDescription, analyzer_digest, checked_bundles, description_of
+from inference.displayed import DisplayedProbability, Question
 from inference.engines import choose_engine
 from inference.ensemble import Ensemble, combine
 from inference.errors import BundleError
+from inference.evidence import displayed_for
 from inference.explanation import MAPS, MapKind, shown
-from inference.grading import CLASSES, Grader, Index, Nodule, ungraded
+from inference.grading import CLASSES, Grader, Index, Nodule
 from inference.lungs import segment_lungs
 from inference.network_cache import NetworkCache
-from inference.opinions import Opinion
+from inference.opinions import Opinion, overlaid
 from inference.patches import PatchBatch, Place, cut_patch
 from inference.segmentation import NoduleMeasure, measure_nodule
 from inference.slice_classifier import SliceClassifier
@@ -57,7 +59,7 @@ class NoduleAnalyzer:
     def __init__(self, nodule: Ensemble, confirmer: Ensemble) -> None:
         self._nodule = nodule
         self._filter = confirmer
-        self._grader = Grader(nodule)
+        self._grader = Grader(nodule, confirmer.bundle.recipe)
         self._gate: dict[str, Any] = nodule.bundle.recipe["gate"]
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
@@ -134,11 +136,15 @@ class NoduleAnalyzer:
         if "single_slice" not in self._nodule.bundle.recipe:
             reason = Abstention("whole_series_only", "this model answers for whole series, not for single slices")
             return NoduleFinding(index, None, None, None, None, abstentions=(reason,))
-        recipe = {**self._nodule.bundle.recipe, **self._nodule.bundle.recipe["single_slice"]}
+        recipe = overlaid(self._nodule.bundle.recipe, self._nodule.bundle.recipe["single_slice"])
         answer = combine(self._nodule.margins([patch]), recipe)
         probability = float(answer.probabilities[0])
         kept = prediction_set(probability, recipe["conformal"], CLASSES)
-        return NoduleFinding(index, None, None, probability, None, kept, attributes={"from": "one slice"})
+        shown = displayed_for(recipe, Question.MALIGNANCY, probability)
+        interval = (shown.low, shown.high) if isinstance(shown, DisplayedProbability) else None
+        displayed = {Question.MALIGNANCY.value: shown.to_json()}
+        attributes: dict[str, object] = {"from": "one slice", "displayed": displayed}
+        return NoduleFinding(index, None, None, probability, interval, kept, attributes=attributes)
 
     @one_blas_thread()
     def analyse_place(self, volume: CtVolume, index: Index) -> NoduleFinding:
@@ -152,11 +158,12 @@ class NoduleAnalyzer:
         measure = measure_nodule(volume, index)
         if isinstance(measure, Abstention):
             nodule = self._filtered(volume, [Candidate(index, 8.0, 0.0)])[0]
-            return ungraded(index, nodule, measure)
+            return self._grader.ungraded(index, nodule, measure)
         candidate = Candidate(measure.center_index, measure.equivalent_diameter_mm, 0.0)
         nodule = self._filtered(volume, [candidate])[0]
         if nodule.probability < self._filter.bundle.recipe["operating_points"].get("doubt", 0.0):
-            return ungraded(index, nodule, Abstention("unlike_nodule", "this place does not look like a nodule"))
+            reason = Abstention("unlike_nodule", "No nodule-like structure at this point")
+            return self._grader.ungraded(index, nodule, reason)
         return self._grader.findings(volume, [(measure, nodule)])[0]
 
     def explanation(self, volume: CtVolume, index: Index, kind: MapKind) -> NDArray[np.float32] | None:
@@ -214,7 +221,7 @@ class NoduleAnalyzer:
             measures = list(threads.map(lambda found: measure_nodule(volume, found.candidate.index), confirmed))
         for found, measure in zip(confirmed, measures, strict=True):
             if isinstance(measure, Abstention):
-                unmeasured.append(ungraded(found.candidate.index, found.nodule, measure))
+                unmeasured.append(self._grader.ungraded(found.candidate.index, found.nodule, measure))
             elif all(
                 _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
             ):

@@ -10,6 +10,8 @@ from torch.nn import functional
 from inference.attention import stretched
 from inference.bundle import Bundle
 from inference.calibration import calibrated_classes
+from inference.displayed import Question
+from inference.evidence import displayed_for
 from inference.network import AttentionResNet
 from inference.pictures import picture_descriptor, slice_input
 from inference.types import Abstention, ClassPrediction
@@ -53,7 +55,9 @@ class SliceClassifier:
         thresholds = self._recipe["conformal"]
         kept = tuple(name for name in self.classes if probabilities[name] >= thresholds[name])
         top = max(self.classes, key=lambda name: probabilities[name])
-        return ClassPrediction(probabilities, kept or (top,), tuple(float(v) for v in logits[0]), self.why_not(image))
+        shown = displayed_for(self._recipe, Question.SLICE, probabilities["malignant"])
+        raw = tuple(float(v) for v in logits[0])
+        return ClassPrediction(probabilities, kept or (top,), raw, self.why_not(image), shown)
 
     def why_not(self, image: NDArray[np.uint8]) -> tuple[Abstention, ...]:
         """Why the picture is unlike those that the model was validated on (empty where it is like them)."""

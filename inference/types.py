@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.displayed import Displayed
+
 
 @dataclass(frozen=True, slots=True)
 class Abstention:
@@ -73,6 +75,8 @@ class ClassPrediction:
     prediction_set: tuple[str, ...]
     logits: tuple[float, ...]
     abstentions: tuple[Abstention, ...] = ()
+    displayed: Displayed | None = None
+    """What is shown of the probability of ``malignant``; None where there is none."""
 
     @property
     def is_in_domain(self) -> bool:
@@ -92,7 +96,9 @@ class NoduleFinding:
     """One place in a volume, as the models see it.
 
     ``malignancy_probability`` is None, with the reason in ``abstentions``, where the malignancy model was not
-    validated; it is never given for a candidate that neither the filter nor a reader confirmed.
+    validated; it is never given for a candidate that neither the filter nor a reader confirmed. It is a point estimate
+    to order and measure by; what is shown of it is in ``attributes["displayed"]`` (``inference.displayed``), and
+    ``interval`` holds the bounds of that, or None where no percentage is shown.
     """
 
     index: tuple[float, float, float]

@@ -212,7 +212,7 @@ def report(answer: dict[str, Any], returned: list[Returned]) -> list[str]:
     findings = answer.get("findings", [])
     lines = [f"Findings: {len(findings)}"]
     if findings:
-        lines.append("   #  malignancy (interval)     nodule  diameter      row   column     z [mm]")
+        lines.append("   #  rated malignant                diameter      row   column     z [mm]")
     lines += [_finding_line(number, finding) for number, finding in enumerate(findings, start=1)]
     lines.append(f"Objects returned to the PACS: {len(returned)}")
     lines += [f"      {one.name} ({one.size_bytes / 1024:.0f} KiB)" for one in returned]
@@ -225,14 +225,10 @@ def report(answer: dict[str, Any], returned: list[Returned]) -> list[str]:
 
 
 def _finding_line(number: int, finding: dict[str, Any]) -> str:
-    malignancy, interval = finding["malignancy_probability"], finding["interval"]
-    bounds = f"({interval[0]:.3f}-{interval[1]:.3f})" if interval else ""
-    chance = f"{malignancy:.3f} {bounds}" if malignancy is not None else "not given"
-    nodule, diameter = finding["nodule_probability"], finding["diameter_mm"]
-    sure = f"{nodule:.3f}" if nodule is not None else "-"
+    displayed, diameter = finding["displayed"] or "not given", finding["diameter_mm"]
     size = f"{diameter:.1f} mm" if diameter is not None else "-"
     place = f"{finding['row']:9.1f}{finding['column']:9.1f}{finding['position_mm'][2]:11.1f}"
-    return f"  {number:2d}  {chance:22s}  {sure:>8s}  {size:>8s}{place}"
+    return f"  {number:2d}  {displayed:29s}  {size:>8s}{place}"
 
 
 def _print_pages(plan: Rehearsal, service: DemoService, study_instance_uid: str) -> None:

@@ -196,7 +196,7 @@ def _finding(source: SourceInstance) -> FindingRecord:
         diameter_mm=5.6,
         nodule_probability=0.5,
         malignancy_probability=0.5,
-        interval=(0.0, 1.0),
+        interval=None,
         attributes={"attention": {"field_mm": 22.4, "weights": [[0.0, 1.0], [1.0, 0.0]]}},
     )
     return FindingRecord(

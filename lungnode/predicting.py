@@ -18,6 +18,7 @@ from dicom_node.frames import FrameHeader
 from dicom_node.gate import GateThresholds, why_not_headers
 from dicom_node.pipeline import analyse_place, scanner_of_series, slice_index
 from dicom_node.series import Refusal
+from inference.displayed import Question, displayed_of
 from inference.explanation import MapKind
 from inference.predictor import Models, NoduleAnalyzer
 from inference.slice_classifier import SliceClassifier
@@ -125,6 +126,7 @@ class ModelPredictor:
             temperature=classifier.temperature,
             image_png=grey_png(grey, max_side=MAX_SIDE_PX),
             attention_png=overlay_png(classifier.attention(grey)) if prediction.probabilities else None,
+            displayed=prediction.displayed.to_json() if prediction.displayed else None,
         )
 
     def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnswer:
@@ -197,6 +199,7 @@ class ModelPredictor:
             temperature=self._models.nodule.temperature,
             image_png=png,
             attention_png=overlay,
+            displayed=_displayed(finding),
         )
 
 
@@ -226,6 +229,14 @@ def _no_finding(place: tuple[float, float], code: str, text: str) -> NoduleFindi
 
 def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
     return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
+
+
+def _displayed(finding: NoduleFinding | None) -> dict[str, object] | None:
+    """Give what is shown of a finding's malignancy, for the record."""
+    if finding is None:
+        return None
+    shown = displayed_of(finding.attributes, Question.MALIGNANCY, finding.malignancy_probability)
+    return shown.to_json() if shown else None
 
 
 def _unvalidated(prediction: ClassPrediction) -> dict[str, object] | None:

@@ -23,8 +23,10 @@ from safetensors.torch import load_file, save_file
 
 from inference.bundle import Bundle, write_recipe
 from inference.calibration import CLASS_CALIBRATORS, calibrated_classes, conformal_class_thresholds
+from inference.displayed import CROSS_VALIDATION, Question
 from inference.ensemble import FEATURES
 from inference.errors import BundleError
+from inference.evidence import Evidence
 from inference.metrics import binary_figures, plain
 from inference.network import AttentionResNet
 from inference.opinions import GROUPS, Opinion
@@ -32,6 +34,7 @@ from inference.pictures import picture_descriptor
 from inference.views import ViewSpec
 from training.answers import Answers
 from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
+from training.coverage import display_coverage, held_out_cases, nested_cases
 from training.features import attention_limit, measured_features, surroundings_limits
 from training.figures import cross_fitted_coverage, disagreement_figures, figures_of_parts, size_parts
 from training.fitting import (
@@ -44,6 +47,7 @@ from training.fitting import (
 from training.leaks import refuse_leaks
 from training.nodules import DataError, read_rows
 from training.plots import plot_reliability
+from training.separation import SizedCases, separation_of, size_figures
 from training.slices import read_slices
 from training.splits import LeakError
 
@@ -84,6 +88,8 @@ def read_unseen(out: Path, data: Path, made: dict[str, Any]) -> tuple[Unseen, li
         [str(g) for g in stored["groups"][usable]],
         made["members"],
         (made["classes"][0], made["classes"][1]),
+        "train and val, out of fold" if made.get("training", {}).get("folds") else "val",
+        Question.MALIGNANCY if made["task"] == "nodule" else Question.NODULE,
     )
     return unseen, names
 
@@ -92,7 +98,10 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
     """Recipe of a nodule or filter bundle from the margins of unseen patients."""
     unseen, names = read_unseen(out, data, made)
     groups = sorted({member["group"] for member in made["members"]})
-    recipe, before, p = calibrate_combination(unseen, groups, FEATURES if made["task"] == "nodule" else (), seed)
+    features = FEATURES if made["task"] == "nodule" else ()
+    recipe, before, p = calibrate_combination(unseen, groups, features, seed)
+    shown = display_coverage(nested_cases(unseen, groups, features, seed=seed), unseen.split)
+    recipe["display_coverage"] = plain(shown)
     for name, values in (("before", before), ("after", p)):
         title = f"{name} calibration, unseen n = {len(p)}"
         plot_reliability(out / f"reliability_{name}.png", unseen.labels, values, title)
@@ -110,7 +119,11 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
         gate = {**NODULE_GATE, **surroundings_limits(data, rows)}
         if (member := planar_member(out, made)) is not None:
             gate["attention_in_lung"] = attention_limit(data, rows, member)
-        answers = size_answers(unseen, before, p, np.array([row.diameter_mm for row in rows]))
+        diameter = np.array([row.diameter_mm for row in rows])
+        sizes = {CROSS_VALIDATION: size_figures(SizedCases(p, unseen.labels, np.array(unseen.groups), diameter))}
+        if separation := separation_of(sizes):
+            recipe["separation"] = {**separation.to_json(), "size_classes": plain(sizes)}
+        answers = size_answers(unseen, before, p, diameter)
         judged["by_size"] = figures_of_parts(answers, size_parts(answers.columns["diameter_mm"]))
         if all(set(own) <= set(groups) for own in GROUPS.values()):
             recipe["opinions"], told, apart = calibrate_opinions(unseen, p, seed)
@@ -118,7 +131,7 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
             gate["opinions_apart"] = apart
     if made["task"] == "nodule" and "planar" in groups:
         single, _, _ = calibrate_combination(unseen, ["planar"], (), seed)
-        recipe["single_slice"] = {key: single[key] for key in ("combination", "calibration", "conformal")}
+        recipe["single_slice"] = {key: single[key] for key in ("combination", "calibration", "conformal", "evidence")}
     recipe["calibration"]["cross_validated"] = plain(judged)
     return {
         "members": made["members"],
@@ -206,6 +219,7 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
     fitted = CLASS_CALIBRATORS["temperature"](logits, labels)["temperature"]
     positive = made["classes"].index("malignant")
     is_positive = labels == positive
+    evidence = Evidence.of("val", Question.SLICE, p[:, positive], is_positive, [str(group) for group in held["groups"]])
     before = calibrated_classes(logits, "none", {})[:, positive]
     for name, values in (("before", before), ("after", p[:, positive])):
         plot_reliability(out / f"reliability_{name}.png", is_positive, values, f"{name} calibration, val n = {len(p)}")
@@ -221,6 +235,8 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
         },
         "conformal": conformal_class_thresholds(p, labels, tuple(made["classes"])),
         "operating_points": operating_points(p[:, positive], is_positive),
+        "evidence": evidence.to_json(),
+        "display_coverage": plain(display_coverage(held_out_cases(evidence, seed=seed), "val")),
         "gate": fit_picture_gate(out, data, len(made["classes"])),
         "input_shape": [1, 1, 224, 224],
     }

@@ -18,10 +18,12 @@ from inference.calibration import (
     fit_temperature,
     prediction_set,
 )
+from inference.displayed import Question
 from inference.ensemble import stack_columns
+from inference.evidence import Evidence
 from inference.metrics import negative_log_likelihood
 from training.splits import group_folds
-from training.stacking import bootstrap_stacks, choose_penalty, combination_of, cross_fitted, fit_stack
+from training.stacking import choose_penalty, combination_of, cross_fitted, fit_stack
 
 Array = NDArray[np.float64]
 
@@ -71,12 +73,15 @@ class Unseen:
     groups: list[str]
     members: list[dict[str, Any]]
     classes: tuple[str, str]
+    split: str = "unseen"
+    """Name of the samples, as the evidence names them."""
+    question: Question = Question.MALIGNANCY
 
 
 def calibrate_combination(
     unseen: Unseen, groups: list[str], features: tuple[str, ...], seed: int
 ) -> tuple[dict[str, Any], Array, Array]:
-    """Combine, choose a calibrator, set thresholds; also the cross-fitted probabilities before and after.
+    """Combine, choose a calibrator, set thresholds, keep the evidence; also the cross-fitted probabilities around it.
 
     Everything that is judged is cross-fitted: the combination and the calibrator of a sample have not seen its patient.
     """
@@ -87,24 +92,22 @@ def calibrate_combination(
     figures = cross_validated_nll(z, unseen.labels, unseen.groups, seed=seed)
     kind = choose_calibrator(figures)
     parameters = CALIBRATORS[kind](z, unseen.labels) if kind != "none" else {}
-    n = len(z)
-    limits = [1 / (n + 2), 1 - 1 / (n + 2)]
-    p = np.clip(cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed), limits[0], limits[1])
+    p = cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed)
     before = expit(columns[:, : len(groups)].mean(axis=1))
     stack = fit_stack(columns, unseen.labels, penalty)
-    draws = list(bootstrap_stacks(columns, unseen.labels, unseen.groups, penalty, seed=seed))
     temperature = (
         1.0
         if kind == "none"
         else float(parameters.get("temperature", fit_temperature(z, unseen.labels)["temperature"]))
     )
     recipe = {
-        "combination": {"turns": 8, **combination_of(stack, draws, groups, features), "penalty": penalty,
+        "combination": {"turns": 8, **combination_of(stack, groups, features), "penalty": penalty,
                         "cross_validated_nll": tried},
-        "calibration": {"kind": kind, "parameters": parameters, "temperature": temperature, "limits": limits, "n": n,
+        "calibration": {"kind": kind, "parameters": parameters, "temperature": temperature, "n": len(z),
                         "cross_validated_nll": {name: list(pair) for name, pair in figures.items()}},
         "conformal": conformal_thresholds(p, unseen.labels, unseen.classes),
         "operating_points": operating_points(p, unseen.labels),
+        "evidence": Evidence.of(unseen.split, unseen.question, p, unseen.labels, unseen.groups).to_json(),
     }  # fmt: skip
     return recipe, before, p
 

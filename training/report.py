@@ -19,7 +19,9 @@ from typing import Any
 import torch
 
 from inference.bundle import Bundle, bundle_folders, read_bundle
+from inference.displayed import Question
 from inference.errors import BundleError
+from inference.evidence import read_evidence
 from inference.metrics import auc, binary_figures, plain
 from training.answers import Answers, filter_answers, nodule_answers, slice_answers
 from training.density import density_figures
@@ -53,7 +55,8 @@ TOLERANCE = 0.005
 """By how much an AUC may differ from the recorded one: another processor rounds bfloat16 otherwise."""
 DENSITY_PLACES = 25
 KEPT = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
-        "conformal", "operating_points", "gate", "weights_sha256", "input_shape")  # fmt: skip
+        "conformal", "operating_points", "gate", "weights_sha256", "input_shape",
+        "display_coverage", "separation")  # fmt: skip
 
 
 class ReportError(Exception):
@@ -172,19 +175,50 @@ def task_figures(bundle: Bundle, answers: Answers, baselines: dict[str, Any]) ->
             f"{bundle.folder} records n = {metrics['n']}, AUC {recorded}, but gives n = {len(answers.labels)}, AUC "
             f"{found:.4f}; record it anew: python -m training.evaluate --record --bundle {bundle.folder} ..."
         )
-    combination = bundle.recipe.get("combination", {})
     return {
-        "bundle": {
-            "sha256": bundle.sha256,
-            **{key: bundle.recipe[key] for key in KEPT if key in bundle.recipe},
-            "combination": {key: value for key, value in combination.items() if key != "draws"},
-        },
+        "bundle": bundle_record(bundle),
         "metrics": metrics,
         "baselines": baseline_figures(answers, baselines),
         "calibration": calibration_figures(answers),
         "coverage": coverage_with_intervals(answers, bundle),
         "operating_points": operating_figures(answers, bundle),
     }
+
+
+def bundle_record(bundle: Bundle) -> dict[str, Any]:
+    """What the report tells of the bundle itself; of its evidence only how much there is."""
+    evidence = read_evidence(bundle.recipe, Question.MALIGNANCY)
+    record = {
+        "sha256": bundle.sha256,
+        **{key: bundle.recipe[key] for key in KEPT if key in bundle.recipe},
+        "combination": bundle.recipe.get("combination", {}),
+    }
+    if evidence is not None:
+        record["evidence"] = {
+            "split": evidence.split,
+            "n": len(evidence.labels),
+            "groups": evidence.group_count,
+            "neighbours": evidence.neighbour_count,
+        }
+    return record
+
+
+def refreshed(figures: dict[str, Any], bundles: dict[str, Bundle]) -> dict[str, Any]:
+    """Figures that were measured before, with the bundles as they are now.
+
+    Raises
+    ------
+    ReportError
+        Other networks, or other recorded figures: these have to be measured anew.
+    """
+    for task, bundle in bundles.items():
+        before = figures[task]["bundle"]
+        if before["weights_sha256"] != bundle.recipe["weights_sha256"]:
+            raise ReportError(f"the {task} bundle has other weights than were measured: leave out --refresh")
+        if figures[task]["metrics"] != bundle.recipe["metrics"]:
+            raise ReportError(f"the {task} bundle records other figures than were measured: leave out --refresh")
+    renewed = {task: {**figures[task], "bundle": bundle_record(bundle)} for task, bundle in bundles.items()}
+    return dict(plain({**figures, **renewed}))
 
 
 FIGURES: dict[str, Callable[[Job], dict[str, Any]]] = {
@@ -237,6 +271,9 @@ def main(argv: list[str] | None = None) -> int:
         "--seeds", type=Path, nargs="*", default=[], help="slice bundles of other seeds, measured beside"
     )
     parser.add_argument("--render", action="store_true", help="only write cards and plots from figures.json")
+    parser.add_argument(
+        "--refresh", action="store_true", help="take evidence and texts of the bundles anew, measure nothing"
+    )
     args = parser.parse_args(argv)
     started = time.monotonic()
     kept = args.out / "figures.json"
@@ -244,6 +281,10 @@ def main(argv: list[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.render:
             figures = json.loads(kept.read_text())
+        elif args.refresh:
+            bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
+            figures = refreshed(json.loads(kept.read_text()), bundles)
+            kept.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
         else:
             figures = measure(job_of(args))
             kept.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
@@ -261,7 +302,7 @@ def main(argv: list[str] | None = None) -> int:
 def job_of(args: argparse.Namespace) -> Job:
     """Read the bundles that the command line names."""
     if args.data is None:
-        raise DataError("--data is needed unless --render is given")
+        raise DataError("--data is needed unless --render or --refresh is given")
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
     seeds = tuple(read_bundle(folder) for folder in args.seeds)
     robustness = json.loads(args.robustness.read_text()) if args.robustness else None

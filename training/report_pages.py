@@ -8,6 +8,7 @@ from typing import Any
 
 from training.markdown import number, percent, picture, table, within
 from training.report_nodule import SIZE_HEAD, nodule_sections, opinion_sections, size_rows
+from training.report_shown import shown_sections
 
 TITLES = {
     "nodule": "Malignancy of a nodule",
@@ -127,6 +128,7 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         *_baselines(told),
         *_networks(told),
         *_calibration(task, told),
+        *shown_sections(task, bundle, metrics),
         *_coverage(task, told),
         *_operating(told),
         *picture(f"{task}_histogram.png", "calibrated probabilities of both classes"),

@@ -66,6 +66,8 @@ def write_plots(out: Path, figures: dict[str, Any]) -> None:
         _roc(out / f"{task}_roc.png", task, samples, title)
         _histogram(out / f"{task}_histogram.png", task, samples, title)
         _coverage(out / f"{task}_coverage.png", told["coverage"], title)
+        if shown := told["bundle"].get("display_coverage"):
+            _shown(out / f"{task}_shown.png", shown)
     nodule = figures["nodule"]
     _errors(out / "nodule_errors.png", nodule["samples"])
     _subgroups(out / "nodule_subgroups.png", nodule["subgroups"])
@@ -82,6 +84,24 @@ def _reliability(path: Path, samples: Samples, title: str) -> None:
         axes[0, 0].set_ylabel("observed share")
         axes[1, 0].set_ylabel("n")
         figure.suptitle(title, fontsize=10, color=INK)
+
+
+def _shown(path: Path, coverage: dict[str, Any]) -> None:
+    """Share of positives in each decile with exact limits, the mean bounds shown, and the mean score."""
+    rows = coverage["deciles"]
+    at = np.arange(1, len(rows) + 1)
+    share, score = (np.array([row[name] for row in rows]) for name in ("share", "mean_point"))
+    limits, bounds = (np.array([row[name] for row in rows]) for name in ("limits", "mean_shown"))
+    with _page(path, size=(6.4, 3.6)) as (_, axes):
+        axes.bar(at, bounds[:, 1] - bounds[:, 0], bottom=bounds[:, 0], width=0.7, color=WARM, alpha=0.35,
+                 label="shown, mean bounds")  # fmt: skip
+        axes.errorbar(
+            at, share, np.abs(limits.T - share), fmt="o", color=ACCENT, capsize=3, label="share, exact limits"
+        )
+        axes.plot(at, score, "_", color=INK, markersize=14, label="mean score")
+        axes.set(xlabel="decile of the score", ylabel="positive", ylim=(-0.02, 1.02), xticks=at)
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.set_title(f"{coverage['split']}, n = {coverage['n']}", fontsize=10)
 
 
 def _curve(labels: NDArray[np.bool_], values: Array) -> tuple[list[float], list[float]]:

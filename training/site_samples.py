@@ -48,10 +48,7 @@ class SiteSamples:
 
 
 def margin_of(probability: float, calibration: dict[str, Any]) -> float | None:
-    """The margin that a calibrator turned into ``probability``; None where the calibrator is flat there.
-
-    A probability at one of ``calibration.limits`` stands for all margins beyond: the nearest of them is returned.
-    """
+    """The margin that a calibrator turned into ``probability``; None where the calibrator is flat there."""
     kind, parameters = calibration["kind"], calibration["parameters"]
     if kind == "isotonic":
         return None
@@ -83,8 +80,7 @@ def _stored_margin(record: FindingRecord, task: str, calibration: dict[str, Any]
     if probability is None or calibration is None:
         return None, "no_margin"
     margin = margin_of(probability, calibration)
-    at_limit = probability in calibration.get("limits", ())
-    return margin, "no_margin" if margin is None else "margin_at_limit" if at_limit else "margin_inverted"
+    return margin, "no_margin" if margin is None else "margin_inverted"
 
 
 def verdict_label(record: FindingRecord) -> tuple[bool | None, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from inference.bundle import Bundle, bundle_folders, read_bundle, write_recipe
 from inference.calibration import CALIBRATORS, calibrated, conformal_thresholds, fit_temperature
 from inference.description import analyzer_digest
+from inference.displayed import Question
 from inference.ensemble import Ensemble, combine
+from inference.evidence import Evidence
 from inference.metrics import auc, binary_figures, bootstrap_interval, negative_log_likelihood, plain
 from inference.opinions import answering, every_opinion
 from training.cards import write_card
@@ -78,7 +80,6 @@ def calibration_of(
     labels: NDArray[np.bool_],
     kind: str,
     parameters: dict[str, Any],
-    limits: list[float],
     figures: dict[str, tuple[float, float]],
 ) -> dict[str, Any]:
     """The part ``calibration`` of a recipe."""
@@ -86,10 +87,24 @@ def calibration_of(
         "kind": kind,
         "parameters": parameters,
         "temperature": float(parameters.get("temperature", fit_temperature(z, labels)["temperature"])),
-        "limits": limits,
         "n": len(z),
         "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTarget:
+    """The classes of the bundle that is recalibrated, and how its evidence names a site's samples and their truth."""
+
+    classes: tuple[str, str]
+    split: str
+    question: Question
+
+    @classmethod
+    def of(cls, recipe: dict[str, Any], site: str) -> SiteTarget:
+        """The target of a recipe at a site: readers' verdicts judge a filter, the site's own labels a nodule model."""
+        question = Question.NODULE if recipe["task"] == "filter" else Question.MALIGNANCY_AT_SITE
+        return cls((str(recipe["classes"][0]), str(recipe["classes"][1])), f"findings of site {site}", question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,46 +114,44 @@ class Refit:
     kind: str
     parameters: dict[str, Any]
     figures: dict[str, tuple[float, float]]
-    limits: list[float]
 
     @classmethod
     def of(cls, z: Array, samples: SiteSamples, *, seed: int, without: tuple[str, ...] = ()) -> Refit:
         """Choose by cross-validation among the kinds that are not ``without``, then fit on all."""
         figures = cross_validated_nll(z, samples.labels, samples.patients, seed=seed)
         figures = {kind: pair for kind, pair in figures.items() if kind not in without}
-        kind, n = choose_calibrator(figures), len(z)
+        kind = choose_calibrator(figures)
         parameters = CALIBRATORS[kind](z, samples.labels) if kind != "none" else {}
-        return cls(kind, parameters, figures, [1 / (n + 2), 1 - 1 / (n + 2)])
+        return cls(kind, parameters, figures)
 
     def compared(self, z: Array, samples: SiteSamples, old: dict[str, Any], *, seed: int) -> tuple[Array, Array]:
         """Probabilities by the calibration that the bundle has, and by this kind, cross-fitted by patient."""
-        least, most = old.get("limits", (0.0, 1.0))
-        before = np.clip(calibrated(z, old["kind"], old["parameters"]), least, most)
-        after = cross_calibrated(z, samples.labels, samples.patients, self.kind, seed=seed)
-        return before, np.clip(after, self.limits[0], self.limits[1])
+        before = calibrated(z, old["kind"], old["parameters"])
+        return before, cross_calibrated(z, samples.labels, samples.patients, self.kind, seed=seed)
 
-    def parts(self, z: Array, samples: SiteSamples, after: Array, classes: tuple[str, str]) -> dict[str, Any]:
-        """What of a recipe rests on it."""
+    def parts(self, z: Array, samples: SiteSamples, after: Array, target: SiteTarget) -> dict[str, Any]:
+        """What of a recipe rests on it; ``after`` are the cross-fitted probabilities."""
+        evidence = Evidence.of(target.split, target.question, after, samples.labels, samples.patients)
         return {
-            "calibration": calibration_of(z, samples.labels, self.kind, self.parameters, self.limits, self.figures),
-            "conformal": conformal_thresholds(after, samples.labels, classes),
+            "calibration": calibration_of(z, samples.labels, self.kind, self.parameters, self.figures),
+            "conformal": conformal_thresholds(after, samples.labels, target.classes),
             "operating_points": operating_points(after, samples.labels),
+            "evidence": evidence.to_json(),
         }
 
 
-def site_opinions(recipe: dict[str, Any], samples: SiteSamples, *, seed: int) -> dict[str, Any]:
+def site_opinions(recipe: dict[str, Any], samples: SiteSamples, target: SiteTarget, *, seed: int) -> dict[str, Any]:
     """``opinions`` calibrated on the same samples; as it was where that is no better, gone where margins are missing.
 
     An opinion calibrated on other patients than the ensemble beside it would not be comparable with it.
     """
-    classes = (str(recipe["classes"][0]), str(recipe["classes"][1]))
     kept: dict[str, Any] = {}
     for name, z in samples.opinions.items():
         kept[name] = parts = recipe["opinions"][name]
         refit = Refit.of(z, samples, seed=seed)
         before, after = refit.compared(z, samples, parts["calibration"], seed=seed)
         if negative_log_likelihood(samples.labels, after) < negative_log_likelihood(samples.labels, before):
-            kept[name] = {**parts, **refit.parts(z, samples, after, classes)}
+            kept[name] = {**parts, **refit.parts(z, samples, after, target)}
     return {"opinions": kept} if "opinions" in recipe else {}
 
 
@@ -152,8 +165,8 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
     DataError
         Too few samples, or the calibration that the bundle has is as good here.
     """
-    old, classes = bundle.recipe["calibration"], (bundle.recipe["classes"][0], bundle.recipe["classes"][1])
-    check_enough(samples, classes)
+    old, target = bundle.recipe["calibration"], SiteTarget.of(bundle.recipe, site)
+    check_enough(samples, target.classes)
     z, labels, n = samples.margins, samples.labels, len(samples.labels)
     if auc(labels, z) <= 0.5:
         raise DataError(f"what turned out does not follow the margins of {bundle.name} here: no calibration mends that")
@@ -166,9 +179,6 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
             for name, value in kept.items()
             if value is not None
         }
-        low = min(refit.limits[0], *(value / 2 for value in points.values()))
-        high = max(refit.limits[1], *((1 + value) / 2 for value in points.values()))
-        refit = replace(refit, limits=[low, high])
     before, after = refit.compared(z, samples, old, seed=seed)
     nll_before, nll_after = (negative_log_likelihood(labels, p) for p in (before, after))
     if nll_after >= nll_before:
@@ -180,10 +190,10 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
         lambda i: negative_log_likelihood(labels[i], after[i]) - negative_log_likelihood(labels[i], before[i]),
         np.array(samples.patients),
     )
-    parts = refit.parts(z, samples, after, classes)
+    parts = refit.parts(z, samples, after, target)
     return {
         **bundle.recipe,
-        **site_opinions(bundle.recipe, samples, seed=seed),
+        **site_opinions(bundle.recipe, samples, target, seed=seed),
         "version": f"{bundle.version.split('+')[0]}+site.{site}.{today:%Y%m%d}",
         **parts,
         "operating_points": {**parts["operating_points"], **points},

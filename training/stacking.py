@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ Labels = NDArray[np.bool_]
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 FOLDS = 10
-DRAWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +71,8 @@ def choose_penalty(columns: Array, labels: Labels, groups: list[str], *, seed: i
     return min(tried, key=lambda p: tried[p]), {str(p): v for p, v in tried.items()}
 
 
-def bootstrap_stacks(
-    columns: Array, labels: Labels, groups: list[str], penalty: float, *, seed: int
-) -> Iterator[Stack]:
-    """Combinations fitted on patients drawn with replacement: how much the answer hangs on who was seen."""
-    rng = np.random.default_rng(seed)
-    names = np.array(groups)
-    members = [np.flatnonzero(names == name) for name in np.unique(names)]
-    for _ in range(DRAWS):
-        drawn = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        if 0 < labels[drawn].sum() < len(drawn):
-            yield fit_stack(columns[drawn], labels[drawn], penalty)
-
-
-def combination_of(stack: Stack, draws: list[Stack], groups: list[str], features: tuple[str, ...]) -> dict[str, Any]:
+def combination_of(stack: Stack, groups: list[str], features: tuple[str, ...]) -> dict[str, Any]:
     """Plain values for ``bundle.json``: what ``inference.ensemble.combine`` reads."""
-
-    def row(one: Stack) -> list[float]:
-        """Weights and bias of another combination, for columns standardised as this one's are."""
-        weights = one.weights * stack.std / one.std
-        bias = one.bias + float(((stack.mean - one.mean) / one.std) @ one.weights)
-        return [round(float(v), 4) for v in (*weights, bias)]
-
     return {
         "groups": groups,
         "features": list(features),
@@ -102,5 +80,4 @@ def combination_of(stack: Stack, draws: list[Stack], groups: list[str], features
         "std": [float(v) for v in stack.std],
         "weights": [float(v) for v in stack.weights],
         "bias": stack.bias,
-        "draws": [row(one) for one in draws],
     }

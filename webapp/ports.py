@@ -35,6 +35,8 @@ class UploadAnswer:
     """The 8-bit picture that was read, upright, at most 1024 pixels a side."""
     attention_png: bytes | None
     """The attention overlay on that picture, same size (RGBA)."""
+    displayed: dict[str, object] | None = None
+    """What is shown of the probability of ``malignant``, as ``inference.displayed`` records it."""
 
 
 @dataclass(frozen=True, slots=True)

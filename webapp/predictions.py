@@ -150,6 +150,7 @@ def _record(content: bytes, answer: UploadAnswer, patient: UploadPatient) -> Upl
         temperature=answer.temperature,
         patient=patient,
         created_at=datetime.now(UTC),
+        displayed=answer.displayed if answer.in_domain else None,
     )
     known.evidence.save(prediction.id, answer.image_png, answer.attention_png)
     with known.database.begin() as session:

@@ -15,6 +15,7 @@ from db.domain import (
     DeliveryStatus,
     FindingRecord,
     ModelIdentity,
+    NewFinding,
     OtherStudy,
     Reason,
     SavedFilter,
@@ -28,6 +29,7 @@ from db.exchange import PriorShortfall
 from db.faults import Fault
 from db.holds import ScannerState
 from db.operations import DestinationLoad
+from inference.displayed import NO_EVIDENCE, Displayed, DisplayedProbability, Question, displayed_of, read_displayed
 from webapp import rounding
 from webapp.names import shown_name
 from webapp.options import Node
@@ -91,6 +93,16 @@ def _interval(bounds: tuple[float, float] | None) -> list[float] | None:
     return [round(bound, 4) for bound in bounds] if bounds else None
 
 
+def displayed_malignancy(place: NewFinding) -> Displayed | None:
+    """What is shown of a finding's malignancy."""
+    return displayed_of(place.attributes, Question.MALIGNANCY, place.malignancy_probability)
+
+
+def displayed_nodule(place: NewFinding) -> Displayed | None:
+    """What is shown of how probably a finding is a nodule."""
+    return displayed_of(place.attributes, Question.NODULE, place.nodule_probability)
+
+
 def reasons(found: Iterable[Reason]) -> list[ReasonShape]:
     """Give reasons with their codes."""
     return [{"code": reason.code, "text": reason.text} for reason in found]
@@ -122,6 +134,7 @@ def worklist_item(item: WorklistItem) -> WorklistItemShape:
         "finding_count": item.finding_count,
         "malignancy_probability": _share(item.malignancy_probability),
         "interval": _interval(item.interval),
+        "displayed": None if item.malignancy_probability is None else item.displayed or NO_EVIDENCE,
         "received_at": moment(item.received_at),
         "analysed_at": _moment(item.analysed_at),
         "waiting_s": round(item.waiting_s, 1),
@@ -190,6 +203,7 @@ def analysis(record: AnalysisRecord) -> AnalysisShape:
 def finding(record: FindingRecord) -> FindingShape:
     """One finding with its latest verdict."""
     place = record.finding
+    malignancy, nodule = displayed_malignancy(place), displayed_nodule(place)
     return {
         "id": record.id,
         "series_instance_uid": record.series_instance_uid,
@@ -202,6 +216,9 @@ def finding(record: FindingRecord) -> FindingShape:
         "nodule_probability": _share(place.nodule_probability),
         "malignancy_probability": _share(place.malignancy_probability),
         "interval": _interval(place.interval),
+        "displayed": malignancy.text if malignancy else None,
+        "displayed_basis": malignancy.sentence if malignancy else None,
+        "displayed_nodule": nodule.text if nodule else None,
         "prediction_set": list(place.prediction_set),
         "reasons": reasons(place.reasons),
         "attributes": dict(place.attributes),
@@ -357,14 +374,25 @@ def upload_patient(patient: UploadPatient) -> UploadPatientShape:
     return told
 
 
+def displayed_prediction(record: UploadPrediction) -> Displayed | None:
+    """What is shown of the probability of ``malignant``; None where there is no answer."""
+    if not record.in_domain or "malignant" not in record.probabilities:
+        return None
+    return read_displayed(record.displayed, Question.SLICE if record.kind == "slice" else Question.MALIGNANCY)
+
+
 def prediction(record: UploadPrediction, explanation_url: str | None) -> PredictionShape:
     """Give the answer to an upload (DESIGN, section 5)."""
     shares = rounding.confidence(record.probabilities) if record.in_domain else {}
+    shown = displayed_prediction(record)
     answer: PredictionShape = {
         "id": record.id,
         "class": record.predicted_class,
         "confidence": shares,
         "confidence_percent": rounding.percent(shares),
+        "displayed": shown.text if shown else None,
+        "displayed_basis": shown.sentence if shown else None,
+        "interval": [shown.low, shown.high] if isinstance(shown, DisplayedProbability) else None,
         "prediction_set": list(record.prediction_set),
         "input": {"kind": record.kind, "in_domain": record.in_domain, "reasons": [r.text for r in record.reasons]},  # type: ignore[typeddict-item]
         "model": {**model(record.model), "temperature": round(record.temperature, 4)},

@@ -59,6 +59,7 @@ def blind_item(item: WorklistItemShape) -> WorklistItemShape:
         "finding_count": None,
         "malignancy_probability": None,
         "interval": None,
+        "displayed": None,
         "caveats": blind_caveats(item["caveats"]),
     }
 
@@ -76,6 +77,7 @@ def blind_study(study: StudyShape) -> StudyShape:
         "finding_count": None,
         "malignancy_probability": None,
         "interval": None,
+        "displayed": None,
         "caveats": blind_caveats(study["caveats"]),
         "analyses": [{**one, "caveats": blind_caveats(one["caveats"])} for one in study["analyses"]],
         "findings": own,
@@ -91,6 +93,9 @@ def blind_finding(finding: FindingShape) -> FindingShape:
         "nodule_probability": None,
         "malignancy_probability": None,
         "interval": None,
+        "displayed": None,
+        "displayed_basis": None,
+        "displayed_nodule": None,
         "prediction_set": [],
         "reasons": [],
         "attributes": {},

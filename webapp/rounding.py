@@ -27,15 +27,6 @@ def percent_text(share: float) -> str:
     return "< 0.1 %" if share < 0.001 else f"{share * 100:.1f} %"
 
 
-def out_of_hundred(share: float) -> tuple[int, str]:
-    """Give a probability in natural frequencies: dots of a hundred, and words; nobody knows all or none of them."""
-    if share > 0.99:
-        return 99, "more than 99"
-    if share < 0.01:
-        return 0, "fewer than 1"
-    return round(share * 100), f"about {share * 100:.0f}"
-
-
 def _units(shares: Mapping[str, float], total: int) -> dict[str, int]:
     """Share out ``total`` whole units in proportion (Hamilton's method); ties go to the larger share."""
     whole = sum(shares.values())

@@ -31,7 +31,11 @@ class AssessmentShape(TypedDict):
 
 
 class FindingShape(TypedDict):
-    """A place in the images and what model and reader make of it. Row and column are 0-based stored pixels."""
+    """A place in the images and what model and reader make of it. Row and column are 0-based stored pixels.
+
+    Probabilities are point estimates, to order and to measure by. People are shown ``displayed`` and
+    ``displayed_nodule``, which calibration cases of a similar score bound; ``displayed_basis`` says how.
+    """
 
     id: str
     series_instance_uid: Uid
@@ -44,6 +48,9 @@ class FindingShape(TypedDict):
     nodule_probability: Probability | None
     malignancy_probability: Probability | None
     interval: Interval | None
+    displayed: str | None
+    displayed_basis: str | None
+    displayed_nodule: str | None
     prediction_set: list[str]
     reasons: list[ReasonShape]
     attributes: dict[str, object]

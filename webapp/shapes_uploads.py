@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from webapp.shapes import ModelShape, Percent, Probability, Uid
+from webapp.shapes import Interval, ModelShape, Percent, Probability, Uid
 
 
 class InputShape(TypedDict):
@@ -61,6 +61,9 @@ PredictionShape = TypedDict(
         "class": str | None,
         "confidence": dict[str, Probability],
         "confidence_percent": dict[str, Percent],
+        "displayed": str | None,
+        "displayed_basis": str | None,
+        "interval": Interval | None,
         "prediction_set": list[str],
         "input": InputShape,
         "model": UsedModelShape,
@@ -69,4 +72,4 @@ PredictionShape = TypedDict(
         "unvalidated": NotRequired[RawAnswerShape],
     },
 )
-"""The answer to an upload."""
+"""The answer to an upload. ``confidence`` holds point estimates; people are shown ``displayed``."""

@@ -32,6 +32,9 @@ class WorklistItemShape(TypedDict):
     """None, as the probability, for a browser whose reader chose to read before the model is shown."""
     malignancy_probability: Probability | None
     interval: Interval | None
+    """Bounds of the probability that calibration cases bear; None where no percentage is shown."""
+    displayed: str | None
+    """What is shown of the probability, in English: ``> 82 % (32 of 34 similar)``."""
     received_at: Moment
     analysed_at: Moment | None
     waiting_s: float

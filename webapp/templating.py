@@ -14,7 +14,7 @@ from flask_babel import lazy_gettext as _l
 
 from db.caveats import PARTIAL_COVERAGE
 from db.domain import StudyState
-from webapp import access, languages, rounding
+from webapp import access, languages, present, rounding
 from webapp.identity import Principal, current_form_token
 from webapp.names import shown_name
 from webapp.services import services
@@ -58,7 +58,8 @@ def install(app: Flask) -> None:
         nav=NAVIGATION,
         state_words={state.value: word for state, word in STATE_WORDS.items()},
         age_at=age_at,
-        out_of_hundred=out_of_hundred,
+        displayed_malignancy=present.displayed_malignancy,
+        displayed_nodule=present.displayed_nodule,
     )
     app.context_processor(_page_values)
 
@@ -130,12 +131,6 @@ def sentence(text: str) -> str:
     """Write a reason as a sentence: a capital at its beginning, a stop at its end."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
-
-
-def out_of_hundred(share: float) -> tuple[int, str]:
-    """Give a probability in natural frequencies, in the reader's language."""
-    count, words = rounding.out_of_hundred(share)
-    return count, gettext("about {count}").format(count=count) if words.startswith("about") else gettext(words)
 
 
 def duration(seconds: float) -> str:

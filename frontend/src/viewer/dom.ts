@@ -1,5 +1,5 @@
 // Elements without markup: text from datasets never becomes HTML.
-import { _, day, number } from "../../../webapp/static/words.js";
+import { _, day, number, recorded } from "../../../webapp/static/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -42,11 +42,6 @@ export function fromTemplate(selector: string): Node {
   return template.content.cloneNode(true);
 }
 
-export function percent(share: number): string {
-  if (share > 0.999) return `> ${number(99.9)} %`;
-  return share < 0.001 ? `< ${number(0.1)} %` : `${number(share * 100)} %`;
-}
-
 export function millimetres(value: number | null | undefined, digits = 1): string {
   return value === null || value === undefined ? "–" : `${number(value, digits)} mm`;
 }
@@ -55,23 +50,15 @@ export function dicomDate(text: string): string {
   return /^\d{8}$/.test(text) ? day(text) : text || _("no date");
 }
 
-export function probabilityBar(value: number, interval: [number, number] | null): HTMLElement {
+// What is shown of a probability, and the interval as a bar where there is one.
+export function probabilityBar(displayed: string, interval: [number, number] | null): HTMLElement {
+  const value = element("span", { class: "value" }, recorded(displayed));
+  if (!interval) return element("span", { class: "prob muted" }, value);
+  const [low, high] = interval;
   const bar = svg("svg", { class: "prob-bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("rect", { class: "track", x: 0, y: 3.5, width: 100, height: 3, rx: 1 }));
-  if (interval) {
-    bar.append(svg("rect", { class: "interval", x: interval[0] * 100, y: 2, width: Math.max((interval[1] - interval[0]) * 100, 0.6), height: 6, rx: 1 }));
-  }
-  bar.append(svg("rect", { class: "point", x: Math.min(Math.max(value * 100 - 0.8, 0), 98.4), y: 0, width: 1.6, height: 10, rx: 0.5 }));
-  const spoken = interval && element("span", { class: "visually-hidden" }, _("interval {low} to {high}", { low: percent(interval[0]), high: percent(interval[1]) }));
-  return element("span", { class: "prob num" }, element("span", { class: "value" }, percent(value)), bar, spoken);
-}
-
-// A probability in natural frequencies; nobody knows all or none of a hundred.
-export function outOfHundred(share: number): { count: number; words: string } {
-  if (share > 0.99) return { count: 99, words: _("more than 99") };
-  if (share < 0.01) return { count: 0, words: _("fewer than 1") };
-  const count = Math.round(share * 100);
-  return { count, words: _("about {count}", { count }) };
+    svg("rect", { class: "track", x: 0, y: 3.5, width: 100, height: 3, rx: 1 }),
+    svg("rect", { class: "interval", x: low * 100, y: 2, width: (high - low) * 100, height: 6, rx: 1 }));
+  return element("span", { class: "prob num" }, value, bar);
 }
 
 export function remembered(name: string, value?: string): string | null {

@@ -2,7 +2,7 @@
 import { _, english, recorded } from "../../../webapp/static/words.js";
 import type { Draft, DraftStore } from "../../../webapp/static/drafts.js";
 import { deleteJson } from "../../../webapp/static/http.js";
-import { type Child, element, fromTemplate, millimetres, outOfHundred, percent, probabilityBar, svg } from "./dom";
+import { type Child, element, fromTemplate, millimetres, probabilityBar, svg } from "./dom";
 import { Decisions } from "./decisions";
 import { histogramFigure } from "./histogram";
 import type { Explanation, MapName } from "./overlay";
@@ -249,8 +249,8 @@ export class FindingList {
 
   private answer(finding: Finding): HTMLElement {
     if (this.state.isBlind) return element("span", { class: "muted" }, _("Shown when you have read"));
-    if (finding.malignancy_probability === null) return element("span", { class: "muted" }, _("No probability"));
-    return probabilityBar(finding.malignancy_probability, finding.interval);
+    if (finding.displayed === null) return element("span", { class: "muted" }, _("No probability"));
+    return probabilityBar(finding.displayed, finding.interval);
   }
 
   private tags(finding: Finding): Child {
@@ -272,22 +272,19 @@ export class FindingList {
       [_("Diameter"), millimetres(finding.diameter_mm)],
       ...(typeof attributes.density === "string" ? [[_("Density"), SAID[attributes.density] ?? attributes.density] as [string, string]] : []),
       ...(typeof attributes.volume_mm3 === "number" ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]] : []),
-      [_("Interval"), finding.interval ? span(...finding.interval) : "–"],
-      ...secondOpinion(finding),
-      [_("Is a nodule"), finding.nodule_probability === null ? _("not asked") : percent(finding.nodule_probability)],
-      [_("Possible"), finding.prediction_set.map((name) => SAID[name] ?? name).join(_(" or ")) || "–"],
+      ...submodels(finding),
+      [_("Nodule probability"), finding.displayed_nodule === null ? _("not assessed") : recorded(finding.displayed_nodule)],
+      [_("Prediction set (90 %)"), finding.prediction_set.map((name) => SAID[name] ?? name).join(_(" or ")) || "–"],
       [_("Position"), `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
     ];
     return element("dl", { class: "facts num" }, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
   }
 
   private known(finding: Finding): Child {
-    const share = finding.malignancy_probability;
-    if (share === null) return null;
-    const { count, words } = outOfHundred(share);
-    const frequency = element("div", { class: "frequency" }, hundredDots(count),
-      element("p", {}, _("If the number is right, radiologists would rate {words} of 100 nodules like this malignant.", { words })));
-    return element("div", { class: "known-nodules" }, frequency, this.histogram && histogramFigure(this.histogram, share));
+    const { displayed_basis: basis, interval, malignancy_probability: score } = finding;
+    if (basis === null || score === null) return null;
+    const frequency = element("div", { class: "frequency" }, interval && hundredDots(...interval), element("p", {}, sentence(recorded(basis))));
+    return element("div", { class: "known-nodules" }, frequency, interval && this.histogram && histogramFigure(this.histogram, score));
   }
 
   private explanation(): HTMLElement {
@@ -356,11 +353,7 @@ export class FindingList {
   }
 }
 
-// An interval that is narrower than what is shown of its ends would look like a mistake.
-function span(least: number, most: number): string {
-  const [low, high] = [percent(least), percent(most)];
-  return low === high ? _("{value}, less than 0.1 % wide", { value: low }) : _("{low} to {high}", { low, high });
-}
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 // Why there is no answer, or why it is to be doubted.
 function notes({ reasons, attributes }: Finding): Child {
@@ -368,14 +361,16 @@ function notes({ reasons, attributes }: Finding): Child {
   return texts.length > 0 && element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, recorded(text))));
 }
 
-// What the 2D and the 3D networks say alone, each calibrated, beside the answer.
-function secondOpinion({ attributes }: Finding): [string, string][] {
-  const { planar, volumetric } = attributes.opinions ?? {};
-  return planar && volumetric ? [[_("Second opinion"), `2D ${percent(planar.probability)}, 3D ${percent(volumetric.probability)}`]] : [];
+// What the 2D and the 3D networks say alone, each bounded by its own calibration cases.
+function submodels({ attributes }: Finding): [string, string][] {
+  const [planar, volumetric] = [attributes.opinions?.planar?.displayed, attributes.opinions?.volumetric?.displayed];
+  return planar && volumetric ? [[_("Sub-models"), `2D ${recorded(planar.bounds)}, 3D ${recorded(volumetric.bounds)}`]] : [];
 }
 
-function hundredDots(count: number): SVGElement {
+// Filled up to the lower bound, half filled up to the upper one.
+function hundredDots(low: number, high: number): SVGElement {
+  const [least, most] = [Math.floor(low * 100), Math.min(Math.ceil(high * 100), 99)];
   const dots = Array.from({ length: 100 }, (_, index) =>
-    svg("circle", { cx: 10.5 + 21 * (index % 10), cy: 10.5 + 21 * Math.floor(index / 10), r: 7, class: index < count ? "on" : null }));
-  return svg("svg", { class: "dots", viewBox: "0 0 210 210", role: "img", "aria-label": _("100 dots, {count} of them filled", { count }) }, ...dots);
+    svg("circle", { cx: 10.5 + 21 * (index % 10), cy: 10.5 + 21 * Math.floor(index / 10), r: 7, class: index < least ? "on" : index < most ? "maybe" : null }));
+  return svg("svg", { class: "dots", viewBox: "0 0 210 210", role: "img", "aria-label": _("100 dots, {count} of them filled", { count: least }) }, ...dots);
 }

@@ -1,4 +1,4 @@
-// Where a probability lies among those of known nodules, benign and malignant, that the model never learned from.
+// Where a score lies among those of known nodules, benign and malignant, that the model never learned from.
 import { _ } from "../../../webapp/static/words.js";
 import { element, svg } from "./dom";
 import type { Histogram } from "./types";
@@ -25,13 +25,20 @@ function binOf(value: number, edges: number[]): number {
   return Math.max(0, index);
 }
 
+// A range of scores; the outermost ones are open.
+function scores(from: number, to: number): string {
+  const [low, high] = [Math.round(from * 100), Math.round(to * 100)];
+  if (low <= 0) return _("below {high} %", { high });
+  return high >= 100 ? _("{low} % or more", { low }) : _("{low} to {high} %", { low, high });
+}
+
 export function histogramFigure({ edges, benign, malignant }: Histogram, value: number): HTMLElement {
   const most = Math.max(1, ...benign, ...malignant);
   const at = Math.min(Math.max(value, edges[0] as number), edges.at(-1) as number) * WIDE;
   const bin = binOf(value, edges);
-  const around = _("Of known nodules with {low} to {high} %: {malignant} rated malignant, {benign} rated benign.", {
-    low: Math.round((edges[bin] as number) * 100), high: Math.round((edges[bin + 1] as number) * 100),
-    malignant: malignant[bin] as number, benign: benign[bin] as number,
+  const [rated, others] = [malignant[bin] as number, benign[bin] as number];
+  const around = _("Of {n} test nodules scored {range}: {malignant} rated malignant, {benign} rated benign.", {
+    n: rated + others, range: scores(edges[bin] as number, edges[bin + 1] as number), malignant: rated, benign: others,
   });
   const picture = svg("svg", { class: "histogram", viewBox: `0 0 ${WIDE} ${2 * HALF + 2}`, preserveAspectRatio: "none", role: "img", "aria-label": around, "data-histogram": true },
     ...bars(malignant, edges, most, "malignant"), ...bars(benign, edges, most, "benign"),

@@ -20,7 +20,7 @@ export interface Assessment {
 export interface FindingAttributes {
   density?: string;
   volume_mm3?: number;
-  opinions?: Partial<Record<"ensemble" | "planar" | "volumetric", { probability: number }>>;
+  opinions?: Partial<Record<"ensemble" | "planar" | "volumetric", { displayed?: { bounds: string } }>>;
   doubts?: string[];
 }
 
@@ -34,8 +34,11 @@ export interface Finding {
   position_mm: Triple;
   diameter_mm: number | null;
   nodule_probability: number | null;
-  malignancy_probability: number | null;
+  malignancy_probability: number | null; // orders the list; people are shown displayed
   interval: [number, number] | null;
+  displayed: string | null; // in English, as displayed_basis and displayed_nodule
+  displayed_basis: string | null;
+  displayed_nodule: string | null;
   prediction_set: string[];
   reasons: Reason[];
   attributes: FindingAttributes;

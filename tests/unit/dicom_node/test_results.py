@@ -38,6 +38,8 @@ from dicom_node.results_page import FindingPanel, SummaryText, draw_pages
 from dicom_node.results_sc import build_pages
 from dicom_node.results_source import plain, read_identity
 from dicom_node.results_sr import build_sr
+from inference.displayed import DisplayedProbability, NoPercentage, Question, SizeClass
+from inference.evidence import displayed_limits
 from tests.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_of
 
 MODEL = ModelIdentity("nodule", "1.2.0", "ab" * 32)
@@ -49,6 +51,14 @@ NODULE = SimpleNodule((6.0, 20.0, 14.0), 14.0)
 @pytest.fixture
 def series(tmp_path: Path) -> CtSeries:
     return ct_series(tmp_path / "series", n=12, rows=40, nodules=(NODULE,), shuffle=True)
+
+
+def shown(question: Question, k: int) -> dict[str, Any]:
+    """A record of what is shown where ``k`` of 34 calibration cases were positive."""
+    return DisplayedProbability(*displayed_limits(k, 34), 34, k, question, "test").to_json()
+
+
+DISPLAYED = {"malignancy": shown(Question.MALIGNANCY, 23), "nodule": shown(Question.NODULE, 34)}
 
 
 def finding(series: CtSeries, **changes: object) -> NewFinding:
@@ -64,7 +74,7 @@ def finding(series: CtSeries, **changes: object) -> NewFinding:
         malignancy_probability=0.67,
         interval=(0.45, 0.82),
         prediction_set=("benign", "malignant"),
-        attributes={"density": "part-solid", "volume_mm3": 1436.8},
+        attributes={"density": "part-solid", "volume_mm3": 1436.8, "displayed": DISPLAYED},
     )
     return replace(whole, **changes)  # type: ignore[arg-type]
 
@@ -126,12 +136,21 @@ def errors_of(path: Path) -> list[str]:
 def test_the_report_states_probability_interval_size_and_algorithm(series: CtSeries, tmp_path: Path) -> None:
     sr = report_of(job_of(series, tmp_path / "results", finding(series)))
     _, group = groups_of(sr)
-    cancer = item_of(group, "111047")
-    assert float(cancer.MeasuredValueSequence[0].NumericValue) == 67.0
-    assert cancer.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "%"
-    ends = [float(item_of(cancer, code).MeasuredValueSequence[0].NumericValue) for code in ("371886008", "371885007")]
-    assert ends == [15.0, 22.0]
-    assert float(item_of(group, "111012").MeasuredValueSequence[0].NumericValue) == 97.0
+    low = item_of(group, "rated-mal-low")
+    assert low.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "%"
+    assert low.ConceptNameCodeSequence[0].CodeMeaning == "Probability of a malignant rating by readers, lower limit"
+    numbers = {
+        name: float(item_of(group, name).MeasuredValueSequence[0].NumericValue)
+        for name in ("rated-mal-low", "rated-mal-high", "similar", "similar-mal", "nodule-low", "similar-nodule")
+    }
+    assert list(numbers.values()) == [49.0, 83.0, 34.0, 23.0, 91.0, 34.0]
+    assert item_of(group, "limits").ConceptCodeSequence[0].CodeValue == "two-sided"
+    comments = [i.TextValue for i in group.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "121106"]
+    assert comments[:3] == [
+        "49 to 83 % (23 of 34 similar)",
+        "23 of 34 test nodules with a similar score were rated malignant by radiologists (49 to 83 %)",
+        "Nodule probability: > 91 % (34 of 34 similar)",
+    ]
     assert float(item_of(group, "81827009").MeasuredValueSequence[0].NumericValue) == 14.0
     parameters = [
         item.TextValue for item in group.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "111002"
@@ -140,6 +159,42 @@ def test_the_report_states_probability_interval_size_and_algorithm(series: CtSer
     assert f"weights_sha256={MODEL.sha256}" in parameters
     assert item_of(group, "111003").TextValue == MODEL.version
     assert item_of(group, "121071").ConceptCodeSequence[0].CodeMeaning == "Nodule"
+
+
+SMALL = NoPercentage(Question.MALIGNANCY, 8.0, (SizeClass(6, 8, "test split", 22, 0.5753),))
+SAID_OF_MALIGNANCY: list[tuple[dict[str, Any], dict[str, float], str | None, str]] = [
+    (shown(Question.MALIGNANCY, 32), {"rated-mal-low": 82.0, "similar": 34.0, "similar-mal": 32.0}, "lower",
+     "> 82 % (32 of 34 similar)"),
+    (shown(Question.MALIGNANCY, 0), {"rated-mal-high": 9.0, "similar": 34.0, "similar-mal": 0.0}, "upper",
+     "< 9 % (0 of 34 similar)"),
+    (SMALL.to_json(), {}, None, "No percentage below 8 mm"),
+    ({}, {}, None, "No percentage"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "numbers", "limits", "text"), SAID_OF_MALIGNANCY)
+def test_the_report_says_no_more_of_malignancy_than_its_evidence(
+    series: CtSeries, tmp_path: Path, record: dict[str, Any], numbers: dict[str, float], limits: str | None, text: str
+) -> None:
+    of_nodule = finding(series, malignancy_probability=0.998, attributes={"displayed": {"malignancy": record}})
+    job = job_of(series, tmp_path / "results", of_nodule)
+    sr = report_of(job)
+    _, group = groups_of(sr)
+    coded = {
+        item.ConceptNameCodeSequence[0].CodeValue: float(item.MeasuredValueSequence[0].NumericValue)
+        for item in group.ContentSequence
+        if item.ValueType == "NUM" and item.ConceptNameCodeSequence[0].CodingSchemeDesignator == "99LUNGNODE"
+    }
+    assert coded == numbers
+    kinds = [i for i in group.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "limits"]
+    assert [i.ConceptCodeSequence[0].CodeValue for i in kinds] == ([] if limits is None else [limits])
+    everything = str(sr)
+    assert text in everything
+    for certain in ("99.8", "100 %", "Probability of cancer", "111047"):
+        assert certain not in everything
+    pr = next(ds for ds in read_all(job) if ds.Modality == "PR")
+    label = pr.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue
+    assert label == ("1" if limits is None else f"1: {text.split(' (', maxsplit=1)[0]}")
 
 
 def test_the_region_is_a_circle_around_the_nodule_on_its_slice(series: CtSeries, tmp_path: Path) -> None:
@@ -496,7 +551,7 @@ def test_a_presentation_state_outlines_findings_on_their_slices(series: CtSeries
     assert (x - 0.5, y - 0.5) == pytest.approx((NODULE.index[2], NODULE.index[1]))
     assert np.hypot(edge_x - x, edge_y - y) * series.spacing_mm[1] == pytest.approx(7.0, rel=1e-5)
     assert outlines[series.sop_instance_uids[2]].GraphicType == "POINT"
-    assert pr.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue == "1: 67 %"
+    assert pr.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue == "1: 49 to 83 %"
     window = pr.SoftcopyVOILUTSequence[0]
     assert (window.WindowCenter, window.WindowWidth) == (-600, 1500)
     assert errors_of(next(job.folder / made.path for made in expected_objects(job) if made.kind == "pr")) == []

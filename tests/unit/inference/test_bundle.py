@@ -13,6 +13,7 @@ import torch
 from inference.bundle import build_network, read_bundle, recipe_digest, write_recipe, write_weights
 from inference.ensemble import FEATURES, Ensemble, combine
 from inference.errors import BundleError
+from inference.opinions import opinions_of
 from inference.patches import Place, cut_patch
 from inference.preprocessing import PreprocessingSpec
 from inference.types import CtVolume
@@ -23,11 +24,11 @@ MEMBER = {"kind": "volumetric", "widths": [4, 8], "in_channels": 1, "prefix": "v
           "view": CUBE.to_json()}  # fmt: skip
 
 
-def combination(*groups: str, draws: list[list[float]] | None = None, weight: float = 1.0) -> dict[str, Any]:
+def combination(*groups: str, weight: float = 1.0) -> dict[str, Any]:
     """Plain mean of the groups' margins, times ``weight``."""
     n = len(groups)
     return {"groups": list(groups), "features": [], "mean": [0.0] * n, "std": [1.0] * n, "weights": [weight / n] * n,
-            "bias": 0.0, "draws": draws or [], "turns": 8}  # fmt: skip
+            "bias": 0.0, "turns": 8}  # fmt: skip
 
 
 def recipe(sha256: str, **changes: Any) -> dict[str, Any]:
@@ -57,7 +58,6 @@ def test_a_bundle_is_read_back_and_answers(bundle: Path) -> None:
     volume = CtVolume(rng.integers(-900, 100, (30, 60, 60)).astype(np.int16), (1.5, 0.7, 0.7), np.eye(4))
     answer = ensemble.answer([cut_patch(volume, (15, 30, 30)), cut_patch(volume, (5, 10, 50))])
     assert answer.probabilities.shape == (2,)
-    assert ((answer.low <= answer.probabilities) & (answer.probabilities <= answer.high)).all()
     assert ensemble.answer([]).probabilities.shape == (0,)
     assert ensemble.answer_at(volume, []).probabilities.shape == (0,)
     at_once = ensemble.answer_at(volume, [Place((15, 30, 30)), Place((5, 10, 50))])
@@ -124,13 +124,32 @@ def test_what_changes_an_answer_changes_the_digest_and_metrics_do_not() -> None:
     assert recipe_digest(base) == recipe_digest(recipe("0" * 64, metrics={"auc": 0.9}))
 
 
-def test_disagreeing_networks_widen_the_interval() -> None:
-    members = [{**MEMBER, "prefix": name, "group": name} for name in ("planar", "volumetric")]
-    weighed = combination("planar", "volumetric", draws=[[0.5 + w, 0.5 - w, 0.0] for w in np.linspace(-0.3, 0.3, 21)])
-    changes = {"members": members, "combination": weighed}
-    calm, torn = (combine(np.array([[1.0 - gap], [1.0 + gap]]), recipe("0" * 64, **changes)) for gap in (0.05, 1.5))
-    assert calm.probabilities == pytest.approx(torn.probabilities)
-    assert (torn.high - torn.low)[0] > 5 * (calm.high - calm.low)[0]
+def test_evidence_and_separation_are_part_of_what_answers() -> None:
+    base = recipe("0" * 64)
+    evidence = {"split": "test", "scores": [0.5], "labels": [1], "groups": [0]}
+    digests = {recipe_digest(recipe("0" * 64, **parts)) for parts in (
+        {}, {"evidence": evidence}, {"evidence": {**evidence, "labels": [0]}}, {"separation": {"from_mm": 8.0}},
+    )}  # fmt: skip
+    assert len(digests) == 4
+    assert recipe_digest(base) in digests
+
+
+def test_points_are_not_clipped() -> None:
+    limited = {"kind": "none", "parameters": {}, "limits": [0.002, 0.998]}
+    steep = combination("volumetric", weight=3.0)
+    answer = combine(np.array([[-12.0, 12.0]]), recipe("0" * 64, calibration=limited, combination=steep))
+    assert answer.probabilities[0] < 1e-5
+    assert answer.probabilities[1] > 1 - 1e-5
+
+
+def test_an_opinion_is_never_bounded_by_the_ensembles_cases() -> None:
+    evidence = {"split": "test", "scores": [0.5], "labels": [1], "groups": [0]}
+    planar = {"combination": combination("planar"), "calibration": {"kind": "none", "parameters": {}}}
+    both = recipe("0" * 64, evidence=evidence, opinions={"planar": planar})
+    assert opinions_of(both)["ensemble"]["evidence"] == evidence
+    assert "evidence" not in opinions_of(both)["planar"]
+    held = recipe("0" * 64, evidence=evidence, opinions={"planar": {**planar, "evidence": {**evidence, "split": "x"}}})
+    assert opinions_of(held)["planar"]["evidence"]["split"] == "x"
 
 
 def test_measured_features_count_and_missing_ones_count_as_average() -> None:

@@ -23,6 +23,7 @@ FINDING = {
     "nodule_probability": 0.987,
     "malignancy_probability": 0.8123,
     "interval": [0.61, 0.93],
+    "displayed": "61 to 93 % (14 of 17 similar)",
 }
 
 
@@ -31,15 +32,15 @@ def test_findings_and_returned_objects_are_listed() -> None:
     lines = report(answer, [Returned("Comprehensive 3D SR Storage", "2.25.1", 103_000)])
     assert lines == [
         "Findings: 1",
-        "   #  malignancy (interval)     nodule  diameter      row   column     z [mm]",
-        "   1  0.812 (0.610-0.930)        0.987   18.9 mm    171.2    156.0       41.2",
+        "   #  rated malignant                diameter      row   column     z [mm]",
+        "   1  61 to 93 % (14 of 17 similar)   18.9 mm    171.2    156.0       41.2",
         "Objects returned to the PACS: 1",
         "      Comprehensive 3D SR Storage (101 KiB)",
     ]
 
 
 def test_a_finding_without_numbers_and_a_failed_delivery_are_told_as_such() -> None:
-    bare = dict.fromkeys(("diameter_mm", "nodule_probability", "malignancy_probability", "interval"))
+    bare = dict.fromkeys(("diameter_mm", "nodule_probability", "malignancy_probability", "interval", "displayed"))
     failed = {"status": "failed", "kind": "sr", "destination": "PACS", "reason": "the node does not accept it"}
     lines = report({"findings": [FINDING | bare], "deliveries": [failed]}, [])
     assert "not given" in lines[2]

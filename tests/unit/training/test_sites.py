@@ -45,8 +45,7 @@ FINDINGS_EACH = 10
 
 def shipped_probability(task: str, z: float) -> float:
     calibration = read_bundle(SHIPPED / task).recipe["calibration"]
-    low, high = calibration["limits"]
-    return float(np.clip(calibrated(np.array([z]), calibration["kind"], calibration["parameters"])[0], low, high))
+    return float(calibrated(np.array([z]), calibration["kind"], calibration["parameters"])[0])
 
 
 def fill(
@@ -119,8 +118,7 @@ def test_verdicts_recalibrate_the_filter_and_let_the_same_findings_pass(
     margins = np.linspace(-8, 8, 2001)
     passes = []
     for recipe in (before.recipe, after.recipe):
-        low, high = recipe["calibration"]["limits"]
-        p = np.clip(calibrated(margins, recipe["calibration"]["kind"], recipe["calibration"]["parameters"]), low, high)
+        p = calibrated(margins, recipe["calibration"]["kind"], recipe["calibration"]["parameters"])
         passes.append(p >= recipe["operating_points"]["confirm"])
     assert 0 < passes[0].sum() < len(margins)
     assert (passes[0] == passes[1]).mean() > 0.999  # all but the one on the threshold
@@ -168,7 +166,7 @@ def test_margins_that_were_not_stored_are_inverted_from_the_probability(tmp_path
         database.dispose()
         samples = samples_from(records, read_bundle(SHIPPED / "filter"), DIGEST, None)
         margins[stores] = samples.margins
-        assert set(samples.counts) <= ({"margin_stored"} if stores else {"margin_inverted", "margin_at_limit"})
+        assert set(samples.counts) <= ({"margin_stored"} if stores else {"margin_inverted"})
     edge = margins[False].max()
     assert np.minimum(margins[True], edge) == pytest.approx(margins[False], abs=1e-4)
 
@@ -214,7 +212,7 @@ PLAIN = Bundle(
     Path("nowhere"),
     {
         "task": "nodule", "name": "plain", "version": "1.0.0", "classes": ["benign", "malignant"],
-        "calibration": {"kind": "temperature", "parameters": {"temperature": 1.0}, "limits": [0.0, 1.0]},
+        "calibration": {"kind": "temperature", "parameters": {"temperature": 1.0}},
     },
     {},
 )  # fmt: skip
@@ -239,7 +237,7 @@ def test_every_opinion_is_recalibrated_on_its_own_margins_and_kept_where_that_is
     own = {"calibration": PLAIN.recipe["calibration"], "combination": {"weights": [1.0]}}
     samples = replace(samples, opinions={"planar": samples.margins / 2, "volumetric": samples.margins * 3})
     best = CALIBRATORS["temperature"](samples.opinions["volumetric"], samples.labels)
-    fits = {**own, "calibration": {"kind": "temperature", "parameters": best, "limits": [0.0, 1.0]}}
+    fits = {**own, "calibration": {"kind": "temperature", "parameters": best}}
     bundle = replace(PLAIN, recipe={**PLAIN.recipe, "opinions": {"planar": own, "volumetric": fits}})
     made = recalibrated(bundle, samples, site="a", seed=0, today=datetime(2026, 1, 1, tzinfo=UTC))["opinions"]
     fitted = made["planar"]["calibration"]

@@ -28,6 +28,8 @@ from db.domain import (
 from db.engine import Database
 from db.scanners import Scanner
 from db.studies import record_instance, series_record
+from inference.displayed import DisplayedProbability, Question
+from inference.evidence import displayed_limits
 from webapp.ports import (
     AcceptedStudy,
     LeftOutFiles,
@@ -163,7 +165,9 @@ class CannedPredictor:
         shares = {"benign": 1 - self.malignant, "malignant": self.malignant}
         named = max(shares, key=lambda name: shares[name])
         if self.in_domain:
-            return UploadAnswer(kind, named, shares, (named,), True, (), None, model, 1.1, image, attention)
+            question = Question.SLICE if kind == "slice" else Question.MALIGNANCY
+            shown = shown_share(self.malignant, question).to_json()
+            return UploadAnswer(kind, named, shares, (named,), True, (), None, model, 1.1, image, attention, shown)
         raw: dict[str, object] = {"class": named, "confidence": shares}
         reason = Reason("not_ct", "The picture does not look like a CT slice in a soft-tissue window.")
         return UploadAnswer(kind, None, shares, (named,), False, (reason,), raw, model, 1.1, image, attention)
@@ -282,10 +286,19 @@ class FixedIntake:
 
 
 OPINIONS: dict[str, object] = {
-    "opinions": {"planar": {"probability": 0.41, "margin": -0.4}, "volumetric": {"probability": 0.62, "margin": 0.5}},
+    "opinions": {
+        "planar": {"probability": 0.41, "margin": -0.4, "displayed": {"bounds": "25 to 60 %"}},
+        "volumetric": {"probability": 0.62, "margin": 0.5, "displayed": {"bounds": "43 to 78 %"}},
+    },
     "doubts": ["the 2D and the 3D networks disagree"],
 }
 """What the model records beside its answer where its networks disagree."""
+
+
+def shown_share(share: float, question: Question = Question.MALIGNANCY, n: int = 34) -> DisplayedProbability:
+    """What is shown where so large a share of ``n`` calibration cases was positive."""
+    k = round(share * n)
+    return DisplayedProbability(*displayed_limits(k, n), n, k, question, "test")
 
 
 def finding_at(
@@ -298,7 +311,10 @@ def finding_at(
     position_mm: tuple[float, float, float] = (-40.0, 12.0, 30.0),
 ) -> NewFinding:
     """A finding with everything a model says."""
-    interval = None if malignancy is None else (max(0.0, malignancy - 0.12), min(1.0, malignancy + 0.1))
+    shown = {Question.NODULE: shown_share(0.93, Question.NODULE)}
+    if malignancy is not None:
+        shown[Question.MALIGNANCY] = shown_share(malignancy)
+    bounds = shown.get(Question.MALIGNANCY)
     reasons = () if malignancy is not None else (Reason("small", "Too small for the malignancy model."),)
     return NewFinding(
         sop_instance_uid=sop_instance_uid,
@@ -309,10 +325,15 @@ def finding_at(
         diameter_mm=diameter_mm,
         nodule_probability=0.93,
         malignancy_probability=malignancy,
-        interval=interval,
+        interval=(bounds.low, bounds.high) if bounds else None,
         prediction_set=("malignant",) if malignancy and malignancy > 0.5 else ("benign", "malignant"),
         reasons=reasons,
-        attributes={"density": "solid", "volume_mm3": 998.0, **(OPINIONS if malignancy is not None else {})},
+        attributes={
+            "density": "solid",
+            "volume_mm3": 998.0,
+            "displayed": {question.value: one.to_json() for question, one in shown.items()},
+            **(OPINIONS if malignancy is not None else {}),
+        },
     )
 
 

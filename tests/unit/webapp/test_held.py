@@ -20,7 +20,7 @@ MEASURES: dict[str, object] = {
     "spacing_mm": [1.0, 0.7, 0.7],
     "confirmed_count": 739127.5,
 }
-NUMBERS = ("0.4377", "43.8 %", "0.8642", "117.3", "0.3991", "0.4713", "739127.5")
+NUMBERS = ("0.4377", "15 of 34 similar", "0.8642", "117.3", "0.3991", "0.4713", "739127.5")
 """Probabilities, interval, diameter and measures of the finding; no clock and no id reads like one of them."""
 
 

@@ -85,7 +85,11 @@ def test_a_reason_with_numbers_is_said_in_the_readers_language(web: Web, recorde
 
 @pytest.mark.parametrize(
     ("language", "percent", "day"),
-    [("en", "73.0 %", "2026-01-14"), ("de", "73,0 %", "14.01.2026"), ("es", "73,0 %", "14 ene 2026")],
+    [
+        ("en", "55 to 88 % (25 of 34 similar)", "2026-01-14"),
+        ("de", "55 bis 88 % (25 von 34 ähnlichen)", "14.01.2026"),
+        ("es", "55 a 88 % (25 de 34 similares)", "14 ene 2026"),
+    ],
 )
 def test_numbers_and_dates_are_written_as_the_language_does(web: Web, language: str, percent: str, day: str) -> None:
     study = add_study(web.database)

@@ -42,12 +42,17 @@ def test_a_slice_is_answered_as_documented(web: Web) -> None:
     answer = response.json
     assert response.status_code == 200
     assert list(answer) == [
-        *("id", "class", "confidence", "confidence_percent", "prediction_set", "input", "model", "patient"),
-        "explanation_url",
+        *("id", "class", "confidence", "confidence_percent", "displayed", "displayed_basis", "interval"),
+        *("prediction_set", "input", "model", "patient", "explanation_url"),
     ]
     assert answer["class"] == "malignant"
     assert answer["confidence"] == {"benign": 0.1234, "malignant": 0.8766}
     assert answer["confidence_percent"] == {"benign": 12.3, "malignant": 87.7}
+    assert answer["displayed"] == "72 to 97 % (30 of 34 similar)"
+    assert answer["displayed_basis"] == (
+        "30 of 34 test images with a similar score were labelled malignant (72 to 97 %)"
+    )
+    assert answer["interval"] == pytest.approx([0.7255, 0.9670], abs=1e-3)
     assert answer["prediction_set"] == ["malignant"]
     assert answer["input"] == {"kind": "slice", "in_domain": True, "reasons": []}
     assert answer["model"] == {"name": "slice", "version": "1.0", "sha256": "cd" * 32, "temperature": 1.1}
@@ -88,6 +93,7 @@ def test_input_outside_the_domain_has_no_class_and_a_raw_answer_apart(web: Web) 
     assert answer["class"] is None
     assert answer["confidence"] == {}
     assert answer["confidence_percent"] == {}
+    assert (answer["displayed"], answer["displayed_basis"], answer["interval"]) == (None, None, None)
     assert answer["prediction_set"] == []
     assert answer["input"]["in_domain"] is False
     assert answer["input"]["reasons"] == ["The picture does not look like a CT slice in a soft-tissue window."]
@@ -100,8 +106,9 @@ def test_the_page_shows_a_raw_answer_only_behind_its_warning(web: Web) -> None:
     assert "No answer for this image" in page
     details = re.search(r"<details[^>]*data-unvalidated.*?</details>", page, re.S)[0]
     assert "Not validated" in details
-    assert details.index("Not validated") < details.index("87.7 %")
-    assert "87.7" not in page.replace(details, "")
+    assert details.index("Not validated") < details.index("Malignant")
+    assert "87.7" not in page
+    assert "No percentage" in details
     assert "attention.png" in details
     assert "attention.png" not in page.replace(details, "")
 

@@ -33,9 +33,10 @@ def studies(web: Web) -> list[Study]:
 def test_the_worklist_tells_nothing_of_the_model(web: Web, studies: list[Study]) -> None:
     reader = reader_of(web)
     for item in reader.get("/api/v1/worklist").json["items"]:
-        assert (item["finding_count"], item["malignancy_probability"], item["interval"]) == (None, None, None)
+        told = ("finding_count", "malignancy_probability", "interval", "displayed")
+        assert [item[name] for name in told] == [None] * len(told)
     blind, open_page = reader.get("/worklist").text, web.client().get("/worklist").text
-    for told in ("81.0 %", "35.0 %", "By priority", 'name="min_probability"'):
+    for told in ("28 of 34 similar", "12 of 34 similar", "By priority", 'name="min_probability"'):
         assert told in open_page
         assert told not in blind
 

@@ -43,14 +43,6 @@ def test_nothing_is_shared_out_among_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "expected"),
-    [(1.0, (99, "more than 99")), (0.001, (0, "fewer than 1")), (0.125, (12, "about 12")), (0.99, (99, "about 99"))],
-)
-def test_nobody_knows_all_or_none_of_a_hundred(share: float, expected: tuple[int, str]) -> None:
-    assert rounding.out_of_hundred(share) == expected
-
-
-@pytest.mark.parametrize(
     ("share", "text"), [(0.0, "< 0.1 %"), (1.0, "> 99.9 %"), (0.5, "50.0 %"), (0.0449, "4.5 %"), (0.99899, "99.9 %")]
 )
 def test_people_never_read_zero_or_a_hundred(share: float, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,24 @@ def test_a_study_is_given_as_documented(web: Web, study: Study) -> None:
     assert set(finding) >= FINDING_FIELDS
     assert (finding["row"], finding["column"], finding["diameter_mm"]) == (30, 20, 12.4)
     assert finding["position_mm"] == [-40.0, 12.0, 30.0]
-    assert (finding["origin"], finding["verdict"], finding["interval"]) == ("model", None, [0.61, 0.83])
+    assert (finding["origin"], finding["verdict"]) == ("model", None)
+    assert finding["interval"] == [0.5564, 0.8712]
+    assert finding["displayed"] == "55 to 88 % (25 of 34 similar)"
+    assert finding["displayed_basis"] == (
+        "25 of 34 test nodules with a similar score were rated malignant by radiologists (55 to 88 %)"
+    )
+    assert finding["displayed_nodule"] == "> 82 % (32 of 34 similar)"
+
+
+def test_a_finding_recorded_without_evidence_shows_no_percentage(web: Web) -> None:
+    study = add_study(web.database)
+    old = finding_at(study.sop_instance_uids[0], 30, 20, malignancy=0.998)
+    finish(web.database, study, [replace(old, attributes={}, interval=None)])
+    body = web.client().get(api(study)).json
+    assert (body["malignancy_probability"], body["displayed"], body["interval"]) == (0.998, "No percentage", None)
+    (finding,) = body["findings"]
+    assert (finding["displayed"], finding["displayed_nodule"]) == ("No percentage", "No percentage")
+    assert "99" not in web.client().get(f"/studies/{study.study_instance_uid}").text.split("data-findings")[1][:600]
 
 
 def test_a_finding_carries_both_opinions_and_the_doubt_in_the_words_of_the_model(web: Web, study: Study) -> None:

@@ -28,7 +28,8 @@ def test_an_item_has_the_documented_fields(web: Web) -> None:
     assert list(item) == FIELDS
     assert item["patient"] == {"id": "PID-1", "name": "Doe^Jane", "birth_date": "19610215", "sex": "F"}
     assert (item["state"], item["finding_count"], item["series_count"], item["instance_count"]) == ("analysed", 1, 1, 3)
-    assert (item["malignancy_probability"], item["interval"]) == (0.73, [0.61, 0.83])
+    assert (item["malignancy_probability"], item["interval"]) == (0.73, [0.5564, 0.8712])
+    assert item["displayed"] == "55 to 88 % (25 of 34 similar)"
     assert item["received_at"].endswith("Z")
     assert item["analysed_at"].endswith("Z")
     assert body["next"] is None

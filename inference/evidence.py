@@ -1,0 +1,197 @@
+"""Calibration cases of a bundle, and the bounds that they give a new score.
+
+A case counts once a patient: of each patient the case nearest in score, so that the cases are independent and the
+binomial limits exact. The ``k`` nearest patients bound a score; ``k`` is the number of patients to the power 2/3,
+rounded up, so that with more patients both more cases count and these lie nearer (Stone 1977, Ann Stat 5:595-620).
+Nearness is that of the log odds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit
+from scipy.stats import beta
+
+from inference.displayed import Censored, Displayed, DisplayedProbability, NoPercentage, Question, SizeClass
+
+Array = NDArray[np.float64]
+CONFIDENCE: Final = 0.95
+NEIGHBOUR_EXPONENT: Final = 2 / 3
+SHOWN_DIGITS: Final = 2
+"""Decimals of a share as it is shown: whole per cent."""
+EDGE: Final = 1e-9
+"""Shares closer to 0 or 1 count as this far from them, where log odds are compared."""
+
+
+def exact_limits(k: int, n: int) -> tuple[float, float]:
+    """Two-sided 95 % limits of a share (Clopper & Pearson 1934, Biometrika 26:404-413); (0, 1) where ``n`` is 0."""
+    tail = (1 - CONFIDENCE) / 2
+    low = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
+    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    return low, high
+
+
+def displayed_limits(k: int, n: int) -> tuple[float, float, Censored]:
+    """Limits of the share ``k`` of ``n`` as they are shown.
+
+    A two-sided limit that would be shown as 0 % or 100 % is none: that side is left open, and the other one is the
+    one-sided 95 % limit. 32 of 34 gives 80.3 to 99.3 % on both sides, and so "> 82 %" on one.
+
+    Raises
+    ------
+    ValueError
+        ``n`` is not positive, or ``k`` not within 0..n.
+    """
+    if not 0 <= k <= n or n < 1:
+        raise ValueError("a share is k of n, with 0 <= k <= n and n > 0")
+    low, high = exact_limits(k, n)
+    unit = 10**SHOWN_DIGITS
+    if 2 * k >= n and math.ceil(high * unit) >= unit:
+        return float(beta.ppf(1 - CONFIDENCE, k, n - k + 1)), 1.0, Censored.HIGH
+    if 2 * k <= n and math.floor(low * unit) <= 0:
+        return 0.0, float(beta.ppf(CONFIDENCE, k + 1, n - k)), Censored.LOW
+    return low, high, Censored.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Cases that neither networks nor combination nor calibrator were fitted on.
+
+    Parameters
+    ----------
+    split
+        Name of the cases, say ``test``.
+    scores
+        Calibrated probability of each, ``(cases,)``, 0..1, not clipped.
+    labels
+        Whether the statement of ``question`` was true, ``(cases,)``.
+    groups
+        Number of the patient (cluster of images) of each, ``(cases,)``; numbers mean nothing else.
+    """
+
+    split: str
+    question: Question
+    scores: Array
+    labels: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, split: str, question: Question, scores: Array, labels: NDArray[np.bool_], groups: Sequence[str]
+    ) -> Evidence:
+        """Number the groups, and order the cases by score, so that they follow no table."""
+        order = np.argsort(scores, kind="stable")
+        numbers: dict[str, int] = {}
+        numbered = [numbers.setdefault(str(groups[i]), len(numbers)) for i in order]
+        return cls(split, question, scores[order], labels[order], np.array(numbered, dtype=np.int64))
+
+    @property
+    def group_count(self) -> int:
+        """Number of patients."""
+        return len(np.unique(self.groups))
+
+    @property
+    def neighbour_count(self) -> int:
+        """Patients whose cases bound a score."""
+        return min(self.group_count, math.ceil(self.group_count**NEIGHBOUR_EXPONENT))
+
+    def neighbours(self, score: float) -> NDArray[np.int64]:
+        """Indices of the cases nearest to a score, one a patient; those as near as the last one are among them."""
+        distance = np.abs(_log_odds(self.scores) - _log_odds(np.array([score])))
+        order = np.argsort(distance, kind="stable")
+        _, first = np.unique(self.groups[order], return_index=True)
+        nearest = order[np.sort(first)]
+        limit = distance[nearest[self.neighbour_count - 1]]
+        return nearest[distance[nearest] <= limit]
+
+    def displayed(self, score: float) -> DisplayedProbability:
+        """What is shown of a score, 0..1."""
+        chosen = self.neighbours(score)
+        n, k = len(chosen), int(self.labels[chosen].sum())
+        low, high, censored = displayed_limits(k, n)
+        return DisplayedProbability(low, high, censored, n, k, self.question, self.split)
+
+    def without(self, group: NDArray[np.bool_]) -> Evidence:
+        """The cases that are not marked, ``(cases,)``."""
+        kept = ~group
+        return Evidence(self.split, self.question, self.scores[kept], self.labels[kept], self.groups[kept])
+
+    def to_json(self) -> dict[str, Any]:
+        """The part ``evidence`` of a recipe."""
+        return {
+            "split": self.split,
+            "question": self.question.value,
+            "scores": [float(f"{score:.6g}") for score in self.scores],
+            "labels": [int(label) for label in self.labels],
+            "groups": [int(group) for group in self.groups],
+        }
+
+
+def read_evidence(recipe: dict[str, Any], question: Question) -> Evidence | None:
+    """The evidence of a recipe; None where it holds none, or nothing that can be used."""
+    held = recipe.get("evidence")
+    if not isinstance(held, dict):
+        return None
+    try:
+        scores, labels, groups = (np.asarray(held[name], dtype=np.float64) for name in ("scores", "labels", "groups"))
+        split, question = str(held["split"]), Question(held.get("question", question))
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not len(scores) == len(labels) == len(groups) > 0 or not ((scores >= 0) & (scores <= 1)).all():
+        return None
+    return Evidence(split, question, scores, labels > 0, groups.astype(np.int64))
+
+
+def displayed_for(recipe: dict[str, Any], question: Question, score: float) -> Displayed:
+    """What is shown of a score by the evidence of a recipe, or that it holds none."""
+    evidence = read_evidence(recipe, question)
+    return NoPercentage(question) if evidence is None else evidence.displayed(score)
+
+
+def _log_odds(shares: Array) -> Array:
+    return np.asarray(logit(np.clip(shares, EDGE, 1 - EDGE)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """The size from which a nodule model separates the classes among nodules of about the same size.
+
+    ``figures`` say how it ranks smaller ones, by size class and split.
+    """
+
+    from_mm: float
+    figures: tuple[SizeClass, ...]
+
+    def of_size(self, diameter_mm: float) -> tuple[SizeClass, ...]:
+        """The figures of the class that a nodule belongs to; the smallest class takes those below it, too."""
+        to_mm = min((one.to_mm for one in self.figures if diameter_mm < one.to_mm), default=None)
+        return tuple(one for one in self.figures if one.to_mm == to_mm)
+
+    def to_json(self) -> dict[str, Any]:
+        """The part ``separation`` of a recipe."""
+        return {
+            "from_mm": self.from_mm,
+            "figures": [one.to_json() for one in self.figures],
+        }
+
+
+def read_separation(recipe: dict[str, Any]) -> Separation | None:
+    """The separation that a recipe records; None where it records none."""
+    held = recipe.get("separation")
+    if not isinstance(held, dict):
+        return None
+    return Separation(float(held["from_mm"]), tuple(SizeClass.read(one) for one in held.get("figures", ())))
+
+
+def displayed_malignancy(recipe: dict[str, Any], score: float, diameter_mm: float) -> Displayed:
+    """What is shown of a nodule's malignancy: no percentage where the model separates nothing at its size."""
+    separation = read_separation(recipe)
+    if separation is not None and diameter_mm < separation.from_mm:
+        return NoPercentage(Question.MALIGNANCY, separation.from_mm, separation.of_size(diameter_mm))
+    return displayed_for(recipe, Question.MALIGNANCY, score)
