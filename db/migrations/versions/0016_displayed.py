@@ -1,14 +1,14 @@
 """What is shown of probabilities; intervals that rest on no calibration cases go.
 
 Revision ID: 0016
-Revises: 0019
+Revises: 0020
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0019"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
