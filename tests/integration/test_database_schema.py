@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from db import audit, schema, studies
@@ -72,7 +73,8 @@ def test_up_down_and_up_again(database_url: str, received: Callable[..., Receive
 
 
 def test_each_step_goes_up_and_down_alone(database_url: str) -> None:
-    revisions = sorted(path.name[:4] for path in schema.MIGRATIONS.glob("versions/0*.py"))
+    scripts = ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()  # the newest first; numbers are not their order
+    revisions = [script.revision for script in scripts][::-1]
     for revision in revisions:
         schema.upgrade(database_url, revision)
         assert schema.current(database_url) == revision
