@@ -96,14 +96,22 @@ def _element(ds: Dataset, tag: BaseTag, url: str) -> Json | None:
 def _numbers(ds: Dataset, tag: BaseTag) -> Json | None:
     """Describe a DS or IS of which a part is no number: that part is null, the others stay; None for other VRs."""
     try:
-        raw = ds.get_item(tag)
-        vr = str(raw.VR or dictionary_VR(tag))
-        parts = bytes(raw.value).decode("ascii", errors="replace").split("\\")
+        found = ds.get_item(tag)
+        vr = str(found.VR or dictionary_VR(tag))
+        parts = _parts(found.value)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
     if vr not in _NUMBER_STRINGS or len(parts) > _MAX_PARTS:
         return None
     return {"vr": vr, "Value": [_number(part.strip(" \0"), _NUMBER_STRINGS[vr]) for part in parts]}
+
+
+def _parts(value: Any) -> list[str]:
+    """Values of a DS or IS as they were written, whether pydicom has converted them or not."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", errors="replace")
+    written = value.split("\\") if isinstance(value, str) else [getattr(one, "original_string", one) for one in value]
+    return [str(one) for one in written]
 
 
 def _number(text: str, form: re.Pattern[str]) -> float | int | None:

@@ -16,7 +16,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_role, evt
+from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.presentation import PresentationContext
 
 from benchmarks.receivers import path_without_ours
@@ -28,6 +28,7 @@ from db.exchange import CommitmentRecord
 from dicom_node.access import PeerRule
 from dicom_node.commitment import COMMITMENT_CLASS, COMMITMENT_INSTANCE, commitment_request
 from dicom_node.commitment_scp import CommitmentPolicy, CommitmentService
+from dicom_node.entrance import EntranceLimits
 from dicom_node.files import LocalFiles
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
@@ -352,6 +353,62 @@ def test_results_are_got_on_the_same_association(node: Node) -> None:
     association.release()
     assert (status.Status, status.NumberOfCompletedSuboperations) == (0, 9)
     assert len(received) == 9
+
+
+def test_an_instance_that_is_named_many_times_is_committed_once(node: Node) -> None:
+    references = [(CT, node.series.sop_instance_uids[0])] * 2000
+    code, (report,) = request_commitment(node, references, keep_open=True)
+    assert (code, len(report.ReferencedSOPSequence)) == (0, 1)
+
+
+def test_an_identifier_beyond_any_query_is_not_read(node: Node) -> None:
+    association = node.associate([(STUDY_ROOT_FIND, ["1.2.840.10008.1.2"])])
+    query = identifier("STUDY", StudyInstanceUID=[f"2.25.{10**36 + number}" for number in range(20_000)])
+    assert [status.get("Status") for status, _ in association.send_c_find(query, STUDY_ROOT_FIND)] == [None]
+    association.join(30)
+    assert association.is_aborted
+    assert find(node, identifier("STUDY", StudyInstanceUID=""))[1] == 0
+
+
+def test_peers_that_never_answer_what_they_get_give_way(node: Node) -> None:
+    nodes: dict[str, RemoteNode] = {}
+    services = PortServices(
+        QueryService(node.database, "LUNGNODE"),
+        RetrieveService(node.database, node.store, "LUNGNODE", nodes),
+        CommitmentService(node.database, node.store, "LUNGNODE", nodes),
+    )
+    settings = ListenerSettings(port=0, max_associations=2, timeout_s=300, entrance=EntranceLimits(admission_s=60))
+    listener = start_listener(settings, Intake(node.store, node.database), services)
+    is_over = threading.Event()
+
+    def never_answer(_event: Any) -> int:
+        is_over.wait(120)
+        return 0xA700
+
+    def got(association: Any, query: Dataset) -> None:
+        list(association.send_c_get(query, STUDY_ROOT_GET))
+
+    try:
+        for _ in range(2):
+            ae = RequestingEntity("PACS")
+            ae.requested_contexts = [build_context(STUDY_ROOT_GET), build_context(CT)]
+            handlers = [(evt.EVT_C_STORE, never_answer)]
+            association = ae.associate(
+                "127.0.0.1", listener.port, ae_title="LUNGNODE", ext_neg=[build_role(CT, scp_role=True)],
+                evt_handlers=handlers,
+            )  # fmt: skip
+            query = identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
+            threading.Thread(target=got, args=(association, query), daemon=True).start()
+        ae = RequestingEntity("LEGIT")
+        ae.acse_timeout = 120
+        ae.requested_contexts = [build_context("1.2.840.10008.1.1")]
+        legitimate = ae.associate("127.0.0.1", listener.port, ae_title="LUNGNODE")
+        assert legitimate.is_established
+        assert legitimate.send_c_echo().Status == 0
+        legitimate.release()
+    finally:
+        is_over.set()
+        listener.stop()
 
 
 def test_a_result_that_comes_back_is_known_and_not_taken(node: Node) -> None:
