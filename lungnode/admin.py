@@ -14,7 +14,7 @@ import typer
 
 from lungnode.errors import CommandError
 from lungnode.opening import open_database, read_settings
-from lungnode.preflight import check_home
+from lungnode.preflight import check_database, check_home
 
 db_app = typer.Typer(help="The database's structure.", no_args_is_help=True)
 audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True)
@@ -48,6 +48,7 @@ def db_upgrade(revision: Annotated[str, typer.Argument(help="Revision to reach."
 
     settings = read_settings()
     check_home(settings)
+    check_database(settings)
     open_audit_key(settings.database_url, settings.audit_key_path)
     upgrade(settings.database_url, revision)
     print(f"database is at revision {current(settings.database_url)}")
