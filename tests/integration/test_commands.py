@@ -78,3 +78,22 @@ def test_a_person_is_added_from_standard_input(tmp_path: Path) -> None:
     done = type_command(home, "user", "add", "ada", stdin="correct horse battery\n")
     assert (done.returncode, done.stdout) == (0, "added ada as radiologist\n")
     assert "battery" not in done.stdout + done.stderr
+
+
+def test_an_account_is_changed_by_commands(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert type_command(home, "db", "upgrade").returncode == 0
+    type_command(home, "user", "add", "ada", stdin="correct horse battery\n")
+    for words, expected in (
+        (("user", "role", "ada", "auditor"), "ada is now auditor\n"),
+        (("user", "disable", "ada"), "disabled ada\n"),
+        (("user", "enable", "ada"), "enabled ada\n"),
+        (("user", "signout", "ada"), "signed ada out everywhere\n"),
+    ):
+        done = type_command(home, *words)
+        assert (done.returncode, done.stdout) == (0, expected), done.stderr
+    assert type_command(home, "token", "create", "script", "--owner", "ada").stdout.startswith("lnt_")
+    for words in (("user", "signout", "sso:unknown"), ("token", "create", "other", "--owner", "bob")):
+        done = type_command(home, *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "no such user" in done.stderr
