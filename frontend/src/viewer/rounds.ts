@@ -5,7 +5,8 @@ import { remembered } from "./dom";
 type Listed = { study_instance_uid: string; state: string };
 
 const LOOKED_AT = 10; // studies that are still being received are passed over
-const PAGED = ["cursor", "limit"];
+// Parameters of the worklist that filter or order it; the API refuses any other.
+const FILTERS = ["q", "state", "reviewed", "date_from", "date_to", "min_probability", "max_probability", "sort"];
 
 // What the worklist showed when it was left (`worklist.js`).
 const leftAt = (): URLSearchParams => new URLSearchParams(remembered("worklist") ?? "");
@@ -19,7 +20,7 @@ export function goBack(): void {
 export async function finish(studyUid: string): Promise<void> {
   await postJson(`/api/v1/studies/${studyUid}/review`, { reviewed: true });
   const asked = leftAt();
-  for (const name of PAGED) asked.delete(name);
+  for (const name of [...asked.keys()]) if (!FILTERS.includes(name)) asked.delete(name);
   asked.set("reviewed", "no");
   asked.set("limit", String(LOOKED_AT));
   const { items } = await getJson(`/api/v1/worklist?${asked}`) as { items: Listed[] };
