@@ -141,10 +141,10 @@ def _draw_panel(page: Image.Image, draw: ImageDraw.ImageDraw, panel: FindingPane
         _line(draw, (left + 12, y), line, 32, _WARM)
         y += 40
     for paragraph in panel.lines:
-        for line in _wrapped(paragraph, 25, width):
-            if y + 30 <= top + PICTURE:
-                _line(draw, (left + 12, y), line, 25, _INK)
-            y += 32
+        for line in _wrapped(paragraph, 22, width):
+            if y + 26 <= top + PICTURE:
+                _line(draw, (left + 12, y), line, 22, _INK)
+            y += 28
 
 
 def _windowed(hu: NDArray[np.int16]) -> Image.Image:

@@ -31,7 +31,7 @@ def test_an_upload_leads_to_its_answer(site: Site, open_page: Callable[..., Page
     page.click("[data-submit]")
     page.wait_for_url("**/predictions/*")
     expect(page.get_by_role("heading", level=1)).to_have_text("More likely malignant")
-    expect(page.get_by_text("87.7 %").first).to_be_visible()
+    expect(page.get_by_text("72 to 97 % (30 of 34 similar)").first).to_be_visible()
     expect(page.get_by_text("61 years")).to_be_visible()
 
 

@@ -110,8 +110,8 @@ def findings_of(site: Site, study: Study) -> tuple[FindingRecord, ...]:
 
 def test_it_opens_at_the_finding_most_probably_malignant_and_left_is_left(viewer: Page) -> None:
     expect(viewer.locator("[data-readout-slice]")).to_have_text(f"Slice {OWN + 1} of {SLICES}")
-    expect(viewer.locator(".finding.selected .value")).to_have_text("81.0 %")
-    expect(viewer.locator(".finding.selected .facts")).to_contain_text("2D 41.0 %, 3D 62.0 %")
+    expect(viewer.locator(".finding.selected .value")).to_have_text("65 to 94 % (28 of 34 similar)")
+    expect(viewer.locator(".finding.selected .facts")).to_contain_text("2D 25 to 60 %, 3D 43 to 78 %")
     expect(viewer.locator(".finding.selected .reasons")).to_have_text("the 2D and the 3D networks disagree")
     edges = ("left", "right", "top", "bottom")
     letters = {edge: viewer.locator(f"[data-orient={edge}]").inner_text() for edge in edges}
@@ -208,7 +208,7 @@ def test_a_click_adds_a_finding_where_it_was_and_it_can_be_taken_back(site: Site
     viewer.mouse.click(*place_of(viewer, 63.5, 31.5))
     expect(viewer.locator(".finding")).to_have_count(4)
     expect(viewer.locator(".finding.selected")).to_contain_text("marked by local")
-    expect(viewer.locator(".finding.selected .facts")).to_contain_text("2D 41.0 %, 3D 62.0 %")
+    expect(viewer.locator(".finding.selected .facts")).to_contain_text("2D 25 to 60 %, 3D 43 to 78 %")
     added = next(record for record in findings_of(site, study) if record.origin == "reader")
     assert added.finding.sop_instance_uid == study.sop_instance_uids[24]
     assert (added.finding.row, added.finding.column) == pytest.approx((63.5, 31.5), abs=0.3)
@@ -279,11 +279,11 @@ def test_attention_and_gradients_are_off_until_asked_for_and_say_what_they_show(
 
 def test_a_probability_lies_among_known_nodules(viewer: Page) -> None:
     expect(viewer.locator(".finding.selected .frequency")).to_contain_text(
-        "rate about 81 of 100 nodules like this malignant"
+        "28 of 34 test nodules with a similar score were rated malignant by radiologists (65 to 94 %)"
     )
     figure = viewer.locator("[data-histogram]")
     expect(figure).to_have_attribute(
-        "aria-label", "Of known nodules with 75 to 100 %: 30 rated malignant, 4 rated benign."
+        "aria-label", "Of 34 test nodules scored 75 % or more: 30 rated malignant, 4 rated benign."
     )
     here = figure.locator("[data-here]")
     assert float(here.get_attribute("x1") or 0) == pytest.approx(0.81 * 200)
@@ -297,7 +297,7 @@ def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
     api = f"{site.url}/api/v1/studies/{study.study_instance_uid}"
     assert viewer.request.get(api).json()["findings"] == []
     page = viewer.request.get(viewer.url, headers={"Cookie": "lungnode_hide_model=yes"}).text()
-    assert "81.0 %" not in page  # it is not sent to be hidden
+    assert "28 of 34 similar" not in page  # it is not sent to be hidden
     viewer.reload()
     shows(viewer, SLICES // 2)
     expect(viewer.locator("[data-finding-count]")).to_have_text("hidden")

@@ -88,7 +88,9 @@ def test_probability_and_date_are_filtered(site: Site, open_page: Callable[..., 
     page.get_by_text("Date, probability").click()
     page.get_by_label("at least").select_option("0.8")
     expect(page.locator("tr[data-study]")).to_have_count(1)
-    expect(page.locator(f"tr[data-study='{likely.study_instance_uid}']")).to_contain_text("81.0 %")
+    expect(page.locator(f"tr[data-study='{likely.study_instance_uid}']")).to_contain_text(
+        "65 to 94 % (28 of 34 similar)"
+    )
     page.get_by_label("from", exact=True).fill("2026-01-15")
     expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
     expect(page.locator("[data-narrowed]")).to_have_text("2")
