@@ -318,6 +318,8 @@ class WorklistItem:
     """Those of the study's current analyses, each once."""
     displayed: str | None = None
     """What is shown of the probability, in English."""
+    result_failures: tuple[Reason, ...] = ()
+    """Result objects that could not be made."""
 
 
 class WorklistOrder(StrEnum):
@@ -491,6 +493,8 @@ class Workload:
     """Analyses queued or running."""
     oldest_queued_s: float
     """Age in seconds of the oldest analysis that has not finished; 0 where there is none."""
+    result_failures: int = 0
+    """Analyses of which result objects could not be made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,3 +127,20 @@ class PriorShortfall:
     reason: str
     updated_at: datetime
     next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFailure:
+    """Result objects of an analysis that could not be made; ``purpose`` is report, verified or retraction.
+
+    ``next_attempt_at`` is None once it was given up, until somebody asks for it.
+    """
+
+    analysis_id: str
+    study_instance_uid: str
+    purpose: str
+    reason: str
+    attempts: int
+    created_at: datetime
+    updated_at: datetime
+    next_attempt_at: datetime | None

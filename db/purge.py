@@ -20,7 +20,15 @@ from db.exchange import CommitmentStatus, PriorStatus
 from db.lifecycle import SETTLED, UNFINISHED, locked_study
 from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
 from db.tables_analyses import AnalysisRow, FindingRow
-from db.tables_exchange import CommitmentRow, DeliveryRow, PriorSearchRow, PriorStudyRow, ResultRow, RetractionRow
+from db.tables_exchange import (
+    CommitmentRow,
+    DeliveryRow,
+    PriorSearchRow,
+    PriorStudyRow,
+    ResultFailureRow,
+    ResultRow,
+    RetractionRow,
+)
 from db.tables_judgements import AssessmentRow, PathologyRow
 from db.tables_models import TrialRow
 
@@ -88,6 +96,7 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
         (FindingRow, FindingRow.study_id, [study_id]),
         (DeliveryRow, DeliveryRow.analysis_id, analyses),
         (ResultRow, ResultRow.study_id, [study_id]),
+        (ResultFailureRow, ResultFailureRow.analysis_id, analyses),
         (RetractionRow, RetractionRow.analysis_id, analyses),
         (TrialRow, TrialRow.analysis_id, analyses),
         (AnalysisRow, AnalysisRow.series_id, series),

@@ -23,6 +23,7 @@ from db.instances import (
     series_record,
 )
 from db.lifecycle import locked_study
+from db.result_failures import failures_of_studies
 from db.tables import PatientRow, SeriesRow, StudyRow
 from db.worklist import worklist_item
 
@@ -49,7 +50,7 @@ def study_detail(session: Session, study_instance_uid: str) -> StudyDetail | Non
         return None
     study, patient = found
     return StudyDetail(
-        item=worklist_item(session, study, patient),
+        item=worklist_item(session, study, patient, failures_of_studies(session, [study.id]).get(study.id, ())),
         series=series_of_study(session, study.id),
         analyses=analyses_of_study(session, study.id),
         findings=findings_of_study(session, study.id),

@@ -35,6 +35,22 @@ class ResultRow(Base):
     created_at: Mapped[datetime]
 
 
+class ResultFailureRow(Base):
+    """Result objects of an analysis that could not be made."""
+
+    __tablename__ = "result_failures"
+    __table_args__ = (UniqueConstraint("analysis_id", "purpose"),)
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    analysis_id: Mapped[str] = mapped_column(ForeignKey(AnalysisRow.id))
+    purpose: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str]
+    attempts: Mapped[int]
+    next_attempt_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
 class DeliveryRow(Base):
     """One result object on its way to one destination."""
 

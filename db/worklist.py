@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from db import patients, worklist_filters
 from db.domain import ReadingLoad, WorklistItem, WorklistPage, WorklistQuery
+from db.exchange import ResultFailure
+from db.result_failures import failures_of_studies, reasons_of
 from db.session import now
 from db.tables import PatientRow, StudyRow
 from db.worklist_order import Place, Segment, opened_cursor, sealed_cursor, segments
@@ -40,7 +42,10 @@ def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
             found += [(number, study, patient) for study, patient in session.execute(part)]
         if len(found) > limit:
             break
-    items = tuple(worklist_item(session, study, patient) for _, study, patient in found[:limit])
+    failures = failures_of_studies(session, [study.id for _, study, _ in found[:limit]])
+    items = tuple(
+        worklist_item(session, study, patient, failures.get(study.id, ())) for _, study, patient in found[:limit]
+    )
     if len(found) <= limit:
         return WorklistPage(items, None)
     number, last, _ = found[limit - 1]
@@ -48,7 +53,9 @@ def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
     return WorklistPage(items, sealed_cursor(session, query, reached))
 
 
-def worklist_item(session: Session, study: StudyRow, patient: PatientRow) -> WorklistItem:
+def worklist_item(
+    session: Session, study: StudyRow, patient: PatientRow, failures: tuple[ResultFailure, ...] = ()
+) -> WorklistItem:
     """Build the worklist's row of a study. It waits from its first instance until the answer, or until now."""
     interval = None
     if study.interval_low is not None and study.interval_high is not None:
@@ -74,6 +81,7 @@ def worklist_item(session: Session, study: StudyRow, patient: PatientRow) -> Wor
         reviewed_at=study.reviewed_at,
         reviewed_by=study.reviewed_by,
         caveats=study.caveats,
+        result_failures=reasons_of(failures),
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.domain import AnalysisStatus, DeliveryStatus, StudyState, Workload
 from db.lifecycle import UNFINISHED
+from db.result_failures import failure_count
 from db.session import now
 from db.tables import StudyRow
 from db.tables_analyses import AnalysisRow
@@ -32,7 +33,13 @@ def workload(session: Session) -> Workload:
         select(func.count(AnalysisRow.id), func.min(AnalysisRow.requested_at)).where(unfinished)
     ).one()
     age_s = max(0.0, (now(session) - oldest).total_seconds()) if oldest else 0.0
-    return Workload(studies=studies, deliveries=deliveries, queue_depth=depth, oldest_queued_s=age_s)
+    return Workload(
+        studies=studies,
+        deliveries=deliveries,
+        queue_depth=depth,
+        oldest_queued_s=age_s,
+        result_failures=failure_count(session),
+    )
 
 
 def latest_arrival(session: Session) -> datetime | None:

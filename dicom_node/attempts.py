@@ -19,6 +19,7 @@ from db.errors import DatabaseUnavailableError
 from dicom_node.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
 from dicom_node.files import StoreUnreachableError
 from dicom_node.integrity import REASON
+from dicom_node.results import ResultsError
 from dicom_node.series import StoredInstance
 
 _log = logging.getLogger(__name__)
@@ -114,6 +115,9 @@ class Attempts:
         """Make the result objects of an answered analysis; False, logged and audited, where they cannot be made."""
         try:
             self._make_results(analysis_id)
+        except ResultsError:  # on record with its reason
+            _log.error("results:failed", extra={"analysis_id": analysis_id})
+            return False
         except Exception:  # noqa: BLE001 - as in run
             _log.exception("results:failed", extra={"analysis_id": analysis_id})
             self._note_failed_results(analysis_id)

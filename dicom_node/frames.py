@@ -220,6 +220,8 @@ def _headers(ds: Attributes) -> Iterator[FrameHeader]:
         own = per_frame[number - 1] if number <= len(per_frame) else None
         values = _frame_values(_scopes(own, shared, ds))
         values["properties"] = common | (_properties(own) if own is not None else {})
+        if own is not None and (attributes := _attributes([own])):
+            values["attributes"] = instance.attributes | attributes
         yield replace(instance, frame_number=number, **values)
 
 
@@ -257,7 +259,7 @@ def _derivation_codes(scopes: Sequence[Attributes]) -> tuple[str, ...]:
 
 
 def _instance_header(ds: Attributes, scopes: Sequence[Attributes]) -> FrameHeader:
-    """Read what all frames of an instance share; the values of the first frame stand in for the others."""
+    """Read the first frame, and what all frames of its instance share."""
     return FrameHeader(
         path="",
         sop_instance_uid=_text(ds, "SOPInstanceUID"),

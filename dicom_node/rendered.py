@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,16 @@ def draw(path: Path, index: int, drawing: Drawing, target: Path) -> int:
 
 def _grey(pixels: NDArray[np.generic], path: Path, index: int, ds: Dataset, drawing: Drawing) -> NDArray[np.uint8]:
     header = read_frame_headers(path)[index]
-    slope, intercept = header.slope or 1.0, header.intercept or 0.0
+    slope, intercept = _finite(header.slope) or 1.0, _finite(header.intercept) or 0.0
     values = pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     shares = _windowed(values, drawing.window or _own_window(ds, index) or _whole_range(values))
     if ds.get("PhotometricInterpretation") == "MONOCHROME1":
         shares = 1.0 - shares
     return np.rint(shares * 255.0).astype(np.uint8)
+
+
+def _finite(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else 0.0
 
 
 def _own_window(ds: Dataset, index: int) -> tuple[float, float, str] | None:

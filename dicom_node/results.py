@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from db import analyses, audit, deliveries, findings, results
-from db.domain import AnalysisRecord, AnalysisStatus, AuditEvent, DeliveryRecord, FindingOrigin, FindingRecord
+from db import analyses, deliveries, findings, result_failures, results
+from db.domain import AnalysisRecord, AnalysisStatus, DeliveryRecord, FindingOrigin, FindingRecord
 from db.engine import Database
 from db.exchange import NewResult, RetractionCode, RetractionRecord
 from db.provider_accounts import display_names
@@ -25,6 +24,7 @@ from dicom_node.files import Files
 from dicom_node.results_job import (
     CHOSEN_KINDS,
     KINDS,
+    MadeResults,
     Purpose,
     ReportJob,
     ResultObject,
@@ -35,20 +35,28 @@ from dicom_node.results_job import (
 _log = logging.getLogger(__name__)
 
 RESULTS_FOLDER = "results"
-FAILED_PAUSE_S = 900.0
-"""Objects that could not be made are tried again after so long."""
 PARAMETERS = "algorithm_parameters"
 """Name of the measure of an analysis that holds parameters of its algorithm for the report."""
 
 _JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
-_OBJECTS: TypeAdapter[list[ResultObject]] = TypeAdapter(list[ResultObject])
+_RESULTS: TypeAdapter[MadeResults] = TypeAdapter(MadeResults)
 
 
 class ResultsError(DicomNodeError):
-    """Result objects cannot be made of an analysis."""
+    """Some or all result objects cannot be made of an analysis.
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"the result objects cannot be made: {why}")
+    Attributes
+    ----------
+    reason
+        What cannot be made, and why; without any value of a dataset.
+    objects
+        What was made all the same.
+    """
+
+    def __init__(self, reason: str, objects: Sequence[ResultObject] = ()) -> None:
+        super().__init__(f"result objects cannot be made: {reason}")
+        self.reason = reason
+        self.objects = list(objects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,6 @@ class ResultMaker:
         self._database = database
         self._files = files
         self._settings = settings
-        self._not_before: dict[str, float] = {}
 
     def make(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
         """Make what is missing of an analysis' objects and deliveries; may be called again at any time.
@@ -161,7 +168,7 @@ class ResultMaker:
     def follow_up(self) -> None:
         """Make what became due without an analysis ending: verdicts, withdrawals, studies that were not analysed.
 
-        What cannot be made is put on record and left alone for a while.
+        What cannot be made is put on record (``db.result_failures``) and left alone for a while.
         """
         with self._database.read() as session:
             outdated = results.outdated_results(session)
@@ -169,26 +176,30 @@ class ResultMaker:
             with self._database.begin() as session:
                 results.retract(session, analysis_id, RetractionCode.QUALITY, reason, requested_by=by)
         with self._database.read() as session:
+            waiting = result_failures.waiting_failures(session)
             due = [
-                *((analysis_id, self.make) for analysis_id in results.unreported_analyses(session)),
-                *((analysis_id, self.make_verified) for analysis_id in results.unreported_verdicts(session)),
-                *((analysis_id, self.make_retraction) for analysis_id in results.unreported_retractions(session)),
+                *((one.analysis_id, Purpose(one.purpose)) for one in result_failures.due_failures(session)),
+                *((analysis_id, Purpose.REPORT) for analysis_id in results.unreported_analyses(session)),
+                *((analysis_id, Purpose.VERIFIED) for analysis_id in results.unreported_verdicts(session)),
+                *((analysis_id, Purpose.RETRACTION) for analysis_id in results.unreported_retractions(session)),
             ]
-        now_s = time.monotonic()
-        for analysis_id, make in due:
-            if self._not_before.get(analysis_id, 0.0) > now_s:
-                continue
+            due = [one for one in due if one not in waiting]
+        for analysis_id, purpose in dict.fromkeys(due):
             try:
-                make(analysis_id)
+                self._make_for(analysis_id, purpose)
             except ResultsError:
-                self._not_before[analysis_id] = now_s + FAILED_PAUSE_S
-                self.failed(analysis_id)
+                _log.error("results:failed", extra={"analysis_id": analysis_id})
 
-    def failed(self, analysis_id: str) -> None:
-        """Record that the objects of an analysis could not be made; the analysis stays answered."""
-        with self._database.begin() as session:
-            audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure"))
-        _log.error("results:failed", extra={"analysis_id": analysis_id})
+    def _make_for(self, analysis_id: str, purpose: Purpose) -> None:
+        """Make the objects of an analysis for one purpose; a failure of what is not wanted any more is forgotten."""
+        make = {
+            Purpose.REPORT: self.make,
+            Purpose.VERIFIED: self.make_verified,
+            Purpose.RETRACTION: self.make_retraction,
+        }[purpose]
+        if not make(analysis_id):
+            with self._database.begin() as session:
+                result_failures.clear_failure(session, analysis_id, purpose)
 
     def _made(self, session: Session, analysis_id: str) -> list[ResultObject]:
         return [
@@ -228,9 +239,20 @@ class ResultMaker:
         )
         # what was made before, perhaps elsewhere, is brought here: those bytes count
         self._files.locate(f"{RESULTS_FOLDER}/{made.path}" for made in expected_objects(job))
-        objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
+        failure = None
+        try:
+            objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
+        except ResultsError as error:
+            objects, failure = error.objects, error
         self._files.keep([f"{RESULTS_FOLDER}/{made.path}" for made in objects], once=True)
         requested = self._request(analysis.id, objects)
+        with self._database.begin() as session:
+            if failure is not None:
+                result_failures.record_failure(session, analysis.id, job.purpose, failure.reason)
+            else:
+                result_failures.clear_failure(session, analysis.id, job.purpose)
+        if failure is not None:
+            raise failure
         _log.info("results:made", extra={"analysis_id": analysis.id, "object_count": len(objects)})
         return requested
 
@@ -284,9 +306,6 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
     ResultsError
         The process failed, hung or ran out of memory.
     """
-    named = expected_objects(job)
-    if all((job.folder / made.path).exists() for made in named):
-        return named
     root = str(Path(__file__).resolve().parent.parent)
     environment = {
         name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "TZ") if name in os.environ
@@ -306,11 +325,15 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
     except subprocess.TimeoutExpired:
         raise ResultsError("it takes longer than is allowed") from None
     if done.returncode != 0:
-        raise ResultsError("a source image cannot be read, or its identity cannot be copied")
+        raise ResultsError("the process that makes them failed")
     try:
-        return _OBJECTS.validate_json(done.stdout)
+        made = _RESULTS.validate_json(done.stdout)
     except ValidationError:
-        raise ResultsError("the making process gave no answer") from None
+        raise ResultsError("the process that makes them gave no answer") from None
+    if made.failures:
+        failed = ", ".join(f"{KINDS[failure.kind].name} ({failure.cause})" for failure in made.failures)
+        raise ResultsError(failed, made.objects)
+    return made.objects
 
 
 def _readers(records: Sequence[FindingRecord], retraction: RetractionRecord | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The process that makes result objects: a job as JSON in, the names of the objects as JSON out.
+"""The process that makes result objects: a job as JSON in, names of objects and what failed as JSON out.
 
 It reads the headers of strangers' files, so it runs with limits, prints nothing that came from a dataset, and is
 replaced for each analysis. A result file that exists is never written again: its bytes may be at a PACS already.
@@ -14,7 +14,8 @@ import resource
 import secrets
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pydicom.config
@@ -22,18 +23,25 @@ from pydantic import TypeAdapter
 from pydicom.dataset import Dataset
 
 from dicom_node.decode_process import DecodeLimits
-from dicom_node.results_job import Purpose, ReportJob, ResultObject, expected_objects
+from dicom_node.results_job import MadeResults, ReportJob, ResultFailure, ResultObject, expected_objects
 from dicom_node.results_ko import build_ko
 from dicom_node.results_pm import build_pm
-from dicom_node.results_pr import build_pr
+from dicom_node.results_pr import build_pr, presentation_states
 from dicom_node.results_sc import build_pages
 from dicom_node.results_source import read_identity
 from dicom_node.results_sr import build_sr
 
 JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
-OBJECTS: TypeAdapter[list[ResultObject]] = TypeAdapter(list[ResultObject])
-_SINGLE: dict[str, Callable[[ReportJob, ResultObject], Dataset]] = {"pr": build_pr, "pm": build_pm}
-"""Kinds of which one object is made, beside the report."""
+RESULTS: TypeAdapter[MadeResults] = TypeAdapter(MadeResults)
+_Build = Callable[[ReportJob, list[ResultObject]], Sequence[Dataset]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The objects of one kind, and what builds them."""
+
+    named: list[ResultObject]
+    build: _Build
 
 
 def main(memory_mb: int, cpu_s: int) -> None:
@@ -45,8 +53,8 @@ def main(memory_mb: int, cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()  # a report is a great many small objects, and all of this ends with it
     job = JOBS.validate_json(sys.stdin.buffer.read())
-    objects = make_objects(job, DecodeLimits(memory_mb=memory_mb))
-    replies.write(OBJECTS.dump_json(objects) + b"\n")
+    made = make_results(job, DecodeLimits(memory_mb=memory_mb))
+    replies.write(RESULTS.dump_json(made) + b"\n")
     replies.flush()
 
 
@@ -61,25 +69,64 @@ def silence() -> None:
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 
+def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> MadeResults:
+    """Write what is missing of a job's result objects, each for itself: one that cannot be made keeps no other back.
+
+    An object that cannot be made with all that it inherits is made with no more than it cannot do without.
+    """
+    objects: list[ResultObject] = []
+    failures: list[ResultFailure] = []
+    for kind, plan in _plans(job, limits).items():
+        try:
+            objects += _made(job, plan)
+        except Exception as error:  # noqa: BLE001 - whatever a library makes of a strange value; recorded by its kind
+            failures.append(ResultFailure(kind, type(error).__name__))
+    return MadeResults(objects, failures)
+
+
 def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[ResultObject]:
-    """Write what is missing of a job's result objects; all of them are named."""
-    named = expected_objects(job)
-    for made, ds in zip(named, _built(job, named, limits), strict=True):
-        write_once(ds, job.folder / made.path)
+    """Write what is missing of a job's result objects; all of them are named.
+
+    Raises
+    ------
+    Exception
+        Whatever the first that cannot be made raised.
+    """
+    return [made for plan in _plans(job, limits).values() for made in _made(job, plan)]
+
+
+def _plans(job: ReportJob, limits: DecodeLimits | None) -> dict[str, _Plan]:
+    """Say for each kind of object which there are, and how they are built."""
+    named: dict[str, list[ResultObject]] = {}
+    for one in expected_objects(job):
+        named.setdefault(one.kind, []).append(one)
+    builders: dict[str, _Build] = {
+        "sr": _reports,
+        "verified": _reports,
+        "ko": lambda job, named: [build_ko(job, read_identity(job), named[0])],
+        "sc": lambda job, named: build_pages(job, read_identity(job), named, limits),
+        "pr": lambda job, named: [build_pr(job, one) for one in named],
+        "pm": lambda job, named: [build_pm(job, named[0])],
+    }
+    return {kind: _Plan(objects, builders[kind]) for kind, objects in named.items()}
+
+
+def _reports(job: ReportJob, named: list[ResultObject]) -> list[Dataset]:
+    return [build_sr(job, read_identity(job), named[0])]
+
+
+def _made(job: ReportJob, plan: _Plan) -> list[ResultObject]:
+    named = presentation_states(job) if plan.named[0].kind == "pr" else plan.named
+    if not all((job.folder / one.path).exists() for one in named):
+        try:
+            built = plan.build(job, named)
+        except Exception:
+            if job.is_minimal:
+                raise
+            built = plan.build(replace(job, is_minimal=True), named)
+        for one, ds in zip(named, built, strict=True):
+            write_once(ds, job.folder / one.path)
     return named
-
-
-def _built(job: ReportJob, named: list[ResultObject], limits: DecodeLimits | None) -> Iterator[Dataset]:
-    identity = read_identity(job)
-    if job.purpose is Purpose.RETRACTION:
-        yield build_ko(job, identity, named[0])
-        return
-    yield build_sr(job, identity, named[0])
-    pages = [one for one in named if one.kind == "sc"]
-    yield from build_pages(job, identity, pages, limits) if pages else ()
-    for one in named:
-        if one.kind in _SINGLE:
-            yield _SINGLE[one.kind](job, one)
 
 
 def write_once(ds: Dataset, path: Path) -> None:

@@ -27,20 +27,21 @@ FINDINGS_PER_PAGE, MAX_PAGES = 4, 3
 
 @dataclass(frozen=True, slots=True)
 class ResultKind:
-    """A kind of result object: its class, and the series that it makes."""
+    """A kind of result object: what it is called, its class, and the series that it makes."""
 
+    name: str
     sop_class_uid: str
     modality: str
     series_number: int
 
 
 KINDS = {
-    "sr": ResultKind(COMPREHENSIVE_3D_SR, "SR", 9801),
-    "sc": ResultKind(SECONDARY_CAPTURE, "OT", 9802),
-    "pr": ResultKind(PRESENTATION_STATE, "PR", 9803),
-    "verified": ResultKind(COMPREHENSIVE_3D_SR, "SR", 9804),
-    "ko": ResultKind(KEY_OBJECTS, "KO", 9805),
-    "pm": ResultKind(PARAMETRIC_MAP, "OT", 9806),
+    "sr": ResultKind("structured report", COMPREHENSIVE_3D_SR, "SR", 9801),
+    "sc": ResultKind("summary image", SECONDARY_CAPTURE, "OT", 9802),
+    "pr": ResultKind("presentation state", PRESENTATION_STATE, "PR", 9803),
+    "verified": ResultKind("verified report", COMPREHENSIVE_3D_SR, "SR", 9804),
+    "ko": ResultKind("rejection note", KEY_OBJECTS, "KO", 9805),
+    "pm": ResultKind("attention map", PARAMETRIC_MAP, "OT", 9806),
 }
 """By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, and a
 map of the network's attention."""
@@ -58,6 +59,22 @@ class ResultObject:
     series_instance_uid: str
     instance_number: int
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFailure:
+    """Objects of a kind that could not be made; ``cause`` is the name of an exception's class."""
+
+    kind: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeResults:
+    """Result objects that were made of a job, and the kinds that could not be."""
+
+    objects: list[ResultObject]
+    failures: list[ResultFailure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,8 @@ class ReportJob:
         What is made of an answer, by names of ``KINDS``.
     reader_names
         Names of readers who are recorded by another text, as people of an identity provider are.
+    is_minimal
+        Whether objects inherit no more of their source than they cannot do without.
     """
 
     analysis: AnalysisRecord
@@ -118,6 +137,7 @@ class ReportJob:
     organization: str = ""
     kinds: tuple[str, ...] = CHOSEN_KINDS
     reader_names: dict[str, str] = field(default_factory=dict)
+    is_minimal: bool = False
 
     def reader_name(self, actor: str) -> str:
         """Name of a reader in the objects."""
@@ -149,12 +169,15 @@ class ReportJob:
 
 
 def expected_objects(job: ReportJob) -> list[ResultObject]:
-    """Name all result objects of a job without making them, in the order in which they are made."""
+    """Name the result objects of a job without making them, in the order in which they are made.
+
+    Of presentation states the first: only the images tell whether there are more (``results_pr.presentation_states``).
+    """
     if job.purpose is Purpose.VERIFIED:
-        return [_named(job, "verified")]
+        return [result_object(job, "verified")]
     if job.purpose is Purpose.RETRACTION:
-        return [_named(job, "ko")]
-    return [_named(job, kind, number) for kind, count in _counts(job).items() for number in range(1, count + 1)]
+        return [result_object(job, "ko")]
+    return [result_object(job, kind, number) for kind, count in _counts(job).items() for number in range(1, count + 1)]
 
 
 def _counts(job: ReportJob) -> dict[str, int]:
@@ -172,7 +195,8 @@ def _has_attention(job: ReportJob) -> bool:
     )
 
 
-def _named(job: ReportJob, kind: str, number: int = 1) -> ResultObject:
+def result_object(job: ReportJob, kind: str, number: int = 1) -> ResultObject:
+    """Name one object of a job: its UIDs follow from what the report says."""
     uid = job.uid(kind, "instance", str(number))
     return ResultObject(kind, KINDS[kind].sop_class_uid, uid, job.uid(kind, "series"), number, result_path(uid))
 

@@ -9,8 +9,9 @@ from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
 from db.exchange import RetractionCode
+from dicom_node.results_identity import SourceHeader, bear_identity
 from dicom_node.results_job import ReportJob, ResultObject
-from dicom_node.results_source import header, keep_character_set, local_moment, plain, stamp
+from dicom_node.results_source import header, local_moment, plain, stamp
 from dicom_node.results_verified import person_observer
 
 TITLES = {
@@ -19,7 +20,7 @@ TITLES = {
 }
 
 
-def build_ko(job: ReportJob, identity: Dataset, named: ResultObject) -> KeyObjectSelectionDocument:
+def build_ko(job: ReportJob, identity: SourceHeader, named: ResultObject) -> KeyObjectSelectionDocument:
     """Reject every object that was made of an analysis before."""
     if job.retraction is None:
         raise ValueError("a withdrawal needs who withdraws, and why")
@@ -35,12 +36,12 @@ def build_ko(job: ReportJob, identity: Dataset, named: ResultObject) -> KeyObjec
         content=content,
         **header(job, named),
     )
-    keep_character_set(document, identity)
+    bear_identity(document, identity)
     stamp(document, local_moment(job.retraction.requested_at))
     return document
 
 
-def _stub(job: ReportJob, identity: Dataset, made: ResultObject) -> Dataset:
+def _stub(job: ReportJob, identity: SourceHeader, made: ResultObject) -> Dataset:
     """Name a rejected object as evidence, with the identity that the document inherits."""
     ds = deepcopy(identity)
     ds.StudyInstanceUID = job.analysis.study_instance_uid

@@ -18,8 +18,9 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
+from dicom_node.results_identity import SourceHeader, bear_identity
 from dicom_node.results_job import ReportJob, ResultObject
-from dicom_node.results_source import content_moment, header, keep_character_set, read_identity, stamp
+from dicom_node.results_source import content_moment, header, read_identity, stamp
 from dicom_node.results_verified import SCHEME
 from inference.attention import place_on_slice
 
@@ -55,16 +56,16 @@ def build_pm(job: ReportJob, named: ResultObject) -> ParametricMap:
         **header(job, named),
     )
     made.BodyPartExamined = "CHEST"
-    keep_character_set(made, sources[0])
+    bear_identity(made, sources[0])
     _fix_dimensions(made, job.uid("pm", "dimensions"))
     stamp(made, content_moment(job))
     return made
 
 
-def _frames(job: ReportJob) -> dict[str, tuple[Dataset, Frame]]:
+def _frames(job: ReportJob) -> dict[str, tuple[SourceHeader, Frame]]:
     """The attention over each slice by SOP Instance UID, with the slice's header."""
     paths = {source.sop_instance_uid: source for source in job.sources}
-    frames: dict[str, tuple[Dataset, Frame]] = {}
+    frames: dict[str, tuple[SourceHeader, Frame]] = {}
     for record in job.findings:
         finding, told = record.finding, record.finding.attributes.get(ATTENTION)
         source = paths[finding.sop_instance_uid]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from db.caveats import NO_NODULE_FOUND
@@ -16,14 +15,15 @@ from db.domain import FindingRecord, NewFinding
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.frames import FrameHeader
 from dicom_node.results_displayed import displayed_malignancy, displayed_nodule
+from dicom_node.results_identity import SourceHeader, bear_identity, unrepresented
 from dicom_node.results_job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob, ResultObject
 from dicom_node.results_page import FindingPanel, SlicePicture, SummaryText, draw_pages
-from dicom_node.results_source import content_moment, header, keep_character_set, plain, stamp
+from dicom_node.results_source import content_moment, header, plain, stamp
 from dicom_node.results_sr import doubts_of
 
 
 def build_pages(
-    job: ReportJob, identity: Dataset, named: Sequence[ResultObject], limits: DecodeLimits | None = None
+    job: ReportJob, identity: SourceHeader, named: Sequence[ResultObject], limits: DecodeLimits | None = None
 ) -> list[SCImage]:
     """Draw the summary of an analysis and wrap each page as a Secondary Capture image.
 
@@ -45,7 +45,7 @@ def build_pages(
     return [_wrap(job, identity, page, one) for page, one in zip(pages, named, strict=True)]
 
 
-def _wrap(job: ReportJob, identity: Dataset, page: NDArray[np.uint8], named: ResultObject) -> SCImage:
+def _wrap(job: ReportJob, identity: SourceHeader, page: NDArray[np.uint8], named: ResultObject) -> SCImage:
     image = SCImage.from_ref_dataset(
         ref_dataset=identity,
         pixel_array=page,
@@ -57,7 +57,7 @@ def _wrap(job: ReportJob, identity: Dataset, page: NDArray[np.uint8], named: Res
         **header(job, named),
     )
     image.copy_patient_and_study_information(identity)
-    keep_character_set(image, identity)
+    bear_identity(image, identity)
     image.PatientOrientation = []  # a page of text has none (type 2C)
     image.BodyPartExamined = "CHEST"
     image.BurnedInAnnotation = "YES"
@@ -69,7 +69,7 @@ def _wrap(job: ReportJob, identity: Dataset, page: NDArray[np.uint8], named: Res
     return image
 
 
-def _text(job: ReportJob, identity: Dataset) -> SummaryText:
+def _text(job: ReportJob, identity: SourceHeader) -> SummaryText:
     model = job.analysis.model
     parameters = ", ".join(f"{name} {value}" for name, value in sorted(job.algorithm_parameters.items()))
     who = f"{_shown(identity, 'PatientName')}    ID {_shown(identity, 'PatientID')}"
@@ -82,13 +82,13 @@ def _text(job: ReportJob, identity: Dataset) -> SummaryText:
         f"Model {model.name} {model.version}    weights {model.sha256[:16]}    {parameters}",
     )
     outcome, explanation = _outcome(job)
-    caveats = tuple(caveat.text for caveat in job.analysis.caveats)
+    caveats = (*(caveat.text for caveat in job.analysis.caveats), *unrepresented(identity))
     return SummaryText((who, f"{born}    {study}"), analysed, outcome, explanation, caveats)
 
 
-def _shown(identity: Dataset, keyword: str) -> str:
-    value = str(identity.get(keyword) or "").replace("^", " ").strip()
-    return value[:64] or "-"
+def _shown(identity: SourceHeader, keyword: str) -> str:
+    value = identity.texts.get(keyword) or str(identity.get(keyword) or "")
+    return value.replace("^", " ").strip()[:64] or "-"
 
 
 def _outcome(job: ReportJob) -> tuple[str, tuple[str, ...]]:

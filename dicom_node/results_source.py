@@ -6,13 +6,17 @@ Runs in the process that makes results only: these are strangers' datasets.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage
-from pydicom.valuerep import DA, TM
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
+from db.domain import NewFinding
+from dicom_node.frames import FrameHeader, read_frame_headers
+from dicom_node.results_identity import SourceHeader, repair, source_header
 from dicom_node.results_job import (
     KINDS,
     MANUFACTURER,
@@ -34,6 +38,7 @@ LIBRARY_KEYWORDS = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
 )
+MULTI_FRAME = frozenset({EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
 ACQUISITION_EQUIPMENT = "109101"
 _TYPE_2 = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
            "StudyTime", "ReferringPhysicianName")  # fmt: skip
@@ -43,11 +48,10 @@ class SourceUnreadableError(ValueError):
     """No source image can be read."""
 
 
-def read_identity(job: ReportJob, source: SourceInstance | None = None) -> Dataset:
+def read_identity(job: ReportJob, source: SourceInstance | None = None) -> SourceHeader:
     """Read the header of a source image, repaired where it breaks the standard; results inherit its identity.
 
-    Attributes of type 2 that are absent become empty, and so do dates, times and a sex that mean nothing; names and
-    identifiers are copied as they are.
+    Attributes of type 2 that are absent become empty, and so do dates, times and a sex that mean nothing.
 
     Parameters
     ----------
@@ -55,23 +59,12 @@ def read_identity(job: ReportJob, source: SourceInstance | None = None) -> Datas
         Which image; the first by default.
     """
     ds = dcmread((source or job.sources[0]).path, stop_before_pixels=True)
+    header = source_header(ds, is_minimal=job.is_minimal)
     for keyword in _TYPE_2:
-        if keyword not in ds or ds[keyword].is_empty:
-            setattr(ds, keyword, None)
-    if ds.PatientSex not in (None, "M", "F", "O"):
-        ds.PatientSex = None
-    for keyword, parse in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
-        if not _is_readable(ds.get(keyword), parse):
-            setattr(ds, keyword, None)
-    ds.StudyInstanceUID = job.analysis.study_instance_uid
-    return ds
-
-
-def _is_readable(value: object, parse: type[DA] | type[TM]) -> bool:
-    try:
-        return value is None or parse(str(value)) is not None
-    except (ValueError, TypeError, OverflowError):
-        return False
+        if keyword not in header or header[keyword].is_empty:
+            setattr(header, keyword, None)
+    header.StudyInstanceUID = job.analysis.study_instance_uid
+    return header
 
 
 def evidence(job: ReportJob, identity: Dataset) -> list[Dataset]:
@@ -102,9 +95,36 @@ def library_images(job: ReportJob) -> list[Dataset]:
         if source.sop_class_uid != CTImageStorage or source.sop_instance_uid not in referenced:
             continue
         ds = dcmread(source.path, stop_before_pixels=True, specific_tags=list(LIBRARY_KEYWORDS))
+        repair(ds)
         if all(keyword in ds and not ds[keyword].is_empty for keyword in LIBRARY_KEYWORDS):
             images.append(ds)
     return images
+
+
+def slice_header(job: ReportJob, finding: NewFinding) -> FrameHeader:
+    """Read what the headers say of the very frame that a finding lies on.
+
+    Raises
+    ------
+    SourceUnreadableError
+        The source has no such frame.
+    """
+    path = next(source.path for source in job.sources if source.sop_instance_uid == finding.sop_instance_uid)
+    frames = frame_headers(path)
+    if not 1 <= finding.frame_number <= len(frames):
+        raise SourceUnreadableError("a finding lies on a frame that its image does not have")
+    return frames[finding.frame_number - 1]
+
+
+@lru_cache(32)
+def frame_headers(path: Path) -> tuple[FrameHeader, ...]:
+    """Read the headers of all frames of an image."""
+    return tuple(read_frame_headers(path))
+
+
+def is_multi_frame(sop_class_uid: str) -> bool:
+    """Whether images of a class are referenced by frame (PS3.3 10.3)."""
+    return sop_class_uid in MULTI_FRAME
 
 
 def content_moment(job: ReportJob) -> datetime:
@@ -115,15 +135,6 @@ def content_moment(job: ReportJob) -> datetime:
 def local_moment(moment: datetime) -> datetime:
     """Bring a moment of the records into local time."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone()
-
-
-def first_of(ds: Dataset, keyword: str, group: str) -> Any:
-    """Look an attribute up in a single-frame image, or in the functional groups of a multi-frame one; None without."""
-    holders = [ds]
-    for sequence in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for groups in ds.get(sequence) or []:
-            holders += list(groups.get(group) or [])
-    return next((holder[keyword].value for holder in holders if keyword in holder), None)
 
 
 def header(job: ReportJob, named: ResultObject) -> dict[str, Any]:
@@ -140,12 +151,6 @@ def header(job: ReportJob, named: ResultObject) -> dict[str, Any]:
         "series_description": SERIES_DESCRIPTION,
         "specific_character_set": None,
     }
-
-
-def keep_character_set(ds: Dataset, identity: Dataset) -> None:
-    """Encode as the source is: names keep the very bytes by which the PACS knows the patient, and ours are ASCII."""
-    if "SpecificCharacterSet" in identity:
-        ds.SpecificCharacterSet = identity.SpecificCharacterSet
 
 
 def stamp(ds: Dataset, moment: datetime) -> None:

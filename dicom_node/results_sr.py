@@ -33,15 +33,16 @@ from pydicom.sr.codedict import codes
 from db.caveats import NO_NODULE_FOUND
 from db.domain import FindingRecord, NewFinding, Reason
 from dicom_node.results_displayed import bound_measurements, displayed_comments, limit_evaluations
+from dicom_node.results_identity import SourceHeader, bear_identity, unrepresented
 from dicom_node.results_job import MANUFACTURER, Purpose, ReportJob, ResultObject
 from dicom_node.results_source import (
     content_moment,
     evidence,
-    first_of,
     header,
-    keep_character_set,
+    is_multi_frame,
     library_images,
     plain,
+    slice_header,
     stamp,
 )
 from dicom_node.results_verified import SCHEME, person_context, verdict_items, verification, verify
@@ -57,7 +58,7 @@ CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
 DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is to be judged by a radiologist."
 
 
-def build_sr(job: ReportJob, identity: Dataset, named: ResultObject) -> Comprehensive3DSR:
+def build_sr(job: ReportJob, identity: SourceHeader, named: ResultObject) -> Comprehensive3DSR:
     """Build the report of an analysis: the model's, or the one that readers verified.
 
     Parameters
@@ -69,7 +70,7 @@ def build_sr(job: ReportJob, identity: Dataset, named: ResultObject) -> Comprehe
     report = MeasurementReport(
         observation_context=_observer(job),
         procedure_reported=CT_CHEST,
-        imaging_measurements=[_summary(job), *_finding_groups(job, identity)],
+        imaging_measurements=[_summary(job, identity), *_finding_groups(job)],
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=library_images(job) or None,
     )
@@ -81,7 +82,7 @@ def build_sr(job: ReportJob, identity: Dataset, named: ResultObject) -> Comprehe
         coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name="lungnode", responsible_organization="lungnode")],
         **verification(job, identity),
     )
-    keep_character_set(sr, identity)
+    bear_identity(sr, identity)
     stamp(sr, content_moment(job))
     if job.purpose is Purpose.VERIFIED:
         verify(sr, job)
@@ -121,7 +122,7 @@ def status_code(job: ReportJob) -> CodedConcept:
     return WITH_FINDINGS if job.findings else WITHOUT_FINDINGS
 
 
-def _summary(job: ReportJob) -> MeasurementsAndQualitativeEvaluations:
+def _summary(job: ReportJob, identity: SourceHeader) -> MeasurementsAndQualitativeEvaluations:
     """Overall status, with what limits the answer, and the reasons where there is none.
 
     Each limitation is a coded item and, for those who show texts only, a comment (TID 1501).
@@ -137,28 +138,28 @@ def _summary(job: ReportJob) -> MeasurementsAndQualitativeEvaluations:
         *([_comment(NO_NODULE_FOUND)] if is_empty else []),
         *(item for caveat in job.analysis.caveats for item in _coded_sentence(LIMITATION, caveat)),
         *(item for reason in job.analysis.reasons for item in _coded_sentence(REASON, reason)),
+        *map(_comment, unrepresented(identity)),
         _comment(DISCLAIMER),
     ]
     _append(group, items)
     return group
 
 
-def _finding_groups(job: ReportJob, identity: Dataset) -> list[PlanarROIMeasurementsAndQualitativeEvaluations]:
-    return [_finding_group(job, number, record, identity) for number, record in enumerate(job.findings, start=1)]
+def _finding_groups(job: ReportJob) -> list[PlanarROIMeasurementsAndQualitativeEvaluations]:
+    return [_finding_group(job, number, record) for number, record in enumerate(job.findings, start=1)]
 
 
 def _finding_group(
-    job: ReportJob, number: int, record: FindingRecord, identity: Dataset
+    job: ReportJob, number: int, record: FindingRecord
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     finding = record.finding
     sop_class_uid = next(s.sop_class_uid for s in job.sources if s.sop_instance_uid == finding.sop_instance_uid)
-    is_multi_frame = "NumberOfFrames" in identity
     image = SourceImageForRegion(
         referenced_sop_class_uid=sop_class_uid,
         referenced_sop_instance_uid=finding.sop_instance_uid,
-        referenced_frame_numbers=[finding.frame_number] if is_multi_frame else None,
+        referenced_frame_numbers=[finding.frame_number] if is_multi_frame(sop_class_uid) else None,
     )
-    graphic_type, graphic_data = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(identity))
+    graphic_type, graphic_data = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(job, finding))
     group = PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=job.uid("finding", str(number)), identifier=f"Finding {number}"),
         referenced_region=ImageRegion(graphic_type, graphic_data, image),
@@ -193,12 +194,10 @@ def outline(
     return hd.sr.GraphicTypeValues.ELLIPSE, np.array(axes)
 
 
-def spacing_of(identity: Dataset) -> tuple[float, float] | None:
-    """Row and column spacing of the source, single-frame or enhanced."""
-    value = first_of(identity, "PixelSpacing", "PixelMeasuresSequence")
-    if isinstance(value, Sequence) and len(value) == 2 and min(value) > 0:
-        return float(value[0]), float(value[1])
-    return None
+def spacing_of(job: ReportJob, finding: NewFinding) -> tuple[float, float] | None:
+    """Row and column spacing of the frame that a finding lies on, mm; None where it states none."""
+    spacing = slice_header(job, finding).pixel_spacing_mm
+    return spacing if spacing is not None and min(spacing) > 0 else None
 
 
 def _measurements(record: FindingRecord) -> list[Measurement]:

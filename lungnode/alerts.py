@@ -131,6 +131,8 @@ class Alerts:
             count = load.deliveries.get(DeliveryStatus.FAILED, 0)
             text = f"{count} result objects could not be delivered: see the administration page, or `lungnode resend`."
             found.append(Condition("dead_letters", count > 0, text))
+            text = f"Result objects of {load.result_failures} analyses could not be made: see the administration page."
+            found.append(Condition("results_failed", load.result_failures > 0, text))
             text = f"{uncommitted} result objects of the last week were sent and never committed by their destination."
             found.append(Condition("uncommitted", uncommitted > 0, text))
         if wanted.queue_age_m:

@@ -23,18 +23,26 @@ class Why(StrEnum):
 
 def resend(
     to: Annotated[str | None, typer.Option("--to", metavar="AE", help="Only what was meant for this one.")] = None,
-    show: Annotated[bool, typer.Option("--list", help="List dead letters and send nothing.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List them and send nothing.")] = False,
 ) -> None:
-    """Send results again that could not be delivered (dead letters); prints one JSON object each."""
-    from db import deliveries
+    """Send results again that could not be delivered, and make those that could not be made; JSON lines.
+
+    With --to, only deliveries to that destination.
+    """
+    from db import deliveries, result_failures
 
     with open_database(read_settings()) as database, database.begin() as session:
         if show:
             found = deliveries.dead_letters(session, limit=10_000)
+            failed = result_failures.result_failures(session, limit=10_000)
         else:
             found = deliveries.resend_dead_letters(session, requested_by=who(), destination=to)
+            failed = () if to else result_failures.retry_failures(session, requested_by=who())
     for one in found:
         print(json.dumps({"id": one.id, "kind": one.kind, "destination": one.destination, "reason": one.reason}))
+    for failure in failed:
+        line = {"analysis": failure.analysis_id, "purpose": failure.purpose, "reason": failure.reason}
+        print(json.dumps(line | {"attempts": failure.attempts}))
 
 
 def retract(

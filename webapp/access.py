@@ -56,6 +56,8 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "admin.resend_from_page": {"POST": ADMINISTER},
     "admin.resend_all_from_page": {"POST": ADMINISTER},
     "admin.fetch_again": {"POST": ADMINISTER},
+    "admin.retry_results": {"POST": ADMINISTER},
+    "admin.retry_results_from_page": {"POST": ADMINISTER},
     "admin.fetch_again_from_page": {"POST": ADMINISTER},
     "admin.analyse_again_from_page": {"POST": ADMINISTER},
     "candidate.page": {"GET": ADMINISTER},

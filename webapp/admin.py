@@ -8,9 +8,9 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
-from db import analyses, association_log, deliveries, faults, holds, operations, priors
+from db import analyses, association_log, deliveries, faults, holds, operations, priors, result_failures
 from db.domain import AnalysisRecord, DeliveryRecord, DeliveryStatus
-from db.exchange import PriorShortfall
+from db.exchange import PriorShortfall, ResultFailure
 from webapp import forms, present
 from webapp.errors import BadRequestError, NotFoundError
 from webapp.identity import principal
@@ -28,6 +28,8 @@ class Overview:
     loads: tuple[operations.DestinationLoad, ...]
     dead_letters: tuple[DeliveryRecord, ...]
     dead_letter_count: int
+    result_failures: tuple[ResultFailure, ...]
+    result_failure_count: int
     deliveries: tuple[DeliveryRecord, ...]
     jobs: tuple[AnalysisRecord, ...]
     shortfalls: tuple[PriorShortfall, ...]
@@ -41,6 +43,8 @@ def _overview(session: Session) -> Overview:
         loads=operations.destination_loads(session),
         dead_letters=deliveries.dead_letters(session, limit=operations.LISTED),
         dead_letter_count=deliveries.dead_letter_count(session),
+        result_failures=result_failures.result_failures(session, limit=operations.LISTED),
+        result_failure_count=result_failures.failure_count(session),
         deliveries=operations.recent_deliveries(session),
         jobs=operations.jobs(session),
         shortfalls=priors.shortfalls(session, limit=operations.LISTED),
@@ -74,6 +78,13 @@ def resend_all_from_page() -> BaseResponse:
     return redirect(url_for("admin.page", _anchor="dead-letters"), 303)
 
 
+@blueprint.post("/admin/results/<hex_id:analysis_id>/retry")
+def retry_results_from_page(analysis_id: str) -> BaseResponse:
+    """Have result objects made again that could not be made, and show the page again."""
+    _retry_results(analysis_id)
+    return redirect(url_for("admin.page", _anchor="result-failures"), 303)
+
+
 @blueprint.post("/admin/priors/again")
 def fetch_again_from_page() -> BaseResponse:
     """Have earlier studies fetched again that were given up, and show the page again."""
@@ -103,6 +114,8 @@ def overview() -> Response:
         destinations=[present.destination(node, found.loads) for node in options.destinations],
         dead_letters=[present.delivery(record) for record in found.dead_letters],
         dead_letter_count=found.dead_letter_count,
+        result_failures=[present.result_failure(record) for record in found.result_failures],
+        result_failure_count=found.result_failure_count,
         jobs=[present.analysis(record) for record in found.jobs],
         prior_shortfalls=[present.prior_shortfall(record) for record in found.shortfalls],
         associations=[present.association(record) for record in found.associations],
@@ -126,6 +139,12 @@ def delivery_listing() -> Response:
 def resend(delivery_id: str) -> Response:
     """Send one object again."""
     return jsonify(present.delivery(_resend(delivery_id)))
+
+
+@blueprint.post("/api/v1/admin/results/<hex_id:analysis_id>/retry")
+def retry_results(analysis_id: str) -> Response:
+    """Have result objects made again that could not be made."""
+    return jsonify(items=[present.result_failure(record) for record in _retry_results(analysis_id)])
 
 
 @blueprint.post("/api/v1/admin/dead-letters/resend")
@@ -156,6 +175,11 @@ def _resend(delivery_id: str) -> DeliveryRecord:
 def _resend_dead_letters(destination: str | None) -> tuple[DeliveryRecord, ...]:
     with services().database.begin() as session:
         return deliveries.resend_dead_letters(session, requested_by=principal().name, destination=destination)
+
+
+def _retry_results(analysis_id: str) -> tuple[ResultFailure, ...]:
+    with services().database.begin() as session:
+        return result_failures.retry_failures(session, requested_by=principal().name, analysis_id=analysis_id)
 
 
 def _fetch_again() -> int:

@@ -46,6 +46,9 @@ def workload_metrics(session: Session) -> Iterator[Metric]:
     for status, count in load.deliveries.items():
         deliveries.add_metric((status.value,), count)
     yield from (studies, deliveries)
+    yield GaugeMetricFamily(
+        "lungnode_result_failures", "Analyses of which result objects could not be made.", load.result_failures
+    )
     yield GaugeMetricFamily("lungnode_queue_depth", "Analyses queued or running.", value=load.queue_depth)
     yield GaugeMetricFamily(
         "lungnode_oldest_queued_seconds", "Age of the oldest unfinished analysis.", value=load.oldest_queued_s

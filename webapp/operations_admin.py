@@ -10,6 +10,7 @@ from webapp.shapes_admin import (
     OverviewShape,
     ReleaseScannerShape,
     ResendShape,
+    ResultFailuresShape,
     ScannerShape,
     ScannersShape,
 )
@@ -50,6 +51,13 @@ ADMINISTRATION = (
         {200: DeliveriesShape},
         (400, 415, 422, 503),
         body=ResendShape,
+    ),
+    Operation(
+        "post",
+        ADMIN + "/results/{analysis_id}/retry",
+        "Make result objects again that could not be made",
+        {200: ResultFailuresShape},
+        (404, 503),
     ),
     Operation(
         "post",

@@ -25,7 +25,7 @@ from db.domain import (
     UploadPrediction,
     WorklistItem,
 )
-from db.exchange import PriorShortfall
+from db.exchange import PriorShortfall, ResultFailure
 from db.faults import Fault
 from db.holds import ScannerState
 from db.operations import DestinationLoad
@@ -42,6 +42,7 @@ from webapp.shapes_admin import (
     FaultShape,
     NodeShape,
     PriorShortfallShape,
+    ResultFailureShape,
     ScannerShape,
 )
 from webapp.shapes_studies import (
@@ -141,6 +142,7 @@ def worklist_item(item: WorklistItem) -> WorklistItemShape:
         "reviewed_at": _moment(item.reviewed_at),
         "reviewed_by": item.reviewed_by,
         "caveats": reasons(item.caveats),
+        "result_failures": reasons(item.result_failures),
     }
 
 
@@ -255,6 +257,19 @@ def delivery(record: DeliveryRecord) -> DeliveryShape:
         "status": record.status.value,
         "reason": record.reason,
         "updated_at": moment(record.updated_at),
+    }
+
+
+def result_failure(record: ResultFailure) -> ResultFailureShape:
+    """Result objects that could not be made."""
+    return {
+        "analysis_id": record.analysis_id,
+        "study_instance_uid": record.study_instance_uid,
+        "purpose": record.purpose,
+        "reason": record.reason,
+        "attempts": record.attempts,
+        "updated_at": moment(record.updated_at),
+        "next_attempt_at": _moment(record.next_attempt_at),
     }
 
 

@@ -61,6 +61,7 @@ def blind_item(item: WorklistItemShape) -> WorklistItemShape:
         "interval": None,
         "displayed": None,
         "caveats": blind_caveats(item["caveats"]),
+        "result_failures": [],
     }
 
 
@@ -79,6 +80,7 @@ def blind_study(study: StudyShape) -> StudyShape:
         "interval": None,
         "displayed": None,
         "caveats": blind_caveats(study["caveats"]),
+        "result_failures": [],
         "analyses": [{**one, "caveats": blind_caveats(one["caveats"])} for one in study["analyses"]],
         "findings": own,
         "deliveries": [],

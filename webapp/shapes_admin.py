@@ -74,6 +74,24 @@ class FaultShape(TypedDict):
     study_instance_uid: Uid | None
 
 
+class ResultFailureShape(TypedDict):
+    """Result objects of an analysis that could not be made; the next attempt is null once it was given up."""
+
+    analysis_id: str
+    study_instance_uid: Uid
+    purpose: str
+    reason: str
+    attempts: int
+    updated_at: Moment
+    next_attempt_at: Moment | None
+
+
+class ResultFailuresShape(TypedDict):
+    """Result objects that are made again."""
+
+    items: list[ResultFailureShape]
+
+
 class OverviewShape(TypedDict):
     """What an administrator looks after."""
 
@@ -81,6 +99,8 @@ class OverviewShape(TypedDict):
     destinations: list[DestinationShape]
     dead_letters: list[DeliveryShape]
     dead_letter_count: int
+    result_failures: list[ResultFailureShape]
+    result_failure_count: int
     jobs: list[AnalysisShape]
     prior_shortfalls: list[PriorShortfallShape]
     associations: list[AssociationShape]

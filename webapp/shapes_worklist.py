@@ -42,6 +42,8 @@ class WorklistItemShape(TypedDict):
     reviewed_by: str | None
     caveats: list[ReasonShape]
     """What a reader should know beside the answers of the study's current analyses."""
+    result_failures: list[ReasonShape]
+    """Result objects that could not be made; an administrator can have it tried again."""
 
 
 class WorklistShape(TypedDict):

@@ -567,18 +567,6 @@ def test_an_outline_at_the_border_stays_inside_the_image(tmp_path: Path, place: 
     assert all(0 <= number <= 32 for number in numbers)
 
 
-def test_slices_with_another_rescale_are_not_outlined(tmp_path: Path) -> None:
-    def rescale(ds: Dataset, index: int) -> None:
-        ds.RescaleIntercept = -1000 if index == 2 else -1024
-
-    mixed = ct_series(tmp_path / "mixed", n=8, rows=32, defects=Defects(alter=rescale))
-    found = [finding(mixed, sop_instance_uid=mixed.sop_instance_uids[index]) for index in (3, 2)]
-    pr = next(ds for ds in read_all(job_of(mixed, tmp_path / "r", *found)) if ds.Modality == "PR")
-    (item,) = pr.GraphicAnnotationSequence
-    assert item.ReferencedImageSequence[0].ReferencedSOPInstanceUID == mixed.sop_instance_uids[3]
-    assert pr.RescaleIntercept == -1024
-
-
 def test_names_of_files_tell_nothing(series: CtSeries, tmp_path: Path) -> None:
     for made in expected_objects(job_of(series, tmp_path)):
         assert made.sop_instance_uid not in made.path

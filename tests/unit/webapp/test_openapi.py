@@ -28,6 +28,7 @@ UNDOCUMENTED = {
     "admin.resend_all_from_page",
     "admin.fetch_again_from_page",
     "admin.analyse_again_from_page",
+    "admin.retry_results_from_page",
     "candidate.roll_back_from_page",
     "scanners.hold_from_page",
     "scanners.release_from_page",
