@@ -1,14 +1,14 @@
 """Result objects that could not be made.
 
 Revision ID: 0015
-Revises: 0020
+Revises: 0016
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0015"
-down_revision = "0020"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
