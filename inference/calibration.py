@@ -7,7 +7,7 @@ of classes on their logits ``(n, classes)``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,6 +201,14 @@ def conformal_class_thresholds(
 
 def prediction_set(probability: float, thresholds: dict[str, float], classes: tuple[str, str]) -> tuple[str, ...]:
     """The classes that cannot be excluded; the more probable one is always among them."""
-    own = {classes[0]: 1 - probability, classes[1]: probability}
-    kept = tuple(name for name in classes if own[name] >= thresholds[name])
-    return kept or (max(own, key=lambda name: own[name]),)
+    return class_set({classes[0]: 1 - probability, classes[1]: probability}, thresholds)
+
+
+def class_set(probabilities: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[str, ...]:
+    """Classes that the conformal thresholds keep, and always the most probable one.
+
+    A class may miss its threshold and still be the most probable. The set then holds it beside the others, so that it
+    never contradicts the class; a larger set covers no less.
+    """
+    top = max(probabilities, key=lambda name: probabilities[name])
+    return tuple(name for name, p in probabilities.items() if p >= thresholds[name] or name == top)

@@ -96,6 +96,12 @@ def roc_points(labels: NDArray[np.bool_], values: Array) -> dict[str, list[float
     }
 
 
+def exact_interval(count: int, n: int) -> tuple[float, float]:
+    """Exact 95 % interval of a share, ``count`` of ``n`` (Clopper and Pearson 1934)."""
+    low = float(beta.ppf(0.025, count, n - count + 1)) if count else 0.0
+    return low, float(beta.ppf(0.975, count + 1, n - count)) if count < n else 1.0
+
+
 def reliability_bins(labels: NDArray[np.bool_], probabilities: Array, bins: int = 10) -> dict[str, list[float]]:
     """Observed share of positives per bin of predicted probability, with Clopper-Pearson 95 % intervals."""
     which = np.minimum((probabilities * bins).astype(int), bins - 1)
@@ -105,8 +111,7 @@ def reliability_bins(labels: NDArray[np.bool_], probabilities: Array, bins: int 
         n, k = int(inside.sum()), int(labels[inside].sum())
         if n == 0:
             continue
-        low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
-        high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+        low, high = exact_interval(k, n)
         for name, value in zip(table, (float(probabilities[inside].mean()), k / n, low, high, n), strict=True):
             table[name].append(value)
     return table

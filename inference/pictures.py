@@ -1,4 +1,4 @@
-"""Whole-slice pictures (PNG, JPEG) as network input, and a description of how like the training pictures they are."""
+"""Whole-slice pictures (PNG, JPEG) as network input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
-from torch.nn import functional
 
 from inference.preprocessing import PreprocessingSpec, normalise_grey
 
@@ -37,24 +36,3 @@ def _linear_antialiased(samples: int, size: int) -> csr_array:
     distances = np.abs(np.arange(samples)[None] + 0.5 - centres) / max(scale, 1.0)
     weights = np.maximum(0.0, 1.0 - distances)
     return csr_array((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
-
-
-DESCRIPTOR_SIZE = 16
-
-
-def picture_descriptor(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What a picture looks like from afar: a 16x16 thumbnail, a histogram of 16 bins and its edge energy.
-
-    Used by the domain gate: the distance to the training pictures in this space tells a CT slice of the kind the
-    model knows from a photograph, a lung-window slice or noise. Returns ``(273,)`` float64.
-    """
-    values = np.array(grey, dtype=np.float32) / 255.0
-    thumb = functional.interpolate(
-        torch.from_numpy(values)[None, None], size=(DESCRIPTOR_SIZE, DESCRIPTOR_SIZE), mode="bilinear", antialias=True
-    )[0, 0].numpy()
-    middle = functional.interpolate(
-        torch.from_numpy(values)[None, None], size=(128, 128), mode="bilinear", antialias=True
-    )[0, 0]
-    histogram = np.histogram(middle.numpy(), bins=16, range=(0.0, 1.0))[0] / middle.numel()
-    edges = float((middle[1:] - middle[:-1]).abs().mean() + (middle[:, 1:] - middle[:, :-1]).abs().mean())
-    return np.concatenate([thumb.ravel(), 4.0 * np.sqrt(histogram), [10.0 * edges]]).astype(np.float64)

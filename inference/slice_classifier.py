@@ -9,20 +9,32 @@ from torch.nn import functional
 
 from inference.attention import stretched
 from inference.bundle import Bundle
-from inference.calibration import calibrated_classes
+from inference.calibration import calibrated_classes, class_set
 from inference.displayed import Question
 from inference.evidence import displayed_for
 from inference.network import AttentionResNet
-from inference.pictures import picture_descriptor, slice_input
+from inference.picture_gate import COLOURED, UNLIKE_TRAINING, PictureGate
+from inference.pictures import slice_input
 from inference.types import Abstention, ClassPrediction
 
 MIN_SIDE = 64
-UNLIKE_TRAINING = Abstention(
-    "unlike_training",
-    "the picture does not look like the CT slices that this model was validated on "
-    "(whole axial chest slices as 8-bit pictures in a soft-tissue window)",
-)
 """Pixels; a smaller picture shows no lung that could be judged."""
+
+
+def gate_of(bundle: Bundle) -> PictureGate:
+    """Read the gate of a slice bundle."""
+    gate = bundle.recipe["gate"]
+    return PictureGate(
+        mean=bundle.weights["gate.mean"].double().numpy(),
+        components=bundle.weights["gate.components"].double().numpy(),
+        scale=bundle.weights["gate.scale"].double().numpy(),
+        references=bundle.weights["gate.references"].double().numpy(),
+        spread=bundle.weights["gate.spread"].double().numpy(),
+        max_distance=gate["max_distance"],
+        max_residual=gate["max_residual"],
+        max_neighbour=gate["max_neighbour"],
+        limits={name: (low, high) for name, (low, high) in gate["measures"].items()},
+    )
 
 
 class SliceClassifier:
@@ -35,15 +47,19 @@ class SliceClassifier:
         self._network = network
         self._recipe = bundle.recipe
         self._device = device
-        self._gate_mean = bundle.weights["gate.mean"].double().numpy()
-        self._gate_components = bundle.weights["gate.components"].double().numpy()  # (k, d)
-        self._gate_scale = bundle.weights["gate.scale"].double().numpy()  # (k,)
+        self._gate = gate_of(bundle)
         self.name, self.version, self.sha256 = bundle.name, bundle.version, bundle.sha256
         self.classes = tuple(str(c) for c in bundle.recipe["classes"])
         self.temperature = float(bundle.recipe["calibration"]["temperature"])
 
-    def predict(self, image: NDArray[np.uint8]) -> ClassPrediction:
-        """Classify ``(rows, columns)`` grey values 0..255."""
+    def predict(self, image: NDArray[np.uint8], *, is_coloured: bool = False) -> ClassPrediction:
+        """Classify ``(rows, columns)`` grey values 0..255.
+
+        Parameters
+        ----------
+        is_coloured
+            Whether the picture held colours before it was made grey; such a picture is not answered.
+        """
         if min(image.shape) < MIN_SIDE:
             reason = Abstention("too_small", "the picture has fewer than {least} pixels a side".format(least=MIN_SIDE))
             return ClassPrediction({}, (), (), (reason,))
@@ -52,28 +68,12 @@ class SliceClassifier:
         calibration = self._recipe["calibration"]
         (values,) = calibrated_classes(logits, calibration["kind"], calibration["parameters"])
         probabilities = {name: float(p) for name, p in zip(self.classes, values, strict=True)}
-        thresholds = self._recipe["conformal"]
-        kept = tuple(name for name in self.classes if probabilities[name] >= thresholds[name])
-        top = max(self.classes, key=lambda name: probabilities[name])
+        reasons = self._gate.why_unlike(image)
+        if is_coloured:
+            reasons = (*(reasons or (UNLIKE_TRAINING,)), COLOURED)
         shown = displayed_for(self._recipe, Question.SLICE, probabilities["malignant"])
-        raw = tuple(float(v) for v in logits[0])
-        return ClassPrediction(probabilities, kept or (top,), raw, self.why_not(image), shown)
-
-    def why_not(self, image: NDArray[np.uint8]) -> tuple[Abstention, ...]:
-        """Why the picture is unlike those that the model was validated on (empty where it is like them)."""
-        distance, residual = self.unlikeness(image)
-        gate = self._recipe["gate"]
-        if distance > gate["max_distance"] or residual > gate["max_residual"]:
-            return (UNLIKE_TRAINING,)
-        return ()
-
-    def unlikeness(self, image: NDArray[np.uint8]) -> tuple[float, float]:
-        """Distance within and away from the space of training pictures, both in their own standard deviations."""
-        centred = picture_descriptor(image) - self._gate_mean
-        projected = self._gate_components @ centred
-        within = float(np.sqrt(np.mean((projected / self._gate_scale) ** 2)))
-        away = float(np.linalg.norm(centred - self._gate_components.T @ projected))
-        return within, away
+        kept = class_set(probabilities, self._recipe["conformal"])
+        return ClassPrediction(probabilities, kept, tuple(float(v) for v in logits[0]), reasons, shown)
 
     def attention(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The network's own spatial attention, stretched to 0..1 and to the picture's size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,24 @@ MAX_SIDE_PX = 1024
 """Longest side of the picture that goes with an answer."""
 LUNG_WINDOW = (-600.0, 1500.0)
 """Center and width, HU, of pictures of DICOM uploads."""
+COLOUR_SPREAD, COLOUR_SHARE = 40, 0.01
+"""A pixel whose channels differ by more grey levels is of a colour; grey JPEG in RGB stays below."""
 OVERLAY_RGB = (255, 140, 0)
 OVERLAY_ALPHA = 170
 
 
-def read_grey(content: bytes) -> NDArray[np.uint8]:
-    """Decode a PNG or JPEG to grey values 0..255, ``(rows, columns)``, upright; transparency lies on black.
+@dataclass(frozen=True, slots=True)
+class GreyPicture:
+    """A picture as the slice model reads it."""
+
+    grey: NDArray[np.uint8]
+    """``(rows, columns)``, 0..255, upright; transparency lies on black."""
+    is_coloured: bool
+    """Whether more than one pixel in a hundred is of a colour."""
+
+
+def read_picture(content: bytes) -> GreyPicture:
+    """Decode a PNG or JPEG.
 
     Raises
     ------
@@ -35,7 +48,15 @@ def read_grey(content: bytes) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnfitInputError(422, "unreadable_image", "The picture cannot be decoded; it may be damaged.") from None
-    return np.asarray(_as_grey(upright), dtype=np.uint8)
+    return GreyPicture(np.asarray(_as_grey(upright), dtype=np.uint8), _is_coloured(upright))
+
+
+def _is_coloured(picture: Image.Image) -> bool:
+    if picture.mode in ("1", "L", "LA", "F") or picture.mode.startswith("I"):
+        return False
+    channels = np.asarray(picture.convert("RGB"))
+    spread = channels.max(axis=2) - channels.min(axis=2)
+    return bool((spread > COLOUR_SPREAD).mean() > COLOUR_SHARE)
 
 
 def _check_size(picture: Image.Image) -> None:

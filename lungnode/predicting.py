@@ -24,7 +24,7 @@ from inference.predictor import Models, NoduleAnalyzer
 from inference.slice_classifier import SliceClassifier
 from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
 from lungnode.lazy_predictor import status_of
-from lungnode.pictures import LUNG_WINDOW, MAX_SIDE_PX, grey_png, overlay_png, read_grey, windowed
+from lungnode.pictures import LUNG_WINDOW, MAX_SIDE_PX, GreyPicture, grey_png, overlay_png, read_picture, windowed
 from lungnode.stored_series import StoredSeries
 from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UnfitInputError, UploadAnswer
 
@@ -55,7 +55,7 @@ class ModelPredictor:
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
         """See ``Predictor``."""
         if content[_DICM] != b"DICM":
-            return self._slice_answer(read_grey(content))
+            return self._slice_answer(read_picture(content))
         place = None if row is None or column is None else (row, column)
         with self._written(content) as path:
             return self._instance_answer(path, place)
@@ -111,9 +111,9 @@ class ModelPredictor:
             file.flush()
             yield Path(file.name)
 
-    def _slice_answer(self, grey: NDArray[np.uint8]) -> UploadAnswer:
-        classifier = self._models.slice
-        prediction = classifier.predict(grey)
+    def _slice_answer(self, picture: GreyPicture) -> UploadAnswer:
+        classifier, grey = self._models.slice, picture.grey
+        prediction = classifier.predict(grey, is_coloured=picture.is_coloured)
         return UploadAnswer(
             kind="slice",
             predicted_class=prediction.predicted_class,

@@ -18,7 +18,7 @@ from inference.segmentation import Density, NoduleMeasure
 from inference.slice_classifier import SliceClassifier
 from training.features import MeasuredCrop, features_of
 from training.nodules import DataError, crop_patch
-from training.slices import read_slices, thumbnail_scores
+from training.slices import read_full_picture, read_slices, slice_folder, thumbnail_scores
 from training.tasks import read_filter_task
 
 Array = NDArray[np.float64]
@@ -129,14 +129,16 @@ def _brightness(patch: Patch) -> tuple[float, float]:
 
 
 def slice_answers(bundle: Bundle, data: Path, split: str, device: torch.device) -> Answers:
-    """Malignant or not by picture, with the share of dark pixels and an 8x8 thumbnail beside."""
+    """Malignant or not by picture, as it is served at its own size; ``in_domain`` says which are answered."""
     slices = read_slices(data, len(bundle.recipe["classes"]))
     chosen = slices.splits == split if split != "all" else np.ones(len(slices.splits), dtype=bool)
     if not chosen.any():
         raise DataError(f"no picture of the split {split!r}")
     classifier = SliceClassifier(bundle, device)
     positive = slices.classes.index("malignant")
-    predictions = [classifier.predict(picture) for picture in slices.pictures[chosen]]
+    folder = slice_folder(data)
+    paths = [folder / name for name, is_chosen in zip(slices.names, chosen, strict=True) if is_chosen]
+    predictions = [classifier.predict(read_full_picture(path)) for path in paths]
     labels = slices.labels[chosen] == positive
     return Answers(
         labels=labels,
@@ -151,6 +153,20 @@ def slice_answers(bundle: Bundle, data: Path, split: str, device: torch.device) 
             "is_right": np.equal([int(np.argmax(p.logits)) for p in predictions], slices.labels[chosen]).astype(float),
         },
     )
+
+
+def answered(everyone: Answers) -> Answers:
+    """Those that the gate lets pass.
+
+    Raises
+    ------
+    DataError
+        It refuses all.
+    """
+    given = everyone.columns["in_domain"] > 0
+    if not given.any():
+        raise DataError("the gate refuses every picture of the split")
+    return everyone.where(given)
 
 
 FINDERS: dict[str, Callable[[Bundle, Path, str, torch.device], Answers]] = {

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from inference.bundle import Bundle, write_recipe
 from inference.calibration import CLASS_CALIBRATORS, calibrated_classes, conformal_class_thresholds
@@ -30,7 +30,6 @@ from inference.evidence import Evidence
 from inference.metrics import binary_figures, plain
 from inference.network import AttentionResNet
 from inference.opinions import GROUPS, Opinion
-from inference.pictures import picture_descriptor
 from inference.views import ViewSpec
 from training.answers import Answers
 from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
@@ -46,9 +45,9 @@ from training.fitting import (
 )
 from training.leaks import refuse_leaks
 from training.nodules import DataError, read_rows
+from training.picture_gate import fit_gate
 from training.plots import plot_reliability
 from training.separation import SizedCases, separation_of, size_figures
-from training.slices import read_slices
 from training.splits import LeakError
 
 VERSION = "1.0.0"
@@ -185,29 +184,6 @@ def size_answers(unseen: Unseen, before: Array, p: Array, diameter_mm: Array) ->
     )
 
 
-def fit_picture_gate(out: Path, data: Path, classes: int) -> dict[str, float]:
-    """Principal space of the training pictures' descriptors; limits where 99 % of the validation pictures lie."""
-    slices = read_slices(data, classes)
-    train = np.stack([picture_descriptor(p) for p in slices.pictures[slices.splits == "train"]])
-    mean = train.mean(axis=0)
-    _, singular, components = np.linalg.svd(train - mean, full_matrices=False)
-    kept = components[:24]
-    scale = np.maximum(singular[:24] / np.sqrt(len(train) - 1), 1e-3)
-    weights = {k: v for k, v in load_file(out / "model.safetensors").items() if not k.startswith("gate.")}
-    weights["gate.mean"] = torch.from_numpy(mean).float()
-    weights["gate.components"] = torch.from_numpy(np.ascontiguousarray(kept)).float()
-    weights["gate.scale"] = torch.from_numpy(scale).float()
-    save_file(weights, out / "model.safetensors")
-    val = np.stack([picture_descriptor(p) for p in slices.pictures[slices.splits == "val"]]) - mean
-    projected = val @ kept.T
-    distance = np.sqrt(np.mean((projected / scale) ** 2, axis=1))
-    residual = np.linalg.norm(val - projected @ kept, axis=1)
-    return {
-        "max_distance": float(np.quantile(distance, 0.99) * 1.05),
-        "max_residual": float(np.quantile(residual, 0.99) * 1.05),
-    }
-
-
 def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> dict[str, Any]:
     """Recipe of a slice bundle from the logits of the validation clusters."""
     held = np.load(out / "validation.npz")
@@ -237,7 +213,7 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
         "operating_points": operating_points(p[:, positive], is_positive),
         "evidence": evidence.to_json(),
         "display_coverage": plain(display_coverage(held_out_cases(evidence, seed=seed), "val")),
-        "gate": fit_picture_gate(out, data, len(made["classes"])),
+        "gate": fit_gate(out, data),
         "input_shape": [1, 1, 224, 224],
     }
 

@@ -69,6 +69,18 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _refused(parts: dict[str, Any]) -> list[str]:
+    """What the gate did not answer; the figures above are of what it did."""
+    if not parts:
+        return []
+    lines = ["", "Not answered, by class, with exact 95 % limits; the figures above are of the others:", ""]
+    lines += ["| class | pictures | refused | share |", "|---|---|---|---|"]
+    for name, part in parts.items():
+        low, high = part["share_interval"]
+        lines.append(f"| {name} | {part['n']} | {part['refused']} | {low:.3f} to {high:.3f} |")
+    return lines
+
+
 def _engines(record: dict[str, Any]) -> list[str]:
     """What ``training.engines`` measured."""
     told = f"On the split `{record['split']}` (n = {record['n']}), beside {record['reference']['engine']}:"
@@ -118,6 +130,7 @@ def write_card(folder: Path, recipe: dict[str, Any]) -> None:
     elif recipe["metrics"]:
         lines += [f"On the split `{recipe['metrics'].get('split', '')}`, never trained, tuned or calibrated on:", ""]
         lines += _figures(recipe["metrics"])
+        lines += _refused(recipe["metrics"].get("refused", {}))
     else:
         lines.append("Not yet measured on a held-out split.")
     if "engines" in recipe:

@@ -23,7 +23,7 @@ from inference.ensemble import combine
 from inference.errors import BundleError
 from inference.metrics import binary_figures, plain, reliability_bins, roc_points
 from inference.opinions import Opinion, every_opinion
-from training.answers import Answers, filter_answers, nodule_answers, slice_answers
+from training.answers import Answers, answered, filter_answers, nodule_answers, slice_answers
 from training.cards import write_card
 from training.features import measured_crops
 from training.figures import (
@@ -32,6 +32,7 @@ from training.figures import (
     coverage_figures,
     disagreement_figures,
     opinion_figures,
+    refused_figures,
     subgroup_figures,
 )
 from training.leaks import refuse_leaks
@@ -136,13 +137,17 @@ def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.devi
 
 
 def evaluate_slices(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Figures on one split's pictures, with the share of dark pixels and an 8x8 thumbnail beside."""
-    answers = slice_answers(bundle, args.data, args.split, device)
+    """Figures on those of one split's pictures that are answered, and how many are refused, by class."""
+    everyone = slice_answers(bundle, args.data, args.split, device)
+    answers = answered(everyone)
     dark, thumbnail = answers.columns["dark_pixels"], answers.columns["thumbnail"]
     baselines = baseline_figures(answers, {"dark": dark, "thumbnail": thumbnail}, draws=args.draws)
     _plots(args.out, answers, {"model": answers.after, "dark pixels": -dark}, args.split)
     return {
         **task_figures(bundle, answers, args.draws),
+        "n_pictures": len(everyone.labels),
+        "n_refused": len(everyone.labels) - len(answers.labels),
+        "refused": refused_figures(everyone, tuple(bundle.recipe["classes"])[:2]),
         "accuracy_all_classes": float(answers.columns["is_right"].mean()),
         "baseline_dark_pixels_auc": baselines["dark"]["auc"],
         "baseline_thumbnail_auc": baselines["thumbnail"]["auc"],

@@ -18,6 +18,7 @@ from inference.metrics import (
     bootstrap_interval,
     brier_score,
     calibration_floor,
+    exact_interval,
     expected_calibration_error,
     reliability_bins,
 )
@@ -292,6 +293,21 @@ def nodule_splits(data: Path) -> dict[str, dict[str, Any]]:
             "median_diameter_mm": float(np.median([row.diameter_mm for row in own])),
         }
     return table
+
+
+def refused_figures(everyone: Answers, classes: tuple[str, str]) -> dict[str, dict[str, Any]]:
+    """Samples that the gate does not answer, by class, with exact limits of their share."""
+    refused = everyone.columns["in_domain"] == 0
+    parts = {"all": np.ones(len(refused), dtype=bool), classes[0]: ~everyone.labels, classes[1]: everyone.labels}
+    return {
+        name: {
+            "n": int(part.sum()),
+            "refused": int(refused[part].sum()),
+            "share_interval": list(exact_interval(int(refused[part].sum()), int(part.sum()))),
+        }
+        for name, part in parts.items()
+        if part.any()
+    }
 
 
 def slice_splits(data: Path, class_count: int) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from inference.displayed import Question
 from inference.errors import BundleError
 from inference.evidence import read_evidence
 from inference.metrics import auc, binary_figures, plain
-from training.answers import Answers, filter_answers, nodule_answers, slice_answers
+from training.answers import Answers, answered, filter_answers, nodule_answers, slice_answers
 from training.density import density_figures
 from training.explanations import explanation_figures
 from training.features import measured_crops
@@ -139,7 +139,8 @@ def slice_figures(job: Job) -> dict[str, Any]:
     """Whole pictures."""
     job.tell("slice")
     bundle = job.bundles["slice"]
-    answers = slice_answers(bundle, job.data, job.split, job.device)
+    everyone = slice_answers(bundle, job.data, job.split, job.device)
+    answers = answered(everyone)
     baselines = {
         "share of dark pixels": answers.columns["dark_pixels"],
         "8x8 thumbnail": answers.columns["thumbnail"],
@@ -148,14 +149,14 @@ def slice_figures(job: Job) -> dict[str, Any]:
         **task_figures(bundle, answers, baselines),
         "samples": samples_of(answers),
         "splits": slice_splits(job.data, len(bundle.recipe["classes"])),
-        "in_domain_share": float(answers.columns["in_domain"].mean()),
+        "in_domain_share": float(everyone.columns["in_domain"].mean()),
         "seeds": [seed_figures(job, each) for each in (bundle, *job.seeds)] if job.seeds else [],
     }
 
 
 def seed_figures(job: Job, bundle: Bundle) -> dict[str, Any]:
     """Headline of one slice bundle, named by its seed."""
-    answers = slice_answers(bundle, job.data, job.split, job.device)
+    answers = answered(slice_answers(bundle, job.data, job.split, job.device))
     figures = binary_figures(answers.labels, answers.before, answers.after, answers.groups, draws=DRAWS)
     return {"seed": bundle.recipe["training_data"]["seed"], **figures}
 

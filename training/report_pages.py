@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from training.markdown import number, percent, picture, table, within
+from training.markdown import number, picture, table, within
 from training.report_nodule import SIZE_HEAD, nodule_sections, opinion_sections, size_rows
 from training.report_shown import shown_sections
 
@@ -133,12 +133,22 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         *_operating(told),
         *picture(f"{task}_histogram.png", "calibrated probabilities of both classes"),
         *(nodule_sections(told) if task == "nodule" else []),
-        *([f"The domain gate lets {percent(told['in_domain_share'])} of these pictures pass.", ""]
-          if "in_domain_share" in told else []),
+        *_refused(metrics),
         "## Limits",
         "",
         *[f"* {limit}" for limit in bundle["limits"]],
     ]  # fmt: skip
+
+
+def _refused(metrics: dict[str, Any]) -> list[str]:
+    """Pictures that the gate does not answer; all other figures are of the answered ones."""
+    if "refused" not in metrics:
+        return []
+    rows = [
+        [name, str(part["n"]), str(part["refused"]), within(part["refused"] / part["n"], part["share_interval"])]
+        for name, part in metrics["refused"].items()
+    ]
+    return ["## Refused", "", *table(["class", "pictures", "refused", "share"], rows)]
 
 
 def _model(bundle: dict[str, Any]) -> list[str]:

@@ -59,6 +59,12 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image.convert("L").resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BILINEAR))
 
 
+def read_full_picture(path: Path) -> NDArray[np.uint8]:
+    """One picture as it is served: ``(rows, columns)`` grey values at its own size."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"))
+
+
 def read_slices(data: Path, class_count: int = 2) -> SliceSet:
     """All slices of the manifest; with two classes a normal slice counts as benign (not malignant)."""
     folder = slice_folder(data)

@@ -64,7 +64,7 @@ class Slice:
     sha256: str = "b" * 64
     temperature: float = 1.1
 
-    def predict(self, image: NDArray[np.uint8]) -> ClassPrediction:
+    def predict(self, image: NDArray[np.uint8], *, is_coloured: bool = False) -> ClassPrediction:
         probabilities = {"benign": 0.2, "malignant": 0.8}
         return ClassPrediction(probabilities, ("malignant",), (-1.0, 1.0), self.abstentions)
 
