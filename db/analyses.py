@@ -34,13 +34,19 @@ SYSTEM = "system"
 
 
 def request_analysis(
-    session: Session, series_id: str, model: ModelIdentity, *, requested_by: str, force: bool = False
+    session: Session,
+    series_id: str,
+    model: ModelIdentity,
+    *,
+    requested_by: str,
+    force: bool = False,
+    overruled: tuple[Reason, ...] = (),
 ) -> AnalysisRecord:
     """Ask for an analysis of all instances that the series has now.
 
     Asking again for the same instances and model gives the analysis that exists; with ``force`` a further run,
     unless one is still to come, and so where that one is in shadow and its scanner no longer held. Analyses of fewer
-    instances that have not begun are superseded.
+    instances that have not begun are superseded. ``overruled`` holds for this run alone, see ``db.overruling``.
 
     Raises
     ------
@@ -58,6 +64,7 @@ def request_analysis(
     row = _add(
         session, series, digest, model, run_number=known.run_number + 1 if known else 1, requested_by=requested_by
     )
+    row.overruled = overruled
     series.state, series.reasons, series.is_forced = StudyState.QUEUED, (), False
     refresh_study(session, study)
     details: dict[str, object] = {"series": series.id, "model_sha256": model.sha256, "run_number": row.run_number}
@@ -361,4 +368,5 @@ def _record(row: AnalysisRow, series: SeriesRow, study: StudyRow) -> AnalysisRec
         instance_count=row.instance_count,
         measures=row.measures,
         caveats=row.caveats,
+        overruled=row.overruled,
     )

@@ -45,6 +45,20 @@ class Caveat(Enum):
     NO_FRAME_OF_REFERENCE = Reason(
         "no_frame_of_reference", "No Frame of Reference UID: positions cannot be compared with other series."
     )
+    OVERRULED_DERIVED = Reason(
+        "overruled_derived",
+        "Analysed at the request of a radiologist although the series is derived from other images;"
+        " the models are not validated for such images.",
+    )
+    OVERRULED_LOSSY = Reason(
+        "overruled_lossy",
+        "Analysed at the request of a radiologist although the images were compressed with loss;"
+        " the models are not validated for such images.",
+    )
+    OVERRULED_KERNEL = Reason(
+        "overruled_kernel",
+        "Rated at the request of a radiologist although the reconstruction kernel differs from those validated.",
+    )
     FINDINGS_LIMITED = Reason(
         "findings_limited", "At most {limit} findings are listed; {count} more candidates were left out."
     )

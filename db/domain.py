@@ -213,6 +213,8 @@ class AnalysisRecord:
     measures: dict[str, object] = field(default_factory=dict)
     caveats: tuple[Reason, ...] = ()
     """What a reader should know beside the answer (``db.caveats``)."""
+    overruled: tuple[Reason, ...] = ()
+    """Refusals that a radiologist overruled for it: their codes, and why (``db.overruling``)."""
 
 
 @dataclass(frozen=True, slots=True)

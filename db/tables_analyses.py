@@ -44,6 +44,8 @@ class AnalysisRow(Base):
     status: Mapped[AnalysisStatus] = mapped_column(words(AnalysisStatus, "status"))
     reasons: Mapped[tuple[Reason, ...]]
     caveats: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
+    overruled: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
+    """Refusals that a radiologist overruled for it, each with why."""
     measures: Mapped[dict[str, Any]]
     requested_by: Mapped[str]
     attempts: Mapped[int]

@@ -16,7 +16,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -127,8 +127,8 @@ class AnalysisProcess:
             self._model = reply
         return self._model
 
-    def analyse(self, instances: Sequence[StoredInstance]) -> AnalysisOutcome:
-        """Analyse one series.
+    def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
+        """Analyse one series, despite refusals that a radiologist overruled.
 
         Raises
         ------
@@ -137,7 +137,8 @@ class AnalysisProcess:
         """
         self.start()
         try:
-            self._send([(instance.sop_instance_uid, str(instance.path)) for instance in instances])
+            files = [(instance.sop_instance_uid, str(instance.path)) for instance in instances]
+            self._send((files, overruled))
             reply = self._receive(self._limits.timeout_s)
         except AnalysisProcessError:
             self._stop()
@@ -213,10 +214,10 @@ class AnalysisPool:
         models = [process.start() for process in self._processes]
         return models[0]
 
-    def analyse(self, instances: Sequence[StoredInstance]) -> AnalysisOutcome:
+    def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
         """Analyse one series in an idle process; see ``AnalysisProcess.analyse``."""
         with self._borrowed() as process:
-            return process.analyse(instances)
+            return process.analyse(instances, overruled)
 
     def close(self) -> None:
         """End all processes."""
@@ -252,10 +253,10 @@ def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, 
     pipe.send(ModelIdentity(analyzer.name, analyzer.version, analyzer.sha256))
     while True:
         try:
-            request: list[tuple[str, str]] = pipe.recv()
+            files, overruled = pipe.recv()
         except EOFError:
             return
-        pipe.send(_outcome(request, analyzer, thresholds, limits))
+        pipe.send(_outcome(files, analyzer, replace(thresholds, overruled=overruled), limits))
 
 
 def _why_unavailable(error: Exception) -> str:
@@ -264,10 +265,10 @@ def _why_unavailable(error: Exception) -> str:
 
 
 def _outcome(
-    request: list[tuple[str, str]], analyzer: Analyzer, thresholds: GateThresholds, limits: DecodeLimits
+    files: list[tuple[str, str]], analyzer: Analyzer, thresholds: GateThresholds, limits: DecodeLimits
 ) -> AnalysisOutcome | str:
     """Analyse; for an exception its type, for its message may hold a patient's values."""
-    instances = [StoredInstance(uid, Path(path)) for uid, path in request]
+    instances = [StoredInstance(uid, Path(path)) for uid, path in files]
     try:
         return analyse_series(instances, analyzer, limits=limits, thresholds=thresholds)
     except Exception as error:  # noqa: BLE001 - whatever a model raises is a failed attempt

@@ -137,7 +137,7 @@ def _stack(process: DecodeProcess, frames: list[FrameHeader], thresholds: GateTh
     if 0 < localizers < len(frames):
         frames = [frame for frame in frames if not is_localizer(frame)]
         caveats = (Caveat.LOCALIZERS_LEFT_OUT.stated(count=localizers),)
-    if refusal := why_not_headers(frames):
+    if refusal := why_not_headers(frames, thresholds.overruled):
         return refusal
     ordered = order_frames(frames)
     if isinstance(ordered, Refusal):

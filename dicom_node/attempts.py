@@ -44,8 +44,8 @@ class Attempt(StrEnum):
 class SeriesAnalyzer(Protocol):
     """What analyses the files of a series (``AnalysisPool``)."""
 
-    def analyse(self, instances: Sequence[StoredInstance]) -> AnalysisOutcome:
-        """Analyse one series, or raise ``AnalysisProcessError``."""
+    def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
+        """Analyse one series despite overruled refusals, or raise ``AnalysisProcessError``."""
         ...
 
 
@@ -144,7 +144,8 @@ class Attempts:
         if record.model.sha256 != model.sha256:
             self._hand_over(record, model)
             return Attempt.OVER, None
-        outcome = self._damage(analysis_id) or analyzer.analyse(instances)
+        overruled = frozenset(reason.code for reason in record.overruled)
+        outcome = self._damage(analysis_id) or analyzer.analyse(instances, overruled)
         with self._database.begin() as session:
             analyses.complete_analysis(session, analysis_id, outcome)
             done = analyses.analysis_record(session, analysis_id)
@@ -179,7 +180,9 @@ class Attempts:
         with self._database.begin() as session:
             analyses.fail_analysis(session, record.id, reason)
             asker = record.requested_by
-            analyses.request_analysis(session, record.series_id, model, requested_by=asker, force=True)
+            analyses.request_analysis(
+                session, record.series_id, model, requested_by=asker, force=True, overruled=record.overruled
+            )
 
 
 def _verdict_of(record: AnalysisRecord | None) -> Attempt:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from db.overruling import OVERRULABLE
 from dicom_node.frames import FrameHeader
 from dicom_node.geometry import SeriesStack
 from dicom_node.series import Refusal
@@ -100,6 +101,8 @@ class GateThresholds:
     max_pixel_aspect: float = 1.01
     max_alternation: float = 0.06
     max_texture_alternation: float = 0.25
+    overruled: frozenset[str] = frozenset()
+    """Codes of refusals that a radiologist overruled for one analysis (``db.overruling``); never of a bundle."""
 
     @classmethod
     def from_bundle(cls, values: Mapping[str, object]) -> GateThresholds:
@@ -113,9 +116,10 @@ class GateThresholds:
             given["min_pixel_spacing_mm"], given["max_pixel_spacing_mm"] = pixel
         if "max_slice_mm" in given:
             given["max_slice_spacing_mm"] = given["max_slice_mm"]
-        chosen = {field.name: float(str(given[field.name])) for field in fields(cls) if field.name in given}
+        names = {field.name for field in fields(cls)} - {"overruled"}
+        chosen = {name: float(str(given[name])) for name in names & given.keys()}
         least = int(chosen.pop("min_slices", cls().min_slices))
-        return cls(least, **chosen)
+        return cls(least, **chosen)  # type: ignore[arg-type]
 
 
 def is_localizer(frame: FrameHeader) -> bool:
@@ -211,11 +215,16 @@ _FRAME_CHECKS: tuple[_Check, ...] = (
 )
 
 
-def why_not_headers(frames: Sequence[FrameHeader]) -> Refusal | None:
-    """Return the first reason why frames with such headers are not analysed, or None."""
+def why_not_headers(frames: Sequence[FrameHeader], overruled: frozenset[str] = frozenset()) -> Refusal | None:
+    """Return the first reason why frames with such headers are not analysed, or None.
+
+    Of ``overruled``, what a radiologist may overrule (``db.overruling.OVERRULABLE``) is no reason.
+    """
     if not frames:
         return Refusal("no_images", "The series holds no image that can be read.")
     for fails, refusal in _FRAME_CHECKS:
+        if refusal.code in overruled & OVERRULABLE:
+            continue
         if any(fails(frame) for frame in frames):
             return refusal
     return None

@@ -6,13 +6,14 @@ Here the language of predictions (``inference.types``) is translated into that o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from db.caveats import Caveat
 from db.domain import AnalysisOutcome, NewFinding, Reason
+from db.overruling import OVERRULABLE
 from db.scanners import Scanner, scanner_of
 from dicom_node.assemble import load_series
 from dicom_node.decode_process import DecodeLimits
@@ -43,8 +44,10 @@ class Analyzer(Protocol):
         """Digest of all its weights and recipes."""
         ...
 
-    def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
-        """Find and judge every nodule of a volume."""
+    def analyse(
+        self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
+    ) -> VolumeAnalysis:
+        """Find and judge every nodule of a volume, despite abstentions of these codes."""
         ...
 
     def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
@@ -82,10 +85,12 @@ def analyse_series(
         measures: dict[str, object] = {"load_s": round(loaded_s, 3), "instance_count": len(instances)}
         measures |= {"acquisition": loaded.attributes} if loaded.attributes else {}
         return AnalysisOutcome(reasons=(Reason(loaded.code, loaded.text),), measures=measures)
-    analysis = analyzer.analyse(loaded.volume, progress=progress)
+    overruled = thresholds.overruled if thresholds is not None else frozenset()
+    analysis = analyzer.analyse(loaded.volume, progress=progress, overruled=overruled)
     measures = _measures(loaded) | _parameters(analyzer) | analysis.measures
     measures |= {"load_s": round(loaded_s, 3), "duration_s": round(time.monotonic() - started, 3)}
-    caveats = (*loaded.caveats, *(Caveat[remark.name].stated(**remark.values) for remark in analysis.remarks))
+    doubts = (Caveat[f"OVERRULED_{code.upper()}"].stated() for code in sorted(overruled & OVERRULABLE))
+    caveats = (*doubts, *loaded.caveats, *(Caveat[remark.name].stated(**remark.values) for remark in analysis.remarks))
     if analysis.abstentions:
         return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures, caveats=caveats)
     found = tuple(to_new_finding(finding, loaded) for finding in analysis.findings)

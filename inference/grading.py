@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +41,15 @@ class Grader:
         The malignancy ensemble.
     filter_recipe
         The recipe whose evidence bounds the probability of being a nodule.
+    overruled
+        Codes of abstentions that a radiologist overruled; only ``kernel``, the measured grain, can be.
     """
 
-    def __init__(self, ensemble: Ensemble, filter_recipe: dict[str, Any]) -> None:
+    def __init__(self, ensemble: Ensemble, filter_recipe: dict[str, Any], overruled: Collection[str] = ()) -> None:
         self._nodule = ensemble
         self._filter_recipe = filter_recipe
-        self._gate: dict[str, Any] = ensemble.bundle.recipe["gate"]
+        gate: dict[str, Any] = ensemble.bundle.recipe["gate"]
+        self._gate = {name: limit for name, limit in gate.items() if name != "grain" or "kernel" not in overruled}
 
     def ungraded(self, index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
         """A finding that could not be measured, so that no malignancy is given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +71,13 @@ class NoduleAnalyzer:
         return float(self._nodule.bundle.recipe["calibration"]["temperature"])
 
     @one_blas_thread()
-    def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
+    def analyse(
+        self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
+    ) -> VolumeAnalysis:
         """Find and grade nodules; the most probably malignant comes first, at most ``gate.max_findings``.
 
-        A candidate that the filter does not confirm is not shown and gets no malignancy.
+        A candidate that the filter does not confirm is not shown and gets no malignancy. ``overruled`` are codes of
+        abstentions that a radiologist overruled, see ``Grader``.
         """
         tell = progress or (lambda _fraction, _text: None)
         started = time.monotonic()
@@ -90,7 +93,7 @@ class NoduleAnalyzer:
         tell(0.3, f"sorting {len(candidates)} candidates")
         confirmed, left_out = self._confirm(volume, candidates)
         tell(0.7, f"grading {len(confirmed)} nodules")
-        findings = self._grade(volume, confirmed)
+        findings = self._grade(volume, confirmed, Grader(self._nodule, self._filter.bundle.recipe, overruled))
         tell(1.0, "done")
         measures: dict[str, object] = {
             "duration_s": round(time.monotonic() - started, 2),
@@ -213,7 +216,7 @@ class NoduleAnalyzer:
         limit = int(self._gate["max_findings"])
         return confirmed[:limit], max(0, len(confirmed) - limit)
 
-    def _grade(self, volume: CtVolume, confirmed: list[_Confirmed]) -> tuple[NoduleFinding, ...]:
+    def _grade(self, volume: CtVolume, confirmed: list[_Confirmed], grader: Grader) -> tuple[NoduleFinding, ...]:
         """Measure and grade; two candidates that turn out to be one nodule become one finding."""
         measured: list[tuple[NoduleMeasure, Nodule]] = []
         unmeasured: list[NoduleFinding] = []
@@ -226,7 +229,7 @@ class NoduleAnalyzer:
                 _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
             ):
                 measured.append((measure, found.nodule))
-        graded = self._grader.findings(volume, measured)
+        graded = grader.findings(volume, measured)
         graded.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
         return (*graded, *unmeasured)
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from db import studies
 from db.domain import SeriesRecord
 from db.engine import Database
+from db.overruling import overruled_of_series
 from dicom_node.assemble import listed_slices, load_series, series_geometry
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.gate import GateThresholds
@@ -98,10 +99,11 @@ class StoredSeries:
     def _load(self, series: SeriesRecord, thresholds: GateThresholds) -> LoadedSeries:
         with self._database.read() as session:
             paths = [record.path for record in studies.series_instances(session, series.id)]
+            overruled = overruled_of_series(session, series.id)
         with refusing_unreachable():
             if self._integrity.damaged(paths):
                 raise UnfitInputError(500, REASON.code, REASON.text)
-        loaded = load_series(self._instances(series), self._limits, thresholds)
+        loaded = load_series(self._instances(series), self._limits, replace(thresholds, overruled=overruled))
         if isinstance(loaded, Refusal):
             raise UnfitInputError(422, loaded.code, loaded.text)
         return loaded

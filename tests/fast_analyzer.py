@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,9 @@ class FastAnalyzer:
     name: str = "fast"
     version: str = "0"
 
-    def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
+    def analyse(
+        self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
+    ) -> VolumeAnalysis:
         """Mark the call, go wrong where told, then find the densest voxel."""
         slices = volume.volume_hu.shape[0]
         self._mark(slices)

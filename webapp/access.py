@@ -95,6 +95,7 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
     "studies.withdraw_assessment": {"DELETE": DECIDE},
     "studies.record_reading": {"POST": DECIDE},
     "studies.analyse_again": {"POST": OPERATE},
+    "studies.overrule": {"POST": DECIDE},
     "studies.complete": {"POST": OPERATE},
 }
 

@@ -10,6 +10,7 @@ from webapp.shapes_studies import (
     NewAnalysisShape,
     NewAssessmentShape,
     NewFindingShape,
+    NewOverruleShape,
     NewReadingShape,
     RecordedShape,
     SlicesShape,
@@ -45,6 +46,14 @@ STUDIES = (
         {202: AnalysesShape},
         (400, 404, 409, 415, 422, 503),
         body=NewAnalysisShape,
+    ),
+    Operation(
+        "post",
+        STUDY + "/overruled",
+        "A radiologist has series analysed although they were refused as derived, lossy or of another kernel",
+        {202: AnalysesShape},
+        (400, 404, 409, 415, 422, 503),
+        body=NewOverruleShape,
     ),
     Operation("post", STUDY + "/complete", "Stop waiting for further images", {202: CompletedShape}, (404, 503)),
     Operation(

@@ -196,6 +196,7 @@ def analysis(record: AnalysisRecord) -> AnalysisShape:
         "status": record.status.value,
         "reasons": reasons(record.reasons),
         "caveats": reasons(record.caveats),
+        "overruled": reasons(record.overruled),
         "requested_at": moment(record.requested_at),
         "started_at": _moment(record.started_at),
         "finished_at": _moment(record.finished_at),

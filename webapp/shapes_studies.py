@@ -86,6 +86,8 @@ class AnalysisShape(TypedDict):
     reasons: list[ReasonShape]
     caveats: list[ReasonShape]
     """What a reader should know beside the answer; empty where there is nothing."""
+    overruled: list[ReasonShape]
+    """Refusals that a radiologist overruled for it; each text is the reason given."""
     requested_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
@@ -184,6 +186,13 @@ class NewAnalysisShape(TypedDict):
     """Which series to analyse again; all of the study's where it is left out."""
 
     series_instance_uid: NotRequired[Uid]
+
+
+class NewOverruleShape(TypedDict):
+    """Refusals to overrule, and why."""
+
+    overrule: list[Literal["derived", "lossy", "kernel"]]
+    reason: str
 
 
 class AnalysesShape(TypedDict):

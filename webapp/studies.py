@@ -15,10 +15,12 @@ from db.domain import (
     AuditEvent,
     FindingRecord,
     ModelIdentity,
+    Reason,
     StudyDetail,
     StudyState,
     Verdict,
 )
+from db.overruling import OVERRULABLE, request_overruled
 from db.readings import ReadingEvent
 from db.readings import record_reading as record_event
 from webapp import forms, present, reading_first
@@ -64,7 +66,9 @@ def viewer(study_uid: str) -> str:
     note_look(study_uid, found)
     study, hide_model = present.study(found), reading_first.reads_first()
     shown = reading_first.blind_study(study) if hide_model else study
-    return render_template("viewer.html", study=shown, hide_model=hide_model)
+    reasons = [reason for each in (*shown["series"], *shown["findings"]) for reason in each["reasons"]]
+    overrulable = sorted({reason["code"] for reason in reasons} & OVERRULABLE)
+    return render_template("viewer.html", study=shown, hide_model=hide_model, overrulable=overrulable)
 
 
 @blueprint.get("/api/v1/studies/<uid:study_uid>")
@@ -208,6 +212,24 @@ def analyse_again(study_uid: str) -> tuple[Response, int]:
             asked = _request_again(session, study_uid, wanted, model)
     if not asked:
         raise ConflictError("The study is still being received.", code="still_receiving")
+    return jsonify(analyses=[present.analysis(record) for record in asked]), 202
+
+
+@blueprint.post("/api/v1/studies/<uid:study_uid>/overruled")
+def overrule(study_uid: str) -> tuple[Response, int]:
+    """Ask for analyses although series or findings were refused; a radiologist says which refusals and why."""
+    body = forms.json_object(request.get_json())
+    codes, reason = body.get("overrule"), forms.text_of(body, "reason")
+    if not isinstance(codes, list) or not codes or not all(isinstance(c, str) and c in OVERRULABLE for c in codes):
+        raise BadRequestError("Only derived, lossy and kernel can be overruled.", code="bad_overrule")
+    if not reason:
+        raise BadRequestError("A reason is needed.", code="reason_missing")
+    overruled = tuple(Reason(code, reason) for code in dict.fromkeys(codes))
+    model = _model_identity()
+    with services().database.begin() as session:
+        asked = request_overruled(session, study_uid, model, overruled, requested_by=principal().name)
+    if not asked:
+        raise ConflictError("Nothing in this study is refused for such a reason.", code="nothing_to_overrule")
     return jsonify(analyses=[present.analysis(record) for record in asked]), 202
 
 

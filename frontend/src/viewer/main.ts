@@ -320,9 +320,9 @@ class Viewer {
     dialog.showModal();
   }
 
-  async ask(path: string, done: string): Promise<void> {
+  async ask(path: string, done: string, body: object = {}): Promise<void> {
     try {
-      await postJson(`${this.api}/${path}`, {});
+      await postJson(`${this.api}/${path}`, body);
       this.pane.say(done);
       await this.refresh();
     } catch (error) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from dicom_node.assemble import load_series
+from dicom_node.gate import GateThresholds
 from dicom_node.pipeline import Progress, analyse_place, analyse_series
 from dicom_node.series import LoadedSeries, Refusal, StoredInstance
 from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
@@ -27,7 +29,9 @@ class BrightestPlace:
     sha256: str = "0" * 64
     seen: list[CtVolume] = field(default_factory=list)
 
-    def analyse(self, volume: CtVolume, *, progress: Progress | None = None) -> VolumeAnalysis:
+    def analyse(
+        self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
+    ) -> VolumeAnalysis:
         self.seen.append(volume)
         if progress is not None:
             progress(1.0, "done")
@@ -87,6 +91,42 @@ def test_an_abstention_of_the_models_is_an_outcome(series: CtSeries) -> None:
     outcome = analyse_series(stored(series), BrightestPlace(Abstention("no_lung", "No lung is in view.")))
     assert [(reason.code, reason.text) for reason in outcome.reasons] == [("no_lung", "No lung is in view.")]
     assert outcome.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [("derived", {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}), ("lossy", {"LossyImageCompression": "01"})],
+)
+def test_an_overruled_refusal_is_analysed_with_the_doubt_stated(
+    tmp_path: Path, code: str, wrong: dict[str, object]
+) -> None:
+    series = ct_series(tmp_path, n=20, rows=48, spacing_mm=(2.5, 0.7, 0.7), defects=Defects(attributes=wrong))
+    analyzer = BrightestPlace(Abstention("no_lung", "No lung is in view."))
+    assert [reason.code for reason in analyse_series(stored(series), analyzer).reasons] == [code]
+    overruled = GateThresholds(overruled=frozenset({code}))
+    outcome = analyse_series(stored(series), analyzer, thresholds=overruled)
+    assert len(analyzer.seen) == 1
+    assert f"overruled_{code}" in [caveat.code for caveat in outcome.caveats]
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("missing_rescale", {"RescaleSlope": None}),
+        ("invalid_rescale", {"RescaleSlope": "0"}),
+        ("not_hounsfield", {"RescaleType": "OD"}),
+        ("localizer", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}),
+        ("burned_in", {"BurnedInAnnotation": "YES"}),
+        ("not_axial", {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}),
+    ],
+)
+def test_an_overruled_series_passes_every_other_gate(tmp_path: Path, code: str, wrong: dict[str, object]) -> None:
+    lossy = {"LossyImageCompression": "01"} | wrong
+    series = ct_series(tmp_path, n=20, rows=48, spacing_mm=(2.5, 0.7, 0.7), defects=Defects(attributes=lossy))
+    everything = GateThresholds(overruled=frozenset({"derived", "lossy", "kernel", code}))
+    outcome = analyse_series(stored(series), BrightestPlace(), thresholds=everything)
+    assert not outcome.is_analysed
+    assert outcome.reasons[0].code != "lossy"
 
 
 def test_progress_is_told(series: CtSeries) -> None:

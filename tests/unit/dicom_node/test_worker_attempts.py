@@ -37,7 +37,7 @@ class Analyzer:
     outcome: AnalysisOutcome = field(default_factory=AnalysisOutcome)
     seen: list[list[StoredInstance]] = field(default_factory=list)
 
-    def analyse(self, instances: Sequence[StoredInstance]) -> AnalysisOutcome:
+    def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
         self.seen.append(list(instances))
         if self.error is not None:
             raise self.error

@@ -144,6 +144,11 @@ def test_what_is_answered_fits_the_document(web: Web) -> None:
         ("post", root + "/findings", client.post(api(study, "findings"), json=place(study))),
         ("post", finding_url, client.post(finding_url.format(finding_id=finding), json={"verdict": "reject"})),
         ("get", root, client.get(api(study))),
+        (
+            "post",
+            root + "/overruled",
+            client.post(api(study, "overruled"), json={"overrule": ["lossy"], "reason": "x"}),
+        ),
         ("post", root + "/analyses", client.post(api(study, "analyses"))),
         ("post", root + "/complete", client.post(api(study, "complete"))),
         ("get", "/model_status", client.get("/model_status")),

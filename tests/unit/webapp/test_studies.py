@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from werkzeug.test import TestResponse
 
 from db import analyses, audit
 from db import deliveries as sent
-from db.domain import AnalysisStatus, AuditEvent, Reason, Role, StudyState
+from db.domain import AnalysisOutcome, AnalysisStatus, AuditEvent, Reason, Role, StudyState
 from db.errors import DatabaseUnavailableError
 from inference.opinions import doubts
 from tests.unit.webapp.conftest import Web
@@ -277,6 +278,88 @@ def test_a_rerun_is_a_job_and_never_a_call(web: Web, study: Study) -> None:
         (AnalysisStatus.QUEUED, "local", 2)
     ]
     assert web.predictor.calls == []
+
+
+REFUSED = Reason("derived", "The series was derived from other images (reformatted, projected or captured).")
+WHY = "only this reconstruction was sent"
+
+
+def refused_study(web: Web, *reasons: Reason) -> Study:
+    made = add_study(web.database)
+    finish(web.database, made, [], reasons=reasons)
+    return made
+
+
+def overrule(web: Web, study: Study, codes: object = ("derived",), reason: object = WHY) -> TestResponse:
+    codes = list(codes) if isinstance(codes, tuple) else codes
+    return web.client().post(api(study, "overruled"), json={"overrule": codes, "reason": reason})
+
+
+def test_a_refusal_is_overruled_with_who_what_and_why(web: Web) -> None:
+    study = refused_study(web, REFUSED)
+    response = overrule(web, study)
+    assert response.status_code == 202
+    (asked,) = response.json["analyses"]
+    assert asked["overruled"] == [{"code": "derived", "text": WHY}]
+    with web.database.read() as session:
+        (pending,) = analyses.pending_analyses(session)
+        (entry,) = audit.about(session, [pending.id], actions=["refusal:overruled"])
+    assert (pending.overruled, pending.requested_by) == ((Reason("derived", WHY),), "local")
+    assert entry.event.actor == "local"
+    assert entry.event.details == {"codes": ["derived"], "reason": WHY}
+
+
+def test_a_later_analysis_does_not_inherit_what_was_overruled(web: Web) -> None:
+    study = refused_study(web, REFUSED)
+    overrule(web, study)
+    with web.database.begin() as session:
+        (pending,) = analyses.pending_analyses(session)
+        analyses.start_analysis(session, pending.id)
+        analyses.complete_analysis(session, pending.id, AnalysisOutcome())
+    web.client().post(api(study, "analyses"))
+    with web.database.read() as session:
+        assert [record.overruled for record in analyses.pending_analyses(session)] == [()]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("missing_rescale", "invalid_rescale", "not_hounsfield", "localizer", "burned_in", "gaps", "uneven_spacing"),
+        *("gantry_tilt", "mixed_stacks", "repeated_positions", "not_ct", "unreadable", "anything"),
+    ],
+)
+def test_what_makes_an_answer_wrong_cannot_be_overruled(web: Web, code: str) -> None:
+    study = refused_study(web, Reason(code, "Refused."))
+    assert overrule(web, study, (code,)).status_code == 400
+    assert overrule(web, study, ("derived",)).json["error"]["code"] == "nothing_to_overrule"
+    assert "data-overrule" not in web.client().get(f"/studies/{study.study_instance_uid}").text
+
+
+@pytest.mark.parametrize(
+    ("codes", "reason"), [((), WHY), ("derived", WHY), ([1], WHY), (("derived",), " "), (None, WHY), (("derived",), 3)]
+)
+def test_an_overruling_without_codes_or_reason_is_refused(web: Web, codes: object, reason: object) -> None:
+    assert overrule(web, refused_study(web, REFUSED), codes, reason).status_code in (400, 422)
+
+
+def test_a_finding_of_another_kernel_can_be_overruled(web: Web) -> None:
+    made = add_study(web.database)
+    finding = finding_at(made.sop_instance_uids[1], 30, 20)
+    unrated = replace(
+        finding, malignancy_probability=None, interval=None, prediction_set=(), reasons=(Reason("kernel", "Another."),)
+    )
+    finish(web.database, made, [unrated])
+    assert overrule(web, made, ("kernel",)).status_code == 202
+
+
+@pytest.mark.parametrize(("role", "status"), [(Role.RADIOLOGIST, 202), (Role.ADMIN, 403), (Role.AUDITOR, 403)])
+def test_only_a_radiologist_overrules(locked: Web, role: Role, status: int) -> None:
+    study = refused_study(locked, REFUSED)
+    body, headers = {"overrule": ["derived"], "reason": WHY}, locked.bearer(role)
+    if role is not Role.AUDITOR:
+        page = locked.client().get(f"/studies/{study.study_instance_uid}", headers=headers).text
+        assert ('data-overrule="derived"' in page) == (role is Role.RADIOLOGIST)
+    assert locked.client().post(api(study, "overruled"), json=body, headers=headers).status_code == status
 
 
 def test_one_series_can_be_asked_for(web: Web, study: Study) -> None:
