@@ -1,14 +1,14 @@
 """Refusals that a radiologist overruled for an analysis.
 
 Revision ID: 0013
-Revises: 0016
+Revises: 0015
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
