@@ -16,7 +16,7 @@ from dicom_node.results_child import make_results
 from dicom_node.results_identity import IDENTITY, repair, source_header
 from dicom_node.results_job import ReportJob
 from tests.factories import CtSeries, SimpleNodule, ct_series
-from tests.unit.dicom_node.test_results import finding, job_of
+from tests.unit.dicom_node.test_results import finding, groups_of, job_of
 
 NODULE = SimpleNodule((6.0, 20.0, 14.0), 14.0)
 JAPANESE = b"YAMADA^TARO=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B"
@@ -203,4 +203,5 @@ def test_an_identity_that_is_too_long_is_cut_and_the_report_says_so(series: CtSe
     own = changed(series, tmp_path / "odd", {"PatientID": b"P" * 3000})
     sr = made_of(job_of(own, tmp_path / "r", kinds=()))[0]
     assert sr.PatientID == "P" * 64
-    assert "Patient ID of the source is too long and was cut." in str(sr)
+    texts = [item.TextValue for item in groups_of(sr)[0].ContentSequence if item.ValueType == "TEXT"]
+    assert "Patient ID of the source is too long and was cut." in texts
