@@ -182,7 +182,7 @@ def test_a_store_without_a_dataset_is_answered_at_once() -> None:
         ("a length beyond the PDU", [struct.pack(">LBB", 5000, 1, 3) + b"x"]),
         ("a length of nothing", [struct.pack(">LBB", 1, 1, 3)]),
         ("a cut off value", [b"\0\0\0"]),
-        ("an endless query", [pdv(3, command_set(0x20)), *[pdv(0, bytes(1 << 20))] * 16]),
+        ("an endless query", [pdv(3, command_set(0x20)), *[pdv(0, bytes(128 << 10))] * 4]),
     ],
 )
 def test_what_breaks_the_rules_ends_the_association(what: str, pdvs: list[bytes]) -> None:

@@ -13,8 +13,8 @@ from tests.unit.webapp.doubles import add_study, finding_at, finish, put_in_stat
 
 FIELDS = [
     *("study_instance_uid", "patient", "accession_number", "study_date", "study_description", "state", "reasons"),
-    *("series_count", "instance_count", "finding_count", "malignancy_probability", "interval", "received_at"),
-    *("analysed_at", "waiting_s", "reviewed_at", "reviewed_by", "caveats", "result_failures"),
+    *("series_count", "instance_count", "finding_count", "malignancy_probability", "interval", "displayed"),
+    *("received_at", "analysed_at", "waiting_s", "reviewed_at", "reviewed_by", "caveats", "result_failures"),
 ]
 STRANGE = "<img src=x onerror=alert(1)>^{{7*7}}"
 
