@@ -29,7 +29,7 @@ from inference.errors import BundleError
 from inference.evidence import Evidence
 from inference.metrics import plain
 from inference.opinions import GROUPS, opinions_of, overlaid
-from training.answers import Answers, filter_answers, nodule_answers, slice_answers
+from training.answers import Answers, answered, filter_answers, nodule_answers, slice_answers
 from training.calibrate import read_unseen
 from training.cards import LIMITS, write_card
 from training.coverage import display_coverage, held_out_cases, nested_cases
@@ -192,10 +192,15 @@ def _nodules(bundle: Bundle, data: Path, split: str, device: torch.device) -> An
     return nodule_answers(bundle, measured_crops(data, rows_of(data, split)), device)
 
 
+def _slices(bundle: Bundle, data: Path, split: str, device: torch.device) -> Answers:
+    """Pictures that the gate lets pass: no probability is shown of another."""
+    return answered(slice_answers(bundle, data, split, device))
+
+
 ANSWERS: dict[str, Callable[[Bundle, Path, str, torch.device], Answers]] = {
     "nodule": _nodules,
     "filter": filter_answers,
-    "slice": slice_answers,
+    "slice": _slices,
 }
 
 
