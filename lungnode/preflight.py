@@ -33,7 +33,7 @@ def check_start(settings: Settings, parts: Sequence[str]) -> None:
     CommandError
         One line for each fault.
     """
-    checks: list[Callable[[Settings], object]] = [check_home, check_disk, check_database, check_audit_key]
+    checks: list[Callable[[Settings], object]] = [check_home, check_disk, check_records]
     if {"worker", "web"} & set(parts):
         checks.append(check_bundles)
     if "dicom" in parts or "worker" in parts:
@@ -124,6 +124,17 @@ def check_database(settings: Settings) -> str | None:
     if newer:
         raise FaultError(newer_release(revision))
     return revision
+
+
+def check_records(settings: Settings) -> None:
+    """See that the database can be used and, only then, that the key of its trail is there.
+
+    Raises
+    ------
+    FaultError
+    """
+    check_database(settings)
+    check_audit_key(settings)
 
 
 def check_audit_key(settings: Settings) -> None:
