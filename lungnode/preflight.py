@@ -33,7 +33,7 @@ def check_start(settings: Settings, parts: Sequence[str]) -> None:
     CommandError
         One line for each fault.
     """
-    checks: list[Callable[[Settings], object]] = [check_home, check_disk, check_records]
+    checks: list[Callable[[Settings], object]] = [check_home, check_disk, check_database, check_audit_key]
     if {"worker", "web"} & set(parts):
         checks.append(check_bundles)
     if "dicom" in parts or "worker" in parts:
@@ -126,17 +126,6 @@ def check_database(settings: Settings) -> str | None:
     return revision
 
 
-def check_records(settings: Settings) -> None:
-    """See that the database can be used and, only then, that the key of its trail is there.
-
-    Raises
-    ------
-    FaultError
-    """
-    check_database(settings)
-    check_audit_key(settings)
-
-
 def check_audit_key(settings: Settings) -> None:
     """See that the key of a trail that holds events is there and can be read.
 
@@ -144,6 +133,8 @@ def check_audit_key(settings: Settings) -> None:
     ------
     FaultError
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     from db.engine import check_audit_key as check
     from db.errors import AuditKeyError, DbError
 
@@ -154,7 +145,7 @@ def check_audit_key(settings: Settings) -> None:
             path.open("rb").close()
     except AuditKeyError as error:
         raise FaultError(str(error)) from None
-    except DbError:
+    except (DbError, SQLAlchemyError):
         return  # the check of the database says so
     except OSError as error:
         raise FaultError(
