@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from db import studies
+from db.clock import Clocks, read_clocks
 from db.domain import ModelIdentity
 from db.engine import Database
 from db.promotions import PromotedBundle
@@ -184,22 +186,28 @@ def test_purged_studies_leave_the_store_and_what_is_resent_stays(
     tmp_path: Path, place: ObjectStoreAddress, database: Database
 ) -> None:
     old, kept = (ct_series(tmp_path / name, n=2, rows=16, seed=seed) for name, seed in (("old", 1), ("kept", 1)))
-    later = datetime.now(UTC) + timedelta(days=2)
+    now = read_clocks()
+
+    def after(days: float) -> Clocks:
+        """Clocks that all ran on by so many days."""
+        moved = timedelta(days=days)
+        return lambda: replace(now, wall=now.wall + moved, uptime_s=now.uptime_s + moved.total_seconds())
+
     files = ObjectFiles(tmp_path / "one", place)
     with InstanceStore(files) as store:
         intake = Intake(store, database)
         for path in old.paths:
             send(intake, path)
-        purge = Purge(database, store, timedelta(days=1), grace=timedelta(seconds=1))
+        purge = Purge(database, store, timedelta(days=1), grace=timedelta(seconds=1), clocks=after(2))
         with database.begin() as session:  # nothing is owed any more
             session.execute(text("UPDATE studies SET state = 'not_analysed'"))
             session.execute(text("UPDATE series SET state = 'not_analysed'"))
-        assert purge.run(later).study_count == 1
+        assert purge.run().study_count == 1
         assert send(intake, kept.paths[0]) is Status.SUCCESS
         with database.read() as session:
             (record,) = studies.receiving_series(session)
             (instance,) = studies.series_instances(session, record.id)
-        Purge(database, store, timedelta(days=10)).run(later + timedelta(hours=1))
+        Purge(database, store, timedelta(days=10), clocks=after(2.1)).run()
         assert files.exists(instance.path)
         remote, prefix = place.open()
         assert list(remote.find(prefix)) == [f"{prefix}/{instance.path}"]

@@ -59,7 +59,10 @@ const MARKED_HERE = ["current", "news", "busy"];
  */
 function sourceOf(part, { rows: withRows = true } = {}) {
   const copy = /** @type {Element} */ (part.cloneNode(true));
-  if (!withRows) copy.querySelector("tbody")?.replaceChildren();
+  if (!withRows) {
+    copy.querySelector("tbody")?.replaceChildren();
+    copy.querySelector(".pager")?.remove();
+  }
   for (const time of copy.querySelectorAll("time")) {
     time.textContent = "";
     time.removeAttribute("title");
@@ -89,6 +92,18 @@ function replaceRows(here, fresh) {
 }
 
 /**
+ * Update the links to other pages, whose cursors change with every arrival.
+ * @param {Element} here
+ * @param {Element} fresh
+ */
+function replacePager(here, fresh) {
+  const [pager, freshPager] = [here.querySelector(".pager"), fresh.querySelector(".pager")];
+  if (pager && freshPager && sourceOf(pager) === sourceOf(freshPager)) return;
+  pager?.remove();
+  if (freshPager) here.append(document.adoptNode(freshPager));
+}
+
+/**
  * Put what a freshly loaded page shows in the place of what stands here.
  * @param {Document} page
  */
@@ -98,8 +113,10 @@ function replaceParts(page) {
     if (!here || !fresh || sourceOf(here) === sourceOf(fresh)) continue;
     const [body, freshBody] = [here.querySelector("tbody"), fresh.querySelector("tbody")];
     localiseTimes(fresh);
-    if (body && freshBody && sourceOf(here, { rows: false }) === sourceOf(fresh, { rows: false })) replaceRows(body, freshBody);
-    else here.replaceChildren(...document.adoptNode(fresh).childNodes);
+    if (body && freshBody && sourceOf(here, { rows: false }) === sourceOf(fresh, { rows: false })) {
+      replaceRows(body, freshBody);
+      replacePager(here, fresh);
+    } else here.replaceChildren(...document.adoptNode(fresh).childNodes);
   }
 }
 
