@@ -1,4 +1,4 @@
-"""What hostile requests cost the web process: its memory, and how long ``/livez`` takes meanwhile.
+"""Memory of the web process under hostile requests, and how long ``/livez`` takes meanwhile.
 
 Usage: ``python -m benchmarks.hostile_uploads [--clients 4] [--attacks NAME,...]``. ``lungnode serve`` runs in a home
 of its own on loopback, without sign-in. Each attack is sent by so many clients at the same time, each once, while

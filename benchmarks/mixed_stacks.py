@@ -1,4 +1,4 @@
-"""How often mixes of two stacks are detected by pixels alone, and how far coherent series stay from the limits.
+"""Rate at which mixes of two stacks are detected by pixels alone, and how far coherent series stay from the limits.
 
 Usage: ``python -m benchmarks.mixed_stacks --data DIR [--series N]``. ``DIR`` holds folders or ``.tar.xz`` archives of
 single CT series. Each series is judged whole, thinned by 2 and by 3, and in slabs of a third (false alarms); then every

@@ -208,7 +208,7 @@ def _like(pattern: str, *, wild: bool = True) -> str:
 
 
 class _Form(ColumnElement[bool]):
-    """Whether a text has a form, case counted (PS3.4 C.2.2.2.4): LIKE on PostgreSQL, GLOB on SQLite."""
+    """Match a text with a form, case counted (PS3.4 C.2.2.2.4): LIKE on PostgreSQL, GLOB on SQLite."""
 
     inherit_cache = False
     type = Boolean()
@@ -229,7 +229,7 @@ def _compile_glob(element: _Form, compiler: SQLCompiler, **more: Any) -> str:
 
 
 def has_form(column: SQLColumnExpression[Any], pattern: str) -> ColumnElement[bool]:
-    """Whether a text has a form of ``*`` and ``?``; case counts."""
+    """Match a text with a form of ``*`` and ``?``; case counts."""
     return _Form(column, pattern)
 
 

@@ -1,4 +1,4 @@
-"""Who associated and who was refused, counted by peer: titles, address, result and reason.
+"""Log of associations and refusals, counted by peer: titles, address, result and reason.
 
 Like events of one peer are one record, so that a flood of them costs one row, and the refusals of a scanner that calls
 once a day are still listed beside a PACS that calls every second.
@@ -18,7 +18,7 @@ from db.tables_associations import AssociationRow
 
 LIMIT = 500
 LIMIT_PER_ADDRESS = 100
-"""Who calls by ever new titles pushes out its own records alone."""
+"""Records of one address; a peer that calls by ever new titles pushes out only its own."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
