@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
@@ -157,6 +158,7 @@ class Supervisor:
         part.pipe, theirs = context.Pipe(duplex=False)
         arguments = (part.name, self._settings, self._make_analyzer, theirs, os.getpid(), part.port)
         process = context.Process(target=run_part, args=arguments, name=f"lungnode-{part.name}")
+        resource_tracker.ensure_running()  # before they are blocked: its own start ends by unblocking both signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited: the child has no handlers yet
         try:
             process.start()
