@@ -19,7 +19,7 @@ from db.engine import Database
 from dicom_node.commitment import COMMITMENT_CLASS, CommitmentReport, record_report
 from dicom_node.files import Files
 from dicom_node.query_keys import QueryError
-from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.query_scu import QueryConnection
 from dicom_node.scu import (
     UNCOMPRESSED,

@@ -18,9 +18,8 @@ from db.retrievals import count_of_other_studies, database_time, study_identity
 from db.studies import series_record
 from dicom_node.gate import GateThresholds
 from dicom_node.query_keys import QueryError
-from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dicom_node.query_scu import FoundSeries, MoveAnswer, QueryConnection
-from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
 from dicom_node.scu import ScuTimeouts
 from dicom_node.transfer import STORAGE_CLASSES
 

@@ -34,7 +34,6 @@ from dicom_node.identifiers import (
 
 _log = logging.getLogger(__name__)
 
-STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 PENDING, PENDING_WITHOUT_SOME_KEYS, CANCELLED = 0xFF00, 0xFF01, 0xFE00
 NOT_AUTHORIZED, OUT_OF_RESOURCES, DOES_NOT_MATCH = 0x0124, 0xA700, 0xA900
 
@@ -141,4 +140,4 @@ def refusal(status: int, comment: str) -> Answer:
     return ds, None
 
 
-__all__ = ["IMAGE", "STUDY_ROOT_FIND", "QueryService", "refusal"]
+__all__ = ["IMAGE", "QueryService", "refusal"]

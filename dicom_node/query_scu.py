@@ -12,8 +12,7 @@ from pynetdicom.association import Association
 
 from dicom_node.header import is_uid
 from dicom_node.query_keys import QueryError, exact_key, exact_uid, mismatched_key, value_text
-from dicom_node.query_scp import STUDY_ROOT_FIND
-from dicom_node.retrieve_scp import STUDY_ROOT_MOVE
+from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dicom_node.scu import UNCOMPRESSED, NodeConnection
 
 _log = logging.getLogger(__name__)

@@ -40,8 +40,6 @@ from dicom_node.store import InstanceStore
 
 _log = logging.getLogger(__name__)
 
-STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
-STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 SUCCESS, WARNING, DESTINATION_UNKNOWN, ALL_FAILED = 0x0000, 0xB000, 0xA801, 0xA702
 MAX_OBJECTS = 65535
 """Counts of sub-operations are 16 bits wide (PS3.7 C.4)."""

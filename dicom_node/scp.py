@@ -20,8 +20,9 @@ from dicom_node.commitment_scp import CommitmentService
 from dicom_node.intake import Announced, Intake, IntakeVerdict, Reception
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_node.query_scp import STUDY_ROOT_FIND, QueryService
-from dicom_node.retrieve_scp import STUDY_ROOT_GET, STUDY_ROOT_MOVE, RetrieveService
+from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicom_node.query_scp import QueryService
+from dicom_node.retrieve_scp import RetrieveService
 from dicom_node.scu import silence_library
 from dicom_node.sharing import Port
 from dicom_node.status import Status

@@ -96,7 +96,7 @@ def device_name(setting: str) -> str:
     """Name the device that a setting stands for; torch is asked only where the machine has an NVIDIA GPU."""
     if setting == "cpu" or (setting == "auto" and not NVIDIA_DRIVER.exists()):
         return "cpu"
-    from inference.predictor import resolve_device
+    from inference.devices import resolve_device
 
     return str(resolve_device(setting))
 

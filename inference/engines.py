@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inference.bundle import Bundle
 from inference.errors import BundleError
+from inference.memory_layout import as_channels_last
 
 if TYPE_CHECKING:
     import torch
@@ -206,20 +207,3 @@ def torch_runner(network: nn.Module, device: torch.device, engine: Engine = Engi
         return logits.float()
 
     return run
-
-
-def as_channels_last(inputs: Tensor) -> Tensor:
-    """The memory layout that bfloat16 convolutions are fast in."""
-    import torch
-
-    layout = torch.channels_last_3d if inputs.dim() == 5 else torch.channels_last
-    return inputs.to(memory_format=layout)
-
-
-def as_inference_layout(network: nn.Module) -> nn.Module:
-    """Put weights into the memory layout of ``as_channels_last``."""
-    import torch
-    from torch import nn
-
-    volumetric = any(isinstance(m, nn.Conv3d) for m in network.modules())
-    return network.to(memory_format=torch.channels_last_3d if volumetric else torch.channels_last)

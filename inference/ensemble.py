@@ -17,7 +17,8 @@ from torch import nn
 
 from inference.bundle import Bundle
 from inference.calibration import calibrated
-from inference.engines import Engine, Runner, answering_digest, as_inference_layout, int8_network, make_runner
+from inference.engines import Engine, Runner, answering_digest, int8_network, make_runner
+from inference.memory_layout import as_inference_layout
 from inference.network import AttentionResNet
 from inference.network_cache import NetworkCache
 from inference.patches import Patch, PatchBatch, Place, look

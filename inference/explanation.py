@@ -15,7 +15,7 @@ from scipy import ndimage as ndi
 from torch import Tensor
 
 from inference.attention import stretched
-from inference.engines import as_channels_last
+from inference.memory_layout import as_channels_last
 from inference.network import AttentionResNet
 from inference.patches import PatchBatch
 from inference.preprocessing import normalise

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference.attention import place_on_slice
@@ -19,10 +18,10 @@ from inference.bundle import bundle_folders, read_bundle
 from inference.calibration import prediction_set
 from inference.candidates import find_candidates
 from inference.description import ModelsDescription, analyzer_digest, checked_bundles, description_of
+from inference.devices import resolve_device
 from inference.displayed import DisplayedProbability, Question
 from inference.engines import choose_engine
 from inference.ensemble import Ensemble, combine
-from inference.errors import BundleError
 from inference.evidence import displayed_for
 from inference.explanation import MAPS, MapKind, shown
 from inference.grading import CLASSES, Grader, Index, Nodule
@@ -251,24 +250,6 @@ class Models:
     nodule: NoduleAnalyzer
     slice: SliceClassifier
     description: ModelsDescription
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto`` takes a CUDA device where there is one; of several the one with the most free memory.
-
-    Processes that load their models one after the other so come to lie on one device each.
-
-    Raises
-    ------
-    BundleError
-        ``cuda`` was asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BundleError("LUNGNODE_MODEL__DEVICE is cuda, but no CUDA device is usable; set it to auto or cpu")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
-    return torch.device("cuda", free.index(max(free)))
 
 
 def load_models(

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 import typer.core
 
-from lungnode import admin, models, monitoring, pathology, scanners, store_check, upkeep
+from lungnode import admin, drift, models, pathology, scanners, store_check, upkeep
 from lungnode.errors import CommandError, LungnodeError, SettingsError
 from lungnode.opening import open_database, read_settings
 
@@ -44,7 +44,7 @@ app.add_typer(pathology.pathology_app, name="pathology")
 app.add_typer(models.model_app, name="model")
 app.add_typer(scanners.scanner_app, name="scanner")
 upkeep.add_to(app)
-monitoring.add_to(app)
+drift.add_to(app)
 
 
 class Part(StrEnum):

@@ -91,8 +91,7 @@ def _entity(settings: Settings) -> Section:
 
 def _services(settings: Settings) -> Sequence[Section]:
     from dicom_node.commitment import COMMITMENT_CLASS
-    from dicom_node.query_scp import STUDY_ROOT_FIND
-    from dicom_node.retrieve_scp import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+    from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
     from dicom_node.scp import PLAIN_SYNTAXES
     from dicom_node.status import Status
     from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION

@@ -22,7 +22,7 @@ from dicom_node.commitment import COMMITMENT_CLASS
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, write_series
 from dicom_node.query_keys import QueryError
-from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.query_scu import QueryConnection
 from dicom_node.results import ResultsError, make_in_child
 from dicom_node.results_job import (

@@ -5,14 +5,9 @@ Every look costs what is new since the last one, whatever was analysed before.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
-
-import typer
-
-from lungnode.opening import open_database, read_settings
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -153,21 +148,23 @@ def _indices(outputs: OutputDrift | TooFew) -> dict[str, float]:
     return {name: one.psi for name, one in found.items() if isinstance(one, Stability)}
 
 
-def drift() -> None:
-    """Tell for each scanner whether its series and answers are still as at the beginning; a JSON object each."""
-    from inference.drift import REFERENCE, WINDOW
+def hold_drifted(database: Database) -> int:
+    """Hold every scanner whose latest series look unlike its first ones; tells how many were not held before.
 
-    with open_database(read_settings()) as database:
-        look(database)
-        with database.read() as session:
-            for one in scanner_drifts(session):
-                checks = [{**asdict(check), "checked_at": check.checked_at.isoformat()} for check in one.checks]
-                told = {**one.watched.scanner._asdict(), "key": one.watched.scanner.key}
-                told |= {"series_count": one.watched.series_count, "is_alarmed": one.is_alarmed, "checks": checks}
-                told["series_missing"] = 0 if checks else REFERENCE + WINDOW - one.watched.series_count
-                print(json.dumps(told))
+    One that somebody released is judged anew only by a whole further block of series.
+    """
+    from db.holds import hold_scanner, is_held, latest_hold
+    from inference.drift import WINDOW
 
-
-def add_to(app: typer.Typer) -> None:
-    """Make these commands of ``lungnode``."""
-    app.command()(drift)
+    count = 0
+    with database.begin() as session:
+        for one in scanner_drifts(session):
+            scanner, series_count = one.watched.scanner, one.watched.series_count
+            last = latest_hold(session, scanner)
+            if not one.drifted or is_held(session, scanner):
+                continue
+            if last is None or series_count >= last.series_count + WINDOW:
+                reason = "unlike its first series: " + ", ".join(one.drifted)
+                hold_scanner(session, scanner, reason, held_by="system", series_count=series_count)
+                count += 1
+    return count

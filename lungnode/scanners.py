@@ -1,4 +1,4 @@
-"""Holding scanners to shadow: the commands, and what holds one by itself when its images have changed."""
+"""``lungnode scanner``: scanners whose results are kept from readers and destinations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 from lungnode.opening import open_database, read_settings, who
 
 if TYPE_CHECKING:
-    from db.engine import Database
     from db.holds import ScannerState
 
 scanner_app = typer.Typer(help="Scanners that are held: analysed, and not shown to readers.", no_args_is_help=True)
@@ -67,26 +66,3 @@ def _line(state: ScannerState) -> str:
     if hold is not None:
         told |= {"reason": hold.reason, "held_by": hold.held_by, "held_at": hold.held_at.isoformat()}
     return json.dumps(told)
-
-
-def hold_drifted(database: Database) -> int:
-    """Hold every scanner whose latest series look unlike its first ones; tells how many were not held before.
-
-    One that somebody released is judged anew only by a whole further block of series.
-    """
-    from db.holds import hold_scanner, is_held, latest_hold
-    from inference.drift import WINDOW
-    from lungnode.monitoring import scanner_drifts
-
-    count = 0
-    with database.begin() as session:
-        for one in scanner_drifts(session):
-            scanner, series_count = one.watched.scanner, one.watched.series_count
-            last = latest_hold(session, scanner)
-            if not one.drifted or is_held(session, scanner):
-                continue
-            if last is None or series_count >= last.series_count + WINDOW:
-                reason = "unlike its first series: " + ", ".join(one.drifted)
-                hold_scanner(session, scanner, reason, held_by="system", series_count=series_count)
-                count += 1
-    return count

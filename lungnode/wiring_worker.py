@@ -91,8 +91,7 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
     from dicom_node.purge import Purge
     from dicom_node.worker import Chore, alone
     from lungnode.alerts import Alerts
-    from lungnode.monitoring import LOOK_EVERY_S, look
-    from lungnode.scanners import hold_drifted
+    from lungnode.monitoring import LOOK_EVERY_S, hold_drifted, look
     from lungnode.self_check import (
         CLOCK_EVERY_S,
         DATABASE_EVERY_S,

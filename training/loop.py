@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inference.engines import as_channels_last, as_inference_layout
+from inference.memory_layout import as_channels_last, as_inference_layout
 from training.parallel import ALONE, World, WorldError
 
 

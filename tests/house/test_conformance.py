@@ -10,7 +10,7 @@ import pytest
 from db.archive import ArchivedInstance
 from db.archive_search import ArchivedSeries, ArchivedStudy
 from db.domain import PatientAttributes
-from dicom_node import commitment, identifiers, part10, query_scp, results_job, retrieve_scp, transfer
+from dicom_node import commitment, identifiers, part10, query_models, query_scp, results_job, retrieve_scp, transfer
 from dicom_node.access import Rejection
 from dicom_node.listener import ListenerSettings
 from dicom_node.status import Status
@@ -63,7 +63,7 @@ def test_results_are_those_that_are_sent(page: str) -> None:
 def test_queries_are_those_that_are_answered(page: str) -> None:
     text = section(page, "Query/Retrieve SCP")
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", text)
-    assert uids == [query_scp.STUDY_ROOT_FIND, retrieve_scp.STUDY_ROOT_MOVE, retrieve_scp.STUDY_ROOT_GET]
+    assert uids == [query_models.STUDY_ROOT_FIND, query_models.STUDY_ROOT_MOVE, query_models.STUDY_ROOT_GET]
     known = {
         "STUDY": identifiers.study_values(ArchivedStudy(*[""] * 7, PatientAttributes(""), (), 0, 0)),
         "SERIES": identifiers.series_values("", ArchivedSeries("", None, "", "", 0)),

@@ -35,7 +35,7 @@ from dicom_node.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deli
 from dicom_node.files import LocalFiles
 from dicom_node.intake import Intake
 from dicom_node.listener import ListenerSettings
-from dicom_node.query_scp import STUDY_ROOT_FIND
+from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.requestor import RequestingEntity
 from dicom_node.results import ReportSettings, ResultMaker
 from dicom_node.results_job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE

@@ -16,8 +16,7 @@ from dicom_node.pipeline import analyse_series
 from dicom_node.series import StoredInstance
 from inference.drift import REFERENCE, WINDOW
 from lungnode.alerts import Alerts
-from lungnode.monitoring import collect_finished, look, scanner_drifts
-from lungnode.scanners import hold_drifted
+from lungnode.monitoring import collect_finished, hold_drifted, look, scanner_drifts
 from lungnode.settings import Settings
 from lungnode.settings_notices import AlertSettings
 from tests.factories import ct_series, simple_chest, sqlite_database

@@ -23,10 +23,11 @@ from dicom_node.commitment_scp import CommitmentService
 from dicom_node.delivery import DeliveryConfig, DeliveryRound, deliver_due
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.query_models import STUDY_ROOT_MOVE
 from dicom_node.query_scp import QueryService
 from dicom_node.requestor import RequestingEntity
 from dicom_node.results import RESULTS_FOLDER, ReportSettings, ResultMaker
-from dicom_node.retrieve_scp import STUDY_ROOT_MOVE, RetrieveService
+from dicom_node.retrieve_scp import RetrieveService
 from dicom_node.scp import PortServices, start_listener
 from dicom_node.store import InstanceStore
 from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES

@@ -32,10 +32,11 @@ from dicom_node.entrance import EntranceLimits
 from dicom_node.files import LocalFiles
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
-from dicom_node.query_scp import STUDY_ROOT_FIND, QueryService
+from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicom_node.query_scp import QueryService
 from dicom_node.requestor import RequestingEntity
 from dicom_node.results import ReportSettings, ResultMaker
-from dicom_node.retrieve_scp import STUDY_ROOT_GET, STUDY_ROOT_MOVE, RetrieveService
+from dicom_node.retrieve_scp import RetrieveService
 from dicom_node.scp import PortServices, start_listener
 from dicom_node.scu import RemoteNode
 from dicom_node.store import InstanceStore

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference.bundle import build_network
-from inference.engines import as_channels_last, as_inference_layout, torch_runner
+from inference.engines import torch_runner
 from inference.ensemble import member_margins
+from inference.memory_layout import as_channels_last, as_inference_layout
 from inference.patches import PatchBatch
 from training.federated.counts import MarginCounts
 from training.federated.plan import Plan

@@ -1,0 +1,25 @@
+"""Choice of the device that the networks run on."""
+
+from __future__ import annotations
+
+import torch
+
+from inference.errors import BundleError
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` takes a CUDA device where there is one; of several the one with the most free memory.
+
+    Processes that load their models one after the other so come to lie on one device each.
+
+    Raises
+    ------
+    BundleError
+        ``cuda`` was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BundleError("LUNGNODE_MODEL__DEVICE is cuda, but no CUDA device is usable; set it to auto or cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
+    return torch.device("cuda", free.index(max(free)))
