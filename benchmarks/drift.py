@@ -37,8 +37,8 @@ from inference.calibration_watch import MIN_CASES, Calibration, watch_calibratio
 from inference.drift import REFERENCE, WINDOW, compare
 from inference.metrics import wilson_interval
 from inference.output_drift import Answer, compare_answers
-from lungnode.monitoring import answers, collect_finished, look
-from lungnode.watch_report import RAISE_P, RECENT_VERDICTS, overrides, p_of_more
+from lungnode.monitoring import answers, collect_finished
+from lungnode.watch_report import RAISE_P, RECENT_VERDICTS, look, overrides, p_of_more
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.integration.service import Sender, Service
 from tests.watched_series import Recorder, Source, summary

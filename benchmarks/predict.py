@@ -26,8 +26,8 @@ from benchmarks.measure import parser, report, usage
 from benchmarks.service import settings
 from benchmarks.serving import Service, running_service
 from dicom_node.phantom.generate import make_phantom
+from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import PhantomSpec
-from dicom_node.phantom.writer import write_series
 
 MOST_REQUESTS = 600
 _LIMIT_S = 45.0

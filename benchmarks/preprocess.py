@@ -26,8 +26,9 @@ from dicom_node.decode import read_frames_hu
 from dicom_node.decode_process import DecodeProcess
 from dicom_node.frames import read_frame_headers
 from dicom_node.part10 import encode_file_meta, read_file_meta
+from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
-from dicom_node.phantom.writer import TRANSFER_SYNTAXES, write_series
+from dicom_node.phantom.writer import TRANSFER_SYNTAXES
 from inference.patches import PatchBatch, cut_patch
 from inference.pictures import slice_input
 from inference.preprocessing import PreprocessingSpec

@@ -26,8 +26,9 @@ from benchmarks.measure import forget_peak, parser, report, usage
 from benchmarks.sender import send
 from benchmarks.serving import AE_TITLE, Service, running_service
 from dicom_node.phantom.generate import make_phantom
+from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
-from dicom_node.phantom.writer import SeriesIdentity, write_series
+from dicom_node.phantom.writer import SeriesIdentity
 from lungnode.rehearsal import AE_TITLE as PACS
 from lungnode.rehearsal import RehearsalPacs
 

@@ -178,9 +178,14 @@ def doctor(
     from lungnode.doctor import examine, parse_address, render
 
     address = parse_address(pacs) if pacs else None
-    findings = examine(read_settings(), address)
-    print(render(findings))
-    return 0 if all(finding.is_fine for finding in findings) else 1
+    settings = read_settings()
+    checks = examine(settings)
+    if address is not None:
+        from lungnode.doctor_pacs import examine_pacs
+
+        checks += examine_pacs(settings, address)
+    print(render(checks))
+    return 0 if all(check.is_fine for check in checks) else 1
 
 
 @app.command()

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.phantom.generate import make_phantom
+from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import PhantomSpec
-from dicom_node.phantom.writer import SeriesIdentity, write_series
+from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.scu import NodeUnreachableError
 from lungnode.demo_service import DemoService
 from lungnode.errors import CommandError

@@ -48,8 +48,8 @@ def parse_address(text: str) -> Destination:
     return Destination(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]))
 
 
-def examine(settings: Settings, pacs: Destination | None = None) -> tuple[Check, ...]:
-    """Look at settings, home, disk, database and models, and at a PACS if one is given."""
+def examine(settings: Settings) -> list[Check]:
+    """Check settings, home, disk, database and models."""
     checks: list[Check] = [Check("settings", True, _listening(settings))]
     for name, look in (
         ("home", _home),
@@ -61,11 +61,7 @@ def examine(settings: Settings, pacs: Destination | None = None) -> tuple[Check,
         *((("TLS", _tls),) if settings.dicom.tls.certificate else ()),
     ):
         checks.append(_looked(name, look, settings))
-    if pacs is not None:
-        from lungnode.doctor_pacs import examine_pacs
-
-        checks += examine_pacs(settings, pacs)
-    return tuple(checks)
+    return checks
 
 
 def _looked(name: str, look: Callable[[Settings], str], settings: Settings) -> Check:

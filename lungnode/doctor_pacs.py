@@ -19,8 +19,9 @@ from pydicom.uid import generate_uid
 
 from db.domain import AnalysisRecord, AnalysisStatus, FindingOrigin, FindingRecord, ModelIdentity, NewFinding
 from dicom_node.commitment import COMMITMENT_CLASS
+from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
-from dicom_node.phantom.writer import SeriesIdentity, write_series
+from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.query_keys import QueryError
 from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.query_scu import QueryConnection

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from inference.drift import TooFew
     from inference.output_drift import Answer, OutputDrift
 
-LOOK_EVERY_S = 60.0
 BATCHES = 10
 """So many batches of analyses are collected in one look at most; the next look goes on."""
 HISTORY = 30
@@ -51,14 +50,6 @@ def scanner_drifts(session: Session, history: int = CALM) -> tuple[ScannerDrift,
     return tuple(
         ScannerDrift(watched, latest_checks(session, watched.scanner, history)) for watched in watched_scanners(session)
     )
-
-
-def look(database: Database) -> None:
-    """Collect what finished since the last look, compare what blocks became whole, and report where there is news."""
-    from lungnode.watch_report import refresh_report
-
-    collect_finished(database)
-    refresh_report(database, at_once=compare_blocks(database) > 0)
 
 
 def collect_finished(database: Database) -> int:

@@ -29,7 +29,7 @@ from db.watching import (
 from inference.calibration_watch import watch_calibration
 from inference.drift import HU_EDGES, REFERENCE, WINDOW, TooFew
 from inference.output_drift import Share, compare_answers, compare_shares, share
-from lungnode.monitoring import HISTORY, ScannerDrift, answers, scanner_drifts
+from lungnode.monitoring import HISTORY, ScannerDrift, answers, collect_finished, compare_blocks, scanner_drifts
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from db.engine import Database
 
 Told = dict[str, Any]
+
+LOOK_EVERY_S = 60.0
+"""Period of the watch."""
 
 FRESH, STALE = timedelta(minutes=10), timedelta(hours=1)
 """So old a report is made anew where there is news, and without: days pass."""
@@ -49,6 +52,12 @@ ALL = "all"
 TRUTHS = ("read_first", "model_seen", "pathology")
 """Where the truth of a case is from: verdicts of readers who read before the model was shown, of those who did not, and
 pathology."""
+
+
+def look(database: Database) -> None:
+    """Collect what finished since the last look, compare what blocks became whole, and report where there is news."""
+    collect_finished(database)
+    refresh_report(database, at_once=compare_blocks(database) > 0)
 
 
 def refresh_report(database: Database, *, at_once: bool = False) -> bool:

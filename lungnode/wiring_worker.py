@@ -91,7 +91,7 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
     from dicom_node.purge import Purge
     from dicom_node.worker import Chore, alone
     from lungnode.alerts import Alerts
-    from lungnode.monitoring import LOOK_EVERY_S, hold_drifted, look
+    from lungnode.monitoring import hold_drifted
     from lungnode.self_check import (
         CLOCK_EVERY_S,
         DATABASE_EVERY_S,
@@ -100,6 +100,7 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
         check_database,
         check_files,
     )
+    from lungnode.watch_report import LOOK_EVERY_S, look
 
     chores = [
         Chore("watch", LOOK_EVERY_S, partial(look, database)),

@@ -1,4 +1,4 @@
-"""Writes a volume as a true DICOM CT series: one instance a slice, or one Enhanced CT multi-frame instance."""
+"""CT Image Storage instances of a volume (PS3.3 A.3), and their files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.phantom.spec import Phantom
 from dicom_node.uids import derived_uid
 
 SERIES_DESCRIPTION = "GENERATED PHANTOM NOT A PATIENT"
@@ -174,35 +173,3 @@ def save_instance(ds: Dataset, path: Path, transfer_syntax: str = "explicit") ->
         ds.compress(uid, generate_instance_uid=False)
     ds.save_as(path, enforce_file_format=True)
     return path
-
-
-def write_series(
-    phantom: Phantom,
-    folder: Path,
-    identity: SeriesIdentity | None = None,
-    *,
-    transfer_syntax: str = "explicit",
-    enhanced: bool = False,
-) -> tuple[Path, ...]:
-    """Write a phantom into ``folder``; returns the files, slices from feet to head.
-
-    Parameters
-    ----------
-    transfer_syntax
-        One of ``TRANSFER_SYNTAXES``.
-    enhanced
-        Write one Enhanced CT Image Storage instance instead of one instance a slice.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    who = (identity or SeriesIdentity()).resolved(repr(phantom.spec))
-    layout = SeriesLayout(phantom.spacing_mm, phantom.origin_mm, kernel=phantom.spec.kernel.upper())
-    if enhanced:
-        from dicom_node.phantom.enhanced import enhanced_instance
-
-        ds = enhanced_instance(who, layout, phantom.volume_hu)
-        return (save_instance(ds, folder / "enhanced.dcm", transfer_syntax),)
-    common = series_common(who, layout)
-    return tuple(
-        save_instance(slice_instance(common, layout, slice_hu, index), folder / f"{index:05d}.dcm", transfer_syntax)
-        for index, slice_hu in enumerate(phantom.volume_hu)
-    )

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from db import users
 from db.domain import Role
-from lungnode.monitoring import look
+from lungnode.watch_report import look
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
 from tests.watched_series import rehearsed

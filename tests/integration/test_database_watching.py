@@ -11,8 +11,7 @@ from db import findings, judgements, purge, readings, watching
 from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
 from db.engine import Database
 from db.readings import ReadingEvent
-from lungnode.monitoring import look
-from lungnode.watch_report import refresh_report
+from lungnode.watch_report import look, refresh_report
 from tests.integration.test_database_analyses import arrive, complete, request, start
 from tests.watched_series import Recorder, Source
 

@@ -16,9 +16,10 @@ from dicom_node.pipeline import analyse_series
 from dicom_node.series import StoredInstance
 from inference.drift import REFERENCE, WINDOW
 from lungnode.alerts import Alerts
-from lungnode.monitoring import collect_finished, hold_drifted, look, scanner_drifts
+from lungnode.monitoring import collect_finished, hold_drifted, scanner_drifts
 from lungnode.settings import Settings
 from lungnode.settings_notices import AlertSettings
+from lungnode.watch_report import look
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.fast_analyzer import FastAnalyzer
 from tests.watched_series import Recorder, Source

@@ -20,8 +20,8 @@ from dicom_node import decode, frames
 from dicom_node.native import read_native
 from dicom_node.native_pixels import native_pixels
 from dicom_node.part10 import encode_file_meta, read_file_meta
+from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
-from dicom_node.phantom.writer import write_series
 
 UNREADABLE = "unreadable"
 SYNTAXES = ("explicit", "implicit", "deflated", "rle", "jpegls", "j2k")

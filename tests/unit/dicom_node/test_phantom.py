@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.nodules import NoPlaceError
+from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Attachment, NoduleKind, NoduleSpec, Phantom, PhantomSpec
-from dicom_node.phantom.writer import SERIES_DESCRIPTION, TRANSFER_SYNTAXES, SeriesIdentity, write_series
+from dicom_node.phantom.writer import SERIES_DESCRIPTION, TRANSFER_SYNTAXES, SeriesIdentity
 
 SMALL = PhantomSpec(slices=64, slice_spacing_mm=4.4, rows=160, columns=160, pixel_spacing_mm=2.2, seed=3)
 

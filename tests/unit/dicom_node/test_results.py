@@ -30,7 +30,8 @@ from db.domain import (
     Verdict,
 )
 from db.exchange import RetractionCode, RetractionRecord
-from dicom_node.phantom.writer import SeriesIdentity, write_series
+from dicom_node.phantom.series import write_series
+from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results import ResultsError, make_in_child
 from dicom_node.results_child import make_objects, write_once
 from dicom_node.results_job import KINDS, Purpose, ReportJob, SourceInstance, expected_objects

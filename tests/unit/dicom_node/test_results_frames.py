@@ -13,7 +13,8 @@ from pydicom.uid import LegacyConvertedEnhancedCTImageStorage
 
 from db.domain import NewFinding
 from dicom_node.frames import read_frame_headers
-from dicom_node.phantom.writer import SeriesIdentity, write_series
+from dicom_node.phantom.series import write_series
+from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results_child import make_results
 from dicom_node.results_pr import outlined_frames
 from tests.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_of

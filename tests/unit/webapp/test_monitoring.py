@@ -6,7 +6,7 @@ import pytest
 
 from db.domain import Role
 from db.watching import latest_report
-from lungnode.monitoring import look
+from lungnode.watch_report import look
 from tests.unit.webapp.conftest import Web
 from tests.watched_series import rehearsed
 
