@@ -21,6 +21,8 @@ from db.tables_analyses import AnalysisRow, FindingRow
 
 OVERRULABLE = frozenset({"derived", "lossy", "kernel"})
 """Codes of reasons of a series (derived, lossy) and of findings (kernel)."""
+OVERRULABLE_STATES = frozenset({StudyState.NOT_ANALYSED, StudyState.ANALYSED})
+"""States of a series in which its refusals can be overruled; in the others an analysis is pending or failed."""
 
 
 def request_overruled(
@@ -51,7 +53,7 @@ def request_overruled(
     asked = []
     for series in session.scalars(select(SeriesRow).where(SeriesRow.study_id == study_id)).all():
         current = _current(session, series.id)
-        if current is None or series.state not in (StudyState.NOT_ANALYSED, StudyState.ANALYSED):
+        if current is None or series.state not in OVERRULABLE_STATES:
             continue
         applying = tuple(each for each in overruled if each.code in OVERRULABLE & _doubts(session, current))
         if applying:

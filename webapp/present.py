@@ -13,6 +13,7 @@ from db.domain import (
     AssessmentRecord,
     DeliveryRecord,
     DeliveryStatus,
+    FindingOrigin,
     FindingRecord,
     ModelIdentity,
     NewFinding,
@@ -29,6 +30,7 @@ from db.exchange import PriorShortfall, ResultFailure
 from db.faults import Fault
 from db.holds import ScannerState
 from db.operations import DestinationLoad
+from db.overruling import OVERRULABLE, OVERRULABLE_STATES
 from inference.displayed import NO_EVIDENCE, Displayed, DisplayedProbability, Question, displayed_of, read_displayed
 from webapp import rounding
 from webapp.names import shown_name
@@ -51,6 +53,7 @@ from webapp.shapes_studies import (
     DeliveryShape,
     FindingShape,
     OtherStudyShape,
+    OverrulableCode,
     SeriesShape,
     SliceShape,
     StudyShape,
@@ -155,6 +158,7 @@ def study(detail: StudyDetail) -> StudyShape:
     """Give a study with all that belongs to it."""
     return {
         **worklist_item(detail.item),
+        "overrulable": overrulable(detail.series, detail.findings),
         "series": [series(record) for record in detail.series],
         "analyses": [analysis(record) for record in detail.analyses if record.status not in PENDING],
         "pending_analyses": [analysis(record) for record in detail.analyses if record.status in PENDING],
@@ -162,6 +166,18 @@ def study(detail: StudyDetail) -> StudyShape:
         "deliveries": [delivery(record) for record in detail.deliveries],
         "others": [other_study(record) for record in detail.others],
     }
+
+
+def overrulable(series: Iterable[SeriesRecord], findings: Iterable[FindingRecord] = ()) -> list[OverrulableCode]:
+    """List the refusals of settled series, and of the model's findings in them, that a radiologist may overrule."""
+    settled = {one.series_instance_uid: one.reasons for one in series if one.state in OVERRULABLE_STATES}
+    of_findings = [
+        one.finding.reasons
+        for one in findings
+        if one.origin is FindingOrigin.MODEL and one.series_instance_uid in settled
+    ]
+    codes = {reason.code for reasons in (*settled.values(), *of_findings) for reason in reasons}
+    return cast("list[OverrulableCode]", sorted(codes & OVERRULABLE))
 
 
 def other_study(record: OtherStudy) -> OtherStudyShape:

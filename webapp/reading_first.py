@@ -73,6 +73,7 @@ def blind_caveats(caveats: list[ReasonShape]) -> list[ReasonShape]:
 def blind_study(study: StudyShape) -> StudyShape:
     """Keep the reader's own marks, without numbers; even how many objects went out would tell of findings."""
     own = [blind_finding(finding) for finding in study["findings"] if finding["origin"] == "reader"]
+    series_codes = {reason["code"] for series in study["series"] for reason in series["reasons"]}
     return {
         **study,
         "finding_count": None,
@@ -81,6 +82,7 @@ def blind_study(study: StudyShape) -> StudyShape:
         "displayed": None,
         "caveats": blind_caveats(study["caveats"]),
         "result_failures": [],
+        "overrulable": [code for code in study["overrulable"] if code in series_codes],
         "analyses": [{**one, "caveats": blind_caveats(one["caveats"])} for one in study["analyses"]],
         "findings": own,
         "deliveries": [],

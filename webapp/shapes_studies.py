@@ -18,6 +18,8 @@ from webapp.shapes import (
 )
 from webapp.shapes_worklist import WorklistItemShape
 
+OverrulableCode = Literal["derived", "lossy", "kernel"]
+
 
 class AssessmentShape(TypedDict):
     """A reader's verdict."""
@@ -121,6 +123,8 @@ class StudyShape(WorklistItemShape):
     ``others`` are the patient's other studies, latest first.
     """
 
+    overrulable: list[OverrulableCode]
+    """Refusals that a radiologist may overrule (POST .../overruled); empty while an analysis is pending."""
     series: list[SeriesShape]
     analyses: list[AnalysisShape]
     pending_analyses: list[AnalysisShape]
@@ -191,7 +195,7 @@ class NewAnalysisShape(TypedDict):
 class NewOverruleShape(TypedDict):
     """Refusals to overrule, and why."""
 
-    overrule: list[Literal["derived", "lossy", "kernel"]]
+    overrule: list[OverrulableCode]
     reason: str
 
 

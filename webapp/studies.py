@@ -66,9 +66,7 @@ def viewer(study_uid: str) -> str:
     note_look(study_uid, found)
     study, hide_model = present.study(found), reading_first.reads_first()
     shown = reading_first.blind_study(study) if hide_model else study
-    reasons = [reason for each in (*shown["series"], *shown["findings"]) for reason in each["reasons"]]
-    overrulable = sorted({reason["code"] for reason in reasons} & OVERRULABLE)
-    return render_template("viewer.html", study=shown, hide_model=hide_model, overrulable=overrulable)
+    return render_template("viewer.html", study=shown, hide_model=hide_model, max_text=forms.MAX_TEXT)
 
 
 @blueprint.get("/api/v1/studies/<uid:study_uid>")

@@ -31,21 +31,12 @@ export class Controls {
     find("next").addEventListener("click", () => viewer.stepFinding(1));
     this.slider.addEventListener("input", () => viewer.pane.go(Number(this.slider.value) - 1));
     document.querySelector("[data-again]")?.addEventListener("click", () => void viewer.ask("analyses", _("Asked for a new analysis.")));
-    document.querySelector<HTMLElement>("[data-overrule]")?.addEventListener("click", (event) => void this.overrule(event.currentTarget as HTMLElement));
     document.querySelector("[data-complete]")?.addEventListener("click", () => void viewer.ask("complete", _("Not waiting for more images.")));
     find("reveal").addEventListener("click", () => viewer.reveal());
     find<HTMLInputElement>("blind-mode").addEventListener("change", (event) => viewer.hideModel((event.target as HTMLInputElement).checked));
     find("back").addEventListener("click", (event) => { event.preventDefault(); void viewer.goBack(); });
     document.querySelector("[data-finish]")?.addEventListener("click", () => void viewer.finish());
     this.listenToKeys();
-  }
-
-  private async overrule(button: HTMLElement): Promise<void> {
-    const doubt = _("The models are not validated for these images: the refused series is derived, compressed with loss, or of another kernel. The result will say so. Reason for analysing anyway:");
-    const reason = window.prompt(doubt)?.trim();
-    if (!reason) return;
-    await this.viewer.ask("overruled", _("Analysis requested."), { overrule: (button.dataset.overrule as string).split(","), reason });
-    button.hidden = true;
   }
 
   useTool(name: Tool): void {

@@ -12,6 +12,7 @@ import { FindingList } from "./findings";
 import { distanceMm, markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
 import { Leaving } from "./leaving";
+import { Overruling } from "./overruling";
 import type { Attention, Explanation, Mark } from "./overlay";
 import { Pane, type PaneCalls, type Window } from "./pane";
 import { Reading } from "./reading";
@@ -31,6 +32,7 @@ class Viewer {
   readonly list: FindingList;
   readonly leaving: Leaving;
   readonly controls: Controls;
+  readonly overruling: Overruling;
   active: Pane;
   study: Study | null = null;
   selected: string | null = null;
@@ -62,6 +64,7 @@ class Viewer {
     this.leaving = new Leaving(this.list);
     onSignedOut(() => this.onSignedOut());
     this.controls = new Controls(this);
+    this.overruling = new Overruling(`${this.api}/overruled`, () => { void this.afterRequest(_("Analysis requested.")); });
     const fit = () => { for (const pane of [this.pane, this.beside.pane]) pane?.fit(); };
     addEventListener("resize", fit); // before the browser draws; what else changes a pane's size is observed
     onPixelRatio(fit);
@@ -72,6 +75,7 @@ class Viewer {
     this.controls.useTool("window");
     this.controls.usePreset("lung");
     this.study = await getJson(this.api) as Study;
+    this.overruling.show(this.study);
     this.draw();
     const { unsaved } = this.list.decisions;
     const first = this.shownFindings().find(({ id }) => unsaved.includes(id)) ?? this.shownFindings()[0] ?? null;
@@ -284,6 +288,7 @@ class Viewer {
     const isHeld = study.state === "not_analysed" && study.reasons.some(({ code }) => code === "scanner_held");
     find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld ? "held" : study.state}"]`));
     this.controls.showState(study.state);
+    this.overruling.show(study);
     showCaveats(study.caveats);
     if (!study.findings.some(({ id }) => id === this.selected)) this.selected = null;
     this.draw();
@@ -309,6 +314,7 @@ class Viewer {
   }
 
   private onSignedOut(): void {
+    if (this.overruling.isOpen) return; // it says so, and keeps the reason that was typed
     if (!this.list.decisions.unsaved.length) { goToSignIn(); return; }
     const dialog = find<HTMLDialogElement>("signed-out");
     if (dialog.open) return;
@@ -320,14 +326,18 @@ class Viewer {
     dialog.showModal();
   }
 
-  async ask(path: string, done: string, body: object = {}): Promise<void> {
+  async ask(path: string, done: string): Promise<void> {
     try {
-      await postJson(`${this.api}/${path}`, body);
-      this.pane.say(done);
-      await this.refresh();
+      await postJson(`${this.api}/${path}`, {});
+      await this.afterRequest(done);
     } catch (error) {
       this.pane.say((error as Error).message);
     }
+  }
+
+  private async afterRequest(done: string): Promise<void> {
+    this.pane.say(done);
+    await this.refresh().catch((error: Error) => this.pane.say(error.message));
   }
 }
 

@@ -55,6 +55,7 @@ export interface SeriesItem {
   series_description: string;
   modality: string;
   instance_count: number;
+  reasons: Reason[];
 }
 
 export interface OtherStudy {
@@ -71,6 +72,7 @@ export interface Study {
   state: string;
   reasons: Reason[];
   caveats: Reason[];
+  overrulable: string[];
   series: SeriesItem[];
   findings: Finding[];
   others: OtherStudy[];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -282,6 +283,7 @@ def test_a_rerun_is_a_job_and_never_a_call(web: Web, study: Study) -> None:
 
 REFUSED = Reason("derived", "The series was derived from other images (reformatted, projected or captured).")
 WHY = "only this reconstruction was sent"
+BUTTON = re.compile(r"<button[^>]* data-overrule((?: hidden)?)>")
 
 
 def refused_study(web: Web, *reasons: Reason) -> Study:
@@ -312,6 +314,8 @@ def test_a_refusal_is_overruled_with_who_what_and_why(web: Web) -> None:
 def test_a_later_analysis_does_not_inherit_what_was_overruled(web: Web) -> None:
     study = refused_study(web, REFUSED)
     overrule(web, study)
+    assert web.client().get(api(study)).json["overrulable"] == []  # one is pending
+    assert overrule(web, study).json["error"]["code"] == "nothing_to_overrule"
     with web.database.begin() as session:
         (pending,) = analyses.pending_analyses(session)
         analyses.start_analysis(session, pending.id)
@@ -332,7 +336,8 @@ def test_what_makes_an_answer_wrong_cannot_be_overruled(web: Web, code: str) -> 
     study = refused_study(web, Reason(code, "Refused."))
     assert overrule(web, study, (code,)).status_code == 400
     assert overrule(web, study, ("derived",)).json["error"]["code"] == "nothing_to_overrule"
-    assert "data-overrule" not in web.client().get(f"/studies/{study.study_instance_uid}").text
+    assert web.client().get(api(study)).json["overrulable"] == []
+    assert BUTTON.search(web.client().get(f"/studies/{study.study_instance_uid}").text).group(1) == " hidden"
 
 
 @pytest.mark.parametrize(
@@ -349,6 +354,10 @@ def test_a_finding_of_another_kernel_can_be_overruled(web: Web) -> None:
         finding, malignancy_probability=None, interval=None, prediction_set=(), reasons=(Reason("kernel", "Another."),)
     )
     finish(web.database, made, [unrated])
+    client = web.client()
+    client.set_cookie("lungnode_hide_model", "yes")
+    assert client.get(api(made)).json["overrulable"] == []  # it would say that there is a finding
+    assert client.get(api(made), headers={"X-Lungnode-Model": "shown"}).json["overrulable"] == ["kernel"]
     assert overrule(web, made, ("kernel",)).status_code == 202
 
 
@@ -358,7 +367,7 @@ def test_only_a_radiologist_overrules(locked: Web, role: Role, status: int) -> N
     body, headers = {"overrule": ["derived"], "reason": WHY}, locked.bearer(role)
     if role is not Role.AUDITOR:
         page = locked.client().get(f"/studies/{study.study_instance_uid}", headers=headers).text
-        assert ('data-overrule="derived"' in page) == (role is Role.RADIOLOGIST)
+        assert [found.group(1) for found in BUTTON.finditer(page)] == ([""] if role is Role.RADIOLOGIST else [])
     assert locked.client().post(api(study, "overruled"), json=body, headers=headers).status_code == status
 
 
