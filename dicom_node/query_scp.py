@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydicom.dataset import Dataset
+from sqlalchemy.orm import Session
 
 from db import archive_search, audit
 from db.archive_search import Condition, Match, OneOf, Page
@@ -46,11 +47,13 @@ _LEVELS = {
     IMAGE: (archive_search.search_instances, archive_search.INSTANCE_KEYWORDS - archive_search.SERIES_KEYWORDS),
 }
 """What searches at each level, and by which keys besides the unique ones above."""
-_COUNTS = frozenset({"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "InstanceAvailability"})
+_OF_STUDY = frozenset({"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "InstanceAvailability"})
+COUNTS = _OF_STUDY | {"NumberOfSeriesRelatedInstances"}
+"""Keys that say how much there is and where, which changes; they identify nothing."""
 _MATCHED = {
-    STUDY: archive_search.STUDY_KEYWORDS | _COUNTS,
-    SERIES: archive_search.SERIES_KEYWORDS | _COUNTS | {"NumberOfSeriesRelatedInstances"},
-    IMAGE: archive_search.INSTANCE_KEYWORDS | _COUNTS | {"NumberOfSeriesRelatedInstances"},
+    STUDY: archive_search.STUDY_KEYWORDS | _OF_STUDY,
+    SERIES: archive_search.SERIES_KEYWORDS | COUNTS,
+    IMAGE: archive_search.INSTANCE_KEYWORDS | COUNTS,
 }
 """Keys whose values are compared at each level; others with a value are refused."""
 
@@ -103,23 +106,40 @@ class QueryService:
             yield status, response(identifier, values, self._station)
 
     def _find(self, identifier: Identifier, actor: str) -> list[Values]:
-        search, keywords = _LEVELS[identifier.level]
-        refuse_unsupported_keys(identifier, _MATCHED[identifier.level])
-        told: dict[str, Condition | None] = {
-            **{keyword: OneOf((identifier.unique(keyword),)) for keyword in _ABOVE[identifier.level]},
-            **{key.keyword: condition(key) for key in identifier.keys if key.keyword in keywords},
-        }
-        conditions = {keyword: one for keyword, one in told.items() if one is not None}
+        above = {keyword: OneOf((identifier.unique(keyword),)) for keyword in _ABOVE[identifier.level]}
         with self._database.read() as session:
-            found = search(session, conditions, Page(MAX_MATCHES))
-        if found.remaining:
-            raise TooManyMatchesError
-        matching = [values for match in found.matches if matches(identifier, values := _values(match))]
+            matching = find_matches(session, identifier, above)
         details: dict[str, object] = {"level": identifier.level, "matches": len(matching)}
         with self._database.begin() as session:
             audit.append(session, AuditEvent("query:answered", actor, details=details))
         _log.info("query:answered", extra={"count": len(matching), "kind": identifier.level.lower()})
         return matching
+
+
+def find_matches(session: Session, identifier: Identifier, unique: Mapping[str, OneOf]) -> list[Values]:
+    """List the attributes of what matches all keys of an identifier, at its level.
+
+    Parameters
+    ----------
+    unique
+        Unique keys that limit the search, besides those of the identifier's own level.
+
+    Raises
+    ------
+    IdentifierError
+        A key with a value is not matched at this level.
+    TooManyMatchesError
+    """
+    search, keywords = _LEVELS[identifier.level]
+    refuse_unsupported_keys(identifier, _MATCHED[identifier.level])
+    conditions: dict[str, Condition | None] = {
+        **unique,
+        **{key.keyword: condition(key) for key in identifier.keys if key.keyword in keywords},
+    }
+    found = search(session, {keyword: one for keyword, one in conditions.items() if one is not None}, Page(MAX_MATCHES))
+    if found.remaining:
+        raise TooManyMatchesError
+    return [values for match in found.matches if matches(identifier, values := _values(match))]
 
 
 def _values(match: Match) -> Values:

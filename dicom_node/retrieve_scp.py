@@ -19,13 +19,23 @@ from pynetdicom.dsutils import decode, encode
 
 from db import archive, audit
 from db.archive import ArchivedInstance
+from db.archive_search import OneOf
 from db.domain import AuditEvent
 from db.engine import Database
 from db.errors import DbError
 from dicom_node.files import StoreUnreachableError, below
-from dicom_node.identifiers import IMAGE, SERIES, Identifier, IdentifierError, read_identifier
+from dicom_node.identifiers import IMAGE, SERIES, STUDY, Identifier, IdentifierError, read_identifier
 from dicom_node.integrity import REASON, Integrity
-from dicom_node.query_scp import CANCELLED, DOES_NOT_MATCH, NOT_AUTHORIZED, OUT_OF_RESOURCES, PENDING
+from dicom_node.query_scp import (
+    CANCELLED,
+    COUNTS,
+    DOES_NOT_MATCH,
+    NOT_AUTHORIZED,
+    OUT_OF_RESOURCES,
+    PENDING,
+    TooManyMatchesError,
+    find_matches,
+)
 from dicom_node.scu import (
     UNCOMPRESSED,
     NodeConnection,
@@ -41,6 +51,12 @@ from dicom_node.store import InstanceStore
 _log = logging.getLogger(__name__)
 
 SUCCESS, WARNING, DESTINATION_UNKNOWN, ALL_FAILED = 0x0000, 0xB000, 0xA801, 0xA702
+_UNIQUE = {
+    STUDY: ("StudyInstanceUID",),
+    SERIES: ("StudyInstanceUID", "SeriesInstanceUID"),
+    IMAGE: ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+}
+"""Unique keys that name what is retrieved at each level (PS3.4 C.6.2.1)."""
 MAX_OBJECTS = 65535
 """Counts of sub-operations are 16 bits wide (PS3.7 C.4)."""
 
@@ -101,18 +117,33 @@ class RetrieveService:
     def find(self, identifier: Identifier) -> tuple[ArchivedInstance, ...]:
         """List what an identifier names; the unique keys of its level and of those above must be there.
 
+        An identifier holds the unique keys alone (PS3.4 C.4.2.1.4, C.4.3.1.3). Peers also send Patient ID, or
+        all that a C-FIND answered: an object is sent only where it matches the values of these keys too.
+
         Raises
         ------
         IdentifierError
+            A unique key is missing, or a key with a value is not matched at this level.
         DbError
         """
-        studies = identifier.values("StudyInstanceUID")
-        series = identifier.values("SeriesInstanceUID") if identifier.level in (SERIES, IMAGE) else ()
-        instances = identifier.values("SOPInstanceUID") if identifier.level == IMAGE else ()
-        if not studies or (identifier.level != "STUDY" and not series) or (identifier.level == IMAGE and not instances):
+        uids = {keyword: identifier.values(keyword) for keyword in _UNIQUE[identifier.level]}
+        if not all(uids.values()):
             raise IdentifierError("lacks a unique key of its level")
+        others = tuple(key for key in identifier.keys if key.values and key.keyword not in {*uids, *COUNTS})
         with self._database.read() as session:
-            return archive.instances(session, studies, series_instance_uids=series, sop_instance_uids=instances)
+            if others:
+                unique = {keyword: OneOf(values) for keyword, values in uids.items()}
+                lowest = _UNIQUE[identifier.level][-1]
+                found = find_matches(session, Identifier(identifier.level, others), unique)
+                uids[lowest] = tuple(dict.fromkeys(values[lowest][0] for values in found))
+                if not found:
+                    return ()
+            return archive.instances(
+                session,
+                uids["StudyInstanceUID"],
+                series_instance_uids=uids.get("SeriesInstanceUID", ()),
+                sop_instance_uids=uids.get("SOPInstanceUID", ()),
+            )
 
     def note(self, actor: str, destination: str, count: int) -> None:
         """Put on record who has what sent to whom, before it is."""
@@ -167,6 +198,8 @@ class _Retrieval:
             self._service.note(sender.actor, target, len(found))
         except IdentifierError as error:
             self._answer(DOES_NOT_MATCH, comment=str(error))
+        except TooManyMatchesError as error:
+            self._answer(OUT_OF_RESOURCES, comment=str(error))
         except DbError:
             self._answer(OUT_OF_RESOURCES, comment="the index is unavailable")
         else:

@@ -332,6 +332,83 @@ def test_one_instance_is_moved(node: Node) -> None:
     node.pacs.received.clear()
 
 
+IMAGES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+"""Unique keys, highest level first."""
+
+
+def unique_keys(node: Node, level: str) -> dict[str, Any]:
+    uids = (node.series.study_instance_uid, node.series.series_instance_uid, node.series.sop_instance_uids[2])
+    count = {"STUDY": 1, "SERIES": 2, "IMAGE": 3}[level]
+    return dict(zip(IMAGES[:count], uids[:count], strict=True))
+
+
+def get(node: Node, query: Dataset) -> tuple[int, int]:
+    """Status and number of objects that came by C-GET."""
+    roles = [build_role(uid, scp_role=True) for uid in (CT, *RESULT_CLASSES)]
+    contexts: list[tuple[str, list[str] | None]] = [(uid, None) for uid in (STUDY_ROOT_GET, CT, *RESULT_CLASSES)]
+    association = node.associate(contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0x0000)])
+    *_, (status, _) = association.send_c_get(query, STUDY_ROOT_GET)
+    association.release()
+    return int(status.Status), int(status.get("NumberOfCompletedSuboperations") or 0)
+
+
+@pytest.mark.parametrize("retrieve", [move, get], ids=["move", "get"])
+@pytest.mark.parametrize(
+    ("level", "keys", "expected"),
+    [
+        ("STUDY", {"PatientID": "TEST-1"}, (0, 9)),
+        ("STUDY", {"PatientID": "TEST-1", "PatientName": "TEST^CHEST", "AccessionNumber": ""}, (0, 9)),
+        ("STUDY", {"PatientID": "TEST-2"}, (0, 0)),
+        ("STUDY", {"PatientID": "test-1"}, (0, 0)),
+        ("STUDY", {"PatientID": "TEST-"}, (0, 0)),
+        ("STUDY", {"PatientName": "OTHER^PATIENT"}, (0, 0)),
+        ("STUDY", {"PatientID": "TEST-1", "PatientName": "OTHER^PATIENT"}, (0, 0)),
+        ("STUDY", {"PatientBirthDate": "19000101"}, (0, 0)),
+        ("STUDY", {"AccessionNumber": "NONE"}, (0, 0)),
+        ("STUDY", {"IssuerOfPatientID": "ELSEWHERE"}, (0, 0)),
+        ("STUDY", {"StudyDate": "19000101"}, (0, 0)),
+        ("STUDY", {"PatientID": "", "BodyPartExamined": ""}, (0, 9)),
+        ("STUDY", {"NumberOfStudyRelatedInstances": "2", "InstanceAvailability": "NEARLINE"}, (0, 9)),
+        ("STUDY", {"SeriesInstanceUID": "1.2.3"}, (0xA900, 0)),
+        ("STUDY", {"Modality": "SR"}, (0xA900, 0)),
+        ("STUDY", {"InstitutionName": "A"}, (0xA900, 0)),
+        ("STUDY", {"OtherPatientIDs": "TEST-2"}, (0xA900, 0)),
+        ("SERIES", {"PatientID": "TEST-1", "Modality": "CT"}, (0, 6)),
+        ("SERIES", {"PatientID": "TEST-2"}, (0, 0)),
+        ("SERIES", {"Modality": "SR"}, (0, 0)),
+        ("SERIES", {"SOPInstanceUID": "1.2.3"}, (0xA900, 0)),
+        ("IMAGE", {"PatientID": "TEST-1", "SOPClassUID": CT}, (0, 1)),
+        ("IMAGE", {"PatientID": "TEST-2"}, (0, 0)),
+        ("IMAGE", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, (0, 0)),
+        ("IMAGE", {"InstanceNumber": "9999"}, (0, 0)),
+    ],
+    ids=str,
+)
+def test_nothing_is_sent_that_another_key_of_the_identifier_does_not_match(
+    node: Node, level: str, keys: dict[str, Any], expected: tuple[int, int], retrieve: Any
+) -> None:
+    node.pacs.received.clear()
+    assert retrieve(node, identifier(level, **unique_keys(node, level), **keys)) == expected
+    assert len(node.pacs.received) == (expected[1] if retrieve is move else 0)
+    node.pacs.received.clear()
+
+
+def test_what_a_query_answered_can_be_sent_back_as_it_is(node: Node) -> None:
+    query = identifier(
+        "STUDY", StudyInstanceUID=node.series.study_instance_uid, PatientID="", PatientName="", PatientSex="",
+        PatientBirthDate="", StudyDate="", StudyTime="", StudyID="", AccessionNumber="", ModalitiesInStudy="",
+        StudyDescription="", ReferringPhysicianName="", NumberOfStudyRelatedInstances="", InstanceAvailability="",
+    )  # fmt: skip
+    (study,), _ = find(node, query)
+    assert get(node, study) == (0, 9)
+
+
+def test_one_patients_study_is_not_sent_with_those_of_another(node: Node) -> None:
+    studies = [node.series.study_instance_uid, "1.2.3"]
+    assert get(node, identifier("STUDY", StudyInstanceUID=studies, PatientID="TEST-1")) == (0, 9)
+    assert get(node, identifier("STUDY", StudyInstanceUID=studies, PatientID="TEST-2")) == (0, 0)
+
+
 def test_a_move_to_someone_unknown_is_refused_and_nothing_leaves(node: Node) -> None:
     query = identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
     assert move(node, query, target="STRANGER") == (0xA801, 0)
