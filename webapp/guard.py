@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from webapp import access
+from webapp import access, parameters
 from webapp.addresses import host_of, is_loopback_name, split
 from webapp.errors import BadRequestError, ForbiddenError, NotSignedInError
 from webapp.identity import FORM_COOKIE, SESSION_COOKIE, Principal, Proof, identify
@@ -54,6 +54,7 @@ def guard() -> None:
         _check_access(who, endpoint)
     if request.method not in SAFE_METHODS:
         _check_origin(endpoint, who)
+    parameters.check_request(endpoint)
 
 
 def _check_host() -> None:

@@ -14,9 +14,10 @@ from db.errors import InvalidCursorError
 from webapp import forms, present, reading_first
 from webapp.errors import BadRequestError
 from webapp.identity import principal
+from webapp.parameters import WORKLIST, check_names
 from webapp.services import services
 from webapp.shapes_worklist import WorklistItemShape
-from webapp.worklist_query import DEFAULT_LIMIT, address, check_names, kept_fields, read_query
+from webapp.worklist_query import DEFAULT_LIMIT, address, kept_fields, read_query
 
 blueprint = Blueprint("worklist", __name__)
 
@@ -41,7 +42,6 @@ def _page_of(query: WorklistQuery) -> WorklistPage:
 @blueprint.get("/api/v1/worklist")
 def listing() -> Response:
     """List studies, newest first unless another order is asked for."""
-    check_names(request.args)
     found = _page_of(query_of_request())
     return jsonify(items=_told(found.items), next=found.next_cursor)
 
@@ -115,6 +115,7 @@ def save_filter() -> tuple[Response, int]:
     told = forms.json_object(body.get("query"))
     if not all(isinstance(value, str) for value in told.values()):
         raise BadRequestError("A filter holds the worklist's own parameters, as texts.", code="bad_filter")
+    check_names(told, WORKLIST)
     read_query(told, services().options.max_wait_s)
     with services().database.begin() as session:
         kept = saved_filters.save_filter(session, principal().name, forms.text_of(body, "name"), kept_fields(told))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from urllib.parse import urlencode
 
@@ -47,19 +47,6 @@ def read_query(told: Mapping[str, str], max_wait_s: float) -> WorklistQuery:
         limit=_limit(told),
         cursor=told.get("cursor", "").strip() or None,
     )
-
-
-def check_names(names: Iterable[str]) -> None:
-    """Refuse a parameter that does not exist: left out, it would show more studies than were asked for.
-
-    Raises
-    ------
-    BadRequestError
-    """
-    for name in names:
-        if name not in {*FIELDS, "limit", "cursor"}:
-            shown = name if name.isascii() and name.isidentifier() and len(name) <= 64 else "A parameter"
-            raise BadRequestError(f"{shown} is not a parameter of the worklist.", code="bad_parameter")
 
 
 def kept_fields(told: Mapping[str, str]) -> dict[str, str]:

@@ -188,7 +188,15 @@ def test_blank_parameters_are_as_if_they_were_left_out(web: Web, name: str, empt
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"name": "x"}, {"name": "x", "query": {"state": 1}}, {"name": "x", "query": {"state": "done"}}]
+    "body",
+    [
+        {},
+        {"name": "x"},
+        {"name": "x", "query": {"state": 1}},
+        {"name": "x", "query": {"state": "done"}},
+        {"name": "x", "query": {"patient": "y"}},
+        {"name": "x", "query": {"State": "queued"}},
+    ],
 )
 def test_a_filter_that_shows_nothing_is_not_saved(web: Web, body: dict[str, object]) -> None:
     assert web.client().post("/api/v1/worklist/filters", json=body).status_code == 400
@@ -199,9 +207,3 @@ def test_a_reader_sees_only_the_own_filters(locked: Web) -> None:
     made = client.post("/api/v1/worklist/filters", json={"name": "Mine", "query": {}}, headers=reader).json
     assert client.get("/api/v1/worklist/filters", headers=admin).json == {"filters": []}
     assert client.delete(f"/api/v1/worklist/filters/{made['id']}", headers=admin).status_code == 404
-
-
-@pytest.mark.parametrize("name", ["patient", "stat", "Q", "PatientID", "date-from"])
-def test_a_parameter_that_does_not_exist_never_shows_more(web: Web, name: str) -> None:
-    answer = web.client().get(f"/api/v1/worklist?{name}=x")
-    assert (answer.status_code, answer.json["error"]["code"]) == (400, "bad_parameter")

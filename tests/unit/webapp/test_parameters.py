@@ -1,0 +1,84 @@
+"""Query parameters that do not exist are refused on every page and in the API, and those that exist are documented."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from db.domain import Role
+from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.test_studies import shown_study
+from webapp import access
+from webapp.openapi import OPERATIONS
+from webapp.parameters import PARAMETERS, is_checked
+
+API = ["/api/v1/worklist", "/api/v1/worklist/filters", "/api/v1/admin", "/api/v1/admin/deliveries", "/model_status"]
+UNKNOWN = ["patient", "stat", "State", "Q", "PatientID", "date-from", "subjekt", "utm_source", "fbclid", "_", "v"]
+
+
+@pytest.mark.parametrize("path", ["/worklist", "/audit", "/admin", "/monitoring"])
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_page_names_a_parameter_that_does_not_exist(web: Web, path: str, name: str) -> None:
+    answer = web.client().get(path, query_string={name: "CANARY"}, headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.mimetype) == (400, "text/html")
+    assert f"Unknown query parameter: {name}." in answer.text
+    assert "CANARY" not in answer.text
+
+
+@pytest.mark.parametrize("path", API)
+@pytest.mark.parametrize("name", ["patient", "stat", "date-from", "utm_source"])
+def test_the_api_names_a_parameter_that_does_not_exist(web: Web, path: str, name: str) -> None:
+    answer = web.client().get(path, query_string={name: "CANARY"})
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "bad_parameter")
+    assert answer.json["error"]["message"] == f"Unknown query parameter: {name}."
+
+
+def test_a_study_is_not_shown_with_a_parameter_that_does_not_exist(web: Web) -> None:
+    study = shown_study(web)
+    for path in (f"/studies/{study.study_instance_uid}", f"/api/v1/studies/{study.study_instance_uid}"):
+        assert web.client().get(path).status_code == 200
+        assert web.client().get(f"{path}?series=1").status_code == 400
+
+
+@pytest.mark.parametrize("name", ["<script>", "a b", "ä", "x" * 65, "\u202e", ""])
+def test_a_name_that_could_be_anything_is_not_shown(web: Web, name: str) -> None:
+    answer = web.client().get("/worklist", query_string={name: "1"}, headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json["error"]["message"]) == (400, "Unknown query parameter.")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/worklist", "state"), ("/api/v1/worklist", "q"), ("/audit", "subject"), ("/audit", "before")]
+)
+def test_a_parameter_is_given_once(web: Web, path: str, name: str) -> None:
+    answer = web.client().get(f"{path}?{name}=1&{name}=2", headers={"Accept": "application/json"})
+    assert answer.json["error"]["message"] == f"The query parameter {name} is given more than once."
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/sign-in"])
+def test_pages_for_everyone_probes_and_metrics_take_what_they_are_sent(web: Web, path: str) -> None:
+    assert web.client().get(path, query_string={"utm_source": "x"}).status_code < 400
+
+
+def test_whoever_may_not_see_a_page_is_not_told_its_parameters(locked: Web) -> None:
+    assert locked.client().get("/api/v1/admin?x=1").status_code == 401
+    assert locked.client().get("/api/v1/admin?x=1", headers=locked.bearer(Role.RADIOLOGIST)).status_code == 403
+
+
+def test_the_parameters_are_those_of_the_published_document(web: Web) -> None:
+    documented: dict[str, frozenset[str]] = {}
+    adapter = web.app.url_map.bind("localhost")
+    for operation in OPERATIONS:
+        if operation.query and operation.method == "get":
+            path = re.sub(r"\{(\w*uid)\}", "1.2", operation.path)
+            endpoint, _ = adapter.match(re.sub(r"\{\w+\}", "0" * 32, path))
+            documented[endpoint] = frozenset(name for name, _, _ in operation.query)
+    assert documented == PARAMETERS
+
+
+def test_every_endpoint_that_is_not_public_is_checked() -> None:
+    unchecked = {endpoint for endpoint in access.TABLE if not is_checked(endpoint)}
+    assert {name for name in unchecked if access.TABLE[name].get("GET") is not None} == {
+        "health.metrics", "qido.studies", "qido.series", "qido.instances", "rendered.picture", "wado.metadata",
+        "wado.frames", "wado.whole", "wado.bulk_data",
+    }  # fmt: skip
