@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,14 +204,15 @@ def bundle_record(bundle: Bundle) -> dict[str, Any]:
     return record
 
 
-def refreshed(figures: dict[str, Any], bundles: dict[str, Bundle]) -> dict[str, Any]:
-    """Figures that were measured before, with the bundles as they are now.
+def refreshed(figures: dict[str, Any], bundles: dict[str, Bundle], leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    """Figures that were measured before, with the bundles as they are now; ``leave_out`` names tasks not to check.
 
     Raises
     ------
     ReportError
         Other networks, or other recorded figures: these have to be measured anew.
     """
+    bundles = {task: bundle for task, bundle in bundles.items() if task not in leave_out}
     for task, bundle in bundles.items():
         before = figures[task]["bundle"]
         if before["weights_sha256"] != bundle.recipe["weights_sha256"]:
@@ -229,8 +230,8 @@ FIGURES: dict[str, Callable[[Job], dict[str, Any]]] = {
 }
 
 
-def measure(job: Job) -> dict[str, Any]:
-    """Everything that the report tells.
+def measure(job: Job, tasks: Sequence[str] = TASKS, kept: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Figures of ``tasks``, measured; those of the others are taken over from ``kept``, an earlier report's.
 
     Raises
     ------
@@ -245,7 +246,9 @@ def measure(job: Job) -> dict[str, Any]:
                 f"the {task} bundle holds no figures of the split {job.split!r}: run python -m training.evaluate "
                 f"--record --split {job.split} --bundle {bundle.folder} first"
             )
-    return plain({"split": job.split, "commit": commit_of_code(), **{task: FIGURES[task](job) for task in TASKS}})
+    renewed = {task: FIGURES[task](job) for task in tasks}
+    before = {} if kept is None or len(renewed) == len(TASKS) else refreshed(kept, job.bundles, leave_out=tasks)
+    return dict(plain({**before, "split": job.split, "commit": commit_of_code(), **renewed}))
 
 
 def write_report(out: Path, figures: dict[str, Any]) -> None:
@@ -267,6 +270,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--robustness", type=Path, default=None, help="file of training.robustness --out, instead of distorting anew"
     )
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, default=TASKS, help="measure only these; the others keep their figures"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument(
         "--seeds", type=Path, nargs="*", default=[], help="slice bundles of other seeds, measured beside"
@@ -287,7 +293,7 @@ def main(argv: list[str] | None = None) -> int:
             figures = refreshed(json.loads(kept.read_text()), bundles)
             kept.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
         else:
-            figures = measure(job_of(args))
+            figures = measure(job_of(args), args.tasks, json.loads(kept.read_text()) if kept.exists() else None)
             kept.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
         write_report(args.out, figures)
     except (BundleError, DataError, LeakError, ReportError, OSError) as error:
