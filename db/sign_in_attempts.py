@@ -58,7 +58,10 @@ def begin_attempt(session: Session, key: str) -> float:
         insert_once(session, SignInAttemptRow, values)
         row = session.get_one(SignInAttemptRow, key, populate_existing=True)
         _prune(session)
+    if row.blocked_until is not None and row.attempted_at > moment:  # noted by a clock that ran ahead
+        row.attempted_at, row.blocked_until = moment, min(row.blocked_until, moment + _delay(row.attempts))
     if row.blocked_until is not None and row.blocked_until > moment:
+        session.flush()
         return (row.blocked_until - moment).total_seconds()
     row.attempts, row.attempted_at = row.attempts + 1, moment
     row.blocked_until = moment + _delay(row.attempts) if row.attempts >= FREE_ATTEMPTS else None
@@ -76,6 +79,8 @@ def _delay(attempts: int) -> timedelta:
 
 
 def _prune(session: Session) -> None:
-    session.execute(delete(SignInAttemptRow).where(SignInAttemptRow.attempted_at < now(session) - REMEMBERED))
+    moment = now(session)
+    is_recent = SignInAttemptRow.attempted_at.between(moment - REMEMBERED, moment + REMEMBERED)
+    session.execute(delete(SignInAttemptRow).where(~is_recent))
     newest = select(SignInAttemptRow.key).order_by(SignInAttemptRow.attempted_at.desc(), SignInAttemptRow.key)
     session.execute(delete(SignInAttemptRow).where(SignInAttemptRow.key.in_(newest.offset(MAX_ROWS).scalar_subquery())))

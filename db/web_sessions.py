@@ -18,6 +18,9 @@ from db.provider_accounts import ProviderAccount
 from db.session import now
 from db.tables_accounts import ProviderAccountRow, UserRow, WebSessionRow
 
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""The clocks of several webs may differ by so much (as in Kerberos, RFC 4120), and never by more than the idle time."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionGrant:
@@ -73,10 +76,16 @@ def open_session(session: Session, digest: str, grant: SessionGrant, *, limit: i
 
 
 def live_session(session: Session, digest: str, *, idle: timedelta, lifetime: timedelta) -> WebSession | None:
-    """Return a session that has not ended by silence, age or a change of its account, or None."""
+    """Return a session that has not ended by silence, age or a change of its account, or None.
+
+    One that was opened or last seen in the future has ended too: a clock ran ahead, and the session's age is unknown.
+    """
     row = session.get(WebSessionRow, digest)
     moment = now(session)
-    if row is None or moment - row.last_seen_at > idle or moment - row.opened_at > lifetime:
+    latest = moment + min(MAX_CLOCK_SKEW, idle)
+    if row is None or not (
+        moment - idle <= row.last_seen_at <= latest and moment - lifetime <= row.opened_at <= latest
+    ):
         return None
     return _of_user(session, row) if row.role is None else _of_provider_account(session, row, row.role)
 
@@ -122,5 +131,8 @@ def close_sessions_of(session: Session, account_id: str) -> int:
 def close_ended(session: Session, *, idle: timedelta, lifetime: timedelta) -> None:
     """Remove what ended by itself."""
     moment = now(session)
-    ended = (WebSessionRow.last_seen_at < moment - idle) | (WebSessionRow.opened_at < moment - lifetime)
-    session.execute(delete(WebSessionRow).where(ended))
+    latest = moment + min(MAX_CLOCK_SKEW, idle)
+    is_live = WebSessionRow.last_seen_at.between(moment - idle, latest) & WebSessionRow.opened_at.between(
+        moment - lifetime, latest
+    )
+    session.execute(delete(WebSessionRow).where(~is_live))

@@ -141,6 +141,18 @@ def test_wrong_passwords_are_forgotten_after_a_day(database: Database, clock) ->
         assert outcome(database, "ann", "wrong password", "192.0.2.1") == "refused"
 
 
+@pytest.mark.parametrize("days", [0.01, 1, 370])
+def test_a_clock_that_ran_ahead_delays_nobody_for_longer(database: Database, clock, days: float) -> None:
+    add(database)
+    clock.advance(days * 86_400)
+    for _ in range(5):
+        outcome(database, "ann", "wrong password", "192.0.2.1")
+    clock.advance(-days * 86_400)
+    assert outcome(database, "ann", PASSWORD, "192.0.2.1") == "delayed 10 s"
+    clock.advance(11)
+    assert outcome(database, "ann", PASSWORD, "192.0.2.1") == "in"
+
+
 def test_wrong_passwords_at_once_are_all_counted(database: Database) -> None:
     add(database)
     with ThreadPoolExecutor(4) as pool:

@@ -73,6 +73,52 @@ def test_a_busy_session_ends_too(store: SessionStore, clock: Clock) -> None:
     assert found is None
 
 
+@pytest.mark.parametrize("seconds_ahead", [61, 3600, 370 * 86400])
+def test_a_session_seen_by_a_clock_that_ran_ahead_ends_when_the_clock_is_right(
+    store: SessionStore, clock: Clock, seconds_ahead: float
+) -> None:
+    opened_before = store.open(grant(store))
+    clock.now += 50
+    before = clock.now
+    clock.now += 5
+    assert store.find(opened_before) is not None  # noted as seen a few seconds ahead
+    clock.now = before + seconds_ahead
+    opened_ahead = store.open(grant(store))
+    clock.now = before
+    assert store.find(opened_ahead) is None
+    opened_after = store.open(grant(store))
+    assert store.find(opened_after) is not None
+    clock.now = before + seconds_ahead
+    assert store.find(opened_ahead) is None  # removed, and not live again when its time comes
+
+
+def test_a_session_last_seen_ahead_has_ended(store: SessionStore, clock: Clock) -> None:
+    cookie = store.open(grant(store))
+    for _ in range(9):
+        clock.now += 50
+        assert store.find(cookie) is not None
+    clock.now -= 400
+    assert store.find(cookie) is None
+
+
+@pytest.mark.parametrize(("skew_s", "is_live"), [(-60, True), (-61, False), (60, True), (61, False)])
+def test_clocks_of_two_webs_may_differ_a_little(
+    store: SessionStore, clock: Clock, skew_s: float, is_live: bool
+) -> None:
+    cookie = store.open(grant(store))
+    clock.now += skew_s
+    assert (store.find(cookie, touch=False) is not None) == is_live
+
+
+def test_clocks_differ_by_minutes_at_most(store: SessionStore, clock: Clock) -> None:
+    patient = SessionStore(store._database, idle_s=3600, lifetime_s=36_000)
+    cookie = patient.open(grant(store))
+    clock.now -= 300
+    assert patient.find(cookie) is not None
+    clock.now -= 1
+    assert patient.find(cookie) is None
+
+
 def test_the_store_is_bounded(store: SessionStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
     cookies = []
