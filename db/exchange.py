@@ -115,6 +115,8 @@ class PriorStudy:
 class PriorShortfall:
     """What did not come of earlier studies for one study: a search that failed, or a study that is not whole.
 
+    One that came whole (``done``) is among them for its ``reason``: the PACS sent instances of other studies too.
+
     ``expected_count`` and ``received_count`` are None of a search; ``next_attempt_at`` is None once it was given up.
     """
 

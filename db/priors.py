@@ -162,11 +162,16 @@ def record_prior(
     if status is not PriorStatus.PENDING:
         outcome = "success" if status is PriorStatus.DONE else "failure"
         details: dict[str, object] = {"pacs": row.pacs, "expected": counts[0], "received": counts[1]}
+        if row.reason:
+            details["reason"] = row.reason
         audit.append(session, AuditEvent("prior:fetched", "system", row.id, outcome, details))
 
 
 def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ...]:
-    """List what was tried and did not come whole, what changed last first."""
+    """List what was tried and did not come whole, what changed last first.
+
+    What came whole lately, but with something to note (``reason``), is listed too.
+    """
     is_short = (PriorStatus.INCOMPLETE, PriorStatus.FAILED)
     found: list[PriorShortfall] = []
     for table, counts in (
@@ -174,10 +179,12 @@ def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ..
         (PriorSearchRow, (null(), null())),
     ):
         was_tried = and_(table.status == PriorStatus.PENDING, table.attempts > 0)
+        is_lately = table.updated_at > now(session) - RECENT
+        is_noted = and_(table.status == PriorStatus.DONE, table.reason != "", is_lately)
         statement = (
             select(table, StudyRow.study_instance_uid, *counts)
             .join(StudyRow, table.study_id == StudyRow.id)
-            .where(or_(table.status.in_(is_short), was_tried))
+            .where(or_(table.status.in_(is_short), was_tried, is_noted))
             .order_by(table.updated_at.desc())
             .limit(limit)
         )

@@ -174,14 +174,16 @@ class PriorFetcher:
         mismatches = [one for one in asked if one.outcome == MISMATCH]
         missing = [one for one in asked if one.outcome == INCOMPLETE]
         counts = sum(one.expected for one in asked), sum(one.received for one in asked)
+        unrequested = sum(one.unrequested for one in asked)
+        note = f"the PACS sent {unrequested} instances of other studies in the meantime" if unrequested else ""
         with self._database.begin() as session:
             if mismatches:  # and asking again would not help
-                reason = mismatches[0].reason
+                reason = _joined(mismatches[0].reason, note)
                 priors.record_prior(session, prior.id, PriorStatus.FAILED, counts=counts, reason=reason)
             elif asked and not missing:
-                priors.record_prior(session, prior.id, PriorStatus.DONE, counts=counts)
+                priors.record_prior(session, prior.id, PriorStatus.DONE, counts=counts, reason=note)
             else:
-                self._record_shortfall(session, prior, counts, _why(missing))
+                self._record_shortfall(session, prior, counts, _joined(_why(missing), note))
         _log.info("prior:fetched", extra={"study_id": prior.study_id, "instance_count": counts[1], "count": counts[0]})
 
     def _record_shortfall(self, session: Session, prior: PriorStudy, counts: tuple[int, int], reason: str) -> None:
@@ -213,6 +215,10 @@ def _why(missing: Sequence[FetchedSeries]) -> str:
         return "it has no CT series that may be analysed"
     more = f"; {len(missing) - 1} more series incomplete" if len(missing) > 1 else ""
     return missing[0].reason + more
+
+
+def _joined(*texts: str) -> str:
+    return "; ".join(text for text in texts if text)
 
 
 def earlier_studies(search: PriorSearch, found: Sequence[FoundStudy]) -> list[FoundStudy]:

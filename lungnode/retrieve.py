@@ -83,8 +83,10 @@ def retrieve(
             studies = connection.find_studies(accession=accession, study_instance_uid=study)
             _check_answer(pacs.ae_title, studies, connection.ignored_count)
             for found in studies:
+                ignored_before = connection.ignored_count
                 series = connection.find_series(found.study_instance_uid)
                 yield from fetcher.fetch_study(_expected(found), series, scope)
+                _show_ignored(pacs.ae_title, connection.ignored_count - ignored_before)
     except NodeUnreachableError as error:
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error.reason}") from None
     except QueryError as error:
@@ -94,15 +96,23 @@ def retrieve(
 
 def _check_answer(ae_title: str, studies: Sequence[FoundStudy], ignored_count: int) -> None:
     """Say which answers were ignored, and end where none is left or it is not clear whose study is meant."""
-    ignored = f"answers that did not match the query were ignored: {ignored_count}" if ignored_count else ""
     if not studies:
-        raise CommandError(f"{ae_title} knows no such study" + (f"; {ignored}" if ignored else ""))
-    if ignored:
-        print(f"lungnode: {ae_title}: {ignored}", file=sys.stderr)
+        ignored = f"; {_ignored_text(ignored_count)}" if ignored_count else ""
+        raise CommandError(f"{ae_title} knows no such study{ignored}")
+    _show_ignored(ae_title, ignored_count)
     patients = {(found.patient_id, found.issuer_of_patient_id) for found in studies if found.patient_id}
     if len(patients) > 1:
         uids = ", ".join(found.study_instance_uid for found in studies)
         raise CommandError(f"{ae_title} has studies of {len(patients)} patients; choose one with --study: {uids}")
+
+
+def _show_ignored(ae_title: str, count: int) -> None:
+    if count:
+        print(f"lungnode: {ae_title}: {_ignored_text(count)}", file=sys.stderr)
+
+
+def _ignored_text(count: int) -> str:
+    return f"answers that did not match the query were ignored: {count}"
 
 
 def _expected(found: FoundStudy) -> ExpectedStudy:

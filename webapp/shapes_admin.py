@@ -31,7 +31,10 @@ class DestinationShape(NodeShape):
 
 
 class PriorShortfallShape(TypedDict):
-    """What did not come of earlier studies for a study; counts are null of a search, the next attempt once given up."""
+    """What did not come of earlier studies for a study; counts are null of a search, the next attempt once given up.
+
+    A study that came whole (``done``) is among them where the PACS sent instances of other studies too.
+    """
 
     study_instance_uid: Uid
     pacs: str

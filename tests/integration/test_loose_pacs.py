@@ -206,6 +206,8 @@ ANSWERS = {
     "matches UIDs by prefix": by_prefix("StudyInstanceUID"),
 }
 
+IGNORED_COUNTS = dict(zip(ANSWERS, (3, 1, 1, 3, 0), strict=True))
+
 
 @pytest.mark.parametrize("behaviour", ANSWERS)
 def test_only_the_accession_number_that_was_asked_for_is_fetched(
@@ -219,8 +221,11 @@ def test_only_the_accession_number_that_was_asked_for_is_fetched(
         assert run(["retrieve", "--accession", "a4711"]) == 0
     assert ours.accessions() == ["a4711"]
     assert pacs.moves == [series["asked"].study_instance_uid]
-    (line,) = capsys.readouterr().out.splitlines()
+    out, error = capsys.readouterr()
+    (line,) = out.splitlines()
     assert json.loads(line)["outcome"] == "complete"
+    count = IGNORED_COUNTS[behaviour]
+    assert (f"LOOSE: answers that did not match the query were ignored: {count}\n" in error) == bool(count)
 
 
 @pytest.mark.parametrize("with_empty", [True, False])
@@ -383,6 +388,27 @@ def test_an_earlier_study_that_arrives_under_another_patient_is_reported(node: t
         (short,) = priors.shortfalls(session)
     assert row.status is PriorStatus.FAILED
     assert short.reason == "the images bear another Patient ID than the study that was asked for"
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_instances_of_other_studies_that_come_with_an_earlier_one_are_reported(
+    node: tuple[Node, int], is_whole: bool
+) -> None:
+    ours, port = node
+    take(ours.intake, made(ours.folder, "current", **CURRENT))
+    other = [dcmread(path) for path in made(ours.folder, "other", PatientID="P2").paths]
+    pacs = archive({"earlier": made(ours.folder, "earlier", **EARLIER)}, strict, port)
+    pacs.moved = lambda datasets: (datasets if is_whole else datasets[:-1]) + other
+    with served(pacs):
+        remote = RemoteNode("LOOSE", "127.0.0.1", pacs.port)
+        sources = [PriorSource(remote, 1)]
+        PriorFetcher(ours.database, "LUNGNODE", sources, timeouts=TIMEOUTS, settle_s=1.0).run_due()
+    with ours.database.read() as session:
+        (short,) = priors.shortfalls(session)
+    note = f"the PACS sent {IMAGES} instances of other studies in the meantime"
+    missing = f"{IMAGES - 1} of {IMAGES} instances arrived; "
+    expected = (PriorStatus.DONE, note) if is_whole else (PriorStatus.PENDING, missing + note)
+    assert (short.status, short.reason) == expected
 
 
 @pytest.mark.parametrize("patient_id", ["P*", "P?", "*"])

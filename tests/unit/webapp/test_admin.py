@@ -132,6 +132,24 @@ def test_earlier_studies_that_did_not_come_are_told_with_counts_and_why(short: W
     }
 
 
+def test_an_earlier_study_that_came_with_others_is_listed_and_not_fetched_again(web: Web) -> None:
+    put_in_state(web.database, add_study(web.database), StudyState.ANALYSED)
+    note = "the PACS sent 4 instances of other studies in the meantime"
+    with web.database.begin() as session:
+        priors.begin_searches(session, "PACS")
+        (search,) = priors.due_searches(session, "PACS", now=FAR)
+        priors.record_search(session, search.study_id, "PACS", PriorStatus.DONE)
+        for uid, reason in (("1.2.998", ""), ("1.2.999", note)):
+            priors.want_prior(session, search.study_id, "PACS", uid, 12)
+            (prior,) = priors.due_priors(session, "PACS", now=FAR)
+            priors.record_prior(session, prior.id, PriorStatus.DONE, counts=(12, 12), reason=reason)
+    (listed,) = web.client().get("/api/v1/admin").json["prior_shortfalls"]
+    assert (listed["status"], listed["reason"]) == ("done", note)
+    page = web.client().get("/admin", headers=HTML).text
+    assert "The PACS sent 4 instances of other studies in the meantime." in page
+    assert "Fetch again" not in page
+
+
 @pytest.mark.parametrize("path", ["/admin/priors/again", "/api/v1/admin/priors/again"])
 def test_earlier_studies_that_were_given_up_are_fetched_again(short: Web, path: str) -> None:
     assert short.client().post(path).status_code == (200 if path.startswith("/api") else 303)
