@@ -25,9 +25,6 @@ from db.domain import AuditEntry, AuditEvent
 from db.errors import AuditKeyError, UnfitDatabaseError
 from db.session import free_text, now
 from db.tables_audit import AuditEventRow, AuditHeadRow
-from db.verification import verify, write_anchor
-
-__all__ = ["AuditedSession", "about", "append", "recent", "verify", "write_anchor", "write_pending"]
 
 PENDING = "audit_pending"
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
+from db.arrivals import record_arrivals
 from db.domain import ReceivedInstance, StoreVerdict
 from db.engine import Database
 from db.errors import DatabaseUnavailableError, DbError, InvalidRecordError
-from db.studies import record_arrivals
 from dicom_node.errors import InstanceError, InvalidAttributeError, StorageUnavailableError
 from dicom_node.spool import Spool
 from dicom_node.store import InstanceStore, StoredFile

@@ -14,8 +14,8 @@ from datetime import datetime
 
 from db.domain import PatientAttributes
 from db.engine import Database
+from db.instances import series_record
 from db.retrievals import count_of_other_studies, database_time, study_identity
-from db.studies import series_record
 from dicom_node.gate import GateThresholds
 from dicom_node.query_keys import QueryError
 from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from db import analyses, priors, studies, turns
+from db import analyses, priors, turns
 from db.domain import AnalysisRecord, ModelIdentity, SeriesRecord, StudyState
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
+from db.instances import receiving_series, series_record
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class Worker:
     def look(self) -> None:
         """Ask for analyses of complete series, and submit what is pending."""
         with self._database.read() as session:
-            receiving = studies.receiving_series(session)
+            receiving = receiving_series(session)
         for series in self._watch.quiet(receiving):
             self._request(series)
         self._submit_pending()
@@ -149,7 +150,7 @@ class Worker:
     def _request(self, observed: SeriesRecord) -> None:
         """Ask for an analysis of a complete series, unless an instance arrived in this very moment."""
         with self._database.begin() as session:
-            now = studies.series_record(session, id=observed.id)
+            now = series_record(session, id=observed.id)
             if now is None or now.state is not StudyState.RECEIVING or now.instance_count != observed.instance_count:
                 return
             if priors.set_aside(session, observed.id, observed.study_instance_uid):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from db import studies
 from db.domain import SeriesRecord
 from db.engine import Database
+from db.instances import series_instances, series_record
 from db.overruling import overruled_of_series
 from dicom_node.assemble import listed_slices, load_series, series_geometry
 from dicom_node.decode_process import DecodeError, DecodeLimits, DecodeProcess
@@ -98,7 +98,7 @@ class StoredSeries:
 
     def _load(self, series: SeriesRecord, thresholds: GateThresholds) -> LoadedSeries:
         with self._database.read() as session:
-            paths = [record.path for record in studies.series_instances(session, series.id)]
+            paths = [record.path for record in series_instances(session, series.id)]
             overruled = overruled_of_series(session, series.id)
         with refusing_unreachable():
             if self._integrity.damaged(paths):
@@ -110,12 +110,12 @@ class StoredSeries:
 
     def _series(self, study_uid: str, series_uid: str) -> SeriesRecord | None:
         with self._database.read() as session:
-            series = studies.series_record(session, series_instance_uid=series_uid)
+            series = series_record(session, series_instance_uid=series_uid)
         return series if series is not None and series.study_instance_uid == study_uid else None
 
     def _instances(self, series: SeriesRecord) -> list[StoredInstance]:
         with self._database.read() as session:
-            records = studies.series_instances(session, series.id)
+            records = series_instances(session, series.id)
         with refusing_unreachable():
             places = self._store.files.locate([record.path for record in records])
         return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from db import analyses, schema, studies
+from db import analyses, schema
+from db.arrivals import record_instance
 from db.domain import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
 from db.engine import Database
+from db.instances import series_record
 from dicom_node.part10 import read_file_meta
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
@@ -292,9 +294,9 @@ def index_series(database: Database, series: CtSeries, store_root: Path) -> str:
             instance_number=int(ds.InstanceNumber),
         )
         with database.begin() as session:
-            studies.record_instance(session, instance)
+            record_instance(session, instance)
     with database.read() as session:
-        record = studies.series_record(session, series_instance_uid=series.series_instance_uid)
+        record = series_record(session, series_instance_uid=series.series_instance_uid)
     assert record is not None
     return record.id
 

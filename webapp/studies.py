@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db import analyses, audit, findings
 from db import studies as records
+from db.completion import force_complete
 from db.domain import (
     SCANNER_HELD,
     AnalysisRecord,
@@ -20,6 +21,7 @@ from db.domain import (
     StudyState,
     Verdict,
 )
+from db.instances import series_record
 from db.overruling import OVERRULABLE, request_overruled
 from db.readings import ReadingEvent
 from db.readings import record_reading as record_event
@@ -234,7 +236,7 @@ def overrule(study_uid: str) -> tuple[Response, int]:
 def _request_again(
     session: Session, study_uid: str, series_uid: str, model: ModelIdentity
 ) -> tuple[AnalysisRecord, ...]:
-    series = records.series_record(session, series_instance_uid=series_uid)
+    series = series_record(session, series_instance_uid=series_uid)
     if series is None or series.study_instance_uid != study_uid:
         raise NotFoundError("There is no such series in this study.")
     if series.state is StudyState.RECEIVING:
@@ -254,5 +256,5 @@ def _model_identity() -> ModelIdentity:
 def complete(study_uid: str) -> tuple[Response, int]:
     """Stop waiting for further instances of this study."""
     with services().database.begin() as session:
-        forced = records.force_complete(session, study_uid, requested_by=principal().name)
+        forced = force_complete(session, study_uid, requested_by=principal().name)
     return jsonify(series=[present.series(record) for record in forced]), 202

@@ -22,6 +22,7 @@ import pydicom
 from db import studies
 from db.domain import AnalysisRecord, InstanceRecord, SeriesRecord, StudyState
 from db.engine import Database, load_or_create_audit_key
+from db.instances import series_instances, series_record
 from dicom_node.scu import NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
 from dicom_node.store import dataset_sha256
 from tests.environment import clean_environment
@@ -181,7 +182,7 @@ class Service:
 
     def series(self, uid: str) -> SeriesRecord | None:
         with self.database.read() as session:
-            return studies.series_record(session, series_instance_uid=uid)
+            return series_record(session, series_instance_uid=uid)
 
     def analyses(self, uid: str) -> list[AnalysisRecord]:
         record = self.series(uid)
@@ -196,7 +197,7 @@ class Service:
         if record is None:
             return ()
         with self.database.read() as session:
-            return studies.series_instances(session, record.id)
+            return series_instances(session, record.id)
 
     def wait_finished(self, uid: str, timeout_s: float = 180.0) -> SeriesRecord:
         seen = until(

@@ -15,11 +15,11 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from db import studies
 from db.arrivals import record_arrivals
 from db.domain import InstanceRecord, ReceivedInstance, StoreVerdict, StudyState
 from db.engine import Database
 from db.errors import InvalidRecordError
+from db.instances import series_instances, series_record
 from dicom_node.adopt import FoundFile, adopt
 from dicom_node.intake import Announced, Intake
 from dicom_node.intake import Sender as Calling
@@ -46,8 +46,8 @@ class Place:
 
     def rows(self, database: Database) -> list[InstanceRecord]:
         with database.read() as session:
-            record = studies.series_record(session, series_instance_uid=self.series.series_instance_uid)
-            instances = () if record is None else studies.series_instances(session, record.id)
+            record = series_record(session, series_instance_uid=self.series.series_instance_uid)
+            instances = () if record is None else series_instances(session, record.id)
         return sorted(instances, key=lambda one: one.sop_instance_uid)
 
 

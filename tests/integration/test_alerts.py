@@ -12,9 +12,10 @@ import pytest
 import trustme
 
 from benchmarks.authority import issue, revocation_list
-from db import deliveries, holds, studies
+from db import deliveries, holds
 from db.domain import AnalysisOutcome, DeliveryStatus
 from db.engine import Database
+from db.instances import receiving_series
 from db.scanners import Scanner
 from lungnode.alerts import Alerts, post_json
 from lungnode.settings import Settings
@@ -184,7 +185,7 @@ def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> 
     alerts.look()
     assert hook.told[-1] == ("no_study", "cleared")
     with database.read() as session:
-        assert len(studies.receiving_series(session)) == 1
+        assert len(receiving_series(session)) == 1
 
 
 def test_a_message_is_posted_as_json() -> None:

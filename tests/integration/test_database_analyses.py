@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from db import analyses, audit, findings, studies, worklist
+from db.arrivals import record_instance
 from db.caveats import Caveat
 from db.domain import (
     AnalysisOutcome,
@@ -26,6 +27,8 @@ from db.domain import (
 )
 from db.engine import Database
 from db.errors import InvalidRecordError, UnknownRecordError
+from db.instances import input_digest, series_record
+from db.verification import verify
 
 Received = Callable[..., ReceivedInstance]
 NewFindings = Callable[..., NewFinding]
@@ -36,8 +39,8 @@ def arrive(database: Database, *instances: ReceivedInstance) -> str:
     """Record instances of one series; gives the series' id."""
     with database.begin() as session:
         for instance in instances:
-            studies.record_instance(session, instance)
-        record = studies.series_record(session, series_instance_uid=instances[0].series_instance_uid)
+            record_instance(session, instance)
+        record = series_record(session, series_instance_uid=instances[0].series_instance_uid)
     assert record is not None
     return record.id
 
@@ -201,7 +204,7 @@ def test_late_slices_make_a_new_analysis_and_keep_the_old_one(
     with database.read() as session:
         assert len(analyses.analysis_instances(session, first.id)) == 2
         assert len(analyses.analysis_instances(session, second.id)) == 3
-        assert studies.input_digest(analyses.analysis_instances(session, first.id)) == first.input_digest
+        assert input_digest(analyses.analysis_instances(session, first.id)) == first.input_digest
 
 
 def test_slices_that_come_during_the_analysis_leave_the_series_receiving(
@@ -331,7 +334,7 @@ def test_reruns_and_arrivals_at_once_keep_one_current(
         list(pool.map(work, range(12)))
     statuses = [record.status for record in detail(database).analyses]
     assert statuses.count(AnalysisStatus.CURRENT) == 1
-    assert audit.verify(database).is_intact
+    assert verify(database).is_intact
 
 
 def test_a_rerun_covers_every_series_that_is_complete(

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import select, text
 
 from benchmarks.worklist import fill
-from db import analyses, archive, studies
+from db import analyses, archive, instances
 from db import archive_search as search
 from db.archive_search import Between, Condition, Like, OneOf, Page
+from db.arrivals import record_instance
 from db.domain import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
 from db.engine import Database
 from db.session import new_id, now
@@ -72,9 +73,9 @@ def filled(database: Database, received: Callable[..., ReceivedInstance], model:
                     accession_number=f"A-{study}",
                     local_study_id=f"S{study}",
                 )
-                studies.record_instance(session, instance)
+                record_instance(session, instance)
     with database.begin() as session:
-        series_record = studies.series_record(session, series_instance_uid="1.1.1")
+        series_record = instances.series_record(session, series_instance_uid="1.1.1")
         assert series_record is not None
         analysis = analyses.request_analysis(session, series_record.id, model, requested_by="system")
         analyses.start_analysis(session, analysis.id)

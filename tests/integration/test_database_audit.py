@@ -15,11 +15,13 @@ from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import IntegrityError
 
 from db import audit, studies
+from db.arrivals import record_instance
 from db.chain import ChainKey, Head
 from db.domain import AuditEvent, ReceivedInstance
 from db.engine import Database
 from db.errors import AuditKeyError, UnfitDatabaseError
 from db.tables_audit import AuditEventRow, AuditHeadRow
+from db.verification import verify, write_anchor
 
 COLUMNS = ("sequence", "occurred_at", "action", "actor", "subject", "outcome", "details", "mac")
 OTHER_KEY = bytes(32)
@@ -59,18 +61,18 @@ def unprotected(database: Database) -> Iterator[Connection]:
 
 
 def problems(database: Database, anchor: Path | None = None) -> str:
-    return "; ".join(audit.verify(database, anchor).problems)
+    return "; ".join(verify(database, anchor).problems)
 
 
 def test_an_empty_trail_is_intact(database: Database) -> None:
-    verification = audit.verify(database)
+    verification = verify(database)
     assert (verification.event_count, verification.head, verification.problems) == (0, "", ())
 
 
 def test_four_writers_at_once_keep_the_chain(database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: write(database, 1, actor=f"writer-{n % 4}"), range(200)))
-    verification = audit.verify(database)
+    verification = verify(database)
     assert verification.problems == ()
     assert verification.event_count == 200
     with database.read() as session:
@@ -84,7 +86,7 @@ def test_what_is_rolled_back_leaves_no_event_and_no_gap(
 
     def fail_after_recording() -> None:
         with database.begin() as session:
-            studies.record_instance(session, received())
+            record_instance(session, received())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -93,7 +95,7 @@ def test_what_is_rolled_back_leaves_no_event_and_no_gap(
     with database.read() as session:
         assert [entry.sequence for entry in audit.recent(session)] == [3, 2, 1]
         assert studies.study_detail(session, "1.2.3") is None
-    assert audit.verify(database).is_intact
+    assert verify(database).is_intact
 
 
 def test_what_a_savepoint_takes_back_leaves_no_event(database: Database) -> None:
@@ -107,14 +109,14 @@ def test_what_a_savepoint_takes_back_leaves_no_event(database: Database) -> None
             audit.append(session, AuditEvent("study:received", "PACS", "kept too"))
     with database.read() as session:
         assert [entry.event.subject for entry in audit.recent(session)] == ["kept too", "kept"]
-    assert audit.verify(database).is_intact
+    assert verify(database).is_intact
 
 
 def test_whoever_commits_early_commits_the_events_too(database: Database) -> None:
     with database.begin() as session:
         audit.append(session, AuditEvent("study:received", "PACS", "early"))
         session.commit()
-    assert audit.verify(database).event_count == 1
+    assert verify(database).event_count == 1
 
 
 def test_details_that_are_no_json_undo_the_change(
@@ -122,12 +124,12 @@ def test_details_that_are_no_json_undo_the_change(
 ) -> None:
     def record() -> None:
         with database.begin() as session:
-            studies.record_instance(session, received())
+            record_instance(session, received())
             audit.append(session, AuditEvent("study:received", "PACS", details={"share": float("nan")}))
 
     with pytest.raises(ValueError, match="JSON"):
         record()
-    assert audit.verify(database).event_count == 0
+    assert verify(database).event_count == 0
 
 
 def test_events_read_back_newest_first_and_about_one_subject(database: Database) -> None:
@@ -161,7 +163,7 @@ def test_the_database_itself_refuses_changes(database: Database, statement: str)
     write(database, 3)
     with pytest.raises(IntegrityError), database.engine.begin() as connection:
         connection.execute(text(statement))
-    assert audit.verify(database).problems == ()
+    assert verify(database).problems == ()
 
 
 @pytest.mark.parametrize("column", COLUMNS[1:])
@@ -169,7 +171,7 @@ def test_an_edit_of_any_column_is_found_where_it_is(database: Database, column: 
     write(database, 5)
     with unprotected(database) as connection:
         connection.execute(text(f"UPDATE audit_events SET {column} = 'x' || substr({column}, 2) WHERE sequence = 3"))
-    found = audit.verify(database).problems
+    found = verify(database).problems
     assert found[0] == "event 3 was altered, or does not follow the event before it"
     assert len(found) == (2 if column == "mac" else 1)
 
@@ -284,7 +286,7 @@ def test_a_chain_recomputed_without_the_key_is_found(database: Database) -> None
             )
         head = Head(5, previous)
         connection.execute(AuditHeadRow.__table__.update().values(mac=previous, head_mac=forger.head_mac(head)))
-    found = audit.verify(database).problems
+    found = verify(database).problems
     assert [f"event {n} was altered, or does not follow the event before it" for n in range(1, 6)] == list(found[:5])
     assert "made with another key" in found[5]
 
@@ -292,18 +294,18 @@ def test_a_chain_recomputed_without_the_key_is_found(database: Database) -> None
 def test_another_key_neither_verifies_nor_writes(database: Database) -> None:
     write(database, 3)
     stranger = Database(database.url, OTHER_KEY)
-    assert len(audit.verify(stranger).problems) == 4
+    assert len(verify(stranger).problems) == 4
     with pytest.raises(AuditKeyError, match="does not fit"):
         write(stranger, 1)
     stranger.dispose()
-    assert audit.verify(database).event_count == 3
+    assert verify(database).event_count == 3
 
 
 def test_a_trail_emptied_beside_its_records_is_found(
     database: Database, received: Callable[..., ReceivedInstance]
 ) -> None:
     with database.begin() as session:
-        studies.record_instance(session, received())
+        record_instance(session, received())
     with unprotected(database) as connection:
         connection.execute(text("DELETE FROM audit_events"))
         connection.execute(text("UPDATE audit_head SET sequence = 0, mac = '', head_mac = ''"))
@@ -324,47 +326,47 @@ def test_a_trail_rolled_back_as_a_whole_is_found_by_the_anchor(database: Databas
     with database.read() as session:
         early = dict(session.execute(select(*AuditHeadRow.__table__.columns)).mappings().one())
     write(database, 3)
-    assert audit.write_anchor(database, anchor).sequence == 6
-    assert audit.verify(database, anchor).is_intact
+    assert write_anchor(database, anchor).sequence == 6
+    assert verify(database, anchor).is_intact
     with unprotected(database) as connection:
         connection.execute(text("DELETE FROM audit_events WHERE sequence > 3"))
         connection.execute(AuditHeadRow.__table__.update().values(early))
-    assert audit.verify(database).is_intact  # a true copy of earlier: the database alone cannot tell
+    assert verify(database).is_intact  # a true copy of earlier: the database alone cannot tell
     assert problems(database, anchor) == "events 4 to 6 were there when the anchor was written"
     with pytest.raises(AuditKeyError, match="does not fit the anchor"):
-        audit.write_anchor(database, anchor)
+        write_anchor(database, anchor)
     write(database, 3)  # the same length again, but another story
     assert problems(database, anchor) == "event 6 is not the one that the anchor names"
 
 
 def test_an_anchor_moves_on_with_the_trail(database: Database, tmp_path: Path) -> None:
     anchor = tmp_path / "anchor.json"
-    assert audit.write_anchor(database, anchor).sequence == 0
+    assert write_anchor(database, anchor).sequence == 0
     write(database, 2)
-    assert audit.write_anchor(database, anchor).sequence == 2
+    assert write_anchor(database, anchor).sequence == 2
     write(database, 1)
-    assert audit.verify(database, anchor).is_intact
+    assert verify(database, anchor).is_intact
 
 
 def test_an_anchor_that_was_altered_is_refused(database: Database, tmp_path: Path) -> None:
     anchor = tmp_path / "anchor.json"
     write(database, 2)
-    audit.write_anchor(database, anchor)
+    write_anchor(database, anchor)
     content = json.loads(anchor.read_text())
     for altered in (json.dumps(content | {"sequence": 1}), "{", "[]", ""):
         anchor.write_text(altered)
         with pytest.raises(AuditKeyError, match="anchor"):
-            audit.verify(database, anchor)
+            verify(database, anchor)
     anchor.unlink()
     with pytest.raises(AuditKeyError, match="anchor"):
-        audit.verify(database, anchor)
+        verify(database, anchor)
 
 
 def test_very_many_problems_are_counted(database: Database) -> None:
     write(database, 150)
     with unprotected(database) as connection:
         connection.execute(text("UPDATE audit_events SET actor = 'x'"))
-    found = audit.verify(database).problems
+    found = verify(database).problems
     assert len(found) == 101
     assert found[-1] == "and 50 more problems"
 
@@ -373,7 +375,7 @@ def test_very_many_problems_are_counted(database: Database) -> None:
 @given(data=st.data())
 def test_any_altered_event_breaks_the_chain(database: Database, data: st.DataObject) -> None:
     """Whatever one column of one event is changed to (and then put back)."""
-    if audit.verify(database).event_count == 0:
+    if verify(database).event_count == 0:
         write(database, 8)
     sequence = data.draw(st.integers(1, 8))
     column = data.draw(st.sampled_from(COLUMNS))
@@ -386,8 +388,8 @@ def test_any_altered_event_breaks_the_chain(database: Database, data: st.DataObj
     change = text(f"UPDATE audit_events SET {column} = :value WHERE sequence = :sequence")
     with unprotected(database) as connection:
         connection.execute(change, {"value": value, "sequence": sequence})
-    assert not audit.verify(database).is_intact
+    assert not verify(database).is_intact
     with unprotected(database) as connection:
         there = value if column == "sequence" else sequence
         connection.execute(change, {"value": original, "sequence": there})
-    assert audit.verify(database).is_intact
+    assert verify(database).is_intact

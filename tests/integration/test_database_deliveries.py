@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from db import analyses, audit, deliveries, findings, predictions, studies, users
+from db.arrivals import record_instance
+from db.completion import force_complete
 from db.domain import (
     AnalysisOutcome,
     AnalysisRecord,
@@ -27,6 +29,8 @@ from db.domain import (
 )
 from db.engine import Database
 from db.errors import InvalidRecordError, UnknownRecordError
+from db.instances import receiving_series
+from db.verification import verify
 
 Received = Callable[..., ReceivedInstance]
 SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -35,8 +39,8 @@ SR = "1.2.840.10008.5.1.4.1.1.88.33"
 @pytest.fixture
 def analysis(database: Database, received: Received, model: ModelIdentity) -> AnalysisRecord:
     with database.begin() as session:
-        studies.record_instance(session, received(1))
-        (series,) = studies.receiving_series(session)
+        record_instance(session, received(1))
+        (series,) = receiving_series(session)
         record = analyses.request_analysis(session, series.id, model, requested_by="node")
         analyses.complete_analysis(session, record.id, AnalysisOutcome())
     return record
@@ -204,9 +208,9 @@ def test_no_identity_reaches_the_audit_trail(
             replace(received(3, study="1.2.4"), series_instance_uid="1.2.3.1"),
             received(1, study="1.2.5", patient=replace(stranger, patient_id="PID-1")),
         ):
-            studies.record_instance(session, instance)
-        studies.force_complete(session, "1.2.3", requested_by="ann")
-        first, second = studies.receiving_series(session)
+            record_instance(session, instance)
+        force_complete(session, "1.2.3", requested_by="ann")
+        first, second = receiving_series(session)
         done = analyses.request_analysis(session, first.id, model, requested_by="node")
         analyses.start_analysis(session, done.id)
         analyses.complete_analysis(session, done.id, AnalysisOutcome(findings=(new_finding(),)))
@@ -226,7 +230,7 @@ def test_no_identity_reaches_the_audit_trail(
     written = "\n".join("|".join(row) for row in rows)
     for secret in ("CANARY", "PID-1", "1.2.3", "1.2.4", "1.2.5", "2.25", "ACC-7", "19580203"):
         assert secret not in written, secret
-    assert audit.verify(database).is_intact
+    assert verify(database).is_intact
 
 
 def test_dead_letters_are_listed_and_sent_again(database: Database, analysis: AnalysisRecord) -> None:

@@ -13,9 +13,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from db import analyses, audit, deliveries, findings, schema, studies
+from db.arrivals import record_instance
 from db.domain import AnalysisOutcome, AnalysisStatus, AuditEvent, ModelIdentity, NewFinding, ReceivedInstance, Verdict
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
+from db.instances import series_record
+from db.verification import verify
 
 pytestmark = pytest.mark.postgres
 
@@ -47,7 +50,7 @@ def test_truncating_the_trail_is_refused(postgres: Database, table: str) -> None
         audit.append(session, AuditEvent("study:received", "PACS"))
     with pytest.raises(IntegrityError, match="append-only"), postgres.begin() as session:
         session.execute(text(f"TRUNCATE {table}"))
-    assert audit.verify(postgres).is_intact
+    assert verify(postgres).is_intact
 
 
 def test_triggers_fire_where_replication_would_leave_them_out(postgres: Database) -> None:
@@ -63,7 +66,7 @@ def test_triggers_fire_where_replication_would_leave_them_out(postgres: Database
 def test_a_trigger_switched_off_is_found(postgres: Database) -> None:
     with postgres.begin() as session:
         session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER audit_events_no_delete"))
-    assert any("audit_events_no_delete" in problem for problem in audit.verify(postgres).problems)
+    assert any("audit_events_no_delete" in problem for problem in verify(postgres).problems)
 
 
 def test_plain_postgresql_urls_are_understood(postgres_url: str) -> None:
@@ -112,7 +115,7 @@ def test_connections_that_broke_are_replaced(postgres: Database) -> None:
     engine.dispose()
     with postgres.begin() as session:
         audit.append(session, AuditEvent("study:received", "PACS"))
-    assert audit.verify(postgres).event_count == 2
+    assert verify(postgres).event_count == 2
 
 
 def test_a_connection_that_breaks_in_mid_transaction_commits_nothing(postgres: Database) -> None:
@@ -125,7 +128,7 @@ def test_a_connection_that_breaks_in_mid_transaction_commits_nothing(postgres: D
 
     with pytest.raises(DatabaseUnavailableError):
         write()
-    assert audit.verify(postgres).event_count == 0
+    assert verify(postgres).event_count == 0
 
 
 def test_a_lock_held_too_long_is_said_to_be_unavailable(postgres: Database) -> None:
@@ -134,7 +137,7 @@ def test_a_lock_held_too_long_is_said_to_be_unavailable(postgres: Database) -> N
         holder.execute(text("SELECT * FROM audit_head FOR UPDATE"))
         with pytest.raises(DatabaseUnavailableError), impatient.begin() as session:
             audit.append(session, AuditEvent("study:received", "PACS"))
-    assert audit.verify(postgres).event_count == 0
+    assert verify(postgres).event_count == 0
     impatient.dispose()
 
 
@@ -147,9 +150,9 @@ def test_the_whole_flow_at_once_from_many_threads_meets_no_deadlock(
     def flow(number: int) -> None:
         study = f"1.2.{number % 3}"
         with postgres.begin() as session:
-            studies.record_instance(session, received(number + 100, study=study, series=str(number % 2)))
+            record_instance(session, received(number + 100, study=study, series=str(number % 2)))
         with postgres.begin() as session:
-            series = studies.series_record(session, series_instance_uid=f"{study}.{number % 2}")
+            series = series_record(session, series_instance_uid=f"{study}.{number % 2}")
             assert series is not None
             record = analyses.request_analysis(session, series.id, model, requested_by="node", force=True)
             analyses.start_analysis(session, record.id)
@@ -172,7 +175,7 @@ def test_the_whole_flow_at_once_from_many_threads_meets_no_deadlock(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(flow, range(48)))
-    assert audit.verify(postgres).is_intact
+    assert verify(postgres).is_intact
     with postgres.read() as session:
         for study in range(3):
             detail = studies.study_detail(session, f"1.2.{study}")

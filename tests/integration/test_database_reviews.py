@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import create_engine, text
 
-from db import analyses, audit, reviews, saved_filters, schema, studies, worklist
+from db import analyses, audit, reviews, saved_filters, schema, worklist
+from db.arrivals import record_instance
 from db.domain import AnalysisOutcome, ModelIdentity, ReceivedInstance, WorklistItem, WorklistQuery
 from db.engine import Database
 from db.errors import InvalidRecordError, UnknownRecordError
+from db.instances import receiving_series, series_record
 
 Received = Callable[..., ReceivedInstance]
 STUDY = "1.2.3"
@@ -19,7 +21,7 @@ STUDY = "1.2.3"
 def arrive(database: Database, *instances: ReceivedInstance) -> None:
     with database.begin() as session:
         for instance in instances:
-            studies.record_instance(session, instance)
+            record_instance(session, instance)
 
 
 def review(database: Database) -> None:
@@ -40,9 +42,7 @@ def actions(database: Database) -> list[str]:
 
 def answer(database: Database, model: ModelIdentity) -> None:
     with database.begin() as session:
-        (series,) = studies.receiving_series(session) or (
-            studies.series_record(session, series_instance_uid="1.2.3.1"),
-        )
+        (series,) = receiving_series(session) or (series_record(session, series_instance_uid="1.2.3.1"),)
         assert series is not None
         record = analyses.request_analysis(session, series.id, model, requested_by="node", force=True)
         analyses.complete_analysis(session, record.id, AnalysisOutcome())

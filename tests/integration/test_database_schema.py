@@ -11,12 +11,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from db import audit, schema, studies
+from db import schema
+from db.arrivals import record_instance
 from db.connections import make_engine
 from db.domain import ReceivedInstance
 from db.engine import Database
 from db.errors import UnfitDatabaseError
 from db.tables_all import METADATA
+from db.verification import verify
 
 KEY = bytes(range(32))
 
@@ -60,7 +62,7 @@ def test_up_down_and_up_again(database_url: str, received: Callable[..., Receive
     assert schema.current(database_url) == schema.head()
     database = Database(database_url, KEY)
     with database.begin() as session:
-        studies.record_instance(session, received())
+        record_instance(session, received())
     database.dispose()
     schema.downgrade(database_url, "base")
     assert schema.current(database_url) is None
@@ -68,7 +70,7 @@ def test_up_down_and_up_again(database_url: str, received: Callable[..., Receive
     schema.upgrade(database_url)
     assert schema.is_current(database_url)
     database = Database(database_url, KEY)
-    assert audit.verify(database).is_intact
+    assert verify(database).is_intact
     database.dispose()
 
 

@@ -10,9 +10,19 @@ import pytest
 from sqlalchemy import func, select
 
 from db import audit, studies, worklist
+from db.arrivals import record_instance
+from db.completion import force_complete
 from db.domain import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState, WorklistQuery
 from db.engine import Database
 from db.errors import InvalidRecordError, UnknownRecordError
+from db.instances import (
+    input_digest,
+    instance_record,
+    receiving_series,
+    resolve_instance,
+    series_instances,
+    series_record,
+)
 from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 Received = Callable[..., ReceivedInstance]
@@ -20,7 +30,7 @@ Received = Callable[..., ReceivedInstance]
 
 def record(database: Database, instance: ReceivedInstance) -> StoreVerdict:
     with database.begin() as session:
-        return studies.record_instance(session, instance)
+        return record_instance(session, instance)
 
 
 def count(database: Database, table: type) -> int:
@@ -56,9 +66,9 @@ def test_the_first_instance_makes_patient_study_and_series(database: Database, r
 def test_an_instance_reads_back_as_it_was_stored(database: Database, received: Received) -> None:
     record(database, received(4))
     with database.read() as session:
-        found = studies.resolve_instance(session, "1.2.3", "1.2.3.1.4")
-        assert studies.resolve_instance(session, "1.2.4", "1.2.3.1.4") is None
-        alone = studies.instance_record(session, "1.2.3.1.4")
+        found = resolve_instance(session, "1.2.3", "1.2.3.1.4")
+        assert resolve_instance(session, "1.2.4", "1.2.3.1.4") is None
+        alone = instance_record(session, "1.2.3.1.4")
     assert found is not None
     series, instance = found
     assert instance == alone
@@ -69,10 +79,10 @@ def test_an_instance_reads_back_as_it_was_stored(database: Database, received: R
 def test_sending_again_adds_nothing_and_wakes_nothing(database: Database, received: Received) -> None:
     record(database, received(1))
     with database.read() as session:
-        (before,) = studies.receiving_series(session)
+        (before,) = receiving_series(session)
     assert record(database, received(1)) is StoreVerdict.DUPLICATE
     with database.read() as session:
-        (after,) = studies.receiving_series(session)
+        (after,) = receiving_series(session)
     assert after == before
     assert count(database, InstanceRow) == 1
     assert actions(database) == ["study:received"]
@@ -82,7 +92,7 @@ def test_other_bytes_under_the_same_uid_keep_the_first_and_are_audited(database:
     record(database, received(1))
     assert record(database, replace(received(1), sha256="f" * 64, path="other")) is StoreVerdict.CONFLICT
     with database.read() as session:
-        kept = studies.instance_record(session, "1.2.3.1.1")
+        kept = instance_record(session, "1.2.3.1.1")
     assert kept is not None
     assert kept.path == received(1).path
     assert actions(database) == ["study:received", "instance:conflict"]
@@ -107,7 +117,7 @@ def test_a_study_is_never_shared_by_two_patients(database: Database, received: R
     assert record(database, received(3)) is StoreVerdict.STORED
     with database.read() as session:
         detail = studies.study_detail(session, "1.2.3")
-        assert studies.instance_record(session, stranger.sop_instance_uid) is None
+        assert instance_record(session, stranger.sop_instance_uid) is None
     assert detail is not None
     assert detail.item.patient == received().patient
     assert detail.item.instance_count == 2
@@ -239,18 +249,18 @@ def test_descriptive_text_of_any_kind_is_kept_readable(database: Database, recei
 def test_a_late_slice_wakes_the_series(database: Database, received: Received) -> None:
     record(database, received(1))
     with database.begin() as session:
-        studies.force_complete(session, "1.2.3", requested_by="ann")
+        force_complete(session, "1.2.3", requested_by="ann")
     with database.read() as session:
-        assert studies.receiving_series(session)[0].is_forced
+        assert receiving_series(session)[0].is_forced
     record(database, received(2))
     with database.read() as session:
-        assert not studies.receiving_series(session)[0].is_forced
+        assert not receiving_series(session)[0].is_forced
     assert actions(database) == ["study:received", "series:forced"]
 
 
 def test_forcing_an_unknown_study_says_so(database: Database) -> None:
     with pytest.raises(UnknownRecordError, match="study"), database.begin() as session:
-        studies.force_complete(session, "9.9", requested_by="ann")
+        force_complete(session, "9.9", requested_by="ann")
 
 
 def test_the_longest_quiet_series_comes_first(database: Database, received: Received) -> None:
@@ -258,23 +268,23 @@ def test_the_longest_quiet_series_comes_first(database: Database, received: Rece
     record(database, received(1, series="2"))
     record(database, received(2, series="1"))
     with database.read() as session:
-        assert [series.series_instance_uid for series in studies.receiving_series(session)] == ["1.2.3.2", "1.2.3.1"]
+        assert [series.series_instance_uid for series in receiving_series(session)] == ["1.2.3.2", "1.2.3.1"]
 
 
 def test_the_input_digest_ignores_order_but_no_byte(database: Database, received: Received) -> None:
     for number in (3, 1, 2):
         record(database, received(number))
     with database.read() as session:
-        (series,) = studies.receiving_series(session)
-        instances = studies.series_instances(session, series.id)
-        assert studies.series_record(session, id=series.id) == series
-        assert studies.series_record(session, series_instance_uid="1.2.3.1") == series
-        assert studies.series_record(session, id="absent") is None
+        (series,) = receiving_series(session)
+        instances = series_instances(session, series.id)
+        assert series_record(session, id=series.id) == series
+        assert series_record(session, series_instance_uid="1.2.3.1") == series
+        assert series_record(session, id="absent") is None
     assert [instance.sop_instance_uid for instance in instances] == [f"1.2.3.1.{n}" for n in (1, 2, 3)]
-    digest = studies.input_digest(instances)
-    assert studies.input_digest(reversed(instances)) == digest
-    assert studies.input_digest(instances[:2]) != digest
-    assert studies.input_digest([*instances[:2], replace(instances[2], sha256="0" * 64)]) != digest
+    digest = input_digest(instances)
+    assert input_digest(reversed(instances)) == digest
+    assert input_digest(instances[:2]) != digest
+    assert input_digest([*instances[:2], replace(instances[2], sha256="0" * 64)]) != digest
 
 
 def test_the_same_instance_from_four_senders_at_once_gives_one_row(database: Database, received: Received) -> None:
@@ -292,8 +302,8 @@ def test_one_series_over_four_associations_loses_nothing(database: Database, rec
         verdicts = list(pool.map(lambda n: record(database, received(n)), range(1, 61)))
     assert set(verdicts) == {StoreVerdict.STORED}
     with database.read() as session:
-        (series,) = studies.receiving_series(session)
-        assert series.instance_count == len(studies.series_instances(session, series.id)) == 60
+        (series,) = receiving_series(session)
+        assert series.instance_count == len(series_instances(session, series.id)) == 60
 
 
 def test_many_studies_of_one_new_patient_at_once_share_the_patient(database: Database, received: Received) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from db import turns
+from db.arrivals import record_instance
 from db.domain import AnalysisRecord, AnalysisStatus, ModelIdentity
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -65,14 +66,13 @@ def test_what_a_person_asked_for_comes_sooner(order: Callable[..., list[str]]) -
 def test_what_the_worklist_puts_first_is_due_first(
     order: Callable[..., list[str]], database: object, received: Callable[..., object]
 ) -> None:
-    from db import studies
 
     with database.begin() as session:  # type: ignore[attr-defined]
         for number, uid in enumerate(("1.1", "1.2", "1.3")):
             instance = received(
                 study_instance_uid=uid, series_instance_uid=f"{uid}.1", sop_instance_uid=f"{uid}.1.{number}"
             )
-            studies.record_instance(session, instance)  # type: ignore[arg-type]
+            record_instance(session, instance)  # type: ignore[arg-type]
         session.execute(text("UPDATE studies SET malignancy_probability = 0.9 WHERE study_instance_uid = '1.2'"))
         session.execute(text("UPDATE studies SET reviewed_at = received_at WHERE study_instance_uid = '1.1'"))
     assert order(*(pending(uid, 300) for uid in ("1.1", "1.2", "1.3"))) == ["1.2", "1.3", "1.1"]

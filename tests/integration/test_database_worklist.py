@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db import analyses, deliveries, studies, worklist, workload
+from db import analyses, deliveries, worklist, workload
+from db.arrivals import record_instance
 from db.domain import (
     AnalysisOutcome,
     DeliveryStatus,
@@ -25,6 +26,7 @@ from db.domain import (
 )
 from db.engine import Database
 from db.errors import InvalidCursorError
+from db.instances import receiving_series
 
 Received = Callable[..., ReceivedInstance]
 
@@ -32,7 +34,7 @@ Received = Callable[..., ReceivedInstance]
 def arrive(database: Database, *instances: ReceivedInstance) -> None:
     for instance in instances:
         with database.begin() as session:
-            studies.record_instance(session, instance)
+            record_instance(session, instance)
 
 
 def page(database: Database, **query: object) -> WorklistPage:
@@ -158,7 +160,7 @@ def test_text_without_a_word_restricts_nothing(database: Database, received: Rec
 def test_the_state_filter_pages_too(database: Database, received: Received, model: ModelIdentity) -> None:
     arrive(database, *(received(1, study=f"1.2.{n}") for n in range(10, 20)))
     with database.begin() as session:
-        for series in studies.receiving_series(session)[::2]:
+        for series in receiving_series(session)[::2]:
             analyses.request_analysis(session, series.id, model, requested_by="node")
     assert walk(database, state=StudyState.QUEUED, limit=2) == [f"1.2.{n}" for n in range(18, 9, -2)]
     assert walk(database, state=StudyState.RECEIVING, limit=2) == [f"1.2.{n}" for n in range(19, 10, -2)]
@@ -168,7 +170,7 @@ def test_the_state_filter_pages_too(database: Database, received: Received, mode
 def test_counts_for_metrics_add_up(database: Database, received: Received, model: ModelIdentity, clock) -> None:
     arrive(database, *(received(1, study=f"1.2.{n}") for n in range(10, 15)))
     with database.begin() as session:
-        series = studies.receiving_series(session)
+        series = receiving_series(session)
         records = [analyses.request_analysis(session, one.id, model, requested_by="node") for one in series[:4]]
     clock.advance(90)
     with database.begin() as session:

@@ -20,7 +20,7 @@ from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from benchmarks.receivers import path_without_ours
 from benchmarks.sender import associate_rq
 from db import audit
-from db.studies import instance_record
+from db.instances import instance_record
 from dicom_node.access import PeerRule
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.requestor import RequestingEntity

@@ -16,7 +16,7 @@ import pytest
 from pynetdicom import build_context
 
 from benchmarks import kill_cycles
-from db.studies import instance_record
+from db.instances import instance_record
 from dicom_node.requestor import RequestingEntity
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from db import audit
 from db.domain import AnalysisStatus, StudyState
+from db.verification import verify
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.factories import CtSeries, ct_series
 from tests.integration.service import Sender, Service, until
@@ -71,7 +71,7 @@ def test_nothing_acknowledged_is_lost_and_every_series_is_analysed_once(
     for uid in pushed:
         until(lambda uid=uid: current_of(service, uid), lambda seen: seen == [24], 120)  # type: ignore[misc]
         assert len(service.instances(uid)) == 24
-    assert audit.verify(service.database).is_intact
+    assert verify(service.database).is_intact
 
 
 def current_of(service: Service, uid: str) -> list[int]:
@@ -93,4 +93,4 @@ def test_killed_during_analysis_it_is_finished_once(service: Service, make_serie
     assert [analysis.status for analysis in analyses] == [AnalysisStatus.CURRENT]
     assert analyses[0].attempts == CYCLES + 1
     assert len(analyses[0].measures) > 0
-    assert audit.verify(service.database).is_intact
+    assert verify(service.database).is_intact

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from db import studies
 from db.clock import Clocks, read_clocks
 from db.domain import ModelIdentity
 from db.engine import Database
+from db.instances import receiving_series, series_instances, series_record
 from db.promotions import PromotedBundle
 from db.schema import upgrade
 from dicom_node.adopt import adopt
@@ -111,9 +111,9 @@ def test_what_one_host_acknowledges_another_reads(
     with InstanceStore(ObjectFiles(tmp_path / "one", place)) as here:
         assert [send(Intake(here, database), path) for path in series.paths] == [Status.SUCCESS] * 4
     with database.read() as session:
-        record = studies.series_record(session, series_instance_uid=series.series_instance_uid)
+        record = series_record(session, series_instance_uid=series.series_instance_uid)
         assert record is not None
-        instances = studies.series_instances(session, record.id)
+        instances = series_instances(session, record.id)
     elsewhere = ObjectFiles(tmp_path / "two", place)
     found = elsewhere.locate([instance.path for instance in instances])
     assert [dataset_sha256(path) for path in found] == [instance.sha256 for instance in instances]
@@ -137,7 +137,7 @@ def test_nothing_is_acknowledged_while_the_store_does_not_answer(tmp_path: Path,
     with InstanceStore(ObjectFiles(tmp_path / "one", nowhere)) as store:
         assert send(Intake(store, database), series.paths[0]) is Status.OUT_OF_RESOURCES
     with database.read() as session:
-        assert studies.receiving_series(session) == ()
+        assert receiving_series(session) == ()
 
 
 def test_a_store_that_does_not_answer_is_no_missing_file(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_purged_studies_leave_the_store_and_what_is_resent_stays(
         assert purge.run().study_count == 1
         assert send(intake, kept.paths[0]) is Status.SUCCESS
         with database.read() as session:
-            (record,) = studies.receiving_series(session)
-            (instance,) = studies.series_instances(session, record.id)
+            (record,) = receiving_series(session)
+            (instance,) = series_instances(session, record.id)
         Purge(database, store, timedelta(days=10), clocks=after(2.1)).run()
         assert files.exists(instance.path)
         remote, prefix = place.open()

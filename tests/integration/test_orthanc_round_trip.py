@@ -18,6 +18,7 @@ from pynetdicom import AE, evt
 from db import findings, results, studies
 from db.domain import AnalysisOutcome, NewFinding, Verdict
 from db.engine import Database
+from db.instances import series_record
 from dicom_node.commitment import report_handler
 from dicom_node.commitment_scp import CommitmentService
 from dicom_node.delivery import DeliveryConfig, DeliveryRound, deliver_due
@@ -137,7 +138,7 @@ def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> No
         attributes={"attention": {"field_mm": 60.0, "weights": [[0.0, 1.0], [0.5, 0.25]]}},
     )  # fmt: skip
     with node.database.read() as session:
-        record = studies.series_record(session, series_instance_uid=node.series.series_instance_uid)
+        record = series_record(session, series_instance_uid=node.series.series_instance_uid)
     assert record is not None
     analysis_id = answer_series(node.database, record.id, AnalysisOutcome(findings=(found,)))
     maker = ResultMaker(

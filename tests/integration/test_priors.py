@@ -16,6 +16,7 @@ from db import analyses, priors, studies
 from db.domain import StudyState
 from db.engine import Database
 from db.exchange import PriorSearch, PriorStatus
+from db.instances import series_record
 from db.tables_exchange import PriorStudyRow
 from dicom_node.commitment_scp import CommitmentService
 from dicom_node.intake import Announced, Intake, Sender
@@ -110,7 +111,7 @@ def test_the_latest_earlier_chest_ct_is_fetched_counted_and_not_analysed(two: Tw
         assert detail is not None
         assert others == [None, None, None]
         assert priors.due_priors(session, "PACS", now=datetime.now(UTC) + timedelta(days=9)) == ()
-        receiving = studies.series_record(session, series_instance_uid=old.series_instance_uid)
+        receiving = series_record(session, series_instance_uid=old.series_instance_uid)
     assert detail.item.instance_count == 12
     assert receiving is not None
     asked: list[object] = []
@@ -120,7 +121,7 @@ def test_the_latest_earlier_chest_ct_is_fetched_counted_and_not_analysed(two: Tw
     )  # fmt: skip
     worker.look()
     with two.ours.read() as session:
-        record = studies.series_record(session, id=receiving.id)
+        record = series_record(session, id=receiving.id)
     assert record is not None
     assert (record.state, [reason.code for reason in record.reasons]) == (StudyState.NOT_ANALYSED, ["prior"])
     assert len(asked) == 1  # the new study

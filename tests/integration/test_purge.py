@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from db import analyses, audit, clock, deliveries, faults, findings, results, studies
+from db import analyses, audit, clock, deliveries, faults, findings, results
 from db.clock import Moment
 from db.domain import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
 from db.engine import Database
 from db.exchange import NewResult, RetractionCode
+from db.instances import series_record
 from db.studies import study_detail
 from db.tables_all import METADATA
 from db.tables_health import ClockRow
+from db.verification import verify
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.purge import Purge
 from dicom_node.store import InstanceStore
@@ -101,7 +103,7 @@ def test_an_old_study_goes_with_its_files_and_leaves_no_trace_but_the_trail(plac
     assert place.files() == []
     left = place.everything_kept()
     assert not [word for word in (CANARY, "CANARY-ID", place.series.study_instance_uid) if word.encode() in left]
-    assert audit.verify(place.database).is_intact
+    assert verify(place.database).is_intact
     with place.database.read() as session:
         actions = [entry.event.action for entry in audit.recent(session, limit=50)]
     assert actions[0] == "study:purged"
@@ -150,7 +152,7 @@ def test_a_study_that_something_happened_to_of_late_stays(place: Place, migrated
         elif what == "withdrawn":
             results.retract(session, place.analysis_id, RetractionCode.QUALITY, "", requested_by="ada")
         else:
-            record = studies.series_record(session, series_instance_uid=place.series.series_instance_uid)
+            record = series_record(session, series_instance_uid=place.series.series_instance_uid)
             assert record is not None
     if what == "analysed again":
         answer_series(later, record.id, AnalysisOutcome(), force=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from db import audit, schema
+from db import schema
 from db.domain import AnalysisStatus
+from db.verification import verify
 from tests.factories import CtSeries
 from tests.integration.postgres_server import PostgresMissingError
 from tests.integration.scale_out import (
@@ -57,7 +58,7 @@ def test_killed_at_random_nothing_is_lost_and_every_series_has_one_result(hosts:
     assert (found.lost, found.damaged) == (0, 0), "\n".join(hosts.log)
     assert found.current == [SLICES] * SERIES
     assert found.reports == SERIES
-    assert audit.verify(hosts.workers[0].database).is_intact
+    assert verify(hosts.workers[0].database).is_intact
     assert _worklist(hosts, 0) == _worklist(hosts, 1) != []
 
 

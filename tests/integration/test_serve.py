@@ -17,6 +17,7 @@ import requests
 
 from db import audit
 from db.domain import AnalysisStatus, StudyState
+from db.verification import verify
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.scu import RemoteNode, echo
 from lungnode.healthy import is_up
@@ -66,7 +67,7 @@ def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) 
     with service.database.read() as session:
         actions = [entry.event.action for entry in audit.recent(session, limit=200)]
     assert {"service:started", "service:stopped", "study:received", "analysis:completed"} <= set(actions)
-    assert audit.verify(service.database).is_intact
+    assert verify(service.database).is_intact
     assert list((service.home / "scratch").iterdir()) == []
 
 

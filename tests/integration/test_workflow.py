@@ -22,6 +22,7 @@ import pytest
 from dbos import DBOSClient
 
 from db import analyses, audit, schema, studies, workers
+from db.arrivals import record_instance
 from db.domain import (
     AnalysisRecord,
     AnalysisStatus,
@@ -32,6 +33,7 @@ from db.domain import (
     StudyState,
 )
 from db.engine import Database
+from db.instances import series_record
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.factories import ct_series
 from tests.fast_analyzer import CRASHES, HANGS, RAISES
@@ -134,11 +136,11 @@ class Node:
             modality="CT",
         )
         with self.database.begin() as session:
-            studies.record_instance(session, instance)
+            record_instance(session, instance)
 
     def series(self, uid: str) -> SeriesRecord:
         with self.database.read() as session:
-            record = studies.series_record(session, series_instance_uid=uid)
+            record = series_record(session, series_instance_uid=uid)
         assert record is not None
         return record
 

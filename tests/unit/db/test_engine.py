@@ -21,6 +21,7 @@ from db.connections import database_url
 from db.domain import AuditEvent
 from db.engine import Database, load_or_create_audit_key
 from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
+from db.verification import verify
 
 EVENT = AuditEvent("study:received", "PACS")
 
@@ -103,7 +104,7 @@ def test_a_locked_database_is_said_to_be_unavailable(database: Database, path: P
     other.close()
     with database.begin() as session:
         audit.append(session, EVENT)
-    assert audit.verify(database).event_count == 1
+    assert verify(database).event_count == 1
 
 
 def test_a_lock_that_ends_in_time_is_waited_for(path: Path, database: Database) -> None:
@@ -126,7 +127,7 @@ def test_a_lock_that_ends_in_time_is_waited_for(path: Path, database: Database) 
         audit.append(session, EVENT)
     holder.join()
     patient.dispose()
-    assert audit.verify(database).event_count == 2
+    assert verify(database).event_count == 2
 
 
 def test_a_full_database_is_said_to_be_unavailable(database: Database) -> None:
@@ -145,7 +146,7 @@ def test_a_full_database_is_said_to_be_unavailable(database: Database) -> None:
         fill()
     assert "full" in str(caught.value.__cause__)
     database.dispose()
-    assert audit.verify(database).event_count == 1
+    assert verify(database).event_count == 1
 
 
 def test_errors_show_no_parameters(database: Database) -> None:
@@ -179,7 +180,7 @@ def test_replacing_an_event_fires_the_triggers(database: Database, path: Path) -
     with pytest.raises(sqlite3.IntegrityError):
         plain.execute("INSERT OR REPLACE INTO audit_head VALUES (1, 0, '', '')")
     plain.close()
-    assert audit.verify(database).is_intact
+    assert verify(database).is_intact
 
 
 @pytest.mark.parametrize(

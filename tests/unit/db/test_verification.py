@@ -11,6 +11,7 @@ from db import audit, verification
 from db.domain import AuditEvent
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
+from db.verification import verify
 
 BATCH = 500
 
@@ -30,7 +31,7 @@ def test_values_of_any_kind_are_found_rather_than_raised(database: Database, col
         connection.execute(text("DROP TRIGGER audit_events_no_update"))
         connection.execute(text(f"UPDATE audit_events SET {column} = {value} WHERE sequence = 2"))
         connection.exec_driver_sql(sql)
-    assert audit.verify(database).problems[0].startswith("event 2 was altered")
+    assert verify(database).problems[0].startswith("event 2 was altered")
 
 
 def test_reading_is_as_strict_after_a_check_as_before(database: Database) -> None:
@@ -38,7 +39,7 @@ def test_reading_is_as_strict_after_a_check_as_before(database: Database) -> Non
     for _ in range(2):
         with pytest.raises(DatabaseUnavailableError), database.read() as session:
             session.execute(text("SELECT CAST(x'ff00' AS TEXT)")).all()
-        audit.verify(database)
+        verify(database)
 
 
 def test_memory_does_not_grow_with_the_trail(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +48,8 @@ def test_memory_does_not_grow_with_the_trail(database: Database, monkeypatch: py
     for _ in range(3):
         write(database, 3 * BATCH)
         tracemalloc.start()
-        assert audit.verify(database).is_intact
+        assert verify(database).is_intact
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert audit.verify(database).event_count == 9 * BATCH
+    assert verify(database).event_count == 9 * BATCH
     assert peaks[2] < 1.25 * peaks[0]

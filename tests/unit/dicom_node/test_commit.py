@@ -9,7 +9,7 @@ from threading import Barrier
 
 import pytest
 
-from db.studies import instance_record
+from db.instances import instance_record
 from dicom_node.intake import IntakeVerdict, Sender
 from tests.intake_support import Node, announced, ct_dataset, encoded, running_node
 

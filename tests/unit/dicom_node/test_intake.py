@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
 from db import audit
+from db.arrivals import record_arrivals
 from db.domain import ReceivedInstance, StoreVerdict, StudyState
 from db.engine import Database
 from db.errors import DatabaseUnavailableError, InvalidRecordError
-from db.studies import instance_record, receiving_series, record_arrivals, series_instances
+from db.instances import instance_record, receiving_series, series_instances
 from dicom_node.elements import WalkLimits
 from dicom_node.intake import Announced, IntakeLimits, IntakeVerdict
 from dicom_node.status import Status

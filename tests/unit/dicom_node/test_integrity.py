@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from db import audit, faults, studies
+from db import audit, faults
+from db.arrivals import record_instance
 from db.domain import PatientAttributes, ReceivedInstance
 from db.engine import Database
 from dicom_node import integrity
@@ -41,7 +42,7 @@ def stored(store: InstanceStore, database: Database, number: int = 1, size: int 
         uid, CT, EXPLICIT, "1.2.3", "1.2.3.1", PatientAttributes("P1"), file.path, 1, file.sha256
     )
     with database.begin() as session:
-        studies.record_instance(session, received)
+        record_instance(session, received)
     return file
 
 

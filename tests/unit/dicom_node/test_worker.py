@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import analyses, schema, studies
+from db import analyses, schema
+from db.arrivals import record_instance
 from db.domain import (
     AnalysisOutcome,
     AnalysisRecord,
@@ -25,6 +26,7 @@ from db.domain import (
 )
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
+from db.instances import series_record
 from dicom_node.worker import QuietWatch, Worker, WorkerConfig
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
@@ -136,12 +138,12 @@ def receive(database: Database, number: int, series_uid: str = "1.2.3.1") -> Non
         modality="CT",
     )
     with database.begin() as session:
-        studies.record_instance(session, instance)
+        record_instance(session, instance)
 
 
 def only_series(database: Database) -> SeriesRecord:
     with database.read() as session:
-        record = studies.series_record(session, series_instance_uid="1.2.3.1")
+        record = series_record(session, series_instance_uid="1.2.3.1")
     assert record is not None
     return record
 

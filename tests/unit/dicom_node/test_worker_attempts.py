@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from db import analyses, audit, schema, studies
+from db import analyses, audit, schema
+from db.arrivals import record_instance
 from db.domain import (
     AnalysisOutcome,
     AnalysisRecord,
@@ -21,6 +22,7 @@ from db.domain import (
 )
 from db.engine import Database
 from db.errors import DatabaseUnavailableError
+from db.instances import series_record
 from dicom_node.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
 from dicom_node.attempts import MAX_STARTS, Attempt, Attempts
 from dicom_node.files import StoreUnreachableError
@@ -57,7 +59,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def analysis(database: Database) -> AnalysisRecord:
     receive(database, 1)
     with database.begin() as session:
-        series = studies.series_record(session, series_instance_uid="1.2.3.1")
+        series = series_record(session, series_instance_uid="1.2.3.1")
         assert series is not None
         return analyses.request_analysis(session, series.id, MODEL, requested_by="reader")
 
@@ -68,7 +70,7 @@ def receive(database: Database, number: int) -> None:
         PatientAttributes("P1"), f"path-{number}", 1, f"{number:064x}",
     )  # fmt: skip
     with database.begin() as session:
-        studies.record_instance(session, instance)
+        record_instance(session, instance)
 
 
 def attempts(database: Database, analyzer: Analyzer, **options: object) -> Attempts:
@@ -137,7 +139,7 @@ def test_a_parked_analysis_reads_failed_and_is_over(database: Database, analysis
     tried.park(analysis.id, Reason("analysis_crashed", "Given up."))
     assert tried.run(analysis.id) == (Attempt.OVER, None)
     with database.read() as session:
-        series = studies.series_record(session, series_instance_uid="1.2.3.1")
+        series = series_record(session, series_instance_uid="1.2.3.1")
     assert series is not None
     assert (series.state, [reason.code for reason in series.reasons]) == (StudyState.FAILED, ["analysis_crashed"])
 
@@ -190,7 +192,7 @@ OTHER = ModelIdentity("other", "1", "e" * 64)
 
 def series_state(database: Database) -> StudyState:
     with database.read() as session:
-        series = studies.series_record(session, series_instance_uid="1.2.3.1")
+        series = series_record(session, series_instance_uid="1.2.3.1")
         assert series is not None
         return series.state
 

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from db import schema, studies
+from db import schema
+from db.arrivals import record_instance
 from db.domain import PatientAttributes, ReceivedInstance
 from db.engine import Database
 from dicom_node.decode_process import DecodeLimits
@@ -92,7 +93,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory, series: CtSeries) -> Iterat
         for path, uid in zip(series.paths, series.sop_instance_uids, strict=True):
             (store.root / "instances" / path.name).write_bytes(path.read_bytes())
             with database.begin() as session:
-                studies.record_instance(session, received(series, uid, f"instances/{path.name}"))
+                record_instance(session, received(series, uid, f"instances/{path.name}"))
         stored = StoredSeries(database, store, DecodeLimits())
         yield stored
         stored.close()

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from db import analyses, findings, studies
+from db import analyses, findings
+from db.arrivals import record_instance
 from db.domain import (
     AnalysisOutcome,
     AssessmentRecord,
@@ -27,6 +28,7 @@ from db.domain import (
     Verdict,
 )
 from db.engine import Database
+from db.instances import series_record
 from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.calibration import CALIBRATORS, calibrated
 from inference.description import analyzer_digest
@@ -74,8 +76,8 @@ def fill(
             for k, z in enumerate(margins.tolist())
         )  # fmt: skip
         with database.begin() as session:
-            studies.record_instance(session, instance)
-            series = studies.series_record(session, series_instance_uid=uids[1])
+            record_instance(session, instance)
+            series = series_record(session, series_instance_uid=uids[1])
             assert series is not None
             record = analyses.request_analysis(session, series.id, SHIPPED_MODEL, requested_by="system")
             analyses.start_analysis(session, record.id)

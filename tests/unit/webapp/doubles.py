@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from db import analyses, schema
+from db.arrivals import record_instance
 from db.domain import (
     AnalysisOutcome,
     ModelIdentity,
@@ -26,8 +27,8 @@ from db.domain import (
     StudyState,
 )
 from db.engine import Database
+from db.instances import series_record
 from db.scanners import Scanner
-from db.studies import record_instance, series_record
 from inference.displayed import DisplayedProbability, Question
 from inference.evidence import displayed_limits
 from webapp.ports import (
