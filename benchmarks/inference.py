@@ -21,7 +21,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import parser, report
-from inference.engines import Engine, Runner, as_inference_layout, make_runner, why_unusable
+from inference.engines import Engine, Runner, make_runner, why_unusable
+from inference.memory_layout import as_inference_layout
 from inference.network import AttentionResNet
 from inference.network3d import VolumetricResNet
 from training.engines import quantised
