@@ -20,8 +20,8 @@ from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import PhantomSpec
 from inference.bundle import bundle_folders, read_bundle
 from inference.devices import resolve_device
-from inference.engines import Engine, choose_engine, why_unfit, why_unusable
-from inference.ensemble import Ensemble
+from inference.engines.selection import Engine, choose_engine, why_unfit, why_unusable
+from inference.malignancy.ensemble import Ensemble
 from inference.predictor import NoduleAnalyzer
 from inference.types import CtVolume
 

@@ -27,18 +27,18 @@ import numpy as np
 import requests
 
 from benchmarks.measure import parser, report
-from db.domain import Verdict
-from db.engine import Database
-from db.judgements import Judged
-from db.scanners import Scanner
-from db.watching import Observation
+from db.analyses.ground_truth import Judged
+from db.analyses.scanners import Scanner
+from db.database import Database
+from db.domain.records import Verdict
+from db.monitoring.drift_observations import Observation
 from dicom_node.phantom.writer import SeriesIdentity
-from inference.calibration_watch import MIN_CASES, Calibration, watch_calibration
-from inference.drift import REFERENCE, WINDOW, compare
+from inference.drift.calibration_watch import MIN_CASES, Calibration, watch_calibration
+from inference.drift.output_drift import Answer, compare_answers
+from inference.drift.series_drift import REFERENCE, WINDOW, compare
 from inference.metrics import wilson_interval
-from inference.output_drift import Answer, compare_answers
-from lungnode.monitoring import answers, collect_finished
-from lungnode.watch_report import RAISE_P, RECENT_VERDICTS, look, overrides, p_of_more
+from lungnode.monitoring.drift_watch import answers, collect_finished
+from lungnode.monitoring.watch_report import RAISE_P, RECENT_VERDICTS, look, overrides, p_of_more
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.integration.service import Sender, Service
 from tests.watched_series import Recorder, Source, summary

@@ -21,10 +21,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import parser, report
-from inference.engines import Engine, Runner, make_runner, why_unusable
+from inference.engines.selection import Engine, Runner, make_runner, why_unusable
 from inference.memory_layout import as_inference_layout
-from inference.network import AttentionResNet
-from inference.network3d import VolumetricResNet
+from inference.networks.planar import AttentionResNet
+from inference.networks.volumetric import VolumetricResNet
 from training.engines import quantised
 
 BATCHES = (1, 32)
@@ -68,7 +68,7 @@ def runner(engine: Engine, network: nn.Module, shape: tuple[int, ...], device: s
     """Make the runner that is timed; int8 is quantised on noise."""
     graph = folder / "network.xml"
     if engine is Engine.OPENVINO_INT8:
-        from inference.openvino_engine import converted, write_network
+        from inference.engines.openvino import converted, write_network
 
         noise = [np.random.default_rng(i).normal(size=(1, *shape)).astype(np.float32) for i in range(4)]
         write_network(quantised(converted(network, shape), noise), graph)

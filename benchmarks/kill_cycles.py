@@ -32,7 +32,7 @@ from pathlib import Path
 from benchmarks.receive import encoded_slice
 from benchmarks.receivers import AE_TITLE, ANNOUNCEMENT, free_port, wait_until_it_listens
 from benchmarks.sender import BrokenOffError, send
-from dicom_node.store import dataset_sha256
+from dicom_node.storage.instance_store import dataset_sha256
 
 STEPS = ("pwrite64", "ftruncate", "fdatasync", "rename", "fsync", "sendto")
 """Where strace delivers the signal: as such a call of the process begins."""

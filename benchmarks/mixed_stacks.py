@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.measure import parser, report
-from dicom_node.coherence import anatomy_alternation, texture_alternation
-from dicom_node.decode_process import DecodeProcess
-from dicom_node.gate import GateThresholds
-from dicom_node.geometry import order_frames
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import PhantomSpec
-from dicom_node.series import Refusal
+from dicom_node.sandbox.decode_process import DecodeProcess
+from dicom_node.series.coherence import anatomy_alternation, texture_alternation
+from dicom_node.series.gate import GateThresholds
+from dicom_node.series.geometry import order_frames
+from dicom_node.series.types import Refusal
 
 Volume = NDArray[np.int16]
 RNG_SEED = 0

@@ -20,7 +20,7 @@ import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.receivers import free_port
-from lungnode.watch_report import look
+from lungnode.monitoring.watch_report import look
 from tests.browser.conftest import ARGUMENTS, chromium_path, served
 from tests.watched_series import rehearsed
 

@@ -4,7 +4,7 @@ Usage: ``python -m benchmarks.preprocess [--repeat N]``. 512 x 512 slices of noi
 transfer syntax, as intake stores them, with headers as long as a scanner's; one thread, and each slice is read once.
 A series goes through the decoding process, which uses every core that it may (``taskset`` gives it fewer). Beside
 it, measured in turns, what is usually written: pydicom's ``pixel_array``, NumPy and Pillow's
-resize. Training and serving make their input by the same ``inference.pictures.slice_input``.
+resize. Training and serving make their input by the same ``inference.slices.slice_image.slice_input``.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from PIL import Image
 from pydicom import dcmread
 
 from benchmarks.measure import parser, report
-from dicom_node.decode import read_frames_hu
-from dicom_node.decode_process import DecodeProcess
-from dicom_node.frames import read_frame_headers
-from dicom_node.part10 import encode_file_meta, read_file_meta
+from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import TRANSFER_SYNTAXES
-from inference.patches import PatchBatch, cut_patch
-from inference.pictures import slice_input
-from inference.preprocessing import PreprocessingSpec
+from dicom_node.sandbox.decode import read_frames_hu
+from dicom_node.sandbox.decode_process import DecodeProcess
+from dicom_node.sandbox.frames import read_frame_headers
+from inference.slices.slice_image import slice_input
 from inference.types import CtVolume
-from inference.views import ViewSpec
-from lungnode.pictures import windowed
+from inference.volumes.patch_views import ViewSpec
+from inference.volumes.patches import PatchBatch, cut_patch
+from inference.volumes.preprocessing import PreprocessingSpec
+from lungnode.adapters.image_codec import windowed
 
 ROWS = 512
 SLICES = 24

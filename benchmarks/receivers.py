@@ -169,8 +169,8 @@ def wait_until_it_listens(
 
 def _serve_lungnode(port: int, folder: Path, *, processes: int = 1, is_synced: bool = True) -> None:
     """Run the service's listener."""
-    from lungnode.serve import serve
-    from lungnode.settings import Settings
+    from lungnode.commands.serve import serve
+    from lungnode.settings.service import Settings
 
     if not is_synced:
         os.environ[_UNSYNCED] = "1"
@@ -183,7 +183,8 @@ def _leave_syncing_to_the_kernel() -> None:
     from sqlalchemy import event
     from sqlalchemy.pool import Pool
 
-    from dicom_node import spool, store
+    from dicom_node.storage import instance_store as store
+    from dicom_node.storage import spool
 
     for module, name, instead in (
         (spool, "_sync_content", lambda _: None),

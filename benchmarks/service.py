@@ -29,8 +29,8 @@ from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity
-from lungnode.rehearsal import AE_TITLE as PACS
-from lungnode.rehearsal import RehearsalPacs
+from lungnode.demo.pacs import AE_TITLE as PACS
+from lungnode.demo.pacs import RehearsalPacs
 
 QUIET_S = 2
 _RESULT_S, _LIMIT_S, _POLL_S = 120.0, 100.0, 0.1

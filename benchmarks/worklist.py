@@ -23,12 +23,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, text
 
 from benchmarks.measure import parser, report
-from db import schema
-from db.arrivals import search_text
-from db.domain import PatientAttributes, Reason, ReceivedInstance, StudyState
-from db.engine import Database
-from db.session import new_id
-from db.tables import PatientRow, StudyRow
+from db.database import Database
+from db.domain.records import PatientAttributes, Reason, ReceivedInstance, StudyState
+from db.engine import schema
+from db.engine.session import new_id
+from db.intake.ingest import search_text
+from db.tables.arrivals import PatientRow, StudyRow
 from webapp import create_app
 from webapp.options import WebOptions
 

@@ -37,10 +37,10 @@ NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # a catalogue changes only when a te
 OF_ANSWERS = (
     "inference/",
     "db/",
-    "webapp/uploads.py",
-    "webapp/predictions.py",
-    "webapp/errors.py",
-    "webapp/failures.py",
+    "webapp/upload/uploads.py",
+    "webapp/upload/predictions.py",
+    "webapp/http/errors.py",
+    "webapp/http/error_handlers.py",
     "dicom_node/zip_",
 )
 """Why there is no answer: sent in English, said by the modules in the browser."""

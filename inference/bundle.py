@@ -74,8 +74,8 @@ class Bundle:
 
 def build_network(member: dict[str, Any]) -> nn.Module:
     """The untrained network that a member's description names."""
-    from inference.network import PRESETS, AttentionResNet
-    from inference.network3d import VolumetricResNet
+    from inference.networks.planar import PRESETS, AttentionResNet
+    from inference.networks.volumetric import VolumetricResNet
 
     if member["kind"] == "planar":
         return AttentionResNet(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from inference.bundle import Bundle, bundle_folders, describe_bundle, parameter_count
-from inference.engines import Engine, answering_digest, choose_engine
+from inference.engines.selection import Engine, answering_digest, choose_engine
 from inference.errors import BundleError
-from inference.opinions import Opinion, answering
+from inference.malignancy.submodels import Opinion, answering
 from inference.types import ModelStatus
 
 PLOTS = ("reliability_before", "reliability_after", "roc", "histogram")

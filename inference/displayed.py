@@ -2,7 +2,7 @@
 
 The point estimate orders findings and measures the model. What is shown of it is a ``DisplayedProbability``, the
 interval that calibration cases of a similar score bear, or ``NoPercentage`` with the reason. Both come from
-``inference.evidence``; records hold them as JSON, and this module alone puts them into words.
+``inference.calibration.evidence``; records hold them as JSON, and this module alone puts them into words.
 """
 
 from __future__ import annotations

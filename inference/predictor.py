@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.attention import place_on_slice
-from inference.blas import one_blas_thread
 from inference.bundle import bundle_folders, read_bundle
-from inference.calibration import prediction_set
-from inference.candidates import find_candidates
+from inference.calibration.calibration import prediction_set
+from inference.calibration.evidence import displayed_for
 from inference.description import ModelsDescription, analyzer_digest, checked_bundles, description_of
 from inference.devices import resolve_device
 from inference.displayed import DisplayedProbability, Question
-from inference.engines import choose_engine
-from inference.ensemble import Ensemble, combine
-from inference.evidence import displayed_for
-from inference.explanation import MAPS, MapKind, shown
-from inference.grading import CLASSES, Grader, Index, Nodule
-from inference.lungs import segment_lungs
-from inference.network_cache import NetworkCache
-from inference.opinions import Opinion, overlaid
-from inference.patches import PatchBatch, Place, cut_patch
-from inference.segmentation import NoduleMeasure, measure_nodule
-from inference.slice_classifier import SliceClassifier
+from inference.engines.cache import NetworkCache
+from inference.engines.selection import choose_engine
+from inference.lungs.search_region import segment_lungs
+from inference.malignancy.ensemble import Ensemble, combine
+from inference.malignancy.estimator import CLASSES, Index, MalignancyEstimator, Nodule
+from inference.malignancy.submodels import Opinion, overlaid
+from inference.networks.attention import place_on_slice
+from inference.networks.explanation import MAPS, MapKind, shown
+from inference.nodules.candidates import find_candidates
+from inference.nodules.measurement import NoduleMeasure, measure_nodule
+from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, Candidate, CtVolume, NoduleFinding, Remark, VolumeAnalysis
+from inference.volumes.blas import one_blas_thread
+from inference.volumes.patches import PatchBatch, Place, cut_patch
 
 Progress = Callable[[float, str], None]
 EMPTY_HU = -700.0
@@ -58,7 +58,7 @@ class NoduleAnalyzer:
     def __init__(self, nodule: Ensemble, confirmer: Ensemble) -> None:
         self._nodule = nodule
         self._filter = confirmer
-        self._grader = Grader(nodule, confirmer.bundle.recipe)
+        self._grader = MalignancyEstimator(nodule, confirmer.bundle.recipe)
         self._gate: dict[str, Any] = nodule.bundle.recipe["gate"]
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
@@ -76,7 +76,7 @@ class NoduleAnalyzer:
         """Find and grade nodules; the most probably malignant comes first, at most ``gate.max_findings``.
 
         A candidate that the filter does not confirm is not shown and gets no malignancy. ``overruled`` are codes of
-        abstentions that a radiologist overruled, see ``Grader``.
+        abstentions that a radiologist overruled, see ``MalignancyEstimator``.
         """
         tell = progress or (lambda _fraction, _text: None)
         started = time.monotonic()
@@ -92,7 +92,9 @@ class NoduleAnalyzer:
         tell(0.3, f"sorting {len(candidates)} candidates")
         confirmed, left_out = self._confirm(volume, candidates)
         tell(0.7, f"grading {len(confirmed)} nodules")
-        findings = self._grade(volume, confirmed, Grader(self._nodule, self._filter.bundle.recipe, overruled))
+        findings = self._grade(
+            volume, confirmed, MalignancyEstimator(self._nodule, self._filter.bundle.recipe, overruled)
+        )
         tell(1.0, "done")
         measures: dict[str, object] = {
             "duration_s": round(time.monotonic() - started, 2),
@@ -215,7 +217,9 @@ class NoduleAnalyzer:
         limit = int(self._gate["max_findings"])
         return confirmed[:limit], max(0, len(confirmed) - limit)
 
-    def _grade(self, volume: CtVolume, confirmed: list[_Confirmed], grader: Grader) -> tuple[NoduleFinding, ...]:
+    def _grade(
+        self, volume: CtVolume, confirmed: list[_Confirmed], grader: MalignancyEstimator
+    ) -> tuple[NoduleFinding, ...]:
         """Measure and grade; two candidates that turn out to be one nodule become one finding."""
         measured: list[tuple[NoduleMeasure, Nodule]] = []
         unmeasured: list[NoduleFinding] = []
@@ -272,7 +276,7 @@ def load_models(
     engine
         What runs the nodule and filter networks, see ``choose_engine``; the slice model always runs in float32.
     opinion
-        Which of the nodule networks answer, see ``inference.opinions``.
+        Which of the nodule networks answer, see ``inference.malignancy.submodels``.
     over
         A bundle that takes the place of the one of its task.
     cache

@@ -20,7 +20,7 @@ class Abstention:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A caveat of an answer: ``name`` is a member of ``db.caveats.Caveat``, which has the text; ``values`` fill it."""
+    """Caveat of an answer: ``name`` is a member of ``db.domain.caveats.Caveat``, whose text ``values`` fill."""
 
     name: str
     values: dict[str, object] = field(default_factory=dict)

@@ -19,9 +19,13 @@ from typing import Annotated
 import typer
 import typer.core
 
-from lungnode import admin, drift, models, pathology, scanners, store_check, upkeep
+from lungnode import drift
+from lungnode.commands import admin, pathology, scanners
+from lungnode.commands import model as models
+from lungnode.commands import results as upkeep
+from lungnode.commands import store as store_check
+from lungnode.commands.context import open_database, read_settings
 from lungnode.errors import CommandError, LungnodeError, SettingsError
-from lungnode.opening import open_database, read_settings
 
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 """Base of everything that the command line's parser refuses; newer typer carries its own copy of click."""
@@ -106,8 +110,8 @@ def _known_errors() -> tuple[type[Exception], ...]:
     """Error families of the packages that are loaded; one that was never imported cannot have been raised."""
     families: list[type[Exception]] = [LungnodeError, OSError]
     for module, name in (
-        ("db.errors", "DbError"),
-        ("dicom_node.errors", "DicomNodeError"),
+        ("db.domain.errors", "DbError"),
+        ("dicom_node.encoding.errors", "DicomNodeError"),
         ("inference.errors", "InferenceError"),
         ("webapp.ports", "UnfitInputError"),
         ("sqlalchemy.exc", "SQLAlchemyError"),
@@ -148,7 +152,7 @@ def serve(
     only: Annotated[Part | None, typer.Option("--only", help="Run one part of the service alone.")] = None,
 ) -> int:
     """Run the DICOM listener, the workers and the web pages in one supervised process tree."""
-    from lungnode.serve import serve as run_service
+    from lungnode.commands.serve import serve as run_service
 
     return run_service(read_settings(), only.value if only else None) or 0
 
@@ -163,7 +167,7 @@ def demo(
     """Start the service on loopback, let a rehearsal PACS push a chest CT, and print what came back."""
     if study is not None and not study.is_dir():
         raise CommandError(f"--study {study}: there is no such folder")
-    from lungnode.demo import run_demo
+    from lungnode.demo.command import run_demo
 
     return run_demo(read_settings(), study, exit_after) or 0
 
@@ -175,13 +179,13 @@ def doctor(
     ] = None,
 ) -> int:
     """Check settings, database, model and disk; with --pacs also C-ECHO, C-STORE of each result type and C-FIND."""
-    from lungnode.doctor import examine, parse_address, render
+    from lungnode.commands.doctor import examine, parse_address, render
 
     address = parse_address(pacs) if pacs else None
     settings = read_settings()
     checks = examine(settings)
     if address is not None:
-        from lungnode.doctor_pacs import examine_pacs
+        from lungnode.commands.doctor_pacs import examine_pacs
 
         checks += examine_pacs(settings, address)
     print(render(checks))
@@ -195,7 +199,7 @@ def predict(
     column: Annotated[float | None, typer.Option("--column", help="Column of that nodule.")] = None,
 ) -> int:
     """Print the answer of POST /predict for each file, as JSON lines."""
-    from lungnode.predict import answer_files, as_line, prediction_app, unreadable
+    from lungnode.commands.predict import answer_files, as_line, prediction_app, unreadable
 
     if (row is None) != (column is None):
         raise CommandError("--row and --column belong together")
@@ -229,9 +233,9 @@ def retrieve(
     ] = False,
 ) -> int:
     """Have a configured PACS send CT series to the running listener; prints one JSON object a series."""
-    from dicom_node.fetch import INCOMPLETE, MISMATCH, Scope
-    from lungnode.retrieve import check_keys, choose_pacs
-    from lungnode.retrieve import retrieve as ask
+    from dicom_node.client.retrieve_client import INCOMPLETE, MISMATCH, Scope
+    from lungnode.commands.retrieve import check_keys, choose_pacs
+    from lungnode.commands.retrieve import retrieve as ask
 
     wanted = [{"accession": text} for text in accession or ()] + [{"study": text} for text in study or ()]
     if not wanted:
@@ -259,7 +263,7 @@ def retrieve(
 @app.command()
 def backup(target: Annotated[Path, typer.Argument(help="Folder to create; it must not exist yet.")]) -> None:
     """Copy database, stored files and keys while the service runs."""
-    from lungnode.backup import create_backup
+    from lungnode.commands.backup import create_backup
 
     manifest = create_backup(read_settings(), target)
     print(json.dumps(manifest.summary()))
@@ -268,7 +272,7 @@ def backup(target: Annotated[Path, typer.Argument(help="Folder to create; it mus
 @app.command()
 def restore(source: Annotated[Path, typer.Argument(help="Folder that `lungnode backup` wrote.")]) -> None:
     """Restore a backup into an empty LUNGNODE_HOME, checking every digest; safe to run again after an interruption."""
-    from lungnode.restore import restore_backup
+    from lungnode.commands.restore import restore_backup
 
     manifest = restore_backup(read_settings(is_restoring=True), source)
     print(json.dumps(manifest.summary()))

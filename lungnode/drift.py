@@ -7,14 +7,14 @@ from dataclasses import asdict
 
 import typer
 
-from lungnode.opening import open_database, read_settings
+from lungnode.commands.context import open_database, read_settings
 
 
 def drift() -> None:
     """Tell for each scanner whether its series and answers are still as at the beginning; a JSON object each."""
-    from inference.drift import REFERENCE, WINDOW
-    from lungnode.monitoring import scanner_drifts
-    from lungnode.watch_report import look
+    from inference.drift.series_drift import REFERENCE, WINDOW
+    from lungnode.monitoring.drift_watch import scanner_drifts
+    from lungnode.monitoring.watch_report import look
 
     with open_database(read_settings()) as database:
         look(database)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from db import analyses, schema
-from db.arrivals import record_instance
-from db.domain import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
-from db.engine import Database
-from db.instances import series_record
-from dicom_node.part10 import read_file_meta
+from db.analyses import analyses
+from db.database import Database
+from db.domain.records import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
+from db.engine import schema
+from db.intake.ingest import record_instance
+from db.studies.instances import series_record
+from dicom_node.encoding.part10 import read_file_meta
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_node.pipeline import Progress
+from dicom_node.series.pipeline import Progress
 from inference.errors import BundleError
 from inference.types import CtVolume, NoduleFinding, VolumeAnalysis
 from lungnode.logs import configure_logging

@@ -16,13 +16,13 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from db import schema
-from db.engine import Database
-from dicom_node.counters import Counters
-from dicom_node.intake import Announced, Intake, IntakeLimits, Sender
-from dicom_node.listener import Listener, ListenerSettings
-from dicom_node.scp import start_listener
-from dicom_node.store import InstanceStore
+from db.database import Database
+from db.engine import schema
+from dicom_node.intake.counters import Counters
+from dicom_node.intake.instance_intake import Announced, Intake, IntakeLimits, Sender
+from dicom_node.port.listener import Listener, ListenerSettings
+from dicom_node.services.storage_service import start_listener
+from dicom_node.storage.instance_store import InstanceStore
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"

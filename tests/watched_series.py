@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert
 
-from db.domain import AnalysisStatus, FindingOrigin, Reason, StudyState, Verdict
-from db.engine import Database
-from db.session import new_id
-from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
-from db.tables_analyses import AnalysisRow, FindingRow
-from db.tables_judgements import AssessmentRow, PathologyRow
-from inference.drift import HU_EDGES
+from db.database import Database
+from db.domain.records import AnalysisStatus, FindingOrigin, Reason, StudyState, Verdict
+from db.engine.session import new_id
+from db.tables.analyses import AnalysisRow, FindingRow
+from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables.ground_truth import AssessmentRow, PathologyRow
+from inference.drift.series_drift import HU_EDGES
 
 Rows = dict[type[Any], list[dict[str, Any]]]
 LOCALIZER = Reason("localizer", "The series is a localizer (scout view).")

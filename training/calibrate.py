@@ -4,7 +4,8 @@ Reads what ``training.train`` left in ``--out``: margins of patients that the ne
 calibrator, ships the one with the lowest cross-validated negative log-likelihood (the plainest within one standard
 error of it), conformal thresholds at 90 %, operating points and the domain gate; writes ``bundle.json`` and plots.
 
-With ``--bundle`` it recalibrates a bundle at a site instead (``training.sites``), which touches no weights.
+With ``--bundle`` it recalibrates a bundle at a site instead (``training.recalibration.recalibrate``), which touches no
+weights.
 """
 
 from __future__ import annotations
@@ -22,33 +23,33 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from inference.bundle import Bundle, write_recipe
-from inference.calibration import CLASS_CALIBRATORS, calibrated_classes, conformal_class_thresholds
+from inference.calibration.calibration import CLASS_CALIBRATORS, calibrated_classes, conformal_class_thresholds
+from inference.calibration.evidence import Evidence
 from inference.displayed import CROSS_VALIDATION, Question
-from inference.ensemble import FEATURES
 from inference.errors import BundleError
-from inference.evidence import Evidence
+from inference.malignancy.ensemble import FEATURES
+from inference.malignancy.submodels import GROUPS, Opinion
 from inference.metrics import binary_figures, plain
-from inference.network import AttentionResNet
-from inference.opinions import GROUPS, Opinion
-from inference.views import ViewSpec
-from training.answers import Answers
-from training.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
-from training.coverage import display_coverage, held_out_cases, nested_cases
-from training.features import attention_limit, measured_features, surroundings_limits
-from training.figures import cross_fitted_coverage, disagreement_figures, figures_of_parts, size_parts
-from training.fitting import (
+from inference.networks.planar import AttentionResNet
+from inference.volumes.patch_views import ViewSpec
+from training.data.features import attention_limit, measured_features, surroundings_limits
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError, read_rows
+from training.data.splits import LeakError
+from training.fitting.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIMITS, NAMES, write_card
+from training.fitting.combination import (
     Unseen,
     calibrate_combination,
     choose_calibrator,
     cross_validated_class_nll,
     operating_points,
 )
-from training.leaks import refuse_leaks
-from training.nodules import DataError, read_rows
+from training.fitting.coverage import display_coverage, held_out_cases, nested_cases
+from training.fitting.plots import plot_reliability
+from training.fitting.report_metrics import cross_fitted_coverage, disagreement_figures, figures_of_parts, size_parts
+from training.fitting.separation import SizedCases, separation_of, size_figures
+from training.fitting.split_predictions import Answers
 from training.picture_gate import fit_gate
-from training.plots import plot_reliability
-from training.separation import SizedCases, separation_of, size_figures
-from training.splits import LeakError
 
 VERSION = "1.0.0"
 NODULE_GATE = {
@@ -276,7 +277,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _recalibrate(args: argparse.Namespace) -> int:
-    from training.sites import recalibrate_at_site  # which builds on this module
+    from training.recalibration.recalibrate import recalibrate_at_site  # which builds on this module
 
     try:
         summary = recalibrate_at_site(args)

@@ -2,8 +2,8 @@
 
 Quantises the networks to int8 (NNCF, post-training, on patches of the split ``val``), lets every engine that runs here
 answer for a split that the networks have not seen, and writes into ``bundle.json`` how far AUC and expected calibration
-error moved from float32's. ``inference.engines`` reads that at start. The int8 networks stay in the bundle only where
-they may answer. Prints one JSON object last.
+error moved from float32's. ``inference.engines.selection`` reads that at start. The int8 networks stay in the bundle
+only where they may answer. Prints one JSON object last.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ import torch
 from numpy.typing import NDArray
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
-from inference.engines import TOLERANCE, Engine, is_within_tolerance, why_unusable
-from inference.ensemble import Ensemble, combine
+from inference.engines.selection import TOLERANCE, Engine, is_within_tolerance, why_unusable
 from inference.errors import BundleError
+from inference.malignancy.ensemble import Ensemble, combine
+from inference.malignancy.submodels import Opinion, every_opinion
 from inference.metrics import auc, expected_calibration_error, plain
-from inference.opinions import Opinion, every_opinion
-from inference.patches import Patch, PatchBatch
-from inference.views import ViewSpec, turn
-from training.cards import write_card
-from training.features import measured_features
-from training.leaks import refuse_leaks
-from training.nodules import DataError, read_rows
-from training.splits import LeakError
-from training.tasks import read_filter_task, read_nodule_task
+from inference.volumes.patch_views import ViewSpec, turn
+from inference.volumes.patches import Patch, PatchBatch
+from training.data.features import measured_features
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError, read_rows
+from training.data.splits import LeakError
+from training.fitting.cards import write_card
+from training.fitting.tasks import read_filter_task, read_nodule_task
 
 CALIBRATION_PATCHES = 128
 REFERENCE = Engine.TORCH_FLOAT32
@@ -75,7 +75,7 @@ def read_samples(task: str, data: Path, split: str) -> Samples:
 
 def quantised(model: Any, inputs: list[NDArray[np.float32]]) -> Any:
     """The OpenVINO model in int8, its ranges taken from ``inputs``; progress goes to standard error."""
-    import inference.openvino_engine  # noqa: F401 - before nncf: it keeps telemetry out
+    import inference.engines.openvino  # noqa: F401 - before nncf: it keeps telemetry out
 
     import nncf  # isort: skip
 
@@ -86,7 +86,7 @@ def quantised(model: Any, inputs: list[NDArray[np.float32]]) -> Any:
 
 def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, str]:
     """Write the int8 networks into ``int8`` of the bundle; the digest of each file by its name in the bundle."""
-    from inference.openvino_engine import converted, write_network
+    from inference.engines.openvino import converted, write_network
 
     rng = np.random.default_rng(seed)
     chosen = [patches[i] for i in rng.permutation(len(patches))[:CALIBRATION_PATCHES]]

@@ -19,14 +19,17 @@ import torch
 from numpy.typing import NDArray
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
-from inference.ensemble import combine
 from inference.errors import BundleError
+from inference.malignancy.ensemble import combine
+from inference.malignancy.submodels import Opinion, every_opinion
 from inference.metrics import binary_figures, plain, reliability_bins, roc_points
-from inference.opinions import Opinion, every_opinion
-from training.answers import Answers, answered, filter_answers, nodule_answers, slice_answers
-from training.cards import write_card
-from training.features import measured_crops
-from training.figures import (
+from training.data.features import measured_crops
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError, rows_of
+from training.data.splits import LeakError
+from training.fitting.cards import write_card
+from training.fitting.plots import plot_histogram, plot_reliability, plot_roc
+from training.fitting.report_metrics import (
     auc_with_interval,
     baseline_figures,
     coverage_figures,
@@ -35,10 +38,7 @@ from training.figures import (
     refused_figures,
     subgroup_figures,
 )
-from training.leaks import refuse_leaks
-from training.nodules import DataError, rows_of
-from training.plots import plot_histogram, plot_reliability, plot_roc
-from training.splits import LeakError
+from training.fitting.split_predictions import Answers, answered, filter_answers, nodule_answers, slice_answers
 from training.train import choose_device
 
 Array = NDArray[np.float64]

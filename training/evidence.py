@@ -1,11 +1,11 @@
 """``python -m training.evidence --data DIR --bundle DIR [--split NAME] [--run DIR]``: give a bundle its evidence.
 
 Evidence are cases that neither networks nor combination nor calibrator were fitted on; what is shown of a probability
-is bounded by those nearest in score (``inference.evidence``). ``training.calibrate`` writes it for the bundles that it
-makes. This command writes it for one that has none or another: from the out-of-fold margins that ``training.train``
-left in ``--run`` (nested: combination and calibrator are refitted without each patient), else from ``--split``. A
-nodule bundle also gets the size from which it separates benign from malignant nodules, by every evidence that there
-is, and each bundle the table of what was shown and what was true, by decile.
+is bounded by those nearest in score (``inference.calibration.evidence``). ``training.calibrate`` writes it for the
+bundles that it makes. This command writes it for one that has none or another: from the out-of-fold margins that
+``training.train`` left in ``--run`` (nested: combination and calibrator are refitted without each patient), else from
+``--split``. A nodule bundle also gets the size from which it separates benign from malignant nodules, by every evidence
+that there is, and each bundle the table of what was shown and what was true, by decile.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ import torch
 from numpy.typing import NDArray
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, recipe_digest, write_recipe
+from inference.calibration.evidence import Evidence
 from inference.displayed import CROSS_VALIDATION, TEST_SPLIT, Question
-from inference.ensemble import FEATURES, combine
 from inference.errors import BundleError
-from inference.evidence import Evidence
+from inference.malignancy.ensemble import FEATURES, combine
+from inference.malignancy.submodels import GROUPS, opinions_of, overlaid
 from inference.metrics import plain
-from inference.opinions import GROUPS, opinions_of, overlaid
-from training.answers import Answers, answered, filter_answers, nodule_answers, slice_answers
 from training.calibrate import read_unseen
-from training.cards import LIMITS, write_card
-from training.coverage import display_coverage, held_out_cases, nested_cases
-from training.features import measured_crops
-from training.fitting import calibrate_combination
-from training.leaks import refuse_leaks
-from training.nodules import DataError, read_rows, rows_of
-from training.separation import SizedCases, separation_of, size_figures
-from training.splits import LeakError
+from training.data.features import measured_crops
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError, read_rows, rows_of
+from training.data.splits import LeakError
+from training.fitting.cards import LIMITS, write_card
+from training.fitting.combination import calibrate_combination
+from training.fitting.coverage import display_coverage, held_out_cases, nested_cases
+from training.fitting.separation import SizedCases, separation_of, size_figures
+from training.fitting.split_predictions import Answers, answered, filter_answers, nodule_answers, slice_answers
 from training.train import choose_device
 
 Array = NDArray[np.float64]

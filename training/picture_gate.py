@@ -29,14 +29,14 @@ from safetensors.torch import load_file, save_file
 from inference.bundle import SHIPPED, read_bundle, write_recipe
 from inference.errors import BundleError
 from inference.metrics import exact_interval
-from inference.picture_gate import Grey, PictureGate, PictureMeasures, content_of, descriptor_of, measure
-from inference.slice_classifier import gate_of
-from training.cards import write_card
-from training.leaks import refuse_leaks
-from training.nodules import DataError
+from inference.ood.picture_gate import Grey, PictureGate, PictureMeasures, content_of, descriptor_of, measure
+from inference.slices.slice_classifier import gate_of
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError
+from training.data.slices import read_full_picture, slice_folder
+from training.data.splits import LeakError
+from training.fitting.cards import write_card
 from training.picture_distortions import ACCEPTABLE, FOREIGN, UNACCEPTABLE, Distort
-from training.slices import read_full_picture, slice_folder
-from training.splits import LeakError
 
 Array = NDArray[np.float64]
 COMPONENTS = 24

@@ -25,17 +25,17 @@ import numpy as np
 import torch
 
 from inference.bundle import build_network, write_weights
-from inference.engines import torch_runner
-from inference.ensemble import member_margins
-from inference.network import PRESETS, parameter_count
-from inference.patches import PatchBatch
-from training.leaks import refuse_leaks
+from inference.engines.selection import torch_runner
+from inference.malignancy.ensemble import member_margins
+from inference.networks.planar import PRESETS, parameter_count
+from inference.volumes.patches import PatchBatch
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError
+from training.data.slices import train_slices
+from training.data.splits import LeakError, group_folds, split_hash
+from training.fitting.tasks import GROUPS, READERS, Group, PatchSamples, PatchTask
 from training.loop import EpochReport, fit
-from training.nodules import DataError
 from training.parallel import World, WorldError, join_world
-from training.slices import train_slices
-from training.splits import LeakError, group_folds, split_hash
-from training.tasks import GROUPS, READERS, Group, PatchSamples, PatchTask
 
 HELD_OUT = ("test", "e2e")
 

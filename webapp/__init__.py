@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from db.engine import Database
+    from db.database import Database
     from webapp.options import WebOptions
     from webapp.ports import Predictor, SharedFiles, StoredFiles, StudyImages, StudyIntake
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from flask import Flask
 from werkzeug.routing import Rule
 
-from db.domain import Role
-from webapp import access, routing
+from db.domain.records import Role
+from webapp.accounts import access
 from webapp.assembly import BLUEPRINTS
+from webapp.http import routing
 
 
 def rules() -> list[Rule]:

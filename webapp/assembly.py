@@ -9,41 +9,25 @@ from typing import Any
 from flask import Flask
 from flask_cors import CORS
 
-from db.engine import Database
-from webapp import (
-    account,
-    admin,
-    candidate,
-    conformance,
-    events,
-    failures,
-    guard,
-    headers,
-    health,
-    languages,
-    monitoring,
-    oidc,
-    pages,
-    predictions,
-    routing,
-    scanners,
-    status,
-    studies,
-    templating,
-    trail,
-    worklist,
-)
+from db.database import Database
+from webapp import guard, headers, templating
+from webapp.accounts import account, oidc
+from webapp.api import status
 from webapp.dicomweb import query, rendered, retrieve, store
-from webapp.evidence import EvidenceFolder
-from webapp.metrics import Metrics
+from webapp.http import error_handlers, i18n, routing
+from webapp.http.concurrency import Slots
+from webapp.http.rate_limit import RateLimit
+from webapp.http.sessions import SessionStore
+from webapp.operations import admin, audit_pages, conformance, health, model_candidate, monitoring, pages, scanners
 from webapp.options import WebOptions
 from webapp.ports import Predictor, SharedFiles, StoredFiles, StudyImages, StudyIntake
-from webapp.ratelimit import RateLimit
-from webapp.services import EXTENSION, Services
-from webapp.sessions import SessionStore
-from webapp.slots import Slots
-from webapp.views import ViewLog
-from webapp.watch import ChangeWatch
+from webapp.reading import events, studies, worklist
+from webapp.services.change_feed import ChangeWatch
+from webapp.services.metrics import Metrics
+from webapp.services.registry import EXTENSION, Services
+from webapp.services.upload_images import EvidenceFolder
+from webapp.services.view_audit import ViewLog
+from webapp.upload import predictions
 
 ARCHIVES = 2
 """Archives taken at once."""
@@ -64,12 +48,12 @@ BLUEPRINTS = (
     studies.blueprint,
     events.blueprint,
     health.blueprint,
-    trail.blueprint,
+    audit_pages.blueprint,
     monitoring.blueprint,
     conformance.blueprint,
     admin.blueprint,
     scanners.blueprint,
-    candidate.blueprint,
+    model_candidate.blueprint,
     query.blueprint,
     rendered.blueprint,
     retrieve.blueprint,
@@ -115,7 +99,7 @@ def assemble(
         large_picture_slots=Slots(LARGE_PICTURES, waiting=options.threads // 4, wait_s=20.0),
         password_slots=Slots(PASSWORD_CHECKS, waiting=options.threads // 4, wait_s=5.0),
     )
-    for part in (routing, headers, guard, failures, languages, templating, oidc):
+    for part in (routing, headers, guard, error_handlers, i18n, templating, oidc):
         part.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from flask import Flask, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from webapp import access, parameters
-from webapp.addresses import host_of, is_loopback_name, split
-from webapp.errors import BadRequestError, ForbiddenError, NotSignedInError
-from webapp.identity import FORM_COOKIE, SESSION_COOKIE, Principal, Proof, identify
-from webapp.oversized import TOO_LARGE
-from webapp.services import services
-from webapp.sessions import is_form_token
+from webapp import parameters
+from webapp.accounts import access
+from webapp.accounts.identity import FORM_COOKIE, SESSION_COOKIE, Principal, Proof, identify
+from webapp.http.addresses import host_of, is_loopback_name, split
+from webapp.http.errors import BadRequestError, ForbiddenError, NotSignedInError
+from webapp.http.oversized import TOO_LARGE
+from webapp.http.sessions import is_form_token
+from webapp.services.registry import services
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOAD_ENDPOINT = "predictions.predict"

@@ -6,8 +6,8 @@ import time
 
 from flask import Flask, Response, g, request
 
-from webapp import bundles
-from webapp.services import services
+from webapp.http import bundles
+from webapp.services.registry import services
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; font-src 'self'; "

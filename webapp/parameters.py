@@ -12,10 +12,10 @@ from typing import Final
 
 from flask import request
 
-from webapp import access
-from webapp.errors import BadRequestError
-from webapp.languages import english
-from webapp.worklist_query import FIELDS
+from webapp.accounts import access
+from webapp.api.worklist_query import FIELDS
+from webapp.http.errors import BadRequestError
+from webapp.http.i18n import english
 
 WORKLIST: Final = frozenset({*FIELDS, "limit", "cursor"})
 PARAMETERS: Final[Mapping[str, frozenset[str]]] = {

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Literal, Protocol
 
-from db.domain import ModelIdentity, NewFinding, Reason
-from db.scanners import Scanner
+from db.analyses.scanners import Scanner
+from db.domain.records import ModelIdentity, NewFinding, Reason
 
 MapName = Literal["attention", "gradient"]
 

@@ -12,13 +12,15 @@ from flask import Flask, g, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
-from db.caveats import PARTIAL_COVERAGE
-from db.domain import StudyState
-from webapp import access, languages, present, rounding
-from webapp.identity import Principal, current_form_token
-from webapp.names import shown_name
-from webapp.services import services
-from webapp.shapes import ReasonShape
+from db.domain.caveats import PARTIAL_COVERAGE
+from db.domain.records import StudyState
+from webapp.accounts import access
+from webapp.accounts.identity import Principal, current_form_token
+from webapp.accounts.names import shown_name
+from webapp.api import serializers
+from webapp.api.shapes import ReasonShape
+from webapp.http import i18n, rounding
+from webapp.services.registry import services
 
 NAVIGATION = (
     ("worklist.page", "/worklist", _l("Worklist")),
@@ -45,7 +47,7 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.add_template_filter(percent)
     app.add_template_filter(dicom_date)
-    app.add_template_filter(languages.number)
+    app.add_template_filter(i18n.number)
     app.add_template_filter(day)
     app.add_template_filter(person_name)
     app.add_template_filter(duration)
@@ -58,8 +60,8 @@ def install(app: Flask) -> None:
         nav=NAVIGATION,
         state_words={state.value: word for state, word in STATE_WORDS.items()},
         age_at=age_at,
-        displayed_malignancy=present.displayed_malignancy,
-        displayed_nodule=present.displayed_nodule,
+        displayed_malignancy=serializers.displayed_malignancy,
+        displayed_nodule=serializers.displayed_nodule,
     )
     app.context_processor(_page_values)
 
@@ -100,12 +102,12 @@ def dicom_date(text: str) -> str:
 def day(text: str) -> str:
     """Write a DICOM date as readers of the page's language do; anything else stays as it was received."""
     found = _date(text)
-    return languages.day(found) if found else text
+    return i18n.day(found) if found else text
 
 
 def percent(share: float) -> str:
     """Write a probability as readers of the page's language do."""
-    return languages.number(rounding.percent_text(share))
+    return i18n.number(rounding.percent_text(share))
 
 
 def age_at(birth_date: str, study_date: str) -> str:

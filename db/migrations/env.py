@@ -1,4 +1,4 @@
-"""How Alembic runs here: on the connection, and inside the transaction, that ``db.schema`` hands over."""
+"""How Alembic runs here: on the connection, and inside the transaction, that ``db.engine.schema`` hands over."""
 
 from typing import Any, Literal
 
@@ -6,8 +6,8 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
-from db.schema import is_described
-from db.tables_all import METADATA
+from db.engine.schema import is_described
+from db.tables.all import METADATA
 
 connection: Connection = context.config.attributes["connection"]
 

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage
 
+from dicom_node.encoding.uids import derived_uid
 from dicom_node.phantom.writer import (
     RESCALE_INTERCEPT,
     SeriesIdentity,
@@ -17,7 +18,6 @@ from dicom_node.phantom.writer import (
     series_common,
     stored_values,
 )
-from dicom_node.uids import derived_uid
 
 
 def enhanced_instance(identity: SeriesIdentity, layout: SeriesLayout, volume_hu: NDArray[np.int16]) -> Dataset:

@@ -18,7 +18,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.uids import derived_uid
+from dicom_node.encoding.uids import derived_uid
 
 SERIES_DESCRIPTION = "GENERATED PHANTOM NOT A PATIENT"
 """At most 64 characters (VR LO); every series of a phantom carries it."""

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from db.engine import Database
+from db.database import Database
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.browser.serve import NODULE, SPACING_MM, chest
 from tests.factories import CtSeries, ct_series, index_series

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from db.engine import Database
-from dicom_node.decode_process import DecodeLimits
-from dicom_node.store import InstanceStore
-from lungnode.archive_files import ArchiveFiles
-from lungnode.stored_series import StoredSeries
+from db.database import Database
+from dicom_node.sandbox.decode_process import DecodeLimits
+from dicom_node.storage.instance_store import InstanceStore
+from lungnode.adapters.archive_files import ArchiveFiles
+from lungnode.adapters.stored_series import StoredSeries
 from tests.factories import SimpleNodule, add_ball, simple_chest
 from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, open_database
 from webapp import create_app
+from webapp.http.server import make_server
 from webapp.options import WebOptions
 from webapp.ports import Predictor
-from webapp.server import make_server
 
 SLICES, SIDE = 40, 128
 SPACING_MM = (6.0, 2.66, 2.66)
@@ -48,7 +48,7 @@ def predictor_of(stored: StoredSeries, limits: DecodeLimits, *, has_models: bool
     if not has_models:
         return CannedPredictor()
     from inference.predictor import load_models
-    from lungnode.predicting import ModelPredictor
+    from lungnode.adapters.model_predictor import ModelPredictor
 
     return ModelPredictor(load_models(None, "cpu"), stored, limits)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from db import users
-from db.domain import Role
+from db.accounts import users
+from db.domain.records import Role
 from tests.browser.conftest import Site
 
 pytestmark = pytest.mark.browser

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from db import analyses, deliveries, users
-from db.domain import AnalysisOutcome, DeliveryStatus, Role
+from db.accounts import users
+from db.analyses import analyses
+from db.domain.records import AnalysisOutcome, DeliveryStatus, Role
+from db.results import deliveries
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
 from tests.unit.webapp.doubles import MODEL, SCANNER, add_study, finding_at, finish

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from db import users
-from db.domain import Role
-from lungnode.watch_report import look
+from db.accounts import users
+from db.domain.records import Role
+from lungnode.monitoring.watch_report import look
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
 from tests.watched_series import rehearsed

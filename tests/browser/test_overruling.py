@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from db import analyses, audit, users
-from db.domain import AnalysisOutcome, AnalysisRecord, Reason, Role
-from dicom_node.gate import GateThresholds
+from db.accounts import users
+from db.analyses import analyses
+from db.audit import trail as audit
+from db.domain.records import AnalysisOutcome, AnalysisRecord, Reason, Role
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.pipeline import analyse_series
-from dicom_node.series import StoredInstance
+from dicom_node.series.gate import GateThresholds
+from dicom_node.series.pipeline import analyse_series
+from dicom_node.series.types import StoredInstance
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
 from tests.factories import Defects, ct_series

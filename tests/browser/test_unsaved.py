@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from db import analyses, users
-from db.domain import AssessmentRecord, Role
+from db.accounts import users
+from db.analyses import analyses
+from db.domain.records import AssessmentRecord, Role
 from tests.browser.conftest import Site
 from tests.browser.serve import NODULE
 from tests.browser.test_viewer import OWN, findings_of, opened, pane, shows

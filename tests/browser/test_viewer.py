@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from db import audit
-from db.domain import FindingRecord
-from db.studies import study_detail
+from db.audit import trail as audit
+from db.domain.records import FindingRecord
+from db.read_models.studies import study_detail
 from tests.browser.conftest import Site
 from tests.browser.serve import NODULE, SIDE, SLICES, SPACING_MM
 from tests.integration.service import until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from db import audit
+from db.audit import trail as audit
 from tests.factories import SimpleNodule, ct_series
 from tests.integration.service import Sender, Service
 

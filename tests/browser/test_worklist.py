@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from db import audit
+from db.audit import trail as audit
 from tests.browser.conftest import Site
 from tests.unit.webapp.doubles import add_study, finding_at, finish
 

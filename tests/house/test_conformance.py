@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from db.archive import ArchivedInstance
-from db.archive_search import ArchivedSeries, ArchivedStudy
-from db.domain import PatientAttributes
-from dicom_node import commitment, identifiers, part10, query_models, query_scp, results_job, retrieve_scp, transfer
-from dicom_node.access import Rejection
-from dicom_node.listener import ListenerSettings
-from dicom_node.status import Status
+from db.archive.index import ArchivedInstance
+from db.archive.search import ArchivedSeries, ArchivedStudy
+from db.domain.records import PatientAttributes
+from dicom_node import query_models
+from dicom_node.encoding import commitment_messages, part10, transfer_syntaxes
+from dicom_node.encoding.status import Status
+from dicom_node.port.access import Rejection
+from dicom_node.port.listener import ListenerSettings
+from dicom_node.results import job as results_job
+from dicom_node.services import identifiers, query_service, retrieve_service
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,11 @@ def section(page: str, title: str) -> str:
 
 def test_sop_classes_and_transfer_syntaxes_are_the_listener_s(page: str) -> None:
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", section(page, "Storage SCP"))
-    assert uids == [transfer.VERIFICATION, *transfer.STORAGE_CLASSES, *transfer.TRANSFER_SYNTAXES]
+    assert uids == [
+        transfer_syntaxes.VERIFICATION,
+        *transfer_syntaxes.STORAGE_CLASSES,
+        *transfer_syntaxes.TRANSFER_SYNTAXES,
+    ]
 
 
 def test_statuses_are_those_that_are_answered(page: str) -> None:
@@ -55,9 +62,9 @@ def test_identity_and_limits_are_those_of_the_code(page: str) -> None:
 
 def test_results_are_those_that_are_sent(page: str) -> None:
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", section(page, "Storage SCU: results"))
-    assert uids == list(transfer.RESULT_CLASSES)
+    assert uids == list(transfer_syntaxes.RESULT_CLASSES)
     assert set(uids) == {kind.sop_class_uid for kind in results_job.KINDS.values()}
-    assert f"({commitment.COMMITMENT_CLASS})" in section(page, "Storage commitment SCU")
+    assert f"({commitment_messages.COMMITMENT_CLASS})" in section(page, "Storage commitment SCU")
 
 
 def test_queries_are_those_that_are_answered(page: str) -> None:
@@ -75,6 +82,7 @@ def test_queries_are_those_that_are_answered(page: str) -> None:
         assert set(listed) == set(values) - {"InstanceAvailability"}, level
     codes = {int(code, 16) for code in re.findall(r"^\| (0x[0-9A-F]{4}) \|", text, flags=re.MULTILINE)}
     assert codes == {
-        query_scp.NOT_AUTHORIZED, query_scp.OUT_OF_RESOURCES, query_scp.DOES_NOT_MATCH, query_scp.CANCELLED,
-        retrieve_scp.ALL_FAILED, retrieve_scp.DESTINATION_UNKNOWN, retrieve_scp.WARNING,
+        query_service.NOT_AUTHORIZED, query_service.OUT_OF_RESOURCES,
+        query_service.DOES_NOT_MATCH, query_service.CANCELLED,
+        retrieve_service.ALL_FAILED, retrieve_service.DESTINATION_UNKNOWN, retrieve_service.WARNING,
     }  # fmt: skip

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from lungnode import settings_table
 from lungnode.cli import app, run
+from lungnode.settings import table as settings_table
 
 
 def leaf_commands() -> set[str]:
@@ -84,7 +84,12 @@ def test_documented_modules_run(documents: dict[Path, str], root: Path) -> None:
     named = {
         name for text in documents.values() for name in re.findall(r"python -m ([a-z_.]+)", "\n".join(code_of(text)))
     }
-    missing = [name for name in named if "." in name and not (root / (name.replace(".", "/") + ".py")).is_file()]
+    paths = {name: root / name.replace(".", "/") for name in named if "." in name}
+    missing = [
+        name
+        for name, path in paths.items()
+        if not path.with_suffix(".py").is_file() and not (path / "__main__.py").is_file()
+    ]
     assert not missing
 
 

@@ -22,10 +22,10 @@ def test_layers_hold(root: Path) -> None:
     ("statement", "forbidden"),
     [
         ("import webapp", ("torch", "torchvision", "pynetdicom", "highdicom")),
-        ("import db.domain, db.engine", ("torch", "flask", "pydicom", "pydantic_settings")),
+        ("import db.domain.records, db.database", ("torch", "flask", "pydicom", "pydantic_settings")),
         ("import inference.types", ("flask", "sqlalchemy", "pydicom", "pynetdicom", "pydantic_settings")),
         ("import lungnode.cli", ("torch", "flask", "sqlalchemy", "pydicom", "pynetdicom", "numpy", "dbos")),
-        ("import lungnode.settings_table, lungnode.logs", ("torch", "sqlalchemy", "pynetdicom", "numpy")),
+        ("import lungnode.settings.table, lungnode.logs", ("torch", "sqlalchemy", "pynetdicom", "numpy")),
     ],
 )
 def test_a_fresh_interpreter_loads_nothing_heavy(statement: str, forbidden: tuple[str, ...], root: Path) -> None:
@@ -66,17 +66,19 @@ def test_only_one_module_knows_the_job_library(root: Path) -> None:
         for path in (root / package).rglob("*.py")
         if "dbos" in _imported(path)
     }
-    assert users <= {"dicom_node/workflow.py"}
+    assert users <= {"dicom_node/jobs/workflow.py"}
 
 
 def test_whoever_asks_for_the_tables_gets_all_of_them(root: Path) -> None:
     """The base knows only the tables that were loaded: it is for their modules, and one of all these loads each."""
     paths = [path for package in (*PACKAGES, "tests", "benchmarks") for path in (root / package).rglob("*.py")]
-    with_tables = {path.relative_to(root).as_posix() for path in paths if "db.base" in _named(path)}
+    with_tables = {path.relative_to(root).as_posix() for path in paths if "db.tables.base" in _named(path)}
     loaded = {
-        f"{name.replace('.', '/')}.py" for name in _named(root / "db/tables_all.py") if name.startswith("db.tables")
+        f"{name.replace('.', '/')}.py"
+        for name in _named(root / "db/tables/all.py")
+        if name.startswith("db.tables.") and not name.startswith("db.tables.base")
     }
-    assert with_tables == loaded | {"db/tables_all.py"}
+    assert with_tables == loaded | {"db/tables/all.py"}
     assert not [name for name in loaded if 'ForeignKey("' in (root / name).read_text(encoding="utf-8")]
 
 

@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pynetdicom.sop_class import CTImageStorage, PatientRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from benchmarks.serving import AE_TITLE, Service, running_service
+from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.requestor import RequestingEntity
 from tests.factories import CtSeries, Defects, ct_series
 
 pytestmark = pytest.mark.slow

@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
-from db import schema
-from db.domain import ModelIdentity, NewFinding, PatientAttributes, ReceivedInstance
-from db.engine import Database
+from db.database import Database
+from db.domain.records import ModelIdentity, NewFinding, PatientAttributes, ReceivedInstance
+from db.engine import schema
 from tests.integration.postgres_server import PostgresMissingError, running_server
 
 AUDIT_KEY = bytes(range(32))

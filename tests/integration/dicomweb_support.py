@@ -13,25 +13,25 @@ from dicomweb_client.api import DICOMwebClient
 from flask import Flask
 from sqlalchemy import select
 
-from db import analyses, findings
-from db.domain import AnalysisOutcome
-from db.engine import Database
-from db.session import new_id, now
-from db.tables import StudyRow
-from db.tables_exchange import ResultRow
-from dicom_node.decode_process import DecodeLimits
-from dicom_node.intake import Intake
+from db.analyses import analyses, findings
+from db.database import Database
+from db.domain.records import AnalysisOutcome
+from db.engine.session import new_id, now
+from db.tables.arrivals import StudyRow
+from db.tables.exchange import ResultRow
+from dicom_node.intake.instance_intake import Intake
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.results import make_in_child
-from dicom_node.results_job import ReportJob, SourceInstance
-from dicom_node.store import InstanceStore
-from lungnode.archive_files import ArchiveFiles
-from lungnode.web_intake import WebIntake
+from dicom_node.results.job import ReportJob, SourceInstance
+from dicom_node.results.objects import make_in_child
+from dicom_node.sandbox.decode_process import DecodeLimits
+from dicom_node.storage.instance_store import InstanceStore
+from lungnode.adapters.archive_files import ArchiveFiles
+from lungnode.adapters.web_intake import WebIntake
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 from tests.unit.webapp.doubles import CannedPredictor, VolumeImages, finding_at
 from webapp import create_app
+from webapp.http.server import make_server
 from webapp.options import WebOptions
-from webapp.server import make_server
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicom_node.object_files import ObjectStoreAddress
+from dicom_node.storage.object_files import ObjectStoreAddress
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "images"

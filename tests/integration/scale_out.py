@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from db import results
-from db.domain import AnalysisStatus
-from db.session import new_id
-from dicom_node.object_files import ObjectFiles, ObjectStoreAddress
+from db.domain.records import AnalysisStatus
+from db.engine.session import new_id
+from db.results import objects as results
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.store import dataset_sha256
+from dicom_node.storage.instance_store import dataset_sha256
+from dicom_node.storage.object_files import ObjectFiles, ObjectStoreAddress
 from tests.factories import CtSeries, ct_series
 from tests.integration.object_store import object_store, settings
 from tests.integration.postgres_server import PostgresServer, running_server

@@ -10,9 +10,9 @@ from functools import partial
 from os import environ
 from pathlib import Path
 
+from lungnode.commands.context import read_settings
+from lungnode.commands.serve import serve
 from lungnode.errors import LungnodeError
-from lungnode.opening import read_settings
-from lungnode.serve import serve
 from tests.fast_analyzer import make_fast_analyzer, no_analyzer
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 
 import pydicom
 
-from db import studies
-from db.domain import AnalysisRecord, InstanceRecord, SeriesRecord, StudyState
-from db.engine import Database, load_or_create_audit_key
-from db.instances import series_instances, series_record
-from dicom_node.scu import NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
-from dicom_node.store import dataset_sha256
+from db.database import Database, load_or_create_audit_key
+from db.domain.records import AnalysisRecord, InstanceRecord, SeriesRecord, StudyState
+from db.read_models import studies
+from db.studies.instances import series_instances, series_record
+from dicom_node.client.peer import NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
+from dicom_node.storage.instance_store import dataset_sha256
 from tests.environment import clean_environment
 
 T = TypeVar("T")

@@ -15,16 +15,16 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from db.arrivals import record_arrivals
-from db.domain import InstanceRecord, ReceivedInstance, StoreVerdict, StudyState
-from db.engine import Database
-from db.errors import InvalidRecordError
-from db.instances import series_instances, series_record
-from dicom_node.adopt import FoundFile, adopt
-from dicom_node.intake import Announced, Intake
-from dicom_node.intake import Sender as Calling
-from dicom_node.part10 import read_file_meta
-from dicom_node.store import InstanceStore
+from db.database import Database
+from db.domain.errors import InvalidRecordError
+from db.domain.records import InstanceRecord, ReceivedInstance, StoreVerdict, StudyState
+from db.intake.ingest import record_arrivals
+from db.studies.instances import series_instances, series_record
+from dicom_node.encoding.part10 import read_file_meta
+from dicom_node.intake.instance_intake import Announced, Intake
+from dicom_node.intake.instance_intake import Sender as Calling
+from dicom_node.intake.reindex import FoundFile, adopt
+from dicom_node.storage.instance_store import InstanceStore
 from tests.factories import CtSeries, ct_series, sqlite_database
 from tests.integration.scale_out import make_series
 from tests.integration.service import Sender, Service
@@ -112,7 +112,7 @@ def test_a_file_that_the_index_cannot_hold_keeps_no_other_from_it(
             raise InvalidRecordError("patient_id", "holds characters that cannot be stored")
         return record_arrivals(database, instances)
 
-    monkeypatch.setattr("dicom_node.adopt.record_arrivals", record)
+    monkeypatch.setattr("dicom_node.intake.reindex.record_arrivals", record)
     found = {one.path: one for one in place.adopt()}
     assert found.pop(refused).problem == "invalid-attribute"
     assert [one.is_new for one in found.values()] == [True, True]

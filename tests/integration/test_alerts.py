@@ -12,15 +12,16 @@ import pytest
 import trustme
 
 from benchmarks.authority import issue, revocation_list
-from db import deliveries, holds
-from db.domain import AnalysisOutcome, DeliveryStatus
-from db.engine import Database
-from db.instances import receiving_series
-from db.scanners import Scanner
-from lungnode.alerts import Alerts, post_json
-from lungnode.settings import Settings
-from lungnode.settings_dicom import DicomSettings, TlsSettings
-from lungnode.settings_notices import AlertSettings
+from db.analyses import quarantine as holds
+from db.analyses.scanners import Scanner
+from db.database import Database
+from db.domain.records import AnalysisOutcome, DeliveryStatus
+from db.results import deliveries
+from db.studies.instances import receiving_series
+from lungnode.monitoring.alerts import Alerts, post_json
+from lungnode.settings.dicom import DicomSettings, TlsSettings
+from lungnode.settings.notices import AlertSettings
+from lungnode.settings.service import Settings
 from tests.factories import answer_series, ct_series, index_series, sqlite_database
 
 HOUR = timedelta(hours=1)

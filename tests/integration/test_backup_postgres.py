@@ -10,19 +10,19 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
-from db.audit import append
-from db.domain import AuditEvent
-from db.engine import Database, load_or_create_audit_key
-from db.schema import upgrade
-from db.verification import verify
-from lungnode import restore
-from lungnode.backup import create_backup
+from db.audit.trail import append
+from db.audit.verification import verify
+from db.database import Database, load_or_create_audit_key
+from db.domain.records import AuditEvent
+from db.engine.schema import upgrade
+from lungnode.commands import restore
+from lungnode.commands.backup import create_backup
+from lungnode.commands.postgres_tools import dump
+from lungnode.commands.restore import restore_backup
+from lungnode.commands.restore_mark import refuse_unfinished
 from lungnode.errors import BackupError, CommandError
-from lungnode.postgres import dump
-from lungnode.restore import restore_backup
-from lungnode.settings import Settings
-from lungnode.settings_records import DatabaseSettings
-from lungnode.unfinished import refuse_unfinished
+from lungnode.settings.records import DatabaseSettings
+from lungnode.settings.service import Settings
 
 pytestmark = [
     pytest.mark.postgres,

@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from db import analyses, audit, findings, studies, worklist
-from db.arrivals import record_instance
-from db.caveats import Caveat
-from db.domain import (
+from db.analyses import analyses, findings
+from db.audit import trail as audit
+from db.audit.verification import verify
+from db.database import Database
+from db.domain.caveats import Caveat
+from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.records import (
     AnalysisOutcome,
     AnalysisRecord,
     AnalysisStatus,
@@ -25,10 +28,10 @@ from db.domain import (
     Verdict,
     WorklistQuery,
 )
-from db.engine import Database
-from db.errors import InvalidRecordError, UnknownRecordError
-from db.instances import input_digest, series_record
-from db.verification import verify
+from db.intake.ingest import record_instance
+from db.read_models import studies
+from db.studies.instances import input_digest, series_record
+from db.worklist import rows as worklist
 
 Received = Callable[..., ReceivedInstance]
 NewFindings = Callable[..., NewFinding]

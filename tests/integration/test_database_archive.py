@@ -9,15 +9,17 @@ import pytest
 from sqlalchemy import select, text
 
 from benchmarks.worklist import fill
-from db import analyses, archive, instances
-from db import archive_search as search
-from db.archive_search import Between, Condition, Like, OneOf, Page
-from db.arrivals import record_instance
-from db.domain import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
-from db.engine import Database
-from db.session import new_id, now
-from db.tables import StudyRow
-from db.tables_exchange import ResultRow
+from db.analyses import analyses
+from db.archive import index as archive
+from db.archive import search
+from db.archive.search import Between, Condition, Like, OneOf, Page
+from db.database import Database
+from db.domain.records import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
+from db.engine.session import new_id, now
+from db.intake.ingest import record_instance
+from db.studies import instances
+from db.tables.arrivals import StudyRow
+from db.tables.exchange import ResultRow
 
 EVERYTHING = Page(100)
 PEOPLE = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from db import association_log
-from db.association_log import AssociationEvent
-from db.engine import Database
+from db.database import Database
+from db.monitoring import association_log
+from db.monitoring.association_log import AssociationEvent
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import IntegrityError
 
-from db import audit, studies
-from db.arrivals import record_instance
-from db.chain import ChainKey, Head
-from db.domain import AuditEvent, ReceivedInstance
-from db.engine import Database
-from db.errors import AuditKeyError, UnfitDatabaseError
-from db.tables_audit import AuditEventRow, AuditHeadRow
-from db.verification import verify, write_anchor
+from db.audit import trail as audit
+from db.audit.chain import ChainKey, Head
+from db.audit.verification import verify, write_anchor
+from db.database import Database
+from db.domain.errors import AuditKeyError, UnfitDatabaseError
+from db.domain.records import AuditEvent, ReceivedInstance
+from db.intake.ingest import record_instance
+from db.read_models import studies
+from db.tables.audit import AuditEventRow, AuditHeadRow
 
 COLUMNS = ("sequence", "occurred_at", "action", "actor", "subject", "outcome", "details", "mac")
 OTHER_KEY = bytes(32)

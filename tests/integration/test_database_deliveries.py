@@ -10,10 +10,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from db import analyses, audit, deliveries, findings, predictions, studies, users
-from db.arrivals import record_instance
-from db.completion import force_complete
-from db.domain import (
+from db.accounts import users
+from db.analyses import analyses, findings, predictions
+from db.audit import trail as audit
+from db.audit.verification import verify
+from db.database import Database
+from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.records import (
     AnalysisOutcome,
     AnalysisRecord,
     DeliveryRecord,
@@ -27,10 +30,11 @@ from db.domain import (
     UploadPrediction,
     Verdict,
 )
-from db.engine import Database
-from db.errors import InvalidRecordError, UnknownRecordError
-from db.instances import receiving_series
-from db.verification import verify
+from db.intake.ingest import record_instance
+from db.read_models import studies
+from db.results import deliveries
+from db.studies.completion import force_complete
+from db.studies.instances import receiving_series
 
 Received = Callable[..., ReceivedInstance]
 SR = "1.2.840.10008.5.1.4.1.1.88.33"

@@ -23,11 +23,11 @@ from sqlalchemy import select, text
 
 from benchmarks.receive import encoded_slice
 from benchmarks.sender import BrokenOffError, send
-from db.domain import StudyState
-from db.engine import Database
-from db.errors import DatabaseUnavailableError
-from db.pulse import AGAIN_S, ANSWER_S, PATIENCE_S
-from db.tables import InstanceRow, SeriesRow
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import StudyState
+from db.engine.server_probe import AGAIN_S, ANSWER_S, PATIENCE_S
+from db.tables.arrivals import InstanceRow, SeriesRow
 from tests.factories import CtSeries
 from tests.integration.postgres_server import PostgresMissingError, PostgresServer, running_server
 from tests.integration.scale_out import make_series
@@ -233,8 +233,8 @@ def test_a_postgresql_that_is_gone_for_a_while_loses_nothing(
 @pytest.mark.postgres
 def test_a_statement_that_is_merely_slow_is_waited_for(postgres: PostgresServer, monkeypatch) -> None:
     """From outside it looks like a server that is frozen, until somebody asks."""
-    monkeypatch.setattr("db.pulse.PATIENCE_S", 0.3)
-    monkeypatch.setattr("db.pulse.AGAIN_S", 0.0)
+    monkeypatch.setattr("db.engine.server_probe.PATIENCE_S", 0.3)
+    monkeypatch.setattr("db.engine.server_probe.AGAIN_S", 0.0)
     with closing_database(postgres) as database, database.read() as session:
         assert session.scalar(text("SELECT 1 FROM pg_sleep(2)")) == 1
 

@@ -7,8 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from db import analyses, audit, findings, holds, results, studies, watching
-from db.domain import (
+from db.analyses import analyses, findings
+from db.analyses import quarantine as holds
+from db.analyses.scanners import Scanner, recent_scanners
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.records import (
     SCANNER_HELD,
     AnalysisOutcome,
     AnalysisRecord,
@@ -22,10 +27,10 @@ from db.domain import (
     Verdict,
     WorklistQuery,
 )
-from db.engine import Database
-from db.errors import InvalidRecordError, UnknownRecordError
-from db.scanners import Scanner, recent_scanners
-from db.worklist import worklist_page
+from db.monitoring import drift_observations
+from db.read_models import studies
+from db.results import objects as results
+from db.worklist.rows import worklist_page
 from tests.integration.test_database_analyses import arrive, complete, request, start
 
 Received = Callable[..., ReceivedInstance]
@@ -92,8 +97,8 @@ def test_what_comes_from_a_held_scanner_is_kept_and_nobody_is_shown_it(
         assert results.unreported_analyses(session) == ()
         (item,) = worklist_page(session, WorklistQuery()).items
     with database.begin() as session:
-        watching.collect(session)
-        (watched,) = watching.watched_scanners(session)
+        drift_observations.collect(session)
+        (watched,) = drift_observations.watched_scanners(session)
     assert (watched.scanner, watched.series_count) == (SHARP, 1), "watched on, to see whether it is as before"
     seen = detail(database, instance.study_instance_uid)
     assert (seen.item.state, seen.item.reasons) == (StudyState.NOT_ANALYSED, (SCANNER_HELD,))

@@ -12,13 +12,25 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
-from db import analyses, audit, deliveries, findings, schema, studies
-from db.arrivals import record_instance
-from db.domain import AnalysisOutcome, AnalysisStatus, AuditEvent, ModelIdentity, NewFinding, ReceivedInstance, Verdict
-from db.engine import Database
-from db.errors import DatabaseUnavailableError
-from db.instances import series_record
-from db.verification import verify
+from db.analyses import analyses, findings
+from db.audit import trail as audit
+from db.audit.verification import verify
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import (
+    AnalysisOutcome,
+    AnalysisStatus,
+    AuditEvent,
+    ModelIdentity,
+    NewFinding,
+    ReceivedInstance,
+    Verdict,
+)
+from db.engine import schema
+from db.intake.ingest import record_instance
+from db.read_models import studies
+from db.results import deliveries
+from db.studies.instances import series_record
 
 pytestmark = pytest.mark.postgres
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from db import audit
-from db.domain import ModelIdentity, PromotionKind
-from db.engine import Database
-from db.errors import InvalidRecordError, UnknownRecordError
-from db.promotions import PromotedBundle, PromotionRecord, live_promotion, promote, promotions, roll_back
+from db.analyses.promotions import PromotedBundle, PromotionRecord, live_promotion, promote, promotions, roll_back
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.records import ModelIdentity, PromotionKind
 
 
 def bundle(letter: str) -> PromotedBundle:

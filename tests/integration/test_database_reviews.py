@@ -7,12 +7,16 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import create_engine, text
 
-from db import analyses, audit, reviews, saved_filters, schema, worklist
-from db.arrivals import record_instance
-from db.domain import AnalysisOutcome, ModelIdentity, ReceivedInstance, WorklistItem, WorklistQuery
-from db.engine import Database
-from db.errors import InvalidRecordError, UnknownRecordError
-from db.instances import receiving_series, series_record
+from db.analyses import analyses, reviews
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.records import AnalysisOutcome, ModelIdentity, ReceivedInstance, WorklistItem, WorklistQuery
+from db.engine import schema
+from db.intake.ingest import record_instance
+from db.studies.instances import receiving_series, series_record
+from db.worklist import rows as worklist
+from db.worklist import saved_filters
 
 Received = Callable[..., ReceivedInstance]
 STUDY = "1.2.3"

@@ -11,14 +11,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from db import schema
-from db.arrivals import record_instance
-from db.connections import make_engine
-from db.domain import ReceivedInstance
-from db.engine import Database
-from db.errors import UnfitDatabaseError
-from db.tables_all import METADATA
-from db.verification import verify
+from db.audit.verification import verify
+from db.database import Database
+from db.domain.errors import UnfitDatabaseError
+from db.domain.records import ReceivedInstance
+from db.engine import schema
+from db.engine.connections import make_engine
+from db.intake.ingest import record_instance
+from db.tables.all import METADATA
 
 KEY = bytes(range(32))
 

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
-from db import audit, studies, worklist
-from db.arrivals import record_instance
-from db.completion import force_complete
-from db.domain import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState, WorklistQuery
-from db.engine import Database
-from db.errors import InvalidRecordError, UnknownRecordError
-from db.instances import (
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.records import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState, WorklistQuery
+from db.intake.ingest import record_instance
+from db.read_models import studies
+from db.studies.completion import force_complete
+from db.studies.instances import (
     input_digest,
     instance_record,
     receiving_series,
@@ -23,7 +24,8 @@ from db.instances import (
     series_instances,
     series_record,
 )
-from db.tables import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.worklist import rows as worklist
 
 Received = Callable[..., ReceivedInstance]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from db import findings, trials
-from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
-from db.engine import Database
+from db.analyses import findings
+from db.analyses import shadow as trials
+from db.database import Database
+from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
 from tests.integration.test_database_analyses import analyse, arrive
 from tests.integration.test_database_holds import SHARP, answered, detail, hold
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from db import turns
-from db.arrivals import record_instance
-from db.domain import AnalysisRecord, AnalysisStatus, ModelIdentity
+from db.analyses import scheduling
+from db.domain.records import AnalysisRecord, AnalysisStatus, ModelIdentity
+from db.intake.ingest import record_instance
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -40,7 +40,7 @@ def pending(study: str, slices: int, *, minutes: float = 0.0, by: str = "system"
 def order(database: object) -> Callable[..., list[str]]:
     def order(*records: AnalysisRecord) -> list[str]:
         with database.read() as session:  # type: ignore[attr-defined]
-            due = turns.due_moments(session, sorted(records, key=lambda record: record.requested_at))
+            due = scheduling.due_moments(session, sorted(records, key=lambda record: record.requested_at))
         return sorted(due, key=lambda name: due[name])
 
     return order

@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from db import audit, passwords, sign_in_attempts, tokens, users
-from db.domain import Role, UserRecord
-from db.engine import Database
-from db.errors import InvalidRecordError, NameTakenError, SignInDelayedError, UnknownRecordError
+from db.accounts import passwords, sign_in_attempts, tokens, users
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import InvalidRecordError, NameTakenError, SignInDelayedError, UnknownRecordError
+from db.domain.records import Role, UserRecord
 
 PASSWORD = "correct horse battery"
 

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from db import findings, judgements, purge, readings, watching
-from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
-from db.engine import Database
-from db.readings import ReadingEvent
-from lungnode.watch_report import look, refresh_report
+from db.analyses import findings, ground_truth, readings
+from db.analyses.readings import ReadingEvent
+from db.archive import purge
+from db.database import Database
+from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
+from db.monitoring import drift_observations
+from lungnode.monitoring.watch_report import look, refresh_report
 from tests.integration.test_database_analyses import arrive, complete, request, start
 from tests.watched_series import Recorder, Source
 
@@ -25,15 +27,15 @@ def test_series_are_collected_compared_and_reported(database: Database) -> None:
     assert not refresh_report(database), "it is fresh, and no block has become whole"
     assert refresh_report(database, at_once=True)
     with database.read() as session:
-        _, report = watching.latest_report(session) or (None, {})
-        judged, proven = judgements.latest_judged(session), judgements.latest_proven(session)
+        _, report = drift_observations.latest_report(session) or (None, {})
+        judged, proven = ground_truth.latest_judged(session), ground_truth.latest_proven(session)
     scanners = {one["model"]: (one["series_count"], len(one["history"])) for one in report["scanners"]}
     assert scanners == {"Phantom One": (70, 1), "Phantom Two": (5, 0)}
     assert len(judged) == report["overall"]["overrides"]["all"]["n"] > 30
     assert len(proven) > 5
     assert {one.site for one in (*judged, *proven)} == {"PACS"}
     with database.read() as session:
-        outcomes = watching.outcomes_by_machine(session, recorder.began)
+        outcomes = drift_observations.outcomes_by_machine(session, recorder.began)
     one = outcomes["Phantom One"]
     assert one.series == 70 + one.reasons["localizer"] > 75
     assert one.findings > 70
@@ -68,9 +70,9 @@ def test_a_verdict_tells_whether_its_reader_read_first(
             readings.record_reading(session, "1.2.3", event, is_model_hidden=hidden, seconds=1.0, reader="ada")
     with database.begin() as session:
         findings.record_assessment(session, found.id, Verdict.UNSURE, "", "", reader="ada")
-        watching.collect(session)
+        drift_observations.collect(session)
     with database.read() as session:
-        (judged,) = judgements.latest_judged(session)
+        (judged,) = ground_truth.latest_judged(session)
     assert judged.is_read_first is expected
     assert (judged.verdict, judged.site) == (Verdict.UNSURE, "PACS")
 
@@ -93,10 +95,10 @@ def test_a_series_that_was_refused_before_all_of_it_came_counts_by_its_later_ans
         complete(database, analysis.id, outcome)
         for _ in range(2):
             with database.begin() as session:
-                watching.collect(session)
+                drift_observations.collect(session)
         with database.read() as session:
-            assert sum(one.series_count for one in watching.watched_scanners(session)) == expected
-            (one,) = watching.outcomes_by_machine(session, datetime(2000, 1, 1, tzinfo=UTC)).values()
+            assert sum(one.series_count for one in drift_observations.watched_scanners(session)) == expected
+            (one,) = drift_observations.outcomes_by_machine(session, datetime(2000, 1, 1, tzinfo=UTC)).values()
         assert (one.series, sum(one.reasons.values())) == (1, 1 - expected)
 
 
@@ -112,7 +114,7 @@ def test_what_was_observed_outlives_the_study_and_pathology_does_not(database: D
             purge.purge_study(session, study_id, later)
     look(database)
     with database.read() as session:
-        (watched,) = watching.watched_scanners(session)
+        (watched,) = drift_observations.watched_scanners(session)
         assert len(due) == 3
         assert watched.series_count == 3
-        assert judgements.latest_proven(session) == ()
+        assert ground_truth.latest_proven(session) == ()

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db import analyses, deliveries, worklist, workload
-from db.arrivals import record_instance
-from db.domain import (
+from db.analyses import analyses
+from db.database import Database
+from db.domain.errors import InvalidCursorError
+from db.domain.records import (
     AnalysisOutcome,
     DeliveryStatus,
     ModelIdentity,
@@ -24,9 +25,11 @@ from db.domain import (
     WorklistPage,
     WorklistQuery,
 )
-from db.engine import Database
-from db.errors import InvalidCursorError
-from db.instances import receiving_series
+from db.intake.ingest import record_instance
+from db.monitoring import workload
+from db.results import deliveries
+from db.studies.instances import receiving_series
+from db.worklist import rows as worklist
 
 Received = Callable[..., ReceivedInstance]
 

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import event, text
 
 from benchmarks.worklist import CLOCK, fill
-from db import worklist
-from db.domain import StudyState, WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
-from db.engine import Database
-from db.errors import InvalidCursorError
-from db.worklist_filters import NARROW
+from db.database import Database
+from db.domain.errors import InvalidCursorError
+from db.domain.records import StudyState, WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
+from db.worklist import rows as worklist
+from db.worklist.filters import NARROW
 
 COUNT = 1500
 """More than are ever fetched and sorted at once."""

@@ -20,28 +20,30 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
 
 from benchmarks.receivers import path_without_ours
-from db import analyses, deliveries, findings, studies
-from db.audit import recent
-from db.domain import AnalysisOutcome, DeliveryRecord, DeliveryStatus, NewFinding, Reason
-from db.engine import Database
-from dicom_node.commitment import (
+from db.analyses import analyses, findings
+from db.audit.trail import recent
+from db.database import Database
+from db.domain.records import AnalysisOutcome, DeliveryRecord, DeliveryStatus, NewFinding, Reason
+from db.read_models import studies
+from db.results import deliveries
+from dicom_node.client.peer import RemoteNode, ScuTimeouts, echo
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.encoding.commitment_messages import (
     COMMITMENT_CLASS,
     COMMITMENT_INSTANCE,
     record_report,
     take_reports,
 )
-from dicom_node.commitment import CommitmentReport as Report
-from dicom_node.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
-from dicom_node.files import LocalFiles
-from dicom_node.intake import Intake
-from dicom_node.listener import ListenerSettings
+from dicom_node.encoding.commitment_messages import CommitmentReport as Report
+from dicom_node.intake.instance_intake import Intake
+from dicom_node.port.listener import ListenerSettings
 from dicom_node.query_models import STUDY_ROOT_FIND
-from dicom_node.requestor import RequestingEntity
-from dicom_node.results import ReportSettings, ResultMaker
-from dicom_node.results_job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
-from dicom_node.scp import start_listener
-from dicom_node.scu import RemoteNode, ScuTimeouts, echo
-from dicom_node.store import InstanceStore
+from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
+from dicom_node.results.job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
+from dicom_node.results.objects import ReportSettings, ResultMaker
+from dicom_node.services.storage_service import start_listener
+from dicom_node.storage.files import LocalFiles
+from dicom_node.storage.instance_store import InstanceStore
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 from tests.integration.service import held_port
 
@@ -486,11 +488,11 @@ def test_a_delivery_that_is_killed_is_finished_by_the_next(place: Place, tmp_pat
     code = """
 import os, sys
 from pathlib import Path
-from dicom_node.delivery import DeliveryConfig, deliver_due
-from dicom_node.files import LocalFiles
-from dicom_node.scu import RemoteNode
+from dicom_node.results.delivery import DeliveryConfig, deliver_due
+from dicom_node.storage.files import LocalFiles
+from dicom_node.client.peer import RemoteNode
 from db import deliveries
-from db.engine import Database
+from db.database import Database
 deliveries.record_delivery = lambda *a, **k: os.kill(os.getpid(), 9)
 database = Database(sys.argv[1], bytes(range(32)))
 config = DeliveryConfig("LUNGNODE", (RemoteNode("PACS", "127.0.0.1", int(sys.argv[3])),))

@@ -19,13 +19,13 @@ import pytest
 from pydicom import dcmread
 from pynetdicom import AE, evt
 
-from db import studies
-from db.domain import AnalysisOutcome, NewFinding
-from dicom_node.commitment import report_handler, take_reports
-from dicom_node.delivery import DeliveryConfig, DeliveryRound, deliver_due
-from dicom_node.files import LocalFiles
-from dicom_node.results import ReportSettings, ResultMaker
-from dicom_node.scu import RemoteNode, ScuTimeouts, echo
+from db.domain.records import AnalysisOutcome, NewFinding
+from db.read_models import studies
+from dicom_node.client.peer import RemoteNode, ScuTimeouts, echo
+from dicom_node.encoding.commitment_messages import report_handler, take_reports
+from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, deliver_due
+from dicom_node.results.objects import ReportSettings, ResultMaker
+from dicom_node.storage.files import LocalFiles
 from tests.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 from tests.integration.service import held_port
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.intake import Intake
-from dicom_node.listener import ListenerSettings
-from dicom_node.scp import start_listener
-from dicom_node.scu import RemoteNode
-from dicom_node.store import InstanceStore
+from dicom_node.client.peer import RemoteNode
+from dicom_node.intake.instance_intake import Intake
+from dicom_node.port.listener import ListenerSettings
+from dicom_node.services.storage_service import start_listener
+from dicom_node.storage.instance_store import InstanceStore
+from lungnode.demo.pacs import push, study_files
 from lungnode.errors import CommandError
-from lungnode.rehearsal import push, study_files
 from tests.environment import clean_environment
 from tests.factories import Defects, ct_series, sqlite_database
 

@@ -9,11 +9,11 @@ import pytest
 import requests
 from sqlalchemy import select
 
-from db.reviews import reopen_study, review_study
-from db.tables_exchange import ResultRow
+from db.analyses.reviews import reopen_study, review_study
+from db.tables.exchange import ResultRow
 from tests.factories import CtSeries
 from tests.integration.dicomweb_support import Archive, analysed_series, serving
-from webapp.reading_first import COOKIE, SHOWN_HEADER
+from webapp.reading.blinded_reading import COOKIE, SHOWN_HEADER
 
 SLICES = 6
 READER = {"Cookie": f"{COOKIE}=yes"}

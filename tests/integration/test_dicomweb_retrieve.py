@@ -11,8 +11,8 @@ import pydicom
 import pytest
 import requests
 
-from db import faults
-from db.archive import instances
+from db.archive.index import instances
+from db.monitoring import faults
 from tests.factories import CtSeries, ct_series, index_series
 from tests.integration.dicomweb_support import Archive, serving
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 import requests
 
-from db import audit
+from db.audit import trail as audit
 from tests.factories import CtSeries, ct_series
 from tests.integration.dicomweb_support import Archive, serving
 

@@ -18,10 +18,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from lungnode.doctor import Check
-from lungnode.doctor_pacs import examine_pacs, make_objects
-from lungnode.settings import Settings
-from lungnode.settings_dicom import Destination
+from lungnode.commands.doctor import Check
+from lungnode.commands.doctor_pacs import examine_pacs, make_objects
+from lungnode.settings.dicom import Destination
+from lungnode.settings.service import Settings
 from tests.integration.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")

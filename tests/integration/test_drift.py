@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from db import holds
-from db.domain import AnalysisOutcome
-from db.watching import latest_report, watched_scanners
+from db.analyses import quarantine as holds
+from db.domain.records import AnalysisOutcome
+from db.monitoring.drift_observations import latest_report, watched_scanners
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.pipeline import analyse_series
-from dicom_node.series import StoredInstance
-from inference.drift import REFERENCE, WINDOW
-from lungnode.alerts import Alerts
-from lungnode.monitoring import collect_finished, hold_drifted, scanner_drifts
-from lungnode.settings import Settings
-from lungnode.settings_notices import AlertSettings
-from lungnode.watch_report import look
+from dicom_node.series.pipeline import analyse_series
+from dicom_node.series.types import StoredInstance
+from inference.drift.series_drift import REFERENCE, WINDOW
+from lungnode.monitoring.alerts import Alerts
+from lungnode.monitoring.drift_watch import collect_finished, hold_drifted, scanner_drifts
+from lungnode.monitoring.watch_report import look
+from lungnode.settings.notices import AlertSettings
+from lungnode.settings.service import Settings
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.fast_analyzer import FastAnalyzer
 from tests.watched_series import Recorder, Source

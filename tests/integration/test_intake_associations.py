@@ -19,13 +19,13 @@ from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
 from benchmarks.receivers import path_without_ours
 from benchmarks.sender import associate_rq
-from db import audit
-from db.instances import instance_record
-from dicom_node.access import PeerRule
-from dicom_node.listener import Listener, ListenerSettings
-from dicom_node.requestor import RequestingEntity
-from dicom_node.store import dataset_sha256
-from dicom_node.transfer import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from db.audit import trail as audit
+from db.studies.instances import instance_record
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.port.access import PeerRule
+from dicom_node.port.listener import Listener, ListenerSettings
+from dicom_node.storage.instance_store import dataset_sha256
 from tests.intake_support import (
     BIG_ENDIAN,
     CT,

@@ -16,8 +16,8 @@ import pytest
 from pynetdicom import build_context
 
 from benchmarks import kill_cycles
-from db.instances import instance_record
-from dicom_node.requestor import RequestingEntity
+from db.studies.instances import instance_record
+from dicom_node.client.scu_association import RequestingEntity
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 
 SERVER = """
@@ -133,8 +133,8 @@ def test_a_disk_that_gets_full_is_told_and_forgiven(tmp_path: Path) -> None:
         index = tmp_path / "index"
         index.mkdir()
         with running_node(index) as node:
-            from dicom_node.intake import Intake
-            from dicom_node.store import InstanceStore
+            from dicom_node.intake.instance_intake import Intake
+            from dicom_node.storage.instance_store import InstanceStore
 
             with InstanceStore(disk / "store") as store:
                 node.intake.__dict__.update(Intake(store, node.database).__dict__)

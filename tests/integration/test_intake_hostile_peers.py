@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pynetdicom import build_context
 
-from dicom_node.access import PeerRule
-from dicom_node.entrance import EntranceLimits
-from dicom_node.listener import Listener, ListenerSettings
-from dicom_node.requestor import RequestingEntity
-from dicom_node.scp import start_listener
-from dicom_node.sharing import Port
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.port.acceptor import AcceptorLimits
+from dicom_node.port.access import PeerRule
+from dicom_node.port.listener import Listener, ListenerSettings
+from dicom_node.port.shared_socket import Port
+from dicom_node.services.storage_service import start_listener
 from tests.intake_support import CT, IMPLICIT, Node, ct_dataset, listening, part10, running_node
 
-LIMITS = EntranceLimits(connections=64, connections_per_address=48, timeout_s=1.5, admission_s=3)
+LIMITS = AcceptorLimits(connections=64, connections_per_address=48, timeout_s=1.5, admission_s=3)
 PROMPT_S = 10
 """Far more than is needed (some hundredths of a second), far less than what a sender waits; machines are shared."""
 SETTINGS = ListenerSettings(port=0, timeout_s=2, max_associations=8, entrance=LIMITS)
@@ -180,7 +180,7 @@ def test_idle_associations_give_way(node: Node, listener: Listener, count: int) 
 
 def test_two_listeners_at_one_port_share_its_places(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in a process of its own in a service; here both in one, which the port cannot tell."""
-    monkeypatch.setattr("dicom_node.sharing.PATIENCE_S", PROMPT_S)  # the one whose turn it is may come late
+    monkeypatch.setattr("dicom_node.port.shared_socket.PATIENCE_S", PROMPT_S)  # the one whose turn it is may come late
     port = Port.shared("127.0.0.1", 0, 2)
     ends = [replace(port.of(number), listening=port.listening.dup()) for number in range(2)]
     listeners = [start_listener(SETTINGS, node.intake, shared=end) for end in ends]
@@ -221,7 +221,7 @@ def test_an_association_at_work_does_not_give_way(node: Node, listener: Listener
 @pytest.mark.parametrize("words", [b"\4", p_data(3, store_command()), p_data(3, store_command()) + b"\4\0\0"])
 def test_associations_stuck_in_a_pdu_or_message_give_way(node: Node, words: bytes) -> None:
     """With the longest timeouts: nobody waits for them to expire."""
-    settings = ListenerSettings(port=0, timeout_s=60, max_associations=4, entrance=EntranceLimits(admission_s=20))
+    settings = ListenerSettings(port=0, timeout_s=60, max_associations=4, entrance=AcceptorLimits(admission_s=20))
     with listening(node, settings) as listener, many(8, lambda: associated(listener)) as connections:
         for connection in connections:
             with contextlib.suppress(OSError):
@@ -234,7 +234,7 @@ def test_associations_stuck_in_a_pdu_or_message_give_way(node: Node, words: byte
 
 
 def test_a_few_bytes_now_and_then_are_no_progress(node: Node) -> None:
-    settings = ListenerSettings(port=0, timeout_s=60, max_associations=2, entrance=EntranceLimits(admission_s=20))
+    settings = ListenerSettings(port=0, timeout_s=60, max_associations=2, entrance=AcceptorLimits(admission_s=20))
     is_over = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -350,7 +350,7 @@ def test_a_flood_of_rejected_callers_does_not_fill_the_trail(node: Node, listene
 
 def test_strangers_crowd_out_each_other_and_no_peer(node: Node) -> None:
     """Addresses that no peer calls from hold a few connections at most, whatever they do."""
-    limits = EntranceLimits(connections=64, strangers=8, timeout_s=60)
+    limits = AcceptorLimits(connections=64, strangers=8, timeout_s=60)
     settings = ListenerSettings(port=0, timeout_s=5, entrance=limits, peers=(PeerRule("LEGIT", "127.0.0.1"),))
     with listening(node, settings) as listener, ExitStack() as stack:
 

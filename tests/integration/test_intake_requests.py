@@ -13,14 +13,14 @@ import pytest
 from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
-from db import association_log
-from dicom_node.access import PeerRule
-from dicom_node.entrance import EntranceLimits
-from dicom_node.listener import Listener, ListenerSettings
-from dicom_node.requestor import RequestingEntity
+from db.monitoring import association_log
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.port.acceptor import AcceptorLimits
+from dicom_node.port.access import PeerRule
+from dicom_node.port.listener import Listener, ListenerSettings
 from tests.intake_support import CT, IMPLICIT, Node, listening, running_node
 
-SETTINGS = ListenerSettings(port=0, timeout_s=20, entrance=EntranceLimits(timeout_s=1.0))
+SETTINGS = ListenerSettings(port=0, timeout_s=20, entrance=AcceptorLimits(timeout_s=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def wait_for(find: Any) -> Any:
 
 
 def test_unfinished_requests_take_bounded_memory(tmp_path: Path) -> None:
-    limits = EntranceLimits(timeout_s=60, buffered_bytes=1 << 20)
+    limits = AcceptorLimits(timeout_s=60, buffered_bytes=1 << 20)
     with (
         running_node(tmp_path) as node,
         listening(node, ListenerSettings(port=0, entrance=limits)) as listener,

@@ -20,18 +20,19 @@ import pytest
 from pynetdicom import build_context
 
 from benchmarks.receivers import path_without_ours
-from db import audit
-from dicom_node.access import PeerRule
-from dicom_node.entrance import EntranceLimits
-from dicom_node.identity import CertificateRule
-from dicom_node.listener import Listener, ListenerSettings
-from dicom_node.requestor import RequestingEntity
-from dicom_node.scu import RemoteNode, ScuTimeouts, echo
-from dicom_node.tls import ServerTls, TlsFiles, lists_end
-from lungnode import wiring_nodes, wiring_port
-from lungnode.healthy import is_up
-from lungnode.settings import Settings
-from lungnode.settings_dicom import Destination, DicomSettings, Peer, TlsSettings
+from db.audit import trail as audit
+from dicom_node.client.peer import RemoteNode, ScuTimeouts, echo
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.port.acceptor import AcceptorLimits
+from dicom_node.port.access import PeerRule
+from dicom_node.port.certificate_identity import CertificateRule
+from dicom_node.port.listener import Listener, ListenerSettings
+from dicom_node.port.tls import ServerTls, TlsFiles, lists_end
+from lungnode.commands.healthcheck import is_up
+from lungnode.settings.dicom import Destination, DicomSettings, Peer, TlsSettings
+from lungnode.settings.service import Settings
+from lungnode.wiring import nodes as wiring_nodes
+from lungnode.wiring import port as wiring_port
 from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
 from tests.integration.service import until
 
@@ -82,7 +83,7 @@ def certificates(tmp_path_factory) -> Path:
 @pytest.fixture
 def listener(tmp_path: Path, certificates: Path):
     files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
-    limits = EntranceLimits(timeout_s=2)
+    limits = AcceptorLimits(timeout_s=2)
     settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, entrance=limits, tls=ServerTls(files))
     with running_node(tmp_path) as node, listening(node, settings) as made:
         yield made
@@ -122,7 +123,7 @@ def test_a_listener_is_healthy_while_it_shakes_hands(listener: Listener, tmp_pat
     told = {"supervisor_pid": os.getpid(), "host": "127.0.0.1", "port": listener.port, "ae_title": "LUNGNODE", "tls": 1}
     (tmp_path / "dicom.json").write_text(json.dumps(told))
     assert is_up(tmp_path, "dicom")
-    monkeypatch.setattr("lungnode.healthy.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("lungnode.commands.healthcheck.TIMEOUT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         (tmp_path / "dicom.json").write_text(json.dumps(told | {"port": nobody.getsockname()[1]}))
         assert not is_up(tmp_path, "dicom")
@@ -293,7 +294,7 @@ def test_a_certificate_that_is_revoked_meanwhile_is_refused_without_a_restart(
         assert store(listener, client(own_authority, "pacs")) == -1
         assert store(listener, client(own_authority, "second")) == 0
     assert set(refused_because(caplog)) == {"certificate_revoked"}
-    assert [record.msg for record in caplog.records if record.name == "dicom_node.tls"] == ["tls:not_renewed"]
+    assert [record.msg for record in caplog.records if record.name == "dicom_node.port.tls"] == ["tls:not_renewed"]
 
 
 def test_a_list_that_has_ended_lets_nobody_in(

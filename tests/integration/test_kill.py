@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from db.domain import AnalysisStatus, StudyState
-from db.verification import verify
+from db.audit.verification import verify
+from db.domain.records import AnalysisStatus, StudyState
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.factories import CtSeries, ct_series
 from tests.integration.service import Sender, Service, until

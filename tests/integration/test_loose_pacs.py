@@ -22,21 +22,21 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 from sqlalchemy import select
 
-from db import priors
-from db.engine import Database, load_or_create_audit_key
-from db.exchange import PriorStatus
-from db.schema import upgrade
-from db.tables import InstanceRow, StudyRow
-from db.tables_exchange import PriorSearchRow, PriorStudyRow
-from dicom_node.fetch import SeriesFetcher
-from dicom_node.intake import Announced, Intake, Sender
-from dicom_node.listener import ListenerSettings
-from dicom_node.part10 import read_file_meta
+from db.database import Database, load_or_create_audit_key
+from db.domain.exchange import PriorStatus
+from db.engine.schema import upgrade
+from db.intake import priors
+from db.tables.arrivals import InstanceRow, StudyRow
+from db.tables.exchange import PriorSearchRow, PriorStudyRow
+from dicom_node.client.peer import RemoteNode, ScuTimeouts
+from dicom_node.client.priors import PriorFetcher, PriorSource
+from dicom_node.client.retrieve_client import SeriesFetcher
+from dicom_node.encoding.part10 import read_file_meta
+from dicom_node.intake.instance_intake import Announced, Intake, Sender
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.priors import PriorFetcher, PriorSource
-from dicom_node.scp import start_listener
-from dicom_node.scu import RemoteNode, ScuTimeouts
-from dicom_node.store import InstanceStore
+from dicom_node.port.listener import ListenerSettings
+from dicom_node.services.storage_service import start_listener
+from dicom_node.storage.instance_store import InstanceStore
 from lungnode.cli import run
 from tests.factories import CtSeries, Defects, ct_series
 
@@ -171,7 +171,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Node
     upgrade(url)
     monkeypatch.setenv("LUNGNODE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LUNGNODE_DATABASE__URL", url)
-    monkeypatch.setattr("lungnode.retrieve.SeriesFetcher", partial(SeriesFetcher, settle_s=1.0))
+    monkeypatch.setattr("lungnode.commands.retrieve.SeriesFetcher", partial(SeriesFetcher, settle_s=1.0))
     database = Database(url, load_or_create_audit_key(tmp_path / "audit.key"))
     with InstanceStore(tmp_path / "store") as store:
         intake = Intake(store, database)

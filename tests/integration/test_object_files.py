@@ -11,28 +11,28 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from db.clock import Clocks, read_clocks
-from db.domain import ModelIdentity
-from db.engine import Database
-from db.instances import receiving_series, series_instances, series_record
-from db.promotions import PromotedBundle
-from db.schema import upgrade
-from dicom_node.adopt import adopt
-from dicom_node.files import StoreUnreachableError
-from dicom_node.intake import Announced, Intake, Sender
-from dicom_node.object_files import ObjectFiles, ObjectStoreAddress
-from dicom_node.part10 import read_file_meta
-from dicom_node.purge import Purge
-from dicom_node.status import Status
-from dicom_node.store import InstanceStore, dataset_sha256
+from db.analyses.promotions import PromotedBundle
+from db.database import Database
+from db.domain.records import ModelIdentity
+from db.engine.schema import upgrade
+from db.monitoring.clock import Clocks, read_clocks
+from db.studies.instances import receiving_series, series_instances, series_record
+from dicom_node.encoding.part10 import read_file_meta
+from dicom_node.encoding.status import Status
+from dicom_node.intake.instance_intake import Announced, Intake, Sender
+from dicom_node.intake.reindex import adopt
+from dicom_node.storage.files import StoreUnreachableError
+from dicom_node.storage.instance_store import InstanceStore, dataset_sha256
+from dicom_node.storage.object_files import ObjectFiles, ObjectStoreAddress
+from dicom_node.storage.purge import Purge
 from inference.bundle import SHIPPED, read_bundle
-from lungnode.archive_files import SharedPictures
-from lungnode.live_model import checked, keep_bundle, located
+from lungnode.adapters.archive_files import SharedPictures
+from lungnode.adapters.live_model import checked, keep_bundle, located
 from tests.factories import ct_series, sqlite_database
 from tests.integration.object_store import object_store
-from webapp import evidence
-from webapp.evidence import EvidenceFolder
 from webapp.ports import UnfitInputError
+from webapp.services import upload_images
+from webapp.services.upload_images import EvidenceFolder
 
 SENDER = Sender("PACS", "127.0.0.1")
 
@@ -76,7 +76,7 @@ def test_a_promoted_bundle_is_on_every_host(tmp_path: Path, place: ObjectStoreAd
 def test_any_web_shows_the_pictures_of_an_upload_and_forgets_the_oldest_for_all(
     tmp_path: Path, place: ObjectStoreAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "_SLACK", 0)
+    monkeypatch.setattr(upload_images, "_SLACK", 0)
     webs = [ObjectFiles(tmp_path / name, place) for name in ("here", "there", "elsewhere")]
     here, there, elsewhere = (EvidenceFolder(files.root / "evidence", 1, SharedPictures(files)) for files in webs)
     here.save("a" * 32, b"image", b"attention")

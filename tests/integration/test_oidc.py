@@ -15,17 +15,18 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from db import audit, users
-from db.domain import Role
-from db.engine import Database
-from db.provider_accounts import provider_account_id
+from db.accounts import users
+from db.accounts.provider_accounts import provider_account_id
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import Role
 from tests.factories import sqlite_database
 from tests.integration.oidc_provider import CLIENT_ID, CLIENT_SECRET
 from tests.integration.service import held_port
 from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
 from webapp import create_app
+from webapp.http.server import make_server
 from webapp.options import OidcProvider, WebOptions
-from webapp.server import make_server
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = {"Accept": "text/html"}

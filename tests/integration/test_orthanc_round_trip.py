@@ -15,23 +15,25 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
-from db import findings, results, studies
-from db.domain import AnalysisOutcome, NewFinding, Verdict
-from db.engine import Database
-from db.instances import series_record
-from dicom_node.commitment import report_handler
-from dicom_node.commitment_scp import CommitmentService
-from dicom_node.delivery import DeliveryConfig, DeliveryRound, deliver_due
-from dicom_node.intake import Intake
-from dicom_node.listener import Listener, ListenerSettings
+from db.analyses import findings
+from db.database import Database
+from db.domain.records import AnalysisOutcome, NewFinding, Verdict
+from db.read_models import studies
+from db.results import objects as results
+from db.studies.instances import series_record
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.encoding.commitment_messages import report_handler
+from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES
+from dicom_node.intake.instance_intake import Intake
+from dicom_node.port.listener import Listener, ListenerSettings
 from dicom_node.query_models import STUDY_ROOT_MOVE
-from dicom_node.query_scp import QueryService
-from dicom_node.requestor import RequestingEntity
-from dicom_node.results import RESULTS_FOLDER, ReportSettings, ResultMaker
-from dicom_node.retrieve_scp import RetrieveService
-from dicom_node.scp import PortServices, start_listener
-from dicom_node.store import InstanceStore
-from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES
+from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, deliver_due
+from dicom_node.results.objects import RESULTS_FOLDER, ReportSettings, ResultMaker
+from dicom_node.services.commitment_service import CommitmentService
+from dicom_node.services.query_service import QueryService
+from dicom_node.services.retrieve_service import RetrieveService
+from dicom_node.services.storage_service import PortServices, start_listener
+from dicom_node.storage.instance_store import InstanceStore
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
 from tests.integration.service import held_port
 from tests.integration.test_delivery_orthanc import STATION, TIMEOUTS, Orthanc, orthanc

@@ -20,27 +20,28 @@ from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.presentation import PresentationContext
 
 from benchmarks.receivers import path_without_ours
-from db import commitments, faults
-from db.audit import recent
-from db.domain import AnalysisOutcome, NewFinding
-from db.engine import Database
-from db.exchange import CommitmentRecord
-from dicom_node.access import PeerRule
-from dicom_node.commitment import COMMITMENT_CLASS, COMMITMENT_INSTANCE, commitment_request
-from dicom_node.commitment_scp import CommitmentPolicy, CommitmentService
-from dicom_node.entrance import EntranceLimits
-from dicom_node.files import LocalFiles
-from dicom_node.intake import Intake
-from dicom_node.listener import Listener, ListenerSettings
+from db.audit.trail import recent
+from db.database import Database
+from db.domain.exchange import CommitmentRecord
+from db.domain.records import AnalysisOutcome, NewFinding
+from db.monitoring import faults
+from db.results import commitments
+from dicom_node.client.peer import RemoteNode
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.encoding.commitment_messages import COMMITMENT_CLASS, COMMITMENT_INSTANCE, commitment_request
+from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES
+from dicom_node.intake.instance_intake import Intake
+from dicom_node.port.acceptor import AcceptorLimits
+from dicom_node.port.access import PeerRule
+from dicom_node.port.listener import Listener, ListenerSettings
 from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
-from dicom_node.query_scp import QueryService
-from dicom_node.requestor import RequestingEntity
-from dicom_node.results import ReportSettings, ResultMaker
-from dicom_node.retrieve_scp import RetrieveService
-from dicom_node.scp import PortServices, start_listener
-from dicom_node.scu import RemoteNode
-from dicom_node.store import InstanceStore
-from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES
+from dicom_node.results.objects import ReportSettings, ResultMaker
+from dicom_node.services.commitment_service import CommitmentPolicy, CommitmentService
+from dicom_node.services.query_service import QueryService
+from dicom_node.services.retrieve_service import RetrieveService
+from dicom_node.services.storage_service import PortServices, start_listener
+from dicom_node.storage.files import LocalFiles
+from dicom_node.storage.instance_store import InstanceStore
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
 from tests.integration.service import held_port
 
@@ -135,7 +136,7 @@ def send(node: Node) -> None:
 
 
 def answer(node: Node, folder: Path) -> None:
-    from db import studies
+    from db.read_models import studies
 
     with node.database.read() as session:
         record = studies.series_record(session, series_instance_uid=node.series.series_instance_uid)
@@ -282,7 +283,7 @@ def test_a_query_that_study_root_does_not_have_is_refused(node: Node, query: Dat
 
 
 def test_more_than_anyone_reads_is_refused_before_the_first_match(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dicom_node.query_scp.MAX_MATCHES", 2)
+    monkeypatch.setattr("dicom_node.services.query_service.MAX_MATCHES", 2)
     study, series = node.series.study_instance_uid, node.series.series_instance_uid
     assert find(node, identifier("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series)) == ([], 0xA700)
     assert find(node, identifier("STUDY", StudyInstanceUID=study))[1] == 0
@@ -455,7 +456,7 @@ def test_peers_that_never_answer_what_they_get_give_way(node: Node) -> None:
         RetrieveService(node.database, node.store, "LUNGNODE", nodes),
         CommitmentService(node.database, node.store, "LUNGNODE", nodes),
     )
-    settings = ListenerSettings(port=0, max_associations=2, timeout_s=300, entrance=EntranceLimits(admission_s=60))
+    settings = ListenerSettings(port=0, max_associations=2, timeout_s=300, entrance=AcceptorLimits(admission_s=60))
     listener = start_listener(settings, Intake(node.store, node.database), services)
     is_over = threading.Event()
 

@@ -12,26 +12,28 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
-from db import analyses, priors, studies
-from db.domain import StudyState
-from db.engine import Database
-from db.exchange import PriorSearch, PriorStatus
-from db.instances import series_record
-from db.tables_exchange import PriorStudyRow
-from dicom_node.commitment_scp import CommitmentService
-from dicom_node.intake import Announced, Intake, Sender
-from dicom_node.listener import Listener, ListenerSettings
-from dicom_node.part10 import read_file_meta
+from db.analyses import analyses
+from db.database import Database
+from db.domain.exchange import PriorSearch, PriorStatus
+from db.domain.records import StudyState
+from db.intake import priors
+from db.read_models import studies
+from db.studies.instances import series_record
+from db.tables.exchange import PriorStudyRow
+from dicom_node.client.peer import RemoteNode, ScuTimeouts
+from dicom_node.client.priors import PriorFetcher, PriorSource, chest_series, earlier_studies
+from dicom_node.client.query_client import FoundSeries, FoundStudy, QueryConnection
+from dicom_node.client.query_keys import QueryError
+from dicom_node.encoding.part10 import read_file_meta
+from dicom_node.intake.instance_intake import Announced, Intake, Sender
+from dicom_node.jobs.worker import Worker, WorkerConfig
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.priors import PriorFetcher, PriorSource, chest_series, earlier_studies
-from dicom_node.query_keys import QueryError
-from dicom_node.query_scp import QueryService
-from dicom_node.query_scu import FoundSeries, FoundStudy, QueryConnection
-from dicom_node.retrieve_scp import RetrieveService
-from dicom_node.scp import PortServices, start_listener
-from dicom_node.scu import RemoteNode, ScuTimeouts
-from dicom_node.store import InstanceStore
-from dicom_node.worker import Worker, WorkerConfig
+from dicom_node.port.listener import Listener, ListenerSettings
+from dicom_node.services.commitment_service import CommitmentService
+from dicom_node.services.query_service import QueryService
+from dicom_node.services.retrieve_service import RetrieveService
+from dicom_node.services.storage_service import PortServices, start_listener
+from dicom_node.storage.instance_store import InstanceStore
 from tests.factories import MODEL, CtSeries, Defects, ct_series, sqlite_database
 from tests.integration.conftest import AUDIT_KEY
 
@@ -194,7 +196,7 @@ def test_a_study_that_the_pacs_cannot_answer_for_holds_up_no_other(two: Two, mon
 
 
 def test_what_does_not_arrive_is_told(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dicom_node.priors.TRIES", 1)
+    monkeypatch.setattr("dicom_node.client.priors.TRIES", 1)
     two.listener.stop()
     two.fetcher().run_due()
     with two.ours.read() as session:

@@ -12,15 +12,16 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from db import audit, passwords, users
-from db.domain import Role
-from db.engine import Database
+from db.accounts import passwords, users
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import Role
 from tests.factories import sqlite_database
 from tests.integration.nginx import running_nginx
 from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
 from webapp import create_app
+from webapp.http.server import make_server
 from webapp.options import WebOptions
-from webapp.server import make_server
 
 PASSWORD = "correct horse battery"
 LIMIT = 3

@@ -10,19 +10,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from db import analyses, audit, clock, deliveries, faults, findings, results
-from db.clock import Moment
-from db.domain import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
-from db.engine import Database
-from db.exchange import NewResult, RetractionCode
-from db.instances import series_record
-from db.studies import study_detail
-from db.tables_all import METADATA
-from db.tables_health import ClockRow
-from db.verification import verify
+from db.analyses import analyses, findings
+from db.audit import trail as audit
+from db.audit.verification import verify
+from db.database import Database
+from db.domain.exchange import NewResult, RetractionCode
+from db.domain.records import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
+from db.monitoring import clock, faults
+from db.monitoring.clock import Moment
+from db.read_models.studies import study_detail
+from db.results import deliveries
+from db.results import objects as results
+from db.studies.instances import series_record
+from db.tables.all import METADATA
+from db.tables.health import ClockRow
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.purge import Purge
-from dicom_node.store import InstanceStore
+from dicom_node.storage.instance_store import InstanceStore
+from dicom_node.storage.purge import Purge
 from tests.factories import CtSeries, answer_series, ct_series, index_series
 from tests.integration.conftest import AUDIT_KEY
 

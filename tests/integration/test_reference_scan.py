@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.predictor import load_models
-from training.scans import read_scan
+from training.data.series_io import read_scan
 
 READERS_PLACE = (56.9, 85.0, -115.0)
 """LPS mm: column 317, row 365, z -125 to -105 mm (rated 5/5/5/4)."""

@@ -14,8 +14,8 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import AssociationSocket
 
-from dicom_node.requestor import RequestingEntity
-from dicom_node.scu import VERIFICATION
+from dicom_node.client.peer import VERIFICATION
+from dicom_node.client.scu_association import RequestingEntity
 from tests.integration.service import until
 
 ECHOES = 10

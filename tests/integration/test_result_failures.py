@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from db import audit, result_failures
-from db.domain import AnalysisOutcome, NewFinding
-from db.engine import Database
-from db.errors import UnknownRecordError
-from db.results import results_of_analysis
-from dicom_node.files import LocalFiles
-from dicom_node.results import ReportSettings, ResultMaker, ResultsError
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import UnknownRecordError
+from db.domain.records import AnalysisOutcome, NewFinding
+from db.results import failures as result_failures
+from db.results.objects import results_of_analysis
+from dicom_node.results.objects import ReportSettings, ResultMaker, ResultsError
+from dicom_node.storage.files import LocalFiles
 from tests.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 
 PAUSE_H = 24

@@ -11,13 +11,15 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from db import deliveries, findings, results
-from db.domain import AnalysisOutcome, NewFinding, Reason, Verdict
-from db.engine import Database
-from db.exchange import RetractionCode
-from dicom_node.files import LocalFiles
+from db.analyses import findings
+from db.database import Database
+from db.domain.exchange import RetractionCode
+from db.domain.records import AnalysisOutcome, NewFinding, Reason, Verdict
+from db.results import deliveries
+from db.results import objects as results
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.results import ReportSettings, ResultMaker
+from dicom_node.results.objects import ReportSettings, ResultMaker
+from dicom_node.storage.files import LocalFiles
 from tests.factories import CtSeries, answer_series, ct_series, index_series, sqlite_database
 
 SITTING = timedelta(minutes=1)

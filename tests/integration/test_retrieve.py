@@ -16,20 +16,20 @@ import pytest
 from pydicom import dcmread
 from pynetdicom.sop_class import CTImageStorage, MRImageStorage  # type: ignore[attr-defined]
 
-from db.engine import Database, load_or_create_audit_key
-from db.schema import upgrade
-from db.studies import study_detail
-from dicom_node.intake import Intake
-from dicom_node.listener import Listener, ListenerSettings
+from db.database import Database, load_or_create_audit_key
+from db.engine.schema import upgrade
+from db.read_models.studies import study_detail
+from dicom_node.client.scu_association import RequestingEntity
+from dicom_node.intake.instance_intake import Intake
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.requestor import RequestingEntity
-from dicom_node.scp import start_listener
-from dicom_node.store import InstanceStore
+from dicom_node.port.listener import Listener, ListenerSettings
+from dicom_node.services.storage_service import start_listener
+from dicom_node.storage.instance_store import InstanceStore
 from lungnode.cli import run
+from lungnode.commands.retrieve import choose_pacs
 from lungnode.errors import CommandError
-from lungnode.retrieve import choose_pacs
-from lungnode.settings import Settings
-from lungnode.settings_dicom import DicomSettings, Peer
+from lungnode.settings.dicom import DicomSettings, Peer
+from lungnode.settings.service import Settings
 from tests.factories import CtSeries, Defects, ct_series
 from tests.integration.service import held_port
 

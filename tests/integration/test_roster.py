@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from db.engine import Database
-from dicom_node.roster import Roster
+from db.database import Database
+from dicom_node.jobs.liveness import HeartbeatMonitor
 
 
 class Clock:
@@ -18,12 +18,12 @@ class Clock:
         return self.now_s
 
 
-def roster(database: Database, name: str, clock: Clock, resumed: list[str]) -> Roster:
+def roster(database: Database, name: str, clock: Clock, resumed: list[str]) -> HeartbeatMonitor:
     def resume(names: Sequence[str]) -> int:
         resumed.extend(names)
         return len(names)
 
-    return Roster(database, name, "0", resume, lambda: 0, silent_s=60.0, clock=clock)
+    return HeartbeatMonitor(database, name, "0", resume, lambda: 0, silent_s=60.0, clock=clock)
 
 
 def test_what_a_silent_worker_left_is_taken_up_after_a_minute_and_its_own_never(database: Database) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from db import schema
-from db.domain import AnalysisStatus
-from db.verification import verify
+from db.audit.verification import verify
+from db.domain.records import AnalysisStatus
+from db.engine import schema
 from tests.factories import CtSeries
 from tests.integration.postgres_server import PostgresMissingError
 from tests.integration.scale_out import (

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from db import audit
-from db.domain import AnalysisStatus, StudyState
-from db.verification import verify
+from db.audit import trail as audit
+from db.audit.verification import verify
+from db.domain.records import AnalysisStatus, StudyState
+from dicom_node.client.peer import RemoteNode, echo
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.scu import RemoteNode, echo
-from lungnode.healthy import is_up
+from lungnode.commands.healthcheck import is_up
 from tests.factories import CtSeries, SimpleNodule, ct_series
 from tests.integration.service import Sender, Service, is_running, tree_of, until
 

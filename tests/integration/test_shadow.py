@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from db import findings, holds, trials
-from db.domain import AnalysisRecord, AnalysisStatus, StudyState
-from db.results import results_of_analysis
+from db.analyses import findings
+from db.analyses import quarantine as holds
+from db.analyses import shadow as trials
+from db.domain.records import AnalysisRecord, AnalysisStatus, StudyState
+from db.results.objects import results_of_analysis
 from dicom_node.phantom.writer import SeriesIdentity
 from inference.bundle import SHIPPED
 from tests.factories import CtSeries, SimpleNodule, ct_series, simple_chest

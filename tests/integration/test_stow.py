@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom_node.scu import NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
-from dicom_node.stow import WebNode
+from dicom_node.client.peer import NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
+from dicom_node.client.stow import WebNode
 from tests.factories import ct_series
 from tests.integration.service import held_port
 

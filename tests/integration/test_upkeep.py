@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import structlog
 
-from db import audit, deliveries, results
-from db.domain import AnalysisOutcome, DeliveryStatus
-from db.engine import Database, load_or_create_audit_key
-from db.exchange import NewResult
-from db.studies import study_detail
-from dicom_node.store import InstanceStore
+from db.audit import trail as audit
+from db.database import Database, load_or_create_audit_key
+from db.domain.exchange import NewResult
+from db.domain.records import AnalysisOutcome, DeliveryStatus
+from db.read_models.studies import study_detail
+from db.results import deliveries
+from db.results import objects as results
+from dicom_node.storage.instance_store import InstanceStore
 from lungnode.cli import run
 from tests.factories import CtSeries, answer_series, ct_series, index_series
 
@@ -62,7 +64,7 @@ def home(
     monkeypatch.setenv("LUNGNODE_HOME", str(folder))
     monkeypatch.setenv("LUNGNODE_DATABASE__URL", migrated_url)
     monkeypatch.setattr("getpass.getuser", lambda: "ada")
-    monkeypatch.setattr("dicom_node.purge.GRACE", timedelta(0))
+    monkeypatch.setattr("dicom_node.storage.purge.GRACE", timedelta(0))
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
     database = Database(
         migrated_url, load_or_create_audit_key(folder / "audit.key"), clock=lambda: datetime.now(UTC) - AGE

@@ -21,9 +21,10 @@ import pydicom
 import pytest
 from dbos import DBOSClient
 
-from db import analyses, audit, schema, studies, workers
-from db.arrivals import record_instance
-from db.domain import (
+from db.analyses import analyses
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import (
     AnalysisRecord,
     AnalysisStatus,
     ModelIdentity,
@@ -32,8 +33,11 @@ from db.domain import (
     SeriesRecord,
     StudyState,
 )
-from db.engine import Database
-from db.instances import series_record
+from db.engine import schema
+from db.intake.ingest import record_instance
+from db.monitoring import workers
+from db.read_models import studies
+from db.studies.instances import series_record
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.factories import ct_series
 from tests.fast_analyzer import CRASHES, HANGS, RAISES

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from dbos import DBOS
 
-from db.engine import Database
-from dicom_node.analysis_process import AnalysisLimits, AnalysisPool
-from dicom_node.attempts import Attempts
-from dicom_node.decode_process import DecodeLimits
-from dicom_node.roster import Roster
-from dicom_node.worker import Chore, Worker, WorkerConfig
-from dicom_node.workflow import AnalysisSteps, AnalysisWorkflows, WorkflowConfig
+from db.database import Database
+from dicom_node.jobs.analysis_process import AnalysisLimits, AnalysisPool
+from dicom_node.jobs.attempts import Attempts
+from dicom_node.jobs.liveness import HeartbeatMonitor
+from dicom_node.jobs.worker import PeriodicTask, Worker, WorkerConfig
+from dicom_node.jobs.workflow import AnalysisSteps, AnalysisWorkflows, WorkflowConfig
+from dicom_node.sandbox.decode_process import DecodeLimits
 from lungnode.logs import configure_logging
 from tests.fast_analyzer import make_fast_analyzer
 
@@ -86,9 +86,9 @@ def main(options: dict[str, object]) -> None:
     worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
     worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
     silent_s = float(str(options.get("silent_s", 60)))
-    roster = Roster(database, name, "0", workflows.resume, workflows.resume_strays, silent_s=silent_s)
+    roster = HeartbeatMonitor(database, name, "0", workflows.resume, workflows.resume_strays, silent_s=silent_s)
     stop = threading.Event()
-    Chore("worker:beat", 0.2, roster.turn).start(stop)
+    PeriodicTask("worker:beat", 0.2, roster.turn).start(stop)
     print("ready", flush=True)
     worker.run(stop)
 

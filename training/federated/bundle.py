@@ -22,11 +22,11 @@ from safetensors.torch import load_file
 
 from inference.bundle import Bundle
 from training import calibrate
+from training.data.leaks import refuse_leaks
+from training.data.records import DataError
+from training.data.splits import LeakError
 from training.federated.plan import Plan
 from training.federated.site import Site
-from training.leaks import refuse_leaks
-from training.records import DataError
-from training.splits import LeakError
 from training.train import Trained, commit_of_code, write_trained
 
 

@@ -15,9 +15,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
+from training.data.records import DataError
 from training.federated.plan import Plan
 from training.federated.site import Site, new_network, shared_state, take_state, train_round
-from training.records import DataError
 
 SPLITS = ("val", "test")
 

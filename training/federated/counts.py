@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.calibration import calibrated, fit_platt, fit_temperature
+from inference.calibration.calibration import calibrated, fit_platt, fit_temperature
 from inference.metrics import auc, brier_score, calibration_floor, expected_calibration_error
 
 EDGES = 8.0 * np.sinh(np.linspace(-4.0, 4.0, 65)) / np.sinh(4.0)

@@ -22,8 +22,9 @@ import torch
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from inference.calibration import calibrated
+from inference.calibration.calibration import calibrated
 from inference.metrics import bootstrap_interval, brier_score, calibration_floor, expected_calibration_error
+from training.data.records import DataError
 from training.federated.client import make_app, network_of
 from training.federated.counts import fit_jointly
 from training.federated.partition import SITES, partition
@@ -32,9 +33,8 @@ from training.federated.sabotage import broken_update, reversed_update
 from training.federated.server import run_federation
 from training.federated.simulation import InProcess
 from training.federated.site import Site, new_network, train_round
-from training.figures import auc_with_interval, gain_over
-from training.plots import plot_intervals
-from training.records import DataError
+from training.fitting.plots import plot_intervals
+from training.fitting.report_metrics import auc_with_interval, gain_over
 
 BAD_SITE = 1
 """The site that does harm or stays away: neither the largest nor the smallest."""

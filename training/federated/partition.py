@@ -13,9 +13,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from training.nodules import nodule_folder, read_rows
-from training.own_data import is_own_data
-from training.records import DataError, NoduleRow
+from training.data.nodules import nodule_folder, read_rows
+from training.data.own_data import is_own_data
+from training.data.records import DataError, NoduleRow
 
 THIN_MM = 1.5
 FINE_MM = 0.7

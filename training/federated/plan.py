@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from training.records import DataError
-from training.tasks import GROUPS, Group
+from training.data.records import DataError
+from training.fitting.tasks import GROUPS, Group
 
 STRATEGIES = ("fedavg", "fedprox", "trimmed", "median", "private")
 

@@ -24,8 +24,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from training.data.records import DataError
 from training.federated.plan import STRATEGIES, Plan
-from training.records import DataError
 
 APP = Path(__file__).parent / "app"
 LOOPBACK = "127.0.0.1"

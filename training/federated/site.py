@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference.bundle import build_network
-from inference.engines import torch_runner
-from inference.ensemble import member_margins
+from inference.engines.selection import torch_runner
+from inference.malignancy.ensemble import member_margins
 from inference.memory_layout import as_channels_last, as_inference_layout
-from inference.patches import PatchBatch
+from inference.volumes.patches import PatchBatch
+from training.data.records import DataError
 from training.federated.counts import MarginCounts
 from training.federated.plan import Plan
+from training.fitting.tasks import Group, PatchSamples, PatchTask, read_nodule_task
 from training.loop import half_precision, loss_of
-from training.records import DataError
-from training.tasks import Group, PatchSamples, PatchTask, read_nodule_task
 
 LEFT_AT_HOME = "num_batches_tracked"
 """Counters of batch norm that no average makes sense of."""

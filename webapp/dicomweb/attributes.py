@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import url_for
 
-from db.archive_search import ArchivedStudy, Match
-from webapp.services import absolute_url
+from db.archive.search import ArchivedStudy, Match
+from webapp.services.registry import absolute_url
 
 Attributes = dict[str, dict[str, Any]]
 

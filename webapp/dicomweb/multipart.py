@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flask import Response
 
-from webapp.identity import access_check
+from webapp.accounts.identity import access_check
 from webapp.ports import Pieces
 
 ACCESS_CHECK_S = 2.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import request
 from werkzeug.http import parse_accept_header, parse_options_header
 
-from webapp.errors import NotAcceptableError
+from webapp.http.errors import NotAcceptableError
 
 DICOM, JSON, OCTETS = "application/dicom", "application/dicom+json", "application/octet-stream"
 MULTIPART = "multipart/related"

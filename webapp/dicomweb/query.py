@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from db import archive_search as search
-from db.archive_search import Between, Condition, Found, Like, OneOf, Page
-from webapp import reading_first
+from db.archive import search
+from db.archive.search import Between, Condition, Found, Like, OneOf, Page
 from webapp.dicomweb import attributes
 from webapp.dicomweb.negotiation import JSON, check_json
-from webapp.errors import BadRequestError
-from webapp.forms import UID_PATTERN
-from webapp.services import services
+from webapp.http.errors import BadRequestError
+from webapp.http.forms import UID_PATTERN
+from webapp.reading import blinded_reading
+from webapp.services.registry import services
 
 blueprint = Blueprint("qido", __name__, url_prefix="/dicom-web")
 
@@ -93,7 +93,7 @@ def _found(keywords: frozenset[str], find: Callable[..., Found], **places: str |
     named = {keyword: OneOf((uid,)) for keyword, uid in places.items() if uid is not None}
     with services().database.read() as session:
         return question, find(
-            session, question.conditions | named, question.page, reads_first=reading_first.blind_reader()
+            session, question.conditions | named, question.page, reads_first=blinded_reading.blind_reader()
         )
 
 

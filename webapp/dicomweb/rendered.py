@@ -8,9 +8,9 @@ from flask import Blueprint, Response, request
 
 from webapp.dicomweb.negotiation import accepted
 from webapp.dicomweb.retrieve import INSTANCE, instances_of
-from webapp.errors import BadRequestError, NotAcceptableError, NotFoundError
+from webapp.http.errors import BadRequestError, NotAcceptableError, NotFoundError
 from webapp.ports import Rendering
-from webapp.services import compute_slot, services
+from webapp.services.registry import compute_slot, services
 
 blueprint = Blueprint("rendered", __name__, url_prefix="/dicom-web")
 

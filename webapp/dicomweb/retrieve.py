@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from flask import Blueprint, Response, url_for
 
-from db import archive
-from db.archive import ArchivedInstance
-from webapp import reading_first
+from db.archive import index as archive
+from db.archive.index import ArchivedInstance
 from webapp.dicomweb.attributes import retrieve_url
 from webapp.dicomweb.multipart import Part, multipart
 from webapp.dicomweb.negotiation import (
@@ -25,10 +24,11 @@ from webapp.dicomweb.negotiation import (
     choose_frames,
     choose_instances,
 )
-from webapp.errors import BadRequestError, NotFoundError
+from webapp.http.errors import BadRequestError, NotFoundError
 from webapp.ports import StoredFiles
-from webapp.services import reference_to, services
-from webapp.studies import note_look
+from webapp.reading import blinded_reading
+from webapp.reading.studies import note_look
+from webapp.services.registry import reference_to, services
 
 blueprint = Blueprint("wado", __name__, url_prefix="/dicom-web")
 
@@ -54,7 +54,7 @@ def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | N
             [study_uid],
             series_instance_uids=[series_uid] if series_uid else (),
             sop_instance_uids=[sop_uid] if sop_uid else (),
-            reads_first=reading_first.blind_reader(),
+            reads_first=blinded_reading.blind_reader(),
         )
     if not found:
         raise NotFoundError("There is no such study, series or instance.")

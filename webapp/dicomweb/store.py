@@ -10,14 +10,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from werkzeug.http import parse_options_header
 
-from db import archive
+from db.archive import index as archive
+from webapp.accounts.identity import principal
 from webapp.dicomweb.attributes import Attributes, retrieve_url, values
 from webapp.dicomweb.boundaries import PlainBoundaries
 from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, UNQUOTED_TYPE, check_json
-from webapp.errors import BadRequestError, UploadRefusedError
-from webapp.identity import principal
+from webapp.http.errors import BadRequestError, UploadRefusedError
 from webapp.ports import InstanceOutcome, InstanceReception
-from webapp.services import Services, compute_slot, services
+from webapp.services.registry import Services, compute_slot, services
 
 blueprint = Blueprint("stow", __name__, url_prefix="/dicom-web")
 

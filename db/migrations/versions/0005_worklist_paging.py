@@ -54,7 +54,7 @@ def upgrade() -> None:
     for name, columns, condition in INDEXES:
         where = sa.text(condition) if condition else None
         op.create_index(name, "studies", columns, sqlite_where=where, postgresql_where=where)
-    # two spaces before each word: db.arrivals.search_text
+    # two spaces before each word: db.intake.ingest.search_text
     op.execute("UPDATE studies SET search_text = '  ' || replace(replace(search_text, '\n', ' '), ' ', '  ')")
     for statement in SQLITE_SEARCH if op.get_context().dialect.name == "sqlite" else POSTGRES_SEARCH:
         op.execute(statement)

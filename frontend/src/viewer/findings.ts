@@ -23,7 +23,7 @@ const MAPS: Record<MapName, { label: string; tells: string }> = { // shares: doc
 const SAID: Record<string, string> = { // words of the records
   benign: _("benign"), malignant: _("malignant"), solid: _("solid"), "part-solid": _("part-solid"), "ground-glass": _("ground-glass"),
 };
-english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/opinions.py)
+english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/malignancy/submodels.py)
 const HALF = 0.5;
 const VERDICTS = Object.keys(BUTTONS) as Verdict[];
 

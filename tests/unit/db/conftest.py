@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from db import schema
-from db.engine import Database
+from db.database import Database
+from db.engine import schema
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from string import Formatter
 
 import pytest
 
-from db.caveats import ABOUT_FINDINGS, PARTIAL_COVERAGE, Caveat, is_partial
+from db.domain.caveats import ABOUT_FINDINGS, PARTIAL_COVERAGE, Caveat, is_partial
 
 
 def stated(kind: Caveat) -> str:

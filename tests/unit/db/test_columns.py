@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db.columns import UtcDateTime
-from db.errors import InvalidRecordError
-from db.session import TEXT_LIMIT, check_finite, check_share, checked_json, free_text, new_id
+from db.domain.errors import InvalidRecordError
+from db.engine.session import TEXT_LIMIT, check_finite, check_share, checked_json, free_text, new_id
+from db.tables.column_types import UtcDateTime
 
 DIALECTS = [sqlite.dialect(), postgresql.dialect()]
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))

@@ -16,12 +16,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from db import audit, schema
-from db.connections import database_url
-from db.domain import AuditEvent
-from db.engine import Database, load_or_create_audit_key
-from db.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
-from db.verification import verify
+from db.audit import trail as audit
+from db.audit.verification import verify
+from db.database import Database, load_or_create_audit_key
+from db.domain.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
+from db.domain.records import AuditEvent
+from db.engine import schema
+from db.engine.connections import database_url
 
 EVENT = AuditEvent("study:received", "PACS")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.domain import Reason, StudyState
-from db.lifecycle import PRECEDENCE, SETTLED, study_state, unique
+from db.domain.records import Reason, StudyState
+from db.studies.lifecycle import PRECEDENCE, SETTLED, study_state, unique
 
 SCOUT = Reason("localizer", "A localizer is not analysed.")
 LATE = Reason("timeout", "Took too long.")

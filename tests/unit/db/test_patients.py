@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.domain import PatientAttributes
-from db.errors import InvalidRecordError
-from db.patients import contradicts, folded_name, folded_text, is_same_within_study, normalised
+from db.domain.errors import InvalidRecordError
+from db.domain.records import PatientAttributes
+from db.studies.patients import contradicts, folded_name, folded_text, is_same_within_study, normalised
 
 ANN = PatientAttributes("P1", "H", "Müller^Anna", "19700101", "F")
 words = st.text(max_size=20)

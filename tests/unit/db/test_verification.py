@@ -7,11 +7,12 @@ import tracemalloc
 import pytest
 from sqlalchemy import text
 
-from db import audit, verification
-from db.domain import AuditEvent
-from db.engine import Database
-from db.errors import DatabaseUnavailableError
-from db.verification import verify
+from db.audit import trail as audit
+from db.audit import verification
+from db.audit.verification import verify
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import AuditEvent
 
 BATCH = 500
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from dicom_node.assemble import load_series, series_geometry
-from dicom_node.decode_process import DecodeProcess
 from dicom_node.phantom.enhanced import enhanced_instance
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
-from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, StoredInstance
+from dicom_node.sandbox.decode_process import DecodeProcess
+from dicom_node.series.assembly import load_series, series_geometry
+from dicom_node.series.types import LoadedSeries, Refusal, SeriesGeometry, StoredInstance
 from tests.factories import simple_chest
 
 MM = 2.5

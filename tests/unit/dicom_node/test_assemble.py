@@ -18,11 +18,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, LegacyConvertedEnhancedCTImageStorage
 
-from dicom_node.assemble import load_frame_hu, load_series, series_geometry
-from dicom_node.decode_process import DecodeLimits, DecodeProcess
 from dicom_node.phantom.enhanced import enhanced_instance
 from dicom_node.phantom.writer import TRANSFER_SYNTAXES, SeriesIdentity, SeriesLayout, save_instance
-from dicom_node.series import LoadedSeries, Refusal, SeriesGeometry, StoredInstance
+from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess
+from dicom_node.series.assembly import load_frame_hu, load_series, series_geometry
+from dicom_node.series.types import LoadedSeries, Refusal, SeriesGeometry, StoredInstance
 from tests.factories import CtSeries, Defects, ct_series
 
 SPACING_MM = (2.5, 0.7, 0.7)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.frames import FrameHeader, Sextuple, as_stored
-from dicom_node.geometry import OrderedFrames, SeriesStack, build_stack, order_frames, repeated_places
-from dicom_node.series import Refusal
+from dicom_node.sandbox.frames import FrameHeader, Sextuple, as_stored
+from dicom_node.series.geometry import OrderedFrames, SeriesStack, build_stack, order_frames, repeated_places
+from dicom_node.series.types import Refusal
 
 AXIAL: Sextuple = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dicom_node.identifiers import Key, is_match
-from dicom_node.text import character_encodings, decode_text
+from dicom_node.encoding.text import character_encodings, decode_text
+from dicom_node.services.identifiers import Key, is_match
 
 ESC = b"\x1b"
 

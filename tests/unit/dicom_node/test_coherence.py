@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.mixed_stacks import COHERENT, MIXES, alternate, read_volumes
-from dicom_node.assemble import load_series
-from dicom_node.coherence import is_mixed
-from dicom_node.decode_process import DecodeProcess
-from dicom_node.gate import GateThresholds
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import PhantomSpec
-from dicom_node.series import LoadedSeries, Refusal, StoredInstance
+from dicom_node.sandbox.decode_process import DecodeProcess
+from dicom_node.series.assembly import load_series
+from dicom_node.series.coherence import is_mixed
+from dicom_node.series.gate import GateThresholds
+from dicom_node.series.types import LoadedSeries, Refusal, StoredInstance
 from tests.factories import Defects, ct_series
 
 LIMITS = GateThresholds()

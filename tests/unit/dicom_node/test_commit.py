@@ -9,8 +9,8 @@ from threading import Barrier
 
 import pytest
 
-from db.instances import instance_record
-from dicom_node.intake import IntakeVerdict, Sender
+from db.studies.instances import instance_record
+from dicom_node.intake.instance_intake import IntakeVerdict, Sender
 from tests.intake_support import Node, announced, ct_dataset, encoded, running_node
 
 THREADS = 8

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dicom_node.decode import StoredCoding, hu_shift, hu_table
+from dicom_node.sandbox.decode import StoredCoding, hu_shift, hu_table
 
 EVERY_WORD = np.arange(1 << 16, dtype=np.uint16)
 

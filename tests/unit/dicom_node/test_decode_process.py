@@ -17,8 +17,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
-from dicom_node.assemble import load_series
-from dicom_node.decode_process import (
+from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
+from dicom_node.sandbox.decode_process import (
     DecodeCrashError,
     DecodeError,
     DecodeLimits,
@@ -26,9 +26,9 @@ from dicom_node.decode_process import (
     DecodeTimeoutError,
     UnreadablePixelsError,
 )
-from dicom_node.inflating import DEFLATED
-from dicom_node.part10 import encode_file_meta, read_file_meta
-from dicom_node.series import Refusal, StoredInstance
+from dicom_node.sandbox.inflating import DEFLATED
+from dicom_node.series.assembly import load_series
+from dicom_node.series.types import Refusal, StoredInstance
 from tests.factories import CtSeries, Defects, ct_series
 
 

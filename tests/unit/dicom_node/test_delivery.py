@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from dicom_node.commitment import CommitmentReport, commitment_request, parse_report
-from dicom_node.delivery import DeliveryConfig, DeliveryRound, RetryPolicy
-from dicom_node.scu import RemoteNode as Node
-from dicom_node.scu import StoreOutcome, _answer, class_name
+from dicom_node.client.peer import RemoteNode as Node
+from dicom_node.client.peer import StoreOutcome, _answer, class_name
+from dicom_node.encoding.commitment_messages import CommitmentReport, commitment_request, parse_report
+from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, RetryPolicy
 
 
 @given(st.floats(0.1, 100), st.floats(100, 10_000), st.integers(1, 200))

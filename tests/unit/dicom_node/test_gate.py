@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from db.caveats import Caveat
-from dicom_node.assemble import load_series
-from dicom_node.decode_process import DecodeProcess
-from dicom_node.frames import FrameHeader
-from dicom_node.gate import GateThresholds, is_derived
-from dicom_node.series import LoadedSeries, Refusal, StoredInstance
+from db.domain.caveats import Caveat
+from dicom_node.sandbox.decode_process import DecodeProcess
+from dicom_node.sandbox.frames import FrameHeader
+from dicom_node.series.assembly import load_series
+from dicom_node.series.gate import GateThresholds, is_derived
+from dicom_node.series.types import LoadedSeries, Refusal, StoredInstance
 from tests.factories import Defects, ct_series
 
 SPACING_MM = (2.5, 0.7, 0.7)

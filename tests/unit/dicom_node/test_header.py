@@ -14,9 +14,9 @@ from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from dicom_node import elements
-from dicom_node.elements import Encoding, FileSource, MemorySource, WalkLimits, walk_elements
-from dicom_node.errors import (
+from dicom_node.encoding import elements
+from dicom_node.encoding.elements import Encoding, FileSource, MemorySource, WalkLimits, walk_elements
+from dicom_node.encoding.errors import (
     DatasetTooDeepError,
     DatasetTooLongError,
     HeaderError,
@@ -25,10 +25,10 @@ from dicom_node.errors import (
     MissingAttributeError,
     TruncatedDatasetError,
 )
-from dicom_node.header import _WANTED, InstanceHeader, is_uid, read_header
-from dicom_node.part10 import FileMeta, encode_file_meta, read_file_meta
-from dicom_node.text import character_encodings, decode_text
-from dicom_node.transfer import TRANSFER_SYNTAXES
+from dicom_node.encoding.header import _WANTED, InstanceHeader, is_uid, read_header
+from dicom_node.encoding.part10 import FileMeta, encode_file_meta, read_file_meta
+from dicom_node.encoding.text import character_encodings, decode_text
+from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
 from tests.intake_support import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, ct_dataset, encoded
 
 NATIVE = (EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_node.inbox import ClosedError, Inbox, PduError
+from dicom_node.port.pdu_reader import ClosedError, PduError, PduReader
 
 MAX_PDU_BYTES = 20_000
 
@@ -23,10 +23,10 @@ def pdu(kind: int, value: bytes) -> bytes:
 
 
 @contextmanager
-def pair(first: bytes = b"") -> Iterator[tuple[socket.socket, Inbox]]:
+def pair(first: bytes = b"") -> Iterator[tuple[socket.socket, PduReader]]:
     ours, theirs = socket.socketpair()
     with closing(ours), closing(theirs):
-        yield theirs, Inbox(ours, MAX_PDU_BYTES, first)
+        yield theirs, PduReader(ours, MAX_PDU_BYTES, first)
 
 
 SIZES = st.one_of(st.integers(0, 40), st.integers(4080, 4110), st.integers(0, MAX_PDU_BYTES))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.instance_json import instance_json
+from dicom_node.sandbox.dicom_json import instance_json
 from tests.intake_support import ct_dataset, part10
 
 

@@ -12,17 +12,17 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
-from db import audit
-from db.arrivals import record_arrivals
-from db.domain import ReceivedInstance, StoreVerdict, StudyState
-from db.engine import Database
-from db.errors import DatabaseUnavailableError, InvalidRecordError
-from db.instances import instance_record, receiving_series, series_instances
-from dicom_node.elements import WalkLimits
-from dicom_node.intake import Announced, IntakeLimits, IntakeVerdict
-from dicom_node.status import Status
-from dicom_node.store import dataset_sha256
-from dicom_node.throttle import Throttle
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError, InvalidRecordError
+from db.domain.records import ReceivedInstance, StoreVerdict, StudyState
+from db.intake.ingest import record_arrivals
+from db.studies.instances import instance_record, receiving_series, series_instances
+from dicom_node.encoding.elements import WalkLimits
+from dicom_node.encoding.status import Status
+from dicom_node.intake.instance_intake import Announced, IntakeLimits, IntakeVerdict
+from dicom_node.intake.throttle import Throttle
+from dicom_node.storage.instance_store import dataset_sha256
 from tests.intake_support import (
     BIG_ENDIAN,
     CT,
@@ -257,7 +257,7 @@ def test_one_that_the_index_cannot_hold_does_not_take_others_with_it(node: Node,
             raise InvalidRecordError("patient_id", "holds characters that cannot be stored")
         return record_arrivals(database, instances)
 
-    monkeypatch.setattr("dicom_node.commit.record_arrivals", record)
+    monkeypatch.setattr("dicom_node.intake.group_commit.record_arrivals", record)
 
     with ThreadPoolExecutor(8) as pool:
         verdicts = list(pool.map(lambda ds: send(node, ds), [ct_dataset(number) for number in range(13)]))

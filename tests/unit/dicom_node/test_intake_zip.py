@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.studies import study_detail
-from dicom_node.errors import ZipRefusedError
-from dicom_node.zip_archive import ZipLimits
-from dicom_node.zip_contents import joined
-from dicom_node.zip_intake import store_zip
+from db.read_models.studies import study_detail
+from dicom_node.encoding.errors import ZipRefusedError
+from dicom_node.intake.zip_archive import ZipLimits
+from dicom_node.intake.zip_contents import joined
+from dicom_node.intake.zip_intake import store_zip
 from tests.intake_support import DEFLATED, EXPLICIT, IMPLICIT, Node, ct_dataset, encoded, part10, running_node
 
 

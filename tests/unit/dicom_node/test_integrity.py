@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from db import audit, faults
-from db.arrivals import record_instance
-from db.domain import PatientAttributes, ReceivedInstance
-from db.engine import Database
-from dicom_node import integrity
-from dicom_node.integrity import Integrity, is_damaged, recheck
-from dicom_node.part10 import FileMeta
-from dicom_node.store import InstanceStore, StoredFile
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import PatientAttributes, ReceivedInstance
+from db.intake.ingest import record_instance
+from db.monitoring import faults
+from dicom_node.encoding.part10 import FileMeta
+from dicom_node.storage import integrity
+from dicom_node.storage.instance_store import InstanceStore, StoredFile
+from dicom_node.storage.integrity import Integrity, is_damaged, recheck
 from tests.factories import sqlite_database
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 
-from dicom_node import decode, frames
-from dicom_node.native import read_native
-from dicom_node.native_pixels import native_pixels
-from dicom_node.part10 import encode_file_meta, read_file_meta
+from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
+from dicom_node.sandbox import decode, frames
+from dicom_node.sandbox.fast_header import read_native
+from dicom_node.sandbox.fast_pixels import native_pixels
 
 UNREADABLE = "unreadable"
 SYNTAXES = ("explicit", "implicit", "deflated", "rle", "jpegls", "j2k")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_node.assemble import load_series
-from dicom_node.gate import GateThresholds
-from dicom_node.pipeline import Progress, analyse_place, analyse_series
-from dicom_node.series import LoadedSeries, Refusal, StoredInstance
+from dicom_node.series.assembly import load_series
+from dicom_node.series.gate import GateThresholds
+from dicom_node.series.pipeline import Progress, analyse_place, analyse_series
+from dicom_node.series.types import LoadedSeries, Refusal, StoredInstance
 from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
 from tests.factories import CtSeries, Defects, SimpleNodule, ct_series
 

@@ -8,7 +8,7 @@ import pytest
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
-from dicom_node.query_keys import InexactKeyError, exact_key, exact_uid, mismatched_key, plain_date
+from dicom_node.client.query_keys import InexactKeyError, exact_key, exact_uid, mismatched_key, plain_date
 
 
 @pytest.mark.parametrize("value", ["*", "47*", "4?11", "4711\\4712", "?", "", " ", "\0", "47\n11", "47\x1b11"])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node import raw_values
-from dicom_node.raw_values import RawValues
+from dicom_node.encoding import raw_values
+from dicom_node.encoding.raw_values import RawValues
 
 KEYWORDS = {"UI": ("SOPInstanceUID", 0x00080018), "IS": ("InstanceNumber", 0x00200013), "DS": ("KVP", 0x00180060)}
 

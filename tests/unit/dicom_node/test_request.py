@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
-from dicom_node.access import AccessRules, Rejection
-from dicom_node.intake import Sender
-from dicom_node.request import RequestError, add_results, read_request
+from dicom_node.intake.instance_intake import Sender
+from dicom_node.port.access import AccessRules, Rejection
+from dicom_node.port.associate_request import RequestError, add_results, read_request
 from tests.intake_support import CT
 
 

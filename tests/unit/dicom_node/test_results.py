@@ -18,7 +18,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from db.domain import (
+from db.domain.exchange import RetractionCode, RetractionRecord
+from db.domain.records import (
     AnalysisRecord,
     AnalysisStatus,
     AssessmentRecord,
@@ -29,18 +30,17 @@ from db.domain import (
     Reason,
     Verdict,
 )
-from db.exchange import RetractionCode, RetractionRecord
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.results import ResultsError, make_in_child
-from dicom_node.results_child import make_objects, write_once
-from dicom_node.results_job import KINDS, Purpose, ReportJob, SourceInstance, expected_objects
-from dicom_node.results_page import FindingPanel, SummaryText, draw_pages
-from dicom_node.results_sc import build_pages
-from dicom_node.results_source import plain, read_identity
-from dicom_node.results_sr import build_sr
+from dicom_node.results.child import make_objects, write_once
+from dicom_node.results.job import KINDS, Purpose, ReportJob, SourceInstance, expected_objects
+from dicom_node.results.objects import ResultsError, make_in_child
+from dicom_node.results.secondary_capture import build_pages
+from dicom_node.results.source import plain, read_identity
+from dicom_node.results.structured_report import build_sr
+from dicom_node.results.summary_page import FindingPanel, SummaryText, draw_pages
+from inference.calibration.evidence import displayed_limits
 from inference.displayed import DisplayedProbability, NoPercentage, Question, SizeClass
-from inference.evidence import displayed_limits
 from tests.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_of
 
 MODEL = ModelIdentity("nodule", "1.2.0", "ab" * 32)

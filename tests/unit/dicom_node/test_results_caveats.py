@@ -11,11 +11,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from db.caveats import NO_NODULE_FOUND, Caveat
-from db.domain import AssessmentRecord, Reason, Verdict
-from dicom_node import results_page
-from dicom_node.results_child import make_objects
-from dicom_node.results_job import Purpose, ReportJob
+from db.domain.caveats import NO_NODULE_FOUND, Caveat
+from db.domain.records import AssessmentRecord, Reason, Verdict
+from dicom_node.results import summary_page
+from dicom_node.results.child import make_objects
+from dicom_node.results.job import Purpose, ReportJob
 from tests.factories import CtSeries, SimpleNodule, ct_series
 from tests.unit.dicom_node.test_results import MOMENT, errors_of, finding, groups_of, job_of
 
@@ -76,16 +76,16 @@ def test_the_summary_image_names_every_kind_in_its_comments(made: dict[str, Data
 def drawn(monkeypatch: pytest.MonkeyPatch, *caveats: Reason) -> tuple[str, int]:
     """The text of a page that is drawn with caveats and four findings, and its height."""
     texts: list[str] = []
-    line = results_page._line
+    line = summary_page._line
 
     def listen(draw: Any, at: tuple[float, float], text: str, *rest: Any, **more: Any) -> None:
         texts.append(text)
         line(draw, at, text, *rest, **more)
 
-    monkeypatch.setattr(results_page, "_line", listen)
-    text = results_page.SummaryText(("A^B",), ("Series",), NO_NODULE_FOUND, (), tuple(one.text for one in caveats))
-    panels = [results_page.FindingPanel(f"{n}. finding", ("last line",), None) for n in range(4)]
-    (page,) = results_page.draw_pages(text, panels)
+    monkeypatch.setattr(summary_page, "_line", listen)
+    text = summary_page.SummaryText(("A^B",), ("Series",), NO_NODULE_FOUND, (), tuple(one.text for one in caveats))
+    panels = [summary_page.FindingPanel(f"{n}. finding", ("last line",), None) for n in range(4)]
+    (page,) = summary_page.draw_pages(text, panels)
     return " ".join(texts), page.shape[0]
 
 
@@ -93,7 +93,7 @@ def test_the_summary_image_shows_every_kind_and_grows_for_it(monkeypatch: pytest
     text, height = drawn(monkeypatch, *ALL)
     assert not [caveat.code for caveat in ALL if caveat.text not in text]
     assert height > drawn(monkeypatch)[1] + 34 * len(ALL)
-    assert height < results_page.MAX_HEIGHT
+    assert height < summary_page.MAX_HEIGHT
 
 
 def test_an_answer_without_findings_says_that_this_is_no_clear_chest(series: CtSeries, tmp_path: Any) -> None:

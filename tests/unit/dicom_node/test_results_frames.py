@@ -11,12 +11,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import LegacyConvertedEnhancedCTImageStorage
 
-from db.domain import NewFinding
-from dicom_node.frames import read_frame_headers
+from db.domain.records import NewFinding
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.results_child import make_results
-from dicom_node.results_pr import outlined_frames
+from dicom_node.results.child import make_results
+from dicom_node.results.presentation_state import outlined_frames
+from dicom_node.sandbox.frames import read_frame_headers
 from tests.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_of
 from tests.unit.dicom_node.test_results import errors_of, finding, job_of
 

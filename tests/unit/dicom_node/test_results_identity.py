@@ -12,9 +12,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from dicom_node.results_child import make_results
-from dicom_node.results_identity import IDENTITY, repair, source_header
-from dicom_node.results_job import ReportJob
+from dicom_node.results.child import make_results
+from dicom_node.results.identity import IDENTITY, repair, source_header
+from dicom_node.results.job import ReportJob
 from tests.factories import CtSeries, SimpleNodule, ct_series
 from tests.unit.dicom_node.test_results import finding, groups_of, job_of
 

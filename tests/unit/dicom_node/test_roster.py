@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dicom_node.roster import SilenceWatch
+from dicom_node.jobs.liveness import SilenceWatch
 
 
 class Clock:

@@ -12,13 +12,13 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu import P_DATA_TF
 
-from dicom_node.access import AccessRules, PeerRule, Rejection, plain_address
-from dicom_node.commands import CommandSetError, StoreRequest, read_elements, store_request, store_response
-from dicom_node.counters import Counters
-from dicom_node.intake import Sender
-from dicom_node.places import UNUSED_GRACE_S, USED_GRACE_S, Places
-from dicom_node.receive import MessageError, MessageReceiver
-from dicom_node.status import Status
+from dicom_node.encoding.status import Status
+from dicom_node.intake.counters import Counters
+from dicom_node.intake.instance_intake import Sender
+from dicom_node.port.access import AccessRules, PeerRule, Rejection, plain_address
+from dicom_node.port.association_slots import UNUSED_GRACE_S, USED_GRACE_S, AssociationSlots
+from dicom_node.port.command_sets import CommandSetError, StoreRequest, read_elements, store_request, store_response
+from dicom_node.port.message_receiver import MessageError, MessageReceiver
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -277,54 +277,54 @@ class Guest:
 
 
 def test_when_all_places_are_taken_the_idlest_unused_one_gives_way() -> None:
-    places = Places(3)
+    places = AssociationSlots(3)
     guests = [Guest(UNUSED_GRACE_S), Guest(UNUSED_GRACE_S * 2), Guest(USED_GRACE_S * 9, was_used=True)]
     for guest in guests:
-        assert places.has_room()
+        assert places.try_reserve()
         places.take(guest)
 
-    assert places.has_room()
+    assert places.try_reserve()
     assert [guest.gone for guest in guests] == [False, True, False]
     assert len(places.occupants()) == 2
 
 
 def test_nobody_at_work_or_just_pausing_gives_way() -> None:
-    places = Places(2)
+    places = AssociationSlots(2)
     for guest in (Guest(0.0), Guest(USED_GRACE_S - 0.1, was_used=True)):
         places.take(guest)
 
-    assert not places.has_room()
+    assert not places.try_reserve()
 
 
 def test_one_that_stalls_in_a_message_gives_way_at_last() -> None:
-    places = Places(2)
+    places = AssociationSlots(2)
     stalled = Guest(USED_GRACE_S, was_used=True)
     for guest in (Guest(0.1, was_used=True), stalled):
         places.take(guest)
 
-    assert places.has_room()
+    assert places.try_reserve()
     assert stalled.gone
 
 
 def test_the_address_with_most_places_gives_way_first() -> None:
-    places = Places(3)
+    places = AssociationSlots(3)
     lone = Guest(100.0, address="127.0.0.2")
     crowd = [Guest(1.0), Guest(2.0)]
     for guest in (lone, *crowd):
         places.take(guest)
 
-    assert places.has_room()
+    assert places.try_reserve()
     assert [lone.gone, crowd[0].gone, crowd[1].gone] == [False, False, True]
 
 
 def test_leaving_twice_is_harmless() -> None:
-    places = Places(1)
+    places = AssociationSlots(1)
     guest = Guest(0.0)
     places.take(guest)
     places.leave(guest)
     places.leave(guest)
 
-    assert places.has_room()
+    assert places.try_reserve()
 
 
 def test_counts_have_names_and_labels() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dicom_node.sharing import PATIENCE_S, Port
+from dicom_node.port.shared_socket import PATIENCE_S, Port
 
 
 @pytest.fixture

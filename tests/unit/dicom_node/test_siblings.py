@@ -17,14 +17,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_node import siblings
-from dicom_node.assemble import load_series
-from dicom_node.decode_process import DecodeCrashError, DecodeError, DecodeLimits, DecodeProcess, DecodeTimeoutError
-from dicom_node.frames import FrameHeader, read_frame_headers
-from dicom_node.part10 import encode_file_meta, read_file_meta
+from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
 from dicom_node.phantom.writer import TRANSFER_SYNTAXES
-from dicom_node.series import LoadedSeries, StoredInstance
-from dicom_node.siblings import SiblingError, side_by_side
+from dicom_node.sandbox import parallel as siblings
+from dicom_node.sandbox.decode_process import (
+    DecodeCrashError,
+    DecodeError,
+    DecodeLimits,
+    DecodeProcess,
+    DecodeTimeoutError,
+)
+from dicom_node.sandbox.frames import FrameHeader, read_frame_headers
+from dicom_node.sandbox.parallel import SiblingError, parallel_map
+from dicom_node.series.assembly import load_series
+from dicom_node.series.types import LoadedSeries, StoredInstance
 from tests.factories import CtSeries, ct_series
 
 CORES = os.sched_getaffinity(0)
@@ -158,7 +164,7 @@ WORKER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from dicom_node.decode_process import DecodeProcess
+from dicom_node.sandbox.decode_process import DecodeProcess
 
 path, *endless = sys.argv[1:]
 with DecodeProcess() as process:
@@ -217,7 +223,7 @@ def test_each_item_is_worked_on_once_and_in_order(tmp_path: Path, count: int) ->
     def work(items: Iterable[int]) -> None:
         (notes / str(os.getpid())).write_text(" ".join(map(str, items)))
 
-    side_by_side(work, range(count))
+    parallel_map(work, range(count))
     parts = [[int(word) for word in note.read_text().split()] for note in notes.iterdir()]
     assert len(parts) == 2
     assert all(part == sorted(part) for part in parts)
@@ -235,7 +241,7 @@ def test_what_a_sibling_raises_is_raised(raised: type[Exception], seen: type[Exc
         list(items)
 
     with pytest.raises(seen):
-        side_by_side(work, range(10))
+        parallel_map(work, range(10))
 
 
 @pytest.mark.usefixtures("two")
@@ -249,7 +255,7 @@ def test_what_is_raised_here_comes_as_it_is_and_no_sibling_stays() -> None:
 
     before = children(parent)
     with pytest.raises(KeyError):
-        side_by_side(work, range(10))
+        parallel_map(work, range(10))
     assert children(parent) == before
 
 
@@ -266,7 +272,7 @@ def test_siblings_share_the_memory_of_one(tmp_path: Path) -> None:
     for kind, (_, hard) in zip(kinds, before, strict=True):
         resource.setrlimit(kind, (whole, hard))
     try:
-        side_by_side(work, range(10))
+        parallel_map(work, range(10))
         assert [resource.getrlimit(kind)[0] for kind in kinds] == [whole, whole]
     finally:
         for kind, limits in zip(kinds, before, strict=True):

@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_node.part10 import FileMeta, encode_file_meta
-from dicom_node.spool import BUFFER_BYTES, BufferPool, Spool
+from dicom_node.encoding.part10 import FileMeta, encode_file_meta
+from dicom_node.storage.spool import BUFFER_BYTES, BufferPool, Spool
 
 META = FileMeta("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "PACS")
 HEADER = encode_file_meta(META)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from dicom_node import spool as spool_module
-from dicom_node.errors import InstanceTooLargeError, StorageFullError, StorageUnavailableError
-from dicom_node.part10 import FileMeta
-from dicom_node.store import InstanceStore, dataset_sha256
+from dicom_node.encoding.errors import InstanceTooLargeError, StorageFullError, StorageUnavailableError
+from dicom_node.encoding.part10 import FileMeta
+from dicom_node.storage import spool as spool_module
+from dicom_node.storage.instance_store import InstanceStore, dataset_sha256
 from tests.intake_support import CT, EXPLICIT, ct_dataset, encoded
 
 META = FileMeta(CT, "1.2.3", EXPLICIT, "PACS")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from db import analyses, trials
-from db.domain import AnalysisOutcome, AnalysisStatus, ModelIdentity
-from db.engine import Database
-from dicom_node.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
-from dicom_node.series import StoredInstance
-from dicom_node.trials import UNAVAILABLE_PAUSE_S, Trials
+from db.analyses import analyses
+from db.analyses import shadow as trials
+from db.database import Database
+from db.domain.records import AnalysisOutcome, AnalysisStatus, ModelIdentity
+from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
+from dicom_node.jobs.shadow import UNAVAILABLE_PAUSE_S, ShadowRuns
+from dicom_node.series.types import StoredInstance
 from tests.factories import MODEL, answer_series, ct_series, index_series, sqlite_database
 
 SECOND = ModelIdentity("nodule", "2.0", "b" * 64)
@@ -50,7 +51,7 @@ class Bench:
 
     database: Database
     process: Process
-    trials: Trials
+    trials: ShadowRuns
     analysis_id: str
     series_id: str
     ahead: list[timedelta]
@@ -68,7 +69,9 @@ def bench(tmp_path: Path) -> Bench:
     series_id = index_series(database, ct_series(tmp_path / "series", n=2, rows=16), tmp_path / "store")
     analysis_id = answer_series(database, series_id, AnalysisOutcome())
     ahead[0] = timedelta(minutes=1)
-    made = Trials(database, lambda paths: [Path(one) for one in paths], lambda: process, clock=lambda: monotonic_s[0])
+    made = ShadowRuns(
+        database, lambda paths: [Path(one) for one in paths], lambda: process, clock=lambda: monotonic_s[0]
+    )
     return Bench(database, process, made, analysis_id, series_id, ahead, monotonic_s)
 
 

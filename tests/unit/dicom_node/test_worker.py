@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import analyses, schema
-from db.arrivals import record_instance
-from db.domain import (
+from db.analyses import analyses
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import (
     AnalysisOutcome,
     AnalysisRecord,
     AnalysisStatus,
@@ -24,10 +25,10 @@ from db.domain import (
     SeriesRecord,
     StudyState,
 )
-from db.engine import Database
-from db.errors import DatabaseUnavailableError
-from db.instances import series_record
-from dicom_node.worker import QuietWatch, Worker, WorkerConfig
+from db.engine import schema
+from db.intake.ingest import record_instance
+from db.studies.instances import series_record
+from dicom_node.jobs.worker import QuietWatch, Worker, WorkerConfig
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)

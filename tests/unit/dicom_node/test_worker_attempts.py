@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from db import analyses, audit, schema
-from db.arrivals import record_instance
-from db.domain import (
+from db.analyses import analyses
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import (
     AnalysisOutcome,
     AnalysisRecord,
     AnalysisStatus,
@@ -20,13 +22,13 @@ from db.domain import (
     ReceivedInstance,
     StudyState,
 )
-from db.engine import Database
-from db.errors import DatabaseUnavailableError
-from db.instances import series_record
-from dicom_node.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
-from dicom_node.attempts import MAX_STARTS, Attempt, Attempts
-from dicom_node.files import StoreUnreachableError
-from dicom_node.series import StoredInstance
+from db.engine import schema
+from db.intake.ingest import record_instance
+from db.studies.instances import series_record
+from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
+from dicom_node.jobs.attempts import MAX_STARTS, Attempt, Attempts
+from dicom_node.series.types import StoredInstance
+from dicom_node.storage.files import StoreUnreachableError
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
 

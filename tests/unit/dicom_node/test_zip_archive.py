@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node import zip_archive
-from dicom_node.errors import ZipRefusedError
-from dicom_node.zip_archive import ZipArchive, ZipLimits
+from dicom_node.encoding.errors import ZipRefusedError
+from dicom_node.intake import zip_archive
+from dicom_node.intake.zip_archive import ZipArchive, ZipLimits
 
 
 def zipped(content: bytes, method: int) -> bytes:
@@ -65,7 +65,7 @@ def test_a_large_member_that_is_damaged_is_refused(
 
 PEAK = """
 import resource, sys
-from dicom_node.zip_archive import ZipArchive, ZipLimits, in_pieces
+from dicom_node.intake.zip_archive import ZipArchive, ZipLimits, in_pieces
 from pathlib import Path
 import hashlib
 content = Path(sys.argv[1]).read_bytes()
@@ -91,7 +91,7 @@ def test_a_member_of_300_mib_is_read_with_a_heap_of_200(tmp_path: Path) -> None:
             for number in range(300):
                 member.write(bytes([number % 256]) * (1 << 20))
     path.write_bytes(stream.getvalue())
-    monkey = "import dicom_node.zip_archive as z; z._check = lambda *_: None\n"  # the ratio is another test's
+    monkey = "import dicom_node.intake.zip_archive as z; z._check = lambda *_: None\n"  # the ratio is another test's
     done = subprocess.run([sys.executable, "-c", monkey + PEAK, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     size, _, peak_kib = done.stdout.split()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.attention import place_on_slice, stretched
-from inference.explanation import MapKind
+from inference.networks.attention import place_on_slice, stretched
+from inference.networks.explanation import MapKind
 from inference.predictor import load_models
 from inference.types import CtVolume
 from tests.factories import SimpleNodule, add_ball, simple_chest

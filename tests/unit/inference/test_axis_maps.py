@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from inference.axis_maps import AxisMap, apply_maps, gaussian_map, linear_map, mapped_slices
+from inference.volumes.axis_maps import AxisMap, apply_maps, gaussian_map, linear_map, mapped_slices
 
 SHAPE = (41, 70, 75)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.blobs import Blobs, SmoothedVolume, find_blobs, strongest_apart
+from inference.volumes.blobs import Blobs, SmoothedVolume, find_blobs, strongest_apart
 
 PLACES = [(6, 8, 9), (15, 20, 22), (16, 6, 30), (24, 30, 12)]
 SIGMA = 2.0

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from inference.bundle import build_network, read_bundle, recipe_digest, write_recipe, write_weights
-from inference.ensemble import FEATURES, Ensemble, combine
 from inference.errors import BundleError
-from inference.opinions import opinions_of
-from inference.patches import Place, cut_patch
-from inference.preprocessing import PreprocessingSpec
+from inference.malignancy.ensemble import FEATURES, Ensemble, combine
+from inference.malignancy.submodels import opinions_of
 from inference.types import CtVolume
-from inference.views import ViewSpec
+from inference.volumes.patch_views import ViewSpec
+from inference.volumes.patches import Place, cut_patch
+from inference.volumes.preprocessing import PreprocessingSpec
 
 CUBE = ViewSpec((PreprocessingSpec(size=32),), volumetric=True)
 MEMBER = {"kind": "volumetric", "widths": [4, 8], "in_channels": 1, "prefix": "volumetric0", "group": "volumetric",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, log_softmax
 
-from inference.calibration import (
+from inference.calibration.calibration import (
     CALIBRATORS,
     CLASS_CALIBRATORS,
     calibrated,

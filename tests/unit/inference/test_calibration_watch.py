@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.calibration_watch import Calibration, watch_calibration
-from inference.drift import TooFew
+from inference.drift.calibration_watch import Calibration, watch_calibration
+from inference.drift.series_drift import TooFew
 
 
 def test_probabilities_that_come_true_lie_at_the_floor_and_others_do_not() -> None:

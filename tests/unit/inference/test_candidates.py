@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from inference.candidates import find_candidates
-from inference.lungs import segment_lungs
+from inference.lungs.search_region import segment_lungs
+from inference.nodules.candidates import find_candidates
 from inference.types import CtVolume
 
 SPACING_MM = (2.5, 0.9, 0.9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.comparison import LEAST, Conclusion, compare_models, delong, mcnemar
+from inference.drift.comparison import LEAST, Conclusion, compare_models, delong, mcnemar
 from inference.metrics import auc
 
 Array = NDArray[np.float64]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from inference.domain import surroundings_of, why_unlike
+from inference.ood.surroundings import surroundings_of, why_unlike
 from inference.types import CtVolume
 
 GATE = {"noise_hu": [5.0, 60.0], "grain": [-0.4, 0.4], "lung_hu": [-950.0, -740.0]}

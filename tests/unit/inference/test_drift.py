@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.drift import HU_EDGES, REFERENCE, WINDOW, compare, stability_index, summarise
+from inference.drift.series_drift import HU_EDGES, REFERENCE, WINDOW, compare, stability_index, summarise
 from inference.types import CtVolume
 from tests.factories import simple_chest
 

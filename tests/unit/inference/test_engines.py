@@ -13,16 +13,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inference import engines, predictor
+from inference import predictor
 from inference.bundle import SHIPPED, Bundle, read_bundle
-from inference.engines import Engine, answering_digest, choose_engine, why_unusable
-from inference.ensemble import Ensemble, member_margins
+from inference.engines import selection
+from inference.engines.selection import Engine, answering_digest, choose_engine, why_unusable
 from inference.errors import BundleError
-from inference.patches import Patch, PatchBatch, cut_patch
-from inference.preprocessing import PreprocessingSpec
+from inference.malignancy.ensemble import Ensemble, member_margins
 from inference.types import CtVolume
-from inference.views import ViewSpec
-from lungnode.settings_analysis import ModelSettings
+from inference.volumes.patch_views import ViewSpec
+from inference.volumes.patches import Patch, PatchBatch, cut_patch
+from inference.volumes.preprocessing import PreprocessingSpec
+from lungnode.settings.analysis import ModelSettings
 from tests.factories import SimpleNodule, add_ball, simple_chest
 from training.engines import figures_of, quantise
 
@@ -103,7 +104,7 @@ def test_one_compiled_network_takes_any_number_of_pictures_from_any_thread(
 
 @needs_openvino
 def test_openvino_s_telemetry_cannot_be_loaded() -> None:
-    import inference.openvino_engine  # noqa: F401
+    import inference.engines.openvino  # noqa: F401
 
     with pytest.raises(ImportError):
         import openvino_telemetry  # noqa: F401
@@ -177,13 +178,13 @@ def test_the_fastest_engine_that_may_answer_is_taken(
     bundle: Bundle, measured: dict[str, Any], installed: bool, bfloat16: bool, expected: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(engines, "find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr(engines, "counts_in_bfloat16", lambda device: bfloat16)
+    monkeypatch.setattr(selection, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(selection, "counts_in_bfloat16", lambda device: bfloat16)
     assert choose_engine("auto", with_record(bundle, **measured), "cpu") is expected
 
 
 def test_on_cuda_torch_answers_whatever_is_installed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "counts_in_bfloat16", lambda device: True)
+    monkeypatch.setattr(selection, "counts_in_bfloat16", lambda device: True)
     checked = with_record(bundle, openvino_int8=moved(files=INT8), openvino_bfloat16=moved())
     assert choose_engine("auto", checked, "cuda") is Engine.TORCH_BFLOAT16
 
@@ -199,8 +200,8 @@ def test_on_cuda_torch_answers_whatever_is_installed(bundle: Bundle, monkeypatch
 def test_an_engine_asked_for_in_vain_is_an_error_that_says_why(
     bundle: Bundle, wanted: str, installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr(engines, "counts_in_bfloat16", lambda device: True)
+    monkeypatch.setattr(selection, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(selection, "counts_in_bfloat16", lambda device: True)
     with pytest.raises(BundleError, match=f"LUNGNODE_MODEL__ENGINE is {wanted}, but .*{said}"):
         choose_engine(wanted, with_record(bundle, torch_bfloat16=moved(ece=0.004)), "cpu")
 

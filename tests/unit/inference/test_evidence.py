@@ -13,6 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from inference.calibration.evidence import (
+    Evidence,
+    Separation,
+    displayed_for,
+    displayed_limits,
+    displayed_malignancy,
+    exact_limits,
+    read_evidence,
+)
 from inference.displayed import (
     NO_EVIDENCE,
     Censored,
@@ -22,15 +31,6 @@ from inference.displayed import (
     SizeClass,
     displayed_of,
     read_displayed,
-)
-from inference.evidence import (
-    Evidence,
-    Separation,
-    displayed_for,
-    displayed_limits,
-    displayed_malignancy,
-    exact_limits,
-    read_evidence,
 )
 
 CERTAIN = re.compile(r"(?<![\d.])(0|100)(\.0+)? %")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from inference.attention import place_on_slice
 from inference.bundle import SHIPPED, read_bundle
-from inference.ensemble import Ensemble
-from inference.explanation import attention_weights, gradient_weights, share_on
-from inference.patches import PatchBatch, cut_patch
+from inference.malignancy.ensemble import Ensemble
+from inference.networks.attention import place_on_slice
+from inference.networks.explanation import attention_weights, gradient_weights, share_on
 from inference.types import CtVolume
-from training.explanations import regions
+from inference.volumes.patches import PatchBatch, cut_patch
+from training.report.explanations import regions
 
 
 def ball(radius_mm: float = 6.0) -> CtVolume:

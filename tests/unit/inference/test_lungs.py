@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.lungs import LungExtent, LungSegmentation, block_mean, segment_lungs
+from inference.lungs.search_region import LungExtent, LungSegmentation, block_mean, segment_lungs
 from inference.types import Abstention, CtVolume, Remark
 
 SPACING_MM = (3.0, 1.6, 1.6)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.network import PRESETS, AttentionResNet, parameter_count
-from inference.network3d import VolumetricResNet
+from inference.networks.planar import PRESETS, AttentionResNet, parameter_count
+from inference.networks.volumetric import VolumetricResNet
 
 
 @pytest.mark.parametrize(("preset", "millions"), [("small", 0.7), ("paper", 2.8), ("large", 11.2)])

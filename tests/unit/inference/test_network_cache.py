@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference import network_cache
-from inference.network3d import VolumetricResNet
-from inference.network_cache import GRAPH, MANIFEST, WEIGHTS, NetworkCache, network_digest
+from inference.engines import cache as network_cache
+from inference.engines.cache import GRAPH, MANIFEST, WEIGHTS, NetworkCache, network_digest
+from inference.networks.volumetric import VolumetricResNet
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs the extra openvino")
 
@@ -27,20 +27,20 @@ def network(seed: int = 0, widths: tuple[int, ...] = (4, 8)) -> VolumetricResNet
 @pytest.fixture
 def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Networks that were converted, in order."""
-    import inference.openvino_engine
+    import inference.engines.openvino
 
-    convert, calls = inference.openvino_engine.converted, []
+    convert, calls = inference.engines.openvino.converted, []
 
     def counted(network: torch.nn.Module, input_shape: tuple[int, ...]) -> object:
         calls.append(network)
         return convert(network, input_shape)
 
-    monkeypatch.setattr(inference.openvino_engine, "converted", counted)
+    monkeypatch.setattr(inference.engines.openvino, "converted", counted)
     return calls
 
 
 def logits(model: object) -> torch.Tensor:
-    from inference.openvino_engine import runner_of
+    from inference.engines.openvino import runner_of
 
     inputs = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1))
     return runner_of(model, precision="f32")(inputs)

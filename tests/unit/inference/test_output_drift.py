@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.drift import Stability, TooFew
-from inference.output_drift import Answer, Counts, compare_answers, compare_shares
+from inference.drift.output_drift import Answer, Counts, compare_answers, compare_shares
+from inference.drift.series_drift import Stability, TooFew
 
 
 def answers(

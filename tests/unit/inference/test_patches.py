@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from inference.patches import PATCH_SHAPE, PATCH_SPACING_MM, PatchBatch, Place, cut_patch, look, sample
-from inference.preprocessing import PreprocessingSpec, apply_window, normalise
 from inference.types import CtVolume
-from inference.views import ViewSpec, turn
+from inference.volumes.patch_views import ViewSpec, turn
+from inference.volumes.patches import PATCH_SHAPE, PATCH_SPACING_MM, PatchBatch, Place, cut_patch, look, sample
+from inference.volumes.preprocessing import PreprocessingSpec, apply_window, normalise
 
 
 def ball(spacing: tuple[float, float, float], centre: tuple[float, float, float], radius_mm: float) -> CtVolume:

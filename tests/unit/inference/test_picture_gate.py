@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.bundle import SHIPPED, read_bundle
-from inference.calibration import class_set, prediction_set
-from inference.picture_gate import PictureGate, content_of, measure
-from inference.slice_classifier import SliceClassifier, gate_of
+from inference.calibration.calibration import class_set, prediction_set
+from inference.ood.picture_gate import PictureGate, content_of, measure
+from inference.slices.slice_classifier import SliceClassifier, gate_of
+from training.data.slices import read_full_picture
 from training.picture_distortions import ACCEPTABLE, FOREIGN, UNACCEPTABLE, Grey
 from training.picture_gate import network_sha256
-from training.slices import read_full_picture
 
 FOLDER = SHIPPED / "slice"
 NETWORK_SHA256 = "c3d0bdf094144aea2ca34e494b473e5ed579c1d50f43ca0e02daa2fac4f029c0"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inference.pictures import PAPER_SPEC, slice_input
-from inference.preprocessing import normalise_grey
+from inference.slices.slice_image import PAPER_SPEC, slice_input
+from inference.volumes.preprocessing import normalise_grey
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (64, 64), (224, 224), (223, 225), (1024, 768), (65, 3000)])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from inference.segmentation import Density, NoduleMeasure, measure_nodule
+from inference.nodules.measurement import Density, NoduleMeasure, measure_nodule
 from inference.types import Abstention, CtVolume
 
 SPACING_MM = (1.25, 0.7, 0.7)

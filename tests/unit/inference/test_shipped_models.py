@@ -13,15 +13,15 @@ import torch
 
 from inference.bundle import SHIPPED, read_bundle
 from inference.description import describe_models
-from inference.ensemble import Ensemble, feature_vector
 from inference.errors import BundleError
-from inference.looking import attention_in_lung
-from inference.opinions import GROUPS, Opinion, answering, doubts, opinions_of
-from inference.patches import cut_patch, z_extent_of
+from inference.malignancy.ensemble import Ensemble, feature_vector
+from inference.malignancy.submodels import GROUPS, Opinion, answering, doubts, opinions_of
+from inference.nodules.measurement import measure_nodule
+from inference.ood.attention_check import attention_in_lung
 from inference.predictor import NoduleAnalyzer, load_models
-from inference.segmentation import measure_nodule
-from inference.slice_classifier import SliceClassifier
+from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, CtVolume
+from inference.volumes.patches import cut_patch, z_extent_of
 
 TASKS = ("nodule", "filter", "slice")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from db import schema
-from db.engine import Database, load_or_create_audit_key
+from db.database import Database, load_or_create_audit_key
+from db.engine import schema
 
 
 @pytest.fixture

@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from db.audit import append
-from db.domain import AuditEvent
-from db.engine import Database, load_or_create_audit_key
-from db.schema import upgrade
-from db.verification import verify
-from lungnode.backup import claimed, create_backup, read_manifest
+from db.audit.trail import append
+from db.audit.verification import verify
+from db.database import Database, load_or_create_audit_key
+from db.domain.records import AuditEvent
+from db.engine.schema import upgrade
+from lungnode.commands.backup import claimed, create_backup, read_manifest
+from lungnode.commands.restore import restore_backup
+from lungnode.commands.restore_mark import DRAFT, NAME, UnfinishedRestore, mark, refuse_unfinished
 from lungnode.errors import BackupError, CommandError
-from lungnode.restore import restore_backup
-from lungnode.settings import Settings
-from lungnode.settings_records import DatabaseSettings
-from lungnode.unfinished import DRAFT, NAME, UnfinishedRestore, mark, refuse_unfinished
+from lungnode.settings.records import DatabaseSettings
+from lungnode.settings.service import Settings
 
 
 @pytest.fixture

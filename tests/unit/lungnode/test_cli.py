@@ -16,10 +16,10 @@ import structlog
 import typer.main
 
 from lungnode.cli import app, run
-from lungnode.doctor import _database
+from lungnode.commands.doctor import _database
+from lungnode.commands.restore_mark import NAME, UnfinishedRestore, mark
 from lungnode.errors import FaultError
-from lungnode.settings_table import load_settings
-from lungnode.unfinished import NAME, UnfinishedRestore, mark
+from lungnode.settings.table import load_settings
 
 PASSWORD = "correct horse battery"
 

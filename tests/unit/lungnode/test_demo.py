@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from dicom_node.phantom.writer import SeriesIdentity
-from lungnode.demo import _raise_unless_analysed, report
-from lungnode.demo_service import choose_port
+from lungnode.demo.command import _raise_unless_analysed, report
+from lungnode.demo.pacs import Returned, study_files
+from lungnode.demo.service import choose_port
 from lungnode.errors import CommandError
-from lungnode.rehearsal import Returned, study_files
 from tests.factories import Defects, ct_series
 
 FINDING = {

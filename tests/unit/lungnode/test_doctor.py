@@ -10,9 +10,9 @@ import pytest
 import trustme
 
 from benchmarks.authority import issue, revocation_list
-from db.engine import load_or_create_audit_key
-from db.schema import downgrade, upgrade
-from lungnode.doctor import (
+from db.database import load_or_create_audit_key
+from db.engine.schema import downgrade, upgrade
+from lungnode.commands.doctor import (
     Check,
     _audit_key,
     _database,
@@ -24,8 +24,8 @@ from lungnode.doctor import (
     render,
 )
 from lungnode.errors import CommandError, FaultError
-from lungnode.settings import Settings
-from lungnode.settings_dicom import Destination, DicomSettings, Peer, TlsSettings
+from lungnode.settings.dicom import Destination, DicomSettings, Peer, TlsSettings
+from lungnode.settings.service import Settings
 
 
 @pytest.fixture

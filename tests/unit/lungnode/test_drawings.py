@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungnode import drawings
+from lungnode.demo import chest_figure
 
 
 @pytest.mark.slow
 def test_the_picture_is_made_by_its_script(tmp_path: Path) -> None:
-    drawings.main(tmp_path)
+    chest_figure.main(tmp_path)
     made, shipped = (
         np.asarray(Image.open(folder / "slice.png").convert("RGB"), dtype=float)
-        for folder in (tmp_path, drawings.PICTURES)
+        for folder in (tmp_path, chest_figure.PICTURES)
     )
-    assert made.shape == shipped.shape == (drawings.HEIGHT_PX, drawings.WIDTH_PX, 3)
+    assert made.shape == shipped.shape == (chest_figure.HEIGHT_PX, chest_figure.WIDTH_PX, 3)
     assert np.abs(made - shipped).mean() < 2

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from inference.description import ModelsDescription, describe_models
-from lungnode import lazy_predictor
-from lungnode.lazy_predictor import LazyPredictor
-from lungnode.unavailable_predictor import UnavailablePredictor
+from lungnode.adapters import lazy_predictor
+from lungnode.adapters.lazy_predictor import LazyPredictor
+from lungnode.adapters.unavailable_predictor import UnavailablePredictor
 from webapp.ports import UnfitInputError
 
 
@@ -89,9 +89,9 @@ def test_models_that_could_not_be_loaded_are_tried_again_after_a_pause(
 def test_a_web_process_that_shows_pages_has_no_torch(tmp_path: Path) -> None:
     code = """
 import sys
-from lungnode.settings_table import load_settings
-from lungnode.wiring_web import Web
-from db.schema import upgrade
+from lungnode.settings.table import load_settings
+from lungnode.wiring.web import Web
+from db.engine.schema import upgrade
 settings = load_settings()
 upgrade(settings.database_url)
 web = Web(settings)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from db.domain import ModelIdentity
-from db.engine import Database
-from db.promotions import PromotedBundle, promote, roll_back
-from dicom_node.analysis_process import ModelUnavailableError
-from dicom_node.files import LocalFiles
+from db.analyses.promotions import PromotedBundle, promote, roll_back
+from db.database import Database
+from db.domain.records import ModelIdentity
+from dicom_node.jobs.analysis_process import ModelUnavailableError
+from dicom_node.storage.files import LocalFiles
 from inference.bundle import SHIPPED, read_bundle
 from inference.errors import BundleError
-from lungnode import live_model
-from lungnode.live_model import LiveBundle, LivePool, SwitchingPredictor, checked, current, keep_bundle
+from lungnode.adapters import live_model
+from lungnode.adapters.live_model import LiveBundle, LivePool, SwitchingPredictor, checked, current, keep_bundle
 
 OWN = "settings"
 

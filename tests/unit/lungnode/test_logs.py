@@ -40,7 +40,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 
 def test_allowed_fields_are_kept_and_others_named_but_dropped(stream: io.StringIO) -> None:
-    log = structlog.get_logger("dicom_node.scp")
+    log = structlog.get_logger("dicom_node.services.storage_service")
     log.info("instance:stored", series_id="0192", size_bytes=524288, patient_name=CANARY, PatientID="123")
     (line,) = lines(stream)
     assert line["event"] == "instance:stored"
@@ -108,7 +108,7 @@ def test_exceptions_show_type_and_place_but_no_message(stream: io.StringIO) -> N
         except ValueError as error:
             raise RuntimeError(CANARY) from error
     except RuntimeError as error:
-        structlog.get_logger("dicom_node.pipeline").exception("job:failed")
+        structlog.get_logger("dicom_node.series.pipeline").exception("job:failed")
         logging.getLogger("pynetdicom").exception(error)  # noqa: TRY401 (as pynetdicom itself does)
         logging.getLogger("webapp").exception("request:failed")
     assert [line["error_type"] for line in lines(stream)] == ["RuntimeError"] * 3
@@ -132,7 +132,9 @@ def test_errors_of_ours_say_what_is_wrong_and_the_others_that_caused_them_do_not
 
 
 def test_our_own_standard_loggers_keep_their_event_and_allowed_fields(stream: io.StringIO) -> None:
-    logging.getLogger("webapp.errors").warning("upload:refused", extra={"reference": "a1", "filename_given": CANARY})
+    logging.getLogger("webapp.http.errors").warning(
+        "upload:refused", extra={"reference": "a1", "filename_given": CANARY}
+    )
     (line,) = lines(stream)
     assert (line["event"], line["reference"], line["dropped"]) == ("upload:refused", "a1", ["filename_given"])
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from db import audit, findings, promotions, trials, users
-from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Role, Verdict
-from db.engine import Database
+from db.accounts import users
+from db.analyses import findings, promotions
+from db.analyses import shadow as trials
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Role, Verdict
 from dicom_node.phantom.writer import SeriesIdentity
 from inference.bundle import SHIPPED
 from lungnode.cli import run
-from lungnode.models import identity_of
-from lungnode.settings_table import load_settings
+from lungnode.commands.model import identity_of
+from lungnode.settings.table import load_settings
 from tests.factories import answer_series, ct_series, index_series
 
 SECOND = ModelIdentity("nodule", "2.0", "b" * 64)

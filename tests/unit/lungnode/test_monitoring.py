@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from db.engine import Database
+from db.database import Database
 from lungnode.cli import run
 from tests.watched_series import Recorder, Source
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from db import analyses, audit, findings
-from db.domain import AnalysisOutcome, NewFinding
-from db.engine import Database
+from db.analyses import analyses, findings
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import AnalysisOutcome, NewFinding
 from lungnode.cli import run
 from tests.factories import CtSeries, answer_series, ct_series, index_series
 

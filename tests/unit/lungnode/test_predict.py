@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from lungnode.predict import answer_files, as_line
+from lungnode.commands.predict import answer_files, as_line
 from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages, new_database, noise_png
 from webapp import create_app
 from webapp.options import WebOptions
-from webapp.services import EXTENSION
+from webapp.services.registry import EXTENSION
 
 INSTANCE = bytes(128) + b"DICM" + bytes(64)
 

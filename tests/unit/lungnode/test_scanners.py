@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from db import audit, holds
-from db.domain import AnalysisOutcome
-from db.engine import Database
+from db.analyses import quarantine as holds
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import AnalysisOutcome
 from lungnode.cli import run
 from tests.factories import answer_series, ct_series, index_series
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungnode.pictures import grey_png, overlay_png, read_picture, windowed
+from lungnode.adapters.image_codec import grey_png, overlay_png, read_picture, windowed
 from webapp.ports import UnfitInputError
 
 

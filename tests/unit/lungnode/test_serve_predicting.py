@@ -13,19 +13,19 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from db import schema
-from db.arrivals import record_instance
-from db.domain import PatientAttributes, ReceivedInstance
-from db.engine import Database
-from dicom_node.decode_process import DecodeLimits
-from dicom_node.store import InstanceStore
+from db.database import Database
+from db.domain.records import PatientAttributes, ReceivedInstance
+from db.engine import schema
+from db.intake.ingest import record_instance
+from dicom_node.sandbox.decode_process import DecodeLimits
+from dicom_node.storage.instance_store import InstanceStore
 from inference.description import ModelsDescription
-from inference.explanation import MapKind
+from inference.networks.explanation import MapKind
 from inference.predictor import Models
 from inference.types import Abstention, ClassPrediction, CtVolume, ModelStatus, NoduleFinding
-from lungnode.predicting import ModelPredictor
-from lungnode.stored_series import StoredSeries
-from lungnode.unavailable_predictor import UnavailablePredictor
+from lungnode.adapters.model_predictor import ModelPredictor
+from lungnode.adapters.stored_series import StoredSeries
+from lungnode.adapters.unavailable_predictor import UnavailablePredictor
 from tests.factories import CtSeries, Defects, ct_series
 from webapp.ports import MarkedPlace, UnfitInputError
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lungnode.errors import SettingsError
-from lungnode.settings import Settings, is_loopback
-from lungnode.settings_table import load_settings
-from lungnode.wiring_web import web_options
+from lungnode.settings.service import Settings, is_loopback
+from lungnode.settings.table import load_settings
+from lungnode.wiring.web import web_options
 
 
 def test_defaults_are_loopback_and_need_no_environment() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lungnode import supervise
-from lungnode.parts import PartError, PartName
-from lungnode.settings import Settings
-from lungnode.supervise import Supervisor
+from lungnode.processes import supervisor as supervise
+from lungnode.processes.parts import PartError, PartName
+from lungnode.processes.supervisor import Supervisor
+from lungnode.settings.service import Settings
 from tests.fast_analyzer import no_analyzer
 
 GIVE_UP_AFTER = 3

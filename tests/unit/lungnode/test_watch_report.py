@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from db.domain import Verdict
-from db.judgements import Judged
-from db.scanners import Scanner
-from lungnode.watch_report import lasting, overrides, p_of_more
+from db.analyses.ground_truth import Judged
+from db.analyses.scanners import Scanner
+from db.domain.records import Verdict
+from lungnode.monitoring.watch_report import lasting, overrides, p_of_more
 
 SCANNER = Scanner("Maker One", "B60f", "1.0 mm")
 

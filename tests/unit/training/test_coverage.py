@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from inference.calibration.evidence import Evidence
 from inference.displayed import Censored, Question
-from inference.evidence import Evidence
-from training.coverage import ShownCases, decile_table, display_coverage, held_out_cases, nested_cases
-from training.fitting import Unseen
+from training.fitting.combination import Unseen
+from training.fitting.coverage import ShownCases, decile_table, display_coverage, held_out_cases, nested_cases
 
 MEMBERS = [{"group": "planar"}, {"group": "volumetric"}]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.segmentation import Density
+from inference.nodules.measurement import Density
 from inference.types import CtVolume
-from training.density import DIAMETERS_MM, Ball, blend, density_figures
+from training.report.density import DIAMETERS_MM, Ball, blend, density_figures
 
 
 def lung() -> CtVolume:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.types import CtVolume
-from training.distortions import DISTORTIONS, Place
+from training.report.distortions import DISTORTIONS, Place
 
 SPACING_MM = (1.5, 0.7, 0.7)
 INDEX = (4.0, 21.0, 20.0)

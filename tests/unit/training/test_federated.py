@@ -17,11 +17,12 @@ pytest.importorskip("flwr", reason="needs lungnode[federated]")
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
-from inference.calibration import calibrated, fit_platt
+from inference.calibration.calibration import calibrated, fit_platt
 from inference.metrics import auc
 from inference.predictor import load_models
 from tests.unit.training.test_commands import write_nodules
 from training import evaluate
+from training.data.records import DataError
 from training.federated import bundle, experiment, partition
 from training.federated.client import make_app, record_of
 from training.federated.counts import EDGES, MarginCounts, figures_of, fit_jointly
@@ -38,7 +39,6 @@ from training.federated.site import (
     train_round,
 )
 from training.federated.strategies import make_strategy
-from training.records import DataError
 
 SMALL = Plan(rounds=2, local_epochs=1, batch_size=8, sites=3)
 

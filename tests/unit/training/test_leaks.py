@@ -14,9 +14,9 @@ from PIL import Image
 
 from tests.unit.training.test_commands import write_nodules, write_slices
 from training import calibrate, evaluate, train
-from training.leaks import refuse_leaks
-from training.nodules import DataError
-from training.splits import LeakError
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError
+from training.data.splits import LeakError
 
 Rows = list[dict[str, str]]
 

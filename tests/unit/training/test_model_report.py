@@ -10,8 +10,8 @@ import pytest
 
 from inference.bundle import SHIPPED, read_bundle
 from inference.description import describe_models
-from training.markdown import within
-from training.report_pages import pages
+from training.report.markdown import within
+from training.report.pages import pages
 
 FOLDER = Path(__file__).parents[3] / "docs" / "model"
 TASKS = ("nodule", "filter", "slice")

@@ -12,17 +12,17 @@ import pytest
 from numpy.typing import NDArray
 
 from dicom_node.phantom.writer import SeriesIdentity
-from inference.ensemble import Ensemble
-from inference.patches import Place, cut_patch
+from inference.malignancy.ensemble import Ensemble
 from inference.predictor import load_models
 from inference.types import CtVolume
+from inference.volumes.patches import Place, cut_patch
 from tests.factories import CtSeries, ct_series
 from training import calibrate, evaluate, train
-from training.leaks import refuse_leaks
-from training.nodules import crop_patch, read_crop, read_rows
-from training.own_data import split_of
-from training.records import DataError
-from training.splits import LeakError
+from training.data.leaks import refuse_leaks
+from training.data.nodules import crop_patch, read_crop, read_rows
+from training.data.own_data import split_of
+from training.data.records import DataError
+from training.data.splits import LeakError
 
 SPACING_MM = (2.0, 0.8, 0.8)
 SHAPE = (20, 48, 48)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.patches import PATCH_SHAPE, PATCH_SPACING_MM, Patch
 from inference.types import CtVolume
-from training.nodules import NoduleCrop, NoduleRow, crop_patch
-from training.pasting import FEATHER_MM, nodule_weight, paste
+from inference.volumes.patches import PATCH_SHAPE, PATCH_SPACING_MM, Patch
+from training.data.nodules import NoduleCrop, NoduleRow, crop_patch
+from training.data.pasting import FEATHER_MM, nodule_weight, paste
 
 RADIUS_MM = 5.0
 

@@ -14,9 +14,11 @@ from PIL import Image
 
 from inference.bundle import SHIPPED, read_bundle
 from tests.unit.training.test_commands import write_nodules, write_slices
-from training import evaluate, report, robustness
-from training.distortions import DISTORTIONS
-from training.markdown import number, within
+from training import evaluate
+from training.report import build as report
+from training.report import robustness
+from training.report.distortions import DISTORTIONS
+from training.report.markdown import number, within
 
 TASKS = ("nodule", "filter", "slice")
 pytestmark = pytest.mark.timeout(1200)  # half a minute of work, wherever its two cores are not shared

@@ -11,9 +11,9 @@ import torch
 from inference.bundle import SHIPPED, read_bundle
 from inference.types import CtVolume
 from tests.unit.training.test_commands import last_json, write_nodules
-from training import robustness
-from training.distortions import DISTORTIONS, Place
-from training.robustness import Bench, empty_figures, loss_figures
+from training.report import robustness
+from training.report.distortions import DISTORTIONS, Place
+from training.report.robustness import Bench, empty_figures, loss_figures
 
 SOME = ("as it is", "click 4 mm off", "pixel size stated x1.4")
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dicom_node.assemble import load_series
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.series import LoadedSeries, StoredInstance
-from inference.segmentation import measure_nodule
+from dicom_node.series.assembly import load_series
+from dicom_node.series.types import LoadedSeries, StoredInstance
+from inference.nodules.measurement import measure_nodule
 from inference.types import Abstention
 from tests.factories import CtSeries, Defects, ct_series
-from training.records import DataError
-from training.scans import read_series
+from training.data.records import DataError
+from training.data.series_io import read_series
 
 SPACING_MM = (2.5, 0.7, 0.7)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from training.separation import (
+from training.fitting.separation import (
     EDGES_MM,
     SizedCases,
     separating_size_mm,

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from db import analyses, findings
-from db.arrivals import record_instance
-from db.domain import (
+from db.analyses import analyses, findings
+from db.database import Database
+from db.domain.records import (
     AnalysisOutcome,
     AssessmentRecord,
     FindingOrigin,
@@ -27,18 +27,18 @@ from db.domain import (
     ReceivedInstance,
     Verdict,
 )
-from db.engine import Database
-from db.instances import series_record
+from db.intake.ingest import record_instance
+from db.studies.instances import series_record
 from inference.bundle import SHIPPED, Bundle, read_bundle
-from inference.calibration import CALIBRATORS, calibrated
+from inference.calibration.calibration import CALIBRATORS, calibrated
 from inference.description import analyzer_digest
 from inference.predictor import load_models
 from inference.types import CtVolume
 from tests.factories import sqlite_database
 from training import calibrate
-from training.nodules import DataError
-from training.site_samples import SiteSamples, margin_of, samples_from, verdict_label
-from training.sites import recalibrated
+from training.data.nodules import DataError
+from training.recalibration.recalibrate import recalibrated
+from training.recalibration.site_samples import SiteSamples, margin_of, samples_from, verdict_label
 
 DIGEST = analyzer_digest(read_bundle(SHIPPED / "nodule"), read_bundle(SHIPPED / "filter"))
 SHIPPED_MODEL = ModelIdentity("lungnode-nodule", "1.0.0", DIGEST)

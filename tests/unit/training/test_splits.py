@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.splits import LeakError, check_no_leak, group_folds
+from training.data.splits import LeakError, check_no_leak, group_folds
 
 
 def test_folds_keep_groups_together_and_share_positives() -> None:

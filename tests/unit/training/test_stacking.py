@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.ensemble import combine
+from inference.malignancy.ensemble import combine
 from inference.metrics import auc
-from training.stacking import choose_penalty, combination_of, cross_fitted, fit_stack
+from training.fitting.stacking import choose_penalty, combination_of, cross_fitted, fit_stack
 
 
 def columns(n: int = 300) -> tuple[np.ndarray, np.ndarray, list[str]]:

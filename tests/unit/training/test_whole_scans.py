@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
-from training.whole_scans import read_marks, series_figures
+from training.report.whole_series import read_marks, series_figures
 
 COLUMNS = ["patient_id", "malignancy_1to5", "z_min_mm", "z_max_mm", "centre_col_x", "centre_row_y", "diameter_px_x",
            "diameter_px_y"]  # fmt: skip

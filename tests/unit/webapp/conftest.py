@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from db import passwords, tokens, users
-from db.domain import Role
-from db.engine import Database
+from db.accounts import passwords, tokens, users
+from db.database import Database
+from db.domain.records import Role
 from tests.unit.webapp.doubles import (
     DATABASE_FILE,
     CannedPredictor,

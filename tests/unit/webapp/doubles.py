@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from db import analyses, schema
-from db.arrivals import record_instance
-from db.domain import (
+from db.analyses import analyses
+from db.analyses.scanners import Scanner
+from db.database import Database
+from db.domain.records import (
     AnalysisOutcome,
     ModelIdentity,
     NewFinding,
@@ -26,11 +27,11 @@ from db.domain import (
     ReceivedInstance,
     StudyState,
 )
-from db.engine import Database
-from db.instances import series_record
-from db.scanners import Scanner
+from db.engine import schema
+from db.intake.ingest import record_instance
+from db.studies.instances import series_record
+from inference.calibration.evidence import displayed_limits
 from inference.displayed import DisplayedProbability, Question
-from inference.evidence import displayed_limits
 from webapp.ports import (
     AcceptedStudy,
     LeftOutFiles,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain import Role
+from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
-from webapp import access
 from webapp.access_table import rules, table
+from webapp.accounts import access
 
 VALUES = {
     "study_uid": "1.2.3",

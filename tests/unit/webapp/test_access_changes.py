@@ -9,16 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from db import audit, tokens, users, web_sessions
-from db.domain import Role
-from db.engine import Database
-from db.provider_accounts import ProviderAccount, record_provider_account
-from db.tables_accounts import TokenRow, UserRow, WebSessionRow
-from db.web_sessions import SessionGrant, provider_grant, user_grant
+from db.accounts import tokens, users, web_sessions
+from db.accounts.provider_accounts import ProviderAccount, record_provider_account
+from db.accounts.web_sessions import SessionGrant, provider_grant, user_grant
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import Role
+from db.tables.accounts import TokenRow, UserRow, WebSessionRow
 from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
-from webapp.identity import SESSION_COOKIE
+from webapp.accounts.identity import SESSION_COOKIE
 from webapp.options import OidcProvider
-from webapp.services import EXTENSION
+from webapp.services.registry import EXTENSION
 
 PROVIDER = OidcProvider(
     issuer="https://idp.example.org", client_id="c", client_secret="s", roles={"readers": Role.RADIOLOGIST}

@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from db import users
-from db.domain import Role
-from db.sign_in_attempts import FREE_ATTEMPTS
+from db.accounts import users
+from db.accounts.sign_in_attempts import FREE_ATTEMPTS
+from db.domain.records import Role
 from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
-from webapp.account import REFUSED, safe_next
-from webapp.identity import SESSION_COOKIE
+from webapp.accounts.account import REFUSED, safe_next
+from webapp.accounts.identity import SESSION_COOKIE
 
 
 def cookie_of(response) -> str:

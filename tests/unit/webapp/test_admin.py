@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from db import association_log, audit, deliveries, findings, priors
-from db.association_log import AssociationEvent
-from db.domain import DeliveryStatus, Role, StudyState, Verdict
-from db.exchange import PriorStatus
+from db.analyses import findings
+from db.audit import trail as audit
+from db.domain.exchange import PriorStatus
+from db.domain.records import DeliveryStatus, Role, StudyState, Verdict
+from db.intake import priors
+from db.monitoring import association_log
+from db.monitoring.association_log import AssociationEvent
+from db.results import deliveries
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import Study, add_study, finding_at, finish, put_in_state
 from webapp.options import Node

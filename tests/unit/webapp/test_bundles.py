@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
-from webapp import bundles
+from webapp.http import bundles
 
 MODULE = b"export const answer = 42;\n" * 20
 

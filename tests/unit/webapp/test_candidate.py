@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from db import findings, trials
-from db.domain import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
-from db.pathology import NewPathology, import_pathology
-from db.promotions import PromotedBundle, live_promotion, promote, roll_back
-from inference.comparison import Conclusion
+from db.analyses import findings
+from db.analyses import shadow as trials
+from db.analyses.pathology import NewPathology, import_pathology
+from db.analyses.promotions import PromotedBundle, live_promotion, promote, roll_back
+from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
+from inference.drift.comparison import Conclusion
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, add_study, finding_at, finish
 from tests.unit.webapp.test_openapi import answer_schema, problems
-from webapp.comparing import Against, CandidateReport, candidate_report
+from webapp.operations.model_comparison import Against, CandidateReport, candidate_report
 
 SECOND = ModelIdentity("nodule", "2.0", "b" * 64)
 HTML = {"Accept": "text/html"}

@@ -7,12 +7,12 @@ from string import Formatter
 
 import pytest
 
-from db import analyses
-from db.caveats import ABOUT_FINDINGS, NO_NODULE_FOUND, PARTIAL_COVERAGE, Caveat
-from db.domain import AnalysisOutcome, Reason
+from db.analyses import analyses
+from db.domain.caveats import ABOUT_FINDINGS, NO_NODULE_FOUND, PARTIAL_COVERAGE, Caveat
+from db.domain.records import AnalysisOutcome, Reason
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, Study, add_study
-from webapp.reading_first import COOKIE
+from webapp.reading.blinded_reading import COOKIE
 
 
 def stated(kind: Caveat) -> Reason:

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from webapp.client_address import ClientAddressMiddleware
+from webapp.http.client_address import ClientAddressMiddleware
 
 TRUSTED = tuple(map(ip_network, ("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")))
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from dicom_node.counters import Counters
-from dicom_node.transfer import RESULT_CLASSES, STORAGE_CLASSES
-from lungnode.conformance import statement
-from lungnode.counts import CountsFile
-from lungnode.settings import Settings
-from lungnode.settings_dicom import Destination, DicomSettings, Peer
-from lungnode.settings_records import RetentionSettings
+from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES
+from dicom_node.intake.counters import Counters
+from lungnode.adapters.conformance import statement
+from lungnode.monitoring.listener_metrics import CountsFile
+from lungnode.settings.dicom import Destination, DicomSettings, Peer
+from lungnode.settings.records import RetentionSettings
+from lungnode.settings.service import Settings
 from tests.unit.webapp.conftest import Web
 
 

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from flask_babel import Babel
 
-from webapp.drift_plots import overlay, trend
+from webapp.operations.drift_plots import overlay, trend
 
 HISTORY = [
     {"block": 1, "input": 0.05, "drifted": []},

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from db import audit
-from db.domain import AuditEvent
-from db.engine import Database
-from db.tables_accounts import WebSessionRow
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.records import AuditEvent
+from db.tables.accounts import WebSessionRow
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
-from webapp.events import BUSY_RETRY_MS, HAS_GONE
-from webapp.services import EXTENSION
-from webapp.watch import ChangeWatch
+from webapp.reading.events import BUSY_RETRY_MS, HAS_GONE
+from webapp.services.change_feed import ChangeWatch
+from webapp.services.registry import EXTENSION
 
 
 class Ticks:
@@ -130,7 +130,7 @@ def test_streams_end_when_the_server_closes(web: Web) -> None:
 
 
 def test_a_stream_does_not_keep_a_session_alive(locked: Web) -> None:
-    from db.domain import Role
+    from db.domain.records import Role
 
     client, _ = locked.signed_in(Role.RADIOLOGIST)
     database = locked.app.extensions[EXTENSION].database

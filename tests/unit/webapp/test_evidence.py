@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from webapp import evidence
-from webapp.evidence import EvidenceFolder
+from webapp.services import upload_images
+from webapp.services.upload_images import EvidenceFolder
 
 
 def test_pictures_come_back(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_other_names_lead_nowhere(tmp_path: Path, name: str) -> None:
 
 
 def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "_SLACK", 0)
+    monkeypatch.setattr(upload_images, "_SLACK", 0)
     folder = EvidenceFolder(tmp_path, limit=2)
     for number in range(5):
         name = f"{number:032x}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain import UploadPatient
-from webapp import forms
-from webapp.errors import BadRequestError, UploadRefusedError
+from db.domain.records import UploadPatient
+from webapp.http import forms
+from webapp.http.errors import BadRequestError, UploadRefusedError
 
 
 def test_everything_that_can_be_told_is_read() -> None:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from db.domain import Role
+from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import noise_png
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from db import faults
+from db.monitoring import faults
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, add_study
-from webapp.services import EXTENSION
+from webapp.services.registry import EXTENSION
 
 
 def test_it_lives(web: Web) -> None:

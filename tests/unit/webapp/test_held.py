@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from db import analyses, audit, findings, holds
-from db.domain import AnalysisOutcome, NewFinding, Role
+from db.analyses import analyses, findings
+from db.analyses import quarantine as holds
+from db.audit import trail as audit
+from db.domain.records import AnalysisOutcome, NewFinding, Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, SCANNER, Study, add_study, finding_at
 from tests.unit.webapp.test_access import VALUES, routes

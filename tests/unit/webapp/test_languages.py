@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain import Reason
+from db.domain.records import Reason
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study, finding_at, finish
-from webapp.languages import COOKIE
+from webapp.http.i18n import COOKIE
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import STATUS
-from webapp import plots
-from webapp.model_cards import model_cards
+from webapp.operations import plots
+from webapp.operations.model_cards import model_cards
 
 
 def numbers(value: object) -> Iterator[float]:

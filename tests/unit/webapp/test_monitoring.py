@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain import Role
-from db.watching import latest_report
-from lungnode.watch_report import look
+from db.domain.records import Role
+from db.monitoring.drift_observations import latest_report
+from lungnode.monitoring.watch_report import look
 from tests.unit.webapp.conftest import Web
 from tests.watched_series import rehearsed
 

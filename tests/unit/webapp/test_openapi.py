@@ -11,9 +11,9 @@ import pytest
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import noise_png
 from tests.unit.webapp.test_studies import api, place, shown_study
-from webapp import access
-from webapp.openapi import OPERATIONS, document
-from webapp.schema import SchemaBook
+from webapp.accounts import access
+from webapp.api.openapi import OPERATIONS, document
+from webapp.api.schema import SchemaBook
 
 DOCUMENT = document("1.2.3")
 UNDOCUMENTED = {

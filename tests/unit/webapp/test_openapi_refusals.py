@@ -11,15 +11,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from db.domain import Role
-from db.errors import DatabaseUnavailableError
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import noise_png
 from tests.unit.webapp.test_openapi import DOCUMENT, problems, resolved
 from tests.unit.webapp.test_studies import api, shown_study
-from webapp.openapi import OPERATIONS
-from webapp.operations import Operation
-from webapp.oversized import TOO_LARGE
+from webapp.api.openapi import OPERATIONS
+from webapp.api.operations import Operation
+from webapp.http.oversized import TOO_LARGE
 
 STREAMS = {"/events"}
 """Answered for as long as the reader stays."""

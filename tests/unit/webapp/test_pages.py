@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import webapp
-from db.domain import Role
+from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.test_studies import shown_study
 from webapp.templating import age_at, dicom_date, duration, person_name, sentence
@@ -138,7 +138,7 @@ def test_the_icon_that_browsers_ask_for_is_there(web: Web) -> None:
 
 def test_importing_and_making_the_app_loads_no_torch_and_no_dicom_network() -> None:
     code = (
-        "import sys, webapp, webapp.assembly, webapp.ports, webapp.server\n"
+        "import sys, webapp, webapp.assembly, webapp.ports, webapp.http.server\n"
         "print([name for name in ('torch', 'torchvision', 'pynetdicom', 'pydicom', 'dicom_node')"
         " if name in sys.modules])"
     )

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from db.domain import Role
+from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.test_studies import shown_study
-from webapp import access
-from webapp.openapi import OPERATIONS
+from webapp.accounts import access
+from webapp.api.openapi import OPERATIONS
 from webapp.parameters import PARAMETERS, is_checked
 
 API = ["/api/v1/worklist", "/api/v1/worklist/filters", "/api/v1/admin", "/api/v1/admin/deliveries", "/model_status"]

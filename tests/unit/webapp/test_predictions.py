@@ -11,14 +11,15 @@ import pytest
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
-from db import audit, predictions
-from db.errors import DatabaseUnavailableError
+from db.analyses import predictions
+from db.audit import trail as audit
+from db.domain.errors import DatabaseUnavailableError
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import noise_png
 from tests.unit.webapp.test_uploads import jpeg, zipped
-from webapp import predictions as views
-from webapp import services
 from webapp.ports import LeftOutFiles, UnfitInputError
+from webapp.services import registry
+from webapp.upload import predictions as views
 
 DICOM = bytes(128) + b"DICM" + bytes(200)
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -246,7 +247,7 @@ def test_too_many_uploads_are_told_to_wait(make_web) -> None:
 
 
 def test_a_full_house_is_told_to_wait(make_web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "WAIT_FOR_SLOT_S", 0.01)
+    monkeypatch.setattr(registry, "WAIT_FOR_SLOT_S", 0.01)
     web = make_web(threads=2)
     answering, release = threading.Event(), threading.Event()
     real = web.predictor.predict_upload
@@ -412,7 +413,7 @@ def test_only_dicom_is_drawn_and_a_refusal_is_told(web: Web) -> None:
 @pytest.mark.parametrize("kind", ["archive", "large picture"])
 def test_uploads_that_take_much_are_refused_while_others_are_taken(web: Web, kind: str) -> None:
     """So many are taken at once, so many wait; the next one is told at once when to come back."""
-    known = web.app.extensions[services.EXTENSION]
+    known = web.app.extensions[registry.EXTENSION]
     slots = known.archive_slots if kind == "archive" else known.large_picture_slots
     content = zipped({"a.dcm": DICOM}) if kind == "archive" else jpeg("L", (2100, 2100))
     assert post(web, content).status_code in (200, 202)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from webapp import ratelimit
-from webapp.errors import TooManyRequestsError
-from webapp.ratelimit import RateLimit
+from webapp.http import rate_limit
+from webapp.http.errors import TooManyRequestsError
+from webapp.http.rate_limit import RateLimit
 
 
 def test_a_burst_is_let_through_and_then_a_steady_flow() -> None:
@@ -32,7 +32,7 @@ def test_one_client_does_not_use_up_another_s() -> None:
 
 
 def test_many_clients_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ratelimit, "MAX_CLIENTS", 3)
+    monkeypatch.setattr(rate_limit, "MAX_CLIENTS", 3)
     limit = RateLimit(1, clock=lambda: 0.0)
     for number in range(10):
         limit.take(str(number))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain import Role
+from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
-from webapp.health import CHECKS
-from webapp.readiness import Readiness
+from webapp.operations.health import CHECKS
+from webapp.services.readiness import Readiness
 
 
 @pytest.mark.parametrize(("is_ok", "status"), [(True, 200), (False, 503)])

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import Study, add_study, finding_at, finish
-from webapp.reading_first import COOKIE, SHOWN_HEADER
+from webapp.reading.blinded_reading import COOKIE, SHOWN_HEADER
 
 SHOWN = {SHOWN_HEADER: "shown"}
 

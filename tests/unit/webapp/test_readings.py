@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db import audit
-from db.domain import Role
+from db.audit import trail as audit
+from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import Study, add_study, finding_at, finish
 from tests.unit.webapp.test_studies import api, finding_of

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 
-from db import audit, result_failures
-from db.domain import Role
+from db.audit import trail as audit
+from db.domain.records import Role
+from db.results import failures as result_failures
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import Study, add_study, finding_at, finish
-from webapp.reading_first import COOKIE
+from webapp.reading.blinded_reading import COOKIE
 
 REASON = "summary image (TypeError)"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp import rounding
+from webapp.http import rounding
 
 shares = st.lists(st.floats(0, 1), min_size=2, max_size=5).filter(lambda values: sum(values) > 1e-6)
 

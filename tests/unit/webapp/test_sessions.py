@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from db import users
-from db.domain import Role
-from db.engine import Database
-from db.schema import upgrade
-from db.web_sessions import SessionGrant, user_grant
-from webapp import sessions
-from webapp.sessions import SessionStore, form_token, is_form_token
+from db.accounts import users
+from db.accounts.web_sessions import SessionGrant, user_grant
+from db.database import Database
+from db.domain.records import Role
+from db.engine.schema import upgrade
+from webapp.http import sessions
+from webapp.http.sessions import SessionStore, form_token, is_form_token
 
 
 class Clock:

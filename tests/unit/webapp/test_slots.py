@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from webapp.errors import BusyError
-from webapp.slots import Slots
+from webapp.http.concurrency import Slots
+from webapp.http.errors import BusyError
 
 
 def test_beyond_work_and_queue_callers_are_refused_at_once() -> None:

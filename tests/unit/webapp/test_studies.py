@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from werkzeug.test import TestResponse
 
-from db import analyses, audit
-from db import deliveries as sent
-from db.domain import AnalysisOutcome, AnalysisStatus, AuditEvent, Reason, Role, StudyState
-from db.errors import DatabaseUnavailableError
-from inference.opinions import doubts
+from db.analyses import analyses
+from db.audit import trail as audit
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import AnalysisOutcome, AnalysisStatus, AuditEvent, Reason, Role, StudyState
+from db.results import deliveries as sent
+from inference.malignancy.submodels import doubts
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import MODEL, Study, add_study, finding_at, finish, put_in_state, uid
-from webapp import views
 from webapp.ports import UnfitInputError
-from webapp.views import WINDOW_S, ViewLog
+from webapp.services import view_audit
+from webapp.services.view_audit import WINDOW_S, ViewLog
 
 FINDING_FIELDS = {
     *("id", "series_instance_uid", "sop_instance_uid", "row", "column", "position_mm", "diameter_mm"),
@@ -450,7 +451,7 @@ def test_a_look_some_time_later_is_another(monkeypatch: pytest.MonkeyPatch) -> N
     assert log.is_news("other", "1.2")
     now[0] += WINDOW_S
     assert log.is_news("reader", "1.2")
-    monkeypatch.setattr(views, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(view_audit, "MAX_ENTRIES", 2)
     for number in range(5):
         log.recorded("reader", str(number))
     assert log.is_news("reader", "2")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from db import audit
-from db.domain import AuditEvent, Role
-from db.provider_accounts import record_provider_account
+from db.accounts.provider_accounts import record_provider_account
+from db.audit import trail as audit
+from db.domain.records import AuditEvent, Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
-from webapp import trail
+from webapp.operations import audit_pages
 from webapp.templating import detail
 
 
@@ -41,7 +41,7 @@ def test_details_are_written_for_people(told: object, text: str) -> None:
 
 
 def test_it_is_paged(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail, "PAGE", 2)
+    monkeypatch.setattr(audit_pages, "PAGE", 2)
     with web.database.begin() as session:
         for number in range(5):
             audit.append(session, AuditEvent(f"test:event{number}", "test"))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study, finding_at, finish, noise_png
-from webapp.languages import COOKIE
+from webapp.http.i18n import COOKIE
 from webapp.options import Node
 
 OPEN, CLOSE = "⟦", "⟧"

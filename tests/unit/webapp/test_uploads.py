@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.unit.webapp.doubles import noise_png
-from webapp import uploads
-from webapp.errors import UploadRefusedError
-from webapp.uploads import UploadKind
+from webapp.http.errors import UploadRefusedError
+from webapp.upload import uploads
+from webapp.upload.uploads import UploadKind
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

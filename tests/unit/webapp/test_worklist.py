@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from db import audit
-from db.domain import Reason, Role, StudyState
+from db.audit import trail as audit
+from db.domain.records import Reason, Role, StudyState
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study, finding_at, finish, put_in_state
 

@@ -1,0 +1,91 @@
+"""People of an identity provider: who they are is issuer and subject (OpenID Connect Core 1.0, 5.7), never a name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.accounts.names import PROVIDER_PREFIX
+from db.domain.errors import UnknownRecordError
+from db.engine.session import insert_once, now
+from db.tables.accounts import ProviderAccountRow
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccount:
+    """A person as an identity provider vouches for them."""
+
+    id: str
+    display_name: str
+    is_disabled: bool
+    access_epoch: int
+
+    @property
+    def actor(self) -> str:
+        """Name in the audit trail and in records."""
+        return PROVIDER_PREFIX + self.id
+
+
+def provider_account_id(issuer: str, subject: str) -> str:
+    """Return the opaque id of a person: 128 bits of the SHA-256 of issuer and subject."""
+    return hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()[:32]
+
+
+def record_provider_account(session: Session, issuer: str, subject: str, display_name: str) -> ProviderAccount:
+    """Record that a person signed in, with the name to be shown from now on."""
+    account_id = provider_account_id(issuer, subject)
+    values = {
+        "id": account_id,
+        "issuer": issuer,
+        "subject": subject,
+        "display_name": display_name,
+        "is_disabled": False,
+        "access_epoch": 0,
+        "created_at": now(session),
+    }
+    insert_once(session, ProviderAccountRow, values)
+    row = session.get_one(ProviderAccountRow, account_id, populate_existing=True, with_for_update=True)
+    row.display_name = display_name
+    session.flush()
+    return _account(row)
+
+
+def provider_account(session: Session, account_id: str) -> ProviderAccount | None:
+    """Return the person of that id, or None."""
+    row = session.get(ProviderAccountRow, account_id)
+    return _account(row) if row else None
+
+
+def provider_row(session: Session, actor: str) -> ProviderAccountRow:
+    """Return the row of an actor for a change; for this package.
+
+    Raises
+    ------
+    UnknownRecordError
+        If nobody of that id ever signed in.
+    """
+    account_id = actor.removeprefix(PROVIDER_PREFIX)
+    row = session.get(ProviderAccountRow, account_id, populate_existing=True, with_for_update=True)
+    if row is None:
+        raise UnknownRecordError("user")
+    return row
+
+
+def display_names(session: Session, actors: Iterable[str]) -> dict[str, str]:
+    """Map actors to the names to be shown; actors that are no people of an identity provider stand for themselves."""
+    names = {actor: actor for actor in actors}
+    ids = [actor.removeprefix(PROVIDER_PREFIX) for actor in names if actor.startswith(PROVIDER_PREFIX)]
+    if ids:
+        rows = session.execute(
+            select(ProviderAccountRow.id, ProviderAccountRow.display_name).where(ProviderAccountRow.id.in_(ids))
+        )
+        names.update((PROVIDER_PREFIX + account_id, name) for account_id, name in rows)
+    return names
+
+
+def _account(row: ProviderAccountRow) -> ProviderAccount:
+    return ProviderAccount(row.id, row.display_name, row.is_disabled, row.access_epoch)

@@ -1,0 +1,1 @@
+"""Analyses of series and uploads, their findings, verdicts, models and scheduling."""

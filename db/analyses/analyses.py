@@ -1,0 +1,372 @@
+"""Analyses: asked for once, finished exactly once, superseded by later ones and readable for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from db.analyses.findings import add_model_findings
+from db.analyses.quarantine import analyses_in_shadow, is_held
+from db.analyses.scanners import Scanner, scanner_of
+from db.audit import trail as audit
+from db.domain.errors import UnknownRecordError
+from db.domain.records import (
+    SCANNER_HELD,
+    AnalysisOutcome,
+    AnalysisRecord,
+    AnalysisStatus,
+    AuditEvent,
+    InstanceRecord,
+    ModelIdentity,
+    Reason,
+    StudyState,
+)
+from db.engine.session import checked_json, new_id, now
+from db.studies.instances import input_digest, series_instances
+from db.studies.lifecycle import UNFINISHED, locked_study, refresh_study, unique
+from db.tables.analyses import AnalysisRow
+from db.tables.arrivals import SeriesRow, StudyRow
+
+NEWER_INSTANCES = Reason("newer_instances", "More images of the series arrived before this analysis began.")
+SYSTEM = "system"
+
+
+def request_analysis(
+    session: Session,
+    series_id: str,
+    model: ModelIdentity,
+    *,
+    requested_by: str,
+    force: bool = False,
+    overruled: tuple[Reason, ...] = (),
+) -> AnalysisRecord:
+    """Ask for an analysis of all instances that the series has now.
+
+    Asking again for the same instances and model gives the analysis that exists; with ``force`` a further run, unless
+    one is still to come, and so where that one is in shadow and its scanner no longer held. Analyses of fewer instances
+    that have not begun are superseded. ``overruled`` holds for this run alone, see ``db.analyses.overruling``.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such series.
+    """
+    study, series = _locked_series(session, series_id)
+    digest = input_digest(series_instances(session, series_id))
+    known = _latest_run(session, series_id, digest, model)
+    if known is not None and (known.status in UNFINISHED or not (force or _was_released(session, known))):
+        _resume_series(series, known)
+        refresh_study(session, study)
+        return _record(known, series, study)
+    _supersede_waiting(session, series, digest)
+    row = _add(
+        session, series, digest, model, run_number=known.run_number + 1 if known else 1, requested_by=requested_by
+    )
+    row.overruled = overruled
+    series.state, series.reasons, series.is_forced = StudyState.QUEUED, (), False
+    refresh_study(session, study)
+    details: dict[str, object] = {"series": series.id, "model_sha256": model.sha256, "run_number": row.run_number}
+    audit.append(session, AuditEvent("analysis:requested", requested_by, row.id, details=details))
+    return _record(row, series, study)
+
+
+def request_reanalysis(
+    session: Session, study_uid: str, model: ModelIdentity, *, requested_by: str
+) -> tuple[AnalysisRecord, ...]:
+    """Ask for a further run over every series of a study that is not still being received.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such study.
+    """
+    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
+    if study_id is None:
+        raise UnknownRecordError("study")
+    locked_study(session, study_id)
+    statement = select(SeriesRow.id).where(SeriesRow.study_id == study_id, SeriesRow.state != StudyState.RECEIVING)
+    series_ids = session.scalars(statement.order_by(SeriesRow.series_number, SeriesRow.id)).all()
+    return tuple(
+        request_analysis(session, series_id, model, requested_by=requested_by, force=True) for series_id in series_ids
+    )
+
+
+def rerun_held(session: Session, scanner: Scanner, *, requested_by: str) -> tuple[AnalysisRecord, ...]:
+    """Ask for a further run over each series of a scanner that stands in shadow; one that is still held stays so."""
+    found = [session.get_one(AnalysisRow, analysis_id) for analysis_id in analyses_in_shadow(session, scanner)]
+    return tuple(
+        request_analysis(session, row.series_id, _model(row), requested_by=requested_by, force=True) for row in found
+    )
+
+
+def pending_analyses(session: Session) -> tuple[AnalysisRecord, ...]:
+    """List the analyses queued or running, oldest first."""
+    statement = _statement().where(AnalysisRow.status.in_(UNFINISHED))
+    rows = session.execute(statement.order_by(AnalysisRow.requested_at, AnalysisRow.ordinal, AnalysisRow.id))
+    return tuple(_record(*row) for row in rows)
+
+
+def analysis_record(session: Session, analysis_id: str) -> AnalysisRecord | None:
+    """Return the analysis of that id, or None."""
+    found = session.execute(_statement().where(AnalysisRow.id == analysis_id)).one_or_none()
+    return _record(*found) if found else None
+
+
+def analyses_of_study(session: Session, study_id: str) -> tuple[AnalysisRecord, ...]:
+    """List all analyses of the study's series as readers may know of them, in the order in which they were asked for.
+
+    One in shadow tells only that it is.
+    """
+    statement = _statement().where(SeriesRow.study_id == study_id)
+    rows = session.execute(statement.order_by(AnalysisRow.requested_at, AnalysisRow.ordinal, AnalysisRow.id))
+    return tuple(_for_readers(_record(*row)) for row in rows)
+
+
+def _for_readers(record: AnalysisRecord) -> AnalysisRecord:
+    in_shadow = record.status is AnalysisStatus.SHADOW
+    return replace(record, reasons=(SCANNER_HELD,), measures={}, caveats=()) if in_shadow else record
+
+
+def analysis_instances(session: Session, analysis_id: str) -> tuple[InstanceRecord, ...]:
+    """List exactly the instances that the analysis covers, whatever arrived since; they have its input digest.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such analysis.
+    """
+    row = session.get(AnalysisRow, analysis_id)
+    if row is None:
+        raise UnknownRecordError("analysis")
+    return series_instances(session, row.series_id, first=row.instance_count)
+
+
+def start_analysis(session: Session, analysis_id: str) -> AnalysisRecord:
+    """Begin an attempt. An analysis that has finished, or was superseded meanwhile, is returned as it is.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such analysis.
+    """
+    row, series, study = _locked(session, analysis_id)
+    if row.status in UNFINISHED:
+        row.status = AnalysisStatus.RUNNING
+        row.attempts += 1
+        row.started_at = now(session)
+        if _speaks_for_series(session, row, series):
+            series.state, series.reasons = StudyState.ANALYSING, ()
+        refresh_study(session, study)
+        audit.append(session, AuditEvent("analysis:started", SYSTEM, row.id, details={"attempt": row.attempts}))
+    return _record(row, series, study)
+
+
+def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutcome) -> bool:
+    """Record the outcome, exactly once: True for the first call, False (and no change) for any other.
+
+    The series' earlier current analysis is superseded. One that finishes after a later one has is itself
+    superseded at once. Both stay readable with their findings. While the scanner is held, the outcome is kept in
+    shadow, and the series says that it is not shown.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such analysis, or a finding names an instance that is not of its series.
+    InvalidRecordError
+        If a finding's numbers are none, or out of range.
+    """
+    row, series, study = _locked(session, analysis_id)
+    if row.status not in UNFINISHED:
+        return False
+    current = session.scalars(
+        select(AnalysisRow).where(AnalysisRow.series_id == series.id, AnalysisRow.status == AnalysisStatus.CURRENT)
+    ).one_or_none()
+    is_late = current is not None and current.ordinal > row.ordinal
+    if current is not None and not is_late:
+        _supersede(session, current, by=row.id)
+    in_shadow = is_held(session, scanner_of(outcome.measures))
+    row.status = AnalysisStatus.SUPERSEDED if is_late else AnalysisStatus.CURRENT
+    if in_shadow:
+        row.status = AnalysisStatus.SHADOW
+    row.reasons, row.finished_at = outcome.reasons, now(session)
+    row.caveats, row.measures = unique(outcome.caveats), checked_json("measures", outcome.measures)
+    session.flush()
+    add_model_findings(session, row, series, outcome.findings)
+    if _speaks_for_series(session, row, series):
+        series.reasons = (SCANNER_HELD,) if in_shadow else outcome.reasons
+        series.state = StudyState.NOT_ANALYSED if series.reasons else StudyState.ANALYSED
+    refresh_study(session, study)
+    _audit_completion(session, row, outcome)
+    return True
+
+
+def fail_analysis(session: Session, analysis_id: str, reason: Reason) -> bool:
+    """Park an analysis that could not be done: it is not tried again unless someone asks. False if it had finished.
+
+    An earlier analysis of the series stays current.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such analysis.
+    """
+    row, series, study = _locked(session, analysis_id)
+    if row.status not in UNFINISHED:
+        return False
+    row.status, row.reasons, row.finished_at = AnalysisStatus.FAILED, (reason,), now(session)
+    if _speaks_for_series(session, row, series):
+        series.state, series.reasons = StudyState.FAILED, (reason,)
+    refresh_study(session, study)
+    details: dict[str, object] = {"series": series.id, "reason": reason.code, "attempts": row.attempts}
+    audit.append(session, AuditEvent("analysis:failed", SYSTEM, row.id, "failure", details))
+    return True
+
+
+def _locked_series(session: Session, series_id: str) -> tuple[StudyRow, SeriesRow]:
+    study_id = session.scalars(select(SeriesRow.study_id).where(SeriesRow.id == series_id)).one_or_none()
+    if study_id is None:
+        raise UnknownRecordError("series")
+    study = locked_study(session, study_id)
+    return study, session.get_one(SeriesRow, series_id, populate_existing=True)
+
+
+def _locked(session: Session, analysis_id: str) -> tuple[AnalysisRow, SeriesRow, StudyRow]:
+    """Read the analysis after taking its study's lock."""
+    series_id = session.scalars(select(AnalysisRow.series_id).where(AnalysisRow.id == analysis_id)).one_or_none()
+    if series_id is None:
+        raise UnknownRecordError("analysis")
+    study, series = _locked_series(session, series_id)
+    return session.get_one(AnalysisRow, analysis_id, populate_existing=True), series, study
+
+
+def _latest_run(session: Session, series_id: str, digest: str, model: ModelIdentity) -> AnalysisRow | None:
+    return session.scalars(
+        select(AnalysisRow)
+        .where(AnalysisRow.series_id == series_id, AnalysisRow.input_digest == digest)
+        .where(AnalysisRow.model_sha256 == model.sha256)
+        .order_by(AnalysisRow.run_number.desc())
+        .limit(1)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _was_released(session: Session, known: AnalysisRow) -> bool:
+    return known.status is AnalysisStatus.SHADOW and not is_held(session, scanner_of(known.measures))
+
+
+def _resume_series(series: SeriesRow, known: AnalysisRow) -> None:
+    """Put a series that counts as receiving, though all its instances are known, back to what it was."""
+    if series.state is not StudyState.RECEIVING:
+        return
+    states = {
+        AnalysisStatus.QUEUED: StudyState.QUEUED,
+        AnalysisStatus.RUNNING: StudyState.ANALYSING,
+        AnalysisStatus.FAILED: StudyState.FAILED,
+    }
+    reasons = (SCANNER_HELD,) if known.status is AnalysisStatus.SHADOW else known.reasons
+    answered = StudyState.NOT_ANALYSED if reasons else StudyState.ANALYSED
+    series.state = states.get(known.status, answered)
+    series.reasons = reasons if known.status not in UNFINISHED else ()
+    series.is_forced = False
+
+
+def _supersede_waiting(session: Session, series: SeriesRow, digest: str) -> None:
+    statement = select(AnalysisRow).where(
+        AnalysisRow.series_id == series.id,
+        AnalysisRow.status == AnalysisStatus.QUEUED,
+        AnalysisRow.input_digest != digest,
+    )
+    for row in session.scalars(statement):
+        row.reasons = (NEWER_INSTANCES,)
+        _supersede(session, row, by="")
+
+
+def _supersede(session: Session, row: AnalysisRow, *, by: str) -> None:
+    row.status = AnalysisStatus.SUPERSEDED
+    session.flush()
+    audit.append(session, AuditEvent("analysis:superseded", SYSTEM, row.id, details={"by": by}))
+
+
+def _add(
+    session: Session, series: SeriesRow, digest: str, model: ModelIdentity, *, run_number: int, requested_by: str
+) -> AnalysisRow:
+    last = session.scalars(select(func.max(AnalysisRow.ordinal)).where(AnalysisRow.series_id == series.id)).one()
+    row = AnalysisRow(
+        id=new_id(),
+        series_id=series.id,
+        ordinal=(last or 0) + 1,
+        input_digest=digest,
+        instance_count=series.instance_count,
+        model_name=model.name,
+        model_version=model.version,
+        model_sha256=model.sha256,
+        run_number=run_number,
+        status=AnalysisStatus.QUEUED,
+        reasons=(),
+        measures={},
+        requested_by=requested_by,
+        attempts=0,
+        requested_at=now(session),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _speaks_for_series(session: Session, row: AnalysisRow, series: SeriesRow) -> bool:
+    """Whether the series' state follows this analysis: it covers all instances, and no later one still counts."""
+    if series.instance_count != row.instance_count:
+        return False
+    later = (AnalysisRow.series_id == series.id, AnalysisRow.ordinal > row.ordinal)
+    counting = select(func.count()).where(*later, AnalysisRow.status != AnalysisStatus.FAILED)
+    return session.scalars(counting).one() == 0
+
+
+def _audit_completion(session: Session, row: AnalysisRow, outcome: AnalysisOutcome) -> None:
+    details: dict[str, object] = {
+        "series": row.series_id,
+        "model_sha256": row.model_sha256,
+        "findings": len(outcome.findings),
+        "reasons": [reason.code for reason in outcome.reasons],
+        "caveats": [caveat.code for caveat in outcome.caveats],
+        "status": row.status.value,
+    }
+    action = "analysis:completed" if outcome.is_analysed else "analysis:declined"
+    audit.append(session, AuditEvent(action, SYSTEM, row.id, details=details))
+
+
+def _model(row: AnalysisRow) -> ModelIdentity:
+    return ModelIdentity(row.model_name, row.model_version, row.model_sha256)
+
+
+def _statement() -> Select[AnalysisRow, SeriesRow, StudyRow]:
+    return (
+        select(AnalysisRow, SeriesRow, StudyRow)
+        .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
+        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+    )
+
+
+def _record(row: AnalysisRow, series: SeriesRow, study: StudyRow) -> AnalysisRecord:
+    return AnalysisRecord(
+        id=row.id,
+        series_id=row.series_id,
+        series_instance_uid=series.series_instance_uid,
+        study_instance_uid=study.study_instance_uid,
+        input_digest=row.input_digest,
+        model=_model(row),
+        status=row.status,
+        reasons=row.reasons,
+        requested_by=row.requested_by,
+        attempts=row.attempts,
+        requested_at=row.requested_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        run_number=row.run_number,
+        instance_count=row.instance_count,
+        measures=row.measures,
+        caveats=row.caveats,
+        overruled=row.overruled,
+    )

@@ -1,0 +1,365 @@
+"""Findings, by models and by readers, and the verdicts that readers gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.analyses.quarantine import is_held
+from db.analyses.readings import was_read_first
+from db.analyses.scanners import Scanner
+from db.audit import trail as audit
+from db.domain.errors import InvalidRecordError, NotYoursError, UnknownRecordError
+from db.domain.records import (
+    SCANNER_HELD,
+    AssessmentRecord,
+    AuditEvent,
+    FindingOrigin,
+    FindingRecord,
+    ModelIdentity,
+    NewFinding,
+    Verdict,
+)
+from db.engine.session import check_finite, check_share, checked_json, free_text, new_id, now
+from db.studies.lifecycle import is_for_readers, locked_study, refresh_study, shown_findings
+from db.tables.analyses import AnalysisRow, FindingRow
+from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
+from db.tables.ground_truth import AssessmentRow
+
+VERDICT_TAGS = {
+    Verdict.ACCEPT: "finding:accepted",
+    Verdict.REJECT: "finding:rejected",
+    Verdict.UNSURE: "finding:unsure",
+}
+SYSTEM = "system"
+
+
+def add_model_findings(
+    session: Session, analysis: AnalysisRow, series: SeriesRow, findings: Sequence[NewFinding]
+) -> None:
+    """Insert what an analysis found (for ``analyses.complete_analysis``)."""
+    model = ModelIdentity(analysis.model_name, analysis.model_version, analysis.model_sha256)
+    for ordinal, finding in enumerate(findings):
+        row = _row(session, series, finding, model, ordinal=ordinal)
+        row.analysis_id, row.origin, row.created_by = analysis.id, FindingOrigin.MODEL, SYSTEM
+        session.add(row)
+    session.flush()
+
+
+def add_reader_finding(
+    session: Session,
+    study_uid: str,
+    series_uid: str,
+    finding: NewFinding,
+    model: ModelIdentity,
+    *,
+    reader: str,
+    scanner: Scanner | None = None,
+) -> FindingRecord:
+    """Record the place that a reader pointed at, with what the model says of it.
+
+    Where the series is in shadow, or its ``scanner`` held, the place alone is kept.
+
+    Raises
+    ------
+    UnknownRecordError
+        If study, series or instance do not exist or do not belong together.
+    InvalidRecordError
+        If the finding's numbers are none, or out of range.
+    """
+    statement = select(SeriesRow, StudyRow).join(StudyRow, SeriesRow.study_id == StudyRow.id)
+    statement = statement.where(SeriesRow.series_instance_uid == series_uid, StudyRow.study_instance_uid == study_uid)
+    found = session.execute(statement).one_or_none()
+    if found is None:
+        raise UnknownRecordError("series")
+    series = found[0]
+    study = locked_study(session, series.study_id)
+    if SCANNER_HELD in series.reasons or (scanner is not None and is_held(session, scanner)):
+        finding = place_alone(finding)
+    row = _row(session, series, finding, model, ordinal=study.finding_count)
+    row.analysis_id, row.origin, row.created_by = None, FindingOrigin.READER, reader
+    session.add(row)
+    refresh_study(session, study)
+    audit.append(
+        session, AuditEvent("finding:marked", reader, row.id, details={"study": study.id, "series": series.id})
+    )
+    return _build(row, finding.sop_instance_uid, (series_uid, study_uid), None)
+
+
+def place_alone(finding: NewFinding) -> NewFinding:
+    """Leave out whatever a model said of a place."""
+    return replace(
+        finding,
+        diameter_mm=None,
+        nodule_probability=None,
+        malignancy_probability=None,
+        interval=None,
+        prediction_set=(),
+        reasons=(SCANNER_HELD,),
+        attributes={},
+    )
+
+
+def record_assessment(
+    session: Session, finding_id: str, verdict: Verdict, reason: str, comment: str, *, reader: str
+) -> AssessmentRecord:
+    """Record a reader's verdict; the latest counts, all are kept.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such finding.
+    """
+    study_id = _locked(session, finding_id).study_id
+    last = session.scalars(select(func.max(AssessmentRow.number)).where(AssessmentRow.finding_id == finding_id)).one()
+    row = AssessmentRow(
+        id=new_id(),
+        finding_id=finding_id,
+        number=(last or 0) + 1,
+        verdict=verdict,
+        reason=free_text(reason),
+        comment=free_text(comment),
+        reader=reader,
+        is_read_first=was_read_first(session, study_id, reader),
+        created_at=now(session),
+    )
+    session.add(row)
+    session.flush()
+    audit.append(session, AuditEvent(VERDICT_TAGS[verdict], reader, finding_id, details={"assessment": row.id}))
+    return _assessment(row)
+
+
+def withdraw_assessment(session: Session, finding_id: str, *, reader: str) -> None:
+    """Take the latest verdict back; the one before it counts again. All are kept.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such finding, or no verdict on it.
+    NotYoursError
+        If another reader gave it.
+    """
+    _locked(session, finding_id)
+    statement = select(AssessmentRow).where(
+        AssessmentRow.finding_id == finding_id, AssessmentRow.withdrawn_at.is_(None)
+    )
+    row = session.scalars(statement.order_by(AssessmentRow.number.desc()).limit(1)).one_or_none()
+    if row is None:
+        raise UnknownRecordError("verdict")
+    if row.reader != reader:
+        raise NotYoursError
+    row.withdrawn_at = now(session)
+    session.flush()
+    details: dict[str, object] = {"assessment": row.id, "verdict": row.verdict.value}
+    audit.append(session, AuditEvent("finding:verdict_withdrawn", reader, finding_id, details=details))
+
+
+def withdraw_finding(session: Session, finding_id: str, *, reader: str) -> None:
+    """Take back the place that a reader pointed at; it is kept, and shown no more.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such finding.
+    NotYoursError
+        If the model or another reader made it.
+    """
+    study_id = session.scalars(select(FindingRow.study_id).where(FindingRow.id == finding_id)).one_or_none()
+    if study_id is None:
+        raise UnknownRecordError("finding")
+    study, row = locked_study(session, study_id), _locked(session, finding_id)
+    if row.origin is not FindingOrigin.READER or row.created_by != reader:
+        raise NotYoursError
+    row.withdrawn_at = now(session)
+    refresh_study(session, study)
+    audit.append(session, AuditEvent("finding:mark_withdrawn", reader, finding_id, details={"study": study.id}))
+
+
+def _locked(session: Session, finding_id: str) -> FindingRow:
+    statement = select(FindingRow).where(FindingRow.id == finding_id, FindingRow.withdrawn_at.is_(None))
+    statement = statement.where(is_for_readers())
+    row = session.scalars(statement.with_for_update()).one_or_none()
+    if row is None:
+        raise UnknownRecordError("finding")
+    return row
+
+
+def finding_record(session: Session, finding_id: str) -> FindingRecord | None:
+    """Return the finding of that id with its latest verdict, or None where there is none that readers may see."""
+    row = session.scalars(select(FindingRow).where(FindingRow.id == finding_id, is_for_readers())).one_or_none()
+    return _records(session, [row])[0] if row else None
+
+
+def findings_of_analysis(session: Session, analysis_id: str) -> tuple[FindingRecord, ...]:
+    """List what an analysis found, whatever became of it, in its own order: for its story and its results."""
+    statement = select(FindingRow).where(FindingRow.analysis_id == analysis_id).order_by(FindingRow.ordinal)
+    return _records(session, session.scalars(statement).all())
+
+
+def reader_findings_of_series(session: Session, series_id: str) -> tuple[FindingRecord, ...]:
+    """List what readers marked in a series and did not take back, in the order in which they did."""
+    statement = select(FindingRow).where(
+        FindingRow.series_id == series_id,
+        FindingRow.origin == FindingOrigin.READER,
+        FindingRow.withdrawn_at.is_(None),
+    )
+    return _records(session, session.scalars(statement.order_by(FindingRow.created_at, FindingRow.id)).all())
+
+
+def findings_of_study(session: Session, study_id: str) -> tuple[FindingRecord, ...]:
+    """List findings of current analyses and of readers, most probably malignant first, unanswered ones last."""
+    rows = session.scalars(shown_findings(study_id)).all()
+    return _records(session, sorted(rows, key=_rank))
+
+
+def findings_with_patients(session: Session) -> tuple[tuple[str, FindingRecord], ...]:
+    """List every finding that was not taken back nor held, with our opaque id of its patient, oldest first."""
+    statement = select(FindingRow, StudyRow.patient_row_id).join(StudyRow, FindingRow.study_id == StudyRow.id)
+    statement = statement.where(FindingRow.withdrawn_at.is_(None), is_for_readers())
+    statement = statement.order_by(FindingRow.created_at, FindingRow.id)
+    found: list[tuple[str, FindingRecord]] = []
+    for part in session.execute(statement).partitions(500):  # fewer than databases allow in one IN
+        records = _records(session, [row for row, _ in part])
+        found += [(patient, record) for (_, patient), record in zip(part, records, strict=True)]
+    return tuple(found)
+
+
+def assessments_of_finding(session: Session, finding_id: str) -> tuple[AssessmentRecord, ...]:
+    """List every verdict on a finding, oldest first, those too that were taken back."""
+    statement = select(AssessmentRow).where(AssessmentRow.finding_id == finding_id).order_by(AssessmentRow.number)
+    return tuple(_assessment(row) for row in session.scalars(statement))
+
+
+def _rank(row: FindingRow) -> tuple[bool, float, bool, int, str]:
+    probability = row.malignancy_probability
+    return (probability is None, -(probability or 0.0), row.origin is FindingOrigin.READER, row.ordinal, row.id)
+
+
+def _row(session: Session, series: SeriesRow, finding: NewFinding, model: ModelIdentity, *, ordinal: int) -> FindingRow:
+    _check(finding)
+    interval = finding.interval or (None, None)
+    return FindingRow(
+        id=new_id(),
+        study_id=series.study_id,
+        series_id=series.id,
+        instance_id=_instance_id(session, series, finding.sop_instance_uid),
+        ordinal=ordinal,
+        frame_number=finding.frame_number,
+        row_px=float(finding.row),
+        column_px=float(finding.column),
+        x_mm=float(finding.position_mm[0]),
+        y_mm=float(finding.position_mm[1]),
+        z_mm=float(finding.position_mm[2]),
+        diameter_mm=_plain(finding.diameter_mm),
+        nodule_probability=_plain(finding.nodule_probability),
+        malignancy_probability=_plain(finding.malignancy_probability),
+        interval_low=_plain(interval[0]),
+        interval_high=_plain(interval[1]),
+        prediction_set=finding.prediction_set,
+        reasons=finding.reasons,
+        attributes=checked_json("attributes", finding.attributes),
+        model_name=model.name,
+        model_version=model.version,
+        model_sha256=model.sha256,
+        created_at=now(session),
+    )
+
+
+def _check(finding: NewFinding) -> None:
+    check_finite("position", finding.row, finding.column, *finding.position_mm)
+    check_finite("diameter_mm", finding.diameter_mm)
+    check_share("nodule_probability", finding.nodule_probability)
+    check_share("malignancy_probability", finding.malignancy_probability)
+    low, high = finding.interval or (0.0, 1.0)
+    check_share("interval", low)
+    check_share("interval", high)
+    if low > high:
+        raise InvalidRecordError("interval", "ends before it begins")
+    if finding.frame_number < 1:
+        raise InvalidRecordError("frame_number", "is not counted from 1")
+
+
+def _plain(value: float | None) -> float | None:
+    """Turn numpy's floats into Python's, which both drivers know."""
+    return None if value is None else float(value)
+
+
+def _instance_id(session: Session, series: SeriesRow, sop_instance_uid: str) -> str:
+    statement = select(InstanceRow.id).where(
+        InstanceRow.sop_instance_uid == sop_instance_uid, InstanceRow.series_id == series.id
+    )
+    found = session.scalars(statement).one_or_none()
+    if found is None:
+        raise UnknownRecordError("instance in this series")
+    return found
+
+
+def _records(session: Session, rows: Sequence[FindingRow]) -> tuple[FindingRecord, ...]:
+    if not rows:
+        return ()
+    latest = _latest_assessments(session, [row.id for row in rows])
+    places = {
+        series_id: (series_uid, study_uid)
+        for series_id, series_uid, study_uid in session.execute(
+            select(SeriesRow.id, SeriesRow.series_instance_uid, StudyRow.study_instance_uid)
+            .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+            .where(SeriesRow.id.in_({row.series_id for row in rows}))
+        )
+    }
+    sop_uids = _sop_instance_uids(session, {row.instance_id for row in rows})
+    return tuple(_build(row, sop_uids[row.instance_id], places[row.series_id], latest.get(row.id)) for row in rows)
+
+
+def _sop_instance_uids(session: Session, instance_ids: Iterable[str]) -> dict[str, str]:
+    statement = select(InstanceRow.id, InstanceRow.sop_instance_uid).where(InstanceRow.id.in_(set(instance_ids)))
+    return {row.id: row.sop_instance_uid for row in session.execute(statement)}
+
+
+def _latest_assessments(session: Session, finding_ids: Sequence[str]) -> dict[str, AssessmentRecord]:
+    statement = select(AssessmentRow).where(
+        AssessmentRow.finding_id.in_(finding_ids), AssessmentRow.withdrawn_at.is_(None)
+    )
+    return {row.finding_id: _assessment(row) for row in session.scalars(statement.order_by(AssessmentRow.number))}
+
+
+def _build(
+    row: FindingRow, sop_instance_uid: str, place: tuple[str, str], assessment: AssessmentRecord | None
+) -> FindingRecord:
+    interval = None
+    if row.interval_low is not None and row.interval_high is not None:
+        interval = (row.interval_low, row.interval_high)
+    finding = NewFinding(
+        sop_instance_uid=sop_instance_uid,
+        frame_number=row.frame_number,
+        row=row.row_px,
+        column=row.column_px,
+        position_mm=(row.x_mm, row.y_mm, row.z_mm),
+        diameter_mm=row.diameter_mm,
+        nodule_probability=row.nodule_probability,
+        malignancy_probability=row.malignancy_probability,
+        interval=interval,
+        prediction_set=row.prediction_set,
+        reasons=row.reasons,
+        attributes=row.attributes,
+    )
+    return FindingRecord(
+        id=row.id,
+        analysis_id=row.analysis_id,
+        series_instance_uid=place[0],
+        study_instance_uid=place[1],
+        origin=row.origin,
+        finding=finding,
+        model=ModelIdentity(row.model_name, row.model_version, row.model_sha256),
+        assessment=assessment,
+        created_at=row.created_at,
+        created_by=row.created_by,
+    )
+
+
+def _assessment(row: AssessmentRow) -> AssessmentRecord:
+    return AssessmentRecord(
+        row.id, row.finding_id, row.verdict, row.reason, row.comment, row.reader, row.created_at, row.withdrawn_at
+    )

@@ -1,0 +1,68 @@
+"""When a reader read with the model hidden, and when it was shown: the log of reading times in the audit trail."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.audit import trail as audit
+from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.records import AuditEvent
+from db.engine.session import check_finite
+from db.tables.arrivals import StudyRow
+from db.tables.audit import AuditEventRow
+
+
+class ReadingEvent(StrEnum):
+    """What happened in a reading."""
+
+    OPENED = "opened"
+    """The first image was on the screen."""
+    REVEALED = "revealed"
+    """The reader had read and asked for the model's findings."""
+    CLOSED = "closed"
+    """The reader left the study."""
+
+
+def record_reading(
+    session: Session, study_uid: str, happened: ReadingEvent, *, is_model_hidden: bool, seconds: float, reader: str
+) -> None:
+    """Write one event of a reading to the trail.
+
+    Parameters
+    ----------
+    is_model_hidden
+        Whether the model's findings were hidden until now.
+    seconds
+        Time since the first image was on the screen, as the reader's browser measured it; time in which the page was
+        out of sight does not count.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such study.
+    """
+    check_finite("seconds", seconds)
+    if seconds < 0:
+        raise InvalidRecordError("seconds", "is below 0")
+    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
+    if study_id is None:
+        raise UnknownRecordError("study")
+    details: dict[str, object] = {"model_hidden": is_model_hidden, "seconds": round(seconds, 1)}
+    audit.append(session, AuditEvent(f"reading:{happened}", reader, study_id, details=details))
+
+
+def was_read_first(session: Session, study_id: str, reader: str) -> bool:
+    """Whether a reader, from the beginning, read a study (our own id) with the model hidden, and then had it shown."""
+    events = select(AuditEventRow.action, AuditEventRow.details).where(
+        AuditEventRow.subject == study_id,
+        AuditEventRow.action.in_([f"reading:{ReadingEvent.OPENED}", f"reading:{ReadingEvent.REVEALED}"]),
+        AuditEventRow.actor == reader,
+    )
+    found = session.execute(events.order_by(AuditEventRow.sequence)).all()
+    hidden = [json.loads(details).get("model_hidden") is True for _, details in found]
+    was_shown = any(action.endswith(ReadingEvent.REVEALED) for action, _ in found)
+    return was_shown and hidden[0]

@@ -1,0 +1,1 @@
+"""Index of stored objects, searches in it, and retention."""

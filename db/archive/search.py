@@ -1,0 +1,321 @@
+"""Searching the archive by attributes, as QIDO-RS asks (PS3.4 C.2.2.2, PS3.18 8.3.4): studies, series, instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Row, Select, SQLColumnExpression, Subquery, and_, func, or_, select, true
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from db.archive import index as archive
+from db.archive.index import ArchivedInstance
+from db.domain.records import PatientAttributes
+from db.studies import patients
+from db.tables.arrivals import PatientRow, SeriesRow, StudyRow
+from db.tables.exchange import ResultRow
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The value is one of these; names whatever their case."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """The value has this form: ``*`` stands for any characters, ``?`` for one; case counts, but in names."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The value lies between these two, both included; an empty one is no bound."""
+
+    low: str
+    high: str
+
+
+Condition = OneOf | Like | Between
+Conditions = Mapping[str, Condition]
+"""Conditions by the keyword of their attribute."""
+
+_STUDY: dict[str, SQLColumnExpression[Any]] = {
+    "StudyInstanceUID": StudyRow.study_instance_uid,
+    "StudyDate": StudyRow.study_date,
+    "StudyTime": StudyRow.study_time,
+    "StudyID": StudyRow.local_study_id,
+    "AccessionNumber": StudyRow.accession_number,
+    "StudyDescription": StudyRow.study_description,
+    "ReferringPhysicianName": StudyRow.referring_physician,
+    "PatientName": PatientRow.name,
+    "PatientID": PatientRow.patient_id,
+    "IssuerOfPatientID": PatientRow.issuer,
+    "PatientBirthDate": PatientRow.birth_date,
+    "PatientSex": PatientRow.sex,
+}
+_SERIES = {
+    "SeriesInstanceUID": "series_instance_uid",
+    "SeriesNumber": "series_number",
+    "SeriesDescription": "series_description",
+    "Modality": "modality",
+}
+_INSTANCE = {
+    "SOPInstanceUID": "sop_instance_uid",
+    "SOPClassUID": "sop_class_uid",
+    "InstanceNumber": "instance_number",
+}
+_MODALITIES = "ModalitiesInStudy"
+_NAMES = frozenset({"PatientName", "ReferringPhysicianName"})
+STUDY_KEYWORDS = frozenset({*_STUDY, _MODALITIES})
+SERIES_KEYWORDS = frozenset({*STUDY_KEYWORDS, *_SERIES})
+INSTANCE_KEYWORDS = frozenset({*SERIES_KEYWORDS, *_INSTANCE})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which of the matches are wanted."""
+
+    limit: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedStudy:
+    """A study with what is known of it and how much there is of it."""
+
+    study_instance_uid: str
+    study_date: str
+    study_time: str
+    local_study_id: str
+    study_description: str
+    accession_number: str
+    referring_physician: str
+    patient: PatientAttributes
+    modalities: tuple[str, ...]
+    series_count: int
+    instance_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedSeries:
+    """A series, received or made."""
+
+    series_instance_uid: str
+    series_number: int | None
+    series_description: str
+    modality: str
+    instance_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What was found: a study, and below it, where that was asked for, a series and an instance."""
+
+    study: ArchivedStudy
+    series: ArchivedSeries | None = None
+    instance: ArchivedInstance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of matches, and how many more there are behind it."""
+
+    matches: tuple[Match, ...]
+    remaining: int
+
+
+def search_studies(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
+    """Find studies, latest received first."""
+    rows, remaining = _page(session, _studies(conditions, reads_first), page)
+    studies = _described(session, rows, reads_first)
+    return Found(tuple(Match(studies[row.StudyRow.id]) for row in rows), remaining)
+
+
+def search_series(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
+    """Find series, those of the study received last first, by series number."""
+    series = archive.all_series(_study_ids(session, conditions), reads_first)
+    statement = _studies(conditions, reads_first).join(series, series.c.study_id == StudyRow.id)
+    statement = statement.add_columns(*_apart(series)).where(*_below(conditions, series, _SERIES))
+    rows, remaining = _page(session, statement.order_by(series.c.series_number, series.c.series_instance_uid), page)
+    studies = _described(session, rows, reads_first)
+    return Found(tuple(Match(studies[row.StudyRow.id], _series(row)) for row in rows), remaining)
+
+
+def search_instances(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
+    """Find instances, by series and image number within their study."""
+    chosen = _study_ids(session, conditions)
+    series, instances = archive.all_series(chosen, reads_first), archive.all_instances(chosen, reads_first)
+    statement = _studies(conditions, reads_first).join(series, series.c.study_id == StudyRow.id)
+    is_within = and_(
+        instances.c.study_id == series.c.study_id, instances.c.series_instance_uid == series.c.series_instance_uid
+    )
+    statement = statement.join(instances, is_within).add_columns(*_apart(series), *_apart(instances))
+    statement = statement.where(*_below(conditions, series, _SERIES), *_below(conditions, instances, _INSTANCE))
+    order = (series.c.series_number, series.c.series_instance_uid, instances.c.instance_number)
+    rows, remaining = _page(session, statement.order_by(*order, instances.c.sop_instance_uid), page)
+    studies = _described(session, rows, reads_first)
+    matches = (Match(studies[row.StudyRow.id], _series(row), _instance(row)) for row in rows)
+    return Found(tuple(matches), remaining)
+
+
+def _studies(conditions: Conditions, reads_first: str | None = None) -> Select[StudyRow, PatientRow]:
+    """Select the studies that match, without order within a study."""
+    wanted = [_matches(keyword, _STUDY[keyword], told) for keyword, told in conditions.items() if keyword in _STUDY]
+    if _MODALITIES in conditions:
+        told = conditions[_MODALITIES]
+        received = select(SeriesRow.id).where(
+            SeriesRow.study_id == StudyRow.id, _matches(_MODALITIES, SeriesRow.modality, told)
+        )
+        made = select(ResultRow.id).where(
+            ResultRow.study_id == StudyRow.id,
+            archive.is_shown(reads_first),
+            _matches(_MODALITIES, ResultRow.modality, told),
+        )
+        wanted.append(or_(received.exists(), made.exists()))
+    statement = select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+    return statement.where(*wanted).order_by(StudyRow.received_at.desc(), StudyRow.id.desc())
+
+
+def _below(conditions: Conditions, table: Subquery, columns: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    return [
+        _matches(keyword, table.c[columns[keyword]], told) for keyword, told in conditions.items() if keyword in columns
+    ]
+
+
+def _matches(keyword: str, column: SQLColumnExpression[Any], told: Condition) -> ColumnElement[bool]:
+    if isinstance(told, Between):
+        bounds = [column >= told.low] if told.low else []
+        return and_(column != "", *bounds, *([column <= told.high] if told.high else []))
+    if isinstance(told, Like):
+        return _name_like(column, told.pattern) if keyword in _NAMES else has_form(column, told.pattern)
+    if keyword.endswith("Number") and keyword != "AccessionNumber":
+        return column.in_([int(value) for value in told.values])
+    if keyword in _NAMES:
+        return or_(*(_name_like(column, value, wild=False) for value in told.values))
+    return column.in_(told.values)
+
+
+def _like(pattern: str, *, wild: bool = True) -> str:
+    """Write a pattern as LIKE wants it."""
+    for special in ("\\", "%", "_"):
+        pattern = pattern.replace(special, f"\\{special}")
+    return pattern.replace("*", "%").replace("?", "_") if wild else pattern
+
+
+class _Form(ColumnElement[bool]):
+    """Match a text with a form, case counted (PS3.4 C.2.2.2.4): LIKE on PostgreSQL, GLOB on SQLite."""
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, column: SQLColumnExpression[Any], pattern: str) -> None:
+        self.as_like = column.like(_like(pattern), escape="\\")
+        self.as_glob = column.op("GLOB")(pattern.replace("[", "[[]"))
+
+
+@compiles(_Form)
+def _compile_form(element: _Form, compiler: SQLCompiler, **more: Any) -> str:
+    return str(compiler.process(element.as_like, **more))
+
+
+@compiles(_Form, "sqlite")
+def _compile_glob(element: _Form, compiler: SQLCompiler, **more: Any) -> str:
+    return str(compiler.process(element.as_glob, **more))
+
+
+def has_form(column: SQLColumnExpression[Any], pattern: str) -> ColumnElement[bool]:
+    """Match a text with a form of ``*`` and ``?``; case counts."""
+    return _Form(column, pattern)
+
+
+def _name_like(column: SQLColumnExpression[Any], wanted: str, *, wild: bool = True) -> ColumnElement[bool]:
+    """Compare with each component group of a person name (PS3.5 6.2.1.1); empty components at the end do not count."""
+    name = func.rtrim(func.lower(column), "^")
+    asked = [_like(group, wild=wild).lower() for part in wanted.split("=") if (group := part.strip(" ").rstrip("^ "))]
+    return and_(true(), *(_group_like(name, form) for form in asked))
+
+
+def _group_like(name: SQLColumnExpression[Any], form: str) -> ColumnElement[bool]:
+    forms = (form, f"{form}=%", f"%={form}", f"%={form}=%")
+    return or_(*(name.like(one, escape="\\") for one in forms))
+
+
+def _study_ids(session: Session, conditions: Conditions) -> list[str] | None:
+    """Look up the studies that are named, so that only their series are looked at; None where none is."""
+    told = conditions.get("StudyInstanceUID")
+    if not isinstance(told, OneOf):
+        return None
+    return list(session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid.in_(told.values))))
+
+
+def _apart(table: Subquery) -> list[ColumnElement[Any]]:
+    """Name columns by their table, since both levels have a series' UID and number."""
+    return [column.label(f"{table.name}_{column.name}") for column in table.c]
+
+
+def _page(session: Session, statement: Select[*tuple[Any, ...]], page: Page) -> tuple[Sequence[Row[Any]], int]:
+    rows = session.execute(statement.limit(page.limit).offset(page.offset)).all()
+    if len(rows) < page.limit and (rows or not page.offset):
+        return rows, 0
+    total = session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
+    return rows, max(0, total - page.offset - len(rows))
+
+
+def _described(session: Session, rows: Sequence[Row[Any]], reads_first: str | None) -> dict[str, ArchivedStudy]:
+    """Describe the studies of some rows, with what is counted below them."""
+    found = {row.StudyRow.id: (row.StudyRow, row.PatientRow) for row in rows}
+    series = archive.all_series(list(found), reads_first)
+    modalities: dict[str, set[str]] = {study_id: set() for study_id in found}
+    counts = dict.fromkeys(found, (0, 0))
+    for study_id, modality, series_count, instance_count in session.execute(
+        select(series.c.study_id, series.c.modality, func.count(), func.sum(series.c.instance_count)).group_by(
+            series.c.study_id, series.c.modality
+        )
+    ):
+        modalities[study_id] |= {modality} - {""}
+        before = counts[study_id]
+        counts[study_id] = (before[0] + series_count, before[1] + int(instance_count))
+    return {
+        study_id: ArchivedStudy(
+            study_instance_uid=study.study_instance_uid,
+            study_date=study.study_date,
+            study_time=study.study_time,
+            local_study_id=study.local_study_id,
+            study_description=study.study_description,
+            accession_number=study.accession_number,
+            referring_physician=study.referring_physician,
+            patient=patients.attributes(patient),
+            modalities=tuple(sorted(modalities[study_id])),
+            series_count=counts[study_id][0],
+            instance_count=counts[study_id][1],
+        )
+        for study_id, (study, patient) in found.items()
+    }
+
+
+def _series(row: Row[Any]) -> ArchivedSeries:
+    return ArchivedSeries(
+        series_instance_uid=row.every_series_series_instance_uid,
+        series_number=row.every_series_series_number,
+        series_description=row.every_series_series_description,
+        modality=row.every_series_modality,
+        instance_count=row.every_series_instance_count,
+    )
+
+
+def _instance(row: Row[Any]) -> ArchivedInstance:
+    return ArchivedInstance(
+        study_instance_uid=row.StudyRow.study_instance_uid,
+        series_instance_uid=row.every_instance_series_instance_uid,
+        sop_instance_uid=row.every_instance_sop_instance_uid,
+        sop_class_uid=row.every_instance_sop_class_uid,
+        transfer_syntax_uid=row.every_instance_transfer_syntax_uid,
+        instance_number=row.every_instance_instance_number,
+        path=row.every_instance_path,
+    )

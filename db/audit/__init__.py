@@ -1,0 +1,1 @@
+"""Append-only audit trail, chained by keyed digests, and its verification."""

@@ -1,0 +1,1 @@
+"""Vocabulary of the records: studies, analyses, findings, verdicts, deliveries, caveats."""

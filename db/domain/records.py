@@ -1,0 +1,533 @@
+"""The vocabulary of studies, analyses, findings, verdicts and deliveries; one owner for every word of them.
+
+Records are what the repositories of this package return: frozen values, detached from any session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class StudyState(StrEnum):
+    """Where a study (or one of its series) stands on its way to an answer."""
+
+    RECEIVING = "receiving"
+    QUEUED = "queued"
+    ANALYSING = "analysing"
+    ANALYSED = "analysed"
+    NOT_ANALYSED = "not_analysed"
+    FAILED = "failed"
+
+
+class AnalysisStatus(StrEnum):
+    """The life of one analysis of one series by one model."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CURRENT = "current"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+    SHADOW = "shadow"
+    """Answered while its scanner was held: kept, and never shown to readers nor sent."""
+
+
+class FindingOrigin(StrEnum):
+    """Who pointed at the nodule."""
+
+    MODEL = "model"
+    READER = "reader"
+
+
+class Verdict(StrEnum):
+    """What a reader made of a finding."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    UNSURE = "unsure"
+
+
+class DeliveryStatus(StrEnum):
+    """How far one result object got on its way to one destination."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    """A dead letter: given up, until someone has it sent again."""
+    DECLINED = "declined"
+    """Not wanted: the destination takes other formats of the result, or the result was withdrawn first."""
+
+
+class StoreVerdict(StrEnum):
+    """What the index made of one received instance."""
+
+    STORED = "stored"
+    """A new row; the bytes on disk are now answered for."""
+    DUPLICATE = "duplicate"
+    """The same bytes are here already; nothing was added."""
+    CONFLICT = "conflict"
+    """The same SOP Instance UID is here with other bytes: the first is kept, this one is not indexed."""
+    PATIENT_CONFLICT = "patient_conflict"
+    """The study is here under another patient: the first is kept, this one is not indexed, the study is flagged."""
+    STUDY_CONFLICT = "study_conflict"
+    """The series is here under another study: the first is kept, this one is not indexed, the study is flagged."""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the sender must be told that this instance was not kept."""
+        return self not in (StoreVerdict.STORED, StoreVerdict.DUPLICATE)
+
+
+class Role(StrEnum):
+    """What a person or a program may do."""
+
+    ADMIN = "admin"
+    RADIOLOGIST = "radiologist"
+    AUDITOR = "auditor"
+    SERVICE = "service"
+
+
+class PromotionKind(StrEnum):
+    """How a model became the live one."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was not analysed, refused or failed: a stable code and a sentence for people."""
+
+    code: str
+    text: str
+
+
+SCANNER_HELD = Reason("scanner_held", "Not shown: the scanner is held.")
+"""Stands where the answer of a series in shadow would."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientAttributes:
+    """Patient identity as received; never logged."""
+
+    patient_id: str
+    issuer: str = ""
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedInstance:
+    """One stored SOP instance, ready to be indexed. ``path`` is relative to the store's root."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    patient: PatientAttributes
+    path: str
+    size_bytes: int
+    sha256: str
+    modality: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    study_description: str = ""
+    accession_number: str = ""
+    local_study_id: str = ""
+    referring_physician: str = ""
+    series_number: int | None = None
+    series_description: str = ""
+    instance_number: int | None = None
+    calling_ae_title: str = ""
+    peer_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord:
+    """One indexed instance. ``path`` is relative to the store's root."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    instance_number: int | None
+    path: str
+    size_bytes: int
+    sha256: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRecord:
+    """One series of a study. ``id`` is our own opaque id, the one that logs may hold."""
+
+    id: str
+    series_instance_uid: str
+    study_instance_uid: str
+    series_number: int | None
+    series_description: str
+    modality: str
+    instance_count: int
+    state: StudyState
+    reasons: tuple[Reason, ...]
+    last_received_at: datetime
+    is_forced: bool = False
+    """Someone said that it is complete: not to be waited for any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model answered: enough to find the very weights again."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRecord:
+    """One analysis of one series: requested, running, done, superseded or failed."""
+
+    id: str
+    series_id: str
+    series_instance_uid: str
+    study_instance_uid: str
+    input_digest: str
+    model: ModelIdentity
+    status: AnalysisStatus
+    reasons: tuple[Reason, ...]
+    requested_by: str
+    attempts: int
+    requested_at: datetime
+    started_at: datetime | None
+    """When the latest attempt began."""
+    finished_at: datetime | None
+    run_number: int = 1
+    """1 for the first run of this input by this model; a requested re-run counts on."""
+    instance_count: int = 0
+    """How many instances of the series it covers: the first so many in order of arrival."""
+    measures: dict[str, object] = field(default_factory=dict)
+    caveats: tuple[Reason, ...] = ()
+    """What a reader should know beside the answer (``db.domain.caveats``)."""
+    overruled: tuple[Reason, ...] = ()
+    """Refusals that a radiologist overruled for it: their codes, and why (``db.analyses.overruling``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewFinding:
+    """A finding to record. Millimetres in the patient's frame (LPS); row and column 0-based, in stored pixels."""
+
+    sop_instance_uid: str
+    frame_number: int
+    row: float
+    column: float
+    position_mm: tuple[float, float, float]
+    diameter_mm: float | None
+    nodule_probability: float | None
+    malignancy_probability: float | None
+    interval: tuple[float, float] | None
+    prediction_set: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    attributes: dict[str, object] = field(default_factory=dict)
+    """Further measures by name (``volume_mm3``, ``density``, ...), kept as JSON; ``displayed`` holds, for each question
+    (``malignancy``, ``nodule``), the text and the bounds that are shown of its probability."""
+
+
+def displayed_text(attributes: Mapping[str, object]) -> str | None:
+    """What is shown of a finding's malignancy, in English; None where it was recorded without."""
+    records = attributes.get("displayed")
+    record = records.get("malignancy") if isinstance(records, Mapping) else None
+    text = record.get("text") if isinstance(record, Mapping) else None
+    return text if isinstance(text, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentRecord:
+    """A reader's verdict on a finding; the latest counts, all are kept."""
+
+    id: str
+    finding_id: str
+    verdict: Verdict
+    reason: str
+    comment: str
+    reader: str
+    created_at: datetime
+    withdrawn_at: datetime | None = None
+    """When its reader took it back; it then counts no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRecord:
+    """A recorded finding with its latest verdict."""
+
+    id: str
+    analysis_id: str | None
+    series_instance_uid: str
+    study_instance_uid: str
+    origin: FindingOrigin
+    finding: NewFinding
+    model: ModelIdentity
+    assessment: AssessmentRecord | None
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOutcome:
+    """What the pipeline found in one series: findings, or the reasons why there is no answer."""
+
+    findings: tuple[NewFinding, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    """Not empty means: not analysed, and why."""
+    measures: dict[str, object] = field(default_factory=dict)
+    """Timings and counts for the record (``duration_s``, ``candidate_count``, ``slice_count``, ...)."""
+    caveats: tuple[Reason, ...] = ()
+    """What a reader should know beside the answer (``db.domain.caveats``)."""
+
+    @property
+    def is_analysed(self) -> bool:
+        """Whether the series was analysed (with or without findings)."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistItem:
+    """One row of the worklist, as DESIGN's section 5 names its fields."""
+
+    study_instance_uid: str
+    patient: PatientAttributes
+    accession_number: str
+    study_date: str
+    study_description: str
+    state: StudyState
+    reasons: tuple[Reason, ...]
+    series_count: int
+    instance_count: int
+    finding_count: int
+    malignancy_probability: float | None
+    interval: tuple[float, float] | None
+    received_at: datetime
+    analysed_at: datetime | None
+    waiting_s: float
+    reviewed_at: datetime | None = None
+    """When a reader said that it is dealt with; None again once images or an answer arrive later."""
+    reviewed_by: str | None = None
+    caveats: tuple[Reason, ...] = ()
+    """Those of the study's current analyses, each once."""
+    displayed: str | None = None
+    """What is shown of the probability, in English."""
+    result_failures: tuple[Reason, ...] = ()
+    """Result objects that could not be made."""
+
+
+class WorklistOrder(StrEnum):
+    """In which order studies are listed."""
+
+    NEWEST = "newest"
+    """The latest arrival first."""
+    OLDEST = "oldest"
+    """The earliest arrival first."""
+    PRIORITY = "priority"
+    """What is not reviewed first: by probability, but whatever has waited too long before everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistQuery:
+    """What to list, in which order, and from where (keyset paging); what is left out restricts nothing."""
+
+    state: StudyState | None = None
+    text: str = ""
+    """Words that name, id, accession number, description or study UID hold, in any case and without accents."""
+    date_from: str = ""
+    """First and last study date that is listed (``YYYYMMDD``, both inclusive)."""
+    date_to: str = ""
+    min_probability: float | None = None
+    """Least and largest of the highest calibrated malignancy probabilities that are listed (both inclusive)."""
+    max_probability: float | None = None
+    is_reviewed: bool | None = None
+    order: WorklistOrder = WorklistOrder.NEWEST
+    max_wait_s: float = 4 * 3600.0
+    """How long a study may wait for a reader before it comes first in the order by priority."""
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistPage:
+    """One page of the worklist; ``next_cursor`` is None on the last."""
+
+    items: tuple[WorklistItem, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingLoad:
+    """How much waits for a reader."""
+
+    unread: int
+    overdue: int
+    """Of these, how many have waited longer than they should."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFilter:
+    """A reader's own way to look at the worklist; ``query`` holds the address' parameters, by name."""
+
+    id: str
+    owner: str
+    name: str
+    query: dict[str, str]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDetail:
+    """A study with everything that the viewer and the API show of it."""
+
+    item: WorklistItem
+    series: tuple[SeriesRecord, ...]
+    analyses: tuple[AnalysisRecord, ...]
+    findings: tuple[FindingRecord, ...]
+    deliveries: tuple[DeliveryRecord, ...]
+    others: tuple[OtherStudy, ...] = ()
+    """The patient's other studies, latest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStudy:
+    """Another study of the same patient, to be looked at beside this one."""
+
+    study_instance_uid: str
+    study_date: str
+    study_description: str
+    instance_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """One result object on its way to one destination. ``path`` is relative to the store's root."""
+
+    id: str
+    analysis_id: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    kind: str
+    destination: str
+    status: DeliveryStatus
+    path: str
+    attempts: int
+    reason: str
+    updated_at: datetime
+    next_attempt_at: datetime | None = None
+    """When it is due (only while pending)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPatient:
+    """What an uploader told about the patient; every field is optional and none is an identity."""
+
+    age: int | None = None
+    sex: str | None = None
+    smoking_pack_years: float | None = None
+    family_history: bool | None = None
+    symptoms: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPrediction:
+    """An answer to ``POST /predict``, recorded before it is sent."""
+
+    id: str
+    kind: str
+    """``slice`` (PNG, JPEG), ``nodule`` (DICOM with a marked place) or ``dicom`` (DICOM without)."""
+    input_sha256: str
+    predicted_class: str | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    in_domain: bool
+    reasons: tuple[Reason, ...]
+    unvalidated: dict[str, object] | None
+    model: ModelIdentity
+    temperature: float
+    patient: UploadPatient
+    created_at: datetime
+    displayed: dict[str, object] | None = None
+    """What is shown of the probability of ``malignant``, as a finding's ``displayed`` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """A person who may sign in; never with a password or its hash."""
+
+    id: str
+    name: str
+    role: Role
+    is_disabled: bool
+    access_epoch: int
+    """Raised by every change of password, role or status; sessions of an earlier one are refused."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A program's access token; its plain text is shown once, at creation, and kept nowhere."""
+
+    id: str
+    name: str
+    role: Role
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Counts for metrics and readiness."""
+
+    studies: dict[StudyState, int]
+    deliveries: dict[DeliveryStatus, int]
+    queue_depth: int
+    """Analyses queued or running."""
+    oldest_queued_s: float
+    """Age in seconds of the oldest analysis that has not finished; 0 where there is none."""
+    result_failures: int = 0
+    """Analyses of which result objects could not be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One event as the trail keeps it."""
+
+    sequence: int
+    occurred_at: datetime
+    event: AuditEvent
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """What is to be written to the trail: ``action`` reads ``subject:action``; ``details`` hold no patient identity."""
+
+    action: str
+    actor: str
+    subject: str = ""
+    outcome: str = "success"
+    details: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerification:
+    """What checking the whole chain found."""
+
+    event_count: int
+    head: str
+    problems: tuple[str, ...]
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether no row was altered, removed or inserted."""
+        return not self.problems

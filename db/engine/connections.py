@@ -1,0 +1,55 @@
+"""Connections to the database that a URL names, SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+
+from db.domain.errors import UnfitDatabaseError
+from db.engine import postgres, sqlite
+
+POOL = {"pool_size": 4, "max_overflow": 20, "pool_timeout": 30.0}
+"""Connections of one process; the node's three stay below PostgreSQL's usual 100. More threads wait their turn."""
+
+
+def database_url(url: str) -> URL:
+    """Parse an SQLAlchemy URL; plain ``postgres://`` and ``postgresql://`` mean psycopg 3.
+
+    Raises
+    ------
+    UnfitDatabaseError
+        For other databases, and for SQLite in memory, which keeps nothing.
+    """
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise UnfitDatabaseError("the database URL cannot be read") from error
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise UnfitDatabaseError("the database must be SQLite or PostgreSQL (postgresql+psycopg://)")
+    if parsed.get_backend_name() == "sqlite" and (parsed.database or ":memory:") == ":memory:":
+        raise UnfitDatabaseError("SQLite needs a file: a database in memory keeps nothing")
+    return parsed
+
+
+def make_engine(url: str, *, busy_timeout_s: float = 30.0) -> Engine:
+    """Make an engine with the settings that durability rests on (``db.engine.sqlite``, ``db.engine.postgres``)."""
+    parsed = database_url(url)
+    serializer = partial(json.dumps, allow_nan=False)
+    engine = create_engine(
+        parsed,
+        hide_parameters=True,
+        json_serializer=serializer,
+        pool_pre_ping=parsed.get_backend_name() != "sqlite",
+        **POOL,
+    )
+    if parsed.get_backend_name() == "sqlite":
+        sqlite.prepare(engine, Path(str(parsed.database)).absolute(), busy_timeout_s)
+    else:
+        postgres.prepare(engine, busy_timeout_s)
+    return engine

@@ -1,0 +1,49 @@
+"""Whether the database's own pages are whole: SQLite's check of itself, PostgreSQL's count of failed checksums."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from db.engine.connections import database_url
+
+if TYPE_CHECKING:
+    from db.database import Database
+
+STEPS = 10_000
+"""Instructions of SQLite between two looks at the time."""
+
+
+def database_damage(database: Database, limit_s: float) -> str | None:
+    """Describe the first damage; empty where there is none, None where the check did not end within ``limit_s``.
+
+    SQLite reads every page (``PRAGMA quick_check``); others may read and write meanwhile.
+    """
+    if database.engine.dialect.name != "sqlite":
+        return _failed_checksums(database)
+    return sqlite_damage(str(database_url(database.url).database), limit_s)
+
+
+def sqlite_damage(path: str, limit_s: float) -> str | None:
+    """Check a SQLite file; see ``database_damage``."""
+    deadline_s = time.monotonic() + limit_s
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+            connection.set_progress_handler(lambda: time.monotonic() > deadline_s, STEPS)
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        return None if str(error) in {"interrupted", "database is locked"} else str(error)
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "" if answer == "ok" else " ".join(str(answer).split())[:200]
+
+
+def _failed_checksums(database: Database) -> str:
+    statement = "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()"
+    with database.read() as session:
+        count = session.execute(text(statement)).scalar() or 0
+    return f"{count} pages failed their checksum" if count else ""

@@ -1,0 +1,109 @@
+"""What every repository needs of an open session: the time, new ids, insert-if-absent and named locks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from db.domain.errors import InvalidRecordError
+
+KEY_LIMIT = 256
+"""Longest identifying text, in characters; DICOM allows 64 (PS3.5 6.2, LO), real senders exceed it."""
+TEXT_LIMIT = 10_240
+"""Longest descriptive text kept, in characters (PS3.5 6.2, LT)."""
+
+
+def now(session: Session) -> datetime:
+    """Tell the time by the database's clock (a test may have given another)."""
+    clock = session.info.get("clock")
+    moment: datetime = clock() if clock is not None else datetime.now(UTC)
+    return moment
+
+
+def new_id() -> str:
+    """Make an opaque id: it says nothing about whom or what it stands for, and may be logged."""
+    return uuid4().hex
+
+
+def insert_once(session: Session, table: type[DeclarativeBase], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless a unique constraint knows it already; True where it was inserted."""
+    dialect = session.get_bind().dialect.name
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    key = next(iter(table.__table__.primary_key))
+    statement = insert(table).values(**values).on_conflict_do_nothing().returning(key)
+    return session.execute(statement).first() is not None
+
+
+def lock_names(session: Session, *names: str) -> None:
+    """Hold ``names``, taken in their order, until the transaction ends.
+
+    SQLite's write transactions are alone already (BEGIN IMMEDIATE).
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    locks = (func.pg_advisory_xact_lock(lock_key(name)) for name in names)
+    session.execute(select(*(lock.label(f"lock_{number}") for number, lock in enumerate(locks))))
+
+
+def lock_key(name: str) -> int:
+    """Give the number by which PostgreSQL knows the lock of a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def key_text(field: str, value: str, *, limit: int = KEY_LIMIT) -> str:
+    """Check an identifying text: surrounding spaces do not count (PS3.5 6.2), nothing else is changed.
+
+    Raises
+    ------
+    InvalidRecordError
+        Longer than ``limit``, or with characters that no database text can hold; such a value is never cut
+        or mended, since two patients might become one.
+    """
+    value = value.strip(" ")
+    if len(value) > limit:
+        raise InvalidRecordError(field, f"is longer than {limit} characters")
+    if _is_unstorable(value):
+        raise InvalidRecordError(field, "holds characters that cannot be stored")
+    return value
+
+
+def free_text(value: str) -> str:
+    """Make a descriptive text fit for both databases: NUL and lone surrogates become U+FFFD, overlong text is cut."""
+    value = value[:TEXT_LIMIT]
+    if _is_unstorable(value):
+        value = value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
+def _is_unstorable(value: str) -> bool:
+    return "\0" in value or (not value.isascii() and any(0xD800 <= ord(char) <= 0xDFFF for char in value))
+
+
+def check_share(field: str, value: float | None) -> None:
+    """Refuse a probability outside 0..1, or not a number."""
+    if value is not None and not (math.isfinite(value) and 0.0 <= value <= 1.0):
+        raise InvalidRecordError(field, "is not between 0 and 1")
+
+
+def check_finite(field: str, *values: float | None) -> None:
+    """Refuse infinities and not-a-number, which SQLite would silently keep as NULL."""
+    if any(value is not None and not math.isfinite(value) for value in values):
+        raise InvalidRecordError(field, "is not a finite number")
+
+
+def checked_json(field: str, values: Mapping[str, object]) -> dict[str, object]:
+    """Copy values that are plain JSON; refuses what is not, and infinities and not-a-number within."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRecordError(field, "are not plain JSON values") from error
+    return dict(values)

@@ -1,0 +1,1 @@
+"""Records of arriving instances, of retrievals and of earlier studies."""

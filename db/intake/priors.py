@@ -1,0 +1,246 @@
+"""Earlier studies: for whom they are looked for, which are fetched, and how much of them came."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, exists, null, or_, select, update
+from sqlalchemy.orm import Session
+
+from db.audit import trail as audit
+from db.domain.errors import UnknownRecordError
+from db.domain.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
+from db.domain.records import AuditEvent, PatientAttributes, Reason, StudyState
+from db.engine.due_times import is_due
+from db.engine.session import free_text, insert_once, key_text, new_id, now
+from db.studies.lifecycle import locked_study, refresh_study
+from db.studies.patients import attributes
+from db.tables.analyses import AnalysisRow
+from db.tables.arrivals import PatientRow, SeriesRow, StudyRow
+from db.tables.exchange import PriorSearchRow, PriorStudyRow
+
+SET_ASIDE = Reason("prior", "An earlier study, fetched for comparison; it is analysed when someone asks.")
+RECENT = timedelta(days=2)
+"""Studies that arrived longer ago are not looked for any more."""
+
+
+def begin_searches(session: Session, pacs: str) -> int:
+    """Have earlier studies looked for in a PACS, for each study that arrived lately; how many are new."""
+    is_known = exists().where(PriorSearchRow.study_id == StudyRow.id, PriorSearchRow.pacs == pacs)
+    is_prior = exists().where(PriorStudyRow.study_instance_uid == StudyRow.study_instance_uid)
+    moment = now(session)
+    statement = select(StudyRow.id).where(StudyRow.received_at > moment - RECENT, ~is_known, ~is_prior)
+    found = session.scalars(statement.limit(100)).all()
+    for study_id in found:
+        values = {
+            "study_id": study_id,
+            "pacs": pacs,
+            "status": PriorStatus.PENDING,
+            "attempts": 0,
+            "reason": "",
+            "next_attempt_at": moment,
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        insert_once(session, PriorSearchRow, values)
+    return len(found)
+
+
+def needs_searches(session: Session, pacs: str) -> bool:
+    """Whether a study arrived lately that nothing was looked for yet."""
+    is_known = exists().where(PriorSearchRow.study_id == StudyRow.id, PriorSearchRow.pacs == pacs)
+    is_prior = exists().where(PriorStudyRow.study_instance_uid == StudyRow.study_instance_uid)
+    statement = select(StudyRow.id).where(StudyRow.received_at > now(session) - RECENT, ~is_known, ~is_prior)
+    return session.scalars(statement.limit(1)).first() is not None
+
+
+def due_searches(session: Session, pacs: str, *, now: datetime) -> tuple[PriorSearch, ...]:
+    """List the searches in a PACS that are due, oldest first."""
+    statement = (
+        select(PriorSearchRow, StudyRow, PatientRow)
+        .join(StudyRow, PriorSearchRow.study_id == StudyRow.id)
+        .join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+        .where(PriorSearchRow.pacs == pacs, PriorSearchRow.status == PriorStatus.PENDING)
+        .where(is_due(PriorSearchRow.next_attempt_at, now))
+        .order_by(PriorSearchRow.created_at, PriorSearchRow.study_id)
+    )
+    return tuple(
+        PriorSearch(
+            study_id=study.id,
+            study_instance_uid=study.study_instance_uid,
+            pacs=row.pacs,
+            status=row.status,
+            attempts=row.attempts,
+            patient_id=patient.patient_id,
+            birth_date=patient.birth_date,
+            study_date=study.study_date,
+            issuer=patient.issuer,
+        )
+        for row, study, patient in session.execute(statement)
+    )
+
+
+def record_search(
+    session: Session, study_id: str, pacs: str, status: PriorStatus, reason: str = "", retry_at: datetime | None = None
+) -> None:
+    """Record how a search ended; one that is still pending is tried again at ``retry_at``."""
+    row = session.get(PriorSearchRow, (study_id, pacs), with_for_update=True, populate_existing=True)
+    if row is None:
+        raise UnknownRecordError("search")
+    row.status, row.reason, row.next_attempt_at = status, free_text(reason), retry_at
+    row.attempts += 1
+    row.updated_at = now(session)
+    if status is not PriorStatus.PENDING:
+        outcome = "success" if status is PriorStatus.DONE else "failure"
+        details: dict[str, object] = {"pacs": pacs, "reason": row.reason}
+        audit.append(session, AuditEvent("priors:searched", "system", study_id, outcome, details))
+
+
+def want_prior(session: Session, study_id: str, pacs: str, study_instance_uid: str, expected_count: int) -> bool:
+    """Have an earlier study fetched; False where it is here already, or fetched already."""
+    uid = key_text("study_instance_uid", study_instance_uid, limit=64)
+    if session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == uid)).first() is not None:
+        return False
+    moment = now(session)
+    values = {
+        "id": new_id(),
+        "study_id": study_id,
+        "pacs": pacs,
+        "study_instance_uid": uid,
+        "status": PriorStatus.PENDING,
+        "expected_count": expected_count,
+        "received_count": 0,
+        "attempts": 0,
+        "reason": "",
+        "next_attempt_at": moment,
+        "created_at": moment,
+        "updated_at": moment,
+    }
+    return insert_once(session, PriorStudyRow, values)
+
+
+def due_priors(session: Session, pacs: str, *, now: datetime) -> tuple[PriorStudy, ...]:
+    """List the earlier studies that are to be fetched from a PACS now, oldest request first."""
+    statement = (
+        select(PriorStudyRow)
+        .where(PriorStudyRow.pacs == pacs, PriorStudyRow.status == PriorStatus.PENDING)
+        .where(is_due(PriorStudyRow.next_attempt_at, now))
+        .order_by(PriorStudyRow.created_at, PriorStudyRow.id)
+    )
+    return tuple(_prior(row) for row in session.scalars(statement))
+
+
+def patient_of(session: Session, study_id: str) -> PatientAttributes:
+    """Patient of a study, whose earlier ones are fetched."""
+    statement = select(PatientRow).join(StudyRow, StudyRow.patient_row_id == PatientRow.id)
+    return attributes(session.scalars(statement.where(StudyRow.id == study_id)).one())
+
+
+def priors_of_study(session: Session, study_id: str) -> tuple[PriorStudy, ...]:
+    """List the earlier studies that were fetched for a study."""
+    statement = select(PriorStudyRow).where(PriorStudyRow.study_id == study_id)
+    return tuple(_prior(row) for row in session.scalars(statement.order_by(PriorStudyRow.created_at)))
+
+
+def record_prior(
+    session: Session,
+    prior_id: str,
+    status: PriorStatus,
+    *,
+    counts: tuple[int, int],
+    reason: str = "",
+    retry_at: datetime | None = None,
+) -> None:
+    """Record how fetching went: ``counts`` are what the PACS says it has, and what is here."""
+    row = session.get(PriorStudyRow, prior_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise UnknownRecordError("earlier study")
+    row.status, row.reason, row.next_attempt_at = status, free_text(reason), retry_at
+    row.expected_count, row.received_count = counts
+    row.attempts += 1
+    row.updated_at = now(session)
+    if status is not PriorStatus.PENDING:
+        outcome = "success" if status is PriorStatus.DONE else "failure"
+        details: dict[str, object] = {"pacs": row.pacs, "expected": counts[0], "received": counts[1]}
+        if row.reason:
+            details["reason"] = row.reason
+        audit.append(session, AuditEvent("prior:fetched", "system", row.id, outcome, details))
+
+
+def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ...]:
+    """List what was tried and did not come whole, what changed last first.
+
+    What came whole lately, but with something to note (``reason``), is listed too.
+    """
+    is_short = (PriorStatus.INCOMPLETE, PriorStatus.FAILED)
+    found: list[PriorShortfall] = []
+    for table, counts in (
+        (PriorStudyRow, (PriorStudyRow.expected_count, PriorStudyRow.received_count)),
+        (PriorSearchRow, (null(), null())),
+    ):
+        was_tried = and_(table.status == PriorStatus.PENDING, table.attempts > 0)
+        is_lately = table.updated_at > now(session) - RECENT
+        is_noted = and_(table.status == PriorStatus.DONE, table.reason != "", is_lately)
+        statement = (
+            select(table, StudyRow.study_instance_uid, *counts)
+            .join(StudyRow, table.study_id == StudyRow.id)
+            .where(or_(table.status.in_(is_short), was_tried, is_noted))
+            .order_by(table.updated_at.desc())
+            .limit(limit)
+        )
+        for row, study_instance_uid, expected, received in session.execute(statement):
+            one = PriorShortfall(
+                study_instance_uid=study_instance_uid,
+                pacs=row.pacs,
+                status=row.status,
+                expected_count=expected,
+                received_count=received,
+                attempts=row.attempts,
+                reason=row.reason,
+                updated_at=row.updated_at,
+                next_attempt_at=row.next_attempt_at,
+            )
+            found.append(one)
+    return tuple(sorted(found, key=lambda one: one.updated_at, reverse=True)[:limit])
+
+
+def try_again(session: Session, *, requested_by: str) -> int:
+    """Have everything looked for and fetched again that was given up, with all its tries before it; counts it."""
+    moment, count = now(session), 0
+    fresh = {"status": PriorStatus.PENDING, "attempts": 0, "next_attempt_at": moment, "updated_at": moment}
+    for table in (PriorStudyRow, PriorSearchRow):
+        given_up = table.status.in_((PriorStatus.INCOMPLETE, PriorStatus.FAILED))
+        count += session.execute(update(table).where(given_up).values(fresh)).rowcount  # type: ignore[attr-defined]
+    if count:
+        audit.append(session, AuditEvent("priors:requested", requested_by, details={"count": count}))
+    return count
+
+
+def set_aside(session: Session, series_id: str, study_instance_uid: str) -> bool:
+    """Leave a complete series of an earlier study unanalysed, unless someone asked for its analysis; True if so."""
+    is_prior = select(PriorStudyRow.id).where(PriorStudyRow.study_instance_uid == study_instance_uid)
+    if session.scalars(is_prior).first() is None:
+        return False
+    series = session.get_one(SeriesRow, series_id)
+    study = locked_study(session, series.study_id)
+    if session.scalars(select(AnalysisRow.id).where(AnalysisRow.series_id == series_id)).first() is not None:
+        return False
+    series.state, series.reasons, series.is_forced = StudyState.NOT_ANALYSED, (SET_ASIDE,), False
+    refresh_study(session, study)
+    audit.append(session, AuditEvent("series:set_aside", "system", series.id, details={"study": study.id}))
+    return True
+
+
+def _prior(row: PriorStudyRow) -> PriorStudy:
+    return PriorStudy(
+        id=row.id,
+        study_id=row.study_id,
+        pacs=row.pacs,
+        study_instance_uid=row.study_instance_uid,
+        status=row.status,
+        expected_count=row.expected_count,
+        received_count=row.received_count,
+        attempts=row.attempts,
+        reason=row.reason,
+        updated_at=row.updated_at,
+    )

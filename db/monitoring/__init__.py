@@ -1,0 +1,1 @@
+"""Drift observations, workload, workers, associations, faults and the clock."""

@@ -1,0 +1,1 @@
+"""Records joined for display: a study, a result's timeline, operations."""

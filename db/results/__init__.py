@@ -1,0 +1,1 @@
+"""Result objects, their deliveries, storage commitments and failures."""

@@ -1,0 +1,122 @@
+"""Requests of peers that we answer for what they sent (storage commitment as a provider), until the answer is out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.audit import trail as audit
+from db.domain.errors import UnknownRecordError
+from db.domain.exchange import CommitmentRecord, CommitmentStatus
+from db.domain.records import AuditEvent, InstanceRecord
+from db.engine.due_times import is_due
+from db.engine.session import free_text, insert_once, key_text, new_id, now
+from db.studies.instances import instance_of_row
+from db.tables.arrivals import InstanceRow
+from db.tables.exchange import CommitmentRow
+
+_AT_ONCE = 500
+
+
+def take_request(
+    session: Session,
+    *,
+    ae_title: str,
+    peer_address: str,
+    transaction_uid: str,
+    wanted: Sequence[tuple[str, str]],
+    report_at: datetime,
+) -> str | None:
+    """Keep a request, to be reported on an association of our own from ``report_at`` on; its id.
+
+    None where the peer has used that transaction UID before.
+    """
+    moment = now(session)
+    values = {
+        "id": new_id(),
+        "ae_title": ae_title,
+        "transaction_uid": key_text("transaction_uid", transaction_uid, limit=64),
+        "peer_address": peer_address,
+        "wanted": [list(pair) for pair in wanted],
+        "status": CommitmentStatus.PENDING,
+        "attempts": 0,
+        "reason": "",
+        "next_attempt_at": report_at,
+        "created_at": moment,
+        "updated_at": moment,
+    }
+    if not insert_once(session, CommitmentRow, values):
+        return None
+    details: dict[str, object] = {"peer_address": peer_address, "objects": len(wanted)}
+    audit.append(session, AuditEvent("commitment:requested", ae_title, str(values["id"]), details=details))
+    return str(values["id"])
+
+
+def due_requests(session: Session, *, now: datetime) -> tuple[CommitmentRecord, ...]:
+    """List the requests whose answer is due at ``now``, longest due first."""
+    statement = (
+        select(CommitmentRow)
+        .where(CommitmentRow.status == CommitmentStatus.PENDING, is_due(CommitmentRow.next_attempt_at, now))
+        .order_by(CommitmentRow.next_attempt_at, CommitmentRow.id)
+    )
+    return tuple(_record(row) for row in session.scalars(statement))
+
+
+def request_record(session: Session, request_id: str) -> CommitmentRecord | None:
+    """Return the request of that id, or None."""
+    row = session.get(CommitmentRow, request_id)
+    return _record(row) if row else None
+
+
+def record_report(session: Session, request_id: str, *, committed: int, failed: int) -> None:
+    """Record that the peer took the answer."""
+    row = _locked(session, request_id)
+    row.status, row.next_attempt_at, row.updated_at = CommitmentStatus.REPORTED, None, now(session)
+    details: dict[str, object] = {"committed": committed, "failed": failed}
+    audit.append(session, AuditEvent("commitment:reported", row.ae_title, row.id, details=details))
+
+
+def record_failure(session: Session, request_id: str, reason: str, retry_at: datetime | None) -> None:
+    """Record that the peer did not take the answer; it is tried again at ``retry_at``, never where that is None."""
+    row = _locked(session, request_id)
+    row.attempts += 1
+    row.reason, row.next_attempt_at, row.updated_at = free_text(reason), retry_at, now(session)
+    if retry_at is None:
+        row.status = CommitmentStatus.FAILED
+        details: dict[str, object] = {"attempts": row.attempts, "reason": row.reason}
+        audit.append(session, AuditEvent("commitment:failed", row.ae_title, row.id, "failure", details))
+
+
+def known_instances(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, InstanceRecord]:
+    """Find received instances by their UIDs; those that are not here are left out."""
+    wanted = list(dict.fromkeys(sop_instance_uids))
+    found: dict[str, InstanceRecord] = {}
+    for start in range(0, len(wanted), _AT_ONCE):
+        statement = select(InstanceRow).where(InstanceRow.sop_instance_uid.in_(wanted[start : start + _AT_ONCE]))
+        found |= {row.sop_instance_uid: instance_of_row(row) for row in session.scalars(statement)}
+    return found
+
+
+def _locked(session: Session, request_id: str) -> CommitmentRow:
+    statement = select(CommitmentRow).where(CommitmentRow.id == request_id).with_for_update()
+    row = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+    if row is None:
+        raise UnknownRecordError("commitment request")
+    return row
+
+
+def _record(row: CommitmentRow) -> CommitmentRecord:
+    return CommitmentRecord(
+        id=row.id,
+        transaction_uid=row.transaction_uid,
+        ae_title=row.ae_title,
+        peer_address=row.peer_address,
+        wanted=tuple((str(pair[0]), str(pair[1])) for pair in row.wanted),
+        status=row.status,
+        attempts=row.attempts,
+        reason=row.reason,
+        created_at=row.created_at,
+    )

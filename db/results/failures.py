@@ -1,0 +1,158 @@
+"""Result objects that could not be made: why, how often that was tried, and when it is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from db.audit import trail as audit
+from db.domain.errors import UnknownRecordError
+from db.domain.exchange import ResultFailure
+from db.domain.records import AuditEvent, Reason
+from db.engine.session import free_text, new_id, now
+from db.tables.analyses import AnalysisRow
+from db.tables.arrivals import SeriesRow, StudyRow
+from db.tables.exchange import ResultFailureRow
+
+FIRST_PAUSE = timedelta(minutes=15)
+LONGEST_PAUSE = timedelta(hours=4)
+MOST_ATTEMPTS = 10
+"""After so many it is tried only when somebody asks for it."""
+
+
+def record_failure(session: Session, analysis_id: str, purpose: str, reason: str) -> ResultFailure:
+    """Record that the objects of an analysis for one purpose could not be made; pauses between attempts grow.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such analysis.
+    """
+    if session.get(AnalysisRow, analysis_id) is None:
+        raise UnknownRecordError("analysis")
+    row, moment = _row(session, analysis_id, purpose), now(session)
+    if row is None:
+        row = ResultFailureRow(id=new_id(), analysis_id=analysis_id, purpose=purpose, attempts=0, created_at=moment)
+        session.add(row)
+    row.attempts += 1
+    row.reason, row.updated_at = free_text(reason), moment
+    pause = min(FIRST_PAUSE * 2 ** min(row.attempts - 1, 8), LONGEST_PAUSE)
+    row.next_attempt_at = moment + pause if row.attempts < MOST_ATTEMPTS else None
+    session.flush()
+    details: dict[str, object] = {"purpose": purpose, "reason": row.reason, "attempts": row.attempts}
+    audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure", details))
+    return _record(row, *_place(session, analysis_id))
+
+
+def clear_failure(session: Session, analysis_id: str, purpose: str) -> bool:
+    """Note that the objects were made after all; False where no failure was on record."""
+    row = _row(session, analysis_id, purpose)
+    if row is None:
+        return False
+    session.delete(row)
+    audit.append(session, AuditEvent("results:recovered", "system", analysis_id, details={"purpose": purpose}))
+    return True
+
+
+def result_failures(session: Session, *, limit: int = 200) -> tuple[ResultFailure, ...]:
+    """List what could not be made, latest first."""
+    rows = session.execute(_statement().order_by(ResultFailureRow.updated_at.desc(), ResultFailureRow.id).limit(limit))
+    return tuple(_record(*row) for row in rows)
+
+
+def failure_count(session: Session) -> int:
+    """Count what could not be made."""
+    return session.scalars(select(func.count()).select_from(ResultFailureRow)).one()
+
+
+def failures_of_studies(session: Session, study_ids: Iterable[str]) -> dict[str, tuple[ResultFailure, ...]]:
+    """List what could not be made of studies, by their own ids; a study without any is left out."""
+    rows = session.execute(_statement().where(StudyRow.id.in_(list(study_ids))).order_by(ResultFailureRow.created_at))
+    listed: dict[str, tuple[ResultFailure, ...]] = {}
+    for row, study_id, study_uid in rows:
+        listed[study_id] = (*listed.get(study_id, ()), _record(row, study_id, study_uid))
+    return listed
+
+
+def reasons_of(failures: Iterable[ResultFailure]) -> tuple[Reason, ...]:
+    """State failures for readers."""
+    return tuple(
+        Reason("results_failed", "Result objects for the PACS could not be made: {reason}.".format(reason=one.reason))
+        for one in failures
+    )
+
+
+def due_failures(session: Session) -> tuple[ResultFailure, ...]:
+    """List what is to be tried again now, what failed first comes first."""
+    due = _statement().where(ResultFailureRow.next_attempt_at <= now(session))
+    return tuple(_record(*row) for row in session.execute(due.order_by(ResultFailureRow.next_attempt_at)))
+
+
+def waiting_failures(session: Session) -> frozenset[tuple[str, str]]:
+    """List what is not to be tried now, as ``(analysis, purpose)``."""
+    later = or_(ResultFailureRow.next_attempt_at.is_(None), ResultFailureRow.next_attempt_at > now(session))
+    rows = session.execute(select(ResultFailureRow.analysis_id, ResultFailureRow.purpose).where(later))
+    return frozenset((analysis_id, purpose) for analysis_id, purpose in rows)
+
+
+def retry_failures(session: Session, *, requested_by: str, analysis_id: str | None = None) -> tuple[ResultFailure, ...]:
+    """Have objects made again that could not be made, of one analysis or of all; a worker does it within seconds.
+
+    Raises
+    ------
+    UnknownRecordError
+        If nothing failed of that analysis.
+    """
+    statement = _statement()
+    if analysis_id is not None:
+        statement = statement.where(ResultFailureRow.analysis_id == analysis_id)
+    found = session.execute(statement.order_by(ResultFailureRow.created_at, ResultFailureRow.id)).all()
+    if analysis_id is not None and not found:
+        raise UnknownRecordError("result")
+    for row, _, _ in found:
+        row.next_attempt_at = now(session)
+        row.attempts = min(row.attempts, MOST_ATTEMPTS - 1)
+        details: dict[str, object] = {"purpose": row.purpose}
+        audit.append(session, AuditEvent("results:retried", requested_by, row.analysis_id, details=details))
+    session.flush()
+    return tuple(_record(*row) for row in found)
+
+
+def _statement() -> Select[ResultFailureRow, str, str]:
+    return (
+        select(ResultFailureRow, StudyRow.id, StudyRow.study_instance_uid)
+        .join(AnalysisRow, ResultFailureRow.analysis_id == AnalysisRow.id)
+        .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
+        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+    )
+
+
+def _row(session: Session, analysis_id: str, purpose: str) -> ResultFailureRow | None:
+    statement = select(ResultFailureRow).where(
+        ResultFailureRow.analysis_id == analysis_id, ResultFailureRow.purpose == purpose
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def _place(session: Session, analysis_id: str) -> tuple[str, str]:
+    statement = select(StudyRow.id, StudyRow.study_instance_uid).join(SeriesRow, SeriesRow.study_id == StudyRow.id)
+    study_id, study_uid = session.execute(
+        statement.join(AnalysisRow, AnalysisRow.series_id == SeriesRow.id).where(AnalysisRow.id == analysis_id)
+    ).one()
+    return study_id, study_uid
+
+
+def _record(row: ResultFailureRow, _study_id: str, study_uid: str) -> ResultFailure:
+    return ResultFailure(
+        analysis_id=row.analysis_id,
+        study_instance_uid=study_uid,
+        purpose=row.purpose,
+        reason=row.reason,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        next_attempt_at=row.next_attempt_at,
+    )

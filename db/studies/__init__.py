@@ -1,0 +1,1 @@
+"""States of studies, series and instances, and the patients they belong to."""

@@ -1,0 +1,33 @@
+"""Studies that a person declares complete, so that what arrived is analysed as it is."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.audit import trail as audit
+from db.domain.errors import UnknownRecordError
+from db.domain.records import AuditEvent, SeriesRecord, StudyState
+from db.studies.instances import series_of_row
+from db.studies.lifecycle import locked_study
+from db.tables.arrivals import SeriesRow, StudyRow
+
+
+def force_complete(session: Session, study_uid: str, *, requested_by: str) -> tuple[SeriesRecord, ...]:
+    """Stop waiting for further instances of a study: its receiving series count as complete now.
+
+    Raises
+    ------
+    UnknownRecordError
+        If there is no such study.
+    """
+    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
+    if study_id is None:
+        raise UnknownRecordError("study")
+    locked_study(session, study_id)
+    statement = select(SeriesRow).where(SeriesRow.study_id == study_id, SeriesRow.state == StudyState.RECEIVING)
+    rows = session.scalars(statement.execution_options(populate_existing=True)).all()
+    for row in rows:
+        row.is_forced = True
+        audit.append(session, AuditEvent("series:forced", requested_by, row.id, details={"study": study_id}))
+    return tuple(series_of_row(row, study_uid) for row in rows)

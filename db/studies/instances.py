@@ -1,0 +1,114 @@
+"""Series and instances as they stand: what to analyse, what to show, what to wait for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from db.domain.records import InstanceRecord, SeriesRecord, StudyState
+from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
+
+
+def instance_record(session: Session, sop_instance_uid: str) -> InstanceRecord | None:
+    """Return the instance of that UID, or None."""
+    row = session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)).one_or_none()
+    return instance_of_row(row) if row else None
+
+
+def receiving_series(session: Session) -> tuple[SeriesRecord, ...]:
+    """List the series that instances are still awaited for, longest quiet first."""
+    statement = series_statement().where(SeriesRow.state == StudyState.RECEIVING)
+    rows = session.execute(statement.order_by(SeriesRow.last_received_at, SeriesRow.id))
+    return tuple(series_of_row(row, uid) for row, uid in rows)
+
+
+def series_record(
+    session: Session,
+    *,
+    series_instance_uid: str | None = None,
+    id: str | None = None,  # noqa: A002 (as records name it)
+) -> SeriesRecord | None:
+    """Return the series of that UID or opaque id, or None."""
+    statement = series_statement()
+    if id is not None:
+        statement = statement.where(SeriesRow.id == id)
+    if series_instance_uid is not None:
+        statement = statement.where(SeriesRow.series_instance_uid == series_instance_uid)
+    if id is None and series_instance_uid is None:
+        raise TypeError("series_record needs a UID or an id")
+    found = session.execute(statement).one_or_none()
+    return series_of_row(found[0], found[1]) if found else None
+
+
+def series_of_study(session: Session, study_id: str) -> tuple[SeriesRecord, ...]:
+    """List the study's series, by series number."""
+    statement = series_statement().where(SeriesRow.study_id == study_id)
+    rows = session.execute(statement.order_by(SeriesRow.series_number, SeriesRow.received_at, SeriesRow.id))
+    return tuple(series_of_row(row, uid) for row, uid in rows)
+
+
+def series_instances(session: Session, series_id: str, *, first: int | None = None) -> tuple[InstanceRecord, ...]:
+    """List the series' instances in order of their UIDs; with ``first``, only so many in order of arrival."""
+    statement = select(InstanceRow).where(InstanceRow.series_id == series_id).order_by(InstanceRow.sop_instance_uid)
+    if first is not None:
+        statement = statement.where(InstanceRow.arrival <= first)
+    return tuple(instance_of_row(row) for row in session.scalars(statement))
+
+
+def input_digest(instances: Iterable[InstanceRecord]) -> str:
+    """Digest with SHA-256 the UIDs and digests of instances, whatever their order."""
+    digest = hashlib.sha256()
+    for uid, sha256 in sorted((instance.sop_instance_uid, instance.sha256) for instance in instances):
+        digest.update(f"{uid}\0{sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def resolve_instance(session: Session, study_uid: str, sop_uid: str) -> tuple[SeriesRecord, InstanceRecord] | None:
+    """Return the instance and its series, if it belongs to that study."""
+    statement = (
+        select(InstanceRow, SeriesRow)
+        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
+        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+        .where(StudyRow.study_instance_uid == study_uid, InstanceRow.sop_instance_uid == sop_uid)
+    )
+    found = session.execute(statement).one_or_none()
+    return (series_of_row(found[1], study_uid), instance_of_row(found[0])) if found else None
+
+
+def series_statement() -> Select[SeriesRow, str]:
+    """Select series with the UID of their study."""
+    return select(SeriesRow, StudyRow.study_instance_uid).join(StudyRow, SeriesRow.study_id == StudyRow.id)
+
+
+def series_of_row(row: SeriesRow, study_instance_uid: str) -> SeriesRecord:
+    """Build the record of a series' row."""
+    return SeriesRecord(
+        id=row.id,
+        series_instance_uid=row.series_instance_uid,
+        study_instance_uid=study_instance_uid,
+        series_number=row.series_number,
+        series_description=row.series_description,
+        modality=row.modality,
+        instance_count=row.instance_count,
+        state=row.state,
+        reasons=row.reasons,
+        last_received_at=row.last_received_at,
+        is_forced=row.is_forced,
+    )
+
+
+def instance_of_row(row: InstanceRow) -> InstanceRecord:
+    """Build the record of an instance's row."""
+    return InstanceRecord(
+        sop_instance_uid=row.sop_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        instance_number=row.instance_number,
+        path=row.path,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        received_at=row.received_at,
+    )

@@ -1,0 +1,18 @@
+"""All tables together, so that the schema is complete whatever was imported before."""
+
+from db.tables import (  # noqa: F401 (a table is described once its module is loaded)
+    accounts,
+    analyses,
+    arrivals,
+    associations,
+    audit,
+    exchange,
+    ground_truth,
+    health,
+    models,
+    releases,
+    scanners,
+)
+from db.tables.base import Base
+
+METADATA = Base.metadata

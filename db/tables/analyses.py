@@ -1,0 +1,122 @@
+"""The tables of what models answered: analyses of series with their findings, and answers to uploads."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.domain.records import AnalysisStatus, FindingOrigin, Reason
+from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
+from db.tables.base import Base, OpaqueId, Sha256
+from db.tables.column_types import words
+
+
+class AnalysisRow(Base):
+    """One analysis of the first ``instance_count`` instances of a series by one model."""
+
+    __tablename__ = "analyses"
+    __table_args__ = (
+        UniqueConstraint("series_id", "input_digest", "model_sha256", "run_number"),
+        UniqueConstraint("series_id", "ordinal"),
+        Index(
+            "uq_analyses_one_current",
+            "series_id",
+            unique=True,
+            sqlite_where=text("status = 'current'"),
+            postgresql_where=text("status = 'current'"),
+        ),
+        Index("ix_analyses_status_requested_at", "status", "requested_at"),
+        Index("ix_analyses_finished_at_id", "finished_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    series_id: Mapped[str] = mapped_column(ForeignKey(SeriesRow.id))
+    ordinal: Mapped[int]
+    input_digest: Mapped[str] = mapped_column(Sha256)
+    instance_count: Mapped[int]
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    run_number: Mapped[int]
+    status: Mapped[AnalysisStatus] = mapped_column(words(AnalysisStatus, "status"))
+    reasons: Mapped[tuple[Reason, ...]]
+    caveats: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
+    overruled: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
+    """Refusals that a radiologist overruled for it, each with why."""
+    measures: Mapped[dict[str, Any]]
+    requested_by: Mapped[str]
+    attempts: Mapped[int]
+    requested_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class FindingRow(Base):
+    """A place that a model or a reader pointed at."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        CheckConstraint("nodule_probability BETWEEN 0 AND 1", name="nodule_probability"),
+        CheckConstraint("malignancy_probability BETWEEN 0 AND 1", name="malignancy_probability"),
+        CheckConstraint("interval_low BETWEEN 0 AND 1 AND interval_high BETWEEN interval_low AND 1", name="interval"),
+        CheckConstraint("(origin = 'model') = (analysis_id IS NOT NULL)", name="model_findings_have_an_analysis"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey(StudyRow.id), index=True)
+    series_id: Mapped[str] = mapped_column(ForeignKey(SeriesRow.id))
+    instance_id: Mapped[str] = mapped_column(ForeignKey(InstanceRow.id))
+    analysis_id: Mapped[str | None] = mapped_column(ForeignKey(AnalysisRow.id), index=True)
+    ordinal: Mapped[int]
+    origin: Mapped[FindingOrigin] = mapped_column(words(FindingOrigin, "origin"))
+    frame_number: Mapped[int]
+    row_px: Mapped[float]
+    column_px: Mapped[float]
+    x_mm: Mapped[float]
+    y_mm: Mapped[float]
+    z_mm: Mapped[float]
+    diameter_mm: Mapped[float | None]
+    nodule_probability: Mapped[float | None]
+    malignancy_probability: Mapped[float | None]
+    interval_low: Mapped[float | None]
+    interval_high: Mapped[float | None]
+    prediction_set: Mapped[tuple[str, ...]]
+    reasons: Mapped[tuple[Reason, ...]]
+    attributes: Mapped[dict[str, Any]]
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+
+class PredictionRow(Base):
+    """An answer to an upload, with what the uploader told about the patient (no identity)."""
+
+    __tablename__ = "predictions"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str]
+    input_sha256: Mapped[str] = mapped_column(Sha256)
+    predicted_class: Mapped[str | None]
+    probabilities: Mapped[dict[str, Any]]
+    prediction_set: Mapped[tuple[str, ...]]
+    in_domain: Mapped[bool]
+    reasons: Mapped[tuple[Reason, ...]]
+    unvalidated: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    displayed: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    model_name: Mapped[str]
+    model_version: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    temperature: Mapped[float]
+    age: Mapped[int | None]
+    sex: Mapped[str | None]
+    smoking_pack_years: Mapped[float | None]
+    family_history: Mapped[bool | None]
+    symptoms: Mapped[str | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,45 @@
+"""What all tables have in common. Rows never leave ``db``: repositories return the records of ``db.domain.records``.
+
+``id`` columns are opaque; patient identity and DICOM UIDs stand only in the columns that are named for them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Float, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase
+
+from db.domain.records import Reason
+from db.tables.column_types import Names, Reasons, UtcDateTime
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Uid = String(64)
+OpaqueId = String(32)
+Sha256 = String(64)
+
+
+class Base(DeclarativeBase):
+    """All tables, with constraint names that migrations can rely on.
+
+    A foreign key is given as the other class's column, so that no table is ever loaded without those it points at;
+    the whole of them is had from ``db.tables.all`` alone.
+    """
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+        datetime: UtcDateTime(),
+        str: Text(),
+        float: Float(53),
+        dict[str, Any]: JSON(),
+        tuple[Reason, ...]: Reasons(),
+        tuple[str, ...]: Names(),
+    }

@@ -1,0 +1,51 @@
+"""The tables of what became known of findings: what readers said, and pathology."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.domain.records import Verdict
+from db.tables.analyses import FindingRow
+from db.tables.arrivals import StudyRow
+from db.tables.base import Base, OpaqueId
+from db.tables.column_types import words
+
+
+class AssessmentRow(Base):
+    """A reader's verdict on a finding; ``number`` orders them, whatever the clock did."""
+
+    __tablename__ = "assessments"
+    __table_args__ = (UniqueConstraint("finding_id", "number"), Index("ix_assessments_created_at", "created_at"))
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    finding_id: Mapped[str] = mapped_column(ForeignKey(FindingRow.id))
+    number: Mapped[int]
+    verdict: Mapped[Verdict] = mapped_column(words(Verdict, "verdict"))
+    reason: Mapped[str]
+    comment: Mapped[str]
+    reader: Mapped[str]
+    is_read_first: Mapped[bool] = mapped_column(server_default=false())
+    """Whether the reader had read the study before the model was shown, as the trail tells."""
+    created_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+
+class PathologyRow(Base):
+    """What pathology said of a nodule; ``id`` is a digest of what it is of, so that importing twice changes nothing."""
+
+    __tablename__ = "pathology"
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey(StudyRow.id), index=True)
+    finding_id: Mapped[str | None] = mapped_column(ForeignKey(FindingRow.id), index=True)
+    x_mm: Mapped[float]
+    y_mm: Mapped[float]
+    z_mm: Mapped[float]
+    is_malignant: Mapped[bool]
+    told_on: Mapped[str]
+    source: Mapped[str]
+    imported_by: Mapped[str]
+    imported_at: Mapped[datetime] = mapped_column(index=True)

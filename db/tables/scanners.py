@@ -1,0 +1,104 @@
+"""The tables of scanners: what is watched of their series for drift, and those that are held."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, OpaqueId, Sha256
+
+
+class ScannerHoldRow(Base):
+    """A scanner whose answers are kept from readers, until it is released."""
+
+    __tablename__ = "scanner_holds"
+    __table_args__ = (
+        Index(
+            "uq_scanner_holds_one_each",
+            "model",
+            "kernel",
+            "slice_spacing",
+            unique=True,
+            sqlite_where=text("released_at IS NULL"),
+            postgresql_where=text("released_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    model: Mapped[str]
+    kernel: Mapped[str]
+    slice_spacing: Mapped[str]
+    series_count: Mapped[int]
+    reason: Mapped[str]
+    held_by: Mapped[str]
+    held_at: Mapped[datetime]
+    release_reason: Mapped[str]
+    released_by: Mapped[str]
+    released_at: Mapped[datetime | None]
+
+
+class WatchedScannerRow(Base):
+    """Scanner that is watched for drift; ``block`` is the number of its blocks of series that were compared."""
+
+    __tablename__ = "watched_scanners"
+
+    key: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    model: Mapped[str]
+    kernel: Mapped[str]
+    slice_spacing: Mapped[str]
+    series_count: Mapped[int]
+    block: Mapped[int]
+
+
+class ObservationRow(Base):
+    """What the watch keeps of one series: how it looked, what was answered. No identity, so it outlives the study.
+
+    ``number`` counts the series of a scanner that were read, from 1; None for one that was refused unread.
+    """
+
+    __tablename__ = "observations"
+    __table_args__ = (UniqueConstraint("scanner_key", "number"),)
+
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    analysis_id: Mapped[str] = mapped_column(OpaqueId, unique=True)
+    series_id: Mapped[str] = mapped_column(OpaqueId, unique=True)
+    scanner_key: Mapped[str] = mapped_column(ForeignKey(WatchedScannerRow.key))
+    number: Mapped[int | None]
+    site: Mapped[str]
+    model_sha256: Mapped[str] = mapped_column(Sha256)
+    finished_at: Mapped[datetime] = mapped_column(index=True)
+    reason_codes: Mapped[tuple[str, ...]]
+    summary: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    findings: Mapped[list[Any]] = mapped_column(JSON)
+    """``[nodule probability, malignancy probability]`` each."""
+    finding_count: Mapped[int]
+    doubts: Mapped[tuple[str, ...]]
+    """Why findings have no malignancy: the codes of each one's reasons."""
+
+
+class DriftCheckRow(Base):
+    """What the comparison of one block of a scanner's series with its first ones found."""
+
+    __tablename__ = "drift_checks"
+
+    scanner_key: Mapped[str] = mapped_column(ForeignKey(WatchedScannerRow.key), primary_key=True)
+    block: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    checked_at: Mapped[datetime]
+    drifted: Mapped[tuple[str, ...]]
+    indices: Mapped[dict[str, Any]]
+    figures: Mapped[dict[str, Any]]
+
+
+class WatchReportRow(Base):
+    """What the watch last reported, whole; and up to when it has collected analyses."""
+
+    __tablename__ = "watch_report"
+    __table_args__ = (CheckConstraint("id = 1", name="only_one"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    collected_to: Mapped[datetime | None]
+    reported_at: Mapped[datetime | None]
+    report: Mapped[dict[str, Any]]

@@ -1,0 +1,1 @@
+"""The worklist: rows, filters, order, and filters that readers saved."""

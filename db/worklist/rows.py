@@ -1,0 +1,107 @@
+"""The worklist, paged by key so that arrivals move nothing, and fast however many studies there are.
+
+What is asked for is found in one of two ways. Where a filter leaves few studies, an index finds these and they are
+sorted; otherwise studies are walked in the order of an index, and few of them are passed over.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from db.domain.exchange import ResultFailure
+from db.domain.records import ReadingLoad, WorklistItem, WorklistPage, WorklistQuery
+from db.engine.session import now
+from db.results.failures import failures_of_studies, reasons_of
+from db.studies import patients
+from db.tables.arrivals import PatientRow, StudyRow
+from db.worklist import filters as worklist_filters
+from db.worklist.order import Place, Segment, opened_cursor, sealed_cursor, segments
+
+PAGE_LIMIT = 500
+
+
+def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
+    """List one page.
+
+    Raises
+    ------
+    InvalidCursorError
+        If the cursor is not one that this worklist gave for this order.
+    """
+    limit = max(1, min(query.limit, PAGE_LIMIT))
+    place = opened_cursor(session, query) if query.cursor is not None else None
+    as_of = place.as_of if place else now(session)
+    found: list[tuple[int, StudyRow, PatientRow]] = []
+    statement = worklist_filters.restricted(session, query, _statement())
+    for number, segment in enumerate(segments(query, as_of)):
+        if statement is not None and (place is None or number >= place.segment):
+            after = place if place and number == place.segment else None
+            part = _part(statement, segment, after).limit(limit + 1 - len(found))
+            found += [(number, study, patient) for study, patient in session.execute(part)]
+        if len(found) > limit:
+            break
+    failures = failures_of_studies(session, [study.id for _, study, _ in found[:limit]])
+    items = tuple(
+        worklist_item(session, study, patient, failures.get(study.id, ())) for _, study, patient in found[:limit]
+    )
+    if len(found) <= limit:
+        return WorklistPage(items, None)
+    number, last, _ = found[limit - 1]
+    reached = Place(number, as_of, last.malignancy_probability, last.received_at, last.id)
+    return WorklistPage(items, sealed_cursor(session, query, reached))
+
+
+def worklist_item(
+    session: Session, study: StudyRow, patient: PatientRow, failures: tuple[ResultFailure, ...] = ()
+) -> WorklistItem:
+    """Build the worklist's row of a study. It waits from its first instance until the answer, or until now."""
+    interval = None
+    if study.interval_low is not None and study.interval_high is not None:
+        interval = (study.interval_low, study.interval_high)
+    waited = (study.settled_at or now(session)) - study.received_at
+    return WorklistItem(
+        study_instance_uid=study.study_instance_uid,
+        patient=patients.attributes(patient),
+        accession_number=study.accession_number,
+        study_date=study.study_date,
+        study_description=study.study_description,
+        state=study.state,
+        reasons=study.reasons,
+        series_count=study.series_count,
+        instance_count=study.instance_count,
+        finding_count=study.finding_count,
+        malignancy_probability=study.malignancy_probability,
+        interval=interval,
+        displayed=study.displayed,
+        received_at=study.received_at,
+        analysed_at=study.analysed_at,
+        waiting_s=max(0.0, waited.total_seconds()),
+        reviewed_at=study.reviewed_at,
+        reviewed_by=study.reviewed_by,
+        caveats=study.caveats,
+        result_failures=reasons_of(failures),
+    )
+
+
+def reading_load(session: Session, max_wait_s: float) -> ReadingLoad:
+    """Count what waits for a reader, and what has waited longer than ``max_wait_s``."""
+    unread = select(func.count()).select_from(StudyRow).where(StudyRow.reviewed_at.is_(None))
+    due = now(session) - timedelta(seconds=max_wait_s)
+    return ReadingLoad(
+        unread=session.scalars(unread).one(), overdue=session.scalars(unread.where(StudyRow.received_at <= due)).one()
+    )
+
+
+def _statement() -> Select[StudyRow, PatientRow]:
+    return select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
+
+
+def _part(
+    statement: Select[StudyRow, PatientRow], segment: Segment, after: Place | None
+) -> Select[StudyRow, PatientRow]:
+    if after is not None:
+        statement = statement.where(segment.after(after))
+    return statement.where(*segment.conditions).order_by(*segment.order)

@@ -1,0 +1,1 @@
+"""Services that this node uses (SCU): store, query, retrieve, commitment, STOW-RS."""

@@ -1,0 +1,261 @@
+"""Fetching CT from a PACS, series by series: what is asked for, and whether all of it came.
+
+Used by ``lungnode retrieve`` and for earlier studies. A series is whole when at least as many of its instances are
+here as the PACS says that it has. What arrives is compared with what was asked for: study, patient, accession number.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from db.database import Database
+from db.domain.records import PatientAttributes
+from db.intake.retrievals import count_of_other_studies, database_time, study_identity
+from db.studies.instances import series_record
+from dicom_node.client.peer import ScuTimeouts
+from dicom_node.client.query_client import FoundSeries, MoveAnswer, QueryConnection
+from dicom_node.client.query_keys import QueryError
+from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES
+from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
+from dicom_node.series.gate import GateThresholds
+
+_log = logging.getLogger(__name__)
+
+SINGLE_FRAME_CT = "1.2.840.10008.5.1.4.1.1.2"
+TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
+"""A PACS may fetch a study from tape before it says anything."""
+SETTLE_S = 10.0
+"""A PACS may answer before it has sent everything; as long as something came within this time, more is waited for."""
+COMPLETE, HERE, INCOMPLETE, LEFT_OUT = "complete", "here already", "incomplete", "left out"
+MISMATCH = "mismatch"
+"""What becomes of a series."""
+NOT_CT = "not CT"
+NOT_STORED = "no CT images, which is all that this node stores"
+SCOUT = "too few slices to be analysed, as scout views have"
+_POLL_S = 0.25
+_STATUS_WORDS = {
+    0xA801: "it does not know {station} as a destination: name this node's AE title, address and port there",
+    0xA701: "it is out of resources",
+    0xA702: "it could not send, or nothing answered at the address that it has for {station}",
+    0xA900: "it does not take the identifiers",
+    0xFE00: "it cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedSeries:
+    """What became of one series. ``reason`` says in words why not all is here, or why it was left where it is.
+
+    ``unrequested`` counts instances of other studies that the PACS sent in the meantime.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    series_description: str
+    expected: int
+    received: int
+    outcome: str
+    reason: str = ""
+    unrequested: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedStudy:
+    """A study that is asked for, and whose it is as far as that is known; what is empty is not compared."""
+
+    study_instance_uid: str
+    accession_number: str = ""
+    patient: PatientAttributes = field(default_factory=lambda: PatientAttributes(""))
+
+    def mismatch_with(self, patient: PatientAttributes, accession_number: str) -> str:
+        """Say in words what the images contradict; empty where they contradict nothing."""
+        if _differ(self.patient.patient_id, patient.patient_id) or _differ(self.patient.issuer, patient.issuer):
+            return "the images bear another Patient ID than the study that was asked for"
+        if _differ(self.patient.birth_date, patient.birth_date):
+            return "the images bear another birth date than the study that was asked for"
+        if _differ(self.accession_number, accession_number):
+            return "the images bear another accession number than was asked for"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which series of a study are fetched: all, or those that may be analysed; also those that are here already."""
+
+    with_everything: bool = False
+    again: bool = False
+
+
+WHAT_IS_MISSING = Scope()
+
+
+class SeriesFetcher:
+    """Fetches series over one association.
+
+    Parameters
+    ----------
+    station
+        Our own AE title, where the PACS is to send to.
+    settle_s
+        See ``SETTLE_S``.
+    progress
+        Told how many instances of a series the PACS has sent so far, of how many.
+
+    Raises
+    ------
+    QueryError
+        The PACS does not offer what is needed.
+    """
+
+    def __init__(
+        self,
+        connection: QueryConnection,
+        database: Database,
+        station: str,
+        *,
+        settle_s: float = SETTLE_S,
+        progress: Callable[[int, int], object] = lambda _sent, _expected: None,
+    ) -> None:
+        if not (connection.accepts(STUDY_ROOT_FIND) and connection.accepts(STUDY_ROOT_MOVE)):
+            raise QueryError("it does not offer Study Root Query/Retrieve to this node")
+        self._connection = connection
+        self._database = database
+        self._station = station
+        self._settle_s = settle_s
+        self._progress = progress
+
+    def fetch_study(
+        self, study: ExpectedStudy, series: Sequence[FoundSeries], scope: Scope = WHAT_IS_MISSING
+    ) -> Iterator[FetchedSeries]:
+        """Fetch series of a study; yields each as it is done.
+
+        Raises
+        ------
+        QueryError
+            The PACS refused or broke off.
+        """
+        uid = study.study_instance_uid
+        for one in series:
+            expected = self._expected(uid, one)
+            reason = self._why_not(uid, one, expected, scope)
+            if reason:
+                yield _fetched(uid, one, (expected, 0), LEFT_OUT, reason)
+            elif not scope.again and (here := self._received(uid, one)) >= expected > 0:
+                yield self._checked(study, _fetched(uid, one, (expected, here), HERE))
+            else:
+                yield self._fetch(study, one, expected)
+
+    def _expected(self, study_instance_uid: str, series: FoundSeries) -> int:
+        """How many instances the PACS has, counted one by one where it does not tell."""
+        if series.instance_count is not None:
+            return series.instance_count
+        return len(self._connection.find_instances(study_instance_uid, series.series_instance_uid))
+
+    def _why_not(self, study_instance_uid: str, series: FoundSeries, expected: int, scope: Scope) -> str:
+        """Why a series would not be stored or analysed, as far as a PACS tells; in doubt it is fetched."""
+        is_ct = series.modality == "CT"
+        if not is_ct and not scope.with_everything:
+            return NOT_CT
+        is_small = 0 < expected < GateThresholds().min_slices
+        if is_ct and not (is_small and not scope.with_everything):
+            return ""
+        found = self._connection.find_instances(study_instance_uid, series.series_instance_uid).values()
+        classes = set(found)
+        if not classes or "" in classes:
+            return ""
+        if is_ct:
+            return SCOUT if classes == {SINGLE_FRAME_CT} else ""
+        return "" if classes & STORAGE_CLASSES.keys() else NOT_STORED
+
+    def _fetch(self, study: ExpectedStudy, series: FoundSeries, expected: int) -> FetchedSeries:
+        uid = study.study_instance_uid
+        with self._database.read() as session:
+            begun_at = database_time(session)
+        answer = self._connection.move_series(
+            uid,
+            series.series_instance_uid,
+            self._station,
+            lambda so_far: self._progress(so_far.completed, expected),
+        )
+        received = self._settled(uid, series, expected) if answer.is_complete else self._received(uid, series)
+        if received >= expected > 0 and answer.is_complete:
+            outcome, reason = COMPLETE, ""
+        else:
+            outcome = INCOMPLETE
+            reason = f"{received} of {expected} instances arrived{_because(answer, self._station)}"
+        fetched = self._checked(study, _fetched(uid, series, (expected, received), outcome, reason))
+        return replace(fetched, unrequested=self._unrequested(uid, begun_at))
+
+    def _checked(self, study: ExpectedStudy, fetched: FetchedSeries) -> FetchedSeries:
+        """Compare what is here with what was asked for."""
+        with self._database.read() as session:
+            series = series_record(session, series_instance_uid=fetched.series_instance_uid)
+            identity = study_identity(session, study.study_instance_uid)
+        if series is not None and series.study_instance_uid != study.study_instance_uid:
+            mismatch = "its images arrived under another study"
+        else:
+            mismatch = study.mismatch_with(*identity) if identity else ""
+        if not mismatch:
+            return fetched
+        _log.warning("retrieval:mismatch", extra={"series_id": series.id if series else ""})
+        return replace(fetched, outcome=MISMATCH, reason=mismatch)
+
+    def _unrequested(self, study_instance_uid: str, since: datetime) -> int:
+        node = self._connection.node
+        titles = {node.ae_title, node.sends_as or node.ae_title}
+        with self._database.read() as session:
+            count = count_of_other_studies(session, study_instance_uid, titles, since)
+        if count:
+            _log.warning("retrieval:unrequested", extra={"ae_title": node.ae_title, "count": count})
+        return count
+
+    def _settled(self, study_instance_uid: str, series: FoundSeries, expected: int) -> int:
+        """Count what is here, waiting while more comes."""
+        return _wait_for(lambda: self._received(study_instance_uid, series), expected, self._settle_s)
+
+    def _received(self, study_instance_uid: str, series: FoundSeries) -> int:
+        with self._database.read() as session:
+            record = series_record(session, series_instance_uid=series.series_instance_uid)
+        return record.instance_count if record and record.study_instance_uid == study_instance_uid else 0
+
+
+def _differ(expected: str, arrived: str) -> bool:
+    """Whether two values contradict each other; one that is not there contradicts nothing."""
+    return bool(expected.strip() and arrived.strip()) and expected.strip() != arrived.strip()
+
+
+def _wait_for(count: Callable[[], int], expected: int, settle_s: float) -> int:
+    latest, last_growth_s = count(), time.monotonic()
+    while latest < expected and time.monotonic() - last_growth_s < settle_s:
+        time.sleep(_POLL_S)
+        if (now := count()) > latest:
+            latest, last_growth_s = now, time.monotonic()
+    return latest
+
+
+def _because(answer: MoveAnswer, station: str) -> str:
+    if answer.status in _STATUS_WORDS:
+        return f": {_STATUS_WORDS[answer.status].format(station=station)} (0x{answer.status:04X})"
+    if answer.status not in (0, 0xB000):
+        return f": it failed with status 0x{answer.status:04X}; is {station} known there, with this node's address?"
+    return f": it could not send {answer.failed}" if answer.failed else ""
+
+
+def _fetched(
+    study_instance_uid: str, series: FoundSeries, counts: tuple[int, int], outcome: str, reason: str = ""
+) -> FetchedSeries:
+    return FetchedSeries(
+        study_instance_uid=study_instance_uid,
+        series_instance_uid=series.series_instance_uid,
+        modality=series.modality,
+        series_description=series.series_description,
+        expected=counts[0],
+        received=counts[1],
+        outcome=outcome,
+        reason=reason,
+    )

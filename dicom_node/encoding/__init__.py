@@ -1,0 +1,1 @@
+"""Encoded datasets: Part 10 files, elements, transfer syntaxes, UIDs, text, statuses."""

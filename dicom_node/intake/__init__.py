@@ -1,0 +1,1 @@
+"""Intake of instances from the network and the web: validate, write, commit, answer."""

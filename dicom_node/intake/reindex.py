@@ -1,0 +1,108 @@
+"""Stored files that no row names are taken up again: what was acknowledged outlives a database that lost its end.
+
+A database that is restored from a copy older than the files, or a standby that lagged and took over, knows nothing of
+the last instances that senders were told are safe. Their files are whole, and say all that a row needs but the sender's
+address.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from db.archive.purge import named_paths
+from db.database import Database
+from db.domain.errors import InvalidRecordError
+from db.domain.records import ReceivedInstance, StoreVerdict
+from db.intake.ingest import record_arrivals
+from dicom_node.encoding.elements import FileSource
+from dicom_node.encoding.errors import InstanceError, InvalidAttributeError
+from dicom_node.encoding.header import read_header
+from dicom_node.encoding.part10 import read_file_meta
+from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
+from dicom_node.intake.instance_intake import Announced, Intake, Sender, received_instance
+from dicom_node.storage.instance_store import InstanceStore, StoredFile, dataset_sha256
+from dicom_node.storage.purge import purged_paths
+
+ADDRESS = "store"
+"""Stands where the sender's address is written for others."""
+_AT_ONCE = 500
+_META_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A stored file, and why it was not taken up; nothing where a row names it now."""
+
+    path: str
+    is_new: bool = False
+    """Whether that row was made just now."""
+    problem: str = ""
+    """A stable code: that of a refusal at the port, ``damaged``, or the index's verdict."""
+
+
+def adopt(database: Database, store: InstanceStore, intake: Intake) -> Iterator[FoundFile]:
+    """Look at every kept instance, and index those that no row names as if they had just come; no file is changed.
+
+    Harmless while instances are received. No purge may run meanwhile on another host (``Database.alone``).
+
+    Raises
+    ------
+    DbError, StoreUnreachableError
+    """
+    names = store.files.instances()
+    while batch := list(islice(names, _AT_ONCE)):
+        with database.read() as session:
+            named = named_paths(session, batch)
+        gone = purged_paths(store.root)  # read after the rows: a purge writes them down before its rows are gone
+        for path in batch:
+            if path in named or path in gone:
+                yield FoundFile(path)
+            elif (found := _adopt(path, database, store, intake)) is not None:
+                yield found
+
+
+def _adopt(path: str, database: Database, store: InstanceStore, intake: Intake) -> FoundFile | None:
+    """Index one file; None where it has gone meanwhile."""
+    try:
+        verdict = record_arrivals(database, [_describe(path, store, intake)])[0]
+    except FileNotFoundError:
+        return None
+    except InstanceError as error:
+        return FoundFile(path, problem=error.code)
+    except InvalidRecordError:  # one file that the index cannot hold keeps no other from it
+        return FoundFile(path, problem=InvalidAttributeError.code)
+    if verdict.is_refusal:
+        return FoundFile(path, problem=verdict.value)
+    return FoundFile(path, is_new=verdict is StoreVerdict.STORED)
+
+
+def _describe(path: str, store: InstanceStore, intake: Intake) -> ReceivedInstance:
+    """Read what a row says of a file, and make sure that the file is what its name says.
+
+    Raises
+    ------
+    FileNotFoundError, InstanceError
+    """
+    place = store.absolute(path)
+    with place.open("rb") as file:
+        meta, start = read_file_meta(file.read(_META_BYTES))
+        announced = Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
+        intake.check(announced)
+        size = os.fstat(file.fileno()).st_size
+        source = FileSource(file.fileno(), start, size - start)
+        header = read_header(source, TRANSFER_SYNTAXES[meta.transfer_syntax_uid], intake.limits.walk)
+        intake.check_header(header, announced)
+    digest = dataset_sha256(place)
+    if store.path_of(header.series_instance_uid, meta.sop_instance_uid, digest) != path:
+        raise DamagedFileError
+    sender = Sender(meta.source_ae_title or "UNKNOWN", ADDRESS)
+    return received_instance(header, announced, sender, StoredFile(path, size, digest))
+
+
+class DamagedFileError(InstanceError):
+    """A stored file's content is not what its name says."""
+
+    code = "damaged"

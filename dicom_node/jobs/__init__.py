@@ -1,0 +1,1 @@
+"""Background work: the worker's loop, durable workflows, attempts, scheduling, liveness."""

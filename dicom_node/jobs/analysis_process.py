@@ -1,0 +1,293 @@
+"""The process that analyses: models in it, killed when it takes too long, replaced when it dies.
+
+The worker that holds the durable queue never runs a model itself: a crash, an exhausted memory or a hang of the
+analysis is a failed attempt that is counted, and the next series is not affected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import queue
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from db.domain.records import AnalysisOutcome, ModelIdentity
+from dicom_node.encoding.errors import DicomNodeError
+from dicom_node.sandbox.decode_process import DecodeLimits
+from dicom_node.series.gate import GateThresholds
+from dicom_node.series.pipeline import Analyzer, analyse_series
+from dicom_node.series.types import StoredInstance
+from inference.errors import InferenceError
+
+_log = logging.getLogger(__name__)
+
+MakeAnalyzer = Callable[[], Analyzer]
+"""Loads the models; called in the analysing process, so it has to be importable there (a function or a ``partial``)."""
+
+
+class AnalysisProcessError(DicomNodeError):
+    """Base of what a failed attempt can be; ``code`` is stable, ``text`` a sentence without a value of a dataset."""
+
+    code = "analysis_failed"
+    text = "The analysis failed."
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text or self.text
+        super().__init__(self.text)
+
+
+class ModelUnavailableError(AnalysisProcessError):
+    """The models cannot be loaded."""
+
+    code = "model_unavailable"
+    text = "The models cannot be loaded."
+
+
+class AnalysisError(AnalysisProcessError):
+    """The analysis raised an exception."""
+
+
+class AnalysisCrashError(AnalysisProcessError):
+    """The analysing process died."""
+
+    code = "analysis_crashed"
+    text = "The analysing process ended while it worked on this series."
+
+
+class AnalysisTimeoutError(AnalysisProcessError):
+    """The analysis took too long."""
+
+    code = "analysis_timeout"
+    text = "The analysis takes longer than is allowed."
+
+
+class AnalysisInterruptedError(AnalysisProcessError):
+    """We are shutting down; the attempt does not count."""
+
+    code = "interrupted"
+    text = "The analysis was interrupted by a shutdown."
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisLimits:
+    """What one analysis may use.
+
+    Parameters
+    ----------
+    decode
+        Limits of the decoding child.
+    timeout_s
+        Wall-clock time of decoding and analysing one series, seconds.
+    start_timeout_s
+        Wall-clock time of loading the models, seconds.
+    """
+
+    decode: DecodeLimits
+    timeout_s: float = 900.0
+    start_timeout_s: float = 300.0
+
+
+class AnalysisProcess:
+    """One analysing process; one analysis at a time."""
+
+    def __init__(self, make_analyzer: MakeAnalyzer, limits: AnalysisLimits) -> None:
+        self._make_analyzer = make_analyzer
+        self._limits = limits
+        self._child: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._lifeline: Connection | None = None
+        self._model: ModelIdentity | None = None
+        self._is_closed = False
+
+    def start(self) -> ModelIdentity:
+        """Start the process if it does not run; the identity of its models comes back.
+
+        Raises
+        ------
+        ModelUnavailableError
+            The models cannot be loaded, or not in time.
+        """
+        if self._child is None or not self._child.is_alive() or self._model is None:
+            self._stop()
+            self._spawn()
+            reply = self._receive(self._limits.start_timeout_s)
+            if not isinstance(reply, ModelIdentity):
+                self._stop()
+                raise ModelUnavailableError(str(reply))
+            self._model = reply
+        return self._model
+
+    def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
+        """Analyse one series, despite refusals that a radiologist overruled.
+
+        Raises
+        ------
+        AnalysisProcessError
+            There is no outcome; the process is replaced before the next attempt where that is needed.
+        """
+        self.start()
+        try:
+            files = [(instance.sop_instance_uid, str(instance.path)) for instance in instances]
+            self._send((files, overruled))
+            reply = self._receive(self._limits.timeout_s)
+        except AnalysisProcessError:
+            self._stop()
+            raise
+        if isinstance(reply, AnalysisOutcome):
+            return reply
+        raise AnalysisError(f"The analysis failed ({reply}).")
+
+    def close(self) -> None:
+        """End the process for good; an analysis that is under way raises ``AnalysisInterruptedError``."""
+        self._is_closed = True
+        if self._child is not None and self._child.is_alive():
+            self._child.kill()
+
+    def _spawn(self) -> None:
+        if self._is_closed:
+            raise AnalysisInterruptedError
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        lifeline, self._lifeline = context.Pipe(duplex=False)
+        arguments = (theirs, lifeline, self._make_analyzer, self._limits.decode)
+        self._child = context.Process(target=_serve, args=arguments, name="lungnode-analysis", daemon=True)
+        self._child.start()
+        theirs.close()
+        lifeline.close()
+
+    def _send(self, message: object) -> None:
+        try:
+            self._connection().send(message)
+        except (OSError, ValueError):
+            raise self._death() from None
+
+    def _receive(self, timeout_s: float) -> object:
+        try:
+            if not self._connection().poll(timeout_s):
+                raise AnalysisTimeoutError
+            return self._connection().recv()
+        except (EOFError, OSError):
+            raise self._death() from None
+
+    def _connection(self) -> Connection:
+        if self._pipe is None:
+            raise self._death()
+        return self._pipe
+
+    def _death(self) -> AnalysisProcessError:
+        return AnalysisInterruptedError() if self._is_closed else AnalysisCrashError()
+
+    def _stop(self) -> None:
+        child, self._child, self._model = self._child, None, None
+        for pipe in (self._pipe, self._lifeline):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._pipe = self._lifeline = None
+        if child is not None:
+            child.kill()
+            child.join()
+            child.close()
+
+
+class AnalysisPool:
+    """So many analysing processes as series may be analysed at once."""
+
+    def __init__(self, make_analyzer: MakeAnalyzer, limits: AnalysisLimits, size: int = 1) -> None:
+        self._processes = [AnalysisProcess(make_analyzer, limits) for _ in range(size)]
+        self._idle: queue.SimpleQueue[AnalysisProcess] = queue.SimpleQueue()
+        for process in self._processes:
+            self._idle.put(process)
+
+    def start(self) -> ModelIdentity:
+        """Start all processes; raises ``ModelUnavailableError``."""
+        models = [process.start() for process in self._processes]
+        return models[0]
+
+    def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
+        """Analyse one series in an idle process; see ``AnalysisProcess.analyse``."""
+        with self._borrowed() as process:
+            return process.analyse(instances, overruled)
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._processes:
+            process.close()
+
+    def retire(self) -> None:
+        """End each process once its series is done; what is asked of it later is interrupted, and so asked again."""
+        held = [self._idle.get() for _ in self._processes]
+        for process in held:
+            process.close()
+            self._idle.put(process)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[AnalysisProcess]:
+        process = self._idle.get()
+        try:
+            yield process
+        finally:
+            self._idle.put(process)
+
+
+def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, limits: DecodeLimits) -> None:
+    """Load the models, then answer requests until the parent is gone."""
+    _prepare(lifeline)
+    try:
+        analyzer = make_analyzer()
+    except Exception as error:  # noqa: BLE001 - the parent is told that there is no model; nothing else is to be done
+        _log.exception("model:unavailable")
+        pipe.send(_why_unavailable(error))
+        return
+    thresholds = GateThresholds.from_bundle(getattr(analyzer, "gate_thresholds", None) or {})
+    pipe.send(ModelIdentity(analyzer.name, analyzer.version, analyzer.sha256))
+    while True:
+        try:
+            files, overruled = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_outcome(files, analyzer, replace(thresholds, overruled=overruled), limits))
+
+
+def _why_unavailable(error: Exception) -> str:
+    """Say why models cannot be loaded, in words where they are ours, else by the type of the exception."""
+    return str(error) if isinstance(error, InferenceError) else type(error).__name__
+
+
+def _outcome(
+    files: list[tuple[str, str]], analyzer: Analyzer, thresholds: GateThresholds, limits: DecodeLimits
+) -> AnalysisOutcome | str:
+    """Analyse; for an exception its type, for its message may hold a patient's values."""
+    instances = [StoredInstance(uid, Path(path)) for uid, path in files]
+    try:
+        return analyse_series(instances, analyzer, limits=limits, thresholds=thresholds)
+    except Exception as error:  # noqa: BLE001 - whatever a model raises is a failed attempt
+        _log.exception("analysis:raised")
+        return type(error).__name__
+
+
+def _prepare(lifeline: Connection) -> None:
+    """Die with the parent, be the first to go when memory runs out, leave no core dump, ignore the terminal."""
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("700", encoding="ascii")
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    """Wait for the end of the pipe that only the parent holds open."""
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv()
+    os._exit(1)

@@ -1,0 +1,192 @@
+"""One attempt at one analysis: begun, done and recorded, in a way that may be repeated at any point.
+
+Everything that tells whether an analysis is finished lies in the records, so that a step that is run twice after a
+crash finds the first one's outcome and adds nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from db.analyses import analyses
+from db.audit import trail as audit
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import AnalysisOutcome, AnalysisRecord, AnalysisStatus, AuditEvent, ModelIdentity, Reason
+from dicom_node.jobs.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
+from dicom_node.results.objects import ResultsError
+from dicom_node.series.types import StoredInstance
+from dicom_node.storage.files import StoreUnreachableError
+from dicom_node.storage.integrity import REASON
+
+_log = logging.getLogger(__name__)
+
+MAX_STARTS = 25
+"""Begun so often without an end, an analysis is parked: something in it ends the whole service each time."""
+
+
+class Attempt(StrEnum):
+    """How an attempt ended."""
+
+    ANSWERED = "answered"
+    """The analysis has its outcome; results may be made of it."""
+    OVER = "over"
+    """There is nothing to do: superseded, failed, or asked for again under another model."""
+    FAILED = "failed"
+    """The attempt failed and counts."""
+    INTERRUPTED = "interrupted"
+    """Not the analysis failed: a shutdown, a database or store that does not answer, models that cannot be loaded."""
+
+
+class SeriesAnalyzer(Protocol):
+    """What analyses the files of a series (``AnalysisPool``)."""
+
+    def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
+        """Analyse one series despite overruled refusals, or raise ``AnalysisProcessError``."""
+        ...
+
+
+class Attempts:
+    """Attempts at analyses of one database by one model.
+
+    Parameters
+    ----------
+    database
+        The records.
+    locate
+        Gives stored files here (``Files.locate``).
+    analyzer
+        What analyses.
+    model
+        Its identity; an analysis that was asked of another model is not this one's to answer.
+    make_results
+        Makes the result objects of an answered analysis and asks for their delivery; idempotent.
+    check_files
+        Gives those of some stored files that are damaged (``Integrity.damaged``).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        locate: Callable[[Sequence[str]], Sequence[Path]],
+        analyzer: SeriesAnalyzer,
+        model: ModelIdentity,
+        *,
+        make_results: Callable[[str], object],
+        check_files: Callable[[Sequence[str]], Sequence[str]] | None = None,
+    ) -> None:
+        self._database = database
+        self._locate = locate
+        self._live = analyzer, model
+        self._make_results = make_results
+        self._check_files = check_files
+
+    def use(self, analyzer: SeriesAnalyzer, model: ModelIdentity) -> None:
+        """Let another model answer from the next attempt on."""
+        self._live = analyzer, model
+
+    def run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
+        """Make one attempt; for one that failed also why."""
+        try:
+            return self._run(analysis_id)
+        except (DatabaseUnavailableError, StoreUnreachableError, AnalysisInterruptedError, ModelUnavailableError):
+            _log.warning("analysis:interrupted", extra={"analysis_id": analysis_id})
+            return Attempt.INTERRUPTED, None
+        except AnalysisProcessError as error:
+            _log.warning("analysis:attempt_failed", extra={"analysis_id": analysis_id, "reason_code": error.code})
+            return Attempt.FAILED, Reason(error.code, error.text)
+        except Exception as error:  # noqa: BLE001 - the worker's own boundary: a poisoned series holds up nobody
+            _log.exception("analysis:attempt_raised", extra={"analysis_id": analysis_id})
+            return Attempt.FAILED, Reason(
+                "analysis_failed", "The analysis failed ({kind}).".format(kind=type(error).__name__)
+            )
+
+    def park(self, analysis_id: str, reason: Reason) -> None:
+        """Give up on an analysis; the series reads ``failed`` with the reason."""
+        with self._database.begin() as session:
+            is_new = analyses.fail_analysis(session, analysis_id, reason)
+        if is_new:
+            _log.error("analysis:parked", extra={"analysis_id": analysis_id, "reason_code": reason.code})
+
+    def results(self, analysis_id: str) -> bool:
+        """Make the result objects of an answered analysis; False, logged and audited, where they cannot be made."""
+        try:
+            self._make_results(analysis_id)
+        except ResultsError:  # on record with its reason
+            _log.error("results:failed", extra={"analysis_id": analysis_id})
+            return False
+        except Exception:  # noqa: BLE001 - as in run
+            _log.exception("results:failed", extra={"analysis_id": analysis_id})
+            self._note_failed_results(analysis_id)
+            return False
+        return True
+
+    def _note_failed_results(self, analysis_id: str) -> None:
+        """Write it to the trail, unless the database is what failed."""
+        try:
+            with self._database.begin() as session:
+                audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure"))
+        except DatabaseUnavailableError:
+            _log.warning("audit:unavailable", extra={"analysis_id": analysis_id})
+
+    def _run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
+        analyzer, model = self._live
+        instances = self._instances(analysis_id)  # first: an attempt that a store kept from beginning does not count
+        record = self._begin(analysis_id)
+        if record.status is not AnalysisStatus.RUNNING:
+            return _verdict_of(record), None
+        if record.attempts > MAX_STARTS:
+            self.park(analysis_id, Reason("interrupted", "The service ended each time that it analysed this series."))
+            return Attempt.OVER, None
+        if record.model.sha256 != model.sha256:
+            self._hand_over(record, model)
+            return Attempt.OVER, None
+        overruled = frozenset(reason.code for reason in record.overruled)
+        outcome = self._damage(analysis_id) or analyzer.analyse(instances, overruled)
+        with self._database.begin() as session:
+            analyses.complete_analysis(session, analysis_id, outcome)
+            done = analyses.analysis_record(session, analysis_id)
+        _log.info("analysis:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
+        return _verdict_of(done), None
+
+    def _damage(self, analysis_id: str) -> AnalysisOutcome | None:
+        """Refuse a series of which a file is damaged: a changed value is no longer the patient's."""
+        if self._check_files is None:
+            return None
+        with self._database.read() as session:
+            paths = [record.path for record in analyses.analysis_instances(session, analysis_id)]
+        damaged = self._check_files(paths)
+        return AnalysisOutcome(reasons=(REASON,), measures={"damaged_files": len(damaged)}) if damaged else None
+
+    def _begin(self, analysis_id: str) -> AnalysisRecord:
+        with self._database.begin() as session:
+            return analyses.start_analysis(session, analysis_id)
+
+    def _instances(self, analysis_id: str) -> list[StoredInstance]:
+        with self._database.read() as session:
+            records = analyses.analysis_instances(session, analysis_id)
+        places = self._locate([record.path for record in records])
+        return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
+
+    def _hand_over(self, record: AnalysisRecord, model: ModelIdentity) -> None:
+        """Close the analysis that cannot be answered, and ask for a further run under the model that is here.
+
+        A further one even where this model has answered already: somebody asked again, and waits for an answer.
+        """
+        reason = Reason("model_replaced", "The model was replaced before this analysis began; it was asked for again.")
+        with self._database.begin() as session:
+            analyses.fail_analysis(session, record.id, reason)
+            asker = record.requested_by
+            analyses.request_analysis(
+                session, record.series_id, model, requested_by=asker, force=True, overruled=record.overruled
+            )
+
+
+def _verdict_of(record: AnalysisRecord | None) -> Attempt:
+    """Only the current analysis of a series is worth result objects; a superseded one is over."""
+    is_current = record is not None and record.status is AnalysisStatus.CURRENT
+    return Attempt.ANSWERED if is_current else Attempt.OVER

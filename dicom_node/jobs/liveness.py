@@ -1,0 +1,91 @@
+"""Which workers live: each counts heartbeats, and whoever sees another fall silent takes up what it left.
+
+Nobody's clock is compared with another's: a worker is silent when its count stays the same for a while on the
+monotonic clock of the one who looks. A look that was late (the database was away, this host slept) starts all of that
+anew, for then nobody could count.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from db.database import Database
+from db.monitoring import workers
+
+_log = logging.getLogger(__name__)
+
+BEAT_S = 5.0
+"""Pause between two heartbeats."""
+SILENT_S = 60.0
+"""A worker that does not beat for so long is held to be dead."""
+
+
+class SilenceWatch:
+    """Tells whose count has not changed for a while."""
+
+    def __init__(self, silent_s: float = SILENT_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._silent_s = silent_s
+        self._clock = clock
+        self._looked_s = clock()
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def silent(self, beats: Mapping[str, int]) -> tuple[str, ...]:
+        """Observe all counts; those that have stood still come back, at every call until they go on."""
+        now_s = self._clock()
+        if now_s - self._looked_s > self._silent_s / 2:
+            self._seen.clear()
+        self._looked_s = now_s
+        known = self._seen
+        self._seen = {
+            name: known[name] if name in known and known[name][0] == count else (count, now_s)
+            for name, count in beats.items()
+        }
+        return tuple(name for name, (_, since_s) in self._seen.items() if now_s - since_s >= self._silent_s)
+
+
+class HeartbeatMonitor:
+    """A worker's place among all that share the database.
+
+    Parameters
+    ----------
+    executor_id, version
+        Who this is.
+    resume
+        Makes what these workers left available to the living; tells how many workflows that were (none: harmless).
+    resume_strays
+        Does so with what this worker itself has lost.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        executor_id: str,
+        version: str,
+        resume: Callable[[Sequence[str]], int],
+        resume_strays: Callable[[], int],
+        *,
+        silent_s: float = SILENT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._executor_id, self._version = executor_id, version
+        self._resume, self._resume_strays = resume, resume_strays
+        self._watch = SilenceWatch(silent_s, clock)
+        self._last_beat: int | None = None
+
+    def turn(self) -> None:
+        """Beat once, see to those that do not, and tell where another beats under this one's name."""
+        with self._database.begin() as session:
+            workers.beat(session, self._executor_id, self._version)
+            beats = workers.beats(session)
+        beat, last = beats[self._executor_id], self._last_beat
+        self._last_beat = beat
+        if last is not None and beat != last + 1:
+            _log.error("worker:name_taken", extra={"executor_id": self._executor_id})
+        silent = [name for name in self._watch.silent(beats) if name != self._executor_id]
+        if silent and (count := self._resume(silent)):
+            _log.warning("worker:resumed", extra={"count": count, "object_count": len(silent)})
+        if count := self._resume_strays():
+            _log.warning("worker:resumed", extra={"count": count, "object_count": 0})

@@ -1,0 +1,136 @@
+"""A second model on the same series, unseen: after the live answer, at the lowest priority, in a process of its own.
+
+What is to be tried follows from the records alone, so a trial that is killed is made again, and one that fails is put
+down as failed: it holds up nobody and is not tried twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from db.analyses import analyses
+from db.analyses import shadow as trials
+from db.database import Database
+from db.domain.records import AnalysisOutcome, ModelIdentity, Reason
+from db.engine.session import now
+from dicom_node.jobs.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
+from dicom_node.series.types import StoredInstance
+
+_log = logging.getLogger(__name__)
+
+LOOK_BACK = timedelta(days=1)
+"""Series that were answered within this time are tried: a worker that was down catches up, and not for ever."""
+SETTLED = timedelta(seconds=10)
+"""And not before so long after: the live answer's result objects are made and sent first."""
+UNAVAILABLE_PAUSE_S = 600.0
+
+
+class ShadowProcess(Protocol):
+    """What analyses (``AnalysisProcess``)."""
+
+    def start(self) -> ModelIdentity:
+        """Load the models if they are not; may raise ``ModelUnavailableError``."""
+        ...
+
+    def analyse(self, instances: Sequence[StoredInstance]) -> AnalysisOutcome:
+        """Analyse one series, or raise ``AnalysisProcessError``."""
+        ...
+
+    def close(self) -> None:
+        """End the process."""
+        ...
+
+
+class ShadowRuns:
+    """Trials by one second model.
+
+    Parameters
+    ----------
+    database
+        The records.
+    locate
+        Gives stored files here (``Files.locate``).
+    make_process
+        Makes a process with the second model; it lives only while there is something to try.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        locate: Callable[[Sequence[str]], Sequence[Path]],
+        make_process: Callable[[], ShadowProcess],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._locate = locate
+        self._make_process = make_process
+        self._clock = clock
+        self._model: ModelIdentity | None = None
+        self._not_before_s = 0.0
+        self._process: ShadowProcess | None = None
+
+    def turn(self) -> int:
+        """Try what is due, one series after the other, as long as nothing waits for the live model; tells how many."""
+        if self._clock() < self._not_before_s or not self._may_go_on():
+            return 0
+        try:
+            return self._turn()
+        except ModelUnavailableError:
+            _log.error("trial:model_unavailable", extra={"code": ModelUnavailableError.code})
+            self._not_before_s = self._clock() + UNAVAILABLE_PAUSE_S
+        except AnalysisInterruptedError:
+            _log.info("trial:interrupted")
+        finally:
+            self.close()
+        return 0
+
+    def close(self) -> None:
+        """End the process, also from another thread."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _turn(self) -> int:
+        if self._model is None:
+            self._model = self._started().start()
+        with self._database.read() as session:
+            moment = now(session)
+            due = trials.untried(session, self._model, moment - LOOK_BACK, moment - SETTLED)
+        count = 0
+        for analysis_id in due:
+            if count and not self._may_go_on():
+                break
+            self._try(analysis_id, self._model)
+            count += 1
+        return count
+
+    def _try(self, analysis_id: str, model: ModelIdentity) -> None:
+        process = self._started()
+        with self._database.read() as session:
+            records = analyses.analysis_instances(session, analysis_id)
+        places = self._locate([record.path for record in records])
+        instances = [StoredInstance(one.sop_instance_uid, place) for one, place in zip(records, places, strict=True)]
+        try:
+            outcome = process.analyse(instances)
+        except (AnalysisInterruptedError, ModelUnavailableError):
+            raise
+        except AnalysisProcessError as error:
+            outcome = AnalysisOutcome(reasons=(Reason(error.code, error.text),))
+        with self._database.begin() as session:
+            trials.record_trial(session, analysis_id, model, outcome)
+        _log.info("trial:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
+
+    def _started(self) -> ShadowProcess:
+        if self._process is None:
+            self._process = self._make_process()
+        return self._process
+
+    def _may_go_on(self) -> bool:
+        with self._database.read() as session:
+            return not analyses.pending_analyses(session)

@@ -1,0 +1,228 @@
+"""The worker's loop: sees which series are complete, asks for analyses, keeps the queue and the deliveries going."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from db.analyses import analyses, scheduling
+from db.database import Database
+from db.domain.errors import DatabaseUnavailableError
+from db.domain.records import AnalysisRecord, ModelIdentity, SeriesRecord, StudyState
+from db.intake import priors
+from db.studies.instances import receiving_series, series_record
+
+_log = logging.getLogger(__name__)
+
+REQUESTED_BY = "system"
+
+
+class Submit(Protocol):
+    """Enqueues an analysis durably, once (``AnalysisWorkflows.submit``)."""
+
+    def __call__(self, analysis: AnalysisRecord, due: datetime) -> str:
+        """Return the name under which it is queued, to be done by that moment."""
+        ...
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a series looked like, and since when, on a clock that nobody sets."""
+
+    news: tuple[int, object]
+    since_s: float
+
+
+class QuietWatch:
+    """Tells which receiving series had no news for a while.
+
+    The time of the database's clock is compared with itself only; the waiting is measured on a monotonic clock, so that
+    a clock that is set neither ends nor prolongs it.
+    """
+
+    def __init__(self, quiet_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet_s = quiet_s
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+
+    def quiet(self, receiving: Iterable[SeriesRecord]) -> tuple[SeriesRecord, ...]:
+        """Observe the receiving series; those that are complete come back, at every call until they change."""
+        now_s = self._clock()
+        seen: dict[str, _Seen] = {}
+        complete = []
+        for series in receiving:
+            news = (series.instance_count, series.last_received_at)
+            known = self._seen.get(series.id)
+            entry = known if known is not None and known.news == news else _Seen(news, now_s)
+            seen[series.id] = entry
+            if series.is_forced or now_s - entry.since_s >= self._quiet_s:
+                complete.append(series)
+        self._seen = seen
+        return tuple(complete)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """How often the worker looks.
+
+    Parameters
+    ----------
+    quiet_s
+        A series is complete after this many seconds without a new instance.
+    poll_s
+        Pause between two looks at the records, seconds.
+    deliver_s
+        Pause between two rounds of deliveries, seconds.
+    resubmit_s
+        A pending analysis is submitted again (which changes nothing where it is queued) after so many seconds.
+    """
+
+    quiet_s: float
+    poll_s: float = 0.5
+    deliver_s: float = 5.0
+    resubmit_s: float = 60.0
+
+
+class Worker:
+    """The loop; everything that it decides is in the records, so that it may be killed at any moment.
+
+    Parameters
+    ----------
+    database
+        The records.
+    model
+        Identity of the models that will answer.
+    submit
+        Enqueues an analysis.
+    deliver_due
+        Delivers result objects that are due; may be slow, runs in a thread of its own.
+    made
+        Set where result objects were made, which are delivered at once then.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        model: ModelIdentity,
+        submit: Submit,
+        *,
+        deliver_due: Callable[[], object],
+        config: WorkerConfig,
+        made: threading.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._model = model
+        self._submit = submit
+        self._deliver_due = deliver_due
+        self._made = made or threading.Event()
+        self._config = config
+        self._clock = clock
+        self._watch = QuietWatch(config.quiet_s, clock)
+        self._submitted: dict[str, float] = {}
+
+    def use(self, model: ModelIdentity) -> None:
+        """Ask for analyses by another model from now on."""
+        self._model = model
+
+    def run(self, stop: threading.Event) -> None:
+        """Look again and again until ``stop`` is set."""
+        deliveries = threading.Thread(target=self._deliver, args=(stop,), name="deliveries", daemon=True)
+        deliveries.start()
+        while not stop.is_set():
+            guarded("worker:look", self.look)
+            stop.wait(self._config.poll_s)
+        self._made.set()  # the thread sees then that it is to end
+        deliveries.join(timeout=5)
+
+    def look(self) -> None:
+        """Ask for analyses of complete series, and submit what is pending."""
+        with self._database.read() as session:
+            receiving = receiving_series(session)
+        for series in self._watch.quiet(receiving):
+            self._request(series)
+        self._submit_pending()
+
+    def _request(self, observed: SeriesRecord) -> None:
+        """Ask for an analysis of a complete series, unless an instance arrived in this very moment."""
+        with self._database.begin() as session:
+            now = series_record(session, id=observed.id)
+            if now is None or now.state is not StudyState.RECEIVING or now.instance_count != observed.instance_count:
+                return
+            if priors.set_aside(session, observed.id, observed.study_instance_uid):
+                return
+            record = analyses.request_analysis(session, observed.id, self._model, requested_by=REQUESTED_BY)
+        _log.info(
+            "series:complete",
+            extra={"series_id": observed.id, "analysis_id": record.id, "instance_count": observed.instance_count},
+        )
+
+    def _submit_pending(self) -> None:
+        """Submit what is pending, each with its turn among all of it."""
+        with self._database.read() as session:
+            pending = analyses.pending_analyses(session)
+            self._submitted = {one.id: self._submitted[one.id] for one in pending if one.id in self._submitted}
+            wanted = [record for record in pending if self._is_to_submit(record)]
+            due = scheduling.due_moments(session, pending) if wanted else {}
+        for record in wanted:
+            self._submit(record, due[record.id])
+            self._submitted[record.id] = self._clock()
+
+    def _is_to_submit(self, record: AnalysisRecord) -> bool:
+        last_s = self._submitted.get(record.id)
+        return last_s is None or self._clock() - last_s >= self._config.resubmit_s
+
+    def _deliver(self, stop: threading.Event) -> None:
+        while True:
+            self._made.wait(self._config.deliver_s)
+            self._made.clear()
+            if stop.is_set():
+                return
+            guarded("worker:deliver", self._deliver_due)
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicTask:
+    """Something that is done again and again until the service ends."""
+
+    name: str
+    every_s: float
+    action: Callable[[], object]
+    first_s: float | None = None
+    """Pause before the first time; as long as the others by default."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Do it in a thread of its own."""
+        threading.Thread(target=self.run, args=(stop,), name=self.name, daemon=True).start()
+
+    def run(self, stop: threading.Event) -> None:
+        """Do it until ``stop`` is set, first after one pause."""
+        pause_s = self.every_s if self.first_s is None else self.first_s
+        while not stop.wait(pause_s):
+            guarded(self.name, self.action)
+            pause_s = self.every_s
+
+
+def alone(database: Database, name: str, action: Callable[[], object]) -> Callable[[], object]:
+    """Give an action that only one host does at a time; on the others it does nothing."""
+
+    def guarded_action() -> object:
+        with database.alone(name) as is_ours:
+            return action() if is_ours else None
+
+    return guarded_action
+
+
+def guarded(what: str, action: Callable[[], object]) -> None:
+    """Record what an iteration raised and go on: the next one may succeed."""
+    try:
+        action()
+    except DatabaseUnavailableError:
+        _log.warning(f"{what}_waits", extra={"code": "database_unavailable"})
+    except Exception:  # noqa: BLE001 - the worker loop's own boundary
+        _log.exception(f"{what}_failed")

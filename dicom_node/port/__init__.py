@@ -1,0 +1,1 @@
+"""The DICOM port: connections, PDUs, associations, TLS and access control."""

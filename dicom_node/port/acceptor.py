@@ -1,0 +1,431 @@
+"""Where connections wait until they have said whom they call: no thread and no association's place for any of them.
+
+One thread watches the listening socket and every connection whose A-ASSOCIATE-RQ is not complete. A silent socket,
+half a header, one byte a second, a wrong protocol: each costs a descriptor and a few bytes until its deadline. When
+there are too many, the oldest goes, from the address that has most of them first; a legitimate sender says whom it
+calls at once.
+
+A TLS handshake is driven here too, piece by piece as it arrives and under the same deadline: whoever never finishes it
+is one more silent connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Literal, Protocol
+
+from dicom_node.intake.counters import Counters
+from dicom_node.port.access import Rejection, plain_address
+from dicom_node.port.associate_request import AssociationRequest, RequestError, read_request, read_titles
+from dicom_node.port.shared_socket import Port
+from dicom_node.port.tls import ServerTls
+
+_log = logging.getLogger(__name__)
+
+_ABORT = b"\7\0\0\0\0\4\0\0\2"  # PS3.8 9.3.8: A-ABORT by the service provider, followed by the reason
+_UNRECOGNISED, _UNEXPECTED, _INVALID = b"\1", b"\2", b"\6"
+_CLOSING_S = 0.5
+"""How long a refused peer may take to read why, before the connection is reset."""
+_IGNORED_BYTES = 1 << 20
+"""And how much it may send meanwhile."""
+REQUEST_BYTES = 1 << 20
+"""Value of A-ASSOCIATE-RQ at most: 128 contexts of every transfer syntax there is have under 400 KiB."""
+_TICK_S = 0.05
+_ACCEPTS = 64
+"""Connections accepted before those who are here are looked at again."""
+_HANDSHAKES = 4
+"""Handshakes taken a step further before everybody else is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptorLimits:
+    """Bounds of what has not negotiated yet."""
+
+    connections: int = 256
+    connections_per_address: int = 128
+    strangers: int = 32
+    """Of addresses that no peer calls from: they give way to each other, never to a peer's cost."""
+    timeout_s: float = 10.0
+    """For the whole A-ASSOCIATE-RQ, however it is cut."""
+    admission_s: float = 6.0
+    """How long a complete request waits for a place (longer than one that stalls is left alone) before we are busy."""
+    buffered_bytes: int = 32 << 20
+    """Of all requests that are not complete together; beyond it the longest one goes."""
+
+    def of(self, port: Port) -> AcceptorLimits:
+        """The share of one process at a port."""
+        return replace(
+            self,
+            connections=port.share(self.connections),
+            connections_per_address=port.share(self.connections_per_address),
+            strangers=port.share(self.strangers),
+            buffered_bytes=port.share(self.buffered_bytes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A connection that has said whom it calls."""
+
+    connection: socket.socket
+    address: str
+    received: bytes
+    """The A-ASSOCIATE-RQ PDU, as ``request`` writes it anew, and what followed it."""
+    request: AssociationRequest
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate that was shown in the handshake (DER); empty where there was none."""
+        shown = self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
+        return shown or b""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedConnection:
+    """A connection that no association came of, with the AE titles as far as they were sent (untrusted text).
+
+    ``reason`` is machine-readable, and ``certificate`` the one that was shown (DER).
+    """
+
+    address: str
+    reason: str
+    is_rejection: bool = False
+    """Answered by A-ASSOCIATE-RJ; else aborted or closed."""
+    calling_ae_title: str = ""
+    called_ae_title: str = ""
+    certificate: bytes = b""
+
+
+class _State(Enum):
+    HANDSHAKE = auto()
+    READING = auto()
+    WAITING = auto()
+    CLOSING = auto()
+
+
+@dataclass(slots=True, eq=False)
+class _PendingConnection:
+    connection: socket.socket
+    address: str
+    deadline: float
+    received: bytearray = field(default_factory=bytearray)
+    state: _State = _State.READING
+    request: AssociationRequest | None = None
+    ignored_bytes: int = 0
+    is_known: bool = True
+
+
+def _is_pending(connection: socket.socket) -> bool:
+    """Whether bytes are decrypted already, which no selector tells."""
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
+
+
+def _handshake_failure(error: OSError) -> str:
+    """Why a handshake failed, in the words of OpenSSL; empty for who only looks whether the port is open."""
+    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+        return ""
+    return str(getattr(error, "verify_message", "") or error.reason or "TLS").replace(" ", "_").lower()
+
+
+def _refused(guest: _PendingConnection, reason: str) -> RefusedConnection:
+    calling, called = read_titles(bytes(guest.received[:74])) if guest.received[:1] == b"\1" else ("", "")
+    return RefusedConnection(guest.address, reason, calling_ae_title=calling, called_ae_title=called)
+
+
+Decision = Rejection | Literal["admitted", "wait"]
+
+
+class Gatekeeper(Protocol):
+    """Decides about connections; called on the entrance's thread."""
+
+    def decide(self, caller: Caller) -> Decision:
+        """Take the connection over (``"admitted"``), have it wait for a place, or reject it."""
+        ...
+
+    def is_known(self, address: str) -> bool:
+        """Whether anyone may call from an address; what strangers have open is bounded by itself."""
+        ...
+
+    def on_refused(self, refusal: RefusedConnection) -> None:
+        """Note that a connection was refused, by this side or by ``decide``."""
+        ...
+
+
+class ConnectionAcceptor:
+    """Accepts connections and hands on those that have sent an A-ASSOCIATE-RQ.
+
+    Parameters
+    ----------
+    port
+        The bound port, and what other processes at it have open; our end of it is closed at the end.
+    tls
+        Given, connections are TLS.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        gatekeeper: Gatekeeper,
+        limits: AcceptorLimits,
+        counters: Counters,
+        tls: ServerTls | None = None,
+    ) -> None:
+        self._tls, self._gatekeeper = tls, gatekeeper
+        self._port, self._listening = port, port.listening
+        self._limits, self._counters = limits.of(port), counters
+        self._buffered_bytes = 0
+        self._guests: dict[socket.socket, _PendingConnection] = {}
+        self._selector = selectors.DefaultSelector()
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dicom-entrance", daemon=True)
+        self._listening.setblocking(False)
+        self._selector.register(self._listening, selectors.EVENT_READ)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept nobody any more and turn away who waits."""
+        self._is_stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping.is_set():
+                self._turn()
+        finally:
+            for guest in tuple(self._guests.values()):
+                self._drop(guest, "stopping")
+            self._selector.close()
+            self._listening.close()
+
+    def _turn(self) -> None:
+        is_waited_for = any(guest.state is _State.WAITING for guest in self._guests.values())
+        ready = {key.fileobj for key, _ in self._selector.select(_TICK_S if is_waited_for else 0.2)}
+        if self._listening in ready:
+            self._accept()
+        for guest in self._in_turn([guest for guest in self._guests.values() if guest.connection in ready]):
+            if guest.connection in self._guests:
+                self._guarded(self._read, guest)
+        for guest in tuple(self._guests.values()):
+            if guest.state is _State.WAITING:
+                self._guarded(self._admit, guest)
+            elif time.monotonic() > guest.deadline:
+                if guest.state is _State.READING and guest.received:
+                    self._gatekeeper.on_refused(_refused(guest, "timeout"))
+                self._drop(guest, "closed" if guest.state is _State.CLOSING else "timeout")
+
+    @staticmethod
+    def _in_turn(ready: list[_PendingConnection]) -> list[_PendingConnection]:
+        """Order who is ready: requests first, then a few handshakes (milliseconds each), the newest first.
+
+        Whoever comes while hundreds shake hands is thus not served behind all of them; the others stay ready.
+        """
+        handshakes = [guest for guest in ready if guest.state is _State.HANDSHAKE]
+        return [guest for guest in ready if guest.state is not _State.HANDSHAKE] + handshakes[: -_HANDSHAKES - 1 : -1]
+
+    def _accept(self) -> None:
+        """Accept what is there and is ours to take, but look at those who wait in between."""
+        for _ in range(self._port.may_accept(_ACCEPTS)):
+            try:
+                connection, address = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._guests:
+                    self._drop(next(iter(self._guests.values())), "descriptors")
+                return
+            self._welcome(connection, plain_address(str(address[0])))
+
+    def _welcome(self, connection: socket.socket, address: str) -> None:
+        connection.setblocking(False)
+        state = _State.READING
+        if self._tls is not None:
+            try:
+                connection = self._tls.context().wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+            except OSError:
+                return  # it was closed already
+            state = _State.HANDSHAKE
+        known = self._gatekeeper.is_known(address)
+        guest = _PendingConnection(
+            connection, address, time.monotonic() + self._limits.timeout_s, state=state, is_known=known
+        )
+        self._make_room(guest)
+        self._guests[connection] = guest
+        self._port.tell(guests=len(self._guests))
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._guarded(self._read, guest)
+
+    def _guarded(self, act: Callable[[_PendingConnection], None], guest: _PendingConnection) -> None:
+        """Let an unforeseen error cost one guest, never the entrance."""
+        try:
+            act(guest)
+        except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+            _log.error("connection:failed", extra={"error_type": type(error).__name__}, exc_info=error)
+            if guest.connection in self._guests:
+                self._drop(guest, "failed")
+
+    def _make_room(self, new: _PendingConnection) -> None:
+        """Let the oldest guest go where there are too many; callers that only wait for a place stay."""
+        counts = Counter(guest.address for guest in self._guests.values())
+        strangers = [guest for guest in self._guests.values() if not guest.is_known]
+        if not new.is_known and len(strangers) >= self._limits.strangers:
+            candidates = strangers
+        elif counts[new.address] >= self._limits.connections_per_address:
+            candidates = [guest for guest in self._guests.values() if guest.address == new.address]
+        elif len(self._guests) >= self._limits.connections:
+            crowded = counts.most_common(1)[0][0]
+            candidates = strangers or [guest for guest in self._guests.values() if guest.address == crowded]
+        else:
+            return
+        self._drop(min(candidates, key=lambda guest: guest.state is _State.WAITING), "crowded")
+
+    def _read(self, guest: _PendingConnection) -> None:
+        if guest.state is _State.HANDSHAKE and not self._shake_hands(guest):
+            return
+        self._read_once(guest)
+        while guest.connection in self._guests and guest.state is not _State.WAITING and _is_pending(guest.connection):
+            self._read_once(guest)
+
+    def _shake_hands(self, guest: _PendingConnection) -> bool:
+        """Go on with a handshake; True when it is done."""
+        assert isinstance(guest.connection, ssl.SSLSocket)  # noqa: S101 (only these have a handshake)
+        wanted = selectors.EVENT_READ
+        try:
+            guest.connection.do_handshake()
+        except ssl.SSLWantReadError:
+            self._selector.modify(guest.connection, wanted)
+            return False
+        except ssl.SSLWantWriteError:
+            self._selector.modify(guest.connection, selectors.EVENT_WRITE)
+            return False
+        except OSError as error:
+            if reason := _handshake_failure(error):
+                _log.warning("association:tls_refused", extra={"reason_code": reason, "peer_address": guest.address})
+                self._gatekeeper.on_refused(RefusedConnection(guest.address, "tls"))
+            self._drop(guest, "tls")
+            return False
+        guest.state = _State.READING
+        self._selector.modify(guest.connection, wanted)
+        return True
+
+    def _read_once(self, guest: _PendingConnection) -> None:
+        try:
+            received = guest.connection.recv(65536)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError:
+            received = b""
+        if not received:
+            if guest.state is _State.READING and guest.received:
+                self._gatekeeper.on_refused(_refused(guest, "unfinished"))
+            self._drop(guest, "closed" if guest.state is _State.CLOSING or not guest.received else "unfinished")
+        elif guest.state is _State.READING:
+            guest.received += received
+            self._buffered_bytes += len(received)
+            self._consider(guest)
+            self._bound_buffers()
+        else:
+            guest.ignored_bytes += len(received)
+            if guest.ignored_bytes > _IGNORED_BYTES:
+                self._drop(guest, "closed")
+
+    def _consider(self, guest: _PendingConnection) -> None:
+        """Look whether the request is complete, and refuse what cannot become one."""
+        received = guest.received
+        if received[0] != 1:
+            known = 1 <= received[0] <= 7
+            self._abort(guest, _UNEXPECTED if known else _UNRECOGNISED, "not-dicom")
+            return
+        if len(received) < 6:
+            return
+        length = struct.unpack_from(">L", received, 2)[0]
+        if not 68 <= length <= REQUEST_BYTES:
+            self._abort(guest, _INVALID, "length")
+        elif len(received) >= 6 + length:
+            try:
+                guest.request = read_request(bytes(received[: 6 + length]))
+            except RequestError as error:
+                self._abort(guest, _INVALID, error.code)
+                return
+            self._hold(guest, guest.request.pdu + bytes(received[6 + length :]))
+            guest.state = _State.WAITING
+            guest.deadline = time.monotonic() + self._limits.admission_s
+            self._selector.unregister(guest.connection)
+            self._admit(guest)
+
+    def _admit(self, guest: _PendingConnection) -> None:
+        assert guest.request is not None  # noqa: S101 (only who waits comes here)
+        decision = self._gatekeeper.decide(
+            Caller(guest.connection, guest.address, bytes(guest.received), guest.request)
+        )
+        if decision == "admitted":
+            self._forget(guest)
+            return
+        if decision == "wait":
+            if time.monotonic() < guest.deadline:
+                return
+            decision = Rejection.BUSY
+        caller = Caller(guest.connection, guest.address, b"", guest.request)
+        titles = guest.request.calling_ae_title, guest.request.called_ae_title
+        shown = caller.certificate if decision is Rejection.CERTIFICATE else b""
+        self._gatekeeper.on_refused(RefusedConnection(guest.address, decision.code, True, *titles, shown))
+        self._selector.register(guest.connection, selectors.EVENT_READ)
+        self._counters.add("association_rejections", decision.code)
+        self._refuse(guest, decision.pdu, "rejected")
+
+    def _abort(self, guest: _PendingConnection, reason: bytes, code: str) -> None:
+        """Abort (PS3.8 9.3.8) what cannot be an association, and say why in the log."""
+        self._gatekeeper.on_refused(_refused(guest, code))
+        self._refuse(guest, _ABORT + reason, code)
+
+    def _hold(self, guest: _PendingConnection, received: bytes) -> None:
+        self._buffered_bytes += len(received) - len(guest.received)
+        guest.received[:] = received
+
+    def _bound_buffers(self) -> None:
+        """Let the longest unfinished request go where all together take too much memory."""
+        while self._buffered_bytes > self._limits.buffered_bytes:
+            longest = max(self._guests.values(), key=lambda guest: len(guest.received))
+            self._gatekeeper.on_refused(_refused(longest, "crowded"))
+            self._drop(longest, "crowded")
+
+    def _refuse(self, guest: _PendingConnection, pdu: bytes, reason: str) -> None:
+        """Say why, stop listening to what is said, and close soon."""
+        self._counters.add("connections_refused", reason)
+        try:
+            guest.connection.send(pdu)
+            if not isinstance(guest.connection, ssl.SSLSocket):  # which would forget its encryption
+                guest.connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(guest, "closed")
+            return
+        guest.state = _State.CLOSING
+        guest.deadline = time.monotonic() + _CLOSING_S
+        self._hold(guest, b"")
+
+    def _drop(self, guest: _PendingConnection, reason: str) -> None:
+        self._counters.add("connections_closed", reason)
+        self._forget(guest)
+        if guest.connection in self._selector.get_map():
+            self._selector.unregister(guest.connection)
+        guest.connection.close()
+
+    def _forget(self, guest: _PendingConnection) -> None:
+        self._hold(guest, b"")
+        del self._guests[guest.connection]
+        self._port.tell(guests=len(self._guests))

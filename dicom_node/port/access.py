@@ -1,0 +1,144 @@
+"""Who may associate: called and calling AE titles and addresses, checked before an association takes a place."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address, ip_address
+
+from dicom_node.intake.instance_intake import Sender
+from dicom_node.port.associate_request import APPLICATION_CONTEXT, AssociationRequest
+from dicom_node.port.certificate_identity import ANY_CERTIFICATE, CertificateRule
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRule:
+    """One peer that may associate."""
+
+    ae_title: str
+    host: str
+    may_store: bool = True
+    may_query: bool = False
+    """Whether it may search and fetch what is here."""
+    certificate: CertificateRule = ANY_CERTIFICATE
+    """Which certificate it calls with; by default any that its authority vouches for."""
+
+
+class Rejection(Enum):
+    """Why an association is rejected: result, source and reason of A-ASSOCIATE-RJ (PS3.8 table 9-21), and a code."""
+
+    CALLED_AE_TITLE = (1, 1, 7, "called-ae-title")
+    CALLING_AE_TITLE = (1, 1, 3, "calling-ae-title")
+    ADDRESS = (1, 1, 3, "address")
+    CERTIFICATE = (1, 1, 3, "certificate")
+    APPLICATION_CONTEXT = (1, 1, 2, "application-context")
+    PROTOCOL_VERSION = (1, 2, 2, "protocol-version")
+    BUSY = (2, 3, 2, "busy")
+
+    @property
+    def code(self) -> str:
+        """Stable and machine-readable."""
+        return self.value[3]
+
+    @property
+    def pdu(self) -> bytes:
+        """The A-ASSOCIATE-RJ that says so (PS3.8 9.3.4)."""
+        return b"\3\0\0\0\0\4\0" + bytes(self.value[:3])
+
+
+_PADDING = "\0 "
+"""Around an AE title it does not count: spaces by PS3.5 6.2, NUL as many nodes pad."""
+
+
+def printable(ae_title: str) -> str:
+    """AE title as it may be logged and shown: empty where it has characters that none may have (PS3.5 6.2)."""
+    title = ae_title.strip(_PADDING)
+    return title if title.isascii() and title.isprintable() and "\\" not in title else ""
+
+
+def plain_address(address: str) -> str:
+    """Spell an address canonically; an IPv4 address that arrives by an IPv6 socket is told as IPv4."""
+    try:
+        ip = ip_address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return address
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return str(ip)
+
+
+def _addresses_of(host: str) -> frozenset[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        _log.warning("peer:unresolved", extra={"host": host})
+        return frozenset()
+    return frozenset(plain_address(str(entry[4][0])) for entry in found)
+
+
+OWN_ADDRESSES = frozenset({"127.0.0.1", "::1"})
+"""Where this machine calls itself from."""
+
+
+class AccessRules:
+    """Our AE title and the peers that may call it.
+
+    Parameters
+    ----------
+    ae_title
+        Ours; an association that calls another one is rejected. Case counts, surrounding spaces and
+        NULs do not (PS3.5 6.2, AE).
+    peers
+        Who may associate. Empty means anyone, which settings allow on loopback alone. Host names are resolved once.
+        The node itself may always ask by C-ECHO whether it answers: from loopback, by its own AE title, nothing else.
+    """
+
+    def __init__(self, ae_title: str, peers: Iterable[PeerRule] = ()) -> None:
+        self._ae_title = ae_title.strip()
+        self._peers: dict[tuple[str, str], PeerRule] = {}
+        for peer in peers:
+            for address in _addresses_of(peer.host):
+                self._peers[peer.ae_title.strip(), address] = peer
+        self._addresses = frozenset(address for _, address in self._peers)
+        self._titles = frozenset(title for title, _ in self._peers)
+        self._is_open = not tuple(peers)
+
+    def is_known_address(self, address: str) -> bool:
+        """Whether any peer calls from there."""
+        return self._is_open or address in self._addresses or address in OWN_ADDRESSES
+
+    def check_request(self, request: AssociationRequest, address: str, certificate: bytes = b"") -> Sender | Rejection:
+        """Tell who is calling, or why it is rejected, by protocol, context, titles, address and certificate (DER)."""
+        if not request.is_version_1:
+            return Rejection.PROTOCOL_VERSION
+        if request.application_context != APPLICATION_CONTEXT:
+            return Rejection.APPLICATION_CONTEXT
+        return self.check(request.called_ae_title, request.calling_ae_title, address, certificate)
+
+    def check(
+        self, called_ae_title: str, calling_ae_title: str, address: str, certificate: bytes = b""
+    ) -> Sender | Rejection:
+        """Tell who is calling, or why it is rejected, by titles, address and certificate (DER)."""
+        calling = printable(calling_ae_title)
+        if called_ae_title.strip(_PADDING) != self._ae_title:
+            return Rejection.CALLED_AE_TITLE
+        if not calling:
+            return Rejection.CALLING_AE_TITLE
+        if self._is_open:
+            return Sender(calling, address)
+        return self._of_peer(calling, address, certificate)
+
+    def _of_peer(self, calling: str, address: str, certificate: bytes) -> Sender | Rejection:
+        peer = self._peers.get((calling, address))
+        if peer is not None and not peer.certificate.allows(certificate):
+            return Rejection.CERTIFICATE
+        if peer is not None:
+            return Sender(calling, address, peer.may_store, peer.may_query)
+        if calling == self._ae_title and address in OWN_ADDRESSES:
+            return Sender(calling, address, may_store=False, may_query=False)
+        return Rejection.ADDRESS if calling in self._titles else Rejection.CALLING_AE_TITLE

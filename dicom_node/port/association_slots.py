@@ -1,0 +1,84 @@
+"""The places of associations: a bounded number, and who gives way when all are taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Lock
+from typing import Protocol
+
+UNUSED_GRACE_S = 0.25
+"""An association is left alone for so long before its first message: some network round trips."""
+USED_GRACE_S = 5.0
+"""And for so long between messages, or in the midst of one that stalls."""
+
+
+class SlotHolder(Protocol):
+    """What a place needs to know of an association."""
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since its last sign of life; zero while we are at work for it."""
+        ...
+
+    @property
+    def was_used(self) -> bool:
+        """Whether a message ever began on it."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where it comes from."""
+        ...
+
+    def evict(self) -> None:
+        """Give way; does not wait."""
+        ...
+
+
+class AssociationSlots:
+    """At most ``limit`` associations; when all places are taken, the idlest gives way to who has something to say.
+
+    Those that were never used go first, then those that have been silent for long; of these the ones of the address
+    that holds most places, and among them the idlest. One that is being served, or is just pausing, never goes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken: set[SlotHolder] = set()
+        self._lock = Lock()
+
+    def try_reserve(self) -> bool:
+        """Make room if need be; False when nobody can give way now."""
+        with self._lock:
+            if len(self._taken) < self._limit:
+                return True
+            victim = self._victim()
+            if victim is None:
+                return False
+            self._taken.discard(victim)
+        victim.evict()
+        return True
+
+    def take(self, occupant: SlotHolder) -> None:
+        """Take a place, after ``try_reserve``."""
+        with self._lock:
+            self._taken.add(occupant)
+
+    def leave(self, occupant: SlotHolder) -> None:
+        """Give a place back; harmless when it was lost before."""
+        with self._lock:
+            self._taken.discard(occupant)
+
+    def occupants(self) -> tuple[SlotHolder, ...]:
+        """Everyone who has a place."""
+        with self._lock:
+            return tuple(self._taken)
+
+    def _victim(self) -> SlotHolder | None:
+        held = Counter(occupant.address for occupant in self._taken)
+        ranked = [
+            (not occupant.was_used, held[occupant.address], idle_s, occupant)
+            for occupant in self._taken
+            if (idle_s := occupant.idle_s) >= (USED_GRACE_S if occupant.was_used else UNUSED_GRACE_S)
+        ]
+        return max(ranked, key=lambda rank: rank[:3])[3] if ranked else None

@@ -1,0 +1,262 @@
+"""The DICOM port: an entrance for connections, places for associations, and pynetdicom for what they say."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.transport import AssociationServer
+
+from dicom_node.intake.counters import Counters
+from dicom_node.intake.instance_intake import Intake, Sender
+from dicom_node.intake.throttle import Throttle
+from dicom_node.port.acceptor import AcceptorLimits, Caller, ConnectionAcceptor, Decision, RefusedConnection
+from dicom_node.port.access import AccessRules, PeerRule, Rejection, printable
+from dicom_node.port.association import PortAssociation
+from dicom_node.port.association_log import AssociationLog
+from dicom_node.port.association_slots import AssociationSlots, SlotHolder
+from dicom_node.port.certificate_identity import fingerprint
+from dicom_node.port.negotiation_cache import NegotiationCache
+from dicom_node.port.shared_socket import Port
+from dicom_node.port.tls import ServerTls
+from dicom_node.port.upper_layer import MALFORMED
+
+if TYPE_CHECKING:
+    from dicom_node.port.command_sets import StoreRequest
+    from dicom_node.port.message_receiver import StoreSink
+
+_log = logging.getLogger(__name__)
+
+Service = Callable[[Any, Any, Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """What the listener is told; the composition root fills it from the settings."""
+
+    host: str = "127.0.0.1"
+    port: int = 11112
+    """0 lets the kernel choose; see ``Listener.port``."""
+    ae_title: str = "LUNGNODE"
+    peers: tuple[PeerRule, ...] = ()
+    max_associations: int = 32
+    timeout_s: float = 30.0
+    """Silence on an association, or within one PDU, after which it is closed."""
+    max_pdu_bytes: int = 262144
+    """Maximum length of a P-DATA-TF that we announce (PS3.8 D.1)."""
+    is_fast: bool = True
+    """Whether C-STORE goes straight from the socket to the store; False takes the library's own path."""
+    entrance: AcceptorLimits = field(default_factory=AcceptorLimits)
+    tls: ServerTls | None = None
+    """None means plain connections."""
+
+
+class StoreHandler(Protocol):
+    """Takes C-STORE requests of the fast path."""
+
+    def open(
+        self, request: StoreRequest, abstract_syntax: str, transfer_syntax: str, association: PortAssociation
+    ) -> StoreSink:
+        """Begin to take one."""
+        ...
+
+
+class PortServer(AssociationServer):
+    """pynetdicom's server, as the owner of contexts and handlers; the entrance accepts in its stead."""
+
+    def __init__(self, *arguments: Any, listening: socket.socket, **more: Any) -> None:
+        self._given = listening
+        super().__init__(*arguments, **more)
+
+    def server_bind(self) -> None:
+        """Use the socket that is bound already."""
+        unbound: socket.socket = self.socket  # type: ignore[has-type]  # the library declares none
+        unbound.close()
+        self.socket = self._given
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """Nothing: the socket listens already."""
+
+    def intervention_handlers(self) -> Iterator[tuple[Any, Any]]:
+        """The handlers that answer requests."""
+        for event, bound in self._handlers.items():
+            if event.is_intervention and bound:
+                yield event, bound
+
+
+class _RejectionTrail:
+    """Writes rejections to the audit trail on a thread of its own: the entrance waits for no database."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._queue: queue.Queue[tuple[Sender, dict[str, object]] | None] = queue.Queue(maxsize=1000)
+        self._thread = threading.Thread(target=self._run, name="dicom-rejections", daemon=True)
+        self._thread.start()
+
+    def add(self, sender: Sender, details: dict[str, object]) -> None:
+        """Queue one; a flood beyond the queue is counted only."""
+        try:
+            self._queue.put_nowait((sender, details))
+        except queue.Full:
+            self._intake.counters.add("audits_dropped")
+
+    def stop(self) -> None:
+        """Write what is queued and end."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            sender, details = entry
+            self._intake.audit("association:rejected", sender, details)
+
+
+class Listener:
+    """A running DICOM port.
+
+    Parameters
+    ----------
+    ae
+        With its supported contexts.
+    handler
+        Takes C-STORE requests on the fast path.
+    evt_handlers
+        pynetdicom's handlers, for the rest and for the stock path.
+    services
+        What answers messages of a type in the library's stead, given association, message and presentation context.
+    shared
+        The port, where other processes listen at it too; by default it is bound as the settings say.
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        ae: ApplicationEntity,
+        handler: StoreHandler,
+        intake: Intake,
+        evt_handlers: list[Any],
+        services: Mapping[type, Service] | None = None,
+        shared: Port | None = None,
+    ) -> None:
+        self.settings, self.ae, self.handler = settings, ae, handler
+        self.services = dict(services or {})
+        self.counters: Counters = intake.counters
+        self._intake = intake
+        self._rules = AccessRules(settings.ae_title, settings.peers)
+        self._shared = shared or Port.shared(settings.host, settings.port)
+        self._shared.tell(guests=0, associations=0)
+        self._places = AssociationSlots(self._shared.share(settings.max_associations))
+        self.max_instance_bytes = intake.limits.max_instance_bytes
+        listening = self._shared.listening
+        self.server: PortServer = ae.make_server(
+            listening.getsockname(),
+            ae_title=settings.ae_title,
+            evt_handlers=evt_handlers,
+            server_class=PortServer,
+            listening=listening,
+        )
+        self.port: int = self.server.server_address[1]
+        self.answers = NegotiationCache()
+        self._trail = _RejectionTrail(intake)
+        self._association_log = AssociationLog(intake.database, self.counters)
+        self._abort_throttle = Throttle(1.0, 20)
+        self._entrance = ConnectionAcceptor(
+            self._shared,
+            self,
+            settings.entrance,
+            self.counters,
+            settings.tls,
+        )
+        self._entrance.start()
+
+    def decide(self, caller: Caller) -> Decision:
+        """Let a caller in, have it wait, or reject it; runs on the entrance's thread."""
+        sender = self._rules.check_request(caller.request, caller.address, caller.certificate)
+        if isinstance(sender, Rejection):
+            return sender
+        if not self._places.try_reserve():
+            return "wait"
+        return self._seat(caller, sender)
+
+    def _seat(self, caller: Caller, sender: Sender) -> Decision:
+        association = None
+        try:
+            association = PortAssociation(self, caller, sender)
+            self._places.take(association)
+            association.start()
+        except (*MALFORMED, RuntimeError) as error:  # RuntimeError: no further thread can be started
+            _log.warning("association:failed", extra={"error_type": type(error).__name__})
+            if association is not None:
+                self._places.leave(association)
+            return Rejection.BUSY
+        self._count_associations()
+        return "admitted"
+
+    def leave(self, association: SlotHolder) -> None:
+        """Give an association's place back; called by itself, more than once."""
+        self._places.leave(association)
+        self._count_associations()
+
+    def _count_associations(self) -> None:
+        count = self.association_count
+        self.counters.set("associations_open", count)
+        self._shared.tell(associations=count)
+
+    def is_known(self, address: str) -> bool:
+        """Whether any peer calls from an address."""
+        return self._rules.is_known_address(address)
+
+    def on_refused(self, refusal: RefusedConnection) -> None:
+        """Log a refusal, and have a rejection in the audit trail; runs on the entrance's thread."""
+        titles = refusal.calling_ae_title, refusal.called_ae_title
+        result = "rejected" if refusal.is_rejection else "aborted"
+        self._association_log.add(refusal.address, titles, result, refusal.reason)
+        calling, called = map(printable, titles)
+        who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": refusal.address}
+        if not refusal.is_rejection:
+            passes, withheld = self._abort_throttle.admit(f"{refusal.reason} {refusal.address}")
+            if passes:
+                extra = {"reason_code": refusal.reason, "count": withheld + 1, **who}
+                _log.warning("association:aborted", extra=extra)
+            return
+        shown = {"certificate_sha256": fingerprint(refusal.certificate)} if refusal.certificate else {}
+        _log.warning("association:rejected", extra={"reason_code": refusal.reason, **who, **shown})
+        self._trail.add(Sender(calling, refusal.address), {"reason": refusal.reason, **shown})
+
+    def on_accepted(self, sender: Sender, context_count: int) -> None:
+        """Count an association that was accepted; one without a context can do nothing."""
+        titles = sender.calling_ae_title, self.settings.ae_title
+        self._association_log.add(sender.address, titles, "accepted", "" if context_count else "no-context-accepted")
+
+    def on_aborted(self, sender: Sender, reason: str) -> None:
+        """Log an association that ended without a release."""
+        titles = sender.calling_ae_title, self.settings.ae_title
+        self._association_log.add(sender.address, titles, "aborted", reason)
+        who = {"calling_ae_title": sender.calling_ae_title, "peer_address": sender.address}
+        passes, withheld = self._abort_throttle.admit(f"{reason} {sender.address}")
+        if passes:
+            _log.warning("association:aborted", extra={"reason_code": reason, "count": withheld + 1, **who})
+
+    @property
+    def association_count(self) -> int:
+        """Associations that have a place now."""
+        return len(self._places.occupants())
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Accept nobody, abort who is idle, let an instance that is being stored finish, and close."""
+        self._entrance.stop()
+        self._shared.leave()
+        self._trail.stop()
+        associations = [occupant for occupant in self._places.occupants() if isinstance(occupant, PortAssociation)]
+        for association in associations:
+            association.evict()
+        for association in associations:
+            association.join(timeout_s)
+        self._association_log.stop()

@@ -1,0 +1,68 @@
+"""Answers to A-ASSOCIATE requests that were negotiated before.
+
+A sender proposes the same contexts each time, up to 128 of them with several transfer syntaxes, and the library takes
+some 10 ms to turn them into objects, to decide and to encode the answer. What it decides depends on the request and on
+settings that never change while we listen. So the answer to the same bytes is remembered, after it was negotiated once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from pynetdicom.pdu import A_ASSOCIATE_AC
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
+
+_REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was negotiated; nobody changes any of it. ``pdu`` is the A-ASSOCIATE-AC (PS3.8 9.3.3)."""
+
+    request: A_ASSOCIATE
+    response: A_ASSOCIATE
+    accepted: Mapping[int, PresentationContext]
+    rejected: tuple[PresentationContext, ...]
+    pdu: bytes
+
+
+class NegotiationCache:
+    """The last answers, by the request's digest; threads may share it."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def find(self, request: bytes) -> Answer | None:
+        """Give the answer to a request of exactly these bytes, AE titles included."""
+        key = hashlib.sha256(request).digest()
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+            return self._answers.get(key)
+
+    def remember(self, request: bytes, association: Any) -> None:
+        """Keep what the library negotiated with an established association; not where the request has credentials."""
+        if association.requestor.user_identity is not None:
+            return
+        response = association.acceptor.primitive
+        answer = Answer(
+            association.requestor.primitive,
+            response,
+            dict(association._accepted_cx),  # noqa: SLF001 (nothing public gives both by id)
+            tuple(association.rejected_contexts),
+            A_ASSOCIATE_AC(response).encode(),
+        )
+        with self._lock:
+            self._answers[hashlib.sha256(request).digest()] = answer
+            if len(self._answers) > _REMEMBERED:
+                self._answers.popitem(last=False)

@@ -1,0 +1,156 @@
+"""The process that makes result objects: a job as JSON in, names of objects and what failed as JSON out.
+
+It reads the headers of strangers' files, so it runs with limits, prints nothing that came from a dataset, and is
+replaced for each analysis. A result file that exists is never written again: its bytes may be at a PACS already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import resource
+import secrets
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pydicom.config
+from pydantic import TypeAdapter
+from pydicom.dataset import Dataset
+
+from dicom_node.results.job import MadeResults, ReportJob, ResultFailure, ResultObject, expected_objects
+from dicom_node.results.parametric_map import build_pm
+from dicom_node.results.presentation_state import build_pr, presentation_states
+from dicom_node.results.rejection_note import build_ko
+from dicom_node.results.secondary_capture import build_pages
+from dicom_node.results.source import read_identity
+from dicom_node.results.structured_report import build_sr
+from dicom_node.sandbox.decode_process import DecodeLimits
+
+JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
+RESULTS: TypeAdapter[MadeResults] = TypeAdapter(MadeResults)
+_Build = Callable[[ReportJob, list[ResultObject]], Sequence[Dataset]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The objects of one kind, and what builds them."""
+
+    named: list[ResultObject]
+    build: _Build
+
+
+def main(memory_mb: int, cpu_s: int) -> None:
+    """Read one job from standard input, make its objects and name them on standard output."""
+    replies = os.fdopen(os.dup(1), "wb")
+    silence()
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.disable()  # a report is a great many small objects, and all of this ends with it
+    job = JOBS.validate_json(sys.stdin.buffer.read())
+    made = make_results(job, DecodeLimits(memory_mb=memory_mb))
+    replies.write(RESULTS.dump_json(made) + b"\n")
+    replies.flush()
+
+
+def silence() -> None:
+    """Print nothing: what libraries print on a strange value is that value."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+
+
+def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> MadeResults:
+    """Write what is missing of a job's result objects, each for itself: one that cannot be made keeps no other back.
+
+    An object that cannot be made with all that it inherits is made with no more than it cannot do without.
+    """
+    objects: list[ResultObject] = []
+    failures: list[ResultFailure] = []
+    for kind, plan in _plans(job, limits).items():
+        try:
+            objects += _made(job, plan)
+        except Exception as error:  # noqa: BLE001 - whatever a library makes of a strange value; recorded by its kind
+            failures.append(ResultFailure(kind, type(error).__name__))
+    return MadeResults(objects, failures)
+
+
+def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[ResultObject]:
+    """Write what is missing of a job's result objects; all of them are named.
+
+    Raises
+    ------
+    Exception
+        Whatever the first that cannot be made raised.
+    """
+    return [made for plan in _plans(job, limits).values() for made in _made(job, plan)]
+
+
+def _plans(job: ReportJob, limits: DecodeLimits | None) -> dict[str, _Plan]:
+    """Say for each kind of object which there are, and how they are built."""
+    named: dict[str, list[ResultObject]] = {}
+    for one in expected_objects(job):
+        named.setdefault(one.kind, []).append(one)
+    builders: dict[str, _Build] = {
+        "sr": _reports,
+        "verified": _reports,
+        "ko": lambda job, named: [build_ko(job, read_identity(job), named[0])],
+        "sc": lambda job, named: build_pages(job, read_identity(job), named, limits),
+        "pr": lambda job, named: [build_pr(job, one) for one in named],
+        "pm": lambda job, named: [build_pm(job, named[0])],
+    }
+    return {kind: _Plan(objects, builders[kind]) for kind, objects in named.items()}
+
+
+def _reports(job: ReportJob, named: list[ResultObject]) -> list[Dataset]:
+    return [build_sr(job, read_identity(job), named[0])]
+
+
+def _made(job: ReportJob, plan: _Plan) -> list[ResultObject]:
+    named = presentation_states(job) if plan.named[0].kind == "pr" else plan.named
+    if not all((job.folder / one.path).exists() for one in named):
+        try:
+            built = plan.build(job, named)
+        except Exception:
+            if job.is_minimal:
+                raise
+            built = plan.build(replace(job, is_minimal=True), named)
+        for one, ds in zip(named, built, strict=True):
+            write_once(ds, job.folder / one.path)
+    return named
+
+
+def write_once(ds: Dataset, path: Path) -> None:
+    """Write a DICOM file that is whole and durable under its name, unless that exists."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f"{secrets.token_hex(8)}.part")
+    try:
+        with partial.open("xb") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            ds.save_as(stream, enforce_file_format=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

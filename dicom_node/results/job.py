@@ -1,0 +1,212 @@
+"""What goes into and comes out of the process that makes result objects; plain values, no datasets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from db.domain.exchange import RetractionRecord
+from db.domain.records import AnalysisRecord, FindingRecord
+from dicom_node.encoding.uids import derived_uid
+
+RECIPE = "results-5"
+"""Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
+SERIES_DESCRIPTION = "lungnode second reader, not a diagnosis"
+MANUFACTURER = "lungnode"
+COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11.1"
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+FINDINGS_PER_PAGE, MAX_PAGES = 4, 3
+
+
+@dataclass(frozen=True, slots=True)
+class ResultKind:
+    """A kind of result object: what it is called, its class, and the series that it makes."""
+
+    name: str
+    sop_class_uid: str
+    modality: str
+    series_number: int
+
+
+KINDS = {
+    "sr": ResultKind("structured report", COMPREHENSIVE_3D_SR, "SR", 9801),
+    "sc": ResultKind("summary image", SECONDARY_CAPTURE, "OT", 9802),
+    "pr": ResultKind("presentation state", PRESENTATION_STATE, "PR", 9803),
+    "verified": ResultKind("verified report", COMPREHENSIVE_3D_SR, "SR", 9804),
+    "ko": ResultKind("rejection note", KEY_OBJECTS, "KO", 9805),
+    "pm": ResultKind("attention map", PARAMETRIC_MAP, "OT", 9806),
+}
+"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, and a
+map of the network's attention."""
+CHOSEN_KINDS = ("sr", "sc", "pr")
+"""What is made of an analysis unless something else is asked for; the report always is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """A result object on disk. ``kind`` is a name of ``KINDS``; ``path`` is relative to the results folder."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFailure:
+    """Objects of a kind that could not be made; ``cause`` is the name of an exception's class."""
+
+    kind: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeResults:
+    """Result objects that were made of a job, and the kinds that could not be."""
+
+    objects: list[ResultObject]
+    failures: list[ResultFailure]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInstance:
+    """A source image of the analysis; ``path`` is absolute."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    path: Path
+
+
+class Purpose(StrEnum):
+    """What is made of an analysis: its report, the report that a reader verified, or its withdrawal."""
+
+    REPORT = "report"
+    VERIFIED = "verified"
+    RETRACTION = "retraction"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportJob:
+    """A finished analysis with everything that its result objects say.
+
+    Attributes
+    ----------
+    sources
+        The instances that the analysis covers.
+    algorithm_parameters
+        Parameters of the algorithm by name (``temperature``, ...), as the report states them.
+    software_version
+        Version of this software.
+    station
+        AE title under which this node is known.
+    folder
+        Where result files go: the ``results`` folder of the store.
+    earlier
+        What was made of the analysis before: predecessors of a verified report, or what a withdrawal rejects.
+    retraction
+        Who withdraws, and why.
+    organization
+        For whom readers verify; where it is empty, the source's institution.
+    kinds
+        What is made of an answer, by names of ``KINDS``.
+    reader_names
+        Names of readers who are recorded by another text, as people of an identity provider are.
+    is_minimal
+        Whether objects inherit no more of their source than they cannot do without.
+    """
+
+    analysis: AnalysisRecord
+    findings: tuple[FindingRecord, ...]
+    sources: tuple[SourceInstance, ...]
+    folder: Path
+    station: str
+    software_version: str
+    algorithm_parameters: dict[str, str] = field(default_factory=dict)
+    purpose: Purpose = Purpose.REPORT
+    earlier: tuple[ResultObject, ...] = ()
+    retraction: RetractionRecord | None = None
+    organization: str = ""
+    kinds: tuple[str, ...] = CHOSEN_KINDS
+    reader_names: dict[str, str] = field(default_factory=dict)
+    is_minimal: bool = False
+
+    def reader_name(self, actor: str) -> str:
+        """Name of a reader in the objects."""
+        return self.reader_names.get(actor, actor)
+
+    @property
+    def content_digest(self) -> str:
+        """Digest of what the report says: input, model, outcome. The moment of the analysis is not part of it."""
+        said: dict[str, object] = {
+            "recipe": RECIPE,
+            "input": self.analysis.input_digest,
+            "model": asdict(self.analysis.model),
+            "parameters": self.algorithm_parameters,
+            "reasons": [asdict(reason) for reason in self.analysis.reasons],
+            "caveats": [asdict(caveat) for caveat in self.analysis.caveats],
+            "findings": [asdict(record.finding) for record in self.findings],
+        }
+        if self.purpose is Purpose.VERIFIED:
+            said["verdicts"] = [record.assessment and record.assessment.id for record in self.findings]
+        if self.purpose is Purpose.RETRACTION:
+            said["rejected"] = [made.sop_instance_uid for made in self.earlier]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+    def uid(self, *role: str) -> str:
+        """UID of something in this report: the same for the same series, model and content, whoever asks."""
+        return derived_uid(
+            "lungnode result", self.analysis.series_instance_uid, self.analysis.model.sha256, self.content_digest, *role
+        )
+
+
+def expected_objects(job: ReportJob) -> list[ResultObject]:
+    """Name the result objects of a job without making them, in the order in which they are made.
+
+    Of presentation states the first: only the images tell whether there are more (``results_pr.presentation_states``).
+    """
+    if job.purpose is Purpose.VERIFIED:
+        return [result_object(job, "verified")]
+    if job.purpose is Purpose.RETRACTION:
+        return [result_object(job, "ko")]
+    return [result_object(job, kind, number) for kind, count in _counts(job).items() for number in range(1, count + 1)]
+
+
+def _counts(job: ReportJob) -> dict[str, int]:
+    """How many objects of each kind are made of an answer."""
+    counts = {"sr": 1, "sc": page_count(job), "pr": int(bool(job.findings)), "pm": int(_has_attention(job))}
+    return {kind: count for kind, count in counts.items() if kind in ("sr", *job.kinds)}
+
+
+def _has_attention(job: ReportJob) -> bool:
+    """Whether a finding on a single-frame slice came with the network's attention."""
+    slices = {source.sop_instance_uid for source in job.sources if source.sop_class_uid == CT_IMAGE}
+    return any(
+        "attention" in record.finding.attributes and record.finding.sop_instance_uid in slices
+        for record in job.findings
+    )
+
+
+def result_object(job: ReportJob, kind: str, number: int = 1) -> ResultObject:
+    """Name one object of a job: its UIDs follow from what the report says."""
+    uid = job.uid(kind, "instance", str(number))
+    return ResultObject(kind, KINDS[kind].sop_class_uid, uid, job.uid(kind, "series"), number, result_path(uid))
+
+
+def page_count(job: ReportJob) -> int:
+    """How many pages the summary of a job has."""
+    return min(max(1, -(-len(job.findings) // FINDINGS_PER_PAGE)), MAX_PAGES)
+
+
+def result_path(sop_instance_uid: str) -> str:
+    """Name of a result's file, relative to the results folder: a digest, never a UID."""
+    name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()
+    return f"{name[:2]}/{name}.dcm"

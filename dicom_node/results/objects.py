@@ -1,0 +1,350 @@
+"""Results back to the PACS: an answered analysis becomes DICOM objects in the same study, once, to be delivered."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.orm import Session
+
+from db.accounts.provider_accounts import display_names
+from db.analyses import analyses, findings
+from db.database import Database
+from db.domain.exchange import NewResult, RetractionCode, RetractionRecord
+from db.domain.records import AnalysisRecord, AnalysisStatus, DeliveryRecord, FindingOrigin, FindingRecord
+from db.results import deliveries
+from db.results import failures as result_failures
+from db.results import objects as results
+from dicom_node.encoding.errors import DicomNodeError
+from dicom_node.results.job import (
+    CHOSEN_KINDS,
+    KINDS,
+    MadeResults,
+    Purpose,
+    ReportJob,
+    ResultObject,
+    SourceInstance,
+    expected_objects,
+)
+from dicom_node.storage.files import Files
+
+_log = logging.getLogger(__name__)
+
+RESULTS_FOLDER = "results"
+PARAMETERS = "algorithm_parameters"
+"""Name of the measure of an analysis that holds parameters of its algorithm for the report."""
+
+_JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
+_RESULTS: TypeAdapter[MadeResults] = TypeAdapter(MadeResults)
+
+
+class ResultsError(DicomNodeError):
+    """Some or all result objects cannot be made of an analysis.
+
+    Attributes
+    ----------
+    reason
+        What cannot be made, and why; without any value of a dataset.
+    objects
+        What was made all the same.
+    """
+
+    def __init__(self, reason: str, objects: Sequence[ResultObject] = ()) -> None:
+        super().__init__(f"result objects cannot be made: {reason}")
+        self.reason = reason
+        self.objects = list(objects)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """Who reports, and to whom.
+
+    Attributes
+    ----------
+    station
+        Our own AE title.
+    software_version
+        Version of this software.
+    destinations
+        AE titles of those that get results. With none, the objects are made all the same.
+    parameters
+        Parameters of the algorithm that the report states, as far as the analysis itself does not tell them.
+    organization
+        For whom readers verify; where it is empty, the source's institution.
+    kinds
+        What is made of an answer, by names of ``results_job.KINDS``.
+    memory_mb, timeout_s
+        What the making process may use.
+    """
+
+    station: str
+    software_version: str
+    destinations: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    organization: str = ""
+    kinds: tuple[str, ...] = CHOSEN_KINDS
+    memory_mb: int = 6144
+    timeout_s: float = 300.0
+
+
+class ResultMaker:
+    """Makes the result objects of analyses and asks for their delivery.
+
+    Parameters
+    ----------
+    database
+        The records.
+    files
+        Stored instances; results go into ``results`` beside them.
+    settings
+        Who reports, and to whom.
+    """
+
+    def __init__(self, database: Database, files: Files, settings: ReportSettings) -> None:
+        self._database = database
+        self._files = files
+        self._settings = settings
+
+    def make(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
+        """Make what is missing of an analysis' objects and deliveries; may be called again at any time.
+
+        Only what speaks for its series is reported: the current analysis, or the failed one where there is none. Of a
+        study that was not analysed one series speaks, once all of them are settled
+        (``db.results.objects.speaks_for_study``).
+
+        Raises
+        ------
+        ResultsError
+            The objects cannot be made.
+        """
+        with self._database.read() as session:
+            analysis = analyses.analysis_record(session, analysis_id)
+            if analysis is None or not results.speaks_for_study(session, analysis):
+                return ()
+            found = findings.findings_of_analysis(session, analysis_id)
+        return self._make(analysis, [record for record in found if record.origin is FindingOrigin.MODEL])
+
+    def make_verified(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
+        """Make the report of what readers verified: findings with a verdict, and those that they marked.
+
+        Raises
+        ------
+        ResultsError
+            The object cannot be made.
+        """
+        with self._database.read() as session:
+            analysis = analyses.analysis_record(session, analysis_id)
+            if analysis is None or analysis.status is not AnalysisStatus.CURRENT:
+                return ()
+            found = [record for record in results.series_findings(session, analysis) if _is_verified(record)]
+            reports = [made for made in self._made(session, analysis_id) if made.kind in ("sr", "verified")]
+        if not found or not reports:
+            return ()
+        return self._make(analysis, found, purpose=Purpose.VERIFIED, earlier=(reports[-1],))
+
+    def make_retraction(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
+        """Make the object that rejects what was made of an analysis (but not what readers verified).
+
+        Raises
+        ------
+        ResultsError
+            The object cannot be made.
+        """
+        with self._database.read() as session:
+            analysis = analyses.analysis_record(session, analysis_id)
+            withdrawn = results.retraction(session, analysis_id)
+            made = [
+                one
+                for one in self._made(session, analysis_id)
+                if one.kind not in (results.VERIFIED, results.RETRACTION)
+            ]
+        if analysis is None or withdrawn is None or not made:
+            return ()
+        return self._make(analysis, (), purpose=Purpose.RETRACTION, earlier=tuple(made), retraction=withdrawn)
+
+    def follow_up(self) -> None:
+        """Make what became due without an analysis ending: verdicts, withdrawals, studies that were not analysed.
+
+        What cannot be made is put on record (``db.results.failures``) and left alone for a while.
+        """
+        with self._database.read() as session:
+            outdated = results.outdated_results(session)
+        for analysis_id, reason, by in outdated:
+            with self._database.begin() as session:
+                results.retract(session, analysis_id, RetractionCode.QUALITY, reason, requested_by=by)
+        with self._database.read() as session:
+            waiting = result_failures.waiting_failures(session)
+            due = [
+                *((one.analysis_id, Purpose(one.purpose)) for one in result_failures.due_failures(session)),
+                *((analysis_id, Purpose.REPORT) for analysis_id in results.unreported_analyses(session)),
+                *((analysis_id, Purpose.VERIFIED) for analysis_id in results.unreported_verdicts(session)),
+                *((analysis_id, Purpose.RETRACTION) for analysis_id in results.unreported_retractions(session)),
+            ]
+            due = [one for one in due if one not in waiting]
+        for analysis_id, purpose in dict.fromkeys(due):
+            try:
+                self._make_for(analysis_id, purpose)
+            except ResultsError:
+                _log.error("results:failed", extra={"analysis_id": analysis_id})
+
+    def _make_for(self, analysis_id: str, purpose: Purpose) -> None:
+        """Make the objects of an analysis for one purpose; a failure of what is not wanted any more is forgotten."""
+        make = {
+            Purpose.REPORT: self.make,
+            Purpose.VERIFIED: self.make_verified,
+            Purpose.RETRACTION: self.make_retraction,
+        }[purpose]
+        if not make(analysis_id):
+            with self._database.begin() as session:
+                result_failures.clear_failure(session, analysis_id, purpose)
+
+    def _made(self, session: Session, analysis_id: str) -> list[ResultObject]:
+        return [
+            ResultObject(
+                made.kind,
+                made.sop_class_uid,
+                made.sop_instance_uid,
+                made.series_instance_uid,
+                made.instance_number,
+                made.path.removeprefix(f"{RESULTS_FOLDER}/"),
+            )
+            for made in (record.object for record in results.results_of_analysis(session, analysis_id))
+        ]
+
+    def _make(
+        self, analysis: AnalysisRecord, found: Sequence[FindingRecord], **purpose: Any
+    ) -> tuple[DeliveryRecord, ...]:
+        with self._database.read() as session:
+            instances = analyses.analysis_instances(session, analysis.id)
+            reader_names = display_names(session, _readers(found, purpose.get("retraction")))
+        places = self._files.locate([instance.path for instance in instances])
+        job = ReportJob(
+            analysis=analysis,
+            findings=tuple(found),
+            sources=tuple(
+                SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, place)
+                for instance, place in zip(instances, places, strict=True)
+            ),
+            folder=self._files.root / RESULTS_FOLDER,
+            station=self._settings.station,
+            software_version=self._settings.software_version,
+            algorithm_parameters=self._parameters(analysis),
+            organization=self._settings.organization,
+            kinds=self._settings.kinds,
+            reader_names=reader_names,
+            **purpose,
+        )
+        # what was made before, perhaps elsewhere, is brought here: those bytes count
+        self._files.locate(f"{RESULTS_FOLDER}/{made.path}" for made in expected_objects(job))
+        failure = None
+        try:
+            objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
+        except ResultsError as error:
+            objects, failure = error.objects, error
+        self._files.keep([f"{RESULTS_FOLDER}/{made.path}" for made in objects], once=True)
+        requested = self._request(analysis.id, objects)
+        with self._database.begin() as session:
+            if failure is not None:
+                result_failures.record_failure(session, analysis.id, job.purpose, failure.reason)
+            else:
+                result_failures.clear_failure(session, analysis.id, job.purpose)
+        if failure is not None:
+            raise failure
+        _log.info("results:made", extra={"analysis_id": analysis.id, "object_count": len(objects)})
+        return requested
+
+    def _parameters(self, analysis: AnalysisRecord) -> dict[str, str]:
+        stated = analysis.measures.get(PARAMETERS)
+        own = {str(name): str(value) for name, value in stated.items()} if isinstance(stated, dict) else {}
+        return dict(self._settings.parameters) | own
+
+    def _request(self, analysis_id: str, objects: Sequence[ResultObject]) -> tuple[DeliveryRecord, ...]:
+        destinations = [name for name in self._settings.destinations if name != self._settings.station]
+        with self._database.begin() as session:
+            results.record_results(session, analysis_id, [_indexed(made) for made in objects])
+            return tuple(
+                deliveries.request_delivery(
+                    session,
+                    analysis_id=analysis_id,
+                    sop_instance_uid=made.sop_instance_uid,
+                    sop_class_uid=made.sop_class_uid,
+                    kind=made.kind,
+                    destination=destination,
+                    path=f"{RESULTS_FOLDER}/{made.path}",
+                )
+                for destination in destinations
+                for made in objects
+            )
+
+
+def _is_verified(record: FindingRecord) -> bool:
+    return record.assessment is not None or record.origin is FindingOrigin.READER
+
+
+def _indexed(made: ResultObject) -> NewResult:
+    kind = KINDS[made.kind]
+    return NewResult(
+        kind=made.kind,
+        sop_class_uid=made.sop_class_uid,
+        sop_instance_uid=made.sop_instance_uid,
+        series_instance_uid=made.series_instance_uid,
+        series_number=kind.series_number,
+        modality=kind.modality,
+        instance_number=made.instance_number,
+        path=f"{RESULTS_FOLDER}/{made.path}",
+    )
+
+
+def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 300.0) -> list[ResultObject]:
+    """Make what is missing of a job's objects in a process of its own, which sees no secret and has limits.
+
+    Raises
+    ------
+    ResultsError
+        The process failed, hung or ran out of memory.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {
+        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "TZ") if name in os.environ
+    }
+    environment |= {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", "-m", "dicom_node.results.child", str(memory_mb), str(int(2 * timeout_s) + 1)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            command,
+            input=_JOBS.dump_json(job),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=timeout_s,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ResultsError("it takes longer than is allowed") from None
+    if done.returncode != 0:
+        raise ResultsError("the process that makes them failed")
+    try:
+        made = _RESULTS.validate_json(done.stdout)
+    except ValidationError:
+        raise ResultsError("the process that makes them gave no answer") from None
+    if made.failures:
+        failed = ", ".join(f"{KINDS[failure.kind].name} ({failure.cause})" for failure in made.failures)
+        raise ResultsError(failed, made.objects)
+    return made.objects
+
+
+def _readers(records: Sequence[FindingRecord], retraction: RetractionRecord | None) -> Iterator[str]:
+    """Yield everybody whom an object may name."""
+    for record in records:
+        yield record.created_by
+        if record.assessment is not None:
+            yield record.assessment.reader
+    if retraction is not None:
+        yield retraction.requested_by

@@ -1,0 +1,95 @@
+"""Where the network looked, as a Parametric Map over the source slices of the findings (PS3.3 A.75).
+
+One frame for each slice that a finding lies on: the network's own attention, 0 to 1, laid over the whole slice; where
+two views overlap, the stronger one. It says where the network looked, never why it answered as it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from highdicom.content import VOILUTTransformation
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodedConcept
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import CTImageStorage
+
+from dicom_node.results.identity import SourceHeader, bear_identity
+from dicom_node.results.job import ReportJob, ResultObject
+from dicom_node.results.source import content_moment, header, read_identity, stamp
+from dicom_node.results.verified_report import SCHEME
+from inference.networks.attention import place_on_slice
+
+ATTENTION = "attention"
+"""Name of the attribute of a finding that holds the weights, and the side of their view in millimetres."""
+MEANING = CodedConcept("attention", SCHEME, "Spatial attention of the network")
+
+Frame = NDArray[np.float32]
+
+
+def build_pm(job: ReportJob, named: ResultObject) -> ParametricMap:
+    """Lay the attention on every finding over its slice; ``named`` exists only where there is one."""
+    frames = _frames(job)
+    sources = [image for image, _ in frames.values()]
+    mapping = RealWorldValueMapping(
+        lut_label="ATTENTION",
+        lut_explanation="0 least, 1 most",
+        unit=codes.UCUM.NoUnits,
+        value_range=(0.0, 1.0),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=MEANING,
+    )
+    made = ParametricMap(
+        source_images=sources,
+        pixel_array=np.stack([frame for _, frame in frames.values()]),
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[mapping],
+        voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
+        content_label="ATTENTION",
+        content_description="Where the network looked, not a diagnosis",
+        content_creator_name="lungnode^",
+        **header(job, named),
+    )
+    made.BodyPartExamined = "CHEST"
+    bear_identity(made, sources[0])
+    _fix_dimensions(made, job.uid("pm", "dimensions"))
+    stamp(made, content_moment(job))
+    return made
+
+
+def _frames(job: ReportJob) -> dict[str, tuple[SourceHeader, Frame]]:
+    """The attention over each slice by SOP Instance UID, with the slice's header."""
+    paths = {source.sop_instance_uid: source for source in job.sources}
+    frames: dict[str, tuple[SourceHeader, Frame]] = {}
+    for record in job.findings:
+        finding, told = record.finding, record.finding.attributes.get(ATTENTION)
+        source = paths[finding.sop_instance_uid]
+        if not isinstance(told, Mapping) or source.sop_class_uid != CTImageStorage:
+            continue
+        image, before = frames.get(finding.sop_instance_uid) or (read_identity(job, source), np.float32(0))
+        image.SeriesInstanceUID = job.analysis.series_instance_uid
+        if "FrameOfReferenceUID" not in image:  # of type 1, and left out by some
+            image.FrameOfReferenceUID = job.uid("pm", "frame of reference")
+        laid = _laid(told, image, (finding.row, finding.column))
+        frames[finding.sop_instance_uid] = image, np.maximum(laid, before)
+    shape = next(frame.shape for _, frame in frames.values())
+    return {uid: (image, frame) for uid, (image, frame) in frames.items() if frame.shape == shape}
+
+
+def _laid(told: Mapping[str, Any], image: Dataset, center: tuple[float, float]) -> Frame:
+    weights = np.asarray(told["weights"], dtype=np.float32)
+    spacing_mm = float(image.PixelSpacing[0]), float(image.PixelSpacing[1])
+    return place_on_slice(weights, (int(image.Rows), int(image.Columns)), center, spacing_mm, float(told["field_mm"]))
+
+
+def _fix_dimensions(made: Dataset, uid: str) -> None:
+    """Name the dimensions as every time: highdicom draws a new UID, and the same content has the same bytes here."""
+    for organization in made.DimensionOrganizationSequence:
+        organization.DimensionOrganizationUID = uid
+    for index in made.DimensionIndexSequence:
+        index.DimensionOrganizationUID = uid

@@ -1,0 +1,186 @@
+"""The outlines on the original slices, as a Grayscale Softcopy Presentation State (PS3.3 A.33.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from highdicom.content import ModalityLUTTransformation
+from highdicom.pr import (
+    AnnotationUnitsValues,
+    GraphicAnnotation,
+    GraphicLayer,
+    GraphicObject,
+    GraphicTypeValues,
+    GrayscaleSoftcopyPresentationState,
+    SoftcopyVOILUTTransformation,
+    TextObject,
+)
+from pydicom.dataset import Dataset
+
+from db.domain.records import NewFinding
+from dicom_node.results.displayed import displayed_malignancy
+from dicom_node.results.identity import SourceHeader, bear_identity
+from dicom_node.results.job import ReportJob, ResultObject, result_object
+from dicom_node.results.source import (
+    content_moment,
+    frame_headers,
+    header,
+    is_multi_frame,
+    read_identity,
+    slice_header,
+    stamp,
+)
+from dicom_node.results.structured_report import outline, spacing_of
+from dicom_node.results.summary_page import WINDOW
+from dicom_node.sandbox.frames import FrameHeader
+from inference.displayed import DisplayedProbability
+
+Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+LAYER = GraphicLayer("FINDINGS", order=1, description="Outlines of findings")
+
+
+Rescale = tuple[float, float]
+"""Slope and intercept."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinedFrames:
+    """Frames of one rescale that findings lie on, and those findings by their numbers."""
+
+    rescale: Rescale
+    findings: dict[int, NewFinding]
+
+
+def outlined_frames(job: ReportJob) -> list[OutlinedFrames]:
+    """Group findings by the rescale of the very frame that each lies on, in the order of the findings.
+
+    A presentation state has one modality LUT for all its frames (PS3.3 C.11.6), so each rescale needs one of its own. A
+    frame that states no rescale is left to the report.
+    """
+    groups: dict[Rescale, dict[int, NewFinding]] = {}
+    for number, record in enumerate(job.findings, start=1):
+        rescale = _rescale(slice_header(job, record.finding))
+        if rescale is not None:
+            groups.setdefault(rescale, {})[number] = record.finding
+    return [OutlinedFrames(rescale, found) for rescale, found in groups.items()]
+
+
+def presentation_states(job: ReportJob) -> list[ResultObject]:
+    """Name the presentation states of a job: one for each rescale."""
+    return [result_object(job, "pr", number) for number in range(1, len(outlined_frames(job)) + 1)]
+
+
+def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentationState:
+    """Draw the outline of findings on their slices, with number and probability beside each.
+
+    Parameters
+    ----------
+    named
+        Its number says which of ``outlined_frames`` it is of.
+    """
+    group = outlined_frames(job)[named.instance_number - 1]
+    images = _images(job, group)
+    annotations = [
+        _annotation(job, number, finding, images[finding.sop_instance_uid])
+        for number, finding in group.findings.items()
+    ]
+    first = next(iter(images.values()))
+    slope, intercept = group.rescale
+    state = GrayscaleSoftcopyPresentationState(
+        referenced_images=list(images.values()),
+        content_label="SECOND_READER",
+        content_description="Second reader, not a diagnosis",
+        graphic_annotations=annotations,
+        graphic_layers=[LAYER],
+        modality_lut_transformation=ModalityLUTTransformation(
+            rescale_intercept=intercept, rescale_slope=slope, rescale_type="HU"
+        ),
+        voi_lut_transformations=[
+            SoftcopyVOILUTTransformation(
+                window_center=WINDOW[0], window_width=WINDOW[1], window_explanation="Lung", referenced_images=None
+            )
+        ],
+        **header(job, named),
+    )
+    _name_frames(job, state, group.rescale)
+    state.BodyPartExamined = "CHEST"  # unpaired: then Laterality is not asked for (PS3.3 C.7.3.1)
+    bear_identity(state, first)
+    moment = content_moment(job)
+    stamp(state, moment)
+    state.PresentationCreationDate, state.PresentationCreationTime = state.ContentDate, state.ContentTime
+    del state.ContentDate, state.ContentTime  # no attributes of a presentation state
+    return state
+
+
+def _images(job: ReportJob, group: OutlinedFrames) -> dict[str, SourceHeader]:
+    """Read the headers of the images that a group's findings lie on, by SOP Instance UID."""
+    sources = {source.sop_instance_uid: source for source in job.sources}
+    images: dict[str, SourceHeader] = {}
+    for finding in group.findings.values():
+        uid = finding.sop_instance_uid
+        if uid not in images:
+            images[uid] = read_identity(job, sources[uid])
+            images[uid].SeriesInstanceUID = job.analysis.series_instance_uid
+    return images
+
+
+def _name_frames(job: ReportJob, state: Dataset, rescale: Rescale) -> None:
+    """Restrict the state to those frames of multi-frame images that have its rescale (PS3.3 10.3)."""
+    paths = {source.sop_instance_uid: source.path for source in job.sources}
+    for series in state.ReferencedSeriesSequence:
+        for image in series.ReferencedImageSequence:
+            if is_multi_frame(image.ReferencedSOPClassUID):
+                frames = frame_headers(paths[image.ReferencedSOPInstanceUID])
+                numbers = [frame.frame_number for frame in frames if _rescale(frame) == rescale]
+                if len(numbers) < len(frames):
+                    image.ReferencedFrameNumber = numbers
+
+
+def _rescale(frame: FrameHeader) -> Rescale | None:
+    if frame.slope is None or frame.intercept is None or not math.isfinite(frame.slope * frame.intercept):
+        return None
+    return frame.slope, frame.intercept
+
+
+def _annotation(job: ReportJob, number: int, finding: NewFinding, image: Dataset) -> GraphicAnnotation:
+    displayed = displayed_malignancy(finding)
+    label = f"{number}: {displayed.bounds}" if isinstance(displayed, DisplayedProbability) else f"{number}"
+    kind, points = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(job, finding))
+    points = _within(points, image, is_circle=kind is GraphicTypeValues.CIRCLE)
+    return GraphicAnnotation(
+        referenced_images=[image],
+        referenced_frame_number=finding.frame_number if is_multi_frame(image.SOPClassUID) else None,
+        graphic_layer=LAYER,
+        graphic_objects=[
+            GraphicObject(
+                graphic_type=GraphicTypeValues(kind.value),
+                graphic_data=points.astype(np.float64),
+                units=AnnotationUnitsValues.PIXEL,
+            )
+        ],
+        text_objects=[
+            TextObject(
+                text_value=label,
+                units=AnnotationUnitsValues.PIXEL,
+                anchor_point=_beside(points, float(image.Columns)),
+                anchor_point_visible=False,
+            )
+        ],
+    )
+
+
+def _within(points: Points, image: Dataset, *, is_circle: bool) -> Points:
+    """Keep an outline at the image's border inside it, as graphics must be (PS3.3 C.10.5)."""
+    columns, rows = float(image.Columns), float(image.Rows)
+    if is_circle and points[1, 0] > columns:  # any point of the circumference tells its radius
+        points = np.array([points[0], 2 * points[0] - points[1]])
+    return np.clip(points, 0.0, (columns, rows))
+
+
+def _beside(points: Points, columns: float) -> Sequence[float]:
+    """Where a label stands: right of the outline."""
+    return min(float(points[:, 0].max() + 2), columns), float(points[0, 1])

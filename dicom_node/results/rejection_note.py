@@ -1,0 +1,54 @@
+"""The withdrawal of results: a Key Object Selection that rejects them (IHE IOCM, PS3.16 TID 2010, CID 7011)."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
+
+from db.domain.exchange import RetractionCode
+from dicom_node.results.identity import SourceHeader, bear_identity
+from dicom_node.results.job import ReportJob, ResultObject
+from dicom_node.results.source import header, local_moment, plain, stamp
+from dicom_node.results.verified_report import person_observer
+
+TITLES = {
+    RetractionCode.QUALITY: CodedConcept("113001", "DCM", "Rejected for Quality Reasons"),
+    RetractionCode.SAFETY: CodedConcept("113037", "DCM", "Rejected for Patient Safety Reasons"),
+}
+
+
+def build_ko(job: ReportJob, identity: SourceHeader, named: ResultObject) -> KeyObjectSelectionDocument:
+    """Reject every object that was made of an analysis before."""
+    if job.retraction is None:
+        raise ValueError("a withdrawal needs who withdraws, and why")
+    rejected = [_stub(job, identity, made) for made in job.earlier]
+    content = KeyObjectSelection(
+        document_title=TITLES[job.retraction.code],
+        referenced_objects=rejected,
+        observer_person_context=person_observer(job.reader_name(job.retraction.requested_by)),
+        description=plain(job.retraction.reason) or None,
+    )
+    document = KeyObjectSelectionDocument(
+        evidence=rejected,
+        content=content,
+        **header(job, named),
+    )
+    bear_identity(document, identity)
+    stamp(document, local_moment(job.retraction.requested_at))
+    return document
+
+
+def _stub(job: ReportJob, identity: SourceHeader, made: ResultObject) -> Dataset:
+    """Name a rejected object as evidence, with the identity that the document inherits."""
+    ds = deepcopy(identity)
+    ds.StudyInstanceUID = job.analysis.study_instance_uid
+    ds.SeriesInstanceUID = made.series_instance_uid
+    ds.SOPClassUID, ds.SOPInstanceUID = made.sop_class_uid, made.sop_instance_uid
+    if made.kind not in ("sc", "pm"):
+        for keyword in ("Rows", "Columns"):  # what highdicom tells images by
+            if keyword in ds:
+                delattr(ds, keyword)
+    return ds

@@ -1,0 +1,246 @@
+"""The structured report: Comprehensive 3D SR by TID 1500, a measurement group for each finding (PS3.16 A)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import highdicom as hd
+import numpy as np
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodeContentItem,
+    CodedConcept,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    ImageRegion,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    RelationshipTypeValues,
+    SourceImageForRegion,
+    TextContentItem,
+    TrackingIdentifier,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from db.domain.caveats import NO_NODULE_FOUND
+from db.domain.records import FindingRecord, NewFinding, Reason
+from dicom_node.encoding.uids import derived_uid
+from dicom_node.results.displayed import bound_measurements, displayed_comments, limit_evaluations
+from dicom_node.results.identity import SourceHeader, bear_identity, unrepresented
+from dicom_node.results.job import MANUFACTURER, Purpose, ReportJob, ResultObject
+from dicom_node.results.source import (
+    content_moment,
+    evidence,
+    header,
+    is_multi_frame,
+    library_images,
+    plain,
+    slice_header,
+    stamp,
+)
+from dicom_node.results.verified_report import SCHEME, person_context, verdict_items, verification, verify
+
+PROCESSING_SUMMARY = CodedConcept("111017", "DCM", "CAD Processing and Findings Summary")
+WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with findings")
+WITHOUT_FINDINGS = CodedConcept("111241", "DCM", "All algorithms succeeded; without findings")
+NOT_ANALYSED = CodedConcept("111245", "DCM", "No algorithms succeeded; without findings")
+REASON = CodedConcept("reason", SCHEME, "Reason why there is no answer")
+LIMITATION = CodedConcept("caveat", SCHEME, "Limitation of this analysis")
+CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
+DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is to be judged by a radiologist."
+
+
+def build_sr(job: ReportJob, identity: SourceHeader, named: ResultObject) -> Comprehensive3DSR:
+    """Build the report of an analysis: the model's, or the one that readers verified.
+
+    Parameters
+    ----------
+    identity
+        Header of a source image, from ``results_source.read_identity``.
+    """
+    sources = evidence(job, identity)
+    report = MeasurementReport(
+        observation_context=_observer(job),
+        procedure_reported=CT_CHEST,
+        imaging_measurements=[_summary(job, identity), *_finding_groups(job)],
+        title=codes.DCM.ImagingMeasurementReport,
+        referenced_images=library_images(job) or None,
+    )
+    sr = Comprehensive3DSR(
+        evidence=sources,
+        content=report,
+        is_complete=True,
+        **header(job, named),
+        coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name="lungnode", responsible_organization="lungnode")],
+        **verification(job, identity),
+    )
+    bear_identity(sr, identity)
+    stamp(sr, content_moment(job))
+    if job.purpose is Purpose.VERIFIED:
+        verify(sr, job)
+    return sr
+
+
+def _observer(job: ReportJob) -> ObservationContext:
+    device = DeviceObserverIdentifyingAttributes(
+        uid=derived_uid("lungnode device", job.station),
+        name="lungnode",
+        manufacturer_name=MANUFACTURER,
+        model_name=plain(job.analysis.model.name, 64),
+        serial_number=plain(job.station, 64),
+    )
+    return ObservationContext(
+        observer_person_context=person_context(job),
+        observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device),
+    )
+
+
+def _algorithm(job: ReportJob) -> AlgorithmIdentification:
+    model = job.analysis.model
+    named = {**job.algorithm_parameters, "weights_sha256": model.sha256, "input_digest": job.analysis.input_digest}
+    return AlgorithmIdentification(
+        name=plain(model.name),
+        version=plain(model.version),
+        parameters=[plain(f"{name}={value}") for name, value in sorted(named.items())],
+        family=codes.DCM.ArtificialIntelligence,
+        manufacturer=MANUFACTURER,
+    )
+
+
+def status_code(job: ReportJob) -> CodedConcept:
+    """Give the overall status of an analysis: with findings, without, or not analysed (CID 6047)."""
+    if job.analysis.reasons:
+        return NOT_ANALYSED
+    return WITH_FINDINGS if job.findings else WITHOUT_FINDINGS
+
+
+def _summary(job: ReportJob, identity: SourceHeader) -> MeasurementsAndQualitativeEvaluations:
+    """Overall status, with what limits the answer, and the reasons where there is none.
+
+    Each limitation is a coded item and, for those who show texts only, a comment (TID 1501).
+    """
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=job.uid("summary"), identifier="Series summary"),
+        algorithm_id=_algorithm(job),
+        finding_sites=[FindingSite(codes.SCT.Lung)],
+        qualitative_evaluations=[QualitativeEvaluation(PROCESSING_SUMMARY, status_code(job))],
+    )
+    is_empty = not job.findings and not job.analysis.reasons
+    items = [
+        *([_comment(NO_NODULE_FOUND)] if is_empty else []),
+        *(item for caveat in job.analysis.caveats for item in _coded_sentence(LIMITATION, caveat)),
+        *(item for reason in job.analysis.reasons for item in _coded_sentence(REASON, reason)),
+        *map(_comment, unrepresented(identity)),
+        _comment(DISCLAIMER),
+    ]
+    _append(group, items)
+    return group
+
+
+def _finding_groups(job: ReportJob) -> list[PlanarROIMeasurementsAndQualitativeEvaluations]:
+    return [_finding_group(job, number, record) for number, record in enumerate(job.findings, start=1)]
+
+
+def _finding_group(
+    job: ReportJob, number: int, record: FindingRecord
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    finding = record.finding
+    sop_class_uid = next(s.sop_class_uid for s in job.sources if s.sop_instance_uid == finding.sop_instance_uid)
+    image = SourceImageForRegion(
+        referenced_sop_class_uid=sop_class_uid,
+        referenced_sop_instance_uid=finding.sop_instance_uid,
+        referenced_frame_numbers=[finding.frame_number] if is_multi_frame(sop_class_uid) else None,
+    )
+    graphic_type, graphic_data = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(job, finding))
+    group = PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=job.uid("finding", str(number)), identifier=f"Finding {number}"),
+        referenced_region=ImageRegion(graphic_type, graphic_data, image),
+        finding_type=codes.SCT.Nodule,
+        finding_sites=[FindingSite(codes.SCT.Lung)],
+        algorithm_id=_algorithm(job),
+        measurements=_measurements(record),
+        qualitative_evaluations=_evaluations(record),
+    )
+    notes = [_comment(text) for text in displayed_comments(finding)]
+    notes += [item for reason in finding.reasons for item in _coded_sentence(REASON, reason)]
+    notes += [_comment(doubt) for doubt in doubts_of(finding)]
+    if finding.prediction_set:
+        notes.append(_comment("Prediction set (90 %): " + ", ".join(finding.prediction_set)))
+    _append(group, [*notes, *verdict_items(job, record)])
+    return group
+
+
+def outline(
+    place: tuple[float, float], diameter_mm: float | None, spacing: tuple[float, float] | None
+) -> tuple[hd.sr.GraphicTypeValues, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """Outline of a finding in image coordinates (PS3.3 C.18.6): the first pixel's centre is (0.5, 0.5)."""
+    row, column = place[0] + 0.5, place[1] + 0.5
+    if diameter_mm is None or spacing is None:
+        return hd.sr.GraphicTypeValues.POINT, np.array([[column, row]])
+    down, across = diameter_mm / 2 / spacing[0], diameter_mm / 2 / spacing[1]
+    if abs(down - across) < 0.01 * across:
+        return hd.sr.GraphicTypeValues.CIRCLE, np.array([[column, row], [column + across, row]])
+    axes = [[column - across, row], [column + across, row], [column, row - down], [column, row + down]]
+    if down > across:  # major axis first
+        axes = [*axes[2:], *axes[:2]]
+    return hd.sr.GraphicTypeValues.ELLIPSE, np.array(axes)
+
+
+def spacing_of(job: ReportJob, finding: NewFinding) -> tuple[float, float] | None:
+    """Row and column spacing of the frame that a finding lies on, mm; None where it states none."""
+    spacing = slice_header(job, finding).pixel_spacing_mm
+    return spacing if spacing is not None and min(spacing) > 0 else None
+
+
+def _measurements(record: FindingRecord) -> list[Measurement]:
+    finding = record.finding
+    measured = bound_measurements(finding)
+    if finding.diameter_mm is not None:
+        measured.append(Measurement(codes.SCT.Diameter, round(finding.diameter_mm, 2), codes.UCUM.Millimeter))
+    volume = finding.attributes.get("volume_mm3")
+    if isinstance(volume, int | float) and volume > 0:
+        measured.append(Measurement(codes.SCT.Volume, round(float(volume), 1), codes.UCUM.CubicMillimeter))
+    return measured
+
+
+def _evaluations(record: FindingRecord) -> list[QualitativeEvaluation]:
+    evaluations, density = limit_evaluations(record.finding), record.finding.attributes.get("density")
+    if isinstance(density, str) and density:
+        name = CodedConcept("density", SCHEME, "Nodule density")
+        coded = CodedConcept(plain(density, 16), SCHEME, plain(density, 64))
+        evaluations.append(QualitativeEvaluation(name, coded))
+    return evaluations
+
+
+def _comment(text: str) -> TextContentItem:
+    return TextContentItem(name=codes.DCM.Comment, value=plain(text), relationship_type=RelationshipTypeValues.CONTAINS)
+
+
+def doubts_of(finding: NewFinding) -> list[str]:
+    """List why the numbers of a finding are to be doubted, in words."""
+    doubts = finding.attributes.get("doubts")
+    return [str(doubt) for doubt in doubts] if isinstance(doubts, list | tuple) else []
+
+
+def _coded_sentence(name: CodedConcept, reason: Reason) -> list[TextContentItem | CodeContentItem]:
+    """State a reason or a caveat by its code, and by its sentence."""
+    coded = CodeContentItem(
+        name=name,
+        value=CodedConcept(plain(reason.code, 64), SCHEME, plain(reason.text, 64)),
+        relationship_type=RelationshipTypeValues.CONTAINS,
+    )
+    return [coded, _comment(reason.text)]
+
+
+def _append(group: Sequence[Dataset], items: Sequence[Dataset]) -> None:
+    """Append content items to a measurement group's container."""
+    for item in items:
+        group[0].ContentSequence.append(item)

@@ -1,0 +1,1 @@
+"""Parsing and decoding of received files in child processes with limits."""

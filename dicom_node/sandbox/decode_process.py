@@ -1,0 +1,276 @@
+"""The parent's side of the decoding child: limits on memory and time, and a typed error instead of a dead worker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from dicom_node.encoding.errors import DicomNodeError
+from dicom_node.sandbox.frames import MAX_FRAMES, FrameHeader
+
+T = TypeVar("T")
+
+MAX_REPLY_BYTES = 256 << 20
+"""No honest reply is longer: 20 000 frame headers take about 40 MiB."""
+
+_HEADERS: TypeAdapter[list[tuple[FrameHeader, ...] | None]] = TypeAdapter(list[tuple[FrameHeader, ...] | None])
+_DIGESTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What one child may use.
+
+    Parameters
+    ----------
+    memory_mb
+        Address space of the child, MiB.
+    own_memory_mb
+        Memory that it shares with nobody, of it some 110 for itself and its codecs, MiB; None means as ``memory_mb``.
+    timeout_s
+        Wall-clock time of one request, seconds.
+    max_voxels
+        Largest volume that is assembled; 5000 slices of 512 x 512 fit.
+    scratch
+        Folder for volumes on their way from the child; None means the system's temporary folder.
+    """
+
+    memory_mb: int = 6144
+    own_memory_mb: int | None = None
+    timeout_s: float = 300.0
+    max_voxels: int = 1_400_000_000
+    scratch: Path | None = None
+
+
+class DecodeError(DicomNodeError):
+    """Base of what can go wrong in the decoding child; messages hold nothing from a dataset."""
+
+    code = "unreadable"
+    text = "The images cannot be decoded."
+
+    def __init__(self) -> None:
+        super().__init__(self.text)
+
+
+class UnreadablePixelsError(DecodeError):
+    """A parser or codec gave up."""
+
+
+class DecodeCrashError(DecodeError):
+    """The child died."""
+
+    code = "decoder_crashed"
+    text = "Decoding the images ended the decoding process; the files are damaged or hostile."
+
+
+class DecodeMemoryError(DecodeError):
+    """The child reached its memory limit."""
+
+    code = "decoder_out_of_memory"
+    text = "Decoding the images takes more memory than is allowed."
+
+
+class DecodeTimeoutError(DecodeError):
+    """The child did not answer in time."""
+
+    code = "decoder_timeout"
+    text = "Decoding the images takes longer than is allowed."
+
+
+class DecodeProcess:
+    """A child process that decodes; started on first use and again after it died. Safe to use from several threads."""
+
+    def __init__(self, limits: DecodeLimits | None = None) -> None:
+        self._limits = limits or DecodeLimits()
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> DecodeProcess:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        with self._lock:
+            self._stop()
+
+    def headers(self, paths: Sequence[Path], at_most: int = MAX_FRAMES) -> list[tuple[FrameHeader, ...] | None]:
+        """Headers of the first ``at_most`` frames of each file, None for a file that cannot be read.
+
+        Raises
+        ------
+        DecodeError
+            The child died, hung or ran out of memory.
+        """
+        reply = self.request({"operation": "headers", "paths": [str(path) for path in paths], "at_most": at_most})
+        return validated(_HEADERS, reply)
+
+    def digests(self, frames: Sequence[FrameHeader]) -> list[str]:
+        """SHA-256 of the HU of each frame."""
+        return validated(_DIGESTS, self.request({"operation": "digests", "frames": [f.message() for f in frames]}))
+
+    def volume_hu(self, frames: Sequence[FrameHeader]) -> NDArray[np.int16]:
+        """HU of frames of one size, ``(slices, rows, columns)`` int16, in the order given.
+
+        Raises
+        ------
+        DecodeError
+            The pixels cannot be decoded within the limits.
+        """
+        shape = (len(frames), frames[0].rows, frames[0].columns)
+        with tempfile.TemporaryDirectory(prefix="lungnode-", dir=self._limits.scratch) as folder:
+            target = Path(folder) / "volume.npy"
+            self.request({"operation": "volume", "target": str(target), "frames": [f.message() for f in frames]})
+            return _load(target, shape)
+
+    def warm_up(self) -> None:
+        """Start the child now, so that nobody waits for it later."""
+        with self._lock:
+            self._running()
+
+    def request(self, message: Mapping[str, object]) -> bytes:
+        """Send one request of ``decode_child``; the JSON text of its value comes back, to be validated.
+
+        Raises
+        ------
+        DecodeError
+            The child refused, died, hung or ran out of memory.
+        """
+        with self._lock:
+            child = self._running()
+            try:
+                line = _exchange(child, json.dumps(dict(message)).encode() + b"\n", self._limits.timeout_s)
+            except DecodeError:
+                self._stop()
+                raise
+        return _value_of(line)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self._stop()
+            self._child = _start(self._limits)
+        return self._child
+
+    def _stop(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.kill()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        child.wait()
+
+
+def _start(limits: DecodeLimits) -> subprocess.Popen[bytes]:
+    """Start a child that sees no secret of ours: its environment holds what Python needs and nothing else."""
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {
+        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR") if name in os.environ
+    }
+    environment |= {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if limits.scratch is not None:
+        environment["TMPDIR"] = str(limits.scratch)
+    command = [sys.executable, "-P", "-m", "dicom_node.sandbox.decode_child"]
+    own_mb = limits.memory_mb if limits.own_memory_mb is None else limits.own_memory_mb
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [*command, *map(str, (limits.memory_mb, own_mb, max(3600, int(10 * limits.timeout_s))))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+        bufsize=0,
+    )
+
+
+def _exchange(child: subprocess.Popen[bytes], line: bytes, timeout_s: float) -> bytes:
+    """Write a request and read one line, or raise what went wrong."""
+    if child.stdin is None or child.stdout is None:
+        raise DecodeCrashError
+    writer = threading.Thread(target=_write, args=(child.stdin, line), daemon=True)
+    writer.start()
+    try:
+        return _read_line(child.stdout, time.monotonic() + timeout_s)
+    finally:
+        writer.join(timeout=0)
+
+
+def _write(pipe: IO[bytes], line: bytes) -> None:
+    """Write it all; a pipe that breaks shows as end of file on the other one."""
+    view = memoryview(line)
+    with contextlib.suppress(OSError, ValueError):
+        while view:
+            view = view[pipe.write(view) :]
+
+
+def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if not selector.select(timeout=max(0.0, deadline - time.monotonic())):
+                raise DecodeTimeoutError
+            part = os.read(pipe.fileno(), 1 << 20)
+            size += len(part)
+            if not part or size > MAX_REPLY_BYTES:
+                raise DecodeCrashError
+            parts.append(part)
+            if part.endswith(b"\n"):
+                return b"".join(parts)
+
+
+def _value_of(line: bytes) -> bytes:
+    """Return the value of a reply, still as JSON; what such a child says is checked, never trusted."""
+    try:
+        reply = json.loads(line)
+    except ValueError:
+        raise DecodeCrashError from None
+    if not isinstance(reply, dict) or "value" not in reply:
+        error = reply.get("error") if isinstance(reply, dict) else None
+        raise DecodeMemoryError if error == "out_of_memory" else UnreadablePixelsError
+    return json.dumps(reply["value"]).encode()
+
+
+def validated(adapter: TypeAdapter[T], value: bytes) -> T:
+    """Read the JSON text of a reply.
+
+    Raises
+    ------
+    DecodeCrashError
+        It is not what was asked for.
+    """
+    try:
+        return adapter.validate_json(value)
+    except ValidationError:
+        raise DecodeCrashError from None
+
+
+def _load(path: Path, shape: tuple[int, int, int]) -> NDArray[np.int16]:
+    """Load the child's volume and check that it is what was asked for."""
+    try:
+        volume: NDArray[np.int16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):
+        raise DecodeCrashError from None
+    if volume.shape != shape or volume.dtype != np.int16:
+        raise DecodeCrashError
+    return volume

@@ -1,0 +1,141 @@
+"""The short way to the header of an ordinary CT slice: little endian, one frame, stored by intake.
+
+Whatever is unusual about a file makes it answer None, and pydicom then judges it. What it does answer is what pydicom
+would: that converts the values that the walk finds. Only one thing is told later: that a deflated file is broken behind
+its header shows when its pixels are read (``native_pixels``). Used in the decoding child only.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.datadict import tag_for_keyword
+
+from dicom_node.encoding.elements import Elements, FileSource, WalkLimits, walk_elements
+from dicom_node.encoding.errors import HeaderError
+from dicom_node.encoding.part10 import FileMeta, encode_file_meta, read_file_meta
+from dicom_node.encoding.raw_values import RawValues
+from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
+
+_META_BYTES = 1024
+"""File meta information as intake writes it has under 512."""
+HEADER_BYTES = 1 << 16
+"""Of a deflated file, looked at for its header: more than an ordinary slice has before its pixels."""
+MAX_PIXEL_BYTES = 16 << 20
+"""Of pixels, in memory; an ordinary slice has half a MiB."""
+_CHARACTER_SETS = (b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192")
+"""Those in which ASCII bytes mean ASCII characters."""
+
+
+def tags(*keywords: str) -> frozenset[int]:
+    """Return the tags of attributes of the dictionary."""
+    return frozenset(int(tag_for_keyword(keyword) or 0) for keyword in keywords)
+
+
+_CHARACTER_SET, _FRAMES = 0x00080005, 0x00280008
+_NESTED = tags(
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelValueTransformationSequence"),
+    *("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence", "CTImageFrameTypeSequence"),
+    *("CTReconstructionSequence", "CTXRayDetailsSequence", "CTExposureSequence", "DerivationCodeSequence"),
+    *("FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+)
+"""What an ordinary CT slice has not."""
+_PIXEL_TAGS = {
+    keyword: next(iter(tags(keyword)))
+    for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
+}
+_PHOTOMETRIC = 0x00280004
+_PIXEL_FORM = frozenset(_PIXEL_TAGS.values()) | {_PHOTOMETRIC}
+_GREY = (b"MONOCHROME1", b"MONOCHROME2")
+_WORDS = frozenset(_PIXEL_TAGS.values()) | tags("HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit")
+"""Attributes of VR US or SS, whose bytes are no characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeFile:
+    """The wanted elements of an ordinary slice, and where its pixels lie.
+
+    ``pixels_at`` is where the dataset begins in the file, and, in the dataset, offset and length of the value of Pixel
+    Data; None where only pydicom is to read it.
+    """
+
+    elements: Elements
+    transfer_syntax_uid: str
+    pixels_at: tuple[int, int, int] | None
+
+    @property
+    def values(self) -> RawValues:
+        """The wanted elements as pydicom reads them, each converted when it is asked for."""
+        return RawValues.of(self.elements, implicit=TRANSFER_SYNTAXES[self.transfer_syntax_uid].implicit)
+
+
+def read_native(path: Path, wanted: frozenset[int]) -> NativeFile | None:
+    """Find the wanted elements of an ordinary slice; None for every other file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return _found(descriptor, wanted | _PIXEL_FORM)
+    finally:
+        os.close(descriptor)
+
+
+def _found(descriptor: int, wanted: frozenset[int]) -> NativeFile | None:
+    head = os.pread(descriptor, _META_BYTES, 0)
+    try:
+        meta, start = read_file_meta(head)
+        encoding = TRANSFER_SYNTAXES.get(meta.transfer_syntax_uid)
+        if encoding is None or encoding.big_endian or not _is_ours(head, start, meta):
+            return None
+        if encoding.implicit and head[start + 4 : start + 6].isalpha():
+            return None  # pydicom would take it for explicit
+        source = FileSource(descriptor, start, os.fstat(descriptor).st_size - start)
+        everything = wanted | _NESTED | {_CHARACTER_SET, _FRAMES}
+        found = walk_elements(source, encoding, everything, WalkLimits(inflated_bytes=HEADER_BYTES))
+    except HeaderError:
+        return None
+    if not _is_ordinary(found):
+        return None
+    place = (start, *found.pixel_data) if _has_plain_pixels(found, encapsulated=encoding.encapsulated) else None
+    return NativeFile(found, meta.transfer_syntax_uid, place)
+
+
+def _has_plain_pixels(found: Elements, *, encapsulated: bool) -> bool:
+    """Whether ``native_pixels`` can read them: grey, of one sample, of a size that fits in memory."""
+    raw = {keyword: found.values.get(tag, b"") for keyword, tag in _PIXEL_TAGS.items()}
+    if any(len(value) != 2 or found.vrs[_PIXEL_TAGS[name]] not in (b"", b"US") for name, value in raw.items()):
+        return False
+    number = {keyword: int.from_bytes(value, "little") for keyword, value in raw.items()}
+    bits, length = number["BitsAllocated"], found.pixel_data[1]
+    return (
+        bits in (8, 16)
+        and 1 <= number["BitsStored"] <= bits
+        and number["SamplesPerPixel"] == 1
+        and number["PixelRepresentation"] <= 1
+        and found.values.get(_PHOTOMETRIC, b"").rstrip(b" ") in _GREY
+        and 0 < number["Rows"] * number["Columns"] <= MAX_PIXEL_BYTES
+        and length <= MAX_PIXEL_BYTES
+        and (encapsulated or length == number["Rows"] * number["Columns"] * bits // 8)
+    )
+
+
+def _is_ours(head: bytes, start: int, meta: FileMeta) -> bool:
+    """Whether the file meta information is byte for byte what intake writes, so that nobody can read it otherwise."""
+    return head[:start] == encode_file_meta(meta)
+
+
+def _is_ordinary(found: Elements) -> bool:
+    values = found.values
+    return (
+        found.is_flat
+        and found.has_pixel_data
+        and not _NESTED & values.keys()
+        and values.get(_FRAMES, b"1").strip() == b"1"
+        and values.get(_CHARACTER_SET, b"").strip() in _CHARACTER_SETS
+        and all(len(value) == found.lengths[tag] for tag, value in values.items())
+        and all(value.isascii() or _is_word(tag, found.vrs[tag]) for tag, value in values.items())
+    )
+
+
+def _is_word(tag: int, vr: bytes) -> bool:
+    return tag in _WORDS and vr in (b"", b"US", b"SS")

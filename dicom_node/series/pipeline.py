@@ -1,0 +1,182 @@
+"""One series: order, HU, predict, and the outcome in the words of the records; a reader's click as well.
+
+Here the language of predictions (``inference.types``) is translated into that of records (``db.domain.records``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from db.analyses.overruling import OVERRULABLE
+from db.analyses.scanners import Scanner, scanner_of
+from db.domain.caveats import Caveat
+from db.domain.records import AnalysisOutcome, NewFinding, Reason
+from dicom_node.sandbox.decode_process import DecodeLimits
+from dicom_node.series.assembly import load_series
+from dicom_node.series.gate import GateThresholds
+from dicom_node.series.types import LoadedSeries, Refusal, StoredInstance
+from inference.drift.series_drift import summarise
+from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
+
+Progress = Callable[[float, str], None]
+"""Called with the share that is done (0..1) and the name of the stage."""
+
+
+class Analyzer(Protocol):
+    """What finds and judges nodules in a volume (``inference.predictor.NoduleAnalyzer``)."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model bundle."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all its weights and recipes."""
+        ...
+
+    def analyse(
+        self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
+    ) -> VolumeAnalysis:
+        """Find and judge every nodule of a volume, despite abstentions of these codes."""
+        ...
+
+    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+        """Judge the place ``(slice, row, column)`` that a reader pointed at."""
+        ...
+
+
+def analyse_series(
+    instances: Sequence[StoredInstance],
+    analyzer: Analyzer,
+    *,
+    limits: DecodeLimits | None = None,
+    thresholds: GateThresholds | None = None,
+    progress: Progress | None = None,
+) -> AnalysisOutcome:
+    """Analyse one series; every reason why there is no answer is part of the outcome.
+
+    Parameters
+    ----------
+    instances
+        The files of the series, in any order.
+    analyzer
+        The models.
+    limits
+        What decoding may use.
+    thresholds
+        What the models were validated for.
+    progress
+        Told how far the analysis is.
+    """
+    started = time.monotonic()
+    loaded = load_series(instances, limits, thresholds)
+    loaded_s = time.monotonic() - started
+    if isinstance(loaded, Refusal):
+        measures: dict[str, object] = {"load_s": round(loaded_s, 3), "instance_count": len(instances)}
+        measures |= {"acquisition": loaded.attributes} if loaded.attributes else {}
+        return AnalysisOutcome(reasons=(Reason(loaded.code, loaded.text),), measures=measures)
+    overruled = thresholds.overruled if thresholds is not None else frozenset()
+    analysis = analyzer.analyse(loaded.volume, progress=progress, overruled=overruled)
+    measures = _measures(loaded) | _parameters(analyzer) | analysis.measures
+    measures |= {"load_s": round(loaded_s, 3), "duration_s": round(time.monotonic() - started, 3)}
+    doubts = (Caveat[f"OVERRULED_{code.upper()}"].stated() for code in sorted(overruled & OVERRULABLE))
+    caveats = (*doubts, *loaded.caveats, *(Caveat[remark.name].stated(**remark.values) for remark in analysis.remarks))
+    if analysis.abstentions:
+        return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures, caveats=caveats)
+    found = tuple(to_new_finding(finding, loaded) for finding in analysis.findings)
+    return AnalysisOutcome(found, measures=measures, caveats=(*caveats, *_caveats(analysis.findings)))
+
+
+def analyse_place(
+    loaded: LoadedSeries, analyzer: Analyzer, *, sop_instance_uid: str, frame_number: int, place: tuple[float, float]
+) -> NewFinding | Refusal:
+    """Analyse the ``(row, column)`` that a reader pointed at in one slice of a loaded series."""
+    index = slice_index(loaded, sop_instance_uid, frame_number)
+    if index is None:
+        return Refusal("no_such_frame", "This image is not part of the series' volume.")
+    row, column = place
+    source = loaded.geometry.slices[index]
+    if not (-0.5 <= row <= source.rows - 0.5 and -0.5 <= column <= source.columns - 0.5):
+        return Refusal("outside_image", "The place lies outside the image.")
+    return to_new_finding(analyzer.analyse_place(loaded.volume, (float(index), row, column)), loaded)
+
+
+def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
+    """Translate a finding of a volume into one of its nearest slice."""
+    nearest = int(np.clip(round(finding.index[0]), 0, len(loaded.geometry.slices) - 1))
+    source = loaded.geometry.slices[nearest]
+    return NewFinding(
+        sop_instance_uid=source.sop_instance_uid,
+        frame_number=source.frame_number,
+        row=finding.index[1],
+        column=finding.index[2],
+        position_mm=loaded.volume.position_mm(finding.index),
+        diameter_mm=finding.diameter_mm,
+        nodule_probability=finding.nodule_probability,
+        malignancy_probability=finding.malignancy_probability,
+        interval=finding.interval,
+        prediction_set=finding.prediction_set,
+        reasons=_reasons(finding.abstentions),
+        attributes=dict(finding.attributes),
+    )
+
+
+def scanner_of_series(loaded: LoadedSeries) -> Scanner:
+    """Tell which scanner a loaded series is from."""
+    return scanner_of(_whence(loaded))
+
+
+def slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int | None:
+    """Find the slice of a volume that one frame became, or None."""
+    for index, source in enumerate(loaded.geometry.slices):
+        if source.sop_instance_uid == sop_instance_uid and source.frame_number == frame_number:
+            return index
+    return None
+
+
+def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
+    return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
+
+
+def _caveats(findings: Sequence[NoduleFinding]) -> tuple[Reason, ...]:
+    """State what is missing or doubtful of the findings as a whole."""
+    total = len(findings)
+    counts = {
+        Caveat.FINDINGS_UNRATED: sum(finding.malignancy_probability is None for finding in findings),
+        Caveat.FINDINGS_UNMEASURED: sum(finding.diameter_mm is None for finding in findings),
+        Caveat.SUBMODELS_DISAGREE: sum(bool(finding.attributes.get("doubts")) for finding in findings),
+    }
+    return tuple(kind.stated(count=count, total=total) for kind, count in counts.items() if count)
+
+
+def _parameters(analyzer: Analyzer) -> dict[str, object]:
+    """Parameters of the algorithm that a report states."""
+    temperature = getattr(analyzer, "temperature", None)
+    return {} if temperature is None else {"algorithm_parameters": {"temperature": f"{float(temperature):.4g}"}}
+
+
+def _measures(loaded: LoadedSeries) -> dict[str, object]:
+    """Geometry and acquisition for the record; nothing here identifies a patient."""
+    slices, rows, columns = loaded.volume.volume_hu.shape
+    return {
+        "slice_count": slices,
+        "rows": rows,
+        "columns": columns,
+        "summary": summarise(loaded.volume),
+        **_whence(loaded),
+    }
+
+
+def _whence(loaded: LoadedSeries) -> dict[str, object]:
+    spacing_mm = [round(float(value), 4) for value in loaded.volume.spacing_mm]
+    return {"spacing_mm": spacing_mm, "acquisition": dict(loaded.attributes)}

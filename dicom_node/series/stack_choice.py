@@ -1,0 +1,155 @@
+"""Which images of a series are analysed: those of its largest complete stack, where it holds more than one.
+
+Stacks are told apart by headers (``acquisitions``). What is left out is stated as a caveat; a series in which no stack
+is complete is refused. Pixels are checked independently afterwards (``coherence``), and a volume that headers passed
+for one is parted again, or refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.domain.caveats import Caveat
+from dicom_node.sandbox.decode_process import DecodeProcess
+from dicom_node.series.acquisitions import Separation, separate
+from dicom_node.series.coherence import is_mixed
+from dicom_node.series.gate import GateThresholds, why_not_stack
+from dicom_node.series.geometry import (
+    MAX_REPEATED_FRACTION,
+    OrderedFrames,
+    SeriesStack,
+    build_stack,
+    order_frames,
+    repeated_places,
+    without,
+)
+from dicom_node.series.types import Refusal
+
+SUSPECT = frozenset({"repeated_positions", "uneven_spacing", "gaps"})
+"""Refusals that two stacks in one series may be the cause of."""
+SIMILAR_EXTENT = 0.9
+"""Of the largest extent, that a stack must have to be chosen for its number of slices."""
+
+
+def choose_stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThresholds) -> SeriesStack | Refusal:
+    """Return the stack to analyse, with a caveat where others are left out, or the reason why there is none."""
+    ordered = _without_copies(process, ordered)
+    separation = separate(ordered)
+    if separation.is_mixed:
+        return _largest(process, separation, thresholds)
+    stack = _stack(process, ordered, thresholds)
+    if not isinstance(stack, Refusal) or stack.code not in SUSPECT:
+        return stack
+    separation = separate(ordered, is_suspect=True)
+    return _largest(process, separation, thresholds) if separation.is_mixed else stack
+
+
+def check_pixels(
+    stack: SeriesStack, volume_hu: NDArray[np.int16], process: DecodeProcess, thresholds: GateThresholds
+) -> tuple[SeriesStack, NDArray[np.int16]] | Refusal:
+    """Return the stack and its volume if its slices belong together; else its largest coherent part, or a refusal."""
+    if not is_mixed(volume_hu, thresholds):
+        return stack, volume_hu
+    refusal = Refusal(
+        "mixed_stacks",
+        "The images of several acquisitions alternate in this series: neighbouring slices do not match.",
+    )
+    ordered = order_frames(stack.frames)
+    if isinstance(ordered, Refusal):
+        return refusal
+    separation = separate(replace(ordered, caveats=stack.caveats), is_suspect=True)
+    part = _largest(process, separation, thresholds) if separation.is_mixed else refusal
+    if isinstance(part, Refusal):
+        return refusal
+    index = {id(frame): number for number, frame in enumerate(stack.frames)}
+    part_hu = volume_hu[[index[id(frame)] for frame in part.frames]]
+    return refusal if is_mixed(part_hu, thresholds) else (part, part_hu)
+
+
+def shown_frames(ordered: OrderedFrames) -> OrderedFrames:
+    """Return one image of each place, for display: those of the largest stack where places repeat."""
+    if repeated_places(ordered):
+        separation = separate(ordered)
+        ordered = (separation if separation.is_mixed else separate(ordered, is_suspect=True)).stacks[0]
+    return without(ordered, [index for group in repeated_places(ordered) for index in group[1:]])
+
+
+def _largest(process: DecodeProcess, separation: Separation, thresholds: GateThresholds) -> SeriesStack | Refusal:
+    """Return the largest complete stack: of those with nearly the largest extent, the one with most slices."""
+    stacks = [_stack(process, each, thresholds) for each in separation.stacks]
+    complete = [stack for stack in stacks if isinstance(stack, SeriesStack)]
+    attributes = ", ".join(separation.attributes)
+    if not complete:
+        return Refusal(
+            "mixed_stacks",
+            "The series mixes {count} image stacks (differing in {attributes}), none of which is complete.".format(
+                count=len(stacks), attributes=attributes
+            ),
+        )
+    furthest = max(map(_extent_mm, complete))
+    chosen = max(
+        (stack for stack in complete if _extent_mm(stack) >= SIMILAR_EXTENT * furthest),
+        key=lambda stack: len(stack.frames),
+    )
+    caveat = Caveat.OTHER_ACQUISITIONS_LEFT_OUT.stated(
+        stacks=len(stacks),
+        attribute=attributes,
+        count=len(chosen.frames),
+        total=sum(len(each.frames) for each in separation.stacks),
+    )
+    others = (each for each in chosen.caveats if each.code != Caveat.IMAGE_NUMBERS_SKIP.code)
+    return replace(chosen, caveats=(caveat, *others))
+
+
+def _extent_mm(stack: SeriesStack) -> float:
+    return len(stack.frames) * stack.geometry.spacing_mm[0]
+
+
+def _stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThresholds) -> SeriesStack | Refusal:
+    single = _one_image_a_place(process, ordered)
+    if isinstance(single, Refusal):
+        return single
+    stack = build_stack(single)
+    return stack if isinstance(stack, Refusal) else why_not_stack(stack, thresholds) or stack
+
+
+def _without_copies(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames:
+    """Drop what was sent twice: all images of all repeated places are alike."""
+    groups = repeated_places(ordered)
+    if not groups or _differing(process, ordered, groups):
+        return ordered
+    return without(ordered, [index for group in groups for index in group[1:]])
+
+
+def _differing(process: DecodeProcess, ordered: OrderedFrames, groups: tuple[tuple[int, ...], ...]) -> int:
+    """Count the places whose images are not all alike."""
+    repeated = [index for group in groups for index in group]
+    digests = dict(zip(repeated, process.digests([ordered.frames[i] for i in repeated]), strict=True))
+    return sum(len({digests[index] for index in group}) > 1 for group in groups)
+
+
+def _one_image_a_place(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames | Refusal:
+    """Drop copies: identical images everywhere, different ones only where few places are affected.
+
+    A table position may overlap the next one by a few slices; then the image with the lower number stays. More is a
+    second reconstruction or a repeated (4D, perfusion) acquisition that headers do not tell apart.
+    """
+    groups = repeated_places(ordered)
+    if not groups:
+        return ordered
+    differing = _differing(process, ordered, groups)
+    places = len(ordered.frames) - sum(len(group) - 1 for group in groups)
+    if differing > MAX_REPEATED_FRACTION * places:
+        return Refusal(
+            "repeated_positions",
+            "The series holds several different images of the same place, at {differing} of {places} places.".format(
+                differing=differing, places=places
+            ),
+        )
+    if differing:
+        caveat = Caveat.REPEATED_POSITIONS.stated(count=differing, total=places)
+        ordered = replace(ordered, caveats=(*ordered.caveats, caveat))
+    return without(ordered, [index for group in groups for index in group[1:]])

@@ -1,0 +1,64 @@
+"""The vocabulary of a series on the wire and on disk: slices in order, their source instances, and refusals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from db.domain.records import Reason
+from inference.types import CtVolume
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstance:
+    """An instance of a series as it lies in the store (a DICOM file, PS3.10)."""
+
+    sop_instance_uid: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSlice:
+    """Where one slice of a volume came from. ``frame_number`` is 1-based (1 for single-frame CT)."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    frame_number: int
+    instance_number: int | None
+    position_mm: tuple[float, float, float]
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesGeometry:
+    """The slices of one series in anatomical order, without pixels.
+
+    ``spacing_mm`` is ``(slice, row, column)``; ``orientation`` the six direction cosines (PS3.3 C.7.6.2.1.1).
+    """
+
+    slices: tuple[SourceSlice, ...]
+    spacing_mm: tuple[float, float, float]
+    orientation: tuple[float, float, float, float, float, float]
+    frame_of_reference_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSeries:
+    """A series ready for inference: ``volume.volume_hu[i]`` was read from ``geometry.slices[i]``."""
+
+    geometry: SeriesGeometry
+    volume: CtVolume
+    attributes: dict[str, str]
+    """Acquisition attributes without identity: ``Manufacturer``, ``ConvolutionKernel``, ``KVP``, ..."""
+    caveats: tuple[Reason, ...] = ()
+    """What reading the series showed and a reader should know (``db.domain.caveats``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a series is not analysed: a stable code and a sentence for people, and whence it came where that is known."""
+
+    code: str
+    text: str
+    attributes: dict[str, str] = field(default_factory=dict, compare=False)

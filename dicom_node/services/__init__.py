@@ -1,0 +1,1 @@
+"""Services that this node provides (SCP): storage, query, retrieve, storage commitment."""

@@ -1,0 +1,271 @@
+"""Identifiers of queries: what they ask for, whether something matches, and what is answered (PS3.4 C.2.2.2, C.6.2).
+
+An identifier is a stranger's dataset: whatever cannot be read of it is an ``IdentifierError``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from db.archive.index import ArchivedInstance
+from db.archive.search import ArchivedSeries, ArchivedStudy, Between, Condition, Like, OneOf
+from dicom_node.encoding.errors import UNREADABLE, DicomNodeError
+
+STUDY, SERIES, IMAGE = "STUDY", "SERIES", "IMAGE"
+MAX_KEYS = 200
+MAX_VALUES = 5000
+MAX_OTHER_VALUES = 50
+"""Of an attribute that is no UID; the standard has lists of UIDs alone (PS3.4 C.2.2.2.2)."""
+_PASSIVE = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "TimezoneOffsetFromUTC", "RetrieveAETitle"})
+MAX_FORM = 256
+"""Characters of a value that the index is asked for; what is longer is compared here alone."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_DATE = re.compile(r"\d{8}")
+_TAG = re.compile(r"[0-9A-F]{8}")
+_SEQUENCE = "(items)"
+"""Stands as the value of a sequence key whose items ask for something."""
+_INTEGER = re.compile(r"[+-]?\d{1,9}")
+
+
+class IdentifierError(DicomNodeError):
+    """An identifier that cannot be answered; it is answered with 0xA900."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the identifier {why}")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a query: keyword, value representation and the values asked for (none: any)."""
+
+    keyword: str
+    vr: str
+    values: tuple[str, ...]
+
+    @property
+    def has_wildcards(self) -> bool:
+        """Whether it asks for forms rather than for values."""
+        return self.vr not in ("UI", "DA", "TM", "IS") and any(set(value) & set("*?") for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """What a query or a retrieval asks for."""
+
+    level: str
+    keys: tuple[Key, ...]
+
+    def values(self, keyword: str) -> tuple[str, ...]:
+        """Values that a key asks for."""
+        return next((key.values for key in self.keys if key.keyword == keyword), ())
+
+    def unique(self, keyword: str) -> str:
+        """The one UID that a level above must be named by (PS3.4 C.4.1.2.1).
+
+        Raises
+        ------
+        IdentifierError
+            It names none, or several.
+        """
+        values = self.values(keyword)
+        if len(values) != 1 or set(values[0]) & set("*?"):
+            raise IdentifierError(f"needs one {keyword}")
+        return values[0]
+
+
+def read_identifier(read: Callable[[], Dataset]) -> Identifier:
+    """Read an identifier.
+
+    Parameters
+    ----------
+    read
+        Decodes it (``event.identifier`` of pynetdicom decodes when it is looked at).
+
+    Raises
+    ------
+    IdentifierError
+    """
+    try:
+        ds = read()
+        level = str(ds.get("QueryRetrieveLevel") or "").strip()
+        keys = tuple(_key(element) for element in ds if element.keyword not in _PASSIVE and element.tag.element)
+    except UNREADABLE:
+        raise IdentifierError("cannot be read") from None
+    if level not in (STUDY, SERIES, IMAGE):
+        raise IdentifierError("asks at a level that Study Root does not have")
+    if len(keys) > MAX_KEYS or sum(len(key.values) for key in keys) > MAX_VALUES:
+        raise IdentifierError("asks for too much at once")
+    for key in keys:
+        if key.vr != "UI" and len(key.values) > MAX_OTHER_VALUES:
+            raise IdentifierError("asks for too many values of one attribute")
+        if any(_CONTROL.search(value) for value in key.values):
+            raise IdentifierError("has a control character in a value")
+    return Identifier(level, keys)
+
+
+def _key(element: Any) -> Key:
+    name = element.keyword or f"{element.tag:08X}"
+    if element.VR == "SQ":
+        has_values = any(part.value not in (None, "") for item in element.value for part in item)
+        return Key(name, "SQ", (_SEQUENCE,) if has_values else ())
+    value = element.value
+    parts = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
+    return Key(name, element.VR, tuple(text for part in parts if (text := _text(part))))
+
+
+def refuse_unsupported_keys(identifier: Identifier, supported: Collection[str]) -> None:
+    """Refuse a key with a value that nothing is compared with: the answer would be wider than the question.
+
+    A key without a value only asks for an attribute, and private ones mean nothing here; both may be ignored.
+
+    Raises
+    ------
+    IdentifierError
+    """
+    for key in identifier.keys:
+        if key.values and key.keyword not in supported and not _is_private(key.keyword):
+            raise IdentifierError(f"has a key that is not matched: {key.keyword}")
+
+
+def _is_private(keyword: str) -> bool:
+    return bool(_TAG.fullmatch(keyword)) and int(keyword[3], 16) % 2 == 1
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip(" \0")
+
+
+def is_match(key: Key, found: Sequence[str]) -> bool:
+    """Whether one of the values found is what a key asks for; a key without a value asks for any."""
+    return not key.values or any(_matches_one(key.vr, wanted, value) for wanted in key.values for value in found)
+
+
+def _matches_one(vr: str, wanted: str, value: str) -> bool:
+    if vr in ("DA", "TM") and "-" in wanted:
+        return _is_within(wanted, value)
+    if vr == "PN":  # a component group matches any of the name's (PS3.5 6.2.1.1)
+        groups = [_folded(group) for group in value.split("=")]
+        asked = [group for part in wanted.split("=") if (group := _folded(part))]
+        return all(any(_has_form(group, one) for one in groups) for group in asked)
+    if vr in ("UI", "DA", "TM", "IS"):
+        return wanted == value
+    return _has_form(wanted, value)
+
+
+def _has_form(wanted: str, value: str) -> bool:
+    return fnmatchcase(value, wanted.replace("[", "[[]")) if set(wanted) & set("*?") else wanted == value
+
+
+def _folded(name: str) -> str:
+    return name.lower().strip(" ").rstrip("^ ")
+
+
+def _is_within(wanted: str, value: str) -> bool:
+    """Range matching (PS3.4 C.2.2.2.5); a value that is not there is in no range."""
+    low, _, high = wanted.partition("-")
+    return bool(value) and (not low or value >= low) and (not high or value[: len(high)] <= high)
+
+
+def condition(key: Key) -> Condition | None:
+    """Say a key in terms of the index; None where it asks for anything, or for what the index cannot say.
+
+    What the index finds may be more than what the key asks for (``is_match`` decides), never less.
+    """
+    if not key.values or max(map(len, key.values)) > MAX_FORM or key.vr == "TM":
+        return None
+    if key.vr == "DA":
+        return _dates(key.values)
+    if key.vr == "IS":
+        return OneOf(key.values) if all(map(_INTEGER.fullmatch, key.values)) else None
+    if key.has_wildcards:
+        return Like(key.values[0]) if len(key.values) == 1 else None
+    return OneOf(key.values)
+
+
+def _dates(values: Sequence[str]) -> Condition | None:
+    if all(map(_DATE.fullmatch, values)):
+        return OneOf(tuple(values))
+    low, dash, high = values[0].partition("-")
+    is_range = len(values) == 1 and dash and all(_DATE.fullmatch(end) or not end for end in (low, high))
+    return Between(low, high) if is_range else None
+
+
+Values = Mapping[str, Sequence[str]]
+
+
+def study_values(study: ArchivedStudy) -> dict[str, Sequence[str]]:
+    """Attributes of a study by keyword."""
+    return {
+        "StudyInstanceUID": [study.study_instance_uid],
+        "StudyDate": [study.study_date],
+        "StudyTime": [study.study_time],
+        "AccessionNumber": [study.accession_number],
+        "StudyID": [study.local_study_id],
+        "StudyDescription": [study.study_description],
+        "ReferringPhysicianName": [study.referring_physician],
+        "PatientID": [study.patient.patient_id],
+        "IssuerOfPatientID": [study.patient.issuer],
+        "PatientName": [study.patient.name],
+        "PatientBirthDate": [study.patient.birth_date],
+        "PatientSex": [study.patient.sex],
+        "ModalitiesInStudy": list(study.modalities),
+        "NumberOfStudyRelatedSeries": [str(study.series_count)],
+        "NumberOfStudyRelatedInstances": [str(study.instance_count)],
+        "InstanceAvailability": ["ONLINE"],
+    }
+
+
+def series_values(study_instance_uid: str, series: ArchivedSeries) -> dict[str, Sequence[str]]:
+    """Attributes of a series by keyword."""
+    return {
+        "StudyInstanceUID": [study_instance_uid],
+        "SeriesInstanceUID": [series.series_instance_uid],
+        "Modality": [series.modality],
+        "SeriesNumber": ["" if series.series_number is None else str(series.series_number)],
+        "SeriesDescription": [series.series_description],
+        "NumberOfSeriesRelatedInstances": [str(series.instance_count)],
+        "InstanceAvailability": ["ONLINE"],
+    }
+
+
+def image_values(found: ArchivedInstance) -> dict[str, Sequence[str]]:
+    """Attributes of an instance by keyword."""
+    return {
+        "StudyInstanceUID": [found.study_instance_uid],
+        "SeriesInstanceUID": [found.series_instance_uid],
+        "SOPInstanceUID": [found.sop_instance_uid],
+        "SOPClassUID": [found.sop_class_uid],
+        "InstanceNumber": ["" if found.instance_number is None else str(found.instance_number)],
+        "InstanceAvailability": ["ONLINE"],
+    }
+
+
+def matches(identifier: Identifier, values: Values) -> bool:
+    """Whether something is what every known key asks for; unknown keys ask for nothing."""
+    return all(is_match(key, values[key.keyword]) for key in identifier.keys if key.keyword in values)
+
+
+def has_unknown_keys(identifier: Identifier, values: Values) -> bool:
+    """Whether an optional key is asked for that we do not know (answered with 0xFF01, PS3.4 C.4.1.1.4)."""
+    return any(key.keyword not in values for key in identifier.keys)
+
+
+def response(identifier: Identifier, values: Values, station: str) -> Dataset:
+    """Build the answer: the keys that were asked for, as far as we know them, and where to fetch it."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.QueryRetrieveLevel = identifier.level
+    ds.RetrieveAETitle = station
+    for key in identifier.keys:
+        known = [value for value in values.get(key.keyword, ()) if value]
+        if key.keyword in values:
+            setattr(ds, key.keyword, known if len(known) > 1 else (known[0] if known else None))
+    return ds

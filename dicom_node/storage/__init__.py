@@ -1,0 +1,1 @@
+"""Stored instances: a folder or an object store, durable writes, digests, deletion."""

@@ -1,0 +1,234 @@
+"""Files in an S3-compatible object store (or whatever fsspec reaches by URL), with a bounded folder here as cache.
+
+A file is kept once the object store has confirmed it. What lies in the folder may go at any time but for files that
+were used a moment ago, which someone may be reading: the folder is bounded by its size and by that grace alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from time import time
+from typing import Any, TypeVar
+
+from dicom_node.storage.files import INSTANCES, StoreUnreachableError, below
+
+T = TypeVar("T")
+
+PARALLEL = 16
+"""Transfers of one process at once: an object store answers in 5 to 50 ms, whatever else it does."""
+ABANDONED_S = 3600.0
+"""A transfer that is older has no process any more."""
+_TRIM_TO = 0.9
+_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStoreAddress:
+    """Where an object store is.
+
+    Attributes
+    ----------
+    url
+        ``s3://bucket/prefix``.
+    endpoint_url
+        Where another than Amazon's is asked.
+    key, secret
+        Credentials; without them those of the environment count (``AWS_...``, instance roles).
+    """
+
+    url: str
+    endpoint_url: str = ""
+    key: str = ""
+    secret: str = field(default="", repr=False)
+
+    def open(self) -> tuple[Any, str]:
+        """Connect; gives the file system and the prefix of all names."""
+        from fsspec.core import url_to_fs
+
+        options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+        if self.url.startswith("s3:"):
+            options |= {"config_kwargs": _TIMEOUTS}
+            options |= {"endpoint_url": self.endpoint_url} if self.endpoint_url else {}
+            options |= {"key": self.key, "secret": self.secret} if self.key else {}
+        file_system, prefix = url_to_fs(self.url, **options)
+        return file_system, str(prefix).rstrip("/")
+
+
+class ObjectFiles:
+    """Implements ``Files``.
+
+    Parameters
+    ----------
+    root
+        The cache's folder, of this host alone.
+    address
+        The object store.
+    cache_bytes
+        Size at which the files that were used least recently go.
+    grace_s
+        What was used in the last so many seconds stays: longer than anyone reads a file.
+    """
+
+    def __init__(
+        self, root: Path, address: ObjectStoreAddress, *, cache_bytes: int = 20 << 30, grace_s: float = 900.0
+    ) -> None:
+        self.root = root.absolute()
+        self._remote, self._prefix = address.open()
+        self._cache_bytes, self._grace_s = cache_bytes, grace_s
+        self._errors = _errors(address)
+        self._lock = Lock()
+        self._held_bytes = cache_bytes  # unknown yet: the first file that comes has it counted
+        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="object-store")
+        self._drafts = self.root / "fetching"
+        self._drafts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for draft in self._drafts.iterdir():  # of processes that were killed
+            with contextlib.suppress(FileNotFoundError):
+                if draft.stat().st_mtime < time() - ABANDONED_S:
+                    draft.unlink()
+
+    def keep(self, paths: Iterable[str], *, once: bool = False) -> None:
+        """See ``Files``; returns when the object store has confirmed all of them."""
+        done = self._each(lambda path: self._put(path, once=once), list(paths))
+        self._account(sum(done))
+
+    def locate(self, paths: Iterable[str]) -> list[Path]:
+        """See ``Files``."""
+        wanted = list(paths)
+        places = [below(self.root, path) for path in wanted]
+        missing = [path for path, place in zip(wanted, places, strict=True) if not _touch(place)]
+        if missing:
+            self._account(sum(self._each(self._fetch, missing)))
+        return places
+
+    def exists(self, path: str) -> bool:
+        """See ``Files``."""
+        with self._translated():
+            return bool(self._remote.isfile(self._name(path)))
+
+    def instances(self) -> Iterator[str]:
+        """See ``Files``."""
+        with self._translated():
+            kept = self._remote.find(f"{self._prefix}/{INSTANCES}")
+        yield from (str(name).removeprefix(f"{self._prefix}/") for name in kept if str(name).endswith(".dcm"))
+
+    def move(self, path: str, target: str) -> None:
+        """See ``Files``."""
+        with self._translated():
+            self._remote.cp_file(self._name(path), self._name(target))
+            self._remote.rm_file(self._name(path))
+        below(self.root, path).unlink(missing_ok=True)
+
+    def remove(self, path: str) -> None:
+        """See ``Files``."""
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            self._remote.rm_file(self._name(path))
+        below(self.root, path).unlink(missing_ok=True)
+
+    def _put(self, path: str, *, once: bool) -> int:
+        place = below(self.root, path)
+        with self._translated():
+            try:
+                self._remote.put_file(str(place), self._name(path), **({"mode": "create"} if once else {}))
+            except FileExistsError:  # another worker was first, and its bytes count
+                return self._fetch(path)
+        return place.stat().st_size
+
+    def _fetch(self, path: str) -> int:
+        """Bring a file here, if it is kept; synced before it is named: no power cut leaves half of one in the cache."""
+        place = below(self.root, path)
+        draft = self._drafts / secrets.token_hex(16)
+        try:
+            try:
+                with self._translated():
+                    self._remote.get_file(self._name(path), str(draft))
+            except FileNotFoundError:
+                return 0
+            descriptor = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+                os.fchmod(descriptor, 0o600)
+                size = os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft.rename(place)
+        finally:
+            draft.unlink(missing_ok=True)
+        return size
+
+    def _name(self, path: str) -> str:
+        below(self.root, path)
+        return f"{self._prefix}/{path}"
+
+    def _each(self, action: Callable[[str], T], paths: Sequence[str]) -> list[T]:
+        """Do it for all; the first that fails is told once all have ended."""
+        if len(paths) == 1:
+            return [action(paths[0])]
+        futures = [self._pool.submit(action, path) for path in paths]
+        for future in futures:
+            future.exception()
+        return [future.result() for future in futures]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except self._errors as error:
+            raise StoreUnreachableError(f"the object store does not answer ({type(error).__name__})") from None
+
+    def _account(self, new_bytes: int) -> None:
+        with self._lock:
+            self._held_bytes += new_bytes
+            if self._held_bytes > self._cache_bytes:
+                self._held_bytes = self._trim()
+
+    def _trim(self) -> int:
+        """Remove what was used least recently, down to a little under the bound; tells what is left."""
+        held = sorted(_files_below(self.root))
+        left = sum(size for _, size, _ in held)
+        young_since = time() - self._grace_s
+        for used_at, size, path in held:
+            if left <= self._cache_bytes * _TRIM_TO or used_at > young_since:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+                left -= size
+        return left
+
+
+def _errors(address: ObjectStoreAddress) -> tuple[type[Exception], ...]:
+    """What a file system raises where it fails; boto's errors are none of the operating system's."""
+    if not address.url.startswith("s3:"):
+        return (OSError,)
+    from aiohttp import ClientError
+    from botocore.exceptions import BotoCoreError
+
+    return (OSError, BotoCoreError, ClientError)
+
+
+def _touch(path: Path) -> bool:
+    """Note that a file is used; False where it is not here."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _files_below(root: Path) -> Iterator[tuple[float, int, Path]]:
+    """List when each file of the cache was used, its size and its place; what is just arriving is left out."""
+    for folder in (INSTANCES, "results"):
+        for path in (root / folder).rglob("*.dcm"):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                yield status.st_mtime, status.st_size, path

@@ -1,0 +1,166 @@
+"""Retention on disk: files of studies that were purged go, in two steps, so that a resent instance is never lost.
+
+A sender may be sending an instance again in the very moment in which it is purged, and its file be kept for that. So
+files are first moved aside, and removed only some time later, unless a row names them again by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from db.archive import purge as records
+from db.database import Database
+from db.monitoring import clock
+from db.monitoring.clock import Clocks, read_clocks
+from dicom_node.storage.instance_store import InstanceStore
+
+_log = logging.getLogger(__name__)
+
+FOLDER = "purged"
+GRACE = timedelta(seconds=60)
+"""Longer than any sender takes from naming a file to committing its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRound:
+    """How many studies were purged, and how many files removed (of this round and of earlier ones), or why none."""
+
+    study_count: int = 0
+    file_count: int = 0
+    clock_jump: timedelta | None = None
+    """How far the clock jumped, where nothing was removed for that (``db.monitoring.clock``)."""
+
+
+def purged_paths(root: Path) -> set[str]:
+    """Tell which files of a store belong to studies that are just being purged."""
+    told = [_read_journal(journal) for journal in (root / FOLDER).glob("*.json")]
+    return {path for one in told if one is not None for path in one["paths"]}
+
+
+def _read_journal(journal: Path) -> dict[str, Any] | None:
+    """Read when which files were purged; None where that was settled meanwhile, or never came to anything."""
+    try:
+        return dict(json.loads(journal.read_text(encoding="ascii")))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+class Purge:
+    """Purges studies that are older than ``keep``.
+
+    Parameters
+    ----------
+    keep
+        How long a study stays after the last instance arrived.
+    clocks
+        The clocks of this machine; only tests give others.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: InstanceStore,
+        keep: timedelta,
+        grace: timedelta = GRACE,
+        clocks: Clocks = read_clocks,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._keep = keep
+        self._grace = grace
+        self._clocks = clocks
+        self._folder = store.root / FOLDER
+
+    def run(self) -> PurgeRound:
+        """Purge what is due, and remove files of earlier rounds; nothing while the clock is not trusted."""
+        moment = self._clocks()
+        with self._database.begin() as session:
+            jump = clock.observe(session, moment, self._keep)
+        if jump is not None:
+            _log.error("purge:refused", extra={"code": "clock"})
+            return PurgeRound(clock_jump=jump)
+        now = moment.wall
+        before = now - self._keep
+        removed = self._finish(now)
+        with self._database.read() as session:
+            due = records.purgeable_studies(session, before)
+        purged = sum(self._purge(study_id, before, now) for study_id in due)
+        with self._database.begin() as session:
+            records.purge_commitments(session, before)
+        if due:
+            records.truncate_log(self._database)
+            _log.info("purge:done", extra={"count": purged, "object_count": removed})
+        return PurgeRound(purged, removed)
+
+    def _purge(self, study_id: str, before: datetime, now: datetime) -> int:
+        """Delete a study's rows; what is to be moved is on disk before they are gone."""
+        journal = self._folder / f"{secrets.token_hex(8)}.json"
+        with self._database.begin() as session:
+            paths = records.purge_study(session, study_id, before)
+            if paths:
+                self._write(journal, paths, now)
+        if paths:
+            self._move(journal, paths, frozenset())
+        return int(bool(paths))
+
+    def _write(self, journal: Path, paths: Sequence[str], now: datetime) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with journal.open("x", encoding="ascii") as file:
+            json.dump({"at": now.isoformat(), "paths": list(paths)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _move(self, journal: Path, paths: Sequence[str], named: Set[str]) -> None:
+        aside = journal.with_suffix("")
+        aside.mkdir(mode=0o700, exist_ok=True)
+        for number, path in enumerate(paths):
+            if path in named:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                self._store.files.move(path, f"{FOLDER}/{aside.name}/{number}")
+
+    def _finish(self, now: datetime) -> int:
+        removed = 0
+        for journal in sorted(self._folder.glob("*.json")):
+            told = _read_journal(journal)
+            if told is not None and abs(now - datetime.fromisoformat(told["at"])) >= self._grace:  # set back, perhaps
+                removed += self._remove(journal, told["paths"])
+        return removed
+
+    def _remove(self, journal: Path, paths: Sequence[str]) -> int:
+        with self._database.read() as session:
+            named = records.named_paths(session, paths)
+        aside = journal.with_suffix("")
+        if not aside.exists():  # killed between the journal and the files: the next round removes what no row names
+            self._move(journal, paths, named)
+            return 0
+        removed = sum(
+            self._settle(f"{FOLDER}/{aside.name}/{number}", path, is_named=path in named)
+            for number, path in enumerate(paths)
+        )
+        shutil.rmtree(aside)
+        journal.unlink()
+        return removed
+
+    def _settle(self, moved: str, place: str, *, is_named: bool) -> bool:
+        """Remove a file that was moved aside, or put it back where a row names it again and nothing else is there."""
+        files = self._store.files
+        if not files.exists(moved):
+            return False
+        if is_named and not files.exists(place):
+            files.move(moved, place)
+            return False
+        files.remove(moved)
+        with contextlib.suppress(OSError):
+            (files.root / place).parent.rmdir()
+        return True

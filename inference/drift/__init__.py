@@ -1,0 +1,1 @@
+"""Drift of series, answers and calibration; comparison of models."""

@@ -1,0 +1,1 @@
+"""Engines that run networks: PyTorch and OpenVINO, on CPU or GPU."""

@@ -1,0 +1,140 @@
+"""Cache of networks converted to OpenVINO, so that a process starts without tracing them again.
+
+Converting a network takes seconds of CPU, reading it back milliseconds. An entry is a folder named by a digest of all
+that the conversion depends on: the weights, the code of the network, the shape of its input, and the releases of torch
+and OpenVINO. Its manifest holds a digest of each file. An entry that is incomplete, altered, or writable by others is
+ignored and written anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+import secrets
+import shutil
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+FORMAT = 1
+"""Version of the layout of an entry."""
+MAX_ENTRIES = 32
+"""Entries beyond these are removed, the least recently used first; one set of bundles has four."""
+GRAPH, WEIGHTS, MANIFEST = "network.xml", "network.bin", "manifest.json"
+
+_log = logging.getLogger(__name__)
+
+
+class NetworkCache:
+    """Converted networks in a folder of this user alone.
+
+    Parameters
+    ----------
+    folder
+        Created with mode 0700 when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def converted(self, network: nn.Module, input_shape: tuple[int, ...]) -> Any:
+        """Read the converted network, or convert it and write it; a cache that cannot be written is no failure.
+
+        Parameters
+        ----------
+        network
+            In evaluation mode, on the CPU.
+        input_shape
+            ``(channels, ...)`` of one input.
+
+        Returns
+        -------
+        openvino.Model
+            For any number of inputs.
+        """
+        from inference.engines.openvino import converted
+
+        entry = self._folder / network_digest(network, input_shape)
+        if (model := _read(entry)) is not None:
+            return model
+        model = converted(network, input_shape)
+        try:
+            self._write(model, entry)
+        except OSError as error:
+            _log.warning("network_cache:not_written", extra={"error_type": type(error).__name__})
+        return model
+
+    def _write(self, model: Any, entry: Path) -> None:
+        from inference.engines.openvino import write_network
+
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._folder / f".{entry.name}.{secrets.token_hex(4)}"
+        try:
+            draft.mkdir(mode=0o700)
+            write_network(model, draft / GRAPH)
+            digests = {name: _sha256((draft / name).read_bytes()) for name in (GRAPH, WEIGHTS)}
+            (draft / MANIFEST).write_text(json.dumps({"format": FORMAT, "sha256": digests}))
+            for path in draft.iterdir():
+                path.chmod(0o600)
+            shutil.rmtree(entry, ignore_errors=True)
+            draft.rename(entry)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
+        entries = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in entries[MAX_ENTRIES:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def network_digest(network: nn.Module, input_shape: tuple[int, ...]) -> str:
+    """Digest of all that a conversion depends on, as hexadecimal SHA-256."""
+    import openvino
+
+    code = inspect.getsource(sys.modules[type(network).__module__])
+    digest = hashlib.sha256()
+    for part in (FORMAT, torch.__version__, openvino.__version__, input_shape, code, network):
+        digest.update(f"{part}\n".encode())
+    for name, tensor in network.state_dict().items():
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(entry: Path) -> Any | None:
+    """Read an entry that is complete, unaltered and this user's own; None otherwise."""
+    from inference.engines.openvino import network_of
+
+    try:
+        if not all(_is_private(path) for path in (entry.parent, entry, *entry.iterdir())):
+            return None
+        content = {name: (entry / name).read_bytes() for name in (GRAPH, WEIGHTS)}
+        manifest = json.loads((entry / MANIFEST).read_bytes())
+        digests = {name: _sha256(data) for name, data in content.items()}
+        if manifest != {"format": FORMAT, "sha256": digests}:
+            _log.warning("network_cache:rebuilt", extra={"code": "digest_differs"})
+            return None
+        os.utime(entry)
+        return network_of(content[GRAPH], content[WEIGHTS])
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _is_private(path: Path) -> bool:
+    """Whether the path is a real file or folder of this user that nobody else can write."""
+    status = path.lstat()
+    is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return is_plain and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

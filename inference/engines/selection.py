@@ -1,0 +1,209 @@
+"""Engines that run a network, and the choice among them at start.
+
+An engine turns a network into a runner: inputs in, logits out. Torch is always there; OpenVINO (extra ``openvino``) is
+faster on CPUs. Which engines may answer for a bundle stands in its recipe, measured by ``training.engines`` on a split
+that the networks have not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from inference.bundle import Bundle
+from inference.errors import BundleError
+from inference.memory_layout import as_channels_last
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from inference.engines.cache import NetworkCache
+
+Runner: TypeAlias = "Callable[[Tensor], Tensor]"
+"""``(n, channels, ...)`` float32 on the engine's device to float32 logits ``(n, classes)`` on that device."""
+
+TOLERANCE = 0.002
+"""AUC and expected calibration error may move so far from float32's on unseen patients, and no farther."""
+
+
+class Engine(StrEnum):
+    """What runs the networks and in which numbers it counts; the fastest on a CPU first."""
+
+    OPENVINO_INT8 = "openvino-int8"
+    OPENVINO_BFLOAT16 = "openvino-bfloat16"
+    TORCH_COMPILED = "torch-compiled"
+    TORCH_BFLOAT16 = "torch-bfloat16"
+    OPENVINO_FLOAT32 = "openvino-float32"
+    TORCH_FLOAT32 = "torch-float32"
+
+    @property
+    def is_openvino(self) -> bool:
+        """Whether it needs OpenVINO; else it is torch's."""
+        return self.name.startswith("OPENVINO")
+
+
+NEVER_BY_ITSELF = frozenset({Engine.TORCH_COMPILED})
+"""Compiling takes a minute at each start and a compiler on the machine: only where it is asked for."""
+CPU_INFO = Path("/proc/cpuinfo")
+WITHOUT_RECORD = frozenset({Engine.TORCH_BFLOAT16, Engine.TORCH_FLOAT32})
+"""These answer for a bundle that records no check; bundles are calibrated on what they say."""
+
+
+def choose_engine(wanted: str, bundle: Bundle, device_type: str) -> Engine:
+    """The engine called ``wanted``, or for ``auto`` the fastest one here that the bundle's record lets answer.
+
+    Raises
+    ------
+    BundleError
+        The engine that was asked for cannot run here, or may not answer for this bundle.
+    """
+    if wanted != "auto":
+        engine = Engine(wanted)
+        if reason := why_unusable(engine, device_type) or why_unfit(engine, bundle):
+            raise BundleError(f"LUNGNODE_MODEL__ENGINE is {wanted}, but {reason}; set it to auto")
+        return engine
+    usable = (e for e in Engine if e not in NEVER_BY_ITSELF and not why_unusable(e, device_type))
+    return next(e for e in usable if not why_unfit(e, bundle) and (e in WITHOUT_RECORD or recorded(e, bundle)))
+
+
+def why_unusable(engine: Engine, device_type: str) -> str | None:
+    """Reason why this machine cannot run the engine at speed on ``cpu`` or ``cuda``, or None."""
+    if engine.is_openvino and (device_type != "cpu" or find_spec("openvino") is None):
+        return "it needs a CPU and the extra openvino (pip install 'lungnode[openvino]')"
+    if engine is Engine.TORCH_COMPILED and shutil.which(os.environ.get("CXX", "g++")) is None:
+        return "it needs a C++ compiler"
+    if engine in {Engine.OPENVINO_BFLOAT16, Engine.TORCH_BFLOAT16} and not counts_in_bfloat16(device_type):
+        return f"the {device_type} does not count in bfloat16"
+    return None
+
+
+def counts_in_bfloat16(device_type: str) -> bool:
+    """Whether the device multiplies bfloat16 itself; emulated it is slower than float32."""
+    if device_type == "cuda":
+        import torch
+
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return not cpu_features().isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """Instruction sets of the CPU as Linux names them (``flags`` on x86, ``Features`` on Arm); empty if unknown."""
+    try:
+        lines = CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    fields = (line.partition(":") for line in lines)
+    found = (frozenset(text.split()) for name, _, text in fields if name.strip() in ("flags", "Features"))
+    return next(found, frozenset())
+
+
+def recorded(engine: Engine, bundle: Bundle) -> dict[str, Any] | None:
+    """What ``training.engines`` wrote of the engine into the bundle."""
+    found: dict[str, Any] | None = bundle.recipe.get("engines", {}).get("measured", {}).get(engine)
+    return found
+
+
+def why_unfit(engine: Engine, bundle: Bundle) -> str | None:
+    """Why the engine may not answer for this bundle, if it may not; float32 in torch is what others are held against.
+
+    Only int8 has weights of its own and must have been checked; a check that failed bars any engine.
+    """
+    record = recorded(engine, bundle)
+    if engine is Engine.OPENVINO_INT8 and not (record and record.get("files")):
+        return f"the bundle {bundle.name} holds no checked int8 networks"
+    if record and not is_within_tolerance(record):
+        return f"with it the bundle {bundle.name} moved by more than {TOLERANCE} in AUC or calibration error"
+    return None
+
+
+def is_within_tolerance(record: dict[str, Any]) -> bool:
+    """Whether AUC and expected calibration error stayed as near to float32's as they must."""
+    return all(abs(float(record[name])) <= TOLERANCE for name in ("auc_change", "ece_change"))
+
+
+def answering_digest(engine: Engine, bundle: Bundle) -> str:
+    """Digest of what answers: the bundle's own, and for int8 that of its other weights as well."""
+    if engine is not Engine.OPENVINO_INT8:
+        return bundle.sha256
+    files = (recorded(engine, bundle) or {})["files"]
+    return hashlib.sha256("".join([bundle.sha256, *(files[name] for name in sorted(files))]).encode()).hexdigest()
+
+
+def int8_network(bundle: Bundle, prefix: str) -> Path:
+    """The quantised network of one member: the graph (``.xml``), with weights of the same name (``.bin``) beside it.
+
+    Raises
+    ------
+    BundleError
+        A file is missing or not the one that was checked.
+    """
+    files = (recorded(Engine.OPENVINO_INT8, bundle) or {}).get("files", {})
+    graph, weights = (f"int8/{prefix}.{ending}" for ending in ("xml", "bin"))
+    for name in (graph, weights):
+        path = bundle.folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != files.get(name):
+            raise BundleError(f"{name} in {bundle.folder} is not the file that bundle.json was written for")
+    return bundle.folder / graph
+
+
+def make_runner(
+    engine: Engine,
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    device: torch.device,
+    *,
+    int8: Path | None = None,
+    cache: NetworkCache | None = None,
+) -> Runner:
+    """Make a runner of a network in evaluation mode and in ``as_inference_layout``.
+
+    Parameters
+    ----------
+    engine
+        One that ``why_unusable`` has nothing against.
+    input_shape
+        ``(channels, ...)`` of one input.
+    device
+        Where the network is, and inputs will be.
+    int8
+        For ``openvino-int8``, what ``int8_network`` gives.
+    cache
+        Where converted networks are kept for the next start; none by default.
+    """
+    if not engine.is_openvino:
+        return torch_runner(network, device, engine)
+    from inference.engines.openvino import converted, read_network, runner_of
+
+    if engine is Engine.OPENVINO_INT8:
+        if int8 is None:
+            raise ValueError("int8 needs the file of a quantised network")
+        return runner_of(read_network(int8), precision="f32")
+    precision = "bf16" if engine is Engine.OPENVINO_BFLOAT16 else "f32"
+    convert = converted if cache is None else cache.converted
+    return runner_of(convert(network, input_shape), precision=precision)
+
+
+def torch_runner(network: nn.Module, device: torch.device, engine: Engine = Engine.TORCH_BFLOAT16) -> Runner:
+    """Run a network by torch, in the numbers that ``engine`` names."""
+    import torch
+
+    forward = torch.compile(network, dynamic=True) if engine is Engine.TORCH_COMPILED else network
+    in_bfloat16 = engine is Engine.TORCH_BFLOAT16
+    if engine is Engine.TORCH_COMPILED:
+        in_bfloat16 = counts_in_bfloat16(device.type)
+
+    def run(inputs: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
+            logits: Tensor = forward(as_channels_last(inputs))
+        return logits.float()
+
+    return run

@@ -1,0 +1,1 @@
+"""Malignancy of nodules: ensemble, submodels, estimator."""

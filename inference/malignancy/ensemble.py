@@ -1,0 +1,203 @@
+"""The networks of one bundle, looking at patches: logit margins per member, combined and calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import nn
+
+from inference.bundle import Bundle
+from inference.calibration.calibration import calibrated
+from inference.engines.cache import NetworkCache
+from inference.engines.selection import Engine, Runner, answering_digest, int8_network, make_runner
+from inference.memory_layout import as_inference_layout
+from inference.networks.planar import AttentionResNet
+from inference.types import CtVolume
+from inference.volumes.patch_views import ViewSpec, turn
+from inference.volumes.patches import Patch, PatchBatch, Place, look
+
+Array = NDArray[np.float64]
+
+FEATURES = (
+    "longest_mm",
+    "perpendicular_mm",
+    "equivalent_diameter_mm",
+    "sphericity",
+    "attached_share",
+    "hu_spread",
+)
+"""What is taken of a nodule's measures; lengths enter as logarithms."""
+FEATURE_LIMIT = 4.0
+"""Standard deviations beyond which a margin or feature counts no further."""
+BATCH_SIZES = {"cpu": 32, "cuda": 256}
+"""Pictures that run at once; more make a CPU no faster, and what they take of memory grows with them."""
+
+
+def feature_vector(measures: dict[str, float]) -> Array:
+    """The values of ``FEATURES`` from ``NoduleMeasure.features()``."""
+    values = [np.log(max(measures[n], 0.5)) if n.endswith("_mm") and n != "spike_mm" else measures[n] for n in FEATURES]
+    return np.array(values, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleAnswer:
+    """``n`` answers: combined margins and calibrated probabilities, ``(n,)`` each.
+
+    The probabilities are point estimates, to order and to measure by; ``inference.calibration.evidence`` bounds what is
+    shown.
+    """
+
+    margins: Array
+    probabilities: Array
+    uncalibrated: Array
+    """Plain mean of the groups' margins through the sigmoid: what the networks say as they come."""
+
+
+def member_margins(
+    run: Runner, view: ViewSpec, batch: PatchBatch, *, turns: int = 8, batch_size: int = 32
+) -> torch.Tensor:
+    """Mean logit margin over ``turns`` rotations and flips, ``(n,)`` float32 on the CPU.
+
+    Each patch is sampled once and its picture turned; ``batch_size`` pictures, turns counted, run at once.
+    """
+    step = max(1, batch_size // turns)
+    inputs = (view.plain(batch[start : start + step]) for start in range(0, len(batch), step))
+    return _mean_margins(run, inputs, turns=turns, batch_size=batch_size)
+
+
+def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, turns: int, batch_size: int) -> torch.Tensor:
+    """See ``member_margins``; ``inputs`` are made as they are asked for."""
+    margins = []
+    with torch.inference_mode():
+        for plain in inputs:
+            turned = torch.cat([turn(plain, number) for number in range(0, 8, 8 // turns)])  # (turns * n, ...)
+            logits = torch.cat([run(part) for part in torch.split(turned, batch_size)])
+            margins.append((logits[:, 1] - logits[:, 0]).reshape(turns, -1).mean(dim=0).cpu())
+    return torch.cat(margins) if margins else torch.zeros(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One network of an ensemble, and how it looks and runs."""
+
+    view: ViewSpec
+    network: nn.Module
+    run: Runner
+
+
+class Ensemble:
+    """All members of a ``nodule`` or ``filter`` bundle on one device.
+
+    Parameters
+    ----------
+    engine
+        What runs the networks; the one that bundles are calibrated with by default.
+    turns
+        Rotations and flips (1, 2, 4 or 8) whose mean is the answer; the recipe's number by default.
+    batch_size
+        Pictures that run at once; by default what keeps the device busy.
+    cache
+        Converted networks of earlier starts; without it OpenVINO's engines convert each network again.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: torch.device,
+        *,
+        engine: Engine = Engine.TORCH_BFLOAT16,
+        turns: int | None = None,
+        batch_size: int | None = None,
+        cache: NetworkCache | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.device = device
+        self.engine = engine
+        self.sha256 = answering_digest(engine, bundle)
+        self._cache = cache
+        self._members = [self._member(*member) for member in bundle.members(device)]
+        self._turns = turns or int(bundle.recipe["combination"].get("turns", 8))
+        self._batch_size = batch_size or BATCH_SIZES[device.type]
+
+    def _member(self, description: dict[str, Any], network: nn.Module) -> _Member:
+        view = ViewSpec.from_json(description["view"])
+        network = as_inference_layout(network)
+        int8 = int8_network(self.bundle, description["prefix"]) if self.engine is Engine.OPENVINO_INT8 else None
+        run = make_runner(self.engine, network, view.input_shape, self.device, int8=int8, cache=self._cache)
+        return _Member(view, network, run)
+
+    @property
+    def planar_member(self) -> tuple[ViewSpec, AttentionResNet] | None:
+        """The first two-dimensional network, whose spatial attention is shown."""
+        return next(((m.view, m.network) for m in self._members if isinstance(m.network, AttentionResNet)), None)
+
+    def margins(self, patches: list[Patch]) -> Array:
+        """Logit margin of every member, ``(members, n)``."""
+        if not patches:
+            return np.zeros((len(self._members), 0))
+        batch = PatchBatch.of(patches, self.device)
+        margins = [
+            member_margins(member.run, member.view, batch, turns=self._turns, batch_size=self._batch_size)
+            for member in self._members
+        ]
+        return torch.stack(margins).numpy().astype(np.float64)
+
+    def margins_at(self, volume: CtVolume, places: Sequence[Place]) -> Array:
+        """Logit margin of every member at places of a volume, ``(members, n)``; threads cut ahead of the networks."""
+        margins = []
+        with ThreadPoolExecutor(2) as threads:
+            for member in self._members:
+                see = partial(look, volume, shape=member.view.shape, field_mm=member.view.field_mm)
+                inputs = self._inputs(member.view, threads.map(see, places))
+                margins.append(_mean_margins(member.run, inputs, turns=self._turns, batch_size=self._batch_size))
+        return torch.stack(margins).numpy().astype(np.float64)
+
+    def _inputs(self, view: ViewSpec, seen: Iterator[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
+        while part := list(islice(seen, max(1, self._batch_size // self._turns))):
+            yield view.network_input(torch.from_numpy(np.stack(part)).to(self.device))
+
+    def answer_at(self, volume: CtVolume, places: Sequence[Place]) -> EnsembleAnswer:
+        """Look at places of a volume, combine and calibrate, without measured features."""
+        return combine(self.margins_at(volume, places), self.bundle.recipe)
+
+    def answer(self, patches: list[Patch], features: Array | None = None) -> EnsembleAnswer:
+        """Look, combine and calibrate."""
+        return combine(self.margins(patches), self.bundle.recipe, features)
+
+
+def combine(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> EnsembleAnswer:
+    """Weigh the groups' margins ``(members, n)`` and the measured features ``(n, len(FEATURES))``, and calibrate."""
+    combination = recipe["combination"]
+    columns = stack_columns(margins, recipe["members"], combination, features)
+    scaled = (columns - np.array(combination["mean"])) / np.array(combination["std"])
+    scaled = np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT)
+    z = scaled @ np.array(combination["weights"]) + combination["bias"]
+    kind, parameters = recipe["calibration"]["kind"], recipe["calibration"]["parameters"]
+    plain = expit(columns[:, : len(combination["groups"])].mean(axis=1))
+    return EnsembleAnswer(z, calibrated(z, kind, parameters), np.asarray(plain))
+
+
+def stack_columns(
+    margins: Array, members: list[dict[str, Any]], combination: dict[str, Any], features: Array | None
+) -> Array:
+    """``(n, groups + features)``: the mean margin of each group, then the features that the combination asks for.
+
+    A feature that could not be measured counts as the average one.
+    """
+    groups = [member["group"] for member in members]
+    columns = [margins[[i for i, g in enumerate(groups) if g == name]].mean(axis=0) for name in combination["groups"]]
+    first = len(columns)
+    for number, name in enumerate(combination["features"]):
+        known = np.full(margins.shape[1], np.nan) if features is None else features[:, FEATURES.index(name)]
+        usual = combination["mean"][first + number] if "mean" in combination else np.nanmean(known)
+        columns.append(np.where(np.isfinite(known), known, usual))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,155 @@
+"""From measured nodules to findings: malignancy with its bounds and opinions, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.calibration.calibration import prediction_set
+from inference.calibration.evidence import displayed_for, displayed_malignancy
+from inference.displayed import DisplayedProbability, Question
+from inference.malignancy.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
+from inference.malignancy.submodels import doubts, every_opinion, opinions_of
+from inference.nodules.measurement import NoduleMeasure
+from inference.ood.attention_check import ATTENTION_OUTSIDE_LUNG, attention_around, share_in_lung
+from inference.ood.surroundings import surroundings_of, why_unlike
+from inference.types import Abstention, CtVolume, NoduleFinding
+from inference.volumes.patches import Place, z_extent_of
+
+Index = tuple[float, float, float]
+CLASSES = ("benign", "malignant")
+
+
+@dataclass(frozen=True, slots=True)
+class Nodule:
+    """What the filter says of a place: how probably it is a nodule, and the margin that this was calibrated from."""
+
+    probability: float
+    margin: float
+
+
+class MalignancyEstimator:
+    """Grades measured nodules by the malignancy ensemble; all thresholds come from its recipe.
+
+    Parameters
+    ----------
+    ensemble
+        The malignancy ensemble.
+    filter_recipe
+        The recipe whose evidence bounds the probability of being a nodule.
+    overruled
+        Codes of abstentions that a radiologist overruled; only ``kernel``, the measured grain, can be.
+    """
+
+    def __init__(self, ensemble: Ensemble, filter_recipe: dict[str, Any], overruled: Collection[str] = ()) -> None:
+        self._nodule = ensemble
+        self._filter_recipe = filter_recipe
+        gate: dict[str, Any] = ensemble.bundle.recipe["gate"]
+        self._gate = {name: limit for name, limit in gate.items() if name != "grain" or "kernel" not in overruled}
+
+    def ungraded(self, index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
+        """A finding that could not be measured, so that no malignancy is given."""
+        attributes: dict[str, object] = {
+            "nodule_margin": round(nodule.margin, 4),
+            "displayed": self._displayed_nodule(nodule),
+        }
+        return NoduleFinding(index, None, nodule.probability, None, None, abstentions=(reason,), attributes=attributes)
+
+    def _displayed_nodule(self, nodule: Nodule) -> dict[str, Any]:
+        shown = displayed_for(self._filter_recipe, Question.NODULE, nodule.probability)
+        return {Question.NODULE.value: shown.to_json()}
+
+    def findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, Nodule]]) -> list[NoduleFinding]:
+        """One finding each, in the order of ``measured``."""
+        if not measured:
+            return []
+        places = [Place(measure.center_index, z_extent_of(measure.equivalent_diameter_mm)) for measure, _ in measured]
+        features = np.stack([feature_vector(measure.features()) for measure, _ in measured])
+        margins = self._nodule.margins_at(volume, places)
+        answer = combine(margins, self._nodule.bundle.recipe, features)
+        opinions = every_opinion(margins, self._nodule.bundle.recipe, features)
+        return [self._finding(volume, measure, p, answer, opinions, i) for i, (measure, p) in enumerate(measured)]
+
+    def _why_not_graded(
+        self, volume: CtVolume, measure: NoduleMeasure, seen: NDArray[np.float32] | None
+    ) -> tuple[Abstention, ...]:
+        """Why this nodule is outside what the malignancy model was validated for, if it is."""
+        low, high = self._gate["diameter_mm"]
+        reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
+        if not low <= measure.longest_mm <= high:
+            reasons = (_unfit_diameter(low, high), *reasons)
+        least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
+        if member is not None and seen is not None and least > 0:
+            nodule = measure.center_index, measure.mask, measure.mask_box
+            share = share_in_lung(seen, member[0].field_mm[1], volume, nodule)
+            reasons = (*reasons, ATTENTION_OUTSIDE_LUNG) if share < least else reasons
+        return reasons
+
+    def _finding(
+        self,
+        volume: CtVolume,
+        measure: NoduleMeasure,
+        nodule: Nodule,
+        answer: EnsembleAnswer,
+        opinions: dict[str, EnsembleAnswer],
+        i: int,
+    ) -> NoduleFinding:
+        attributes: dict[str, object] = {
+            "perpendicular_mm": round(measure.perpendicular_mm, 1),
+            "volume_mm3": round(measure.volume_mm3),
+            "density": str(measure.density),
+            "mean_hu": round(measure.mean_hu),
+            "nodule_margin": round(nodule.margin, 4),
+            "displayed": self._displayed_nodule(nodule),
+        }
+        seen, member = None, self._nodule.planar_member
+        if member is not None:
+            seen = attention_around(member, volume, measure.center_index)
+            told = seen.astype(np.float64).round(3).tolist()
+            attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": told}
+        if reasons := self._why_not_graded(volume, measure, seen):
+            return NoduleFinding(
+                measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
+            )
+        probability, recipe = float(answer.probabilities[i]), self._nodule.bundle.recipe
+        shown = displayed_malignancy(recipe, probability, measure.longest_mm)
+        attributes["displayed"] = {**self._displayed_nodule(nodule), Question.MALIGNANCY.value: shown.to_json()}
+        return NoduleFinding(
+            index=measure.center_index,
+            diameter_mm=measure.longest_mm,
+            nodule_probability=nodule.probability,
+            malignancy_probability=probability,
+            interval=(shown.low, shown.high) if isinstance(shown, DisplayedProbability) else None,
+            prediction_set=prediction_set(probability, recipe["conformal"], CLASSES),
+            attributes={
+                **attributes,
+                "malignancy_margin": round(float(answer.margins[i]), 4),
+                **self._opinions(opinions, i, measure.longest_mm),
+            },
+        )
+
+    def _opinions(self, opinions: dict[str, EnsembleAnswer], i: int, diameter_mm: float) -> dict[str, object]:
+        """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
+        if not opinions:
+            return {}
+        recipes = opinions_of(self._nodule.bundle.recipe)
+        probabilities = {name: float(own.probabilities[i]) for name, own in opinions.items()}
+        records = {
+            name: {
+                "probability": round(probability, 4),
+                "margin": round(float(opinions[name].margins[i]), 4),
+                "displayed": displayed_malignancy(recipes[name], probability, diameter_mm).to_json(),
+            }
+            for name, probability in probabilities.items()
+        }
+        return {"opinions": records, "doubts": list(doubts(probabilities, self._gate))}
+
+
+def _unfit_diameter(low: float, high: float) -> Abstention:
+    return Abstention(
+        "diameter", "the diameter is outside {low} to {high} mm, the validated range".format(low=low, high=high)
+    )

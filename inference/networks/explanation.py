@@ -1,0 +1,87 @@
+"""Where the planar network looked, and which pixels moved its answer: two maps of one view, and where they lie.
+
+Neither says why a nodule is called malignant. ``training.report.explanations`` measures how much of each lies on the
+nodule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from torch import Tensor
+
+from inference.memory_layout import as_channels_last
+from inference.networks.attention import stretched
+from inference.networks.planar import AttentionResNet
+from inference.volumes.patch_views import ViewSpec
+from inference.volumes.patches import PatchBatch
+from inference.volumes.preprocessing import normalise
+
+Weights = NDArray[np.float32]
+PLAIN_LUNG_HU = -850.0
+"""What the gradient map compares a nodule with: the same view with nothing in it."""
+PATH_STEPS = 16
+SHOWN_BLUR_MM = 0.7
+SHOWN_QUANTILE = 99.5
+"""Of a gradient map: single pixels stand out so far that nothing else would be seen beside them."""
+
+
+class MapKind(StrEnum):
+    """Which map of a view."""
+
+    ATTENTION = "attention"
+    GRADIENT = "gradient"
+
+
+def attention_weights(view: ViewSpec, network: AttentionResNet, batch: PatchBatch) -> Weights:
+    """The network's own spatial attention, ``(n, h, w)`` in 0..1 over the view's field."""
+    with torch.inference_mode():
+        seen = network.attention_map(as_channels_last(view.plain(batch)))
+    return np.asarray(seen.float().cpu().numpy(), dtype=np.float32)
+
+
+def gradient_weights(
+    view: ViewSpec, network: AttentionResNet, batch: PatchBatch, *, steps: int = PATH_STEPS
+) -> Weights:
+    """How far each pixel moves the malignant margin away from that of plain lung, ``(n, size, size)``, 0 and more.
+
+    Integrated gradients (Sundararajan et al. 2017, eq. 3), absolute values summed over the view's windows.
+    """
+    from captum.attr import IntegratedGradients  # a third of a second and matplotlib: loaded where it is asked for
+
+    def margin(inputs: Tensor) -> Tensor:
+        logits = network(inputs)
+        return logits[:, 1] - logits[:, 0]
+
+    inputs = view.plain(batch)
+    plain = torch.full_like(inputs[:, :1], PLAIN_LUNG_HU)
+    baselines = torch.cat([normalise(plain, spec) for spec in view.windows], dim=1)
+    moved = IntegratedGradients(margin).attribute(
+        inputs, baselines=baselines, n_steps=steps, internal_batch_size=max(steps, len(batch))
+    )
+    return np.asarray(moved.abs().sum(dim=1).detach().cpu().numpy(), dtype=np.float32)
+
+
+def shown(weights: Weights, kind: MapKind, field_mm: float) -> Weights:
+    """One map ``(h, w)`` as it is shown, 0..1: attention as it is, gradients smoothed and their peaks cut."""
+    if kind is MapKind.GRADIENT:
+        weights = ndi.gaussian_filter(weights, SHOWN_BLUR_MM * weights.shape[0] / field_mm)
+        weights = np.minimum(weights, np.percentile(weights, SHOWN_QUANTILE))
+    return stretched(weights)
+
+
+MAPS: dict[MapKind, Callable[[ViewSpec, AttentionResNet, PatchBatch], Weights]] = {
+    MapKind.ATTENTION: attention_weights,
+    MapKind.GRADIENT: gradient_weights,
+}
+
+
+def share_on(weights: Weights, mask: NDArray[np.bool_]) -> float:
+    """Share of the weights that lies on ``mask`` (both of one shape); NaN where there is no weight at all."""
+    total = float(weights.sum(dtype=np.float64))
+    return float(weights[mask].sum(dtype=np.float64)) / total if total > 0 else float("nan")

@@ -1,0 +1,1 @@
+"""Nodule candidates, their boundary and measurement."""

@@ -1,0 +1,1 @@
+"""Out-of-distribution checks: surroundings, attention, uploaded pictures."""

@@ -1,0 +1,1 @@
+"""The whole-slice model: pictures in, answers with attention out."""

@@ -1,0 +1,1 @@
+"""Operations on volumes: resampling, blobs, patches and views of them."""

@@ -1,0 +1,66 @@
+"""What a network looks at: one plane or a cube of a patch, in one window or several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference.volumes.patches import PatchBatch, sample
+from inference.volumes.preprocessing import PreprocessingSpec, normalise
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSpec:
+    """A network's view of a patch: one plane (2D) or a cube (3D), and the windows stacked as channels."""
+
+    windows: tuple[PreprocessingSpec, ...]
+    volumetric: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Grid points (z, y, x)."""
+        size = self.windows[0].size
+        return (size, size, size) if self.volumetric else (1, size, size)
+
+    @property
+    def field_mm(self) -> tuple[float, float, float]:
+        """Extent (z, y, x) in millimetres."""
+        field = self.windows[0].field_mm
+        return (field if self.volumetric else 1.0, field, field)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """One input of the network, ``(channels, ...)``."""
+        return (len(self.windows), *(self.shape if self.volumetric else self.shape[1:]))
+
+    def network_input(self, hu: Tensor) -> Tensor:
+        """``(n, z, y, x)`` HU to the network's ``(n, channels, ...)``."""
+        hu = hu[:, None] if self.volumetric else hu
+        return torch.cat([normalise(hu, spec) for spec in self.windows], dim=1)
+
+    def plain(self, batch: PatchBatch) -> Tensor:
+        """The unaugmented view."""
+        return self.network_input(sample(batch, shape=self.shape, field_mm=self.field_mm))
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for ``bundle.json``."""
+        return {"volumetric": self.volumetric, "windows": [spec.to_json() for spec in self.windows]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, object]) -> ViewSpec:
+        """Read back what ``to_json`` wrote."""
+        windows = values["windows"]
+        if not isinstance(windows, list):
+            raise TypeError("windows must be a list")
+        return cls(tuple(PreprocessingSpec(**spec) for spec in windows), volumetric=bool(values["volumetric"]))
+
+
+def turn(inputs: Tensor, number: int) -> Tensor:
+    """One of the eight in-plane rotations by 90 degrees (0 to 3) and their flips (4 to 7) of ``(..., size, size)``.
+
+    The same, to the bit, as sampling the patch through a turned grid, since grids are square and centred.
+    """
+    quarter = torch.rot90(inputs, -(number % 4), dims=(-2, -1))
+    return quarter.flip(-1) if number >= 4 else quarter

@@ -1,0 +1,1 @@
+"""Implementations of the web's ports: models, stored studies, images, intake."""

@@ -1,0 +1,128 @@
+"""Stored instances for DICOMweb: implements ``webapp.ports.StoredFiles``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from db.database import Database
+from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits
+from dicom_node.sandbox.render_options import Drawing
+from dicom_node.storage.files import Files, StoreUnreachableError
+from dicom_node.storage.instance_files import Content, InstanceFiles
+from dicom_node.storage.instance_store import InstanceStore
+from dicom_node.storage.integrity import REASON, Integrity
+from webapp.ports import Rendering, UnfitInputError
+
+INSTANCE_TIMEOUT_S = 60.0
+"""One instance takes milliseconds; an Enhanced CT of thousands of frames, decoded as a whole, some seconds."""
+
+
+class ArchiveFiles:
+    """Reads what lies in the store; threads may share it."""
+
+    def __init__(self, store: InstanceStore, limits: DecodeLimits, database: Database | None = None) -> None:
+        self._store = store
+        self._integrity = Integrity(database, store.files)
+        self._files = InstanceFiles(replace(limits, timeout_s=INSTANCE_TIMEOUT_S))
+        self._files.warm_up()
+
+    def close(self) -> None:
+        """End the decoding child."""
+        self._files.close()
+
+    def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
+        """See ``StoredFiles``."""
+        with _refusing():
+            damaged = set(self._integrity.damaged(paths))
+            chosen = [(path, url) for path, url in zip(paths, urls, strict=True) if path not in damaged]
+            places = self._store.files.locate(path for path, _ in chosen)
+            documents = self._files.documents(places, [url for _, url in chosen])
+            for path in paths:
+                yield None if path in damaged else next(documents)
+
+    def check(self, paths: Sequence[str]) -> None:
+        """See ``StoredFiles``."""
+        with refusing_unreachable():
+            if self._integrity.damaged(paths):
+                raise UnfitInputError(500, REASON.code, REASON.text)
+
+    def _sound(self, path: str) -> Path:
+        """Give a stored file here, once it has been checked."""
+        self.check([path])
+        return self._store.absolute(path)
+
+    def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
+        """See ``StoredFiles``."""
+        with _refusing():
+            return self._files.frame(self._sound(path), frame_number, stored=stored)
+
+    def whole(self, path: str, transfer_syntax_uid: str) -> Content:
+        """See ``StoredFiles``."""
+        with refusing_unreachable():
+            return self._files.whole(self._sound(path), transfer_syntax_uid)
+
+    def uncompressed(self, path: str) -> Content:
+        """See ``StoredFiles``."""
+        with _refusing():
+            return self._files.uncompressed(self._sound(path))
+
+    def bulk(self, path: str, place: Sequence[str]) -> Content:
+        """See ``StoredFiles``."""
+        with _refusing():
+            return self._files.bulk(self._sound(path), place)
+
+    def rendered(self, path: str, frame_number: int, rendering: Rendering) -> Content | None:
+        """See ``StoredFiles``."""
+        drawing = Drawing(
+            media_type=rendering.media_type,
+            quality=rendering.quality,
+            window=rendering.window,
+            size=rendering.size,
+            region=rendering.region,
+        )
+        with _refusing():
+            return self._files.rendered(self._sound(path), frame_number, drawing)
+
+
+class SharedPictures:
+    """The pictures of uploads in the store's object store: implements ``webapp.ports.SharedFiles``."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def keep(self, paths: Sequence[str]) -> None:
+        """See ``SharedFiles``."""
+        with refusing_unreachable():
+            self._files.keep(paths)
+
+    def locate(self, paths: Sequence[str]) -> object:
+        """See ``SharedFiles``."""
+        with refusing_unreachable():
+            return self._files.locate(paths)
+
+    def remove(self, path: str) -> None:
+        """See ``SharedFiles``."""
+        with refusing_unreachable():
+            self._files.remove(path)
+
+
+@contextmanager
+def refusing_unreachable() -> Iterator[None]:
+    """Say in the web's words that the object store does not answer."""
+    try:
+        yield
+    except StoreUnreachableError:
+        raise UnfitInputError(503, "store_unreachable", "The image store does not answer; try again later.") from None
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in the web's words what could not be decoded."""
+    try:
+        with refusing_unreachable():
+            yield
+    except DecodeError as error:
+        raise UnfitInputError(422, error.code, error.text) from None

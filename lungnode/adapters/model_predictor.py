@@ -1,0 +1,255 @@
+"""Answers uploads and clicks with the models of ``inference``: implements ``webapp.ports.Predictor``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.domain.records import ModelIdentity, Reason
+from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits, DecodeProcess
+from dicom_node.sandbox.frames import FrameHeader
+from dicom_node.series.assembly import load_frame_hu
+from dicom_node.series.gate import GateThresholds, why_not_headers
+from dicom_node.series.pipeline import analyse_place, scanner_of_series, slice_index
+from dicom_node.series.types import Refusal
+from inference.displayed import Question, displayed_of
+from inference.networks.explanation import MapKind
+from inference.predictor import Models, NoduleAnalyzer
+from inference.slices.slice_classifier import SliceClassifier
+from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
+from lungnode.adapters.image_codec import (
+    LUNG_WINDOW,
+    MAX_SIDE_PX,
+    GreyPicture,
+    grey_png,
+    overlay_png,
+    read_picture,
+    windowed,
+)
+from lungnode.adapters.lazy_predictor import status_of
+from lungnode.adapters.stored_series import StoredSeries
+from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UnfitInputError, UploadAnswer
+
+UPLOAD_TIMEOUT_S = 15.0
+UPLOAD_MEMORY_MB = 200
+"""Of its own, of the child that reads uploads: some 110 for itself and its codecs, the rest for one instance."""
+UPLOAD_PIXELS = 4 << 20
+"""2048 x 2048: as many as the finest CT has."""
+_DICM = slice(128, 132)
+
+
+class ModelPredictor:
+    """The models as the web sees them; calls may come from several threads."""
+
+    is_available = True
+
+    def __init__(self, models: Models, stored: StoredSeries, limits: DecodeLimits) -> None:
+        self._models = models
+        self._stored = stored
+        self._scratch = limits.scratch
+        self._process = DecodeProcess(replace(limits, own_memory_mb=UPLOAD_MEMORY_MB, timeout_s=UPLOAD_TIMEOUT_S))
+        self._thresholds = GateThresholds.from_bundle(models.nodule.gate_thresholds)
+
+    def close(self) -> None:
+        """End the decoding child."""
+        self._process.close()
+
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+        """See ``Predictor``."""
+        if content[_DICM] != b"DICM":
+            return self._slice_answer(read_picture(content))
+        place = None if row is None or column is None else (row, column)
+        with self._written(content) as path:
+            return self._instance_answer(path, place)
+
+    def preview(self, content: bytes) -> bytes:
+        """See ``Predictor``."""
+        with self._written(content) as path:
+            hu = load_frame_hu(self._frames(path)[0], self._process)
+        if isinstance(hu, Refusal):
+            raise UnfitInputError(422, hu.code, hu.text)
+        return grey_png(windowed(hu, LUNG_WINDOW))
+
+    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+        """See ``Predictor``."""
+        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
+        finding = analyse_place(
+            loaded,
+            self._models.nodule,
+            sop_instance_uid=place.sop_instance_uid,
+            frame_number=place.frame_number,
+            place=(place.row, place.column),
+        )
+        if isinstance(finding, Refusal):
+            status = 404 if finding.code == "no_such_frame" else 422
+            raise UnfitInputError(status, finding.code, finding.text)
+        return PlaceAnswer(identity_of(self._models.nodule), finding, scanner_of_series(loaded))
+
+    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+        """See ``Predictor``."""
+        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
+        index = slice_index(loaded, place.sop_instance_uid, place.frame_number)
+        if index is None:
+            raise UnfitInputError(404, "no_such_frame", "This image is not part of the series' volume.")
+        at = (float(index), place.row, place.column)
+        seen = self._models.nodule.explanation(loaded.volume, at, MapKind(kind))
+        if seen is None:
+            raise UnfitInputError(404, "no_attention", "This model has no network that looks at single planes.")
+        return overlay_png(seen, max_side=max(seen.shape))
+
+    def plots(self, model_name: str) -> dict[str, bytes]:
+        """See ``Predictor``."""
+        return dict(self._models.description.plots.get(model_name, {}))
+
+    def status(self) -> dict[str, object]:
+        """See ``Predictor``."""
+        return status_of(self._models.description)
+
+    @contextmanager
+    def _written(self, content: bytes) -> Iterator[Path]:
+        """Keep an upload in a file for as long as the decoding child reads it."""
+        with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".dcm", dir=self._scratch) as file:
+            file.write(content)
+            file.flush()
+            yield Path(file.name)
+
+    def _slice_answer(self, picture: GreyPicture) -> UploadAnswer:
+        classifier, grey = self._models.slice, picture.grey
+        prediction = classifier.predict(grey, is_coloured=picture.is_coloured)
+        return UploadAnswer(
+            kind="slice",
+            predicted_class=prediction.predicted_class,
+            probabilities=prediction.probabilities,
+            prediction_set=prediction.prediction_set,
+            in_domain=prediction.is_in_domain,
+            reasons=_reasons(prediction.abstentions),
+            unvalidated=_unvalidated(prediction),
+            model=identity_of(classifier),
+            temperature=classifier.temperature,
+            image_png=grey_png(grey, max_side=MAX_SIDE_PX),
+            attention_png=overlay_png(classifier.attention(grey)) if prediction.probabilities else None,
+            displayed=prediction.displayed.to_json() if prediction.displayed else None,
+        )
+
+    def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnswer:
+        frames = self._frames(path)
+        hu = load_frame_hu(frames[0], self._process)
+        if isinstance(hu, Refusal):
+            if hu.code == "missing_rescale":
+                return self._nodule_answer("dicom", (Reason(hu.code, hu.text),), None, None)
+            raise UnfitInputError(422, hu.code, hu.text)
+        png = grey_png(windowed(hu, LUNG_WINDOW), max_side=MAX_SIDE_PX)
+        if refusal := _why_not_instance(frames, place):
+            return self._nodule_answer("dicom", (Reason(refusal.code, refusal.text),), None, png)
+        if place is None:
+            raise AssertionError("an instance without a place is refused above")
+        finding = self._finding(hu, frames[0], place)
+        return self._nodule_answer("nodule", (), finding, png, self._overlay(hu, frames[0], finding))
+
+    def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
+        try:
+            frames = self._process.headers([path], at_most=2)[0]  # a second one says that there are several
+        except DecodeError as error:
+            raise UnfitInputError(422, error.code, error.text) from None
+        if not frames:
+            raise UnfitInputError(422, "unreadable_headers", "The DICOM instance cannot be read.")
+        if not (frames[0].sop_class_uid and frames[0].rows and frames[0].columns):
+            raise UnfitInputError(422, "no_image", "The DICOM instance holds no image.")
+        if frames[0].rows * frames[0].columns > UPLOAD_PIXELS:
+            raise UnfitInputError(413, "too_many_pixels", "A DICOM instance may have 2048 x 2048 pixels at most.")
+        return frames
+
+    def _finding(self, hu: NDArray[np.int16], frame: FrameHeader, place: tuple[float, float]) -> NoduleFinding:
+        spacing_mm = frame.pixel_spacing_mm
+        if spacing_mm is None:
+            return _no_finding(place, "no_pixel_spacing", "The image does not say how large its pixels are.")
+        if not (-0.5 <= place[0] <= frame.rows - 0.5 and -0.5 <= place[1] <= frame.columns - 0.5):
+            raise UnfitInputError(422, "outside_image", "The place lies outside the image.")
+        return self._models.nodule.analyse_slice(hu, spacing_mm, place)
+
+    def _overlay(self, hu: NDArray[np.int16], frame: FrameHeader, finding: NoduleFinding) -> bytes | None:
+        """Where the network looked in the slice of an answered nodule."""
+        if finding.malignancy_probability is None or frame.pixel_spacing_mm is None:
+            return None
+        volume = CtVolume(hu[None], (1.0, *frame.pixel_spacing_mm), np.eye(4))
+        seen = self._models.nodule.explanation(volume, finding.index, MapKind.ATTENTION)
+        return None if seen is None else overlay_png(seen)
+
+    def _nodule_answer(
+        self,
+        kind: str,
+        reasons: tuple[Reason, ...],
+        finding: NoduleFinding | None,
+        png: bytes | None,
+        overlay: bytes | None = None,
+    ) -> UploadAnswer:
+        """Answer for a DICOM instance; with no finding, or one that abstains, there is no class."""
+        abstentions = _reasons(finding.abstentions) if finding else reasons
+        probability = finding.malignancy_probability if finding else None
+        probabilities = {} if probability is None else {"benign": 1.0 - probability, "malignant": probability}
+        top = max(probabilities, key=lambda name: probabilities[name]) if probabilities else None
+        in_domain = not abstentions and top is not None
+        return UploadAnswer(
+            kind=kind,
+            predicted_class=top if in_domain else None,
+            probabilities=probabilities,
+            prediction_set=finding.prediction_set if finding else (),
+            in_domain=in_domain,
+            reasons=abstentions,
+            unvalidated={"class": top, "confidence": probabilities} if top is not None and not in_domain else None,
+            model=identity_of(self._models.nodule),
+            temperature=self._models.nodule.temperature,
+            image_png=png,
+            attention_png=overlay,
+            displayed=_displayed(finding),
+        )
+
+
+def identity_of(model: NoduleAnalyzer | SliceClassifier) -> ModelIdentity:
+    """Name a model for the records."""
+    return ModelIdentity(model.name, model.version, model.sha256)
+
+
+def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] | None) -> Refusal | None:
+    """Why a single uploaded instance has no answer."""
+    if refusal := why_not_headers(frames):
+        return refusal
+    if place is None:
+        return Refusal(
+            "place_needed",
+            "A DICOM instance is answered for one nodule: send the fields row and column of its centre, "
+            "or upload the whole series as a zip.",
+        )
+    if len(frames) > 1:
+        return Refusal("multi_frame", "A multi-frame instance is answered as a study: upload it as a zip.")
+    return None
+
+
+def _no_finding(place: tuple[float, float], code: str, text: str) -> NoduleFinding:
+    return NoduleFinding((0.0, *place), None, None, None, None, abstentions=(Abstention(code, text),))
+
+
+def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
+    return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
+
+
+def _displayed(finding: NoduleFinding | None) -> dict[str, object] | None:
+    """Give what is shown of a finding's malignancy, for the record."""
+    if finding is None:
+        return None
+    shown = displayed_of(finding.attributes, Question.MALIGNANCY, finding.malignancy_probability)
+    return shown.to_json() if shown else None
+
+
+def _unvalidated(prediction: ClassPrediction) -> dict[str, object] | None:
+    """Give the raw answer of an input outside the domain; shown only behind that warning."""
+    if prediction.is_in_domain or not prediction.probabilities:
+        return None
+    top = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
+    return {"class": top, "confidence": prediction.probabilities}

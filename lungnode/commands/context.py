@@ -1,0 +1,67 @@
+"""What a command opens first: settings, logs, and the database at the revision that this code needs."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lungnode.commands.restore_mark import refuse_unfinished
+from lungnode.errors import CommandError
+
+if TYPE_CHECKING:
+    from db.database import Database
+    from lungnode.settings.service import Settings
+
+
+def read_settings(*, is_restoring: bool = False) -> Settings:
+    """Read the settings and configure the logs with them.
+
+    Raises
+    ------
+    SettingsError
+        One line for each problem.
+    CommandError
+        A restore into HOME was interrupted, and this is not the one that goes on with it.
+    """
+    from lungnode.logs import configure_logging
+    from lungnode.settings.table import load_settings
+
+    settings = load_settings()
+    if not is_restoring:
+        refuse_unfinished(settings.home)
+    configure_logging(settings.log.level, settings.log.format)
+    return settings
+
+
+def who() -> str:
+    """Name who acts, for the trail."""
+    return f"command:{getpass.getuser()}"
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Open the database for a command; makes LUNGNODE_HOME and the audit key where they are missing, never tables.
+
+    Raises
+    ------
+    FaultError
+        HOME cannot be used.
+    CommandError
+        The database is not at the revision that this code needs.
+    """
+    from db.database import Database, open_audit_key
+    from db.engine.schema import current, is_current, is_newer
+    from lungnode.commands.preflight import check_home, newer_release
+
+    check_home(settings)
+    if is_newer(settings.database_url):
+        raise CommandError(newer_release(current(settings.database_url)))
+    if not is_current(settings.database_url):
+        raise CommandError("the database is not at the revision that this version needs: run `lungnode db upgrade`")
+    database = Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))
+    try:
+        yield database
+    finally:
+        database.dispose()

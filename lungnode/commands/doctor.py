@@ -1,0 +1,224 @@
+"""``lungnode doctor``: what stands in the way of this node's work, one line each, with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lungnode.commands.preflight import check_audit_key, check_bundles, check_database, check_tls
+from lungnode.errors import CommandError, FaultError
+from lungnode.settings.dicom import AE_TITLE_PATTERN, Destination
+from lungnode.settings.service import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from lungnode.adapters.live_model import LiveBundle
+
+DATABASE_S = 60.0
+"""A check of the database's pages is given up after so long."""
+CERTIFICATE_DAYS = 14
+"""A certificate that ends sooner is a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at and found. A check that is fine may still have a remark."""
+
+    name: str
+    is_fine: bool
+    text: str
+
+
+def parse_address(text: str) -> Destination:
+    """Read ``AE@HOST:PORT``.
+
+    Raises
+    ------
+    CommandError
+        It is not of that form.
+    """
+    match = re.fullmatch(r"(?P<ae>.+)@(?P<host>\[[0-9a-fA-F:]+\]|[^@:\s]+):(?P<port>\d{1,5})", text)
+    if match is None or not 0 < int(match["port"]) < 65536 or not re.match(AE_TITLE_PATTERN, match["ae"]):
+        raise CommandError("--pacs wants AE@HOST:PORT, for instance PACS@127.0.0.1:4242")
+    return Destination(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]))
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Check settings, home, disk, database and models."""
+    checks: list[Check] = [Check("settings", True, _listening(settings))]
+    for name, look in (
+        ("home", _home),
+        ("disk", _disk),
+        ("database", _database),
+        ("audit key", _audit_key),
+        ("models", _models),
+        *((("destinations", _destinations),) if settings.dicom.destinations else ()),
+        *((("TLS", _tls),) if settings.dicom.tls.certificate else ()),
+    ):
+        checks.append(_looked(name, look, settings))
+    return checks
+
+
+def _looked(name: str, look: Callable[[Settings], str], settings: Settings) -> Check:
+    from db.domain.errors import DbError
+    from inference.errors import InferenceError
+
+    try:
+        return Check(name, True, look(settings))
+    except (FaultError, DbError, InferenceError) as error:
+        return Check(name, False, str(error))
+    except OSError as error:
+        return Check(name, False, f"{error.strerror or type(error).__name__}: {error.filename or settings.home}")
+
+
+def _listening(settings: Settings) -> str:
+    dicom, web = settings.dicom, settings.web
+    sign_in = "with sign-in" if settings.web_auth_required else "without sign-in"
+    peers = f"{len(dicom.peers)} peers" if dicom.peers else "any sender on this machine"
+    reach = "" if is_loopback(dicom.host) and is_loopback(web.host) else ", reachable from other machines"
+    return f"{dicom.ae_title} on {dicom.host}:{dicom.port} for {peers}, pages on {web.host}:{web.port} {sign_in}{reach}"
+
+
+def _home(settings: Settings) -> str:
+    home = settings.home
+    if not home.exists():
+        parent = next(folder for folder in home.parents if folder.exists())
+        if not os.access(parent, os.W_OK):
+            raise FaultError(f"{home} does not exist and cannot be created; set LUNGNODE_HOME to a folder of your own")
+        return f"{home} will be created"
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise FaultError(f"{home} cannot be written by this user; change its owner")
+    if home.stat().st_mode & 0o077:
+        raise FaultError(f"{home} can be read by others; run `chmod 700` on it")
+    return str(home)
+
+
+def _disk(settings: Settings) -> str:
+    folder = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    free_mb = shutil.disk_usage(folder).free >> 20
+    if free_mb < settings.dicom.min_free_mb:
+        raise FaultError(
+            f"{free_mb} MiB are free, fewer than LUNGNODE_DICOM__MIN_FREE_MB ({settings.dicom.min_free_mb}): "
+            "instances are refused"
+        )
+    return f"{free_mb} MiB free; instances are refused under {settings.dicom.min_free_mb}"
+
+
+def _database(settings: Settings) -> str:
+    from sqlalchemy.engine import make_url
+
+    from db.engine.connections import database_url
+    from db.engine.page_check import sqlite_damage
+    from db.engine.schema import head, is_current
+
+    kind = database_url(settings.database_url).get_backend_name()
+    if kind == "sqlite" and not Path(str(make_url(settings.database_url).database)).exists():
+        return "SQLite, will be created by `lungnode serve` or `lungnode db upgrade`"
+    revision = check_database(settings)
+    if revision is None or not is_current(settings.database_url):
+        raise FaultError(f"{kind} is at revision {revision}, this version needs {head()}: run `lungnode db upgrade`")
+    if kind == "sqlite":
+        damage = sqlite_damage(str(database_url(settings.database_url).database), DATABASE_S)
+        if damage:
+            raise FaultError(f"the database is damaged ({damage}): stop the service and restore a backup")
+        if damage is None:
+            return f"{kind} at revision {revision}; its pages were not all checked within {DATABASE_S:.0f} s"
+    return f"{kind} at revision {revision}"
+
+
+def _audit_key(settings: Settings) -> str:
+    path = settings.audit_key_path
+    check_audit_key(settings)
+    if not path.exists():
+        return "will be created with the database"
+    if path.stat().st_mode & 0o077:
+        raise FaultError(f"{path} can be read by others; run `chmod 600` on it")
+    return str(path)
+
+
+def _models(settings: Settings) -> str:
+    from inference.predictor import load_models
+    from lungnode.adapters.live_model import checked
+
+    check_bundles(settings)
+    model, promoted = settings.model, _promoted(settings)
+    over, cache = checked(promoted), settings.network_cache
+    models = load_models(model.bundle, model.device, model.engine, model.opinion, over=over, cache=cache)
+    return ("promoted, " if promoted else "") + ", ".join(
+        f"{status.task}: {status.name} {status.version} on {status.device} by {status.engine}"
+        for status in models.description.statuses
+    )
+
+
+def _promoted(settings: Settings) -> LiveBundle | None:
+    """Find the bundle that was promoted; None where there is none, or no database that could tell."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db.engine.schema import is_current
+    from lungnode.adapters.live_model import current
+    from lungnode.commands.context import open_database
+    from lungnode.wiring.base import open_store
+
+    try:
+        is_there = is_current(settings.database_url)
+    except SQLAlchemyError:  # the check of the database says so
+        return None
+    if not is_there:
+        return None
+    with open_database(settings) as database, open_store(settings) as store:
+        return current(database, store.files)[1]
+
+
+def _destinations(settings: Settings) -> str:
+    dicom = settings.dicom
+    callers = {peer.ae_title for peer in dicom.peers}
+    committing = [one.ae_title for one in dicom.destinations if one.storage_commitment and not one.url]
+    shut_out = [name for name in committing if callers and name not in callers]
+    if shut_out:
+        raise FaultError(
+            f"{', '.join(shut_out)} may not call this node to say what it committed: name it in LUNGNODE_DICOM__PEERS, "
+            'with "may_store": false where it shall only do that'
+        )
+    return ", ".join(f"{one.ae_title} at {one.url or f'{one.host}:{one.port}'}" for one in dicom.destinations)
+
+
+def _tls(settings: Settings) -> str:
+    from dicom_node.port.tls import expiry, lists_end
+    from lungnode.monitoring.alerts import LIST_HOURS
+
+    files = check_tls(settings)
+    if files is None:
+        return "not configured"
+    ends = expiry(files.certificate)
+    list_ends = lists_end(files.revocations) if files.revocations else None
+    if files.key.stat().st_mode & 0o077:
+        raise FaultError(f"{files.key} can be read by others; run `chmod 600` on it")
+    left = (ends - datetime.now(UTC)).days
+    if left < CERTIFICATE_DAYS:
+        raise FaultError(f"{files.certificate} expires on {ends:%Y-%m-%d}: renew it")
+    if list_ends is not None and list_ends - datetime.now(UTC) < timedelta(hours=LIST_HOURS):
+        raise FaultError(f"{files.revocations} ends on {list_ends:%Y-%m-%d %H:%M} UTC; nobody gets in then")
+    told = [f"certificate until {ends:%Y-%m-%d}, {left} days"]
+    if files.revocations is not None:
+        told.append("revocation list " + (f"until {list_ends:%Y-%m-%d %H:%M} UTC" if list_ends else "without end"))
+    if peers := settings.dicom.peers:
+        told.append(f"{sum(peer.is_bound for peer in peers)} of {len(peers)} peers known by their own certificate")
+    return "; ".join(told)
+
+
+def render(checks: Sequence[Check]) -> str:
+    """Lay checks out as a table for people."""
+    return "\n".join(_lines(checks))
+
+
+def _lines(checks: Sequence[Check]) -> Iterator[str]:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        yield f"{'ok    ' if check.is_fine else 'FAILED'}  {check.name.ljust(width)}  {check.text}"
+    failed = sum(not check.is_fine for check in checks)
+    yield f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks passed"

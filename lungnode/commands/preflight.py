@@ -1,0 +1,248 @@
+"""Checks before the service starts: HOME, disk, database, model bundles, TLS files and the port of the pages.
+
+What would keep a part from working ends ``lungnode serve`` here, with the path and the setting, instead of having it
+announce itself and restart that part for ever. ``lungnode doctor`` says the same sentences, and more that is no reason
+not to start (a certificate that expires soon, a HOME that others can read).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lungnode.errors import CommandError, FaultError
+from lungnode.settings.service import Settings
+
+if TYPE_CHECKING:
+    from dicom_node.port.tls import TlsFiles
+
+PROBE_BYTES = 65536
+"""Written and synced to see whether the disk takes anything; a file system may report free space and be over quota."""
+
+
+def check_start(settings: Settings, parts: Sequence[str]) -> None:
+    """Check what the parts of these names (``dicom``, ``worker``, ``web``) need; HOME is created.
+
+    Raises
+    ------
+    CommandError
+        One line for each fault.
+    """
+    checks: list[Callable[[Settings], object]] = [check_home, check_disk, check_database, check_audit_key]
+    if {"worker", "web"} & set(parts):
+        checks.append(check_bundles)
+    if "dicom" in parts or "worker" in parts:
+        checks.append(check_tls)
+    if "web" in parts:
+        checks.append(check_web_port)
+    problems = []
+    for check in checks:
+        try:
+            check(settings)
+        except FaultError as fault:
+            problems.append(str(fault))
+            if check is check_home:
+                break
+    if problems:
+        raise CommandError("\n".join(problems))
+
+
+def check_home(settings: Settings) -> None:
+    """Create HOME where it is missing, and see that this user can write to it.
+
+    Raises
+    ------
+    FaultError
+    """
+    home = settings.home
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if home.is_file() else error.strerror or type(error).__name__
+        raise FaultError(
+            f"{home} cannot be created ({why}); set LUNGNODE_HOME to a folder that this user can write"
+        ) from None
+    if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        raise FaultError(f"{home} cannot be written by this user; change its owner, or set LUNGNODE_HOME")
+
+
+def check_disk(settings: Settings) -> None:
+    """See that HOME takes a file, whatever the file system says of its free space.
+
+    Raises
+    ------
+    FaultError
+    """
+    try:
+        probe_disk(settings.home)
+    except OSError as error:
+        raise FaultError(
+            f"nothing can be written to {settings.home} ({error.strerror}); free space there, or set LUNGNODE_HOME"
+        ) from None
+
+
+def probe_disk(folder: Path) -> None:
+    """Write and sync a small file without a name; raises OSError where the disk is full, over quota or read-only."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0" * PROBE_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_database(settings: Settings) -> str | None:
+    """See that the database answers and is not of a newer release; gives its revision, None where there is none yet.
+
+    Raises
+    ------
+    FaultError
+    """
+    from db.domain.errors import DbError
+    from db.engine.connections import database_url
+    from db.engine.schema import current, is_newer
+
+    try:
+        url = database_url(settings.database_url)
+        revision = current(settings.database_url)
+        newer = is_newer(settings.database_url)
+    except DbError as error:
+        raise FaultError(f"{error}: check LUNGNODE_DATABASE__URL") from None
+    except Exception as error:
+        if not type(error).__module__.startswith(("sqlalchemy", "psycopg")):
+            raise
+        if url.get_backend_name() == "sqlite":
+            why = getattr(getattr(error, "orig", None), "args", None) or (type(error).__name__,)
+            raise FaultError(
+                f"{url.database} cannot be used as a database ({why[0]}): check its owner, LUNGNODE_HOME and "
+                "LUNGNODE_DATABASE__URL, or restore a backup"
+            ) from None
+        raise FaultError(f"PostgreSQL does not answer ({type(error).__name__}): check LUNGNODE_DATABASE__URL") from None
+    if newer:
+        raise FaultError(newer_release(revision))
+    return revision
+
+
+def check_audit_key(settings: Settings) -> None:
+    """See that the key of a trail that holds events is there and can be read.
+
+    Raises
+    ------
+    FaultError
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db.database import check_audit_key as check
+    from db.domain.errors import AuditKeyError, DbError
+
+    path = settings.audit_key_path
+    try:
+        check(settings.database_url, path)
+        if path.exists():
+            path.open("rb").close()
+    except AuditKeyError as error:
+        raise FaultError(str(error)) from None
+    except (DbError, SQLAlchemyError):
+        return  # the check of the database says so
+    except OSError as error:
+        raise FaultError(
+            f"{path} cannot be read ({error.strerror}): check its owner, LUNGNODE_HOME and "
+            "LUNGNODE_DATABASE__AUDIT_KEY_FILE"
+        ) from None
+
+
+def newer_release(revision: str | None) -> str:
+    """Say that the database was migrated by a newer release."""
+    return (
+        f"the database is of a newer release (revision {revision}): install that release, "
+        "or restore a backup that this one wrote"
+    )
+
+
+def check_bundles(settings: Settings) -> None:
+    """See that the bundles that the settings name are there, with the weights that they were released with.
+
+    Raises
+    ------
+    FaultError
+    """
+    from inference.bundle import bundle_folders, describe_bundle
+    from inference.errors import InferenceError
+
+    model = settings.model
+    for name, folders in (
+        ("LUNGNODE_MODEL__BUNDLE", (model.bundle,)),
+        ("LUNGNODE_MODEL__SHADOW_BUNDLE", (model.shadow_bundle,)),
+    ):
+        if name.endswith("SHADOW_BUNDLE") and model.shadow_bundle is None:
+            continue
+        try:
+            for folder in bundle_folders(*folders).values():
+                describe_bundle(folder)
+        except InferenceError as error:
+            raise FaultError(f"{error}: check {name}") from None
+
+
+def check_tls(settings: Settings) -> TlsFiles | None:
+    """See that the files of LUNGNODE_DICOM__TLS can be used; gives them, None where there are none.
+
+    Raises
+    ------
+    FaultError
+    """
+    from dicom_node.port.tls import client_context, expiry, lists_end, server_context
+    from lungnode.wiring.nodes import tls_files
+
+    files = tls_files(settings)
+    if files is None:
+        return None
+    for name, path in (
+        ("CERTIFICATE", files.certificate),
+        ("KEY", files.key),
+        ("AUTHORITY", files.authority),
+        ("REVOCATIONS", files.revocations),
+    ):
+        if path is not None:
+            _check_readable(path, f"LUNGNODE_DICOM__TLS__{name}")
+    try:
+        server_context(files)
+        client_context(files)
+        expiry(files.certificate)
+        if files.revocations:
+            lists_end(files.revocations)
+    except (ssl.SSLError, ValueError):
+        raise FaultError(
+            "a file of LUNGNODE_DICOM__TLS is not a valid PEM file, or key and certificate differ"
+        ) from None
+    return files
+
+
+def _check_readable(path: Path, setting: str) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise FaultError(f"{path} cannot be read ({error.strerror}): check {setting}") from None
+
+
+def check_web_port(settings: Settings) -> None:
+    """See that the address of the pages is free. The listener's is bound before anything else starts.
+
+    Raises
+    ------
+    FaultError
+    """
+    from lungnode.processes.parts import cannot_listen
+
+    web = settings.web
+    if not web.port:
+        return
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(web.host, web.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise FaultError(str(cannot_listen("WEB", web.host, web.port, error))) from None

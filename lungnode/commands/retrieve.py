@@ -1,0 +1,133 @@
+"""``lungnode retrieve``: find studies in a PACS and have it send their CT series to this node's listener."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from db.database import Database
+from db.domain.records import PatientAttributes
+from dicom_node.client.peer import NodeUnreachableError
+from dicom_node.client.query_client import QUERY_CONTEXTS, FoundStudy, QueryConnection
+from dicom_node.client.query_keys import InexactKeyError, QueryError, exact_key, exact_uid, plain_date
+from dicom_node.client.retrieve_client import (
+    TIMEOUTS,
+    WHAT_IS_MISSING,
+    ExpectedStudy,
+    FetchedSeries,
+    Scope,
+    SeriesFetcher,
+)
+from lungnode.errors import CommandError
+from lungnode.settings.dicom import Peer
+from lungnode.settings.service import Settings
+from lungnode.wiring.nodes import remote_node
+
+
+def choose_pacs(settings: Settings, ae_title: str | None) -> Peer:
+    """Choose the peer to ask: the one of that AE title, or the only one.
+
+    Raises
+    ------
+    CommandError
+        There is none, or several and none was named.
+    """
+    peers = settings.dicom.peers
+    chosen = [peer for peer in peers if ae_title is None or peer.ae_title == ae_title]
+    if len(chosen) == 1:
+        return chosen[0]
+    if not peers:
+        raise CommandError("no PACS is configured: name it in LUNGNODE_DICOM__PEERS, with its port")
+    if not chosen:
+        raise CommandError(f"--from {ae_title}: LUNGNODE_DICOM__PEERS has no peer of that AE title")
+    raise CommandError("several peers are configured; say which one with --from AE")
+
+
+def check_keys(*, accession: str = "", study: str = "") -> None:
+    """Refuse a key that might match more than one study, before anything is asked.
+
+    Raises
+    ------
+    CommandError
+    """
+    try:
+        if study:
+            exact_uid("Study Instance UID", study)
+        if accession or not study:
+            exact_key("accession number", accession)
+    except InexactKeyError as error:
+        option = "--study" if study else "--accession"
+        raise CommandError(f"{option} {study or accession!r}: {error}") from None
+
+
+def retrieve(
+    settings: Settings,
+    database: Database,
+    pacs: Peer,
+    *,
+    accession: str = "",
+    study: str = "",
+    scope: Scope = WHAT_IS_MISSING,
+) -> Iterator[FetchedSeries]:
+    """Find studies by accession number or Study Instance UID and have their series sent here, one after another.
+
+    Parameters
+    ----------
+    scope
+        Which series.
+
+    Raises
+    ------
+    CommandError
+        The PACS does not answer, does not offer this, knows no such study, refused, or broke off; or studies of
+        several patients bear that accession number.
+    """
+    check_keys(accession=accession, study=study)
+    node = remote_node(settings, pacs, pacs.query_ae_title)
+    try:
+        with QueryConnection(node, settings.dicom.ae_title, QUERY_CONTEXTS, TIMEOUTS) as connection:
+            fetcher = SeriesFetcher(connection, database, settings.dicom.ae_title, progress=_show)
+            studies = connection.find_studies(accession=accession, study_instance_uid=study)
+            _check_answer(pacs.ae_title, studies, connection.ignored_count)
+            for found in studies:
+                ignored_before = connection.ignored_count
+                series = connection.find_series(found.study_instance_uid)
+                yield from fetcher.fetch_study(_expected(found), series, scope)
+                _show_ignored(pacs.ae_title, connection.ignored_count - ignored_before)
+    except NodeUnreachableError as error:
+        raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error.reason}") from None
+    except QueryError as error:
+        hint = f"is {settings.dicom.ae_title} known there, and may it query and retrieve?"
+        raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error}; {hint}") from None
+
+
+def _check_answer(ae_title: str, studies: Sequence[FoundStudy], ignored_count: int) -> None:
+    """Say which answers were ignored, and end where none is left or it is not clear whose study is meant."""
+    if not studies:
+        ignored = f"; {_ignored_text(ignored_count)}" if ignored_count else ""
+        raise CommandError(f"{ae_title} knows no such study{ignored}")
+    _show_ignored(ae_title, ignored_count)
+    patients = {(found.patient_id, found.issuer_of_patient_id) for found in studies if found.patient_id}
+    if len(patients) > 1:
+        uids = ", ".join(found.study_instance_uid for found in studies)
+        raise CommandError(f"{ae_title} has studies of {len(patients)} patients; choose one with --study: {uids}")
+
+
+def _show_ignored(ae_title: str, count: int) -> None:
+    if count:
+        print(f"lungnode: {ae_title}: {_ignored_text(count)}", file=sys.stderr)
+
+
+def _ignored_text(count: int) -> str:
+    return f"answers that did not match the query were ignored: {count}"
+
+
+def _expected(found: FoundStudy) -> ExpectedStudy:
+    patient = PatientAttributes(found.patient_id, found.issuer_of_patient_id, birth_date=plain_date(found.birth_date))
+    return ExpectedStudy(found.study_instance_uid, found.accession_number, patient)
+
+
+def _show(sent: int, expected: int) -> None:
+    """Show a person at a terminal how far a series is."""
+    if sys.stderr.isatty():
+        print(f"\r{sent} of {expected} sent", end="\n" if sent >= expected else "", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""``lungnode demo``: a generated study through the whole flow."""

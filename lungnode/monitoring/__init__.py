@@ -1,0 +1,1 @@
+"""Drift watch, alerts, self-checks and the listener's metrics."""

@@ -1,0 +1,228 @@
+"""The three parts of the service, each in a process of its own: it starts, says where it listens, runs till told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from dicom_node.sandbox.parallel import die_with_parent
+from lungnode.errors import LungnodeError
+from lungnode.settings.service import Settings
+from lungnode.wiring import base as wiring
+from lungnode.wiring import models as wiring_models
+from lungnode.wiring import port as wiring_port
+from lungnode.wiring import web as wiring_web
+from lungnode.wiring import worker as wiring_worker
+
+if TYPE_CHECKING:
+    from db.domain.records import ModelIdentity
+    from dicom_node.jobs.analysis_process import AnalysisPool, MakeAnalyzer
+    from dicom_node.port.shared_socket import Port
+
+_log = logging.getLogger(__name__)
+
+Address = dict[str, str | int]
+Announce = Callable[[Address], None]
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+MODELS_S = 5.0
+"""How often it is seen whether another model was promoted."""
+TRIALS_S = 5.0
+"""How often it is seen whether a second model has something to try."""
+COUNTS_S = 5.0
+"""How often the listener's counters are written."""
+
+
+class PartName(StrEnum):
+    """A part of the service, in the order in which they start."""
+
+    DICOM = "dicom"
+    WORKER = "worker"
+    WEB = "web"
+
+
+class PartError(LungnodeError):
+    """A part cannot start; ``code`` is stable, the message says what is wrong and what to do."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def run_part(
+    name: PartName,
+    settings: Settings,
+    make_analyzer: MakeAnalyzer,
+    pipe: Connection,
+    parent: int,
+    port: Port | None = None,
+) -> None:
+    """Run one part as a child of ``parent``; never returns. The listener is given its port, bound already.
+
+    The parent is sent ``("ready", address)`` once, or ``("failed", code, text)``.
+    """
+    from lungnode.logs import configure_logging
+
+    configure_logging(settings.log.level, settings.log.format)
+    die_with_parent(parent)
+    stop, is_ready = threading.Event(), threading.Event()
+
+    def on_stop(*_: object) -> None:
+        stop.set()
+        if not is_ready.is_set():
+            raise SystemExit(0)  # nothing was promised yet: models need not be loaded to the end first
+
+    def announce(address: Address) -> None:
+        is_ready.set()
+        pipe.send(("ready", address))
+
+    signal.signal(signal.SIGTERM, on_stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the whole group; the parent decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked by the parent until handlers are there
+    status = 1
+    try:
+        run = _PARTS[name] if port is None else partial(run_dicom, port)
+        run(settings, make_analyzer, announce, stop)
+        status = 0
+    except SystemExit:
+        status = 0
+    except PartError as error:
+        pipe.send(("failed", error.code, str(error)))
+    except Exception as error:  # noqa: BLE001 - the process ends here; its parent is told, the log says where
+        _log.exception("part:crashed")
+        pipe.send(("failed", "crashed", f"{name}: {type(error).__name__}; the log says where"))
+    finally:
+        logging.shutdown()
+        os._exit(status)  # threads of libraries that still wait for something are of no use any more
+
+
+def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
+    """Receive instances; the first process at the port also sees to what is done by one."""
+    import pydicom.config
+
+    from dicom_node.jobs.worker import PeriodicTask
+    from dicom_node.services.storage_service import start_listener
+    from lungnode.monitoring.listener_metrics import CountsFile
+
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # of each UID proposed, four times over
+    database = wiring.open_database(settings)
+    with wiring.open_store(settings) as store:
+        intake = wiring.build_intake(settings, store, database)
+        services = wiring_port.port_services(settings, database, store)
+        try:
+            told = wiring_port.listener_settings(settings)
+        except OSError as error:
+            text = f"the files of LUNGNODE_DICOM__TLS__... cannot be used ({error.strerror or type(error).__name__})"
+            raise PartError("tls_files", text) from None
+        listener = start_listener(told, intake, services, port)
+        if port.number == 0:
+            threading.Thread(target=services.commitment.run, args=(stop,), name="commitments", daemon=True).start()
+        counts = CountsFile(settings.home / "run", listener.counters)
+        PeriodicTask("counts", COUNTS_S, counts.write).start(stop)
+        address: Address = {"host": settings.dicom.host, "port": listener.port, "ae_title": settings.dicom.ae_title}
+        announce(address | ({"tls": 1} if settings.dicom.tls.certificate else {}))
+        stop.wait()
+        counts.remove()
+        listener.stop()
+    database.dispose()
+
+
+def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
+    """Serve pages and API."""
+    from dicom_node.jobs.worker import PeriodicTask
+    from webapp.http.server import make_server
+
+    web = wiring_web.Web(settings)
+    try:
+        server = make_server(web.app, settings.web.host, settings.web.port, web.options)
+    except OSError as error:
+        raise cannot_listen("WEB", settings.web.host, settings.web.port, error) from None
+    threading.Thread(target=server.run, name="web", daemon=True).start()
+    PeriodicTask("models", MODELS_S, web.predictor.look).start(stop)
+    announce({"host": settings.web.host, "port": int(server.effective_port)})
+    stop.wait()
+    server.close()
+    web.close()
+
+
+def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
+    """Analyse what was received, and deliver results."""
+    from dicom_node.jobs.analysis_process import ModelUnavailableError
+    from dicom_node.jobs.attempts import Attempts
+    from dicom_node.jobs.liveness import BEAT_S
+    from dicom_node.jobs.worker import PeriodicTask, Worker, WorkerConfig, alone
+    from dicom_node.jobs.workflow import AnalysisSteps, AnalysisWorkflows
+    from dicom_node.storage.integrity import Integrity
+
+    database = wiring.open_database(settings)
+    store = wiring.open_store(settings)
+    live = wiring_models.build_live_pool(settings, database, store, make_analyzer)
+    try:
+        pool, model = live.start()
+    except ModelUnavailableError as error:
+        text = (
+            f"the models cannot be loaded ({error.text.rstrip('.')}): check LUNGNODE_MODEL__BUNDLE and "
+            "LUNGNODE_MODEL__DEVICE"
+        )
+        raise PartError("model_unavailable", text) from None
+    maker, made = wiring_worker.build_result_maker(settings, database, store), threading.Event()
+
+    def make_results(analysis_id: str) -> None:
+        maker.make(analysis_id)
+        made.set()
+
+    attempts = Attempts(
+        database,
+        store.files.locate,
+        pool,
+        model,
+        make_results=make_results,
+        check_files=Integrity(database, store.files).damaged,
+    )
+    workflows = AnalysisWorkflows(
+        wiring_worker.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
+    )
+    workflows.launch()
+    deliver = wiring_worker.build_delivery(settings, database, maker, store)
+    config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
+    worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config, made=made)
+
+    def follow(pool: AnalysisPool, model: ModelIdentity) -> None:
+        attempts.use(pool, model)
+        worker.use(model)
+
+    PeriodicTask("models", MODELS_S, lambda: live.look(follow)).start(stop)
+    for chore in wiring_worker.build_chores(settings, database, store):
+        chore.start(stop)
+    trials = wiring_models.build_trials(settings, database, store)
+    if trials is not None:
+        PeriodicTask("trials", TRIALS_S, alone(database, "trials", trials.turn)).start(stop)
+    PeriodicTask("worker:beat", BEAT_S, wiring_worker.build_roster(settings, database, workflows).turn).start(stop)
+    announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
+    worker.run(stop)
+    if trials is not None:
+        trials.close()
+    live.close()
+    workflows.close()
+    store.close()
+    database.dispose()
+
+
+def cannot_listen(section: str, host: str, port: int, error: OSError) -> PartError:
+    """Say which address cannot be listened on, and which settings name it."""
+    why = error.strerror or type(error).__name__
+    text = f"cannot listen on {host}:{port} ({why}); set LUNGNODE_{section}__HOST or LUNGNODE_{section}__PORT"
+    return PartError("cannot_listen", text)
+
+
+_PARTS: dict[PartName, Callable[[Settings, MakeAnalyzer, Announce, threading.Event], None]] = {
+    PartName.WORKER: run_worker,
+    PartName.WEB: run_web,
+}

@@ -1,0 +1,292 @@
+"""Keeps the parts of the service running: starts them, restarts what dies, ends them all together.
+
+While it starts, the service ends with the reason of the first part that cannot: nothing was promised yet, and whoever
+started it sees why. Once all parts were ready, a part that dies is restarted, with growing pauses, and the others work
+on: images are received while models are missing, results delivered while pages are down. Only a part that dies
+``GIVE_UP_AFTER`` times in a row without ever having run for ``HEALTHY_S`` seconds ends the service with its reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
+
+from dicom_node.port.shared_socket import Port
+from lungnode.processes.parts import STOP_SIGNALS, Address, PartError, PartName, cannot_listen, run_part
+from lungnode.settings.service import Settings
+
+if TYPE_CHECKING:
+    from dicom_node.jobs.analysis_process import MakeAnalyzer
+
+_log = logging.getLogger(__name__)
+
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 30.0
+HEALTHY_S = 60.0
+"""A part that ran this long before it died is restarted at once again."""
+GIVE_UP_AFTER = 8
+"""Deaths in a row (over two minutes of them) of a part that never ran that long; the service ends then."""
+STOP_TIMEOUT_S = 20.0
+
+Told = Callable[[dict[PartName, Address]], object]
+
+
+@dataclass(slots=True)
+class _Part:
+    """One part, or one of the processes that share one, and the process that runs it now, if any."""
+
+    name: PartName
+    port: Port | None = None
+    """Of the listener: bound here, so that it stays open when a process of it dies."""
+    process: BaseProcess | None = None
+    pipe: Connection | None = None
+    address: Address | None = None
+    """Set once it was ready; kept over restarts, so that a port that the kernel chose stays the same."""
+    is_ready: bool = False
+    failure: PartError | None = None
+    started_s: float = 0.0
+    restarts: int = 0
+    was_healthy: bool = False
+    """Whether it ever ran for ``HEALTHY_S`` seconds."""
+    restart_at_s: float | None = None
+
+
+class Supervisor:
+    """The parent of all parts; ``run`` returns when it is told to end.
+
+    Parameters
+    ----------
+    settings
+        As read; ports that the kernel chose are filled in as they become known.
+    names
+        The parts to run.
+    make_analyzer
+        Loads the models, in the worker's analysing processes.
+    on_ready
+        Called once, with the addresses of all parts, when every part is ready.
+    on_change
+        Called with them whenever a part has become ready again after that.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Iterable[PartName],
+        make_analyzer: MakeAnalyzer,
+        *,
+        on_ready: Told,
+        on_change: Told,
+    ) -> None:
+        self._settings = settings
+        self._names = tuple(name for name in PartName if name in set(names))
+        self._parts: list[_Part] = []
+        self._make_analyzer = make_analyzer
+        self._on_ready = on_ready
+        self._on_change = on_change
+        self._is_told = False
+        self._has_changed = False
+        self._stopping = False
+
+    def run(self) -> None:
+        """Start all parts and keep them running until SIGTERM or SIGINT.
+
+        Raises
+        ------
+        PartError
+            A part could not start in the first place, or died again and again and was never healthy.
+        """
+        with self._woken_by_signals() as wakeup:
+            self._parts = [part for name in self._names for part in self._make(name)]
+            try:
+                self._start_all(wakeup)
+                while not self._stopping:
+                    self._turn(wakeup)
+            finally:
+                self._stop_all()
+
+    def _make(self, name: PartName) -> list[_Part]:
+        """Make a part: of the listener one for each of its processes, with the port that they share."""
+        if name is not PartName.DICOM:
+            return [_Part(name)]
+        dicom = self._settings.dicom
+        try:
+            port = Port.shared(dicom.host, dicom.port, min(dicom.processes, dicom.max_associations))
+        except OSError as error:
+            raise cannot_listen("DICOM", dicom.host, dicom.port, error) from None
+        return [_Part(name, port.of(number)) for number in range(port.processes)]
+
+    @contextmanager
+    def _woken_by_signals(self) -> Iterator[int]:
+        """Have SIGTERM and SIGINT end the loop; yields the descriptor that becomes readable then."""
+        readable, writable = os.pipe()
+
+        def on_signal(*_: object) -> None:
+            self._stopping = True
+            os.write(writable, b"\0")
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield readable
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(readable)
+            os.close(writable)
+
+    def _start_all(self, wakeup: int) -> None:
+        """Start the listener first: others are told its port, which the kernel may have chosen."""
+        for group in ((PartName.DICOM,), (PartName.WORKER, PartName.WEB)):
+            parts = [part for part in self._parts if part.name in group]
+            for part in parts:
+                if not self._stopping:
+                    self._start(part)
+            while not self._stopping and not all(part.is_ready for part in parts):
+                self._turn(wakeup)
+
+    def _start(self, part: _Part) -> None:
+        context = multiprocessing.get_context("spawn")
+        part.pipe, theirs = context.Pipe(duplex=False)
+        arguments = (part.name, self._settings, self._make_analyzer, theirs, os.getpid(), part.port)
+        process = context.Process(target=run_part, args=arguments, name=f"lungnode-{part.name}")
+        resource_tracker.ensure_running()  # before they are blocked: its own start ends by unblocking both signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited: the child has no handlers yet
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        part.process = process
+        theirs.close()
+        part.started_s = time.monotonic()
+        part.restart_at_s = None
+
+    def _turn(self, wakeup: int) -> None:
+        """Wait for something to happen, and see to it."""
+        pipes = {part.pipe: part for part in self._parts if part.pipe is not None}
+        deaths = {part.process.sentinel: part for part in self._parts if part.process is not None}
+        happened = wait([*pipes, *deaths, wakeup], timeout=self._until_restart_s())
+        if self._stopping:
+            return
+        for source in happened:
+            if isinstance(source, Connection) and source in pipes:
+                self._on_message(pipes[source])
+        for source in happened:
+            if isinstance(source, int) and source in deaths:
+                self._on_death(deaths[source])
+        self._restart_due()
+        self._tell_when_ready()
+
+    def _on_message(self, part: _Part) -> None:
+        try:
+            message = part.pipe.recv() if part.pipe is not None else None
+        except (EOFError, OSError):
+            message = None
+        if message is None:
+            self._close_pipe(part)
+        elif message[0] == "ready":
+            part.address, part.is_ready, part.failure = message[1], True, None
+            self._has_changed = True
+            self._remember_port(part)
+            _log.info("part:ready", extra={"kind": part.name.value, "pid": part.process.pid if part.process else None})
+        else:
+            part.failure = PartError(message[1], f"{part.name}: {message[2]}")
+            self._has_changed = True
+            _log.error("part:failed", extra={"kind": part.name.value, "code": message[1]})
+
+    def _on_death(self, part: _Part) -> None:
+        """Note a death; of what was never ready it ends the service, and so does the last of many in a row."""
+        if part.pipe is not None and part.pipe.poll():
+            self._on_message(part)
+        exit_status = self._reap(part)
+        if part.port is not None:
+            part.port.leave()
+        was_ready, part.is_ready = part.is_ready, False
+        _log.error("part:died", extra={"kind": part.name.value, "exit_status": exit_status})
+        was_stopped = exit_status in {0, -signal.SIGTERM} and part.failure is None  # with all of its group, perhaps
+        if part.address is None and not was_ready and not was_stopped:
+            raise part.failure or PartError("died", f"{part.name}: ended with status {exit_status} while starting")
+        self._plan_restart(part)
+        if part.restarts >= GIVE_UP_AFTER and not part.was_healthy:
+            why = part.failure or f"{part.name}: ended with status {exit_status}, the log says where"
+            raise PartError("gave_up", f"{why} ({part.restarts} times in a row)")
+
+    def _plan_restart(self, part: _Part) -> None:
+        now_s = time.monotonic()
+        is_healthy = now_s - part.started_s > HEALTHY_S
+        part.was_healthy |= is_healthy
+        part.restarts = 1 if is_healthy else part.restarts + 1
+        backoff_s = min(FIRST_BACKOFF_S * 2.0 ** (part.restarts - 1), LONGEST_BACKOFF_S)
+        part.restart_at_s = now_s + backoff_s
+        _log.warning("part:restarts", extra={"kind": part.name.value, "retry_in_s": backoff_s})
+
+    def _until_restart_s(self) -> float | None:
+        due = [part.restart_at_s for part in self._parts if part.restart_at_s is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _restart_due(self) -> None:
+        now_s = time.monotonic()
+        for part in self._parts:
+            if part.restart_at_s is not None and part.restart_at_s <= now_s:
+                self._start(part)
+
+    def _remember_port(self, part: _Part) -> None:
+        """Use the port that the kernel chose from now on, also after a restart."""
+        if part.name is PartName.WORKER or part.address is None:
+            return
+        section = getattr(self._settings, part.name.value).model_copy(update={"port": part.address["port"]})
+        self._settings = self._settings.model_copy(update={part.name.value: section})
+
+    def _tell_when_ready(self) -> None:
+        addresses = {part.name: self._described(part) for part in reversed(self._parts)}  # the first of several counts
+        if self._is_told and self._has_changed:
+            self._has_changed = False
+            self._on_change(addresses)
+        elif not self._is_told and all(part.is_ready for part in self._parts):
+            self._is_told, self._has_changed = True, False
+            self._on_ready(addresses)
+
+    def _described(self, part: _Part) -> Address:
+        pid = part.process.pid if part.process is not None else None
+        described: Address = {**(part.address or {}), **({"pid": pid} if pid else {})}
+        return described | ({"problem": part.failure.code} if part.failure and not part.is_ready else {})
+
+    def _stop_all(self) -> None:
+        """Ask every part to end, the listener first; kill what does not."""
+        for port in {part.port.listening for part in self._parts if part.port is not None}:
+            port.close()
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        running = [part for part in self._parts if part.process is not None]
+        for part in running:
+            if part.process is not None:
+                part.process.terminate()
+        for part in running:
+            if part.process is not None:
+                part.process.join(max(0.0, deadline_s - time.monotonic()))
+                if part.process.is_alive():
+                    _log.error("part:killed", extra={"kind": part.name.value})
+                    part.process.kill()
+            self._reap(part)
+
+    def _reap(self, part: _Part) -> int | None:
+        process, part.process = part.process, None
+        self._close_pipe(part)
+        if process is None:
+            return None
+        process.join()
+        exit_status = process.exitcode
+        process.close()
+        return exit_status
+
+    def _close_pipe(self, part: _Part) -> None:
+        if part.pipe is not None:
+            part.pipe.close()
+            part.pipe = None

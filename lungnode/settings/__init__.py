@@ -1,0 +1,1 @@
+"""Settings: sections, names, defaults, and the table of them."""

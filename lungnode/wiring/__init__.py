@@ -1,0 +1,1 @@
+"""Builds every part of the service from the settings."""

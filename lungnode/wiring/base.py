@@ -1,0 +1,67 @@
+"""Builds what every part stands on from the settings: records, stored instances, the intake, limits of decoding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db.database import Database, open_audit_key
+from dicom_node.sandbox.decode_process import DecodeLimits
+from dicom_node.storage.files import Files
+from dicom_node.storage.instance_store import InstanceStore
+from lungnode.errors import CommandError
+from lungnode.settings.service import Settings
+
+if TYPE_CHECKING:
+    from dicom_node.intake.instance_intake import Intake
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the records; the schema was brought up to date by whoever started this process."""
+    return Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))
+
+
+def open_store(settings: Settings) -> InstanceStore:
+    """Open the stored instances: a folder of HOME, or an object store with one as cache."""
+    return InstanceStore(stored_files(settings) or settings.store_root, settings.dicom.min_free_mb << 20)
+
+
+def stored_files(settings: Settings) -> Files | None:
+    """Connect to the object store where one is set.
+
+    Raises
+    ------
+    CommandError
+        What speaks with it is not installed.
+    """
+    if not settings.store.url:
+        return None
+    from dicom_node.storage.object_files import ObjectFiles, ObjectStoreAddress
+
+    store = settings.store
+    address = ObjectStoreAddress(store.url, store.endpoint_url, store.key, store.secret.get_secret_value())
+    try:
+        return ObjectFiles(
+            settings.store_root, address, cache_bytes=store.cache_mb << 20, grace_s=settings.worker.timeout_s
+        )
+    except ImportError:
+        raise CommandError("LUNGNODE_STORE__URL needs the extra s3: pip install 'lungnode[s3]'") from None
+
+
+def scratch_folder(settings: Settings) -> Path:
+    """Name the folder for files that live as long as one request."""
+    return settings.home / "scratch"
+
+
+def decode_limits(settings: Settings) -> DecodeLimits:
+    """Bound what the process may use that decodes strangers' files."""
+    return DecodeLimits(
+        memory_mb=settings.worker.memory_mb, timeout_s=settings.worker.timeout_s, scratch=scratch_folder(settings)
+    )
+
+
+def build_intake(settings: Settings, store: InstanceStore, database: Database) -> Intake:
+    """Make what takes instances, from the network and from uploads."""
+    from dicom_node.intake.instance_intake import Intake, IntakeLimits
+
+    return Intake(store, database, IntakeLimits(max_instance_bytes=settings.dicom.max_instance_mb << 20))

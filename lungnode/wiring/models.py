@@ -1,0 +1,85 @@
+"""Builds the processes that analyse from the settings: of the live model, and of one that is tried unseen."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db.database import Database
+from dicom_node.storage.instance_store import InstanceStore
+from lungnode.adapters.live_model import LiveBundle, LivePool, checked
+from lungnode.settings.analysis import ModelSettings
+from lungnode.settings.notices import LogSettings
+from lungnode.settings.service import Settings
+from lungnode.wiring.base import decode_limits
+
+if TYPE_CHECKING:
+    from dicom_node.jobs.analysis_process import AnalysisPool, MakeAnalyzer
+    from dicom_node.jobs.shadow import ShadowRuns
+    from dicom_node.series.pipeline import Analyzer
+
+
+def analyzer_maker(settings: Settings) -> MakeAnalyzer:
+    """Give a function that loads the models in the process where it is called."""
+    return partial(load_analyzer, settings.model, settings.log, settings.network_cache)
+
+
+def load_analyzer(model: ModelSettings, log: LogSettings, cache: Path, promoted: LiveBundle | None = None) -> Analyzer:
+    """Load the nodule models in a process of their own, which gets its logs here as well."""
+    from inference.predictor import load_models
+    from lungnode.logs import configure_logging
+
+    configure_logging(log.level, log.format)
+    over = checked(promoted)
+    return load_models(model.bundle, model.device, model.engine, model.opinion, over=over, cache=cache).nodule
+
+
+def load_candidate(model: ModelSettings, log: LogSettings, cache: Path) -> Analyzer:
+    """Load the second nodule model where it disturbs least: on one CPU, at the lowest priority, first to go."""
+    import torch
+
+    from inference.predictor import load_models
+    from lungnode.logs import configure_logging
+
+    configure_logging(log.level, log.format)
+    os.nice(19)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    torch.set_num_threads(1)
+    over = model.shadow_bundle
+    return load_models(model.bundle, "cpu", model.engine, model.opinion, over=over, cache=cache).nodule
+
+
+def build_trials(settings: Settings, database: Database, store: InstanceStore) -> ShadowRuns | None:
+    """Make what tries a second model on series that were answered; None where there is none."""
+    from dicom_node.jobs.analysis_process import AnalysisLimits, AnalysisProcess
+    from dicom_node.jobs.shadow import ShadowRuns
+
+    if settings.model.shadow_bundle is None:
+        return None
+    limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)
+    load = partial(load_candidate, settings.model, settings.log, settings.network_cache)
+    return ShadowRuns(database, store.files.locate, partial(AnalysisProcess, load, limits))
+
+
+def build_live_pool(
+    settings: Settings, database: Database, store: InstanceStore, make_analyzer: MakeAnalyzer
+) -> LivePool:
+    """Make the analysing processes of the model that counts; ``make_analyzer`` loads the one of the settings."""
+
+    def maker(promoted: LiveBundle | None) -> MakeAnalyzer:
+        load = partial(load_analyzer, settings.model, settings.log, settings.network_cache)
+        return partial(load, promoted) if promoted else make_analyzer
+
+    return LivePool(database, store.files, partial(build_pool, settings), maker)
+
+
+def build_pool(settings: Settings, make_analyzer: MakeAnalyzer) -> AnalysisPool:
+    """Make the analysing processes; they are started by ``AnalysisPool.start``."""
+    from dicom_node.jobs.analysis_process import AnalysisLimits, AnalysisPool
+
+    limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)
+    return AnalysisPool(make_analyzer, limits, settings.worker.concurrency)

@@ -1,0 +1,1 @@
+"""Readers of training data, patches, augmentation, splits and checks for leaks."""

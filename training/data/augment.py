@@ -1,0 +1,106 @@
+"""Random views of nodule patches, drawn on the device: what a scanner or a reader's click may change, size kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from inference.volumes.patch_views import ViewSpec
+from inference.volumes.patches import PatchBatch, sample
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentSpec:
+    """How far a view may stray. Millimetres, radians, Hounsfield units; all of them standard deviations or limits."""
+
+    shift_mm: float = 1.0
+    max_scale: float = 0.05
+    max_tilt: float = 0.25
+    min_box: float = 0.8
+    slice_jitter: float = 0.3
+    offset_hu: float = 8.0
+    noise_hu: float = 15.0
+    blur_probability: float = 0.15
+
+
+def _uniform(
+    generator: torch.Generator, shape: tuple[int, ...], low: float, high: float, device: torch.device
+) -> Tensor:
+    return (torch.rand(shape, generator=generator) * (high - low) + low).to(device)
+
+
+def _normal(generator: torch.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.randn(shape, generator=generator).to(device)
+
+
+def _noise(generator: torch.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """White noise drawn on the device (a cube of it would wait for the CPU), seeded by ``generator``."""
+    seed = int(torch.randint(0, 2**62, (1,), generator=generator))
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
+
+
+def random_matrices(
+    n: int, spec: AugmentSpec, view: ViewSpec, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Random rotations about z, flips, small tilts (3D) and scales, ``(n, 3, 3)`` over (z, y, x)."""
+    angle = _uniform(generator, (n,), 0.0, 2 * math.pi, device)
+    flip = torch.where(_uniform(generator, (n, 3), 0, 1, device) < 0.5, -1.0, 1.0)
+    scale = torch.exp(_uniform(generator, (n,), -spec.max_scale, spec.max_scale, device))
+    zeros, ones = torch.zeros_like(angle), torch.ones_like(angle)
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([ones, zeros, zeros, zeros, cos, -sin, zeros, sin, cos], 1).reshape(n, 3, 3)
+    matrix = turn * flip[:, None, :] * scale[:, None, None]
+    if view.volumetric and spec.max_tilt:
+        tilt = _uniform(generator, (n,), -spec.max_tilt, spec.max_tilt, device)
+        c, s = tilt.cos(), tilt.sin()
+        tip = torch.stack([c, -s, zeros, s, c, zeros, zeros, zeros, ones], 1).reshape(n, 3, 3)
+        matrix = matrix @ tip
+    return matrix
+
+
+def _random_shift(batch: PatchBatch, spec: AugmentSpec, view: ViewSpec, generator: torch.Generator) -> Tensor:
+    device, n = batch.hu.device, len(batch)
+    shift = _normal(generator, (n, 3), device).clamp(-2.5, 2.5) * spec.shift_mm
+    if not view.volumetric:
+        place = _uniform(generator, (n,), -spec.slice_jitter, spec.slice_jitter, device)
+        shift[:, 0] = torch.where(place < 0, -place * batch.low[:, 0], place * batch.high[:, 0])
+    return shift
+
+
+def random_view(batch: PatchBatch, view: ViewSpec, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
+    """One random network input per patch; the generator lives on the CPU so that seeds mean the same everywhere."""
+    device, n = batch.hu.device, len(batch)
+    trim_low = _uniform(generator, (n, 3), spec.min_box, 1.0, device)
+    trim_high = _uniform(generator, (n, 3), spec.min_box, 1.0, device)
+    trimmed = PatchBatch(batch.hu, batch.low * trim_low, batch.high * trim_high)
+    hu = sample(
+        trimmed,
+        shape=view.shape,
+        field_mm=view.field_mm,
+        matrix=random_matrices(n, spec, view, generator, device),
+        shift_mm=_random_shift(batch, spec, view, generator),
+    )
+    return view.network_input(_random_scanner(hu, view, spec, generator))
+
+
+def _random_scanner(hu: Tensor, view: ViewSpec, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
+    """Another kernel, dose and HU calibration."""
+    device, n = hu.device, len(hu)
+    offset = _normal(generator, (n, 1, 1, 1), device) * spec.offset_hu
+    noise_size = view.shape if view.volumetric else (1, 56, 56)
+    noise = _noise(generator, (n, *noise_size), device)
+    if not view.volumetric:
+        noise = functional.interpolate(noise, size=view.shape[1:], mode="bilinear", align_corners=False)
+    noise = noise * _uniform(generator, (n, 1, 1, 1), 0.0, spec.noise_hu, device)
+    kernel = 3 if view.volumetric else 9
+    pool = functional.avg_pool3d if view.volumetric else functional.avg_pool2d
+    blurred = pool(
+        hu[:, None] if view.volumetric else hu, kernel, stride=1, padding=kernel // 2, count_include_pad=False
+    )
+    blurred = blurred[:, 0] if view.volumetric else blurred
+    chosen = _uniform(generator, (n, 1, 1, 1), 0, 1, device) < spec.blur_probability
+    return torch.where(chosen, blurred, hu) + offset + noise

@@ -1,0 +1,68 @@
+"""Nodules laid into the lungs of a nodule-free series, in patch space: true nodules with all that surrounds one.
+
+Research crops end at the nodule, above and below; a filter that learned from them alone never sees where a vessel
+goes on. A pasted nodule has the vessels, the pleura and the noise of the series around it on all sides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from inference.lungs.search_region import LungSegmentation
+from inference.types import CtVolume
+from inference.volumes.patches import PATCH_SPACING_MM, Patch, cut_patch
+from training.data.nodules import NoduleCrop
+
+FEATHER_MM = 2.0
+"""How far beyond the readers' outline the nodule fades, with the scanner's blur."""
+DENSE_HU = -300.0
+GRAIN_MM = 0.8
+"""What is finer than this in the background counts as its noise, and is laid over the nodule too."""
+
+
+def nodule_weight(crop: NoduleCrop) -> NDArray[np.float32]:
+    """How much of each voxel of the crop's patch belongs to the nodule, 0..1."""
+    mask = CtVolume(crop.mask.astype(np.int16) * 1000, crop.volume.spacing_mm, crop.volume.affine)
+    inside = cut_patch(mask, crop.centre).hu > 500
+    outside_mm = ndi.distance_transform_edt(~inside, sampling=PATCH_SPACING_MM)
+    return np.clip(1.0 - outside_mm / FEATHER_MM, 0.0, 1.0).astype(np.float32)
+
+
+def paste(background: Patch, nodule: Patch, weight: NDArray[np.float32]) -> Patch:
+    """Lay the nodule over the middle of the background; what is denser there than its fading rim stays."""
+    under = background.hu.astype(np.float32)
+    grain = under - ndi.gaussian_filter(under, [GRAIN_MM / s for s in PATCH_SPACING_MM])
+    over = nodule.hu.astype(np.float32) + grain
+    over = np.where((weight < 1.0) & (under > over), under, over)
+    mixed = under + weight * (over - under)
+    return Patch(mixed.astype(np.float16), background.low_mm, background.high_mm)
+
+
+Index = tuple[float, float, float]
+
+
+def places_in_lung(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
+    """Random places (slice, row, column) in the closed lungs where a nodule could lie: not within dense tissue."""
+    return _random_places(volume, lungs, count, rng, dense=False)
+
+
+def dense_places(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
+    """Random dense places (slice, row, column) in the closed lungs: vessels, hila, walls."""
+    return _random_places(volume, lungs, count, rng, dense=True)
+
+
+def _random_places(
+    volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator, *, dense: bool
+) -> list[Index]:
+    inside = np.argwhere(lungs.mask)
+    last = np.array(volume.volume_hu.shape) - 1
+    places: list[Index] = []
+    while len(places) < count:
+        at = (inside[rng.integers(len(inside))] + rng.random(3)) * lungs.block - 0.5
+        z, y, x = (float(v) for v in np.clip(at, 0, last))
+        rows, columns = (slice(max(round(v) - 2, 0), round(v) + 3) for v in (y, x))
+        if (float(volume.volume_hu[round(z), rows, columns].mean()) > DENSE_HU) == dense:
+            places.append((z, y, x))
+    return places

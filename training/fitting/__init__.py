@@ -1,0 +1,1 @@
+"""Fitting of combination, calibrator and thresholds, and figures of them."""

@@ -1,0 +1,114 @@
+"""The size from which a nodule model separates benign from malignant nodules of about the same size.
+
+Large nodules are malignant more often, so an AUC over all sizes mostly measures size. Here only pairs of a malignant
+and a benign nodule whose diameters lie within ``TOLERANCE_MM`` of each other count, in each size class of the
+follow-up guidelines (MacMahon et al. 2017). A class is judged where it has nodules of ``MIN_PATIENTS`` patients of
+either label; it separates where the lower limit of the AUC, patients drawn anew, exceeds 0.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.calibration.evidence import Separation
+from inference.displayed import SizeClass
+from inference.metrics import bootstrap_interval
+
+Array = NDArray[np.float64]
+TOLERANCE_MM: Final = 1.0
+EDGES_MM: Final = (3.0, 6.0, 8.0, 15.0, 40.0)
+MIN_PATIENTS: Final = 4
+DRAWS: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class SizedCases:
+    """Nodules with score, label, patient and the readers' diameter, one of each a nodule."""
+
+    scores: Array
+    labels: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+    diameter_mm: Array
+
+    def where(self, chosen: NDArray[np.bool_]) -> SizedCases:
+        """Some of the nodules."""
+        return SizedCases(self.scores[chosen], self.labels[chosen], self.groups[chosen], self.diameter_mm[chosen])
+
+
+def size_matched_auc(scores: Array, labels: NDArray[np.bool_], diameter_mm: Array) -> float:
+    """Share of pairs of about the same size in which the malignant one scores higher; NaN without a pair."""
+    malignant, benign = np.flatnonzero(labels), np.flatnonzero(~labels)
+    near = np.abs(diameter_mm[malignant][:, None] - diameter_mm[benign][None]) <= TOLERANCE_MM
+    if not near.any():
+        return float("nan")
+    difference = scores[malignant][:, None] - scores[benign][None]
+    return float(((difference > 0) + 0.5 * (difference == 0))[near].mean())
+
+
+def size_figures(cases: SizedCases, *, draws: int = DRAWS) -> list[dict[str, Any]]:
+    """Each size class: n, patients of either label, size-matched AUC with its limits by patient, whether it separates.
+
+    ``separates`` is None where too few patients judge it.
+    """
+    return [_class_figures(cases, low, high, draws=draws) for low, high in pairwise(EDGES_MM)]
+
+
+def _class_figures(cases: SizedCases, low: float, high: float, *, draws: int) -> dict[str, Any]:
+    is_first, is_last = low == EDGES_MM[0], high == EDGES_MM[-1]
+    own = cases.where(((cases.diameter_mm >= low) | is_first) & ((cases.diameter_mm < high) | is_last))
+    patients = [len(set(own.groups[own.labels == label])) for label in (True, False)]
+    auc = size_matched_auc(own.scores, own.labels, own.diameter_mm)
+    interval = bootstrap_interval(
+        lambda i: size_matched_auc(own.scores[i], own.labels[i], own.diameter_mm[i]), own.groups, draws=draws
+    ) if np.isfinite(auc) else (float("nan"), float("nan"))  # fmt: skip
+    is_judged = min(patients) >= MIN_PATIENTS and np.isfinite(auc)
+    return {
+        "from_mm": low,
+        "to_mm": high,
+        "n": len(own.labels),
+        "malignant": int(own.labels.sum()),
+        "auc": auc,
+        "auc_interval": interval,
+        "separates": bool(interval[0] > 0.5) if is_judged else None,
+    }
+
+
+def separating_size_mm(figures: list[dict[str, Any]]) -> float | None:
+    """The lower edge of the smallest size class from which on every class that can be judged separates.
+
+    None where no class separates. A class that cannot be judged separates where both its neighbours do, never at the
+    lower end: nothing shows that it does.
+    """
+    limit = None
+    for own in reversed(figures):
+        if own["separates"] is False:
+            break
+        if own["separates"]:
+            limit = float(own["from_mm"])
+    return limit
+
+
+def separation_of(evidences: dict[str, list[dict[str, Any]]]) -> Separation | None:
+    """What the recipe records of some evidences, ``size_figures`` by split: the most cautious of them speaks.
+
+    None where none of them judges any size, or all separate at every size.
+    """
+    judged = [own for own in evidences.values() if any(row["separates"] is not None for row in own)]
+    if not judged:
+        return None
+    sizes = [separating_size_mm(own) for own in judged]
+    from_mm = max(EDGES_MM[-1] if size is None else size for size in sizes)
+    if from_mm <= EDGES_MM[0]:
+        return None
+    figures = tuple(
+        SizeClass(row["from_mm"], row["to_mm"], split, row["n"], row["auc"] if np.isfinite(row["auc"]) else None)
+        for split, own in evidences.items()
+        for row in own
+        if row["to_mm"] <= from_mm
+    )
+    return Separation(from_mm, figures)

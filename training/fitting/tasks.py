@@ -1,0 +1,293 @@
+"""What each task learns from: patches with labels, groups and folds, and the recipe of its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from torch import Tensor
+
+from inference.lungs.search_region import segment_lungs
+from inference.nodules.candidates import find_candidates
+from inference.types import Abstention
+from inference.volumes.patch_views import ViewSpec
+from inference.volumes.patches import Patch, PatchBatch, cut_patch
+from inference.volumes.preprocessing import PreprocessingSpec
+from training.data.augment import AugmentSpec, random_view
+from training.data.nodules import DataError, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
+from training.data.own_data import is_own_data
+from training.data.pasting import dense_places, nodule_weight, paste, places_in_lung
+from training.data.series_io import read_scan
+from training.loop import Schedule
+
+LUNG_WINDOW = (-400.0, 1400.0)
+CALCIUM_WINDOW = (300.0, 1400.0)
+"""Second channel of the volumetric networks: -400 to 1000 HU, where calcification, a benign sign, is not clipped."""
+SOFT_LABEL_SLOPE = 2.0
+"""Target sigmoid(2 (mean rating - 3)): a mean of 3.25 is less certain than one of 5 (readers differ)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A kind of network in the ensemble, trained ``seeds`` times."""
+
+    name: str
+    description: dict[str, Any]
+    view: ViewSpec
+    schedule: Schedule
+    seeds: int
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+
+    def member(self, prefix: str) -> dict[str, Any]:
+        """Describe one of its networks as a bundle's recipe does; ``prefix`` names its weights."""
+        return {**self.description, "prefix": prefix, "group": self.name, "view": self.view.to_json()}
+
+
+@dataclass(slots=True)
+class PatchTask:
+    """Samples of one patch task, all in memory.
+
+    ``targets`` are probabilities of class 1; ``labelled`` marks what counts for calibration and figures.
+    """
+
+    name: str
+    classes: tuple[str, str]
+    names: list[str]
+    patches: list[Patch]
+    targets: NDArray[np.float32]
+    labels: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
+    groups: list[str]
+    splits: NDArray[np.str_]
+
+
+@dataclass(slots=True)
+class PatchSamples:
+    """Training samples from patches, augmented on their device."""
+
+    patches: PatchBatch
+    targets: Tensor
+    view: ViewSpec
+    augment: AugmentSpec
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random views of the chosen patches and their soft targets."""
+        indices = indices.to(self.targets.device)
+        return random_view(self.patches[indices], self.view, self.augment, generator), self.targets[indices]
+
+
+def planar_group(preset: str, epochs: int, seeds: int, *, field_mm: float = 32.0, **augment: float) -> Group:
+    """The paper's network on one axial plane in the lung window."""
+    window = PreprocessingSpec(field_mm=field_mm, window_center=LUNG_WINDOW[0], window_width=LUNG_WINDOW[1])
+    return Group(
+        "planar",
+        {"kind": "planar", "preset": preset, "in_channels": 1},
+        ViewSpec((window,)),
+        Schedule(epochs=epochs),
+        seeds,
+        replace(AugmentSpec(), **augment),
+    )
+
+
+def volumetric_group(
+    epochs: int, seeds: int, *, name: str = "volumetric", field_mm: float = 32.0, size: int = 32, **augment: float
+) -> Group:
+    """The 3D network on a cube in two windows."""
+    windows = tuple(
+        PreprocessingSpec(field_mm=field_mm, size=size, window_center=c, window_width=w)
+        for c, w in (LUNG_WINDOW, CALCIUM_WINDOW)
+    )
+    return Group(
+        name,
+        {"kind": "volumetric", "widths": [16, 32, 48, 64], "in_channels": 2},
+        ViewSpec(windows, volumetric=True),
+        Schedule(epochs=epochs),
+        seeds,
+        replace(AugmentSpec(), **augment),
+    )
+
+
+def nodule_groups(preset: str) -> list[Group]:
+    """Malignancy: one network as the paper describes it, a volumetric one, and one that looks at small ones closely."""
+    return [
+        planar_group(preset, epochs=16, seeds=1),
+        volumetric_group(epochs=30, seeds=1),
+        volumetric_group(epochs=30, seeds=1, name="close", field_mm=20.0, size=24, shift_mm=0.7),
+    ]
+
+
+def filter_groups(preset: str) -> list[Group]:
+    """Nodule or not: one small volumetric network, since only depth tells a vessel, and hundreds wait for it."""
+    del preset
+    return [
+        volumetric_group(
+            epochs=8, seeds=1, field_mm=28.0, size=24, shift_mm=1.0, max_scale=0.15, max_tilt=0.6, min_box=0.4,
+            noise_hu=60.0, offset_hu=15.0, blur_probability=0.4,
+        )
+    ]  # fmt: skip
+
+
+GROUPS: dict[str, Callable[[str], list[Group]]] = {"nodule": nodule_groups, "filter": filter_groups}
+
+
+def _read_patch(job: tuple[Path, NoduleRow]) -> Patch:
+    return crop_patch(read_crop(*job))
+
+
+def read_nodule_task(data: Path, *, workers: int = 2) -> PatchTask:
+    """Malignancy of every rated nodule; soft targets from the readers' mean rating."""
+    folder, rows = nodule_folder(data), read_rows(data)
+    with ProcessPoolExecutor(workers) as pool:
+        patches = list(pool.map(_read_patch, [(folder, row) for row in rows], chunksize=8))
+    rating = np.array([row.mean_malignancy for row in rows])
+    usable = np.array([row.ratings_ok for row in rows]) & np.isfinite(rating)
+    soft = 1 / (1 + np.exp(-SOFT_LABEL_SLOPE * (np.nan_to_num(rating, nan=3.0) - 3.0)))
+    return PatchTask(
+        name="nodule",
+        classes=("benign", "malignant"),
+        names=[row.file for row in rows],
+        patches=patches,
+        targets=soft.astype(np.float32),
+        labels=rating > 3.0,
+        labelled=np.array([row.is_labelled for row in rows]),
+        usable=usable,
+        groups=[row.patient_id for row in rows],
+        splits=np.array([row.split for row in rows]),
+    )
+
+
+def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
+    """Patches around bright blobs of a crop that lie away from its nodule: vessels, mostly."""
+    crop = read_crop(*job)
+    spacing = np.array(crop.volume.spacing_mm)
+    hu = np.clip(crop.volume.volume_hu, -1000, 200).astype(np.float32)
+    fine, coarse = (ndi.gaussian_filter(hu, sigma / spacing) for sigma in (1.2, 2.4))
+    blobs = fine - coarse
+    distance = ndi.distance_transform_edt(~crop.mask, sampling=spacing) if crop.mask.any() else np.full(hu.shape, 99.0)
+    peaks = (blobs == ndi.maximum_filter(blobs, size=5)) & (blobs > 60) & (distance > 5.0)
+    places = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:3]
+    return [cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2]))) for p in places]
+
+
+def _nodule_with_weight(job: tuple[Path, NoduleRow]) -> tuple[Patch, NDArray[np.float16]]:
+    """A nodule's patch, and what of it is nodule."""
+    crop = read_crop(*job)
+    return crop_patch(crop), nodule_weight(crop).astype(np.float16)
+
+
+def scan_sources(data: Path) -> list[Path]:
+    """Series without nodules under ``lidc_idri_dicom`` whose candidates are false by definition."""
+    folder = data / "lidc_idri_dicom"
+    found = sorted(folder.glob("LIDC-IDRI-0306*"))
+    if not found:
+        raise DataError(f"no nodule-free series LIDC-IDRI-0306 in {folder}; see docs/data.md for the layout")
+    return found[:1]
+
+
+@dataclass(slots=True)
+class _FilterSamples:
+    """Samples of the filter task while they are gathered."""
+
+    patches: list[Patch] = field(default_factory=list)
+    labels: list[bool] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+
+    def add(self, patch: Patch, *, label: bool, name: str, group: str, split: str) -> None:
+        """One sample more."""
+        self.patches.append(patch)
+        self.labels.append(label)
+        self.names.append(name)
+        self.groups.append(group)
+        self.splits.append(split)
+
+
+def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = ("train", "val")) -> PatchTask:
+    """Nodule or not, from two sources that each hold both answers, so that the source tells nothing.
+
+    Crops: every nodule against bright blobs beside nodules. Nodule-free series: nodules pasted into the lungs against
+    candidates and dense places there, with all of their surroundings; the right lung belongs to ``train`` and the left
+    one to ``val``, and nodules are pasted into the lung of their own split.
+    """
+    folder = nodule_folder(data)
+    if is_own_data(folder):
+        raise DataError(
+            "the filter is not trained on own series, whose other nodules nobody marked: recalibrate it, "
+            "with training.calibrate --from-database"
+        )
+    rows = [row for row in read_rows(data) if row.split in splits]
+    jobs = [(folder, row) for row in rows]
+    with ProcessPoolExecutor(workers) as pool:
+        nodules = list(pool.map(_nodule_with_weight, jobs, chunksize=8))
+        beside = list(pool.map(_distractors, jobs, chunksize=8))
+    samples = _FilterSamples()
+    for row, (patch, _), blobs in zip(rows, nodules, beside, strict=True):
+        samples.add(patch, label=True, name=row.file, group=row.patient_id, split=row.split)
+        for number, blob in enumerate(blobs):
+            name = f"{row.file}:beside:{number}"
+            samples.add(blob, label=False, name=name, group=row.patient_id, split=row.split)
+    for source in scan_sources(data) if "train" in splits else []:
+        _add_scan(samples, source, [(row, *pair) for row, pair in zip(rows, nodules, strict=True)])
+    labels = np.array(samples.labels)
+    everything = np.ones(len(labels), dtype=bool)
+    return PatchTask(
+        name="filter",
+        classes=("not_nodule", "nodule"),
+        names=samples.names,
+        patches=samples.patches,
+        targets=labels.astype(np.float32),
+        labels=labels,
+        labelled=everything,
+        usable=everything,
+        groups=samples.groups,
+        splits=np.array(samples.splits),
+    )
+
+
+PASTED_PER_NODULE = 2
+DENSE_PLACES = 800
+"""Random dense voxels of a nodule-free series: no candidates there, but others like them may be elsewhere."""
+
+
+def _add_scan(
+    samples: _FilterSamples, source: Path, nodules: list[tuple[NoduleRow, Patch, NDArray[np.float16]]]
+) -> None:
+    """Candidates and dense places of a nodule-free series, and nodules pasted into it."""
+    scan, volume = source.name.split(".")[0], read_scan(source)
+    lungs = segment_lungs(volume)
+    if isinstance(lungs, Abstention):
+        raise DataError(f"{source.name}: {lungs.text}")
+    rng = np.random.default_rng(0)
+    middle = volume.volume_hu.shape[2] / 2
+
+    def split_at(index: tuple[float, float, float]) -> str:
+        return "val" if index[2] > middle else "train"
+
+    candidates = [c.index for c in find_candidates(volume, lungs, limit=600)]
+    for number, index in enumerate(candidates + dense_places(volume, lungs, DENSE_PLACES, rng)):
+        split = split_at(index)
+        name = f"{scan}:{number}"
+        samples.add(cut_patch(volume, index), label=False, name=name, group=f"{scan}:{split}", split=split)
+    free = places_in_lung(volume, lungs, 4 * PASTED_PER_NODULE * len(nodules), rng)
+    places = {split: [p for p in free if split_at(p) == split] for split in ("train", "val")}
+    for row, patch, weight in nodules:
+        for number in range(PASTED_PER_NODULE):
+            place = places[row.split].pop()
+            pasted = paste(cut_patch(volume, place), patch, weight.astype(np.float32))
+            name = f"{row.file}:{scan}:{number}"
+            samples.add(pasted, label=True, name=name, group=row.patient_id, split=row.split)
+
+
+READERS: dict[str, Callable[..., PatchTask]] = {"nodule": read_nodule_task, "filter": read_filter_task}

@@ -1,0 +1,1 @@
+"""Recalibration of a bundle at a site."""

@@ -1,0 +1,189 @@
+"""What a site's database knows of a model's findings: the margins behind them, and what turned out."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.analyses.findings import findings_with_patients
+from db.database import AUDIT_KEY_BYTES, Database
+from db.domain.errors import DbError
+from db.domain.records import FindingOrigin, FindingRecord, Verdict
+from db.engine import schema
+from inference.bundle import Bundle
+from inference.calibration.calibration import calibrated
+from inference.malignancy.submodels import Opinion
+from training.data.nodules import DataError
+
+Array = NDArray[np.float64]
+OTHER_REASONS = {"calcified", "lymph node"}
+"""Reasons to reject what is a nodule all the same: such verdicts do not judge the filter."""
+FAR = 60.0
+"""Margins lie within this, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSamples:
+    """What a site knows: margins of ``n`` findings before calibration, and what turned out."""
+
+    margins: Array
+    labels: NDArray[np.bool_]
+    patients: list[str]
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many were left out and why, and where margins came from."""
+    digests: tuple[str, ...] = ()
+    """Identities of the models that gave them."""
+    opinions: dict[str, Array] = field(default_factory=dict)
+    """Margins of the opinions that stand beside the ensemble, where every finding holds them."""
+
+
+def margin_of(probability: float, calibration: dict[str, Any]) -> float | None:
+    """The margin that a calibrator turned into ``probability``; None where the calibrator is flat there."""
+    kind, parameters = calibration["kind"], calibration["parameters"]
+    if kind == "isotonic":
+        return None
+
+    def above(z: float) -> float:
+        return float(calibrated(np.array([z]), kind, parameters)[0]) - probability
+
+    if above(-FAR) >= 0 or above(FAR) <= 0:
+        return None
+    return float(brentq(above, -FAR, FAR, xtol=1e-6))
+
+
+def opinion_margins(record: FindingRecord) -> dict[str, float]:
+    """The margin of each opinion, as the finding holds them; empty where a model had one answer only."""
+    told = record.finding.attributes.get("opinions")
+    return {name: float(own["margin"]) for name, own in told.items()} if isinstance(told, dict) else {}
+
+
+def _stored_margin(record: FindingRecord, task: str, calibration: dict[str, Any] | None) -> tuple[float | None, str]:
+    """The margin of one finding, and where it is from; it is not inverted where ``calibration`` is None."""
+    attributes = record.finding.attributes
+    stored = attributes.get(f"{'malignancy' if task == 'nodule' else 'nodule'}_margin")
+    if task == "nodule" and (told := opinion_margins(record)):
+        stored = told[Opinion.ENSEMBLE]  # whichever opinion answered
+    if isinstance(stored, (int, float)):
+        return float(stored), "margin_stored"
+    of = record.finding
+    probability = of.malignancy_probability if task == "nodule" else of.nodule_probability
+    if probability is None or calibration is None:
+        return None, "no_margin"
+    margin = margin_of(probability, calibration)
+    return margin, "no_margin" if margin is None else "margin_inverted"
+
+
+def verdict_label(record: FindingRecord) -> tuple[bool | None, str]:
+    """Whether readers say that a nodule is where the model found one; None, and why, where they do not say."""
+    if record.origin is not FindingOrigin.MODEL:
+        return None, "marked_by_a_reader"
+    if record.assessment is None:
+        return None, "without_verdict"
+    if record.assessment.verdict is Verdict.UNSURE:
+        return None, "unsure"
+    if record.assessment.verdict is Verdict.REJECT and record.assessment.reason.strip().casefold() in OTHER_REASONS:
+        return None, "rejected_as_another_kind_of_nodule"
+    return record.assessment.verdict is Verdict.ACCEPT, ""
+
+
+def read_labels(path: Path) -> dict[str, bool]:
+    """``finding_id`` and ``malignant`` (1 or 0) of a CSV file, say from pathology.
+
+    Raises
+    ------
+    DataError
+        Other columns or values, or a finding with two labels.
+    """
+    labels: dict[str, bool] = {}
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"finding_id", "malignant"} <= set(reader.fieldnames or ()):
+            raise DataError(f"{path.name} needs the columns finding_id and malignant")
+        for number, line in enumerate(reader, start=2):
+            value, finding_id = line["malignant"].strip(), line["finding_id"].strip()
+            if value not in {"0", "1"}:
+                raise DataError(f"{path.name}, line {number}: malignant must be 0 or 1")
+            if labels.setdefault(finding_id, value == "1") != (value == "1"):
+                raise DataError(f"{path.name}, line {number}: the finding has two different labels")
+    return labels
+
+
+def samples_from(
+    records: Iterable[tuple[str, FindingRecord]],
+    target: Bundle,
+    digest: str,
+    labels: dict[str, bool] | None,
+    siblings: tuple[str, ...] = (),
+) -> SiteSamples:
+    """Findings of the model ``digest`` with an answer; one for each place, the latest verdict counts.
+
+    Findings of the models that ``target`` was recalibrated from, and of the same bundle when another opinion answered
+    (``siblings``), count with their stored margins: the networks are the same. Those of any other model are left out.
+    """
+    ancestors = (set(target.recipe.get("site", {}).get("digests", ())) | set(siblings)) - {digest}
+    counts: Counter[str] = Counter()
+    kept: dict[tuple[object, ...], tuple[float, bool, str, datetime, dict[str, float]]] = {}
+    for patient, record in records:
+        own = record.model.sha256 == digest
+        if not own and record.model.sha256 not in ancestors:
+            counts["of_another_model"] += 1
+            continue
+        label, why = verdict_label(record) if labels is None else (labels.get(record.id), "without_label")
+        if label is None:
+            counts[why] += 1
+            continue
+        margin, source = _stored_margin(record, target.task, target.recipe["calibration"] if own else None)
+        if margin is None:
+            counts[source] += 1
+            continue
+        moment = record.assessment.created_at if record.assessment else record.created_at
+        place = (record.series_instance_uid, *(round(v, 1) for v in record.finding.position_mm))
+        if place in kept:
+            counts["same_place_again"] += 1
+        if place not in kept or kept[place][3] < moment:
+            kept[place] = (margin, label, patient, moment, opinion_margins(record))
+            counts[source] += 1
+    values = list(kept.values())
+    return SiteSamples(
+        np.array([v[0] for v in values]),
+        np.array([v[1] for v in values], dtype=bool),
+        [v[2] for v in values],
+        dict(counts),
+        (digest, *sorted(ancestors)),
+        {
+            name: np.array([v[4][name] for v in values])
+            for name in target.recipe.get("opinions", {})
+            if values and all(name in v[4] for v in values)
+        },
+    )
+
+
+def read_database(url: str) -> tuple[tuple[str, FindingRecord], ...]:
+    """Every finding in a node's database with our own opaque id of its patient; nothing is written.
+
+    Raises
+    ------
+    DataError
+        There is no such database, or its schema is another version's.
+    """
+    try:
+        if not schema.is_current(url):
+            raise DataError("the database has another schema than this version: run lungnode db upgrade first")
+        database = Database(url, bytes(AUDIT_KEY_BYTES))  # the trail's key is for writing only
+        try:
+            with database.read() as session:
+                return findings_with_patients(session)
+        finally:
+            database.dispose()
+    except (DbError, SQLAlchemyError) as error:
+        raise DataError(f"the database cannot be read ({type(error).__name__})") from error

@@ -1,0 +1,1 @@
+"""The model report: figures, pages and plots."""

@@ -1,0 +1,263 @@
+"""The sections of the model report that only the card of the nodule model has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.report.markdown import number, percent, picture, table, within
+
+SIZE_HEAD = ["", "n (malignant, patients)", "AUC", "readers' diameter", "automatic", "gain over readers' diameter",
+             "Brier", "mean probability / observed"]  # fmt: skip
+
+
+def nodule_sections(told: dict[str, Any]) -> list[str]:
+    """What only the malignancy of nodules has: subgroups, pathology, errors, distortions, explanations, density."""
+    return [
+        *_subgroups(told["subgroups"]),
+        *_undecided(told["undecided"]),
+        *_pathology(told["pathology"]),
+        *_errors(told["samples"]),
+        *_robustness(told["robustness"], told["bundle"]["sha256"]),
+        *_explanations(told["explanations"]),
+        *_density(told["density"]),
+    ]
+
+
+def _subgroups(told: dict[str, Any]) -> list[str]:
+    lines = ["## Subgroups", "", *picture("nodule_subgroups.png", "AUC by subgroup with the diameters beside")]
+    for kind, parts in told.items():
+        lines += [f"### By {kind}", "", *table(SIZE_HEAD, size_rows(parts))]
+    return lines
+
+
+def size_rows(parts: dict[str, Any]) -> list[list[str]]:
+    """A row for each size class: the model beside both diameters."""
+    return [
+        [name, f"{p['n']} ({p['positives']}, {p['groups']})", within(p["auc"], p["auc_interval"]),
+         number(p["reader_diameter_auc"]), number(p["automatic_diameter_auc"]), within(p["gain"], p["gain_interval"]),
+         number(p["brier"]), f"{number(p['mean_probability'])} / {number(p['observed_share'])}"]
+        for name, p in parts.items()
+    ]  # fmt: skip
+
+
+def opinion_sections(opinions: dict[str, Any], gap: dict[str, Any], joint: dict[str, Any]) -> list[str]:
+    """Each opinion by itself beside the joint answer, and what their disagreement means."""
+    head = ["answer", "AUC", "Brier", "ECE", "ECE floor", "log loss", "coverage", "of the classes", "single answers"]
+    rows = [
+        [name, within(own["auc"], own["auc_interval"]), within(own["brier"], own["brier_interval"]),
+         number(own["ece"]), within(own["ece_floor"], own["ece_floor_interval"]), number(own["nll"]),
+         number(own["coverage"]), ", ".join(number(v) for v in own["coverage_by_class"].values()),
+         number(own["single_answers"])]
+        for name, own in {"all together": joint, "planar (2D) alone": opinions["planar"],
+                          "volumetric (3D) alone": opinions["volumetric"]}.items()
+    ]  # fmt: skip
+    lines = [
+        "Each weighs the automatic measures too and has a combination, calibration, prediction sets and operating "
+        "points of its own; `LUNGNODE_MODEL__OPINION` chooses which answers.",
+        "",
+        *table(head, rows),
+    ]
+    apart, together = gap["apart"], gap["together"]
+    if apart["n"] and together["n"]:
+        lines += [
+            f"2D and 3D lie more than {number(gap['above'])} apart for {apart['n']} nodules, a stated reason for doubt "
+            f"with the finding: of these {percent(apart['wrong'])} of the joint answers are on the wrong side of 0.5 "
+            f"(Brier {number(apart['brier'])}), of the other {together['n']} {percent(together['wrong'])} (Brier "
+            f"{number(together['brier'])}).",
+            "",
+        ]
+    return lines
+
+
+def _undecided(told: dict[str, Any]) -> list[str]:
+    lines = ["## Nodules that readers leave undecided", ""]
+    if not told["n"]:
+        return [*lines, "None in this split.", ""]
+    low, middle, high = told["quartiles"]
+    return [
+        *lines,
+        f"A mean rating of exactly 3 has no right answer and is left out above. The {told['n']} of this split get a "
+        f"mean probability of {number(told['mean_probability'])} (quartiles {number(low)}, {number(middle)}, "
+        f"{number(high)}); {percent(told['share_above_half'])} lie above 0.5. Over all nodules the probability "
+        f"correlates with the mean rating by {number(told['rating_correlation'])}.",
+        "",
+    ]
+
+
+def _pathology(told: dict[str, Any] | None) -> list[str]:
+    lines = ["## Against pathology", ""]
+    if told is None or not told["n"]:
+        return [*lines, "The data hold no diagnosis for a patient of this split.", ""]
+    reader = told["reader_diameter"]
+    return [
+        *lines,
+        f"Not the label: {told['n']} patients of this split have a diagnosis (biopsy, resection, progression or "
+        f"two-year stability), {told['positives']} of them malignant. The highest probability among a patient's "
+        "nodules:",
+        "",
+        *table(
+            ["", "value"],
+            [["AUC", within(told["auc"], told["auc_interval"])],
+             ["AUC of the largest diameter by readers", within(reader["auc"], reader["auc_interval"])],
+             ["agreement at 0.5", within(told["agreement"], told["agreement_interval"])],
+             ["above 0.5 among malignant", number(told["above_half_if_malignant"])],
+             ["above 0.5 among benign", number(told["above_half_if_benign"])]],
+        ),
+        "Mostly one diagnosis a patient, who may have other nodules; so few patients show no more than that nothing is "
+        "grossly wrong.",
+        "",
+    ]  # fmt: skip
+
+
+def _errors(samples: dict[str, Any]) -> list[str]:
+    columns = ("label", "labelled", "after", "diameter_mm", "automatic_diameter_mm", "mean_rating")
+    rows = [
+        (abs(p - y), y, p, reader, automatic, rating)
+        for y, known, p, reader, automatic, rating in zip(*(samples[c] for c in columns), strict=True)
+        if known and (p >= 0.5) != bool(y)
+    ]
+    worst = sorted(rows, reverse=True)[:8]
+    lines = [
+        "## Errors",
+        "",
+        *picture("nodule_errors.png", "probability against diameter, nodules on the wrong side of 0.5 ringed"),
+    ]
+    if not rows:
+        return [*lines, "No nodule lies on the wrong side of 0.5.", ""]
+    return [
+        *lines,
+        f"{len(rows)} nodules lie on the wrong side of 0.5. The furthest:",
+        "",
+        *table(["rated", "mean rating", "probability", "diameter by readers, mm", "automatic, mm"],
+               [["malignant" if y else "benign", f"{rating:.2f}", number(p), f"{reader:.1f}", f"{automatic:.1f}"]
+                for _, y, p, reader, automatic, rating in worst]),
+    ]  # fmt: skip
+
+
+def _reasons(own: dict[str, Any]) -> str:
+    return ", ".join(f"{code.replace('_', ' ')} {n}" for code, n in own["reasons"].items()) or "–"
+
+
+def _robustness(told: dict[str, Any], sha256: str) -> list[str]:
+    served, alone = [], []
+    for name, own in told["distortions"].items():
+        served.append([name, percent(own["served"]["abstained"]), _reasons(own["served"]), *_answered(own["served"])])
+        alone.append([name, *_answered(own["alone"])])
+    figures = ["AUC", "loss of AUC", "Brier", "ECE (floor)", "mean probability"]
+    return [
+        "## What goes wrong with images",
+        "",
+        f"The {told['n']} labelled nodules ({told['patients']} patients), distorted one thing at a time. The loss of "
+        "AUC is against the undistorted, among nodules answered both times, with its interval by patient. "
+        f"{told['turns']} rotations are averaged in every row, where 8 are served.",
+        "",
+        *_other_bundle(told.get("bundle_sha256", sha256), sha256),
+        *picture("nodule_robustness.png", "AUC and share not answered by distortion"),
+        "As served, to a reader's click: the centre refined by the segmentation, with abstention; figures are of those "
+        "answered.",
+        "",
+        *table(["", "not answered", "why", *figures], served),
+        "The model alone, at the very place that is pointed at, whatever the image: what would be said without the "
+        "gate.",
+        "",
+        *table(["", *figures], alone),
+        *_empty(told["empty"]),
+        *_wall(told.get("wall")),
+    ]
+
+
+def _answered(own: dict[str, Any]) -> list[str]:
+    ece = f"{number(own.get('ece'))} ({number(own.get('ece_floor'))})"
+    loss = within(own["auc_loss"], own["auc_loss_interval"])
+    return [number(own.get("auc")), loss, number(own.get("brier")), ece, number(own.get("mean_probability"))]
+
+
+def _empty(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    return [
+        f"**No nodule at the place.** {told['n']} random places in the air-filled lung of a series in which no reader "
+        f"marked a nodule, pointed at as if there were one: {_withheld(told)}, median nodule probability "
+        f"{number(told['median_nodule_probability'])}.",
+        "",
+    ]
+
+
+def _other_bundle(measured: str, sha256: str) -> list[str]:
+    """A warning where the distortions were measured with another bundle than the one that this card is of."""
+    if measured == sha256:
+        return []
+    return [
+        f"**Measured with the bundle `{measured[:12]}`, not with this one (`{sha256[:12]}`).** Where only the gate "
+        "differs (ADR 0012 says what changed), the second table holds for this one too, and the first shows what an "
+        "earlier gate let pass and refused.",
+        "",
+    ]
+
+
+def _wall(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    return [
+        f"**Beside the lung.** {told['n']} random places in soft tissue of the same series, whatever the organ: "
+        f"{_withheld(told)}.",
+        "",
+    ]
+
+
+def _withheld(told: dict[str, Any]) -> str:
+    if told["mean_probability"] is None:
+        return f"none is answered ({_reasons(told)})"
+    return (
+        f"{percent(told['abstained'])} are not answered ({_reasons(told)}); {percent(told['share_above_half'])} get a "
+        f"malignancy above 0.5; mean probability of the rest {number(told['mean_probability'])}"
+    )
+
+
+def _explanations(told: dict[str, Any] | None) -> list[str]:
+    if not told:
+        return []
+    rows = []
+    for part, maps in told["shares"].items():
+        for name, by_region in maps.items():
+            rows.append([part, name, *(within(own["mean"], own["interval"]) for own in by_region.values())])
+    whole = told["shares"]["all"]
+    ratios = {
+        name: whole[name]["nodule"]["mean"] / whole["uniform"]["nodule"]["mean"] for name in ("attention", "gradient")
+    }
+    return [
+        "## Where the planar network looks",
+        "",
+        f"Mean share of each map in the lung, on the readers' outline of the nodule, and on it with a rim of 2 mm, in "
+        f"the central slice of {told['n']} nodules ({told['patients']} patients), within the network's field of view. "
+        "*Uniform* is the share of the area, what a map that knows nothing would have. *Attention* is the network's "
+        "own spatial attention, *gradient* its integrated gradients from plain lung to the image.",
+        "",
+        *picture("nodule_explanations.png", "share of attention, gradient and uniform maps by region and size"),
+        *table(["size", "map", "lung", "nodule", "nodule and rim"], rows),
+        f"On the nodule the attention has {ratios['attention']:.1f} times the share of the area, the gradient map "
+        f"{ratios['gradient']:.1f} times. Both say where the network looks, neither why it decides.",
+        "",
+    ]
+
+
+def _density(told: dict[str, Any] | None) -> list[str]:
+    lines = ["## Density class", ""]
+    if told is None:
+        return [*lines, "Not measured: the data hold no series without nodules.", ""]
+    classes = ("solid", "part-solid", "ground-glass", "not measured")
+    rows = []
+    for diameter, own in told["by_diameter"].items():
+        for name, counts in own["counts"].items():
+            said = [counts.get(c, 0) for c in classes]
+            rows.append([diameter, name, *said, number(own["median_diameter_error_mm"][name])])
+    shares = ", ".join(f"{percent(own['accuracy'])} at {diameter}" for diameter, own in told["by_diameter"].items())
+    return [
+        *lines,
+        f"The data hold no reader's word on density. Instead {told['n']} balls of known density and size, with blurred "
+        f"borders, were blended into real lung at {told['places']} random places of a series without nodules, and "
+        f"measured as the service does: {percent(told['accuracy'])} get the right class ({shares}). Balls are not "
+        "nodules. Where a part-solid ball is measured far too small, only its core was found.",
+        "",
+        *table(["diameter", "true", *(f"called {c}" for c in classes), "median error of the diameter, mm"], rows),
+    ]

@@ -1,0 +1,290 @@
+"""``python -m training.report.robustness --data DIR --split NAME --bundle DIR``: answers under distortion.
+
+Every nodule of a split is distorted, one thing at a time, and graded twice: by the networks alone at the place that is
+pointed at, and as the service answers a reader's click, which refines the place, measures, and abstains outside the
+validated domain. Prints one JSON object last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.bundle import SHIPPED, Bundle, read_bundle
+from inference.errors import BundleError
+from inference.lungs.search_region import segment_lungs
+from inference.malignancy.ensemble import Ensemble
+from inference.metrics import (
+    auc,
+    bootstrap_interval,
+    brier_score,
+    calibration_floor,
+    expected_calibration_error,
+    plain,
+)
+from inference.nodules.measurement import measure_nodule
+from inference.predictor import NoduleAnalyzer
+from inference.types import Abstention, CtVolume, NoduleFinding
+from inference.volumes.patches import cut_patch
+from training.data.leaks import refuse_leaks
+from training.data.nodules import DataError, nodule_folder, read_crop, read_rows
+from training.data.series_io import read_scan
+from training.data.splits import LeakError
+from training.fitting.split_predictions import graded
+from training.fitting.tasks import scan_sources
+from training.report.distortions import DISTORTIONS, Distort, Place
+from training.train import choose_device
+
+Array = NDArray[np.float64]
+Tell = Callable[[str], None]
+TURNS = 2
+"""Rotations that are averaged: 8 are served. The undistorted row is measured with as many as all others."""
+DRAWS = 500
+SCAN_PLACES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The ensembles under test: alone, and behind the service's gates."""
+
+    nodule: Ensemble
+    analyzer: NoduleAnalyzer
+
+    @classmethod
+    def of(cls, nodule: Bundle, confirmer: Bundle, device: torch.device, *, turns: int = TURNS) -> Bench:
+        """Load both; research crops have few slices, so that rule of the gate, which is for series, is lifted."""
+        gate = {**nodule.recipe["gate"], "min_slices": 1}
+        on_crops = replace(nodule, recipe={**nodule.recipe, "gate": gate})
+        ensemble = Ensemble(on_crops, device, turns=turns)
+        return cls(ensemble, NoduleAnalyzer(ensemble, Ensemble(confirmer, device, turns=1)))
+
+    def alone(self, places: list[Place]) -> Array:
+        """Probabilities at the very places, whatever the images are like."""
+        measures = [measure_nodule(place.volume, place.index) for place in places]
+        known = [None if isinstance(measure, Abstention) else measure for measure in measures]
+        patches = [cut_patch(place.volume, place.index) for place in places]
+        return graded(self.nodule, patches, known).probabilities
+
+    def served(self, places: list[Place]) -> list[NoduleFinding]:
+        """What the service answers to a click there."""
+        return [self.analyzer.analyse_place(place.volume, place.index) for place in places]
+
+
+@dataclass(frozen=True, slots=True)
+class Nodules:
+    """The labelled nodules of a split, with their patients."""
+
+    places: list[Place]
+    labels: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+
+    @classmethod
+    def read(cls, data: Path, split: str) -> Nodules:
+        """Read the crops at the readers' centres.
+
+        Raises
+        ------
+        DataError
+            The split has no labelled nodule.
+        """
+        folder = nodule_folder(data)
+        rows = [row for row in read_rows(data) if row.split == split and row.is_labelled]
+        if not rows:
+            raise DataError(f"no labelled nodule of the split {split!r} in {folder}")
+        crops = [read_crop(folder, row) for row in rows]
+        return cls(
+            [Place(crop.volume, crop.centre) for crop in crops],
+            np.array([row.is_malignant for row in rows]),
+            np.array([row.patient_id for row in rows]),
+        )
+
+
+def answer_figures(labels: NDArray[np.bool_], p: Array) -> dict[str, Any]:
+    """Discrimination and calibration of those that were answered."""
+    if not len(p):
+        return {"n": 0}
+    return {
+        "n": len(p),
+        "auc": auc(labels, p),
+        "brier": brier_score(labels, p),
+        "ece": expected_calibration_error(labels, p),
+        "ece_floor": calibration_floor(p, draws=200)[0],
+        "mean_probability": float(p.mean()),
+    }
+
+
+def served_figures(labels: NDArray[np.bool_], findings: list[NoduleFinding]) -> dict[str, Any]:
+    """Figures of the answers of the service, the share that it does not answer, and why not."""
+    given = np.array([f.malignancy_probability is not None for f in findings])
+    p = np.array([f.malignancy_probability for f in findings if f.malignancy_probability is not None])
+    reasons = Counter(f.abstentions[0].code for f in findings if f.malignancy_probability is None and f.abstentions)
+    return {
+        **answer_figures(labels[given], p),
+        "abstained": float(1 - given.mean()),
+        "reasons": dict(reasons.most_common()),
+    }
+
+
+def distorted(nodules: Nodules, distort: Distort, seed: int) -> list[Place]:
+    """Every nodule distorted, each with a generator of its own: the same direction and noise for each strength."""
+    return [distort(place, np.random.default_rng((seed, i))) for i, place in enumerate(nodules.places)]
+
+
+def distortion_figures(
+    bench: Bench, nodules: Nodules, *, seed: int = 0, tell: Tell = lambda _: None
+) -> dict[str, dict[str, Any]]:
+    """Each distortion by name: ``alone`` with the loss of AUC against the undistorted, and ``served``."""
+    figures: dict[str, dict[str, Any]] = {}
+    labels, groups = nodules.labels, nodules.groups
+    usual: dict[str, Array] = {}
+    for name, distort in DISTORTIONS.items():
+        tell(name)
+        places = distorted(nodules, distort, seed)
+        findings = bench.served(places)
+        # where the service abstains it loses nothing and gains nothing: such nodules leave both sides of the loss
+        served = np.array([np.nan if f.malignancy_probability is None else f.malignancy_probability for f in findings])
+        answers = {"alone": bench.alone(places), "served": served}
+        usual = usual or answers
+        figures[name] = {
+            "alone": answer_figures(labels, answers["alone"]),
+            "served": served_figures(labels, findings),
+        }
+        for way, p in answers.items():
+            figures[name][way] |= loss_figures(labels, usual[way], p, groups)
+    return figures
+
+
+def loss_figures(labels: NDArray[np.bool_], usual: Array, p: Array, groups: NDArray[np.str_]) -> dict[str, Any]:
+    """How much AUC is lost among what was answered both times, the same patients drawn for both."""
+    both = np.isfinite(usual) & np.isfinite(p)
+    y, a, b, g = labels[both], usual[both], p[both], groups[both]
+    if not 0 < y.sum() < len(y):
+        return {"auc_loss": None, "auc_loss_interval": None}
+    interval = bootstrap_interval(lambda i: auc(y[i], a[i]) - auc(y[i], b[i]), g, draws=DRAWS)
+    return {"auc_loss": auc(y, a) - auc(y, b), "auc_loss_interval": interval}
+
+
+def lung_places(volume: CtVolume, count: int, seed: int) -> list[Place]:
+    """Random places in air-filled lung, with no nodule at them.
+
+    Raises
+    ------
+    DataError
+        No lungs are found in the volume.
+    """
+    lungs = segment_lungs(volume)
+    if isinstance(lungs, Abstention):
+        raise DataError(lungs.text)
+    rng = np.random.default_rng(seed)
+    inside = np.argwhere(lungs.aerated)
+    chosen = inside[rng.integers(0, len(inside), count)]
+    at = np.clip((chosen + 0.5) * lungs.block - 0.5, 0, np.array(volume.volume_hu.shape) - 1)
+    return [Place(volume, (float(z), float(y), float(x))) for z, y, x in at]
+
+
+def wall_places(volume: CtVolume, count: int, seed: int) -> list[Place]:
+    """Random places in soft tissue, whatever the organ: slips of the hand beside the lung."""
+    rng = np.random.default_rng(seed)
+    soft = np.argwhere((volume.volume_hu > -100) & (volume.volume_hu < 300))
+    return [Place(volume, (float(z), float(y), float(x))) for z, y, x in soft[rng.integers(0, len(soft), count)]]
+
+
+def empty_figures(bench: Bench, places: list[Place]) -> dict[str, Any]:
+    """What is said of places without a nodule: how often nothing, and how much else."""
+    findings = bench.served(places)
+    malignancy = [f.malignancy_probability for f in findings if f.malignancy_probability is not None]
+    nodule = [f.nodule_probability for f in findings if f.nodule_probability is not None]
+    alone = bench.alone(places)
+    reasons = Counter(f.abstentions[0].code for f in findings if f.malignancy_probability is None and f.abstentions)
+    return {
+        "n": len(places),
+        "abstained": 1 - len(malignancy) / len(findings),
+        "reasons": dict(reasons.most_common()),
+        "mean_probability": float(np.mean(malignancy)) if malignancy else None,
+        "share_above_half": sum(p >= 0.5 for p in malignancy) / len(findings),
+        "median_nodule_probability": float(np.median(nodule)) if nodule else None,
+        "alone_mean_probability": float(alone.mean()),
+    }
+
+
+def robustness_figures(
+    data: Path, split: str, bench: Bench, *, seed: int = 0, tell: Tell = lambda _: None
+) -> dict[str, Any]:
+    """All of it; ``empty`` and ``wall`` are None where the data hold no series without nodules."""
+    nodules = Nodules.read(data, split)
+    figures: dict[str, Any] = {
+        "n": len(nodules.labels),
+        "positives": int(nodules.labels.sum()),
+        "patients": len(np.unique(nodules.groups)),
+        "distortions": distortion_figures(bench, nodules, seed=seed, tell=tell),
+        "empty": None,
+        "wall": None,
+    }
+    try:
+        sources = scan_sources(data)
+    except DataError:
+        return figures
+    tell("places without a nodule")
+    volume = read_scan(sources[0])
+    figures["empty"] = empty_figures(bench, lung_places(volume, SCAN_PLACES, seed))
+    tell("places outside the lung")
+    figures["wall"] = empty_figures(bench, wall_places(volume, SCAN_PLACES, seed))
+    return figures
+
+
+def teller(title: str, steps: int) -> Tell:
+    """A function that says on standard error which step begins and how long the rest may take."""
+    started, done = time.monotonic(), 0
+
+    def tell(step: str) -> None:
+        nonlocal done
+        left = (time.monotonic() - started) / done * (steps - done) if done else None
+        done += 1
+        rest = "" if left is None else f", about {left:.0f} s left"
+        print(f"{title}: {done}/{steps} {step}{rest}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, distort, print one JSON object last."""
+    parser = argparse.ArgumentParser(prog="python -m training.report.robustness", description="Distort and measure.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--bundle", type=Path, default=SHIPPED / "nodule", help="folder of a nodule bundle")
+    parser.add_argument("--confirmer", type=Path, default=SHIPPED / "filter", help="folder of a filter bundle")
+    parser.add_argument("--turns", type=int, default=TURNS, help="rotations to average, 1 to 8")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args(argv)
+    started = time.monotonic()
+    try:
+        refuse_leaks("nodule", args.data)
+        nodule, confirmer = read_bundle(args.bundle), read_bundle(args.confirmer)
+        bench = Bench.of(nodule, confirmer, choose_device(args.device), turns=args.turns)
+        tell = teller("robustness", len(DISTORTIONS) + 2)
+        figures = robustness_figures(args.data, args.split, bench, seed=args.seed, tell=tell)
+    except (BundleError, DataError, LeakError, OSError) as error:
+        print(f"training.report.robustness: {error}", file=sys.stderr)
+        return 2
+    shown = plain({"split": args.split, "bundle_sha256": nodule.sha256, "turns": args.turns, **figures})
+    if args.out is not None:
+        args.out.write_text(json.dumps(shown, indent=1) + "\n")
+    print(json.dumps({**shown, "seconds": round(time.monotonic() - started, 1)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

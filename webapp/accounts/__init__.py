@@ -1,0 +1,1 @@
+"""Sign-in, OpenID Connect, and which role may call which endpoint."""

@@ -1,0 +1,115 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import secrets
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from db.accounts import users
+from db.accounts.web_sessions import SessionGrant, user_grant
+from db.audit import trail as audit
+from db.domain.errors import SignInDelayedError
+from db.domain.records import AuditEvent, UserRecord
+from webapp.accounts.identity import FORM_COOKIE, SESSION_COOKIE, principal
+from webapp.http.addresses import is_own_path
+from webapp.http.errors import TooManyRequestsError
+from webapp.http.sessions import form_token
+from webapp.services.registry import services
+
+blueprint = Blueprint("account", __name__)
+
+MAX_NAME = 200
+MAX_PASSWORD = 1000
+FORM_LIFETIME_S = 3600
+REFUSED = "That name and password do not fit, or there were too many attempts. Try again, or wait a few minutes."
+"""One sentence for every reason, so that it does not tell which names exist."""
+
+
+@blueprint.get("/sign-in")
+def sign_in_page() -> BaseResponse:
+    """Show the form."""
+    if not services().options.auth_required:
+        return redirect(url_for("pages.home"), 303)
+    return form(200, "")
+
+
+@blueprint.post("/sign-in")
+def sign_in() -> BaseResponse:
+    """Check name and password and start a session with a fresh cookie."""
+    known = services()
+    if not known.options.auth_required:
+        return redirect(url_for("pages.home"), 303)
+    known.sign_in_limit.take(request.remote_addr or "")
+    user = _checked_user(request.form.get("name", ""), request.form.get("password", ""))
+    if user is None:
+        return form(401, REFUSED)
+    return start_session(redirect(safe_next(request.form.get("next", "")), 303), user_grant(user))
+
+
+def start_session(response: BaseResponse, grant: SessionGrant) -> BaseResponse:
+    """End the session that the browser may have, and start one with a fresh cookie."""
+    known = services()
+    known.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
+    _set_cookie(response, SESSION_COOKIE, known.sessions.open(grant))
+    response.delete_cookie(FORM_COOKIE, path="/sign-in")
+    return response
+
+
+@blueprint.post("/sign-out")
+def sign_out() -> BaseResponse:
+    """End the session here, not only in the browser."""
+    known = services()
+    known.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
+    with known.database.begin() as session:
+        audit.append(
+            session, AuditEvent("user:signed_out", principal().name, details={"address": request.remote_addr or ""})
+        )
+    response = redirect(url_for("pages.home"), 303)
+    response.delete_cookie(SESSION_COOKIE)
+    return response
+
+
+def safe_next(target: str) -> str:
+    """Return a path of this site to go to after signing in; whatever points elsewhere becomes the worklist."""
+    return target if is_own_path(target) else url_for("worklist.page")
+
+
+def _checked_user(name: str, password: str) -> UserRecord | None:
+    """Ask the database also for names and passwords too long to be right, so that all take the same time."""
+    address = request.remote_addr or ""
+    try:
+        with services().password_slots.take():
+            return users.sign_in(services().database, name[:MAX_NAME], password[:MAX_PASSWORD], address)
+    except SignInDelayedError as delayed:
+        raise TooManyRequestsError(delayed.retry_after_s) from None
+
+
+def form(status: int, message: str) -> Response:
+    """Show the form, with what was wrong."""
+    cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
+    page = render_template(
+        "sign_in.html",
+        token=form_token(cookie, services().options.secret_key),
+        message=message,
+        next=safe_next(request.values.get("next", "")),
+        provider=services().options.oidc,
+    )
+    response = make_response(page, status)
+    _set_cookie(response, FORM_COOKIE, cookie, path="/sign-in", max_age_s=FORM_LIFETIME_S)
+    return response
+
+
+def _set_cookie(
+    response: BaseResponse, name: str, value: str, *, path: str = "/", max_age_s: int | None = None
+) -> None:
+    response.set_cookie(
+        name,
+        value,
+        path=path,
+        max_age=max_age_s,
+        httponly=True,
+        samesite="Lax",
+        secure=services().options.secure_cookies or request.is_secure,
+    )

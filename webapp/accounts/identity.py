@@ -1,0 +1,121 @@
+"""Identifies callers: a signed-in person, a program with a token, or anyone where sign-in is off."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+from flask import g, request
+
+from db.accounts import tokens
+from db.accounts.names import TOKEN_ACTOR_PREFIX
+from db.domain.records import Role
+from webapp.http.sessions import form_token
+from webapp.services.registry import Services, services
+
+SESSION_COOKIE = "lungnode_session"
+FORM_COOKIE = "lungnode_form"
+BACKGROUND_HEADER = "X-Lungnode-Background"
+"""Sent by requests that the page makes by itself: they do not keep a session alive."""
+
+
+class Proof(StrEnum):
+    """How the caller proved who it is."""
+
+    OPEN = "open"
+    """Sign-in is off: whoever reaches this loopback port."""
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105 (a word, not a secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. ``role`` is None where sign-in is off: everything is allowed."""
+
+    name: str
+    """The actor in the audit trail and in records."""
+    role: Role | None
+    proof: Proof
+    display_name: str = ""
+    """Shown to people; of a person of an identity provider it says nothing about who it is."""
+
+
+def identify() -> Principal | None:
+    """Return who sent the current request, or None where nobody is signed in."""
+    touch = BACKGROUND_HEADER not in request.headers and request.endpoint != "events.stream"
+    return _identified(services(), _credentials(), touch=touch)
+
+
+def access_check() -> Callable[[], bool]:
+    """Return a function that says whether the caller of this request still has access; works after the request.
+
+    For answers that stay open: it asks the records each time, and finds sessions and tokens that ended meanwhile.
+    """
+    known, credentials, caller = services(), _credentials(), principal()
+
+    def has_access() -> bool:
+        now = _identified(known, credentials, touch=False)
+        return now is not None and (now.name, now.role) == (caller.name, caller.role)
+
+    return has_access
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    """What a request proves its caller with."""
+
+    authorization: str
+    cookie: str
+
+
+def _credentials() -> _Credentials:
+    return _Credentials(request.headers.get("Authorization", ""), request.cookies.get(SESSION_COOKIE, ""))
+
+
+def _identified(known: Services, credentials: _Credentials, *, touch: bool) -> Principal | None:
+    if not known.options.auth_required:
+        return Principal("local", None, Proof.OPEN)
+    if credentials.authorization:
+        return _by_token(known, credentials.authorization)
+    return _by_session(known, credentials.cookie, touch=touch) if credentials.cookie else None
+
+
+def _by_session(known: Services, cookie: str, *, touch: bool) -> Principal | None:
+    """Ask the records each time, so that every change of the account counts at once."""
+    signed_in = known.sessions.find(cookie, touch=touch)
+    if signed_in is None:
+        return None
+    if signed_in.role_mapping is not None and not _is_current_mapping(known, signed_in.role_mapping):
+        return None
+    return Principal(signed_in.actor, signed_in.role, Proof.SESSION, signed_in.display_name)
+
+
+def _is_current_mapping(known: Services, role_mapping: str) -> bool:
+    provider = known.options.oidc
+    return provider is not None and hmac.compare_digest(role_mapping, provider.role_mapping_digest)
+
+
+def _by_token(known: Services, header: str) -> Principal | None:
+    scheme, _, plain = header.partition(" ")
+    if scheme.lower() != "bearer" or not plain.strip():
+        return None
+    with known.database.read() as session:
+        token = tokens.check_token(session, plain.strip())
+    if token is None:
+        return None
+    actor = f"{TOKEN_ACTOR_PREFIX}{token.name}"
+    return Principal(actor, token.role, Proof.TOKEN, actor)
+
+
+def principal() -> Principal:
+    """Return the caller of a request that the guard let through."""
+    return cast("Principal", g.principal)
+
+
+def current_form_token() -> str:
+    """Token for the forms of this page; empty where no cookie proves anything."""
+    cookie = request.cookies.get(SESSION_COOKIE) if services().options.auth_required else None
+    return form_token(cookie, services().options.secret_key) if cookie else ""

@@ -1,0 +1,20 @@
+"""Names of accounts as people are shown them."""
+
+from __future__ import annotations
+
+from flask import g
+
+from db.accounts.names import PROVIDER_PREFIX
+from db.accounts.provider_accounts import display_names
+from webapp.services.registry import services
+
+
+def shown_name(actor: str) -> str:
+    """Return the name to show for an actor: of a person of an identity provider, the one given at the last sign-in."""
+    if not actor.startswith(PROVIDER_PREFIX):
+        return actor
+    names: dict[str, str] = g.setdefault("shown_names", {})
+    if actor not in names:
+        with services().database.read() as session:
+            names |= display_names(session, [actor])
+    return names[actor]

@@ -1,0 +1,172 @@
+"""Signing in at the organisation's identity provider: OpenID Connect, authorization code flow with PKCE.
+
+Authlib keeps state, nonce and verifier in a signed cookie of this sign-in alone, and checks the identity token:
+signature, issuer, audience, times, nonce. The role is taken from a claim, as the settings say; whoever has none of the
+roles stays outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.flask_client import OAuth
+from flask import Blueprint, Flask, current_app, redirect, request, session, url_for
+from joserfc.errors import JoseError
+from requests import RequestException
+from werkzeug.wrappers import Response
+
+from db.accounts.names import ANONYMOUS, display_name
+from db.accounts.provider_accounts import record_provider_account
+from db.accounts.web_sessions import provider_grant
+from db.audit import trail as audit
+from db.domain.records import AuditEvent, Role
+from webapp.accounts.account import form, safe_next, start_session
+from webapp.http.errors import NotFoundError, UnavailableError
+from webapp.options import OidcProvider
+from webapp.services.registry import EXTENSION, Services, absolute_url, services
+
+blueprint = Blueprint("oidc", __name__, url_prefix="/sign-in/provider")
+
+CLIENT = "lungnode_oidc"
+STATE_COOKIE = "lungnode_provider"
+TIMEOUT_S = 10
+MAX_SUBJECT = 255
+"""OpenID Connect Core 1.0, 2: ``sub`` has at most 255 ASCII characters."""
+MAX_ROLE_VALUES = 5000
+"""Some directories put people into a thousand groups."""
+DISPLAY_CLAIMS = ("name", "preferred_username", "email")
+NAMELESS = "?"
+"""Shown for a person whose provider gives no name that can be shown."""
+REFUSED = "Your organisation's sign-in was not completed, or it gives you no role here. Ask your administrator."
+UNFIT = (
+    *(AuthlibBaseError, JoseError, ValueError, LookupError, TypeError),
+    *(AttributeError, ArithmeticError, RecursionError),
+)
+"""Raised for a provider's answer that is malformed."""
+
+
+def install(app: Flask) -> None:
+    """Know the provider, where the options name one; it is asked for its metadata at the first sign-in."""
+    options = cast("Services", app.extensions[EXTENSION]).options
+    if options.oidc is None:
+        return
+    app.secret_key = options.secret_key
+    app.config.update(
+        SESSION_COOKIE_NAME=STATE_COOKIE,
+        SESSION_COOKIE_PATH=blueprint.url_prefix,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=options.secure_cookies,
+    )
+    oauth = OAuth(app)
+    app.extensions[CLIENT] = oauth.register(
+        "provider",
+        client_id=options.oidc.client_id,
+        client_secret=options.oidc.client_secret,
+        server_metadata_url=f"{options.oidc.issuer.rstrip('/')}/.well-known/openid-configuration",
+        client_kwargs={
+            "scope": "openid profile email",
+            "code_challenge_method": "S256",
+            "default_timeout": TIMEOUT_S,
+        },
+    )
+
+
+def _configured() -> tuple[OidcProvider, Any]:
+    provider = services().options.oidc
+    if provider is None:
+        raise NotFoundError("No identity provider is configured.")
+    return provider, current_app.extensions[CLIENT]
+
+
+@blueprint.get("/")
+def start() -> Response:
+    """Send the browser to the provider."""
+    _, client = _configured()
+    services().sign_in_limit.take(request.remote_addr or "")
+    session.clear()
+    session["next"] = safe_next(request.args.get("next", ""))
+    try:
+        return cast("Response", client.authorize_redirect(absolute_url(url_for("oidc.callback"))))
+    except (RequestException, *UNFIT):
+        raise UnavailableError("The identity provider cannot be reached just now.") from None
+
+
+@blueprint.get("/callback")
+def callback() -> Response:
+    """Take the browser back from the provider, and start a session with a fresh cookie."""
+    provider, client = _configured()
+    services().sign_in_limit.take(request.remote_addr or "")
+    target = safe_next(str(session.pop("next", "")))
+    try:
+        claims = client.authorize_access_token().get("userinfo") or {}
+        if not isinstance(claims, Mapping):
+            return _refuse("provider")
+    except (RequestException, *UNFIT):
+        return _refuse("provider")
+    finally:
+        session.clear()
+    person = identity_of(claims)
+    if person is None:
+        return _refuse("subject")
+    role = role_of(claims, provider)
+    if role is None:
+        return _refuse("role")
+    with services().database.begin() as records:
+        account = record_provider_account(records, person.issuer, person.subject, person.display_name)
+        if not account.is_disabled:
+            details: dict[str, object] = {"by": "oidc", "role": role.value, "display_name": person.display_name}
+            details["address"] = request.remote_addr or ""
+            audit.append(records, AuditEvent("user:signed_in", account.actor, account.id, details=details))
+    if account.is_disabled:
+        return _refuse("disabled")
+    return start_session(redirect(target, 303), provider_grant(account, role, provider.role_mapping_digest))
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderIdentity:
+    """Who a person is: issuer and subject, which never change, and a name to show."""
+
+    issuer: str
+    subject: str
+    display_name: str
+
+
+def identity_of(claims: Mapping[str, Any]) -> ProviderIdentity | None:
+    """Read who a person is; None where the claims do not say (OpenID Connect Core 1.0, 2 and 5.7).
+
+    Parameters
+    ----------
+    claims
+        Of a checked identity token. Names and e-mail addresses in it may be changed by people, or be those of others:
+        they are shown and decide nothing.
+    """
+    issuer, subject = claims.get("iss"), claims.get("sub")
+    if not isinstance(issuer, str) or not isinstance(subject, str):
+        return None
+    if not subject or len(subject) > MAX_SUBJECT or not (subject.isascii() and subject.isprintable()):
+        return None
+    given = (claims.get(claim) for claim in DISPLAY_CLAIMS)
+    shown = (display_name(value) for value in given if isinstance(value, str))
+    return ProviderIdentity(issuer, subject, next(filter(None, shown), NAMELESS))
+
+
+def role_of(claims: Mapping[str, Any], provider: OidcProvider) -> Role | None:
+    """Return the first role of the settings whose value the claim has: a text, or a list of texts and nothing else."""
+    claim = claims.get(provider.role_claim)
+    values = [claim] if isinstance(claim, str) else claim
+    if not isinstance(values, list) or len(values) > MAX_ROLE_VALUES:
+        return None
+    if not all(isinstance(value, str) for value in values):
+        return None
+    return next((role for value, role in provider.roles.items() if value in values), None)
+
+
+def _refuse(why: str) -> Response:
+    with services().database.begin() as records:
+        details: dict[str, object] = {"why": why, "by": "oidc", "address": request.remote_addr or ""}
+        audit.append(records, AuditEvent("user:refused", ANONYMOUS, "", "failure", details))
+    return form(403, REFUSED)

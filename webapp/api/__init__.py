@@ -1,0 +1,1 @@
+"""The JSON API: shapes, operations, the OpenAPI document, serializers."""

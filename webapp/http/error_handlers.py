@@ -1,0 +1,157 @@
+"""Every refusal and failure becomes one page or one JSON object, with a reference and without a trace or a value."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import traceback
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+from flask import Flask, Response, g, jsonify, make_response, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from db.domain.errors import DatabaseUnavailableError, InvalidRecordError, NotYoursError, UnknownRecordError
+from webapp.http.errors import BusyError, NotSignedInError, TooManyRequestsError, WebError
+from webapp.http.i18n import english
+from webapp.ports import UnfitInputError
+
+log = structlog.get_logger(__name__)
+
+TITLES = {
+    400: english("That request was not understood"),
+    401: english("Please sign in"),
+    403: english("This is not allowed"),
+    404: english("There is nothing here"),
+    405: english("This cannot be done here"),
+    413: english("That is too large"),
+    415: english("That kind of file cannot be read"),
+    422: english("That cannot be answered"),
+    429: english("Too many requests"),
+    500: english("Something went wrong"),
+    503: english("Not available just now"),
+}
+MESSAGES = {
+    400: english("The request is malformed."),
+    404: english("There is no such page."),
+    405: english("This page does not answer such a request."),
+    413: english("The request is larger than this service takes."),
+    415: english("The content type is not one that this page reads."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What the caller is told."""
+
+    status: int
+    code: str
+    message: str
+    reference: str
+    retry_after_s: int | None = None
+
+
+def wants_html() -> bool:
+    """Whether the caller is a person with a browser; programs that accept anything get JSON."""
+    accepted = request.accept_mimetypes
+    return accepted["text/html"] > accepted["application/json"]
+
+
+def install(app: Flask) -> None:
+    """Let this app answer its failures in this way."""
+    app.register_error_handler(WebError, _web_error)
+    app.register_error_handler(UnfitInputError, _unfit_input)
+    app.register_error_handler(UnknownRecordError, _unknown_record)
+    app.register_error_handler(InvalidRecordError, _invalid_record)
+    app.register_error_handler(NotYoursError, _not_yours)
+    app.register_error_handler(DatabaseUnavailableError, _database_unavailable)
+    app.register_error_handler(OSError, _storage_unavailable)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _web_error(error: WebError) -> BaseResponse:
+    if isinstance(error, NotSignedInError) and request.method == "GET" and wants_html():
+        return redirect(url_for("account.sign_in_page", next=request.full_path.rstrip("?")), 303)
+    retry_after_s = math.ceil(error.retry_after_s) if isinstance(error, TooManyRequestsError | BusyError) else None
+    return _answer(error.status, error.code, error.message, retry_after_s)
+
+
+def _unfit_input(error: UnfitInputError) -> BaseResponse:
+    return _answer(error.status, error.code, error.message)
+
+
+def _unknown_record(error: UnknownRecordError) -> BaseResponse:
+    return _answer(404, "not_found", f"There is no such {error.kind}.")
+
+
+def _invalid_record(error: InvalidRecordError) -> BaseResponse:
+    return _answer(422, "invalid_field", f"The field {error.field} {error.rule}.")
+
+
+def _not_yours(_error: NotYoursError) -> BaseResponse:
+    return _answer(409, "not_yours", "Only who gave a verdict or a mark can take it back; give your own verdict.")
+
+
+def _database_unavailable(error: DatabaseUnavailableError) -> BaseResponse:
+    _log(error)
+    return _answer(503, "unavailable", "The records cannot be reached just now; nothing was recorded. Try again.", 5)
+
+
+def _storage_unavailable(error: OSError) -> BaseResponse:
+    """Answer for a disk that is full, read-only or gone."""
+    _log(error)
+    return _answer(503, "unavailable", "The storage cannot be used just now; nothing was recorded. Try again.", 5)
+
+
+def _http_exception(error: HTTPException) -> BaseResponse:
+    status = error.code or 500
+    if status < 400:  # the router's redirects
+        return error.get_response()
+    code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    response = _answer(status, code, MESSAGES.get(status, HTTPStatus(status).phrase + "."))
+    if allowed := getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _unexpected(error: Exception) -> BaseResponse:
+    _log(error)
+    return _answer(500, "internal_error", "The service failed to answer. Tell your administrator the reference.")
+
+
+def _log(error: Exception) -> None:
+    """Say where and what kind; never the message, which may hold a value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
+    event = {"reference": _reference(), "endpoint": request.endpoint, "error_type": type(error).__name__}
+    log.error("request_failed", **event, where=where)
+
+
+def _reference() -> str:
+    if "reference" not in g:
+        g.reference = secrets.token_hex(6)
+    return str(g.reference)
+
+
+def _answer(status: int, code: str, message: str, retry_after_s: int | None = None) -> Response:
+    failure = Failure(status, code, message, _reference(), retry_after_s)
+    response = _page(failure) if wants_html() else _json(failure)
+    response.status_code = status
+    response.headers["Vary"] = "Accept"
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _json(failure: Failure) -> Response:
+    return jsonify(error={"code": failure.code, "message": failure.message, "reference": failure.reference})
+
+
+def _page(failure: Failure) -> Response:
+    title = TITLES.get(failure.status, english("That did not work"))
+    return make_response(render_template("error.html", failure=failure, title=title))

@@ -1,0 +1,177 @@
+"""Fields of forms and of JSON bodies: what is missing, out of range or of the wrong type is refused by name."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import request
+
+from db.domain.records import UploadPatient
+from webapp.http.errors import BadRequestError, UploadRefusedError
+
+MAX_AGE = 130
+MAX_PACK_YEARS = 500.0
+"""Five packets a day for a hundred years."""
+MAX_TEXT = 2000
+MAX_PIXEL_INDEX = 100_000.0
+MAX_SECONDS = 86_400.0
+UPLOAD_FIELDS = frozenset(
+    {"age", "sex", "smoking_pack_years", "pack_years", "family_history", "symptoms", "row", "column"}
+)
+"""Fields of an upload besides its file."""
+SEXES = {"m": "male", "male": "male", "f": "female", "female": "female", "o": "other", "other": "other"}
+YES = frozenset({"yes", "true", "1", "on", "y"})
+NO = frozenset({"no", "false", "0", "off", "n"})
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+UID_PATTERN = re.compile(r"[0-9.]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """0-based row and column of a nodule in a DICOM instance."""
+
+    row: float
+    column: float
+
+
+def clean_text(text: str) -> str:
+    """Drop control characters and those that turn the direction of text around."""
+    return _CONTROL.sub("", text).strip()
+
+
+def _bad_field(name: str, rule: str) -> UploadRefusedError:
+    return UploadRefusedError(422, "invalid_field", f"The field {name} {rule}.")
+
+
+def _number(form: Mapping[str, str], name: str, low: float, high: float) -> float | None:
+    text = form.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise _bad_field(name, f"must be a number from {low:g} to {high:g}")
+    return value
+
+
+def _yes_or_no(form: Mapping[str, str], name: str) -> bool | None:
+    text = form.get(name, "").strip().lower()
+    if not text:
+        return None
+    if text not in YES | NO:
+        raise _bad_field(name, "must be yes or no")
+    return text in YES
+
+
+def upload_patient_of(form: Mapping[str, str]) -> UploadPatient:
+    """Read the optional patient fields of an upload.
+
+    Raises
+    ------
+    UploadRefusedError
+        422 naming the field and its rule, never the value.
+    """
+    age = _number(form, "age", 0, MAX_AGE)
+    if age is not None and age != int(age):
+        raise _bad_field("age", "must be a whole number of years")
+    sex = form.get("sex", "").strip().lower()
+    if sex and sex not in SEXES:
+        raise _bad_field("sex", "must be female, male or other")
+    pack_years = _number(form, "smoking_pack_years", 0, MAX_PACK_YEARS)
+    if pack_years is None:
+        pack_years = _number(form, "pack_years", 0, MAX_PACK_YEARS)
+    symptoms = clean_text(form.get("symptoms", "").replace("\r\n", "\n"))  # counted as the browser counts them
+    if len(symptoms) > MAX_TEXT:
+        raise _bad_field("symptoms", f"must be at most {MAX_TEXT} characters")
+    return UploadPatient(
+        age=None if age is None else int(age),
+        sex=SEXES[sex] if sex else None,
+        smoking_pack_years=pack_years,
+        family_history=_yes_or_no(form, "family_history"),
+        symptoms=symptoms or None,
+    )
+
+
+def place_of(form: Mapping[str, str]) -> Place | None:
+    """Read the place of a nodule: both coordinates, or neither."""
+    row = _number(form, "row", 0, MAX_PIXEL_INDEX)
+    column = _number(form, "column", 0, MAX_PIXEL_INDEX)
+    if row is None and column is None:
+        return None
+    if row is None or column is None:
+        raise _bad_field("row", "and the field column are given together")
+    return Place(row, column)
+
+
+def json_body() -> dict[str, Any]:
+    """Read the JSON body of the current request, an object.
+
+    Raises
+    ------
+    BadRequestError
+        For anything else, and for one that is nested too deeply to be parsed.
+    """
+    try:
+        body = request.get_json()
+    except RecursionError:
+        raise BadRequestError("The JSON is nested too deeply.", code="not_an_object") from None
+    return json_object(body)
+
+
+def json_object(body: Any) -> dict[str, Any]:
+    """Take a part of a JSON body that is an object.
+
+    Raises
+    ------
+    BadRequestError
+        For anything else.
+    """
+    if not isinstance(body, dict):
+        raise BadRequestError("The body must be a JSON object.", code="not_an_object")
+    return body
+
+
+def text_of(body: Mapping[str, Any], name: str) -> str:
+    """Read an optional text."""
+    value = body.get(name, "")
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise _bad_field(name, f"must be a text of at most {MAX_TEXT} characters")
+    return clean_text(value)
+
+
+def uid_of(body: Mapping[str, Any], name: str) -> str:
+    """Read a UID (PS3.5 9.1)."""
+    value = body.get(name)
+    if not isinstance(value, str) or not UID_PATTERN.fullmatch(value):
+        raise _bad_field(name, "must be a DICOM UID")
+    return value
+
+
+def coordinate_of(body: Mapping[str, Any], name: str) -> float:
+    """Read a 0-based pixel coordinate."""
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_PIXEL_INDEX:
+        raise _bad_field(name, "must be a number of pixels from 0 up")
+    return float(value)
+
+
+def seconds_of(body: Mapping[str, Any], name: str) -> float:
+    """Read a time in seconds, at most a day."""
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        raise _bad_field(name, "must be a number of seconds from 0 up")
+    return float(value)
+
+
+def frame_of(body: Mapping[str, Any]) -> int:
+    """Read a 1-based frame number, 1 where it is left out."""
+    value = body.get("frame_number", 1)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PIXEL_INDEX:
+        raise _bad_field("frame_number", "must be a whole number from 1 up")
+    return value

@@ -1,0 +1,42 @@
+"""Token buckets in memory: a client may burst, then has to wait. Bounded, so that many addresses cost nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from webapp.http.errors import TooManyRequestsError
+
+MAX_CLIENTS = 10_000
+
+
+class RateLimit:
+    """At most ``per_minute`` takes a minute for each key, in bursts up to the same number."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._capacity = float(per_minute)
+        self._rate = per_minute / 60.0
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str) -> None:
+        """Take one token of this key.
+
+        Raises
+        ------
+        TooManyRequestsError
+            When none is left, with the seconds until there is one.
+        """
+        with self._lock:
+            now = self._clock()
+            tokens, since = self._buckets.pop(key, (self._capacity, now))
+            tokens = min(self._capacity, tokens + (now - since) * self._rate)
+            allowed = tokens >= 1.0
+            self._buckets[key] = (tokens - 1.0 if allowed else tokens, now)
+            while len(self._buckets) > MAX_CLIENTS:
+                self._buckets.popitem(last=False)
+        if not allowed:
+            raise TooManyRequestsError((1.0 - tokens) / self._rate)

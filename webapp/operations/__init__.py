@@ -1,0 +1,1 @@
+"""Pages of administrators and of the model: health, monitoring, audit, conformance."""

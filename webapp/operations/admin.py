@@ -1,0 +1,194 @@
+"""What administrators look after: peers, destinations, deliveries, dead letters, jobs. Every act is in the trail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as BaseResponse
+
+from db.analyses import analyses
+from db.analyses import quarantine as holds
+from db.domain.exchange import PriorShortfall, ResultFailure
+from db.domain.records import AnalysisRecord, DeliveryRecord, DeliveryStatus
+from db.intake import priors
+from db.monitoring import association_log, faults
+from db.read_models import operations
+from db.results import deliveries
+from db.results import failures as result_failures
+from webapp.accounts.identity import principal
+from webapp.api import serializers
+from webapp.http import forms
+from webapp.http.errors import BadRequestError, NotFoundError
+from webapp.services.registry import services
+
+blueprint = Blueprint("admin", __name__)
+
+MAX_AE_TITLE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything that the page shows."""
+
+    loads: tuple[operations.DestinationLoad, ...]
+    dead_letters: tuple[DeliveryRecord, ...]
+    dead_letter_count: int
+    result_failures: tuple[ResultFailure, ...]
+    result_failure_count: int
+    deliveries: tuple[DeliveryRecord, ...]
+    jobs: tuple[AnalysisRecord, ...]
+    shortfalls: tuple[PriorShortfall, ...]
+    scanners: tuple[holds.ScannerState, ...]
+    associations: tuple[association_log.AssociationRecord, ...]
+    faults: tuple[faults.Fault, ...]
+
+
+def _overview(session: Session) -> Overview:
+    return Overview(
+        loads=operations.destination_loads(session),
+        dead_letters=deliveries.dead_letters(session, limit=operations.LISTED),
+        dead_letter_count=deliveries.dead_letter_count(session),
+        result_failures=result_failures.result_failures(session, limit=operations.LISTED),
+        result_failure_count=result_failures.failure_count(session),
+        deliveries=operations.recent_deliveries(session),
+        jobs=operations.jobs(session),
+        shortfalls=priors.shortfalls(session, limit=operations.LISTED),
+        scanners=holds.scanner_states(session),
+        associations=association_log.recent(session),
+        faults=faults.faults(session, limit=operations.LISTED),
+    )
+
+
+@blueprint.get("/admin")
+def page() -> str:
+    """Show how the exchange with other nodes and the analyses stand."""
+    with services().database.read() as session:
+        overview = _overview(session)
+    loads = {load.destination: load for load in overview.loads}
+    options = services().options
+    return render_template("admin.html", overview=overview, loads=loads, options=options, statuses=DeliveryStatus)
+
+
+@blueprint.post("/admin/deliveries/<hex_id:delivery_id>/resend")
+def resend_from_page(delivery_id: str) -> BaseResponse:
+    """Send one object again, and show the page again."""
+    _resend(delivery_id)
+    return redirect(url_for("admin.page", _anchor="deliveries"), 303)
+
+
+@blueprint.post("/admin/dead-letters/resend")
+def resend_all_from_page() -> BaseResponse:
+    """Send everything again that was given up, and show the page again."""
+    _resend_dead_letters(_ae_title(request.form.get("destination", "")))
+    return redirect(url_for("admin.page", _anchor="dead-letters"), 303)
+
+
+@blueprint.post("/admin/results/<hex_id:analysis_id>/retry")
+def retry_results_from_page(analysis_id: str) -> BaseResponse:
+    """Have result objects made again that could not be made, and show the page again."""
+    _retry_results(analysis_id)
+    return redirect(url_for("admin.page", _anchor="result-failures"), 303)
+
+
+@blueprint.post("/admin/priors/again")
+def fetch_again_from_page() -> BaseResponse:
+    """Have earlier studies fetched again that were given up, and show the page again."""
+    _fetch_again()
+    return redirect(url_for("admin.page", _anchor="priors"), 303)
+
+
+@blueprint.post("/admin/analyses/<hex_id:analysis_id>/again")
+def analyse_again_from_page(analysis_id: str) -> BaseResponse:
+    """Have a series analysed again, by the model that was asked before, and show the page again."""
+    with services().database.begin() as session:
+        record = analyses.analysis_record(session, analysis_id)
+        if record is None:
+            raise NotFoundError("There is no such analysis.")
+        analyses.request_analysis(session, record.series_id, record.model, requested_by=principal().name, force=True)
+    return redirect(url_for("admin.page", _anchor="jobs"), 303)
+
+
+@blueprint.get("/api/v1/admin")
+def overview() -> Response:
+    """Give peers, destinations, dead letters and jobs."""
+    with services().database.read() as session:
+        found = _overview(session)
+    options = services().options
+    return jsonify(
+        peers=[serializers.node(node) for node in options.peers],
+        destinations=[serializers.destination(node, found.loads) for node in options.destinations],
+        dead_letters=[serializers.delivery(record) for record in found.dead_letters],
+        dead_letter_count=found.dead_letter_count,
+        result_failures=[serializers.result_failure(record) for record in found.result_failures],
+        result_failure_count=found.result_failure_count,
+        jobs=[serializers.analysis(record) for record in found.jobs],
+        prior_shortfalls=[serializers.prior_shortfall(record) for record in found.shortfalls],
+        associations=[serializers.association(record) for record in found.associations],
+        faults=[serializers.fault(record) for record in found.faults],
+    )
+
+
+@blueprint.get("/api/v1/admin/deliveries")
+def delivery_listing() -> Response:
+    """List deliveries, those that changed last first."""
+    word = request.args.get("status") or None
+    if word is not None and word not in set(DeliveryStatus):
+        raise BadRequestError("There is no such status.", code="bad_status")
+    status = DeliveryStatus(word) if word else None
+    with services().database.read() as session:
+        found = operations.recent_deliveries(session, status=status)
+    return jsonify(items=[serializers.delivery(record) for record in found])
+
+
+@blueprint.post("/api/v1/admin/deliveries/<hex_id:delivery_id>/resend")
+def resend(delivery_id: str) -> Response:
+    """Send one object again."""
+    return jsonify(serializers.delivery(_resend(delivery_id)))
+
+
+@blueprint.post("/api/v1/admin/results/<hex_id:analysis_id>/retry")
+def retry_results(analysis_id: str) -> Response:
+    """Have result objects made again that could not be made."""
+    return jsonify(items=[serializers.result_failure(record) for record in _retry_results(analysis_id)])
+
+
+@blueprint.post("/api/v1/admin/dead-letters/resend")
+def resend_all() -> Response:
+    """Send everything again that was given up, to one destination or to all."""
+    body = forms.json_body() if request.data else {}
+    sent = _resend_dead_letters(_ae_title(forms.text_of(body, "destination")))
+    return jsonify(items=[serializers.delivery(record) for record in sent])
+
+
+@blueprint.post("/api/v1/admin/priors/again")
+def fetch_again() -> Response:
+    """Have earlier studies fetched again that were given up."""
+    return jsonify(count=_fetch_again())
+
+
+def _ae_title(text: str) -> str | None:
+    if len(text) > MAX_AE_TITLE:
+        raise BadRequestError("There is no such destination.", code="bad_destination")
+    return text or None
+
+
+def _resend(delivery_id: str) -> DeliveryRecord:
+    with services().database.begin() as session:
+        return deliveries.resend(session, delivery_id, requested_by=principal().name)
+
+
+def _resend_dead_letters(destination: str | None) -> tuple[DeliveryRecord, ...]:
+    with services().database.begin() as session:
+        return deliveries.resend_dead_letters(session, requested_by=principal().name, destination=destination)
+
+
+def _retry_results(analysis_id: str) -> tuple[ResultFailure, ...]:
+    with services().database.begin() as session:
+        return result_failures.retry_failures(session, requested_by=principal().name, analysis_id=analysis_id)
+
+
+def _fetch_again() -> int:
+    with services().database.begin() as session:
+        return priors.try_again(session, requested_by=principal().name)

@@ -1,0 +1,54 @@
+"""The audit trail as a page: what happened, by whom, to what. Subjects are our own opaque ids."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+
+from db.analyses.analyses import analysis_record
+from db.audit import trail as audit
+from db.domain.records import AuditEvent
+from db.read_models import result_timeline as stories
+from webapp.accounts.identity import principal
+from webapp.http.errors import BadRequestError, NotFoundError
+from webapp.http.forms import clean_text
+from webapp.services.registry import services
+
+blueprint = Blueprint("trail", __name__)
+
+PAGE = 100
+MAX_SUBJECT = 64
+MAX_DIGITS = 15
+
+
+@blueprint.get("/audit")
+def page() -> str:
+    """List events, newest first; ``subject`` tells the story of one thing, ``before`` pages."""
+    subject = clean_text(request.args.get("subject", "")) or None
+    before = request.args.get("before", "")
+    if before and not (before.isascii() and before.isdigit() and len(before) <= MAX_DIGITS):
+        raise BadRequestError("The trail is paged by whole numbers.", code="bad_cursor")
+    if subject is not None and len(subject) > MAX_SUBJECT:
+        raise BadRequestError("There is no such subject.", code="bad_subject")
+    with services().database.read() as session:
+        entries = audit.recent(session, limit=PAGE + 1, before=int(before) if before else None, subject=subject)
+        has_story = subject is not None and analysis_record(session, subject) is not None
+    older = entries[PAGE - 1].sequence if len(entries) > PAGE else None
+    return render_template(
+        "audit.html", entries=entries[:PAGE], subject=subject, older=older, before=before, has_story=has_story
+    )
+
+
+@blueprint.get("/audit/results/<hex_id:analysis_id>")
+def story(analysis_id: str) -> str:
+    """Tell the whole story of one result; that it was read is on record, too."""
+    known, actor = services(), principal().name
+    with known.database.read() as session:
+        told = stories.story(session, analysis_id)
+    if told is None:
+        raise NotFoundError("There is no such result.")
+    subject = f"story {analysis_id}"
+    if known.views.is_news(actor, subject):
+        with known.database.begin() as session:
+            audit.append(session, AuditEvent("audit:read", actor, analysis_id))
+        known.views.recorded(actor, subject)
+    return render_template("story.html", told=told)

@@ -1,0 +1,96 @@
+"""Whether the service lives, whether it can work, and its counters."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+
+import structlog
+from flask import Blueprint, Response, g, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from db.audit import trail as audit
+from db.domain.errors import DbError
+from webapp.accounts import access
+from webapp.accounts.identity import Principal
+from webapp.services.registry import Services, services
+
+blueprint = Blueprint("health", __name__)
+log = structlog.get_logger(__name__)
+
+PROBE_BYTES = 65536
+"""Written and synced to see whether the disk takes anything; a quota leaves what a file system calls free."""
+
+
+@blueprint.get("/livez")
+def livez() -> Response:
+    """Answer: the process lives. Nothing else is asked."""
+    return jsonify(alive=True)
+
+
+@blueprint.get("/readyz")
+def readyz() -> tuple[Response, int]:
+    """Check what answers depend on; probes that are not signed in get the status alone."""
+    if not _may_read_details():
+        ready = services().readiness.is_ready(lambda: _is_ready(_checks()))
+        return jsonify(ready=ready), 200 if ready else 503
+    checks = _checks()
+    ready = _is_ready(checks)
+    return jsonify(ready=ready, checks=checks), 200 if ready else 503
+
+
+def _checks() -> dict[str, str]:
+    return {name: _outcome(check) for name, check in CHECKS.items()}
+
+
+def _is_ready(checks: dict[str, str]) -> bool:
+    return all(outcome == "ok" for outcome in checks.values())
+
+
+def _may_read_details() -> bool:
+    if not services().options.auth_required:
+        return True
+    who: Principal | None = g.get("principal")
+    return who is not None and access.may_observe(who.role)
+
+
+def _database(known: Services) -> bool:
+    try:
+        with known.database.read() as session:
+            audit.recent(session, limit=1)
+        return known.database.takes_writes()
+    except (DbError, OSError):
+        return False
+
+
+def _model(known: Services) -> bool:
+    return bool(known.predictor.status().get("sha256"))
+
+
+def _disk(known: Services) -> bool:
+    """Whether the disk takes a file, and has the free space under which instances are refused."""
+    root = known.options.evidence_root
+    folder = next(path for path in (root, *root.parents) if path.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        state = os.statvfs(folder)
+    except OSError:
+        return False
+    return state.f_bavail * state.f_frsize >= known.options.min_free_bytes
+
+
+CHECKS: dict[str, Callable[[Services], bool]] = {"database": _database, "disk": _disk, "model": _model}
+
+
+def _outcome(check: Callable[[Services], bool]) -> str:
+    return "ok" if check(services()) else "failed"
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Give the counters in Prometheus' text format."""
+    return Response(generate_latest(services().metrics.registry), content_type=CONTENT_TYPE_LATEST)

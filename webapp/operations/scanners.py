@@ -1,0 +1,79 @@
+"""Scanners whose answers are kept from readers: who holds and releases them, and why, is in the trail."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, redirect, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from db.analyses import analyses
+from db.analyses import quarantine as holds
+from webapp.accounts.identity import principal
+from webapp.api import serializers
+from webapp.api.shapes_admin import ScannerShape
+from webapp.http import forms
+from webapp.services.registry import services
+
+blueprint = Blueprint("scanners", __name__)
+
+
+@blueprint.get("/api/v1/admin/scanners")
+def listing() -> Response:
+    """List the scanners that series came from lately, and those that are held."""
+    with services().database.read() as session:
+        found = holds.scanner_states(session)
+    return jsonify(items=[serializers.scanner(state) for state in found])
+
+
+@blueprint.post("/api/v1/admin/scanners/<hex_id:key>/hold")
+def hold(key: str) -> Response:
+    """Keep what comes from a scanner from readers."""
+    return jsonify(_hold(key, forms.text_of(forms.json_body(), "reason")))
+
+
+@blueprint.post("/api/v1/admin/scanners/<hex_id:key>/release")
+def release(key: str) -> Response:
+    """Show what comes from a scanner from now on; ``rerun`` has what was held analysed again."""
+    body = forms.json_body()
+    return jsonify(_release(key, forms.text_of(body, "reason"), rerun=body.get("rerun") is True))
+
+
+@blueprint.post("/admin/scanners/<hex_id:key>/hold")
+def hold_from_page(key: str) -> BaseResponse:
+    """Hold a scanner, and show the page again."""
+    _hold(key, forms.text_of(request.form, "reason"))
+    return _page()
+
+
+@blueprint.post("/admin/scanners/<hex_id:key>/release")
+def release_from_page(key: str) -> BaseResponse:
+    """Release a scanner, and show the page again."""
+    _release(key, forms.text_of(request.form, "reason"), rerun=request.form.get("rerun") == "yes")
+    return _page()
+
+
+@blueprint.post("/admin/scanners/<hex_id:key>/rerun")
+def rerun_from_page(key: str) -> BaseResponse:
+    """Have what is left in shadow of a released scanner analysed again, and show the page again."""
+    with services().database.begin() as session:
+        analyses.rerun_held(session, holds.scanner_by_key(session, key), requested_by=principal().name)
+    return _page()
+
+
+def _page() -> BaseResponse:
+    return redirect(url_for("admin.page", _anchor="scanners"), 303)
+
+
+def _hold(key: str, reason: str) -> ScannerShape:
+    with services().database.begin() as session:
+        scanner = holds.scanner_by_key(session, key)
+        holds.hold_scanner(session, scanner, reason, held_by=principal().name)
+        return serializers.scanner(holds.state_of(session, scanner))
+
+
+def _release(key: str, reason: str, *, rerun: bool) -> ScannerShape:
+    with services().database.begin() as session:
+        scanner = holds.scanner_by_key(session, key)
+        holds.release_scanner(session, scanner, reason, released_by=principal().name)
+        if rerun:
+            analyses.rerun_held(session, scanner, requested_by=principal().name)
+        return serializers.scanner(holds.state_of(session, scanner))

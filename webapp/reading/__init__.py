@@ -1,0 +1,1 @@
+"""Reading: worklist, viewer, findings, blinded reading, events."""

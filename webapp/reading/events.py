@@ -1,0 +1,86 @@
+"""Server-sent events: that the worklist changed, never what or whose.
+
+A stream holds one thread of the server, so only a share of the threads may stream, each for about a minute. Whoever
+comes when all are taken is told the present version and when to come back, so that nobody is ever shut out.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+from flask import Blueprint, Response, request
+
+from webapp.accounts.identity import access_check
+from webapp.services.registry import Services, services
+
+blueprint = Blueprint("events", __name__)
+
+RETRY_MS = 2_000
+BUSY_RETRY_MS = 5_000
+KEEP_ALIVE_S = 10.0
+HAS_GONE = "waitress.client_disconnected"
+"""Where the server puts a function that says whether the browser has gone."""
+
+
+@blueprint.get("/events")
+def stream() -> Response:
+    """Tell the worklist's version now and whenever it changes."""
+    known = services()
+    version = known.watch.version()
+    if known.stream_slots.acquire(blocking=False):
+        body: Iterator[str] = _Stream(known, version, access_check(), request.environ.get(HAS_GONE, _nobody_tells))
+    else:
+        body = iter((f"retry: {BUSY_RETRY_MS}\n\n", _event(version)))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(body, mimetype="text/event-stream", headers=headers)
+
+
+def _event(version: int) -> str:
+    return f"event: worklist\nid: {version}\ndata: {json.dumps({'version': version})}\n\n"
+
+
+def _nobody_tells() -> bool:
+    return False
+
+
+class _Stream:
+    """One open stream. The server calls ``close`` when the browser goes, and the slot is free again."""
+
+    def __init__(
+        self, known: Services, version: int, has_access: Callable[[], bool], has_gone: Callable[[], bool]
+    ) -> None:
+        self._known = known
+        self._has_access = has_access
+        self._has_gone = has_gone
+        self._lines = self._follow(version)
+        self._is_open = True
+        known.metrics.streams.inc()
+
+    def __iter__(self) -> _Stream:
+        return self
+
+    def __next__(self) -> str:
+        return next(self._lines)
+
+    def close(self) -> None:
+        """Give the slot back, once."""
+        if self._is_open:
+            self._is_open = False
+            self._known.metrics.streams.dec()
+            self._known.stream_slots.release()
+
+    def _follow(self, version: int) -> Iterator[str]:
+        yield f"retry: {RETRY_MS}\n\n"
+        yield _event(version)
+        watch, ends_at = self._known.watch, time.monotonic() + self._known.options.stream_s
+        spoken_at = time.monotonic()
+        while time.monotonic() < ends_at and watch.wait() and not self._has_gone() and self._has_access():
+            latest = watch.version()
+            if latest != version:
+                version, spoken_at = latest, time.monotonic()
+                yield _event(version)
+            elif time.monotonic() - spoken_at > KEEP_ALIVE_S:
+                spoken_at = time.monotonic()
+                yield ": still here\n\n"

@@ -1,0 +1,92 @@
+"""The collaborators that views work with, kept once for each app."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import current_app, request
+
+from db.database import Database
+from webapp.http.concurrency import Slots
+from webapp.http.errors import TooManyRequestsError
+from webapp.http.rate_limit import RateLimit
+from webapp.http.sessions import SessionStore
+from webapp.options import WebOptions
+from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
+from webapp.services.change_feed import ChangeWatch
+from webapp.services.metrics import Metrics
+from webapp.services.readiness import Readiness
+from webapp.services.upload_images import EvidenceFolder
+from webapp.services.view_audit import ViewLog
+
+EXTENSION = "lungnode"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a view may reach."""
+
+    database: Database
+    predictor: Predictor
+    images: StudyImages
+    files: StoredFiles
+    intake: StudyIntake
+    options: WebOptions
+    evidence: EvidenceFolder
+    sessions: SessionStore
+    metrics: Metrics
+    watch: ChangeWatch
+    views: ViewLog
+    prediction_limit: RateLimit
+    sign_in_limit: RateLimit
+    prediction_slots: threading.BoundedSemaphore
+    stream_slots: threading.BoundedSemaphore
+    password_slots: Slots
+    archive_slots: Slots
+    large_picture_slots: Slots
+    readiness: Readiness = field(default_factory=Readiness)
+    started: float = field(default_factory=time.monotonic)
+
+
+WAIT_FOR_SLOT_S = 10.0
+
+
+def services() -> Services:
+    """Return the services of the current app."""
+    return cast("Services", current_app.extensions[EXTENSION])
+
+
+def absolute_url(path: str) -> str:
+    """Write the whole address of one of our paths, as whoever asks reaches us."""
+    return (services().options.public_url or request.host_url.rstrip("/")) + path
+
+
+def reference_to(path: str) -> str:
+    """Write the address of one of our paths so that it holds whatever Host header a proxy sends.
+
+    With a public URL it is absolute, else relative to the answer's own address (RFC 3986 4.2).
+    """
+    return services().options.public_url + path
+
+
+@contextmanager
+def compute_slot() -> Iterator[None]:
+    """Compute, or take in, only so many things at once, so that pages are served meanwhile.
+
+    Raises
+    ------
+    TooManyRequestsError
+        When none of the slots is free for a while.
+    """
+    slots = services().prediction_slots
+    if not slots.acquire(timeout=WAIT_FOR_SLOT_S):
+        raise TooManyRequestsError(WAIT_FOR_SLOT_S)
+    try:
+        yield
+    finally:
+        slots.release()

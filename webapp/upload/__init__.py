@@ -1,0 +1,1 @@
+"""Manual uploads: the form, ``POST /predict`` and its answer."""

@@ -1,0 +1,211 @@
+"""Uploads: ``POST /predict``, its result page, and the pictures that go with it."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import cast
+
+from flask import Blueprint, Response, g, jsonify, make_response, render_template, request, url_for
+from werkzeug.datastructures import FileStorage
+
+from db.analyses import predictions as records
+from db.domain.records import UploadPatient, UploadPrediction
+from webapp.accounts.identity import principal
+from webapp.api import serializers
+from webapp.http.error_handlers import wants_html
+from webapp.http.errors import BadRequestError, NotFoundError, UploadRefusedError, WebError
+from webapp.http.forms import UPLOAD_FIELDS as FORM_FIELDS
+from webapp.http.forms import place_of, upload_patient_of
+from webapp.ports import UnfitInputError, UploadAnswer
+from webapp.services.registry import compute_slot, services
+from webapp.services.upload_images import Picture
+from webapp.upload import uploads
+from webapp.upload.uploads import UploadKind
+
+blueprint = Blueprint("predictions", __name__)
+
+FILE_FIELDS = ("image", "file")
+
+
+@blueprint.post("/predict")
+def predict() -> Response:
+    """Answer one uploaded slice or instance; take in a zip as a study."""
+    known = services()
+    known.prediction_limit.take(request.remote_addr or "")
+    try:
+        return _predict()
+    except (UnfitInputError, WebError) as refusal:
+        known.metrics.refusals.labels(refusal.code).inc()
+        raise
+
+
+@blueprint.post("/predict/preview")
+def preview() -> Response:
+    """Draw an uploaded DICOM instance, so that its nodule can be pointed at; nothing of it is kept."""
+    services().prediction_limit.take(request.remote_addr or "")
+    upload = _uploaded_file()
+    if uploads.kind_of(_head(upload)) is not UploadKind.DICOM:
+        raise UploadRefusedError(415, "not_dicom", "Only DICOM instances are drawn; browsers show other pictures.")
+    with compute_slot():
+        return Response(services().predictor.preview(_content(upload)), mimetype="image/png")
+
+
+def _predict() -> Response:
+    upload = _uploaded_file()
+    kind = uploads.kind_of(_head(upload))
+    patient, place = upload_patient_of(request.form), place_of(request.form)
+    if place is not None and kind is not UploadKind.DICOM:
+        raise UploadRefusedError(422, "place_without_dicom", "The fields row and column belong to a DICOM instance.")
+    if kind is UploadKind.ZIP:
+        return _take_study(upload)
+    content = _content(upload)
+    is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
+    with services().large_picture_slots.take() if is_large else compute_slot():
+        answer = services().predictor.predict_upload(
+            content, row=place.row if place else None, column=place.column if place else None
+        )
+    return _answer(_record(content, answer, patient))
+
+
+def _uploaded_file() -> FileStorage:
+    """Return the one file of the form.
+
+    Raises
+    ------
+    BadRequestError
+        There is none in the fields that are read.
+    UploadRefusedError
+        422 for several files, whatever their fields, or a field that is given twice.
+    """
+    files = [(name, file) for name, file in request.files.items(multi=True) if file.filename or _head(file)]
+    if len(files) > 1:
+        raise UploadRefusedError(422, "several_files", "Upload one file at a time; a series as one zip.")
+    for name, values in request.form.lists():
+        if name in FORM_FIELDS and len(set(values)) > 1:
+            raise UploadRefusedError(422, "invalid_field", f"The field {name} is given more than once.")
+    if not any(name in FILE_FIELDS for name in request.files):
+        raise BadRequestError("Send a picture in the field image (multipart/form-data).", code="no_image")
+    for name, file in files:
+        if name in FILE_FIELDS:
+            return file
+    return next(request.files[name] for name in FILE_FIELDS if name in request.files)
+
+
+def _head(upload: FileStorage) -> bytes:
+    head = upload.stream.read(uploads.DICM_OFFSET + 4)
+    upload.stream.seek(0)
+    return head
+
+
+def _content(upload: FileStorage) -> bytes:
+    """Read at most what a single image may have."""
+    limit = services().options.max_image_bytes
+    content = upload.stream.read(limit + 1)
+    if len(content) > limit:
+        raise UploadRefusedError(413, "image_too_large", f"A single image may have {limit // 2**20} MiB at most.")
+    return content
+
+
+def _mapped(upload: FileStorage) -> bytes | mmap.mmap:
+    """Map the file in which the server keeps a large upload; a small one is in memory."""
+    try:
+        descriptor = upload.stream.fileno()
+    except OSError:
+        return upload.stream.read()
+    upload.stream.flush()
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+def _take_study(upload: FileStorage) -> Response:
+    with services().archive_slots.take():
+        study = services().intake.store_zip(_mapped(upload), actor=principal().name)
+    url = url_for("studies.viewer", study_uid=study.study_instance_uid)
+    if wants_html():
+        response = make_response(render_template("study_taken.html", url=url, study=study))
+    else:
+        response = jsonify(serializers.accepted_study(study, url))
+    response.status_code = 202
+    response.headers["Location"] = url
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _record(content: bytes, answer: UploadAnswer, patient: UploadPatient) -> UploadPrediction:
+    """Keep pictures and record before anything is answered."""
+    known = services()
+    prediction = UploadPrediction(
+        id=uuid.uuid4().hex,
+        kind=answer.kind,
+        input_sha256=hashlib.sha256(content).hexdigest(),
+        predicted_class=answer.predicted_class if answer.in_domain else None,
+        probabilities=answer.probabilities if answer.in_domain else {},
+        prediction_set=answer.prediction_set if answer.in_domain else (),
+        in_domain=answer.in_domain,
+        reasons=answer.reasons,
+        unvalidated=answer.unvalidated,
+        model=answer.model,
+        temperature=answer.temperature,
+        patient=patient,
+        created_at=datetime.now(UTC),
+        displayed=answer.displayed if answer.in_domain else None,
+    )
+    known.evidence.save(prediction.id, answer.image_png, answer.attention_png)
+    with known.database.begin() as session:
+        records.record_prediction(session, prediction, actor=principal().name)
+    answered = "yes" if prediction.predicted_class is not None else "no"
+    known.metrics.predictions.labels(prediction.kind, answered).inc()
+    return prediction
+
+
+def _answer(prediction: UploadPrediction) -> Response:
+    if wants_html():
+        response = make_response(_page(prediction))
+    else:
+        response = jsonify(serializers.prediction(prediction, _explanation_url(prediction.id)))
+        response.headers["Server-Timing"] = f"total;dur={(time.perf_counter() - g.started) * 1000:.1f}"
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _picture_url(prediction_id: str, name: Picture) -> str | None:
+    if not services().evidence.has(prediction_id, name):
+        return None
+    return url_for("predictions.picture", prediction_id=prediction_id, name=name)
+
+
+def _explanation_url(prediction_id: str) -> str | None:
+    return _picture_url(prediction_id, "attention")
+
+
+def _page(prediction: UploadPrediction) -> str:
+    answer = serializers.prediction(prediction, _explanation_url(prediction.id))
+    return render_template(
+        "result.html",
+        answer=answer,
+        created_at=prediction.created_at,
+        image_url=_picture_url(prediction.id, "image"),
+        attention_url=_picture_url(prediction.id, "attention"),
+    )
+
+
+@blueprint.get("/predictions/<hex_id:prediction_id>")
+def show(prediction_id: str) -> Response:
+    """Show an earlier answer again."""
+    with services().database.read() as session:
+        prediction = records.prediction_record(session, prediction_id)
+    if prediction is None:
+        raise NotFoundError("There is no such prediction.")
+    return _answer(prediction)
+
+
+@blueprint.get("/predictions/<hex_id:prediction_id>/<any(image, attention):name>.png")
+def picture(prediction_id: str, name: str) -> Response:
+    """Return the picture that was read, or the attention overlay on it."""
+    content = services().evidence.load(prediction_id, cast("Picture", name))
+    if content is None:
+        raise NotFoundError("There is no such picture, or it is no longer kept.")
+    return Response(content, mimetype="image/png")
