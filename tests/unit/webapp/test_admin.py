@@ -242,7 +242,7 @@ def test_the_story_tells_everything_of_a_result_and_no_identity(web: Web) -> Non
     study, analysis_id, finding_id = story_of(web)
     page = web.client().get(f"/audit/results/{analysis_id}").text
     for told in (
-        "Fit to analyse", "ab" * 32, "73", "ARCHIVE", "pending", "looked at the study", "reject of finding",
+        "Fit to analyse", "ab" * 32, "55 to 88 %", "ARCHIVE", "pending", "looked at the study", "reject of finding",
         finding_id[:12], "a vein, seen end on", "reader-1", "analysis:requested", "delivery:requested",
     ):  # fmt: skip
         assert told in page, told
