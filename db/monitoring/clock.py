@@ -79,6 +79,11 @@ def observe(session: Session, moment: Moment, keep: timedelta | None = None) -> 
     return None
 
 
+def jump_of(session: Session, moment: Moment, keep: timedelta | None = None) -> timedelta | None:
+    """Judge the wall clock as ``observe`` does, and record nothing."""
+    return _jump(session, session.get(ClockRow, 1), moment, keep)
+
+
 def accept(session: Session, moment: Moment, *, accepted_by: str) -> None:
     """Trust the wall clock as it is from now on: a person says that it is right."""
     row = session.get(ClockRow, 1)

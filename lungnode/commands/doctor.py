@@ -56,6 +56,7 @@ def examine(settings: Settings) -> list[Check]:
         ("disk", _disk),
         ("database", _database),
         ("audit key", _audit_key),
+        ("clock", _clock),
         ("models", _models),
         *((("destinations", _destinations),) if settings.dicom.destinations else ()),
         *((("TLS", _tls),) if settings.dicom.tls.certificate else ()),
@@ -141,6 +142,20 @@ def _audit_key(settings: Settings) -> str:
     return str(path)
 
 
+def _clock(settings: Settings) -> str:
+    from db.monitoring import clock
+    from lungnode.commands.context import open_database
+
+    if not _has_current_database(settings):
+        return "nothing to compare it with yet"
+    keep = timedelta(days=settings.retention.days) if settings.retention.days else None
+    with open_database(settings) as database, database.read() as session:
+        jump = clock.jump_of(session, clock.read_clocks(), keep)
+    if jump is not None:
+        raise FaultError(clock.sentence(jump))
+    return "agrees with this machine's uptime and the latest arrivals"
+
+
 def _models(settings: Settings) -> str:
     from inference.predictor import load_models
     from lungnode.adapters.live_model import checked
@@ -157,21 +172,26 @@ def _models(settings: Settings) -> str:
 
 def _promoted(settings: Settings) -> LiveBundle | None:
     """Find the bundle that was promoted; None where there is none, or no database that could tell."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from db.engine.schema import is_current
     from lungnode.adapters.live_model import current
     from lungnode.commands.context import open_database
     from lungnode.wiring.base import open_store
 
-    try:
-        is_there = is_current(settings.database_url)
-    except SQLAlchemyError:  # the check of the database says so
-        return None
-    if not is_there:
+    if not _has_current_database(settings):
         return None
     with open_database(settings) as database, open_store(settings) as store:
         return current(database, store.files)[1]
+
+
+def _has_current_database(settings: Settings) -> bool:
+    """Whether the database can be asked; where not, its own check says why."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db.engine.schema import is_current
+
+    try:
+        return is_current(settings.database_url)
+    except SQLAlchemyError:
+        return False
 
 
 def _destinations(settings: Settings) -> str:

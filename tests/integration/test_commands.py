@@ -60,7 +60,7 @@ def test_predictions_are_in_the_audit_trail(tmp_path: Path) -> None:
 def test_the_doctor_finds_a_fresh_installation_sound(tmp_path: Path) -> None:
     done = type_command(tmp_path / "home", "doctor")
     assert done.returncode == 0, done.stdout
-    assert "all 6 checks passed" in done.stdout
+    assert "all 7 checks passed" in done.stdout
 
 
 def test_the_doctor_finds_a_missing_bundle(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import trustme
 from benchmarks.authority import issue, revocation_list
 from db.database import load_or_create_audit_key
 from db.engine.schema import downgrade, upgrade
+from db.monitoring import clock, faults
+from lungnode.commands.context import open_database
 from lungnode.commands.doctor import (
     Check,
     _audit_key,
+    _clock,
     _database,
     _destinations,
     _disk,
@@ -45,7 +49,7 @@ def test_a_sound_node_has_no_faults(node: Settings) -> None:
 
 def test_a_node_that_was_never_started_is_sound(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "new")
-    texts = [look(settings) for look in (_home, _disk, _database, _audit_key)]
+    texts = [look(settings) for look in (_home, _disk, _database, _audit_key, _clock)]
     assert sum("will be created" in text for text in texts) == 3
     assert not settings.home.exists()
 
@@ -142,6 +146,25 @@ def test_an_old_database_is_found(node: Settings) -> None:
     downgrade(node.database_url, "base")
     with pytest.raises(FaultError, match="run `lungnode db upgrade`"):
         _database(node)
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [(0, ""), (0.5, ""), (370, "370 days ahead of"), (40, "40 days ahead of"), (-370, "370 days behind")],
+)
+def test_a_clock_that_jumped_is_found(node: Settings, monkeypatch: pytest.MonkeyPatch, days: float, text: str) -> None:
+    moment = clock.read_clocks()
+    with open_database(node) as database, database.begin() as session:
+        assert clock.observe(session, moment) is None
+    jumped = replace(moment, wall=moment.wall + timedelta(days=days))
+    monkeypatch.setattr(clock, "read_clocks", lambda: jumped)
+    if not text:
+        assert "agrees" in _clock(node)
+        return
+    with pytest.raises(FaultError, match=text):
+        _clock(node)
+    with open_database(node) as database, database.read() as session:
+        assert not faults.is_reported(session, faults.CLOCK)  # the doctor records nothing
 
 
 def test_an_unreachable_database_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
