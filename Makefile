@@ -79,7 +79,7 @@ format: $(VENV)/.installed-dev ## Format and fix what can be fixed by itself
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.installed ## Rewrite what documentation takes from code
-	@$(PY) -m lungnode.settings.table README.md
+	@$(PY) -m lungnode.settings.table docs/settings.md
 
 bench: $(VENV)/.installed-dev ## Measure reception, preprocessing, inference and the worklist on this machine
 	@for name in receive preprocess inference analysis worklist service predict; do $(PY) -m benchmarks.$$name || exit 1; done

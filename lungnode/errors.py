@@ -48,4 +48,4 @@ def _problem_line(location: tuple[int | str, ...], message: str) -> str:
         return message
     name = "__".join(str(part) for part in location if isinstance(part, str)).upper()
     index = "".join(f"[{part}]" for part in location if isinstance(part, int))
-    return f"LUNGNODE_{name}{index}: {message[:1].lower()}{message[1:]}; see the settings table in README.md"
+    return f"LUNGNODE_{name}{index}: {message[:1].lower()}{message[1:]}; see docs/settings.md"

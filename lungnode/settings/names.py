@@ -172,8 +172,4 @@ def _elsewhere(model: type[BaseModel], key: str) -> list[str]:
 
 
 def _suggestion(meant: list[str]) -> str:
-    return (
-        f"; did you mean {' or '.join(f'`{name}`' for name in meant)}?"
-        if meant
-        else "; see the settings table in README.md"
-    )
+    return f"; did you mean {' or '.join(f'`{name}`' for name in meant)}?" if meant else "; see docs/settings.md"

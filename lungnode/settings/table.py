@@ -1,4 +1,4 @@
-"""Reading settings with errors a person can act on, and the table of them that README.md shows."""
+"""Reading settings with errors a person can act on, and the table of them that docs/settings.md shows."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def load_settings() -> Settings:
         raise SettingsError.from_validation(error) from None
     except SourceError as error:
         variables = _not_json() or (_source_variable(str(error)),)
-        raise SettingsError(
-            tuple(f"{name}: not valid JSON; see the settings table in README.md" for name in variables)
-        ) from None
+        raise SettingsError(tuple(f"{name}: not valid JSON; see docs/settings.md" for name in variables)) from None
 
 
 def _check_config_file() -> None:
@@ -81,7 +79,7 @@ def _source_variable(message: str) -> str:
 
 
 def settings_table() -> str:
-    """Write the table of README.md in Markdown: variable, default, meaning."""
+    """Write the table of docs/settings.md in Markdown: variable, default, meaning."""
     rows = [f"| `{name}` | {default} | {meaning} |" for name, default, meaning in _rows(Settings, "LUNGNODE_")]
     return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows])
 

@@ -22,7 +22,7 @@ def leaf_commands() -> set[str]:
 
 
 def test_the_settings_table_is_current(root: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
+    text = (root / "docs" / "settings.md").read_text(encoding="utf-8")
     assert settings_table.settings_table() in text, "run `make docs`"
 
 
@@ -54,7 +54,7 @@ def test_documented_commands_exist(documents: dict[Path, str]) -> None:
 
 
 def test_every_command_is_documented(root: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
+    text = (root / "docs" / "commands.md").read_text(encoding="utf-8")
     assert not [command for command in leaf_commands() if f"`lungnode {command}" not in text]
 
 

@@ -202,7 +202,7 @@ def test_a_misspelt_variable_is_refused(
     [
         ("[dicmo]\nport = 104\n", "unknown section `[dicmo]`; did you mean `[dicom]`?"),
         ("[DICOM]\nport = 104\n", "unknown section `[DICOM]`; did you mean `[dicom]`?"),
-        ("[lungnode.dicom]\nport = 104\n", "unknown section `[lungnode]`; see the settings table in README.md"),
+        ("[lungnode.dicom]\nport = 104\n", "unknown section `[lungnode]`; see docs/settings.md"),
         ("port = 104\n", "unknown setting `port`; did you mean `dicom.port` or `web.port`?"),
         ("[dicom]\nprot = 104\n", "unknown setting `dicom.prot`; did you mean `port`?"),
         ("[dicom.tsl]\nkey = 'a'\n", "unknown setting `dicom.tsl`; did you mean `tls`?"),
