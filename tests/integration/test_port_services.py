@@ -26,6 +26,7 @@ from db.domain.exchange import CommitmentRecord
 from db.domain.records import AnalysisOutcome, NewFinding
 from db.monitoring import faults
 from db.results import commitments
+from db.studies.instances import series_record
 from dicom_node.client.peer import RemoteNode
 from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.encoding.commitment_messages import COMMITMENT_CLASS, COMMITMENT_INSTANCE, commitment_request
@@ -136,10 +137,8 @@ def send(node: Node) -> None:
 
 
 def answer(node: Node, folder: Path) -> None:
-    from db.read_models import studies
-
     with node.database.read() as session:
-        record = studies.series_record(session, series_instance_uid=node.series.series_instance_uid)
+        record = series_record(session, series_instance_uid=node.series.series_instance_uid)
     assert record is not None
     uid = node.series.sop_instance_uids[3]
     found = NewFinding(uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82))
