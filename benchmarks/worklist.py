@@ -157,7 +157,7 @@ def _rows(rng: random.Random, number: int, count: int) -> tuple[dict[str, object
 def client_of(database: Database, folder: Path) -> FlaskClient:
     """Make the app over ``database``; the worklist needs no model, images or intake."""
     absent = cast("Any", None)
-    options = WebOptions(evidence_root=folder / "evidence", auth_required=False)
+    options = WebOptions(upload_images_root=folder / "evidence", auth_required=False)
     app = create_app(database=database, predictor=absent, images=absent, files=absent, intake=absent, options=options)
     return app.test_client()
 

@@ -22,7 +22,7 @@ from db.audit.trail import AuditedSession
 from db.domain.errors import AuditKeyError, DatabaseUnavailableError
 from db.engine.connections import database_url, make_engine
 from db.engine.sqlite import READ_ONLY, begin_with
-from db.engine.write_lock import Writer
+from db.engine.write_lock import WriteLock
 from db.tables.audit import AuditHeadRow
 
 AUDIT_KEY_BYTES = 32
@@ -149,8 +149,10 @@ class Database:
         self._clock = clock
         self._busy_timeout_s = busy_timeout_s
         self.engine = make_engine(url, busy_timeout_s=busy_timeout_s)
-        self._writer = Writer(Path(str(database_url(url).database))) if self.engine.dialect.name == "sqlite" else None
-        self._kept: PoolProxiedConnection | None = None
+        self._write_lock = (
+            WriteLock(Path(str(database_url(url).database))) if self.engine.dialect.name == "sqlite" else None
+        )
+        self._driver_connection: PoolProxiedConnection | None = None
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
         if self.engine.dialect.name == "postgresql":
             self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -172,11 +174,11 @@ class Database:
         DatabaseUnavailableError
             Locked, full or unreachable; nothing was committed.
         """
-        with _translated(), self._turn(), self._session(self.engine) as session, session.begin():
+        with _translated(), self._write_turn(), self._session(self.engine) as session, session.begin():
             yield session
 
     @contextmanager
-    def drive(self) -> Iterator[DBAPICursor]:
+    def raw_transaction(self) -> Iterator[DBAPICursor]:
         """Open one write transaction on the driver's own cursor, for what is written thousands of times an hour.
 
         No session is made and no audit event can be written; it commits and rolls back as ``begin`` does.
@@ -186,8 +188,8 @@ class Database:
         DatabaseUnavailableError
             Locked, full or unreachable; nothing was committed.
         """
-        with self._driver_translated(), self._turn(), self._link() as link:
-            if self._writer is not None:
+        with self._driver_translated(), self._write_turn(), self._link() as link:
+            if self._write_lock is not None:
                 begin_with(link.cursor().execute, link.info, read_only=False)
             try:
                 yield link.cursor()
@@ -202,17 +204,17 @@ class Database:
 
         Whose turn it is has it to itself.
         """
-        if self._writer is None:
+        if self._write_lock is None:
             with closing(self.engine.raw_connection()) as link:
                 yield link
             return
-        link, self._kept = self._kept or self.engine.raw_connection(), None
+        link, self._driver_connection = self._driver_connection or self.engine.raw_connection(), None
         try:
             yield link
         except BaseException:
             link.close()
             raise
-        self._kept = link
+        self._driver_connection = link
 
     def now(self) -> datetime:
         """Tell the time, by the clock that was given."""
@@ -237,14 +239,14 @@ class Database:
         """
         statement = "UPDATE alembic_version SET version_num = version_num"
         try:
-            if self._writer is None:
+            if self._write_lock is None:
                 with _translated(), self.engine.begin() as connection:
                     connection.execute(text(f"SET LOCAL lock_timeout = {int(within_s * 1000)}"))
                     connection.execute(text(statement))
                 return True
             path = str(database_url(self.url).database)
             with (
-                self._writer.turn(within_s),
+                self._write_lock.acquire(within_s),
                 closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=within_s)) as file,
                 file,
             ):
@@ -254,7 +256,7 @@ class Database:
         return True
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[bool]:
+    def advisory_lock(self, name: str) -> Iterator[bool]:
         """Hold ``name`` among all hosts while the block runs, or be told False; a holder that dies lets go.
 
         SQLite is of one host, where one process does such work.
@@ -277,15 +279,15 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+        if self._driver_connection is not None:
+            self._driver_connection.close()
+            self._driver_connection = None
         self.engine.dispose()
-        if self._writer is not None:
-            self._writer.close()
+        if self._write_lock is not None:
+            self._write_lock.close()
 
-    def _turn(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._writer is None else self._writer.turn(self._busy_timeout_s)
+    def _write_turn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._write_lock is None else self._write_lock.acquire(self._busy_timeout_s)
 
     @contextmanager
     def _driver_translated(self) -> Iterator[None]:

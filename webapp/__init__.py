@@ -37,9 +37,9 @@ def create_app(
     intake
         Takes a zip of a DICOM series.
     options
-        Everything else; ``evidence_root`` is made if it is not there.
+        Everything else; ``upload_images_root`` is made if it is not there.
     pictures
-        Where the pictures of uploads are kept for webs on other hosts, too; ``evidence_root`` lies in its folder.
+        Where the pictures of uploads are kept for webs on other hosts, too; ``upload_images_root`` lies in its folder.
     """
     from webapp.assembly import assemble  # here, so that importing a port of this package loads no Flask
 

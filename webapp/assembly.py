@@ -22,10 +22,10 @@ from webapp.operations import admin, audit_pages, conformance, health, model_can
 from webapp.options import WebOptions
 from webapp.ports import Predictor, SharedFiles, StoredFiles, StudyImages, StudyIntake
 from webapp.reading import events, studies, worklist
-from webapp.services.change_feed import ChangeWatch
+from webapp.services.change_feed import ChangeFeed
 from webapp.services.metrics import Metrics
 from webapp.services.registry import EXTENSION, Services
-from webapp.services.upload_images import EvidenceFolder
+from webapp.services.upload_images import UploadImages
 from webapp.services.view_audit import ViewLog
 from webapp.upload import predictions
 
@@ -86,11 +86,11 @@ def assemble(
         files=files,
         intake=intake,
         options=options,
-        evidence=EvidenceFolder(options.evidence_root, options.evidence_limit, pictures),
+        upload_images=UploadImages(options.upload_images_root, options.upload_images_limit, pictures),
         sessions=SessionStore(database, options.session_idle_s, options.session_lifetime_s),
         metrics=Metrics(database, options.counts_folder),
-        watch=ChangeWatch(database),
-        views=ViewLog(),
+        change_feed=ChangeFeed(database),
+        view_log=ViewLog(),
         prediction_limit=RateLimit(options.predictions_per_minute),
         sign_in_limit=RateLimit(options.sign_ins_per_minute),
         prediction_slots=threading.BoundedSemaphore(options.max_predictions),

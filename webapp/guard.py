@@ -12,7 +12,7 @@ from webapp.http.addresses import host_of, is_loopback_name, split
 from webapp.http.errors import BadRequestError, ForbiddenError, NotSignedInError
 from webapp.http.oversized import TOO_LARGE
 from webapp.http.sessions import is_form_token
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOAD_ENDPOINT = "predictions.predict"
@@ -60,7 +60,7 @@ def guard() -> None:
 
 def _check_host() -> None:
     """Refuse names that a rebinding attack would bring: a page elsewhere that made its own name point here."""
-    options = services().options
+    options = current_services().options
     host = host_of(request.host)
     if host in options.allowed_hosts:
         return
@@ -94,7 +94,7 @@ def _check_origin(endpoint: str, who: Principal | None) -> None:
 def _is_from_elsewhere(endpoint: str) -> bool:
     """Whether the browser says that another site asks (Fetch Metadata; RFC 6454)."""
     origin = request.headers.get("Origin", "")
-    if origin and origin in services().options.cors_origins and endpoint in CROSS_ORIGIN_ENDPOINTS:
+    if origin and origin in current_services().options.cors_origins and endpoint in CROSS_ORIGIN_ENDPOINTS:
         return SESSION_COOKIE in request.cookies  # another origin may ask, but never with somebody's session
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -110,4 +110,4 @@ def _has_opaque_origin() -> bool:
 def _has_form_token(endpoint: str) -> bool:
     cookie = request.cookies.get(FORM_COOKIE if endpoint == "account.sign_in" else SESSION_COOKIE, "")
     token = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
-    return bool(cookie) and is_form_token(token, cookie, services().options.secret_key)
+    return bool(cookie) and is_form_token(token, cookie, current_services().options.secret_key)

@@ -7,7 +7,7 @@ import time
 from flask import Flask, Response, g, request
 
 from webapp.http import bundles
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; font-src 'self'; "
@@ -49,7 +49,7 @@ def _finish(response: Response) -> Response:
     for name, value in ALWAYS.items():
         response.headers.setdefault(name, value)
     response.headers["Cache-Control"] = _cache_control(response)
-    if services().options.secure_cookies:
+    if current_services().options.secure_cookies:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     _count(response)
     return response
@@ -63,7 +63,7 @@ def _cache_control(response: Response) -> str:
 
 
 def _count(response: Response) -> None:
-    metrics = services().metrics
+    metrics = current_services().metrics
     endpoint = request.endpoint or "none"
     method = request.method if request.method in KNOWN_METHODS else "other"
     metrics.requests.labels(endpoint, method, str(response.status_code)).inc()

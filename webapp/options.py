@@ -45,7 +45,7 @@ class Node:
 class WebOptions:
     """How the web behaves; everything has a safe default except where pictures are kept."""
 
-    evidence_root: Path
+    upload_images_root: Path
     """Folder of the pictures and attention overlays of uploads; made with mode 0700."""
     min_free_bytes: int = 0
     """Free disk space under which this node is not ready: instances are refused then."""
@@ -87,7 +87,7 @@ class WebOptions:
     """Life of one event stream; the browser then reconnects by itself."""
     max_wait_s: float = 4 * 3600.0
     """Wait for a reader after which a study comes first in the worklist's order by priority."""
-    evidence_limit: int = 2000
+    upload_images_limit: int = 2000
     """Uploads whose pictures are kept; the oldest pictures go first, the record of the prediction stays."""
 
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

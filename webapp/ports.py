@@ -40,7 +40,7 @@ class UploadAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkedPlace:
+class MarkedPoint:
     """A reader's click: 0-based row and column in stored pixels of one instance (frame 1 unless told)."""
 
     series_instance_uid: str
@@ -51,7 +51,7 @@ class MarkedPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceAnswer:
+class PointAnswer:
     """What a model says of a marked place, and the scanner that the series is from."""
 
     model: ModelIdentity
@@ -127,7 +127,7 @@ class Predictor(Protocol):
         """
         ...
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """Analyse the place that a reader pointed at.
 
         Raises
@@ -137,7 +137,7 @@ class Predictor(Protocol):
         """
         ...
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
         """Say where the planar network looks around a place: a transparent PNG (RGBA) of the size of its slice.
 
         ``gradient`` instead shows the pixels that move its answer; it takes about a second.
@@ -202,7 +202,7 @@ class Content(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rendering:
+class RenderOptions:
     """How a frame is drawn."""
 
     media_type: str
@@ -222,11 +222,11 @@ class SharedFiles(Protocol):
     Every method may raise ``UnfitInputError``: 503 where they cannot be reached.
     """
 
-    def keep(self, paths: Sequence[str]) -> None:
+    def persist(self, paths: Sequence[str]) -> None:
         """Share files that were written to the folder."""
         ...
 
-    def locate(self, paths: Sequence[str]) -> object:
+    def fetch(self, paths: Sequence[str]) -> object:
         """Bring files to the folder that are not there, where they are kept."""
         ...
 
@@ -254,7 +254,7 @@ class StoredFiles(Protocol):
         """Give one frame, as it is stored or decoded; None where there is no such frame (counted from 1)."""
         ...
 
-    def whole(self, path: str, transfer_syntax_uid: str) -> Content:
+    def part10_file(self, path: str, transfer_syntax_uid: str) -> Content:
         """Give the PS3.10 file as it is stored."""
         ...
 
@@ -266,7 +266,7 @@ class StoredFiles(Protocol):
         """Give the value at a place: a tag, or item numbers and tags in turn within sequences."""
         ...
 
-    def rendered(self, path: str, frame_number: int, rendering: Rendering) -> Content | None:
+    def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
         """Draw one frame; None where there is no such frame."""
         ...
 

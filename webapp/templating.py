@@ -20,7 +20,7 @@ from webapp.accounts.names import shown_name
 from webapp.api import serializers
 from webapp.api.shapes import ReasonShape
 from webapp.http import i18n, rounding
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 NAVIGATION = (
     ("worklist.page", "/worklist", _l("Worklist")),
@@ -156,7 +156,7 @@ def _name_group(group: str) -> str:
 
 
 def _page_values() -> dict[str, object]:
-    options = services().options
+    options = current_services().options
     who: Principal | None = g.get("principal")
 
     def may(endpoint: str, method: str = "GET") -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.analyses.findings import add_model_findings
-from db.analyses.quarantine import analyses_in_shadow, is_held
+from db.analyses.quarantine import is_held, quarantined_analyses
 from db.analyses.scanners import Scanner, scanner_of
 from db.audit import trail as audit
 from db.domain.errors import UnknownRecordError
@@ -93,9 +93,9 @@ def request_reanalysis(
     )
 
 
-def rerun_held(session: Session, scanner: Scanner, *, requested_by: str) -> tuple[AnalysisRecord, ...]:
+def rerun_quarantined(session: Session, scanner: Scanner, *, requested_by: str) -> tuple[AnalysisRecord, ...]:
     """Ask for a further run over each series of a scanner that stands in shadow; one that is still held stays so."""
-    found = [session.get_one(AnalysisRow, analysis_id) for analysis_id in analyses_in_shadow(session, scanner)]
+    found = [session.get_one(AnalysisRow, analysis_id) for analysis_id in quarantined_analyses(session, scanner)]
     return tuple(
         request_analysis(session, row.series_id, _model(row), requested_by=requested_by, force=True) for row in found
     )
@@ -125,7 +125,7 @@ def analyses_of_study(session: Session, study_id: str) -> tuple[AnalysisRecord, 
 
 
 def _for_readers(record: AnalysisRecord) -> AnalysisRecord:
-    in_shadow = record.status is AnalysisStatus.SHADOW
+    in_shadow = record.status is AnalysisStatus.QUARANTINED
     return replace(record, reasons=(SCANNER_HELD,), measures={}, caveats=()) if in_shadow else record
 
 
@@ -189,7 +189,7 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     in_shadow = is_held(session, scanner_of(outcome.measures))
     row.status = AnalysisStatus.SUPERSEDED if is_late else AnalysisStatus.CURRENT
     if in_shadow:
-        row.status = AnalysisStatus.SHADOW
+        row.status = AnalysisStatus.QUARANTINED
     row.reasons, row.finished_at = outcome.reasons, now(session)
     row.caveats, row.measures = unique(outcome.caveats), checked_json("measures", outcome.measures)
     session.flush()
@@ -253,7 +253,7 @@ def _latest_run(session: Session, series_id: str, digest: str, model: ModelIdent
 
 
 def _was_released(session: Session, known: AnalysisRow) -> bool:
-    return known.status is AnalysisStatus.SHADOW and not is_held(session, scanner_of(known.measures))
+    return known.status is AnalysisStatus.QUARANTINED and not is_held(session, scanner_of(known.measures))
 
 
 def _resume_series(series: SeriesRow, known: AnalysisRow) -> None:
@@ -265,7 +265,7 @@ def _resume_series(series: SeriesRow, known: AnalysisRow) -> None:
         AnalysisStatus.RUNNING: StudyState.ANALYSING,
         AnalysisStatus.FAILED: StudyState.FAILED,
     }
-    reasons = (SCANNER_HELD,) if known.status is AnalysisStatus.SHADOW else known.reasons
+    reasons = (SCANNER_HELD,) if known.status is AnalysisStatus.QUARANTINED else known.reasons
     answered = StudyState.NOT_ANALYSED if reasons else StudyState.ANALYSED
     series.state = states.get(known.status, answered)
     series.reasons = reasons if known.status not in UNFINISHED else ()

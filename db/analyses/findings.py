@@ -78,7 +78,7 @@ def add_reader_finding(
     series = found[0]
     study = locked_study(session, series.study_id)
     if SCANNER_HELD in series.reasons or (scanner is not None and is_held(session, scanner)):
-        finding = place_alone(finding)
+        finding = position_only(finding)
     row = _row(session, series, finding, model, ordinal=study.finding_count)
     row.analysis_id, row.origin, row.created_by = None, FindingOrigin.READER, reader
     session.add(row)
@@ -89,7 +89,7 @@ def add_reader_finding(
     return _build(row, finding.sop_instance_uid, (series_uid, study_uid), None)
 
 
-def place_alone(finding: NewFinding) -> NewFinding:
+def position_only(finding: NewFinding) -> NewFinding:
     """Leave out whatever a model said of a place."""
     return replace(
         finding,

@@ -21,7 +21,7 @@ from db.tables.ground_truth import PathologyRow
 
 NEAR_MM = 5.0
 """A finding is that of a position so near to it, or within its own radius."""
-_SHOWN = (AnalysisStatus.CURRENT, AnalysisStatus.SHADOW)
+_SHOWN = (AnalysisStatus.CURRENT, AnalysisStatus.QUARANTINED)
 
 
 class Outcome(StrEnum):

@@ -101,7 +101,7 @@ def latest_hold(session: Session, scanner: Scanner) -> HoldRecord | None:
     return _record(row) if row else None
 
 
-def analyses_in_shadow(session: Session, scanner: Scanner | None = None) -> tuple[str, ...]:
+def quarantined_analyses(session: Session, scanner: Scanner | None = None) -> tuple[str, ...]:
     """List the analyses that stand for their series and are not shown, oldest first; of one scanner, or of all."""
     found = session.execute(_in_shadow())
     return tuple(analysis_id for analysis_id, measures in found if scanner in (None, scanner_of(measures)))
@@ -115,7 +115,7 @@ class ScannerState:
     series_count: int
     """Among the latest series that were answered."""
     hold: HoldRecord | None
-    shadow_count: int
+    quarantined_count: int
     """Series that stand in shadow, also after a release."""
 
 
@@ -157,7 +157,7 @@ def _in_shadow() -> Select[str, dict[str, object]]:
         later.series_id == AnalysisRow.series_id, later.status != AnalysisStatus.FAILED
     )
     statement = select(AnalysisRow.id, AnalysisRow.measures).where(
-        AnalysisRow.status == AnalysisStatus.SHADOW, AnalysisRow.ordinal == last.scalar_subquery()
+        AnalysisRow.status == AnalysisStatus.QUARANTINED, AnalysisRow.ordinal == last.scalar_subquery()
     )
     return statement.order_by(AnalysisRow.requested_at, AnalysisRow.id)
 

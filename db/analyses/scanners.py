@@ -43,7 +43,7 @@ def scanner_of(measures: Mapping[str, object]) -> Scanner:
 
 def recent_scanners(session: Session) -> dict[Scanner, int]:
     """Count the latest answered series by scanner."""
-    answered = AnalysisRow.status.in_((AnalysisStatus.CURRENT, AnalysisStatus.SHADOW))
+    answered = AnalysisRow.status.in_((AnalysisStatus.CURRENT, AnalysisStatus.QUARANTINED))
     latest = select(AnalysisRow.measures).where(answered).order_by(AnalysisRow.requested_at.desc()).limit(LOOKED_AT)
     counts: dict[Scanner, int] = {}
     for measures in session.scalars(latest):

@@ -29,7 +29,7 @@ REVIEWED_S = 4 * 3600.0
 """What was reviewed already is due later by so much: the longest wait of the worklist."""
 
 
-def due_moments(session: Session, pending: Sequence[AnalysisRecord]) -> dict[str, datetime]:
+def due_times(session: Session, pending: Sequence[AnalysisRecord]) -> dict[str, datetime]:
     """Tell by when each of the pending analyses (all there are, oldest first) should be done, by its id."""
     known = _studies(session, {record.study_instance_uid for record in pending})
     ahead: defaultdict[str, int] = defaultdict(int)

@@ -28,13 +28,13 @@ from db.engine.session import checked_json, insert_once, new_id, now
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow, StudyRow
 from db.tables.ground_truth import PathologyRow
-from db.tables.models import TrialRow
+from db.tables.models import ShadowRunRow
 
 SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
-class TriedFinding:
+class ShadowFinding:
     """A finding of the second model: where, and what it says. Millimetres in the patient's frame (LPS)."""
 
     position_mm: tuple[float, float, float]
@@ -49,18 +49,18 @@ class Pair:
 
     patient_id: str
     live: tuple[FindingRecord, ...]
-    tried: tuple[TriedFinding, ...]
+    tried: tuple[ShadowFinding, ...]
     malignant: dict[str, bool]
     """What pathology says of live findings, by their ids, as far as it is known; of several reports the latest."""
     failed_with: str
     """Code of the reason why the second model has no answer; empty where it has one."""
 
 
-def untried(
+def without_shadow_run(
     session: Session, model: ModelIdentity, since: datetime, until: datetime, *, limit: int = 100
 ) -> tuple[str, ...]:
     """List the current, answered analyses that ended in a time and that ``model`` has not tried, oldest first."""
-    tried = exists().where(TrialRow.analysis_id == AnalysisRow.id, TrialRow.model_sha256 == model.sha256)
+    tried = exists().where(ShadowRunRow.analysis_id == AnalysisRow.id, ShadowRunRow.model_sha256 == model.sha256)
     statement = (
         select(AnalysisRow.id)
         .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
@@ -72,7 +72,7 @@ def untried(
     return tuple(session.scalars(statement.limit(limit)))
 
 
-def record_trial(session: Session, analysis_id: str, model: ModelIdentity, outcome: AnalysisOutcome) -> bool:
+def record_shadow_run(session: Session, analysis_id: str, model: ModelIdentity, outcome: AnalysisOutcome) -> bool:
     """Keep what a second model made of the series of an analysis; once, so False for any further time.
 
     Raises
@@ -91,36 +91,38 @@ def record_trial(session: Session, analysis_id: str, model: ModelIdentity, outco
         "measures": checked_json("measures", outcome.measures),
         "finished_at": now(session),
     }
-    if not insert_once(session, TrialRow, values):
+    if not insert_once(session, ShadowRunRow, values):
         return False
     details: dict[str, object] = {"model_sha256": model.sha256, "reasons": [reason.code for reason in outcome.reasons]}
     audit.append(session, AuditEvent("trial:recorded", SYSTEM, analysis_id, details=details))
     return True
 
 
-def tried_models(session: Session) -> tuple[ModelIdentity, ...]:
+def shadow_models(session: Session) -> tuple[ModelIdentity, ...]:
     """List the models that were ever tried, the one that was tried last first."""
-    names = (TrialRow.model_name, TrialRow.model_version, TrialRow.model_sha256)
-    statement = select(*names).group_by(*names).order_by(func.max(TrialRow.finished_at).desc(), TrialRow.model_sha256)
+    names = (ShadowRunRow.model_name, ShadowRunRow.model_version, ShadowRunRow.model_sha256)
+    statement = (
+        select(*names).group_by(*names).order_by(func.max(ShadowRunRow.finished_at).desc(), ShadowRunRow.model_sha256)
+    )
     return tuple(ModelIdentity(*row) for row in session.execute(statement))
 
 
 def pairs(session: Session, sha256: str, since: datetime | None = None) -> Iterator[Pair]:
     """Give every series that the model of that digest tried, with what the live model found there and readers said."""
     statement = (
-        select(TrialRow, StudyRow.patient_row_id)
-        .join(AnalysisRow, TrialRow.analysis_id == AnalysisRow.id)
+        select(ShadowRunRow, StudyRow.patient_row_id)
+        .join(AnalysisRow, ShadowRunRow.analysis_id == AnalysisRow.id)
         .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
         .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-        .where(TrialRow.model_sha256 == sha256, AnalysisRow.status != AnalysisStatus.SHADOW)
-        .order_by(TrialRow.finished_at, TrialRow.id)
+        .where(ShadowRunRow.model_sha256 == sha256, AnalysisRow.status != AnalysisStatus.QUARANTINED)
+        .order_by(ShadowRunRow.finished_at, ShadowRunRow.id)
     )
     if since is not None:
-        statement = statement.where(TrialRow.finished_at >= since)
+        statement = statement.where(ShadowRunRow.finished_at >= since)
     return (_pair(session, row) for row in session.execute(statement).all())
 
 
-def _pair(session: Session, row: Row[TrialRow, str]) -> Pair:
+def _pair(session: Session, row: Row[ShadowRunRow, str]) -> Pair:
     trial, patient_id = row
     found = trial.findings["found"]
     live = findings_of_analysis(session, trial.analysis_id)
@@ -128,7 +130,7 @@ def _pair(session: Session, row: Row[TrialRow, str]) -> Pair:
         patient_id=patient_id,
         live=live,
         malignant=_malignant(session, [record.id for record in live]),
-        tried=tuple(TriedFinding(**{**one, "position_mm": tuple(one["position_mm"])}) for one in found),
+        tried=tuple(ShadowFinding(**{**one, "position_mm": tuple(one["position_mm"])}) for one in found),
         failed_with=trial.reasons[0].code if trial.reasons else "",
     )
 
@@ -140,7 +142,7 @@ def _malignant(session: Session, finding_ids: list[str]) -> dict[str, bool]:
 
 
 def _told(finding: NewFinding) -> dict[str, object]:
-    told = TriedFinding(
+    told = ShadowFinding(
         tuple(float(at) for at in finding.position_mm),  # type: ignore[arg-type]
         *(
             None if value is None else float(value)

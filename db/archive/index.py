@@ -78,7 +78,7 @@ def known_results(session: Session, sop_instance_uids: Sequence[str]) -> dict[st
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFile:
+class IndexedFile:
     """A file that a row names. ``sha256`` is that of its dataset, empty of results, of which none is known."""
 
     study_instance_uid: str
@@ -87,7 +87,7 @@ class KeptFile:
     sha256: str
 
 
-def kept_files(session: Session, after: str = "", *, limit: int = 500) -> tuple[KeptFile, ...]:
+def indexed_files(session: Session, after: str = "", *, limit: int = 500) -> tuple[IndexedFile, ...]:
     """List the files of all instances and results, by SOP Instance UID, those behind ``after``."""
     received = (
         select(StudyRow.study_instance_uid, InstanceRow.sop_instance_uid, InstanceRow.path, InstanceRow.sha256)
@@ -105,7 +105,7 @@ def kept_files(session: Session, after: str = "", *, limit: int = 500) -> tuple[
         .limit(limit)
     )
     rows = [*session.execute(received), *session.execute(made)]
-    return tuple(KeptFile(*row) for row in sorted(rows, key=lambda row: row.sop_instance_uid)[:limit])
+    return tuple(IndexedFile(*row) for row in sorted(rows, key=lambda row: row.sop_instance_uid)[:limit])
 
 
 def places(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -30,7 +30,7 @@ from db.tables.exchange import (
     RetractionRow,
 )
 from db.tables.ground_truth import AssessmentRow, PathologyRow
-from db.tables.models import TrialRow
+from db.tables.models import ShadowRunRow
 
 _AT_ONCE = 500
 
@@ -98,7 +98,7 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
         (ResultRow, ResultRow.study_id, [study_id]),
         (ResultFailureRow, ResultFailureRow.analysis_id, analyses),
         (RetractionRow, RetractionRow.analysis_id, analyses),
-        (TrialRow, TrialRow.analysis_id, analyses),
+        (ShadowRunRow, ShadowRunRow.analysis_id, analyses),
         (AnalysisRow, AnalysisRow.series_id, series),
         (InstanceRow, InstanceRow.series_id, series),
         (SeriesRow, SeriesRow.study_id, [study_id]),

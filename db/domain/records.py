@@ -30,8 +30,8 @@ class AnalysisStatus(StrEnum):
     CURRENT = "current"
     SUPERSEDED = "superseded"
     FAILED = "failed"
-    SHADOW = "shadow"
-    """Answered while its scanner was held: kept, and never shown to readers nor sent."""
+    QUARANTINED = "shadow"
+    """Completed while its scanner was in quarantine: stored, not shown to readers and not sent."""
 
 
 class FindingOrigin(StrEnum):

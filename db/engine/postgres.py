@@ -18,9 +18,9 @@ def prepare(engine: Engine, busy_timeout_s: float) -> None:
 
 def _watch(engine: Engine) -> None:
     """Have connections notice a server that says nothing; SQLite alone needs no psycopg."""
-    from db.engine.server_probe import Pulse, WatchedConnection
+    from db.engine.server_probe import ServerProbe, WatchedConnection
 
-    pulse = Pulse()
+    pulse = ServerProbe()
 
     def connect(_dialect: object, _record: object, _given: object, parameters: dict[str, Any]) -> WatchedConnection:
         return WatchedConnection.watched(pulse, parameters)

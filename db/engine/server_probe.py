@@ -29,7 +29,7 @@ AGAIN_S = 1.0
 _SILENT = "the server does not answer"
 
 
-class Pulse:
+class ServerProbe:
     """What a process knows of one server; threads share it."""
 
     def __init__(self) -> None:
@@ -64,11 +64,11 @@ def _is_there(parameters: dict[str, Any]) -> bool:
 class WatchedConnection(psycopg.Connection[Any]):
     """A connection that breaks, instead of waiting for ever, once the server does not answer any more."""
 
-    pulse: Pulse
+    pulse: ServerProbe
     parameters: dict[str, Any]
 
     @classmethod
-    def watched(cls, pulse: Pulse, parameters: dict[str, Any]) -> Self:
+    def watched(cls, pulse: ServerProbe, parameters: dict[str, Any]) -> Self:
         """Connect with ``parameters`` of ``psycopg.connect``.
 
         Raises

@@ -21,7 +21,7 @@ _POLL_S = 0.0003
 """A transaction takes about a millisecond."""
 
 
-class Writer:
+class WriteLock:
     """The right to write to one file, for one process; threads may share it."""
 
     def __init__(self, database: Path) -> None:
@@ -30,7 +30,7 @@ class Writer:
         self._descriptor = -1
 
     @contextmanager
-    def turn(self, timeout_s: float) -> Iterator[None]:
+    def acquire(self, timeout_s: float) -> Iterator[None]:
         """Wait for the turn, and hold it while the block runs.
 
         Raises

@@ -128,7 +128,7 @@ class _Series:
         )
 
 
-def grow(database: Database, instances: Sequence[ReceivedInstance]) -> bool:
+def append_instances(database: Database, instances: Sequence[ReceivedInstance]) -> bool:
     """Index instances that are all new, each of a series that is being received; else change nothing and say False.
 
     Parameters
@@ -143,7 +143,7 @@ def grow(database: Database, instances: Sequence[ReceivedInstance]) -> bool:
     DatabaseUnavailableError
     """
     dialect = database.engine.dialect
-    with database.drive() as cursor:
+    with database.raw_transaction() as cursor:
         if dialect.name == "postgresql":
             keys = [lock_key(name) for name in names_to_lock(instances)]
             cursor.execute("SELECT " + ", ".join(["pg_advisory_xact_lock(%s)"] * len(keys)), keys)

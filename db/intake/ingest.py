@@ -21,7 +21,7 @@ from db.domain.records import (
     StudyState,
 )
 from db.engine.session import free_text, key_text, lock_names, new_id, now
-from db.intake.bulk_append import grow, instance_row, is_one_of, names_to_lock, uid_parameters
+from db.intake.bulk_append import append_instances, instance_row, is_one_of, names_to_lock, uid_parameters
 from db.studies import patients
 from db.studies.lifecycle import locked_study, refresh_study, unique
 from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
@@ -120,7 +120,7 @@ def record_arrivals(database: Database, instances: Sequence[ReceivedInstance]) -
     ------
     InvalidRecordError, DatabaseUnavailableError
     """
-    if grow(database, [_checked(instance) for instance in instances]):
+    if append_instances(database, [_checked(instance) for instance in instances]):
         return [StoreVerdict.STORED] * len(instances)
     with database.begin() as session:
         return record_instances(session, instances)

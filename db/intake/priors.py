@@ -96,7 +96,7 @@ def record_search(
         audit.append(session, AuditEvent("priors:searched", "system", study_id, outcome, details))
 
 
-def want_prior(session: Session, study_id: str, pacs: str, study_instance_uid: str, expected_count: int) -> bool:
+def request_prior(session: Session, study_id: str, pacs: str, study_instance_uid: str, expected_count: int) -> bool:
     """Have an earlier study fetched; False where it is here already, or fetched already."""
     uid = key_text("study_instance_uid", study_instance_uid, limit=64)
     if session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == uid)).first() is not None:
@@ -204,7 +204,7 @@ def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ..
     return tuple(sorted(found, key=lambda one: one.updated_at, reverse=True)[:limit])
 
 
-def try_again(session: Session, *, requested_by: str) -> int:
+def retry_failed(session: Session, *, requested_by: str) -> int:
     """Have everything looked for and fetched again that was given up, with all its tries before it; counts it."""
     moment, count = now(session), 0
     fresh = {"status": PriorStatus.PENDING, "attempts": 0, "next_attempt_at": moment, "updated_at": moment}

@@ -28,7 +28,7 @@ from db.tables.scanners import DriftCheckRow, ObservationRow, WatchedScannerRow,
 BATCH = 500
 OVERLAP = timedelta(minutes=10)
 """Transactions of other hosts may commit, and their clocks run, so much later than others'."""
-COLLECTED = (AnalysisStatus.CURRENT, AnalysisStatus.SUPERSEDED, AnalysisStatus.SHADOW)
+COLLECTED = (AnalysisStatus.CURRENT, AnalysisStatus.SUPERSEDED, AnalysisStatus.QUARANTINED)
 JOIN = " + "
 """Between the codes of several reasons."""
 _LOCK = "watching"
@@ -187,7 +187,7 @@ def outcomes_by_machine(session: Session, since: datetime) -> dict[str, Outcomes
     return found
 
 
-def news(session: Session) -> list[object]:
+def report_fingerprint(session: Session) -> list[object]:
     """Tell what a report would be made of, in short: where it is the same, so would be the report."""
     latest = (
         select(func.max(ObservationRow.sequence)),

@@ -83,6 +83,6 @@ def lately_done(session: Session) -> LatelyDone:
 def _outcome(row: AnalysisRow) -> str:
     if row.status is AnalysisStatus.FAILED:
         return "failed"
-    if row.status is AnalysisStatus.SHADOW:
+    if row.status is AnalysisStatus.QUARANTINED:
         return "shadow"
     return "not_analysed" if row.reasons else "analysed"

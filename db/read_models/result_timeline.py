@@ -32,7 +32,7 @@ class SenderRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ResultTimeline:
     """Everything that is on record about one analysis. ``events`` are in the order in which they happened."""
 
     analysis: AnalysisRecord
@@ -45,7 +45,7 @@ class Story:
     events: tuple[AuditEntry, ...]
 
 
-def story(session: Session, analysis_id: str) -> Story | None:
+def result_timeline(session: Session, analysis_id: str) -> ResultTimeline | None:
     """Collect the story of an analysis, or None where there is none of that id."""
     analysis = analysis_record(session, analysis_id)
     if analysis is None:
@@ -63,7 +63,7 @@ def story(session: Session, analysis_id: str) -> Story | None:
         *(finding.id for finding in findings),
         *(delivery.id for delivery in deliveries),
     )
-    return Story(
+    return ResultTimeline(
         analysis=analysis,
         senders=_senders(session, analysis),
         findings=findings,

@@ -21,7 +21,7 @@ from db.tables.exchange import CommitmentRow
 _AT_ONCE = 500
 
 
-def take_request(
+def record_request(
     session: Session,
     *,
     ae_title: str,

@@ -137,7 +137,7 @@ def unconfirmed_deliveries(session: Session, *, now: datetime) -> tuple[Delivery
     return tuple(delivery_of_row(row) for row in session.scalars(statement))
 
 
-def look_again(session: Session, delivery_id: str, at: datetime | None, reason: str) -> None:
+def schedule_check(session: Session, delivery_id: str, at: datetime | None, reason: str) -> None:
     """Say when the commitment of something sent is looked after next (never where None), and why that is needed."""
     row = _locked(session, delivery_id)
     if row.status is DeliveryStatus.SENT:

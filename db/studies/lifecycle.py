@@ -59,7 +59,9 @@ def locked_study(session: Session, study_id: str) -> StudyRow:
 
 def is_for_readers() -> ColumnElement[bool]:
     """Condition on findings: not of an analysis in shadow. Whatever readers are shown or may judge is held to it."""
-    in_shadow = exists().where(AnalysisRow.id == FindingRow.analysis_id, AnalysisRow.status == AnalysisStatus.SHADOW)
+    in_shadow = exists().where(
+        AnalysisRow.id == FindingRow.analysis_id, AnalysisRow.status == AnalysisStatus.QUARANTINED
+    )
     return ~in_shadow
 
 

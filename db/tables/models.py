@@ -14,7 +14,7 @@ from db.tables.base import Base, OpaqueId, Sha256
 from db.tables.column_types import words
 
 
-class TrialRow(Base):
+class ShadowRunRow(Base):
     """What a second model says of the series of an analysis; never shown beside it."""
 
     __tablename__ = "trials"

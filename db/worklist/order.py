@@ -30,7 +30,7 @@ _SEAL_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PagePosition:
     """The last study of a page: where the next page begins, as seen at one moment."""
 
     segment: int
@@ -56,7 +56,7 @@ class Segment:
         by_arrival = (StudyRow.received_at.asc(), StudyRow.id.asc())
         return (StudyRow.malignancy_probability.desc(), *by_arrival) if self.is_by_probability else by_arrival
 
-    def after(self, place: Place) -> ColumnElement[bool]:
+    def after(self, place: PagePosition) -> ColumnElement[bool]:
         """Select what comes after ``place`` in this segment."""
         here = tuple_(StudyRow.received_at, StudyRow.id)
         there = tuple_(literal(place.received_at, UtcDateTime()), literal(place.study_id))
@@ -84,7 +84,7 @@ def segments(query: WorklistQuery, as_of: datetime) -> tuple[Segment, ...]:
     )
 
 
-def sealed_cursor(session: Session, query: WorklistQuery, place: Place) -> str:
+def encode_cursor(session: Session, query: WorklistQuery, place: PagePosition) -> str:
     """Write a place so that a cursor that was not given by us is told apart from one that was."""
     probability = "" if place.probability is None else repr(place.probability)
     moments = (str(_microseconds(moment)) for moment in (place.as_of, place.received_at))
@@ -92,7 +92,7 @@ def sealed_cursor(session: Session, query: WorklistQuery, place: Place) -> str:
     return base64.urlsafe_b64encode(_seal(session, told) + told).decode().rstrip("=")
 
 
-def opened_cursor(session: Session, query: WorklistQuery) -> Place:
+def decode_cursor(session: Session, query: WorklistQuery) -> PagePosition:
     """Read a place back.
 
     Raises
@@ -112,7 +112,7 @@ def opened_cursor(session: Session, query: WorklistQuery) -> Place:
     if order != query.order:
         raise InvalidCursorError
     likely = float(probability) if probability else None
-    return Place(int(segment), _moment(as_of), likely, _moment(received_at), study_id)
+    return PagePosition(int(segment), _moment(as_of), likely, _moment(received_at), study_id)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -18,7 +18,7 @@ from db.results.failures import failures_of_studies, reasons_of
 from db.studies import patients
 from db.tables.arrivals import PatientRow, StudyRow
 from db.worklist import filters as worklist_filters
-from db.worklist.order import Place, Segment, opened_cursor, sealed_cursor, segments
+from db.worklist.order import PagePosition, Segment, decode_cursor, encode_cursor, segments
 
 PAGE_LIMIT = 500
 
@@ -32,7 +32,7 @@ def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
         If the cursor is not one that this worklist gave for this order.
     """
     limit = max(1, min(query.limit, PAGE_LIMIT))
-    place = opened_cursor(session, query) if query.cursor is not None else None
+    place = decode_cursor(session, query) if query.cursor is not None else None
     as_of = place.as_of if place else now(session)
     found: list[tuple[int, StudyRow, PatientRow]] = []
     statement = worklist_filters.restricted(session, query, _statement())
@@ -50,8 +50,8 @@ def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
     if len(found) <= limit:
         return WorklistPage(items, None)
     number, last, _ = found[limit - 1]
-    reached = Place(number, as_of, last.malignancy_probability, last.received_at, last.id)
-    return WorklistPage(items, sealed_cursor(session, query, reached))
+    reached = PagePosition(number, as_of, last.malignancy_probability, last.received_at, last.id)
+    return WorklistPage(items, encode_cursor(session, query, reached))
 
 
 def worklist_item(
@@ -100,7 +100,7 @@ def _statement() -> Select[StudyRow, PatientRow]:
 
 
 def _part(
-    statement: Select[StudyRow, PatientRow], segment: Segment, after: Place | None
+    statement: Select[StudyRow, PatientRow], segment: Segment, after: PagePosition | None
 ) -> Select[StudyRow, PatientRow]:
     if after is not None:
         statement = statement.where(segment.after(after))

@@ -160,7 +160,7 @@ class PriorFetcher:
                     break
         with self._database.begin() as session:
             for uid, count in chosen:
-                priors.want_prior(session, search.study_id, search.pacs, uid, count)
+                priors.request_prior(session, search.study_id, search.pacs, uid, count)
             priors.record_search(session, search.study_id, search.pacs, PriorStatus.DONE)
         _log.info("priors:searched", extra={"study_id": search.study_id, "count": len(chosen)})
 

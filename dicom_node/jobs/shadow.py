@@ -101,7 +101,7 @@ class ShadowRuns:
             self._model = self._started().start()
         with self._database.read() as session:
             moment = now(session)
-            due = trials.untried(session, self._model, moment - LOOK_BACK, moment - SETTLED)
+            due = trials.without_shadow_run(session, self._model, moment - LOOK_BACK, moment - SETTLED)
         count = 0
         for analysis_id in due:
             if count and not self._may_go_on():
@@ -123,7 +123,7 @@ class ShadowRuns:
         except AnalysisProcessError as error:
             outcome = AnalysisOutcome(reasons=(Reason(error.code, error.text),))
         with self._database.begin() as session:
-            trials.record_trial(session, analysis_id, model, outcome)
+            trials.record_shadow_run(session, analysis_id, model, outcome)
         _log.info("trial:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
 
     def _started(self) -> ShadowProcess:

@@ -168,7 +168,7 @@ class Worker:
             pending = analyses.pending_analyses(session)
             self._submitted = {one.id: self._submitted[one.id] for one in pending if one.id in self._submitted}
             wanted = [record for record in pending if self._is_to_submit(record)]
-            due = scheduling.due_moments(session, pending) if wanted else {}
+            due = scheduling.due_times(session, pending) if wanted else {}
         for record in wanted:
             self._submit(record, due[record.id])
             self._submitted[record.id] = self._clock()
@@ -212,7 +212,7 @@ def alone(database: Database, name: str, action: Callable[[], object]) -> Callab
     """Give an action that only one host does at a time; on the others it does nothing."""
 
     def guarded_action() -> object:
-        with database.alone(name) as is_ours:
+        with database.advisory_lock(name) as is_ours:
             return action() if is_ours else None
 
     return guarded_action

@@ -273,7 +273,7 @@ class _Courier:
                     at = delivery.updated_at + timedelta(seconds=pause_s) if pause_s is not None else None
                     if age_s < 0:  # sent while the clock ran ahead
                         at = now + timedelta(seconds=CONFIRM_S[-1])
-                    deliveries.look_again(session, delivery.id, at, reason)
+                    deliveries.schedule_check(session, delivery.id, at, reason)
 
     def _retry(self, delivery: DeliveryRecord, reason: str) -> None:
         """Try again later, or park it when it was tried often enough."""

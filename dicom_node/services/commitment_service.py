@@ -113,7 +113,7 @@ class CommitmentService:
         request_id = None
         try:
             with self._database.begin() as session:
-                request_id = commitments.take_request(
+                request_id = commitments.record_request(
                     session,
                     ae_title=sender.calling_ae_title,
                     peer_address=sender.address,

@@ -14,7 +14,7 @@ from dicom_node.storage.files import Files, StoreUnreachableError
 from dicom_node.storage.instance_files import Content, InstanceFiles
 from dicom_node.storage.instance_store import InstanceStore
 from dicom_node.storage.integrity import REASON, Integrity
-from webapp.ports import Rendering, UnfitInputError
+from webapp.ports import RenderOptions, UnfitInputError
 
 INSTANCE_TIMEOUT_S = 60.0
 """One instance takes milliseconds; an Enhanced CT of thousands of frames, decoded as a whole, some seconds."""
@@ -59,7 +59,7 @@ class ArchiveFiles:
         with _refusing():
             return self._files.frame(self._sound(path), frame_number, stored=stored)
 
-    def whole(self, path: str, transfer_syntax_uid: str) -> Content:
+    def part10_file(self, path: str, transfer_syntax_uid: str) -> Content:
         """See ``StoredFiles``."""
         with refusing_unreachable():
             return self._files.whole(self._sound(path), transfer_syntax_uid)
@@ -74,7 +74,7 @@ class ArchiveFiles:
         with _refusing():
             return self._files.bulk(self._sound(path), place)
 
-    def rendered(self, path: str, frame_number: int, rendering: Rendering) -> Content | None:
+    def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
         """See ``StoredFiles``."""
         drawing = Drawing(
             media_type=rendering.media_type,
@@ -93,12 +93,12 @@ class SharedPictures:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def keep(self, paths: Sequence[str]) -> None:
+    def persist(self, paths: Sequence[str]) -> None:
         """See ``SharedFiles``."""
         with refusing_unreachable():
             self._files.keep(paths)
 
-    def locate(self, paths: Sequence[str]) -> object:
+    def fetch(self, paths: Sequence[str]) -> object:
         """See ``SharedFiles``."""
         with refusing_unreachable():
             return self._files.locate(paths)

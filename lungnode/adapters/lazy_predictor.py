@@ -17,7 +17,7 @@ from inference.description import ModelsDescription
 if TYPE_CHECKING:
     from lungnode.adapters.model_predictor import ModelPredictor
     from lungnode.adapters.unavailable_predictor import UnavailablePredictor
-    from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UploadAnswer
+    from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnswer
 
 _log = logging.getLogger(__name__)
 
@@ -77,11 +77,11 @@ class LazyPredictor:
         """See ``Predictor``."""
         return self.load().preview(content)
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
         return self.load().analyse_place(study_instance_uid, place)
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
         return self.load().attention(study_instance_uid, place, kind)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dicom_node.jobs.analysis_process import AnalysisPool, MakeAnalyzer
     from lungnode.adapters.lazy_predictor import LazyPredictor
     from lungnode.adapters.unavailable_predictor import UnavailablePredictor
-    from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UploadAnswer
+    from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnswer
 
     DescribedPredictor = LazyPredictor | UnavailablePredictor
 
@@ -225,11 +225,11 @@ class SwitchingPredictor:
         """See ``Predictor``."""
         return self._live.preview(content)
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
         return self._live.analyse_place(study_instance_uid, place)
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
         return self._live.attention(study_instance_uid, place, kind)
 

@@ -34,7 +34,7 @@ from lungnode.adapters.image_codec import (
 )
 from lungnode.adapters.lazy_predictor import status_of
 from lungnode.adapters.stored_series import StoredSeries
-from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UnfitInputError, UploadAnswer
+from webapp.ports import MapName, MarkedPoint, PointAnswer, UnfitInputError, UploadAnswer
 
 UPLOAD_TIMEOUT_S = 15.0
 UPLOAD_MEMORY_MB = 200
@@ -76,7 +76,7 @@ class ModelPredictor:
             raise UnfitInputError(422, hu.code, hu.text)
         return grey_png(windowed(hu, LUNG_WINDOW))
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
         loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
         finding = analyse_place(
@@ -89,9 +89,9 @@ class ModelPredictor:
         if isinstance(finding, Refusal):
             status = 404 if finding.code == "no_such_frame" else 422
             raise UnfitInputError(status, finding.code, finding.text)
-        return PlaceAnswer(identity_of(self._models.nodule), finding, scanner_of_series(loaded))
+        return PointAnswer(identity_of(self._models.nodule), finding, scanner_of_series(loaded))
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
         loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
         index = slice_index(loaded, place.sop_instance_uid, place.frame_number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp.ports import MapName, MarkedPlace, PlaceAnswer, UnfitInputError, UploadAnswer
+from webapp.ports import MapName, MarkedPoint, PointAnswer, UnfitInputError, UploadAnswer
 
 
 class UnavailablePredictor:
@@ -23,11 +23,11 @@ class UnavailablePredictor:
         """See ``Predictor``."""
         raise self._refusal()
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
         raise self._refusal()
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
         raise self._refusal()
 

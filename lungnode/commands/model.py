@@ -193,9 +193,9 @@ def tried(session: Session, digest: str) -> ModelIdentity:
     CommandError
         There is none, or more than one.
     """
-    from db.analyses.shadow import tried_models
+    from db.analyses.shadow import shadow_models
 
-    found = [one for one in tried_models(session) if one.sha256.startswith(digest)][: 2 if digest else 1]
+    found = [one for one in shadow_models(session) if one.sha256.startswith(digest)][: 2 if digest else 1]
     if not found:
         raise CommandError("no such model was tried: set LUNGNODE_MODEL__SHADOW_BUNDLE and let series come in")
     if len(found) > 1:

@@ -47,14 +47,14 @@ def release(
     rerun: Annotated[bool, typer.Option("--rerun", help="Have what was held analysed again, and then shown.")] = False,
 ) -> None:
     """Show what comes from a scanner from now on; what was held stays in shadow unless it is analysed again."""
-    from db.analyses.analyses import rerun_held
+    from db.analyses.analyses import rerun_quarantined
     from db.analyses.quarantine import release_scanner, scanner_by_key, state_of
 
     with open_database(read_settings()) as database, database.begin() as session:
         scanner = scanner_by_key(session, key)
         release_scanner(session, scanner, reason, released_by=who())
         if rerun:
-            rerun_held(session, scanner, requested_by=who())
+            rerun_quarantined(session, scanner, requested_by=who())
         state = state_of(session, scanner)
     print(_line(state))
 
@@ -62,7 +62,7 @@ def release(
 def _line(state: ScannerState) -> str:
     hold = state.hold
     told: dict[str, object] = {"key": state.scanner.key, **state.scanner._asdict()}
-    told |= {"series_count": state.series_count, "shadow_count": state.shadow_count, "held": hold is not None}
+    told |= {"series_count": state.series_count, "shadow_count": state.quarantined_count, "held": hold is not None}
     if hold is not None:
         told |= {"reason": hold.reason, "held_by": hold.held_by, "held_at": hold.held_at.isoformat()}
     return json.dumps(told)

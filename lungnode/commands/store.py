@@ -13,7 +13,7 @@ from lungnode.commands.context import open_database, read_settings, who
 from lungnode.errors import CommandError
 
 if TYPE_CHECKING:
-    from db.archive.index import KeptFile
+    from db.archive.index import IndexedFile
     from db.database import Database
     from dicom_node.storage.instance_store import InstanceStore
 
@@ -63,7 +63,7 @@ def adopt_files() -> int:
     from lungnode.wiring.base import build_intake, open_store
 
     settings, counts = read_settings(), {"files": 0, "adopted": 0, "left": 0}
-    with open_database(settings) as database, open_store(settings) as store, database.alone("purge") as is_ours:
+    with open_database(settings) as database, open_store(settings) as store, database.advisory_lock("purge") as is_ours:
         if not is_ours:
             raise CommandError("a purge is under way; try again when it has ended")
         for found in adopt(database, store, build_intake(settings, store, database)):
@@ -81,14 +81,14 @@ def adopt_files() -> int:
     return 1 if counts["left"] else 0
 
 
-def examine(database: Database, store: InstanceStore) -> Iterator[tuple[KeptFile, str]]:
+def examine(database: Database, store: InstanceStore) -> Iterator[tuple[IndexedFile, str]]:
     """Look at every file that a row names; gives what is wrong with it, or nothing."""
-    from db.archive.index import kept_files
+    from db.archive.index import indexed_files
 
     after = ""
     while True:
         with database.read() as session:
-            files = kept_files(session, after)
+            files = indexed_files(session, after)
         if not files:
             return
         for file in files:
@@ -96,7 +96,7 @@ def examine(database: Database, store: InstanceStore) -> Iterator[tuple[KeptFile
         after = files[-1].sop_instance_uid
 
 
-def _problem(database: Database, store: InstanceStore, file: KeptFile) -> str:
+def _problem(database: Database, store: InstanceStore, file: IndexedFile) -> str:
     from db.archive.purge import named_paths
 
     is_kept = store.files.exists(file.path)

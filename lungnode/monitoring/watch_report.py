@@ -22,8 +22,8 @@ from db.monitoring.drift_observations import (
     figures_of_check,
     latest_observations,
     latest_report,
-    news,
     outcomes_by_machine,
+    report_fingerprint,
     save_report,
 )
 from inference.drift.calibration_watch import watch_calibration
@@ -70,7 +70,7 @@ def look(database: Database) -> None:
 def refresh_report(database: Database, *, at_once: bool = False) -> bool:
     """Make the report anew where it is old, or where there is news and it is no longer fresh; tells whether."""
     with database.read() as session:
-        known, latest = latest_report(session), news(session)
+        known, latest = latest_report(session), report_fingerprint(session)
         if known is not None and not at_once:
             age, has_news = now(session) - known[0], known[1].get("news") != latest
             if age < (FRESH if has_news else STALE):

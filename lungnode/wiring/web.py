@@ -36,7 +36,7 @@ def web_options(settings: Settings) -> WebOptions:
 
     web = settings.web
     return WebOptions(
-        evidence_root=(settings.store_root if settings.store.url else settings.home) / "evidence",
+        upload_images_root=(settings.store_root if settings.store.url else settings.home) / "evidence",
         min_free_bytes=settings.dicom.min_free_mb << 20,
         counts_folder=settings.home / "run",
         conformance=statement(settings),
@@ -122,7 +122,7 @@ class Web:
         """End event streams and decoding children, and give up files and connections."""
         from webapp.services.registry import EXTENSION
 
-        self.app.extensions[EXTENSION].watch.close()
+        self.app.extensions[EXTENSION].change_feed.close()
         self._stored.close()
         self._files.close()
         self.predictor.close()

@@ -64,7 +64,7 @@ def main(folder: Path, words: set[str]) -> None:
         stored = stack.enter_context(closing(StoredSeries(database, store, limits)))
         files = stack.enter_context(closing(ArchiveFiles(store, limits)))
         options = WebOptions(
-            evidence_root=folder / "evidence",
+            upload_images_root=folder / "evidence",
             auth_required="auth" in words,
             version="test",
             max_upload_bytes=SMALL_BYTES if "small" in words else 256 * SMALL_BYTES,

@@ -53,7 +53,7 @@ def serving(folder: Path) -> Iterator[Archive]:
     """Serve an empty archive from a folder, sign-in off."""
     database, store = sqlite_database(folder), InstanceStore(folder / "store")
     files = ArchiveFiles(store, DecodeLimits(scratch=folder), database)
-    options = WebOptions(evidence_root=folder / "evidence", auth_required=False)
+    options = WebOptions(upload_images_root=folder / "evidence", auth_required=False)
     app = create_app(
         database=database,
         predictor=CannedPredictor(),

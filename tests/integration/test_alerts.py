@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from benchmarks.authority import issue, revocation_list
-from db.analyses import quarantine as holds
+from db.analyses import quarantine
 from db.analyses.scanners import Scanner
 from db.database import Database
 from db.domain.records import AnalysisOutcome, DeliveryStatus
@@ -91,7 +91,7 @@ def test_what_was_never_committed_is_told_for_a_week(tmp_path: Path, database: D
     alerts.look()
     assert hook.told == []
     with database.begin() as session:
-        deliveries.look_again(session, sent[1], None, f"{deliveries.UNCOMMITTED}, and the node does not list it")
+        deliveries.schedule_check(session, sent[1], None, f"{deliveries.UNCOMMITTED}, and the node does not list it")
     alerts.look()
     ahead[0] = 8 * 24 * HOUR
     alerts.look()
@@ -162,12 +162,12 @@ def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Pa
     hook, ahead = Hook(), [timedelta(0)]
     alerts, scanner = alerts_of(tmp_path, database, hook, ahead), Scanner("Maker One", "B60f", "1.0 mm")
     with database.begin() as session:
-        holds.hold_scanner(session, scanner, "noise went up", held_by="chief")
+        quarantine.hold_scanner(session, scanner, "noise went up", held_by="chief")
     alerts.look()
     ahead[0] = 25 * HOUR
     alerts.look()
     with database.begin() as session:
-        holds.release_scanner(session, scanner, "serviced", released_by="chief")
+        quarantine.release_scanner(session, scanner, "serviced", released_by="chief")
     alerts.look()
     assert hook.told == [("scanners_held", state) for state in ("raised", "repeated", "cleared")]
 

@@ -271,7 +271,7 @@ def test_what_was_sent_is_looked_after_until_it_is_committed(database: Database,
         assert deliveries.unconfirmed_deliveries(session, now=later - timedelta(seconds=1)) == ()
         assert [one.id for one in deliveries.unconfirmed_deliveries(session, now=later)] == [delivery.id]
     with database.begin() as session:
-        deliveries.look_again(session, delivery.id, None, "not there yet")
+        deliveries.schedule_check(session, delivery.id, None, "not there yet")
     with database.read() as session:
         assert deliveries.unconfirmed_deliveries(session, now=later) == ()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from db.analyses import quarantine as holds
+from db.analyses import quarantine
 from db.domain.records import AnalysisOutcome
 from db.monitoring.drift_observations import latest_report, watched_scanners
 from dicom_node.phantom.writer import SeriesIdentity
@@ -80,10 +80,10 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
     assert "CANARY" not in json.dumps(report)
     assert hold_drifted(database) == 1
     with database.read() as session:
-        (held,) = holds.held_scanners(session).values()
+        (held,) = quarantine.held_scanners(session).values()
         assert (held.held_by, held.series_count) == ("system", REFERENCE + 2 * WINDOW)
     with database.begin() as session:
-        holds.release_scanner(session, held.scanner, "looked at: a new protocol", released_by="chief")
+        quarantine.release_scanner(session, held.scanner, "looked at: a new protocol", released_by="chief")
     assert hold_drifted(database) == 0, "what somebody released is not held again for the same series"
     assert block(3, usual) == [], "one block without drift ends no alarm"
     assert block(4, usual) == [("drift", "cleared")]

@@ -32,7 +32,7 @@ from tests.factories import ct_series, sqlite_database
 from tests.integration.object_store import object_store
 from webapp.ports import UnfitInputError
 from webapp.services import upload_images
-from webapp.services.upload_images import EvidenceFolder
+from webapp.services.upload_images import UploadImages
 
 SENDER = Sender("PACS", "127.0.0.1")
 
@@ -78,7 +78,7 @@ def test_any_web_shows_the_pictures_of_an_upload_and_forgets_the_oldest_for_all(
 ) -> None:
     monkeypatch.setattr(upload_images, "_SLACK", 0)
     webs = [ObjectFiles(tmp_path / name, place) for name in ("here", "there", "elsewhere")]
-    here, there, elsewhere = (EvidenceFolder(files.root / "evidence", 1, SharedPictures(files)) for files in webs)
+    here, there, elsewhere = (UploadImages(files.root / "evidence", 1, SharedPictures(files)) for files in webs)
     here.save("a" * 32, b"image", b"attention")
     assert there.has("a" * 32, "image")
     assert there.load("a" * 32, "attention") == b"attention"
@@ -92,7 +92,7 @@ def test_any_web_shows_the_pictures_of_an_upload_and_forgets_the_oldest_for_all(
 
 def test_pictures_that_cannot_be_shared_are_refused_in_words(tmp_path: Path, place: ObjectStoreAddress) -> None:
     files = ObjectFiles(tmp_path / "here", ObjectStoreAddress(place.url, "http://127.0.0.1:9", place.key, place.secret))
-    folder = EvidenceFolder(files.root / "evidence", 1, SharedPictures(files))
+    folder = UploadImages(files.root / "evidence", 1, SharedPictures(files))
     with pytest.raises(UnfitInputError, match="image store does not answer"):
         folder.save("a" * 32, b"image", None)
 

@@ -103,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def make_server_of(database: Database, folder: Path, issuer: str, port: int):
     options = WebOptions(
-        evidence_root=folder / "evidence",
+        upload_images_root=folder / "evidence",
         sign_ins_per_minute=1000,
         oidc=OidcProvider(
             issuer=issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, role_claim="groups", roles=ROLES

@@ -71,7 +71,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         for name in ("ann", "bob"):
             users.add_user(session, name, PASSWORD, Role.RADIOLOGIST)
     options = WebOptions(
-        evidence_root=tmp_path / "evidence",
+        upload_images_root=tmp_path / "evidence",
         trusted_proxies=tuple(map(ip_network, getattr(request, "param", ("127.0.0.1/32",)))),
         **SETTINGS.get(request.node.originalname, {}),
     )

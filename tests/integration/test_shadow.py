@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from db.analyses import findings
-from db.analyses import quarantine as holds
-from db.analyses import shadow as trials
+from db.analyses import findings, quarantine, shadow
 from db.domain.records import AnalysisRecord, AnalysisStatus, StudyState
 from db.results.objects import results_of_analysis
 from dicom_node.phantom.writer import SeriesIdentity
@@ -92,7 +90,7 @@ def digest_of_the_second(service: Service) -> str:
 
     def tried() -> str:
         with service.database.read() as session:
-            return next((model.sha256 for model in trials.tried_models(session)), "")
+            return next((model.sha256 for model in shadow.shadow_models(session)), "")
 
     return until(tried, bool, 180)
 
@@ -125,7 +123,7 @@ def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tm
     record = service.wait_finished(held.series_instance_uid)
     assert (record.state, record.reasons[0].code) == (StudyState.NOT_ANALYSED, "scanner_held")
     analysis = latest(service, held)
-    assert analysis.status is AnalysisStatus.SHADOW
+    assert analysis.status is AnalysisStatus.QUARANTINED
     item = requests.get(f"{url}api/v1/studies/{held.study_instance_uid}", timeout=60).json()
     told_of_it = [item[name] for name in ("malignancy_probability", "finding_count", "findings", "deliveries")]
     assert told_of_it == [None, 0, [], []]
@@ -135,7 +133,7 @@ def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tm
     second = digest_of_the_second(service)
     assert second not in (own, MODEL_SHA256)
     with service.database.read() as session:
-        (pair,) = trials.pairs(session, second)
+        (pair,) = shadow.pairs(session, second)
         assert len(findings.findings_of_analysis(session, analysis.id)) == 1
         assert results_of_analysis(session, analysis.id) == ()
     assert (pair.failed_with, len(pair.live), len(pair.tried)) == ("", 1, 1)
@@ -148,7 +146,7 @@ def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tm
     until(lambda: digest_of_the_web(service), lambda seen: seen == second, 120)
     run_until_by(service, held, second)
     with service.database.read() as session:
-        assert holds.analyses_in_shadow(session) == ()
+        assert quarantine.quarantined_analyses(session) == ()
 
     assert did(service, "model", "rollback", "--by", "chief", "--reason", "complaints")["live"]
     until(lambda: digest_of_the_web(service), lambda seen: seen == own, 120)

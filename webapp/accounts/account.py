@@ -16,7 +16,7 @@ from webapp.accounts.identity import FORM_COOKIE, SESSION_COOKIE, principal
 from webapp.http.addresses import is_own_path
 from webapp.http.errors import TooManyRequestsError
 from webapp.http.sessions import form_token
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("account", __name__)
 
@@ -30,7 +30,7 @@ REFUSED = "That name and password do not fit, or there were too many attempts. T
 @blueprint.get("/sign-in")
 def sign_in_page() -> BaseResponse:
     """Show the form."""
-    if not services().options.auth_required:
+    if not current_services().options.auth_required:
         return redirect(url_for("pages.home"), 303)
     return form(200, "")
 
@@ -38,10 +38,10 @@ def sign_in_page() -> BaseResponse:
 @blueprint.post("/sign-in")
 def sign_in() -> BaseResponse:
     """Check name and password and start a session with a fresh cookie."""
-    known = services()
-    if not known.options.auth_required:
+    services = current_services()
+    if not services.options.auth_required:
         return redirect(url_for("pages.home"), 303)
-    known.sign_in_limit.take(request.remote_addr or "")
+    services.sign_in_limit.take(request.remote_addr or "")
     user = _checked_user(request.form.get("name", ""), request.form.get("password", ""))
     if user is None:
         return form(401, REFUSED)
@@ -50,9 +50,9 @@ def sign_in() -> BaseResponse:
 
 def start_session(response: BaseResponse, grant: SessionGrant) -> BaseResponse:
     """End the session that the browser may have, and start one with a fresh cookie."""
-    known = services()
-    known.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
-    _set_cookie(response, SESSION_COOKIE, known.sessions.open(grant))
+    services = current_services()
+    services.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
+    _set_cookie(response, SESSION_COOKIE, services.sessions.open(grant))
     response.delete_cookie(FORM_COOKIE, path="/sign-in")
     return response
 
@@ -60,9 +60,9 @@ def start_session(response: BaseResponse, grant: SessionGrant) -> BaseResponse:
 @blueprint.post("/sign-out")
 def sign_out() -> BaseResponse:
     """End the session here, not only in the browser."""
-    known = services()
-    known.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
-    with known.database.begin() as session:
+    services = current_services()
+    services.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
+    with services.database.begin() as session:
         audit.append(
             session, AuditEvent("user:signed_out", principal().name, details={"address": request.remote_addr or ""})
         )
@@ -80,8 +80,8 @@ def _checked_user(name: str, password: str) -> UserRecord | None:
     """Ask the database also for names and passwords too long to be right, so that all take the same time."""
     address = request.remote_addr or ""
     try:
-        with services().password_slots.take():
-            return users.sign_in(services().database, name[:MAX_NAME], password[:MAX_PASSWORD], address)
+        with current_services().password_slots.take():
+            return users.sign_in(current_services().database, name[:MAX_NAME], password[:MAX_PASSWORD], address)
     except SignInDelayedError as delayed:
         raise TooManyRequestsError(delayed.retry_after_s) from None
 
@@ -91,10 +91,10 @@ def form(status: int, message: str) -> Response:
     cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
     page = render_template(
         "sign_in.html",
-        token=form_token(cookie, services().options.secret_key),
+        token=form_token(cookie, current_services().options.secret_key),
         message=message,
         next=safe_next(request.values.get("next", "")),
-        provider=services().options.oidc,
+        provider=current_services().options.oidc,
     )
     response = make_response(page, status)
     _set_cookie(response, FORM_COOKIE, cookie, path="/sign-in", max_age_s=FORM_LIFETIME_S)
@@ -111,5 +111,5 @@ def _set_cookie(
         max_age=max_age_s,
         httponly=True,
         samesite="Lax",
-        secure=services().options.secure_cookies or request.is_secure,
+        secure=current_services().options.secure_cookies or request.is_secure,
     )

@@ -14,7 +14,7 @@ from db.accounts import tokens
 from db.accounts.names import TOKEN_ACTOR_PREFIX
 from db.domain.records import Role
 from webapp.http.sessions import form_token
-from webapp.services.registry import Services, services
+from webapp.services.registry import Services, current_services
 
 SESSION_COOKIE = "lungnode_session"
 FORM_COOKIE = "lungnode_form"
@@ -46,7 +46,7 @@ class Principal:
 def identify() -> Principal | None:
     """Return who sent the current request, or None where nobody is signed in."""
     touch = BACKGROUND_HEADER not in request.headers and request.endpoint != "events.stream"
-    return _identified(services(), _credentials(), touch=touch)
+    return _identified(current_services(), _credentials(), touch=touch)
 
 
 def access_check() -> Callable[[], bool]:
@@ -54,10 +54,10 @@ def access_check() -> Callable[[], bool]:
 
     For answers that stay open: it asks the records each time, and finds sessions and tokens that ended meanwhile.
     """
-    known, credentials, caller = services(), _credentials(), principal()
+    services, credentials, caller = current_services(), _credentials(), principal()
 
     def has_access() -> bool:
-        now = _identified(known, credentials, touch=False)
+        now = _identified(services, credentials, touch=False)
         return now is not None and (now.name, now.role) == (caller.name, caller.role)
 
     return has_access
@@ -75,34 +75,34 @@ def _credentials() -> _Credentials:
     return _Credentials(request.headers.get("Authorization", ""), request.cookies.get(SESSION_COOKIE, ""))
 
 
-def _identified(known: Services, credentials: _Credentials, *, touch: bool) -> Principal | None:
-    if not known.options.auth_required:
+def _identified(services: Services, credentials: _Credentials, *, touch: bool) -> Principal | None:
+    if not services.options.auth_required:
         return Principal("local", None, Proof.OPEN)
     if credentials.authorization:
-        return _by_token(known, credentials.authorization)
-    return _by_session(known, credentials.cookie, touch=touch) if credentials.cookie else None
+        return _by_token(services, credentials.authorization)
+    return _by_session(services, credentials.cookie, touch=touch) if credentials.cookie else None
 
 
-def _by_session(known: Services, cookie: str, *, touch: bool) -> Principal | None:
+def _by_session(services: Services, cookie: str, *, touch: bool) -> Principal | None:
     """Ask the records each time, so that every change of the account counts at once."""
-    signed_in = known.sessions.find(cookie, touch=touch)
+    signed_in = services.sessions.find(cookie, touch=touch)
     if signed_in is None:
         return None
-    if signed_in.role_mapping is not None and not _is_current_mapping(known, signed_in.role_mapping):
+    if signed_in.role_mapping is not None and not _is_current_mapping(services, signed_in.role_mapping):
         return None
     return Principal(signed_in.actor, signed_in.role, Proof.SESSION, signed_in.display_name)
 
 
-def _is_current_mapping(known: Services, role_mapping: str) -> bool:
-    provider = known.options.oidc
+def _is_current_mapping(services: Services, role_mapping: str) -> bool:
+    provider = services.options.oidc
     return provider is not None and hmac.compare_digest(role_mapping, provider.role_mapping_digest)
 
 
-def _by_token(known: Services, header: str) -> Principal | None:
+def _by_token(services: Services, header: str) -> Principal | None:
     scheme, _, plain = header.partition(" ")
     if scheme.lower() != "bearer" or not plain.strip():
         return None
-    with known.database.read() as session:
+    with services.database.read() as session:
         token = tokens.check_token(session, plain.strip())
     if token is None:
         return None
@@ -117,5 +117,5 @@ def principal() -> Principal:
 
 def current_form_token() -> str:
     """Token for the forms of this page; empty where no cookie proves anything."""
-    cookie = request.cookies.get(SESSION_COOKIE) if services().options.auth_required else None
-    return form_token(cookie, services().options.secret_key) if cookie else ""
+    cookie = request.cookies.get(SESSION_COOKIE) if current_services().options.auth_required else None
+    return form_token(cookie, current_services().options.secret_key) if cookie else ""

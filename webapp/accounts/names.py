@@ -6,7 +6,7 @@ from flask import g
 
 from db.accounts.names import PROVIDER_PREFIX
 from db.accounts.provider_accounts import display_names
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 
 def shown_name(actor: str) -> str:
@@ -15,6 +15,6 @@ def shown_name(actor: str) -> str:
         return actor
     names: dict[str, str] = g.setdefault("shown_names", {})
     if actor not in names:
-        with services().database.read() as session:
+        with current_services().database.read() as session:
             names |= display_names(session, [actor])
     return names[actor]

@@ -26,7 +26,7 @@ from db.domain.records import AuditEvent, Role
 from webapp.accounts.account import form, safe_next, start_session
 from webapp.http.errors import NotFoundError, UnavailableError
 from webapp.options import OidcProvider
-from webapp.services.registry import EXTENSION, Services, absolute_url, services
+from webapp.services.registry import EXTENSION, Services, absolute_url, current_services
 
 blueprint = Blueprint("oidc", __name__, url_prefix="/sign-in/provider")
 
@@ -76,7 +76,7 @@ def install(app: Flask) -> None:
 
 
 def _configured() -> tuple[OidcProvider, Any]:
-    provider = services().options.oidc
+    provider = current_services().options.oidc
     if provider is None:
         raise NotFoundError("No identity provider is configured.")
     return provider, current_app.extensions[CLIENT]
@@ -86,7 +86,7 @@ def _configured() -> tuple[OidcProvider, Any]:
 def start() -> Response:
     """Send the browser to the provider."""
     _, client = _configured()
-    services().sign_in_limit.take(request.remote_addr or "")
+    current_services().sign_in_limit.take(request.remote_addr or "")
     session.clear()
     session["next"] = safe_next(request.args.get("next", ""))
     try:
@@ -99,7 +99,7 @@ def start() -> Response:
 def callback() -> Response:
     """Take the browser back from the provider, and start a session with a fresh cookie."""
     provider, client = _configured()
-    services().sign_in_limit.take(request.remote_addr or "")
+    current_services().sign_in_limit.take(request.remote_addr or "")
     target = safe_next(str(session.pop("next", "")))
     try:
         claims = client.authorize_access_token().get("userinfo") or {}
@@ -115,7 +115,7 @@ def callback() -> Response:
     role = role_of(claims, provider)
     if role is None:
         return _refuse("role")
-    with services().database.begin() as records:
+    with current_services().database.begin() as records:
         account = record_provider_account(records, person.issuer, person.subject, person.display_name)
         if not account.is_disabled:
             details: dict[str, object] = {"by": "oidc", "role": role.value, "display_name": person.display_name}
@@ -166,7 +166,7 @@ def role_of(claims: Mapping[str, Any], provider: OidcProvider) -> Role | None:
 
 
 def _refuse(why: str) -> Response:
-    with services().database.begin() as records:
+    with current_services().database.begin() as records:
         details: dict[str, object] = {"why": why, "by": "oidc", "address": request.remote_addr or ""}
         audit.append(records, AuditEvent("user:refused", ANONYMOUS, "", "failure", details))
     return form(403, REFUSED)

@@ -371,7 +371,7 @@ def scanner(state: ScannerState) -> ScannerShape:
         "slice_spacing": state.scanner.slice_spacing,
         "series_count": state.series_count,
         "hold": {"reason": hold.reason, "held_by": hold.held_by, "held_at": moment(hold.held_at)} if hold else None,
-        "shadow_count": state.shadow_count,
+        "shadow_count": state.quarantined_count,
     }
 
 

@@ -8,18 +8,18 @@ from flask import Blueprint, Response, jsonify
 
 from db.analyses import predictions
 from webapp.api.openapi import document
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("status", __name__)
 
 
 def model_status_fields() -> dict[str, object]:
     """Give the models' own account with the server's counters."""
-    known = services()
-    with known.database.read() as session:
+    services = current_services()
+    with services.database.read() as session:
         served = predictions.prediction_count(session)
-    uptime_s = round(time.monotonic() - known.started, 1)
-    return {**known.predictor.status(), "uptime_s": uptime_s, "predictions_served": served}
+    uptime_s = round(time.monotonic() - services.started, 1)
+    return {**services.predictor.status(), "uptime_s": uptime_s, "predictions_served": served}
 
 
 @blueprint.get("/model_status")
@@ -31,4 +31,4 @@ def model_status() -> Response:
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Give the OpenAPI 3.1 document of all that answers JSON."""
-    return jsonify(document(services().options.version))
+    return jsonify(document(current_services().options.version))

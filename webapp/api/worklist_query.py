@@ -49,7 +49,7 @@ def read_query(told: Mapping[str, str], max_wait_s: float) -> WorklistQuery:
     )
 
 
-def kept_fields(told: Mapping[str, str]) -> dict[str, str]:
+def filter_fields(told: Mapping[str, str]) -> dict[str, str]:
     """Give the parameters that make a way to look, without empty ones and without the order that holds anyway."""
     kept = {name: clean_text(told[name]) for name in FIELDS if clean_text(told.get(name, ""))}
     if kept.get("sort") == WorklistOrder.NEWEST:

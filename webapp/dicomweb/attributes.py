@@ -95,7 +95,7 @@ def instance(match: Match) -> Attributes:
 
 def retrieve_url(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> str:
     """Address of a study, a series or an instance."""
-    return absolute_url(url_for("wado.whole", study_uid=study_uid, series_uid=series_uid, sop_uid=sop_uid))
+    return absolute_url(url_for("wado.part10_files", study_uid=study_uid, series_uid=series_uid, sop_uid=sop_uid))
 
 
 def values(vr: str, *values: str | int | None) -> dict[str, Any]:

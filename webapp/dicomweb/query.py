@@ -17,7 +17,7 @@ from webapp.dicomweb.negotiation import JSON, check_json
 from webapp.http.errors import BadRequestError
 from webapp.http.forms import UID_PATTERN
 from webapp.reading import blinded_reading
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("qido", __name__, url_prefix="/dicom-web")
 
@@ -75,7 +75,7 @@ def instances(study_uid: str | None = None, series_uid: str | None = None) -> Re
     places = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid}
     question, found = _found(search.INSTANCE_KEYWORDS, search.search_instances, **places)
     paths = [match.instance.path for match in found.matches if match.instance is not None]
-    documents = services().files.documents(paths, [""] * len(paths))
+    documents = current_services().files.documents(paths, [""] * len(paths))
     known = [attributes.instance(match) for match in found.matches]
     return _answer(question, found, map(_completed, known, documents, itertools.repeat(question)))
 
@@ -91,7 +91,7 @@ def _found(keywords: frozenset[str], find: Callable[..., Found], **places: str |
     check_json()
     question = read_question(keywords)
     named = {keyword: OneOf((uid,)) for keyword, uid in places.items() if uid is not None}
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         return question, find(
             session, question.conditions | named, question.page, reads_first=blinded_reading.blind_reader()
         )

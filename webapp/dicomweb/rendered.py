@@ -9,8 +9,8 @@ from flask import Blueprint, Response, request
 from webapp.dicomweb.negotiation import accepted
 from webapp.dicomweb.retrieve import INSTANCE, instances_of
 from webapp.http.errors import BadRequestError, NotAcceptableError, NotFoundError
-from webapp.ports import Rendering
-from webapp.services.registry import compute_slot, services
+from webapp.ports import RenderOptions
+from webapp.services.registry import compute_slot, current_services
 
 blueprint = Blueprint("rendered", __name__, url_prefix="/dicom-web")
 
@@ -28,14 +28,14 @@ def picture(study_uid: str, series_uid: str, sop_uid: str, frame_number: int = 1
     rendering = _rendering()
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     with compute_slot():
-        content = services().files.rendered(instance.path, frame_number, rendering)
+        content = current_services().files.rendered(instance.path, frame_number, rendering)
     if content is None:
         raise NotFoundError("There is no such frame.")
     headers = {"Content-Length": str(content.size_bytes)}
     return Response(content.pieces, content_type=rendering.media_type, headers=headers)
 
 
-def _rendering() -> Rendering:
+def _rendering() -> RenderOptions:
     """Read how it is to be drawn off the address.
 
     Raises
@@ -45,7 +45,7 @@ def _rendering() -> Rendering:
     media_type = next((kind for offer in accepted() for kind in MEDIA_TYPES if offer.matches(kind)), None)
     if media_type is None:
         raise NotAcceptableError(" or ".join(MEDIA_TYPES))
-    return Rendering(media_type, _quality(), _window(), *_viewport())
+    return RenderOptions(media_type, _quality(), _window(), *_viewport())
 
 
 def _quality() -> int:

@@ -27,8 +27,8 @@ from webapp.dicomweb.negotiation import (
 from webapp.http.errors import BadRequestError, NotFoundError
 from webapp.ports import StoredFiles
 from webapp.reading import blinded_reading
-from webapp.reading.studies import note_look
-from webapp.services.registry import reference_to, services
+from webapp.reading.studies import record_view
+from webapp.services.registry import current_services, reference_to
 
 blueprint = Blueprint("wado", __name__, url_prefix="/dicom-web")
 
@@ -48,7 +48,7 @@ def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | N
     NotFoundError
         Nothing of that name is here.
     """
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         found = archive.instances(
             session,
             [study_uid],
@@ -58,7 +58,7 @@ def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | N
         )
     if not found:
         raise NotFoundError("There is no such study, series or instance.")
-    note_look(study_uid)
+    record_view(study_uid)
     return list(found)
 
 
@@ -74,7 +74,7 @@ def instance_url(instance: ArchivedInstance) -> str:
 def bulk_url(instance: ArchivedInstance) -> str:
     """Address that those of an instance's bulk data begin with."""
     path = url_for(
-        "wado.whole",
+        "wado.part10_files",
         study_uid=instance.study_instance_uid,
         series_uid=instance.series_instance_uid,
         sop_uid=instance.sop_instance_uid,
@@ -90,7 +90,7 @@ def metadata(study_uid: str, series_uid: str | None = None, sop_uid: str | None 
     check_json()
     found = instances_of(study_uid, series_uid, sop_uid)
     urls = [bulk_url(instance) for instance in found]
-    documents = services().files.documents([instance.path for instance in found], urls)
+    documents = current_services().files.documents([instance.path for instance in found], urls)
     return Response(_listed(documents), content_type=JSON)
 
 
@@ -107,7 +107,7 @@ def frames(study_uid: str, series_uid: str, sop_uid: str, frame_list: str) -> Re
     numbers = _frame_numbers(frame_list)
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     choice = choose_frames(instance.transfer_syntax_uid)
-    send = functools.partial(_frame, services().files, instance, f"{instance_url(instance)}/frames", choice)
+    send = functools.partial(_frame, current_services().files, instance, f"{instance_url(instance)}/frames", choice)
     if len(numbers) > 1:
         _check_frames(instance, numbers)
     first = send(numbers[0])
@@ -134,7 +134,7 @@ def _check_frames(instance: ArchivedInstance, numbers: Sequence[int]) -> None:
     ------
     NotFoundError
     """
-    document = next(services().files.documents([instance.path], [""]), None)
+    document = next(current_services().files.documents([instance.path], [""]), None)
     told = json.loads(document).get(NUMBER_OF_FRAMES, {}).get("Value") if document else None
     count = int(told[0]) if told and told[0] else 1
     if not all(1 <= number <= count for number in numbers):
@@ -152,13 +152,13 @@ def _frame(files: StoredFiles, instance: ArchivedInstance, url: str, choice: Cho
 @blueprint.get(STUDY)
 @blueprint.get(SERIES)
 @blueprint.get(INSTANCE)
-def whole(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
+def part10_files(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
     """Send instances as PS3.10 files, as they are stored or uncompressed."""
     found = instances_of(study_uid, series_uid, sop_uid)
     choice = choose_instances([instance.transfer_syntax_uid for instance in found])
     if len(found) > 1:
-        services().files.check([instance.path for instance in found])
-    send = functools.partial(_whole, services().files, choice)
+        current_services().files.check([instance.path for instance in found])
+    send = functools.partial(_part10_file, current_services().files, choice)
     urls = [instance_url(instance) for instance in found]
     first = send(found[0], urls[0])
     if not choice.is_multipart:
@@ -168,10 +168,10 @@ def whole(study_uid: str, series_uid: str | None = None, sop_uid: str | None = N
     return multipart(itertools.chain([first], map(send, found[1:], urls[1:])), choice.media_type)
 
 
-def _whole(files: StoredFiles, choice: Choice, instance: ArchivedInstance, url: str) -> Part:
+def _part10_file(files: StoredFiles, choice: Choice, instance: ArchivedInstance, url: str) -> Part:
     syntax = instance.transfer_syntax_uid
     if choice.as_stored or syntax == NATIVE:
-        content = files.whole(instance.path, syntax)
+        content = files.part10_file(instance.path, syntax)
     else:
         content = files.uncompressed(instance.path)
     content_type = f"{choice.media_type}; transfer-syntax={content.transfer_syntax_uid}"
@@ -186,7 +186,7 @@ def bulk_data(study_uid: str, series_uid: str, sop_uid: str, place: str) -> Resp
         raise NotFoundError("There is no such value.")
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     choice = choose_bulk()
-    content = services().files.bulk(instance.path, steps)
+    content = current_services().files.bulk(instance.path, steps)
     part = Part(OCTETS, f"{instance_url(instance)}/bulkdata/{place}", content.size_bytes, content.pieces)
     if not choice.is_multipart:
         return Response(part.pieces, content_type=OCTETS, headers={"Content-Length": str(part.size_bytes)})

@@ -17,7 +17,7 @@ from webapp.dicomweb.boundaries import PlainBoundaries
 from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, UNQUOTED_TYPE, check_json
 from webapp.http.errors import BadRequestError, UploadRefusedError
 from webapp.ports import InstanceOutcome, InstanceReception
-from webapp.services.registry import Services, compute_slot, services
+from webapp.services.registry import Services, compute_slot, current_services
 
 blueprint = Blueprint("stow", __name__, url_prefix="/dicom-web")
 
@@ -33,7 +33,7 @@ OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0xA700, 0xC000
 def store(study_uid: str = "") -> Response:
     """Take instances in, and say of each what became of it."""
     check_json()
-    parts = _Parts(services(), principal().name, study_uid)
+    parts = _Parts(current_services(), principal().name, study_uid)
     with compute_slot():
         _read(parts, _boundary())
     if not parts.outcomes:
@@ -82,8 +82,8 @@ def _read(parts: _Parts, boundary: str) -> None:
 class _Parts:
     """What the parser tells, as receptions and their outcomes."""
 
-    def __init__(self, known: Services, actor: str, study_uid: str) -> None:
-        self._known, self._actor, self._study_uid = known, actor, study_uid
+    def __init__(self, services: Services, actor: str, study_uid: str) -> None:
+        self._services, self._actor, self._study_uid = services, actor, study_uid
         self._open: InstanceReception | None = None
         self.outcomes: list[InstanceOutcome] = []
         self.has_ended = False
@@ -105,7 +105,7 @@ class _Parts:
     def _begin(self) -> None:
         if len(self.outcomes) >= MAX_INSTANCES:
             raise UploadRefusedError(413, "too_many_instances", f"Send {MAX_INSTANCES} instances at once at most.")
-        self._open = self._known.intake.open_instance(actor=self._actor, study_instance_uid=self._study_uid)
+        self._open = self._services.intake.open_instance(actor=self._actor, study_instance_uid=self._study_uid)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._open is not None:
@@ -155,7 +155,7 @@ def _failure(outcome: InstanceOutcome) -> Attributes:
 
 
 def _references(stored: list[InstanceOutcome]) -> list[Attributes]:
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         places = archive.places(session, [outcome.sop_instance_uid for outcome in stored])
     return [
         _named(outcome) | {"00081190": values("UR", _url(places.get(outcome.sop_instance_uid), outcome))}

@@ -31,7 +31,7 @@ UID_PATTERN = re.compile(r"[0-9.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PixelPosition:
     """0-based row and column of a nodule in a DICOM instance."""
 
     row: float
@@ -98,7 +98,7 @@ def upload_patient_of(form: Mapping[str, str]) -> UploadPatient:
     )
 
 
-def place_of(form: Mapping[str, str]) -> Place | None:
+def position_of(form: Mapping[str, str]) -> PixelPosition | None:
     """Read the place of a nodule: both coordinates, or neither."""
     row = _number(form, "row", 0, MAX_PIXEL_INDEX)
     column = _number(form, "column", 0, MAX_PIXEL_INDEX)
@@ -106,7 +106,7 @@ def place_of(form: Mapping[str, str]) -> Place | None:
         return None
     if row is None or column is None:
         raise _bad_field("row", "and the field column are given together")
-    return Place(row, column)
+    return PixelPosition(row, column)
 
 
 def json_body() -> dict[str, Any]:

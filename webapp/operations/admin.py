@@ -8,8 +8,7 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
-from db.analyses import analyses
-from db.analyses import quarantine as holds
+from db.analyses import analyses, quarantine
 from db.domain.exchange import PriorShortfall, ResultFailure
 from db.domain.records import AnalysisRecord, DeliveryRecord, DeliveryStatus
 from db.intake import priors
@@ -21,7 +20,7 @@ from webapp.accounts.identity import principal
 from webapp.api import serializers
 from webapp.http import forms
 from webapp.http.errors import BadRequestError, NotFoundError
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("admin", __name__)
 
@@ -40,7 +39,7 @@ class Overview:
     deliveries: tuple[DeliveryRecord, ...]
     jobs: tuple[AnalysisRecord, ...]
     shortfalls: tuple[PriorShortfall, ...]
-    scanners: tuple[holds.ScannerState, ...]
+    scanners: tuple[quarantine.ScannerState, ...]
     associations: tuple[association_log.AssociationRecord, ...]
     faults: tuple[faults.Fault, ...]
 
@@ -55,7 +54,7 @@ def _overview(session: Session) -> Overview:
         deliveries=operations.recent_deliveries(session),
         jobs=operations.jobs(session),
         shortfalls=priors.shortfalls(session, limit=operations.LISTED),
-        scanners=holds.scanner_states(session),
+        scanners=quarantine.scanner_states(session),
         associations=association_log.recent(session),
         faults=faults.faults(session, limit=operations.LISTED),
     )
@@ -64,10 +63,10 @@ def _overview(session: Session) -> Overview:
 @blueprint.get("/admin")
 def page() -> str:
     """Show how the exchange with other nodes and the analyses stand."""
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         overview = _overview(session)
     loads = {load.destination: load for load in overview.loads}
-    options = services().options
+    options = current_services().options
     return render_template("admin.html", overview=overview, loads=loads, options=options, statuses=DeliveryStatus)
 
 
@@ -102,7 +101,7 @@ def fetch_again_from_page() -> BaseResponse:
 @blueprint.post("/admin/analyses/<hex_id:analysis_id>/again")
 def analyse_again_from_page(analysis_id: str) -> BaseResponse:
     """Have a series analysed again, by the model that was asked before, and show the page again."""
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         record = analyses.analysis_record(session, analysis_id)
         if record is None:
             raise NotFoundError("There is no such analysis.")
@@ -113,9 +112,9 @@ def analyse_again_from_page(analysis_id: str) -> BaseResponse:
 @blueprint.get("/api/v1/admin")
 def overview() -> Response:
     """Give peers, destinations, dead letters and jobs."""
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         found = _overview(session)
-    options = services().options
+    options = current_services().options
     return jsonify(
         peers=[serializers.node(node) for node in options.peers],
         destinations=[serializers.destination(node, found.loads) for node in options.destinations],
@@ -137,7 +136,7 @@ def delivery_listing() -> Response:
     if word is not None and word not in set(DeliveryStatus):
         raise BadRequestError("There is no such status.", code="bad_status")
     status = DeliveryStatus(word) if word else None
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         found = operations.recent_deliveries(session, status=status)
     return jsonify(items=[serializers.delivery(record) for record in found])
 
@@ -175,20 +174,20 @@ def _ae_title(text: str) -> str | None:
 
 
 def _resend(delivery_id: str) -> DeliveryRecord:
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         return deliveries.resend(session, delivery_id, requested_by=principal().name)
 
 
 def _resend_dead_letters(destination: str | None) -> tuple[DeliveryRecord, ...]:
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         return deliveries.resend_dead_letters(session, requested_by=principal().name, destination=destination)
 
 
 def _retry_results(analysis_id: str) -> tuple[ResultFailure, ...]:
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         return result_failures.retry_failures(session, requested_by=principal().name, analysis_id=analysis_id)
 
 
 def _fetch_again() -> int:
-    with services().database.begin() as session:
-        return priors.try_again(session, requested_by=principal().name)
+    with current_services().database.begin() as session:
+        return priors.retry_failed(session, requested_by=principal().name)

@@ -7,11 +7,11 @@ from flask import Blueprint, render_template, request
 from db.analyses.analyses import analysis_record
 from db.audit import trail as audit
 from db.domain.records import AuditEvent
-from db.read_models import result_timeline as stories
+from db.read_models import result_timeline as timelines
 from webapp.accounts.identity import principal
 from webapp.http.errors import BadRequestError, NotFoundError
 from webapp.http.forms import clean_text
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("trail", __name__)
 
@@ -29,7 +29,7 @@ def page() -> str:
         raise BadRequestError("The trail is paged by whole numbers.", code="bad_cursor")
     if subject is not None and len(subject) > MAX_SUBJECT:
         raise BadRequestError("There is no such subject.", code="bad_subject")
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         entries = audit.recent(session, limit=PAGE + 1, before=int(before) if before else None, subject=subject)
         has_story = subject is not None and analysis_record(session, subject) is not None
     older = entries[PAGE - 1].sequence if len(entries) > PAGE else None
@@ -39,16 +39,16 @@ def page() -> str:
 
 
 @blueprint.get("/audit/results/<hex_id:analysis_id>")
-def story(analysis_id: str) -> str:
+def result_timeline(analysis_id: str) -> str:
     """Tell the whole story of one result; that it was read is on record, too."""
-    known, actor = services(), principal().name
-    with known.database.read() as session:
-        told = stories.story(session, analysis_id)
-    if told is None:
+    services, actor = current_services(), principal().name
+    with services.database.read() as session:
+        timeline = timelines.result_timeline(session, analysis_id)
+    if timeline is None:
         raise NotFoundError("There is no such result.")
     subject = f"story {analysis_id}"
-    if known.views.is_news(actor, subject):
-        with known.database.begin() as session:
+    if services.view_log.is_new_view(actor, subject):
+        with services.database.begin() as session:
             audit.append(session, AuditEvent("audit:read", actor, analysis_id))
-        known.views.recorded(actor, subject)
-    return render_template("story.html", told=told)
+        services.view_log.recorded(actor, subject)
+    return render_template("result_timeline.html", timeline=timeline)

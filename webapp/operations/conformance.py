@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("conformance", __name__)
 
@@ -12,4 +12,4 @@ blueprint = Blueprint("conformance", __name__)
 @blueprint.get("/conformance")
 def page() -> str:
     """Show what this node speaks, as it is configured now."""
-    return render_template("conformance.html", sections=services().options.conformance)
+    return render_template("conformance.html", sections=current_services().options.conformance)

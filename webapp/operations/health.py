@@ -14,7 +14,7 @@ from db.audit import trail as audit
 from db.domain.errors import DbError
 from webapp.accounts import access
 from webapp.accounts.identity import Principal
-from webapp.services.registry import Services, services
+from webapp.services.registry import Services, current_services
 
 blueprint = Blueprint("health", __name__)
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ def livez() -> Response:
 def readyz() -> tuple[Response, int]:
     """Check what answers depend on; probes that are not signed in get the status alone."""
     if not _may_read_details():
-        ready = services().readiness.is_ready(lambda: _is_ready(_checks()))
+        ready = current_services().readiness.is_ready(lambda: _is_ready(_checks()))
         return jsonify(ready=ready), 200 if ready else 503
     checks = _checks()
     ready = _is_ready(checks)
@@ -49,28 +49,28 @@ def _is_ready(checks: dict[str, str]) -> bool:
 
 
 def _may_read_details() -> bool:
-    if not services().options.auth_required:
+    if not current_services().options.auth_required:
         return True
     who: Principal | None = g.get("principal")
     return who is not None and access.may_observe(who.role)
 
 
-def _database(known: Services) -> bool:
+def _database(services: Services) -> bool:
     try:
-        with known.database.read() as session:
+        with services.database.read() as session:
             audit.recent(session, limit=1)
-        return known.database.takes_writes()
+        return services.database.takes_writes()
     except (DbError, OSError):
         return False
 
 
-def _model(known: Services) -> bool:
-    return bool(known.predictor.status().get("sha256"))
+def _model(services: Services) -> bool:
+    return bool(services.predictor.status().get("sha256"))
 
 
-def _disk(known: Services) -> bool:
+def _disk(services: Services) -> bool:
     """Whether the disk takes a file, and has the free space under which instances are refused."""
-    root = known.options.evidence_root
+    root = services.options.upload_images_root
     folder = next(path for path in (root, *root.parents) if path.is_dir())
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -80,17 +80,17 @@ def _disk(known: Services) -> bool:
         state = os.statvfs(folder)
     except OSError:
         return False
-    return state.f_bavail * state.f_frsize >= known.options.min_free_bytes
+    return state.f_bavail * state.f_frsize >= services.options.min_free_bytes
 
 
 CHECKS: dict[str, Callable[[Services], bool]] = {"database": _database, "disk": _disk, "model": _model}
 
 
 def _outcome(check: Callable[[Services], bool]) -> str:
-    return "ok" if check(services()) else "failed"
+    return "ok" if check(current_services()) else "failed"
 
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Give the counters in Prometheus' text format."""
-    return Response(generate_latest(services().metrics.registry), content_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(current_services().metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from db.analyses import promotions
-from db.analyses import shadow as trials
+from db.analyses import promotions, shadow
 from webapp.accounts.identity import principal
 from webapp.http import forms
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 if TYPE_CHECKING:
     from webapp.operations.model_comparison import CandidateReport
@@ -23,15 +22,15 @@ def _report() -> CandidateReport | None:
     """Compare the model that was tried last; None where none ever was."""
     from webapp.operations.model_comparison import candidate_report  # with scipy, which no other page needs
 
-    with services().database.read() as session:
-        known = trials.tried_models(session)
+    with current_services().database.read() as session:
+        known = shadow.shadow_models(session)
         return candidate_report(session, known[0]) if known else None
 
 
 @blueprint.get("/admin/candidate")
 def page() -> str:
     """Show how the candidate compares."""
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         changes = promotions.promotions(session)
     return render_template("candidate.html", report=_report(), changes=changes)
 
@@ -39,7 +38,7 @@ def page() -> str:
 @blueprint.post("/admin/candidate/rollback")
 def roll_back_from_page() -> BaseResponse:
     """Make the model live again that was so before, and show the page again."""
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         promotions.roll_back(session, by=principal().name, reason=forms.text_of(request.form, "reason"))
     return redirect(url_for("candidate.page", _anchor="changes"), 303)
 

@@ -17,8 +17,8 @@ from math import dist
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db.analyses import shadow as trials
-from db.analyses.shadow import Pair, TriedFinding
+from db.analyses import shadow
+from db.analyses.shadow import Pair, ShadowFinding
 from db.domain.records import FindingRecord, ModelIdentity, Verdict
 from inference.drift.comparison import DECISION, Comparison, Conclusion, compare_models
 from inference.metrics import plain
@@ -86,7 +86,7 @@ def candidate_report(
     against
         What findings are judged by; by pathology where it is enough to tell, else by verdicts, where that is None.
     """
-    pairs = list(trials.pairs(session, candidate.sha256, since))
+    pairs = list(shadow.pairs(session, candidate.sha256, since))
     live = next((one.live[0].model for one in reversed(pairs) if one.live), None)
     for judged_by in (against,) if against else (Against.PATHOLOGY, Against.VERDICTS):
         book = _Book(judged_by)
@@ -140,7 +140,7 @@ def _said(record: FindingRecord) -> tuple[bool, datetime | None] | str:
 
 
 def _judged(
-    known: tuple[bool, datetime | None] | str, record: FindingRecord, match: TriedFinding | None, pair: Pair
+    known: tuple[bool, datetime | None] | str, record: FindingRecord, match: ShadowFinding | None, pair: Pair
 ) -> Judged | str:
     """What counts of one finding, or why it does not."""
     live = record.finding.malignancy_probability
@@ -156,8 +156,8 @@ def _judged(
 
 
 def _matched(
-    live: Iterable[FindingRecord], tried: Iterable[TriedFinding]
-) -> list[tuple[FindingRecord, TriedFinding | None]]:
+    live: Iterable[FindingRecord], tried: Iterable[ShadowFinding]
+) -> list[tuple[FindingRecord, ShadowFinding | None]]:
     """Pair each finding with the nearest one of the second model that no nearer one has."""
     records, left = list(live), list(tried)
     near = sorted(

@@ -14,7 +14,7 @@ from db.monitoring.drift_observations import latest_report
 from webapp.operations import drift_plots, plots
 from webapp.operations.drift_plots import Overlay, Trend
 from webapp.operations.plots import Reliability
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("monitoring", __name__)
 
@@ -66,7 +66,7 @@ class SiteView:
 @blueprint.get("/monitoring")
 def page() -> str:
     """Show what the watch last reported."""
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         found, held = latest_report(session), {scanner.key for scanner in held_scanners(session)}
     at, report = found or (None, {})
     return render_template(

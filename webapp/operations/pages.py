@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app, render_template
 from webapp.api.status import model_status_fields
 from webapp.http.errors import NotFoundError
 from webapp.operations.model_cards import model_cards
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("pages", __name__)
 
@@ -21,7 +21,7 @@ def home() -> str:
 @blueprint.get("/detector")
 def detector() -> str:
     """Show the upload form."""
-    options = services().options
+    options = current_services().options
     limits = {"max_image_mb": options.max_image_bytes // 2**20, "max_upload_mb": options.max_upload_bytes // 2**20}
     return render_template("detector.html", **limits)
 
@@ -29,7 +29,7 @@ def detector() -> str:
 @blueprint.get("/model")
 def model_card() -> str:
     """Show what the models are, how well they do, and what they are not for."""
-    cards, predictor = model_cards(model_status_fields()), services().predictor
+    cards, predictor = model_cards(model_status_fields()), current_services().predictor
     pictures = {name: predictor.plots(name) for name in (str(card.told["name"]) for card in cards)}
     return render_template("model.html", cards=cards, pictures=pictures)
 
@@ -37,7 +37,7 @@ def model_card() -> str:
 @blueprint.get("/model/<model_name>/<plot>.png")
 def model_plot(model_name: str, plot: str) -> Response:
     """Return a plot that came with a model's bundle."""
-    content = services().predictor.plots(model_name).get(plot)
+    content = current_services().predictor.plots(model_name).get(plot)
     if content is None:
         raise NotFoundError("There is no such plot.")
     return Response(content, mimetype="image/png")

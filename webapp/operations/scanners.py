@@ -5,13 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from db.analyses import analyses
-from db.analyses import quarantine as holds
+from db.analyses import analyses, quarantine
 from webapp.accounts.identity import principal
 from webapp.api import serializers
 from webapp.api.shapes_admin import ScannerShape
 from webapp.http import forms
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("scanners", __name__)
 
@@ -19,8 +18,8 @@ blueprint = Blueprint("scanners", __name__)
 @blueprint.get("/api/v1/admin/scanners")
 def listing() -> Response:
     """List the scanners that series came from lately, and those that are held."""
-    with services().database.read() as session:
-        found = holds.scanner_states(session)
+    with current_services().database.read() as session:
+        found = quarantine.scanner_states(session)
     return jsonify(items=[serializers.scanner(state) for state in found])
 
 
@@ -54,8 +53,8 @@ def release_from_page(key: str) -> BaseResponse:
 @blueprint.post("/admin/scanners/<hex_id:key>/rerun")
 def rerun_from_page(key: str) -> BaseResponse:
     """Have what is left in shadow of a released scanner analysed again, and show the page again."""
-    with services().database.begin() as session:
-        analyses.rerun_held(session, holds.scanner_by_key(session, key), requested_by=principal().name)
+    with current_services().database.begin() as session:
+        analyses.rerun_quarantined(session, quarantine.scanner_by_key(session, key), requested_by=principal().name)
     return _page()
 
 
@@ -64,16 +63,16 @@ def _page() -> BaseResponse:
 
 
 def _hold(key: str, reason: str) -> ScannerShape:
-    with services().database.begin() as session:
-        scanner = holds.scanner_by_key(session, key)
-        holds.hold_scanner(session, scanner, reason, held_by=principal().name)
-        return serializers.scanner(holds.state_of(session, scanner))
+    with current_services().database.begin() as session:
+        scanner = quarantine.scanner_by_key(session, key)
+        quarantine.hold_scanner(session, scanner, reason, held_by=principal().name)
+        return serializers.scanner(quarantine.state_of(session, scanner))
 
 
 def _release(key: str, reason: str, *, rerun: bool) -> ScannerShape:
-    with services().database.begin() as session:
-        scanner = holds.scanner_by_key(session, key)
-        holds.release_scanner(session, scanner, reason, released_by=principal().name)
+    with current_services().database.begin() as session:
+        scanner = quarantine.scanner_by_key(session, key)
+        quarantine.release_scanner(session, scanner, reason, released_by=principal().name)
         if rerun:
-            analyses.rerun_held(session, scanner, requested_by=principal().name)
-        return serializers.scanner(holds.state_of(session, scanner))
+            analyses.rerun_quarantined(session, scanner, requested_by=principal().name)
+        return serializers.scanner(quarantine.state_of(session, scanner))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from flask import Blueprint, Response, request
 
 from webapp.accounts.identity import access_check
-from webapp.services.registry import Services, services
+from webapp.services.registry import Services, current_services
 
 blueprint = Blueprint("events", __name__)
 
@@ -27,10 +27,10 @@ HAS_GONE = "waitress.client_disconnected"
 @blueprint.get("/events")
 def stream() -> Response:
     """Tell the worklist's version now and whenever it changes."""
-    known = services()
-    version = known.watch.version()
-    if known.stream_slots.acquire(blocking=False):
-        body: Iterator[str] = _Stream(known, version, access_check(), request.environ.get(HAS_GONE, _nobody_tells))
+    services = current_services()
+    version = services.change_feed.version()
+    if services.stream_slots.acquire(blocking=False):
+        body: Iterator[str] = _Stream(services, version, access_check(), request.environ.get(HAS_GONE, _nobody_tells))
     else:
         body = iter((f"retry: {BUSY_RETRY_MS}\n\n", _event(version)))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -49,14 +49,14 @@ class _Stream:
     """One open stream. The server calls ``close`` when the browser goes, and the slot is free again."""
 
     def __init__(
-        self, known: Services, version: int, has_access: Callable[[], bool], has_gone: Callable[[], bool]
+        self, services: Services, version: int, has_access: Callable[[], bool], has_gone: Callable[[], bool]
     ) -> None:
-        self._known = known
+        self._services = services
         self._has_access = has_access
         self._has_gone = has_gone
         self._lines = self._follow(version)
         self._is_open = True
-        known.metrics.streams.inc()
+        services.metrics.streams.inc()
 
     def __iter__(self) -> _Stream:
         return self
@@ -68,16 +68,16 @@ class _Stream:
         """Give the slot back, once."""
         if self._is_open:
             self._is_open = False
-            self._known.metrics.streams.dec()
-            self._known.stream_slots.release()
+            self._services.metrics.streams.dec()
+            self._services.stream_slots.release()
 
     def _follow(self, version: int) -> Iterator[str]:
         yield f"retry: {RETRY_MS}\n\n"
         yield _event(version)
-        watch, ends_at = self._known.watch, time.monotonic() + self._known.options.stream_s
+        changes, ends_at = self._services.change_feed, time.monotonic() + self._services.options.stream_s
         spoken_at = time.monotonic()
-        while time.monotonic() < ends_at and watch.wait() and not self._has_gone() and self._has_access():
-            latest = watch.version()
+        while time.monotonic() < ends_at and changes.wait() and not self._has_gone() and self._has_access():
+            latest = changes.version()
             if latest != version:
                 version, spoken_at = latest, time.monotonic()
                 yield _event(version)

@@ -31,9 +31,9 @@ from webapp.api import serializers
 from webapp.api.shapes_studies import FindingShape
 from webapp.http import forms
 from webapp.http.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
-from webapp.ports import MapName, MarkedPlace
+from webapp.ports import MapName, MarkedPoint
 from webapp.reading import blinded_reading
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("studies", __name__)
 
@@ -46,29 +46,29 @@ def detail_of(study_uid: str) -> StudyDetail:
     NotFoundError
         If there is none of that UID.
     """
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         detail = records.study_detail(session, study_uid)
     if detail is None:
         raise NotFoundError("There is no such study.")
     return detail
 
 
-def note_look(study_uid: str, detail: StudyDetail | None = None) -> None:
+def record_view(study_uid: str, detail: StudyDetail | None = None) -> None:
     """Put on record who looks at a study; nothing is shown where that cannot be done."""
-    known, actor = services(), principal().name
-    if not known.views.is_news(actor, study_uid):
+    services, actor = current_services(), principal().name
+    if not services.view_log.is_new_view(actor, study_uid):
         return
     seen = [series.id for series in (detail or detail_of(study_uid)).series]
-    with known.database.begin() as session:
+    with services.database.begin() as session:
         audit.append(session, AuditEvent("study:viewed", actor, seen[0] if seen else "", details={"series": seen}))
-    known.views.recorded(actor, study_uid)
+    services.view_log.recorded(actor, study_uid)
 
 
 @blueprint.get("/studies/<uid:study_uid>")
 def viewer(study_uid: str) -> str:
     """Show the study."""
     found = detail_of(study_uid)
-    note_look(study_uid, found)
+    record_view(study_uid, found)
     study, hide_model = serializers.study(found), blinded_reading.reads_first()
     shown = blinded_reading.blind_study(study) if hide_model else study
     return render_template("viewer.html", study=shown, hide_model=hide_model, max_text=forms.MAX_TEXT)
@@ -78,7 +78,7 @@ def viewer(study_uid: str) -> str:
 def detail(study_uid: str) -> Response:
     """Give the study with its series, analyses and findings."""
     found = detail_of(study_uid)
-    note_look(study_uid, found)
+    record_view(study_uid, found)
     study = serializers.study(found)
     return jsonify(blinded_reading.blind_study(study) if blinded_reading.is_model_hidden() else study)
 
@@ -86,8 +86,8 @@ def detail(study_uid: str) -> Response:
 @blueprint.get("/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices")
 def slices(study_uid: str, series_uid: str) -> Response:
     """List the displayable slices of a series in anatomical order."""
-    note_look(study_uid)
-    found = services().images.slices(study_uid, series_uid)
+    record_view(study_uid)
+    found = current_services().images.slices(study_uid, series_uid)
     listed = [serializers.slice_(reference) for reference in found]
     return jsonify(series_instance_uid=series_uid, slices=listed)
 
@@ -96,15 +96,15 @@ def slices(study_uid: str, series_uid: str) -> Response:
 def add_finding(study_uid: str) -> tuple[Response, int]:
     """Analyse and record the place that a reader points at."""
     body = forms.json_body()
-    place = MarkedPlace(
+    place = MarkedPoint(
         series_instance_uid=forms.uid_of(body, "series_instance_uid"),
         sop_instance_uid=forms.uid_of(body, "sop_instance_uid"),
         row=forms.coordinate_of(body, "row"),
         column=forms.coordinate_of(body, "column"),
         frame_number=forms.frame_of(body),
     )
-    answer = services().predictor.analyse_place(study_uid, place)
-    with services().database.begin() as session:
+    answer = current_services().predictor.analyse_place(study_uid, place)
+    with current_services().database.begin() as session:
         record = findings.add_reader_finding(
             session,
             study_uid,
@@ -126,15 +126,15 @@ def attention(finding_id: str) -> Response:
     found = _finding(finding_id)
     if SCANNER_HELD in found.finding.reasons:
         raise ConflictError(SCANNER_HELD.text, code=SCANNER_HELD.code)
-    note_look(found.study_instance_uid)
-    place = MarkedPlace(
+    record_view(found.study_instance_uid)
+    place = MarkedPoint(
         series_instance_uid=found.series_instance_uid,
         sop_instance_uid=found.finding.sop_instance_uid,
         row=found.finding.row,
         column=found.finding.column,
         frame_number=found.finding.frame_number,
     )
-    png = services().predictor.attention(found.study_instance_uid, place, cast("MapName", kind))
+    png = current_services().predictor.attention(found.study_instance_uid, place, cast("MapName", kind))
     return Response(png, mimetype="image/png")
 
 
@@ -144,7 +144,7 @@ def _told(record: FindingRecord) -> FindingShape:
 
 
 def _finding(finding_id: str) -> FindingRecord:
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         found = findings.finding_record(session, finding_id)
     if found is None:
         raise NotFoundError("There is no such finding.")
@@ -154,7 +154,7 @@ def _finding(finding_id: str) -> FindingRecord:
 @blueprint.delete("/api/v1/findings/<finding_id>")
 def withdraw_finding(finding_id: str) -> Response:
     """Take back a place that this reader pointed at."""
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         findings.withdraw_finding(session, finding_id, reader=principal().name)
     return jsonify(recorded=True)
 
@@ -167,7 +167,7 @@ def assess(finding_id: str) -> tuple[Response, int]:
     if not isinstance(word, str) or word not in set(Verdict):
         raise BadRequestError("The verdict must be accept, reject or unsure.", code="bad_verdict")
     reason, comment = forms.text_of(body, "reason"), forms.text_of(body, "comment")
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         findings.record_assessment(session, finding_id, Verdict(word), reason, comment, reader=principal().name)
     return jsonify(_told(_finding(finding_id))), 201
 
@@ -175,7 +175,7 @@ def assess(finding_id: str) -> tuple[Response, int]:
 @blueprint.delete("/api/v1/findings/<finding_id>/assessment")
 def withdraw_assessment(finding_id: str) -> Response:
     """Take back this reader's latest verdict; the one before it counts again."""
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         findings.withdraw_assessment(session, finding_id, reader=principal().name)
     return jsonify(_told(_finding(finding_id)))
 
@@ -190,7 +190,7 @@ def record_reading(study_uid: str) -> tuple[Response, int]:
     if not isinstance(hidden, bool):
         raise BadRequestError("model_hidden must be true or false.", code="bad_event")
     seconds = forms.seconds_of(body, "seconds")
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         record_event(
             session,
             study_uid,
@@ -208,7 +208,7 @@ def analyse_again(study_uid: str) -> tuple[Response, int]:
     body = forms.json_body() if request.data else {}
     wanted = forms.uid_of(body, "series_instance_uid") if "series_instance_uid" in body else None
     model, asker = _model_identity(), principal().name
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         if wanted is None:
             asked = analyses.request_reanalysis(session, study_uid, model, requested_by=asker)
         else:
@@ -229,7 +229,7 @@ def overrule(study_uid: str) -> tuple[Response, int]:
         raise BadRequestError("A reason is needed.", code="reason_missing")
     overruled = tuple(Reason(code, reason) for code in dict.fromkeys(codes))
     model = _model_identity()
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         asked = request_overruled(session, study_uid, model, overruled, requested_by=principal().name)
     if not asked:
         raise ConflictError("Nothing in this study is refused for such a reason.", code="nothing_to_overrule")
@@ -248,7 +248,7 @@ def _request_again(
 
 
 def _model_identity() -> ModelIdentity:
-    status = services().predictor.status()
+    status = current_services().predictor.status()
     name, version, sha256 = (str(status.get(key, "")) for key in ("name", "version", "sha256"))
     if not sha256:
         raise UnavailableError("No model is loaded that could analyse.", code="no_model")
@@ -258,6 +258,6 @@ def _model_identity() -> ModelIdentity:
 @blueprint.post("/api/v1/studies/<uid:study_uid>/complete")
 def complete(study_uid: str) -> tuple[Response, int]:
     """Stop waiting for further instances of this study."""
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         forced = force_complete(session, study_uid, requested_by=principal().name)
     return jsonify(series=[serializers.series(record) for record in forced]), 202

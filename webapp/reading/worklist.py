@@ -15,12 +15,12 @@ from db.worklist import saved_filters
 from webapp.accounts.identity import principal
 from webapp.api import serializers
 from webapp.api.shapes_worklist import WorklistItemShape
-from webapp.api.worklist_query import DEFAULT_LIMIT, address, kept_fields, read_query
+from webapp.api.worklist_query import DEFAULT_LIMIT, address, filter_fields, read_query
 from webapp.http import forms
 from webapp.http.errors import BadRequestError
 from webapp.parameters import WORKLIST, check_names
 from webapp.reading import blinded_reading
-from webapp.services.registry import services
+from webapp.services.registry import current_services
 
 blueprint = Blueprint("worklist", __name__)
 
@@ -30,13 +30,13 @@ PROBABILITY_STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 0.9)
 
 def query_of_request() -> WorklistQuery:
     """Read what is asked for off the address."""
-    query = read_query(request.args, services().options.max_wait_s)
+    query = read_query(request.args, current_services().options.max_wait_s)
     return blinded_reading.blind_query(query) if blinded_reading.reads_first() else query
 
 
 def _page_of(query: WorklistQuery) -> WorklistPage:
     try:
-        with services().database.read() as session:
+        with current_services().database.read() as session:
             return records.worklist_page(session, query)
     except InvalidCursorError:
         raise BadRequestError("The cursor is not one that this worklist gave.", code="bad_cursor") from None
@@ -54,10 +54,10 @@ def page() -> str:
     """Show the worklist."""
     query = query_of_request()
     found = _page_of(query)
-    max_wait_s, reads_first = services().options.max_wait_s, blinded_reading.reads_first()
-    kept = kept_fields(request.args)
+    max_wait_s, reads_first = current_services().options.max_wait_s, blinded_reading.reads_first()
+    kept = filter_fields(request.args)
     unread_s = {item.study_instance_uid: _waited_s(item) for item in found.items if item.reviewed_at is None}
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         load = records.reading_load(session, max_wait_s)
         saved = saved_filters.saved_filters(session, principal().name)
     return render_template(
@@ -95,7 +95,7 @@ def review(study_uid: str) -> Response:
     if not isinstance(wanted, bool):
         raise BadRequestError("The field reviewed must be true or false.", code="bad_reviewed")
     actor = principal().name
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         if wanted:
             reviews.review_study(session, study_uid, reviewed_by=actor)
         else:
@@ -106,7 +106,7 @@ def review(study_uid: str) -> Response:
 @blueprint.get("/api/v1/worklist/filters")
 def filters() -> Response:
     """List the caller's saved filters."""
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         found = saved_filters.saved_filters(session, principal().name)
     return jsonify(filters=[serializers.saved_filter(record) for record in found])
 
@@ -119,15 +119,15 @@ def save_filter() -> tuple[Response, int]:
     if not all(isinstance(value, str) for value in told.values()):
         raise BadRequestError("A filter holds the worklist's own parameters, as texts.", code="bad_filter")
     check_names(told, WORKLIST)
-    read_query(told, services().options.max_wait_s)
-    with services().database.begin() as session:
-        kept = saved_filters.save_filter(session, principal().name, forms.text_of(body, "name"), kept_fields(told))
+    read_query(told, current_services().options.max_wait_s)
+    with current_services().database.begin() as session:
+        kept = saved_filters.save_filter(session, principal().name, forms.text_of(body, "name"), filter_fields(told))
     return jsonify(serializers.saved_filter(kept)), 201
 
 
 @blueprint.delete("/api/v1/worklist/filters/<hex_id:filter_id>")
 def remove_filter(filter_id: str) -> Response:
     """Forget one of the caller's saved filters."""
-    with services().database.begin() as session:
+    with current_services().database.begin() as session:
         saved_filters.remove_filter(session, principal().name, filter_id)
     return Response(status=204)

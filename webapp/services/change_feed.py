@@ -21,7 +21,7 @@ def is_change(entry: AuditEntry) -> bool:
     return action.partition(":")[0] in _SUBJECTS and action != _VIEWED
 
 
-class ChangeWatch:
+class ChangeFeed:
     """A version number of the worklist; however many streams ask, the database is asked once a ``period_s``."""
 
     def __init__(self, database: Database, period_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:

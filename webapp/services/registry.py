@@ -18,10 +18,10 @@ from webapp.http.rate_limit import RateLimit
 from webapp.http.sessions import SessionStore
 from webapp.options import WebOptions
 from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
-from webapp.services.change_feed import ChangeWatch
+from webapp.services.change_feed import ChangeFeed
 from webapp.services.metrics import Metrics
 from webapp.services.readiness import Readiness
-from webapp.services.upload_images import EvidenceFolder
+from webapp.services.upload_images import UploadImages
 from webapp.services.view_audit import ViewLog
 
 EXTENSION = "lungnode"
@@ -37,11 +37,11 @@ class Services:
     files: StoredFiles
     intake: StudyIntake
     options: WebOptions
-    evidence: EvidenceFolder
+    upload_images: UploadImages
     sessions: SessionStore
     metrics: Metrics
-    watch: ChangeWatch
-    views: ViewLog
+    change_feed: ChangeFeed
+    view_log: ViewLog
     prediction_limit: RateLimit
     sign_in_limit: RateLimit
     prediction_slots: threading.BoundedSemaphore
@@ -56,14 +56,14 @@ class Services:
 WAIT_FOR_SLOT_S = 10.0
 
 
-def services() -> Services:
+def current_services() -> Services:
     """Return the services of the current app."""
     return cast("Services", current_app.extensions[EXTENSION])
 
 
 def absolute_url(path: str) -> str:
     """Write the whole address of one of our paths, as whoever asks reaches us."""
-    return (services().options.public_url or request.host_url.rstrip("/")) + path
+    return (current_services().options.public_url or request.host_url.rstrip("/")) + path
 
 
 def reference_to(path: str) -> str:
@@ -71,7 +71,7 @@ def reference_to(path: str) -> str:
 
     With a public URL it is absolute, else relative to the answer's own address (RFC 3986 4.2).
     """
-    return services().options.public_url + path
+    return current_services().options.public_url + path
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def compute_slot() -> Iterator[None]:
     TooManyRequestsError
         When none of the slots is free for a while.
     """
-    slots = services().prediction_slots
+    slots = current_services().prediction_slots
     if not slots.acquire(timeout=WAIT_FOR_SLOT_S):
         raise TooManyRequestsError(WAIT_FOR_SLOT_S)
     try:

@@ -20,7 +20,7 @@ _SLACK = 64
 """Pruning waits for this many more, so that not every upload lists the folder."""
 
 
-class EvidenceFolder:
+class UploadImages:
     """One folder of PNG files named by our own prediction ids; never by anything that came with a request.
 
     Parameters
@@ -52,7 +52,7 @@ class EvidenceFolder:
         for path, content in written:
             self._write(path, content)
         if self._shared is not None:
-            self._shared.keep([self._name(path) for path, _ in written])
+            self._shared.persist([self._name(path) for path, _ in written])
         self._prune()
 
     def load(self, prediction_id: str, name: Picture) -> bytes | None:
@@ -70,7 +70,7 @@ class EvidenceFolder:
             return False
         path = self._path(prediction_id, name)
         if self._shared is not None and not path.is_file():
-            self._shared.locate([self._name(path)])
+            self._shared.fetch([self._name(path)])
         return path.is_file()
 
     def _path(self, prediction_id: str, name: Picture) -> Path:

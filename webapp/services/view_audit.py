@@ -20,7 +20,7 @@ class ViewLog:
         self._lock = threading.Lock()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def is_news(self, actor: str, study_uid: str) -> bool:
+    def is_new_view(self, actor: str, study_uid: str) -> bool:
         """Whether this actor's look at this study has not been recorded within the last minutes."""
         with self._lock:
             at = self._seen.get((actor, study_uid))

@@ -19,9 +19,9 @@ from webapp.api import serializers
 from webapp.http.error_handlers import wants_html
 from webapp.http.errors import BadRequestError, NotFoundError, UploadRefusedError, WebError
 from webapp.http.forms import UPLOAD_FIELDS as FORM_FIELDS
-from webapp.http.forms import place_of, upload_patient_of
+from webapp.http.forms import position_of, upload_patient_of
 from webapp.ports import UnfitInputError, UploadAnswer
-from webapp.services.registry import compute_slot, services
+from webapp.services.registry import compute_slot, current_services
 from webapp.services.upload_images import Picture
 from webapp.upload import uploads
 from webapp.upload.uploads import UploadKind
@@ -34,38 +34,38 @@ FILE_FIELDS = ("image", "file")
 @blueprint.post("/predict")
 def predict() -> Response:
     """Answer one uploaded slice or instance; take in a zip as a study."""
-    known = services()
-    known.prediction_limit.take(request.remote_addr or "")
+    services = current_services()
+    services.prediction_limit.take(request.remote_addr or "")
     try:
         return _predict()
     except (UnfitInputError, WebError) as refusal:
-        known.metrics.refusals.labels(refusal.code).inc()
+        services.metrics.refusals.labels(refusal.code).inc()
         raise
 
 
 @blueprint.post("/predict/preview")
 def preview() -> Response:
     """Draw an uploaded DICOM instance, so that its nodule can be pointed at; nothing of it is kept."""
-    services().prediction_limit.take(request.remote_addr or "")
+    current_services().prediction_limit.take(request.remote_addr or "")
     upload = _uploaded_file()
     if uploads.kind_of(_head(upload)) is not UploadKind.DICOM:
         raise UploadRefusedError(415, "not_dicom", "Only DICOM instances are drawn; browsers show other pictures.")
     with compute_slot():
-        return Response(services().predictor.preview(_content(upload)), mimetype="image/png")
+        return Response(current_services().predictor.preview(_content(upload)), mimetype="image/png")
 
 
 def _predict() -> Response:
     upload = _uploaded_file()
     kind = uploads.kind_of(_head(upload))
-    patient, place = upload_patient_of(request.form), place_of(request.form)
+    patient, place = upload_patient_of(request.form), position_of(request.form)
     if place is not None and kind is not UploadKind.DICOM:
         raise UploadRefusedError(422, "place_without_dicom", "The fields row and column belong to a DICOM instance.")
     if kind is UploadKind.ZIP:
         return _take_study(upload)
     content = _content(upload)
     is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
-    with services().large_picture_slots.take() if is_large else compute_slot():
-        answer = services().predictor.predict_upload(
+    with current_services().large_picture_slots.take() if is_large else compute_slot():
+        answer = current_services().predictor.predict_upload(
             content, row=place.row if place else None, column=place.column if place else None
         )
     return _answer(_record(content, answer, patient))
@@ -103,7 +103,7 @@ def _head(upload: FileStorage) -> bytes:
 
 def _content(upload: FileStorage) -> bytes:
     """Read at most what a single image may have."""
-    limit = services().options.max_image_bytes
+    limit = current_services().options.max_image_bytes
     content = upload.stream.read(limit + 1)
     if len(content) > limit:
         raise UploadRefusedError(413, "image_too_large", f"A single image may have {limit // 2**20} MiB at most.")
@@ -121,8 +121,8 @@ def _mapped(upload: FileStorage) -> bytes | mmap.mmap:
 
 
 def _take_study(upload: FileStorage) -> Response:
-    with services().archive_slots.take():
-        study = services().intake.store_zip(_mapped(upload), actor=principal().name)
+    with current_services().archive_slots.take():
+        study = current_services().intake.store_zip(_mapped(upload), actor=principal().name)
     url = url_for("studies.viewer", study_uid=study.study_instance_uid)
     if wants_html():
         response = make_response(render_template("study_taken.html", url=url, study=study))
@@ -136,7 +136,7 @@ def _take_study(upload: FileStorage) -> Response:
 
 def _record(content: bytes, answer: UploadAnswer, patient: UploadPatient) -> UploadPrediction:
     """Keep pictures and record before anything is answered."""
-    known = services()
+    services = current_services()
     prediction = UploadPrediction(
         id=uuid.uuid4().hex,
         kind=answer.kind,
@@ -153,11 +153,11 @@ def _record(content: bytes, answer: UploadAnswer, patient: UploadPatient) -> Upl
         created_at=datetime.now(UTC),
         displayed=answer.displayed if answer.in_domain else None,
     )
-    known.evidence.save(prediction.id, answer.image_png, answer.attention_png)
-    with known.database.begin() as session:
+    services.upload_images.save(prediction.id, answer.image_png, answer.attention_png)
+    with services.database.begin() as session:
         records.record_prediction(session, prediction, actor=principal().name)
     answered = "yes" if prediction.predicted_class is not None else "no"
-    known.metrics.predictions.labels(prediction.kind, answered).inc()
+    services.metrics.predictions.labels(prediction.kind, answered).inc()
     return prediction
 
 
@@ -172,7 +172,7 @@ def _answer(prediction: UploadPrediction) -> Response:
 
 
 def _picture_url(prediction_id: str, name: Picture) -> str | None:
-    if not services().evidence.has(prediction_id, name):
+    if not current_services().upload_images.has(prediction_id, name):
         return None
     return url_for("predictions.picture", prediction_id=prediction_id, name=name)
 
@@ -195,7 +195,7 @@ def _page(prediction: UploadPrediction) -> str:
 @blueprint.get("/predictions/<hex_id:prediction_id>")
 def show(prediction_id: str) -> Response:
     """Show an earlier answer again."""
-    with services().database.read() as session:
+    with current_services().database.read() as session:
         prediction = records.prediction_record(session, prediction_id)
     if prediction is None:
         raise NotFoundError("There is no such prediction.")
@@ -205,7 +205,7 @@ def show(prediction_id: str) -> Response:
 @blueprint.get("/predictions/<hex_id:prediction_id>/<any(image, attention):name>.png")
 def picture(prediction_id: str, name: str) -> Response:
     """Return the picture that was read, or the attention overlay on it."""
-    content = services().evidence.load(prediction_id, cast("Picture", name))
+    content = current_services().upload_images.load(prediction_id, cast("Picture", name))
     if content is None:
         raise NotFoundError("There is no such picture, or it is no longer kept.")
     return Response(content, mimetype="image/png")

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from db.accounts import users
-from db.analyses import findings, promotions
-from db.analyses import shadow as trials
+from db.analyses import findings, promotions, shadow
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Role, Verdict
@@ -42,7 +41,7 @@ def judged(
         )
         analysis_id = answer_series(database, series_id, AnalysisOutcome((live,)))
         with database.begin() as session:
-            trials.record_trial(session, analysis_id, model, AnalysisOutcome((tried,)))
+            shadow.record_shadow_run(session, analysis_id, model, AnalysisOutcome((tried,)))
             (record,) = findings.findings_of_analysis(session, analysis_id)
             verdict = Verdict.ACCEPT if label else Verdict.REJECT
             findings.record_assessment(session, record.id, verdict, "", "", reader="reader")

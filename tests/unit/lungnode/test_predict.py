@@ -22,7 +22,7 @@ INSTANCE = bytes(128) + b"DICM" + bytes(64)
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
     database = new_database(tmp_path)
-    options = WebOptions(evidence_root=tmp_path / "evidence", auth_required=False)
+    options = WebOptions(upload_images_root=tmp_path / "evidence", auth_required=False)
     made = create_app(
         database=database,
         predictor=CannedPredictor(),
@@ -32,7 +32,7 @@ def app(tmp_path: Path) -> Iterator[Flask]:
         options=options,
     )
     yield made
-    made.extensions[EXTENSION].watch.close()
+    made.extensions[EXTENSION].change_feed.close()
     database.dispose()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.analyses import quarantine as holds
+from db.analyses import quarantine
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.records import AnalysisOutcome
@@ -46,7 +46,7 @@ def test_a_scanner_is_held_and_released_by_its_key(database: Database, capsys: p
     assert (held["held"], held["held_by"]) == (True, f"command:{getpass.getuser()}")
     assert told(capsys, "release", key, "--reason", "serviced", "--rerun")["held"] is False
     with database.read() as session:
-        assert holds.held_scanners(session) == {}
+        assert quarantine.held_scanners(session) == {}
         reasons = [e.event.details.get("reason") for e in audit.recent(session, limit=2)]
     assert reasons == ["serviced", "noise went up"]
 

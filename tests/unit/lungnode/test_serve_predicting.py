@@ -27,7 +27,7 @@ from lungnode.adapters.model_predictor import ModelPredictor
 from lungnode.adapters.stored_series import StoredSeries
 from lungnode.adapters.unavailable_predictor import UnavailablePredictor
 from tests.factories import CtSeries, Defects, ct_series
-from webapp.ports import MarkedPlace, UnfitInputError
+from webapp.ports import MarkedPoint, UnfitInputError
 
 
 @dataclass
@@ -203,7 +203,7 @@ def test_a_place_outside_the_image_is_unfit(predictor: ModelPredictor, series: C
 
 
 def test_a_click_is_answered_under_the_identity_of_the_analyses(predictor: ModelPredictor, series: CtSeries) -> None:
-    place = MarkedPlace(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0)
+    place = MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0)
     answer = predictor.analyse_place(series.study_instance_uid, place)
     assert answer.model.sha256 == predictor.status()["sha256"] == "a" * 64
     assert answer.finding.position_mm == pytest.approx(series.position_mm((4, 10, 12)), abs=1e-3)
@@ -222,7 +222,7 @@ def test_a_click_is_answered_under_the_identity_of_the_analyses(predictor: Model
 def test_a_click_on_nothing_is_unfit(
     predictor: ModelPredictor, series: CtSeries, study: str, changes: dict[str, Any], expected: int
 ) -> None:
-    place = replace(MarkedPlace(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0), **changes)
+    place = replace(MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0), **changes)
     with pytest.raises(UnfitInputError) as refusal:
         predictor.analyse_place(study or series.study_instance_uid, place)
     assert refusal.value.status == expected

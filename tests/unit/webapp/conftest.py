@@ -85,7 +85,7 @@ def database(tmp_path: Path, blank: Path) -> Iterator[Database]:
 @pytest.fixture
 def make_web(tmp_path: Path, database: Database) -> Callable[..., Web]:
     def make(files: StoredFiles | None = None, **changes: object) -> Web:
-        options = WebOptions(**{"evidence_root": tmp_path / "evidence", "auth_required": False, **changes})  # type: ignore[arg-type]
+        options = WebOptions(**{"upload_images_root": tmp_path / "evidence", "auth_required": False, **changes})  # type: ignore[arg-type]
         predictor, images, intake = CannedPredictor(), VolumeImages(), FixedIntake()
         app = create_app(
             database=database,

@@ -36,9 +36,9 @@ from webapp.ports import (
     AcceptedStudy,
     LeftOutFiles,
     MapName,
-    MarkedPlace,
-    PlaceAnswer,
-    Rendering,
+    MarkedPoint,
+    PointAnswer,
+    RenderOptions,
     SliceReference,
     UnfitInputError,
     UploadAnswer,
@@ -174,14 +174,14 @@ class CannedPredictor:
         reason = Reason("not_ct", "The picture does not look like a CT slice in a soft-tissue window.")
         return UploadAnswer(kind, None, shares, (named,), False, (reason,), raw, model, 1.1, image, attention)
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPlace) -> PlaceAnswer:
+    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """Answer a click."""
         if self.fails:
             raise self.fails
         finding = finding_at(place.sop_instance_uid, place.row, place.column, malignancy=0.42)
-        return PlaceAnswer(MODEL, finding, SCANNER)
+        return PointAnswer(MODEL, finding, SCANNER)
 
-    def attention(self, study_instance_uid: str, place: MarkedPlace, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
         """A round spot about the place, on a slice of 128 pixels; smaller for the gradient map."""
         if self.fails:
             raise self.fails
@@ -249,7 +249,7 @@ class NoFiles:
     def frame(self, path: str, frame_number: int, *, stored: bool) -> None:
         """There is no frame."""
 
-    def whole(self, path: str, transfer_syntax_uid: str) -> NoReturn:
+    def part10_file(self, path: str, transfer_syntax_uid: str) -> NoReturn:
         """There is no file."""
         raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
 
@@ -257,7 +257,7 @@ class NoFiles:
         """There is no file."""
         raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
 
-    def rendered(self, path: str, frame_number: int, rendering: Rendering) -> None:
+    def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> None:
         """There is no frame."""
 
     def bulk(self, path: str, place: Sequence[str]) -> NoReturn:

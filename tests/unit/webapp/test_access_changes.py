@@ -101,7 +101,7 @@ def provider_session(web: Web, subject: str = "1234") -> Opened:
 @pytest.fixture
 def site(make_web, locked: Web) -> Web:
     web = make_web(auth_required=True, oidc=PROVIDER, sign_ins_per_minute=1000)
-    web.app.extensions[EXTENSION].watch._period_s = 0.0
+    web.app.extensions[EXTENSION].change_feed._period_s = 0.0
     web.tokens = locked.tokens
     return web
 

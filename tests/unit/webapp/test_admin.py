@@ -117,7 +117,7 @@ def short(web: Web) -> Web:
         priors.record_search(session, ids[study.study_instance_uid], "PACS", PriorStatus.DONE)
         gone = ids[other.study_instance_uid]
         priors.record_search(session, gone, "PACS", PriorStatus.FAILED, "no association: nothing answers")
-        priors.want_prior(session, ids[study.study_instance_uid], "PACS", "1.2.999", 12)
+        priors.request_prior(session, ids[study.study_instance_uid], "PACS", "1.2.999", 12)
         (prior,) = priors.due_priors(session, "PACS", now=FAR)
         status, reason = PriorStatus.INCOMPLETE, "3 of 12 instances arrived: it cancelled"
         priors.record_prior(session, prior.id, status, counts=(12, 3), reason=reason)
@@ -144,7 +144,7 @@ def test_an_earlier_study_that_came_with_others_is_listed_and_not_fetched_again(
         (search,) = priors.due_searches(session, "PACS", now=FAR)
         priors.record_search(session, search.study_id, "PACS", PriorStatus.DONE)
         for uid, reason in (("1.2.998", ""), ("1.2.999", note)):
-            priors.want_prior(session, search.study_id, "PACS", uid, 12)
+            priors.request_prior(session, search.study_id, "PACS", uid, 12)
             (prior,) = priors.due_priors(session, "PACS", now=FAR)
             priors.record_prior(session, prior.id, PriorStatus.DONE, counts=(12, 12), reason=reason)
     (listed,) = web.client().get("/api/v1/admin").json["prior_shortfalls"]

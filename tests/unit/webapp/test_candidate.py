@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from db.analyses import findings
-from db.analyses import shadow as trials
+from db.analyses import findings, shadow
 from db.analyses.pathology import NewPathology, import_pathology
 from db.analyses.promotions import PromotedBundle, live_promotion, promote, roll_back
 from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
@@ -40,7 +39,7 @@ def tried(
     found = [replace(place(i, value), sop_instance_uid=sop) for i, value in enumerate(live)]
     analysis_id = finish(web.database, study, found)
     with web.database.begin() as session:
-        trials.record_trial(session, analysis_id, SECOND, AnalysisOutcome(tuple(second), reasons))
+        shadow.record_shadow_run(session, analysis_id, SECOND, AnalysisOutcome(tuple(second), reasons))
         for record, verdict in zip(findings.findings_of_analysis(session, analysis_id), verdicts, strict=True):
             if verdict is not None:
                 findings.record_assessment(session, record.id, verdict, "", "", reader="reader")
@@ -91,7 +90,7 @@ def many(locked: Web) -> Web:
 def test_pathology_counts_before_verdicts_where_it_is_enough(many: Web) -> None:
     assert report_of(many).judged_by is Against.VERDICTS
     with many.database.begin() as session:
-        for pair in trials.pairs(session, SECOND.sha256):
+        for pair in shadow.pairs(session, SECOND.sha256):
             for record in pair.live:  # against what readers said of every finding
                 malignant = record.assessment is not None and record.assessment.verdict is Verdict.REJECT
                 report = NewPathology("", record.series_instance_uid, record.id, None, malignant, "2026-03-01", "lab")

@@ -14,7 +14,7 @@ from db.tables.accounts import WebSessionRow
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import add_study
 from webapp.reading.events import BUSY_RETRY_MS, HAS_GONE
-from webapp.services.change_feed import ChangeWatch
+from webapp.services.change_feed import ChangeFeed
 from webapp.services.registry import EXTENSION
 
 
@@ -36,7 +36,7 @@ def append(database: Database, action: str, times: int = 1) -> None:
 
 
 def test_the_version_follows_changes_and_nothing_else(database: Database) -> None:
-    watch = ChangeWatch(database, clock=Ticks())
+    watch = ChangeFeed(database, clock=Ticks())
     assert watch.version() == 0
     append(database, "study:received")
     first = watch.version()
@@ -49,7 +49,7 @@ def test_the_version_follows_changes_and_nothing_else(database: Database) -> Non
 
 
 def test_a_change_behind_many_other_events_is_not_missed(database: Database) -> None:
-    watch = ChangeWatch(database, clock=Ticks())
+    watch = ChangeFeed(database, clock=Ticks())
     append(database, "study:received")
     before = watch.version()
     append(database, "analysis:started")
@@ -59,7 +59,7 @@ def test_a_change_behind_many_other_events_is_not_missed(database: Database) -> 
 
 def test_the_database_is_asked_once_a_period(database: Database) -> None:
     moments = iter([0.0, 0.1, 0.9, 1.1])
-    watch = ChangeWatch(database, period_s=1.0, clock=lambda: next(moments))
+    watch = ChangeFeed(database, period_s=1.0, clock=lambda: next(moments))
     watch.version()
     append(database, "study:received")
     assert [watch.version(), watch.version(), watch.version()] == [0, 0, 1]
@@ -68,7 +68,7 @@ def test_the_database_is_asked_once_a_period(database: Database) -> None:
 @pytest.fixture
 def quick(web: Web) -> Web:
     """A watch that does not wait."""
-    web.app.extensions[EXTENSION].watch._period_s = 0.0
+    web.app.extensions[EXTENSION].change_feed._period_s = 0.0
     return web
 
 
@@ -124,7 +124,7 @@ def test_a_stream_ends_when_its_reader_has_gone(quick: Web) -> None:
 
 def test_streams_end_when_the_server_closes(web: Web) -> None:
     response = web.client().get("/events")
-    web.app.extensions[EXTENSION].watch.close()
+    web.app.extensions[EXTENSION].change_feed.close()
     assert len(list(response.response)) == 2
     response.close()
 

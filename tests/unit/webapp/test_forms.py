@@ -49,11 +49,11 @@ def test_what_cannot_be_is_refused_by_name_and_never_repeated(field: str, value:
 
 
 def test_a_place_has_both_coordinates_or_none() -> None:
-    assert forms.place_of({}) is None
-    assert forms.place_of({"row": "0", "column": "12.5"}) == forms.Place(0.0, 12.5)
+    assert forms.position_of({}) is None
+    assert forms.position_of({"row": "0", "column": "12.5"}) == forms.PixelPosition(0.0, 12.5)
     for half in ({"row": "1"}, {"column": "1"}, {"row": "-1", "column": "1"}, {"row": "nan", "column": "1"}):
         with pytest.raises(UploadRefusedError):
-            forms.place_of(half)
+            forms.position_of(half)
 
 
 @pytest.mark.parametrize("body", [[], "text", 3, None, True])

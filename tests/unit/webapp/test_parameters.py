@@ -80,5 +80,5 @@ def test_every_endpoint_that_is_not_public_is_checked() -> None:
     unchecked = {endpoint for endpoint in access.TABLE if not is_checked(endpoint)}
     assert {name for name in unchecked if access.TABLE[name].get("GET") is not None} == {
         "health.metrics", "qido.studies", "qido.series", "qido.instances", "rendered.picture", "wado.metadata",
-        "wado.frames", "wado.whole", "wado.bulk_data",
+        "wado.frames", "wado.part10_files", "wado.bulk_data",
     }  # fmt: skip

@@ -399,7 +399,7 @@ def test_a_dicom_instance_is_drawn_and_nothing_of_it_is_kept(web: Web) -> None:
     assert (response.status_code, response.mimetype) == (200, "image/png")
     assert response.data.startswith(b"\x89PNG")
     assert record_count(web) == 0
-    assert list(web.options.evidence_root.iterdir()) == []
+    assert list(web.options.upload_images_root.iterdir()) == []
 
 
 def test_only_dicom_is_drawn_and_a_refusal_is_told(web: Web) -> None:

@@ -446,16 +446,16 @@ def test_a_look_some_time_later_is_another(monkeypatch: pytest.MonkeyPatch) -> N
     now = [0.0]
     log = ViewLog(clock=lambda: now[0])
     log.recorded("reader", "1.2")
-    assert not log.is_news("reader", "1.2")
-    assert log.is_news("reader", "1.3")
-    assert log.is_news("other", "1.2")
+    assert not log.is_new_view("reader", "1.2")
+    assert log.is_new_view("reader", "1.3")
+    assert log.is_new_view("other", "1.2")
     now[0] += WINDOW_S
-    assert log.is_news("reader", "1.2")
+    assert log.is_new_view("reader", "1.2")
     monkeypatch.setattr(view_audit, "MAX_ENTRIES", 2)
     for number in range(5):
         log.recorded("reader", str(number))
-    assert log.is_news("reader", "2")
-    assert not log.is_news("reader", "4")
+    assert log.is_new_view("reader", "2")
+    assert not log.is_new_view("reader", "4")
 
 
 def test_what_cannot_be_put_on_record_is_not_shown(web: Web, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

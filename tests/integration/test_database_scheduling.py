@@ -40,7 +40,7 @@ def pending(study: str, slices: int, *, minutes: float = 0.0, by: str = "system"
 def order(database: object) -> Callable[..., list[str]]:
     def order(*records: AnalysisRecord) -> list[str]:
         with database.read() as session:  # type: ignore[attr-defined]
-            due = scheduling.due_moments(session, sorted(records, key=lambda record: record.requested_at))
+            due = scheduling.due_times(session, sorted(records, key=lambda record: record.requested_at))
         return sorted(due, key=lambda name: due[name])
 
     return order

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from db.analyses import analyses, findings
-from db.analyses import quarantine as holds
+from db.analyses import analyses, findings, quarantine
 from db.audit import trail as audit
 from db.domain.records import AnalysisOutcome, NewFinding, Role
 from tests.unit.webapp.conftest import Web
@@ -36,7 +35,7 @@ def held(locked: Web) -> tuple[Study, str, str]:
     """A study of a held scanner with a finding; gives the study and the ids of analysis and finding."""
     study = add_study(locked.database)
     with locked.database.begin() as session:
-        holds.hold_scanner(session, SCANNER, "noise went up", held_by="chief")
+        quarantine.hold_scanner(session, SCANNER, "noise went up", held_by="chief")
         record = analyses.request_analysis(session, study.series_id, MODEL, requested_by="system")
         analyses.start_analysis(session, record.id)
         analyses.complete_analysis(session, record.id, AnalysisOutcome((telling_finding(study),), (), MEASURES))
@@ -80,8 +79,8 @@ def test_the_same_walk_finds_the_numbers_where_the_scanner_is_not_held(
 ) -> None:
     study, *_ = held
     with locked.database.begin() as session:
-        holds.release_scanner(session, SCANNER, "serviced", released_by="chief")
-        (again,) = analyses.rerun_held(session, SCANNER, requested_by="chief")
+        quarantine.release_scanner(session, SCANNER, "serviced", released_by="chief")
+        (again,) = analyses.rerun_quarantined(session, SCANNER, requested_by="chief")
         analyses.start_analysis(session, again.id)
         analyses.complete_analysis(session, again.id, AnalysisOutcome((telling_finding(study),), (), MEASURES))
     text = "".join(answer for _, answer in answers(locked, Role.RADIOLOGIST))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from webapp.services import upload_images
-from webapp.services.upload_images import EvidenceFolder
+from webapp.services.upload_images import UploadImages
 
 
 def test_pictures_come_back(tmp_path: Path) -> None:
-    folder = EvidenceFolder(tmp_path / "pictures", limit=10)
+    folder = UploadImages(tmp_path / "pictures", limit=10)
     folder.save("a" * 32, b"image", None)
     assert folder.load("a" * 32, "image") == b"image"
     assert folder.load("a" * 32, "attention") is None
@@ -21,7 +21,7 @@ def test_pictures_come_back(tmp_path: Path) -> None:
 
 
 def test_nobody_else_may_read_them(tmp_path: Path) -> None:
-    folder = EvidenceFolder(tmp_path / "pictures", limit=10)
+    folder = UploadImages(tmp_path / "pictures", limit=10)
     folder.save("a" * 32, b"image", b"attention")
     assert stat.S_IMODE((tmp_path / "pictures").stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "pictures").iterdir()} == {0o600}
@@ -29,14 +29,14 @@ def test_nobody_else_may_read_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../" + "a" * 29, "a" * 31, "A" * 32, "", "a" * 32 + "/x", "a" * 32 + "\n"])
 def test_other_names_lead_nowhere(tmp_path: Path, name: str) -> None:
-    folder = EvidenceFolder(tmp_path, limit=10)
+    folder = UploadImages(tmp_path, limit=10)
     assert folder.load(name, "image") is None
     assert not folder.has(name, "image")
 
 
 def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_images, "_SLACK", 0)
-    folder = EvidenceFolder(tmp_path, limit=2)
+    folder = UploadImages(tmp_path, limit=2)
     for number in range(5):
         name = f"{number:032x}"
         folder.save(name, b"i", b"a")

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from db.analyses import analyses, findings
-from db.analyses import quarantine as holds
+from db.analyses import analyses, findings, quarantine
 from db.analyses.scanners import Scanner, recent_scanners
 from db.audit import trail as audit
 from db.database import Database
@@ -48,14 +47,14 @@ def answered(scanner: Scanner, *found: NewFinding, reasons: tuple[Reason, ...] =
     return AnalysisOutcome(found, reasons, measures_of(scanner))
 
 
-def hold(database: Database, scanner: Scanner = SHARP) -> holds.HoldRecord:
+def hold(database: Database, scanner: Scanner = SHARP) -> quarantine.HoldRecord:
     with database.begin() as session:
-        return holds.hold_scanner(session, scanner, "noise went up", held_by="chief")
+        return quarantine.hold_scanner(session, scanner, "noise went up", held_by="chief")
 
 
 def release(database: Database, scanner: Scanner = SHARP) -> None:
     with database.begin() as session:
-        holds.release_scanner(session, scanner, "serviced", released_by="chief")
+        quarantine.release_scanner(session, scanner, "serviced", released_by="chief")
 
 
 def analyse(database: Database, series_id: str, model: ModelIdentity, outcome: AnalysisOutcome) -> AnalysisRecord:
@@ -87,7 +86,7 @@ def test_what_comes_from_a_held_scanner_is_kept_and_nobody_is_shown_it(
     series_id = arrive(database, instance)
     outcome = answered(SHARP, new_finding(instance.sop_instance_uid, probability=0.91))
     analysis = analyse(database, series_id, model, outcome)
-    assert analysis.status is AnalysisStatus.SHADOW
+    assert analysis.status is AnalysisStatus.QUARANTINED
     with database.read() as session:
         (kept,) = findings.findings_of_analysis(session, analysis.id)  # for auditors
         assert kept.finding.malignancy_probability == 0.91
@@ -106,7 +105,7 @@ def test_what_comes_from_a_held_scanner_is_kept_and_nobody_is_shown_it(
     assert (item.finding_count, item.malignancy_probability, item.interval) == (0, None, None)
     assert seen.findings == ()
     assert [(one.status, one.reasons, one.measures) for one in seen.analyses] == [
-        (AnalysisStatus.SHADOW, (SCANNER_HELD,), {})
+        (AnalysisStatus.QUARANTINED, (SCANNER_HELD,), {})
     ]
     with pytest.raises(UnknownRecordError), database.begin() as session:
         findings.record_assessment(session, kept.id, Verdict.ACCEPT, "", "", reader="reader")
@@ -176,13 +175,13 @@ def test_a_released_scanner_is_shown_again_and_what_was_held_only_after_a_furthe
     assert analyse(database, arrive(database, later), model, answered(SHARP)).status is AnalysisStatus.CURRENT
     assert detail(database, instance.study_instance_uid).findings == ()
     with database.begin() as session:
-        (again,) = analyses.rerun_held(session, SHARP, requested_by="chief")
+        (again,) = analyses.rerun_quarantined(session, SHARP, requested_by="chief")
     start(database, again.id)
     complete(database, again.id, outcome)
-    assert record(database, held.id).status is AnalysisStatus.SHADOW
+    assert record(database, held.id).status is AnalysisStatus.QUARANTINED
     assert detail(database, instance.study_instance_uid).item.malignancy_probability == 0.91
     with database.read() as session:
-        assert holds.analyses_in_shadow(session) == ()
+        assert quarantine.quarantined_analyses(session) == ()
 
 
 def test_asking_again_after_a_release_runs_again_and_during_a_hold_does_not(
@@ -203,10 +202,10 @@ def test_holding_is_on_record_once_with_who_and_why(database: Database) -> None:
     with pytest.raises(UnknownRecordError):
         release(database)
     with pytest.raises(InvalidRecordError), database.begin() as session:
-        holds.hold_scanner(session, SHARP, "  ", held_by="chief")
+        quarantine.hold_scanner(session, SHARP, "  ", held_by="chief")
     with database.read() as session:
-        assert not holds.is_held(session, SHARP)
-        last = holds.latest_hold(session, SHARP)
+        assert not quarantine.is_held(session, SHARP)
+        last = quarantine.latest_hold(session, SHARP)
         events = [(e.event.action, e.event.actor, e.event.details["reason"]) for e in audit.recent(session, limit=9)]
     assert last is not None
     assert (last.held_by, last.release_reason) == ("chief", "serviced")
@@ -220,11 +219,11 @@ def test_scanners_are_listed_with_what_is_held_of_them(
     hold(database)
     analyse(database, arrive(database, received(study="1.2.4")), model, answered(SHARP))
     with database.read() as session:
-        listed = {state.scanner: state for state in holds.scanner_states(session)}
+        listed = {state.scanner: state for state in quarantine.scanner_states(session)}
         assert recent_scanners(session) == {SHARP: 1, SMOOTH: 1}
-        assert holds.scanner_by_key(session, SHARP.key[:8]) == SHARP
+        assert quarantine.scanner_by_key(session, SHARP.key[:8]) == SHARP
         with pytest.raises(UnknownRecordError):
-            holds.scanner_by_key(session, "")
-    assert (listed[SHARP].shadow_count, listed[SMOOTH].shadow_count) == (1, 0)
+            quarantine.scanner_by_key(session, "")
+    assert (listed[SHARP].quarantined_count, listed[SMOOTH].quarantined_count) == (1, 0)
     assert listed[SHARP].hold is not None
     assert listed[SMOOTH].hold is None

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from db.analyses import findings
-from db.analyses import shadow as trials
+from db.analyses import findings, shadow
 from db.database import Database
 from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
 from tests.integration.test_database_analyses import analyse, arrive
-from tests.integration.test_database_holds import SHARP, answered, detail, hold
+from tests.integration.test_database_quarantine import SHARP, answered, detail, hold
 
 Received = Callable[..., ReceivedInstance]
 NewFindings = Callable[..., NewFinding]
@@ -20,12 +19,12 @@ BEGINNING, END = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta
 
 def due(database: Database, model: ModelIdentity = SECOND, since: datetime = BEGINNING) -> tuple[str, ...]:
     with database.read() as session:
-        return trials.untried(session, model, since, END)
+        return shadow.without_shadow_run(session, model, since, END)
 
 
 def tried(database: Database, analysis_id: str, outcome: AnalysisOutcome) -> bool:
     with database.begin() as session:
-        return trials.record_trial(session, analysis_id, SECOND, outcome)
+        return shadow.record_shadow_run(session, analysis_id, SECOND, outcome)
 
 
 def test_a_second_model_is_kept_once_and_shown_nowhere(
@@ -49,8 +48,8 @@ def test_a_second_model_is_kept_once_and_shown_nowhere(
     with database.begin() as session:
         findings.record_assessment(session, after.findings[0].id, Verdict.ACCEPT, "", "", reader="reader")
     with database.read() as session:
-        (pair,) = trials.pairs(session, SECOND.sha256)
-        assert trials.tried_models(session) == (SECOND,)
+        (pair,) = shadow.pairs(session, SECOND.sha256)
+        assert shadow.shadow_models(session) == (SECOND,)
     assert pair.failed_with == ""
     assert [one.finding.malignancy_probability for one in pair.live] == [0.3]
     assert pair.live[0].assessment is not None
@@ -74,5 +73,5 @@ def test_a_trial_that_failed_is_not_made_again_and_says_why(
     tried(database, analysis.id, AnalysisOutcome(reasons=(Reason("analysis_timeout", "Takes too long."),)))
     assert due(database) == ()
     with database.read() as session:
-        (pair,) = trials.pairs(session, SECOND.sha256)
+        (pair,) = shadow.pairs(session, SECOND.sha256)
     assert (pair.failed_with, pair.tried) == ("analysis_timeout", ())
