@@ -139,7 +139,7 @@ def main() -> None:
             time.sleep(given.pause if rows else 0)
             first_byte, row = run(service, study, instances)
             pushed.append((study, first_byte))
-            rows.append({"run": len(rows) + 1, **row, "trials": service.log.read_text().count("trial:done")})
+            rows.append({"run": len(rows) + 1, **row, "trials": service.log.read_text().count("shadow:done")})
         for row, (study, first_byte) in zip(rows, pushed, strict=True):
             row["objects_s"] = _delivered(service, study) - first_byte
     report("service", rows, quiet_s=QUIET_S, load=os.getloadavg())

@@ -18,7 +18,7 @@ from db.database import Database
 from db.domain.exchange import PriorSearch, PriorStatus, PriorStudy
 from db.intake import priors
 from dicom_node.client.peer import NodeUnreachableError, RemoteNode, ScuTimeouts
-from dicom_node.client.query_client import QUERY_CONTEXTS, FoundSeries, FoundStudy, QueryConnection
+from dicom_node.client.query_client import QUERY_CONTEXTS, QueryConnection, SeriesMatch, StudyMatch
 from dicom_node.client.query_keys import InexactKeyError, QueryError, plain_date
 from dicom_node.client.retrieve_client import (
     INCOMPLETE,
@@ -35,7 +35,7 @@ from dicom_node.encoding.header import is_uid
 _log = logging.getLogger(__name__)
 
 CHEST = re.compile(r"chest|thora|torax|lung|pulm|poumon|brust", re.IGNORECASE)
-TRIES = 4
+MAX_ATTEMPTS = 4
 PAUSES_S = (60.0, 600.0, 3600.0)
 
 
@@ -184,7 +184,7 @@ class PriorFetcher:
                 priors.record_prior(session, prior.id, PriorStatus.DONE, counts=counts, reason=note)
             else:
                 self._record_shortfall(session, prior, counts, _joined(_why(missing), note))
-        _log.info("prior:fetched", extra={"study_id": prior.study_id, "instance_count": counts[1], "count": counts[0]})
+        _log.info("prior:received", extra={"study_id": prior.study_id, "instance_count": counts[1], "count": counts[0]})
 
     def _record_shortfall(self, session: Session, prior: PriorStudy, counts: tuple[int, int], reason: str) -> None:
         retry_at = self._retry_at(prior.attempts)
@@ -204,7 +204,7 @@ class PriorFetcher:
         _log.warning("priors:postponed", extra={"count": len(searches) + len(wanted)})
 
     def _retry_at(self, attempts: int) -> datetime | None:
-        if attempts + 1 >= TRIES:
+        if attempts + 1 >= MAX_ATTEMPTS:
             return None
         return self._clock() + timedelta(seconds=PAUSES_S[min(attempts, len(PAUSES_S) - 1)])
 
@@ -221,7 +221,7 @@ def _joined(*texts: str) -> str:
     return "; ".join(text for text in texts if text)
 
 
-def earlier_studies(search: PriorSearch, found: Sequence[FoundStudy]) -> list[FoundStudy]:
+def earlier_studies(search: PriorSearch, found: Sequence[StudyMatch]) -> list[StudyMatch]:
     """Choose a patient's earlier CT studies, latest first.
 
     Another issuer or birth date under the same Patient ID is another patient, and never fetched. What either side
@@ -241,7 +241,7 @@ def earlier_studies(search: PriorSearch, found: Sequence[FoundStudy]) -> list[Fo
     return sorted(fitting, key=lambda study: plain_date(study.study_date), reverse=True)
 
 
-def chest_series(study: FoundStudy, series: Sequence[FoundSeries]) -> list[FoundSeries]:
+def chest_series(study: StudyMatch, series: Sequence[SeriesMatch]) -> list[SeriesMatch]:
     """Give the CT series of a study of the chest; none where words tell of another body part."""
     ct = [one for one in series if one.modality == "CT" and is_uid(one.series_instance_uid)]
     words = [study.study_description, *(text for one in ct for text in (one.series_description, one.body_part))]

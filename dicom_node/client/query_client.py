@@ -48,7 +48,7 @@ class MoveAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundStudy:
+class StudyMatch:
     """A study as a PACS describes it."""
 
     study_instance_uid: str
@@ -62,7 +62,7 @@ class FoundStudy:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundSeries:
+class SeriesMatch:
     """A series as a PACS describes it; ``instance_count`` is None where it does not tell."""
 
     series_instance_uid: str
@@ -84,7 +84,7 @@ class QueryConnection(NodeConnection):
         self.ignored_count = 0
         """Answers that did not bear what was asked for, on this association."""
 
-    def find_studies(self, *, accession: str = "", study_instance_uid: str = "") -> list[FoundStudy]:
+    def find_studies(self, *, accession: str = "", study_instance_uid: str = "") -> list[StudyMatch]:
         """Find studies by Accession Number or Study Instance UID, both exact.
 
         Raises
@@ -101,7 +101,7 @@ class QueryConnection(NodeConnection):
             query.StudyInstanceUID = exact_uid("Study Instance UID", study_instance_uid)
         return self._studies(query)
 
-    def find_studies_of(self, patient_id: str, until_date: str = "") -> list[FoundStudy]:
+    def find_studies_of(self, patient_id: str, until_date: str = "") -> list[StudyMatch]:
         """Find studies with a Patient ID, those of ``until_date`` (YYYYMMDD) and before.
 
         Whether they are of the same patient (issuer, birth date) is for the caller to compare.
@@ -117,7 +117,7 @@ class QueryConnection(NodeConnection):
         query.StudyDate = f"-{until_date}" if until_date else ""
         return self._studies(query)
 
-    def find_series(self, study_instance_uid: str) -> list[FoundSeries]:
+    def find_series(self, study_instance_uid: str) -> list[SeriesMatch]:
         """List the series of a study; what has no valid UID cannot be asked for and is left out.
 
         Raises
@@ -131,7 +131,7 @@ class QueryConnection(NodeConnection):
             setattr(query, keyword, "")
         query.NumberOfSeriesRelatedInstances = None
         found = [
-            FoundSeries(
+            SeriesMatch(
                 series_instance_uid=value_text(answer, "SeriesInstanceUID"),
                 modality=value_text(answer, "Modality"),
                 series_description=value_text(answer, "SeriesDescription"),
@@ -195,9 +195,9 @@ class QueryConnection(NodeConnection):
             raise QueryError("the PACS ended the association")
         return self._open()
 
-    def _studies(self, query: Dataset) -> list[FoundStudy]:
+    def _studies(self, query: Dataset) -> list[StudyMatch]:
         found = [
-            FoundStudy(
+            StudyMatch(
                 study_instance_uid=value_text(answer, "StudyInstanceUID"),
                 study_date=value_text(answer, "StudyDate"),
                 study_description=value_text(answer, "StudyDescription"),

@@ -17,7 +17,7 @@ from db.domain.records import PatientAttributes
 from db.intake.retrievals import count_of_other_studies, database_time, study_identity
 from db.studies.instances import series_record
 from dicom_node.client.peer import ScuTimeouts
-from dicom_node.client.query_client import FoundSeries, MoveAnswer, QueryConnection
+from dicom_node.client.query_client import MoveAnswer, QueryConnection, SeriesMatch
 from dicom_node.client.query_keys import QueryError
 from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES
 from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
@@ -130,7 +130,7 @@ class SeriesFetcher:
         self._progress = progress
 
     def fetch_study(
-        self, study: ExpectedStudy, series: Sequence[FoundSeries], scope: Scope = WHAT_IS_MISSING
+        self, study: ExpectedStudy, series: Sequence[SeriesMatch], scope: Scope = WHAT_IS_MISSING
     ) -> Iterator[FetchedSeries]:
         """Fetch series of a study; yields each as it is done.
 
@@ -150,13 +150,13 @@ class SeriesFetcher:
             else:
                 yield self._fetch(study, one, expected)
 
-    def _expected(self, study_instance_uid: str, series: FoundSeries) -> int:
+    def _expected(self, study_instance_uid: str, series: SeriesMatch) -> int:
         """How many instances the PACS has, counted one by one where it does not tell."""
         if series.instance_count is not None:
             return series.instance_count
         return len(self._connection.find_instances(study_instance_uid, series.series_instance_uid))
 
-    def _why_not(self, study_instance_uid: str, series: FoundSeries, expected: int, scope: Scope) -> str:
+    def _why_not(self, study_instance_uid: str, series: SeriesMatch, expected: int, scope: Scope) -> str:
         """Why a series would not be stored or analysed, as far as a PACS tells; in doubt it is fetched."""
         is_ct = series.modality == "CT"
         if not is_ct and not scope.with_everything:
@@ -172,7 +172,7 @@ class SeriesFetcher:
             return SCOUT if classes == {SINGLE_FRAME_CT} else ""
         return "" if classes & STORAGE_CLASSES.keys() else NOT_STORED
 
-    def _fetch(self, study: ExpectedStudy, series: FoundSeries, expected: int) -> FetchedSeries:
+    def _fetch(self, study: ExpectedStudy, series: SeriesMatch, expected: int) -> FetchedSeries:
         uid = study.study_instance_uid
         with self._database.read() as session:
             begun_at = database_time(session)
@@ -214,11 +214,11 @@ class SeriesFetcher:
             _log.warning("retrieval:unrequested", extra={"ae_title": node.ae_title, "count": count})
         return count
 
-    def _settled(self, study_instance_uid: str, series: FoundSeries, expected: int) -> int:
+    def _settled(self, study_instance_uid: str, series: SeriesMatch, expected: int) -> int:
         """Count what is here, waiting while more comes."""
         return _wait_for(lambda: self._received(study_instance_uid, series), expected, self._settle_s)
 
-    def _received(self, study_instance_uid: str, series: FoundSeries) -> int:
+    def _received(self, study_instance_uid: str, series: SeriesMatch) -> int:
         with self._database.read() as session:
             record = series_record(session, series_instance_uid=series.series_instance_uid)
         return record.instance_count if record and record.study_instance_uid == study_instance_uid else 0
@@ -247,7 +247,7 @@ def _because(answer: MoveAnswer, station: str) -> str:
 
 
 def _fetched(
-    study_instance_uid: str, series: FoundSeries, counts: tuple[int, int], outcome: str, reason: str = ""
+    study_instance_uid: str, series: SeriesMatch, counts: tuple[int, int], outcome: str, reason: str = ""
 ) -> FetchedSeries:
     return FetchedSeries(
         study_instance_uid=study_instance_uid,

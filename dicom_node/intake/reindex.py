@@ -33,7 +33,7 @@ _META_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFile:
+class ReindexedFile:
     """A stored file, and why it was not taken up; nothing where a row names it now."""
 
     path: str
@@ -43,7 +43,7 @@ class FoundFile:
     """A stable code: that of a refusal at the port, ``damaged``, or the index's verdict."""
 
 
-def adopt(database: Database, store: InstanceStore, intake: Intake) -> Iterator[FoundFile]:
+def reindex(database: Database, store: InstanceStore, intake: Intake) -> Iterator[ReindexedFile]:
     """Look at every kept instance, and index those that no row names as if they had just come; no file is changed.
 
     Harmless while instances are received. No purge may run meanwhile on another host (``Database.alone``).
@@ -59,24 +59,24 @@ def adopt(database: Database, store: InstanceStore, intake: Intake) -> Iterator[
         gone = purged_paths(store.root)  # read after the rows: a purge writes them down before its rows are gone
         for path in batch:
             if path in named or path in gone:
-                yield FoundFile(path)
-            elif (found := _adopt(path, database, store, intake)) is not None:
+                yield ReindexedFile(path)
+            elif (found := _reindex(path, database, store, intake)) is not None:
                 yield found
 
 
-def _adopt(path: str, database: Database, store: InstanceStore, intake: Intake) -> FoundFile | None:
+def _reindex(path: str, database: Database, store: InstanceStore, intake: Intake) -> ReindexedFile | None:
     """Index one file; None where it has gone meanwhile."""
     try:
         verdict = record_arrivals(database, [_describe(path, store, intake)])[0]
     except FileNotFoundError:
         return None
     except InstanceError as error:
-        return FoundFile(path, problem=error.code)
+        return ReindexedFile(path, problem=error.code)
     except InvalidRecordError:  # one file that the index cannot hold keeps no other from it
-        return FoundFile(path, problem=InvalidAttributeError.code)
+        return ReindexedFile(path, problem=InvalidAttributeError.code)
     if verdict.is_refusal:
-        return FoundFile(path, problem=verdict.value)
-    return FoundFile(path, is_new=verdict is StoreVerdict.STORED)
+        return ReindexedFile(path, problem=verdict.value)
+    return ReindexedFile(path, is_new=verdict is StoreVerdict.STORED)
 
 
 def _describe(path: str, store: InstanceStore, intake: Intake) -> ReceivedInstance:

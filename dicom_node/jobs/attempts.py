@@ -25,7 +25,7 @@ from dicom_node.storage.integrity import REASON
 
 _log = logging.getLogger(__name__)
 
-MAX_STARTS = 25
+MAX_BEGUN_ATTEMPTS = 25
 """Begun so often without an end, an analysis is parked: something in it ends the whole service each time."""
 
 
@@ -58,7 +58,7 @@ class Attempts:
     database
         The records.
     locate
-        Gives stored files here (``Files.locate``).
+        Gives stored files here (``Files.fetch``).
     analyzer
         What analyses.
     model
@@ -72,7 +72,7 @@ class Attempts:
     def __init__(
         self,
         database: Database,
-        locate: Callable[[Sequence[str]], Sequence[Path]],
+        fetch: Callable[[Sequence[str]], Sequence[Path]],
         analyzer: SeriesAnalyzer,
         model: ModelIdentity,
         *,
@@ -80,7 +80,7 @@ class Attempts:
         check_files: Callable[[Sequence[str]], Sequence[str]] | None = None,
     ) -> None:
         self._database = database
-        self._locate = locate
+        self._fetch = fetch
         self._live = analyzer, model
         self._make_results = make_results
         self._check_files = check_files
@@ -110,7 +110,7 @@ class Attempts:
         with self._database.begin() as session:
             is_new = analyses.fail_analysis(session, analysis_id, reason)
         if is_new:
-            _log.error("analysis:parked", extra={"analysis_id": analysis_id, "reason_code": reason.code})
+            _log.error("analysis:failed", extra={"analysis_id": analysis_id, "reason_code": reason.code})
 
     def results(self, analysis_id: str) -> bool:
         """Make the result objects of an answered analysis; False, logged and audited, where they cannot be made."""
@@ -139,21 +139,21 @@ class Attempts:
         record = self._begin(analysis_id)
         if record.status is not AnalysisStatus.RUNNING:
             return _verdict_of(record), None
-        if record.attempts > MAX_STARTS:
+        if record.attempts > MAX_BEGUN_ATTEMPTS:
             self.park(analysis_id, Reason("interrupted", "The service ended each time that it analysed this series."))
             return Attempt.OVER, None
         if record.model.sha256 != model.sha256:
             self._hand_over(record, model)
             return Attempt.OVER, None
         overruled = frozenset(reason.code for reason in record.overruled)
-        outcome = self._damage(analysis_id) or analyzer.analyse(instances, overruled)
+        outcome = self._damaged_outcome(analysis_id) or analyzer.analyse(instances, overruled)
         with self._database.begin() as session:
             analyses.complete_analysis(session, analysis_id, outcome)
             done = analyses.analysis_record(session, analysis_id)
         _log.info("analysis:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
         return _verdict_of(done), None
 
-    def _damage(self, analysis_id: str) -> AnalysisOutcome | None:
+    def _damaged_outcome(self, analysis_id: str) -> AnalysisOutcome | None:
         """Refuse a series of which a file is damaged: a changed value is no longer the patient's."""
         if self._check_files is None:
             return None
@@ -169,8 +169,8 @@ class Attempts:
     def _instances(self, analysis_id: str) -> list[StoredInstance]:
         with self._database.read() as session:
             records = analyses.analysis_instances(session, analysis_id)
-        places = self._locate([record.path for record in records])
-        return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
+        paths = self._fetch([record.path for record in records])
+        return [StoredInstance(record.sop_instance_uid, path) for record, path in zip(records, paths, strict=True)]
 
     def _hand_over(self, record: AnalysisRecord, model: ModelIdentity) -> None:
         """Close the analysis that cannot be answered, and ask for a further run under the model that is here.
@@ -180,9 +180,9 @@ class Attempts:
         reason = Reason("model_replaced", "The model was replaced before this analysis began; it was asked for again.")
         with self._database.begin() as session:
             analyses.fail_analysis(session, record.id, reason)
-            asker = record.requested_by
+            requested_by = record.requested_by
             analyses.request_analysis(
-                session, record.series_id, model, requested_by=asker, force=True, overruled=record.overruled
+                session, record.series_id, model, requested_by=requested_by, force=True, overruled=record.overruled
             )
 
 

@@ -16,33 +16,33 @@ from db.monitoring import workers
 
 _log = logging.getLogger(__name__)
 
-BEAT_S = 5.0
+HEARTBEAT_S = 5.0
 """Pause between two heartbeats."""
-SILENT_S = 60.0
+HEARTBEAT_TIMEOUT_S = 60.0
 """A worker that does not beat for so long is held to be dead."""
 
 
 class SilenceWatch:
     """Tells whose count has not changed for a while."""
 
-    def __init__(self, silent_s: float = SILENT_S, clock: Callable[[], float] = time.monotonic) -> None:
-        self._silent_s = silent_s
+    def __init__(self, timeout_s: float = HEARTBEAT_TIMEOUT_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout_s = timeout_s
         self._clock = clock
-        self._looked_s = clock()
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._last_check_s = clock()
+        self._observed: dict[str, tuple[int, float]] = {}
 
     def silent(self, beats: Mapping[str, int]) -> tuple[str, ...]:
         """Observe all counts; those that have stood still come back, at every call until they go on."""
         now_s = self._clock()
-        if now_s - self._looked_s > self._silent_s / 2:
-            self._seen.clear()
-        self._looked_s = now_s
-        known = self._seen
-        self._seen = {
-            name: known[name] if name in known and known[name][0] == count else (count, now_s)
+        if now_s - self._last_check_s > self._timeout_s / 2:
+            self._observed.clear()
+        self._last_check_s = now_s
+        previous = self._observed
+        self._observed = {
+            name: previous[name] if name in previous and previous[name][0] == count else (count, now_s)
             for name, count in beats.items()
         }
-        return tuple(name for name, (_, since_s) in self._seen.items() if now_s - since_s >= self._silent_s)
+        return tuple(name for name, (_, since_s) in self._observed.items() if now_s - since_s >= self._timeout_s)
 
 
 class HeartbeatMonitor:
@@ -66,16 +66,16 @@ class HeartbeatMonitor:
         resume: Callable[[Sequence[str]], int],
         resume_strays: Callable[[], int],
         *,
-        silent_s: float = SILENT_S,
+        timeout_s: float = HEARTBEAT_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._executor_id, self._version = executor_id, version
         self._resume, self._resume_strays = resume, resume_strays
-        self._watch = SilenceWatch(silent_s, clock)
+        self._watch = SilenceWatch(timeout_s, clock)
         self._last_beat: int | None = None
 
-    def turn(self) -> None:
+    def beat(self) -> None:
         """Beat once, see to those that do not, and tell where another beats under this one's name."""
         with self._database.begin() as session:
             workers.beat(session, self._executor_id, self._version)
@@ -83,7 +83,7 @@ class HeartbeatMonitor:
         beat, last = beats[self._executor_id], self._last_beat
         self._last_beat = beat
         if last is not None and beat != last + 1:
-            _log.error("worker:name_taken", extra={"executor_id": self._executor_id})
+            _log.error("worker:name_conflict", extra={"executor_id": self._executor_id})
         silent = [name for name in self._watch.silent(beats) if name != self._executor_id]
         if silent and (count := self._resume(silent)):
             _log.warning("worker:resumed", extra={"count": count, "object_count": len(silent)})

@@ -23,9 +23,9 @@ from dicom_node.series.types import StoredInstance
 
 _log = logging.getLogger(__name__)
 
-LOOK_BACK = timedelta(days=1)
+MAX_AGE = timedelta(days=1)
 """Series that were answered within this time are tried: a worker that was down catches up, and not for ever."""
-SETTLED = timedelta(seconds=10)
+MIN_AGE = timedelta(seconds=10)
 """And not before so long after: the live answer's result objects are made and sent first."""
 UNAVAILABLE_PAUSE_S = 600.0
 
@@ -54,7 +54,7 @@ class ShadowRuns:
     database
         The records.
     locate
-        Gives stored files here (``Files.locate``).
+        Gives stored files here (``Files.fetch``).
     make_process
         Makes a process with the second model; it lives only while there is something to try.
     """
@@ -62,30 +62,30 @@ class ShadowRuns:
     def __init__(
         self,
         database: Database,
-        locate: Callable[[Sequence[str]], Sequence[Path]],
+        fetch: Callable[[Sequence[str]], Sequence[Path]],
         make_process: Callable[[], ShadowProcess],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._locate = locate
+        self._fetch = fetch
         self._make_process = make_process
         self._clock = clock
         self._model: ModelIdentity | None = None
         self._not_before_s = 0.0
         self._process: ShadowProcess | None = None
 
-    def turn(self) -> int:
+    def run_due(self) -> int:
         """Try what is due, one series after the other, as long as nothing waits for the live model; tells how many."""
         if self._clock() < self._not_before_s or not self._may_go_on():
             return 0
         try:
-            return self._turn()
+            return self._run_due()
         except ModelUnavailableError:
-            _log.error("trial:model_unavailable", extra={"code": ModelUnavailableError.code})
+            _log.error("shadow:model_unavailable", extra={"code": ModelUnavailableError.code})
             self._not_before_s = self._clock() + UNAVAILABLE_PAUSE_S
         except AnalysisInterruptedError:
-            _log.info("trial:interrupted")
+            _log.info("shadow:interrupted")
         finally:
             self.close()
         return 0
@@ -96,26 +96,26 @@ class ShadowRuns:
             self._process.close()
             self._process = None
 
-    def _turn(self) -> int:
+    def _run_due(self) -> int:
         if self._model is None:
             self._model = self._started().start()
         with self._database.read() as session:
             moment = now(session)
-            due = trials.without_shadow_run(session, self._model, moment - LOOK_BACK, moment - SETTLED)
+            due = trials.without_shadow_run(session, self._model, moment - MAX_AGE, moment - MIN_AGE)
         count = 0
         for analysis_id in due:
             if count and not self._may_go_on():
                 break
-            self._try(analysis_id, self._model)
+            self._run_one(analysis_id, self._model)
             count += 1
         return count
 
-    def _try(self, analysis_id: str, model: ModelIdentity) -> None:
+    def _run_one(self, analysis_id: str, model: ModelIdentity) -> None:
         process = self._started()
         with self._database.read() as session:
             records = analyses.analysis_instances(session, analysis_id)
-        places = self._locate([record.path for record in records])
-        instances = [StoredInstance(one.sop_instance_uid, place) for one, place in zip(records, places, strict=True)]
+        paths = self._fetch([record.path for record in records])
+        instances = [StoredInstance(record.sop_instance_uid, path) for record, path in zip(records, paths, strict=True)]
         try:
             outcome = process.analyse(instances)
         except (AnalysisInterruptedError, ModelUnavailableError):
@@ -124,7 +124,7 @@ class ShadowRuns:
             outcome = AnalysisOutcome(reasons=(Reason(error.code, error.text),))
         with self._database.begin() as session:
             trials.record_shadow_run(session, analysis_id, model, outcome)
-        _log.info("trial:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
+        _log.info("shadow:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
 
     def _started(self) -> ShadowProcess:
         if self._process is None:

@@ -31,7 +31,7 @@ class Submit(Protocol):
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Observation:
     """What a series looked like, and since when, on a clock that nobody sets."""
 
     news: tuple[int, object]
@@ -48,21 +48,21 @@ class QuietWatch:
     def __init__(self, quiet_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet_s = quiet_s
         self._clock = clock
-        self._seen: dict[str, _Seen] = {}
+        self._observations: dict[str, _Observation] = {}
 
     def quiet(self, receiving: Iterable[SeriesRecord]) -> tuple[SeriesRecord, ...]:
         """Observe the receiving series; those that are complete come back, at every call until they change."""
         now_s = self._clock()
-        seen: dict[str, _Seen] = {}
+        observations: dict[str, _Observation] = {}
         complete = []
         for series in receiving:
             news = (series.instance_count, series.last_received_at)
-            known = self._seen.get(series.id)
-            entry = known if known is not None and known.news == news else _Seen(news, now_s)
-            seen[series.id] = entry
+            previous = self._observations.get(series.id)
+            entry = previous if previous is not None and previous.news == news else _Observation(news, now_s)
+            observations[series.id] = entry
             if series.is_forced or now_s - entry.since_s >= self._quiet_s:
                 complete.append(series)
-        self._seen = seen
+        self._observations = observations
         return tuple(complete)
 
 
@@ -113,14 +113,14 @@ class Worker:
         *,
         deliver_due: Callable[[], object],
         config: WorkerConfig,
-        made: threading.Event | None = None,
+        results_ready: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._model = model
         self._submit = submit
         self._deliver_due = deliver_due
-        self._made = made or threading.Event()
+        self._results_ready = results_ready or threading.Event()
         self._config = config
         self._clock = clock
         self._watch = QuietWatch(config.quiet_s, clock)
@@ -135,12 +135,12 @@ class Worker:
         deliveries = threading.Thread(target=self._deliver, args=(stop,), name="deliveries", daemon=True)
         deliveries.start()
         while not stop.is_set():
-            guarded("worker:look", self.look)
+            log_and_continue("worker:look", self.poll)
             stop.wait(self._config.poll_s)
-        self._made.set()  # the thread sees then that it is to end
+        self._results_ready.set()  # the thread sees then that it is to end
         deliveries.join(timeout=5)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Ask for analyses of complete series, and submit what is pending."""
         with self._database.read() as session:
             receiving = receiving_series(session)
@@ -166,10 +166,12 @@ class Worker:
         """Submit what is pending, each with its turn among all of it."""
         with self._database.read() as session:
             pending = analyses.pending_analyses(session)
-            self._submitted = {one.id: self._submitted[one.id] for one in pending if one.id in self._submitted}
-            wanted = [record for record in pending if self._is_to_submit(record)]
-            due = scheduling.due_times(session, pending) if wanted else {}
-        for record in wanted:
+            self._submitted = {
+                record.id: self._submitted[record.id] for record in pending if record.id in self._submitted
+            }
+            to_submit = [record for record in pending if self._is_to_submit(record)]
+            due = scheduling.due_times(session, pending) if to_submit else {}
+        for record in to_submit:
             self._submit(record, due[record.id])
             self._submitted[record.id] = self._clock()
 
@@ -179,11 +181,11 @@ class Worker:
 
     def _deliver(self, stop: threading.Event) -> None:
         while True:
-            self._made.wait(self._config.deliver_s)
-            self._made.clear()
+            self._results_ready.wait(self._config.deliver_s)
+            self._results_ready.clear()
             if stop.is_set():
                 return
-            guarded("worker:deliver", self._deliver_due)
+            log_and_continue("worker:deliver", self._deliver_due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,25 +206,25 @@ class PeriodicTask:
         """Do it until ``stop`` is set, first after one pause."""
         pause_s = self.every_s if self.first_s is None else self.first_s
         while not stop.wait(pause_s):
-            guarded(self.name, self.action)
+            log_and_continue(self.name, self.action)
             pause_s = self.every_s
 
 
-def alone(database: Database, name: str, action: Callable[[], object]) -> Callable[[], object]:
+def with_advisory_lock(database: Database, name: str, action: Callable[[], object]) -> Callable[[], object]:
     """Give an action that only one host does at a time; on the others it does nothing."""
 
-    def guarded_action() -> object:
+    def locked_action() -> object:
         with database.advisory_lock(name) as is_ours:
             return action() if is_ours else None
 
-    return guarded_action
+    return locked_action
 
 
-def guarded(what: str, action: Callable[[], object]) -> None:
+def log_and_continue(event: str, action: Callable[[], object]) -> None:
     """Record what an iteration raised and go on: the next one may succeed."""
     try:
         action()
     except DatabaseUnavailableError:
-        _log.warning(f"{what}_waits", extra={"code": "database_unavailable"})
+        _log.warning(f"{event}_waits", extra={"code": "database_unavailable"})
     except Exception:  # noqa: BLE001 - the worker loop's own boundary
-        _log.exception(f"{what}_failed")
+        _log.exception(f"{event}_failed")

@@ -28,7 +28,7 @@ QUEUE = "analyses"
 RESULTS_QUEUE = "results"
 """Result objects are made from a queue of its own, so that an answered analysis gives its place to the next at once."""
 WORKFLOW = "analyse_series"
-TRIES = 3
+MAX_FAILED_ATTEMPTS = 3
 """Failed attempts after which an analysis is parked."""
 RETRY_DELAYS_S = (2.0, 10.0)
 """Pauses between tries to make result objects."""
@@ -110,7 +110,7 @@ class AnalysisWorkflows:
         DBOS(config=_dbos_config(self._config))
 
         def analyse(root: str, analysis_id: str, failures: int) -> str:
-            name = _try_id(root, failures)
+            name = _attempt_id(root, failures)
             self._running.add(name)
             try:
                 return self._analyse(root, analysis_id, failures)
@@ -147,7 +147,7 @@ class AnalysisWorkflows:
             status="PENDING", executor_id=self._config.executor_id, load_input=False, load_output=False
         )
         now_s = time.monotonic()
-        idle = {one.workflow_id: one.queue_name for one in pending if one.workflow_id not in self._running}
+        idle = {status.workflow_id: status.queue_name for status in pending if status.workflow_id not in self._running}
         self._strays = {name: self._strays.get(name, now_s) for name in idle}
         strays = [name for name, since_s in self._strays.items() if now_s - since_s >= STRAY_S]
         for name in strays:
@@ -166,7 +166,7 @@ class AnalysisWorkflows:
         name = workflow_id(analysis)
         for generation in range(_MAX_GENERATIONS):
             root = f"{name}-{generation}" if generation else name
-            states = [self._state(_try_id(root, failures)) for failures in range(TRIES)]
+            states = [self._state(_attempt_id(root, failures)) for failures in range(MAX_FAILED_ATTEMPTS)]
             if states[0] is None:
                 self._enqueue(root, analysis.id, due, failures=0)
                 return root
@@ -180,7 +180,7 @@ class AnalysisWorkflows:
 
     def _enqueue(self, root: str, analysis_id: str, due: datetime, *, failures: int) -> None:
         """Enqueue one try."""
-        with SetWorkflowID(_try_id(root, failures)), SetEnqueueOptions(priority=_priority(due)):
+        with SetWorkflowID(_attempt_id(root, failures)), SetEnqueueOptions(priority=_priority(due)):
             DBOS.enqueue_workflow(QUEUE, self._workflow, root, analysis_id, failures)
 
     def _analyse(self, root: str, analysis_id: str, failures: int) -> str:
@@ -191,7 +191,7 @@ class AnalysisWorkflows:
             verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
         if verdict == Attempt.ANSWERED:
             self._results(root, analysis_id)
-        elif verdict == Attempt.FAILED and failures + 1 < TRIES:
+        elif verdict == Attempt.FAILED and failures + 1 < MAX_FAILED_ATTEMPTS:
             self._enqueue(root, analysis_id, datetime.now(UTC) + RETRY_AFTER, failures=failures + 1)
         elif verdict == Attempt.FAILED:
             DBOS.run_step({"name": "park"}, self._park, analysis_id, code, text)
@@ -203,22 +203,22 @@ class AnalysisWorkflows:
         That workflow is one more try at an analysis that has its answer, told by its name alone. So a release that
         makes results at the end of each analysis can take up either at any step, and this one what that left.
         """
-        make = self._steps.make_results if root.endswith(_RESULTS) else partial(self._hand_on, root)
+        make = self._steps.make_results if root.endswith(_RESULTS) else partial(self._enqueue_results, root)
         for pause_s in (*self._config.retry_delays_s, None):
             if DBOS.run_step({"name": "results"}, make, analysis_id) or pause_s is None:
                 return
             DBOS.sleep(pause_s)
 
-    def _hand_on(self, root: str, analysis_id: str) -> bool:
+    def _enqueue_results(self, root: str, analysis_id: str) -> bool:
         """Enqueue the workflow that makes result objects, unless it is there."""
         name = root + _RESULTS
 
         def enqueue() -> None:
-            with SetWorkflowID(_try_id(name, 0)):
+            with SetWorkflowID(_attempt_id(name, 0)):
                 DBOS.enqueue_workflow(RESULTS_QUEUE, self._workflow, name, analysis_id, 0)
 
-        with ThreadPoolExecutor(1) as outside:  # of the step, in which nothing can be enqueued
-            outside.submit(enqueue).result()
+        with ThreadPoolExecutor(1) as executor:  # of the step, in which nothing can be enqueued
+            executor.submit(enqueue).result()
         return True
 
     def _attempt(self, analysis_id: str) -> list[str]:
@@ -226,8 +226,8 @@ class AnalysisWorkflows:
         return [verdict.value, reason.code if reason else "", reason.text if reason else ""]
 
     def _park(self, analysis_id: str, code: str, text: str) -> None:
-        given_up = Reason(code, "Given up after {tries} tries. {reason}".format(tries=TRIES, reason=text))
-        self._steps.park(analysis_id, given_up)
+        failure = Reason(code, "Given up after {tries} tries. {reason}".format(tries=MAX_FAILED_ATTEMPTS, reason=text))
+        self._steps.park(analysis_id, failure)
 
 
 def workflow_id(analysis: AnalysisRecord) -> str:
@@ -240,7 +240,7 @@ def _priority(due: datetime) -> int:
     return min(max(int((due - _EPOCH).total_seconds()), 1), 2**31 - 1)
 
 
-def _try_id(root: str, failures: int) -> str:
+def _attempt_id(root: str, failures: int) -> str:
     return f"{root}-try{failures + 1}" if failures else root
 
 

@@ -54,7 +54,7 @@ class AcceptorLimits:
 
     connections: int = 256
     connections_per_address: int = 128
-    strangers: int = 32
+    unknown_hosts: int = 32
     """Of addresses that no peer calls from: they give way to each other, never to a peer's cost."""
     timeout_s: float = 10.0
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
@@ -69,7 +69,7 @@ class AcceptorLimits:
             self,
             connections=port.share(self.connections),
             connections_per_address=port.share(self.connections_per_address),
-            strangers=port.share(self.strangers),
+            unknown_hosts=port.share(self.unknown_hosts),
             buffered_bytes=port.share(self.buffered_bytes),
         )
 
@@ -126,7 +126,7 @@ class _PendingConnection:
     is_known: bool = True
 
 
-def _is_pending(connection: socket.socket) -> bool:
+def _has_decrypted_bytes(connection: socket.socket) -> bool:
     """Whether bytes are decrypted already, which no selector tells."""
     return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
@@ -138,15 +138,15 @@ def _handshake_failure(error: OSError) -> str:
     return str(getattr(error, "verify_message", "") or error.reason or "TLS").replace(" ", "_").lower()
 
 
-def _refused(guest: _PendingConnection, reason: str) -> RefusedConnection:
-    calling, called = read_titles(bytes(guest.received[:74])) if guest.received[:1] == b"\1" else ("", "")
-    return RefusedConnection(guest.address, reason, calling_ae_title=calling, called_ae_title=called)
+def _refused(pending: _PendingConnection, reason: str) -> RefusedConnection:
+    calling, called = read_titles(bytes(pending.received[:74])) if pending.received[:1] == b"\1" else ("", "")
+    return RefusedConnection(pending.address, reason, calling_ae_title=calling, called_ae_title=called)
 
 
 Decision = Rejection | Literal["admitted", "wait"]
 
 
-class Gatekeeper(Protocol):
+class AdmissionPolicy(Protocol):
     """Decides about connections; called on the entrance's thread."""
 
     def decide(self, caller: Caller) -> Decision:
@@ -176,19 +176,19 @@ class ConnectionAcceptor:
     def __init__(
         self,
         port: Port,
-        gatekeeper: Gatekeeper,
+        policy: AdmissionPolicy,
         limits: AcceptorLimits,
         counters: Counters,
         tls: ServerTls | None = None,
     ) -> None:
-        self._tls, self._gatekeeper = tls, gatekeeper
+        self._tls, self._policy = tls, policy
         self._port, self._listening = port, port.listening
         self._limits, self._counters = limits.of(port), counters
         self._buffered_bytes = 0
-        self._guests: dict[socket.socket, _PendingConnection] = {}
+        self._pending: dict[socket.socket, _PendingConnection] = {}
         self._selector = selectors.DefaultSelector()
         self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dicom-entrance", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="dicom-acceptor", daemon=True)
         self._listening.setblocking(False)
         self._selector.register(self._listening, selectors.EVENT_READ)
 
@@ -204,37 +204,39 @@ class ConnectionAcceptor:
     def _run(self) -> None:
         try:
             while not self._is_stopping.is_set():
-                self._turn()
+                self._poll()
         finally:
-            for guest in tuple(self._guests.values()):
-                self._drop(guest, "stopping")
+            for pending in tuple(self._pending.values()):
+                self._drop(pending, "stopping")
             self._selector.close()
             self._listening.close()
 
-    def _turn(self) -> None:
-        is_waited_for = any(guest.state is _State.WAITING for guest in self._guests.values())
+    def _poll(self) -> None:
+        is_waited_for = any(pending.state is _State.WAITING for pending in self._pending.values())
         ready = {key.fileobj for key, _ in self._selector.select(_TICK_S if is_waited_for else 0.2)}
         if self._listening in ready:
             self._accept()
-        for guest in self._in_turn([guest for guest in self._guests.values() if guest.connection in ready]):
-            if guest.connection in self._guests:
-                self._guarded(self._read, guest)
-        for guest in tuple(self._guests.values()):
-            if guest.state is _State.WAITING:
-                self._guarded(self._admit, guest)
-            elif time.monotonic() > guest.deadline:
-                if guest.state is _State.READING and guest.received:
-                    self._gatekeeper.on_refused(_refused(guest, "timeout"))
-                self._drop(guest, "closed" if guest.state is _State.CLOSING else "timeout")
+        for pending in self._prioritize([pending for pending in self._pending.values() if pending.connection in ready]):
+            if pending.connection in self._pending:
+                self._drop_on_error(self._read, pending)
+        for pending in tuple(self._pending.values()):
+            if pending.state is _State.WAITING:
+                self._drop_on_error(self._admit, pending)
+            elif time.monotonic() > pending.deadline:
+                if pending.state is _State.READING and pending.received:
+                    self._policy.on_refused(_refused(pending, "timeout"))
+                self._drop(pending, "closed" if pending.state is _State.CLOSING else "timeout")
 
     @staticmethod
-    def _in_turn(ready: list[_PendingConnection]) -> list[_PendingConnection]:
+    def _prioritize(ready: list[_PendingConnection]) -> list[_PendingConnection]:
         """Order who is ready: requests first, then a few handshakes (milliseconds each), the newest first.
 
         Whoever comes while hundreds shake hands is thus not served behind all of them; the others stay ready.
         """
-        handshakes = [guest for guest in ready if guest.state is _State.HANDSHAKE]
-        return [guest for guest in ready if guest.state is not _State.HANDSHAKE] + handshakes[: -_HANDSHAKES - 1 : -1]
+        handshakes = [pending for pending in ready if pending.state is _State.HANDSHAKE]
+        return [pending for pending in ready if pending.state is not _State.HANDSHAKE] + handshakes[
+            : -_HANDSHAKES - 1 : -1
+        ]
 
     def _accept(self) -> None:
         """Accept what is there and is ours to take, but look at those who wait in between."""
@@ -244,12 +246,12 @@ class ConnectionAcceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE) and self._guests:
-                    self._drop(next(iter(self._guests.values())), "descriptors")
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._pending:
+                    self._drop(next(iter(self._pending.values())), "descriptors")
                 return
-            self._welcome(connection, plain_address(str(address[0])))
+            self._register(connection, plain_address(str(address[0])))
 
-    def _welcome(self, connection: socket.socket, address: str) -> None:
+    def _register(self, connection: socket.socket, address: str) -> None:
         connection.setblocking(False)
         state = _State.READING
         if self._tls is not None:
@@ -260,172 +262,176 @@ class ConnectionAcceptor:
             except OSError:
                 return  # it was closed already
             state = _State.HANDSHAKE
-        known = self._gatekeeper.is_known(address)
-        guest = _PendingConnection(
+        known = self._policy.is_known(address)
+        pending = _PendingConnection(
             connection, address, time.monotonic() + self._limits.timeout_s, state=state, is_known=known
         )
-        self._make_room(guest)
-        self._guests[connection] = guest
-        self._port.tell(guests=len(self._guests))
+        self._make_room(pending)
+        self._pending[connection] = pending
+        self._port.publish_load(pending=len(self._pending))
         self._selector.register(connection, selectors.EVENT_READ)
-        self._guarded(self._read, guest)
+        self._drop_on_error(self._read, pending)
 
-    def _guarded(self, act: Callable[[_PendingConnection], None], guest: _PendingConnection) -> None:
+    def _drop_on_error(self, action: Callable[[_PendingConnection], None], pending: _PendingConnection) -> None:
         """Let an unforeseen error cost one guest, never the entrance."""
         try:
-            act(guest)
+            action(pending)
         except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
             _log.error("connection:failed", extra={"error_type": type(error).__name__}, exc_info=error)
-            if guest.connection in self._guests:
-                self._drop(guest, "failed")
+            if pending.connection in self._pending:
+                self._drop(pending, "failed")
 
     def _make_room(self, new: _PendingConnection) -> None:
         """Let the oldest guest go where there are too many; callers that only wait for a place stay."""
-        counts = Counter(guest.address for guest in self._guests.values())
-        strangers = [guest for guest in self._guests.values() if not guest.is_known]
-        if not new.is_known and len(strangers) >= self._limits.strangers:
-            candidates = strangers
+        counts = Counter(pending.address for pending in self._pending.values())
+        unknown_hosts = [pending for pending in self._pending.values() if not pending.is_known]
+        if not new.is_known and len(unknown_hosts) >= self._limits.unknown_hosts:
+            candidates = unknown_hosts
         elif counts[new.address] >= self._limits.connections_per_address:
-            candidates = [guest for guest in self._guests.values() if guest.address == new.address]
-        elif len(self._guests) >= self._limits.connections:
+            candidates = [pending for pending in self._pending.values() if pending.address == new.address]
+        elif len(self._pending) >= self._limits.connections:
             crowded = counts.most_common(1)[0][0]
-            candidates = strangers or [guest for guest in self._guests.values() if guest.address == crowded]
+            candidates = unknown_hosts or [pending for pending in self._pending.values() if pending.address == crowded]
         else:
             return
-        self._drop(min(candidates, key=lambda guest: guest.state is _State.WAITING), "crowded")
+        self._drop(min(candidates, key=lambda pending: pending.state is _State.WAITING), "crowded")
 
-    def _read(self, guest: _PendingConnection) -> None:
-        if guest.state is _State.HANDSHAKE and not self._shake_hands(guest):
+    def _read(self, pending: _PendingConnection) -> None:
+        if pending.state is _State.HANDSHAKE and not self._shake_hands(pending):
             return
-        self._read_once(guest)
-        while guest.connection in self._guests and guest.state is not _State.WAITING and _is_pending(guest.connection):
-            self._read_once(guest)
+        self._read_once(pending)
+        while (
+            pending.connection in self._pending
+            and pending.state is not _State.WAITING
+            and _has_decrypted_bytes(pending.connection)
+        ):
+            self._read_once(pending)
 
-    def _shake_hands(self, guest: _PendingConnection) -> bool:
+    def _shake_hands(self, pending: _PendingConnection) -> bool:
         """Go on with a handshake; True when it is done."""
-        assert isinstance(guest.connection, ssl.SSLSocket)  # noqa: S101 (only these have a handshake)
+        assert isinstance(pending.connection, ssl.SSLSocket)  # noqa: S101 (only these have a handshake)
         wanted = selectors.EVENT_READ
         try:
-            guest.connection.do_handshake()
+            pending.connection.do_handshake()
         except ssl.SSLWantReadError:
-            self._selector.modify(guest.connection, wanted)
+            self._selector.modify(pending.connection, wanted)
             return False
         except ssl.SSLWantWriteError:
-            self._selector.modify(guest.connection, selectors.EVENT_WRITE)
+            self._selector.modify(pending.connection, selectors.EVENT_WRITE)
             return False
         except OSError as error:
             if reason := _handshake_failure(error):
-                _log.warning("association:tls_refused", extra={"reason_code": reason, "peer_address": guest.address})
-                self._gatekeeper.on_refused(RefusedConnection(guest.address, "tls"))
-            self._drop(guest, "tls")
+                _log.warning("association:tls_refused", extra={"reason_code": reason, "peer_address": pending.address})
+                self._policy.on_refused(RefusedConnection(pending.address, "tls"))
+            self._drop(pending, "tls")
             return False
-        guest.state = _State.READING
-        self._selector.modify(guest.connection, wanted)
+        pending.state = _State.READING
+        self._selector.modify(pending.connection, wanted)
         return True
 
-    def _read_once(self, guest: _PendingConnection) -> None:
+    def _read_once(self, pending: _PendingConnection) -> None:
         try:
-            received = guest.connection.recv(65536)
+            received = pending.connection.recv(65536)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError:
             received = b""
         if not received:
-            if guest.state is _State.READING and guest.received:
-                self._gatekeeper.on_refused(_refused(guest, "unfinished"))
-            self._drop(guest, "closed" if guest.state is _State.CLOSING or not guest.received else "unfinished")
-        elif guest.state is _State.READING:
-            guest.received += received
+            if pending.state is _State.READING and pending.received:
+                self._policy.on_refused(_refused(pending, "unfinished"))
+            self._drop(pending, "closed" if pending.state is _State.CLOSING or not pending.received else "unfinished")
+        elif pending.state is _State.READING:
+            pending.received += received
             self._buffered_bytes += len(received)
-            self._consider(guest)
+            self._parse_request(pending)
             self._bound_buffers()
         else:
-            guest.ignored_bytes += len(received)
-            if guest.ignored_bytes > _IGNORED_BYTES:
-                self._drop(guest, "closed")
+            pending.ignored_bytes += len(received)
+            if pending.ignored_bytes > _IGNORED_BYTES:
+                self._drop(pending, "closed")
 
-    def _consider(self, guest: _PendingConnection) -> None:
+    def _parse_request(self, pending: _PendingConnection) -> None:
         """Look whether the request is complete, and refuse what cannot become one."""
-        received = guest.received
+        received = pending.received
         if received[0] != 1:
             known = 1 <= received[0] <= 7
-            self._abort(guest, _UNEXPECTED if known else _UNRECOGNISED, "not-dicom")
+            self._abort(pending, _UNEXPECTED if known else _UNRECOGNISED, "not-dicom")
             return
         if len(received) < 6:
             return
         length = struct.unpack_from(">L", received, 2)[0]
         if not 68 <= length <= REQUEST_BYTES:
-            self._abort(guest, _INVALID, "length")
+            self._abort(pending, _INVALID, "length")
         elif len(received) >= 6 + length:
             try:
-                guest.request = read_request(bytes(received[: 6 + length]))
+                pending.request = read_request(bytes(received[: 6 + length]))
             except RequestError as error:
-                self._abort(guest, _INVALID, error.code)
+                self._abort(pending, _INVALID, error.code)
                 return
-            self._hold(guest, guest.request.pdu + bytes(received[6 + length :]))
-            guest.state = _State.WAITING
-            guest.deadline = time.monotonic() + self._limits.admission_s
-            self._selector.unregister(guest.connection)
-            self._admit(guest)
+            self._set_received(pending, pending.request.pdu + bytes(received[6 + length :]))
+            pending.state = _State.WAITING
+            pending.deadline = time.monotonic() + self._limits.admission_s
+            self._selector.unregister(pending.connection)
+            self._admit(pending)
 
-    def _admit(self, guest: _PendingConnection) -> None:
-        assert guest.request is not None  # noqa: S101 (only who waits comes here)
-        decision = self._gatekeeper.decide(
-            Caller(guest.connection, guest.address, bytes(guest.received), guest.request)
+    def _admit(self, pending: _PendingConnection) -> None:
+        assert pending.request is not None  # noqa: S101 (only who waits comes here)
+        decision = self._policy.decide(
+            Caller(pending.connection, pending.address, bytes(pending.received), pending.request)
         )
         if decision == "admitted":
-            self._forget(guest)
+            self._unregister(pending)
             return
         if decision == "wait":
-            if time.monotonic() < guest.deadline:
+            if time.monotonic() < pending.deadline:
                 return
             decision = Rejection.BUSY
-        caller = Caller(guest.connection, guest.address, b"", guest.request)
-        titles = guest.request.calling_ae_title, guest.request.called_ae_title
+        caller = Caller(pending.connection, pending.address, b"", pending.request)
+        titles = pending.request.calling_ae_title, pending.request.called_ae_title
         shown = caller.certificate if decision is Rejection.CERTIFICATE else b""
-        self._gatekeeper.on_refused(RefusedConnection(guest.address, decision.code, True, *titles, shown))
-        self._selector.register(guest.connection, selectors.EVENT_READ)
+        self._policy.on_refused(RefusedConnection(pending.address, decision.code, True, *titles, shown))
+        self._selector.register(pending.connection, selectors.EVENT_READ)
         self._counters.add("association_rejections", decision.code)
-        self._refuse(guest, decision.pdu, "rejected")
+        self._refuse(pending, decision.pdu, "rejected")
 
-    def _abort(self, guest: _PendingConnection, reason: bytes, code: str) -> None:
+    def _abort(self, pending: _PendingConnection, reason: bytes, code: str) -> None:
         """Abort (PS3.8 9.3.8) what cannot be an association, and say why in the log."""
-        self._gatekeeper.on_refused(_refused(guest, code))
-        self._refuse(guest, _ABORT + reason, code)
+        self._policy.on_refused(_refused(pending, code))
+        self._refuse(pending, _ABORT + reason, code)
 
-    def _hold(self, guest: _PendingConnection, received: bytes) -> None:
-        self._buffered_bytes += len(received) - len(guest.received)
-        guest.received[:] = received
+    def _set_received(self, pending: _PendingConnection, received: bytes) -> None:
+        self._buffered_bytes += len(received) - len(pending.received)
+        pending.received[:] = received
 
     def _bound_buffers(self) -> None:
         """Let the longest unfinished request go where all together take too much memory."""
         while self._buffered_bytes > self._limits.buffered_bytes:
-            longest = max(self._guests.values(), key=lambda guest: len(guest.received))
-            self._gatekeeper.on_refused(_refused(longest, "crowded"))
+            longest = max(self._pending.values(), key=lambda pending: len(pending.received))
+            self._policy.on_refused(_refused(longest, "crowded"))
             self._drop(longest, "crowded")
 
-    def _refuse(self, guest: _PendingConnection, pdu: bytes, reason: str) -> None:
+    def _refuse(self, pending: _PendingConnection, pdu: bytes, reason: str) -> None:
         """Say why, stop listening to what is said, and close soon."""
         self._counters.add("connections_refused", reason)
         try:
-            guest.connection.send(pdu)
-            if not isinstance(guest.connection, ssl.SSLSocket):  # which would forget its encryption
-                guest.connection.shutdown(socket.SHUT_WR)
+            pending.connection.send(pdu)
+            if not isinstance(pending.connection, ssl.SSLSocket):  # which would forget its encryption
+                pending.connection.shutdown(socket.SHUT_WR)
         except OSError:
-            self._drop(guest, "closed")
+            self._drop(pending, "closed")
             return
-        guest.state = _State.CLOSING
-        guest.deadline = time.monotonic() + _CLOSING_S
-        self._hold(guest, b"")
+        pending.state = _State.CLOSING
+        pending.deadline = time.monotonic() + _CLOSING_S
+        self._set_received(pending, b"")
 
-    def _drop(self, guest: _PendingConnection, reason: str) -> None:
+    def _drop(self, pending: _PendingConnection, reason: str) -> None:
         self._counters.add("connections_closed", reason)
-        self._forget(guest)
-        if guest.connection in self._selector.get_map():
-            self._selector.unregister(guest.connection)
-        guest.connection.close()
+        self._unregister(pending)
+        if pending.connection in self._selector.get_map():
+            self._selector.unregister(pending.connection)
+        pending.connection.close()
 
-    def _forget(self, guest: _PendingConnection) -> None:
-        self._hold(guest, b"")
-        del self._guests[guest.connection]
-        self._port.tell(guests=len(self._guests))
+    def _unregister(self, pending: _PendingConnection) -> None:
+        self._set_received(pending, b"")
+        del self._pending[pending.connection]
+        self._port.publish_load(pending=len(self._pending))

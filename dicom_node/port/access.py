@@ -74,11 +74,11 @@ def plain_address(address: str) -> str:
 
 def _addresses_of(host: str) -> frozenset[str]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         _log.warning("peer:unresolved", extra={"host": host})
         return frozenset()
-    return frozenset(plain_address(str(entry[4][0])) for entry in found)
+    return frozenset(plain_address(str(entry[4][0])) for entry in entries)
 
 
 OWN_ADDRESSES = frozenset({"127.0.0.1", "::1"})

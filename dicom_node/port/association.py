@@ -18,7 +18,7 @@ from pynetdicom.transport import AddressInformation
 from dicom_node.intake.instance_intake import Sender
 from dicom_node.port.command_sets import StoreRequest
 from dicom_node.port.message_receiver import MessageReceiver, StoreSink
-from dicom_node.port.negotiation_cache import Answer
+from dicom_node.port.negotiation_cache import NegotiationResult
 from dicom_node.port.pdu_reader import PduReader
 from dicom_node.port.upper_layer import MALFORMED, BoundedUpperLayer, PortSocket
 
@@ -45,7 +45,7 @@ class PortAssociation(Association):
     is_established: bool
 
     def __init__(self, port: Listener, caller: Caller, sender: Sender) -> None:
-        connection, first = caller.connection, caller.received
+        connection, received = caller.connection, caller.received
         super().__init__(port.ae, MODE_ACCEPTOR)
         self.port = port
         self.sender = sender
@@ -60,10 +60,10 @@ class PortAssociation(Association):
         self.acse_timeout = self.dimse_timeout = self.network_timeout = settings.timeout_s
         self.name = "dicom-association"
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._request = first[: 6 + struct.unpack_from(">L", first, 2)[0]]
-        self._answer = port.answers.find(self._request)
-        inbox = PduReader(connection, settings.max_pdu_bytes, first)
-        self.set_socket(PortSocket(self, connection, inbox, settings.timeout_s, caller.request.more_results))
+        self._request = received[: 6 + struct.unpack_from(">L", received, 2)[0]]
+        self._answer = port.negotiation_cache.find(self._request)
+        pdu_reader = PduReader(connection, settings.max_pdu_bytes, received)
+        self.set_socket(PortSocket(self, connection, pdu_reader, settings.timeout_s, caller.request.more_results))
         self.dul.receiver = MessageReceiver(
             self._open_store if settings.is_fast else None,
             self.dul.pass_on,
@@ -116,7 +116,7 @@ class PortAssociation(Association):
         """Whether anything came after the request to associate."""
         return bool(self.dul.pdu_count > 1)
 
-    def let_off(self) -> None:
+    def mark_upper_layer_ready(self) -> None:
         """Tell the reactor that the upper layer runs."""
         self._dul_ready.set()
 
@@ -137,14 +137,14 @@ class PortAssociation(Association):
             if self._answer is None:
                 super().run_reactor()
             else:
-                self._run_with(self._answer)
+                self._serve_negotiated(self._answer)
         except MALFORMED as error:
             _log.warning("association:failed", extra={"error_type": type(error).__name__})
         finally:
             self.dul.kill_dul()
             self.port.leave(self)
 
-    def _run_with(self, answer: Answer) -> None:
+    def _serve_negotiated(self, answer: NegotiationResult) -> None:
         """Give an answer that is known, and serve; what the library's negotiation would leave behind is the same."""
         self.requestor.primitive, self.acceptor.primitive = answer.request, answer.response
         self.requestor.ae_title = answer.request.calling_ae_title
@@ -162,7 +162,7 @@ class PortAssociation(Association):
         self.port.counters.add("associations", "accepted")
         self.port.on_accepted(self.sender, len(self._accepted_cx))
         if self._answer is None:
-            self.port.answers.remember(self._request, self)
+            self.port.negotiation_cache.remember(self._request, self)
         while not self._kill:
             self._is_paused = True
             self._reactor_checkpoint.wait()

@@ -44,41 +44,41 @@ class AssociationSlots:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._taken: set[SlotHolder] = set()
+        self._holders: set[SlotHolder] = set()
         self._lock = Lock()
 
     def try_reserve(self) -> bool:
         """Make room if need be; False when nobody can give way now."""
         with self._lock:
-            if len(self._taken) < self._limit:
+            if len(self._holders) < self._limit:
                 return True
             victim = self._victim()
             if victim is None:
                 return False
-            self._taken.discard(victim)
+            self._holders.discard(victim)
         victim.evict()
         return True
 
-    def take(self, occupant: SlotHolder) -> None:
+    def assign(self, holder: SlotHolder) -> None:
         """Take a place, after ``try_reserve``."""
         with self._lock:
-            self._taken.add(occupant)
+            self._holders.add(holder)
 
-    def leave(self, occupant: SlotHolder) -> None:
+    def release(self, holder: SlotHolder) -> None:
         """Give a place back; harmless when it was lost before."""
         with self._lock:
-            self._taken.discard(occupant)
+            self._holders.discard(holder)
 
-    def occupants(self) -> tuple[SlotHolder, ...]:
+    def holders(self) -> tuple[SlotHolder, ...]:
         """Everyone who has a place."""
         with self._lock:
-            return tuple(self._taken)
+            return tuple(self._holders)
 
     def _victim(self) -> SlotHolder | None:
-        held = Counter(occupant.address for occupant in self._taken)
+        counts = Counter(holder.address for holder in self._holders)
         ranked = [
-            (not occupant.was_used, held[occupant.address], idle_s, occupant)
-            for occupant in self._taken
-            if (idle_s := occupant.idle_s) >= (USED_GRACE_S if occupant.was_used else UNUSED_GRACE_S)
+            (not holder.was_used, counts[holder.address], idle_s, holder)
+            for holder in self._holders
+            if (idle_s := holder.idle_s) >= (USED_GRACE_S if holder.was_used else UNUSED_GRACE_S)
         ]
         return max(ranked, key=lambda rank: rank[:3])[3] if ranked else None

@@ -24,15 +24,15 @@ def names(certificate: bytes) -> frozenset[str]:
     """Names that a certificate (DER) bears: ``DNS:`` and ``URI:`` (RFC 5280 4.2.1.6), ``CN:`` of its subject."""
     try:
         parsed = x509.load_der_x509_certificate(certificate)
-        found = {f"CN:{one.value!s}" for one in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+        values = {f"CN:{attribute.value!s}" for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
         alternatives = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return frozenset(found)
+        return frozenset(values)
     except _UNREADABLE:  # OpenSSL let it pass, and still it cannot be read: it bears no name for us
         return frozenset()
-    found |= {f"DNS:{name.lower()}" for name in alternatives.get_values_for_type(x509.DNSName)}
-    found |= {f"URI:{uri}" for uri in alternatives.get_values_for_type(x509.UniformResourceIdentifier)}
-    return frozenset(found)
+    values |= {f"DNS:{name.lower()}" for name in alternatives.get_values_for_type(x509.DNSName)}
+    values |= {f"URI:{uri}" for uri in alternatives.get_values_for_type(x509.UniformResourceIdentifier)}
+    return frozenset(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class ListenerSettings:
     """Maximum length of a P-DATA-TF that we announce (PS3.8 D.1)."""
     is_fast: bool = True
     """Whether C-STORE goes straight from the socket to the store; False takes the library's own path."""
-    entrance: AcceptorLimits = field(default_factory=AcceptorLimits)
+    acceptor: AcceptorLimits = field(default_factory=AcceptorLimits)
     tls: ServerTls | None = None
     """None means plain connections."""
 
@@ -71,14 +71,14 @@ class PortServer(AssociationServer):
     """pynetdicom's server, as the owner of contexts and handlers; the entrance accepts in its stead."""
 
     def __init__(self, *arguments: Any, listening: socket.socket, **more: Any) -> None:
-        self._given = listening
+        self._listening_socket = listening
         super().__init__(*arguments, **more)
 
     def server_bind(self) -> None:
         """Use the socket that is bound already."""
         unbound: socket.socket = self.socket  # type: ignore[has-type]  # the library declares none
         unbound.close()
-        self.socket = self._given
+        self.socket = self._listening_socket
         self.server_address = self.socket.getsockname()
 
     def server_activate(self) -> None:
@@ -151,8 +151,8 @@ class Listener:
         self._intake = intake
         self._rules = AccessRules(settings.ae_title, settings.peers)
         self._shared = shared or Port.shared(settings.host, settings.port)
-        self._shared.tell(guests=0, associations=0)
-        self._places = AssociationSlots(self._shared.share(settings.max_associations))
+        self._shared.publish_load(pending=0, associations=0)
+        self._slots = AssociationSlots(self._shared.share(settings.max_associations))
         self.max_instance_bytes = intake.limits.max_instance_bytes
         listening = self._shared.listening
         self.server: PortServer = ae.make_server(
@@ -163,51 +163,51 @@ class Listener:
             listening=listening,
         )
         self.port: int = self.server.server_address[1]
-        self.answers = NegotiationCache()
+        self.negotiation_cache = NegotiationCache()
         self._trail = _RejectionTrail(intake)
         self._association_log = AssociationLog(intake.database, self.counters)
         self._abort_throttle = Throttle(1.0, 20)
-        self._entrance = ConnectionAcceptor(
+        self._acceptor = ConnectionAcceptor(
             self._shared,
             self,
-            settings.entrance,
+            settings.acceptor,
             self.counters,
             settings.tls,
         )
-        self._entrance.start()
+        self._acceptor.start()
 
     def decide(self, caller: Caller) -> Decision:
         """Let a caller in, have it wait, or reject it; runs on the entrance's thread."""
         sender = self._rules.check_request(caller.request, caller.address, caller.certificate)
         if isinstance(sender, Rejection):
             return sender
-        if not self._places.try_reserve():
+        if not self._slots.try_reserve():
             return "wait"
-        return self._seat(caller, sender)
+        return self._start_association(caller, sender)
 
-    def _seat(self, caller: Caller, sender: Sender) -> Decision:
+    def _start_association(self, caller: Caller, sender: Sender) -> Decision:
         association = None
         try:
             association = PortAssociation(self, caller, sender)
-            self._places.take(association)
+            self._slots.assign(association)
             association.start()
         except (*MALFORMED, RuntimeError) as error:  # RuntimeError: no further thread can be started
             _log.warning("association:failed", extra={"error_type": type(error).__name__})
             if association is not None:
-                self._places.leave(association)
+                self._slots.release(association)
             return Rejection.BUSY
         self._count_associations()
         return "admitted"
 
     def leave(self, association: SlotHolder) -> None:
         """Give an association's place back; called by itself, more than once."""
-        self._places.leave(association)
+        self._slots.release(association)
         self._count_associations()
 
     def _count_associations(self) -> None:
         count = self.association_count
         self.counters.set("associations_open", count)
-        self._shared.tell(associations=count)
+        self._shared.publish_load(associations=count)
 
     def is_known(self, address: str) -> bool:
         """Whether any peer calls from an address."""
@@ -219,15 +219,15 @@ class Listener:
         result = "rejected" if refusal.is_rejection else "aborted"
         self._association_log.add(refusal.address, titles, result, refusal.reason)
         calling, called = map(printable, titles)
-        who = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": refusal.address}
+        peer = {"calling_ae_title": calling, "called_ae_title": called, "peer_address": refusal.address}
         if not refusal.is_rejection:
             passes, withheld = self._abort_throttle.admit(f"{refusal.reason} {refusal.address}")
             if passes:
-                extra = {"reason_code": refusal.reason, "count": withheld + 1, **who}
+                extra = {"reason_code": refusal.reason, "count": withheld + 1, **peer}
                 _log.warning("association:aborted", extra=extra)
             return
         shown = {"certificate_sha256": fingerprint(refusal.certificate)} if refusal.certificate else {}
-        _log.warning("association:rejected", extra={"reason_code": refusal.reason, **who, **shown})
+        _log.warning("association:rejected", extra={"reason_code": refusal.reason, **peer, **shown})
         self._trail.add(Sender(calling, refusal.address), {"reason": refusal.reason, **shown})
 
     def on_accepted(self, sender: Sender, context_count: int) -> None:
@@ -239,22 +239,22 @@ class Listener:
         """Log an association that ended without a release."""
         titles = sender.calling_ae_title, self.settings.ae_title
         self._association_log.add(sender.address, titles, "aborted", reason)
-        who = {"calling_ae_title": sender.calling_ae_title, "peer_address": sender.address}
+        peer = {"calling_ae_title": sender.calling_ae_title, "peer_address": sender.address}
         passes, withheld = self._abort_throttle.admit(f"{reason} {sender.address}")
         if passes:
-            _log.warning("association:aborted", extra={"reason_code": reason, "count": withheld + 1, **who})
+            _log.warning("association:aborted", extra={"reason_code": reason, "count": withheld + 1, **peer})
 
     @property
     def association_count(self) -> int:
         """Associations that have a place now."""
-        return len(self._places.occupants())
+        return len(self._slots.holders())
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Accept nobody, abort who is idle, let an instance that is being stored finish, and close."""
-        self._entrance.stop()
+        self._acceptor.stop()
         self._shared.leave()
         self._trail.stop()
-        associations = [occupant for occupant in self._places.occupants() if isinstance(occupant, PortAssociation)]
+        associations = [holder for holder in self._slots.holders() if isinstance(holder, PortAssociation)]
         for association in associations:
             association.evict()
         for association in associations:

@@ -18,11 +18,11 @@ from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
-_REMEMBERED = 64
+_MAX_ENTRIES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class NegotiationResult:
     """What was negotiated; nobody changes any of it. ``pdu`` is the A-ASSOCIATE-AC (PS3.8 9.3.3)."""
 
     request: A_ASSOCIATE
@@ -36,26 +36,26 @@ class NegotiationCache:
     """The last answers, by the request's digest; threads may share it."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
+        self._results: OrderedDict[bytes, NegotiationResult] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._results)
 
-    def find(self, request: bytes) -> Answer | None:
+    def find(self, request: bytes) -> NegotiationResult | None:
         """Give the answer to a request of exactly these bytes, AE titles included."""
         key = hashlib.sha256(request).digest()
         with self._lock:
-            if key in self._answers:
-                self._answers.move_to_end(key)
-            return self._answers.get(key)
+            if key in self._results:
+                self._results.move_to_end(key)
+            return self._results.get(key)
 
     def remember(self, request: bytes, association: Any) -> None:
         """Keep what the library negotiated with an established association; not where the request has credentials."""
         if association.requestor.user_identity is not None:
             return
         response = association.acceptor.primitive
-        answer = Answer(
+        result = NegotiationResult(
             association.requestor.primitive,
             response,
             dict(association._accepted_cx),  # noqa: SLF001 (nothing public gives both by id)
@@ -63,6 +63,6 @@ class NegotiationCache:
             A_ASSOCIATE_AC(response).encode(),
         )
         with self._lock:
-            self._answers[hashlib.sha256(request).digest()] = answer
-            if len(self._answers) > _REMEMBERED:
-                self._answers.popitem(last=False)
+            self._results[hashlib.sha256(request).digest()] = result
+            if len(self._results) > _MAX_ENTRIES:
+                self._results.popitem(last=False)

@@ -72,14 +72,14 @@ class PduReader:
         PduError, ClosedError
         """
         deadline = time.monotonic() + timeout_s
-        kind, _, length = struct.unpack(">BBL", self._take(6, deadline))
+        kind, _, length = struct.unpack(">BBL", self._read_exactly(6, deadline))
         if not 1 <= kind <= 7:
             raise PduError("unknown type")
         if length > self._limit(kind):
             raise PduError("longer than was negotiated")
-        return kind, self._take(length, deadline, 0 if kind != P_DATA_TF else self._sure_to_follow())
+        return kind, self._read_exactly(length, deadline, 0 if kind != P_DATA_TF else self._following_bytes())
 
-    def _sure_to_follow(self) -> int:
+    def _following_bytes(self) -> int:
         """Tell how many bytes have to come after a P-DATA-TF that begins with what is held.
 
         They are read with it, which spares a system call: behind a fragment that is not the last (PS3.8 E.2) there is
@@ -93,23 +93,23 @@ class PduReader:
             return self._max_pdu_bytes
         return self._associate_bytes if kind <= 2 else _CONTROL_PDU_BYTES
 
-    def _take(self, size: int, deadline: float, following: int = 0) -> memoryview:
+    def _read_exactly(self, size: int, deadline: float, following: int = 0) -> memoryview:
         if self._start + size > len(self._buffer) or self._start == self._end:
             self._move(size)
         while (missing := size - (self._end - self._start)) > 0:
             self._receive(missing, following, deadline)
-        taken = self._view[self._start : self._start + size]
+        value = self._view[self._start : self._start + size]
         self._start += size
-        return taken
+        return value
 
     def _move(self, size: int) -> None:
         """Move what is held to the front; the buffer grows with the first PDU that needs more, and stays."""
-        held = self._view[self._start : self._end]
+        unread = self._view[self._start : self._end]
         if size > len(self._buffer):
             self._buffer = bytearray(max(size, self._max_pdu_bytes + 6) + _READ_BYTES)
             self._view = memoryview(self._buffer)
-        self._view[: len(held)] = held
-        self._start, self._end = 0, len(held)
+        self._view[: len(unread)] = unread
+        self._start, self._end = 0, len(unread)
 
     def _receive(self, missing: int, following: int, deadline: float) -> None:
         remaining = deadline - time.monotonic()

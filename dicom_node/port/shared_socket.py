@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
-PATIENCE_S = 0.005
+ACCEPT_DELAY_S = 0.005
 """How long one with more connections leaves a caller to the others (they may be busy, or stuck)."""
 _STEP_S = 0.0005
 _BACKLOG = 512
@@ -29,8 +29,8 @@ def bind(host: str, port: int) -> socket.socket:
     OSError
         The address cannot be listened on.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,16 +79,16 @@ class Port:
         """How many processes listen, or will."""
         return len(self._open) // 2
 
-    def tell(self, *, guests: int | None = None, associations: int | None = None) -> None:
+    def publish_load(self, *, pending: int | None = None, associations: int | None = None) -> None:
         """Say what this process has open now."""
-        if guests is not None:
-            self._open[2 * self.number] = guests
+        if pending is not None:
+            self._open[2 * self.number] = pending
         if associations is not None:
             self._open[2 * self.number + 1] = associations
 
     def leave(self) -> None:
         """Say that this process is gone; its parent does, where it could not."""
-        self.tell(guests=_GONE, associations=0)
+        self.publish_load(pending=_GONE, associations=0)
 
     def share(self, limit: int) -> int:
         """Give the share of this process in what all may have together; at least one."""
@@ -96,16 +96,16 @@ class Port:
 
     def may_accept(self, at_most: int) -> int:
         """How many connections to accept now: as many as make up for what others have more, or one after a while."""
-        until = time.monotonic() + PATIENCE_S
-        while (lack := self._lack(at_most)) < 1 and time.monotonic() < until:
+        deadline = time.monotonic() + ACCEPT_DELAY_S
+        while (deficit := self._deficit(at_most)) < 1 and time.monotonic() < deadline:
             time.sleep(_STEP_S)
-        return max(1, min(lack, at_most))
+        return max(1, min(deficit, at_most))
 
-    def _lack(self, alone: int) -> int:
-        """One more than any other has more than this process at least; ``alone`` where there is no other."""
-        told = self._open[:]
-        own = told[2 * self.number] + told[2 * self.number + 1]
+    def _deficit(self, default: int) -> int:
+        """One more than any other has more than this process at least; ``default`` where there is no other."""
+        load = self._open[:]
+        own = load[2 * self.number] + load[2 * self.number + 1]
         others = [
-            told[at] + told[at + 1] for at in range(0, len(told), 2) if told[at] != _GONE and at != 2 * self.number
+            load[at] + load[at + 1] for at in range(0, len(load), 2) if load[at] != _GONE and at != 2 * self.number
         ]
-        return min(others) - own + 1 if others else alone
+        return min(others) - own + 1 if others else default

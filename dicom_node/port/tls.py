@@ -44,7 +44,7 @@ def expiry(certificate: Path) -> datetime:
     return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
 
 
-def lists_end(revocations: Path) -> datetime | None:
+def revocation_expiry(revocations: Path) -> datetime | None:
     """Tell when the first list of a file ends, from when on nobody gets in; None where none says (RFC 5280 5.1.2.5).
 
     Raises
@@ -129,23 +129,23 @@ class ServerTls:
         A file is missing, or is no such file (ssl.SSLError).
     """
 
-    LOOK_EVERY_S = 1.0
+    CHECK_EVERY_S = 1.0
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._stamps = self._look()
+        self._stamps = self._file_stamps()
         self._context = server_context(files)
-        self._looked_s = time.monotonic()
+        self._checked_s = time.monotonic()
 
     def context(self) -> ssl.SSLContext:
         """Give the context for the next connection."""
-        if time.monotonic() - self._looked_s >= self.LOOK_EVERY_S:
-            self._looked_s = time.monotonic()
+        if time.monotonic() - self._checked_s >= self.CHECK_EVERY_S:
+            self._checked_s = time.monotonic()
             self._renew()
         return self._context
 
     def _renew(self) -> None:
-        stamps = self._look()
+        stamps = self._file_stamps()
         if stamps == self._stamps:
             return
         self._stamps = stamps
@@ -156,7 +156,7 @@ class ServerTls:
         else:
             _log.info("tls:renewed")
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
+    def _file_stamps(self) -> list[tuple[int, int, int] | None]:
         files = self._files
         paths = (files.certificate, files.key, files.authority, files.revocations)
         return [_stamp(path) for path in paths if path is not None]
@@ -164,7 +164,7 @@ class ServerTls:
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        told = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return told.st_mtime_ns, told.st_ino, told.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -80,10 +80,15 @@ class PortSocket(AssociationSocket):
     """An accepted connection with an inbox; ``more_results`` are added to its A-ASSOCIATE-AC."""
 
     def __init__(
-        self, assoc: PortAssociation, connection: socket.socket, inbox: PduReader, timeout_s: float, more_results: bytes
+        self,
+        assoc: PortAssociation,
+        connection: socket.socket,
+        pdu_reader: PduReader,
+        timeout_s: float,
+        more_results: bytes,
     ) -> None:
         super().__init__(assoc, client_socket=connection)
-        self.inbox, self._more_results = inbox, more_results
+        self.pdu_reader, self._more_results = pdu_reader, more_results
         self._timeout_s = timeout_s
         self.last_sent_at = time.monotonic()
         limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))  # struct timeval
@@ -200,7 +205,7 @@ class BoundedUpperLayer(DULServiceProvider):
     def run_reactor(self) -> None:
         """Serve the connection until it is over; whatever happens, the socket is closed afterwards."""
         self._idle_timer.start()
-        self.assoc.let_off()
+        self.assoc.mark_upper_layer_ready()
         try:
             while not self._kill_thread:
                 self._step()
@@ -211,14 +216,14 @@ class BoundedUpperLayer(DULServiceProvider):
             self.socket.close()
             self._kill_thread = True
             self._wakeable.close()
-            self._tell_end()
+            self._signal_end()
 
     def _abandon(self) -> None:
         """Forget a message that will not be completed, and what was written of it."""
         if self.receiver is not None:
             self.receiver.abandon()
 
-    def _tell_end(self) -> None:
+    def _signal_end(self) -> None:
         """Release whoever waits for a primitive that will not come."""
         self.to_user_queue.put(None)
         self.assoc.notify()
@@ -239,7 +244,7 @@ class BoundedUpperLayer(DULServiceProvider):
         connection = self.socket
         if self.state_machine.current_state == _AWAITING_CLOSE:
             self._await_close(connection)
-        elif (connection.socket is not None and connection.inbox.has_bytes) or self._wakeable.wait(
+        elif (connection.socket is not None and connection.pdu_reader.has_bytes) or self._wakeable.wait(
             connection.descriptor(), max(0.05, min(self.idle_remaining_s, self.artim_timer.remaining, 1.0))
         ):
             self._read_pdu_data()
@@ -252,7 +257,11 @@ class BoundedUpperLayer(DULServiceProvider):
             self._close_by = now + _LINGER_S
             self._abandon()
         readable = self._wakeable.wait(connection.descriptor(), self._close_by - now)
-        if connection.descriptor() is None or now >= self._close_by or (readable and not connection.inbox.discard()):
+        if (
+            connection.descriptor() is None
+            or now >= self._close_by
+            or (readable and not connection.pdu_reader.discard())
+        ):
             connection.close()
             if self.event_queue.empty():
                 self.event_queue.put("Evt17")
@@ -277,7 +286,7 @@ class BoundedUpperLayer(DULServiceProvider):
             self._abandon()
             self.event_queue.put("Evt19")
             if self.state_machine.current_state == _AWAITING_REQUEST:
-                self._tell_end()
+                self._signal_end()
         else:
             self._recv_pdu.put(pdu)
             self.event_queue.put(event)
@@ -296,7 +305,7 @@ class BoundedUpperLayer(DULServiceProvider):
         try:
             if self._is_interrupted:
                 raise ClosedError("interrupted")
-            kind, value = self.socket.inbox.read_pdu(self._timeout_s)
+            kind, value = self.socket.pdu_reader.read_pdu(self._timeout_s)
         finally:
             self._is_reading = False
         self.pdu_count += 1
@@ -316,7 +325,7 @@ class BoundedUpperLayer(DULServiceProvider):
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RD)  # that of an SSLSocket would forget its encryption
 
-    def rest(self) -> None:
+    def restart_idle_timer(self) -> None:
         """Measure silence from now on: until now the peer waited for us."""
         self._idle_timer.restart()
         self.last_progress = time.monotonic()

@@ -22,7 +22,7 @@ import pydicom.config
 from pydantic import TypeAdapter
 from pydicom.dataset import Dataset
 
-from dicom_node.results.job import MadeResults, ReportJob, ResultFailure, ResultObject, expected_objects
+from dicom_node.results.job import CreatedResults, ReportJob, ResultFailure, ResultObject, expected_objects
 from dicom_node.results.parametric_map import build_pm
 from dicom_node.results.presentation_state import build_pr, presentation_states
 from dicom_node.results.rejection_note import build_ko
@@ -32,7 +32,7 @@ from dicom_node.results.structured_report import build_sr
 from dicom_node.sandbox.decode_process import DecodeLimits
 
 JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
-RESULTS: TypeAdapter[MadeResults] = TypeAdapter(MadeResults)
+RESULTS: TypeAdapter[CreatedResults] = TypeAdapter(CreatedResults)
 _Build = Callable[[ReportJob, list[ResultObject]], Sequence[Dataset]]
 
 
@@ -69,7 +69,7 @@ def silence() -> None:
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 
-def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> MadeResults:
+def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> CreatedResults:
     """Write what is missing of a job's result objects, each for itself: one that cannot be made keeps no other back.
 
     An object that cannot be made with all that it inherits is made with no more than it cannot do without.
@@ -81,7 +81,7 @@ def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> MadeResu
             objects += _made(job, plan)
         except Exception as error:  # noqa: BLE001 - whatever a library makes of a strange value; recorded by its kind
             failures.append(ResultFailure(kind, type(error).__name__))
-    return MadeResults(objects, failures)
+    return CreatedResults(objects, failures)
 
 
 def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[ResultObject]:

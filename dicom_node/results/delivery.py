@@ -45,14 +45,14 @@ PARALLEL = 8
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When a failed delivery is tried again: pauses double from ``first_s`` to ``longest_s``, until ``tries`` are used.
+    """Retries of a failed delivery: pauses double from ``first_s`` to ``longest_s``, ``max_attempts`` in all.
 
     The defaults give up after about a day.
     """
 
     first_s: float = 15.0
     longest_s: float = 3600.0
-    tries: int = 30
+    max_attempts: int = 30
 
     def pause_s(self, attempts: int) -> float:
         """Pause after this many failed attempts (1 or more), seconds."""
@@ -181,7 +181,7 @@ class _Courier:
                 takes_some = any(connection.accepts(uid) for uid in RESULT_CLASSES)
                 sent = []
                 for delivery in due:
-                    answer = connection.store(self._files.locate([delivery.path])[0])
+                    answer = connection.store(self._files.fetch([delivery.path])[0])
                     self._record(node, delivery, answer, takes_some=takes_some)
                     if answer.outcome is StoreOutcome.STORED:
                         sent.append(delivery)
@@ -197,7 +197,7 @@ class _Courier:
         sent = []
         for delivery in due:
             try:
-                answer = web.store(self._files.locate([delivery.path])[0])
+                answer = web.store(self._files.fetch([delivery.path])[0])
             except NodeUnreachableError as error:
                 answer = StoreAnswer(StoreOutcome.TRY_LATER, error.reason)
             self._record(node, delivery, answer, takes_some=True)
@@ -256,7 +256,7 @@ class _Courier:
         """Study and series of a result of ours; None where its file is gone."""
         tags = ["StudyInstanceUID", "SeriesInstanceUID"]
         try:
-            return dcmread(self._files.locate([delivery.path])[0], stop_before_pixels=True, specific_tags=tags)
+            return dcmread(self._files.fetch([delivery.path])[0], stop_before_pixels=True, specific_tags=tags)
         except OSError:
             return None
 
@@ -278,7 +278,7 @@ class _Courier:
     def _retry(self, delivery: DeliveryRecord, reason: str) -> None:
         """Try again later, or park it when it was tried often enough."""
         policy = self._config.retry
-        if delivery.attempts + 1 >= policy.tries:
+        if delivery.attempts + 1 >= policy.max_attempts:
             self._fail([delivery], f"given up after {delivery.attempts + 1} tries: {reason}")
             return
         retry_at = self._clock() + timedelta(seconds=policy.pause_s(delivery.attempts + 1))

@@ -70,7 +70,7 @@ class ResultFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeResults:
+class CreatedResults:
     """Result objects that were made of a job, and the kinds that could not be."""
 
     objects: list[ResultObject]

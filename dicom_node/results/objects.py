@@ -26,7 +26,7 @@ from dicom_node.encoding.errors import DicomNodeError
 from dicom_node.results.job import (
     CHOSEN_KINDS,
     KINDS,
-    MadeResults,
+    CreatedResults,
     Purpose,
     ReportJob,
     ResultObject,
@@ -42,7 +42,7 @@ PARAMETERS = "algorithm_parameters"
 """Name of the measure of an analysis that holds parameters of its algorithm for the report."""
 
 _JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
-_RESULTS: TypeAdapter[MadeResults] = TypeAdapter(MadeResults)
+_RESULTS: TypeAdapter[CreatedResults] = TypeAdapter(CreatedResults)
 
 
 class ResultsError(DicomNodeError):
@@ -149,7 +149,7 @@ class ResultMaker:
             return ()
         return self._make(analysis, found, purpose=Purpose.VERIFIED, earlier=(reports[-1],))
 
-    def make_retraction(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
+    def make_rejection_note(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
         """Make the object that rejects what was made of an analysis (but not what readers verified).
 
         Raises
@@ -199,7 +199,7 @@ class ResultMaker:
         make = {
             Purpose.REPORT: self.make,
             Purpose.VERIFIED: self.make_verified,
-            Purpose.RETRACTION: self.make_retraction,
+            Purpose.RETRACTION: self.make_rejection_note,
         }[purpose]
         if not make(analysis_id):
             with self._database.begin() as session:
@@ -224,7 +224,7 @@ class ResultMaker:
         with self._database.read() as session:
             instances = analyses.analysis_instances(session, analysis.id)
             reader_names = display_names(session, _readers(found, purpose.get("retraction")))
-        places = self._files.locate([instance.path for instance in instances])
+        places = self._files.fetch([instance.path for instance in instances])
         job = ReportJob(
             analysis=analysis,
             findings=tuple(found),
@@ -242,13 +242,13 @@ class ResultMaker:
             **purpose,
         )
         # what was made before, perhaps elsewhere, is brought here: those bytes count
-        self._files.locate(f"{RESULTS_FOLDER}/{made.path}" for made in expected_objects(job))
+        self._files.fetch(f"{RESULTS_FOLDER}/{made.path}" for made in expected_objects(job))
         failure = None
         try:
             objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
         except ResultsError as error:
             objects, failure = error.objects, error
-        self._files.keep([f"{RESULTS_FOLDER}/{made.path}" for made in objects], once=True)
+        self._files.persist([f"{RESULTS_FOLDER}/{made.path}" for made in objects], once=True)
         requested = self._request(analysis.id, objects)
         with self._database.begin() as session:
             if failure is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels import iter_pixels
 
-from dicom_node.sandbox.fast_pixels import native_pixels
+from dicom_node.sandbox.fast_pixels import read_fast_pixels
 from dicom_node.sandbox.frames import FrameHeader, check_size
 from dicom_node.sandbox.inflating import plain_file
 from dicom_node.sandbox.pixel_frames import check_codestreams
@@ -59,7 +59,7 @@ def _stored_frames(
 ) -> Iterator[NDArray[np.generic]]:
     """Yield decoded frames as stored, one by one."""
     indices = [header.frame_number - 1 for header in headers]
-    native = native_pixels(path, headers[0], room) if indices == [0] else None
+    native = read_fast_pixels(path, headers[0], room) if indices == [0] else None
     if native is not None:
         yield native
         return

@@ -2,7 +2,7 @@
 
 Whatever is unusual about a file makes it answer None, and pydicom then judges it. What it does answer is what pydicom
 would: that converts the values that the walk finds. Only one thing is told later: that a deflated file is broken behind
-its header shows when its pixels are read (``native_pixels``). Used in the decoding child only.
+its header shows when its pixels are read (``read_fast_pixels``). Used in the decoding child only.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _WORDS = frozenset(_PIXEL_TAGS.values()) | tags("HighBit", "PixelPaddingValue", 
 
 
 @dataclass(frozen=True, slots=True)
-class NativeFile:
+class FastHeader:
     """The wanted elements of an ordinary slice, and where its pixels lie.
 
     ``pixels_at`` is where the dataset begins in the file, and, in the dataset, offset and length of the value of Pixel
@@ -71,7 +71,7 @@ class NativeFile:
         return RawValues.of(self.elements, implicit=TRANSFER_SYNTAXES[self.transfer_syntax_uid].implicit)
 
 
-def read_native(path: Path, wanted: frozenset[int]) -> NativeFile | None:
+def read_fast_header(path: Path, wanted: frozenset[int]) -> FastHeader | None:
     """Find the wanted elements of an ordinary slice; None for every other file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -80,7 +80,7 @@ def read_native(path: Path, wanted: frozenset[int]) -> NativeFile | None:
         os.close(descriptor)
 
 
-def _found(descriptor: int, wanted: frozenset[int]) -> NativeFile | None:
+def _found(descriptor: int, wanted: frozenset[int]) -> FastHeader | None:
     head = os.pread(descriptor, _META_BYTES, 0)
     try:
         meta, start = read_file_meta(head)
@@ -97,11 +97,11 @@ def _found(descriptor: int, wanted: frozenset[int]) -> NativeFile | None:
     if not _is_ordinary(found):
         return None
     place = (start, *found.pixel_data) if _has_plain_pixels(found, encapsulated=encoding.encapsulated) else None
-    return NativeFile(found, meta.transfer_syntax_uid, place)
+    return FastHeader(found, meta.transfer_syntax_uid, place)
 
 
 def _has_plain_pixels(found: Elements, *, encapsulated: bool) -> bool:
-    """Whether ``native_pixels`` can read them: grey, of one sample, of a size that fits in memory."""
+    """Whether ``read_fast_pixels`` can read them: grey, of one sample, of a size that fits in memory."""
     raw = {keyword: found.values.get(tag, b"") for keyword, tag in _PIXEL_TAGS.items()}
     if any(len(value) != 2 or found.vrs[_PIXEL_TAGS[name]] not in (b"", b"US") for name, value in raw.items()):
         return False

@@ -29,7 +29,7 @@ _FASTEST = {"1.2.840.10008.1.2.4.80": "pyjpegls", "1.2.840.10008.1.2.4.81": "pyj
 """Of the decoders of one library, those that pydicom would not take first: GDCM copies each pixel through a str."""
 
 
-def native_pixels(path: Path, header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic] | None:
+def read_fast_pixels(path: Path, header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic] | None:
     """Read the stored words of an ordinary slice, ``(rows, columns)``; None for every other file.
 
     Parameters

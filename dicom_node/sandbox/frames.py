@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.encoding.raw_values import RawValues
-from dicom_node.sandbox.fast_header import NativeFile, read_native, tags
+from dicom_node.sandbox.fast_header import FastHeader, read_fast_header, tags
 from dicom_node.sandbox.inflating import plain_file
 
 Attributes: TypeAlias = Dataset | RawValues
@@ -154,7 +154,7 @@ class FrameHeader:
     properties: dict[str, str] = field(default_factory=dict)
     """Values of ``PROPERTIES`` and of single dimension indices, absent ones left out."""
     pixels_at: tuple[int, int, int] | None = field(default=None, repr=False, compare=False)
-    """Of an ordinary slice: see ``NativeFile``."""
+    """Of an ordinary slice: see ``FastHeader``."""
 
     def message(self) -> dict[str, object]:
         """Plain values, as they go to the decoding child and come from it."""
@@ -173,15 +173,15 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
     Exception
         Anything that pydicom raises on a broken file; the child process translates it.
     """
-    if native := read_native(path, _HEADER_TAGS):
-        return [_native_header(path, native)][:at_most]
+    if native := read_fast_header(path, _HEADER_TAGS):
+        return [_fast_header(path, native)][:at_most]
     with plain_file(path) as plain:
         ds = dcmread(plain.path, stop_before_pixels=True)
     syntax = plain.transfer_syntax_uid
     return [replace(header, path=str(path), transfer_syntax_uid=syntax) for header in islice(_headers(ds), at_most)]
 
 
-def _native_header(path: Path, native: NativeFile) -> FrameHeader:
+def _fast_header(path: Path, native: FastHeader) -> FrameHeader:
     """Read an ordinary slice; what all slices of its series say alike is remembered."""
     own, common = native.values.parted(_PER_SLICE)
     values = _common_header(common).message()

@@ -16,7 +16,7 @@ from dicom_node.sandbox.frames import check_size
 from dicom_node.sandbox.inflating import PlainFile, plain_file
 from dicom_node.sandbox.pixel_frames import check_codestreams, decoded_frame
 from dicom_node.sandbox.pixel_layout import read_layout
-from dicom_node.sandbox.render_options import drawing_of
+from dicom_node.sandbox.render_options import parse_render_options
 
 Message = dict[str, object]
 MAX_NATIVE_BYTES = 1 << 30
@@ -81,11 +81,11 @@ def bulk_value(request: Message) -> object:
 
 
 def rendered(request: Message) -> object:
-    """``path``, ``index``, ``drawing`` -> the frame as a picture, written to ``target``."""
+    """``path``, ``index``, ``options`` -> the frame as a picture, written to ``target``."""
     from dicom_node.sandbox.rendered import draw  # here, so that a child that draws nothing starts without Pillow
 
-    drawing = drawing_of(request["drawing"])
-    return draw(Path(str(request["path"])), int(str(request["index"])), drawing, Path(str(request["target"])))
+    options = parse_render_options(request["options"])
+    return draw(Path(str(request["path"])), int(str(request["index"])), options, Path(str(request["target"])))
 
 
 def _write(request: Message, content: bytes) -> int:

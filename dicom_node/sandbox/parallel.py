@@ -28,7 +28,7 @@ _UNREADABLE, _OUT_OF_MEMORY = 3, 4
 Item = TypeVar("Item")
 
 
-class SiblingError(ValueError):
+class ParallelProcessError(ValueError):
     """A sibling could not do its part."""
 
 
@@ -62,7 +62,7 @@ def parallel_map(work: Callable[[Iterable[Item]], None], items: Sequence[Item]) 
     if _OUT_OF_MEMORY in ends:
         raise MemoryError
     if _UNREADABLE in ends:
-        raise SiblingError
+        raise ParallelProcessError
 
 
 def _processes() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class RenderOptions:
     """How a frame is drawn.
 
     Attributes
@@ -31,9 +31,9 @@ class Drawing:
     region: tuple[int, int, int, int] | None = None
 
 
-def drawing_of(told: object) -> Drawing:
+def parse_render_options(told: object) -> RenderOptions:
     """Read a drawing off the JSON that its parent wrote."""
     if not isinstance(told, dict):
         raise TypeError("a drawing is expected")
     read: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    return Drawing(**read)
+    return RenderOptions(**read)

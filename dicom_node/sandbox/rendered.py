@@ -14,12 +14,12 @@ from pydicom.dataset import Dataset
 from dicom_node.sandbox.frames import read_frame_headers
 from dicom_node.sandbox.inflating import plain_file
 from dicom_node.sandbox.pixel_frames import decoded_frame
-from dicom_node.sandbox.render_options import Drawing
+from dicom_node.sandbox.render_options import RenderOptions
 
 Grey = NDArray[np.float32]
 
 
-def draw(path: Path, index: int, drawing: Drawing, target: Path) -> int:
+def draw(path: Path, index: int, render_options: RenderOptions, target: Path) -> int:
     """Draw a frame, counted from 0, into a file; gives its size in bytes.
 
     Raises
@@ -30,18 +30,22 @@ def draw(path: Path, index: int, drawing: Drawing, target: Path) -> int:
     with plain_file(path) as plain:
         ds = dcmread(plain.path, stop_before_pixels=True)
         pixels = decoded_frame(plain, index)
-    picture = Image.fromarray(pixels if pixels.ndim == 3 else _grey(pixels, path, index, ds, drawing))
-    picture = _fitted(picture, drawing)
-    options = {"quality": drawing.quality} if drawing.media_type == "image/jpeg" else {"compress_level": 1}
-    picture.save(target, "JPEG" if drawing.media_type == "image/jpeg" else "PNG", **options)
+    picture = Image.fromarray(pixels if pixels.ndim == 3 else _grey(pixels, path, index, ds, render_options))
+    picture = _fitted(picture, render_options)
+    options = (
+        {"quality": render_options.quality} if render_options.media_type == "image/jpeg" else {"compress_level": 1}
+    )
+    picture.save(target, "JPEG" if render_options.media_type == "image/jpeg" else "PNG", **options)
     return target.stat().st_size
 
 
-def _grey(pixels: NDArray[np.generic], path: Path, index: int, ds: Dataset, drawing: Drawing) -> NDArray[np.uint8]:
+def _grey(
+    pixels: NDArray[np.generic], path: Path, index: int, ds: Dataset, render_options: RenderOptions
+) -> NDArray[np.uint8]:
     header = read_frame_headers(path)[index]
     slope, intercept = _finite(header.slope) or 1.0, _finite(header.intercept) or 0.0
     values = pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    shares = _windowed(values, drawing.window or _own_window(ds, index) or _whole_range(values))
+    shares = _windowed(values, render_options.window or _own_window(ds, index) or _whole_range(values))
     if ds.get("PhotometricInterpretation") == "MONOCHROME1":
         shares = 1.0 - shares
     return np.rint(shares * 255.0).astype(np.uint8)
@@ -84,12 +88,12 @@ def _windowed(values: Grey, window: tuple[float, float, str]) -> Grey:
     return np.clip((values - (center - width / 2)) / width, 0.0, 1.0)
 
 
-def _fitted(picture: Image.Image, drawing: Drawing) -> Image.Image:
-    if drawing.region is not None:
-        left, top, width, height = drawing.region
+def _fitted(picture: Image.Image, render_options: RenderOptions) -> Image.Image:
+    if render_options.region is not None:
+        left, top, width, height = render_options.region
         picture = picture.crop((left, top, min(left + width, picture.width), min(top + height, picture.height)))
-    if drawing.size is not None:
-        scale = min(drawing.size[0] / picture.width, drawing.size[1] / picture.height)
+    if render_options.size is not None:
+        scale = min(render_options.size[0] / picture.width, render_options.size[1] / picture.height)
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.BILINEAR)
     return picture

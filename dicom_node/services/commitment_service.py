@@ -62,7 +62,7 @@ class CommitmentPolicy:
     own_association_s: float = 2.0
     first_pause_s: float = 5.0
     longest_pause_s: float = 3600.0
-    tries: int = 30
+    max_attempts: int = 30
 
     def pause_s(self, attempts: int) -> float:
         """Pause after this many failed attempts (1 or more), seconds."""
@@ -160,7 +160,7 @@ class CommitmentService:
             try:
                 self.report_due()
             except DbError:
-                _log.warning("commitment:waits", extra={"code": "database_unavailable"})
+                _log.warning("commitment:pending", extra={"code": "database_unavailable"})
 
     def report_due(self) -> None:
         """Bring every report that is due to its peer, each on an association of our own."""
@@ -216,7 +216,7 @@ class CommitmentService:
         return _event_information(transaction_uid, committed, failed), len(failed)
 
     def _is_whole(self, instance: InstanceRecord) -> bool:
-        is_whole = self._store.is_whole(instance.path, instance.sha256)
+        is_whole = self._store.matches_digest(instance.path, instance.sha256)
         if not is_whole:
             _log.error("instance:damaged", extra={"size_bytes": instance.size_bytes})
         return is_whole
@@ -238,7 +238,7 @@ class CommitmentService:
 
     def _failed(self, record: CommitmentRecord, reason: str, *, is_final: bool = False) -> None:
         attempts = record.attempts + 1
-        is_final = is_final or attempts >= self._policy.tries
+        is_final = is_final or attempts >= self._policy.max_attempts
         retry_at = None if is_final else self._clock() + timedelta(seconds=self._policy.pause_s(attempts))
         with self._database.begin() as session:
             commitments.record_failure(session, record.id, reason, retry_at)

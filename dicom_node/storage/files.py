@@ -1,7 +1,7 @@
 """Where stored bytes live, behind one small interface: a folder here, or an object store with a folder here as cache.
 
 Paths are relative (``instances/ab/...``, ``results/...``). Whoever writes a file writes it below ``root`` first, synced
-and named; ``keep`` then makes it durable where this store promises durability. Whoever reads asks ``locate``.
+and named; ``persist`` then makes it durable where this store promises durability. Whoever reads asks ``fetch``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Files(Protocol):
         """Folder here in which files are made."""
         ...
 
-    def keep(self, paths: Iterable[str], *, once: bool = False) -> None:
+    def persist(self, paths: Iterable[str], *, once: bool = False) -> None:
         """Make files that were written below ``root`` durable; with ``once`` what is kept already stays as it is.
 
         Raises
@@ -37,7 +37,7 @@ class Files(Protocol):
         """
         ...
 
-    def locate(self, paths: Iterable[str]) -> list[Path]:
+    def fetch(self, paths: Iterable[str]) -> list[Path]:
         """Give files here, fetched where they are not; where one is not kept, whoever opens it will see.
 
         Raises
@@ -95,10 +95,10 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
-    def keep(self, paths: Iterable[str], *, once: bool = False) -> None:
+    def persist(self, paths: Iterable[str], *, once: bool = False) -> None:
         """See ``Files``; whoever wrote them has synced them."""
 
-    def locate(self, paths: Iterable[str]) -> list[Path]:
+    def fetch(self, paths: Iterable[str]) -> list[Path]:
         """See ``Files``."""
         return [below(self.root, path) for path in paths]
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from dicom_node.sandbox.decode_process import DecodeCrashError, DecodeLimits, DecodeProcess, validated
 from dicom_node.sandbox.pixel_layout import PixelLayout, Range
-from dicom_node.sandbox.render_options import Drawing
+from dicom_node.sandbox.render_options import RenderOptions
 
 NATIVE = "1.2.840.10008.1.2.1"
 """Explicit VR Little Endian: what uncompressed data are sent in."""
@@ -139,7 +139,7 @@ class InstanceFiles:
             return _content(path.open("rb"), layout.frames[frame_number - 1], syntax)
         return self._made({"operation": "native_frame", "path": str(path), "index": frame_number - 1})
 
-    def rendered(self, path: Path, frame_number: int, drawing: Drawing) -> Content | None:
+    def rendered(self, path: Path, frame_number: int, options: RenderOptions) -> Content | None:
         """Draw one frame; None where there is no such frame (counted from 1).
 
         Raises
@@ -148,7 +148,7 @@ class InstanceFiles:
         """
         if not 1 <= frame_number <= self.layout(path).frame_count:
             return None
-        request = {"operation": "rendered", "path": str(path), "index": frame_number - 1, "drawing": asdict(drawing)}
+        request = {"operation": "rendered", "path": str(path), "index": frame_number - 1, "options": asdict(options)}
         return self._made(request)
 
     def whole(self, path: Path, transfer_syntax_uid: str) -> Content:

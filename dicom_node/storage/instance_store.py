@@ -95,10 +95,10 @@ class InstanceStore:
         self.close()
 
     def absolute(self, path: str) -> Path:
-        """Give a stored file here, fetched where it is not; raises as ``Files.locate`` does."""
-        return self.files.locate([path])[0]
+        """Give a stored file here, fetched where it is not; raises as ``Files.fetch`` does."""
+        return self.files.fetch([path])[0]
 
-    def is_whole(self, path: str, sha256: str) -> bool:
+    def matches_digest(self, path: str, sha256: str) -> bool:
         """Whether a stored file is kept with the dataset that was received; its bytes are read for that."""
         try:
             return self.files.exists(path) and dataset_sha256(self.absolute(path)) == sha256
@@ -166,7 +166,7 @@ class InstanceStore:
                 folders.add(folder)
             for folder in folders:
                 _sync_folder(folder)
-            self.files.keep([stored.path for _, stored in named])
+            self.files.persist([stored.path for _, stored in named])
         except OSError as error:
             raise storage_error(error) from None
 

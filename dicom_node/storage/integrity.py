@@ -76,7 +76,7 @@ class Integrity:
         StoreUnreachableError
         """
         found = tuple(
-            path for path, place in zip(paths, self._files.locate(paths), strict=True) if self._is_damaged(path, place)
+            path for path, place in zip(paths, self._files.fetch(paths), strict=True) if self._is_damaged(path, place)
         )
         for path in found:
             self._report(path)
@@ -88,7 +88,7 @@ class Integrity:
         if isinstance(self._files, LocalFiles):
             return True
         place.unlink(missing_ok=True)
-        return is_damaged(self._files.locate([path])[0])
+        return is_damaged(self._files.fetch([path])[0])
 
     def _is_trusted(self, place: Path) -> bool:
         """Whether a large file was checked lately; notes that it is being checked now."""

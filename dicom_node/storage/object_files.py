@@ -94,18 +94,18 @@ class ObjectFiles:
                 if draft.stat().st_mtime < time() - ABANDONED_S:
                     draft.unlink()
 
-    def keep(self, paths: Iterable[str], *, once: bool = False) -> None:
+    def persist(self, paths: Iterable[str], *, once: bool = False) -> None:
         """See ``Files``; returns when the object store has confirmed all of them."""
         done = self._each(lambda path: self._put(path, once=once), list(paths))
         self._account(sum(done))
 
-    def locate(self, paths: Iterable[str]) -> list[Path]:
+    def fetch(self, paths: Iterable[str]) -> list[Path]:
         """See ``Files``."""
         wanted = list(paths)
         places = [below(self.root, path) for path in wanted]
         missing = [path for path, place in zip(wanted, places, strict=True) if not _touch(place)]
         if missing:
-            self._account(sum(self._each(self._fetch, missing)))
+            self._account(sum(self._each(self._download, missing)))
         return places
 
     def exists(self, path: str) -> bool:
@@ -138,10 +138,10 @@ class ObjectFiles:
             try:
                 self._remote.put_file(str(place), self._name(path), **({"mode": "create"} if once else {}))
             except FileExistsError:  # another worker was first, and its bytes count
-                return self._fetch(path)
+                return self._download(path)
         return place.stat().st_size
 
-    def _fetch(self, path: str) -> int:
+    def _download(self, path: str) -> int:
         """Bring a file here, if it is kept; synced before it is named: no power cut leaves half of one in the cache."""
         place = below(self.root, path)
         draft = self._drafts / secrets.token_hex(16)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from db.database import Database
 from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits
-from dicom_node.sandbox.render_options import Drawing
+from dicom_node.sandbox.render_options import RenderOptions
 from dicom_node.storage.files import Files, StoreUnreachableError
 from dicom_node.storage.instance_files import Content, InstanceFiles
 from dicom_node.storage.instance_store import InstanceStore
@@ -38,7 +38,7 @@ class ArchiveFiles:
         with _refusing():
             damaged = set(self._integrity.damaged(paths))
             chosen = [(path, url) for path, url in zip(paths, urls, strict=True) if path not in damaged]
-            places = self._store.files.locate(path for path, _ in chosen)
+            places = self._store.files.fetch(path for path, _ in chosen)
             documents = self._files.documents(places, [url for _, url in chosen])
             for path in paths:
                 yield None if path in damaged else next(documents)
@@ -76,7 +76,7 @@ class ArchiveFiles:
 
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
         """See ``StoredFiles``."""
-        drawing = Drawing(
+        options = RenderOptions(
             media_type=rendering.media_type,
             quality=rendering.quality,
             window=rendering.window,
@@ -84,7 +84,7 @@ class ArchiveFiles:
             region=rendering.region,
         )
         with _refusing():
-            return self._files.rendered(self._sound(path), frame_number, drawing)
+            return self._files.rendered(self._sound(path), frame_number, options)
 
 
 class SharedPictures:
@@ -96,12 +96,12 @@ class SharedPictures:
     def persist(self, paths: Sequence[str]) -> None:
         """See ``SharedFiles``."""
         with refusing_unreachable():
-            self._files.keep(paths)
+            self._files.persist(paths)
 
     def fetch(self, paths: Sequence[str]) -> object:
         """See ``SharedFiles``."""
         with refusing_unreachable():
-            return self._files.locate(paths)
+            return self._files.fetch(paths)
 
     def remove(self, path: str) -> None:
         """See ``SharedFiles``."""

@@ -59,13 +59,13 @@ def keep_bundle(files: Files, folder: Path, sha256: str) -> tuple[str, ...]:
             os.fsync(copy.fileno())
         draft.replace(target)
         kept.append(path)
-    files.keep(kept, once=True)
+    files.persist(kept, once=True)
     return tuple(kept)
 
 
 def located(files: Files, bundle: PromotedBundle) -> LiveBundle:
     """Bring a promoted bundle here."""
-    places = dict(zip(bundle.files, files.locate(bundle.files), strict=True))
+    places = dict(zip(bundle.files, files.fetch(bundle.files), strict=True))
     return LiveBundle(places[f"{FOLDER}/{bundle.sha256}/bundle.json"].parent, bundle.sha256)
 
 

@@ -117,7 +117,7 @@ class StoredSeries:
         with self._database.read() as session:
             records = series_instances(session, series.id)
         with refusing_unreachable():
-            places = self._store.files.locate([record.path for record in records])
+            places = self._store.files.fetch([record.path for record in records])
         return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
 
     def _list(self, series: SeriesRecord) -> tuple[SliceReference, ...]:

@@ -208,14 +208,14 @@ def _destinations(settings: Settings) -> str:
 
 
 def _tls(settings: Settings) -> str:
-    from dicom_node.port.tls import expiry, lists_end
+    from dicom_node.port.tls import expiry, revocation_expiry
     from lungnode.monitoring.alerts import LIST_HOURS
 
     files = check_tls(settings)
     if files is None:
         return "not configured"
     ends = expiry(files.certificate)
-    list_ends = lists_end(files.revocations) if files.revocations else None
+    list_ends = revocation_expiry(files.revocations) if files.revocations else None
     if files.key.stat().st_mode & 0o077:
         raise FaultError(f"{files.key} can be read by others; run `chmod 600` on it")
     left = (ends - datetime.now(UTC)).days

@@ -193,7 +193,7 @@ def check_tls(settings: Settings) -> TlsFiles | None:
     ------
     FaultError
     """
-    from dicom_node.port.tls import client_context, expiry, lists_end, server_context
+    from dicom_node.port.tls import client_context, expiry, revocation_expiry, server_context
     from lungnode.wiring.nodes import tls_files
 
     files = tls_files(settings)
@@ -212,7 +212,7 @@ def check_tls(settings: Settings) -> TlsFiles | None:
         client_context(files)
         expiry(files.certificate)
         if files.revocations:
-            lists_end(files.revocations)
+            revocation_expiry(files.revocations)
     except (ssl.SSLError, ValueError):
         raise FaultError(
             "a file of LUNGNODE_DICOM__TLS is not a valid PEM file, or key and certificate differ"

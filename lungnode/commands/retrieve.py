@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from db.database import Database
 from db.domain.records import PatientAttributes
 from dicom_node.client.peer import NodeUnreachableError
-from dicom_node.client.query_client import QUERY_CONTEXTS, FoundStudy, QueryConnection
+from dicom_node.client.query_client import QUERY_CONTEXTS, QueryConnection, StudyMatch
 from dicom_node.client.query_keys import InexactKeyError, QueryError, exact_key, exact_uid, plain_date
 from dicom_node.client.retrieve_client import (
     TIMEOUTS,
@@ -101,7 +101,7 @@ def retrieve(
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error}; {hint}") from None
 
 
-def _check_answer(ae_title: str, studies: Sequence[FoundStudy], ignored_count: int) -> None:
+def _check_answer(ae_title: str, studies: Sequence[StudyMatch], ignored_count: int) -> None:
     """Say which answers were ignored, and end where none is left or it is not clear whose study is meant."""
     if not studies:
         ignored = f"; {_ignored_text(ignored_count)}" if ignored_count else ""
@@ -122,7 +122,7 @@ def _ignored_text(count: int) -> str:
     return f"answers that did not match the query were ignored: {count}"
 
 
-def _expected(found: FoundStudy) -> ExpectedStudy:
+def _expected(found: StudyMatch) -> ExpectedStudy:
     patient = PatientAttributes(found.patient_id, found.issuer_of_patient_id, birth_date=plain_date(found.birth_date))
     return ExpectedStudy(found.study_instance_uid, found.accession_number, patient)
 

@@ -59,14 +59,14 @@ def adopt_files() -> int:
     """
     from db.audit import trail as audit
     from db.domain.records import AuditEvent
-    from dicom_node.intake.reindex import adopt
+    from dicom_node.intake.reindex import reindex
     from lungnode.wiring.base import build_intake, open_store
 
     settings, counts = read_settings(), {"files": 0, "adopted": 0, "left": 0}
     with open_database(settings) as database, open_store(settings) as store, database.advisory_lock("purge") as is_ours:
         if not is_ours:
             raise CommandError("a purge is under way; try again when it has ended")
-        for found in adopt(database, store, build_intake(settings, store, database)):
+        for found in reindex(database, store, build_intake(settings, store, database)):
             counts["files"] += 1
             counts["adopted"] += found.is_new
             if found.problem:
@@ -100,7 +100,7 @@ def _problem(database: Database, store: InstanceStore, file: IndexedFile) -> str
     from db.archive.purge import named_paths
 
     is_kept = store.files.exists(file.path)
-    if is_kept and (not file.sha256 or store.is_whole(file.path, file.sha256)):
+    if is_kept and (not file.sha256 or store.matches_digest(file.path, file.sha256)):
         return ""
     with database.read() as session:
         if not named_paths(session, [file.path]):

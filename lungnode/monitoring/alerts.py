@@ -21,7 +21,7 @@ from db.monitoring import faults
 from db.monitoring.drift_observations import latest_report
 from db.monitoring.workload import latest_arrival, workload
 from db.results.deliveries import uncommitted_count
-from dicom_node.port.tls import expiry, lists_end
+from dicom_node.port.tls import expiry, revocation_expiry
 from lungnode.settings.service import Settings
 
 _log = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ class Alerts:
         if path is None:
             return ()
         try:
-            ends = lists_end(path)
+            ends = revocation_expiry(path)
         except (OSError, ValueError):
             return (Condition("revocations", True, "The revocation list of the DICOM port cannot be read."),)
         text = "The revocation list of the DICOM port has no end."

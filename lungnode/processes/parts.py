@@ -156,8 +156,8 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     """Analyse what was received, and deliver results."""
     from dicom_node.jobs.analysis_process import ModelUnavailableError
     from dicom_node.jobs.attempts import Attempts
-    from dicom_node.jobs.liveness import BEAT_S
-    from dicom_node.jobs.worker import PeriodicTask, Worker, WorkerConfig, alone
+    from dicom_node.jobs.liveness import HEARTBEAT_S
+    from dicom_node.jobs.worker import PeriodicTask, Worker, WorkerConfig, with_advisory_lock
     from dicom_node.jobs.workflow import AnalysisSteps, AnalysisWorkflows
     from dicom_node.storage.integrity import Integrity
 
@@ -172,15 +172,15 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
             "LUNGNODE_MODEL__DEVICE"
         )
         raise PartError("model_unavailable", text) from None
-    maker, made = wiring_worker.build_result_maker(settings, database, store), threading.Event()
+    maker, results_ready = wiring_worker.build_result_maker(settings, database, store), threading.Event()
 
     def make_results(analysis_id: str) -> None:
         maker.make(analysis_id)
-        made.set()
+        results_ready.set()
 
     attempts = Attempts(
         database,
-        store.files.locate,
+        store.files.fetch,
         pool,
         model,
         make_results=make_results,
@@ -192,7 +192,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     workflows.launch()
     deliver = wiring_worker.build_delivery(settings, database, maker, store)
     config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
-    worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config, made=made)
+    worker = Worker(database, model, workflows.submit, deliver_due=deliver, config=config, results_ready=results_ready)
 
     def follow(pool: AnalysisPool, model: ModelIdentity) -> None:
         attempts.use(pool, model)
@@ -203,8 +203,8 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         chore.start(stop)
     trials = wiring_models.build_trials(settings, database, store)
     if trials is not None:
-        PeriodicTask("trials", TRIALS_S, alone(database, "trials", trials.turn)).start(stop)
-    PeriodicTask("worker:beat", BEAT_S, wiring_worker.build_roster(settings, database, workflows).turn).start(stop)
+        PeriodicTask("trials", TRIALS_S, with_advisory_lock(database, "trials", trials.run_due)).start(stop)
+    PeriodicTask("worker:beat", HEARTBEAT_S, wiring_worker.build_roster(settings, database, workflows).beat).start(stop)
     announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
     worker.run(stop)
     if trials is not None:

@@ -62,7 +62,7 @@ def build_trials(settings: Settings, database: Database, store: InstanceStore) -
         return None
     limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)
     load = partial(load_candidate, settings.model, settings.log, settings.network_cache)
-    return ShadowRuns(database, store.files.locate, partial(AnalysisProcess, load, limits))
+    return ShadowRuns(database, store.files.fetch, partial(AnalysisProcess, load, limits))
 
 
 def build_live_pool(

@@ -62,7 +62,7 @@ def build_delivery(
     settings: Settings, database: Database, maker: ResultMaker, store: InstanceStore
 ) -> Callable[[], object]:
     """Give a function that makes result objects which became due, and sends every one that is."""
-    from dicom_node.jobs.worker import alone
+    from dicom_node.jobs.worker import with_advisory_lock
     from dicom_node.results.delivery import deliver_due
 
     config = delivery_config(settings)
@@ -71,7 +71,7 @@ def build_delivery(
         maker.follow_up()
         return deliver_due(database, store.files, config)
 
-    return alone(database, "deliver", deliver)
+    return with_advisory_lock(database, "deliver", deliver)
 
 
 def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
@@ -88,7 +88,7 @@ def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
 
 def build_chores(settings: Settings, database: Database, store: InstanceStore) -> list[PeriodicTask]:
     """List what is done now and then beside analyses, by one host of all: the watch, earlier studies, alerts, purge."""
-    from dicom_node.jobs.worker import PeriodicTask, alone
+    from dicom_node.jobs.worker import PeriodicTask, with_advisory_lock
     from dicom_node.storage.purge import Purge
     from lungnode.monitoring.alerts import Alerts
     from lungnode.monitoring.drift_watch import hold_drifted
@@ -118,7 +118,7 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
     if settings.retention.days:
         purge = Purge(database, store, timedelta(days=settings.retention.days))
         chores.append(PeriodicTask("purge", 3600.0, purge.run))
-    return [replace(chore, action=alone(database, chore.name, chore.action)) for chore in chores]
+    return [replace(chore, action=with_advisory_lock(database, chore.name, chore.action)) for chore in chores]
 
 
 def build_roster(settings: Settings, database: Database, workflows: AnalysisWorkflows) -> HeartbeatMonitor:
@@ -132,5 +132,5 @@ def build_roster(settings: Settings, database: Database, workflows: AnalysisWork
         version,
         workflows.resume,
         workflows.resume_strays,
-        silent_s=settings.worker.silent_s,
+        timeout_s=settings.worker.silent_s,
     )

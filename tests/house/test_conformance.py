@@ -57,7 +57,7 @@ def test_identity_and_limits_are_those_of_the_code(page: str) -> None:
     assert f"`{part10.IMPLEMENTATION_CLASS_UID}`" in page
     assert f"`{part10.IMPLEMENTATION_VERSION_NAME}`" in page
     assert f"| {ListenerSettings().max_pdu_bytes} bytes |" in page
-    assert f"| {ListenerSettings().entrance.timeout_s:.0f} s from connecting" in page
+    assert f"| {ListenerSettings().acceptor.timeout_s:.0f} s from connecting" in page
 
 
 def test_results_are_those_that_are_sent(page: str) -> None:

@@ -235,7 +235,7 @@ def outcome(hosts: Cluster, pushed: Push, scratch: Path) -> Outcome:
     for uid, acknowledged in pushed.acknowledged.items():
         instances = reader.instances(uid)
         lost += len(acknowledged - {one.sop_instance_uid for one in instances})
-        places = files.locate([one.path for one in instances])
+        places = files.fetch([one.path for one in instances])
         damaged += sum(
             not place.exists() or dataset_sha256(place) != one.sha256
             for one, place in zip(instances, places, strict=True)

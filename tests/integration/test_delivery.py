@@ -304,7 +304,7 @@ def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_u
     away = RemoteNode("PACS", "127.0.0.1", port)
     place.results("PACS")
     now = datetime.now(UTC) + timedelta(seconds=1)
-    policy = RetryPolicy(first_s=60, longest_s=100, tries=3)
+    policy = RetryPolicy(first_s=60, longest_s=100, max_attempts=3)
     assert place.deliver(away, retry=policy, clock=lambda: now) == DeliveryRound(retried=3)
     first = place.records()["sr", "PACS"]
     assert first.next_attempt_at == now + timedelta(seconds=60)

@@ -253,7 +253,7 @@ def test_a_class_other_than_its_context_is_not_supported(node: Node, listener: L
 
 
 @pytest.fixture
-def guarded(node: Node):
+def restricted(node: Node):
     peers = (
         PeerRule("PACS", "127.0.0.1"),
         PeerRule("VIEWER", "127.0.0.1", may_store=False),
@@ -276,7 +276,7 @@ def guarded(node: Node):
 )
 def test_strangers_are_rejected_audited_and_named(
     node: Node,
-    guarded: Listener,
+    restricted: Listener,
     caplog: pytest.LogCaptureFixture,
     calling: str,
     called: str,
@@ -284,12 +284,12 @@ def test_strangers_are_rejected_audited_and_named(
     reason: int,
 ) -> None:
     """On a plain socket: pynetdicom's client takes a rejection for an abort now and then."""
-    with socket.create_connection(("127.0.0.1", guarded.port), 10, source_address=(source, 0)) as connection:
+    with socket.create_connection(("127.0.0.1", restricted.port), 10, source_address=(source, 0)) as connection:
         connection.sendall(associate_rq(called, calling))
         answer = connection.recv(100)
 
     assert answer == bytes([3, 0, 0, 0, 0, 4, 0, 1, 1, reason])  # PS3.8 9.3.4: permanent, by the user
-    guarded.stop()
+    restricted.stop()
     with node.database.read() as session:
         (entry,) = audit.recent(session, limit=10)
     assert entry.event.action == "association:rejected"
@@ -301,18 +301,18 @@ def test_strangers_are_rejected_audited_and_named(
 
 @pytest.mark.parametrize(("calling", "source", "status"), [("PACS", "127.0.0.1", 0), ("FAR", "127.0.0.2", 0)])
 def test_known_peers_may_store_from_where_they_are(
-    node: Node, guarded: Listener, calling: str, source: str, status: int
+    node: Node, restricted: Listener, calling: str, source: str, status: int
 ) -> None:
     ds = ct_dataset()
-    association = associate(guarded, calling=calling, bind_address=(source, 0))
+    association = associate(restricted, calling=calling, bind_address=(source, 0))
 
     assert store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status == status
     association.release()
 
 
-def test_a_peer_that_may_only_verify_is_refused_each_instance(node: Node, guarded: Listener) -> None:
+def test_a_peer_that_may_only_verify_is_refused_each_instance(node: Node, restricted: Listener) -> None:
     ds = ct_dataset()
-    association = associate(guarded, calling="VIEWER")
+    association = associate(restricted, calling="VIEWER")
 
     assert association.send_c_echo().Status == 0x0000
     assert store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID).Status == 0x0124

@@ -29,7 +29,7 @@ from tests.intake_support import CT, IMPLICIT, Node, ct_dataset, listening, part
 LIMITS = AcceptorLimits(connections=64, connections_per_address=48, timeout_s=1.5, admission_s=3)
 PROMPT_S = 10
 """Far more than is needed (some hundredths of a second), far less than what a sender waits; machines are shared."""
-SETTINGS = ListenerSettings(port=0, timeout_s=2, max_associations=8, entrance=LIMITS)
+SETTINGS = ListenerSettings(port=0, timeout_s=2, max_associations=8, acceptor=LIMITS)
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_an_association_at_work_does_not_give_way(node: Node, listener: Listener
 @pytest.mark.parametrize("words", [b"\4", p_data(3, store_command()), p_data(3, store_command()) + b"\4\0\0"])
 def test_associations_stuck_in_a_pdu_or_message_give_way(node: Node, words: bytes) -> None:
     """With the longest timeouts: nobody waits for them to expire."""
-    settings = ListenerSettings(port=0, timeout_s=60, max_associations=4, entrance=AcceptorLimits(admission_s=20))
+    settings = ListenerSettings(port=0, timeout_s=60, max_associations=4, acceptor=AcceptorLimits(admission_s=20))
     with listening(node, settings) as listener, many(8, lambda: associated(listener)) as connections:
         for connection in connections:
             with contextlib.suppress(OSError):
@@ -234,7 +234,7 @@ def test_associations_stuck_in_a_pdu_or_message_give_way(node: Node, words: byte
 
 
 def test_a_few_bytes_now_and_then_are_no_progress(node: Node) -> None:
-    settings = ListenerSettings(port=0, timeout_s=60, max_associations=2, entrance=AcceptorLimits(admission_s=20))
+    settings = ListenerSettings(port=0, timeout_s=60, max_associations=2, acceptor=AcceptorLimits(admission_s=20))
     is_over = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -350,8 +350,8 @@ def test_a_flood_of_rejected_callers_does_not_fill_the_trail(node: Node, listene
 
 def test_strangers_crowd_out_each_other_and_no_peer(node: Node) -> None:
     """Addresses that no peer calls from hold a few connections at most, whatever they do."""
-    limits = AcceptorLimits(connections=64, strangers=8, timeout_s=60)
-    settings = ListenerSettings(port=0, timeout_s=5, entrance=limits, peers=(PeerRule("LEGIT", "127.0.0.1"),))
+    limits = AcceptorLimits(connections=64, unknown_hosts=8, timeout_s=60)
+    settings = ListenerSettings(port=0, timeout_s=5, acceptor=limits, peers=(PeerRule("LEGIT", "127.0.0.1"),))
     with listening(node, settings) as listener, ExitStack() as stack:
 
         def from_address(address: str) -> socket.socket:
@@ -361,7 +361,7 @@ def test_strangers_crowd_out_each_other_and_no_peer(node: Node) -> None:
             )
 
         waiting = [from_address("127.0.0.1") for _ in range(5)]
-        strangers = [from_address("127.0.0.3") for _ in range(100)]
+        unknown_hosts = [from_address("127.0.0.3") for _ in range(100)]
         status, took_s = legitimate_store(listener)
 
         assert status == 0x0000
@@ -371,7 +371,7 @@ def test_strangers_crowd_out_each_other_and_no_peer(node: Node) -> None:
             time.sleep(0.05)
         assert listener.counters.value("connections_closed", "crowded") == 92
         assert not any(is_closed(connection, 0.1) for connection in waiting)
-        assert sum(is_closed(connection, 0.1) for connection in strangers) == 92
+        assert sum(is_closed(connection, 0.1) for connection in unknown_hosts) == 92
 
 
 def test_many_associations_one_after_the_other_leave_nothing_behind(node: Node, listener: Listener) -> None:

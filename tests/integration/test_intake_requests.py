@@ -20,7 +20,7 @@ from dicom_node.port.access import PeerRule
 from dicom_node.port.listener import Listener, ListenerSettings
 from tests.intake_support import CT, IMPLICIT, Node, listening, running_node
 
-SETTINGS = ListenerSettings(port=0, timeout_s=20, entrance=AcceptorLimits(timeout_s=1.0))
+SETTINGS = ListenerSettings(port=0, timeout_s=20, acceptor=AcceptorLimits(timeout_s=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_unfinished_requests_take_bounded_memory(tmp_path: Path) -> None:
     limits = AcceptorLimits(timeout_s=60, buffered_bytes=1 << 20)
     with (
         running_node(tmp_path) as node,
-        listening(node, ListenerSettings(port=0, entrance=limits)) as listener,
+        listening(node, ListenerSettings(port=0, acceptor=limits)) as listener,
     ):
         head = struct.pack(">BBL", 1, 0, 900_000)
         connections = []

@@ -27,7 +27,7 @@ from dicom_node.port.acceptor import AcceptorLimits
 from dicom_node.port.access import PeerRule
 from dicom_node.port.certificate_identity import CertificateRule
 from dicom_node.port.listener import Listener, ListenerSettings
-from dicom_node.port.tls import ServerTls, TlsFiles, lists_end
+from dicom_node.port.tls import ServerTls, TlsFiles, revocation_expiry
 from lungnode.commands.healthcheck import is_up
 from lungnode.settings.dicom import Destination, DicomSettings, Peer, TlsSettings
 from lungnode.settings.service import Settings
@@ -84,7 +84,7 @@ def certificates(tmp_path_factory) -> Path:
 def listener(tmp_path: Path, certificates: Path):
     files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
     limits = AcceptorLimits(timeout_s=2)
-    settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, entrance=limits, tls=ServerTls(files))
+    settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, acceptor=limits, tls=ServerTls(files))
     with running_node(tmp_path) as node, listening(node, settings) as made:
         yield made
 
@@ -302,7 +302,7 @@ def test_a_list_that_has_ended_lets_nobody_in(
 ) -> None:
     listed = revocation_list(own_authority, "authority", days="0")
     files = TlsFiles(own_authority / "node.crt", own_authority / "node.key", own_authority / "authority.crt", listed)
-    while (ends := lists_end(listed)) is None or ends >= datetime.now(UTC):
+    while (ends := revocation_expiry(listed)) is None or ends >= datetime.now(UTC):
         time.sleep(0.05)
     with running_node(tmp_path) as node, listening(node, ListenerSettings(port=0, tls=ServerTls(files))) as listener:
         assert store(listener, client(own_authority, "pacs")) == -1

@@ -20,7 +20,7 @@ from db.studies.instances import receiving_series, series_instances, series_reco
 from dicom_node.encoding.part10 import read_file_meta
 from dicom_node.encoding.status import Status
 from dicom_node.intake.instance_intake import Announced, Intake, Sender
-from dicom_node.intake.reindex import adopt
+from dicom_node.intake.reindex import reindex
 from dicom_node.storage.files import StoreUnreachableError
 from dicom_node.storage.instance_store import InstanceStore, dataset_sha256
 from dicom_node.storage.object_files import ObjectFiles, ObjectStoreAddress
@@ -115,7 +115,7 @@ def test_what_one_host_acknowledges_another_reads(
         assert record is not None
         instances = series_instances(session, record.id)
     elsewhere = ObjectFiles(tmp_path / "two", place)
-    found = elsewhere.locate([instance.path for instance in instances])
+    found = elsewhere.fetch([instance.path for instance in instances])
     assert [dataset_sha256(path) for path in found] == [instance.sha256 for instance in instances]
 
 
@@ -128,7 +128,7 @@ def test_what_is_kept_is_listed_and_taken_up_from_another_host(
     lost.dispose()
     with InstanceStore(ObjectFiles(tmp_path / "two", place)) as there:
         assert len(list(there.files.instances())) == 3
-        assert [found.is_new for found in adopt(database, there, Intake(there, database))] == [True] * 3
+        assert [found.is_new for found in reindex(database, there, Intake(there, database))] == [True] * 3
 
 
 def test_nothing_is_acknowledged_while_the_store_does_not_answer(tmp_path: Path, database: Database) -> None:
@@ -143,12 +143,12 @@ def test_nothing_is_acknowledged_while_the_store_does_not_answer(tmp_path: Path,
 def test_a_store_that_does_not_answer_is_no_missing_file(tmp_path: Path) -> None:
     files = ObjectFiles(tmp_path, ObjectStoreAddress("s3://images/x", "http://127.0.0.1:9", "k", "s"))
     with pytest.raises(StoreUnreachableError):
-        files.locate(["instances/ab/c.dcm"])
+        files.fetch(["instances/ab/c.dcm"])
 
 
 def test_what_was_never_kept_is_not_there(tmp_path: Path, place: ObjectStoreAddress) -> None:
     files = ObjectFiles(tmp_path, place)
-    (missing,) = files.locate(["instances/ab/c.dcm"])
+    (missing,) = files.fetch(["instances/ab/c.dcm"])
     assert not missing.exists()
     assert not files.exists("instances/ab/c.dcm")
 
@@ -156,9 +156,9 @@ def test_what_was_never_kept_is_not_there(tmp_path: Path, place: ObjectStoreAddr
 def test_a_result_that_is_kept_is_never_replaced(tmp_path: Path, place: ObjectStoreAddress) -> None:
     one, two = ObjectFiles(tmp_path / "one", place), ObjectFiles(tmp_path / "two", place)
     write(one, "results/ab/c.dcm", b"first")
-    one.keep(["results/ab/c.dcm"], once=True)
+    one.persist(["results/ab/c.dcm"], once=True)
     write(two, "results/ab/c.dcm", b"second")
-    two.keep(["results/ab/c.dcm"], once=True)
+    two.persist(["results/ab/c.dcm"], once=True)
     assert (two.root / "results/ab/c.dcm").read_bytes() == b"first"
 
 
@@ -167,19 +167,19 @@ def test_the_cache_stays_within_its_bound_but_for_what_is_in_use(tmp_path: Path,
     paths = [f"instances/ab/{number}.dcm" for number in range(12)]
     for number, path in enumerate(paths):
         write(files, path, bytes(1000))
-        files.keep([path])
+        files.persist([path])
         if number < 6:  # used long ago
             os.utime(files.root / path, (number + 1, number + 1))
     held = [path for path in paths if (files.root / path).exists()]
     assert sum((files.root / path).stat().st_size for path in held) <= 10_000
     assert held[-6:] == paths[-6:]
-    assert [path.read_bytes() for path in files.locate(paths)] == [bytes(1000)] * 12
+    assert [path.read_bytes() for path in files.fetch(paths)] == [bytes(1000)] * 12
 
 
 @pytest.mark.parametrize("path", ["../audit.key", "/etc/passwd", "instances/../../x"])
 def test_no_path_leads_out_of_the_store(tmp_path: Path, place: ObjectStoreAddress, path: str) -> None:
     with pytest.raises(ValueError, match="out of the store"):
-        ObjectFiles(tmp_path / "here", place).locate([path])
+        ObjectFiles(tmp_path / "here", place).fetch([path])
 
 
 def test_purged_studies_leave_the_store_and_what_is_resent_stays(

@@ -156,7 +156,7 @@ def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> No
     (outdated,) = outdated_of(node)
     with node.database.begin() as session:
         results.retract(session, analysis_id, results.RetractionCode.QUALITY, outdated[1], requested_by=outdated[2])
-    maker.make_retraction(analysis_id)
+    maker.make_rejection_note(analysis_id)
     assert deliver_due(node.database, node.store.files, config) == DeliveryRound(sent=2)
     statuses = until(lambda: committed_of(node), "commitment of every object")
     assert statuses == dict.fromkeys(KINDS, "committed")

@@ -455,7 +455,7 @@ def test_peers_that_never_answer_what_they_get_give_way(node: Node) -> None:
         RetrieveService(node.database, node.store, "LUNGNODE", nodes),
         CommitmentService(node.database, node.store, "LUNGNODE", nodes),
     )
-    settings = ListenerSettings(port=0, max_associations=2, timeout_s=300, entrance=AcceptorLimits(admission_s=60))
+    settings = ListenerSettings(port=0, max_associations=2, timeout_s=300, acceptor=AcceptorLimits(admission_s=60))
     listener = start_listener(settings, Intake(node.store, node.database), services)
     is_over = threading.Event()
 

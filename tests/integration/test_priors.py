@@ -22,7 +22,7 @@ from db.studies.instances import series_record
 from db.tables.exchange import PriorStudyRow
 from dicom_node.client.peer import RemoteNode, ScuTimeouts
 from dicom_node.client.priors import PriorFetcher, PriorSource, chest_series, earlier_studies
-from dicom_node.client.query_client import FoundSeries, FoundStudy, QueryConnection
+from dicom_node.client.query_client import QueryConnection, SeriesMatch, StudyMatch
 from dicom_node.client.query_keys import QueryError
 from dicom_node.encoding.part10 import read_file_meta
 from dicom_node.intake.instance_intake import Announced, Intake, Sender
@@ -121,7 +121,7 @@ def test_the_latest_earlier_chest_ct_is_fetched_counted_and_not_analysed(two: Tw
         two.ours, MODEL, lambda analysis, _due: asked.append(analysis) or "", deliver_due=lambda: None,
         config=WorkerConfig(quiet_s=0.0),
     )  # fmt: skip
-    worker.look()
+    worker.poll()
     with two.ours.read() as session:
         record = series_record(session, id=receiving.id)
     assert record is not None
@@ -176,7 +176,7 @@ def test_a_pacs_that_is_away_is_asked_again_later(two: Two) -> None:
 def test_a_study_that_the_pacs_cannot_answer_for_holds_up_no_other(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     broken, real, asked = two.archived["old"].study_instance_uid, QueryConnection.find_series, []
 
-    def find_series(connection: QueryConnection, uid: str) -> list[FoundSeries]:
+    def find_series(connection: QueryConnection, uid: str) -> list[SeriesMatch]:
         asked.append(uid)
         if uid == broken and asked.count(uid) > 1:  # it was found, and then cannot be fetched
             raise QueryError("the PACS broke off the query")
@@ -224,7 +224,7 @@ SEARCH = PriorSearch("s", "1.2.3", "PACS", PriorStatus.PENDING, 0, "P1", "195001
     ],
 )
 def test_only_earlier_ct_of_the_same_patient_is_chosen(changes: dict[str, Any], is_chosen: bool) -> None:
-    study = replace(FoundStudy("1.2.4", "20240101", "CT Chest", "P1", "19500101", ("CT",)), **changes)
+    study = replace(StudyMatch("1.2.4", "20240101", "CT Chest", "P1", "19500101", ("CT",)), **changes)
     assert earlier_studies(SEARCH, [study]) == ([study] if is_chosen else [])
 
 
@@ -239,6 +239,6 @@ def test_only_earlier_ct_of_the_same_patient_is_chosen(changes: dict[str, Any], 
     ],
 )
 def test_only_ct_of_the_chest_is_chosen(description: str, body_part: str, modality: str, is_chosen: bool) -> None:
-    study = FoundStudy("1.2.4", "20240101", description, "P1", "", ("CT",))
-    series = FoundSeries("1.2.5", modality, "", body_part, 3)
+    study = StudyMatch("1.2.4", "20240101", description, "P1", "", ("CT",))
+    series = SeriesMatch("1.2.5", modality, "", body_part, 3)
     assert chest_series(study, [series]) == ([series] if is_chosen else [])

@@ -86,7 +86,7 @@ def main(options: dict[str, object]) -> None:
     worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
     worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
     silent_s = float(str(options.get("silent_s", 60)))
-    roster = HeartbeatMonitor(database, name, "0", workflows.resume, workflows.resume_strays, silent_s=silent_s)
+    roster = HeartbeatMonitor(database, name, "0", workflows.resume, workflows.resume_strays, timeout_s=silent_s)
     stop = threading.Event()
     PeriodicTask("worker:beat", 0.2, roster.turn).start(stop)
     print("ready", flush=True)

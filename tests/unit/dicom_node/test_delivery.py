@@ -24,7 +24,7 @@ def test_pauses_grow_and_stay_bounded(first_s: float, longest_s: float, attempts
 
 def test_the_default_patience_is_about_a_day() -> None:
     policy = RetryPolicy()
-    whole_s = sum(policy.pause_s(attempts) for attempts in range(1, policy.tries))
+    whole_s = sum(policy.pause_s(attempts) for attempts in range(1, policy.max_attempts))
     assert 18 * 3600 < whole_s < 30 * 3600
 
 

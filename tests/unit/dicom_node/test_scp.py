@@ -266,7 +266,7 @@ def test_addresses_have_one_spelling(address: str, plain: str) -> None:
 
 
 @dataclass(eq=False)
-class Guest:
+class Holder:
     idle_s: float
     was_used: bool = False
     address: str = "127.0.0.1"
@@ -276,55 +276,55 @@ class Guest:
         self.gone = True
 
 
-def test_when_all_places_are_taken_the_idlest_unused_one_gives_way() -> None:
-    places = AssociationSlots(3)
-    guests = [Guest(UNUSED_GRACE_S), Guest(UNUSED_GRACE_S * 2), Guest(USED_GRACE_S * 9, was_used=True)]
-    for guest in guests:
-        assert places.try_reserve()
-        places.take(guest)
+def test_when_all_slots_are_taken_the_idlest_unused_holder_is_evicted() -> None:
+    slots = AssociationSlots(3)
+    pending = [Holder(UNUSED_GRACE_S), Holder(UNUSED_GRACE_S * 2), Holder(USED_GRACE_S * 9, was_used=True)]
+    for holder in pending:
+        assert slots.try_reserve()
+        slots.assign(holder)
 
-    assert places.try_reserve()
-    assert [guest.gone for guest in guests] == [False, True, False]
-    assert len(places.occupants()) == 2
+    assert slots.try_reserve()
+    assert [holder.gone for holder in pending] == [False, True, False]
+    assert len(slots.holders()) == 2
 
 
 def test_nobody_at_work_or_just_pausing_gives_way() -> None:
-    places = AssociationSlots(2)
-    for guest in (Guest(0.0), Guest(USED_GRACE_S - 0.1, was_used=True)):
-        places.take(guest)
+    slots = AssociationSlots(2)
+    for holder in (Holder(0.0), Holder(USED_GRACE_S - 0.1, was_used=True)):
+        slots.assign(holder)
 
-    assert not places.try_reserve()
+    assert not slots.try_reserve()
 
 
 def test_one_that_stalls_in_a_message_gives_way_at_last() -> None:
-    places = AssociationSlots(2)
-    stalled = Guest(USED_GRACE_S, was_used=True)
-    for guest in (Guest(0.1, was_used=True), stalled):
-        places.take(guest)
+    slots = AssociationSlots(2)
+    stalled = Holder(USED_GRACE_S, was_used=True)
+    for holder in (Holder(0.1, was_used=True), stalled):
+        slots.assign(holder)
 
-    assert places.try_reserve()
+    assert slots.try_reserve()
     assert stalled.gone
 
 
 def test_the_address_with_most_places_gives_way_first() -> None:
-    places = AssociationSlots(3)
-    lone = Guest(100.0, address="127.0.0.2")
-    crowd = [Guest(1.0), Guest(2.0)]
-    for guest in (lone, *crowd):
-        places.take(guest)
+    slots = AssociationSlots(3)
+    lone = Holder(100.0, address="127.0.0.2")
+    crowd = [Holder(1.0), Holder(2.0)]
+    for holder in (lone, *crowd):
+        slots.assign(holder)
 
-    assert places.try_reserve()
+    assert slots.try_reserve()
     assert [lone.gone, crowd[0].gone, crowd[1].gone] == [False, False, True]
 
 
 def test_leaving_twice_is_harmless() -> None:
-    places = AssociationSlots(1)
-    guest = Guest(0.0)
-    places.take(guest)
-    places.leave(guest)
-    places.leave(guest)
+    slots = AssociationSlots(1)
+    holder = Holder(0.0)
+    slots.assign(holder)
+    slots.release(holder)
+    slots.release(holder)
 
-    assert places.try_reserve()
+    assert slots.try_reserve()
 
 
 def test_counts_have_names_and_labels() -> None:

@@ -171,7 +171,7 @@ def rig(database: Database) -> Rig:
 def test_a_quiet_series_is_asked_for_and_queued_once(database: Database, rig: Rig) -> None:
     receive(database, 1)
     for _ in range(4):
-        rig.worker.look()
+        rig.worker.poll()
         rig.clock.now_s += 6.0
     assert [record.status for record in pending(database)] == [AnalysisStatus.QUEUED]
     assert rig.queue.submitted == [pending(database)[0].id]
@@ -180,18 +180,18 @@ def test_a_quiet_series_is_asked_for_and_queued_once(database: Database, rig: Ri
 
 def test_late_slices_make_a_second_analysis(database: Database, rig: Rig) -> None:
     receive(database, 1)
-    rig.worker.look()
+    rig.worker.poll()
     rig.clock.now_s += 10.0
-    rig.worker.look()
+    rig.worker.poll()
     (first,) = pending(database)
     with database.begin() as session:
         analyses.start_analysis(session, first.id)
         analyses.complete_analysis(session, first.id, AnalysisOutcome())
     receive(database, 2)
-    rig.worker.look()
+    rig.worker.poll()
     assert pending(database) == ()
     rig.clock.now_s += 10.0
-    rig.worker.look()
+    rig.worker.poll()
     (second,) = pending(database)
     assert second.instance_count == 2
     assert rig.queue.submitted == [first.id, second.id]
@@ -199,7 +199,7 @@ def test_late_slices_make_a_second_analysis(database: Database, rig: Rig) -> Non
 
 def test_an_instance_that_arrives_in_the_very_moment_is_waited_for(database: Database, rig: Rig) -> None:
     receive(database, 1)
-    rig.worker.look()
+    rig.worker.poll()
     observed = only_series(database)
     receive(database, 2)
     assert rig.worker._request(observed) is None
@@ -210,7 +210,7 @@ def test_a_request_from_elsewhere_is_queued(database: Database, rig: Rig) -> Non
     receive(database, 1)
     with database.begin() as session:
         record = analyses.request_analysis(session, only_series(database).id, MODEL, requested_by="reader")
-    rig.worker.look()
+    rig.worker.poll()
     assert rig.queue.submitted == [record.id]
 
 
@@ -220,7 +220,7 @@ def test_a_pending_analysis_is_submitted_again_after_a_while(database: Database,
         analyses.request_analysis(session, only_series(database).id, MODEL, requested_by="reader")
     for seconds in (0.0, 30.0, 31.0):
         rig.clock.now_s += seconds
-        rig.worker.look()
+        rig.worker.poll()
     assert len(rig.queue.submitted) == 2
 
 

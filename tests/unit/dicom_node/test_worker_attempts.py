@@ -26,7 +26,7 @@ from db.engine import schema
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
-from dicom_node.jobs.attempts import MAX_STARTS, Attempt, Attempts
+from dicom_node.jobs.attempts import MAX_BEGUN_ATTEMPTS, Attempt, Attempts
 from dicom_node.series.types import StoredInstance
 from dicom_node.storage.files import StoreUnreachableError
 
@@ -94,7 +94,7 @@ def test_a_store_that_does_not_answer_is_waited_for_as_long_as_it_takes(
         raise StoreUnreachableError("away")
 
     waiting = Attempts(database, unreachable, Analyzer(), MODEL, make_results=lambda analysis_id: None)
-    for _ in range(MAX_STARTS + 5):
+    for _ in range(MAX_BEGUN_ATTEMPTS + 5):
         assert waiting.run(analysis.id) == (Attempt.INTERRUPTED, None)
     assert record(database, analysis.id).attempts == 0
     assert attempts(database, Analyzer()).run(analysis.id) == (Attempt.ANSWERED, None)
@@ -150,7 +150,7 @@ def test_what_ends_the_service_again_and_again_is_parked_in_the_end(
     database: Database, analysis: AnalysisRecord
 ) -> None:
     with database.begin() as session:
-        for _ in range(MAX_STARTS):
+        for _ in range(MAX_BEGUN_ATTEMPTS):
             analyses.start_analysis(session, analysis.id)
     analyzer = Analyzer()
     assert attempts(database, analyzer).run(analysis.id) == (Attempt.OVER, None)

@@ -76,30 +76,30 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_what_was_answered_is_tried_once_and_the_process_ends(bench: Bench) -> None:
-    assert bench.trials.turn() == 1
-    assert bench.trials.turn() == 0
+    assert bench.trials.run_due() == 1
+    assert bench.trials.run_due() == 0
     assert (bench.process.calls, bench.tried()) == ([2], [""])
     assert bench.process.closed >= 1
 
 
 def test_the_live_answer_is_sent_first(bench: Bench) -> None:
     bench.ahead[0] = timedelta(0)
-    assert bench.trials.turn() == 0
+    assert bench.trials.run_due() == 0
     assert bench.tried() == []
 
 
 def test_nothing_is_tried_while_the_live_model_has_work(bench: Bench) -> None:
     with bench.database.begin() as session:
         analyses.request_analysis(session, bench.series_id, MODEL, requested_by="reader", force=True)
-    assert bench.trials.turn() == 0
+    assert bench.trials.run_due() == 0
     assert bench.process.calls == []
 
 
 def test_what_fails_is_put_down_and_touches_nothing_of_the_study(bench: Bench) -> None:
     bench.process.fails = AnalysisCrashError()
-    assert bench.trials.turn() == 1
+    assert bench.trials.run_due() == 1
     assert bench.tried() == ["analysis_crashed"]
-    assert bench.trials.turn() == 0
+    assert bench.trials.run_due() == 0
     with bench.database.read() as session:
         record = analyses.analysis_record(session, bench.analysis_id)
     assert record is not None
@@ -108,16 +108,16 @@ def test_what_fails_is_put_down_and_touches_nothing_of_the_study(bench: Bench) -
 
 def test_an_interrupted_trial_is_made_again(bench: Bench) -> None:
     bench.process.fails = AnalysisInterruptedError()
-    assert bench.trials.turn() == 0
+    assert bench.trials.run_due() == 0
     assert bench.tried() == []
     bench.process.fails = None
-    assert bench.trials.turn() == 1
+    assert bench.trials.run_due() == 1
 
 
 def test_a_model_that_cannot_be_loaded_is_left_alone_for_a_while(bench: Bench) -> None:
     bench.process.cannot_load = True
-    assert bench.trials.turn() == 0
+    assert bench.trials.run_due() == 0
     bench.process.cannot_load = False
-    assert bench.trials.turn() == 0
+    assert bench.trials.run_due() == 0
     bench.monotonic_s[0] = UNAVAILABLE_PAUSE_S + 1
-    assert bench.trials.turn() == 1
+    assert bench.trials.run_due() == 1

@@ -28,7 +28,7 @@ from dicom_node.sandbox.decode_process import (
     DecodeTimeoutError,
 )
 from dicom_node.sandbox.frames import FrameHeader, read_frame_headers
-from dicom_node.sandbox.parallel import SiblingError, parallel_map
+from dicom_node.sandbox.parallel import ParallelProcessError, parallel_map
 from dicom_node.series.assembly import load_series
 from dicom_node.series.types import LoadedSeries, StoredInstance
 from tests.factories import CtSeries, ct_series
@@ -231,7 +231,7 @@ def test_each_item_is_worked_on_once_and_in_order(tmp_path: Path, count: int) ->
 
 
 @pytest.mark.usefixtures("two")
-@pytest.mark.parametrize(("raised", "seen"), [(MemoryError, MemoryError), (OSError, SiblingError)])
+@pytest.mark.parametrize(("raised", "seen"), [(MemoryError, MemoryError), (OSError, ParallelProcessError)])
 def test_what_a_sibling_raises_is_raised(raised: type[Exception], seen: type[Exception]) -> None:
     parent = os.getpid()
 

@@ -20,8 +20,8 @@ from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.sandbox import decode, frames
-from dicom_node.sandbox.fast_header import read_native
-from dicom_node.sandbox.fast_pixels import native_pixels
+from dicom_node.sandbox.fast_header import read_fast_header
+from dicom_node.sandbox.fast_pixels import read_fast_pixels
 
 UNREADABLE = "unreadable"
 SYNTAXES = ("explicit", "implicit", "deflated", "rle", "jpegls", "j2k")
@@ -112,17 +112,17 @@ def both(path: Path) -> tuple[str, str]:
     with patch.object(config.settings, "_reading_validation_mode", config.IGNORE):
         short = outcome(path)
         with (
-            patch.object(frames, "read_native", lambda *_: None),
-            patch.object(decode, "native_pixels", lambda *_: None),
+            patch.object(frames, "read_fast_header", lambda *_: None),
+            patch.object(decode, "read_fast_pixels", lambda *_: None),
         ):
             return short, outcome(path)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_an_ordinary_slice_takes_the_short_way(slices: dict[str, Path], syntax: str) -> None:
-    assert read_native(slices[syntax], frozenset()) is not None
+    assert read_fast_header(slices[syntax], frozenset()) is not None
     (header,) = frames.read_frame_headers(slices[syntax])
-    assert native_pixels(slices[syntax], header, np.empty((48, 48), np.int16)) is not None
+    assert read_fast_pixels(slices[syntax], header, np.empty((48, 48), np.int16)) is not None
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
@@ -169,7 +169,7 @@ def test_a_declared_size_that_is_not_that_of_the_pixels_is_refused(
     path = tmp_path / "taller.dcm"
     ds.save_as(path)
     path.write_bytes(as_stored(path))
-    assert read_native(path, frozenset()) is not None
+    assert read_fast_header(path, frozenset()) is not None
     short, usual = both(path)
     assert short == usual
     assert short.endswith(UNREADABLE)
@@ -185,7 +185,7 @@ def test_a_deflated_bomb_is_not_inflated_in_memory(slices: dict[str, Path], tmp_
     bomb = replace(header, rows=8192, columns=8192, pixels_at=(*(header.pixels_at or (0, 0, 0))[:2], 1 << 27))
     assert frames.read_frame_headers(path)[0].pixels_at is None
     tracemalloc.start()
-    assert native_pixels(path, bomb, np.empty((1, 1), np.int16)) is None
+    assert read_fast_pixels(path, bomb, np.empty((1, 1), np.int16)) is None
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 48 << 20

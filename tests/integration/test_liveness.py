@@ -23,27 +23,27 @@ def roster(database: Database, name: str, clock: Clock, resumed: list[str]) -> H
         resumed.extend(names)
         return len(names)
 
-    return HeartbeatMonitor(database, name, "0", resume, lambda: 0, silent_s=60.0, clock=clock)
+    return HeartbeatMonitor(database, name, "0", resume, lambda: 0, timeout_s=60.0, clock=clock)
 
 
 def test_what_a_silent_worker_left_is_taken_up_after_a_minute_and_its_own_never(database: Database) -> None:
     clock, resumed = Clock(), list[str]()
-    roster(database, "worker-2", clock, resumed).turn()
+    roster(database, "worker-2", clock, resumed).beat()
     living = roster(database, "worker-1", clock, resumed)
     for _ in range(12):
-        living.turn()
+        living.beat()
         clock.now_s += 5
     assert resumed == []
-    living.turn()
+    living.beat()
     assert resumed == ["worker-2"]
 
 
 def test_two_workers_of_one_name_are_told_apart(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     one, two = (roster(database, "worker-1", Clock(), []) for _ in range(2))
-    one.turn()
-    one.turn()
-    assert "worker:name_taken" not in caplog.text
-    two.turn()
+    one.beat()
+    one.beat()
+    assert "worker:name_conflict" not in caplog.text
+    two.beat()
     with caplog.at_level(logging.ERROR):
-        one.turn()
-    assert "worker:name_taken" in caplog.text
+        one.beat()
+    assert "worker:name_conflict" in caplog.text

@@ -23,7 +23,7 @@ from db.studies.instances import series_instances, series_record
 from dicom_node.encoding.part10 import read_file_meta
 from dicom_node.intake.instance_intake import Announced, Intake
 from dicom_node.intake.instance_intake import Sender as Calling
-from dicom_node.intake.reindex import FoundFile, adopt
+from dicom_node.intake.reindex import ReindexedFile, reindex
 from dicom_node.storage.instance_store import InstanceStore
 from tests.factories import CtSeries, ct_series, sqlite_database
 from tests.integration.scale_out import make_series
@@ -41,8 +41,8 @@ class Place:
     store: InstanceStore
     series: CtSeries
 
-    def adopt(self) -> list[FoundFile]:
-        return list(adopt(self.database, self.store, Intake(self.store, self.database)))
+    def reindex(self) -> list[ReindexedFile]:
+        return list(reindex(self.database, self.store, Intake(self.store, self.database)))
 
     def rows(self, database: Database) -> list[InstanceRecord]:
         with database.read() as session:
@@ -71,11 +71,11 @@ def place(tmp_path: Path, database: Database) -> Iterator[Place]:
 
 
 def test_files_that_no_row_names_become_what_they_were(place: Place) -> None:
-    assert [found.is_new for found in place.adopt()] == [True] * 3
+    assert [found.is_new for found in place.reindex()] == [True] * 3
     before, after = place.rows(place.lost), place.rows(place.database)
     assert len(before) == 3
     assert [replace(one, received_at=TODAY) for one in after] == [replace(one, received_at=TODAY) for one in before]
-    assert [(found.is_new, found.problem) for found in place.adopt()] == [(False, "")] * 3
+    assert [(found.is_new, found.problem) for found in place.reindex()] == [(False, "")] * 3
 
 
 def test_what_is_not_what_its_name_says_is_left_and_told(place: Place) -> None:
@@ -83,7 +83,7 @@ def test_what_is_not_what_its_name_says_is_left_and_told(place: Place) -> None:
     altered.write_bytes(altered.read_bytes()[:-2] + b"\1\2")
     cut.write_bytes(cut.read_bytes()[:300])
     contents = altered.read_bytes(), cut.read_bytes()
-    found = {found.path: found for found in place.adopt()}
+    found = {found.path: found for found in place.reindex()}
     assert found[str(altered.relative_to(place.store.root))].problem == "damaged"
     assert found[str(cut.relative_to(place.store.root))].problem
     assert sum(one.is_new for one in found.values()) == len(place.rows(place.database)) == 1
@@ -98,7 +98,7 @@ def test_what_contradicts_the_records_is_left_and_kept(place: Place, tmp_path: P
     ds.save_as(tmp_path / "other.dcm")
     with InstanceStore(tmp_path / "elsewhere") as elsewhere:
         receive(elsewhere, place.database, replace(place.series, paths=(tmp_path / "other.dcm",)))
-    assert [found.problem for found in place.adopt()] == ["patient_conflict"] * 3
+    assert [found.problem for found in place.reindex()] == ["patient_conflict"] * 3
     assert len(list(place.store.root.rglob("*.dcm"))) == 3
 
 
@@ -113,7 +113,7 @@ def test_a_file_that_the_index_cannot_hold_keeps_no_other_from_it(
         return record_arrivals(database, instances)
 
     monkeypatch.setattr("dicom_node.intake.reindex.record_arrivals", record)
-    found = {one.path: one for one in place.adopt()}
+    found = {one.path: one for one in place.reindex()}
     assert found.pop(refused).problem == "invalid-attribute"
     assert [one.is_new for one in found.values()] == [True, True]
 
@@ -123,7 +123,7 @@ def test_what_is_just_being_purged_stays_purged(place: Place) -> None:
     journal = place.store.root / "purged" / "ab.json"
     journal.parent.mkdir()
     journal.write_text(json.dumps({"at": "2026-01-01T00:00:00+00:00", "paths": paths}))
-    assert not any(found.is_new for found in place.adopt())
+    assert not any(found.is_new for found in place.reindex())
     assert place.rows(place.database) == []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dicom_node.port.shared_socket import PATIENCE_S, Port
+from dicom_node.port.shared_socket import ACCEPT_DELAY_S, Port
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def ports() -> Iterator[list[Port]]:
     first = Port.shared("127.0.0.1", 0, 3)
     ports = [first.of(number) for number in range(3)]
     for port in ports:
-        port.tell(guests=0, associations=0)
+        port.publish_load(pending=0, associations=0)
     yield ports
     first.listening.close()
 
@@ -28,29 +28,29 @@ def test_shares_add_up_to_the_limit(ports: list[Port]) -> None:
 
 def test_one_alone_takes_all_there_is() -> None:
     alone = Port.shared("127.0.0.1", 0)
-    alone.tell(guests=200, associations=30)
+    alone.publish_load(pending=200, associations=30)
     assert (alone.share(32), alone.may_accept(64)) == (32, 64)
     alone.listening.close()
 
 
 def test_who_has_fewest_accepts_as_many_as_it_has_fewer(ports: list[Port]) -> None:
-    ports[0].tell(guests=1, associations=4)
-    ports[1].tell(guests=3)
+    ports[0].publish_load(pending=1, associations=4)
+    ports[1].publish_load(pending=3)
     assert ports[2].may_accept(64) == 4
     assert ports[2].may_accept(2) == 2
 
 
 def test_who_has_more_leaves_it_to_the_others_but_not_for_long(ports: list[Port]) -> None:
-    ports[0].tell(associations=5)
+    ports[0].publish_load(associations=5)
     began = time.monotonic()
     assert ports[0].may_accept(64) == 1
-    assert time.monotonic() - began >= PATIENCE_S
+    assert time.monotonic() - began >= ACCEPT_DELAY_S
 
 
 def test_nobody_waits_for_one_that_is_gone(ports: list[Port]) -> None:
-    ports[0].tell(associations=5)
+    ports[0].publish_load(associations=5)
     ports[1].leave()
-    ports[2].tell(associations=9)
+    ports[2].publish_load(associations=9)
     assert ports[0].may_accept(64) == 5
     ports[2].leave()
     assert ports[0].may_accept(64) == 64
