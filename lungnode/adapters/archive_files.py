@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from db.database import Database
+from dicom_node.sandbox import render_options
 from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits
-from dicom_node.sandbox.render_options import RenderOptions
 from dicom_node.storage.files import Files, StoreUnreachableError
 from dicom_node.storage.instance_files import Content, InstanceFiles
 from dicom_node.storage.instance_store import InstanceStore
@@ -76,7 +76,7 @@ class ArchiveFiles:
 
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
         """See ``StoredFiles``."""
-        options = RenderOptions(
+        options = render_options.RenderOptions(
             media_type=rendering.media_type,
             quality=rendering.quality,
             window=rendering.window,
