@@ -7,6 +7,7 @@ that takes something away removes the revisions that needed it from ``served_rev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 LOCK = 0x6C756E676E6F6465
 """Key of the PostgreSQL advisory lock under which the schema changes ("lungnode")."""
 LOCK_TIMEOUT_S = 120.0
+DEVELOPMENT_REVISION = re.compile(r"00\d\d")
+"""Revisions before the first release, whose migrations were joined into one."""
 SEARCH_OBJECTS = ("study_search", "ix_studies_search_text")
 """Beginnings of the names of what text is looked for in: another thing on each database, so no table of ours has it."""
 
@@ -35,13 +38,15 @@ def upgrade(url: str, revision: str = "head") -> None:
     Raises
     ------
     UnfitDatabaseError
-        If the URL names no usable database, or one of a newer release that does not serve this one.
+        If the URL names no usable database, one of a newer release that does not serve this one, or one of a
+        development version before the first release.
     """
     with _locked(url) as connection:
         if revision == "head" and _serves(connection, head()):
             return
-        if (there := MigrationContext.configure(connection).get_current_revision()) not in _known_revisions():
-            raise UnfitDatabaseError(f"the database is of a newer release (revision {there}): install that release")
+        revision_found = MigrationContext.configure(connection).get_current_revision()
+        if revision_found not in _known_revisions():
+            raise UnfitDatabaseError(unknown_revision(revision_found))
         command.upgrade(_config(connection), revision)
         if revision == "head":
             connection.execute(insert(ServedRevisionRow), [{"revision": head()}])
@@ -89,8 +94,21 @@ def is_current(url: str) -> bool:
 
 
 def is_newer(url: str) -> bool:
-    """Whether the schema is of a newer release, and does not serve this one."""
+    """Whether this release neither knows the schema's revision nor is served by it."""
     return current(url) not in _known_revisions() and not is_current(url)
+
+
+def unknown_revision(revision: str | None) -> str:
+    """Describe a revision that no migration of this release names, and what to do."""
+    if revision is not None and DEVELOPMENT_REVISION.fullmatch(revision):
+        return (
+            f"the database is of a development version before the first release (revision {revision}), which is not "
+            "migrated: set LUNGNODE_DATABASE__URL or LUNGNODE_HOME to an empty one"
+        )
+    return (
+        f"the database is of a newer release (revision {revision}): install that release, "
+        "or restore a backup that this one wrote"
+    )
 
 
 def _known_revisions() -> set[str | None]:

@@ -52,12 +52,12 @@ def open_database(settings: Settings) -> Iterator[Database]:
         The database is not at the revision that this code needs.
     """
     from db.database import Database, open_audit_key
-    from db.engine.schema import current, is_current, is_newer
-    from lungnode.commands.preflight import check_home, newer_release
+    from db.engine.schema import current, is_current, is_newer, unknown_revision
+    from lungnode.commands.preflight import check_home
 
     check_home(settings)
     if is_newer(settings.database_url):
-        raise CommandError(newer_release(current(settings.database_url)))
+        raise CommandError(unknown_revision(current(settings.database_url)))
     if not is_current(settings.database_url):
         raise CommandError("the database is not at the revision that this version needs: run `lungnode db upgrade`")
     database = Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))

@@ -95,7 +95,7 @@ def probe_disk(folder: Path) -> None:
 
 
 def check_database(settings: Settings) -> str | None:
-    """See that the database answers and is not of a newer release; gives its revision, None where there is none yet.
+    """Return the revision of a database that answers and is of this release or an earlier one; None without a schema.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def check_database(settings: Settings) -> str | None:
     """
     from db.domain.errors import DbError
     from db.engine.connections import database_url
-    from db.engine.schema import current, is_newer
+    from db.engine.schema import current, is_newer, unknown_revision
 
     try:
         url = database_url(settings.database_url)
@@ -122,7 +122,7 @@ def check_database(settings: Settings) -> str | None:
             ) from None
         raise FaultError(f"PostgreSQL does not answer ({type(error).__name__}): check LUNGNODE_DATABASE__URL") from None
     if newer:
-        raise FaultError(newer_release(revision))
+        raise FaultError(unknown_revision(revision))
     return revision
 
 
@@ -152,14 +152,6 @@ def check_audit_key(settings: Settings) -> None:
             f"{path} cannot be read ({error.strerror}): check its owner, LUNGNODE_HOME and "
             "LUNGNODE_DATABASE__AUDIT_KEY_FILE"
         ) from None
-
-
-def newer_release(revision: str | None) -> str:
-    """Say that the database was migrated by a newer release."""
-    return (
-        f"the database is of a newer release (revision {revision}): install that release, "
-        "or restore a backup that this one wrote"
-    )
 
 
 def check_bundles(settings: Settings) -> None:

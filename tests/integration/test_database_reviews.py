@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from db.analyses import analyses, reviews
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.records import AnalysisOutcome, ModelIdentity, ReceivedInstance, WorklistItem, WorklistQuery
-from db.engine import schema
 from db.intake.ingest import record_instance
 from db.studies.instances import receiving_series, series_record
 from db.worklist import rows as worklist
@@ -130,23 +128,3 @@ def test_a_reader_keeps_only_so_many_filters(database: Database) -> None:
             saved_filters.save_filter(session, "ann", str(number), {})
     with pytest.raises(InvalidRecordError), database.begin() as session:
         saved_filters.save_filter(session, "ann", "one more", {})
-
-
-def test_studies_of_an_older_schema_are_found_by_text(database_url: str) -> None:
-    schema.upgrade(database_url, "0004")
-    engine = create_engine(database_url)
-    row = {
-        "patients": "'p', '', '1', 0, 'Li^Wei', '', '', '2026-01-01 00:00:00'",
-        "studies": "'s', '1.2.3', 'p', '', '', '', '', '', 'li wei\nacc-7', 'receiving', '[]', '[]', 1, 1, 0,"
-        " NULL, NULL, NULL, '2026-01-01 00:00:00', NULL, NULL",
-    }
-    with engine.begin() as connection:
-        for table, values in row.items():
-            connection.execute(text(f"INSERT INTO {table} VALUES ({values})"))
-    engine.dispose()
-    schema.upgrade(database_url)
-    database = Database(database_url, bytes(32))
-    with database.read() as session:
-        for words, found in (("wei", 1), ("li", 1), ("w", 1), ("cc-7", 1), ("ei", 0), ("li wu", 0)):
-            assert len(worklist.worklist_page(session, WorklistQuery(text=words)).items) == found, words
-    database.dispose()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -21,6 +23,20 @@ from db.intake.ingest import record_instance
 from db.tables.all import METADATA
 
 KEY = bytes(range(32))
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "next", "{}", None, None
+
+
+def upgrade():
+    op.add_column("studies", sa.Column("novelty", sa.Text(), nullable=True))
+
+
+def downgrade():
+    op.drop_column("studies", "novelty")
+"""
 
 
 def _objects(url: str) -> set[str]:
@@ -137,10 +153,37 @@ def test_code_of_an_earlier_revision_runs_on_and_starts_on_a_newer_schema(databa
         schema.upgrade(database_url)
 
 
-def test_a_schema_taken_down_again_serves_no_later_code(database_url: str) -> None:
+def test_a_schema_taken_down_again_serves_no_later_code(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = schema.head()
+    shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
+    (tmp_path / "migrations" / "versions" / "next.py").write_text(NEXT.format(first))
+    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path / "migrations")
     schema.upgrade(database_url)
-    schema.downgrade(database_url, "0006")
+    assert schema.current(database_url) == "next"
+    schema.downgrade(database_url, first)
     engine = make_engine(database_url)
     with engine.begin() as connection:
-        assert list(connection.scalars(text("SELECT revision FROM served_revisions"))) == ["0006"]
+        assert list(connection.scalars(text("SELECT revision FROM served_revisions"))) == [first]
     engine.dispose()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0020"])
+def test_a_database_of_a_development_version_is_refused(database_url: str, revision: str) -> None:
+    schema.upgrade(database_url)
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        connection.execute(text("DELETE FROM served_revisions"))
+    engine.dispose()
+    assert schema.is_newer(database_url)
+    with pytest.raises(UnfitDatabaseError, match=f"development version .*revision {revision}.*set LUNGNODE_DATABASE"):
+        schema.upgrade(database_url)
+
+
+def test_there_is_one_head_and_the_first_release_is_its_base() -> None:
+    """Migrations of releases are never joined: databases in use stand at each of them."""
+    scripts = ScriptDirectory(str(schema.MIGRATIONS))
+    assert len(scripts.get_heads()) == 1
+    assert scripts.get_bases() == ["0100"]

@@ -137,16 +137,25 @@ def test_a_home_that_cannot_be_used_is_named_with_its_setting(
         assert "LUNGNODE_HOME" in line
 
 
+@pytest.mark.parametrize(
+    ("revision", "problem"),
+    [
+        ("9999", "of a newer release (revision 9999): install that release"),
+        ("0020", "of a development version before the first release (revision 0020)"),
+    ],
+)
 @pytest.mark.parametrize("command", [["serve"], ["db", "upgrade"], ["audit", "verify"], ["doctor"]], ids=" ".join)
-def test_a_database_of_a_newer_release_says_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_of_another_release_says_so(
+    command: list[str], revision: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["db", "upgrade"]) == 0
     with closing(sqlite3.connect(load_settings().home / "lungnode.db")) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         connection.execute("DELETE FROM served_revisions")
     capsys.readouterr()
     assert run(command) == 1
     captured = capsys.readouterr()
-    assert "of a newer release (revision 9999): install that release" in captured.err + captured.out
+    assert problem in captured.err + captured.out
     assert "db upgrade" not in captured.err
 
 
