@@ -1,23 +1,24 @@
 """Seconds to analyse a whole study by each engine, beside the naive way: eager float32, one candidate at a time.
 
-Usage: ``python -m benchmarks.analysis [--repeat N] [--slices 300] [--bundle DIR]``. The study is a generated chest CT,
-512 x 512, 300 mm long; what is timed is ``NoduleAnalyzer.analyse``, from a volume in HU to findings. The naive way
-finds the same candidates by the same code and differs only in how the networks run.
+Usage: ``python -m benchmarks.analysis [--repeat N] [--slices 300] [--length 300] [--rows 512] [--engines LIST]
+[--bundle DIR]``. The study is a generated chest CT; what is timed is ``NoduleAnalyzer.analyse``, from a volume in HU to
+findings. The naive way finds the same candidates by the same code and differs only in how the networks run.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.chest import add_size, chest_spec
 from benchmarks.measure import parser, report
 from dicom_node.phantom.generate import make_phantom
-from dicom_node.phantom.spec import PhantomSpec
 from inference.bundle import bundle_folders, read_bundle
 from inference.devices import resolve_device
 from inference.engines.selection import Engine, choose_engine, why_unfit, why_unusable
@@ -30,19 +31,19 @@ STAGES = ("lungs", "candidates", "sorting", "grading")
 ENGINES = tuple(engine for engine in Engine if engine is not Engine.TORCH_COMPILED)
 
 
-def chest(slices: int) -> CtVolume:
+def chest(slices: int, length_mm: float, rows: int) -> CtVolume:
     """Generate the study."""
-    phantom = make_phantom(PhantomSpec(slices=slices, slice_spacing_mm=300.0 / slices))
+    phantom = make_phantom(chest_spec(slices, length_mm, rows))
     return CtVolume(phantom.volume_hu, phantom.spacing_mm, np.diag([*phantom.spacing_mm, 1.0]))
 
 
-def analyzers(bundle: Path | None, device: torch.device) -> dict[str, NoduleAnalyzer]:
-    """The naive way, what the service would choose, and each engine that may answer, by name."""
+def analyzers(bundle: Path | None, device: torch.device, engines: Collection[Engine]) -> dict[str, NoduleAnalyzer]:
+    """The naive way, what the service would choose, and each of ``engines`` that may answer, by name."""
     bundles = [read_bundle(bundle_folders(bundle)[task]) for task in ("nodule", "filter")]
     naive = (Ensemble(b, device, engine=Engine.TORCH_FLOAT32, batch_size=1) for b in bundles)
     chosen = (Ensemble(b, device, engine=choose_engine("auto", b, device.type)) for b in bundles)
     made = {"naive": NoduleAnalyzer(*naive), "auto": NoduleAnalyzer(*chosen)}
-    for engine in ENGINES:
+    for engine in engines:
         if not why_unusable(engine, device.type) and not any(why_unfit(engine, b) for b in bundles):
             made[str(engine)] = NoduleAnalyzer(*(Ensemble(b, device, engine=engine) for b in bundles))
     return made
@@ -62,12 +63,14 @@ def measure(analyzer: NoduleAnalyzer, volume: CtVolume) -> tuple[float, float, d
 def main() -> None:
     """Analyse the study by each engine in turn, all of them in each round, and report medians."""
     options = parser(__doc__ or "")
-    options.add_argument("--slices", type=int, default=300)
+    add_size(options)
+    options.add_argument("--engines", default=",".join(ENGINES), help="measured besides naive and auto")
     options.add_argument("--bundle", type=Path, default=None)
     options.add_argument("--device", default="auto")
     given = options.parse_args()
-    volume = chest(given.slices)
-    made = analyzers(given.bundle, resolve_device(given.device))
+    volume = chest(given.slices, given.length, given.rows)
+    engines = [Engine(name) for name in given.engines.split(",")]
+    made = analyzers(given.bundle, resolve_device(given.device), engines)
     rounds: dict[str, list[tuple[float, float, dict[str, float]]]] = {name: [] for name in made}
     for _ in range(given.repeat):
         for name, analyzer in made.items():

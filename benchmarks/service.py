@@ -1,13 +1,13 @@
 """Seconds from a study's first byte to its result: the whole service, a generated chest CT pushed by C-STORE.
 
-Usage: ``python -m benchmarks.service [--repeat N] [--slices 300] [--pause S] [--shadow BUNDLE]``. ``lungnode serve``
-runs in a home of its own on loopback, without sign-in, with a quiet time of 2 s; each run pushes a new study on one
-association as soon as the one before has its result, and so while that one's result objects are made. ``quiet_s`` lasts
-from the last acknowledgement to the start of the analysis and ``analysis_s`` to its end, by the service's own clock;
-``whole_s`` ends when the API says ``analysed``, and ``objects_s`` when the last result object is at the PACS. CPU is
-that of all processes of the service. Memory is the sum of what each process had at most, so pages that processes share
-count in each. With a bundle in shadow (ADR 0021), whose digest is not the live one's, and a pause of 12 s, its trial of
-one study runs while the next one comes; ``trials`` counts those that are done.
+Usage: ``python -m benchmarks.service [--repeat N] [--slices 300] [--length 300] [--rows 512] [--pause S] [--shadow
+BUNDLE]``. ``lungnode serve`` runs in a home of its own on loopback, without sign-in, with a quiet time of 2 s; each run
+pushes a new study on one association as soon as the one before has its result, and so while that one's result objects
+are made. ``quiet_s`` lasts from the last acknowledgement to the start of the analysis and ``analysis_s`` to its end, by
+the service's own clock; ``whole_s`` ends when the API says ``analysed``, and ``objects_s`` when the last result object
+is at the PACS. CPU is that of all processes of the service. Memory is the sum of what each process had at most, so
+pages that processes share count in each. With a bundle in shadow (ADR 0021), whose digest is not the live one's, and a
+pause of 12 s, its trial of one study runs while the next one comes; ``trials`` counts those that are done.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from typing import Any
 
 import pydicom
 
+from benchmarks.chest import add_size, chest_spec
 from benchmarks.measure import forget_peak, parser, report, usage
 from benchmarks.sender import send
 from benchmarks.serving import AE_TITLE, Service, running_service
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.series import write_series
-from dicom_node.phantom.spec import Phantom, PhantomSpec
+from dicom_node.phantom.spec import Phantom
 from dicom_node.phantom.writer import SeriesIdentity
 from lungnode.demo.pacs import AE_TITLE as PACS
 from lungnode.demo.pacs import RehearsalPacs
@@ -122,11 +123,11 @@ def _result(service: Service, study: str) -> tuple[dict[str, Any], float]:
 def main() -> None:
     """Push as many studies as asked for, one after the other, while there is time, and report each."""
     options = parser(__doc__ or "")
-    options.add_argument("--slices", type=int, default=300)
+    add_size(options)
     options.add_argument("--pause", type=float, default=0.0, help="seconds between a result and the next study")
     options.add_argument("--shadow", type=Path, help="bundle that is tried in shadow")
     given = options.parse_args()
-    phantom = make_phantom(PhantomSpec(slices=given.slices, slice_spacing_mm=300.0 / given.slices))
+    phantom = make_phantom(chest_spec(given.slices, given.length, given.rows))
     rows: list[dict[str, object]] = []
     with (
         tempfile.TemporaryDirectory() as name,

@@ -1,9 +1,9 @@
 """Time, CPU and memory until ``lungnode serve`` is ready, beside loading the same networks in torch alone.
 
-``python -m benchmarks.start --repeat 3``. The first row starts in an empty home, the second in the same home again; the
-third loads the bundles in a bare Python process with torch and no engine. Memory is the proportional set size (PSS) of
-all processes, so that what they share counts once. The first answer is that of ``POST /predict`` to one picture, which
-has the web load its models.
+``python -m benchmarks.start [--repeat 3] [--idle 5]``. The first row starts in an empty home, the second in the same
+home again; the third loads the bundles in a bare Python process with torch and no engine. Memory is the proportional
+set size (PSS) of all processes, so that what they share counts once. The first answer is that of ``POST /predict`` to
+one picture, which has the web load its models.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from PIL import Image
 from benchmarks.measure import descendants, parser, report, usage
 from benchmarks.serving import Service, running_service
 
-IDLE_S = 5.0
-"""Pause after the service is ready, before its memory is read."""
 TORCH = "from inference.predictor import load_models; load_models(None, 'cpu', 'torch-bfloat16')"
 
 
@@ -64,18 +62,18 @@ def first_answer_s(service: Service) -> float:
     return time.monotonic() - started
 
 
-def start_service(folder: Path) -> dict[str, float]:
+def start_service(folder: Path, idle_s: float) -> dict[str, float]:
     """Start the service in a folder, and read what that took."""
     started = time.monotonic()
     with running_service(folder, {"LUNGNODE_MODEL__CACHE": str(folder / "networks")}) as service:
         ready_s, cpu_s = time.monotonic() - started, usage(service.pid).cpu_s
-        time.sleep(IDLE_S)
+        time.sleep(idle_s)
         idle_mib = pss_mib(service.pid)
         answer_s = first_answer_s(service)
     return {"ready_s": ready_s, "cpu_s": cpu_s, "idle_mib": idle_mib, "first_answer_s": ready_s + answer_s}
 
 
-def load_in_torch(_folder: Path) -> dict[str, float]:
+def load_in_torch(_folder: Path, _idle_s: float) -> dict[str, float]:
     """Load the same bundles in a process of their own."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([sys.executable, "-c", TORCH], check=True)
@@ -86,18 +84,20 @@ def load_in_torch(_folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure in turns and report medians."""
-    given = parser(__doc__ or "").parse_args()
+    options = parser(__doc__ or "")
+    options.add_argument("--idle", type=float, default=5.0, help="seconds from ready until memory is read")
+    given = options.parse_args()
     runs: dict[str, list[dict[str, float]]] = {}
     for _ in range(given.repeat):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            ways: dict[str, Callable[[Path], dict[str, float]]] = {
+            ways: dict[str, Callable[[Path, float], dict[str, float]]] = {
                 "serve, empty home": start_service,
                 "serve, again": start_service,
                 "networks in torch": load_in_torch,
             }
             for way, start in ways.items():
-                runs.setdefault(way, []).append(start(folder))
+                runs.setdefault(way, []).append(start(folder, given.idle))
     names = ("ready_s", "cpu_s", "idle_mib", "first_answer_s")
     rows: list[dict[str, object]] = [
         {"started": way, **{name: _median(found, name) for name in names}} for way, found in runs.items()

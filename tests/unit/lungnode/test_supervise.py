@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
@@ -11,19 +10,9 @@ from lungnode.processes import supervisor as supervise
 from lungnode.processes.parts import PartError, PartName
 from lungnode.processes.supervisor import Supervisor
 from lungnode.settings.service import Settings
-from tests.fast_analyzer import no_analyzer
+from tests.unit.lungnode.brief_parts import never_ready, no_analyzer, ready_then_gone
 
-GIVE_UP_AFTER = 3
-
-
-def ready_then_gone(_name: PartName, _settings: Settings, _make: Any, pipe: Connection, *_: Any) -> None:
-    """Run a part that announces itself and dies at once."""
-    pipe.send(("ready", {"executor_id": "worker-1"}))
-
-
-def never_ready(_name: PartName, _settings: Settings, _make: Any, pipe: Connection, *_: Any) -> None:
-    """Run a part that cannot start."""
-    pipe.send(("failed", "model_unavailable", "no weights"))
+GIVE_UP_AFTER = 2
 
 
 def _ignore(_addresses: object) -> None:

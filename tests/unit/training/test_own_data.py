@@ -77,14 +77,14 @@ def write_data(data: Path, splits: dict[str, int]) -> list[Row]:
 
 
 def test_own_series_are_trained_calibrated_and_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_data(tmp_path, {"train": 12, "val": 8, "test": 8})
+    write_data(tmp_path, {"train": 8, "val": 8, "test": 4})
     common = ["--data", str(tmp_path), "--out", str(tmp_path / "out")]
     assert train.main([*common, "--preset", "small", "--epochs", "1"]) == 0, capsys.readouterr().err
-    assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["samples"] == 12
+    assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["samples"] == 8
     assert calibrate.main(common) == 0, capsys.readouterr().err
     assert evaluate.main(["--data", str(tmp_path), "--bundle", str(tmp_path / "out"), "--draws", "20"]) == 0
     figures = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert (figures["n"], figures["baseline_diameter_auc"]) == (8, 1.0)
+    assert (figures["n"], figures["baseline_diameter_auc"]) == (4, 1.0)
     assert calibrate.main([*common, "--bundle", str(tmp_path / "out")]) == 2
     assert "recalibration wants 30 of 10 in each class" in capsys.readouterr().err
 
