@@ -1,1 +1,1 @@
-"""DICOM in and out: the listener, durable intake, the pipeline of one series, and results back to the PACS."""
+"""DICOM input and output: listener, durable intake, analysis of a series, and results sent back to the PACS."""

@@ -1,4 +1,4 @@
-"""SOP classes of the Study Root Query/Retrieve information model (PS3.4 C.6.2), which this node provides and uses."""
+"""SOP classes of the Study Root Query/Retrieve information model (PS3.4 C.6.2), provided and used by this node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Talking to other nodes: C-ECHO, C-STORE and storage commitment as a service class user."""
+"""C-ECHO, C-STORE and storage commitment as a service class user."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_CONTEXTS = 128
 
 @dataclass(frozen=True, slots=True)
 class RemoteNode:
-    """Another node: its AE title and address, and whether it is asked to commit what it is sent.
+    """A remote node: AE title, address, and whether storage commitment is requested from it.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class RemoteNode:
 
 @dataclass(frozen=True, slots=True)
 class ScuTimeouts:
-    """How long to wait for another node, in seconds: for a connection, for the association, for a response."""
+    """Timeouts of an association with a remote node, in seconds."""
 
     connect_s: float = 10.0
     association_s: float = 30.0
@@ -74,7 +74,7 @@ class ScuTimeouts:
 
 
 class NodeUnreachableError(DicomNodeError):
-    """There is no association with a node; ``reason`` says in words why."""
+    """No association with a node can be established; ``reason`` is a sentence."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"no association: {reason}")
@@ -82,7 +82,7 @@ class NodeUnreachableError(DicomNodeError):
 
 
 class StoreOutcome(StrEnum):
-    """How a C-STORE ended, as far as it matters for what to do next."""
+    """Outcome of a C-STORE, as far as it decides what to do next."""
 
     STORED = "stored"
     REFUSED = "refused"
@@ -94,14 +94,14 @@ class StoreOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreAnswer:
-    """How a C-STORE ended; ``reason`` is in words and holds no value of a dataset."""
+    """Outcome of a C-STORE with its reason in words, which hold no value of a dataset."""
 
     outcome: StoreOutcome
     reason: str = ""
 
 
 class NodeConnection:
-    """An association with another node; use it as a context manager.
+    """An association with a remote node, used as a context manager.
 
     Parameters
     ----------
@@ -171,12 +171,12 @@ class NodeConnection:
 
     @property
     def node(self) -> RemoteNode:
-        """The node at the other end."""
+        """The remote node."""
         return self._node
 
     @property
     def is_open(self) -> bool:
-        """Whether the association still stands."""
+        """Whether the association is still established."""
         return self._association is not None and bool(self._association.is_established)
 
     def accepts(self, sop_class_uid: str) -> bool:
@@ -184,7 +184,7 @@ class NodeConnection:
         return any(context.abstract_syntax == sop_class_uid for context in self._open().accepted_contexts)
 
     def echo(self) -> bool:
-        """Send a C-ECHO; True when it is answered with success."""
+        """Send a C-ECHO and return whether it was answered with success."""
         status = self._open().send_c_echo()
         return bool(status) and status.Status == 0x0000
 
@@ -197,11 +197,11 @@ class NodeConnection:
         return _send(self._open(), ds, str(ds.SOPClassUID))
 
     def forward(self, path: Path, sop_class_uid: str, originator: tuple[str, int]) -> StoreAnswer:
-        """Send a stored file, for the peer and message that asked for it by C-MOVE; see the function ``forward``."""
+        """Send a stored file for a peer's C-MOVE request; see the function ``forward``."""
         return forward(self._open(), path, sop_class_uid, originator)
 
     def request_commitment(self, references: Sequence[tuple[str, str]], transaction_uid: str) -> str:
-        """Ask the node to commit instances (N-ACTION, PS3.4 J.3.2); why it did not take the request, or nothing.
+        """Request commitment of instances (N-ACTION, PS3.4 J.3.2); return why it was refused, or None.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class NodeConnection:
         return ""
 
     def report_commitment(self, report: Dataset, event_type: int) -> str:
-        """Tell a node what was committed (N-EVENT-REPORT, PS3.4 J.3.3); why it did not take that, or nothing."""
+        """Report what was committed (N-EVENT-REPORT, PS3.4 J.3.3); return why that failed, or None."""
         if not self.is_open or not self.accepts(COMMITMENT_CLASS):
             return "the node does not take storage commitment reports"
         try:
@@ -233,7 +233,7 @@ class NodeConnection:
         return ""
 
     def wait_for_report(self, transaction_uid: str, wait_s: float) -> CommitmentReport | None:
-        """Wait for the node's N-EVENT-REPORT on this association; None when it does not come in time."""
+        """Wait for the node's N-EVENT-REPORT on this association; None on timeout."""
         with self._news:
             self._news.wait_for(lambda: transaction_uid in self._reports or not self.is_open, timeout=wait_s)
             return self._reports.get(transaction_uid)
@@ -268,7 +268,7 @@ def _tls_arguments(node: RemoteNode) -> tuple[ssl.SSLContext, str] | None:
 def forward(
     association: Association, path: Path, sop_class_uid: str, originator: tuple[str, int] | None = None
 ) -> StoreAnswer:
-    """Send a stored file as it is; where its transfer syntax was not accepted and it is not compressed, rewritten."""
+    """Send a stored file unchanged, or re-encoded where its uncompressed transfer syntax was not accepted."""
     asked_by = {"originator_aet": originator[0], "originator_id": originator[1]} if originator else {}
     try:
         return _sent(association, path, **asked_by)
@@ -300,12 +300,12 @@ def _sent(association: Association, what: Path | Dataset, **asked_by: Any) -> St
 
 
 def store_contexts(sop_class_uids: Iterable[str]) -> list[tuple[str, Sequence[str]]]:
-    """Contexts for sending uncompressed instances of some classes."""
+    """Return presentation contexts for sending uncompressed instances of SOP classes."""
     return [(uid, UNCOMPRESSED) for uid in dict.fromkeys(sop_class_uids)]
 
 
 def echo(node: RemoteNode, station: str, timeouts: ScuTimeouts | None = None) -> str:
-    """Send a C-ECHO; why it failed, or nothing when it went well."""
+    """Send a C-ECHO and return why it failed, or None."""
     try:
         with NodeConnection(node, station, store_contexts([VERIFICATION]), timeouts) as connection:
             return "" if connection.echo() else "C-ECHO was not answered with success"
@@ -314,12 +314,12 @@ def echo(node: RemoteNode, station: str, timeouts: ScuTimeouts | None = None) ->
 
 
 def class_name(sop_class_uid: str) -> str:
-    """Name of a SOP class as the standard gives it; the UID where it has none."""
+    """Return the name of a SOP class, or its UID where the standard has none."""
     return UID(sop_class_uid).name
 
 
 def silence_library() -> None:
-    """Keep pynetdicom's own logs, which quote datasets and identifiers, away from every handler."""
+    """Keep pynetdicom's own logs, which quote datasets and identifiers, from every handler."""
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.LOG_HANDLER_LEVEL = "none"
@@ -328,7 +328,7 @@ def silence_library() -> None:
 
 
 def _accepts_nothing(association: Association) -> bool:
-    """Whether the node took the association and refused every context, on which pynetdicom aborts it."""
+    """Whether the node accepted the association and no context, on which pynetdicom aborts it."""
     answer = association.acceptor.primitive
     return answer is not None and answer.result == 0 and not association.accepted_contexts
 
@@ -343,7 +343,7 @@ def _why_not(association: Association, *, was_connected: bool) -> str:
 
 
 def _answer(status: Dataset) -> StoreAnswer:
-    """What a C-STORE response means for what to do next (PS3.4 table B.2-1, PS3.7 C)."""
+    """Map the status of a C-STORE response to an outcome (PS3.4 table B.2-1, PS3.7 C)."""
     if not status:
         return StoreAnswer(StoreOutcome.TRY_LATER, "the node did not answer, or ended the association")
     code = int(status.Status)

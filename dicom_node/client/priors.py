@@ -1,4 +1,4 @@
-"""Earlier chest CT of the same patient, fetched from a PACS before a study is read, where that is asked for.
+"""Retrieval of a patient's earlier chest CT from a PACS before a study is read, where configured.
 
 What a PACS says it has is compared with what arrived; a difference is tried again, then told. Earlier studies are
 stored and shown, and analysed only when someone asks.
@@ -41,7 +41,7 @@ PAUSES_S = (60.0, 600.0, 3600.0)
 
 @dataclass(frozen=True, slots=True)
 class PriorSource:
-    """A PACS that earlier studies are fetched from.
+    """A PACS that earlier studies are retrieved from.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class PriorSource:
     hours: tuple[int, int] | None = None
 
     def is_open(self, moment: datetime) -> bool:
-        """Whether this is a time to ask."""
+        """Whether the PACS may be queried at this time of day."""
         if self.hours is None:
             return True
         first, last = self.hours
@@ -65,7 +65,7 @@ class PriorSource:
 
 
 class PriorFetcher:
-    """Searches and fetches what is due.
+    """Finds and retrieves earlier studies that are due.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class PriorFetcher:
         self._clock = clock
 
     def run_due(self) -> None:
-        """Do everything that is due, in every PACS whose hours it is."""
+        """Run all due searches and retrievals of every PACS that may be queried now."""
         for source in self._sources:
             if source.is_open(self._clock()):
                 self._ask(source)
@@ -122,7 +122,7 @@ class PriorFetcher:
         source: PriorSource,
         searches: Sequence[PriorSearch],
     ) -> None:
-        """Search and fetch one by one, until the hours are over; at the first that the PACS breaks off this ends.
+        """Run searches and retrievals one by one until the PACS closes for the day or breaks off.
 
         That one is put off, and what is behind it is due at once: a study that a PACS cannot answer for holds up none.
         """
@@ -165,7 +165,7 @@ class PriorFetcher:
         _log.info("priors:searched", extra={"study_id": search.study_id, "count": len(chosen)})
 
     def _fetch(self, fetcher: SeriesFetcher, connection: QueryConnection, prior: PriorStudy) -> None:
-        """Have every CT series sent here, and compare what arrived with what the PACS says it has."""
+        """Retrieve every CT series of a study, and compare what arrived with what the PACS lists."""
         uid = prior.study_instance_uid
         with self._database.read() as session:
             expected = ExpectedStudy(uid, patient=priors.patient_of(session, prior.study_id))
@@ -210,7 +210,7 @@ class PriorFetcher:
 
 
 def _why(missing: Sequence[FetchedSeries]) -> str:
-    """Say in words what is missing of a study."""
+    """Describe in words what is missing of a study."""
     if not missing:
         return "it has no CT series that may be analysed"
     more = f"; {len(missing) - 1} more series incomplete" if len(missing) > 1 else ""
@@ -222,7 +222,7 @@ def _joined(*texts: str) -> str:
 
 
 def earlier_studies(search: PriorSearch, found: Sequence[StudyMatch]) -> list[StudyMatch]:
-    """Choose a patient's earlier CT studies, latest first.
+    """Return a patient's earlier CT studies, latest first.
 
     Another issuer or birth date under the same Patient ID is another patient, and never fetched. What either side
     does not give contradicts nothing.
@@ -242,7 +242,7 @@ def earlier_studies(search: PriorSearch, found: Sequence[StudyMatch]) -> list[St
 
 
 def chest_series(study: StudyMatch, series: Sequence[SeriesMatch]) -> list[SeriesMatch]:
-    """Give the CT series of a study of the chest; none where words tell of another body part."""
+    """Return the CT series of a chest study; none where descriptions name another body part."""
     ct = [one for one in series if one.modality == "CT" and is_uid(one.series_instance_uid)]
     words = [study.study_description, *(text for one in ct for text in (one.series_description, one.body_part))]
     said = " ".join(word for word in words if word).strip()

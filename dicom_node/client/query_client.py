@@ -1,4 +1,4 @@
-"""Questions to a PACS: Study Root C-FIND and C-MOVE (PS3.4 C), on an association of ``dicom_node.client.peer``."""
+"""Study Root C-FIND and C-MOVE requests to a PACS (PS3.4 C), on an association of ``dicom_node.client.peer``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STUDY_ATTRIBUTES = (
 
 @dataclass(frozen=True, slots=True)
 class MoveAnswer:
-    """What the PACS said of sending a series: sub-operations by outcome, and the final status."""
+    """Outcome of a C-MOVE: sub-operations by outcome, and the final status."""
 
     completed: int = 0
     failed: int = 0
@@ -43,13 +43,13 @@ class MoveAnswer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the PACS says that it sent everything."""
+        """Whether the PACS reports that every instance was sent."""
         return self.status in (0, 0xB000) and not self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class StudyMatch:
-    """A study as a PACS describes it."""
+    """A study in a C-FIND response."""
 
     study_instance_uid: str
     study_date: str
@@ -63,7 +63,7 @@ class StudyMatch:
 
 @dataclass(frozen=True, slots=True)
 class SeriesMatch:
-    """A series as a PACS describes it; ``instance_count`` is None where it does not tell."""
+    """A series in a C-FIND response; ``instance_count`` is None where the PACS does not return it."""
 
     series_instance_uid: str
     modality: str
@@ -73,7 +73,7 @@ class SeriesMatch:
 
 
 class QueryConnection(NodeConnection):
-    """An association that can ask as well as send."""
+    """An association for queries, retrieval and storage."""
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -102,7 +102,7 @@ class QueryConnection(NodeConnection):
         return self._studies(query)
 
     def find_studies_of(self, patient_id: str, until_date: str = "") -> list[StudyMatch]:
-        """Find studies with a Patient ID, those of ``until_date`` (YYYYMMDD) and before.
+        """Find studies of a Patient ID up to and including ``until_date`` (YYYYMMDD).
 
         Whether they are of the same patient (issuer, birth date) is for the caller to compare.
 
@@ -118,7 +118,7 @@ class QueryConnection(NodeConnection):
         return self._studies(query)
 
     def find_series(self, study_instance_uid: str) -> list[SeriesMatch]:
-        """List the series of a study; what has no valid UID cannot be asked for and is left out.
+        """List the series of a study; series without a valid UID are left out.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class QueryConnection(NodeConnection):
         return list({series.series_instance_uid: series for series in found}.values())
 
     def find_instances(self, study_instance_uid: str, series_instance_uid: str) -> dict[str, str]:
-        """List the instances of a series by UID, each with its SOP class where the PACS tells.
+        """List the instances of a series by UID, each with its SOP class where the PACS returns it.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class QueryConnection(NodeConnection):
         target: str,
         progress: Callable[[MoveAnswer], object] = lambda _: None,
     ) -> MoveAnswer:
-        """Have a series sent to the AE ``target``; returns when the PACS is done, and tells of each answer before.
+        """Have a series sent to the AE ``target``; report progress and return the final outcome.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class QueryConnection(NodeConnection):
         return list({study.study_instance_uid: study for study in found}.values())
 
     def _find(self, query: Dataset) -> Iterator[Dataset]:
-        """Send a query, and give the answers that bear its keys and a valid UID of its level; the rest is counted."""
+        """Send a query and return the matches that bear its keys and a valid UID; count the others."""
         ignored_before = self.ignored_count
         unique_key = _UNIQUE_KEYS[query.QueryRetrieveLevel]
         for answer in self._answers(query):
@@ -226,7 +226,7 @@ class QueryConnection(NodeConnection):
             _log.warning("query:answers_ignored", extra=fields)
 
     def _answers(self, query: Dataset) -> Iterator[Dataset]:
-        """Send a query and give all answers; a PACS that gives too many is not read to its end."""
+        """Send a query and return all matches; a PACS that returns too many is aborted."""
         if any(not str(element.value).isascii() for element in query):
             query.SpecificCharacterSet = "ISO_IR 192"
         count = 0

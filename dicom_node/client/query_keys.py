@@ -1,4 +1,4 @@
-"""Keys of the queries that we send: exact values only, and whether an answer bears them (PS3.4 C.2.2.2.1).
+"""Keys of the queries that are sent: exact values only, and whether a match bears them (PS3.4 C.2.2.2.1).
 
 A PACS may match loosely: ignore a key, compare prefixes, fold case. What it answers is compared again here, so that no
 other patient's study is fetched. Padding (blanks, NUL) is not part of a value (PS3.5 6.2); case is.
@@ -25,7 +25,7 @@ class QueryError(DicomNodeError):
 
 
 class InexactKeyError(QueryError):
-    """A key that might match more than one value, which is never sent; ``attribute`` is its name in words."""
+    """A key that might match more than one value and is not sent; ``attribute`` is its name in words."""
 
     def __init__(self, attribute: str) -> None:
         super().__init__(f"the {attribute} is not an exact value: it is empty, or has wildcards (*, ?, \\)")
@@ -33,7 +33,7 @@ class InexactKeyError(QueryError):
 
 
 class InvalidUidError(InexactKeyError):
-    """A key that should be a UID, and is none."""
+    """A key that is not a valid UID."""
 
     def __init__(self, attribute: str) -> None:
         QueryError.__init__(self, f"the {attribute} is not a valid UID")
@@ -41,7 +41,7 @@ class InvalidUidError(InexactKeyError):
 
 
 def exact_key(attribute: str, value: str) -> str:
-    """Return a value without padding, fit to be sent as a key.
+    """Return a value without padding, for use as a key.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def exact_key(attribute: str, value: str) -> str:
 
 
 def exact_uid(attribute: str, value: str) -> str:
-    """Return a UID, fit to be sent as a unique key.
+    """Return a UID, for use as a unique key.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def exact_uid(attribute: str, value: str) -> str:
 
 
 def mismatched_key(query: Dataset, answer: Dataset) -> str:
-    """Keyword of the first key whose value the answer does not bear; empty where it bears them all.
+    """Return the keyword of the first key whose value the match does not bear, or an empty string.
 
     An answer that leaves a key out cannot be checked, and does not match. The level alone may be left out.
     """
@@ -95,13 +95,13 @@ def _is_equal(vr: str, wanted: str, value: str) -> bool:
 
 
 def plain_date(value: str) -> str:
-    """Date as YYYYMMDD, also of the form that ACR-NEMA had; empty for anything else."""
+    """Return a date as YYYYMMDD, also from the ACR-NEMA form; empty for anything else."""
     match = _DATE.fullmatch(value)
     return "".join(match.groups()) if match else ""
 
 
 def value_text(ds: Dataset, keyword: str) -> str:
-    """Read one value as text without padding; several are joined by backslashes, an unreadable one is empty."""
+    """Return a value as text without padding, several joined by backslashes; empty where unreadable."""
     try:
         value = ds.get(keyword)
         parts = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]

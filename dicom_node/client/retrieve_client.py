@@ -1,4 +1,4 @@
-"""Fetching CT from a PACS, series by series: what is asked for, and whether all of it came.
+"""Retrieval of CT from a PACS, series by series, with a check of completeness.
 
 Used by ``lungnode retrieve`` and for earlier studies. A series is whole when at least as many of its instances are
 here as the PACS says that it has. What arrives is compared with what was asked for: study, patient, accession number.
@@ -48,7 +48,7 @@ _STATUS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class FetchedSeries:
-    """What became of one series. ``reason`` says in words why not all is here, or why it was left where it is.
+    """Outcome of one series; ``reason`` is a sentence where it is incomplete or was not retrieved.
 
     ``unrequested`` counts instances of other studies that the PACS sent in the meantime.
     """
@@ -66,14 +66,14 @@ class FetchedSeries:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedStudy:
-    """A study that is asked for, and whose it is as far as that is known; what is empty is not compared."""
+    """A requested study and the patient it should belong to; empty values are not compared."""
 
     study_instance_uid: str
     accession_number: str = ""
     patient: PatientAttributes = field(default_factory=lambda: PatientAttributes(""))
 
     def mismatch_with(self, patient: PatientAttributes, accession_number: str) -> str:
-        """Say in words what the images contradict; empty where they contradict nothing."""
+        """Describe what the received images contradict; empty where they contradict nothing."""
         if _differ(self.patient.patient_id, patient.patient_id) or _differ(self.patient.issuer, patient.issuer):
             return "the images bear another Patient ID than the study that was asked for"
         if _differ(self.patient.birth_date, patient.birth_date):
@@ -85,7 +85,7 @@ class ExpectedStudy:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which series of a study are fetched: all, or those that may be analysed; also those that are here already."""
+    """Which series of a study are retrieved: all or CT only, and whether complete ones again."""
 
     with_everything: bool = False
     again: bool = False
@@ -95,7 +95,7 @@ WHAT_IS_MISSING = Scope()
 
 
 class SeriesFetcher:
-    """Fetches series over one association.
+    """Retrieves series over one association.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class SeriesFetcher:
     def fetch_study(
         self, study: ExpectedStudy, series: Sequence[SeriesMatch], scope: Scope = WHAT_IS_MISSING
     ) -> Iterator[FetchedSeries]:
-        """Fetch series of a study; yields each as it is done.
+        """Retrieve series of a study, yielding each as it ends.
 
         Raises
         ------
@@ -151,13 +151,13 @@ class SeriesFetcher:
                 yield self._fetch(study, one, expected)
 
     def _expected(self, study_instance_uid: str, series: SeriesMatch) -> int:
-        """How many instances the PACS has, counted one by one where it does not tell."""
+        """Return the number of instances at the PACS, listed one by one where it does not return a count."""
         if series.instance_count is not None:
             return series.instance_count
         return len(self._connection.find_instances(study_instance_uid, series.series_instance_uid))
 
     def _why_not(self, study_instance_uid: str, series: SeriesMatch, expected: int, scope: Scope) -> str:
-        """Why a series would not be stored or analysed, as far as a PACS tells; in doubt it is fetched."""
+        """Return why a series would not be stored or analysed, as far as the PACS tells; retrieve in doubt."""
         is_ct = series.modality == "CT"
         if not is_ct and not scope.with_everything:
             return NOT_CT
@@ -192,7 +192,7 @@ class SeriesFetcher:
         return replace(fetched, unrequested=self._unrequested(uid, begun_at))
 
     def _checked(self, study: ExpectedStudy, fetched: FetchedSeries) -> FetchedSeries:
-        """Compare what is here with what was asked for."""
+        """Compare what was received with what was requested."""
         with self._database.read() as session:
             series = series_record(session, series_instance_uid=fetched.series_instance_uid)
             identity = study_identity(session, study.study_instance_uid)
@@ -215,7 +215,7 @@ class SeriesFetcher:
         return count
 
     def _settled(self, study_instance_uid: str, series: SeriesMatch, expected: int) -> int:
-        """Count what is here, waiting while more comes."""
+        """Count the received instances, waiting while more arrive."""
         return _wait_for(lambda: self._received(study_instance_uid, series), expected, self._settle_s)
 
     def _received(self, study_instance_uid: str, series: SeriesMatch) -> int:
@@ -225,7 +225,7 @@ class SeriesFetcher:
 
 
 def _differ(expected: str, arrived: str) -> bool:
-    """Whether two values contradict each other; one that is not there contradicts nothing."""
+    """Whether two values contradict each other; an absent one contradicts nothing."""
     return bool(expected.strip() and arrived.strip()) and expected.strip() != arrived.strip()
 
 

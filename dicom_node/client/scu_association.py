@@ -1,4 +1,4 @@
-"""Our end of the associations that we ask for: pynetdicom's, mended where it fails beside other work."""
+"""Associations that this node requests: pynetdicom's, corrected where concurrent use or failure breaks them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 
 
 class _ClientSocket(AssociationSocket):
-    """pynetdicom's socket, closed as well where connecting failed, and without Nagle's delay.
+    """pynetdicom's socket without Nagle's delay, also closed where connecting failed.
 
     Once closed, the library's own says that it was never connected. Who negotiates asks it that on waking up, when the
     other thread may have had a rejection already, and would report that nobody can be reached.
@@ -38,7 +38,7 @@ class _ClientSocket(AssociationSocket):
 
 
 class _Checkpoint(threading.Event):
-    """Where an association's reactor is held while another thread sends a request and waits for the response.
+    """Point at which an association's reactor pauses while another thread sends a request and waits.
 
     pynetdicom's reactor calls itself paused until a moment after it has passed here, and may then take the response
     for a request of the peer's, on which it aborts. Here it is said to go on in the same instant as it does.
@@ -51,7 +51,7 @@ class _Checkpoint(threading.Event):
         self.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nobody else converses; the reactor alone waits here."""
+        """Wait until no request is in progress; only the reactor waits here."""
         while super().wait(timeout):
             with self._lock:
                 if self.is_set():
@@ -60,13 +60,13 @@ class _Checkpoint(threading.Event):
         return False
 
     def clear(self) -> None:
-        """Hold the reactor; it is paused now, or will be when it comes here again."""
+        """Pause the reactor, at once or when it next reaches this point."""
         with self._lock:
             super().clear()
 
 
 class RequestingEntity(AE):
-    """pynetdicom's application entity, for associations with our socket and our checkpoint."""
+    """pynetdicom's application entity with the socket and the checkpoint of this module."""
 
     def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Any) -> _ClientSocket:
         assoc._reactor_checkpoint = _Checkpoint(assoc)  # noqa: SLF001 (nothing public takes it)

@@ -1,4 +1,4 @@
-"""Sending to a DICOMweb archive: STOW-RS (PS3.18 10.5), and QIDO-RS (10.6) to see whether it has what it took."""
+"""STOW-RS (PS3.18 10.5) to a DICOMweb archive, and QIDO-RS (10.6) to verify what it stored."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ class WebNode:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """An archive that points elsewhere is not followed: neither patients' data nor the token go to a stranger."""
+    """Refuses redirects: neither patient data nor the token go to another host."""
 
     def redirect_request(self, *_: object) -> None:
-        """Follow none."""
+        """Refuse every redirect."""
 
 
 def _answer(reply: _Reply) -> StoreAnswer:
-    """What a STOW-RS answer means for what to do next (PS3.18 table 10.5.3-1)."""
+    """Map a STOW-RS response to an outcome (PS3.18 table 10.5.3-1)."""
     failures = _failures(reply.body) if reply.status in (200, 202, 409) else []
     if failures == [_DUPLICATE]:
         return StoreAnswer(StoreOutcome.STORED, "the node had it already")

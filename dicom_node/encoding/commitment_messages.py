@@ -1,4 +1,4 @@
-"""Storage commitment, push model (PS3.4 J): what is asked, and what the answer says of each instance."""
+"""Messages of the Storage Commitment Push Model (PS3.4 J): requests and reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAILURE_REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class CommitmentReport:
-    """What a node says of a request: the SOP Instance UIDs that it committed, and why not of the others."""
+    """A commitment report: the committed SOP Instance UIDs, and why the others were not."""
 
     transaction_uid: str
     committed: tuple[str, ...]
@@ -45,7 +45,7 @@ class CommitmentReport:
 
 
 def commitment_request(references: Sequence[tuple[str, str]], transaction_uid: str) -> Dataset:
-    """Action information of a request (PS3.4 table J.3-1)."""
+    """Return the action information of a request (PS3.4 table J.3-1)."""
     ds = Dataset()
     ds.TransactionUID = transaction_uid
     ds.ReferencedSOPSequence = [_reference(*reference) for reference in references]
@@ -59,7 +59,7 @@ def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
 
 
 def parse_report(event: Any) -> CommitmentReport | None:
-    """Read an N-EVENT-REPORT event of pynetdicom; None where it makes no sense."""
+    """Parse an N-EVENT-REPORT event of pynetdicom; None where it is malformed."""
     try:
         if event.event_type not in (ALL_COMMITTED, FAILURES_EXIST):
             return None
@@ -78,7 +78,7 @@ def parse_report(event: Any) -> CommitmentReport | None:
 
 
 def record_report(database: Database, ae_title: str, report: CommitmentReport) -> int:
-    """Record what the node of that AE title says of our deliveries to it; how many it was about.
+    """Record a node's report on deliveries to it, and return how many it concerned.
 
     What it lost is sent again at once; what it does not commit for another reason stays sent, with the reason.
     """
@@ -98,7 +98,7 @@ def record_report(database: Database, ae_title: str, report: CommitmentReport) -
 
 
 def report_handler(database: Database, ae_titles: Iterable[str]) -> Callable[[Any], tuple[int, None]]:
-    """Make a handler for N-EVENT-REPORTs that come on an association which the node opened (``EVT_N_EVENT_REPORT``).
+    """Return a handler for N-EVENT-REPORTs on an association that the node opened (``EVT_N_EVENT_REPORT``).
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def report_handler(database: Database, ae_titles: Iterable[str]) -> Callable[[An
 
 
 def take_reports(server: Any, database: Database, ae_titles: Iterable[str]) -> None:
-    """Let a listening pynetdicom server take reports as well.
+    """Add the context for N-EVENT-REPORTs to a listening pynetdicom server.
 
     The peer opens an association of its own and proposes the provider's role on it (PS3.4 J.3.3).
 

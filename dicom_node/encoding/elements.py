@@ -1,4 +1,4 @@
-"""Walks the elements of an encoded dataset without building it: bounded in depth, elements, bytes and time.
+"""Bounded walk over the elements of an encoded dataset: limits on depth, elements, bytes and time.
 
 Nothing is decoded here but tags, VRs and lengths (PS3.5 7.1), every length is checked against what is there, and
 nesting is a list instead of recursion, so that no input can exhaust the stack. Values of wanted top-level elements are
@@ -39,7 +39,7 @@ _VALUE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a transfer syntax encodes a dataset (PS3.5 A)."""
+    """Encoding of a dataset by a transfer syntax (PS3.5 A)."""
 
     implicit: bool = False
     big_endian: bool = False
@@ -61,7 +61,7 @@ class WalkLimits:
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """What a walk found: wanted values (at most 4096 bytes of each), their full lengths, and whether pixels follow."""
+    """Result of a walk: requested values (at most 4096 bytes of each), their lengths, and whether pixels follow."""
 
     values: dict[int, bytes]
     lengths: dict[int, int]
@@ -78,7 +78,7 @@ class ByteSource(Protocol):
     """Bytes that are read from front to back."""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Up to ``size`` bytes from ``offset``; fewer only at the end. Offsets never decrease."""
+        """Return up to ``size`` bytes from ``offset``, fewer only at the end; offsets never decrease."""
         ...
 
     def reaches(self, offset: int) -> bool:
@@ -102,7 +102,7 @@ class MemorySource:
 
 
 class FileSource:
-    """A dataset in an open file, from ``start`` on."""
+    """A dataset in an open file, starting at ``start``."""
 
     def __init__(self, descriptor: int, start: int, size: int) -> None:
         self._descriptor, self._start, self._size = descriptor, start, size
@@ -117,7 +117,7 @@ class FileSource:
 
 
 class InflatedSource:
-    """A deflated dataset (PS3.5 A.5), inflated as far as it is read and never beyond ``limit_bytes``."""
+    """A deflated dataset (PS3.5 A.5), inflated as far as it is read and at most to ``limit_bytes``."""
 
     def __init__(self, deflated: ByteSource, limit_bytes: int) -> None:
         self._deflated, self._limit = deflated, limit_bytes
@@ -159,7 +159,7 @@ class InflatedSource:
         return self._window[offset - self._base : offset - self._base + size]
 
     def reaches(self, offset: int) -> bool:
-        """See ByteSource; past the limit it is not looked at, and taken for true."""
+        """See ByteSource; assumed true beyond the limit."""
         if offset > self._limit:
             return True
         self._fill(offset, 0)
@@ -199,7 +199,7 @@ class _Walk:
         return False
 
     def _step_over_plain(self) -> None:
-        """Take the ordinary elements that come next, in one loop: little endian, of known length, whole in the window.
+        """Skip ordinary elements in one loop: little endian, of known length, complete in the window.
 
         It stops before whatever is anything else, which the general walk then judges; and before the window's last
         element, so that there always is something left to judge.
@@ -228,7 +228,7 @@ class _Walk:
         self._position = self._base + at
 
     def _available(self, size: int) -> bool:
-        """Have ``size`` bytes from the position in the window, if there are so many."""
+        """Load ``size`` bytes from the position into the window, and return whether there are so many."""
         at = self._position - self._base
         if at + size <= len(self._window):
             return True
@@ -248,7 +248,7 @@ class _Walk:
         self._position = end
 
     def _item(self, implicit: bool, big: bool) -> None:
-        """One item, or the end, of a sequence or of encapsulated fragments (PS3.5 7.5)."""
+        """Walk over one item, or the end, of a sequence or of encapsulated fragments (PS3.5 7.5)."""
         at = self._need(8)  # may move the window
         group, element, length = struct.unpack_from(">HHL" if big else "<HHL", self._window, at)
         tag = group << 16 | element
@@ -263,7 +263,7 @@ class _Walk:
             self._skip(length)
 
     def _element(self, implicit: bool, big: bool) -> bool:
-        """One element of the dataset or of an item of undefined length; True at the top level's Pixel Data."""
+        """Walk over one element of the dataset or of an item of undefined length; True at Pixel Data."""
         start = self._position
         at = self._need(8)  # may move the window
         group, element = struct.unpack_from(">HH" if big else "<HH", self._window, at)
@@ -315,7 +315,7 @@ class _Walk:
         self._stack.append((False, implicit, big))
 
     def _keep(self, tag: int, vr: bytes, length: int) -> None:
-        """Note a value; an element that is there twice says one thing, or the dataset cannot be understood."""
+        """Store a value; an element that occurs twice with different values is an error."""
         at = self._need(min(length, _VALUE_BYTES))
         value = self._window[at : at + min(length, _VALUE_BYTES)]
         if tag in self.values and (self.values[tag], self.lengths[tag]) != (value, length):
@@ -324,7 +324,7 @@ class _Walk:
         self.lengths[tag], self.vrs[tag] = length, vr
 
     def _pixel_data(self, length: int) -> None:
-        """Check that Pixel Data is there to its end (PS3.5 A.4 for encapsulated fragments)."""
+        """Check that Pixel Data is complete (PS3.5 A.4 for encapsulated fragments)."""
         if (length == _UNDEFINED) != self._encoding.encapsulated:
             raise MalformedElementError("Pixel Data not encoded as the transfer syntax demands", self._position)
         if not self._encoding.encapsulated:
@@ -346,7 +346,7 @@ class _Walk:
 def walk_elements(
     source: ByteSource, encoding: Encoding, wanted: frozenset[int], limits: WalkLimits | None = None
 ) -> Elements:
-    """Find the wanted top-level elements of a dataset and check its structure up to the end of Pixel Data.
+    """Read requested top-level elements of a dataset and check its structure up to the end of Pixel Data.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can go wrong between the wire and the index; no message holds a value of a dataset.
+"""Errors of the package; no message holds a value of a dataset.
 
 ::
 
@@ -33,11 +33,11 @@ UNREADABLE = (AttributeError, LookupError, NotImplementedError, OSError, Recursi
 
 
 class DicomNodeError(Exception):
-    """Base of every error of this package."""
+    """Base class of every error of this package."""
 
 
 class InstanceError(DicomNodeError):
-    """One instance is not taken.
+    """An instance is refused.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class InstanceError(DicomNodeError):
 
 
 class HeaderError(InstanceError):
-    """The dataset cannot be understood; ``offset`` counts bytes from its (inflated) start."""
+    """The dataset cannot be parsed; ``offset`` counts bytes from its (inflated) start."""
 
     def __init__(self, text: str, offset: int = 0) -> None:
         super().__init__(text)
@@ -60,7 +60,7 @@ class HeaderError(InstanceError):
 
 
 class TruncatedDatasetError(HeaderError):
-    """The dataset ends before a value does."""
+    """The dataset ends within a value."""
 
     code = "truncated"
 
@@ -88,7 +88,7 @@ class NotDicomError(HeaderError):
 
 
 class DatasetTooDeepError(HeaderError):
-    """Sequences are nested deeper than any image needs."""
+    """Sequences are nested too deeply."""
 
     code = "too-deep"
 
@@ -98,7 +98,7 @@ class DatasetTooDeepError(HeaderError):
 
 
 class DatasetTooLongError(HeaderError):
-    """The dataset has more elements, or inflates to more bytes, than any image needs."""
+    """The dataset has too many elements, or inflates to too many bytes."""
 
     code = "too-long"
 
@@ -108,7 +108,7 @@ class DatasetTooLongError(HeaderError):
 
 
 class MissingAttributeError(HeaderError):
-    """An attribute that the index needs is absent or empty."""
+    """A required attribute is absent or empty."""
 
     code = "missing-attribute"
 
@@ -118,7 +118,7 @@ class MissingAttributeError(HeaderError):
 
 
 class InvalidAttributeError(HeaderError):
-    """An attribute that the index needs has an impossible value."""
+    """A required attribute has an impossible value."""
 
     code = "invalid-attribute"
 
@@ -128,7 +128,7 @@ class InvalidAttributeError(HeaderError):
 
 
 class InstanceMismatchError(InstanceError):
-    """The dataset is not what its command, or its file meta information, said it is."""
+    """The dataset contradicts its command set or file meta information."""
 
     status = Status.DOES_NOT_MATCH
     code = "mismatch"
@@ -139,7 +139,7 @@ class InstanceMismatchError(InstanceError):
 
 
 class NotAnImageError(InstanceError):
-    """The SOP class asks for pixels and the dataset has none."""
+    """The SOP class requires pixels and the dataset has none."""
 
     status = Status.DOES_NOT_MATCH
     code = "no-pixels"
@@ -149,7 +149,7 @@ class NotAnImageError(InstanceError):
 
 
 class UnsupportedSopClassError(InstanceError):
-    """Not an image that this node takes."""
+    """The SOP class is not stored by this node."""
 
     status = Status.SOP_CLASS_NOT_SUPPORTED
     code = "sop-class"
@@ -159,7 +159,7 @@ class UnsupportedSopClassError(InstanceError):
 
 
 class UnsupportedTransferSyntaxError(InstanceError):
-    """Encoded in a way that this node does not take."""
+    """The transfer syntax is not supported by this node."""
 
     code = "transfer-syntax"
 
@@ -168,7 +168,7 @@ class UnsupportedTransferSyntaxError(InstanceError):
 
 
 class OwnResultError(InstanceError):
-    """A result of ours that comes back: it is here already, so the sender may forget it; it is not taken again."""
+    """A result object of this node was sent back; it is stored already and the sender may delete it."""
 
     status = Status.SUCCESS
     code = "own-result"
@@ -178,7 +178,7 @@ class OwnResultError(InstanceError):
 
 
 class NotAuthorizedError(InstanceError):
-    """A peer that may not store."""
+    """The peer may not store."""
 
     status = Status.NOT_AUTHORIZED
     code = "not-authorized"
@@ -188,7 +188,7 @@ class NotAuthorizedError(InstanceError):
 
 
 class InstanceTooLargeError(InstanceError):
-    """The dataset is larger than this node takes."""
+    """The dataset exceeds the size limit of this node."""
 
     status = Status.OUT_OF_RESOURCES
     code = "too-large"
@@ -199,7 +199,7 @@ class InstanceTooLargeError(InstanceError):
 
 
 class StorageFullError(InstanceError):
-    """Too little free space is left, or none."""
+    """Too little free disk space."""
 
     status = Status.OUT_OF_RESOURCES
     code = "storage-full"
@@ -209,7 +209,7 @@ class StorageFullError(InstanceError):
 
 
 class StorageUnavailableError(InstanceError):
-    """The store or the index does not answer; the same instance may be sent again later."""
+    """The store or the database is unavailable; the same instance may be sent again later."""
 
     status = Status.OUT_OF_RESOURCES
     code = "storage-unavailable"
@@ -220,7 +220,7 @@ class StorageUnavailableError(InstanceError):
 
 
 class ZipRefusedError(DicomNodeError):
-    """An uploaded zip is not taken.
+    """An uploaded zip is refused.
 
     Attributes
     ----------
@@ -231,7 +231,7 @@ class ZipRefusedError(DicomNodeError):
     """
 
     def __init__(self, http_status: int, code: str, text: str, **values: object) -> None:
-        """Take a text in English; ``values`` fill its ``{places}``."""
+        """Build the message from an English text whose ``{places}`` are filled by ``values``."""
         self.text = text.format(**values) if values else text
         super().__init__(self.text)
         self.http_status = http_status

@@ -1,4 +1,4 @@
-"""Reads what the index needs of an encoded dataset: identity of patient, study, series and instance, and no pixels."""
+"""Header of an encoded dataset for the index: patient, study, series and instance identity, without pixels."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TEXT_CHARACTERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class InstanceHeader:
-    """The attributes of one instance that the index keeps; text is decoded, absent is empty."""
+    """Attributes of one instance for the index; text is decoded, absent values are empty."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -70,7 +70,7 @@ class InstanceHeader:
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text is a UID (PS3.5 9.1); leading zeros of a component are let pass, as devices in use write them."""
+    """Whether a text is a UID (PS3.5 9.1); leading zeros of a component are accepted, as devices in use write them."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
@@ -86,7 +86,7 @@ def read_header(source: ByteSource, encoding: Encoding, limits: WalkLimits | Non
 
 
 class _Values:
-    """Typed access to the raw values that a walk found."""
+    """Typed access to the raw values of a walk."""
 
     def __init__(self, elements: Elements) -> None:
         self._elements = elements
@@ -155,7 +155,7 @@ def _ascii(raw: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def _date(raw: bytes) -> str:
-    """DA as YYYYMMDD (the dots of ACR-NEMA are dropped); what is no date is left out (PS3.5 6.2)."""
+    """Return a DA value as YYYYMMDD (ACR-NEMA's dots are dropped); empty where it is invalid (PS3.5 6.2)."""
     match = _DATE.fullmatch(_ascii(raw))
     if not match or not ("01" <= match[2] <= "12" and "01" <= match[3] <= "31"):
         return ""

@@ -1,4 +1,4 @@
-"""File meta information (PS3.10 7.1): written by us for what is stored, read with distrust from what is uploaded."""
+"""File meta information (PS3.10 7.1): encoded for stored files, parsed as untrusted from uploads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FIRST_VRS = (b"UL", b"CS", b"UI", b"DA", b"TM", b"SH", b"DT")
 
 @dataclass(frozen=True, slots=True)
 class FileMeta:
-    """What the file meta information says of its instance."""
+    """File meta information of an instance."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -38,7 +38,7 @@ class FileMeta:
 
 
 def encode_file_meta(meta: FileMeta) -> bytes:
-    """Preamble, prefix and group 2, ready to be followed by the dataset."""
+    """Encode preamble, prefix and group 2, to be followed by the dataset."""
     group = b"".join(
         (
             struct.pack("<HH2sHL2s", 2, 0x0001, b"OB", 0, 2, b"\0\1"),
@@ -85,7 +85,7 @@ def read_file_meta(content: bytes | memoryview) -> tuple[FileMeta, int]:
 
 
 def read_media_meta(content: bytes | memoryview) -> tuple[FileMeta, int]:
-    """Read the file meta information of a file from a medium, which may lack the preamble or the whole group 2.
+    """Read the file meta information of a media file, which may lack the preamble or all of group 2.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def _group_2(content: memoryview, start: int) -> tuple[FileMeta, int]:
 
 
 def _element(content: memoryview, offset: int) -> tuple[int, int, int]:
-    """Element number, start and length of the value at ``offset``."""
+    """Return element number, start and length of the value at ``offset``."""
     head = bytes(content[offset : offset + 12])
     if len(head) < 12:
         raise TruncatedDatasetError(offset)

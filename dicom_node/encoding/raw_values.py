@@ -1,4 +1,4 @@
-"""Values of raw elements as pydicom converts them, each conversion remembered: slices of a series share most values."""
+"""Cached conversion of raw elements by pydicom: slices of a series share most values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Raw = tuple[int, str | None, bytes]
 
 
 class RawValues:
-    """Elements asked for by keyword like a ``Dataset``; equal where the bytes and the context are."""
+    """Raw elements accessed by keyword like a ``Dataset``; equal where bytes and context are equal."""
 
     def __init__(self, raw: tuple[Raw, ...], context: tuple[Raw, ...], *, implicit: bool) -> None:
         self._raw = {each[0]: each for each in raw}
@@ -38,7 +38,7 @@ class RawValues:
 
     @classmethod
     def of(cls, elements: Elements, *, implicit: bool) -> RawValues:
-        """The elements that a walk found."""
+        """Build from the elements of a walk."""
         vrs = elements.vrs
         raw = tuple(
             (tag, None if implicit else vrs[tag].decode("ascii"), value) for tag, value in elements.values.items()
@@ -46,7 +46,7 @@ class RawValues:
         return cls(raw, tuple(each for each in raw if each[0] in _CONTEXT), implicit=implicit)
 
     def parted(self, tags: frozenset[int]) -> tuple[RawValues, RawValues]:
-        """Those of ``tags``, and all others, each converted as they were together."""
+        """Split into the elements of ``tags`` and all others, each converted in the common context."""
         raw = self._all[0]
         return (
             RawValues(tuple(each for each in raw if each[0] in tags), self._context, implicit=self._implicit),
@@ -60,7 +60,7 @@ class RawValues:
         return isinstance(other, RawValues) and self._all == other._all
 
     def get(self, keyword: str) -> Any:
-        """Its value, None where it is absent; numbers and UIDs that are plainly written as their text, one or several.
+        """Return a value, or None; numbers and UIDs in plain spelling are returned as text, one or several.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class RawValues:
         return _plain(raw) or _converted(raw, self._context, self._implicit)
 
     def get_item(self, keyword: str) -> RawDataElement:
-        """Its element before conversion; raises KeyError where it is absent."""
+        """Return an element before conversion; raises KeyError where it is absent."""
         return _element(self._raw[tag_for_keyword(keyword) or 0], implicit=self._implicit)
 
     def __contains__(self, keyword: str) -> bool:
@@ -81,7 +81,7 @@ class RawValues:
 
 
 def _plain(raw: Raw) -> str | list[str] | None:
-    """Give the text of a number or UID without pydicom's objects, which take 30 us; None where it is not so plain."""
+    """Return the text of a number or UID without pydicom's objects, which take 30 us; None where it is not plain."""
     tag, vr, value = raw
     pattern = _PLAIN.get(vr or _dictionary_vr(tag))
     if pattern is None or not pattern.fullmatch(value):

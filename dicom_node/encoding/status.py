@@ -1,4 +1,4 @@
-"""The DIMSE statuses that this node answers a C-STORE with, each with its source."""
+"""DIMSE statuses of the C-STORE responses of this node, each with its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of a dataset as people read it: Specific Character Set (PS3.3 C.12.1.1.2), without a warning that quotes it.
+"""Decoding of text by Specific Character Set (PS3.3 C.12.1.1.2), without warnings that quote it.
 
 The slices of a study say the same again and again, so what was decoded lately is remembered.
 """
@@ -26,7 +26,7 @@ _MISSPELT = re.compile(r"ISO[ _-]?(2022[ _-])?IR[ _-]?(\d+)")
 
 @lru_cache(maxsize=64)
 def character_encodings(specific_character_set: bytes) -> tuple[str, ...]:
-    """Python's codecs for a raw (0008,0005), the first being the one without escape sequences.
+    """Return Python's codecs for a raw (0008,0005), the first for text without escape sequences.
 
     An unknown name gives ``("",)``: the text is then read as UTF-8 where it is that, else byte by byte.
     """
@@ -45,7 +45,7 @@ def character_encodings(specific_character_set: bytes) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def decode_text(raw: bytes, encodings: tuple[str, ...], *, is_name: bool = False) -> str:
-    """Decode a text or person name; what cannot be read becomes U+FFFD, never an error.
+    """Decode a text or person name; undecodable bytes become U+FFFD.
 
     Control characters become U+FFFD too: they have no business in a name, and databases refuse some.
     """
@@ -60,7 +60,7 @@ def decode_text(raw: bytes, encodings: tuple[str, ...], *, is_name: bool = False
 
 
 def _encoding_of_plain(raw: bytes, encodings: tuple[str, ...]) -> str:
-    """Choose the codec of a text without escape sequences.
+    """Return the codec of a text without escape sequences.
 
     Some senders leave out the sequence that designates a set to G1; where the first set has nothing there (ISO-IR 6),
     the bytes can belong to that one alone.
@@ -80,7 +80,7 @@ def _decode(raw: bytes, encoding: str) -> str:
 
 
 def _decode_part(part: bytes, encodings: tuple[str, ...], delimiters: bytes) -> str:
-    """Decode what follows one escape sequence; a delimiter ends its effect (PS3.5 6.1.2.5.3)."""
+    """Decode the text after one escape sequence; a delimiter ends its effect (PS3.5 6.1.2.5.3)."""
     size = 4 if part[:3] in (b"\x1b$(", b"\x1b$)") else 3
     encoding = CODES_TO_ENCODINGS.get(part[:size], "") if part[:1] == b"\x1b" else ""
     if not encoding:

@@ -1,4 +1,4 @@
-"""The SOP classes and transfer syntaxes that the listener takes, and how each syntax encodes a dataset."""
+"""SOP classes and transfer syntaxes that the listener accepts, and the encoding of each syntax."""
 
 from __future__ import annotations
 

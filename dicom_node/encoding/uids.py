@@ -1,4 +1,4 @@
-"""Unique identifiers derived from content: the same input always names the same object."""
+"""Unique identifiers derived from content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 
 
 def derived_uid(*parts: str) -> str:
-    """Make a UID from text, always the same for the same parts (PS3.5 B.2, UUID-derived).
+    """Return a UID derived from text parts (PS3.5 B.2, UUID-derived); equal parts give equal UIDs.
 
     Parts are length-prefixed before hashing, so ``("ab", "c")`` and ``("a", "bc")`` differ.
     """

@@ -1,4 +1,4 @@
-"""Counts of what the listener and the intake did, for whoever shows metrics."""
+"""Counters of the listener and the intake, for metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from threading import Lock
 
 
 class Counters:
-    """Named, labelled counts; threads may count at once.
+    """Named, labelled counters; thread-safe.
 
     Names in use: ``associations`` by outcome, ``association_rejections`` and ``connections_closed`` by reason,
     ``associations_open`` (a gauge), ``instances`` by verdict, ``refusals`` by reason, ``received_bytes``.
@@ -18,7 +18,7 @@ class Counters:
         self._lock = Lock()
 
     def add(self, name: str, label: str = "", amount: int = 1) -> None:
-        """Count."""
+        """Increase a counter."""
         with self._lock:
             self._counts[name, label] += amount
 
@@ -28,11 +28,11 @@ class Counters:
             self._counts[name, label] = value
 
     def value(self, name: str, label: str = "") -> int:
-        """One count as it stands."""
+        """Return the current value of one counter."""
         with self._lock:
             return self._counts[name, label]
 
     def snapshot(self) -> dict[tuple[str, str], int]:
-        """All counts by (name, label)."""
+        """Return all values by (name, label)."""
         with self._lock:
             return dict(self._counts)

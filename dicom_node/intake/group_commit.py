@@ -1,4 +1,4 @@
-"""Makes received instances durable together: whoever comes first does it for all who came meanwhile.
+"""Group commit of received instances: one thread makes all waiting instances durable together.
 
 Each instance's bytes are synced by its own thread. What follows, names and folders and then the index's transaction,
 costs two syncs and is shared: the first thread that comes leads and does it for everyone in the queue, and wakes the
@@ -43,7 +43,7 @@ class _Entry:
 
 
 class Committer:
-    """Publishes files and commits rows, for all waiting threads at once."""
+    """Publishes files and commits rows for all waiting threads at once."""
 
     def __init__(self, store: InstanceStore, database: Database) -> None:
         self._store, self._database = store, database
@@ -54,7 +54,7 @@ class Committer:
         self._lock = Lock()
 
     def commit(self, spool: Spool, stored: StoredFile, instance: ReceivedInstance) -> StoreVerdict:
-        """Make one synced instance durable, under the name that was placed; returns when it is, or raises.
+        """Make one synced instance durable under its assigned name; return when done, or raise.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Committer:
         return entry.verdict
 
     def _lead(self) -> None:
-        """Commit who waits, then let the first who came meanwhile lead; whoever leads is the first of its group."""
+        """Commit the waiting batch, then pass leadership to the first of the next batch."""
         self._gather()
         with self._lock:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
@@ -97,7 +97,7 @@ class Committer:
                 entry.turn.release()
 
     def _gather(self) -> None:
-        """Wait for others, on the leader's own lock; whoever makes the group large enough releases it."""
+        """Wait for more instances on the leader's own lock, which a full batch releases."""
         with self._lock:
             if len(self._waiting) >= self._last_size:
                 return
@@ -107,7 +107,7 @@ class Committer:
             self._gathering = None
 
     def _publish(self, batch: list[_Entry]) -> list[_Entry]:
-        """Give all files their names; one by one where that fails for some."""
+        """Rename all files to their final names, one by one where the batch fails."""
         try:
             self._store.publish([(entry.spool, entry.stored) for entry in batch])
         except InstanceError as error:
@@ -118,7 +118,7 @@ class Committer:
         return batch
 
     def _record(self, batch: Sequence[_Entry]) -> None:
-        """Commit all rows in one transaction; one by one where the index refuses some."""
+        """Commit all rows in one transaction, one by one where the index refuses some."""
         if not batch:
             return
         batch = sorted(batch, key=lambda entry: entry.instance.study_instance_uid)  # one order of locking for all
@@ -140,7 +140,7 @@ class Committer:
 
 @contextmanager
 def _failing(batch: Sequence[_Entry]) -> Iterator[None]:
-    """Have none of a batch wait for ever where an unforeseen error ends its leader."""
+    """Fail all entries of a batch when an unforeseen error ends its leader."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""Takes ONE instance: validate, write, commit, verdict. Translates between the wire's language and the index's.
+"""Intake of ONE instance: validate, write, commit, verdict. Translates between the wire's and the index's terms.
 
 Success means: the bytes are synced, their name is synced, and the row is committed. Whatever fails before that is
 answered with a status of its own and leaves nothing that a second attempt could stumble over.
@@ -55,7 +55,7 @@ _CONFLICTS: dict[StoreVerdict, tuple[Status, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits:
-    """Bounds of one instance."""
+    """Limits for one instance."""
 
     max_instance_bytes: int = 2 << 30
     """Largest dataset taken."""
@@ -65,7 +65,7 @@ class IntakeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sends: an AE on the network, or a person by the web."""
+    """Origin of an instance: an AE on the network, or a user of the web interface."""
 
     calling_ae_title: str
     address: str
@@ -74,13 +74,13 @@ class Sender:
 
     @property
     def actor(self) -> str:
-        """How the audit trail names the sender."""
+        """Name of the sender in the audit trail."""
         return f"{self.calling_ae_title}@{self.address}"
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What command set or file meta information say of a dataset before it is read."""
+    """Identity that a command set or file meta information states for a dataset."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -91,7 +91,7 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class IntakeVerdict:
-    """What became of one instance."""
+    """Outcome of the intake of one instance."""
 
     status: Status
     code: str
@@ -101,12 +101,12 @@ class IntakeVerdict:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the sender may forget its copy."""
+        """Whether the sender may delete its copy."""
         return self.status is Status.SUCCESS
 
 
 class Reception:
-    """One instance while it arrives. Fragments of a refused one are let pass by; ``finish`` or ``abandon`` ends it."""
+    """One instance being received; fragments of a refused one are ignored. Ended by ``finish`` or ``abandon``."""
 
     def __init__(self, intake: Intake, announced: Announced, sender: Sender) -> None:
         self._intake, self._announced, self._sender = intake, announced, sender
@@ -120,7 +120,7 @@ class Reception:
             self._error = error
 
     def write(self, fragment: memoryview | bytes) -> None:
-        """Take a fragment of the dataset."""
+        """Append a fragment of the dataset."""
         self.received_bytes += len(fragment)
         if self._spool is None:
             return
@@ -134,7 +134,7 @@ class Reception:
             self.abandon()
 
     def finish(self) -> IntakeVerdict:
-        """Make the instance durable, or say why not; never raises an InstanceError."""
+        """Make the instance durable and return the verdict; never raises an InstanceError."""
         try:
             if self._error is not None or self._spool is None:
                 raise self._error or StorageClosedError
@@ -150,21 +150,21 @@ class Reception:
         return verdict
 
     def abandon(self) -> None:
-        """Forget what came so far; harmless after ``finish``."""
+        """Discard the received data; harmless after ``finish``."""
         if self._spool is not None:
             self._spool.discard()
             self._spool = None
 
 
 class StorageClosedError(InstanceError):
-    """A reception was finished twice: an error of our own."""
+    """A reception was finished twice: an internal error."""
 
     status = Status.INTERNAL_ERROR
     code = "internal"
 
 
 class Intake:
-    """Takes instances from the network and from uploads; threads may share it."""
+    """Receives instances from the network and from uploads; thread-safe."""
 
     def __init__(
         self,
@@ -185,17 +185,17 @@ class Intake:
         return self._store.incoming
 
     def begin(self, announced: Announced, sender: Sender) -> Reception:
-        """Begin to take an instance that arrives in fragments."""
+        """Start the reception of an instance that arrives in fragments."""
         return Reception(self, announced, sender)
 
     def receive(self, announced: Announced, dataset: bytes | memoryview, sender: Sender) -> IntakeVerdict:
-        """Take an instance that is here as a whole."""
+        """Store an instance that is complete in memory."""
         reception = self.begin(announced, sender)
         reception.write(dataset)
         return reception.finish()
 
     def open_spool(self, announced: Announced, sender: Sender) -> Spool:
-        """Check what can be known before the dataset, and open a file for it.
+        """Check what is known before the dataset, and open a spool file for it.
 
         Raises
         ------
@@ -213,7 +213,7 @@ class Intake:
         return self._store.open_spool(meta, self.limits.max_instance_bytes)
 
     def check(self, announced: Announced) -> None:
-        """Check what can be known before the dataset.
+        """Check what is known before the dataset.
 
         Raises
         ------
@@ -238,7 +238,7 @@ class Intake:
             raise StorageUnavailableError("the index") from None
 
     def check_free(self, needed_bytes: int = 0) -> None:
-        """Refuse before the disk is full.
+        """Refuse instances before the disk is full.
 
         Raises
         ------
@@ -247,7 +247,7 @@ class Intake:
         self._store.check_free(needed_bytes)
 
     def expected_verdicts(self, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
-        """Say what the index would make of instances now, before any of them is stored.
+        """Return the verdicts that the index would give instances now, before any is stored.
 
         Raises
         ------
@@ -262,7 +262,7 @@ class Intake:
             raise StorageUnavailableError("the index") from None
 
     def complete(self, spool: Spool, announced: Announced, sender: Sender) -> IntakeVerdict:
-        """Validate and commit an instance that arrived as a whole.
+        """Validate and commit a completely received instance.
 
         Raises
         ------
@@ -299,7 +299,7 @@ class Intake:
             raise NotAnImageError
 
     def refuse(self, error: InstanceError, sender: Sender) -> IntakeVerdict:
-        """Count, log and audit a refusal, and turn it into a verdict."""
+        """Count, log and audit a refusal, and return its verdict."""
         self.counters.add("refusals", error.code)
         extra = {"reason_code": error.code, "calling_ae_title": sender.calling_ae_title, "peer_address": sender.address}
         _log.warning("instance:refused", extra=extra)
@@ -308,11 +308,11 @@ class Intake:
 
     @property
     def database(self) -> Database:
-        """The index."""
+        """Database of the index."""
         return self._database
 
     def audit(self, action: str, sender: Sender, details: dict[str, object]) -> None:
-        """Write a refusal to the trail; a flood from one address is summed up, and a dead index is only logged."""
+        """Append a refusal to the audit trail; floods from one address are summarized."""
         passes, withheld = self._audit_throttle.admit(f"{action} {sender.address}")
         if not passes:
             return
@@ -329,7 +329,7 @@ class Intake:
 def received_instance(
     header: InstanceHeader, announced: Announced, sender: Sender, stored: StoredFile
 ) -> ReceivedInstance:
-    """Say what the index keeps of an instance."""
+    """Return the index record of an instance."""
     patient = PatientAttributes(
         patient_id=header.patient_id,
         issuer=header.issuer_of_patient_id,

@@ -1,4 +1,4 @@
-"""Takes one PS3.10 file as it arrives by the web, through the same intake as the network's datasets."""
+"""Intake of one PS3.10 file from the web, through the same intake as datasets from the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _META_BYTES = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Part10Outcome:
-    """What became of a file; UIDs are empty where it did not tell them."""
+    """Outcome of a file; UIDs are empty where it does not contain them."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -22,7 +22,7 @@ class Part10Outcome:
 
 
 class Part10Reception:
-    """One file while it arrives; ``finish`` or ``abandon`` ends it.
+    """One file being received; ended by ``finish`` or ``abandon``.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Part10Reception:
         self._error: InstanceError | None = None
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Take what comes next."""
+        """Append a piece of the file."""
         if self._reception is not None:
             self._reception.write(piece)
         elif self._error is None:
@@ -46,7 +46,7 @@ class Part10Reception:
             self._begin(is_last=False)
 
     def finish(self) -> Part10Outcome:
-        """Make the instance durable, or say why not."""
+        """Make the instance durable and return the outcome."""
         if self._reception is None and self._error is None:
             self._begin(is_last=True)
         if self._reception is not None:
@@ -57,12 +57,12 @@ class Part10Reception:
         return Part10Outcome(told.sop_class_uid if told else "", told.sop_instance_uid if told else "", verdict)
 
     def abandon(self) -> None:
-        """Forget what came so far."""
+        """Discard the received data."""
         if self._reception is not None:
             self._reception.abandon()
 
     def _begin(self, *, is_last: bool) -> None:
-        """Go on to the dataset once the file meta information is here."""
+        """Start the dataset once the file meta information is complete."""
         try:
             meta, offset = read_file_meta(bytes(self._head))
         except InstanceError as error:

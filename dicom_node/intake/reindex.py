@@ -1,4 +1,4 @@
-"""Stored files that no row names are taken up again: what was acknowledged outlives a database that lost its end.
+"""Re-indexing of stored files that the database does not know, as after a restore from an older backup.
 
 A database that is restored from a copy older than the files, or a standby that lagged and took over, knows nothing of
 the last instances that senders were told are safe. Their files are whole, and say all that a row needs but the sender's
@@ -34,7 +34,7 @@ _META_BYTES = 65536
 
 @dataclass(frozen=True, slots=True)
 class ReindexedFile:
-    """A stored file, and why it was not taken up; nothing where a row names it now."""
+    """A stored file and why it could not be indexed; no problem where it is indexed now."""
 
     path: str
     is_new: bool = False
@@ -44,7 +44,7 @@ class ReindexedFile:
 
 
 def reindex(database: Database, store: InstanceStore, intake: Intake) -> Iterator[ReindexedFile]:
-    """Look at every kept instance, and index those that no row names as if they had just come; no file is changed.
+    """Index every stored instance that the database does not know, as if just received; no file is changed.
 
     Harmless while instances are received. No purge may run meanwhile on another host (``Database.alone``).
 
@@ -65,7 +65,7 @@ def reindex(database: Database, store: InstanceStore, intake: Intake) -> Iterato
 
 
 def _reindex(path: str, database: Database, store: InstanceStore, intake: Intake) -> ReindexedFile | None:
-    """Index one file; None where it has gone meanwhile."""
+    """Index one file; None where it no longer exists."""
     try:
         verdict = record_arrivals(database, [_describe(path, store, intake)])[0]
     except FileNotFoundError:
@@ -80,7 +80,7 @@ def _reindex(path: str, database: Database, store: InstanceStore, intake: Intake
 
 
 def _describe(path: str, store: InstanceStore, intake: Intake) -> ReceivedInstance:
-    """Read what a row says of a file, and make sure that the file is what its name says.
+    """Read the index record of a file, and verify that its content matches its name.
 
     Raises
     ------
@@ -103,6 +103,6 @@ def _describe(path: str, store: InstanceStore, intake: Intake) -> ReceivedInstan
 
 
 class DamagedFileError(InstanceError):
-    """A stored file's content is not what its name says."""
+    """The content of a stored file does not match its name."""
 
     code = "damaged"

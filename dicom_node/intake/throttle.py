@@ -1,4 +1,4 @@
-"""Lets a flood of like events through slowly, and counts what it held back."""
+"""Rate limit for repeated events, with a count of those suppressed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Throttle:
         self._lock = Lock()
 
     def admit(self, key: str) -> tuple[bool, int]:
-        """Whether an event may pass, and, where it may, how many of its key were held back since the last one."""
+        """Return whether an event may pass, and how many of its key were suppressed since the last one."""
         now = self._clock()
         with self._lock:
             tokens, at, withheld = self._buckets.pop(key, (float(self._burst), now, 0))

@@ -1,4 +1,4 @@
-"""Reads a zip in memory or in a mapped file: its central directory within bounds, then one member at a time.
+"""Bounded reader of zip archives in memory or in a mapped file: the central directory, then single members.
 
 A large member is inflated in pieces to a temporary file that is mapped, so that it takes disk and not memory.
 Only offsets, sizes and checksums are read; the names of members are not decoded, so none of them can mislead or fail.
@@ -33,7 +33,7 @@ _PIECE_BYTES = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class ZipLimits:
-    """Bounds of one upload."""
+    """Limits of one upload."""
 
     members: int = 10_000
     member_bytes: int = 1 << 30
@@ -46,7 +46,7 @@ class ZipLimits:
 
 @dataclass(frozen=True, slots=True)
 class ZipMember:
-    """An entry of the directory that is no folder."""
+    """A file entry of the central directory."""
 
     offset: int
     """Of its local header."""
@@ -67,7 +67,7 @@ class _Directory:
 
 
 class ZipArchive:
-    """A zip whose directory was read and is within the limits.
+    """A zip archive whose directory is within the limits.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class ZipArchive:
         _check(self.members, len(content), limits)
 
     def head(self, member: ZipMember, size: int) -> bytes:
-        """Return up to ``size`` bytes from the beginning of a member; a shorter one is checked as ``content`` does.
+        """Return up to ``size`` bytes from the start of a member; a shorter one is checked as in ``content``.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class ZipArchive:
         return self._inflated(member, size)[0] if member.size_bytes > size else bytes(self.content(member))
 
     def content(self, member: ZipMember) -> bytes | memoryview:
-        """Return a member, never more than its declared size, and checked against its CRC-32.
+        """Return a member, at most its declared size, checked against its CRC-32.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class ZipArchive:
         return raw
 
     def _mapped(self, member: ZipMember) -> memoryview:
-        """Inflate a member to a file without a name; it goes when the last view of it does."""
+        """Inflate a member to an unnamed file, which is removed with the last view of it."""
         size, crc32 = 0, 0
         with tempfile.TemporaryFile(dir=self._scratch) as file:
             for piece in self._pieces(member):
@@ -175,7 +175,7 @@ class ZipArchive:
 
 
 def in_pieces(content: memoryview) -> Iterator[memoryview]:
-    """Yield consecutive parts of a member; of a mapped one, the pages of each are given back after it."""
+    """Yield consecutive parts of a member, releasing the pages of a mapped one after each."""
     for at in range(0, len(content), IN_MEMORY_BYTES):
         yield content[at : at + IN_MEMORY_BYTES]
         if isinstance(content.obj, mmap.mmap):
@@ -183,7 +183,7 @@ def in_pieces(content: memoryview) -> Iterator[memoryview]:
 
 
 def damaged() -> ZipRefusedError:
-    """Make the refusal of a zip with a member that cannot be inflated."""
+    """Return the refusal of a zip with a member that cannot be inflated."""
     return ZipRefusedError(422, "damaged-zip", "A file in the zip is damaged.")
 
 
@@ -231,7 +231,7 @@ def _members(content: memoryview, directory: _Directory) -> Iterator[ZipMember]:
 
 
 def _zip64(extra: bytes, *values: int) -> tuple[int, ...]:
-    """Take those of size, packed size and offset that do not fit 32 bits from the extra field 0x0001 (4.5.3)."""
+    """Read size, packed size and offset that do not fit 32 bits from the extra field 0x0001 (4.5.3)."""
     if _IN_ZIP64 not in values:
         return values
     at = 0

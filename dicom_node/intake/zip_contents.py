@@ -1,4 +1,4 @@
-"""Sorts the files of a zip: CT images, and what is left out of the study, counted by kind.
+"""Classification of the files of a zip: CT images, and other files counted by kind.
 
 A burned CD or a PACS export holds more than the images: a DICOMDIR, reports, a viewer, what file managers leave behind.
 Files are judged by content. Their names may hold a patient's identity and are neither read nor shown.
@@ -21,7 +21,7 @@ HEAD_BYTES = 1 << 17
 
 
 class OtherKind(StrEnum):
-    """What a file of the zip is, where it is no CT image."""
+    """Kind of a file that is not a CT image."""
 
     STRUCTURED_REPORT = "structured_report"
     KEY_OBJECT_SELECTION = "key_object_selection"
@@ -39,7 +39,7 @@ class OtherKind(StrEnum):
 
 
 def english(text: str) -> str:
-    """Mark a text that is sent in English and translated where it is shown."""
+    """Mark a text that is sent in English and translated where it is displayed."""
     return text
 
 
@@ -79,30 +79,30 @@ _ARCHIVES = (b"PK\3\4", b"PK\5\6", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\x1f\x8b", 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Files of one kind that are no part of the study."""
+    """Files of one kind that are not part of the study."""
 
     kind: OtherKind
     count: int
 
     @property
     def text(self) -> str:
-        """For people, in English: ``3 files that are not DICOM``."""
+        """Description in English: ``3 files that are not DICOM``."""
         one, many = _TEXTS[self.kind]
         return one if self.count == 1 else many.format(count=self.count)
 
 
 def left_out_of(counts: Counter[OtherKind]) -> tuple[LeftOut, ...]:
-    """List what was counted, in the order of ``OtherKind``."""
+    """Return the counts as a list in the order of ``OtherKind``."""
     return tuple(LeftOut(kind, counts[kind]) for kind in OtherKind if counts[kind])
 
 
 def joined(left_out: Iterable[LeftOut]) -> str:
-    """Write a list in one line."""
+    """Join a list in one line of text."""
     return ", ".join(one.text for one in left_out)
 
 
 def sort_head(head: bytes) -> tuple[FileMeta, int] | OtherKind:
-    """Tell a file's kind by its first ``HEAD_BYTES``: the meta information of a DICOM file, or another kind.
+    """Return the meta information of a DICOM file, or another kind, from the first ``HEAD_BYTES``.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def sort_head(head: bytes) -> tuple[FileMeta, int] | OtherKind:
 
 
 def kind_of_class(sop_class_uid: str) -> OtherKind | None:
-    """Tell the kind of a SOP class; None for the CT images that this node takes."""
+    """Return the kind of a SOP class; None for CT images."""
     if sop_class_uid in STORAGE_CLASSES:
         return None
     for prefix, kind in _BY_CLASS:

@@ -1,4 +1,4 @@
-"""Takes a zip of one study from the web through the same intake as the network.
+"""Intake of a zip of one study from the web, through the same intake as the network.
 
 The CT images of the zip are stored, all or none of them; other files are counted by kind and left out. Everything is
 checked before the first image is stored: each member is inflated, one at a time, for its structure and header, the
@@ -32,7 +32,7 @@ WEB = "WEB"
 
 @dataclass(frozen=True, slots=True)
 class StoredZip:
-    """The study of a zip, and what was left out of it."""
+    """The stored study of a zip, and the files that were left out."""
 
     study_instance_uid: str
     stored: int
@@ -44,7 +44,7 @@ class StoredZip:
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """A CT image of the zip that passed every check of its own."""
+    """A CT image of the zip that passed its own checks."""
 
     member: ZipMember
     announced: Announced
@@ -85,7 +85,7 @@ def store_zip(content: bytes | mmap, intake: Intake, *, actor: str, limits: ZipL
 
 @dataclass(slots=True)
 class _Survey:
-    """Goes through the members of a zip."""
+    """Classifies and checks the members of a zip."""
 
     archive: ZipArchive
     intake: Intake
@@ -97,7 +97,7 @@ class _Survey:
     """Of files that are, or may be, CT images."""
 
     def checked_images(self) -> list[_Image]:
-        """List the CT images.
+        """Return the CT images.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class _Survey:
             self._sort_bare(member, announced, dataset)
 
     def _sort_bare(self, member: ZipMember, announced: Announced, dataset: memoryview) -> None:
-        """Sort a dataset without file meta information; what does not read as one is another file."""
+        """Classify a dataset without file meta information."""
         try:
             header = self._dataset_header(dataset, announced)
         except HeaderError:
@@ -226,7 +226,7 @@ def _check_one_study(instances: Sequence[ReceivedInstance]) -> None:
 
 
 def _check_index(images: Sequence[_Image], intake: Intake) -> None:
-    """Refuse what the store has no room for, or the index would refuse."""
+    """Refuse what exceeds the free space or what the index would refuse."""
     try:
         intake.check_free(sum(image.instance.size_bytes for image in images))
         verdicts = Counter(intake.expected_verdicts([image.instance for image in images]))

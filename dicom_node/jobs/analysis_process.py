@@ -1,4 +1,4 @@
-"""The process that analyses: models in it, killed when it takes too long, replaced when it dies.
+"""Analysing process: holds the models, is killed on a timeout and replaced when it dies.
 
 The worker that holds the durable queue never runs a model itself: a crash, an exhausted memory or a hang of the
 analysis is a failed attempt that is counted, and the next series is not affected.
@@ -36,7 +36,7 @@ MakeAnalyzer = Callable[[], Analyzer]
 
 
 class AnalysisProcessError(DicomNodeError):
-    """Base of what a failed attempt can be; ``code`` is stable, ``text`` a sentence without a value of a dataset."""
+    """Base class of failed attempts; ``code`` is stable, ``text`` a sentence without dataset values."""
 
     code = "analysis_failed"
     text = "The analysis failed."
@@ -65,14 +65,14 @@ class AnalysisCrashError(AnalysisProcessError):
 
 
 class AnalysisTimeoutError(AnalysisProcessError):
-    """The analysis took too long."""
+    """The analysis exceeded its time limit."""
 
     code = "analysis_timeout"
     text = "The analysis takes longer than is allowed."
 
 
 class AnalysisInterruptedError(AnalysisProcessError):
-    """We are shutting down; the attempt does not count."""
+    """The service is shutting down; the attempt does not count."""
 
     code = "interrupted"
     text = "The analysis was interrupted by a shutdown."
@@ -80,7 +80,7 @@ class AnalysisInterruptedError(AnalysisProcessError):
 
 @dataclass(frozen=True, slots=True)
 class AnalysisLimits:
-    """What one analysis may use.
+    """Limits of one analysis.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class AnalysisProcess:
         self._is_closed = False
 
     def start(self) -> ModelIdentity:
-        """Start the process if it does not run; the identity of its models comes back.
+        """Start the process if it does not run, and return the identity of its models.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class AnalysisProcess:
         return self._model
 
     def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
-        """Analyse one series, despite refusals that a radiologist overruled.
+        """Analyse one series, despite the refusals that a radiologist overruled.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class AnalysisProcess:
         raise AnalysisError(f"The analysis failed ({reply}).")
 
     def close(self) -> None:
-        """End the process for good; an analysis that is under way raises ``AnalysisInterruptedError``."""
+        """End the process for good; a running analysis raises ``AnalysisInterruptedError``."""
         self._is_closed = True
         if self._child is not None and self._child.is_alive():
             self._child.kill()
@@ -201,7 +201,7 @@ class AnalysisProcess:
 
 
 class AnalysisPool:
-    """So many analysing processes as series may be analysed at once."""
+    """One analysing process for each concurrent analysis."""
 
     def __init__(self, make_analyzer: MakeAnalyzer, limits: AnalysisLimits, size: int = 1) -> None:
         self._processes = [AnalysisProcess(make_analyzer, limits) for _ in range(size)]
@@ -225,7 +225,7 @@ class AnalysisPool:
             process.close()
 
     def retire(self) -> None:
-        """End each process once its series is done; what is asked of it later is interrupted, and so asked again."""
+        """End each process after its current series; later requests are interrupted, and so retried."""
         held = [self._idle.get() for _ in self._processes]
         for process in held:
             process.close()
@@ -241,7 +241,7 @@ class AnalysisPool:
 
 
 def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, limits: DecodeLimits) -> None:
-    """Load the models, then answer requests until the parent is gone."""
+    """Load the models, then answer requests until the parent ends."""
     _prepare(lifeline)
     try:
         analyzer = make_analyzer()
@@ -260,14 +260,14 @@ def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, 
 
 
 def _why_unavailable(error: Exception) -> str:
-    """Say why models cannot be loaded, in words where they are ours, else by the type of the exception."""
+    """Return why the models cannot be loaded: our own message, else the type of the exception."""
     return str(error) if isinstance(error, InferenceError) else type(error).__name__
 
 
 def _outcome(
     files: list[tuple[str, str]], analyzer: Analyzer, thresholds: GateThresholds, limits: DecodeLimits
 ) -> AnalysisOutcome | str:
-    """Analyse; for an exception its type, for its message may hold a patient's values."""
+    """Analyse; return only the type of an exception, whose message may hold patient data."""
     instances = [StoredInstance(uid, Path(path)) for uid, path in files]
     try:
         return analyse_series(instances, analyzer, limits=limits, thresholds=thresholds)
@@ -277,7 +277,7 @@ def _outcome(
 
 
 def _prepare(lifeline: Connection) -> None:
-    """Die with the parent, be the first to go when memory runs out, leave no core dump, ignore the terminal."""
+    """Die with the parent, be the first OOM victim, write no core dump, ignore the terminal."""
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""One attempt at one analysis: begun, done and recorded, in a way that may be repeated at any point.
+"""One attempt at one analysis: started, executed and recorded; every step may be repeated.
 
 Everything that tells whether an analysis is finished lies in the records, so that a step that is run twice after a
 crash finds the first one's outcome and adds nothing.
@@ -30,7 +30,7 @@ MAX_BEGUN_ATTEMPTS = 25
 
 
 class Attempt(StrEnum):
-    """How an attempt ended."""
+    """Outcome of an attempt."""
 
     ANSWERED = "answered"
     """The analysis has its outcome; results may be made of it."""
@@ -43,7 +43,7 @@ class Attempt(StrEnum):
 
 
 class SeriesAnalyzer(Protocol):
-    """What analyses the files of a series (``AnalysisPool``)."""
+    """Analyses the files of a series (``AnalysisPool``)."""
 
     def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
         """Analyse one series despite overruled refusals, or raise ``AnalysisProcessError``."""
@@ -51,7 +51,7 @@ class SeriesAnalyzer(Protocol):
 
 
 class Attempts:
-    """Attempts at analyses of one database by one model.
+    """Attempts at the analyses of one database by one model.
 
     Parameters
     ----------
@@ -86,11 +86,11 @@ class Attempts:
         self._check_files = check_files
 
     def use(self, analyzer: SeriesAnalyzer, model: ModelIdentity) -> None:
-        """Let another model answer from the next attempt on."""
+        """Use another model from the next attempt on."""
         self._live = analyzer, model
 
     def run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
-        """Make one attempt; for one that failed also why."""
+        """Make one attempt, and return its outcome with the reason of a failure."""
         try:
             return self._run(analysis_id)
         except (DatabaseUnavailableError, StoreUnreachableError, AnalysisInterruptedError, ModelUnavailableError):
@@ -106,14 +106,14 @@ class Attempts:
             )
 
     def park(self, analysis_id: str, reason: Reason) -> None:
-        """Give up on an analysis; the series reads ``failed`` with the reason."""
+        """Mark an analysis as failed with a reason."""
         with self._database.begin() as session:
             is_new = analyses.fail_analysis(session, analysis_id, reason)
         if is_new:
             _log.error("analysis:failed", extra={"analysis_id": analysis_id, "reason_code": reason.code})
 
     def results(self, analysis_id: str) -> bool:
-        """Make the result objects of an answered analysis; False, logged and audited, where they cannot be made."""
+        """Make the result objects of an answered analysis; False, logged and audited, where that fails."""
         try:
             self._make_results(analysis_id)
         except ResultsError:  # on record with its reason
@@ -126,7 +126,7 @@ class Attempts:
         return True
 
     def _note_failed_results(self, analysis_id: str) -> None:
-        """Write it to the trail, unless the database is what failed."""
+        """Write the failure to the audit trail, unless the database is what failed."""
         try:
             with self._database.begin() as session:
                 audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure"))
@@ -154,7 +154,7 @@ class Attempts:
         return _verdict_of(done), None
 
     def _damaged_outcome(self, analysis_id: str) -> AnalysisOutcome | None:
-        """Refuse a series of which a file is damaged: a changed value is no longer the patient's."""
+        """Return the refusal of a series with a damaged file, or None."""
         if self._check_files is None:
             return None
         with self._database.read() as session:
@@ -173,7 +173,7 @@ class Attempts:
         return [StoredInstance(record.sop_instance_uid, path) for record, path in zip(records, paths, strict=True)]
 
     def _hand_over(self, record: AnalysisRecord, model: ModelIdentity) -> None:
-        """Close the analysis that cannot be answered, and ask for a further run under the model that is here.
+        """Close an analysis requested of another model, and request a new one by the current model.
 
         A further one even where this model has answered already: somebody asked again, and waits for an answer.
         """
@@ -187,6 +187,6 @@ class Attempts:
 
 
 def _verdict_of(record: AnalysisRecord | None) -> Attempt:
-    """Only the current analysis of a series is worth result objects; a superseded one is over."""
+    """Return ``ANSWERED`` for the current analysis of a series, ``OVER`` for a superseded one."""
     is_current = record is not None and record.status is AnalysisStatus.CURRENT
     return Attempt.ANSWERED if is_current else Attempt.OVER

@@ -1,4 +1,4 @@
-"""Which workers live: each counts heartbeats, and whoever sees another fall silent takes up what it left.
+"""Heartbeats of workers: each takes over the work of those whose heartbeat stopped.
 
 Nobody's clock is compared with another's: a worker is silent when its count stays the same for a while on the
 monotonic clock of the one who looks. A look that was late (the database was away, this host slept) starts all of that
@@ -23,7 +23,7 @@ HEARTBEAT_TIMEOUT_S = 60.0
 
 
 class SilenceWatch:
-    """Tells whose count has not changed for a while."""
+    """Detects heartbeat counts that no longer change."""
 
     def __init__(self, timeout_s: float = HEARTBEAT_TIMEOUT_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._timeout_s = timeout_s
@@ -32,7 +32,7 @@ class SilenceWatch:
         self._observed: dict[str, tuple[int, float]] = {}
 
     def silent(self, beats: Mapping[str, int]) -> tuple[str, ...]:
-        """Observe all counts; those that have stood still come back, at every call until they go on."""
+        """Return the workers whose count has not changed for the timeout, at every call until it does."""
         now_s = self._clock()
         if now_s - self._last_check_s > self._timeout_s / 2:
             self._observed.clear()
@@ -46,7 +46,7 @@ class SilenceWatch:
 
 
 class HeartbeatMonitor:
-    """A worker's place among all that share the database.
+    """Heartbeat of this worker, and supervision of all that share the database.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class HeartbeatMonitor:
         self._last_beat: int | None = None
 
     def beat(self) -> None:
-        """Beat once, see to those that do not, and tell where another beats under this one's name."""
+        """Send one heartbeat, resume the work of silent workers, and log a name conflict."""
         with self._database.begin() as session:
             workers.beat(session, self._executor_id, self._version)
             beats = workers.beats(session)

@@ -1,4 +1,4 @@
-"""A second model on the same series, unseen: after the live answer, at the lowest priority, in a process of its own.
+"""Shadow mode: a second model analyses the same series after the live one, at the lowest priority.
 
 What is to be tried follows from the records alone, so a trial that is killed is made again, and one that fails is put
 down as failed: it holds up nobody and is not tried twice.
@@ -31,10 +31,10 @@ UNAVAILABLE_PAUSE_S = 600.0
 
 
 class ShadowProcess(Protocol):
-    """What analyses (``AnalysisProcess``)."""
+    """Process that runs the shadow model (``AnalysisProcess``)."""
 
     def start(self) -> ModelIdentity:
-        """Load the models if they are not; may raise ``ModelUnavailableError``."""
+        """Load the models unless loaded; may raise ``ModelUnavailableError``."""
         ...
 
     def analyse(self, instances: Sequence[StoredInstance]) -> AnalysisOutcome:
@@ -47,7 +47,7 @@ class ShadowProcess(Protocol):
 
 
 class ShadowRuns:
-    """Trials by one second model.
+    """Runs of one shadow model.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class ShadowRuns:
         self._process: ShadowProcess | None = None
 
     def run_due(self) -> int:
-        """Try what is due, one series after the other, as long as nothing waits for the live model; tells how many."""
+        """Analyse due series one by one while no analysis of the live model waits; return their number."""
         if self._clock() < self._not_before_s or not self._may_go_on():
             return 0
         try:

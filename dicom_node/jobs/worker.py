@@ -1,4 +1,4 @@
-"""The worker's loop: sees which series are complete, asks for analyses, keeps the queue and the deliveries going."""
+"""Main loop of the worker: detects complete series, requests analyses, drives the queue and deliveries."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Submit(Protocol):
     """Enqueues an analysis durably, once (``AnalysisWorkflows.submit``)."""
 
     def __call__(self, analysis: AnalysisRecord, due: datetime) -> str:
-        """Return the name under which it is queued, to be done by that moment."""
+        """Enqueue an analysis with its due time, and return the name of the workflow."""
         ...
 
 
 @dataclass(slots=True)
 class _Observation:
-    """What a series looked like, and since when, on a clock that nobody sets."""
+    """Last observed state of a series, and since when, on the monotonic clock."""
 
     news: tuple[int, object]
     since_s: float
 
 
 class QuietWatch:
-    """Tells which receiving series had no news for a while.
+    """Detects series that receive no more instances.
 
     The time of the database's clock is compared with itself only; the waiting is measured on a monotonic clock, so that
     a clock that is set neither ends nor prolongs it.
@@ -51,7 +51,7 @@ class QuietWatch:
         self._observations: dict[str, _Observation] = {}
 
     def quiet(self, receiving: Iterable[SeriesRecord]) -> tuple[SeriesRecord, ...]:
-        """Observe the receiving series; those that are complete come back, at every call until they change."""
+        """Return the complete series among those receiving, at every call until they change."""
         now_s = self._clock()
         observations: dict[str, _Observation] = {}
         complete = []
@@ -68,7 +68,7 @@ class QuietWatch:
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """How often the worker looks.
+    """Intervals of the worker.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class WorkerConfig:
 
 
 class Worker:
-    """The loop; everything that it decides is in the records, so that it may be killed at any moment.
+    """Main loop; every decision is stored in the database, so that it may be killed at any moment.
 
     Parameters
     ----------
@@ -127,11 +127,11 @@ class Worker:
         self._submitted: dict[str, float] = {}
 
     def use(self, model: ModelIdentity) -> None:
-        """Ask for analyses by another model from now on."""
+        """Request analyses by another model from now on."""
         self._model = model
 
     def run(self, stop: threading.Event) -> None:
-        """Look again and again until ``stop`` is set."""
+        """Poll until ``stop`` is set."""
         deliveries = threading.Thread(target=self._deliver, args=(stop,), name="deliveries", daemon=True)
         deliveries.start()
         while not stop.is_set():
@@ -141,7 +141,7 @@ class Worker:
         deliveries.join(timeout=5)
 
     def poll(self) -> None:
-        """Ask for analyses of complete series, and submit what is pending."""
+        """Request analyses of complete series, and submit pending ones."""
         with self._database.read() as session:
             receiving = receiving_series(session)
         for series in self._watch.quiet(receiving):
@@ -149,7 +149,7 @@ class Worker:
         self._submit_pending()
 
     def _request(self, observed: SeriesRecord) -> None:
-        """Ask for an analysis of a complete series, unless an instance arrived in this very moment."""
+        """Request the analysis of a complete series, unless an instance arrived meanwhile."""
         with self._database.begin() as session:
             now = series_record(session, id=observed.id)
             if now is None or now.state is not StudyState.RECEIVING or now.instance_count != observed.instance_count:
@@ -163,7 +163,7 @@ class Worker:
         )
 
     def _submit_pending(self) -> None:
-        """Submit what is pending, each with its turn among all of it."""
+        """Submit pending analyses, each with its due time."""
         with self._database.read() as session:
             pending = analyses.pending_analyses(session)
             self._submitted = {
@@ -190,7 +190,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """Something that is done again and again until the service ends."""
+    """An action that is repeated until the service ends."""
 
     name: str
     every_s: float
@@ -199,11 +199,11 @@ class PeriodicTask:
     """Pause before the first time; as long as the others by default."""
 
     def start(self, stop: threading.Event) -> None:
-        """Do it in a thread of its own."""
+        """Run in a thread of its own."""
         threading.Thread(target=self.run, args=(stop,), name=self.name, daemon=True).start()
 
     def run(self, stop: threading.Event) -> None:
-        """Do it until ``stop`` is set, first after one pause."""
+        """Run until ``stop`` is set, first after one pause."""
         pause_s = self.every_s if self.first_s is None else self.first_s
         while not stop.wait(pause_s):
             log_and_continue(self.name, self.action)
@@ -211,7 +211,7 @@ class PeriodicTask:
 
 
 def with_advisory_lock(database: Database, name: str, action: Callable[[], object]) -> Callable[[], object]:
-    """Give an action that only one host does at a time; on the others it does nothing."""
+    """Wrap an action so that only one host runs it at a time; it does nothing on the others."""
 
     def locked_action() -> object:
         with database.advisory_lock(name) as is_ours:
@@ -221,7 +221,7 @@ def with_advisory_lock(database: Database, name: str, action: Callable[[], objec
 
 
 def log_and_continue(event: str, action: Callable[[], object]) -> None:
-    """Record what an iteration raised and go on: the next one may succeed."""
+    """Run an action and log what it raises."""
     try:
         action()
     except DatabaseUnavailableError:

@@ -1,4 +1,4 @@
-"""Durable work: each analysis is one DBOS workflow that survives the death of every process, its results another one.
+"""Durable DBOS workflows: one for each analysis, and one for its result objects.
 
 The only module that knows DBOS. Its system database holds opaque ids and verdicts, as JSON and never pickled; what an
 analysis is, and whether it is finished, stands in the records. So the two cannot contradict each other: a workflow that
@@ -49,7 +49,7 @@ Run = Callable[[str], tuple[Attempt, Reason | None]]
 
 @dataclass(frozen=True, slots=True)
 class WorkflowConfig:
-    """Where and as whom workflows run.
+    """Configuration of the workflows.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class WorkflowConfig:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisSteps:
-    """What the workflow does; each may be called again after a crash and must then change nothing that was done.
+    """Steps of the workflow; each is idempotent, as it may be repeated after a crash.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class AnalysisSteps:
 
 
 class AnalysisWorkflows:
-    """The durable queue of analyses; one a process, for DBOS is one."""
+    """Durable queue of analyses; one per process, as DBOS is."""
 
     def __init__(self, config: WorkflowConfig, steps: AnalysisSteps) -> None:
         self._config = config
@@ -106,7 +106,7 @@ class AnalysisWorkflows:
         self._strays: dict[str, float] = {}
 
     def launch(self) -> None:
-        """Open the system database and take up what an earlier process of this name left unfinished."""
+        """Open the system database and resume the unfinished work of an earlier process of this name."""
         DBOS(config=_dbos_config(self._config))
 
         def analyse(root: str, analysis_id: str, failures: int) -> str:
@@ -128,18 +128,18 @@ class AnalysisWorkflows:
             )
 
     def close(self) -> None:
-        """Stop taking up work; what is under way stays pending and is taken up at the next launch."""
+        """Stop taking work; workflows in progress stay pending until the next launch."""
         DBOS.destroy(destroy_registry=True)
 
     def resume(self, executor_ids: Sequence[str]) -> int:
-        """Give back to the queue what workers that are gone had begun; tells how much that was.
+        """Return to the queue what dead workers had started, and return how many workflows that were.
 
         Several may do so at once: what a living worker has taken meanwhile bears its name and is left alone.
         """
         return len(DBOS._recover_pending_workflows(list(executor_ids)))  # noqa: SLF001 (nothing public does it)
 
     def resume_strays(self) -> int:
-        """Give back to the queue what bears this worker's name but does not run here; tells how much that was.
+        """Return to the queue what bears this worker's name but does not run here; return how many.
 
         So it happens where the database dies after it noted who takes a workflow and before it could say so.
         """
@@ -156,7 +156,7 @@ class AnalysisWorkflows:
         return len(strays)
 
     def submit(self, analysis: AnalysisRecord, due: datetime) -> str:
-        """Enqueue an analysis unless it is there already; its workflow's id comes back.
+        """Enqueue an analysis unless enqueued already, and return its workflow's id.
 
         What is due first is taken first.
 
@@ -179,12 +179,12 @@ class AnalysisWorkflows:
         return None if status is None else str(status.status)
 
     def _enqueue(self, root: str, analysis_id: str, due: datetime, *, failures: int) -> None:
-        """Enqueue one try."""
+        """Enqueue one attempt."""
         with SetWorkflowID(_attempt_id(root, failures)), SetEnqueueOptions(priority=_priority(due)):
             DBOS.enqueue_workflow(QUEUE, self._workflow, root, analysis_id, failures)
 
     def _analyse(self, root: str, analysis_id: str, failures: int) -> str:
-        """Make one try, then have results made; or enqueue the next try, or park. Deterministic but for its steps."""
+        """Make one attempt, then request results, enqueue the next attempt or fail. Deterministic."""
         verdict, code, text = DBOS.run_step({"name": "attempt"}, self._attempt, analysis_id)
         while verdict == Attempt.INTERRUPTED:
             DBOS.sleep(self._config.interrupted_delay_s)
@@ -198,7 +198,7 @@ class AnalysisWorkflows:
         return str(verdict)
 
     def _results(self, root: str, analysis_id: str) -> None:
-        """Hand result objects on to their own workflow, or in there make them; an analysis without stays answered.
+        """Enqueue the workflow of the result objects, or, within it, make them.
 
         That workflow is one more try at an analysis that has its answer, told by its name alone. So a release that
         makes results at the end of each analysis can take up either at any step, and this one what that left.
@@ -210,7 +210,7 @@ class AnalysisWorkflows:
             DBOS.sleep(pause_s)
 
     def _enqueue_results(self, root: str, analysis_id: str) -> bool:
-        """Enqueue the workflow that makes result objects, unless it is there."""
+        """Enqueue the workflow that makes result objects, unless enqueued already."""
         name = root + _RESULTS
 
         def enqueue() -> None:
@@ -231,12 +231,12 @@ class AnalysisWorkflows:
 
 
 def workflow_id(analysis: AnalysisRecord) -> str:
-    """Name an analysis' workflow: series, input, model and run, all opaque."""
+    """Return an analysis' workflow id: series, input, model and run, all opaque."""
     return f"{analysis.series_id}-{analysis.input_digest[:16]}-{analysis.model.sha256[:16]}-{analysis.run_number}"
 
 
 def _priority(due: datetime) -> int:
-    """Seconds since an epoch of our own: DBOS takes the lowest first, from 1 to 2^31 - 1."""
+    """Return seconds since a fixed epoch: DBOS takes the lowest first, from 1 to 2^31 - 1."""
     return min(max(int((due - _EPOCH).total_seconds()), 1), 2**31 - 1)
 
 
@@ -245,7 +245,7 @@ def _attempt_id(root: str, failures: int) -> str:
 
 
 def _dbos_config(config: WorkflowConfig) -> DBOSConfig:
-    """Build DBOS' own configuration: no telemetry, no console, no pickles."""
+    """Return DBOS' configuration: no telemetry, no console, no pickles."""
     return {
         "name": "lungnode",
         "system_database_url": config.url,

@@ -1,1 +1,1 @@
-"""A generated chest CT for demonstrations and tests; it is nobody's, and no accuracy is ever claimed on it."""
+"""A generated chest CT of no real patient, for demonstrations and tests; not for claims of accuracy."""

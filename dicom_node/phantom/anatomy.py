@@ -1,4 +1,4 @@
-"""The large shapes of a chest, slice by slice: skin, fat, muscle, cage, lungs, mediastinum, heart, upper abdomen.
+"""Large shapes of a chest, slice by slice: skin, fat, muscle, cage, lungs, mediastinum, heart, upper abdomen.
 
 Outlines are star-shaped around the body's axis and given by their radius over the angle from the front; sizes follow
 an adult of 1.75 m with raised arms in deep inspiration.
@@ -22,7 +22,7 @@ _ANGLES = np.linspace(0.0, 180.0, _STEPS)
 
 
 def _outline(points: dict[float, float]) -> Array:
-    """Radius (mm) at each table angle from control points (degrees from the front -> mm)."""
+    """Return the radius (mm) at each table angle from control points (degrees from the front -> mm)."""
     return PchipInterpolator(list(points), list(points.values()))(_ANGLES).astype(np.float32)
 
 
@@ -40,7 +40,7 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """The pixels of one slice in millimetres, with the polar coordinates that the outlines are looked up by."""
+    """Pixels of one slice in millimetres, with polar coordinates for the outlines."""
 
     x: Array
     y: Array
@@ -50,14 +50,14 @@ class Plane:
 
     @classmethod
     def of(cls, grid: Grid) -> Plane:
-        """Set up the plane of a grid's slices."""
+        """Return the plane of a grid's slices."""
         y, x = grid.axis(1)[:, None], grid.axis(2)[None, :]
         angle = np.degrees(np.arctan2(np.abs(x), -y))
         index = np.round(angle * ((_STEPS - 1) / 180)).astype(np.intp)
         return cls(x, y, np.hypot(x, y).astype(np.float32), index, grid.spacing_mm[2])
 
     def window(self, low_mm: tuple[float, float], high_mm: tuple[float, float]) -> tuple[Window, Plane]:
-        """Cut out the part between two corners (x, y): index ranges of the slice, and the plane of that part."""
+        """Return the index ranges and the plane of the part between two corners (x, y)."""
         rows = slice(*np.searchsorted(self.y[:, 0], (low_mm[1], high_mm[1])))
         columns = slice(*np.searchsorted(self.x[0], (low_mm[0], high_mm[0])))
         part = Plane(
@@ -70,16 +70,16 @@ class Plane:
         return (rows, columns), part
 
     def inside(self, outline: Array) -> Array:
-        """How much of each pixel (0..1) lies inside an outline."""
+        """Return the fraction (0..1) of each pixel inside an outline."""
         return self.cover(np.take(outline, self.angle_index) - self.radius)
 
     def cover(self, depth_mm: NDArray[np.floating[Any]]) -> Array:
-        """Turn the depth under a surface into how much of the pixel is covered."""
+        """Return the covered fraction of pixels from their depth under a surface."""
         covered = np.float32(0.5) + depth_mm * np.float32(1 / self.pixel_mm)
         return np.clip(covered, 0, 1).astype(np.float32, copy=False)
 
     def ellipse(self, center: tuple[float, float], axes: tuple[float, float], power: float = 2.0) -> Array:
-        """Cover of a (super)ellipse."""
+        """Return the cover of a (super)ellipse."""
         u, v = np.abs(self.x - center[0]) / axes[0], np.abs(self.y - center[1]) / axes[1]
         level = np.sqrt(u * u + v * v) if power == 2.0 else (u**power + v**power) ** (1 / power)
         return self.cover((1 - level) * min(axes))
@@ -87,7 +87,7 @@ class Plane:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What differs from body to body; drawn from the seed."""
+    """Body proportions, drawn from the seed."""
 
     width: float = 1.0
     depth: float = 1.0
@@ -97,13 +97,13 @@ class Build:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Build:
-        """Draw one within a few per cent of the norm."""
+        """Draw proportions within a few per cent of the norm."""
         width, depth, heart = 1 + rng.uniform(-0.025, 0.02, 3)
         return cls(width, depth, rng.uniform(0.7, 1.3), heart, rng.uniform(-6, 6))
 
 
 def cage_scale(z: float) -> float:
-    """Size of the rib cage's inside at a height, 1 at the carina, closing towards the apex."""
+    """Return the size of the rib cage's inside at a height, 1 at the carina, closing towards the apex."""
     if z < 20:
         return 1 + 0.03 * min((20 - z) / 100, 1.0)
     t = min((z - 20) / 112, 0.985)
@@ -111,7 +111,7 @@ def cage_scale(z: float) -> float:
 
 
 def body_outline(z: float, build: Build) -> Array:
-    """Skin radius over the angle: shoulders above, scapular muscles behind, waist below."""
+    """Return the skin radius over the angle: shoulders above, scapular muscles behind, waist below."""
     shoulder = float(np.clip((z - 75) / 60, 0, 1)) ** 1.5
     scapula = float(np.clip((z + 30) / 50, 0, 1) * np.clip((150 - z) / 40, 0, 1))
     lateral = np.exp(-(((_ANGLES - 95) / 26) ** 2)) * 30 * shoulder
@@ -123,14 +123,14 @@ def body_outline(z: float, build: Build) -> Array:
 
 
 def fat_thickness(z: float, build: Build) -> Array:
-    """Thickness of the subcutaneous fat over the angle."""
+    """Return the thickness of the subcutaneous fat over the angle."""
     belly = 1 + 0.5 * float(np.clip((-60 - z) / 80, 0, 1))
     breast = np.exp(-(((_ANGLES - 33) / 16) ** 2)) * 9 * float(np.exp(-(((z + 25) / 45) ** 2)))
     return ((FAT * belly + breast) * build.fat).astype(np.float32)
 
 
 def diaphragm_mm(plane: Plane, build: Build) -> Array:
-    """Height (mm) of the diaphragm's two domes over each pixel."""
+    """Return the height (mm) of the diaphragm's two domes over each pixel."""
     heights = []
     for center, peak in ((-70.0, -60.0), (74.0, -72.0)):
         spread = np.square((plane.x - center) / 76) + np.square((plane.y + 8) / 96)
@@ -139,7 +139,7 @@ def diaphragm_mm(plane: Plane, build: Build) -> Array:
 
 
 def apex_cover(plane: Plane, z: float) -> Array | float:
-    """Cover of the two domes that close the lungs above; 1 below them."""
+    """Return the cover of the two domes that close the lungs above; 1 below them."""
     if z <= 20:
         return 1.0
     rest = 1 - min((z - 20) / 100, 1.0) ** 2.3
@@ -152,7 +152,7 @@ def apex_cover(plane: Plane, z: float) -> Array | float:
 
 
 def core_cover(plane: Plane, z: float) -> Array:
-    """Cover of the mediastinum's core, which parts the lungs from front to back."""
+    """Return the cover of the mediastinum's core, which separates the lungs from front to back."""
     junction = 1.4 + 11 * np.clip((plane.y + 40) / 35, 0, 1) + 16 * np.clip((-66 - plane.y) / 22, 0, 1) ** 2
     front = plane.cover(junction - np.abs(plane.x - 3 - 4 * np.sin(z / 40) - 0.08 * (plane.y + 40)))
     upper = float(np.clip((z - 45) / 30, 0, 1))
@@ -163,7 +163,7 @@ def core_cover(plane: Plane, z: float) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Ellipsoid:
-    """A rotated ellipsoid, as the heart and its chambers are."""
+    """A rotated ellipsoid, for the heart and its chambers."""
 
     center: tuple[float, float, float]
     axes: tuple[float, float, float]
@@ -171,12 +171,12 @@ class Ellipsoid:
     """Rows are the unit vectors of the axes."""
 
     def is_near(self, z: float, margin_mm: float) -> bool:
-        """Whether a slice may show it, or what lies within a margin around it."""
+        """Whether a slice may show it, or its surroundings within a margin."""
         reach = float(np.sqrt(np.sum(np.square(self.rotation[:, 2] * np.array(self.axes)))))
         return abs(z - self.center[2]) < reach + margin_mm * max(self.axes) / min(self.axes)
 
     def depth(self, x: Array, y: Array, z: float) -> Array:
-        """Approximate depth (mm) under the surface."""
+        """Return the approximate depth (mm) under the surface."""
         dx, dy, dz = x - self.center[0], y - self.center[1], z - self.center[2]
         level = np.float32(0)
         for unit, axis in zip(self.rotation, self.axes, strict=True):

@@ -1,4 +1,4 @@
-"""Enhanced CT Image Storage: the whole volume in one multi-frame instance (PS3.3 A.38)."""
+"""Enhanced CT Image Storage: all slices of the volume in one multi-frame instance (PS3.3 A.38)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dicom_node.phantom.writer import (
 
 
 def enhanced_instance(identity: SeriesIdentity, layout: SeriesLayout, volume_hu: NDArray[np.int16]) -> Dataset:
-    """Build the multi-frame instance; frames go from feet to head."""
+    """Return the multi-frame instance; frames go from feet to head."""
     ds = series_common(identity, layout)
     for moved in ("SliceThickness", "KVP", "ConvolutionKernel", "AcquisitionDate", "AcquisitionTime"):
         delattr(ds, moved)

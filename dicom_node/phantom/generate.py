@@ -1,4 +1,4 @@
-"""Puts the phantom together: shapes, bones, vessels, airways, nodules, then blur and noise."""
+"""Assembly of the phantom: shapes, bones, vessels, airways, nodules, then blur and noise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TWIGS_PER_LUNG = 850
 
 @dataclass(slots=True)
 class _Canvas:
-    """The volume while it is being painted."""
+    """The volume being painted."""
 
     spec: PhantomSpec
     grid: Grid
@@ -92,7 +92,7 @@ def _start(spec: PhantomSpec) -> _Canvas:
 
 
 def _find_lungs(canvas: _Canvas, middle: list[Tube]) -> None:
-    """Cover of the lungs: what the mediastinum and the diaphragm leave of the cage."""
+    """Return the cover of the lungs: the cage without mediastinum and diaphragm."""
     cover_tubes(canvas.grid, canvas.scratch, [tube.scaled(1.0, 3.2) for tube in middle])
     for number, z in enumerate(canvas.heights):
         canvas.lung[number] = canvas.chest.lung_cover(z, canvas.scratch[number]) * FULL
@@ -100,7 +100,7 @@ def _find_lungs(canvas: _Canvas, middle: list[Tube]) -> None:
 
 
 def _paint_base(canvas: _Canvas) -> None:
-    """Everything that is a shape in the slice."""
+    """Paint all shapes of the slices."""
     texture = smooth_field(canvas.rng, canvas.grid, 14.0)
     fine = smooth_field(canvas.rng, canvas.grid, 2.6, across=160)
     enlarge, enlarge_fine = (Enlarger.of(part.shape[1], canvas.grid.shape) for part in (texture, fine))
@@ -110,7 +110,7 @@ def _paint_base(canvas: _Canvas) -> None:
 
 
 def _twig_ends(canvas: _Canvas, side: int, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Random places in one lung, at least a few millimetres apart from the next slice's."""
+    """Return random points in one lung, at least a few millimetres from those of the next slice."""
     grid = canvas.grid
     step = max(1, round(3.0 / grid.spacing_mm[1]))
     inside = canvas.lung[:, ::step, ::step] > FULL * 3 // 4
@@ -133,7 +133,7 @@ _VEIN_ROOTS = {
 
 
 def _grow_trees(canvas: _Canvas) -> None:
-    """Arteries and veins of both lungs; the artery tree of each side comes first, for the bronchi."""
+    """Return arteries and veins of both lungs; the artery tree of each side comes first, for the bronchi."""
     count = round(
         TWIGS_PER_LUNG * float(np.clip(0.8 / canvas.spec.pixel_spacing_mm, 0.25, 1))
     )  # large pixels hide twigs
@@ -160,7 +160,7 @@ def _paint_bones(canvas: _Canvas) -> None:
 
 
 def _paint_tubes(canvas: _Canvas, vessels: dict[str, list[Tube]], airways: dict[str, list[Tube]]) -> Cover:
-    """Oesophagus, vessels and airways; returns the cover of the vessels."""
+    """Paint oesophagus, vessels and airways; return the cover of the vessels."""
     lift = canvas.spec.contrast_hu
     canvas.paint(tubes_along(*OESOPHAGUS), 42.0)
     large = [tube for group in airways.values() for tube in group]

@@ -1,4 +1,4 @@
-"""The voxel grid of a phantom, and tubes drawn into it with partial-volume edges."""
+"""Voxel grid of a phantom, and tubes drawn into it with partial-volume edges."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Grid:
     """Centre of voxel (0, 0, 0) as (x, y, z)."""
 
     def axis(self, number: int) -> Array:
-        """Coordinates along axis 0 (z), 1 (y) or 2 (x), in mm."""
+        """Return the coordinates along axis 0 (z), 1 (y) or 2 (x), in mm."""
         return _axis(self.origin_mm[2 - number], self.shape[number], self.spacing_mm[number])
 
     def index(self, position_mm: Iterable[float]) -> tuple[float, float, float]:
-        """Fractional (slice, row, column) of an (x, y, z) position."""
+        """Return the fractional (slice, row, column) of an (x, y, z) position."""
         x, y, z = position_mm
         slice_, row, column = (
             (value - start) / step
@@ -43,7 +43,7 @@ class Grid:
         return slice_, row, column
 
     def box(self, low_mm: Iterable[float], high_mm: Iterable[float]) -> tuple[slice, slice, slice] | None:
-        """Index ranges that hold an axis-aligned (x, y, z) box, or None where it misses the grid."""
+        """Return index ranges that hold an axis-aligned (x, y, z) box, or None where it misses the grid."""
         ranges = []
         for low, high, size in zip(self.index(low_mm), self.index(high_mm), self.shape, strict=True):
             start, stop = max(int(np.floor(low)), 0), min(int(np.ceil(high)) + 1, size)
@@ -53,20 +53,20 @@ class Grid:
         return ranges[0], ranges[1], ranges[2]
 
     def coordinates(self, box: tuple[slice, slice, slice], parts: int) -> tuple[Array, Array, Array]:
-        """Open (z, y, x) coordinates of a box, each slice cut into ``parts`` thinner ones."""
+        """Return open (z, y, x) coordinates of a box, each slice cut into ``parts`` thinner ones."""
         offsets = (np.arange(parts) + 0.5) / parts - 0.5
         z = (self.axis(0)[box[0]][:, None] + offsets * self.spacing_mm[0]).astype(np.float32).ravel()
         return z[:, None, None], self.axis(1)[box[1]][None, :, None], self.axis(2)[box[2]][None, None, :]
 
     @property
     def parts(self) -> int:
-        """Into how many thinner slices one is cut so that small things keep their size in thick slices."""
+        """Number of sub-slices per slice with which small objects keep their size in thick slices."""
         return max(1, min(5, round(self.spacing_mm[0] / 0.9)))
 
 
 @dataclass(frozen=True, slots=True)
 class Tube:
-    """A straight piece of something round, tapering from ``start_radius_mm`` to ``end_radius_mm``."""
+    """A straight round segment, tapering from ``start_radius_mm`` to ``end_radius_mm``."""
 
     start: tuple[float, float, float]
     end: tuple[float, float, float]
@@ -74,14 +74,14 @@ class Tube:
     end_radius_mm: float
 
     def scaled(self, factor: float, plus_mm: float = 0.0) -> Tube:
-        """Give the same piece other radii."""
+        """Return the same segment with other radii."""
         return Tube(
             self.start, self.end, self.start_radius_mm * factor + plus_mm, self.end_radius_mm * factor + plus_mm
         )
 
 
 def tubes_along(points: Iterable[Iterable[float]], radii: Iterable[float]) -> list[Tube]:
-    """Chain tubes through points with a radius at each."""
+    """Return tubes through points with a radius at each."""
     places = [tuple(float(part) for part in point) for point in points]
     sizes = list(radii)
     return [
@@ -132,7 +132,7 @@ def _cover_tube(grid: Grid, cover: NDArray[np.uint8], tube: Tube) -> None:
 
 
 def blend(volume: Array, cover: NDArray[np.uint8], hu: float, *, spare_hu: float | None = None) -> None:
-    """Mix ``hu`` into a volume by a cover, slice by slice; voxels above ``spare_hu`` are left as they are."""
+    """Mix ``hu`` into a volume by a cover, slice by slice; voxels above ``spare_hu`` stay unchanged."""
     for plane, part in zip(volume, cover, strict=True):
         rows = np.flatnonzero(part.any(axis=1))
         if rows.size:

@@ -1,4 +1,4 @@
-"""Nodules: where they fit, and how each kind is drawn."""
+"""Nodules: placement, and drawing of each kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BONE_FROM_HU = 320.0
 
 
 class NoPlaceError(ValueError):
-    """No place in the lungs fits a nodule that was asked for."""
+    """A requested nodule does not fit in the lungs."""
 
     def __init__(self, nodule: NoduleSpec) -> None:
         super().__init__(f"no place in the lungs fits a {nodule.kind} nodule of {nodule.diameter_mm} mm")
@@ -26,7 +26,7 @@ class NoPlaceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What decides where a nodule fits, on every ``step``-th row and column."""
+    """Anatomy that decides where a nodule fits, on every ``step``-th row and column."""
 
     step: int
     depth_mm: Array
@@ -48,7 +48,7 @@ class Surroundings:
 def place(
     grid: Grid, around: Surroundings, spec: NoduleSpec, taken: list[PlacedNodule], rng: np.random.Generator
 ) -> PlacedNodule:
-    """Find a place for a nodule, clear of those already placed.
+    """Return a position for a nodule, clear of those already placed.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def place(
 
 
 def _crowding(grid: Grid, around: Surroundings, at: list[int], spec: NoduleSpec) -> float:
-    """How much vessel lies within the nodule (little is better, unless it is to hang on one)."""
+    """Return how much vessel lies within the nodule (little is better, unless it is attached to one)."""
     reach = spec.diameter_mm / 2 + 2
     spacing = (grid.spacing_mm[0], grid.spacing_mm[1] * around.step, grid.spacing_mm[2] * around.step)
     box = tuple(
@@ -117,7 +117,7 @@ class Surface:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, roughness: float) -> Surface:
-        """Draw bumps; ``roughness`` is their root mean square share of the radius."""
+        """Draw bumps; ``roughness`` is their root mean square fraction of the radius."""
         count = 7
         directions = rng.normal(size=(count, 3))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -127,14 +127,14 @@ class Surface:
         return cls(*(part.astype(np.float32) for part in (directions, amplitudes, rng.uniform(0, 6.28, count))))
 
     def level(self, unit: tuple[Array, Array, Array]) -> Array:
-        """Radius over each unit vector (x, y, z), about 1."""
+        """Return the radius over each unit vector (x, y, z), about 1."""
         bumps = np.float32(1)
         for (a, b, c), amplitude, phase in zip(self.directions, self.amplitudes, self.phases, strict=True):
             bumps = bumps + amplitude * np.sin(a * unit[0] + b * unit[1] + c * unit[2] + phase)
         return np.asarray(bumps, dtype=np.float32)
 
     def mean_radius(self) -> float:
-        """Radius of the sphere of equal volume."""
+        """Return the radius of the sphere of equal volume."""
         k = np.arange(2000) + 0.5
         polar, turn = np.arccos(1 - 2 * k / 2000), np.pi * (1 + 5**0.5) * k
         unit = (np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar))

@@ -1,4 +1,4 @@
-"""Blur and noise of a reconstructed slice: a modulation transfer function and noise with the kernel's own grain."""
+"""Blur and noise of a reconstructed slice: modulation transfer function and noise texture of a kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dicom_node.phantom.geometry import Array, Grid
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A reconstruction kernel: width of its blur (mm), edge enhancement, and where its noise power peaks (1/mm)."""
+    """A reconstruction kernel: width of its blur (mm), edge enhancement, and peak of its noise power (1/mm)."""
 
     blur_mm: float
     enhancement: float
@@ -33,7 +33,7 @@ class SliceFilter:
 
     @classmethod
     def of(cls, grid: Grid, kernel: Kernel) -> SliceFilter:
-        """Set up the responses; the grain has unit variance for white noise of unit variance."""
+        """Return the responses; the texture has unit variance for white noise of unit variance."""
         fy = scipy.fft.fftfreq(grid.shape[1], grid.spacing_mm[1])[:, None]
         fx = scipy.fft.rfftfreq(grid.shape[2], grid.spacing_mm[2])[None, :]
         f = np.hypot(fy, fx)
@@ -45,7 +45,7 @@ class SliceFilter:
         return cls(transfer.astype(np.float32), grain.astype(np.float32))
 
     def apply(self, plane: Array, noise: Array | None) -> Array:
-        """Blur a slice and add grained noise (given white, already scaled to its local standard deviation)."""
+        """Blur a slice and add textured noise (from white noise scaled to its local standard deviation)."""
         spectrum = scipy.fft.rfft2(plane) * self.transfer
         if noise is not None:
             spectrum += scipy.fft.rfft2(noise) * self.grain
@@ -53,13 +53,13 @@ class SliceFilter:
 
 
 def _whole(half: Array, columns: int) -> Array:
-    """Expand the half spectrum of a real FFT to the whole one (for its mean)."""
+    """Expand the half spectrum of a real FFT to the full one (for its mean)."""
     mirrored = half[:, 1 : (columns + 1) // 2]
     return np.concatenate([half, mirrored], axis=1)
 
 
 def noise_profile(grid: Grid, z: float) -> Array:
-    """Relative noise over a slice: highest inside the body, more where the shoulders stand in the beam."""
+    """Return relative noise over a slice: highest inside the body, more where the shoulders stand in the beam."""
     y, x = grid.axis(1)[:, None], grid.axis(2)[None, :]
     inside = np.exp(-(np.square(x / 190) + np.square(y / 140)))
     shoulder = 1 + 0.9 * float(np.clip((z - 85) / 45, 0, 1))
@@ -68,7 +68,7 @@ def noise_profile(grid: Grid, z: float) -> Array:
 
 
 def smooth_field(rng: np.random.Generator, grid: Grid, scale_mm: float, across: int = 96) -> Array:
-    """Make a coarse random field of unit variance: (slices, across, across), correlated over ``scale_mm``."""
+    """Return a coarse random field of unit variance: (slices, across, across), correlated over ``scale_mm``."""
     white = rng.standard_normal((grid.shape[0], across, across), dtype=np.float32)
     extent = (grid.shape[1] * grid.spacing_mm[1] / across, grid.shape[2] * grid.spacing_mm[2] / across)
     field = gaussian_filter(white, [scale_mm / grid.spacing_mm[0], scale_mm / extent[0], scale_mm / extent[1]])
@@ -84,7 +84,7 @@ class Enlarger:
 
     @classmethod
     def of(cls, across: int, shape: tuple[int, ...]) -> Enlarger:
-        """Set up for square planes of ``across`` pixels."""
+        """Return the products for square planes of ``across`` pixels."""
         return cls(_weights(across, shape[-2]), _weights(across, shape[-1]))
 
     def __call__(self, coarse: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Writes a phantom as a DICOM series: one CT instance a slice, or one Enhanced CT instance of many frames."""
+"""Phantom as a DICOM series: one CT instance a slice, or one Enhanced CT instance of many frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_series(
     transfer_syntax: str = "explicit",
     enhanced: bool = False,
 ) -> tuple[Path, ...]:
-    """Write a phantom into ``folder``; returns the files, slices from feet to head.
+    """Write a phantom into ``folder``, and return the files, slices from feet to head.
 
     Parameters
     ----------

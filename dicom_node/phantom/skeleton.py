@@ -1,4 +1,4 @@
-"""The bones as chains of tubes: ribs along the cage, vertebrae with their processes, sternum, shoulder girdle."""
+"""Bones as chains of tubes: ribs along the cage, vertebrae with their processes, sternum, shoulder girdle."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ VERTEBRA_MM = 23.0
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """Tubes by what they are made of; marrow is the same tubes, thinner."""
+    """Tubes by tissue; marrow is the same tubes, thinner."""
 
     bones: list[Tube]
     cartilage: list[Tube]
 
     @property
     def marrow(self) -> list[Tube]:
-        """The inside of the bones."""
+        """Inside of the bones."""
         return [bone.scaled(0.95, -1.3) for bone in self.bones if min(bone.start_radius_mm, bone.end_radius_mm) > 1.9]
 
 
 def _polar(radius: float, angle: float, side: int, z: float) -> tuple[float, float, float]:
-    """Point at an angle (degrees from the front) on the body's left (+1) or right (-1)."""
+    """Return the point at an angle (degrees from the front) on the body's left (+1) or right (-1)."""
     return side * radius * float(np.sin(np.radians(angle))), -radius * float(np.cos(np.radians(angle))), z
 
 
@@ -37,7 +37,7 @@ def _table(outline: Array, angle: float) -> float:
 
 
 def _rib(number: int, side: int) -> tuple[list[Tube], list[Tube]]:
-    """Bone and cartilage of one rib; number 0 is the first."""
+    """Return bone and cartilage of one rib; number 0 is the first."""
     top = 128 - VERTEBRA_MM * number
     drop = 34 + 13 * min(number, 5)
     angles = np.linspace(163, 24 if number < 7 else 60 + 12 * (number - 7), 26)
@@ -60,7 +60,7 @@ def _sternal_end(number: int, side: int) -> tuple[float, float, float]:
 
 
 def _vertebra(z: float) -> list[Tube]:
-    """Arch and processes of one vertebra (the body is drawn as a shape of its own)."""
+    """Return arch and processes of one vertebra (the body is a shape of its own)."""
     tubes = [Tube((0, 70, z + 2), (0, 98, z - 13), 3.2, 3.4)]
     for side in (-1, 1):
         pedicle = (side * 11.5, 54.0, z + 4)
@@ -71,7 +71,7 @@ def _vertebra(z: float) -> list[Tube]:
 
 
 def _shoulder(side: int, build: Build) -> list[Tube]:
-    """Clavicle, shoulder blade and the head of the humerus, arms raised."""
+    """Return clavicle, shoulder blade and the head of the humerus, arms raised."""
     tubes = tubes_along(
         [(side * 21, -70, 99), (side * 58, -70, 110), (side * 105, -42, 124), (side * 140, -18, 132)], [7, 5.2, 5, 6]
     )
@@ -91,7 +91,7 @@ def _shoulder(side: int, build: Build) -> list[Tube]:
 
 
 def skeleton(build: Build, bottom_mm: float, top_mm: float) -> Skeleton:
-    """Build all bones of a body between two heights."""
+    """Return all bones of a body between two heights."""
     bones: list[Tube] = []
     cartilage: list[Tube] = []
     for side in (-1, 1):
@@ -106,7 +106,7 @@ def skeleton(build: Build, bottom_mm: float, top_mm: float) -> Skeleton:
 
 
 def vertebra_levels(bottom_mm: float, top_mm: float) -> list[float]:
-    """Heights of the vertebral bodies' centres."""
+    """Return the heights of the vertebral bodies' centres."""
     first, last = (int(np.floor(height / VERTEBRA_MM)) for height in (bottom_mm, top_mm))
     return [(number + 0.5) * VERTEBRA_MM for number in range(first, last + 1)]
 

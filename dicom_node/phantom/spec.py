@@ -1,4 +1,4 @@
-"""What to generate: the size of the series, the nodules in it, and what came out."""
+"""Specification of a phantom: size of the series and its nodules, and the generated volume with its ground truth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class NoduleKind(StrEnum):
-    """How a nodule looks."""
+    """Appearance of a nodule."""
 
     SOLID = "solid"
     LOBULATED = "lobulated"
@@ -21,7 +21,7 @@ class NoduleKind(StrEnum):
 
 
 class Attachment(StrEnum):
-    """What a nodule touches."""
+    """Structure that a nodule is attached to."""
 
     NONE = "none"
     PLEURA = "pleura"
@@ -30,7 +30,7 @@ class Attachment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoduleSpec:
-    """A nodule to place: in a lung of one's choice at a place that fits, or exactly at ``position_mm``."""
+    """A nodule to place: anywhere in a lung where it fits, or exactly at ``position_mm``."""
 
     kind: NoduleKind
     diameter_mm: float
@@ -43,7 +43,7 @@ class NoduleSpec:
 
 @dataclass(frozen=True, slots=True)
 class PlacedNodule:
-    """A nodule as it stands in the volume: the truth to compare with."""
+    """A nodule in the volume: the ground truth."""
 
     kind: NoduleKind
     attachment: Attachment
@@ -85,7 +85,7 @@ class PhantomSpec:
     nodules: tuple[NoduleSpec, ...] = DEFAULT_NODULES
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no series."""
+        """Refuse impossible sizes."""
         if min(self.slices, self.rows, self.columns) < 1 or min(self.slice_spacing_mm, self.pixel_spacing_mm) <= 0:
             raise ValueError("A phantom needs at least one voxel of positive size")
         if self.kernel not in {"standard", "lung"}:
@@ -94,7 +94,7 @@ class PhantomSpec:
 
 @dataclass(frozen=True, slots=True)
 class Phantom:
-    """A generated volume with its truth.
+    """A generated volume with its ground truth.
 
     ``volume_hu`` is ``(slices, rows, columns)`` int16, slices from feet to head; ``spacing_mm`` is
     ``(slice, row, column)``; ``origin_mm`` is the centre of the first voxel (LPS, mm).

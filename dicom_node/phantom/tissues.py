@@ -1,4 +1,4 @@
-"""Paints what is a shape in a slice: table, chest wall, upper abdomen, spine, heart, lungs.
+"""Shapes painted in a slice: table, chest wall, upper abdomen, spine, heart, lungs.
 
 Each organ is computed in a window of the slice around it only.
 """
@@ -62,12 +62,12 @@ class Chest:
 
     @classmethod
     def of(cls, plane: Plane, build: Build, lift_hu: float, thickness_mm: float) -> Chest:
-        """Set up the windows of a plane."""
+        """Return the chest of a plane with its windows."""
         windows = {name: plane.window(low, high) for name, (low, high) in _WINDOWS.items()}
         return cls(build, lift_hu, max(thickness_mm, 0.8), windows, diaphragm_mm(windows["body"][1], build))
 
     def lung_cover(self, z: float, middle: NDArray[np.uint8]) -> Array:
-        """How much of each pixel is lung.
+        """Return the lung fraction of each pixel.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Chest:
         part += sheet * (-420 - part)
 
     def _paint_wall(self, z: float, hu: Array) -> None:
-        """Skin, fat, muscle with its fat planes, and the soft tissue inside the cage."""
+        """Paint skin, fat, muscle with its fat planes, and the soft tissue inside the cage."""
         plane, build = self.windows["body"][1], self.build
         skin = body_outline(z, build)
         muscle = skin - fat_thickness(z, build)
@@ -154,7 +154,7 @@ class Chest:
             part += plane.ellipse((side * 24.0, 86.0), (19.0, 15.0), 2.4) * (MUSCLE_HU - part)
 
     def _paint_abdomen(self, z: float, hu: Array) -> None:
-        """Diaphragm, liver, stomach, spleen: what lies under the domes."""
+        """Paint diaphragm, liver, stomach and spleen under the domes."""
         under = np.clip(0.5 + (self.dome_mm - z) / self.thickness_mm, 0, 1)
         if not under.any():
             return
@@ -173,7 +173,7 @@ class Chest:
         self._paint_left_abdomen(z, hu, whole)
 
     def _paint_left_abdomen(self, z: float, hu: Array, inner: Array) -> None:
-        """Stomach with its air on top, and spleen."""
+        """Paint the stomach with its air on top, and the spleen."""
         window, plane = self.windows["left abdomen"]
         part, inside = hu[window], inner[window]
         depth = STOMACH.depth(plane.x, plane.y, z)
@@ -199,7 +199,7 @@ class Chest:
                 part += plane.cover(chamber.depth(plane.x, plane.y, z)) * (blood - part)
 
     def _fissures(self, z: float) -> Array:
-        """Extra density of the oblique fissures (both sides) and the horizontal one (right), in HU."""
+        """Return the extra density of the oblique fissures (both sides) and the horizontal one (right), in HU."""
         plane, width = self.windows["body"][1], max(self.thickness_mm * 0.7, 0.8)
         oblique_z = -12 + 0.95 * plane.y + 0.12 * np.abs(plane.x) + 5 * np.sin(plane.x / 22)
         oblique = np.clip(1 - np.abs(z - oblique_z) / (width + 0.7), 0, 1)

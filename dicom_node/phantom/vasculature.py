@@ -58,19 +58,19 @@ OESOPHAGUS = (
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A grown tree: its tubes, and for each how many twigs hang on it."""
+    """A grown tree: its tubes, and how many twigs each carries."""
 
     tubes: list[Tube]
     twigs: list[int]
 
     def larger_than(self, radius_mm: float) -> list[Tube]:
-        """Pieces whose radius is at least this."""
+        """Return the tubes whose radius is at least this."""
         return [tube for tube in self.tubes if tube.start_radius_mm >= radius_mm]
 
 
 @dataclass(frozen=True, slots=True)
 class GrowthRule:
-    """How a tree grows: twig radius (mm), Murray exponent, share of the way to the centre that a branch covers."""
+    """Growth of a tree: twig radius (mm), Murray exponent, fraction of the way to the centre per branch."""
 
     twig_radius_mm: float = 0.5
     exponent: float = 2.6
@@ -78,12 +78,12 @@ class GrowthRule:
     bend: float = 0.09
 
     def radius(self, twigs: int) -> float:
-        """Radius (mm) of a branch that carries this many twigs."""
+        """Return the radius (mm) of a branch that carries this many twigs."""
         return self.twig_radius_mm * twigs ** (1 / self.exponent)
 
 
 def great_vessels() -> dict[str, list[Tube]]:
-    """Build the large vessels of the mediastinum by name."""
+    """Return the large vessels of the mediastinum by name."""
     return {name: tubes_along(*path) for name, path in _PATHS.items()}
 
 
@@ -109,7 +109,7 @@ def grow(
 
 
 def _end_of_branch(start: Points, direction: Points, points: Points, rule: GrowthRule) -> Points:
-    """Where a branch ends: part of the way to the centre of its points, turned a little to its old heading."""
+    """Return the end of a branch: part of the way to the centre of its points, turned to its old heading."""
     if len(points) == 1:
         return points[0]
     way = points.mean(axis=0) - start
@@ -140,7 +140,7 @@ def _add_bent(
 
 
 def bronchi(arteries: Tree, side: int, smallest_mm: float = 1.5) -> list[Tube]:
-    """Airways (their lumen) that run beside a lung's arteries as far as these are larger than ``smallest_mm``."""
+    """Return airways (their lumen) along a lung's arteries as far as these are larger than ``smallest_mm``."""
     airways = []
     for tube, twigs in zip(arteries.tubes, arteries.twigs, strict=True):
         if tube.end_radius_mm < smallest_mm or twigs < 2:

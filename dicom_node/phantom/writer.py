@@ -39,7 +39,7 @@ IMPLEMENTATION_UID = derived_uid("lungnode", "implementation", "phantom")
 
 @dataclass(frozen=True, slots=True)
 class SeriesIdentity:
-    """Who and what the series says it is. Empty UIDs are derived from the volume's ``uid_seed``."""
+    """Identity of the series; empty UIDs are derived from the volume's ``uid_seed``."""
 
     patient_name: str = "PHANTOM^LUNGNODE"
     patient_id: str = "PHANTOM-1"
@@ -57,7 +57,7 @@ class SeriesIdentity:
     uid_seed: str = ""
 
     def resolved(self, uid_seed: str) -> SeriesIdentity:
-        """Fill in the UIDs that were left empty."""
+        """Return a copy with empty UIDs filled in."""
         seed = self.uid_seed or uid_seed
         study = self.study_instance_uid or derived_uid("phantom study", seed, self.patient_id, self.accession_number)
         series = self.series_instance_uid or derived_uid("phantom series", study, seed, str(self.series_number))
@@ -66,7 +66,7 @@ class SeriesIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SeriesLayout:
-    """Where the voxels of a series lie (LPS, mm); ``spacing_mm`` is ``(slice, row, column)``."""
+    """Position of the voxels of a series (LPS, mm); ``spacing_mm`` is ``(slice, row, column)``."""
 
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
@@ -78,7 +78,7 @@ class SeriesLayout:
     """Further attributes of every instance, by keyword."""
 
     def position_mm(self, index: int) -> tuple[float, float, float]:
-        """Image Position (Patient) of a slice."""
+        """Return the Image Position (Patient) of a slice."""
         normal = np.cross(self.orientation[:3], self.orientation[3:])
         step = normal * self.spacing_mm[0] if self.step_mm is None else np.array(self.step_mm)
         x, y, z = np.array(self.origin_mm) + index * step
@@ -86,7 +86,7 @@ class SeriesLayout:
 
 
 def series_common(identity: SeriesIdentity, layout: SeriesLayout) -> Dataset:
-    """Build the attributes that every instance of the series shares: patient, study, series, equipment."""
+    """Return the attributes that all instances share: patient, study, series, equipment."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = identity.study_date
@@ -121,17 +121,17 @@ def series_common(identity: SeriesIdentity, layout: SeriesLayout) -> Dataset:
 
 
 def format_decimal(value: float) -> str:
-    """Format a number as VR DS wants it: at most 16 characters."""
+    """Format a number as VR DS: at most 16 characters."""
     return f"{value:.6f}".rstrip("0").rstrip(".") or "0"
 
 
 def stored_values(slice_hu: NDArray[np.int16]) -> NDArray[np.uint16]:
-    """Turn HU into 12-bit stored values under the series' rescale intercept."""
+    """Convert HU into 12-bit stored values under the series' rescale intercept."""
     return np.clip(slice_hu.astype(np.int32) - RESCALE_INTERCEPT, 0, 4095).astype(np.uint16)
 
 
 def add_pixels(ds: Dataset, values: NDArray[np.uint16]) -> None:
-    """Put 12-bit unsigned pixels and their description into a dataset."""
+    """Add 12-bit unsigned pixels and their description to a dataset."""
     ds.SamplesPerPixel = 1
     ds.PhotometricInterpretation = "MONOCHROME2"
     ds.Rows, ds.Columns = values.shape[-2:]
@@ -141,7 +141,7 @@ def add_pixels(ds: Dataset, values: NDArray[np.uint16]) -> None:
 
 
 def slice_instance(common: Dataset, layout: SeriesLayout, slice_hu: NDArray[np.int16], index: int) -> Dataset:
-    """Build the CT Image Storage instance of one slice (PS3.3 A.3)."""
+    """Return the CT Image Storage instance of one slice (PS3.3 A.3)."""
     ds = Dataset()
     ds.update(common)
     ds.SOPClassUID = CTImageStorage
@@ -161,7 +161,7 @@ def slice_instance(common: Dataset, layout: SeriesLayout, slice_hu: NDArray[np.i
 
 
 def save_instance(ds: Dataset, path: Path, transfer_syntax: str = "explicit") -> Path:
-    """Write a dataset as a DICOM file (PS3.10) in one of ``TRANSFER_SYNTAXES``, compressing where that asks for it."""
+    """Write a dataset as a DICOM file (PS3.10) in one of ``TRANSFER_SYNTAXES``, compressed where it requires."""
     uid = TRANSFER_SYNTAXES[transfer_syntax]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ds.SOPClassUID

@@ -1,4 +1,4 @@
-"""Where connections wait until they have said whom they call: no thread and no association's place for any of them.
+"""Acceptor of connections: reads their A-ASSOCIATE-RQ without a thread or association slot for any of them.
 
 One thread watches the listening socket and every connection whose A-ASSOCIATE-RQ is not complete. A silent socket,
 half a header, one byte a second, a wrong protocol: each costs a descriptor and a few bytes until its deadline. When
@@ -50,7 +50,7 @@ _HANDSHAKES = 4
 
 @dataclass(frozen=True, slots=True)
 class AcceptorLimits:
-    """Bounds of what has not negotiated yet."""
+    """Limits of connections that have not negotiated yet."""
 
     connections: int = 256
     connections_per_address: int = 128
@@ -64,7 +64,7 @@ class AcceptorLimits:
     """Of all requests that are not complete together; beyond it the longest one goes."""
 
     def of(self, port: Port) -> AcceptorLimits:
-        """The share of one process at a port."""
+        """Return the share of one process of a port."""
         return replace(
             self,
             connections=port.share(self.connections),
@@ -76,7 +76,7 @@ class AcceptorLimits:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A connection that has said whom it calls."""
+    """A connection that has sent its A-ASSOCIATE-RQ."""
 
     connection: socket.socket
     address: str
@@ -86,14 +86,14 @@ class Caller:
 
     @property
     def certificate(self) -> bytes:
-        """The certificate that was shown in the handshake (DER); empty where there was none."""
+        """Client certificate of the handshake (DER); empty where none was presented."""
         shown = self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
         return shown or b""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedConnection:
-    """A connection that no association came of, with the AE titles as far as they were sent (untrusted text).
+    """A connection that led to no association, with the AE titles as far as received (untrusted text).
 
     ``reason`` is machine-readable, and ``certificate`` the one that was shown (DER).
     """
@@ -127,12 +127,12 @@ class _PendingConnection:
 
 
 def _has_decrypted_bytes(connection: socket.socket) -> bool:
-    """Whether bytes are decrypted already, which no selector tells."""
+    """Whether decrypted bytes wait in the TLS layer, which no selector reports."""
     return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
 def _handshake_failure(error: OSError) -> str:
-    """Why a handshake failed, in the words of OpenSSL; empty for who only looks whether the port is open."""
+    """Return OpenSSL's reason of a failed handshake; empty for a mere port probe."""
     if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
         return ""
     return str(getattr(error, "verify_message", "") or error.reason or "TLS").replace(" ", "_").lower()
@@ -147,23 +147,23 @@ Decision = Rejection | Literal["admitted", "wait"]
 
 
 class AdmissionPolicy(Protocol):
-    """Decides about connections; called on the entrance's thread."""
+    """Decides about connections; called on the acceptor's thread."""
 
     def decide(self, caller: Caller) -> Decision:
-        """Take the connection over (``"admitted"``), have it wait for a place, or reject it."""
+        """Take over the connection (``"admitted"``), let it wait for a slot, or reject it."""
         ...
 
     def is_known(self, address: str) -> bool:
-        """Whether anyone may call from an address; what strangers have open is bounded by itself."""
+        """Whether a configured peer calls from this address; connections of unknown hosts are limited."""
         ...
 
     def on_refused(self, refusal: RefusedConnection) -> None:
-        """Note that a connection was refused, by this side or by ``decide``."""
+        """Record that a connection was refused, by the acceptor or by ``decide``."""
         ...
 
 
 class ConnectionAcceptor:
-    """Accepts connections and hands on those that have sent an A-ASSOCIATE-RQ.
+    """Accepts connections and passes on those that have sent an A-ASSOCIATE-RQ.
 
     Parameters
     ----------
@@ -193,11 +193,11 @@ class ConnectionAcceptor:
         self._selector.register(self._listening, selectors.EVENT_READ)
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept nobody any more and turn away who waits."""
+        """Stop accepting and close all pending connections."""
         self._is_stopping.set()
         self._thread.join()
 
@@ -229,7 +229,7 @@ class ConnectionAcceptor:
 
     @staticmethod
     def _prioritize(ready: list[_PendingConnection]) -> list[_PendingConnection]:
-        """Order who is ready: requests first, then a few handshakes (milliseconds each), the newest first.
+        """Order ready connections: requests first, then a few handshakes (milliseconds each), newest first.
 
         Whoever comes while hundreds shake hands is thus not served behind all of them; the others stay ready.
         """
@@ -239,7 +239,7 @@ class ConnectionAcceptor:
         ]
 
     def _accept(self) -> None:
-        """Accept what is there and is ours to take, but look at those who wait in between."""
+        """Accept this process's share of the waiting connections."""
         for _ in range(self._port.may_accept(_ACCEPTS)):
             try:
                 connection, address = self._listening.accept()
@@ -273,7 +273,7 @@ class ConnectionAcceptor:
         self._drop_on_error(self._read, pending)
 
     def _drop_on_error(self, action: Callable[[_PendingConnection], None], pending: _PendingConnection) -> None:
-        """Let an unforeseen error cost one guest, never the entrance."""
+        """Run an action, and drop its connection on an unforeseen error."""
         try:
             action(pending)
         except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -282,7 +282,7 @@ class ConnectionAcceptor:
                 self._drop(pending, "failed")
 
     def _make_room(self, new: _PendingConnection) -> None:
-        """Let the oldest guest go where there are too many; callers that only wait for a place stay."""
+        """Drop the oldest pending connection at a limit; callers that wait for a slot stay."""
         counts = Counter(pending.address for pending in self._pending.values())
         unknown_hosts = [pending for pending in self._pending.values() if not pending.is_known]
         if not new.is_known and len(unknown_hosts) >= self._limits.unknown_hosts:
@@ -308,7 +308,7 @@ class ConnectionAcceptor:
             self._read_once(pending)
 
     def _shake_hands(self, pending: _PendingConnection) -> bool:
-        """Go on with a handshake; True when it is done."""
+        """Continue a handshake; True when it is complete."""
         assert isinstance(pending.connection, ssl.SSLSocket)  # noqa: S101 (only these have a handshake)
         wanted = selectors.EVENT_READ
         try:
@@ -351,7 +351,7 @@ class ConnectionAcceptor:
                 self._drop(pending, "closed")
 
     def _parse_request(self, pending: _PendingConnection) -> None:
-        """Look whether the request is complete, and refuse what cannot become one."""
+        """Admit a complete request, and refuse what cannot become one."""
         received = pending.received
         if received[0] != 1:
             known = 1 <= received[0] <= 7
@@ -395,7 +395,7 @@ class ConnectionAcceptor:
         self._refuse(pending, decision.pdu, "rejected")
 
     def _abort(self, pending: _PendingConnection, reason: bytes, code: str) -> None:
-        """Abort (PS3.8 9.3.8) what cannot be an association, and say why in the log."""
+        """Abort (PS3.8 9.3.8) what cannot become an association, and log the reason."""
         self._policy.on_refused(_refused(pending, code))
         self._refuse(pending, _ABORT + reason, code)
 
@@ -404,14 +404,14 @@ class ConnectionAcceptor:
         pending.received[:] = received
 
     def _bound_buffers(self) -> None:
-        """Let the longest unfinished request go where all together take too much memory."""
+        """Drop the longest incomplete request while all together exceed the memory limit."""
         while self._buffered_bytes > self._limits.buffered_bytes:
             longest = max(self._pending.values(), key=lambda pending: len(pending.received))
             self._policy.on_refused(_refused(longest, "crowded"))
             self._drop(longest, "crowded")
 
     def _refuse(self, pending: _PendingConnection, pdu: bytes, reason: str) -> None:
-        """Say why, stop listening to what is said, and close soon."""
+        """Send the reason, stop reading requests, and close soon."""
         self._counters.add("connections_refused", reason)
         try:
             pending.connection.send(pdu)

@@ -1,4 +1,4 @@
-"""Who may associate: called and calling AE titles and addresses, checked before an association takes a place."""
+"""Access control by called and calling AE title, address and certificate, before an association takes a slot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PeerRule:
-    """One peer that may associate."""
+    """A peer that may associate."""
 
     ae_title: str
     host: str
@@ -30,7 +30,7 @@ class PeerRule:
 
 
 class Rejection(Enum):
-    """Why an association is rejected: result, source and reason of A-ASSOCIATE-RJ (PS3.8 table 9-21), and a code."""
+    """Reason of a rejection: result, source and reason of A-ASSOCIATE-RJ (PS3.8 table 9-21), and a code."""
 
     CALLED_AE_TITLE = (1, 1, 7, "called-ae-title")
     CALLING_AE_TITLE = (1, 1, 3, "calling-ae-title")
@@ -42,12 +42,12 @@ class Rejection(Enum):
 
     @property
     def code(self) -> str:
-        """Stable and machine-readable."""
+        """Stable, machine-readable code."""
         return self.value[3]
 
     @property
     def pdu(self) -> bytes:
-        """The A-ASSOCIATE-RJ that says so (PS3.8 9.3.4)."""
+        """A-ASSOCIATE-RJ PDU (PS3.8 9.3.4)."""
         return b"\3\0\0\0\0\4\0" + bytes(self.value[:3])
 
 
@@ -56,13 +56,13 @@ _PADDING = "\0 "
 
 
 def printable(ae_title: str) -> str:
-    """AE title as it may be logged and shown: empty where it has characters that none may have (PS3.5 6.2)."""
+    """Return an AE title for logs and display; empty where it has characters that PS3.5 6.2 forbids."""
     title = ae_title.strip(_PADDING)
     return title if title.isascii() and title.isprintable() and "\\" not in title else ""
 
 
 def plain_address(address: str) -> str:
-    """Spell an address canonically; an IPv4 address that arrives by an IPv6 socket is told as IPv4."""
+    """Return the canonical spelling of an address; IPv4-mapped IPv6 becomes IPv4."""
     try:
         ip = ip_address(address.split("%", maxsplit=1)[0])
     except ValueError:
@@ -109,11 +109,11 @@ class AccessRules:
         self._is_open = not tuple(peers)
 
     def is_known_address(self, address: str) -> bool:
-        """Whether any peer calls from there."""
+        """Whether any peer calls from this address."""
         return self._is_open or address in self._addresses or address in OWN_ADDRESSES
 
     def check_request(self, request: AssociationRequest, address: str, certificate: bytes = b"") -> Sender | Rejection:
-        """Tell who is calling, or why it is rejected, by protocol, context, titles, address and certificate (DER)."""
+        """Return the sender or the rejection, by protocol, context, titles, address and certificate (DER)."""
         if not request.is_version_1:
             return Rejection.PROTOCOL_VERSION
         if request.application_context != APPLICATION_CONTEXT:
@@ -123,7 +123,7 @@ class AccessRules:
     def check(
         self, called_ae_title: str, calling_ae_title: str, address: str, certificate: bytes = b""
     ) -> Sender | Rejection:
-        """Tell who is calling, or why it is rejected, by titles, address and certificate (DER)."""
+        """Return the sender or the rejection, by titles, address and certificate (DER)."""
         calling = printable(calling_ae_title)
         if called_ae_title.strip(_PADDING) != self._ae_title:
             return Rejection.CALLED_AE_TITLE

@@ -1,4 +1,4 @@
-"""Reads an A-ASSOCIATE-RQ before anything is made of it (PS3.8 9.3.2), and writes it anew as the library can read it.
+"""Parser of A-ASSOCIATE-RQ PDUs (PS3.8 9.3.2), which also rewrites them in a form that the library can read.
 
 Other nodes send what the standard allows and pynetdicom aborts on: unrecognized items and sub-items, which are ignored
 (PS3.8 9.3.1), padded names and UIDs, items in any order. A presentation context that cannot be read is rejected alone.
@@ -33,7 +33,7 @@ _PADDING = "\0 "
 
 
 class RequestError(ValueError):
-    """A request that no association can come of; the connection is aborted. ``code`` is machine-readable."""
+    """A malformed request; the connection is aborted. ``code`` is machine-readable."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -42,7 +42,7 @@ class RequestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AssociationRequest:
-    """What decides whether an association is let in. AE titles without padding.
+    """Contents of a request that decide on its admission. AE titles are without padding.
 
     Attributes
     ----------
@@ -67,14 +67,14 @@ class _Context:
 
 
 def read_titles(received: bytes) -> tuple[str, str]:
-    """Calling and called AE title of a request that may be incomplete; empty where they did not come."""
+    """Return calling and called AE title of a possibly incomplete request; empty where not received."""
     if len(received) < _FIXED_BYTES:
         return "", ""
     return _title(received[26:42]), _title(received[10:26])
 
 
 def read_request(pdu: bytes) -> AssociationRequest:
-    """Read a complete A-ASSOCIATE-RQ PDU.
+    """Parse a complete A-ASSOCIATE-RQ PDU.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def add_results(answer: bytes, results: bytes) -> bytes:
 
 
 class _Reader:
-    """Collects the items of one request; what is not recognized is skipped."""
+    """Collects the items of one request; unrecognized ones are skipped."""
 
     def __init__(self) -> None:
         self.application_context = ""
@@ -147,7 +147,7 @@ class _Reader:
                 self._take_user(user_kind, bytes(content))
 
     def _take_context(self, value: memoryview) -> None:
-        """Note one proposal; its number must be odd, and stand for one proposal only (PS3.8 9.3.2.2)."""
+        """Add a presentation context; its id must be odd and occur once (PS3.8 9.3.2.2)."""
         if len(value) < 4:
             return  # without a number it cannot be answered
         number = value[0]
@@ -189,14 +189,14 @@ class _Reader:
                 self._roles.setdefault(uid, roles)
 
     def more_results(self) -> bytes:
-        """Answers to contexts of impossible numbers."""
+        """Return the results of contexts with invalid ids."""
         syntax = _item(_TRANSFER, b"1.2.840.10008.1.2")
         return b"".join(
             _item(_RESULT, bytes([number, 0, _NO_REASON, 0]) + syntax) for number in sorted(self.unusable_ids)
         )
 
     def written(self, called: str, calling: str) -> bytes:
-        """Write the request anew."""
+        """Return the rewritten request."""
         items = [_item(_APPLICATION, self.application_context.encode("latin-1"))]
         for number, context in sorted(self.contexts.items()):
             syntaxes = [_item(_ABSTRACT, context.abstract_syntax.encode())]
@@ -228,7 +228,7 @@ def _title(raw: bytes) -> str:
 
 
 def _text(raw: bytes) -> str:
-    """Text of printable ASCII; anything else is left out."""
+    """Return printable ASCII text without padding; empty for anything else."""
     text = raw.decode("latin-1").strip(_PADDING)
     return text if text.isascii() and text.isprintable() else ""
 
@@ -240,5 +240,5 @@ def _known_uid(raw: bytes) -> str:
 
 
 def _uid(raw: bytes) -> str:
-    """UID without padding; empty where it is none."""
+    """Return a UID without padding; empty where it is invalid."""
     return _known_uid(raw) if len(raw) <= 80 else ""

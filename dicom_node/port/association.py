@@ -1,4 +1,4 @@
-"""One accepted association: pynetdicom's, on our upper layer, asleep until there is news."""
+"""One accepted association: pynetdicom's on our upper layer, which waits for events instead of polling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class PortAssociation(Association):
-    """An association in one of the listener's places, which it leaves whatever happens to it.
+    """An association in one of the listener's slots, which it releases however it ends.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class PortAssociation(Association):
         return context_id in self._accepted_cx
 
     def _describe(self) -> None:
-        """Set what negotiation reads, as pynetdicom's request handler does."""
+        """Set what the negotiation reads, as pynetdicom's request handler does."""
         self.acceptor.maximum_length = self.port.settings.max_pdu_bytes
         self.acceptor.ae_title = self.port.settings.ae_title
         self.acceptor.address_info = AddressInformation.from_tuple(self.port.server.server_address)
@@ -98,12 +98,12 @@ class PortAssociation(Association):
 
     @property
     def address(self) -> str:
-        """Where it comes from."""
+        """Address of the peer."""
         return self.sender.address
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the last progress (see PortDul); zero while we are at work on a message.
+        """Seconds since the last progress (see ``BoundedUpperLayer``); zero while a message is handled.
 
         A peer that is sent instances (C-GET) makes progress by reading and answering them.
         """
@@ -113,26 +113,26 @@ class PortAssociation(Association):
 
     @property
     def was_used(self) -> bool:
-        """Whether anything came after the request to associate."""
+        """Whether anything followed the association request."""
         return bool(self.dul.pdu_count > 1)
 
     def mark_upper_layer_ready(self) -> None:
-        """Tell the reactor that the upper layer runs."""
+        """Signal the reactor that the upper layer runs."""
         self._dul_ready.set()
 
     def notify(self) -> None:
-        """Wake the reactor: something came, went, or ended."""
+        """Wake the reactor after an event."""
         self._news.set()
 
     def evict(self) -> None:
-        """Abort to make room for another; does not wait for the peer."""
+        """Abort to free the slot for another; does not wait for the peer."""
         self.is_evicted = True
         if self.awaits_peer_since is not None:
             self.dul.socket.cut_off()
         self.notify()
 
     def run_reactor(self) -> None:
-        """Negotiate and serve; the place is free again afterwards."""
+        """Negotiate and serve, then release the slot."""
         try:
             if self._answer is None:
                 super().run_reactor()
@@ -145,7 +145,7 @@ class PortAssociation(Association):
             self.port.leave(self)
 
     def _serve_negotiated(self, answer: NegotiationResult) -> None:
-        """Give an answer that is known, and serve; what the library's negotiation would leave behind is the same."""
+        """Send a cached negotiation result, set the state that negotiation leaves, and serve."""
         self.requestor.primitive, self.acceptor.primitive = answer.request, answer.response
         self.requestor.ae_title = answer.request.calling_ae_title
         self._accepted_cx, self._rejected_cx = dict(answer.accepted), list(answer.rejected)
@@ -158,7 +158,7 @@ class PortAssociation(Association):
             self.port.server.shutdown_request(connection)
 
     def _run_reactor(self) -> None:
-        """Serve messages until the association is over; pynetdicom's loop, sleeping instead of polling."""
+        """Serve messages until the association ends; pynetdicom's loop, waiting instead of polling."""
         self.port.counters.add("associations", "accepted")
         self.port.on_accepted(self.sender, len(self._accepted_cx))
         if self._answer is None:
@@ -177,7 +177,7 @@ class PortAssociation(Association):
                 return
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        """Have the listener's own services answer what is theirs, the library the rest; the peer waits meanwhile."""
+        """Dispatch a request to the listener's own services or to the library."""
         self._is_serving = True
         try:
             serve = self.port.services.get(type(msg))
@@ -224,6 +224,6 @@ class PortAssociation(Association):
         return True
 
     def kill(self) -> None:
-        """End both reactors; the place is free at once, however long the peer takes to close."""
+        """End both reactors; the slot is free at once, however long the peer takes to close."""
         self.port.leave(self)
         super().kill()

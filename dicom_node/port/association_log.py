@@ -1,4 +1,4 @@
-"""Counts how associations went and writes that to the database on a thread of its own: the port waits for none."""
+"""Counts of association outcomes, written to the database on a thread of their own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _TITLE_CHARACTERS = 16
 
 
 def shown_title(ae_title: str) -> str:
-    """AE title as it may be stored and shown: printable ASCII, other characters as question marks."""
+    """Return an AE title for storage and display: printable ASCII, other characters as question marks."""
     return "".join(char if " " <= char <= "~" else "?" for char in ae_title[:_TITLE_CHARACTERS])
 
 
 class AssociationLog:
-    """Collects events, and writes what came once a second."""
+    """Collects association events, and writes them once a second."""
 
     def __init__(self, database: Database, counters: Counters) -> None:
         self._database, self._counters = database, counters
@@ -46,7 +46,7 @@ class AssociationLog:
         self._counters.add("associations_unrecorded")
 
     def stop(self) -> None:
-        """Write what is left and end."""
+        """Write the remaining events and end."""
         self._is_stopping.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""The places of associations: a bounded number, and who gives way when all are taken."""
+"""A bounded number of association slots, with eviction of idle associations."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ USED_GRACE_S = 5.0
 
 
 class SlotHolder(Protocol):
-    """What a place needs to know of an association."""
+    """An association as the slots see it."""
 
     @property
     def idle_s(self) -> float:
-        """Seconds since its last sign of life; zero while we are at work for it."""
+        """Seconds since its last progress; zero while a message is handled."""
         ...
 
     @property
@@ -27,16 +27,16 @@ class SlotHolder(Protocol):
 
     @property
     def address(self) -> str:
-        """Where it comes from."""
+        """Address of the peer."""
         ...
 
     def evict(self) -> None:
-        """Give way; does not wait."""
+        """Abort; does not wait."""
         ...
 
 
 class AssociationSlots:
-    """At most ``limit`` associations; when all places are taken, the idlest gives way to who has something to say.
+    """At most ``limit`` associations; when all slots are taken, the idlest is evicted for a new caller.
 
     Those that were never used go first, then those that have been silent for long; of these the ones of the address
     that holds most places, and among them the idlest. One that is being served, or is just pausing, never goes.
@@ -48,7 +48,7 @@ class AssociationSlots:
         self._lock = Lock()
 
     def try_reserve(self) -> bool:
-        """Make room if need be; False when nobody can give way now."""
+        """Free a slot if need be; False when no association can be evicted now."""
         with self._lock:
             if len(self._holders) < self._limit:
                 return True
@@ -60,17 +60,17 @@ class AssociationSlots:
         return True
 
     def assign(self, holder: SlotHolder) -> None:
-        """Take a place, after ``try_reserve``."""
+        """Assign a slot, after ``try_reserve``."""
         with self._lock:
             self._holders.add(holder)
 
     def release(self, holder: SlotHolder) -> None:
-        """Give a place back; harmless when it was lost before."""
+        """Release a slot; harmless when it was released before."""
         with self._lock:
             self._holders.discard(holder)
 
     def holders(self) -> tuple[SlotHolder, ...]:
-        """Everyone who has a place."""
+        """Return all associations with a slot."""
         with self._lock:
             return tuple(self._holders)
 

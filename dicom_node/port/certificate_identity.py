@@ -1,4 +1,4 @@
-"""Which certificate an AE title calls with: known by its fingerprint, by a name that an authority put in, or both.
+"""Binding of an AE title to a certificate, by its fingerprint, by a name in it, or both.
 
 The authority says that somebody of ours calls; this says who of us. Without it every holder of a certificate could
 call by any other's AE title.
@@ -16,12 +16,12 @@ _UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.Un
 
 
 def fingerprint(certificate: bytes) -> str:
-    """SHA-256 of a certificate (DER), 64 hexadecimal digits; empty where none was shown."""
+    """Return the SHA-256 of a certificate (DER), 64 hexadecimal digits; empty for no certificate."""
     return hashlib.sha256(certificate).hexdigest() if certificate else ""
 
 
 def names(certificate: bytes) -> frozenset[str]:
-    """Names that a certificate (DER) bears: ``DNS:`` and ``URI:`` (RFC 5280 4.2.1.6), ``CN:`` of its subject."""
+    """Return the names in a certificate (DER): ``DNS:`` and ``URI:`` (RFC 5280 4.2.1.6), ``CN:`` of its subject."""
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         values = {f"CN:{attribute.value!s}" for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
@@ -37,7 +37,7 @@ def names(certificate: bytes) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class CertificateRule:
-    """What the certificate of a peer must be; where both are given, both count."""
+    """Required certificate of a peer; where fingerprints and names are given, both apply."""
 
     fingerprints: frozenset[str] = frozenset()
     """SHA-256 of the certificates that it may show, in lower case."""
@@ -45,7 +45,7 @@ class CertificateRule:
     """Names of which it must bear one, whole and without wildcards, as ``names`` spells them."""
 
     def allows(self, certificate: bytes) -> bool:
-        """Whether this certificate (DER; empty: none was shown) is such a one."""
+        """Whether a certificate (DER; empty: none presented) satisfies the rule."""
         if not self.fingerprints and not self.names:
             return True
         if not certificate or (self.fingerprints and fingerprint(certificate) not in self.fingerprints):

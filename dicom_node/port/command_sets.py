@@ -1,4 +1,4 @@
-"""The command sets that the fast path reads and writes itself: always Implicit VR Little Endian (PS3.7 6.3.1)."""
+"""Command sets that the fast path reads and writes itself: always Implicit VR Little Endian (PS3.7 6.3.1)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_elements(command_set: bytes) -> dict[int, bytes]:
 
 
 def command_field(elements: dict[int, bytes]) -> int:
-    """Tell what is asked for or answered.
+    """Return the Command Field.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def has_dataset(elements: dict[int, bytes]) -> bool:
 
 
 def store_request(context_id: int, elements: dict[int, bytes]) -> StoreRequest:
-    """Read a C-STORE request.
+    """Parse a C-STORE request.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The DICOM port: an entrance for connections, places for associations, and pynetdicom for what they say."""
+"""The DICOM port: acceptor of connections, slots for associations, and pynetdicom for the protocol."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Service = Callable[[Any, Any, Any], None]
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """What the listener is told; the composition root fills it from the settings."""
+    """Settings of the listener, filled by the composition root."""
 
     host: str = "127.0.0.1"
     port: int = 11112
@@ -58,17 +58,17 @@ class ListenerSettings:
 
 
 class StoreHandler(Protocol):
-    """Takes C-STORE requests of the fast path."""
+    """Handles C-STORE requests of the fast path."""
 
     def open(
         self, request: StoreRequest, abstract_syntax: str, transfer_syntax: str, association: PortAssociation
     ) -> StoreSink:
-        """Begin to take one."""
+        """Begin a request."""
         ...
 
 
 class PortServer(AssociationServer):
-    """pynetdicom's server, as the owner of contexts and handlers; the entrance accepts in its stead."""
+    """pynetdicom's server as the owner of contexts and handlers; the acceptor accepts in its stead."""
 
     def __init__(self, *arguments: Any, listening: socket.socket, **more: Any) -> None:
         self._listening_socket = listening
@@ -82,17 +82,17 @@ class PortServer(AssociationServer):
         self.server_address = self.socket.getsockname()
 
     def server_activate(self) -> None:
-        """Nothing: the socket listens already."""
+        """Do nothing: the socket listens already."""
 
     def intervention_handlers(self) -> Iterator[tuple[Any, Any]]:
-        """The handlers that answer requests."""
+        """Yield the handlers that answer requests."""
         for event, bound in self._handlers.items():
             if event.is_intervention and bound:
                 yield event, bound
 
 
 class _RejectionTrail:
-    """Writes rejections to the audit trail on a thread of its own: the entrance waits for no database."""
+    """Writes rejections to the audit trail on a thread of its own, so that the acceptor never waits."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
@@ -101,14 +101,14 @@ class _RejectionTrail:
         self._thread.start()
 
     def add(self, sender: Sender, details: dict[str, object]) -> None:
-        """Queue one; a flood beyond the queue is counted only."""
+        """Queue a rejection; those beyond the limit of the queue are only counted."""
         try:
             self._queue.put_nowait((sender, details))
         except queue.Full:
             self._intake.counters.add("audits_dropped")
 
     def stop(self) -> None:
-        """Write what is queued and end."""
+        """Write the queued rejections and end."""
         self._queue.put(None)
         self._thread.join()
 
@@ -177,7 +177,7 @@ class Listener:
         self._acceptor.start()
 
     def decide(self, caller: Caller) -> Decision:
-        """Let a caller in, have it wait, or reject it; runs on the entrance's thread."""
+        """Admit a caller, let it wait, or reject it; runs on the acceptor's thread."""
         sender = self._rules.check_request(caller.request, caller.address, caller.certificate)
         if isinstance(sender, Rejection):
             return sender
@@ -200,7 +200,7 @@ class Listener:
         return "admitted"
 
     def leave(self, association: SlotHolder) -> None:
-        """Give an association's place back; called by itself, more than once."""
+        """Release the slot of an association; called by itself, possibly more than once."""
         self._slots.release(association)
         self._count_associations()
 
@@ -214,7 +214,7 @@ class Listener:
         return self._rules.is_known_address(address)
 
     def on_refused(self, refusal: RefusedConnection) -> None:
-        """Log a refusal, and have a rejection in the audit trail; runs on the entrance's thread."""
+        """Log a refusal, and audit a rejection; runs on the acceptor's thread."""
         titles = refusal.calling_ae_title, refusal.called_ae_title
         result = "rejected" if refusal.is_rejection else "aborted"
         self._association_log.add(refusal.address, titles, result, refusal.reason)
@@ -231,7 +231,7 @@ class Listener:
         self._trail.add(Sender(calling, refusal.address), {"reason": refusal.reason, **shown})
 
     def on_accepted(self, sender: Sender, context_count: int) -> None:
-        """Count an association that was accepted; one without a context can do nothing."""
+        """Count an accepted association, and note where no context was accepted."""
         titles = sender.calling_ae_title, self.settings.ae_title
         self._association_log.add(sender.address, titles, "accepted", "" if context_count else "no-context-accepted")
 
@@ -246,11 +246,11 @@ class Listener:
 
     @property
     def association_count(self) -> int:
-        """Associations that have a place now."""
+        """Number of associations with a slot."""
         return len(self._slots.holders())
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Accept nobody, abort who is idle, let an instance that is being stored finish, and close."""
+        """Stop accepting, abort idle associations, let running stores finish, and close."""
         self._acceptor.stop()
         self._shared.leave()
         self._trail.stop()

@@ -1,4 +1,4 @@
-"""The fast way in: C-STORE fragments go from the socket's buffer straight into the store, and nothing is built of them.
+"""Fast path for C-STORE: fragments go from the socket's buffer straight to the store, without PDU objects.
 
 P-DATA of an established association comes here. A C-STORE request is taken by this module from its command set to its
 response; every other message is handed, whole and unchanged, to the library. Fragments that break the rules of PS3.8
@@ -30,27 +30,27 @@ _OTHER_DATASET_BYTES = 4 << 20
 
 
 class MessageError(ValueError):
-    """P-DATA that breaks the rules; the association is aborted."""
+    """P-DATA that breaks the protocol; the association is aborted."""
 
 
 class StoreSink(Protocol):
-    """Takes the dataset of one C-STORE request."""
+    """Receives the dataset of one C-STORE request."""
 
     def write(self, fragment: memoryview) -> None:
-        """Take a fragment."""
+        """Append a fragment."""
         ...
 
     def finish(self) -> None:
-        """Store and answer."""
+        """Store and respond."""
         ...
 
     def abandon(self) -> None:
-        """Forget what came: the association ended in the midst of it."""
+        """Discard the received data: the association ended within it."""
         ...
 
 
 class MessageReceiver:
-    """Puts the messages of one association together.
+    """Assembles the messages of one association.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class MessageReceiver:
         return bool(self._command) or self._awaits_dataset
 
     def feed(self, payload: memoryview) -> None:
-        """Take the value of one P-DATA-TF PDU: one or more presentation data values.
+        """Process the value of one P-DATA-TF PDU: one or more presentation data values.
 
         Raises
         ------
@@ -104,14 +104,14 @@ class MessageReceiver:
             offset = stop
 
     def abandon(self) -> None:
-        """Forget a message that will not be completed."""
+        """Discard an incomplete message."""
         if self._sink is not None:
             self._sink.abandon()
         self._sink, self._awaits_dataset = None, False
         self._command.clear()
 
     def _fragment(self, context_id: int, control: int, value: memoryview) -> None:
-        """One fragment; ``value`` begins with the message control header (PS3.8 E.2)."""
+        """Process one fragment; ``value`` begins with the message control header (PS3.8 E.2)."""
         if not self._is_accepted(context_id):
             raise MessageError("a presentation context that was not accepted")
         if self.is_amid_message and context_id != self._context_id:

@@ -1,4 +1,4 @@
-"""Answers to A-ASSOCIATE requests that were negotiated before.
+"""Cache of negotiation results by A-ASSOCIATE-RQ.
 
 A sender proposes the same contexts each time, up to 128 of them with several transfer syntaxes, and the library takes
 some 10 ms to turn them into objects, to decide and to encode the answer. What it decides depends on the request and on
@@ -23,7 +23,7 @@ _MAX_ENTRIES = 64
 
 @dataclass(frozen=True, slots=True)
 class NegotiationResult:
-    """What was negotiated; nobody changes any of it. ``pdu`` is the A-ASSOCIATE-AC (PS3.8 9.3.3)."""
+    """Result of a negotiation, never modified; ``pdu`` is the A-ASSOCIATE-AC (PS3.8 9.3.3)."""
 
     request: A_ASSOCIATE
     response: A_ASSOCIATE
@@ -33,7 +33,7 @@ class NegotiationResult:
 
 
 class NegotiationCache:
-    """The last answers, by the request's digest; threads may share it."""
+    """The latest results, by the request's digest; thread-safe."""
 
     def __init__(self) -> None:
         self._results: OrderedDict[bytes, NegotiationResult] = OrderedDict()
@@ -43,7 +43,7 @@ class NegotiationCache:
         return len(self._results)
 
     def find(self, request: bytes) -> NegotiationResult | None:
-        """Give the answer to a request of exactly these bytes, AE titles included."""
+        """Return the result for a request of exactly these bytes, AE titles included."""
         key = hashlib.sha256(request).digest()
         with self._lock:
             if key in self._results:
@@ -51,7 +51,7 @@ class NegotiationCache:
             return self._results.get(key)
 
     def remember(self, request: bytes, association: Any) -> None:
-        """Keep what the library negotiated with an established association; not where the request has credentials."""
+        """Store the result of an established association; not where the request has credentials."""
         if association.requestor.user_identity is not None:
             return
         response = association.acceptor.primitive

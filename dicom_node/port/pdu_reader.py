@@ -1,4 +1,4 @@
-"""What a peer has sent and nobody has read yet: few large reads, PDUs cut out of them, and bounds on both."""
+"""Buffered, bounded reading of PDUs from a socket, with few large reads."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _TICK = struct.pack("@ll", 1, 0)
 
 
 class PduError(ValueError):
-    """A PDU of unknown type or impossible length; nothing after it can be read."""
+    """A PDU of unknown type or invalid length; nothing after it can be read."""
 
 
 class ClosedError(OSError):
-    """The peer closed the connection, or stopped in the midst of a PDU."""
+    """The peer closed the connection, or stopped within a PDU."""
 
 
 class PduReader:
@@ -59,11 +59,11 @@ class PduReader:
 
     @property
     def has_bytes(self) -> bool:
-        """Whether there is something to read without the socket."""
+        """Whether bytes can be read without the socket."""
         return self._end > self._start or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
 
     def read_pdu(self, timeout_s: float) -> tuple[int, memoryview]:
-        """Read one PDU whole; the value is valid until the next call.
+        """Read one complete PDU; the value is valid until the next call.
 
         The timeout is for the whole PDU, so that one byte now and then does not keep it open.
 
@@ -80,7 +80,7 @@ class PduReader:
         return kind, self._read_exactly(length, deadline, 0 if kind != P_DATA_TF else self._following_bytes())
 
     def _following_bytes(self) -> int:
-        """Tell how many bytes have to come after a P-DATA-TF that begins with what is held.
+        """Return how many bytes must follow a P-DATA-TF whose start is buffered.
 
         They are read with it, which spares a system call: behind a fragment that is not the last (PS3.8 E.2) there is
         a header at least. A peer that leaves it out, or pauses there, costs itself a tick.
@@ -103,7 +103,7 @@ class PduReader:
         return value
 
     def _move(self, size: int) -> None:
-        """Move what is held to the front; the buffer grows with the first PDU that needs more, and stays."""
+        """Move unread bytes to the front; the buffer grows with the first PDU that needs more, and stays."""
         unread = self._view[self._start : self._end]
         if size > len(self._buffer):
             self._buffer = bytearray(max(size, self._max_pdu_bytes + 6) + _READ_BYTES)
@@ -124,7 +124,7 @@ class PduReader:
         self._end += received
 
     def _receive_plain(self, missing: int, following: int) -> int:
-        """Wait for all that is missing of a large value, for anything at the beginning of a PDU."""
+        """Wait for all of a large value, or for any bytes at the beginning of a PDU."""
         room = self._view[self._end :]
         if missing > _HEAD_BYTES:
             return self._socket.recv_into(room, min(missing + following, len(room)), socket.MSG_WAITALL)
@@ -135,7 +135,7 @@ class PduReader:
         return self._socket.recv_into(self._view[self._end :])
 
     def discard(self) -> bool:
-        """Throw away what is there now; False when the peer has closed, or does not stop sending."""
+        """Discard what is received now; False when the peer has closed, or does not stop sending."""
         self._start = self._end = 0
         try:
             self._socket.settimeout(0)
@@ -149,7 +149,7 @@ class PduReader:
 
 
 class Wakeable:
-    """Waits for a socket to become readable, or for another thread to call ``wake``."""
+    """Wait for a socket to become readable, or for another thread to call ``wake``."""
 
     def __init__(self) -> None:
         self._inner, self._outer = socket.socketpair()
@@ -164,7 +164,7 @@ class Wakeable:
             return  # the buffer is full of wakes already, or nobody waits any more
 
     def wait(self, descriptor: int | None, timeout_s: float) -> bool:
-        """Wait; True where the descriptor is readable, or in trouble that a read will tell."""
+        """Wait; True where the descriptor is readable, or in an error state that a read will raise."""
         poll = select.poll()
         poll.register(self._inner, select.POLLIN)
         if descriptor is not None:
@@ -178,6 +178,6 @@ class Wakeable:
         return descriptor in ready
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self._inner.close()
         self._outer.close()

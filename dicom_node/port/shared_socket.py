@@ -1,4 +1,4 @@
-"""One port, several processes: whoever has fewest connections accepts the next, and each has its share of the limits.
+"""One port shared by several processes: the least loaded accepts next, and each has its share of the limits.
 
 The socket is bound once, by who starts the processes, so that it stays open whichever of them dies. What each has open
 stands in memory that they share: every process writes its own numbers only, so that nothing has to be locked and a
@@ -44,7 +44,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A bound port as one process sees it; can be handed to a process that is being spawned.
+    """A bound port as one process sees it; can be passed to a process that is being spawned.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Port:
 
     @classmethod
     def shared(cls, host: str, port: int, processes: int = 1) -> Port:
-        """Bind a port for so many processes; this one's is the first.
+        """Bind a port for a number of processes; return that of the first.
 
         Raises
         ------
@@ -71,38 +71,38 @@ class Port:
         return cls(bind(host, port), 0, get_context("spawn").RawArray(c_int, [_GONE, 0] * processes))
 
     def of(self, number: int) -> Port:
-        """The same port for another process."""
+        """Return the same port for another process."""
         return replace(self, number=number)
 
     @property
     def processes(self) -> int:
-        """How many processes listen, or will."""
+        """Number of processes that listen, or will."""
         return len(self._open) // 2
 
     def publish_load(self, *, pending: int | None = None, associations: int | None = None) -> None:
-        """Say what this process has open now."""
+        """Publish how many connections this process has open."""
         if pending is not None:
             self._open[2 * self.number] = pending
         if associations is not None:
             self._open[2 * self.number + 1] = associations
 
     def leave(self) -> None:
-        """Say that this process is gone; its parent does, where it could not."""
+        """Publish that this process has ended; its parent calls it where the process could not."""
         self.publish_load(pending=_GONE, associations=0)
 
     def share(self, limit: int) -> int:
-        """Give the share of this process in what all may have together; at least one."""
+        """Return this process's share of a limit; at least one."""
         return max(1, limit // self.processes + (self.number < limit % self.processes))
 
     def may_accept(self, at_most: int) -> int:
-        """How many connections to accept now: as many as make up for what others have more, or one after a while."""
+        """Return how many connections to accept now: what evens out the load, or one after a short delay."""
         deadline = time.monotonic() + ACCEPT_DELAY_S
         while (deficit := self._deficit(at_most)) < 1 and time.monotonic() < deadline:
             time.sleep(_STEP_S)
         return max(1, min(deficit, at_most))
 
     def _deficit(self, default: int) -> int:
-        """One more than any other has more than this process at least; ``default`` where there is no other."""
+        """Return how far this process is below the least loaded other, plus one; ``default`` where it is alone."""
         load = self._open[:]
         own = load[2 * self.number] + load[2 * self.number + 1]
         others = [

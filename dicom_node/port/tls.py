@@ -20,7 +20,7 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!eNULL:!kRSA:!PSK"
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files of this node, and of the authority that its peers' certificates come from."""
+    """PEM files of this node, and of the CA of its peers."""
 
     certificate: Path
     key: Path
@@ -32,7 +32,7 @@ class TlsFiles:
 
 
 def expiry(certificate: Path) -> datetime:
-    """Tell when a certificate expires.
+    """Return when a certificate expires.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def expiry(certificate: Path) -> datetime:
 
 
 def revocation_expiry(revocations: Path) -> datetime | None:
-    """Tell when the first list of a file ends, from when on nobody gets in; None where none says (RFC 5280 5.1.2.5).
+    """Return when the first CRL of a file expires, which rejects every peer; None where none states it.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def _lists(revocations: Path) -> list[x509.CertificateRevocationList]:
 
 
 def checks_chain(files: TlsFiles) -> bool:
-    """Whether authorities' own certificates are looked up too: where there is a list of every one of ``authority``."""
+    """Whether CA certificates are checked too: where there is a CRL of every CA in ``authority``."""
     if files.revocations is None:
         return False
     authorities = x509.load_pem_x509_certificates(files.authority.read_bytes())
@@ -77,7 +77,7 @@ def checks_chain(files: TlsFiles) -> bool:
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """Make the context of a server that asks every peer for a certificate.
+    """Return the context of a server that requires a certificate of every peer.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """Make the context of a client that checks the peer's certificate and name, and shows its own.
+    """Return the context of a client that checks the peer's certificate and name, and presents its own.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
 
 
 class ServerTls:
-    """The listener's side: a context that is made anew when one of its files changes, so that no session outlives it.
+    """Server context that is reloaded when one of its files changes.
 
     Files that cannot be used are told in the log, and what was read before them stays.
 
@@ -138,7 +138,7 @@ class ServerTls:
         self._checked_s = time.monotonic()
 
     def context(self) -> ssl.SSLContext:
-        """Give the context for the next connection."""
+        """Return the context for the next connection."""
         if time.monotonic() - self._checked_s >= self.CHECK_EVERY_S:
             self._checked_s = time.monotonic()
             self._renew()

@@ -1,4 +1,4 @@
-"""The upper layer of one accepted association: pynetdicom's state machine, fed by bounded, blocking reads.
+"""Upper layer of one accepted association: pynetdicom's state machine, fed by bounded, blocking reads.
 
 The library's own provider polls every millisecond, reads 4 KiB at a time, has no limit on the length of a PDU and no
 timeout within one. Here a thread sleeps until there is news, reads large pieces, refuses what is longer than was
@@ -55,7 +55,7 @@ _AWAITING_REQUEST, _ESTABLISHED, _AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"
 
 
 class MonotonicTimer(Timer):
-    """pynetdicom's timer by a clock that nobody sets."""
+    """pynetdicom's timer on the monotonic clock."""
 
     @property
     def remaining(self) -> float:
@@ -67,7 +67,7 @@ class MonotonicTimer(Timer):
         return float(self.timeout) - ((self._end_time or time.monotonic()) - self._start_time)
 
     def start(self) -> None:
-        """Start anew."""
+        """Restart."""
         self._start_time: float | None = time.monotonic()
         self._end_time: float | None = None
 
@@ -77,7 +77,7 @@ class MonotonicTimer(Timer):
 
 
 class PortSocket(AssociationSocket):
-    """An accepted connection with an inbox; ``more_results`` are added to its A-ASSOCIATE-AC."""
+    """An accepted connection with its PDU reader; ``more_results`` are added to its A-ASSOCIATE-AC."""
 
     def __init__(
         self,
@@ -95,12 +95,12 @@ class PortSocket(AssociationSocket):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def descriptor(self) -> int | None:
-        """Tell the file descriptor while the socket is open."""
+        """Return the file descriptor while the socket is open, else None."""
         descriptor = self.socket.fileno() if self.socket is not None else -1
         return descriptor if descriptor >= 0 else None
 
     def _shutdown_socket(self) -> None:
-        """Close, even where the peer is gone already (the library's own then keeps the descriptor)."""
+        """Close, even where the peer has closed already (the library would leak the descriptor)."""
         if self.socket is None:
             return
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ class PortSocket(AssociationSocket):
         self.socket.close()
 
     def cut_off(self) -> None:
-        """End what is being sent to a peer that does not read; from any thread."""
+        """Interrupt sending to a peer that does not read; from any thread."""
         connection = self.socket
         if connection is not None:
             with contextlib.suppress(OSError):
@@ -124,7 +124,7 @@ class PortSocket(AssociationSocket):
             self.event_queue.put("Evt17")
 
     def send_all(self, content: bytes) -> None:
-        """Send, noting when the peer last took some of it.
+        """Send all bytes, noting when the peer last accepted some.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class PortSocket(AssociationSocket):
 
 
 class BoundedUpperLayer(DULServiceProvider):
-    """See the module's docstring.
+    """Upper layer of an accepted association; see the module's docstring.
 
     ``receiver`` takes P-DATA. ``last_progress`` tells when a message was last completed, or went on by 16 KiB: a peer
     that sends a few bytes now and then makes none.
@@ -180,18 +180,18 @@ class BoundedUpperLayer(DULServiceProvider):
         self._wakeable.wake()
 
     def pass_on(self, context_id: int, value: bytes) -> None:
-        """Hand a fragment of another message than C-STORE to the library."""
+        """Pass a fragment of another message than C-STORE to the library."""
         primitive = P_DATA()
         primitive.presentation_data_value_list = [[context_id, value]]
         self.assoc.dimse.receive_primitive(primitive)
         self.assoc.notify()
 
     def respond(self, pdu: bytes) -> None:
-        """Answer a C-STORE in one write."""
+        """Send a C-STORE response in one write."""
         self.socket.send_all(pdu)
 
     def establish(self, answer: bytes) -> None:
-        """Answer the request, which is in the inbox, with an A-ASSOCIATE-AC that is known; before the thread starts.
+        """Answer the buffered request with a cached A-ASSOCIATE-AC, before the thread starts.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class BoundedUpperLayer(DULServiceProvider):
         self.socket.send(answer)
 
     def run_reactor(self) -> None:
-        """Serve the connection until it is over; whatever happens, the socket is closed afterwards."""
+        """Serve the connection until it ends, and close the socket in any case."""
         self._idle_timer.start()
         self.assoc.mark_upper_layer_ready()
         try:
@@ -219,12 +219,12 @@ class BoundedUpperLayer(DULServiceProvider):
             self._signal_end()
 
     def _abandon(self) -> None:
-        """Forget a message that will not be completed, and what was written of it."""
+        """Discard an incomplete message."""
         if self.receiver is not None:
             self.receiver.abandon()
 
     def _signal_end(self) -> None:
-        """Release whoever waits for a primitive that will not come."""
+        """Release threads that wait for a primitive which will not come."""
         self.to_user_queue.put(None)
         self.assoc.notify()
 
@@ -251,7 +251,7 @@ class BoundedUpperLayer(DULServiceProvider):
             self._idle_timer.restart()
 
     def _await_close(self, connection: PortSocket) -> None:
-        """Let the peer close first, but not for long; what it still sends is thrown away."""
+        """Let the peer close first, within a time limit; what it still sends is discarded."""
         now = time.monotonic()
         if self._close_by is None:
             self._close_by = now + _LINGER_S
@@ -267,7 +267,7 @@ class BoundedUpperLayer(DULServiceProvider):
                 self.event_queue.put("Evt17")
 
     def _read_pdu_data(self) -> None:
-        """Read one PDU, or all of a message: P-DATA goes to the receiver, the rest to the library's decoder."""
+        """Read one PDU, or all of a message: P-DATA for the receiver, others for the library's decoder."""
         try:
             while True:
                 kind, value = self._read_pdu()
@@ -318,7 +318,7 @@ class BoundedUpperLayer(DULServiceProvider):
             self.last_progress, self._unmarked_bytes = time.monotonic(), 0
 
     def interrupt(self) -> None:
-        """End a read that waits for the rest of a PDU, when the association has to go."""
+        """Interrupt a read that waits for the rest of a PDU."""
         connection = self.socket.socket
         self._is_interrupted = True
         if self._is_reading and connection is not None:
@@ -326,13 +326,13 @@ class BoundedUpperLayer(DULServiceProvider):
                 socket.socket.shutdown(connection, socket.SHUT_RD)  # that of an SSLSocket would forget its encryption
 
     def restart_idle_timer(self) -> None:
-        """Measure silence from now on: until now the peer waited for us."""
+        """Restart the idle time, after the peer waited for this node."""
         self._idle_timer.restart()
         self.last_progress = time.monotonic()
 
     @property
     def idle_remaining_s(self) -> float:
-        """Seconds until the association has been silent for too long."""
+        """Seconds until the idle timeout."""
         return self._idle_timer.remaining
 
     @property

@@ -1,4 +1,4 @@
-"""The process that makes result objects: a job as JSON in, names of objects and what failed as JSON out.
+"""Child process that makes result objects: a job as JSON in, object names and failures as JSON out.
 
 It reads the headers of strangers' files, so it runs with limits, prints nothing that came from a dataset, and is
 replaced for each analysis. A result file that exists is never written again: its bytes may be at a PACS already.
@@ -38,14 +38,14 @@ _Build = Callable[[ReportJob, list[ResultObject]], Sequence[Dataset]]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The objects of one kind, and what builds them."""
+    """Objects of one kind, and the function that builds them."""
 
     named: list[ResultObject]
     build: _Build
 
 
 def main(memory_mb: int, cpu_s: int) -> None:
-    """Read one job from standard input, make its objects and name them on standard output."""
+    """Read one job from standard input, make its objects, and print their names on standard output."""
     replies = os.fdopen(os.dup(1), "wb")
     silence()
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
@@ -59,7 +59,7 @@ def main(memory_mb: int, cpu_s: int) -> None:
 
 
 def silence() -> None:
-    """Print nothing: what libraries print on a strange value is that value."""
+    """Discard all output of libraries, which may quote patient data."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -70,7 +70,7 @@ def silence() -> None:
 
 
 def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> CreatedResults:
-    """Write what is missing of a job's result objects, each for itself: one that cannot be made keeps no other back.
+    """Write the missing result objects of a job; one that fails does not affect the others.
 
     An object that cannot be made with all that it inherits is made with no more than it cannot do without.
     """
@@ -85,7 +85,7 @@ def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> CreatedR
 
 
 def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[ResultObject]:
-    """Write what is missing of a job's result objects; all of them are named.
+    """Write the missing result objects of a job, and name all of them.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[Res
 
 
 def _plans(job: ReportJob, limits: DecodeLimits | None) -> dict[str, _Plan]:
-    """Say for each kind of object which there are, and how they are built."""
+    """Return the objects of each kind with their builders."""
     named: dict[str, list[ResultObject]] = {}
     for one in expected_objects(job):
         named.setdefault(one.kind, []).append(one)
@@ -130,7 +130,7 @@ def _made(job: ReportJob, plan: _Plan) -> list[ResultObject]:
 
 
 def write_once(ds: Dataset, path: Path) -> None:
-    """Write a DICOM file that is whole and durable under its name, unless that exists."""
+    """Write a DICOM file completely and durably under its name, unless that exists."""
     if path.exists():
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

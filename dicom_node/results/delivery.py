@@ -1,4 +1,4 @@
-"""Delivers result objects: what is due goes out, one association for each destination; what became of it is kept."""
+"""Delivery of due result objects, over one association for each destination, with retries."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class RetryPolicy:
     max_attempts: int = 30
 
     def pause_s(self, attempts: int) -> float:
-        """Pause after this many failed attempts (1 or more), seconds."""
+        """Return the pause after this many failed attempts (1 or more), seconds."""
         return float(min(self.first_s * 2.0 ** min(attempts - 1, 30), self.longest_s))
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """To whom, as whom, and how patiently.
+    """Destinations, our AE title, and the retry policy.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class DeliveryConfig:
     commitment_wait_s: float = 10.0
 
     def is_ourselves(self, node: RemoteNode) -> bool:
-        """Whether sending to a node would come back to us."""
+        """Whether a node is this node itself."""
         if node.url:
             return False
         if node.ae_title == self.station:
@@ -94,7 +94,7 @@ class DeliveryConfig:
 
 @dataclass(slots=True)
 class DeliveryRound:
-    """How many deliveries of a round ended how."""
+    """Counts of deliveries of a round by outcome."""
 
     sent: int = 0
     committed: int = 0
@@ -103,7 +103,7 @@ class DeliveryRound:
     declined: int = 0
 
     def __add__(self, other: DeliveryRound) -> DeliveryRound:
-        """Add up two parts of a round."""
+        """Add the counts of another part of the round."""
         return DeliveryRound(
             self.sent + other.sent,
             self.committed + other.committed,
@@ -120,7 +120,7 @@ def deliver_due(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> DeliveryRound:
-    """Send everything that is due; may be killed at any point, for sending again changes nothing at a node.
+    """Send everything that is due; may be killed at any point, as repeated sending is idempotent.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def deliver_due(
 
 
 class _Courier:
-    """Delivers to one destination."""
+    """Deliveries to one destination."""
 
     def __init__(self, database: Database, files: Files, config: DeliveryConfig, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -172,7 +172,7 @@ class _Courier:
         return self._round
 
     def _send(self, node: RemoteNode, due: Sequence[DeliveryRecord]) -> None:
-        """Send what the node negotiates; all our formats are offered, so that it can be seen whether it takes any."""
+        """Send in the contexts that the node accepts, of all formats of our results."""
         contexts = store_contexts([*RESULT_CLASSES, *(delivery.sop_class_uid for delivery in due)])
         if node.storage_commitment:
             contexts.append((COMMITMENT_CLASS, UNCOMPRESSED))
@@ -192,7 +192,7 @@ class _Courier:
                 self._retry(delivery, error.reason)
 
     def _post(self, node: RemoteNode, due: Sequence[DeliveryRecord]) -> None:
-        """Send by STOW-RS; whether the archive keeps it is seen by QIDO-RS, at once."""
+        """Send by STOW-RS, and verify by QIDO-RS at once."""
         web = WebNode(node, self._config.timeouts)
         sent = []
         for delivery in due:
@@ -224,7 +224,7 @@ class _Courier:
             _log.info("delivery:sent", extra={"delivery_id": delivery.id, "kind": delivery.kind})
 
     def _confirm(self, node: RemoteNode, unconfirmed: Sequence[DeliveryRecord]) -> None:
-        """Look whether a node lists what it was sent: the way out where no commitment report came."""
+        """Verify by query that a node lists what it was sent, where no commitment report came."""
         found: dict[str, bool] = {}
         reason = f"{deliveries.UNCOMMITTED}, and the node does not list it"
         try:
@@ -253,7 +253,7 @@ class _Courier:
         return ds is not None and web.has_instance(str(ds.StudyInstanceUID), delivery.sop_instance_uid)
 
     def _identity(self, delivery: DeliveryRecord) -> Dataset | None:
-        """Study and series of a result of ours; None where its file is gone."""
+        """Return study and series of a result object; None where its file no longer exists."""
         tags = ["StudyInstanceUID", "SeriesInstanceUID"]
         try:
             return dcmread(self._files.fetch([delivery.path])[0], stop_before_pixels=True, specific_tags=tags)
@@ -276,7 +276,7 @@ class _Courier:
                     deliveries.schedule_check(session, delivery.id, at, reason)
 
     def _retry(self, delivery: DeliveryRecord, reason: str) -> None:
-        """Try again later, or park it when it was tried often enough."""
+        """Schedule the next attempt, or park the delivery after the last one."""
         policy = self._config.retry
         if delivery.attempts + 1 >= policy.max_attempts:
             self._fail([delivery], f"given up after {delivery.attempts + 1} tries: {reason}")
@@ -296,7 +296,7 @@ class _Courier:
             _log.error("delivery:failed", extra={"delivery_id": delivery.id})
 
     def _commit(self, connection: NodeConnection, node: RemoteNode, sent: Sequence[DeliveryRecord]) -> None:
-        """Ask for commitment and wait for the answer for a while; it may also come to our listener, later."""
+        """Request commitment and wait for a short time; the report may also come to our listener, later."""
         transaction_uid = derived_uid("commitment", secrets.token_hex(16))
         references = [(delivery.sop_class_uid, delivery.sop_instance_uid) for delivery in sent]
         refusal = connection.request_commitment(references, transaction_uid)

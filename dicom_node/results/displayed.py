@@ -1,4 +1,4 @@
-"""What result objects say of probabilities: the bounds that calibration cases bear, as numbers, codes and words.
+"""Probabilities in result objects: bounds from calibration cases, as numbers, codes and words.
 
 No standard concept says that radiologists would rate a nodule malignant: "Probability of cancer" (DCM 111047) is a
 statement about the patient, and "Certainty of Finding" (DCM 111012) one of the device about itself. The concepts here
@@ -28,7 +28,7 @@ KINDS_OF_LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class BoundConcepts:
-    """The concepts by which the bounds of one probability, and the cases that give them, are coded."""
+    """Concept codes of the bounds of one probability, and of the number of cases behind them."""
 
     low: CodedConcept
     high: CodedConcept
@@ -51,17 +51,17 @@ NODULE = BoundConcepts(
 
 
 def displayed_malignancy(finding: NewFinding) -> Displayed | None:
-    """What is shown of a finding's malignancy; None where the model gave none."""
+    """Return what is displayed of a finding's malignancy; None where the model gave none."""
     return displayed_of(finding.attributes, Question.MALIGNANCY, finding.malignancy_probability)
 
 
 def displayed_nodule(finding: NewFinding) -> Displayed | None:
-    """What is shown of how probably a finding is a nodule; None where the model gave none."""
+    """Return what is displayed of a finding's nodule probability; None where the model gave none."""
     return displayed_of(finding.attributes, Question.NODULE, finding.nodule_probability)
 
 
 def bound_measurements(finding: NewFinding) -> list[Measurement]:
-    """The bounds of a finding's probabilities in whole per cent, and the numbers of cases that give them."""
+    """Return the bounds of a finding's probabilities in per cent, and the numbers of cases behind them."""
     shown = ((displayed_malignancy(finding), MALIGNANCY), (displayed_nodule(finding), NODULE))
     return [one for displayed, concepts in shown for one in _bounds(displayed, concepts)]
 
@@ -79,7 +79,7 @@ def _bounds(displayed: Displayed | None, concepts: BoundConcepts) -> list[Measur
 
 
 def limit_evaluations(finding: NewFinding) -> list[QualitativeEvaluation]:
-    """Whether the bounds of malignancy are limits on both sides, or on one."""
+    """Return whether the bounds of malignancy are two-sided or one-sided."""
     displayed = displayed_malignancy(finding)
     if not isinstance(displayed, DisplayedProbability):
         return []
@@ -87,7 +87,7 @@ def limit_evaluations(finding: NewFinding) -> list[QualitativeEvaluation]:
 
 
 def displayed_comments(finding: NewFinding) -> list[str]:
-    """What every surface says of a finding's probabilities, in the same words."""
+    """Return the sentences on a finding's probabilities, the same in every object."""
     malignancy, nodule = displayed_malignancy(finding), displayed_nodule(finding)
     texts = [malignancy.text, malignancy.sentence] if malignancy else []
     return [*texts, f"Nodule probability: {nodule.text}"] if nodule else texts

@@ -51,14 +51,14 @@ _CHARACTER_SETS = {"UTF-8": "ISO_IR 192", "UTF8": "ISO_IR 192", "UTF_8": "ISO_IR
 
 
 class SourceHeader(Dataset):
-    """A repaired header. ``received`` are identifying elements as they came, ``texts`` the same for people to read."""
+    """A repaired header; ``received`` are identifying elements as they came, ``texts`` the same decoded."""
 
     received: dict[str, bytes]
     texts: dict[str, str]
 
 
 def source_header(ds: Dataset, *, is_minimal: bool = False) -> SourceHeader:
-    """Repair a header that was just read; it is changed.
+    """Repair a freshly read header in place.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def source_header(ds: Dataset, *, is_minimal: bool = False) -> SourceHeader:
 
 
 def bear_identity(made: Dataset, header: SourceHeader) -> None:
-    """Encode as the source is, and put back the bytes by which the PACS knows patient and study; ours are ASCII."""
+    """Encode as the source is, and restore the original bytes of identifying attributes; our text is ASCII."""
     if "SpecificCharacterSet" in header:
         made.SpecificCharacterSet = header.SpecificCharacterSet
     elif "SpecificCharacterSet" in made:
@@ -97,7 +97,7 @@ def bear_identity(made: Dataset, header: SourceHeader) -> None:
 
 
 def repair(ds: Dataset) -> None:
-    """Bring every element into what its VR and multiplicity allow, or leave it out; private ones go."""
+    """Make every element conform to its VR and multiplicity, or remove it; private ones are removed."""
     for tag in list(ds.keys()):
         if tag.group == _FUNCTIONAL_GROUPS:  # nothing of them is copied, and they may be many
             continue
@@ -129,7 +129,7 @@ def _element(ds: Dataset, tag: BaseTag) -> DataElement | None:
 
 
 def _repaired(element: DataElement) -> Any:
-    """Give the value as far as it conforms; None where nothing of it does."""
+    """Return the conforming part of a value, or None."""
     values = list(element.value) if element.VM > 1 else [element.value]
     least, most = _multiplicity(element.tag)
     if element.VR in _LONGEST:
@@ -155,7 +155,7 @@ def _repaired_text(text: str, vr: str) -> str:
 
 
 def _repaired_value(value: Any, element: DataElement) -> Any:
-    """Give one value that is no free text, or None."""
+    """Return one value that is not free text, or None."""
     vr = element.VR
     if vr in ("DS", "IS"):
         return _number(value, vr)
@@ -194,7 +194,7 @@ def _is_valid(text: str, vr: str) -> bool:
 
 
 def _multiplicity(tag: BaseTag) -> tuple[int, int]:
-    """Least and largest number of values (PS3.6)."""
+    """Return the minimum and maximum number of values (PS3.6)."""
     least, _, most = dictionary_VM(tag).partition("-")
     if not most:
         return int(least), int(least)
@@ -202,7 +202,7 @@ def _multiplicity(tag: BaseTag) -> tuple[int, int]:
 
 
 def _bytes_of(ds: Dataset, keyword: str) -> bytes | None:
-    """Give the bytes of an identifying element that was not decoded yet; None where they cannot be put back."""
+    """Return the bytes of an undecoded identifying element; None where they cannot be restored."""
     element = ds.get_item(keyword)
     value = element.value if isinstance(element, RawDataElement) else None
     if not isinstance(value, bytes) or not value.strip(b" \x00") or len(value) > LONGEST_BYTES:
@@ -219,7 +219,7 @@ def _text_of(ds: Dataset, keyword: str) -> str:
 
 
 def _repaired_character_set(ds: Dataset) -> list[str] | str | None:
-    """Give the character sets that are defined terms (PS3.3 C.12.1.1.2), misspelt ones mended; None for the default."""
+    """Return character sets that are defined terms (PS3.3 C.12.1.1.2); None for the default."""
     element = _element(ds, Tag("SpecificCharacterSet")) if "SpecificCharacterSet" in ds else None
     if element is None or element.is_empty:
         return None
@@ -243,7 +243,7 @@ def _respelt(found: re.Match[str]) -> str:
 
 
 def unrepresented(header: SourceHeader) -> Iterator[str]:
-    """State which identifying attributes could not be put back as they were received."""
+    """Return the identifying attributes that could not be restored as received."""
     for keyword in IDENTITY:
         if header.texts[keyword] and keyword not in header.received:
             yield f"{dictionary_description(keyword)} of the source is too long and was cut."

@@ -1,4 +1,4 @@
-"""What goes into and comes out of the process that makes result objects; plain values, no datasets."""
+"""Input and output of the process that makes result objects; plain values, no datasets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FINDINGS_PER_PAGE, MAX_PAGES = 4, 3
 
 @dataclass(frozen=True, slots=True)
 class ResultKind:
-    """A kind of result object: what it is called, its class, and the series that it makes."""
+    """A kind of result object: its name, SOP class and series."""
 
     name: str
     sop_class_uid: str
@@ -71,7 +71,7 @@ class ResultFailure:
 
 @dataclass(frozen=True, slots=True)
 class CreatedResults:
-    """Result objects that were made of a job, and the kinds that could not be."""
+    """Result objects of a job, and the kinds that failed."""
 
     objects: list[ResultObject]
     failures: list[ResultFailure]
@@ -87,7 +87,7 @@ class SourceInstance:
 
 
 class Purpose(StrEnum):
-    """What is made of an analysis: its report, the report that a reader verified, or its withdrawal."""
+    """Objects to make of an analysis: its report, the report verified by readers, or its rejection note."""
 
     REPORT = "report"
     VERIFIED = "verified"
@@ -96,7 +96,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportJob:
-    """A finished analysis with everything that its result objects say.
+    """A finished analysis with all contents of its result objects.
 
     Attributes
     ----------
@@ -140,12 +140,12 @@ class ReportJob:
     is_minimal: bool = False
 
     def reader_name(self, actor: str) -> str:
-        """Name of a reader in the objects."""
+        """Return the name of a reader for the objects."""
         return self.reader_names.get(actor, actor)
 
     @property
     def content_digest(self) -> str:
-        """Digest of what the report says: input, model, outcome. The moment of the analysis is not part of it."""
+        """Digest of the report's content: input, model, outcome; without the time of the analysis."""
         said: dict[str, object] = {
             "recipe": RECIPE,
             "input": self.analysis.input_digest,
@@ -162,14 +162,14 @@ class ReportJob:
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
     def uid(self, *role: str) -> str:
-        """UID of something in this report: the same for the same series, model and content, whoever asks."""
+        """Return a UID of this report: the same for the same series, model and content."""
         return derived_uid(
             "lungnode result", self.analysis.series_instance_uid, self.analysis.model.sha256, self.content_digest, *role
         )
 
 
 def expected_objects(job: ReportJob) -> list[ResultObject]:
-    """Name the result objects of a job without making them, in the order in which they are made.
+    """Return the result objects of a job without making them, in the order in which they are made.
 
     Of presentation states the first: only the images tell whether there are more (``results_pr.presentation_states``).
     """
@@ -181,13 +181,13 @@ def expected_objects(job: ReportJob) -> list[ResultObject]:
 
 
 def _counts(job: ReportJob) -> dict[str, int]:
-    """How many objects of each kind are made of an answer."""
+    """Return how many objects of each kind are made of an answer."""
     counts = {"sr": 1, "sc": page_count(job), "pr": int(bool(job.findings)), "pm": int(_has_attention(job))}
     return {kind: count for kind, count in counts.items() if kind in ("sr", *job.kinds)}
 
 
 def _has_attention(job: ReportJob) -> bool:
-    """Whether a finding on a single-frame slice came with the network's attention."""
+    """Whether a finding on a single-frame slice has an attention map."""
     slices = {source.sop_instance_uid for source in job.sources if source.sop_class_uid == CT_IMAGE}
     return any(
         "attention" in record.finding.attributes and record.finding.sop_instance_uid in slices
@@ -196,17 +196,17 @@ def _has_attention(job: ReportJob) -> bool:
 
 
 def result_object(job: ReportJob, kind: str, number: int = 1) -> ResultObject:
-    """Name one object of a job: its UIDs follow from what the report says."""
+    """Return one object of a job: its UIDs follow from the content of the report."""
     uid = job.uid(kind, "instance", str(number))
     return ResultObject(kind, KINDS[kind].sop_class_uid, uid, job.uid(kind, "series"), number, result_path(uid))
 
 
 def page_count(job: ReportJob) -> int:
-    """How many pages the summary of a job has."""
+    """Return the number of summary pages of a job."""
     return min(max(1, -(-len(job.findings) // FINDINGS_PER_PAGE)), MAX_PAGES)
 
 
 def result_path(sop_instance_uid: str) -> str:
-    """Name of a result's file, relative to the results folder: a digest, never a UID."""
+    """Return the path of a result's file, relative to the results folder: a digest, never a UID."""
     name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()
     return f"{name[:2]}/{name}.dcm"

@@ -1,4 +1,4 @@
-"""Results back to the PACS: an answered analysis becomes DICOM objects in the same study, once, to be delivered."""
+"""Result objects of answered analyses in the same study: made once, and queued for delivery."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _RESULTS: TypeAdapter[CreatedResults] = TypeAdapter(CreatedResults)
 
 
 class ResultsError(DicomNodeError):
-    """Some or all result objects cannot be made of an analysis.
+    """Result objects of an analysis could not be made.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class ResultsError(DicomNodeError):
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """Who reports, and to whom.
+    """Author and destinations of reports.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class ReportSettings:
 
 
 class ResultMaker:
-    """Makes the result objects of analyses and asks for their delivery.
+    """Makes the result objects of analyses and queues their delivery.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class ResultMaker:
         self._settings = settings
 
     def make(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
-        """Make what is missing of an analysis' objects and deliveries; may be called again at any time.
+        """Make missing objects and deliveries of an analysis; idempotent.
 
         Only what speaks for its series is reported: the current analysis, or the failed one where there is none. Of a
         study that was not analysed one series speaks, once all of them are settled
@@ -132,7 +132,7 @@ class ResultMaker:
         return self._make(analysis, [record for record in found if record.origin is FindingOrigin.MODEL])
 
     def make_verified(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
-        """Make the report of what readers verified: findings with a verdict, and those that they marked.
+        """Make the report verified by readers: findings with a verdict, and those that they marked.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class ResultMaker:
         return self._make(analysis, found, purpose=Purpose.VERIFIED, earlier=(reports[-1],))
 
     def make_rejection_note(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
-        """Make the object that rejects what was made of an analysis (but not what readers verified).
+        """Make the object that rejects the objects of an analysis (except the verified report).
 
         Raises
         ------
@@ -170,7 +170,7 @@ class ResultMaker:
         return self._make(analysis, (), purpose=Purpose.RETRACTION, earlier=tuple(made), retraction=withdrawn)
 
     def follow_up(self) -> None:
-        """Make what became due without an analysis ending: verdicts, withdrawals, studies that were not analysed.
+        """Make what is due without an analysis ending: verdicts, rejections, studies not analysed.
 
         What cannot be made is put on record (``db.results.failures``) and left alone for a while.
         """
@@ -195,7 +195,7 @@ class ResultMaker:
                 _log.error("results:failed", extra={"analysis_id": analysis_id})
 
     def _make_for(self, analysis_id: str, purpose: Purpose) -> None:
-        """Make the objects of an analysis for one purpose; a failure of what is not wanted any more is forgotten."""
+        """Make the objects of an analysis for one purpose; ignore failures of obsolete ones."""
         make = {
             Purpose.REPORT: self.make,
             Purpose.VERIFIED: self.make_verified,
@@ -303,7 +303,7 @@ def _indexed(made: ResultObject) -> NewResult:
 
 
 def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 300.0) -> list[ResultObject]:
-    """Make what is missing of a job's objects in a process of its own, which sees no secret and has limits.
+    """Make missing objects of a job in a limited child process without access to secrets.
 
     Raises
     ------
@@ -341,7 +341,7 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
 
 
 def _readers(records: Sequence[FindingRecord], retraction: RetractionRecord | None) -> Iterator[str]:
-    """Yield everybody whom an object may name."""
+    """Yield all users whom an object may name."""
     for record in records:
         yield record.created_by
         if record.assessment is not None:

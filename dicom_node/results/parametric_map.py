@@ -1,4 +1,4 @@
-"""Where the network looked, as a Parametric Map over the source slices of the findings (PS3.3 A.75).
+"""Attention of the network as a Parametric Map over the source slices of the findings (PS3.3 A.75).
 
 One frame for each slice that a finding lies on: the network's own attention, 0 to 1, laid over the whole slice; where
 two views overlap, the stronger one. It says where the network looked, never why it answered as it did.
@@ -32,7 +32,7 @@ Frame = NDArray[np.float32]
 
 
 def build_pm(job: ReportJob, named: ResultObject) -> ParametricMap:
-    """Lay the attention on every finding over its slice; ``named`` exists only where there is one."""
+    """Map the attention on every finding over its slice; ``named`` exists only where there is one."""
     frames = _frames(job)
     sources = [image for image, _ in frames.values()]
     mapping = RealWorldValueMapping(
@@ -63,7 +63,7 @@ def build_pm(job: ReportJob, named: ResultObject) -> ParametricMap:
 
 
 def _frames(job: ReportJob) -> dict[str, tuple[SourceHeader, Frame]]:
-    """The attention over each slice by SOP Instance UID, with the slice's header."""
+    """Return the attention over each slice by SOP Instance UID, with the slice's header."""
     paths = {source.sop_instance_uid: source for source in job.sources}
     frames: dict[str, tuple[SourceHeader, Frame]] = {}
     for record in job.findings:
@@ -88,7 +88,7 @@ def _laid(told: Mapping[str, Any], image: Dataset, center: tuple[float, float]) 
 
 
 def _fix_dimensions(made: Dataset, uid: str) -> None:
-    """Name the dimensions as every time: highdicom draws a new UID, and the same content has the same bytes here."""
+    """Set a derived dimension UID: highdicom draws a new one each time, and content must give equal bytes."""
     for organization in made.DimensionOrganizationSequence:
         organization.DimensionOrganizationUID = uid
     for index in made.DimensionIndexSequence:

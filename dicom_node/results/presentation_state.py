@@ -1,4 +1,4 @@
-"""The outlines on the original slices, as a Grayscale Softcopy Presentation State (PS3.3 A.33.1)."""
+"""Outlines on the original slices as a Grayscale Softcopy Presentation State (PS3.3 A.33.1)."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ Rescale = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class OutlinedFrames:
-    """Frames of one rescale that findings lie on, and those findings by their numbers."""
+    """Frames of one rescale with findings on them, and those findings by number."""
 
     rescale: Rescale
     findings: dict[int, NewFinding]
 
 
 def outlined_frames(job: ReportJob) -> list[OutlinedFrames]:
-    """Group findings by the rescale of the very frame that each lies on, in the order of the findings.
+    """Group findings by the rescale of their frame, in the order of the findings.
 
     A presentation state has one modality LUT for all its frames (PS3.3 C.11.6), so each rescale needs one of its own. A
     frame that states no rescale is left to the report.
@@ -70,12 +70,12 @@ def outlined_frames(job: ReportJob) -> list[OutlinedFrames]:
 
 
 def presentation_states(job: ReportJob) -> list[ResultObject]:
-    """Name the presentation states of a job: one for each rescale."""
+    """Return the presentation states of a job: one for each rescale."""
     return [result_object(job, "pr", number) for number in range(1, len(outlined_frames(job)) + 1)]
 
 
 def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentationState:
-    """Draw the outline of findings on their slices, with number and probability beside each.
+    """Draw the outline of findings on their slices, each with number and probability.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentati
 
 
 def _images(job: ReportJob, group: OutlinedFrames) -> dict[str, SourceHeader]:
-    """Read the headers of the images that a group's findings lie on, by SOP Instance UID."""
+    """Read the headers of the images of a group's findings, by SOP Instance UID."""
     sources = {source.sop_instance_uid: source for source in job.sources}
     images: dict[str, SourceHeader] = {}
     for finding in group.findings.values():
@@ -129,7 +129,7 @@ def _images(job: ReportJob, group: OutlinedFrames) -> dict[str, SourceHeader]:
 
 
 def _name_frames(job: ReportJob, state: Dataset, rescale: Rescale) -> None:
-    """Restrict the state to those frames of multi-frame images that have its rescale (PS3.3 10.3)."""
+    """Restrict the state to the frames of multi-frame images that have its rescale (PS3.3 10.3)."""
     paths = {source.sop_instance_uid: source.path for source in job.sources}
     for series in state.ReferencedSeriesSequence:
         for image in series.ReferencedImageSequence:
@@ -174,7 +174,7 @@ def _annotation(job: ReportJob, number: int, finding: NewFinding, image: Dataset
 
 
 def _within(points: Points, image: Dataset, *, is_circle: bool) -> Points:
-    """Keep an outline at the image's border inside it, as graphics must be (PS3.3 C.10.5)."""
+    """Clip an outline to the image, as graphics must lie inside it (PS3.3 C.10.5)."""
     columns, rows = float(image.Columns), float(image.Rows)
     if is_circle and points[1, 0] > columns:  # any point of the circumference tells its radius
         points = np.array([points[0], 2 * points[0] - points[1]])
@@ -182,5 +182,5 @@ def _within(points: Points, image: Dataset, *, is_circle: bool) -> Points:
 
 
 def _beside(points: Points, columns: float) -> Sequence[float]:
-    """Where a label stands: right of the outline."""
+    """Return the position of a label: right of the outline."""
     return min(float(points[:, 0].max() + 2), columns), float(points[0, 1])

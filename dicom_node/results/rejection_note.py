@@ -1,4 +1,4 @@
-"""The withdrawal of results: a Key Object Selection that rejects them (IHE IOCM, PS3.16 TID 2010, CID 7011)."""
+"""Rejection note: a Key Object Selection that rejects results (IHE IOCM, PS3.16 TID 2010, CID 7011)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLES = {
 
 
 def build_ko(job: ReportJob, identity: SourceHeader, named: ResultObject) -> KeyObjectSelectionDocument:
-    """Reject every object that was made of an analysis before."""
+    """Reject every earlier object of an analysis."""
     if job.retraction is None:
         raise ValueError("a withdrawal needs who withdraws, and why")
     rejected = [_stub(job, identity, made) for made in job.earlier]
@@ -42,7 +42,7 @@ def build_ko(job: ReportJob, identity: SourceHeader, named: ResultObject) -> Key
 
 
 def _stub(job: ReportJob, identity: SourceHeader, made: ResultObject) -> Dataset:
-    """Name a rejected object as evidence, with the identity that the document inherits."""
+    """Return a reference to a rejected object, with the identity that the document inherits."""
     ds = deepcopy(identity)
     ds.StudyInstanceUID = job.analysis.study_instance_uid
     ds.SeriesInstanceUID = made.series_instance_uid

@@ -1,4 +1,4 @@
-"""The summary as Secondary Capture images, for a PACS that shows nothing else."""
+"""Summary as Secondary Capture images, for a PACS that displays nothing else."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _place(finding: NewFinding) -> tuple[str, int, float, float]:
 
 
 def _pictures(job: ReportJob, limits: DecodeLimits | None) -> Mapping[tuple[str, int, float, float], SlicePicture]:
-    """Decode the source slices of the findings that are shown, each in the decoding child."""
+    """Decode the source slices of the displayed findings, each in the decoding child."""
     shown = [record.finding for record in job.findings[: MAX_PAGES * FINDINGS_PER_PAGE]]
     paths = {source.sop_instance_uid: source.path for source in job.sources}
     wanted = sorted({paths[finding.sop_instance_uid] for finding in shown})
@@ -167,7 +167,7 @@ def _picture(child: DecodeProcess, finding: NewFinding, header: FrameHeader) -> 
 
 
 def _sides(orientation: tuple[float, ...] | None) -> tuple[str, str]:
-    """Name what lies at the left and at the top of the picture, from the direction cosines."""
+    """Return the directions at the left and at the top of the picture, from the direction cosines."""
     if orientation is None:
         return "", ""
     return _opposite(orientation[:3]), _opposite(orientation[3:])

@@ -1,4 +1,4 @@
-"""What result objects take from the source images: identity, as the standard demands, and references.
+"""Content of result objects that comes from the source images: identity and references.
 
 Runs in the process that makes results only: these are strangers' datasets.
 """
@@ -68,7 +68,7 @@ def read_identity(job: ReportJob, source: SourceInstance | None = None) -> Sourc
 
 
 def evidence(job: ReportJob, identity: Dataset) -> list[Dataset]:
-    """Minimal datasets that name every analysed instance; the first carries the identity."""
+    """Return minimal datasets that reference every analysed instance; the first carries the identity."""
     first, *rest = job.sources
     identity.SOPInstanceUID, identity.SOPClassUID = first.sop_instance_uid, first.sop_class_uid
     identity.SeriesInstanceUID = job.analysis.series_instance_uid
@@ -84,7 +84,7 @@ def _reference(job: ReportJob, source: SourceInstance) -> Dataset:
 
 
 def library_images(job: ReportJob) -> list[Dataset]:
-    """Headers for the image library (TID 1600): the single-frame CT that findings lie on.
+    """Return headers for the image library (TID 1600): the single-frame CT with findings.
 
     Left out is what lacks an attribute that TID 1604 asks for. As evidence all images are named; to describe 300 of
     them one by one took 5 s and 1.1 MB of each report.
@@ -102,7 +102,7 @@ def library_images(job: ReportJob) -> list[Dataset]:
 
 
 def slice_header(job: ReportJob, finding: NewFinding) -> FrameHeader:
-    """Read what the headers say of the very frame that a finding lies on.
+    """Read the header of the frame that a finding lies on.
 
     Raises
     ------
@@ -128,17 +128,17 @@ def is_multi_frame(sop_class_uid: str) -> bool:
 
 
 def content_moment(job: ReportJob) -> datetime:
-    """When the analysis ended, in local time as DICOM's dates and times are."""
+    """Return when the analysis ended, in local time as DICOM's dates and times are."""
     return local_moment(job.analysis.finished_at or job.analysis.requested_at)
 
 
 def local_moment(moment: datetime) -> datetime:
-    """Bring a moment of the records into local time."""
+    """Convert a time of the records to local time."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone()
 
 
 def header(job: ReportJob, named: ResultObject) -> dict[str, Any]:
-    """Arguments that every result object of highdicom's takes: which one it is, of what series, and who made it."""
+    """Return the arguments common to all result objects of highdicom."""
     return {
         "series_instance_uid": named.series_instance_uid,
         "series_number": KINDS[named.kind].series_number,
@@ -154,7 +154,7 @@ def header(job: ReportJob, named: ResultObject) -> dict[str, Any]:
 
 
 def stamp(ds: Dataset, moment: datetime) -> None:
-    """Date an object by its analysis, not by when it was written: writing it again gives the same bytes."""
+    """Date an object by its analysis, so that writing it again gives the same bytes."""
     date, time = moment.strftime("%Y%m%d"), moment.strftime("%H%M%S.%f")
     ds.InstanceCreationDate = ds.ContentDate = ds.SeriesDate = date
     ds.InstanceCreationTime = ds.ContentTime = ds.SeriesTime = time
@@ -165,7 +165,7 @@ def stamp(ds: Dataset, moment: datetime) -> None:
 
 
 def plain(text: str, limit: int = 1024) -> str:
-    """Bring text of ours into the default character repertoire, so that the source's character set can be kept."""
+    """Convert our text to the default character repertoire, so that the source's character set stays."""
     for fancy, simple in (
         ("–", "-"),
         ("—", "-"),

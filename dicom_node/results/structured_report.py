@@ -1,4 +1,4 @@
-"""The structured report: Comprehensive 3D SR by TID 1500, a measurement group for each finding (PS3.16 A)."""
+"""Structured report: Comprehensive 3D SR by TID 1500, a measurement group for each finding (PS3.16 A)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is 
 
 
 def build_sr(job: ReportJob, identity: SourceHeader, named: ResultObject) -> Comprehensive3DSR:
-    """Build the report of an analysis: the model's, or the one that readers verified.
+    """Build the report of an analysis: the model's, or the one verified by readers.
 
     Parameters
     ----------
@@ -116,14 +116,14 @@ def _algorithm(job: ReportJob) -> AlgorithmIdentification:
 
 
 def status_code(job: ReportJob) -> CodedConcept:
-    """Give the overall status of an analysis: with findings, without, or not analysed (CID 6047)."""
+    """Return the overall status of an analysis: with findings, without, or not analysed (CID 6047)."""
     if job.analysis.reasons:
         return NOT_ANALYSED
     return WITH_FINDINGS if job.findings else WITHOUT_FINDINGS
 
 
 def _summary(job: ReportJob, identity: SourceHeader) -> MeasurementsAndQualitativeEvaluations:
-    """Overall status, with what limits the answer, and the reasons where there is none.
+    """Return overall status, limitations, and the reasons where there is no answer.
 
     Each limitation is a coded item and, for those who show texts only, a comment (TID 1501).
     """
@@ -181,7 +181,7 @@ def _finding_group(
 def outline(
     place: tuple[float, float], diameter_mm: float | None, spacing: tuple[float, float] | None
 ) -> tuple[hd.sr.GraphicTypeValues, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    """Outline of a finding in image coordinates (PS3.3 C.18.6): the first pixel's centre is (0.5, 0.5)."""
+    """Return the outline of a finding in image coordinates (PS3.3 C.18.6): the first pixel's centre is (0.5, 0.5)."""
     row, column = place[0] + 0.5, place[1] + 0.5
     if diameter_mm is None or spacing is None:
         return hd.sr.GraphicTypeValues.POINT, np.array([[column, row]])
@@ -195,7 +195,7 @@ def outline(
 
 
 def spacing_of(job: ReportJob, finding: NewFinding) -> tuple[float, float] | None:
-    """Row and column spacing of the frame that a finding lies on, mm; None where it states none."""
+    """Return row and column spacing of a finding's frame, mm; None where it states none."""
     spacing = slice_header(job, finding).pixel_spacing_mm
     return spacing if spacing is not None and min(spacing) > 0 else None
 
@@ -225,13 +225,13 @@ def _comment(text: str) -> TextContentItem:
 
 
 def doubts_of(finding: NewFinding) -> list[str]:
-    """List why the numbers of a finding are to be doubted, in words."""
+    """List the caveats of a finding in words."""
     doubts = finding.attributes.get("doubts")
     return [str(doubt) for doubt in doubts] if isinstance(doubts, list | tuple) else []
 
 
 def _coded_sentence(name: CodedConcept, reason: Reason) -> list[TextContentItem | CodeContentItem]:
-    """State a reason or a caveat by its code, and by its sentence."""
+    """Return a reason or a caveat as a code with its sentence."""
     coded = CodeContentItem(
         name=name,
         value=CodedConcept(plain(reason.code, 64), SCHEME, plain(reason.text, 64)),

@@ -1,4 +1,4 @@
-"""The summary page: what a radiologist needs to read where a PACS shows pictures only. Drawn with Pillow."""
+"""Summary page for a PACS that displays images only, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Rgb = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class SlicePicture:
-    """The source slice of a finding. ``spacing_mm`` is (row, column); ``sides`` names left and top of the picture."""
+    """Source slice of a finding; ``spacing_mm`` is (row, column), ``sides`` names left and top of the picture."""
 
     slice_hu: NDArray[np.int16]
     spacing_mm: tuple[float, float]
@@ -38,7 +38,7 @@ class SlicePicture:
 
 @dataclass(frozen=True, slots=True)
 class FindingPanel:
-    """One finding: a headline, further lines, and its slice where it could be shown."""
+    """One finding: a headline, further lines, and its slice where it could be decoded."""
 
     headline: str
     lines: tuple[str, ...]
@@ -47,7 +47,7 @@ class FindingPanel:
 
 @dataclass(frozen=True, slots=True)
 class SummaryText:
-    """What stands above the findings: who it is, what was analysed, the outcome in words, and what limits it."""
+    """Text above the findings: patient, series, outcome in words, and limitations."""
 
     identity: tuple[str, ...]
     analysed: tuple[str, ...]
@@ -59,7 +59,7 @@ class SummaryText:
 def draw_pages(
     text: SummaryText, panels: Sequence[FindingPanel], *, per_page: int = 4, max_pages: int = 3
 ) -> list[Rgb]:
-    """Draw the pages of a summary, ``(rows, columns, 3)`` uint8 each, as high as what they show; at least one."""
+    """Draw the pages of a summary, ``(rows, columns, 3)`` uint8 each, as high as needed; at least one."""
     count = min(max(1, -(-len(panels) // per_page)), max_pages)
     left_out = len(panels) - count * per_page
     pages = []
@@ -117,7 +117,7 @@ def _draw_head(draw: ImageDraw.ImageDraw, text: SummaryText) -> int:
 
 
 def _draw_caveats(draw: ImageDraw.ImageDraw, caveats: Sequence[str], top: int) -> int:
-    """Draw what limits the answer beside a bar that catches the eye; gives where it ends."""
+    """Draw the limitations with a marker bar, and return where they end."""
     y = top
     _line(draw, (MARGIN + 18, y), "Limitations of this analysis", 28, _WARM)
     y += 38
@@ -154,7 +154,7 @@ def _windowed(hu: NDArray[np.int16]) -> Image.Image:
 
 
 def _whole(picture: SlicePicture) -> Image.Image:
-    """Fit the whole slice into the square, true to its shape, with a circle around the finding."""
+    """Fit the full slice into the square at its aspect ratio, with a circle around the finding."""
     rows, columns = picture.slice_hu.shape
     height_mm, width_mm = rows * picture.spacing_mm[0], columns * picture.spacing_mm[1]
     scale = PICTURE / max(height_mm, width_mm)
@@ -200,7 +200,7 @@ def _circle(draw: ImageDraw.ImageDraw, center: tuple[float, float], radius: floa
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which knows Latin, Greek and Cyrillic and comes with matplotlib; else Pillow's own."""
+    """Return DejaVu Sans, which covers Latin, Greek and Cyrillic and comes with matplotlib; else Pillow's own."""
     path = files("matplotlib") / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
     try:
         return ImageFont.truetype(str(path), size)

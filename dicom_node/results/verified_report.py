@@ -1,4 +1,4 @@
-"""What makes a report one that readers verified: their verdicts, who they are, and what it replaces (PS3.3 C.17.2)."""
+"""Content of reports verified by readers: verdicts, observers, and the replaced report (PS3.3 C.17.2)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARKED_BY_READER = CodedConcept("marked", SCHEME, "Marked by the reader")
 
 
 def readers(job: ReportJob) -> list[tuple[str, datetime]]:
-    """Who gave verdicts, and when last; the latest first."""
+    """Return the readers who gave verdicts, with their latest time; the latest first."""
     latest: dict[str, datetime] = {}
     for record in job.findings:
         for name, moment in _acts(record):
@@ -52,26 +52,26 @@ def _aware(moment: datetime) -> datetime:
 
 
 def person_context(job: ReportJob) -> ObserverContext | None:
-    """Name the reader as an observer of a verified report; None for the model's own."""
+    """Return the reader as an observer of a verified report; None for the model's own."""
     if job.purpose is not Purpose.VERIFIED:
         return None
     return person_observer(job.reader_name(readers(job)[0][0]))
 
 
 def person_observer(name: str) -> ObserverContext:
-    """Name a person as an observer (TID 1003)."""
+    """Return a person as an observer (TID 1003)."""
     person = PersonObserverIdentifyingAttributes(name=person_name(name))
     return ObserverContext(observer_type=codes.DCM.Person, observer_identifying_attributes=person)
 
 
 def person_name(name: str) -> str:
-    """Make a person name (PS3.5 6.2, PN) of a user's name: the family name alone, in the default repertoire."""
+    """Return a person name (PS3.5 6.2, PN) of a user's name: the family name alone, in the default repertoire."""
     component = plain("".join(" " if letter in "\\=^" else letter for letter in name), 62).strip()
     return f"{component or 'unknown'}^"
 
 
 def verification(job: ReportJob, identity: Dataset) -> dict[str, Any]:
-    """Arguments of the document that say that it is final and who verified it."""
+    """Return the arguments that mark a document as final with its verifier."""
     if job.purpose is not Purpose.VERIFIED:
         return {}
     organization = job.organization or str(identity.get("InstitutionName") or "") or job.station
@@ -84,7 +84,7 @@ def verification(job: ReportJob, identity: Dataset) -> dict[str, Any]:
 
 
 def verify(sr: Dataset, job: ReportJob) -> None:
-    """Name every reader with the moment of the latest verdict, and the reports that this one replaces."""
+    """Add every reader with the time of the latest verdict, and the reports that this one replaces."""
     (first,) = sr.VerifyingObserverSequence
     sr.VerifyingObserverSequence = []
     for name, moment in readers(job):
@@ -110,7 +110,7 @@ def _predecessors(job: ReportJob) -> Dataset:
 
 
 def verdict_items(job: ReportJob, record: FindingRecord) -> list[TextContentItem | CodeContentItem]:
-    """State what readers made of a finding, in a verified report."""
+    """Return the readers' verdicts on a finding, in a verified report."""
     if job.purpose is not Purpose.VERIFIED:
         return []
     items = [_coded(MARKED_BY_READER)] if record.origin is FindingOrigin.READER else []

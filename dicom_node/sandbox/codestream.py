@@ -1,4 +1,4 @@
-"""What compressed pixels say of their own size: a codec allocates by that, whatever the header of the instance says."""
+"""Size that compressed pixels declare themselves: a codec allocates by it, whatever the header says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_FRAME = (0xC4, 0xC8, 0xCC)
 
 
 def size_of(head: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a codestream declares; None where it is none that declares any (RLE).
+    """Return rows and columns that a codestream declares; None for a format without them (RLE).
 
     Parameters
     ----------

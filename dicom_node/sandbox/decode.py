@@ -1,4 +1,4 @@
-"""Stored values to Hounsfield units, frame by frame; runs in the decoding child process only.
+"""Conversion of stored values to Hounsfield units, frame by frame; in the decoding child only.
 
 HU are clipped to -1024 .. 3071, the range of a 12-bit CT scale: air and everything outside the field of view is -1024,
 and what lies above 3071 is metal, whose value means nothing. Padding becomes -1024 as well.
@@ -97,7 +97,7 @@ def stored_to_hu(stored: NDArray[np.generic], header: FrameHeader, target: NDArr
 
 @dataclass(frozen=True, slots=True)
 class StoredCoding:
-    """How stored words code numbers (PS3.5 8.1.1), and which of the numbers mean "no measurement"."""
+    """Coding of numbers in stored words (PS3.5 8.1.1), and the padding values among them."""
 
     bits_allocated: int
     bits_stored: int
@@ -121,7 +121,7 @@ def hu_table(coding: StoredCoding, slope: float, intercept: float) -> NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class HuShift:
-    """HU as clipped stored numbers plus an intercept: what the table says, in a seventh of the time.
+    """HU as clipped stored numbers plus an intercept: equal to the table, in a seventh of the time.
 
     ``up`` and ``down`` are the shifts that leave the significant bits, ``low`` and ``high`` the bounds before the sum.
     """
@@ -148,7 +148,7 @@ class HuShift:
 
 @lru_cache(maxsize=64)
 def hu_shift(coding: StoredCoding, slope: float, intercept: float) -> HuShift | None:
-    """Return how the HU of words of 16 bits are calculated, where that gives for every word what ``hu_table`` says."""
+    """Return the shift for 16-bit words where it equals ``hu_table`` for every word, else None."""
     table = hu_table(coding, slope, intercept)
     up, down = 15 - coding.high_bit, 16 - coding.bits_stored
     if table.size != 1 << 16 or slope != 1.0 or not intercept.is_integer() or not (0 <= up < 16 and 0 <= down < 16):
@@ -164,7 +164,7 @@ def hu_shift(coding: StoredCoding, slope: float, intercept: float) -> HuShift | 
 
 
 def _significant(words: NDArray[np.int64], coding: StoredCoding) -> NDArray[np.int64]:
-    """Keep the ``Bits Stored`` bits below ``High Bit``; the others may hold overlays (PS3.5 8.1.1)."""
+    """Return the ``Bits Stored`` bits below ``High Bit``; the others may hold overlays (PS3.5 8.1.1)."""
     shifted = words >> (coding.high_bit + 1 - coding.bits_stored)
     return _sign_extended(shifted & ((1 << coding.bits_stored) - 1), coding.bits_stored, coding)
 

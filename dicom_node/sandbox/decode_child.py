@@ -1,4 +1,4 @@
-"""The process that parses and decodes strangers' files: JSON lines in, JSON lines out, pixels through ``.npy`` files.
+"""Child process that parses and decodes untrusted files: JSON lines in and out, pixels through ``.npy`` files.
 
 It is started with a limit on its address space, writes no core dump, and prints nothing that came from a dataset.
 """
@@ -46,7 +46,7 @@ def main(memory_mb: int, own_memory_mb: int, cpu_s: int) -> None:
 
 
 def _take_over_stdout() -> BinaryIO:
-    """Keep the reply pipe for us alone: codecs print to stdout and stderr, and what they print may be a patient's."""
+    """Reserve the reply pipe: codecs print to stdout and stderr, possibly patient data."""
     replies = os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
@@ -68,7 +68,7 @@ def _limit(memory_mb: int, own_memory_mb: int, cpu_s: int) -> None:
 
 
 def _read_requests(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
-    """Queue requests; end the process when the parent is gone, even in the middle of one."""
+    """Queue requests; end the process when the parent is gone, even during one."""
     for line in source:
         requests.put(line)
     os._exit(0)
@@ -84,7 +84,7 @@ def _answer(request: Message) -> Message:
 
 
 def _headers(request: Message) -> object:
-    """``paths``, ``at_most`` -> one list of that many frame headers a path, None where a file cannot be read."""
+    """Answer ``paths``, ``at_most`` with a list of frame headers for each path, None where a file is unreadable."""
     at_most = int(str(request["at_most"]))
     return [_headers_or_none(Path(path), at_most) for path in _strings(request["paths"])]
 
@@ -99,7 +99,7 @@ def _headers_or_none(path: Path, at_most: int) -> list[Message] | None:
 
 
 def _volume(request: Message) -> object:
-    """``frames`` (headers, in slice order) -> HU written to ``target`` as ``(slices, rows, columns)`` int16."""
+    """Answer ``frames`` (headers, in slice order) with HU in ``target``, ``(slices, rows, columns)`` int16."""
     frames = _frame_headers(request["frames"])
     shape = (len(frames), frames[0].rows, frames[0].columns)
     target = Path(str(request["target"]))
@@ -124,7 +124,7 @@ def _volume(request: Message) -> object:
 
 
 def _is_dealt_out(frame: FrameHeader) -> bool:
-    """Whether siblings may decode it: an ordinary slice, whose need of memory is bounded, that a codec has to read.
+    """Whether a frame may be decoded in parallel: an ordinary compressed slice of bounded memory.
 
     Not where the codec uses every core by itself, with as many threads.
     """
@@ -135,7 +135,7 @@ def _is_dealt_out(frame: FrameHeader) -> bool:
 
 
 def _digests(request: Message) -> object:
-    """``frames`` -> SHA-256 of each one's HU, to tell copies from repeated acquisitions."""
+    """Answer ``frames`` with the SHA-256 of each one's HU, to tell copies from repeated acquisitions."""
     return [
         hashlib.sha256(next(read_frames_hu(Path(frame.path), [frame])).tobytes()).hexdigest()
         for frame in _frame_headers(request["frames"])
@@ -163,7 +163,7 @@ def _frame_headers(value: object) -> list[FrameHeader]:
 
 
 def _frame_header(item: Message) -> FrameHeader:
-    """Rebuild a header as the parent sent it; only the numbers that decoding needs are made hashable again."""
+    """Rebuild a header as the parent sent it; only the numbers that decoding needs are made hashable."""
     padding, place = item["padding"], item["pixels_at"]
     if isinstance(padding, list):
         item["padding"] = (int(padding[0]), int(padding[1]))

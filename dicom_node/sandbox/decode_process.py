@@ -1,4 +1,4 @@
-"""The parent's side of the decoding child: limits on memory and time, and a typed error instead of a dead worker."""
+"""Parent's side of the decoding child: limits on memory and time, and typed errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DIGESTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What one child may use.
+    """Limits of one child.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class DecodeLimits:
 
 
 class DecodeError(DicomNodeError):
-    """Base of what can go wrong in the decoding child; messages hold nothing from a dataset."""
+    """Base class of failures in the decoding child; messages hold nothing from a dataset."""
 
     code = "unreadable"
     text = "The images cannot be decoded."
@@ -68,7 +68,7 @@ class DecodeError(DicomNodeError):
 
 
 class UnreadablePixelsError(DecodeError):
-    """A parser or codec gave up."""
+    """A parser or codec failed."""
 
 
 class DecodeCrashError(DecodeError):
@@ -93,7 +93,7 @@ class DecodeTimeoutError(DecodeError):
 
 
 class DecodeProcess:
-    """A child process that decodes; started on first use and again after it died. Safe to use from several threads."""
+    """A decoding child process, started on first use and again after it died; thread-safe."""
 
     def __init__(self, limits: DecodeLimits | None = None) -> None:
         self._limits = limits or DecodeLimits()
@@ -107,12 +107,12 @@ class DecodeProcess:
         self.close()
 
     def close(self) -> None:
-        """End the child, if there is one."""
+        """End the child, if any."""
         with self._lock:
             self._stop()
 
     def headers(self, paths: Sequence[Path], at_most: int = MAX_FRAMES) -> list[tuple[FrameHeader, ...] | None]:
-        """Headers of the first ``at_most`` frames of each file, None for a file that cannot be read.
+        """Return headers of the first ``at_most`` frames of each file, None for an unreadable file.
 
         Raises
         ------
@@ -123,11 +123,11 @@ class DecodeProcess:
         return validated(_HEADERS, reply)
 
     def digests(self, frames: Sequence[FrameHeader]) -> list[str]:
-        """SHA-256 of the HU of each frame."""
+        """Return the SHA-256 of the HU of each frame."""
         return validated(_DIGESTS, self.request({"operation": "digests", "frames": [f.message() for f in frames]}))
 
     def volume_hu(self, frames: Sequence[FrameHeader]) -> NDArray[np.int16]:
-        """HU of frames of one size, ``(slices, rows, columns)`` int16, in the order given.
+        """Return the HU of frames of one size, ``(slices, rows, columns)`` int16, in the order given.
 
         Raises
         ------
@@ -141,12 +141,12 @@ class DecodeProcess:
             return _load(target, shape)
 
     def warm_up(self) -> None:
-        """Start the child now, so that nobody waits for it later."""
+        """Start the child before the first request."""
         with self._lock:
             self._running()
 
     def request(self, message: Mapping[str, object]) -> bytes:
-        """Send one request of ``decode_child``; the JSON text of its value comes back, to be validated.
+        """Send one request to ``decode_child``, and return the JSON text of its value, to be validated.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class DecodeProcess:
 
 
 def _start(limits: DecodeLimits) -> subprocess.Popen[bytes]:
-    """Start a child that sees no secret of ours: its environment holds what Python needs and nothing else."""
+    """Start a child without secrets: its environment holds only what Python needs."""
     root = str(Path(__file__).resolve().parents[2])
     environment = {
         name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR") if name in os.environ
@@ -203,7 +203,7 @@ def _start(limits: DecodeLimits) -> subprocess.Popen[bytes]:
 
 
 def _exchange(child: subprocess.Popen[bytes], line: bytes, timeout_s: float) -> bytes:
-    """Write a request and read one line, or raise what went wrong."""
+    """Write a request and read one line, or raise a typed error."""
     if child.stdin is None or child.stdout is None:
         raise DecodeCrashError
     writer = threading.Thread(target=_write, args=(child.stdin, line), daemon=True)
@@ -215,7 +215,7 @@ def _exchange(child: subprocess.Popen[bytes], line: bytes, timeout_s: float) -> 
 
 
 def _write(pipe: IO[bytes], line: bytes) -> None:
-    """Write it all; a pipe that breaks shows as end of file on the other one."""
+    """Write everything; a broken pipe shows as end of file when reading."""
     view = memoryview(line)
     with contextlib.suppress(OSError, ValueError):
         while view:
@@ -240,7 +240,7 @@ def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
 
 
 def _value_of(line: bytes) -> bytes:
-    """Return the value of a reply, still as JSON; what such a child says is checked, never trusted."""
+    """Return the value of an untrusted reply, still as JSON."""
     try:
         reply = json.loads(line)
     except ValueError:
@@ -266,7 +266,7 @@ def validated(adapter: TypeAdapter[T], value: bytes) -> T:
 
 
 def _load(path: Path, shape: tuple[int, int, int]) -> NDArray[np.int16]:
-    """Load the child's volume and check that it is what was asked for."""
+    """Load the child's volume and check its shape and type."""
     try:
         volume: NDArray[np.int16] = np.load(path, allow_pickle=False)
     except (OSError, ValueError):

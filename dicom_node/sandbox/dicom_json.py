@@ -1,4 +1,4 @@
-"""One instance in the DICOM JSON Model (PS3.18 F.2), without its bulk data; runs in the decoding child process only."""
+"""DICOM JSON Model of one instance (PS3.18 F.2), without its bulk data; in the decoding child only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def instance_json(path: Path, bulk_url: str) -> str:
-    """Describe an instance; its text is in Unicode whatever character set it was stored in.
+    """Return an instance as JSON; its text is in Unicode whatever its character set.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def instance_json(path: Path, bulk_url: str) -> str:
 
 
 def _unambiguous(ds: Dataset) -> Dataset:
-    """Settle VRs that Pixel Representation decides (PS3.5 A.1); without it they stay unsettled and are left out."""
+    """Resolve VRs that Pixel Representation decides (PS3.5 A.1); unresolved ones are left out."""
     try:
         return correct_ambiguous_vr(ds, is_little_endian=ds.original_encoding[1] is not False)
     except (AttributeError, KeyError, ValueError):
@@ -80,7 +80,7 @@ def _dataset(ds: Dataset, url: str) -> Json:
 
 
 def _element(ds: Dataset, tag: BaseTag, url: str) -> Json | None:
-    """Describe an element, or leave it out where its value breaks the rules of its VR."""
+    """Return an element, or None where its value breaks the rules of its VR."""
     try:
         element: DataElement = ds[tag]
         if element.VR == "SQ":
@@ -94,7 +94,7 @@ def _element(ds: Dataset, tag: BaseTag, url: str) -> Json | None:
 
 
 def _numbers(ds: Dataset, tag: BaseTag) -> Json | None:
-    """Describe a DS or IS of which a part is no number: that part is null, the others stay; None for other VRs."""
+    """Return a DS or IS of which a part is not a number: that part is null; None for other VRs."""
     try:
         found = ds.get_item(tag)
         vr = str(found.VR or dictionary_VR(tag))
@@ -107,7 +107,7 @@ def _numbers(ds: Dataset, tag: BaseTag) -> Json | None:
 
 
 def _parts(value: Any) -> list[str]:
-    """Values of a DS or IS as they were written, whether pydicom has converted them or not."""
+    """Return the values of a DS or IS as written, whether pydicom has converted them or not."""
     if isinstance(value, bytes):
         value = value.decode("ascii", errors="replace")
     written = value.split("\\") if isinstance(value, str) else [getattr(one, "original_string", one) for one in value]
@@ -124,7 +124,7 @@ def _number(text: str, form: re.Pattern[str]) -> float | int | None:
 
 
 def _finite(described: Json) -> Json | None:
-    """JSON has neither infinities nor not-a-number: such values become null (PS3.18 F.2.5)."""
+    """Replace infinities and not-a-number, which JSON lacks, by null (PS3.18 F.2.5)."""
     if len(described["vr"]) != 2:
         return None
     values = described.get("Value")

@@ -1,4 +1,4 @@
-"""The short way to the header of an ordinary CT slice: little endian, one frame, stored by intake.
+"""Fast path to the header of an ordinary CT slice: little endian, one frame, stored by intake.
 
 Whatever is unusual about a file makes it answer None, and pydicom then judges it. What it does answer is what pydicom
 would: that converts the values that the walk finds. Only one thing is told later: that a deflated file is broken behind
@@ -55,7 +55,7 @@ _WORDS = frozenset(_PIXEL_TAGS.values()) | tags("HighBit", "PixelPaddingValue", 
 
 @dataclass(frozen=True, slots=True)
 class FastHeader:
-    """The wanted elements of an ordinary slice, and where its pixels lie.
+    """Requested elements of an ordinary slice, and the position of its pixels.
 
     ``pixels_at`` is where the dataset begins in the file, and, in the dataset, offset and length of the value of Pixel
     Data; None where only pydicom is to read it.
@@ -67,12 +67,12 @@ class FastHeader:
 
     @property
     def values(self) -> RawValues:
-        """The wanted elements as pydicom reads them, each converted when it is asked for."""
+        """Return the requested elements as pydicom reads them, converted on access."""
         return RawValues.of(self.elements, implicit=TRANSFER_SYNTAXES[self.transfer_syntax_uid].implicit)
 
 
 def read_fast_header(path: Path, wanted: frozenset[int]) -> FastHeader | None:
-    """Find the wanted elements of an ordinary slice; None for every other file."""
+    """Read the requested elements of an ordinary slice; None for any other file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return _found(descriptor, wanted | _PIXEL_FORM)
@@ -120,7 +120,7 @@ def _has_plain_pixels(found: Elements, *, encapsulated: bool) -> bool:
 
 
 def _is_ours(head: bytes, start: int, meta: FileMeta) -> bool:
-    """Whether the file meta information is byte for byte what intake writes, so that nobody can read it otherwise."""
+    """Whether the file meta information is byte for byte what intake writes."""
     return head[:start] == encode_file_meta(meta)
 
 

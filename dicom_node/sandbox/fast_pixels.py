@@ -1,4 +1,4 @@
-"""The short way to the pixels of an ordinary CT slice, at the place that its header named; in the decoding child only.
+"""Fast path to the pixels of an ordinary CT slice, at the position in its header; in the decoding child only.
 
 Whatever is not as the header said makes it answer None, and pydicom then judges the file. What it does answer is what
 pydicom would: the same codecs decode compressed pixels.
@@ -30,7 +30,7 @@ _FASTEST = {"1.2.840.10008.1.2.4.80": "pyjpegls", "1.2.840.10008.1.2.4.81": "pyj
 
 
 def read_fast_pixels(path: Path, header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic] | None:
-    """Read the stored words of an ordinary slice, ``(rows, columns)``; None for every other file.
+    """Read the stored words of an ordinary slice, ``(rows, columns)``; None for any other file.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def _room(header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic]
 
 
 def _read(descriptor: int, header: FrameHeader, words: NDArray[np.generic]) -> bool:
-    """Read the value of Pixel Data, and whether that element still is where it was."""
+    """Read the value of Pixel Data, and whether that element is still at its position."""
     start, offset, length = _place(header)
     if length != words.nbytes:
         return False
@@ -90,7 +90,7 @@ def _place(header: FrameHeader) -> tuple[int, int, int]:
 
 
 def _inflated(descriptor: int, header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic] | None:
-    """Inflate in memory (PS3.5 A.5) what the header promises, hardly more, and check that Pixel Data is there."""
+    """Inflate in memory (PS3.5 A.5), hardly more than the header declares, and check for Pixel Data."""
     start, offset, length = _place(header)
     promised = offset + length
     if promised > MAX_PIXEL_BYTES:
@@ -109,7 +109,7 @@ def _inflated(descriptor: int, header: FrameHeader, target: NDArray[np.int16]) -
 
 
 def _decompressed(descriptor: int, header: FrameHeader) -> NDArray[np.generic] | None:
-    """Let a codec have the only frame, once it declares no other size than the header does."""
+    """Decode the only frame once it declares the size in the header."""
     start, offset, length = _place(header)
     content = os.pread(descriptor, _ELEMENT_BYTES + length, start + offset - _ELEMENT_BYTES)
     if not _is_pixel_data(content[:_ELEMENT_BYTES], header, 0xFFFFFFFF):
@@ -152,7 +152,7 @@ def _by_pydicom(encapsulated: bytes, header: FrameHeader, plugin: str = "") -> N
 
 
 def _of_runs(frame: bytes, header: FrameHeader) -> NDArray[np.generic] | None:
-    """Decode RLE (PS3.5 G) by what pydicom would use, without its detours."""
+    """Decode RLE (PS3.5 G) by pydicom's decoder, without its overhead."""
     try:
         content = decode_pixel_data(
             frame, version=2, rows=header.rows, columns=header.columns, bits_allocated=header.bits_allocated

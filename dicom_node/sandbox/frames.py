@@ -1,4 +1,4 @@
-"""What the headers of an instance say of its frames, as plain values; read in the decoding child process only."""
+"""Frame headers of an instance as plain values; read in the decoding child only."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ _PER_SLICE = tags(
 
 
 def check_size(rows: int, columns: int) -> None:
-    """Refuse a frame that is not to be decoded, before a codec is told its size.
+    """Refuse a frame that is too large to decode.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def check_size(rows: int, columns: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """One frame of one instance as its headers describe it; None where an attribute is absent or unreadable.
+    """Header of one frame of one instance; None where an attribute is absent or unreadable.
 
     ``slope`` and ``intercept`` are NaN where a value is present but is no finite number. ``padding`` is the lowest and
     highest stored value that means "no measurement". ``frame_number`` is 1-based.
@@ -157,7 +157,7 @@ class FrameHeader:
     """Of an ordinary slice: see ``FastHeader``."""
 
     def message(self) -> dict[str, object]:
-        """Plain values, as they go to the decoding child and come from it."""
+        """Return plain values for the exchange with the decoding child."""
         return dict(zip(_NAMES, _values_of(self), strict=True))
 
 
@@ -166,7 +166,7 @@ _values_of = attrgetter(*_NAMES)
 
 
 def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeader]:
-    """Read the headers of one file, one entry for each of its first ``at_most`` frames, without its pixels.
+    """Read the headers of the first ``at_most`` frames of a file, without its pixels.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
 
 
 def _fast_header(path: Path, native: FastHeader) -> FrameHeader:
-    """Read an ordinary slice; what all slices of its series say alike is remembered."""
+    """Read an ordinary slice; values shared by its series are cached."""
     own, common = native.values.parted(_PER_SLICE)
     values = _common_header(common).message()
     texts = values["attributes"] | _attributes([own])  # type: ignore[operator]
@@ -226,12 +226,12 @@ def _headers(ds: Attributes) -> Iterator[FrameHeader]:
 
 
 def _scopes(*groups: Attributes | None) -> list[Attributes]:
-    """List where a frame's attributes may stand, the nearest first; the dataset itself is always the last."""
+    """List the datasets that may hold a frame's attributes, nearest first; the dataset itself is always last."""
     return [group for group in groups if group is not None]
 
 
 def _frame_values(scopes: Sequence[Attributes]) -> dict[str, Any]:
-    """Read what may differ from frame to frame."""
+    """Read values that may differ from frame to frame."""
     transform = _macro(scopes, "PixelValueTransformationSequence", "RescaleSlope")
     plane = _macro(scopes, "PlanePositionSequence", "ImagePositionPatient")
     frame_type = _macro(scopes, "CTImageFrameTypeSequence", "FrameType")
@@ -252,14 +252,14 @@ def _frame_values(scopes: Sequence[Attributes]) -> dict[str, Any]:
 
 
 def _derivation_codes(scopes: Sequence[Attributes]) -> tuple[str, ...]:
-    """Read the codes of how an image was made from others, by the image itself and by functional groups."""
+    """Read the derivation codes of an image, of the dataset itself and of functional groups."""
     items = [*scopes, *(item for scope in scopes for item in (scope.get("DerivationImageSequence") or ())[:16])]
     codes = [code for item in items for code in (item.get("DerivationCodeSequence") or ())[:16]]
     return tuple(dict.fromkeys(_text(code, "CodeValue") for code in codes))
 
 
 def _instance_header(ds: Attributes, scopes: Sequence[Attributes]) -> FrameHeader:
-    """Read the first frame, and what all frames of its instance share."""
+    """Read the first frame and the values that all frames of its instance share."""
     return FrameHeader(
         path="",
         sop_instance_uid=_text(ds, "SOPInstanceUID"),
@@ -287,7 +287,7 @@ def _instance_header(ds: Attributes, scopes: Sequence[Attributes]) -> FrameHeade
 
 
 def _properties(scope: Attributes) -> dict[str, str]:
-    """Read what may tell one stack from another in one scope: a dataset, or a frame's or the shared groups."""
+    """Read the attributes that separate stacks, in one scope: a dataset, or a frame's or the shared groups."""
     items = [scope, *(item for name in _MACROS if (item := _first(scope, name)) is not None)]
     found = {
         name: next(filter(None, (_text(item, keyword) for item in items for keyword in keywords)), "")
@@ -306,7 +306,7 @@ def _first(ds: Attributes, keyword: str) -> Attributes | None:
 
 
 def _macro(scopes: Sequence[Attributes], sequence: str, keyword: str) -> Attributes:
-    """Find the item that holds ``keyword``: per-frame group, shared group, or the dataset itself (PS3.3 C.7.6.16)."""
+    """Return the item that holds ``keyword``: per-frame group, shared group, or the dataset itself (PS3.3 C.7.6.16)."""
     for scope in scopes:
         item = _first(scope, sequence)
         if item is not None and keyword in item:
@@ -370,7 +370,7 @@ def _is_present(ds: Attributes, keyword: str) -> bool:
 
 
 def _number(ds: Attributes, keyword: str) -> float | None:
-    """Return a finite float, NaN where the value is present but is none, or None where it is absent."""
+    """Return a finite float, NaN where the value is not a number, or None where it is absent."""
     values = _floats(ds, keyword, 1)
     if values:
         return values[0]
@@ -378,7 +378,7 @@ def _number(ds: Attributes, keyword: str) -> float | None:
 
 
 def _floats(ds: Attributes, keyword: str, count: int) -> list[float]:
-    """Exactly ``count`` finite floats, or an empty list."""
+    """Return exactly ``count`` finite floats, or an empty list."""
     value = _value(ds, keyword)
     try:
         numbers = [float(str(part)) for part in _parts(value)]
@@ -398,7 +398,7 @@ def _integer(ds: Attributes, keyword: str, default: int) -> int:
 
 
 def _padding(ds: Attributes) -> tuple[int, int] | None:
-    """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2) as an ordered pair of stored values."""
+    """Return Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2) as an ordered pair of stored values."""
     value = _optional_integer(ds, "PixelPaddingValue")
     if value is None:
         return None
@@ -411,6 +411,6 @@ def _padding(ds: Attributes) -> tuple[int, int] | None:
 
 
 def as_stored(value: int, bits: int, *, signed: bool) -> int:
-    """Read a value of VR US or SS in the domain of the pixels: writers often take the wrong one of the two."""
+    """Convert a value of VR US or SS to the signedness of the pixels: writers often confuse the two."""
     wrapped = value % (1 << bits)
     return wrapped - (1 << bits) if signed and wrapped >= 1 << (bits - 1) else wrapped

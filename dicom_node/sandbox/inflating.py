@@ -1,4 +1,4 @@
-"""Deflated files (PS3.5 A.5) as pydicom may safely read them: inflated to a file, never in memory, and within bounds.
+"""Safe inflation of deflated files (PS3.5 A.5) for pydicom: to a file, never in memory, and within limits.
 
 Used in the decoding child only. pydicom would inflate the whole file in memory, twice, before it looks at anything.
 """
@@ -28,7 +28,7 @@ _PIECE_BYTES = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class PlainFile:
-    """A file that is not deflated, and the transfer syntax of the one that it stands for."""
+    """A file that is not deflated, and the transfer syntax of the original."""
 
     path: Path
     transfer_syntax_uid: str
@@ -36,7 +36,7 @@ class PlainFile:
 
 @contextmanager
 def plain_file(path: Path) -> Iterator[PlainFile]:
-    """Give the file itself, or, while the block lasts, an inflated copy of it.
+    """Return the file itself, or, while the block lasts, an inflated copy of it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the decoding child does for single instances: describe, locate, decode, draw. Results go through files."""
+"""Operations of the decoding child on single instances: describe, locate, decode, draw. Results go through files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_NATIVE_BYTES = 1 << 30
 
 
 def documents(request: Message) -> object:
-    """``paths``, ``urls`` -> the DICOM JSON of each as text, None where a file cannot be read."""
+    """Answer ``paths``, ``urls`` with the DICOM JSON of each as text, None where a file cannot be read."""
     pairs = zip(_texts(request["paths"]), _texts(request["urls"]), strict=True)
     return [_document_or_none(Path(path), url) for path, url in pairs]
 
@@ -39,19 +39,19 @@ def _document_or_none(path: Path, url: str) -> str | None:
 
 
 def layout(request: Message) -> object:
-    """``path`` -> where its frames lie."""
+    """Answer ``path`` with the positions of its frames."""
     return asdict(read_layout(Path(str(request["path"]))))
 
 
 def native_frame(request: Message) -> object:
-    """``path``, ``index`` -> that frame decoded, as little endian words, written to ``target``."""
+    """Answer ``path``, ``index`` with that frame decoded, as little endian words in ``target``."""
     with plain_file(Path(str(request["path"]))) as plain:
         pixels = decoded_frame(plain, int(str(request["index"])), raw=True)
     return _write(request, np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes())
 
 
 def uncompressed(request: Message) -> object:
-    """``path`` -> the whole instance in Explicit VR Little Endian, written to ``target``."""
+    """Answer ``path`` with the instance in Explicit VR Little Endian in ``target``."""
     with plain_file(Path(str(request["path"]))) as plain:
         return _write_uncompressed(plain, Path(str(request["target"])))
 
@@ -71,7 +71,7 @@ def _write_uncompressed(plain: PlainFile, target: Path) -> int:
 
 
 def bulk_value(request: Message) -> object:
-    """``path``, ``place`` (tag, or item number and tag within sequences) -> the value, written to ``target``."""
+    """Answer ``path``, ``place`` (tag, or item numbers and tags within sequences) with the value in ``target``."""
     *around, tag = _texts(request["place"])
     with plain_file(Path(str(request["path"]))) as plain:
         ds: Dataset = dcmread(plain.path)
@@ -81,7 +81,7 @@ def bulk_value(request: Message) -> object:
 
 
 def rendered(request: Message) -> object:
-    """``path``, ``index``, ``options`` -> the frame as a picture, written to ``target``."""
+    """Answer ``path``, ``index``, ``options`` with the frame as an image in ``target``."""
     from dicom_node.sandbox.rendered import draw  # here, so that a child that draws nothing starts without Pillow
 
     options = parse_render_options(request["options"])

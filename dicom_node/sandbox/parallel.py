@@ -1,4 +1,4 @@
-"""Files decoded side by side: the decoding child forks siblings for the length of one request, and works beside them.
+"""Parallel decoding: the decoding child forks workers for the length of one request, and works along with them.
 
 Forked, because the codecs for JPEG-LS and RLE keep the interpreter's lock, so that threads would take turns,
 and because a fork has everything imported already. The siblings have the child's limits between them, die with it, and
@@ -29,11 +29,11 @@ Item = TypeVar("Item")
 
 
 class ParallelProcessError(ValueError):
-    """A sibling could not do its part."""
+    """A forked process could not do its part."""
 
 
 def parallel_map(work: Callable[[Iterable[Item]], None], items: Sequence[Item]) -> None:
-    """Have several processes call ``work``, each with items that no other one gets; what it returns is lost.
+    """Call ``work`` in several processes, each with items of its own; return values are discarded.
 
     There are as many as cores that this process may use, at most; where one of them raises, the others stop early.
 
@@ -66,7 +66,7 @@ def parallel_map(work: Callable[[Iterable[Item]], None], items: Sequence[Item]) 
 
 
 def _processes() -> int:
-    """How many work at once: one a core, while each has enough memory."""
+    """Return the number of processes: one per core, while each has enough memory."""
     if sys.platform != "linux":
         return 1
     limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
@@ -76,7 +76,7 @@ def _processes() -> int:
 
 @contextmanager
 def _sharing_memory(count: int) -> Iterator[None]:
-    """Leave this process, and those that it forks, a part each of the memory that it may use."""
+    """Limit the memory of this process and its forks to equal shares."""
     whole = {kind: resource.getrlimit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)}
     try:
         for kind, (soft, hard) in whole.items():
@@ -88,7 +88,7 @@ def _sharing_memory(count: int) -> Iterator[None]:
 
 
 def _pile_of_tickets() -> int:
-    """Number the steps, once each, in a pipe: whoever is idle draws the next one."""
+    """Return a pipe that holds each step number once; idle processes draw the next one."""
     tickets, pile = os.pipe()
     with os.fdopen(pile, "wb") as file:
         file.write(b"".join(number.to_bytes(_TICKET_BYTES, "little") for number in range(_TICKETS)))
@@ -102,13 +102,13 @@ def _drawn(tickets: int, items: Sequence[Item], step: int) -> Iterator[Item]:
 
 
 def _draw_all(tickets: int) -> None:
-    """Leave nothing to do for those that still draw."""
+    """Draw all remaining tickets."""
     while os.read(tickets, _TICKETS * _TICKET_BYTES):
         pass
 
 
 def _forked(work: Callable[[Iterable[Item]], None], mine: Iterator[Item], tickets: int) -> int:
-    """Fork a sibling that works, and return its number; 0 where there is no room for one more."""
+    """Fork a worker and return its process id; 0 where no process can be created."""
     parent = os.getpid()
     try:
         pid = os.fork()
@@ -133,7 +133,7 @@ def _forked(work: Callable[[Iterable[Item]], None], mine: Iterator[Item], ticket
 
 
 def _ends_of(siblings: Sequence[int]) -> set[int]:
-    """Wait for them all; where one has died, end as it did, so that the parent sees it."""
+    """Wait for all workers; where one has died, end as it did, so that the parent sees it."""
     ends = {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in siblings}
     if ends - {0, _UNREADABLE, _OUT_OF_MEMORY}:
         os._exit(1)
@@ -141,7 +141,7 @@ def _ends_of(siblings: Sequence[int]) -> set[int]:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have this process killed when its parent dies, even by SIGKILL, so that its ports are free at once."""
+    """Have the kernel kill this process when its parent dies, even by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     else:

@@ -1,4 +1,4 @@
-"""Decodes frames of strangers' files, once their headers agree on a size that is decoded here; in the child only."""
+"""Decoding of frames of untrusted files, once their headers agree on a permitted size; in the child only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dicom_node.sandbox.pixel_layout import Range, read_layout
 
 
 def decoded_frame(plain: PlainFile, index: int, *, raw: bool = False) -> NDArray[np.generic]:
-    """Decode one frame, counted from 0; no other one is read. ``raw`` leaves its colours as they are stored.
+    """Decode one frame, counted from 0; ``raw`` leaves its colours as stored.
 
     Raises
     ------

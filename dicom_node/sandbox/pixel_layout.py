@@ -1,4 +1,4 @@
-"""Where the frames of an instance lie in its file, so that they are sent without decoding; read in the child only."""
+"""Positions of frames in a file, for sending them without decoding; read in the child only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _END_OF_IMAGE = b"\xff\xd9"
 
 @dataclass(frozen=True, slots=True)
 class PixelLayout:
-    """The frames of one instance.
+    """Positions of the frames of one instance.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def read_layout(path: Path) -> PixelLayout:
 
 
 def next_tag(file: BinaryIO, ds: Dataset) -> int:
-    """Tag of the pixel data before which reading stopped, or 0 where there are none; the position stays as it is."""
+    """Return the tag of the pixel data before which reading stopped, or 0; the file position is unchanged."""
     at = file.tell()
     head = file.read(4)
     file.seek(at)
@@ -90,7 +90,7 @@ def _order(ds: Dataset) -> str:
 
 
 def _value_length(file: BinaryIO, ds: Dataset) -> int:
-    """Read the element's header (PS3.5 7.1); the file is at its value then."""
+    """Read the element's header (PS3.5 7.1), leaving the file at its value."""
     order = _order(ds)
     if ds.original_encoding[0]:
         return int(unpack(f"{order}4xL", file.read(8))[0])
@@ -119,7 +119,7 @@ def _native(ds: Dataset, start: int, length: int, count: int) -> tuple[tuple[Ran
 
 
 def _encapsulated(file: BinaryIO, ds: Dataset, count: int) -> tuple[tuple[Range, ...], ...]:
-    """Tell which fragments belong to which frame (PS3.5 A.4, PS3.3 C.7.6.3.1.8)."""
+    """Return the fragments of each frame (PS3.5 A.4, PS3.3 C.7.6.3.1.8)."""
     offsets = parse_basic_offsets(file)
     first = file.tell()
     fragments = [_fragment(file, at) for at in parse_fragments(file)[1]]
@@ -148,7 +148,7 @@ def _by_offsets(fragments: list[Range], starts: list[int]) -> tuple[tuple[Range,
 
 
 def _by_markers(file: BinaryIO, fragments: list[Range], count: int) -> tuple[tuple[Range, ...], ...]:
-    """Without a table, a JPEG frame ends with its marker."""
+    """Assign fragments without a table: a JPEG frame ends with its marker."""
     frames: list[list[Range]] = [[]]
     for at, size in fragments:
         frames[-1].append((at, size))

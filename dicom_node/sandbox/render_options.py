@@ -1,4 +1,4 @@
-"""How a frame is drawn; plain values, on both sides of the decoding child."""
+"""Options of rendering a frame; plain values on both sides of the decoding child."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """How a frame is drawn.
+    """Options of rendering a frame.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class RenderOptions:
 
 
 def parse_render_options(told: object) -> RenderOptions:
-    """Read a drawing off the JSON that its parent wrote."""
+    """Parse options from the parent's JSON."""
     if not isinstance(told, dict):
         raise TypeError("a drawing is expected")
     read: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}

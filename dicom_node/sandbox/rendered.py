@@ -1,4 +1,4 @@
-"""One frame as a picture for people: windowed, cut, scaled, encoded (PS3.18 8.3.5); drawn in the child only."""
+"""Rendering of one frame as a consumer image: windowed, cropped, scaled, encoded (PS3.18 8.3.5); in the child only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Grey = NDArray[np.float32]
 
 
 def draw(path: Path, index: int, render_options: RenderOptions, target: Path) -> int:
-    """Draw a frame, counted from 0, into a file; gives its size in bytes.
+    """Render a frame, counted from 0, into a file, and return its size in bytes.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def _finite(value: float | None) -> float:
 
 
 def _own_window(ds: Dataset, index: int) -> tuple[float, float, str] | None:
-    """Window that comes with the image: of the frame, of all frames, or of the instance (PS3.3 C.11.2)."""
+    """Return the window in the image: of the frame, of all frames, or of the instance (PS3.3 C.11.2)."""
     for keyword, number in (("PerFrameFunctionalGroupsSequence", index), ("SharedFunctionalGroupsSequence", 0)):
         groups = ds.get(keyword) or []
         if number < len(groups) and groups[number].get("FrameVOILUTSequence"):

@@ -1,4 +1,4 @@
-"""Stacks of one series that do not belong together, told apart by their headers.
+"""Separation of mixed stacks within one series by their headers.
 
 Two acquisitions, kernels or phases under one Series Instance UID may make one regular stack by position alone. What
 gives them away is an attribute that alternates along the stack: the images that share a value, or those below some
@@ -38,7 +38,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Separation:
-    """Stacks of one series; ``attributes`` are the names of what alternates."""
+    """Stacks of one series; ``attributes`` are the names of the attributes that alternate."""
 
     stacks: tuple[OrderedFrames, ...]
     attributes: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Separation:
 
 
 def separate(ordered: OrderedFrames, *, is_suspect: bool = False) -> Separation:
-    """Part the frames of a series into stacks that belong together.
+    """Separate the frames of a series into stacks that belong together.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def separate(ordered: OrderedFrames, *, is_suspect: bool = False) -> Separation:
 
 
 def _rank(stack: OrderedFrames) -> tuple[int, tuple[str, int, int]]:
-    """Largest stack first, then the earliest."""
+    """Return the sort key of a stack: the largest first, then the earliest."""
     return -len(stack.frames), min(map(_moment, stack.frames))
 
 
@@ -100,7 +100,7 @@ def _description(name: str) -> str:
 
 
 def _alternating(ordered: OrderedFrames, name: str, least: int) -> Mask | None:
-    """Return which frames are one stack by an attribute that alternates along the others, or None.
+    """Return the mask of a stack by an attribute that alternates along the others, or None.
 
     Of several such parts, one with fewest images a place, then the largest.
     """
@@ -156,7 +156,7 @@ def _is_between(ordered: OrderedFrames, mask: Mask, least: int) -> bool:
 
 
 def _repeats(ordered: OrderedFrames, mask: Mask) -> int:
-    """Count the images a place of one part, 0 where the part is no evenly spaced stack."""
+    """Return the images per position of one part, 0 where the part is not an evenly spaced stack."""
     part = without(ordered, np.flatnonzero(~mask).tolist())
     apart = np.flatnonzero(np.diff(part.along_mm, prepend=-np.inf) >= SAME_POSITION_MM)
     if len(apart) < MIN_STACK:

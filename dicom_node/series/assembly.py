@@ -1,4 +1,4 @@
-"""Instances of one series to a volume in HU with true geometry, or the reason why there is none.
+"""Assembly of the instances of one series to a volume in HU with true geometry, or the reason for refusal.
 
 Headers are read first, without pixels; the gate and the geometry decide on them; only then are pixels decoded. Both
 happen in a child process (``decode_process``), so that a damaged or hostile file cannot take the worker with it.
@@ -81,7 +81,7 @@ def _load(
 
 
 def series_geometry(instances: Sequence[StoredInstance], process: DecodeProcess) -> SeriesGeometry | Refusal:
-    """Order the slices of a series anatomically, without pixels and without the gate: what a viewer shows.
+    """Order the slices of a series anatomically, without pixels and without the gate, for display.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def load_frame_hu(frame: FrameHeader, process: DecodeProcess) -> NDArray[np.int1
 def _read_stack(
     process: DecodeProcess, instances: Sequence[StoredInstance], thresholds: GateThresholds
 ) -> SeriesStack | Refusal:
-    """Headers, gate, order: a regular stack or the reason why not."""
+    """Read headers, apply the gate and order: a regular stack or the reason for refusal."""
     files = process.headers([instance.path for instance in instances])
     if any(file is None for file in files):
         return Refusal("unreadable_headers", "Some images of the series cannot be read.")
@@ -153,5 +153,5 @@ def _too_large(stack: SeriesStack, limits: DecodeLimits) -> Refusal | None:
 
 
 def _attributes(frames: Sequence[FrameHeader]) -> dict[str, str]:
-    """Acquisition attributes of the first slice, without identity."""
+    """Return acquisition attributes of the first slice, without identity."""
     return dict(frames[0].attributes)

@@ -1,4 +1,4 @@
-"""Whether the slices of a volume belong together, judged by pixels alone: what headers hide shows in neighbours.
+"""Detection of mixed volumes by pixels alone: differences between neighbouring slices.
 
 Along one body the difference of two slices grows with their distance, and ever more slowly: the curve of the mean
 difference over the lag is concave, with and without noise. Where two stacks alternate (two breaths, two patients, two
@@ -46,7 +46,7 @@ def is_mixed(volume_hu: NDArray[np.int16], thresholds: GateThresholds) -> bool:
 
 
 def anatomy_alternation(volume_hu: NDArray[np.int16]) -> float:
-    """How far the difference of slices over their lag departs upwards from a concave curve.
+    """Return how far the difference of slices over their lag departs upwards from a concave curve.
 
     The logarithm of the mean of the differences at lags k - 1 and k + 1 over that at lag k, for k of 2 and 3, in the
     window of slices where it is largest. At most about 0.03 in coherent series, 0.1 and more where stacks alternate.
@@ -62,7 +62,7 @@ def anatomy_alternation(volume_hu: NDArray[np.int16]) -> float:
 
 
 def texture_alternation(volume_hu: NDArray[np.int16]) -> float:
-    """How far the logarithm of the noise of slices alternates: 0.05 and less in one series, 0.7 for two kernels."""
+    """Return the alternation of the log noise of slices: 0.05 and less in one series, 0.7 for two kernels."""
     texture = np.array([_texture(slice_hu) for slice_hu in volume_hu])
     if len(texture) < LAGS:
         return 0.0
@@ -83,7 +83,7 @@ def _block_means(volume_hu: NDArray[np.int16]) -> Array:
 
 
 def _texture(slice_hu: NDArray[np.int16]) -> float:
-    """Logarithm of the median difference, HU, of a pixel of soft tissue from the mean of its four neighbours."""
+    """Return the log median difference, HU, of a soft-tissue pixel from the mean of its four neighbours."""
     hu = slice_hu.astype(np.float32)
     middle = hu[1:-1, 1:-1]
     around = (hu[:-2, 1:-1] + hu[2:, 1:-1] + hu[1:-1, :-2] + hu[1:-1, 2:]) / 4
@@ -98,7 +98,7 @@ def _running(values: Array, count: int) -> Array:
 
 
 def _medians(values: Array) -> Array:
-    """Medians of windows that slide along the slices."""
+    """Return the medians of windows that slide along the slices."""
     return np.asarray(
         np.median(np.lib.stride_tricks.sliding_window_view(values, min(WINDOW, len(values))), axis=1), np.float64
     )

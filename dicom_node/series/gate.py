@@ -1,4 +1,4 @@
-"""Why a series is not analysed, in words: what its headers and its geometry tell before any pixel is decoded.
+"""Input gate: reasons from headers and geometry why a series is not analysed.
 
 The body part is not asked for here: headers name it wrongly too often. Whether lungs are in view is told by the image
 (``inference``), which abstains where there are none.
@@ -71,7 +71,7 @@ LOSSY_COMPRESSION_CODE = "113040"
 
 @dataclass(frozen=True, slots=True)
 class GateThresholds:
-    """What the models were validated for; they travel with the model bundle, never in settings.
+    """Validated input of the models; part of the model bundle, never of the settings.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class GateThresholds:
 
     @classmethod
     def from_bundle(cls, values: Mapping[str, object]) -> GateThresholds:
-        """Take what a bundle's gate says; a name that is absent keeps its default.
+        """Read a bundle's gate; absent names keep their defaults.
 
         Besides the names above, ``pixel_mm`` is the range of the pixel spacing and ``max_slice_mm`` the largest
         distance between slices.
@@ -128,7 +128,7 @@ def is_localizer(frame: FrameHeader) -> bool:
 
 
 def is_derived(frame: FrameHeader) -> bool:
-    """Whether the frame was made from other images.
+    """Whether the frame was derived from other images.
 
     Value 1 of Image Type says whether the pixels are original (PS3.3 C.7.6.1.1.2); value 2 only says when the image was
     made, so that a retrospective reconstruction is ORIGINAL, SECONDARY. Words that name reformats or captures, and a
@@ -143,7 +143,7 @@ def is_derived(frame: FrameHeader) -> bool:
 
 
 def is_lossy(frame: FrameHeader) -> bool:
-    """Whether a lossy codec ever touched the pixels (PS3.3 C.7.6.1.1.5), in doubt yes."""
+    """Whether the pixels were ever lossily compressed (PS3.3 C.7.6.1.1.5), in doubt yes."""
     if frame.lossy == "01" or frame.transfer_syntax_uid in ALWAYS_LOSSY:
         return True
     return frame.transfer_syntax_uid in MAYBE_LOSSY and frame.lossy != "00"
@@ -272,7 +272,7 @@ def _why_not_pixels(stack: SeriesStack, thresholds: GateThresholds) -> Refusal |
 
 
 def _obliquity_deg(stack: SeriesStack) -> float:
-    """Angle between the slices' normal and the patient's long axis (z of LPS), degrees."""
+    """Return the angle between the slices' normal and the patient's long axis (z of LPS), degrees."""
     cosines = np.array(stack.geometry.orientation)
     normal = np.cross(cosines[:3], cosines[3:])
     return math.degrees(math.acos(min(1.0, abs(float(normal[2])) / float(np.linalg.norm(normal)))))

@@ -1,4 +1,4 @@
-"""From frame headers in any order to slices in anatomical order, inferior to superior, or the reason why not.
+"""Geometry of a series: frame headers in any order to slices from inferior to superior, or the reason for refusal.
 
 Slices are ordered by Image Position (Patient) projected on the normal of Image Orientation (Patient) (PS3.3
 C.7.6.2.1.1). Spacing comes from positions; Slice Thickness is only ever compared with it.
@@ -56,7 +56,7 @@ MAX_REPEATED_FRACTION = 0.05
 
 @dataclass(frozen=True, slots=True)
 class OrderedFrames:
-    """Frames of one stack, inferior to superior; ``along_mm`` is each one's place along the normal."""
+    """Frames of one stack, inferior to superior; ``along_mm`` is each one's position along the normal."""
 
     frames: tuple[FrameHeader, ...]
     along_mm: NDArray[np.float64]
@@ -76,7 +76,7 @@ class SeriesStack:
 
 
 def order_frames(frames: Sequence[FrameHeader]) -> OrderedFrames | Refusal:
-    """Sort frames along their common normal, inferior to superior; frames of one place stay side by side."""
+    """Sort frames along their common normal, inferior to superior; frames of one position stay adjacent."""
     if refusal := _incomparable(frames):
         return refusal
     normal = _normal(frames[0])
@@ -86,7 +86,7 @@ def order_frames(frames: Sequence[FrameHeader]) -> OrderedFrames | Refusal:
 
 
 def repeated_places(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
-    """Find the indices of frames that share one place, a tuple for each such place."""
+    """Return the indices of frames that share one position, a tuple for each such position."""
     groups: list[list[int]] = [[0]]
     for index in range(1, len(ordered.frames)):
         if ordered.along_mm[index] - ordered.along_mm[groups[-1][0]] < SAME_POSITION_MM:
@@ -97,7 +97,7 @@ def repeated_places(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
 
 
 def without(ordered: OrderedFrames, dropped: Sequence[int]) -> OrderedFrames:
-    """Return the same stack without some of its frames."""
+    """Return the stack without some of its frames."""
     gone = set(dropped)
     kept = [index for index in range(len(ordered.frames)) if index not in gone]
     frames = tuple(ordered.frames[i] for i in kept)
@@ -105,7 +105,7 @@ def without(ordered: OrderedFrames, dropped: Sequence[int]) -> OrderedFrames:
 
 
 def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
-    """Check that the places are regular and straight, and give them their affine."""
+    """Check that the positions are regular and straight, and compute the affine."""
     if len(ordered.frames) < 2:
         return Refusal("too_few_slices", "The series has a single slice; a volume cannot be made of it.")
     if refusal := _irregular(ordered):
@@ -124,7 +124,7 @@ def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
 
 
 def fit_line(positions_mm: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit positions by slice index, least squares: the first point of the line and the step from slice to slice.
+    """Fit positions by slice index, least squares; return the first point of the line and the step per slice.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _geometry(frames: Sequence[FrameHeader], spacing_mm: tuple[float, float, flo
 
 
 def source_slice(frame: FrameHeader) -> SourceSlice:
-    """Name where a slice came from; a frame without a position (only ever shown) gets the origin."""
+    """Return the source of a slice; a frame without a position (only ever displayed) gets the origin."""
     return SourceSlice(
         sop_instance_uid=frame.sop_instance_uid,
         sop_class_uid=frame.sop_class_uid,
@@ -157,7 +157,7 @@ def source_slice(frame: FrameHeader) -> SourceSlice:
 
 
 def _affine(first: FrameHeader, start: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map ``(slice, row, column, 1)`` to LPS millimetres; rows advance along the column cosines (PS3.3 C.7.6.2.1.1)."""
+    """Return the map of ``(slice, row, column, 1)`` to LPS millimetres (PS3.3 C.7.6.2.1.1)."""
     cosines = np.array(first.orientation, dtype=np.float64)
     between_rows, between_columns = _pixel_spacing(first)
     affine = np.eye(4)
@@ -186,7 +186,7 @@ def _normal(frame: FrameHeader) -> NDArray[np.float64]:
 
 
 def _incomparable(frames: Sequence[FrameHeader]) -> Refusal | None:
-    """Why these frames cannot be one volume."""
+    """Return why these frames cannot be one volume."""
     if not frames:
         return Refusal("no_images", "The series holds no image that can be read.")
     if any(f.position_mm is None or f.orientation is None or not _is_plane(f.orientation) for f in frames):
@@ -219,7 +219,7 @@ def _is_plane(orientation: Sequence[float]) -> bool:
 
 
 def _irregular(ordered: OrderedFrames) -> Refusal | None:
-    """Gaps and uneven distances."""
+    """Return the refusal of gaps and uneven distances."""
     distances = np.diff(ordered.along_mm)
     if float(np.median(distances)) < SAME_POSITION_MM:
         return Refusal("repeated_positions", "The series holds several different images of the same places.")
@@ -263,7 +263,7 @@ def is_even(ordered: OrderedFrames) -> bool:
 
 
 def _rounding_mm(along_mm: NDArray[np.float64]) -> float:
-    """Return the coarsest usual step that all positions are multiples of, 0 where they are more precise."""
+    """Return the coarsest common rounding step of all positions, 0 where they are more precise."""
     for step in ROUNDING_MM:
         if np.all(np.abs(along_mm - step * np.rint(along_mm / step)) < POSITION_EPSILON_MM):
             return step
@@ -288,7 +288,7 @@ def _is_thinned(frames: Sequence[FrameHeader], usual_mm: float) -> bool:
 
 
 def _thickness(frames: Sequence[FrameHeader]) -> float | None:
-    """Median Slice Thickness of the frames that state one, mm; None where none does."""
+    """Return the median Slice Thickness, mm; None where no frame states one."""
     stated = [value for frame in frames if (value := _positive(frame.attributes.get("SliceThickness", "")))]
     return float(np.median(stated)) if stated else None
 
@@ -302,12 +302,12 @@ def _positive(text: str) -> float | None:
 
 
 def _shear_deg(step: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
-    """Angle between the direction of a stack and the normal of its slices, degrees."""
+    """Return the angle between the direction of a stack and the normal of its slices, degrees."""
     return math.degrees(math.acos(min(1.0, float(np.dot(step, normal) / np.linalg.norm(step)))))
 
 
 def _crooked(from_start: NDArray[np.float64], step: NDArray[np.float64], ordered: OrderedFrames) -> Refusal | None:
-    """Tilted gantry, or slices shifted against each other; positions are relative to the first point of the line."""
+    """Return the refusal of a tilted gantry, or of slices shifted against each other."""
     if _shear_deg(step, ordered.normal) > MAX_SHEAR_DEG:
         return Refusal("gantry_tilt", "The stack is sheared: it was acquired with a tilted gantry.")
     offsets = from_start - np.arange(len(from_start))[:, None] * step  # (slices, 3)
@@ -318,7 +318,7 @@ def _crooked(from_start: NDArray[np.float64], step: NDArray[np.float64], ordered
 
 
 def _caveats(ordered: OrderedFrames, step: NDArray[np.float64], spacing_mm: float) -> tuple[Reason, ...]:
-    """Name what does not stop an analysis and should be read beside it."""
+    """Return caveats that do not stop an analysis."""
     frames, caveats = ordered.frames, []
     numbers = sorted({f.instance_number for f in frames if f.instance_number is not None})
     is_single_frame = len({f.sop_instance_uid for f in frames}) == len(frames)

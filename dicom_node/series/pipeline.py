@@ -1,4 +1,4 @@
-"""One series: order, HU, predict, and the outcome in the words of the records; a reader's click as well.
+"""Analysis of one series: order, HU, prediction, and the outcome as records; also of a point that a reader marked.
 
 Here the language of predictions (``inference.types``) is translated into that of records (``db.domain.records``).
 """
@@ -27,7 +27,7 @@ Progress = Callable[[float, str], None]
 
 
 class Analyzer(Protocol):
-    """What finds and judges nodules in a volume (``inference.predictor.NoduleAnalyzer``)."""
+    """Detects and assesses nodules in a volume (``inference.predictor.NoduleAnalyzer``)."""
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ class Analyzer(Protocol):
 
     @property
     def version(self) -> str:
-        """Its version."""
+        """Version of the model bundle."""
         ...
 
     @property
@@ -47,11 +47,11 @@ class Analyzer(Protocol):
     def analyse(
         self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
     ) -> VolumeAnalysis:
-        """Find and judge every nodule of a volume, despite abstentions of these codes."""
+        """Detect and assess every nodule of a volume, despite abstentions with these codes."""
         ...
 
     def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
-        """Judge the place ``(slice, row, column)`` that a reader pointed at."""
+        """Assess the point ``(slice, row, column)`` that a reader marked."""
         ...
 
 
@@ -63,7 +63,7 @@ def analyse_series(
     thresholds: GateThresholds | None = None,
     progress: Progress | None = None,
 ) -> AnalysisOutcome:
-    """Analyse one series; every reason why there is no answer is part of the outcome.
+    """Analyse one series; every reason for the lack of an answer is part of the outcome.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def analyse_series(
 def analyse_place(
     loaded: LoadedSeries, analyzer: Analyzer, *, sop_instance_uid: str, frame_number: int, place: tuple[float, float]
 ) -> NewFinding | Refusal:
-    """Analyse the ``(row, column)`` that a reader pointed at in one slice of a loaded series."""
+    """Analyse the ``(row, column)`` that a reader marked in one slice of a loaded series."""
     index = slice_index(loaded, sop_instance_uid, frame_number)
     if index is None:
         return Refusal("no_such_frame", "This image is not part of the series' volume.")
@@ -112,7 +112,7 @@ def analyse_place(
 
 
 def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
-    """Translate a finding of a volume into one of its nearest slice."""
+    """Convert a finding of a volume to one of its nearest slice."""
     nearest = int(np.clip(round(finding.index[0]), 0, len(loaded.geometry.slices) - 1))
     source = loaded.geometry.slices[nearest]
     return NewFinding(
@@ -132,12 +132,12 @@ def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
 
 
 def scanner_of_series(loaded: LoadedSeries) -> Scanner:
-    """Tell which scanner a loaded series is from."""
+    """Return the scanner of a loaded series."""
     return scanner_of(_whence(loaded))
 
 
 def slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int | None:
-    """Find the slice of a volume that one frame became, or None."""
+    """Return the index of the slice of a frame, or None."""
     for index, source in enumerate(loaded.geometry.slices):
         if source.sop_instance_uid == sop_instance_uid and source.frame_number == frame_number:
             return index
@@ -149,7 +149,7 @@ def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
 
 
 def _caveats(findings: Sequence[NoduleFinding]) -> tuple[Reason, ...]:
-    """State what is missing or doubtful of the findings as a whole."""
+    """Return what is missing or doubtful of the findings as a group."""
     total = len(findings)
     counts = {
         Caveat.FINDINGS_UNRATED: sum(finding.malignancy_probability is None for finding in findings),
@@ -160,13 +160,13 @@ def _caveats(findings: Sequence[NoduleFinding]) -> tuple[Reason, ...]:
 
 
 def _parameters(analyzer: Analyzer) -> dict[str, object]:
-    """Parameters of the algorithm that a report states."""
+    """Return the algorithm parameters that a report states."""
     temperature = getattr(analyzer, "temperature", None)
     return {} if temperature is None else {"algorithm_parameters": {"temperature": f"{float(temperature):.4g}"}}
 
 
 def _measures(loaded: LoadedSeries) -> dict[str, object]:
-    """Geometry and acquisition for the record; nothing here identifies a patient."""
+    """Return geometry and acquisition for the record, without patient identity."""
     slices, rows, columns = loaded.volume.volume_hu.shape
     return {
         "slice_count": slices,

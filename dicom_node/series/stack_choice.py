@@ -1,4 +1,4 @@
-"""Which images of a series are analysed: those of its largest complete stack, where it holds more than one.
+"""Choice of the images to analyse in a series: its largest complete stack, where it holds more than one.
 
 Stacks are told apart by headers (``acquisitions``). What is left out is stated as a caveat; a series in which no stack
 is complete is refused. Pixels are checked independently afterwards (``coherence``), and a volume that headers passed
@@ -70,7 +70,7 @@ def check_pixels(
 
 
 def shown_frames(ordered: OrderedFrames) -> OrderedFrames:
-    """Return one image of each place, for display: those of the largest stack where places repeat."""
+    """Return one image of each position, for display: those of the largest stack where positions repeat."""
     if repeated_places(ordered):
         separation = separate(ordered)
         ordered = (separation if separation.is_mixed else separate(ordered, is_suspect=True)).stacks[0]
@@ -117,7 +117,7 @@ def _stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThres
 
 
 def _without_copies(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames:
-    """Drop what was sent twice: all images of all repeated places are alike."""
+    """Drop duplicates where all images of all repeated positions are alike."""
     groups = repeated_places(ordered)
     if not groups or _differing(process, ordered, groups):
         return ordered
@@ -125,14 +125,14 @@ def _without_copies(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFr
 
 
 def _differing(process: DecodeProcess, ordered: OrderedFrames, groups: tuple[tuple[int, ...], ...]) -> int:
-    """Count the places whose images are not all alike."""
+    """Return the number of positions whose images are not all alike."""
     repeated = [index for group in groups for index in group]
     digests = dict(zip(repeated, process.digests([ordered.frames[i] for i in repeated]), strict=True))
     return sum(len({digests[index] for index in group}) > 1 for group in groups)
 
 
 def _one_image_a_place(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames | Refusal:
-    """Drop copies: identical images everywhere, different ones only where few places are affected.
+    """Drop duplicates: identical images everywhere, different ones only at few positions.
 
     A table position may overlap the next one by a few slices; then the image with the lower number stays. More is a
     second reconstruction or a repeated (4D, perfusion) acquisition that headers do not tell apart.

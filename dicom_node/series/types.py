@@ -1,4 +1,4 @@
-"""The vocabulary of a series on the wire and on disk: slices in order, their source instances, and refusals."""
+"""Types of a series: slices in order, their source instances, and refusals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inference.types import CtVolume
 
 @dataclass(frozen=True, slots=True)
 class StoredInstance:
-    """An instance of a series as it lies in the store (a DICOM file, PS3.10)."""
+    """A stored instance of a series (a DICOM file, PS3.10)."""
 
     sop_instance_uid: str
     path: Path
@@ -19,7 +19,7 @@ class StoredInstance:
 
 @dataclass(frozen=True, slots=True)
 class SourceSlice:
-    """Where one slice of a volume came from. ``frame_number`` is 1-based (1 for single-frame CT)."""
+    """Source of one slice of a volume; ``frame_number`` is 1-based (1 for single-frame CT)."""
 
     sop_instance_uid: str
     sop_class_uid: str
@@ -57,7 +57,7 @@ class LoadedSeries:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a series is not analysed: a stable code and a sentence for people, and whence it came where that is known."""
+    """Reason why a series is not analysed: a stable code, a sentence, and its origin where known."""
 
     code: str
     text: str

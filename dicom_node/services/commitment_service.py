@@ -1,4 +1,4 @@
-"""Storage commitment as a provider (PS3.4 J): peers ask us to answer for what they sent, and are told, durably.
+"""Storage commitment as a provider (PS3.4 J): verifies instances that peers sent, and reports durably.
 
 A request is kept before it is answered with success. The report goes out on the same association where the peer keeps
 it open, else on one that we open to it; where it cannot be reached it is tried again, over restarts too.
@@ -48,7 +48,7 @@ Request = tuple[str, list[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class CommitmentPolicy:
-    """How patiently a report is brought to a peer.
+    """Retries of commitment reports.
 
     Attributes
     ----------
@@ -65,12 +65,12 @@ class CommitmentPolicy:
     max_attempts: int = 30
 
     def pause_s(self, attempts: int) -> float:
-        """Pause after this many failed attempts (1 or more), seconds."""
+        """Return the pause after this many failed attempts (1 or more), seconds."""
         return float(min(self.first_pause_s * 2.0 ** min(attempts - 1, 30), self.longest_pause_s))
 
 
 class CommitmentService:
-    """Takes requests and brings reports.
+    """Accepts commitment requests and sends reports.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class CommitmentService:
         self._under_way: set[str] = set()
 
     def on_action(self, event: Any) -> tuple[int, None]:
-        """Take a request (``EVT_N_ACTION``)."""
+        """Handle a request (``EVT_N_ACTION``)."""
         sender = event.assoc.sender
         if not (sender.may_store or sender.may_query):
             return NOT_AUTHORIZED, None
@@ -132,7 +132,7 @@ class CommitmentService:
         return SUCCESS, None
 
     def _after_response(self, assoc: Any, request_id: str) -> None:
-        """Report on the same association, in its own thread, unless the peer has other plans for it."""
+        """Report on the same association, in its own thread, unless the peer uses it."""
         try:
             wait_s = self._policy.same_association_s
             if wait_s > 0 and _stays_silent(assoc, wait_s):
@@ -155,7 +155,7 @@ class CommitmentService:
             self._reported(record, failed)
 
     def run(self, stop: threading.Event, poll_s: float = 1.0) -> None:
-        """Bring what is due until ``stop`` is set."""
+        """Send due reports until ``stop`` is set."""
         while not stop.wait(poll_s):
             try:
                 self.report_due()
@@ -163,7 +163,7 @@ class CommitmentService:
                 _log.warning("commitment:pending", extra={"code": "database_unavailable"})
 
     def report_due(self) -> None:
-        """Bring every report that is due to its peer, each on an association of our own."""
+        """Send every due report to its peer, each on an association of our own."""
         before = set(self._under_way)  # who is told on its own association meanwhile was still due when we looked
         with self._database.read() as session:
             due = commitments.due_requests(session, now=self._clock())
@@ -190,7 +190,7 @@ class CommitmentService:
             self._reported(record, failed)
 
     def verdict(self, wanted: Sequence[tuple[str, str]], transaction_uid: str) -> tuple[Dataset, int]:
-        """Say of each instance whether it is safe here: known, of that class, and its bytes read again just now.
+        """Return for each instance whether it is stored: indexed, of that class, and re-read just now.
 
         Returns
         -------
@@ -248,7 +248,7 @@ class CommitmentService:
 
 
 def read_request(event: Any) -> Request | None:
-    """Read action information (PS3.4 table J.3-1): transaction and references; None where it makes no sense."""
+    """Read action information (PS3.4 table J.3-1): transaction and references; None where malformed."""
     try:
         information = event.action_information
         transaction_uid = str(information.TransactionUID)
@@ -281,7 +281,7 @@ def _event_information(
 
 
 def _stays_silent(assoc: Any, wait_s: float) -> bool:
-    """Whether the peer keeps its association open, and says nothing on it, for a while."""
+    """Whether the peer keeps its association open without a message for a while."""
     end = time.monotonic() + wait_s
     pause = threading.Event()
     while time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""Identifiers of queries: what they ask for, whether something matches, and what is answered (PS3.4 C.2.2.2, C.6.2).
+"""Identifiers of queries: parsing, matching and responses (PS3.4 C.2.2.2, C.6.2).
 
 An identifier is a stranger's dataset: whatever cannot be read of it is an ``IdentifierError``.
 """
@@ -35,7 +35,7 @@ _INTEGER = re.compile(r"[+-]?\d{1,9}")
 
 
 class IdentifierError(DicomNodeError):
-    """An identifier that cannot be answered; it is answered with 0xA900."""
+    """An invalid identifier, answered with 0xA900."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the identifier {why}")
@@ -44,7 +44,7 @@ class IdentifierError(DicomNodeError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a query: keyword, value representation and the values asked for (none: any)."""
+    """One key of a query: keyword, value representation and requested values (none: universal matching)."""
 
     keyword: str
     vr: str
@@ -52,23 +52,23 @@ class Key:
 
     @property
     def has_wildcards(self) -> bool:
-        """Whether it asks for forms rather than for values."""
+        """Whether it is a wildcard match."""
         return self.vr not in ("UI", "DA", "TM", "IS") and any(set(value) & set("*?") for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """What a query or a retrieval asks for."""
+    """Identifier of a query or retrieval."""
 
     level: str
     keys: tuple[Key, ...]
 
     def values(self, keyword: str) -> tuple[str, ...]:
-        """Values that a key asks for."""
+        """Return the requested values of a key."""
         return next((key.values for key in self.keys if key.keyword == keyword), ())
 
     def unique(self, keyword: str) -> str:
-        """The one UID that a level above must be named by (PS3.4 C.4.1.2.1).
+        """Return the one UID of a unique key above the query's level (PS3.4 C.4.1.2.1).
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Identifier:
 
 
 def read_identifier(read: Callable[[], Dataset]) -> Identifier:
-    """Read an identifier.
+    """Parse an identifier.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def _key(element: Any) -> Key:
 
 
 def refuse_unsupported_keys(identifier: Identifier, supported: Collection[str]) -> None:
-    """Refuse a key with a value that nothing is compared with: the answer would be wider than the question.
+    """Refuse a key with a value that is not matched: the response would exceed the query.
 
     A key without a value only asks for an attribute, and private ones mean nothing here; both may be ignored.
 
@@ -144,7 +144,7 @@ def _text(value: object) -> str:
 
 
 def is_match(key: Key, found: Sequence[str]) -> bool:
-    """Whether one of the values found is what a key asks for; a key without a value asks for any."""
+    """Whether one of the values matches a key; a key without a value matches any."""
     return not key.values or any(_matches_one(key.vr, wanted, value) for wanted in key.values for value in found)
 
 
@@ -169,13 +169,13 @@ def _folded(name: str) -> str:
 
 
 def _is_within(wanted: str, value: str) -> bool:
-    """Range matching (PS3.4 C.2.2.2.5); a value that is not there is in no range."""
+    """Whether a value is in a range (PS3.4 C.2.2.2.5); an absent value is in none."""
     low, _, high = wanted.partition("-")
     return bool(value) and (not low or value >= low) and (not high or value[: len(high)] <= high)
 
 
 def condition(key: Key) -> Condition | None:
-    """Say a key in terms of the index; None where it asks for anything, or for what the index cannot say.
+    """Return a key as a condition on the index; None for universal matching and what the index cannot express.
 
     What the index finds may be more than what the key asks for (``is_match`` decides), never less.
     """
@@ -202,7 +202,7 @@ Values = Mapping[str, Sequence[str]]
 
 
 def study_values(study: ArchivedStudy) -> dict[str, Sequence[str]]:
-    """Attributes of a study by keyword."""
+    """Return the attributes of a study by keyword."""
     return {
         "StudyInstanceUID": [study.study_instance_uid],
         "StudyDate": [study.study_date],
@@ -224,7 +224,7 @@ def study_values(study: ArchivedStudy) -> dict[str, Sequence[str]]:
 
 
 def series_values(study_instance_uid: str, series: ArchivedSeries) -> dict[str, Sequence[str]]:
-    """Attributes of a series by keyword."""
+    """Return the attributes of a series by keyword."""
     return {
         "StudyInstanceUID": [study_instance_uid],
         "SeriesInstanceUID": [series.series_instance_uid],
@@ -237,7 +237,7 @@ def series_values(study_instance_uid: str, series: ArchivedSeries) -> dict[str, 
 
 
 def image_values(found: ArchivedInstance) -> dict[str, Sequence[str]]:
-    """Attributes of an instance by keyword."""
+    """Return the attributes of an instance by keyword."""
     return {
         "StudyInstanceUID": [found.study_instance_uid],
         "SeriesInstanceUID": [found.series_instance_uid],
@@ -249,17 +249,17 @@ def image_values(found: ArchivedInstance) -> dict[str, Sequence[str]]:
 
 
 def matches(identifier: Identifier, values: Values) -> bool:
-    """Whether something is what every known key asks for; unknown keys ask for nothing."""
+    """Whether values match all supported keys; unsupported keys are ignored."""
     return all(is_match(key, values[key.keyword]) for key in identifier.keys if key.keyword in values)
 
 
 def has_unknown_keys(identifier: Identifier, values: Values) -> bool:
-    """Whether an optional key is asked for that we do not know (answered with 0xFF01, PS3.4 C.4.1.1.4)."""
+    """Whether an unsupported optional key was requested (answered with 0xFF01, PS3.4 C.4.1.1.4)."""
     return any(key.keyword not in values for key in identifier.keys)
 
 
 def response(identifier: Identifier, values: Values, station: str) -> Dataset:
-    """Build the answer: the keys that were asked for, as far as we know them, and where to fetch it."""
+    """Return a response identifier: the requested keys, as far as supported, and the retrieve AE title."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.QueryRetrieveLevel = identifier.level

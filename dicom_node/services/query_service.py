@@ -1,4 +1,4 @@
-"""C-FIND on our own store: what was received and what was made of it, Study Root (PS3.4 C.4.1)."""
+"""C-FIND on our own store, received instances and results, Study Root (PS3.4 C.4.1)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Answer = tuple[int | Dataset, Dataset | None]
 
 
 class TooManyMatchesError(DicomNodeError):
-    """A query asks for more than anyone reads."""
+    """A query matches more than the limit."""
 
     def __init__(self) -> None:
         super().__init__(f"more than {MAX_MATCHES} match, narrow the query")
@@ -82,7 +82,7 @@ class QueryService:
         self._station = station
 
     def on_find(self, event: Any) -> Iterator[Answer]:
-        """Answer a request (``EVT_C_FIND``): the search is on record before the first match goes out."""
+        """Answer a request (``EVT_C_FIND``); the query is audited before the first match is sent."""
         sender = event.assoc.sender
         if not sender.may_query:
             yield refusal(NOT_AUTHORIZED, "this peer may not query")
@@ -118,7 +118,7 @@ class QueryService:
 
 
 def find_matches(session: Session, identifier: Identifier, unique: Mapping[str, OneOf]) -> list[Values]:
-    """List the attributes of what matches all keys of an identifier, at its level.
+    """Return the attributes of what matches all keys of an identifier, at its level.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def find_matches(session: Session, identifier: Identifier, unique: Mapping[str, 
 
 
 def _values(match: Match) -> Values:
-    """Attributes of a match, those of the levels above among them, so that no key of a question is left out."""
+    """Return the attributes of a match, with those of the levels above."""
     values = study_values(match.study)
     if match.series is not None:
         values |= series_values(match.study.study_instance_uid, match.series)
@@ -154,7 +154,7 @@ def _values(match: Match) -> Values:
 
 
 def refusal(status: int, comment: str) -> Answer:
-    """Refuse with a status and a comment that holds no value of the identifier."""
+    """Return a refusing status with a comment that holds no value of the identifier."""
     ds = Dataset()
     ds.Status = status
     ds.ErrorComment = comment[:64]

@@ -67,7 +67,7 @@ Send = Callable[[ArchivedInstance], StoreAnswer]
 
 @dataclass(slots=True)
 class _Tally:
-    """Sub-operations so far."""
+    """Counts of sub-operations."""
 
     remaining: int
     completed: int = 0
@@ -116,7 +116,7 @@ class RetrieveService:
         _Retrieval(self, assoc, request, context).run()
 
     def find(self, identifier: Identifier) -> tuple[ArchivedInstance, ...]:
-        """List what an identifier names; the unique keys of its level and of those above must be there.
+        """Return what an identifier names; the unique keys of its level and those above are required.
 
         An identifier holds the unique keys alone (PS3.4 C.4.2.1.4, C.4.3.1.3). Peers also send Patient ID, or
         all that a C-FIND answered: an object is sent only where it matches the values of these keys too.
@@ -147,30 +147,30 @@ class RetrieveService:
             )
 
     def note(self, actor: str, destination: str, count: int) -> None:
-        """Put on record who has what sent to whom, before it is."""
+        """Audit what is sent to whom and by whose request, before it is sent."""
         details: dict[str, object] = {"destination": destination, "objects": count}
         with self._database.begin() as session:
             audit.append(session, AuditEvent("instances:retrieved", actor, details=details))
 
     def node(self, ae_title: str) -> RemoteNode | None:
-        """Who a C-MOVE may send to, by AE title."""
+        """Return the C-MOVE destination of an AE title."""
         return self._nodes.get(ae_title)
 
     def connect(self, node: RemoteNode, found: Sequence[ArchivedInstance]) -> NodeConnection:
-        """Make an association for sending objects as they are stored."""
+        """Open an association for sending objects as stored."""
         stored = dict.fromkeys((one.sop_class_uid, (one.transfer_syntax_uid,)) for one in found)
         plain = dict.fromkeys((one.sop_class_uid, UNCOMPRESSED) for one in found)
         return NodeConnection(node, self._station, [*stored, *plain], self._timeouts)
 
     def is_damaged(self, found: ArchivedInstance) -> bool:
-        """Whether an object's file is damaged, which is reported; one that cannot be had now is not."""
+        """Whether an object's file is damaged, which is reported; False where it cannot be read now."""
         try:
             return bool(self._integrity.damaged([found.path]))
         except StoreUnreachableError:
             return False
 
     def path(self, found: ArchivedInstance) -> Any:
-        """Where an object lies; one that cannot be had now is found missing by who opens it."""
+        """Return the path of an object; opening one that cannot be fetched fails."""
         try:
             return self._store.absolute(found.path)
         except StoreUnreachableError:

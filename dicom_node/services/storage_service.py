@@ -1,4 +1,4 @@
-"""The storage service: which contexts are offered, and what a C-STORE is answered with (PS3.4 B)."""
+"""Storage service: offered presentation contexts, and responses to C-STORE (PS3.4 B)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PLAIN_SYNTAXES = [*TRANSFER_SYNTAXES][:3]
 
 @dataclass(frozen=True, slots=True)
 class PortServices:
-    """What the port answers besides C-ECHO and C-STORE.
+    """Services of the port besides C-ECHO and C-STORE.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class PortServices:
 def start_listener(
     settings: ListenerSettings, intake: Intake, services: PortServices | None = None, shared: Port | None = None
 ) -> Listener:
-    """Listen for associations, store what they send, and answer what else is asked.
+    """Start a listener that stores what peers send and provides the given services.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def start_listener(
 
 
 class StorageHandler:
-    """Answers C-STORE requests. It takes the encoded bytes; no dataset is decoded here."""
+    """Answers C-STORE requests from encoded bytes; no dataset is decoded here."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
@@ -111,12 +111,12 @@ class StorageHandler:
     def open(
         self, request: StoreRequest, abstract_syntax: str, transfer_syntax: str, association: PortAssociation
     ) -> _Sink:
-        """Begin to take a request of the fast path."""
+        """Begin a request of the fast path."""
         announced = _announced(request.sop_class_uid, abstract_syntax, request.sop_instance_uid, transfer_syntax)
         return _Sink(self, self._intake.begin(announced, association.sender), request, association)
 
     def finish(self, reception: Reception, association: PortAssociation) -> IntakeVerdict:
-        """Store, and give a verdict whatever happens: the sender must never wait for one in vain."""
+        """Store and return a verdict in any case: the sender must always get a response."""
         try:
             verdict = reception.finish()
         except Exception as error:  # noqa: BLE001 (one of the three places: the C-STORE handler)
@@ -128,7 +128,7 @@ class StorageHandler:
         return verdict
 
     def on_c_store(self, event: Any) -> Dataset:
-        """Answer a request of the stock path (``EVT_C_STORE``)."""
+        """Answer a request of the pynetdicom path (``EVT_C_STORE``)."""
         request, context, association = event.request, event.context, event.assoc
         announced = _announced(
             str(request.AffectedSOPClassUID),
@@ -147,12 +147,12 @@ class StorageHandler:
 
 
 def _announced(sop_class_uid: str, abstract_syntax: str, sop_instance_uid: str, transfer_syntax: str) -> Announced:
-    """Combine what the command says with what was negotiated; a class other than its context's is none of ours."""
+    """Combine the command with the negotiated context; a different class than the context's is refused."""
     return Announced(sop_class_uid if sop_class_uid == abstract_syntax else "", sop_instance_uid, transfer_syntax)
 
 
 class _Sink:
-    """The dataset of one request of the fast path, up to its response."""
+    """Dataset of one request of the fast path, up to its response."""
 
     def __init__(
         self, handler: StorageHandler, reception: Reception, request: StoreRequest, association: PortAssociation

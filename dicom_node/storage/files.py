@@ -1,4 +1,4 @@
-"""Where stored bytes live, behind one small interface: a folder here, or an object store with a folder here as cache.
+"""Storage of files: a local folder, or an object store with a local folder as cache.
 
 Paths are relative (``instances/ab/...``, ``results/...``). Whoever writes a file writes it below ``root`` first, synced
 and named; ``persist`` then makes it durable where this store promises durability. Whoever reads asks ``fetch``.
@@ -16,19 +16,19 @@ INSTANCES = "instances"
 
 
 class StoreUnreachableError(OSError):
-    """The object store does not answer: to be tried again, and nobody's fault here."""
+    """The object store does not respond; to be retried."""
 
 
 class Files(Protocol):
-    """What the store needs of the place that keeps its bytes; processes and threads may share it."""
+    """Storage backend for files; safe for several processes and threads."""
 
     @property
     def root(self) -> Path:
-        """Folder here in which files are made."""
+        """Local folder in which files are created."""
         ...
 
     def persist(self, paths: Iterable[str], *, once: bool = False) -> None:
-        """Make files that were written below ``root`` durable; with ``once`` what is kept already stays as it is.
+        """Make files written below ``root`` durable; with ``once`` stored ones stay unchanged.
 
         Raises
         ------
@@ -38,7 +38,7 @@ class Files(Protocol):
         ...
 
     def fetch(self, paths: Iterable[str]) -> list[Path]:
-        """Give files here, fetched where they are not; where one is not kept, whoever opens it will see.
+        """Return local paths of files, downloaded where needed; opening a missing one fails.
 
         Raises
         ------
@@ -49,11 +49,11 @@ class Files(Protocol):
         ...
 
     def exists(self, path: str) -> bool:
-        """Whether a file is kept."""
+        """Whether a file is stored."""
         ...
 
     def instances(self) -> Iterator[str]:
-        """Give the paths of all instances that are kept, while others may come and go.
+        """Yield the paths of all stored instances; others may come and go meanwhile.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class Files(Protocol):
         ...
 
     def move(self, path: str, target: str) -> None:
-        """Give a kept file another name.
+        """Rename a stored file.
 
         Raises
         ------
@@ -71,12 +71,12 @@ class Files(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Forget a file; harmless where there is none."""
+        """Delete a file; harmless where there is none."""
         ...
 
 
 def below(root: Path, path: str) -> Path:
-    """Where a relative path lies.
+    """Return the path of a relative one below a folder.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def below(root: Path, path: str) -> Path:
 
 
 class LocalFiles:
-    """A folder: what is synced and named in it is kept."""
+    """A local folder, in which synced and named files are durable."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()

@@ -1,4 +1,4 @@
-"""Stored instances as the web sends them on: described, whole, or frame by frame, with strangers' files kept at bay.
+"""Stored instances for the web: metadata, full files or single frames, parsed in a sandboxed child.
 
 Whatever has to be parsed or decoded is parsed by the decoding child; what is stored as it is asked for is read from the
 file by its offsets, a piece at a time, so that no answer is ever in memory as a whole.
@@ -33,7 +33,7 @@ _LAYOUT: TypeAdapter[PixelLayout] = TypeAdapter(PixelLayout)
 
 
 class Pieces:
-    """Ranges of an open file, a piece at a time; closed at their end, or by whoever stops before."""
+    """Ranges of an open file, a piece at a time; closed at the end, or by whoever stops before."""
 
     def __init__(self, file: BinaryIO, ranges: Sequence[Range]) -> None:
         self._file = file
@@ -46,7 +46,7 @@ class Pieces:
         return next(self._read)
 
     def close(self) -> None:
-        """Close the file; harmless when that is done."""
+        """Close the file; idempotent."""
         self._file.close()
 
     def _follow(self, ranges: Sequence[Range]) -> Iterator[bytes]:
@@ -71,7 +71,7 @@ class Content:
 
 
 class InstanceFiles:
-    """Reads stored instances. Threads may share it.
+    """Reads stored instances; thread-safe.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class InstanceFiles:
         self._layouts: OrderedDict[Path, PixelLayout] = OrderedDict()
 
     def warm_up(self) -> None:
-        """Start the child before anybody waits for it."""
+        """Start the child before the first request."""
         self._process.warm_up()
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class InstanceFiles:
         self._process.close()
 
     def documents(self, paths: Sequence[Path], urls: Sequence[str]) -> Iterator[str | None]:
-        """Describe instances in the DICOM JSON Model, one text each, None where a file cannot be read.
+        """Return instances in the DICOM JSON Model, one text each, None for an unreadable file.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class InstanceFiles:
             yield from validated(_TEXTS, self._process.request(request))
 
     def layout(self, path: Path) -> PixelLayout:
-        """Tell where the frames of an instance lie.
+        """Return the positions of an instance's frames.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class InstanceFiles:
         return found
 
     def frame(self, path: Path, frame_number: int, *, stored: bool) -> Content | None:
-        """Give one frame, as it is stored or decoded; None where there is no such frame (counted from 1).
+        """Return one frame, as stored or decoded; None where it does not exist (counted from 1).
 
         Raises
         ------
@@ -140,7 +140,7 @@ class InstanceFiles:
         return self._made({"operation": "native_frame", "path": str(path), "index": frame_number - 1})
 
     def rendered(self, path: Path, frame_number: int, options: RenderOptions) -> Content | None:
-        """Draw one frame; None where there is no such frame (counted from 1).
+        """Return one frame as an image; None where it does not exist (counted from 1).
 
         Raises
         ------
@@ -152,11 +152,11 @@ class InstanceFiles:
         return self._made(request)
 
     def whole(self, path: Path, transfer_syntax_uid: str) -> Content:
-        """Give the PS3.10 file as it is stored."""
+        """Return the PS3.10 file as stored."""
         return _content(path.open("rb"), [(0, path.stat().st_size)], transfer_syntax_uid)
 
     def uncompressed(self, path: Path) -> Content:
-        """Give the PS3.10 file in Explicit VR Little Endian.
+        """Return the PS3.10 file in Explicit VR Little Endian.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class InstanceFiles:
         return self._made({"operation": "uncompressed", "path": str(path)})
 
     def bulk(self, path: Path, place: Sequence[str]) -> Content:
-        """Give the value at a place: a tag, or item numbers and tags in turn within sequences.
+        """Return the value at a place: a tag, or item numbers and tags in turn within sequences.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class InstanceFiles:
         return self._made({"operation": "bulk_value", "path": str(path), "place": list(place)})
 
     def _made(self, request: Mapping[str, object]) -> Content:
-        """Have the child write a file; it has no name any more when it is sent."""
+        """Have the child write a file, which is unlinked before it is sent."""
         with tempfile.TemporaryDirectory(prefix="lungnode-", dir=self._scratch) as folder:
             target = Path(folder) / "made"
             self._process.request({**request, "target": str(target)})

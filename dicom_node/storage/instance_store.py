@@ -1,4 +1,4 @@
-"""Where received instances lie: PS3.10 files, durable before they are named, under names that tell nothing.
+"""Store of received instances: PS3.10 files, durable before they are named, under opaque names.
 
 ::
 
@@ -44,7 +44,7 @@ def _sync_folder(folder: str | Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of the store. ``path`` is relative to its root; ``sha256`` is of the dataset, without meta information."""
+    """A file of the store; ``path`` is relative to its root, ``sha256`` is of the dataset without meta information."""
 
     path: str
     size_bytes: int
@@ -52,7 +52,7 @@ class StoredFile:
 
 
 class InstanceStore:
-    """Stored instances: a folder that several processes may share, or what lies behind it (``Files``).
+    """Store of instances: a folder shared by several processes, or another backend (``Files``).
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class InstanceStore:
         self._numbers = itertools.count()
 
     def close(self) -> None:
-        """Give up this process's incoming folder."""
+        """Release this process's incoming folder."""
         shutil.rmtree(self._incoming, ignore_errors=True)
         if self._claim >= 0:
             os.close(self._claim)
@@ -95,18 +95,18 @@ class InstanceStore:
         self.close()
 
     def absolute(self, path: str) -> Path:
-        """Give a stored file here, fetched where it is not; raises as ``Files.fetch`` does."""
+        """Return the local path of a stored file, fetched where needed; raises as ``Files.fetch`` does."""
         return self.files.fetch([path])[0]
 
     def matches_digest(self, path: str, sha256: str) -> bool:
-        """Whether a stored file is kept with the dataset that was received; its bytes are read for that."""
+        """Whether a stored file holds the received dataset; its bytes are read."""
         try:
             return self.files.exists(path) and dataset_sha256(self.absolute(path)) == sha256
         except OSError:
             return False
 
     def check_free(self, needed_bytes: int = 0) -> None:
-        """Refuse before the disk is full.
+        """Refuse instances before the disk is full.
 
         Raises
         ------
@@ -121,11 +121,11 @@ class InstanceStore:
 
     @property
     def incoming(self) -> Path:
-        """Folder of this process for files that are being received."""
+        """Folder of this process for files being received."""
         return self._incoming
 
     def open_spool(self, meta: FileMeta, limit_bytes: int = 1 << 40) -> Spool:
-        """Begin to receive an instance.
+        """Start to receive an instance.
 
         Raises
         ------
@@ -136,18 +136,18 @@ class InstanceStore:
         return Spool(path, meta, limit_bytes, self._buffers)
 
     def place(self, spool: Spool, series_instance_uid: str) -> StoredFile:
-        """Say under which name a received instance will lie."""
+        """Return the name under which a received instance will be stored."""
         path = self.path_of(series_instance_uid, spool.meta.sop_instance_uid, spool.sha256)
         return StoredFile(path, spool.size_bytes, spool.sha256)
 
     @staticmethod
     def path_of(series_instance_uid: str, sop_instance_uid: str, sha256: str) -> str:
-        """Name an instance's file by what it is and by the digest of its dataset."""
+        """Return the path of an instance by its identity and the digest of its dataset."""
         series = hashlib.sha256(series_instance_uid.encode()).hexdigest()
         return f"{INSTANCES}/{series[:2]}/{series[2:]}/{_file_name(sop_instance_uid, sha256)}"
 
     def publish(self, received: Iterable[tuple[Spool, StoredFile]]) -> None:
-        """Give synced spools their names, sync the folders, once each, and have the files kept.
+        """Rename synced spools to their names, sync the folders, once each, and persist the files.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class InstanceStore:
             raise storage_error(error) from None
 
     def write(self, meta: FileMeta, dataset: bytes, series_instance_uid: str) -> StoredFile:
-        """Store one encoded dataset durably (used for what this node makes itself)."""
+        """Store one encoded dataset durably (for instances that this node makes itself)."""
         spool = self.open_spool(meta)
         try:
             self.check_free(len(dataset))
@@ -184,11 +184,11 @@ class InstanceStore:
             spool.discard()
 
     def remove(self, path: str) -> None:
-        """Remove a file that no row names."""
+        """Delete a file without an index row."""
         self.files.remove(path)
 
     def _make_folder(self, name: str) -> None:
-        """Make a series' folder durable once per process; the lock keeps a second one from relying on it too early."""
+        """Make a series' folder durable once per process, under a lock that others wait for."""
         with self._lock:
             if name in self._folders and os.path.isdir(name):  # noqa: PTH112
                 return
@@ -206,13 +206,13 @@ def _file_name(sop_instance_uid: str, sha256: str) -> str:
 
 
 def content_name(path: Path) -> str:
-    """Name that a stored file's content should have; empty where it is no instance any more."""
+    """Return the name that a stored file's content should have; empty where it is not an instance."""
     meta, sha256 = _read_content(path)
     return _file_name(meta.sop_instance_uid, sha256) if meta is not None else ""
 
 
 def dataset_sha256(path: Path) -> str:
-    """Digest of the dataset of a stored file, to be compared with what the index says; empty where it has none."""
+    """Return the digest of a stored file's dataset, for comparison with the index; empty where it has none."""
     return _read_content(path)[1]
 
 
@@ -232,7 +232,7 @@ def _read_content(path: Path) -> tuple[FileMeta | None, str]:
 
 
 def _spread(folder: Path) -> None:
-    """Have what lies in each subfolder made in a region of the disk of its own, where the file system can (ext2 to 4).
+    """Spread subfolders over the disk, where the file system can (ext2 to 4).
 
     ext4 makes files near their folder, and passes by what was deleted there in the last minutes one inode at a time:
     after a purge of some thousand files each new one cost most of a millisecond.
@@ -249,7 +249,7 @@ def _spread(folder: Path) -> None:
 
 
 def _claim(incoming: Path) -> tuple[Path, int]:
-    """Make a folder for this process and hold its lock as long as it lives."""
+    """Make a folder for this process, locked as long as it lives."""
     folder = incoming / secrets.token_hex(8)
     folder.mkdir(mode=0o700)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -258,7 +258,7 @@ def _claim(incoming: Path) -> tuple[Path, int]:
 
 
 def _sweep(incoming: Path) -> None:
-    """Remove what processes that are gone left half-received; nothing of it was ever acknowledged."""
+    """Delete incomplete files of dead processes; none of them was acknowledged."""
     for folder in incoming.iterdir():
         try:
             descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Whether stored files still hold what was received, checked where their bytes leave or are analysed.
+"""Integrity checks of stored files before they are sent or analysed.
 
 The name of a stored instance is a digest of its SOP Instance UID and of its dataset's digest (``store.path_of``), so a
 file is checked against its own name, with no look into the index. Files that are named otherwise are taken as they are.
@@ -39,7 +39,7 @@ _ADDRESS = re.compile(rf"{INSTANCES}/[0-9a-f]{{2}}/[0-9a-f]{{62}}/[0-9a-f]{{64}}
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file's content differs from what its name says; False where its name says nothing, or there is none."""
+    """Whether a file's content contradicts its name; False for a missing file or a name without digest."""
     if not _ADDRESS.fullmatch("/".join(path.parts[-4:])):
         return False
     try:
@@ -51,7 +51,7 @@ def is_damaged(path: Path) -> bool:
 
 
 class Integrity:
-    """Checks stored files and reports damaged ones; threads may share it.
+    """Checks stored files and reports damaged ones; thread-safe.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Integrity:
         self._reported: dict[str, float] = {}
 
     def damaged(self, paths: Sequence[str]) -> tuple[str, ...]:
-        """Check stored files by their relative paths; gives those that are damaged, each reported as a fault.
+        """Return the damaged ones of stored files (relative paths), each reported as a fault.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Integrity:
         return is_damaged(self._files.fetch([path])[0])
 
     def _is_trusted(self, place: Path) -> bool:
-        """Whether a large file was checked lately; notes that it is being checked now."""
+        """Whether a large file was checked recently; notes that it is checked now."""
         try:
             state = place.stat()
         except OSError:
@@ -129,7 +129,7 @@ class Integrity:
 
 
 def recheck(database: Database, store: InstanceStore, *, limit: int = 200) -> None:
-    """Look at damaged files again: one that was retrieved again, or that no row names any more, is no fault."""
+    """Check damaged files again; one that was retrieved again, or has no row any more, is no fault."""
     from db.archive.purge import named_paths
 
     with database.read() as session:

@@ -1,4 +1,4 @@
-"""Files in an S3-compatible object store (or whatever fsspec reaches by URL), with a bounded folder here as cache.
+"""Files in an S3-compatible object store (or any that fsspec supports), with a bounded local cache.
 
 A file is kept once the object store has confirmed it. What lies in the folder may go at any time but for files that
 were used a moment ago, which someone may be reading: the folder is bounded by its size and by that grace alone.
@@ -32,7 +32,7 @@ _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts
 
 @dataclass(frozen=True, slots=True)
 class ObjectStoreAddress:
-    """Where an object store is.
+    """Address of an object store.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class ObjectStoreAddress:
     secret: str = field(default="", repr=False)
 
     def open(self) -> tuple[Any, str]:
-        """Connect; gives the file system and the prefix of all names."""
+        """Connect, and return the file system and the prefix of all names."""
         from fsspec.core import url_to_fs
 
         options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
@@ -63,7 +63,7 @@ class ObjectStoreAddress:
 
 
 class ObjectFiles:
-    """Implements ``Files``.
+    """Implementation of ``Files`` on an object store.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class ObjectFiles:
         return place.stat().st_size
 
     def _download(self, path: str) -> int:
-        """Bring a file here, if it is kept; synced before it is named: no power cut leaves half of one in the cache."""
+        """Download a file, if stored; synced before it is named, so that the cache never holds half of one."""
         place = below(self.root, path)
         draft = self._drafts / secrets.token_hex(16)
         try:
@@ -169,7 +169,7 @@ class ObjectFiles:
         return f"{self._prefix}/{path}"
 
     def _each(self, action: Callable[[str], T], paths: Sequence[str]) -> list[T]:
-        """Do it for all; the first that fails is told once all have ended."""
+        """Call a function for all items in parallel; raise the first error once all have ended."""
         if len(paths) == 1:
             return [action(paths[0])]
         futures = [self._pool.submit(action, path) for path in paths]
@@ -193,7 +193,7 @@ class ObjectFiles:
                 self._held_bytes = self._trim()
 
     def _trim(self) -> int:
-        """Remove what was used least recently, down to a little under the bound; tells what is left."""
+        """Delete the least recently used files, down to a little under the limit, and return the bytes left."""
         held = sorted(_files_below(self.root))
         left = sum(size for _, size, _ in held)
         young_since = time() - self._grace_s
@@ -207,7 +207,7 @@ class ObjectFiles:
 
 
 def _errors(address: ObjectStoreAddress) -> tuple[type[Exception], ...]:
-    """What a file system raises where it fails; boto's errors are none of the operating system's."""
+    """Return the exceptions of a file system's failures; boto's are not OS errors."""
     if not address.url.startswith("s3:"):
         return (OSError,)
     from aiohttp import ClientError
@@ -217,7 +217,7 @@ def _errors(address: ObjectStoreAddress) -> tuple[type[Exception], ...]:
 
 
 def _touch(path: Path) -> bool:
-    """Note that a file is used; False where it is not here."""
+    """Note that a cached file is used; False where it is not cached."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -226,7 +226,7 @@ def _touch(path: Path) -> bool:
 
 
 def _files_below(root: Path) -> Iterator[tuple[float, int, Path]]:
-    """List when each file of the cache was used, its size and its place; what is just arriving is left out."""
+    """List use time, size and path of each cached file, without those just being written."""
     for folder in (INSTANCES, "results"):
         for path in (root / folder).rglob("*.dcm"):
             with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Retention on disk: files of studies that were purged go, in two steps, so that a resent instance is never lost.
+"""Retention on disk: files of purged studies are deleted in two steps, so that a resent instance is never lost.
 
 A sender may be sending an instance again in the very moment in which it is purged, and its file be kept for that. So
 files are first moved aside, and removed only some time later, unless a row names them again by then.
@@ -33,7 +33,7 @@ GRACE = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class PurgeRound:
-    """How many studies were purged, and how many files removed (of this round and of earlier ones), or why none."""
+    """Counts of purged studies and deleted files (of this round and of earlier ones), or why none."""
 
     study_count: int = 0
     file_count: int = 0
@@ -42,13 +42,13 @@ class PurgeRound:
 
 
 def purged_paths(root: Path) -> set[str]:
-    """Tell which files of a store belong to studies that are just being purged."""
+    """Return the files of a store that belong to studies being purged."""
     told = [_read_journal(journal) for journal in (root / FOLDER).glob("*.json")]
     return {path for one in told if one is not None for path in one["paths"]}
 
 
 def _read_journal(journal: Path) -> dict[str, Any] | None:
-    """Read when which files were purged; None where that was settled meanwhile, or never came to anything."""
+    """Read when which files were purged; None where it was settled meanwhile, or never completed."""
     try:
         return dict(json.loads(journal.read_text(encoding="ascii")))
     except (FileNotFoundError, ValueError):
@@ -56,7 +56,7 @@ def _read_journal(journal: Path) -> dict[str, Any] | None:
 
 
 class Purge:
-    """Purges studies that are older than ``keep``.
+    """Purges studies older than ``keep``.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Purge:
         self._folder = store.root / FOLDER
 
     def run(self) -> PurgeRound:
-        """Purge what is due, and remove files of earlier rounds; nothing while the clock is not trusted."""
+        """Purge what is due, and delete files of earlier rounds; nothing while the clock is not trusted."""
         moment = self._clocks()
         with self._database.begin() as session:
             jump = clock.observe(session, moment, self._keep)
@@ -103,7 +103,7 @@ class Purge:
         return PurgeRound(purged, removed)
 
     def _purge(self, study_id: str, before: datetime, now: datetime) -> int:
-        """Delete a study's rows; what is to be moved is on disk before they are gone."""
+        """Delete a study's rows; the journal of its files is on disk before they are gone."""
         journal = self._folder / f"{secrets.token_hex(8)}.json"
         with self._database.begin() as session:
             paths = records.purge_study(session, study_id, before)
@@ -153,7 +153,7 @@ class Purge:
         return removed
 
     def _settle(self, moved: str, place: str, *, is_named: bool) -> bool:
-        """Remove a file that was moved aside, or put it back where a row names it again and nothing else is there."""
+        """Delete a file that was moved aside, or restore it where a row names it again."""
         files = self._store.files
         if not files.exists(moved):
             return False

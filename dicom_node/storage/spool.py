@@ -1,4 +1,4 @@
-"""One instance on its way to the disk: gathered in a page-aligned buffer, written past the page cache.
+"""Spool file of one instance being received: a page-aligned buffer, written past the page cache.
 
 A received slice is read again seconds later at the earliest, and by another process. Writing it directly from a buffer
 that is used over and over costs a fraction of filling the page cache with it, keeps memory flat however large a study
@@ -30,31 +30,31 @@ _sync_content = getattr(os, "fdatasync", os.fsync)
 
 
 def storage_error(error: OSError) -> StorageFullError | StorageUnavailableError:
-    """Tell a full disk from one that fails."""
+    """Return the error of a full disk, or of one that fails."""
     return StorageFullError() if error.errno in _FULL else StorageUnavailableError("the store")
 
 
 class BufferPool:
-    """Page-aligned buffers that are used over and over; threads may share it."""
+    """Reusable page-aligned buffers; thread-safe."""
 
     def __init__(self) -> None:
         self._free: list[mmap.mmap] = []
 
     def take(self) -> mmap.mmap:
-        """Give a buffer with arbitrary content."""
+        """Return a buffer with arbitrary content."""
         try:
             return self._free.pop()
         except IndexError:
             return mmap.mmap(-1, BUFFER_BYTES)
 
     def give_back(self, buffer: mmap.mmap) -> None:
-        """Take a buffer back that nobody looks at any more."""
+        """Return a buffer to the pool."""
         if len(self._free) < _POOLED_BUFFERS:
             self._free.append(buffer)
 
 
 class Spool:
-    """File meta information first, then the dataset as it arrives. The file is made with the first bytes written."""
+    """File meta information, then the dataset as it arrives. The file is created with the first bytes written."""
 
     def __init__(self, path: str | Path, meta: FileMeta, limit_bytes: int, pool: BufferPool) -> None:
         self._path = path
@@ -95,7 +95,7 @@ class Spool:
                 self._held = 0
 
     def _write_out(self, size: int) -> None:
-        """Write the buffer's first ``size`` bytes, whole blocks, behind what is written."""
+        """Write the buffer's first ``size`` bytes, full blocks, to the end of the file."""
         try:
             if self._descriptor < 0:
                 self._descriptor = _create(self._path)
@@ -108,7 +108,7 @@ class Spool:
             raise storage_error(error) from None
 
     def complete(self) -> None:
-        """Hand everything to the disk (which ``sync`` then waits for); nothing can be added any more.
+        """Write everything to the disk (``sync`` waits for it); nothing can be added any more.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Spool:
             raise storage_error(error) from None
 
     def source(self) -> ByteSource:
-        """Read the dataset so far: from the buffer where it fits, else from the disk.
+        """Return the dataset so far: from the buffer where it fits, else from the disk.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Spool:
 
     @property
     def path(self) -> Path:
-        """Where it is received."""
+        """Path of the file being received."""
         return Path(self._path)
 
     @property
@@ -156,7 +156,7 @@ class Spool:
         return self._start + self.dataset_bytes
 
     def sync(self) -> None:
-        """Have the content on the disk, whatever happens from now on.
+        """Sync the content to the disk.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class Spool:
             raise storage_error(error) from None
 
     def give_name(self, path: str | Path) -> None:
-        """Move the file to where it stays.
+        """Rename the file to its final path.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class Spool:
         self._is_named = True
 
     def discard(self) -> None:
-        """Close, and remove the file if it was not given its name."""
+        """Close, and delete the file unless it was renamed."""
         if self._buffer is not None:
             self._view.release()
             self._pool.give_back(self._buffer)
