@@ -38,7 +38,7 @@ from inference.drift.output_drift import Answer, compare_answers
 from inference.drift.series_drift import REFERENCE, WINDOW, compare
 from inference.metrics import wilson_interval
 from lungnode.monitoring.drift_watch import answers, collect_finished
-from lungnode.monitoring.watch_report import RAISE_P, RECENT_VERDICTS, look, overrides, p_of_more
+from lungnode.monitoring.watch_report import RAISE_P, RECENT_VERDICTS, overrides, p_of_more, run_watch
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.integration.service import Sender, Service
 from tests.watched_series import Recorder, Source, summary
@@ -238,11 +238,11 @@ def look_costs(analyses: int) -> list[Row]:
         for number in range(10):
             recorder.record(Source(f"Phantom {number}", judged=0.05, proven=0.01), analyses // 10)
         rows = [_timed(f"until all of {analyses} analyses are collected", partial(_collect_all, database))]
-        rows.append(_timed("the look after it", partial(look, database)))
+        rows.append(_timed("the look after it", partial(run_watch, database)))
         for _ in range(2):
             recorder.record(Source("Phantom 3", judged=0.5), WINDOW)
-            rows.append(_timed(f"with {WINDOW} new ones", partial(look, database)))
-        rows.append(_timed("with nothing new", partial(look, database)))
+            rows.append(_timed(f"with {WINDOW} new ones", partial(run_watch, database)))
+        rows.append(_timed("with nothing new", partial(run_watch, database)))
         database.dispose()
     return rows
 

@@ -20,7 +20,7 @@ import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.receivers import free_port
-from lungnode.monitoring.watch_report import look
+from lungnode.monitoring.watch_report import run_watch
 from tests.browser.conftest import ARGUMENTS, chromium_path, served
 from tests.watched_series import rehearsed
 
@@ -127,7 +127,7 @@ def take_monitoring(browser: Browser) -> None:
     """Take the picture of the model in use, of drawn series of invented scanners."""
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as site:
         rehearsed(site.database)
-        look(site.database)
+        run_watch(site.database)
         take(browser, f"{site.url}/monitoring", "monitoring")
 
 

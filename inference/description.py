@@ -11,7 +11,7 @@ from typing import Protocol
 from inference.bundle import Bundle, bundle_folders, describe_bundle, parameter_count
 from inference.engines.selection import Engine, answering_digest, choose_engine
 from inference.errors import BundleError
-from inference.malignancy.submodels import Opinion, answering
+from inference.malignancy.submodels import Variant, answering
 from inference.types import ModelStatus
 
 PLOTS = ("reliability_before", "reliability_after", "roc", "histogram")
@@ -50,7 +50,7 @@ class ModelsDescription:
 
 
 def describe_models(
-    bundle: Path | None, device: str, engine: str = "auto", opinion: str = Opinion.ENSEMBLE, *, over: Path | None = None
+    bundle: Path | None, device: str, engine: str = "auto", variant: str = Variant.ENSEMBLE, *, over: Path | None = None
 ) -> ModelsDescription:
     """Describe what ``inference.predictor.load_models`` would load with the same arguments.
 
@@ -60,11 +60,11 @@ def describe_models(
         As there, but for weights that cannot be read although their digest is right.
     """
     bundles = {task: describe_bundle(folder) for task, folder in bundle_folders(bundle, over).items()}
-    return description_of(checked_bundles(bundles, opinion), engine, device_name(device))
+    return description_of(checked_bundles(bundles, variant), engine, device_name(device))
 
 
-def checked_bundles(bundles: Mapping[str, Bundle], opinion: str) -> dict[str, Bundle]:
-    """Check that each bundle is for its task, and have the networks of ``opinion`` answer.
+def checked_bundles(bundles: Mapping[str, Bundle], variant: str) -> dict[str, Bundle]:
+    """Check that each bundle is for its task, and have the networks of ``variant`` answer.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def checked_bundles(bundles: Mapping[str, Bundle], opinion: str) -> dict[str, Bu
     for task, bundle in bundles.items():
         if bundle.task != task:
             raise BundleError(f"the bundle in {bundle.folder} is for {bundle.task!r}, not {task!r}")
-    return {**bundles, "nodule": answering(bundles["nodule"], opinion)}
+    return {**bundles, "nodule": answering(bundles["nodule"], variant)}
 
 
 def description_of(bundles: Mapping[str, Bundle], engine: str, device: str) -> ModelsDescription:
@@ -101,9 +101,9 @@ def device_name(setting: str) -> str:
     return str(resolve_device(setting))
 
 
-def analyzer_digest(nodule: _HasDigest, confirmer: _HasDigest) -> str:
+def analyzer_digest(nodule: _HasDigest, nodule_filter: _HasDigest) -> str:
     """Identity of two bundles that answer together, as findings record it."""
-    return joint_digest(nodule.sha256, confirmer.sha256)
+    return joint_digest(nodule.sha256, nodule_filter.sha256)
 
 
 def joint_digest(nodule_sha256: str, filter_sha256: str) -> str:

@@ -23,7 +23,7 @@ from inference.engines.selection import choose_engine
 from inference.lungs.search_region import segment_lungs
 from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.estimator import CLASSES, Index, MalignancyEstimator, Nodule
-from inference.malignancy.submodels import Opinion, overlaid
+from inference.malignancy.submodels import Variant, overlaid
 from inference.networks.attention import place_on_slice
 from inference.networks.explanation import MAPS, MapKind, shown
 from inference.nodules.candidates import find_candidates
@@ -31,7 +31,7 @@ from inference.nodules.measurement import NoduleMeasure, measure_nodule
 from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, Candidate, CtVolume, NoduleFinding, Remark, VolumeAnalysis
 from inference.volumes.blas import one_blas_thread
-from inference.volumes.patches import PatchBatch, Place, cut_patch
+from inference.volumes.patches import PatchBatch, PatchCentre, cut_patch
 
 Progress = Callable[[float, str], None]
 EMPTY_HU = -700.0
@@ -55,14 +55,14 @@ class NoduleAnalyzer:
         The malignancy ensemble and the nodule-or-not ensemble; all thresholds come from their recipes.
     """
 
-    def __init__(self, nodule: Ensemble, confirmer: Ensemble) -> None:
+    def __init__(self, nodule: Ensemble, nodule_filter: Ensemble) -> None:
         self._nodule = nodule
-        self._filter = confirmer
-        self._grader = MalignancyEstimator(nodule, confirmer.bundle.recipe)
+        self._nodule_filter = nodule_filter
+        self._estimator = MalignancyEstimator(nodule, nodule_filter.bundle.recipe)
         self._gate: dict[str, Any] = nodule.bundle.recipe["gate"]
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
-        self.sha256 = analyzer_digest(nodule, confirmer)
+        self.sha256 = analyzer_digest(nodule, nodule_filter)
 
     @property
     def temperature(self) -> float:
@@ -87,13 +87,13 @@ class NoduleAnalyzer:
         if isinstance(lungs, Abstention):
             return VolumeAnalysis((), (lungs,))
         tell(0.1, "looking for candidates")
-        rules = self._filter.bundle.recipe["gate"]
+        rules = self._nodule_filter.bundle.recipe["gate"]
         candidates = find_candidates(volume, lungs, limit=int(rules["max_candidates"]))
         tell(0.3, f"sorting {len(candidates)} candidates")
-        confirmed, left_out = self._confirm(volume, candidates)
+        confirmed, left_out = self._apply_filter(volume, candidates)
         tell(0.7, f"grading {len(confirmed)} nodules")
-        findings = self._grade(
-            volume, confirmed, MalignancyEstimator(self._nodule, self._filter.bundle.recipe, overruled)
+        findings = self._assess(
+            volume, confirmed, MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, overruled)
         )
         tell(1.0, "done")
         measures: dict[str, object] = {
@@ -101,7 +101,7 @@ class NoduleAnalyzer:
             "slice_count": volume.volume_hu.shape[0],
             "candidate_count": len(candidates),
             "confirmed_count": len(confirmed),
-            "engines": {"nodule": str(self._nodule.engine), "filter": str(self._filter.engine)},
+            "engines": {"nodule": str(self._nodule.engine), "filter": str(self._nodule_filter.engine)},
             "lung_volume_ml": round(lungs.total_ml),
             "lung_extent": str(lungs.extent),
         }
@@ -162,13 +162,13 @@ class NoduleAnalyzer:
         measure = measure_nodule(volume, index)
         if isinstance(measure, Abstention):
             nodule = self._filtered(volume, [Candidate(index, 8.0, 0.0)])[0]
-            return self._grader.ungraded(index, nodule, measure)
+            return self._estimator.unassessed(index, nodule, measure)
         candidate = Candidate(measure.center_index, measure.equivalent_diameter_mm, 0.0)
         nodule = self._filtered(volume, [candidate])[0]
-        if nodule.probability < self._filter.bundle.recipe["operating_points"].get("doubt", 0.0):
+        if nodule.probability < self._nodule_filter.bundle.recipe["operating_points"].get("doubt", 0.0):
             reason = Abstention("unlike_nodule", "No nodule-like structure at this point")
-            return self._grader.ungraded(index, nodule, reason)
-        return self._grader.findings(volume, [(measure, nodule)])[0]
+            return self._estimator.unassessed(index, nodule, reason)
+        return self._estimator.findings(volume, [(measure, nodule)])[0]
 
     def explanation(self, volume: CtVolume, index: Index, kind: MapKind) -> NDArray[np.float32] | None:
         """Where the planar network looks around a place, or what moves its answer: ``(rows, columns)`` of its slice.
@@ -200,12 +200,12 @@ class NoduleAnalyzer:
         return None
 
     def _filtered(self, volume: CtVolume, candidates: list[Candidate]) -> list[Nodule]:
-        answer = self._filter.answer_at(volume, [Place(candidate.index) for candidate in candidates])
+        answer = self._nodule_filter.answer_at(volume, [PatchCentre(candidate.index) for candidate in candidates])
         return [Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
 
-    def _confirm(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> tuple[list[_Confirmed], int]:
+    def _apply_filter(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> tuple[list[_Confirmed], int]:
         """Candidates above the filter's operating point, most probable first, one per place; and how many more are."""
-        threshold = self._filter.bundle.recipe["operating_points"]["confirm"]
+        threshold = self._nodule_filter.bundle.recipe["operating_points"]["confirm"]
         nodules = self._filtered(volume, list(candidates))
         ranked = sorted(zip(nodules, candidates, strict=True), key=lambda pair: -pair[0].probability)
         confirmed: list[_Confirmed] = []
@@ -217,8 +217,8 @@ class NoduleAnalyzer:
         limit = int(self._gate["max_findings"])
         return confirmed[:limit], max(0, len(confirmed) - limit)
 
-    def _grade(
-        self, volume: CtVolume, confirmed: list[_Confirmed], grader: MalignancyEstimator
+    def _assess(
+        self, volume: CtVolume, confirmed: list[_Confirmed], estimator: MalignancyEstimator
     ) -> tuple[NoduleFinding, ...]:
         """Measure and grade; two candidates that turn out to be one nodule become one finding."""
         measured: list[tuple[NoduleMeasure, Nodule]] = []
@@ -227,14 +227,14 @@ class NoduleAnalyzer:
             measures = list(threads.map(lambda found: measure_nodule(volume, found.candidate.index), confirmed))
         for found, measure in zip(confirmed, measures, strict=True):
             if isinstance(measure, Abstention):
-                unmeasured.append(self._grader.ungraded(found.candidate.index, found.nodule, measure))
+                unmeasured.append(self._estimator.unassessed(found.candidate.index, found.nodule, measure))
             elif all(
                 _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
             ):
                 measured.append((measure, found.nodule))
-        graded = grader.findings(volume, measured)
-        graded.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
-        return (*graded, *unmeasured)
+        assessed = estimator.findings(volume, measured)
+        assessed.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
+        return (*assessed, *unmeasured)
 
 
 def _unfit_pixels(low: float, high: float) -> Abstention:
@@ -260,7 +260,7 @@ def load_models(
     bundle: Path | None,
     device: str,
     engine: str = "auto",
-    opinion: str = Opinion.ENSEMBLE,
+    variant: str = Variant.ENSEMBLE,
     *,
     over: Path | None = None,
     cache: Path | None = None,
@@ -289,11 +289,11 @@ def load_models(
     """
     where = resolve_device(device)
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle, over).items()}
-    bundles = checked_bundles(bundles, opinion)
+    bundles = checked_bundles(bundles, variant)
     networks = NetworkCache(cache) if cache is not None else None
-    nodule, confirmer = (
+    nodule, nodule_filter = (
         Ensemble(bundles[task], where, engine=choose_engine(engine, bundles[task], where.type), cache=networks)
         for task in ("nodule", "filter")
     )
     slices = SliceClassifier(bundles["slice"], where)
-    return Models(NoduleAnalyzer(nodule, confirmer), slices, description_of(bundles, engine, str(where)))
+    return Models(NoduleAnalyzer(nodule, nodule_filter), slices, description_of(bundles, engine, str(where)))

@@ -1,6 +1,6 @@
-"""The ``lungnode`` command. Exit status 0 only on success; an error is a line that says what is wrong and what to do.
+"""The ``lungnode`` command line. Exit status 0 only on success; an error is one line: the problem and the remedy.
 
-Nothing heavy is imported until a command needs it, so that ``lungnode --help`` answers at once.
+Heavy modules are imported by the commands that need them, so that ``lungnode --help`` starts fast.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import typer.core
 
 from lungnode import drift
 from lungnode.commands import admin, pathology, scanners
-from lungnode.commands import model as models
-from lungnode.commands import results as upkeep
-from lungnode.commands import store as store_check
+from lungnode.commands import model as model_commands
+from lungnode.commands import results as result_commands
+from lungnode.commands import store as store_commands
 from lungnode.commands.context import open_database, read_settings
 from lungnode.errors import CommandError, LungnodeError, SettingsError
 
@@ -40,19 +40,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(admin.db_app, name="db")
-app.add_typer(store_check.app, name="store")
+app.add_typer(store_commands.app, name="store")
 app.add_typer(admin.audit_app, name="audit")
 app.add_typer(admin.user_app, name="user")
 app.add_typer(admin.token_app, name="token")
 app.add_typer(pathology.pathology_app, name="pathology")
-app.add_typer(models.model_app, name="model")
+app.add_typer(model_commands.model_app, name="model")
 app.add_typer(scanners.scanner_app, name="scanner")
-upkeep.add_to(app)
+result_commands.add_to(app)
 drift.add_to(app)
 
 
 class Part(StrEnum):
-    """A part of the service that can run alone."""
+    """A part of the service that can run by itself."""
 
     DICOM = "dicom"
     WORKER = "worker"
@@ -64,25 +64,25 @@ def main() -> None:
     from lungnode.logs import exception_fields
 
     def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        place = exception_fields(error.with_traceback(trace))["location"]
-        _fail(f"internal error: {kind.__name__} at {place}; this is a defect, please report that line")
+        location = exception_fields(error.with_traceback(trace))["location"]
+        _fail(f"internal error: {kind.__name__} at {location}; please report this line as a bug")
 
-    os.umask(0o077)  # whatever a command or the service writes may concern patients
+    os.umask(0o077)  # files written by commands and the service may hold patient data
     try:
         status = run(sys.argv[1:])
     finally:
-        sys.excepthook = on_exception  # last, for typer installs a hook of its own
-    for number in (signal.SIGTERM, signal.SIGINT):  # all is done: one that comes now ends us without a word
+        sys.excepthook = on_exception  # last: typer installs its own hook
+    for number in (signal.SIGTERM, signal.SIGINT):  # the command is done: a late signal ends the process silently
         signal.signal(number, signal.SIG_DFL)
     sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command; errors that we know become lines on standard error and a status other than 0."""
+    """Run a command and return its exit status; known errors are printed to standard error."""
     try:
         status = app(args=arguments, prog_name="lungnode", standalone_mode=False)
-    except typer.Exit as done:
-        return done.exit_code
+    except typer.Exit as ending:
+        return ending.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted", status=130)
     except _UsageProblem as refused:
@@ -107,7 +107,7 @@ def _fail(*lines: str, status: int = 1) -> int:
 
 
 def _known_errors() -> tuple[type[Exception], ...]:
-    """Error families of the packages that are loaded; one that was never imported cannot have been raised."""
+    """Return the base errors of the packages imported so far."""
     families: list[type[Exception]] = [LungnodeError, OSError]
     for module, name in (
         ("db.domain.errors", "DbError"),
@@ -124,16 +124,16 @@ def _known_errors() -> tuple[type[Exception], ...]:
 
 def _explain(error: Exception) -> tuple[str, ...]:
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return (f"{place}{error.strerror or type(error).__name__}",)
+        path = f"{error.filename}: " if error.filename else ""
+        return (f"{path}{error.strerror or type(error).__name__}",)
     if type(error).__module__.startswith("sqlalchemy"):
         kind = type(error).__name__
-        return (f"the database did not answer ({kind}): check LUNGNODE_DATABASE__URL, then run `lungnode db upgrade`",)
+        return (f"database unavailable ({kind}): check LUNGNODE_DATABASE__URL, then run `lungnode db upgrade`",)
     return tuple(str(error).splitlines()) or (type(error).__name__,)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(package_version("lungnode"))
         raise typer.Exit
 
@@ -144,12 +144,12 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Answer --version before any command."""
+    """Handle options that precede any command."""
 
 
 @app.command()
 def serve(
-    only: Annotated[Part | None, typer.Option("--only", help="Run one part of the service alone.")] = None,
+    only: Annotated[Part | None, typer.Option("--only", help="Run only this part of the service.")] = None,
 ) -> int:
     """Run the DICOM listener, the workers and the web pages in one supervised process tree."""
     from lungnode.commands.serve import serve as run_service
@@ -160,13 +160,13 @@ def serve(
 @app.command()
 def demo(
     study: Annotated[
-        Path | None, typer.Option("--study", help="Push this folder of DICOM instead of the generated phantom.")
+        Path | None, typer.Option("--study", help="Folder of DICOM files to send instead of the generated phantom.")
     ] = None,
-    exit_after: Annotated[bool, typer.Option("--exit", help="End after the result instead of at Ctrl-C.")] = False,
+    exit_after: Annotated[bool, typer.Option("--exit", help="Exit after the result instead of at Ctrl-C.")] = False,
 ) -> int:
-    """Start the service on loopback, let a rehearsal PACS push a chest CT, and print what came back."""
+    """Start the service on loopback, send a chest CT from a demo PACS, and print the results."""
     if study is not None and not study.is_dir():
-        raise CommandError(f"--study {study}: there is no such folder")
+        raise CommandError(f"--study {study}: folder not found")
     from lungnode.demo.command import run_demo
 
     return run_demo(read_settings(), study, exit_after) or 0
@@ -174,9 +174,7 @@ def demo(
 
 @app.command()
 def doctor(
-    pacs: Annotated[
-        str | None, typer.Option("--pacs", metavar="AE@HOST:PORT", help="Also try everything against this PACS.")
-    ] = None,
+    pacs: Annotated[str | None, typer.Option("--pacs", metavar="AE@HOST:PORT", help="Also test this PACS.")] = None,
 ) -> int:
     """Check settings, database, model and disk; with --pacs also C-ECHO, C-STORE of each result type and C-FIND."""
     from lungnode.commands.doctor import examine, parse_address, render
@@ -195,28 +193,30 @@ def doctor(
 @app.command()
 def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, JPEG or DICOM.")],
-    row: Annotated[float | None, typer.Option("--row", help="Row of a nodule, in a DICOM instance.")] = None,
-    column: Annotated[float | None, typer.Option("--column", help="Column of that nodule.")] = None,
+    row: Annotated[float | None, typer.Option("--row", help="Pixel row of the nodule centre (DICOM only).")] = None,
+    column: Annotated[
+        float | None, typer.Option("--column", help="Pixel column of the nodule centre (DICOM only).")
+    ] = None,
 ) -> int:
     """Print the answer of POST /predict for each file, as JSON lines."""
-    from lungnode.commands.predict import answer_files, as_line, prediction_app, unreadable
+    from lungnode.commands.predict import answer_files, as_line, prediction_app, unreadable_files
 
     if (row is None) != (column is None):
-        raise CommandError("--row and --column belong together")
-    place = {"row": row, "column": column}
-    fields = {name: str(value) for name, value in place.items() if value is not None}
-    failed, refused = 0, {found.path: found.problem for found in unreadable(files)}
-    for path, problem in refused.items():
+        raise CommandError("--row and --column must be given together")
+    centre = {"row": row, "column": column}
+    fields = {name: str(value) for name, value in centre.items() if value is not None}
+    failed, unreadable = 0, {file.path: file.problem for file in unreadable_files(files)}
+    for path, problem in unreadable.items():
         failed += _fail(f"{path}: {problem}")
-    readable = [path for path in files if path not in refused]
+    readable = [path for path in files if path not in unreadable]
     if not readable:
         return 1
     with prediction_app(read_settings()) as web:
-        for found in answer_files(web, readable, fields):
-            if found.answer is not None:
-                print(as_line(found.answer), flush=True)
+        for result in answer_files(web, readable, fields):
+            if result.answer is not None:
+                print(as_line(result.answer), flush=True)
             else:
-                failed += _fail(f"{found.path}: {found.problem}")
+                failed += _fail(f"{result.path}: {result.problem}")
     return 1 if failed else 0
 
 
@@ -226,36 +226,36 @@ def retrieve(
     study: Annotated[list[str] | None, typer.Option("--study", help="Study Instance UID; repeatable.")] = None,
     source: Annotated[str | None, typer.Option("--from", metavar="AE", help="AE title of the peer to ask.")] = None,
     with_everything: Annotated[
-        bool, typer.Option("--all-series", help="Also what is not CT or has too few slices to be analysed.")
+        bool, typer.Option("--all-series", help="Include series that are not CT or have too few slices.")
     ] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also what is here already, which mends damaged files.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Retrieve again what is already stored; repairs damaged files.")
     ] = False,
 ) -> int:
-    """Have a configured PACS send CT series to the running listener; prints one JSON object a series."""
+    """Retrieve CT series from a configured PACS to the running listener; prints one JSON object per series."""
     from dicom_node.client.retrieve_client import INCOMPLETE, MISMATCH, Scope
     from lungnode.commands.retrieve import check_keys, choose_pacs
-    from lungnode.commands.retrieve import retrieve as ask
+    from lungnode.commands.retrieve import retrieve as retrieve_study
 
-    wanted = [{"accession": text} for text in accession or ()] + [{"study": text} for text in study or ()]
-    if not wanted:
+    queries = [{"accession": text} for text in accession or ()] + [{"study": text} for text in study or ()]
+    if not queries:
         raise CommandError("specify a study: --accession N or --study UID")
-    for query in wanted:
+    for query in queries:
         check_keys(**query)
     settings = read_settings()
     pacs = choose_pacs(settings, source)
     problems = 0
     with open_database(settings) as database:
-        for query in wanted:
+        for query in queries:
             try:
-                for told in ask(settings, database, pacs, scope=Scope(with_everything, again), **query):
-                    print(json.dumps(dataclasses.asdict(told)), flush=True)
-                    if told.outcome in (INCOMPLETE, MISMATCH):
-                        problems += _fail(f"series {told.series_instance_uid}: {told.reason}")
-                    if told.unrequested:
-                        text = f"{pacs.ae_title} sent {told.unrequested} instances of other studies in the meantime"
+                for series in retrieve_study(settings, database, pacs, scope=Scope(with_everything, force), **query):
+                    print(json.dumps(dataclasses.asdict(series)), flush=True)
+                    if series.outcome in (INCOMPLETE, MISMATCH):
+                        problems += _fail(f"series {series.series_instance_uid}: {series.reason}")
+                    if series.unrequested:
+                        text = f"{pacs.ae_title} sent {series.unrequested} instances of other studies in the meantime"
                         _fail(f"warning: {text}")
-            except CommandError as error:  # the next one may be there
+            except CommandError as error:  # the next query may succeed
                 problems += _fail(*_explain(error))
     return 1 if problems else 0
 
@@ -271,7 +271,7 @@ def backup(target: Annotated[Path, typer.Argument(help="Folder to create; it mus
 
 @app.command()
 def restore(source: Annotated[Path, typer.Argument(help="Folder that `lungnode backup` wrote.")]) -> None:
-    """Restore a backup into an empty LUNGNODE_HOME, checking every digest; safe to run again after an interruption."""
+    """Restore a backup into an empty LUNGNODE_HOME, checking every digest; can be rerun after an interruption."""
     from lungnode.commands.restore import restore_backup
 
     manifest = restore_backup(read_settings(is_restoring=True), source)

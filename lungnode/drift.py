@@ -1,4 +1,4 @@
-"""``lungnode drift``: whether series and answers of each scanner are still like the first ones."""
+"""``lungnode drift``: input and output drift per scanner."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from lungnode.commands.context import open_database, read_settings
 
 
 def drift() -> None:
-    """Tell for each scanner whether its series and answers are still as at the beginning; a JSON object each."""
+    """Report input and output drift per scanner; prints one JSON object for each."""
     from inference.drift.series_drift import REFERENCE, WINDOW
     from lungnode.monitoring.drift_watch import scanner_drifts
-    from lungnode.monitoring.watch_report import look
+    from lungnode.monitoring.watch_report import run_watch
 
     with open_database(read_settings()) as database:
-        look(database)
+        run_watch(database)
         with database.read() as session:
-            for one in scanner_drifts(session):
-                checks = [{**asdict(check), "checked_at": check.checked_at.isoformat()} for check in one.checks]
-                told = {**one.watched.scanner._asdict(), "key": one.watched.scanner.key}
-                told |= {"series_count": one.watched.series_count, "is_alarmed": one.is_alarmed, "checks": checks}
-                told["series_missing"] = 0 if checks else REFERENCE + WINDOW - one.watched.series_count
-                print(json.dumps(told))
+            for drift_state in scanner_drifts(session):
+                watched = drift_state.watched
+                checks = [{**asdict(check), "checked_at": check.checked_at.isoformat()} for check in drift_state.checks]
+                line = {**watched.scanner._asdict(), "key": watched.scanner.key, "series_count": watched.series_count}
+                line |= {"is_alarmed": drift_state.is_alarmed, "checks": checks}
+                line["series_missing"] = 0 if checks else REFERENCE + WINDOW - watched.series_count
+                print(json.dumps(line))
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make these commands of ``lungnode``."""
+    """Register the command on ``app``."""
     app.command()(drift)

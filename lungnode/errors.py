@@ -1,11 +1,11 @@
-"""What commands can fail with; every message says what is wrong and what to do, and holds no value of a dataset.
+"""Errors of the commands; messages name the problem and the remedy, and hold no value of a dataset.
 
 LungnodeError
     SettingsError       settings cannot be read or contradict each other
     BackupError         a backup or restore was refused or is incomplete
-    CommandError        a command's argument, or what it asked for, was refused
-    FaultError          something that this node needs is missing or cannot be used
-    QueryError          a PACS refused a question (lungnode/queries.py)
+    CommandError        an argument is invalid, or the command cannot be carried out
+    FaultError          a resource of this node is missing or unusable
+    QueryError          a PACS refused a query (lungnode/queries.py)
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class LungnodeError(Exception):
 
 
 class CommandError(LungnodeError):
-    """A command was refused: its message is one line for the person who typed it."""
+    """An argument is invalid, or the command cannot be carried out."""
 
 
 class FaultError(LungnodeError):
-    """Something that this node needs is missing or cannot be used; the message says what is wrong and what to do."""
+    """A resource of this node is missing or unusable."""
 
 
 class BackupError(LungnodeError):
@@ -30,7 +30,7 @@ class BackupError(LungnodeError):
 
 
 class SettingsError(LungnodeError):
-    """Settings cannot be read: one line for each, naming the variable and never its value."""
+    """Settings are invalid: one line per variable, without its value."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
@@ -38,7 +38,7 @@ class SettingsError(LungnodeError):
 
     @classmethod
     def from_validation(cls, error: ValidationError) -> SettingsError:
-        """Translate pydantic's report; the offending input is left out, for it may be a password."""
+        """Convert pydantic's report, without the input values, which may be passwords."""
         return cls(tuple(_problem_line(part["loc"], part["msg"]) for part in error.errors(include_input=False)))
 
 

@@ -1,7 +1,7 @@
-"""Logs: events with fields; the last step before rendering keeps allow-listed fields and nothing like an identity.
+"""Structured logs: events with allow-listed fields, from which values that may identify a patient are removed.
 
-UIDs identify people, and libraries put dataset values into their messages; so our own events are constants with named
-fields, and of a library's record only its level, its place in the code and the types of its exceptions are kept.
+UIDs identify people, and libraries put dataset values into their messages. Our own events are therefore constants with
+named fields; of a library's record only the level, the location in the code and the exception types are logged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 OWN_PACKAGES = frozenset({"lungnode", "dicom_node", "inference", "webapp", "db", "training"})
-"""Packages whose events are constants; every other logger's text is withheld."""
+"""Packages whose events are constants; the text of every other logger is withheld."""
 
 _RECORD = "event level timestamp logger source process pid version dropped"
 _OUR_IDS = (
@@ -39,7 +39,7 @@ _MEASURES = (
     "fraction revision"
 )
 ALLOWED_FIELDS = frozenset(f"{_RECORD} {_OUR_IDS} {_NETWORK} {_OUTCOMES} {_MEASURES}".split())
-"""Field names that may be written. A name is added here only when none of its values can come from a dataset."""
+"""Field names that may be logged; none of their values may come from a dataset."""
 
 MAX_TEXT = 200
 WITHHELD = "[withheld]"
@@ -61,12 +61,12 @@ _CHATTY = (
 
 
 def configure_logging(level: str = "info", style: str = "json", stream: IO[str] | None = None) -> None:
-    """Send every log of this process, ours and the libraries', through the allow-list to ``stream`` (stderr).
+    """Configure structlog and ``logging`` to write allow-listed fields to ``stream`` (default: stderr).
 
     Parameters
     ----------
     level
-        Least severity written: ``debug``, ``info``, ``warning`` or ``error``. Libraries speak from ``warning`` on.
+        Minimum level: ``debug``, ``info``, ``warning`` or ``error``; for libraries at least ``warning``.
     style
         ``json`` (one object a line) or ``console``.
     """
@@ -113,7 +113,7 @@ def _quieten_libraries(handler: logging.Handler, severity: int) -> None:
     for name in _CHATTY:
         logger = logging.getLogger(name)
         logger.setLevel(severity)
-    dbos = logging.getLogger("dbos")  # installs a console handler of its own unless it finds one
+    dbos = logging.getLogger("dbos")  # adds a console handler unless it already has one
     dbos.handlers[:] = [handler]
     dbos.propagate = False
     logging.captureWarnings(capture=True)
@@ -122,7 +122,7 @@ def _quieten_libraries(handler: logging.Handler, severity: int) -> None:
 
 
 def strip_pynetdicom() -> None:
-    """Keep Identifier datasets out of pynetdicom's own logs; call after importing it."""
+    """Remove Identifier datasets from pynetdicom's own logs; call after importing it."""
     from pynetdicom import _config
 
     _config.LOG_REQUEST_IDENTIFIERS = False
@@ -131,17 +131,17 @@ def strip_pynetdicom() -> None:
 
 
 def keep_allowed(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
-    """Drop fields that are not allow-listed, and withhold values that look like an identity. Runs last."""
+    """Drop fields that are not allow-listed and withhold values that may identify a patient (last processor)."""
     dropped = sorted(name for name in event_dict if name not in ALLOWED_FIELDS)
-    kept: EventDict = {name: safe_value(value) for name, value in event_dict.items() if name in ALLOWED_FIELDS}
-    kept["event"] = safe_event(event_dict.get("event"))
+    allowed: EventDict = {name: safe_value(value) for name, value in event_dict.items() if name in ALLOWED_FIELDS}
+    allowed["event"] = safe_event(event_dict.get("event"))
     if dropped:
-        kept["dropped"] = dropped
-    return kept
+        allowed["dropped"] = dropped
+    return allowed
 
 
 def safe_event(event: object) -> str:
-    """Return the event itself where it reads like a constant, else a stand-in."""
+    """Return the event if it is a constant, else ``event:withheld``."""
     return event if isinstance(event, str) and len(event) <= MAX_TEXT and _is_constant(event) else "event:withheld"
 
 
@@ -150,7 +150,7 @@ def _is_constant(event: str) -> bool:
 
 
 def safe_value(value: object) -> object:
-    """Pass numbers and short text; withhold UIDs of people's data, person names in DICOM's form, and long text."""
+    """Return numbers and short texts; withhold instance UIDs, DICOM person names and long texts."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple | set | frozenset):
@@ -162,7 +162,7 @@ def safe_value(value: object) -> object:
 
 
 def strip_library_record(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
-    """Reduce a standard-library record to what cannot hold a value: place, level, type of exception, template."""
+    """Reduce a standard-library record to location, level, exception type and message template."""
     record: logging.LogRecord = event_dict["_record"]
     if record.name.split(".")[0] in OWN_PACKAGES:
         event_dict["event"] = record.msg
@@ -197,22 +197,22 @@ def _describe_exception(logger: WrappedLogger, method_name: str, event_dict: Eve
 
 
 def exception_fields(error: BaseException) -> dict[str, object]:
-    """Name type and place of an exception and of what caused it, and the message of the first that is ours.
+    """Return type and location of an exception and its causes, and the message of the first one of our own packages.
 
-    Messages of other people's exceptions hold values; ours are made not to.
+    Messages of other exceptions may hold dataset values.
     """
-    fields: dict[str, object] = {"error_type": type(error).__name__, "location": _place(error.__traceback__)}
+    fields: dict[str, object] = {"error_type": type(error).__name__, "location": _location(error.__traceback__)}
     chain: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(chain) < 5:
-        chain.append(f"{type(cause).__name__} at {_place(cause.__traceback__)}")
+        chain.append(f"{type(cause).__name__} at {_location(cause.__traceback__)}")
         if "problem" not in fields and type(cause).__module__.split(".")[0] in OWN_PACKAGES:
             fields["problem"] = str(cause)
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return {**fields, "chain": chain}
 
 
-def _place(trace: TracebackType | None) -> str:
+def _location(trace: TracebackType | None) -> str:
     frames = traceback.extract_tb(trace)
     if not frames:
         return "unknown"

@@ -28,7 +28,7 @@ from inference.calibration.evidence import Evidence
 from inference.displayed import CROSS_VALIDATION, Question
 from inference.errors import BundleError
 from inference.malignancy.ensemble import FEATURES
-from inference.malignancy.submodels import GROUPS, Opinion
+from inference.malignancy.submodels import GROUPS, Variant
 from inference.metrics import binary_figures, plain
 from inference.networks.planar import AttentionResNet
 from inference.volumes.patch_views import ViewSpec
@@ -126,7 +126,7 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
         answers = size_answers(unseen, before, p, diameter)
         judged["by_size"] = figures_of_parts(answers, size_parts(answers.columns["diameter_mm"]))
         if all(set(own) <= set(groups) for own in GROUPS.values()):
-            recipe["opinions"], told, apart = calibrate_opinions(unseen, p, seed)
+            recipe["opinions"], told, apart = calibrate_submodels(unseen, p, seed)
             judged |= told
             gate["opinions_apart"] = apart
     if made["task"] == "nodule" and "planar" in groups:
@@ -150,7 +150,7 @@ def planar_member(out: Path, made: dict[str, Any]) -> tuple[ViewSpec, AttentionR
     return next(found, None)
 
 
-def calibrate_opinions(unseen: Unseen, together: Array, seed: int) -> tuple[dict[str, Any], dict[str, Any], float]:
+def calibrate_submodels(unseen: Unseen, together: Array, seed: int) -> tuple[dict[str, Any], dict[str, Any], float]:
     """Each opinion's own parts of the recipe, what they achieve cross-fitted, and how far apart is far.
 
     The same patients and the same way as for the ensemble, whose cross-fitted probabilities are ``together``.
@@ -158,14 +158,14 @@ def calibrate_opinions(unseen: Unseen, together: Array, seed: int) -> tuple[dict
     parts: dict[str, Any] = {}
     figures: dict[str, Any] = {}
     said: dict[str, Array] = {}
-    for opinion, groups in GROUPS.items():
-        parts[opinion.value], before, p = calibrate_combination(unseen, list(groups), FEATURES, seed)
-        said[opinion] = p
-        figures[opinion.value] = {
+    for variant, groups in GROUPS.items():
+        parts[variant.value], before, p = calibrate_combination(unseen, list(groups), FEATURES, seed)
+        said[variant] = p
+        figures[variant.value] = {
             **binary_figures(unseen.labels, before, p, np.array(unseen.groups), draws=1000),
             **cross_fitted_coverage(unseen.labels, p, unseen.groups, unseen.classes, seed=seed),
         }
-    planar, volumetric = said[Opinion.PLANAR], said[Opinion.VOLUMETRIC]
+    planar, volumetric = said[Variant.PLANAR], said[Variant.VOLUMETRIC]
     apart = float(np.quantile(np.abs(planar - volumetric), APART_QUANTILE))
     gap = disagreement_figures(unseen.labels, together, planar, volumetric, apart)
     return parts, {"opinions": figures, "disagreement": gap}, apart

@@ -27,9 +27,9 @@ from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.engines.selection import TOLERANCE, Engine, is_within_tolerance, why_unusable
 from inference.errors import BundleError
 from inference.malignancy.ensemble import Ensemble, combine
-from inference.malignancy.submodels import Opinion, every_opinion
+from inference.malignancy.submodels import Variant, submodel_answers
 from inference.metrics import auc, expected_calibration_error, plain
-from inference.volumes.patch_views import ViewSpec, turn
+from inference.volumes.patch_views import ViewSpec, rotate
 from inference.volumes.patches import Patch, PatchBatch
 from training.data.features import measured_features
 from training.data.leaks import refuse_leaks
@@ -93,7 +93,7 @@ def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, st
     files = {}
     for member, network in bundle.members(torch.device("cpu")):
         view = ViewSpec.from_json(member["view"])
-        inputs = [turn(view.plain(PatchBatch.of([p])), int(rng.integers(8))).contiguous().numpy() for p in chosen]
+        inputs = [rotate(view.plain(PatchBatch.of([p])), int(rng.integers(8))).contiguous().numpy() for p in chosen]
         graph = bundle.folder / "int8" / f"{member['prefix']}.xml"
         write_network(quantised(converted(network, view.input_shape), inputs), graph)
         for path in (graph, graph.with_suffix(".bin")):
@@ -104,15 +104,15 @@ def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, st
 def probabilities_of(bundle: Bundle, engine: Engine, samples: Samples) -> dict[str, Array]:
     """What the bundle answers when this engine runs its networks on the CPU, by opinion; the ensemble comes first."""
     margins = Ensemble(bundle, torch.device("cpu"), engine=engine).margins(samples.patches)
-    opinions = every_opinion(margins, bundle.recipe, samples.features)
+    submodels = submodel_answers(margins, bundle.recipe, samples.features)
     together = combine(margins, bundle.recipe, samples.features).probabilities
-    return {Opinion.ENSEMBLE.value: together} | {name: own.probabilities for name, own in opinions.items()}
+    return {Variant.ENSEMBLE.value: together} | {name: own.probabilities for name, own in submodels.items()}
 
 
 def record_of(labels: NDArray[np.bool_], said: dict[str, Array], reference: dict[str, Array]) -> dict[str, Any]:
     """``figures_of`` the ensemble, and under ``opinions`` of each that stands beside it."""
     figures = {name: figures_of(labels, p, reference[name]) for name, p in said.items()}
-    together = figures.pop(Opinion.ENSEMBLE.value)
+    together = figures.pop(Variant.ENSEMBLE.value)
     return {**together, "opinions": figures} if figures else dict(together)
 
 
@@ -152,8 +152,8 @@ def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dic
         "n": len(samples.labels),
         "reference": {
             "engine": REFERENCE,
-            "auc": auc(samples.labels, reference[Opinion.ENSEMBLE]),
-            "ece": expected_calibration_error(samples.labels, reference[Opinion.ENSEMBLE]),
+            "auc": auc(samples.labels, reference[Variant.ENSEMBLE]),
+            "ece": expected_calibration_error(samples.labels, reference[Variant.ENSEMBLE]),
         },
         "tolerance": TOLERANCE,
         "measured": measured,

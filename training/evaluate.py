@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.errors import BundleError
 from inference.malignancy.ensemble import combine
-from inference.malignancy.submodels import Opinion, every_opinion
+from inference.malignancy.submodels import Variant, submodel_answers
 from inference.metrics import binary_figures, plain, reliability_bins, roc_points
 from training.data.features import measured_crops
 from training.data.leaks import refuse_leaks
@@ -34,9 +34,9 @@ from training.fitting.report_metrics import (
     baseline_figures,
     coverage_figures,
     disagreement_figures,
-    opinion_figures,
     refused_figures,
     subgroup_figures,
+    submodel_metrics,
 )
 from training.fitting.split_predictions import Answers, answered, filter_answers, nodule_answers, slice_answers
 from training.train import choose_device
@@ -91,7 +91,7 @@ def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.dev
             member["prefix"]: auc_with_interval(answers.labels, answers.margins[i], answers.groups, draws=draws)
             for i, member in enumerate(bundle.recipe["members"])
         },
-        "opinions": opinion_figures(answers, bundle, draws=draws),
+        "opinions": submodel_metrics(answers, bundle, draws=draws),
         "disagreement": _disagreement(bundle, answers),
         "subgroups": [
             {"name": name if kind == "size" else f"{kind}: {name}", **part}
@@ -103,10 +103,10 @@ def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.dev
 
 
 def _disagreement(bundle: Bundle, answers: Answers) -> dict[str, Any] | None:
-    said = every_opinion(answers.margins, bundle.recipe, answers.features)
+    said = submodel_answers(answers.margins, bundle.recipe, answers.features)
     if not said:
         return None
-    planar, volumetric = (said[name].probabilities for name in (Opinion.PLANAR, Opinion.VOLUMETRIC))
+    planar, volumetric = (said[name].probabilities for name in (Variant.PLANAR, Variant.VOLUMETRIC))
     above = bundle.recipe["gate"]["opinions_apart"]
     return disagreement_figures(answers.labels, answers.after, planar, volumetric, above)
 

@@ -27,7 +27,7 @@ from inference.calibration.evidence import Evidence
 from inference.displayed import CROSS_VALIDATION, TEST_SPLIT, Question
 from inference.errors import BundleError
 from inference.malignancy.ensemble import FEATURES, combine
-from inference.malignancy.submodels import GROUPS, opinions_of, overlaid
+from inference.malignancy.submodels import GROUPS, overlaid, submodel_recipes
 from inference.metrics import plain
 from training.calibrate import read_unseen
 from training.data.features import measured_crops
@@ -57,7 +57,7 @@ class Parts:
     """What a recipe gets: evidence for each of its answers, the separating size, the table by decile."""
 
     evidence: Evidence
-    opinions: dict[str, Evidence]
+    submodels: dict[str, Evidence]
     single_slice: Evidence | None
     coverage: dict[str, Any]
     sizes: dict[str, list[dict[str, Any]]]
@@ -67,7 +67,7 @@ class Parts:
         changed: dict[str, Any] = {**bare(recipe), "evidence": self.evidence.to_json()}
         changed["display_coverage"] = plain(self.coverage)
         changed["limits"] = LIMITS[recipe["task"]]
-        for name, evidence in self.opinions.items():
+        for name, evidence in self.submodels.items():
             changed["opinions"] = {
                 **changed["opinions"],
                 name: {**bare(changed["opinions"][name]), "evidence": evidence.to_json()},
@@ -104,9 +104,9 @@ def parts_of_split(bundle: Bundle, args: argparse.Namespace) -> Parts:
     def evidence_of(scores: list[Array]) -> Evidence:
         return Evidence.of(split, question, np.concatenate(scores), labels, groups)
 
-    opinions = {
+    submodels = {
         name: evidence_of([said(one, recipe) for one in together])
-        for name, recipe in opinions_of(bundle.recipe).items()
+        for name, recipe in submodel_recipes(bundle.recipe).items()
         if name in bundle.recipe.get("opinions", {})
     }
     single = None
@@ -121,7 +121,7 @@ def parts_of_split(bundle: Bundle, args: argparse.Namespace) -> Parts:
         scores = np.concatenate([one.after for one in together])
         sizes = {TEST_SPLIT: size_figures(SizedCases(scores, labels, np.array(groups), diameter), draws=args.draws)}
         sizes |= recorded_sizes(bundle.recipe)
-    return Parts(evidence, opinions, single, coverage, sizes)
+    return Parts(evidence, submodels, single, coverage, sizes)
 
 
 def said(answers: Answers, recipe: dict[str, Any]) -> Array:
@@ -173,7 +173,7 @@ def parts_of_run(bundle: Bundle, args: argparse.Namespace) -> Parts:
         return Evidence.of(unseen.split, unseen.question, scores_of(own, columns), unseen.labels, unseen.groups)
 
     held = bundle.recipe.get("opinions", {})
-    opinions = {name.value: fitted(list(own), FEATURES) for name, own in GROUPS.items() if name in held}
+    submodels = {name.value: fitted(list(own), FEATURES) for name, own in GROUPS.items() if name in held}
     single = fitted(["planar"], ()) if "single_slice" in bundle.recipe else None
     scores = scores_of(groups, features)
     evidence = Evidence.of(unseen.split, unseen.question, scores, unseen.labels, unseen.groups)
@@ -185,7 +185,7 @@ def parts_of_run(bundle: Bundle, args: argparse.Namespace) -> Parts:
         diameter = np.array([diameter_of[name] for name in names])
         nested = SizedCases(scores, unseen.labels, np.array(unseen.groups), diameter)
         sizes = {TEST_SPLIT: held_out, CROSS_VALIDATION: size_figures(nested, draws=args.draws)}
-    return Parts(evidence, opinions, single, coverage, sizes)
+    return Parts(evidence, submodels, single, coverage, sizes)
 
 
 def _nodules(bundle: Bundle, data: Path, split: str, device: torch.device) -> Answers:

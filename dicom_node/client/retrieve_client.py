@@ -88,7 +88,7 @@ class Scope:
     """Which series of a study are retrieved: all or CT only, and whether complete ones again."""
 
     with_everything: bool = False
-    again: bool = False
+    force: bool = False
 
 
 WHAT_IS_MISSING = Scope()
@@ -145,7 +145,7 @@ class SeriesFetcher:
             reason = self._why_not(uid, one, expected, scope)
             if reason:
                 yield _fetched(uid, one, (expected, 0), LEFT_OUT, reason)
-            elif not scope.again and (here := self._received(uid, one)) >= expected > 0:
+            elif not scope.force and (here := self._received(uid, one)) >= expected > 0:
                 yield self._checked(study, _fetched(uid, one, (expected, here), HERE))
             else:
                 yield self._fetch(study, one, expected)

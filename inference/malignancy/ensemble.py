@@ -22,8 +22,8 @@ from inference.engines.selection import Engine, Runner, answering_digest, int8_n
 from inference.memory_layout import as_inference_layout
 from inference.networks.planar import AttentionResNet
 from inference.types import CtVolume
-from inference.volumes.patch_views import ViewSpec, turn
-from inference.volumes.patches import Patch, PatchBatch, Place, look
+from inference.volumes.patch_views import ViewSpec, rotate
+from inference.volumes.patches import Patch, PatchBatch, PatchCentre, sample_patch
 
 Array = NDArray[np.float64]
 
@@ -63,25 +63,25 @@ class EnsembleAnswer:
 
 
 def member_margins(
-    run: Runner, view: ViewSpec, batch: PatchBatch, *, turns: int = 8, batch_size: int = 32
+    run: Runner, view: ViewSpec, batch: PatchBatch, *, rotations: int = 8, batch_size: int = 32
 ) -> torch.Tensor:
-    """Mean logit margin over ``turns`` rotations and flips, ``(n,)`` float32 on the CPU.
+    """Mean logit margin over ``rotations`` rotations and flips, ``(n,)`` float32 on the CPU.
 
     Each patch is sampled once and its picture turned; ``batch_size`` pictures, turns counted, run at once.
     """
-    step = max(1, batch_size // turns)
+    step = max(1, batch_size // rotations)
     inputs = (view.plain(batch[start : start + step]) for start in range(0, len(batch), step))
-    return _mean_margins(run, inputs, turns=turns, batch_size=batch_size)
+    return _mean_margins(run, inputs, rotations=rotations, batch_size=batch_size)
 
 
-def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, turns: int, batch_size: int) -> torch.Tensor:
+def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, rotations: int, batch_size: int) -> torch.Tensor:
     """See ``member_margins``; ``inputs`` are made as they are asked for."""
     margins = []
     with torch.inference_mode():
         for plain in inputs:
-            turned = torch.cat([turn(plain, number) for number in range(0, 8, 8 // turns)])  # (turns * n, ...)
-            logits = torch.cat([run(part) for part in torch.split(turned, batch_size)])
-            margins.append((logits[:, 1] - logits[:, 0]).reshape(turns, -1).mean(dim=0).cpu())
+            rotated = torch.cat([rotate(plain, number) for number in range(0, 8, 8 // rotations)])  # (turns * n, ...)
+            logits = torch.cat([run(part) for part in torch.split(rotated, batch_size)])
+            margins.append((logits[:, 1] - logits[:, 0]).reshape(rotations, -1).mean(dim=0).cpu())
     return torch.cat(margins) if margins else torch.zeros(0)
 
 
@@ -115,7 +115,7 @@ class Ensemble:
         device: torch.device,
         *,
         engine: Engine = Engine.TORCH_BFLOAT16,
-        turns: int | None = None,
+        rotations: int | None = None,
         batch_size: int | None = None,
         cache: NetworkCache | None = None,
     ) -> None:
@@ -125,7 +125,7 @@ class Ensemble:
         self.sha256 = answering_digest(engine, bundle)
         self._cache = cache
         self._members = [self._member(*member) for member in bundle.members(device)]
-        self._turns = turns or int(bundle.recipe["combination"].get("turns", 8))
+        self._rotations = rotations or int(bundle.recipe["combination"].get("turns", 8))
         self._batch_size = batch_size or BATCH_SIZES[device.type]
 
     def _member(self, description: dict[str, Any], network: nn.Module) -> _Member:
@@ -146,28 +146,30 @@ class Ensemble:
             return np.zeros((len(self._members), 0))
         batch = PatchBatch.of(patches, self.device)
         margins = [
-            member_margins(member.run, member.view, batch, turns=self._turns, batch_size=self._batch_size)
+            member_margins(member.run, member.view, batch, rotations=self._rotations, batch_size=self._batch_size)
             for member in self._members
         ]
         return torch.stack(margins).numpy().astype(np.float64)
 
-    def margins_at(self, volume: CtVolume, places: Sequence[Place]) -> Array:
+    def margins_at(self, volume: CtVolume, centres: Sequence[PatchCentre]) -> Array:
         """Logit margin of every member at places of a volume, ``(members, n)``; threads cut ahead of the networks."""
         margins = []
         with ThreadPoolExecutor(2) as threads:
             for member in self._members:
-                see = partial(look, volume, shape=member.view.shape, field_mm=member.view.field_mm)
-                inputs = self._inputs(member.view, threads.map(see, places))
-                margins.append(_mean_margins(member.run, inputs, turns=self._turns, batch_size=self._batch_size))
+                see = partial(sample_patch, volume, shape=member.view.shape, field_mm=member.view.field_mm)
+                inputs = self._inputs(member.view, threads.map(see, centres))
+                margins.append(
+                    _mean_margins(member.run, inputs, rotations=self._rotations, batch_size=self._batch_size)
+                )
         return torch.stack(margins).numpy().astype(np.float64)
 
     def _inputs(self, view: ViewSpec, seen: Iterator[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
-        while part := list(islice(seen, max(1, self._batch_size // self._turns))):
+        while part := list(islice(seen, max(1, self._batch_size // self._rotations))):
             yield view.network_input(torch.from_numpy(np.stack(part)).to(self.device))
 
-    def answer_at(self, volume: CtVolume, places: Sequence[Place]) -> EnsembleAnswer:
+    def answer_at(self, volume: CtVolume, centres: Sequence[PatchCentre]) -> EnsembleAnswer:
         """Look at places of a volume, combine and calibrate, without measured features."""
-        return combine(self.margins_at(volume, places), self.bundle.recipe)
+        return combine(self.margins_at(volume, centres), self.bundle.recipe)
 
     def answer(self, patches: list[Patch], features: Array | None = None) -> EnsembleAnswer:
         """Look, combine and calibrate."""

@@ -13,12 +13,12 @@ from inference.calibration.calibration import prediction_set
 from inference.calibration.evidence import displayed_for, displayed_malignancy
 from inference.displayed import DisplayedProbability, Question
 from inference.malignancy.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
-from inference.malignancy.submodels import doubts, every_opinion, opinions_of
+from inference.malignancy.submodels import doubts, submodel_answers, submodel_recipes
 from inference.nodules.measurement import NoduleMeasure
 from inference.ood.attention_check import ATTENTION_OUTSIDE_LUNG, attention_around, share_in_lung
 from inference.ood.surroundings import surroundings_of, why_unlike
 from inference.types import Abstention, CtVolume, NoduleFinding
-from inference.volumes.patches import Place, z_extent_of
+from inference.volumes.patches import PatchCentre, z_extent_of
 
 Index = tuple[float, float, float]
 CLASSES = ("benign", "malignant")
@@ -51,7 +51,7 @@ class MalignancyEstimator:
         gate: dict[str, Any] = ensemble.bundle.recipe["gate"]
         self._gate = {name: limit for name, limit in gate.items() if name != "grain" or "kernel" not in overruled}
 
-    def ungraded(self, index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
+    def unassessed(self, index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
         """A finding that could not be measured, so that no malignancy is given."""
         attributes: dict[str, object] = {
             "nodule_margin": round(nodule.margin, 4),
@@ -67,14 +67,16 @@ class MalignancyEstimator:
         """One finding each, in the order of ``measured``."""
         if not measured:
             return []
-        places = [Place(measure.center_index, z_extent_of(measure.equivalent_diameter_mm)) for measure, _ in measured]
+        centres = [
+            PatchCentre(measure.center_index, z_extent_of(measure.equivalent_diameter_mm)) for measure, _ in measured
+        ]
         features = np.stack([feature_vector(measure.features()) for measure, _ in measured])
-        margins = self._nodule.margins_at(volume, places)
+        margins = self._nodule.margins_at(volume, centres)
         answer = combine(margins, self._nodule.bundle.recipe, features)
-        opinions = every_opinion(margins, self._nodule.bundle.recipe, features)
-        return [self._finding(volume, measure, p, answer, opinions, i) for i, (measure, p) in enumerate(measured)]
+        submodels = submodel_answers(margins, self._nodule.bundle.recipe, features)
+        return [self._finding(volume, measure, p, answer, submodels, i) for i, (measure, p) in enumerate(measured)]
 
-    def _why_not_graded(
+    def _assessment_abstentions(
         self, volume: CtVolume, measure: NoduleMeasure, seen: NDArray[np.float32] | None
     ) -> tuple[Abstention, ...]:
         """Why this nodule is outside what the malignancy model was validated for, if it is."""
@@ -95,7 +97,7 @@ class MalignancyEstimator:
         measure: NoduleMeasure,
         nodule: Nodule,
         answer: EnsembleAnswer,
-        opinions: dict[str, EnsembleAnswer],
+        submodels: dict[str, EnsembleAnswer],
         i: int,
     ) -> NoduleFinding:
         attributes: dict[str, object] = {
@@ -111,7 +113,7 @@ class MalignancyEstimator:
             seen = attention_around(member, volume, measure.center_index)
             told = seen.astype(np.float64).round(3).tolist()
             attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": told}
-        if reasons := self._why_not_graded(volume, measure, seen):
+        if reasons := self._assessment_abstentions(volume, measure, seen):
             return NoduleFinding(
                 measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
             )
@@ -128,20 +130,20 @@ class MalignancyEstimator:
             attributes={
                 **attributes,
                 "malignancy_margin": round(float(answer.margins[i]), 4),
-                **self._opinions(opinions, i, measure.longest_mm),
+                **self._submodels(submodels, i, measure.longest_mm),
             },
         )
 
-    def _opinions(self, opinions: dict[str, EnsembleAnswer], i: int, diameter_mm: float) -> dict[str, object]:
+    def _submodels(self, submodels: dict[str, EnsembleAnswer], i: int, diameter_mm: float) -> dict[str, object]:
         """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
-        if not opinions:
+        if not submodels:
             return {}
-        recipes = opinions_of(self._nodule.bundle.recipe)
-        probabilities = {name: float(own.probabilities[i]) for name, own in opinions.items()}
+        recipes = submodel_recipes(self._nodule.bundle.recipe)
+        probabilities = {name: float(own.probabilities[i]) for name, own in submodels.items()}
         records = {
             name: {
                 "probability": round(probability, 4),
-                "margin": round(float(opinions[name].margins[i]), 4),
+                "margin": round(float(submodels[name].margins[i]), 4),
                 "displayed": displayed_malignancy(recipes[name], probability, diameter_mm).to_json(),
             }
             for name, probability in probabilities.items()

@@ -24,7 +24,7 @@ PARTS = ("combination", "calibration", "conformal", "operating_points", "evidenc
 """What of a recipe differs between opinions; networks, weights and gate are shared."""
 
 
-class Opinion(StrEnum):
+class Variant(StrEnum):
     """Which networks an answer is from; each weighs the automatic measures as well."""
 
     ENSEMBLE = "ensemble"
@@ -34,41 +34,41 @@ class Opinion(StrEnum):
 
 DISAGREE = "the 2D and the 3D networks disagree"
 """A doubt, in words alone: what each says stands beside it."""
-GROUPS = {Opinion.PLANAR: ("planar",), Opinion.VOLUMETRIC: ("close", "volumetric")}
+GROUPS = {Variant.PLANAR: ("planar",), Variant.VOLUMETRIC: ("close", "volumetric")}
 """The groups of networks behind each opinion that stands beside the ensemble."""
 
 
-def answering(bundle: Bundle, opinion: str) -> Bundle:
-    """The bundle as it is when ``opinion`` answers: its parts, its figures, and a digest that tells.
+def answering(bundle: Bundle, variant: str) -> Bundle:
+    """The bundle as it is when ``variant`` answers: its parts, its figures, and a digest that tells.
 
     Raises
     ------
     BundleError
         The bundle holds no calibration of these networks alone.
     """
-    if opinion == Opinion.ENSEMBLE:
+    if variant == Variant.ENSEMBLE:
         return bundle
     recipe = bundle.recipe
-    if opinion not in recipe.get("opinions", {}):
+    if variant not in recipe.get("opinions", {}):
         raise BundleError(
-            f"LUNGNODE_MODEL__OPINION is {opinion}, but the bundle {bundle.name} {bundle.version} holds no calibration "
+            f"LUNGNODE_MODEL__VARIANT is {variant}, but the bundle {bundle.name} {bundle.version} has no calibration "
             "of these networks alone; set it to ensemble, or calibrate it with training.calibrate"
         )
     together = {key: recipe[key] for key in PARTS if key in recipe}
     changed = {
-        **recipe["opinions"][opinion],
-        "opinion": opinion,
-        "opinions": {**recipe["opinions"], Opinion.ENSEMBLE.value: together},
-        "metrics": _own_metrics(recipe["metrics"], opinion),
+        **recipe["opinions"][variant],
+        "opinion": variant,
+        "opinions": {**recipe["opinions"], Variant.ENSEMBLE.value: together},
+        "metrics": _own_metrics(recipe["metrics"], variant),
     }
     if "engines" in recipe:
-        changed["engines"] = _own_engines(recipe["engines"], opinion)
+        changed["engines"] = _own_engines(recipe["engines"], variant)
     return replace(bundle, recipe=overlaid(recipe, changed))
 
 
-def opinions_of(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def submodel_recipes(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A whole recipe for each opinion, by name, the ensemble first; empty where a bundle has one answer only."""
-    held = {Opinion.ENSEMBLE.value: {}, **recipe.get("opinions", {})}
+    held = {Variant.ENSEMBLE.value: {}, **recipe.get("opinions", {})}
     if len(held) == 1:
         return {}
     return {name: overlaid(recipe, parts) if parts else recipe for name, parts in held.items()}
@@ -79,32 +79,32 @@ def overlaid(recipe: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in recipe.items() if key != "evidence"}, **parts}
 
 
-def every_opinion(
+def submodel_answers(
     margins: NDArray[float64], recipe: dict[str, Any], features: NDArray[float64] | None
 ) -> dict[str, EnsembleAnswer]:
     """What each opinion says, from the margins ``(members, n)`` of all networks."""
     from inference.malignancy.ensemble import combine  # which needs torch; a description of the models does not
 
-    return {name: combine(margins, own, features) for name, own in opinions_of(recipe).items()}
+    return {name: combine(margins, own, features) for name, own in submodel_recipes(recipe).items()}
 
 
 def doubts(probabilities: dict[str, float], gate: dict[str, Any]) -> tuple[str, ...]:
     """Why the answer is to be doubted although it is given, in words."""
-    planar, volumetric = (probabilities.get(name) for name in (Opinion.PLANAR, Opinion.VOLUMETRIC))
+    planar, volumetric = (probabilities.get(name) for name in (Variant.PLANAR, Variant.VOLUMETRIC))
     if planar is None or volumetric is None or abs(planar - volumetric) <= gate.get("opinions_apart", 1.0):
         return ()
     return (DISAGREE,)
 
 
-def _own_metrics(metrics: dict[str, Any], opinion: str) -> dict[str, Any]:
+def _own_metrics(metrics: dict[str, Any], variant: str) -> dict[str, Any]:
     """What was measured of one opinion on the split that the bundle was measured on."""
-    own = metrics.get("opinions", {}).get(opinion)
+    own = metrics.get("opinions", {}).get(variant)
     return {} if own is None else {"task": metrics["task"], "split": metrics["split"], **own}
 
 
-def _own_engines(engines: dict[str, Any], opinion: str) -> dict[str, Any]:
+def _own_engines(engines: dict[str, Any], variant: str) -> dict[str, Any]:
     """The engines' record with how far they move this opinion, where that was measured."""
     measured = {
-        name: {**record, **record.get("opinions", {}).get(opinion, {})} for name, record in engines["measured"].items()
+        name: {**record, **record.get("opinions", {}).get(variant, {})} for name, record in engines["measured"].items()
     }
     return {**engines, "measured": measured}

@@ -57,7 +57,7 @@ class ViewSpec:
         return cls(tuple(PreprocessingSpec(**spec) for spec in windows), volumetric=bool(values["volumetric"]))
 
 
-def turn(inputs: Tensor, number: int) -> Tensor:
+def rotate(inputs: Tensor, number: int) -> Tensor:
     """One of the eight in-plane rotations by 90 degrees (0 to 3) and their flips (4 to 7) of ``(..., size, size)``.
 
     The same, to the bit, as sampling the patch through a turned grid, since grids are square and centred.

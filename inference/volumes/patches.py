@@ -42,7 +42,7 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PatchCentre:
     """Where to look.
 
     Parameters
@@ -74,14 +74,14 @@ def cut_patch(
     *,
     z_extent_mm: tuple[float, float] | None = None,
 ) -> Patch:
-    """Resample the surroundings of a ``Place`` in a whole series or a research crop."""
-    z, y, x = _readings(volume, Place(index, z_extent_mm))
+    """Resample the surroundings of a ``PatchCentre`` in a whole series or a research crop."""
+    z, y, x = _readings(volume, PatchCentre(index, z_extent_mm))
     hu = _resampled(volume, (z.voxels, y.voxels, x.voxels), (z.weights, y.weights, x.weights))  # (41, 81, 81)
     return Patch(hu.astype(np.float16), (z.low_mm, y.low_mm, x.low_mm), (z.high_mm, y.high_mm, x.high_mm))
 
 
-def look(
-    volume: CtVolume, place: Place, *, shape: tuple[int, int, int], field_mm: tuple[float, float, float]
+def sample_patch(
+    volume: CtVolume, place: PatchCentre, *, shape: tuple[int, int, int], field_mm: tuple[float, float, float]
 ) -> NDArray[np.float32]:
     """What ``sample`` sees, unturned, of the patch of a place, read straight from the volume: ``shape``, HU.
 
@@ -100,7 +100,7 @@ def look(
     return _resampled(volume, (box[0], box[1], box[2]), (weights[0], weights[1], weights[2]))
 
 
-def _readings(volume: CtVolume, place: Place) -> list[_Reading]:
+def _readings(volume: CtVolume, place: PatchCentre) -> list[_Reading]:
     """How the patch of a place is read along each axis."""
     shape, index = volume.volume_hu.shape, place.index
     centre = (min(max(round(index[0]), 0), shape[0] - 1), index[1], index[2])

@@ -148,7 +148,7 @@ class LivePool:
         self._number, self._pool = number, pool
         return pool, model
 
-    def look(self, follow: Follower) -> None:
+    def refresh(self, follow: Follower) -> None:
         """Where another model counts: load it, have it followed, and let the former one finish its series.
 
         One that cannot be loaded leaves the former one at work; it is tried again at the next look.
@@ -190,7 +190,7 @@ class SwitchingPredictor:
         self._former: DescribedPredictor | None = None
         self._not_before_s = 0.0
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Where another model counts: let it answer; what cannot be loaded leaves the former one at work.
 
         It is loaded at once where the former one was, so that no answer waits. The former one is closed at the look

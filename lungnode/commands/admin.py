@@ -1,4 +1,4 @@
-"""The administrator's commands: structure of the database, audit trail, people and tokens."""
+"""Administration commands: ``lungnode db``, ``audit``, ``user`` and ``token``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lungnode.commands.context import open_database, read_settings
 from lungnode.commands.preflight import check_database, check_home
 from lungnode.errors import CommandError
 
-db_app = typer.Typer(help="The database's structure.", no_args_is_help=True)
-audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True)
-user_app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
-token_app = typer.Typer(help="Tokens for programs.", no_args_is_help=True)
+db_app = typer.Typer(help="Database schema.", no_args_is_help=True)
+audit_app = typer.Typer(help="Audit log.", no_args_is_help=True)
+user_app = typer.Typer(help="User accounts.", no_args_is_help=True)
+token_app = typer.Typer(help="API tokens.", no_args_is_help=True)
 
 
 PAGES_S = 60.0
-"""A check of the database's pages is given up after so long."""
+"""Time limit for the integrity check of the database's pages."""
 
 
 class RoleName(StrEnum):
-    """What a person or a program may do; the words are the database's."""
+    """Roles of users and tokens (the values of ``db.domain.records.Role``)."""
 
     ADMIN = "admin"
     RADIOLOGIST = "radiologist"
@@ -35,14 +35,14 @@ class RoleName(StrEnum):
     SERVICE = "service"
 
 
-Name = Annotated[str, typer.Argument(help="The name.")]
-Account = Annotated[str, typer.Argument(help="The name, or sso:... for a person of an identity provider.")]
-Role = Annotated[RoleName, typer.Option("--role", help="What its bearer may do.")]
+Name = Annotated[str, typer.Argument(help="Name.")]
+Account = Annotated[str, typer.Argument(help="Name, or sso:... for a single sign-on account.")]
+Role = Annotated[RoleName, typer.Option("--role", help="Role.")]
 
 
 @db_app.command("upgrade")
 def db_upgrade(revision: Annotated[str, typer.Argument(help="Revision to reach.")] = "head") -> None:
-    """Bring the database to the newest structure (safe to repeat)."""
+    """Migrate the database to the newest revision (safe to repeat)."""
     from db.database import open_audit_key
     from db.engine.schema import current, upgrade
 
@@ -58,23 +58,23 @@ def db_upgrade(revision: Annotated[str, typer.Argument(help="Revision to reach."
 def audit_verify(
     anchor: Annotated[Path | None, typer.Option("--anchor", help="File that `lungnode audit anchor` wrote.")] = None,
 ) -> int:
-    """Check the whole chain; prints one JSON object and fails if any event was touched."""
+    """Verify the audit log's hash chain; prints one JSON object and fails if any event was altered."""
     from db.audit.verification import verify
     from db.engine.page_check import database_damage
 
     with open_database(read_settings()) as database:
-        found = verify(database, anchor)
+        verification = verify(database, anchor)
         damage = database_damage(database, PAGES_S)
-    is_intact = found.is_intact and not damage
-    print(json.dumps({"intact": is_intact, "events": found.event_count, "head": found.head}))
-    for problem in (*found.problems, *([f"the database is damaged ({damage})"] if damage else [])):
+    is_intact = verification.is_intact and not damage
+    print(json.dumps({"intact": is_intact, "events": verification.event_count, "head": verification.head}))
+    for problem in (*verification.problems, *([f"the database is damaged ({damage})"] if damage else [])):
         print(f"lungnode: {problem}", file=sys.stderr)
     return 0 if is_intact else 1
 
 
 @audit_app.command("anchor")
-def audit_anchor(file: Annotated[Path, typer.Argument(help="File to write, kept on another system.")]) -> None:
-    """Write the end of the chain to a file, so that a later roll-back of the whole database is found."""
+def audit_anchor(file: Annotated[Path, typer.Argument(help="File to write; store it on another system.")]) -> None:
+    """Write the head of the hash chain to a file, to detect a later roll-back of the database."""
     from db.audit.verification import write_anchor
 
     with open_database(read_settings()) as database:
@@ -84,7 +84,7 @@ def audit_anchor(file: Annotated[Path, typer.Argument(help="File to write, kept 
 
 @user_app.command("add")
 def user_add(name: Name, role: Role = RoleName.RADIOLOGIST) -> None:
-    """Add a person; the password is asked for, or read from standard input, and never an argument."""
+    """Add a user; the password is prompted for or read from standard input."""
     from db.accounts.users import add_user
     from db.domain import records as domain
 
@@ -97,7 +97,7 @@ def user_add(name: Name, role: Role = RoleName.RADIOLOGIST) -> None:
 
 @user_app.command("password")
 def user_password(name: Name) -> None:
-    """Give a person another password; ends the person's sessions and tokens."""
+    """Change a user's password; ends the user's sessions and tokens."""
     from db.accounts.users import change_password
 
     with open_database(read_settings()) as database:
@@ -129,7 +129,7 @@ def user_enable(name: Account) -> None:
 
 @user_app.command("role")
 def user_role(name: Name, role: Annotated[RoleName, typer.Argument(help="The new role.")]) -> None:
-    """Give a person another role; ends the person's sessions and tokens."""
+    """Change a user's role; ends the user's sessions and tokens."""
     from db.accounts.users import set_role
     from db.domain import records as domain
 
@@ -164,14 +164,12 @@ def _read_password() -> str:
 def token_create(
     name: Name,
     role: Role = RoleName.SERVICE,
-    days: Annotated[
-        int | None, typer.Option("--days", min=1, help="Days until it expires; for good if left out.")
-    ] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Days until it expires; never if omitted.")] = None,
     owner: Annotated[
-        str | None, typer.Option("--owner", help="Person who answers for it; ends with the person's access.")
+        str | None, typer.Option("--owner", help="User responsible for it; it ends with the user's access.")
     ] = None,
 ) -> None:
-    """Create a token for a program; it is printed once and only its digest is kept."""
+    """Create an API token; it is printed once, only its digest is stored."""
     from db.accounts.tokens import create_token
     from db.domain import records as domain
 

@@ -1,14 +1,14 @@
-"""Backup of everything a node knows: databases, stored files and keys, while the service runs.
+"""Online backup of databases, stored files and keys.
 
 ::
 
-    target/manifest.json          what the backup holds, with the digest of every file
+    target/manifest.json          the backup's contents, with the digest of every file
     target/database               a copy of the SQLite database, or PostgreSQL's custom-format dump
-    target/home/...               LUNGNODE_HOME without the database and what is just being received
+    target/home/...               LUNGNODE_HOME without the database and files being received
 
-The database is copied before the stored files: a file is named before its row is committed, so every row of the copy
-finds its file. Other SQLite files of HOME (the job queue) are copied before the database: work that is asked for twice
-is harmless, work that is never asked for is not.
+The database is copied before the stored files: a file is written before its row is committed, so every row of the copy
+has its file. Other SQLite files of HOME (the job queue) are copied before the database: a job that is queued twice is
+harmless, a job that is lost is not.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from lungnode.settings.service import Settings
 FORMAT = 1
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _COMPANIONS = ("-wal", "-shm", "-journal", "-lock", "-turn")
-_PASSING = (Path("store/incoming"), Path("cache"), Path("run"), Path("scratch"))
-"""Folders of HOME whose content means nothing once the processes that use it are gone."""
+_TRANSIENT = (Path("store/incoming"), Path("cache"), Path("run"), Path("scratch"))
+"""Folders of HOME whose content is only valid while the service runs."""
 _BLOCK = 1 << 20
 _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds; ``files`` maps a path inside the backup to the SHA-256 of its content."""
+    """Contents of a backup; ``files`` maps a path inside the backup to the SHA-256 of its content."""
 
     format: int
     version: str
@@ -54,9 +54,9 @@ class Manifest:
     files: dict[str, str]
 
     def summary(self) -> dict[str, object]:
-        """Describe it without the list of files."""
-        kept = {name: value for name, value in asdict(self).items() if name != "files"}
-        return {**kept, "file_count": len(self.files)}
+        """Return the fields without the list of files."""
+        fields = {name: value for name, value in asdict(self).items() if name != "files"}
+        return {**fields, "file_count": len(self.files)}
 
 
 def create_backup(settings: Settings, target: Path) -> Manifest:
@@ -65,13 +65,13 @@ def create_backup(settings: Settings, target: Path) -> Manifest:
     Raises
     ------
     BackupError
-        Nothing is left behind under the name ``target``.
+        The backup failed; ``target`` does not exist.
     """
     target = target.absolute()
     _check_target(settings, target)
     draft = target.with_name(f"{target.name}.partial")
     draft.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with claimed(draft, f"a backup into {draft} is under way"):
+    with claimed(draft, f"a backup into {draft} is already running"):
         try:
             _clear(draft)
             manifest = _fill(settings, draft)
@@ -84,38 +84,38 @@ def create_backup(settings: Settings, target: Path) -> Manifest:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, otherwise: str) -> Iterator[None]:
-    """Hold the lock of a folder, which ends with the process that holds it.
+def claimed(folder: Path, message: str) -> Iterator[None]:
+    """Hold an exclusive lock on a folder; it is released when the process ends.
 
     Raises
     ------
     BackupError
-        Another process holds it; with the message ``otherwise``.
+        Another process holds it; with ``message``.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BackupError(otherwise) from None
+            raise BackupError(message) from None
         yield
     finally:
         os.close(descriptor)
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a backup that was killed left."""
+    """Remove the files of an interrupted backup."""
     for leftover in folder.iterdir():
         shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
 
 
 def _check_target(settings: Settings, target: Path) -> None:
     if target.exists():
-        raise BackupError(f"{target} exists; name a folder that does not")
+        raise BackupError(f"{target} exists; specify a new folder")
     if target.is_relative_to(settings.home):
-        raise BackupError("the backup may not lie inside LUNGNODE_HOME; name a folder elsewhere")
+        raise BackupError("the backup must not be inside LUNGNODE_HOME; specify another folder")
     if not settings.audit_key_path.is_file():
-        raise BackupError("there is nothing to back up: LUNGNODE_HOME holds no audit key (is it the right folder?)")
+        raise BackupError("nothing to back up: LUNGNODE_HOME has no audit key (is it the right folder?)")
 
 
 def _fill(settings: Settings, draft: Path) -> Manifest:
@@ -127,12 +127,12 @@ def _fill(settings: Settings, draft: Path) -> Manifest:
     files: dict[str, str] = {}
     listed = list(_home_files(home, database))
     for path in (path for path in listed if _is_sqlite(path)):
-        _keep(files, draft, home, path)
+        _add_file(files, draft, home, path)
     _dump(url, draft / "database")
     files["database"] = file_sha256(draft / "database")
     for path in _home_files(home, database):
         if not _is_sqlite(path):
-            _keep(files, draft, home, path)
+            _add_file(files, draft, home, path)
     manifest = Manifest(
         format=FORMAT,
         version=version("lungnode"),
@@ -146,17 +146,17 @@ def _fill(settings: Settings, draft: Path) -> Manifest:
 
 
 def sqlite_path(url: URL) -> Path | None:
-    """Give the file of a SQLite database; None for PostgreSQL."""
+    """Return the file of a SQLite database; None for PostgreSQL."""
     return Path(str(url.database)).resolve() if url.get_backend_name() == "sqlite" else None
 
 
 def _home_files(home: Path, database: Path | None) -> Iterator[Path]:
-    """Yield what is kept of HOME: not the database, no companions of SQLite, nothing that is just passing."""
+    """Yield the files of HOME to back up: no database, no SQLite companion files, no transient folders."""
     for folder, folders, names in os.walk(home):
-        here = Path(folder)
-        folders[:] = sorted(name for name in folders if (here / name).relative_to(home) not in _PASSING)
+        parent = Path(folder)
+        folders[:] = sorted(name for name in folders if (parent / name).relative_to(home) not in _TRANSIENT)
         for name in sorted(names):
-            path = here / name
+            path = parent / name
             if path != database and not name.endswith(_COMPANIONS) and path.is_file() and not path.is_symlink():
                 yield path
 
@@ -165,11 +165,11 @@ def _is_sqlite(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
-    except FileNotFoundError:  # the oldest pictures of uploads go while we look
+    except FileNotFoundError:  # the oldest upload images are deleted meanwhile
         return False
 
 
-def _keep(files: dict[str, str], draft: Path, home: Path, path: Path) -> None:
+def _add_file(files: dict[str, str], draft: Path, home: Path, path: Path) -> None:
     name = PurePosixPath("home", *path.relative_to(home).parts)
     copy = draft / name
     make_folder(copy.parent)
@@ -188,11 +188,11 @@ def _dump(url: URL, copy: Path) -> None:
     elif database.is_file():
         _copy_sqlite(database, copy)
     else:
-        raise BackupError("the database that LUNGNODE_DATABASE__URL names does not exist")
+        raise BackupError("the database of LUNGNODE_DATABASE__URL does not exist")
 
 
 def _copy_sqlite(path: Path, copy: Path) -> None:
-    """Copy one moment of a database that others are writing (SQLite's online backup)."""
+    """Copy a database that is in use (SQLite's online backup API)."""
     os.close(os.open(copy, _NEW_FILE, 0o600))
     source = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
     target = sqlite3.connect(copy)
@@ -211,7 +211,7 @@ def _copy_sqlite(path: Path, copy: Path) -> None:
 
 
 def copy_file(path: Path, copy: Path) -> str:
-    """Copy a file, synced, for its owner's eyes only; returns the SHA-256 of what was written."""
+    """Copy a file with mode 0600, fsync it, and return its SHA-256."""
     digest = hashlib.sha256()
     with path.open("rb") as source, os.fdopen(os.open(copy, _NEW_FILE, 0o600), "wb") as target:
         while block := source.read(_BLOCK):
@@ -223,7 +223,7 @@ def copy_file(path: Path, copy: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Digest of a file's content."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -237,7 +237,7 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its missing parents, for the owner alone."""
+    """Create a folder and its missing parents with mode 0700."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -249,17 +249,17 @@ def _sync_file(path: Path) -> None:
 
 
 def read_manifest(source: Path) -> Manifest:
-    """Read what a backup says it holds.
+    """Read and check the manifest of a backup.
 
     Raises
     ------
     BackupError
-        It is no backup, or one of a newer format.
+        The folder is no backup, or has a newer format.
     """
     try:
         manifest = Manifest(**json.loads((source / "manifest.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        raise BackupError(f"{source} holds no backup: it has no readable manifest.json") from None
+        raise BackupError(f"{source} is not a backup: manifest.json is missing or unreadable") from None
     if manifest.format != FORMAT:
         raise BackupError("this backup was written by a newer version; install that version to restore it")
     if not all(_is_inside(name) for name in manifest.files) or "database" not in manifest.files:

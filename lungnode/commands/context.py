@@ -1,4 +1,4 @@
-"""What a command opens first: settings, logs, and the database at the revision that this code needs."""
+"""Common setup of commands: settings, logs, and the database at the required revision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_settings(*, is_restoring: bool = False) -> Settings:
     SettingsError
         One line for each problem.
     CommandError
-        A restore into HOME was interrupted, and this is not the one that goes on with it.
+        A restore into HOME was interrupted, and ``is_restoring`` is false.
     """
     from lungnode.logs import configure_logging
     from lungnode.settings.table import load_settings
@@ -36,20 +36,20 @@ def read_settings(*, is_restoring: bool = False) -> Settings:
 
 
 def who() -> str:
-    """Name who acts, for the trail."""
+    """Return the actor of this command for the audit log."""
     return f"command:{getpass.getuser()}"
 
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """Open the database for a command; makes LUNGNODE_HOME and the audit key where they are missing, never tables.
+    """Open the database for a command; creates LUNGNODE_HOME and the audit key if missing, never tables.
 
     Raises
     ------
     FaultError
         HOME cannot be used.
     CommandError
-        The database is not at the revision that this code needs.
+        The database is not at the required revision.
     """
     from db.database import Database, open_audit_key
     from db.engine.schema import current, is_current, is_newer, unknown_revision
@@ -59,7 +59,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
     if is_newer(settings.database_url):
         raise CommandError(unknown_revision(current(settings.database_url)))
     if not is_current(settings.database_url):
-        raise CommandError("the database is not at the revision that this version needs: run `lungnode db upgrade`")
+        raise CommandError("the database schema is outdated: run `lungnode db upgrade`")
     database = Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))
     try:
         yield database

@@ -1,4 +1,4 @@
-"""``lungnode doctor``: what stands in the way of this node's work, one line each, with what to do about it."""
+"""``lungnode doctor``: checks of this node's setup, one line each, with the remedy for each failure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from lungnode.adapters.live_model import LiveBundle
 
 DATABASE_S = 60.0
-"""A check of the database's pages is given up after so long."""
+"""Time limit for the integrity check of the database's pages."""
 CERTIFICATE_DAYS = 14
-"""A certificate that ends sooner is a fault."""
+"""A certificate that expires sooner is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at and found. A check that is fine may still have a remark."""
+    """Result of one check, with a remark or the failure in ``text``."""
 
     name: str
     is_fine: bool
@@ -35,23 +35,23 @@ class Check:
 
 
 def parse_address(text: str) -> Destination:
-    """Read ``AE@HOST:PORT``.
+    """Parse ``AE@HOST:PORT``.
 
     Raises
     ------
     CommandError
-        It is not of that form.
+        The text has another form.
     """
     match = re.fullmatch(r"(?P<ae>.+)@(?P<host>\[[0-9a-fA-F:]+\]|[^@:\s]+):(?P<port>\d{1,5})", text)
     if match is None or not 0 < int(match["port"]) < 65536 or not re.match(AE_TITLE_PATTERN, match["ae"]):
-        raise CommandError("--pacs wants AE@HOST:PORT, for instance PACS@127.0.0.1:4242")
+        raise CommandError("--pacs must be AE@HOST:PORT, for example PACS@127.0.0.1:4242")
     return Destination(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]))
 
 
 def examine(settings: Settings) -> list[Check]:
     """Check settings, home, disk, database and models."""
     checks: list[Check] = [Check("settings", True, _listening(settings))]
-    for name, look in (
+    for name, check in (
         ("home", _home),
         ("disk", _disk),
         ("database", _database),
@@ -61,16 +61,16 @@ def examine(settings: Settings) -> list[Check]:
         *((("destinations", _destinations),) if settings.dicom.destinations else ()),
         *((("TLS", _tls),) if settings.dicom.tls.certificate else ()),
     ):
-        checks.append(_looked(name, look, settings))
+        checks.append(_run(name, check, settings))
     return checks
 
 
-def _looked(name: str, look: Callable[[Settings], str], settings: Settings) -> Check:
+def _run(name: str, check: Callable[[Settings], str], settings: Settings) -> Check:
     from db.domain.errors import DbError
     from inference.errors import InferenceError
 
     try:
-        return Check(name, True, look(settings))
+        return Check(name, True, check(settings))
     except (FaultError, DbError, InferenceError) as error:
         return Check(name, False, str(error))
     except OSError as error:
@@ -163,7 +163,7 @@ def _models(settings: Settings) -> str:
     check_bundles(settings)
     model, promoted = settings.model, _promoted(settings)
     over, cache = checked(promoted), settings.network_cache
-    models = load_models(model.bundle, model.device, model.engine, model.opinion, over=over, cache=cache)
+    models = load_models(model.bundle, model.device, model.engine, model.variant, over=over, cache=cache)
     return ("promoted, " if promoted else "") + ", ".join(
         f"{status.task}: {status.name} {status.version} on {status.device} by {status.engine}"
         for status in models.description.statuses
@@ -171,7 +171,7 @@ def _models(settings: Settings) -> str:
 
 
 def _promoted(settings: Settings) -> LiveBundle | None:
-    """Find the bundle that was promoted; None where there is none, or no database that could tell."""
+    """Return the promoted bundle; None without one, or without a database."""
     from lungnode.adapters.live_model import current
     from lungnode.commands.context import open_database
     from lungnode.wiring.base import open_store
@@ -183,7 +183,7 @@ def _promoted(settings: Settings) -> LiveBundle | None:
 
 
 def _has_current_database(settings: Settings) -> bool:
-    """Whether the database can be asked; where not, its own check says why."""
+    """Return whether the database is reachable and at the current revision."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from db.engine.schema import is_current
@@ -197,14 +197,14 @@ def _has_current_database(settings: Settings) -> bool:
 def _destinations(settings: Settings) -> str:
     dicom = settings.dicom
     callers = {peer.ae_title for peer in dicom.peers}
-    committing = [one.ae_title for one in dicom.destinations if one.storage_commitment and not one.url]
-    shut_out = [name for name in committing if callers and name not in callers]
-    if shut_out:
+    committing = [node.ae_title for node in dicom.destinations if node.storage_commitment and not node.url]
+    not_listed = [name for name in committing if callers and name not in callers]
+    if not_listed:
         raise FaultError(
-            f"{', '.join(shut_out)} may not call this node to say what it committed: name it in LUNGNODE_DICOM__PEERS, "
-            'with "may_store": false where it shall only do that'
+            f"{', '.join(not_listed)} cannot send storage commitment reports to this node: add it to "
+            'LUNGNODE_DICOM__PEERS, with "may_store": false if it sends nothing else'
         )
-    return ", ".join(f"{one.ae_title} at {one.url or f'{one.host}:{one.port}'}" for one in dicom.destinations)
+    return ", ".join(f"{node.ae_title} at {node.url or f'{node.host}:{node.port}'}" for node in dicom.destinations)
 
 
 def _tls(settings: Settings) -> str:
@@ -222,17 +222,21 @@ def _tls(settings: Settings) -> str:
     if left < CERTIFICATE_DAYS:
         raise FaultError(f"{files.certificate} expires on {ends:%Y-%m-%d}: renew it")
     if list_ends is not None and list_ends - datetime.now(UTC) < timedelta(hours=LIST_HOURS):
-        raise FaultError(f"{files.revocations} ends on {list_ends:%Y-%m-%d %H:%M} UTC; nobody gets in then")
-    told = [f"certificate until {ends:%Y-%m-%d}, {left} days"]
+        raise FaultError(
+            f"{files.revocations} expires on {list_ends:%Y-%m-%d %H:%M} UTC; every peer is rejected from then on"
+        )
+    remarks = [f"certificate until {ends:%Y-%m-%d}, {left} days"]
     if files.revocations is not None:
-        told.append("revocation list " + (f"until {list_ends:%Y-%m-%d %H:%M} UTC" if list_ends else "without end"))
+        remarks.append(
+            "revocation list " + (f"until {list_ends:%Y-%m-%d %H:%M} UTC" if list_ends else "without expiry")
+        )
     if peers := settings.dicom.peers:
-        told.append(f"{sum(peer.is_bound for peer in peers)} of {len(peers)} peers known by their own certificate")
-    return "; ".join(told)
+        remarks.append(f"{sum(peer.is_bound for peer in peers)} of {len(peers)} peers identified by certificate")
+    return "; ".join(remarks)
 
 
 def render(checks: Sequence[Check]) -> str:
-    """Lay checks out as a table for people."""
+    """Format checks as a text table."""
     return "\n".join(_lines(checks))
 
 

@@ -1,7 +1,7 @@
-"""What ``lungnode doctor --pacs`` tries: does this PACS take what we send and answer what we ask.
+"""``lungnode doctor --pacs``: tests a PACS with C-ECHO, C-STORE, C-FIND and storage commitment.
 
-It is sent real result objects, a structured report and a summary image, about a generated chest that is nobody's; they
-carry the patient name ``LUNGNODE^DOCTOR`` and are the same at every visit, so that a PACS keeps them once.
+The result objects that are sent belong to a dummy patient, ``LUNGNODE^DOCTOR``, and have the same UIDs each time, so
+that a PACS stores them once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ KINDS = {
     COMPREHENSIVE_3D_SR: "structured report",
     SECONDARY_CAPTURE: "summary image",
     PRESENTATION_STATE: "presentation state",
-    PARAMETRIC_MAP: "map of the attention",
+    PARAMETRIC_MAP: "attention map",
 }
 TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)
 COMMITMENT_WAIT_S = 5.0
@@ -59,35 +59,37 @@ MOMENT = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
 
 
 def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
-    """Try C-ECHO, C-STORE of each result type, C-FIND and storage commitment, on one association."""
+    """Test C-ECHO, C-STORE of each result type, C-FIND and storage commitment on one association."""
     configured = [
         node for node in settings.dicom.destinations if (node.ae_title, node.port) == (pacs.ae_title, pacs.port)
     ]
     node = remote_node(settings, configured[0].model_copy(update={"host": pacs.host}) if configured else pacs)
     station = settings.dicom.ae_title
     contexts = store_contexts((VERIFICATION, *KINDS, STUDY_ROOT_FIND, COMMITMENT_CLASS))
-    with tempfile.TemporaryDirectory() as folder:  # made first: an association is not kept waiting for them
+    with tempfile.TemporaryDirectory() as folder:  # created before the association is opened
         try:
             objects = make_objects(Path(folder), station, settings.dicom.results)
         except ResultsError as error:
             return [Check("result objects", False, str(error))]
         try:
             with QueryConnection(node, station, contexts, TIMEOUTS) as connection:
-                known = f"{pacs.ae_title} at {pacs.host}:{pacs.port} lets {station} in"
-                return [Check("association", True, known), *_services(connection, objects)]
+                text = f"{pacs.ae_title} at {pacs.host}:{pacs.port} accepts {station}"
+                return [Check("association", True, text), *_services(connection, objects)]
         except NodeUnreachableError as error:
             hint = _hint(error, station, pacs, is_tls=node.tls is not None)
             return [Check("association", False, f"{pacs.host}:{pacs.port}: {error.reason}; {hint}")]
 
 
 def _hint(error: NodeUnreachableError, station: str, pacs: Destination, *, is_tls: bool) -> str:
-    """What to look at, by why there is no association."""
+    """Return what to check, by the reason for the failed association."""
     if "address" in error.reason:
-        return "is it running, and is nothing between it and this machine?"
+        return "is it running and reachable from this machine?"
     if is_tls:
-        return "does it speak TLS, and trust the authority of our certificate?"
+        return "does it use TLS and trust the CA of our certificate?"
     hint = f"is {station} registered there, and is its AE title {pacs.ae_title}?"
-    return hint if "rejected" in error.reason else f'{hint} If it speaks TLS, name it as a destination with "tls": true'
+    return (
+        hint if "rejected" in error.reason else f'{hint} If it uses TLS, configure it as a destination with "tls": true'
+    )
 
 
 def _services(connection: QueryConnection, objects: Sequence[Dataset]) -> Iterator[Check]:
@@ -95,7 +97,7 @@ def _services(connection: QueryConnection, objects: Sequence[Dataset]) -> Iterat
     for ds in objects:
         yield _store(connection, ds)
     yield _commit(connection, objects)
-    yield _find(connection, objects)  # last: a PACS that lets nobody ask ends the association
+    yield _find(connection, objects)  # last: a PACS without query permission aborts the association
 
 
 def _echo(connection: QueryConnection) -> Check:
@@ -115,10 +117,10 @@ def _find(connection: QueryConnection, objects: Sequence[Dataset]) -> Check:
     if not connection.accepts(STUDY_ROOT_FIND):
         return Check("C-FIND", False, "the PACS does not offer Study Root Query to this node")
     try:
-        found = connection.find_studies(study_instance_uid=str(objects[0].StudyInstanceUID))
+        studies = connection.find_studies(study_instance_uid=str(objects[0].StudyInstanceUID))
     except QueryError as error:
         return Check("C-FIND", False, f"{error}; is this node allowed to query there?")
-    return Check("C-FIND", True, "lists the test study" if found else "answered; the test study is not listed (yet)")
+    return Check("C-FIND", True, "lists the test study" if studies else "answered; the test study is not listed (yet)")
 
 
 def _commit(connection: QueryConnection, objects: Sequence[Dataset]) -> Check:
@@ -131,12 +133,12 @@ def _commit(connection: QueryConnection, objects: Sequence[Dataset]) -> Check:
         return Check(name, False, refusal)
     report = connection.wait_for_report(transaction_uid, COMMITMENT_WAIT_S)
     if report is None:
-        return Check(name, True, "request taken; the answer comes on an association of its own, to the listener")
+        return Check(name, True, "request accepted; the report follows on a separate association")
     return Check(name, not report.failed, f"{len(report.committed)} of {len(objects)} objects committed")
 
 
 def make_objects(folder: Path, station: str, kinds: tuple[str, ...] = CHOSEN_KINDS) -> list[Dataset]:
-    """Make one result object of each type that this node makes about a generated chest of three slices."""
+    """Create one result object of each type for a generated chest of three slices."""
     sources, identity = _sources(folder / "series", station)
     job = ReportJob(
         analysis=_analysis(sources, identity),
@@ -147,7 +149,7 @@ def make_objects(folder: Path, station: str, kinds: tuple[str, ...] = CHOSEN_KIN
         software_version=version("lungnode"),
         kinds=kinds,
     )
-    return [dcmread(job.folder / made.path) for made in make_in_child(job)]
+    return [dcmread(job.folder / result.path) for result in make_in_child(job)]
 
 
 def _sources(folder: Path, station: str) -> tuple[tuple[SourceInstance, ...], SeriesIdentity]:

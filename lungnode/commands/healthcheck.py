@@ -1,7 +1,7 @@
-"""``python -m lungnode.commands.healthcheck [PART...]``: health check of containers, by exit status.
+"""``python -m lungnode.commands.healthcheck [PART...]``: container health check, reported by exit status.
 
-A part is up when it has announced itself and its supervisor lives; the listener when it answers a C-ECHO that calls
-itself by its own AE title (by TLS: when it answers a handshake), pages when ``/livez`` answers. Needs no sign-in.
+A part is up when its status file exists and its supervisor runs; the listener must also answer a C-ECHO under its own
+AE title (with TLS: a handshake), the web server ``/livez``. Needs no sign-in.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, never 
 
 
 def is_up(run_folder: Path, part: str) -> bool:
-    """Whether this part has announced itself, and is still there and answers."""
+    """Return whether this part has started, still runs and answers."""
     try:
-        told = json.loads((run_folder / f"{part}.json").read_text(encoding="utf-8"))
-        os.kill(int(told["supervisor_pid"]), 0)
-        return "problem" not in told and (ANSWERS[part](told) if part in ANSWERS else True)
+        status = json.loads((run_folder / f"{part}.json").read_text(encoding="utf-8"))
+        os.kill(int(status["supervisor_pid"]), 0)
+        return "problem" not in status and (PROBES[part](status) if part in PROBES else True)
     except (OSError, ValueError, KeyError, URLError):
         return False
 
 
-def _echoes(told: Mapping[str, Any]) -> bool:
-    """Whether the listener answers a C-ECHO; a stuck process would still have its connections accepted."""
+def _answers_echo(status: Mapping[str, Any]) -> bool:
+    """Return whether the listener answers a C-ECHO; an open port alone proves nothing."""
     from dicom_node.client.peer import RemoteNode, ScuTimeouts, echo
 
-    host = _host(told)
-    if told.get("tls"):
-        return _shakes_hands(host, told["port"])
-    node = RemoteNode(told["ae_title"], host, told["port"])
-    return not echo(node, told["ae_title"], ScuTimeouts(TIMEOUT_S, TIMEOUT_S, TIMEOUT_S))
+    host = _host(status)
+    if status.get("tls"):
+        return _answers_handshake(host, status["port"])
+    node = RemoteNode(status["ae_title"], host, status["port"])
+    return not echo(node, status["ae_title"], ScuTimeouts(TIMEOUT_S, TIMEOUT_S, TIMEOUT_S))
 
 
-def _shakes_hands(host: str, port: int) -> bool:
-    """Whether somebody answers a handshake, if only to refuse who shows no certificate; a port alone proves nothing."""
+def _answers_handshake(host: str, port: int) -> bool:
+    """Return whether a TLS handshake is answered, be it with a refusal for the missing client certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # who it is does not matter here
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the identity does not matter here
     with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
         try:
             context.wrap_socket(connection).close()
@@ -56,22 +56,22 @@ def _shakes_hands(host: str, port: int) -> bool:
     return True
 
 
-def _shows_pages(told: Mapping[str, Any]) -> bool:
-    host = _host(told)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{told['port']}/livez"
-    with build_opener(ProxyHandler({})).open(address, timeout=TIMEOUT_S) as answer:
-        return bool(answer.status == 200)
+def _answers_livez(status: Mapping[str, Any]) -> bool:
+    host = _host(status)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{status['port']}/livez"
+    with build_opener(ProxyHandler({})).open(address, timeout=TIMEOUT_S) as response:
+        return bool(response.status == 200)
 
 
-def _host(told: Mapping[str, Any]) -> str:
-    return REACHED.get(told["host"], told["host"])
+def _host(status: Mapping[str, Any]) -> str:
+    return REACHED.get(status["host"], status["host"])
 
 
-ANSWERS: dict[str, Callable[[Mapping[str, Any]], bool]] = {"dicom": _echoes, "web": _shows_pages}
+PROBES: dict[str, Callable[[Mapping[str, Any]], bool]] = {"dicom": _answers_echo, "web": _answers_livez}
 
 
 def main(parts: Sequence[str]) -> int:
-    """Check the parts named, or all three; says which are not up."""
+    """Check the given parts, or all three, and print those that are down."""
     home = Path(os.environ.get("LUNGNODE_HOME", "var/lungnode")).expanduser()
     down = [part for part in parts or ("dicom", "worker", "web") if not is_up(home / "run", part)]
     for part in down:

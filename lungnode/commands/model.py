@@ -1,4 +1,4 @@
-"""``lungnode model``: which model answers, what is tried beside it, and the way forth and back."""
+"""``lungnode model``: compare, promote and roll back the live and shadow models."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from lungnode.settings.service import Settings
     from webapp.operations.model_comparison import CandidateReport
 
-model_app = typer.Typer(help="The models: which answer, and which are tried unseen.", no_args_is_help=True)
+model_app = typer.Typer(help="Manage models: live and shadow.", no_args_is_help=True)
 
 
 class Against(StrEnum):
-    """What findings are judged by."""
+    """Reference standard for findings."""
 
     PATHOLOGY = "pathology"
     VERDICTS = "verdicts"
 
 
-Digest = Annotated[str, typer.Argument(help="Its SHA-256, or the beginning, as `lungnode model list` tells.")]
-Since = Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%d"], help="Only what was tried since.")]
+Digest = Annotated[
+    str, typer.Argument(help="SHA-256 of the model or its first characters (see `lungnode model list`).")
+]
+Since = Annotated[
+    datetime | None, typer.Option("--since", formats=["%Y-%m-%d"], help="Only shadow runs since this date.")
+]
 
 
 @model_app.command("compare")
@@ -40,23 +44,23 @@ def compare(
     digest: Digest = "",
     since: Since = None,
     against: Annotated[
-        Against | None, typer.Option("--against", help="What findings are judged by; by pathology where it is enough.")
+        Against | None, typer.Option("--against", help="Reference standard; default: pathology if there is enough.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Compare a model that was tried unseen with the live one, on findings of which more is known."""
+    """Compare a shadow model with the live one on findings with a reference standard."""
     from webapp.operations import model_comparison
 
-    wanted = model_comparison.Against(against.value) if against else None
+    reference = model_comparison.Against(against.value) if against else None
     with open_database(read_settings()) as database, database.read() as session:
         moment = since.replace(tzinfo=UTC) if since else None
-        report = model_comparison.candidate_report(session, tried(session, digest), moment, wanted)
+        report = model_comparison.candidate_report(session, shadow_model(session, digest), moment, reference)
     print(json.dumps(report.as_json()) if as_json else table(report))
 
 
 @model_app.command("list")
 def list_models() -> None:
-    """List the live model, the one that is tried, and former ones; prints one JSON object each."""
+    """List the live, shadow and former models; prints one JSON object for each."""
     from db.analyses.promotions import live_promotion, promotions
     from lungnode.adapters.live_model import located
     from lungnode.wiring.base import open_store
@@ -64,26 +68,27 @@ def list_models() -> None:
     settings = read_settings()
     with open_database(settings) as database, open_store(settings) as store:
         with database.read() as session:
-            live, every = live_promotion(session), promotions(session)
-        held = {record.bundle.sha256: record.bundle for record in every if record.bundle}
-        folders = {sha256: located(store.files, bundle).folder for sha256, bundle in held.items()}
-        told = [describe(folder, held[sha256].model.sha256) for sha256, folder in folders.items()]
-        own = describe(own_folder(settings), identity_of(settings).sha256)
+            live, records = live_promotion(session), promotions(session)
+        bundles = {record.bundle.sha256: record.bundle for record in records if record.bundle}
+        folders = {sha256: located(store.files, bundle).folder for sha256, bundle in bundles.items()}
+        promoted = [describe(folder, bundles[sha256].model.sha256) for sha256, folder in folders.items()]
+        configured = describe(configured_folder(settings), identity_of(settings).sha256)
         shadow = []
         if settings.model.shadow_bundle is not None:
             over = settings.model.shadow_bundle
             shadow = [describe(over, identity_of(settings, over).sha256)]
-    now = live.bundle.sha256 if live and live.bundle else own["bundle_sha256"]
-    seen: set[object] = set()
-    for one in (*told, own, *shadow):
-        if one["bundle_sha256"] not in seen:
-            state = "live" if one["bundle_sha256"] == now else "shadow" if one in shadow else "former"
-            print(json.dumps({"state": state, **one}))
-        seen.add(one["bundle_sha256"])
+    live_sha256 = live.bundle.sha256 if live and live.bundle else configured["bundle_sha256"]
+    printed: set[object] = set()
+    for model in (*promoted, configured, *shadow):
+        sha256 = model["bundle_sha256"]
+        if sha256 not in printed:
+            state = "live" if sha256 == live_sha256 else "shadow" if model in shadow else "former"
+            print(json.dumps({"state": state, **model}))
+        printed.add(sha256)
 
 
-By = Annotated[str, typer.Option("--by", help="Who decides: the name of somebody with the role admin.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
+By = Annotated[str, typer.Option("--by", help="Name of the responsible user (role admin).")]
+Reason = Annotated[str, typer.Option("--reason", help="Reason, for the audit log.")]
 
 
 @model_app.command("promote")
@@ -91,9 +96,11 @@ def promote(
     digest: Digest,
     by: By,
     reason: Reason,
-    force: Annotated[bool, typer.Option("--force", help="Also where it is worse, or too little is known.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote even if it is worse or data are insufficient.")
+    ] = False,
 ) -> None:
-    """Make the model that was tried unseen the live one; running services follow within seconds."""
+    """Make the shadow model the live one; running services switch within seconds."""
     from db.analyses import promotions
     from inference.drift.comparison import Conclusion
     from lungnode.adapters.live_model import keep_bundle
@@ -103,18 +110,18 @@ def promote(
     settings = read_settings()
     folder = settings.model.shadow_bundle
     if folder is None:
-        raise CommandError("name the bundle to promote in LUNGNODE_MODEL__SHADOW_BUNDLE")
+        raise CommandError("set LUNGNODE_MODEL__SHADOW_BUNDLE to the bundle to promote")
     with open_database(settings) as database, open_store(settings) as store:
         with database.read() as session:
             check_admin(session, by)
-            model = tried(session, digest)
+            model = shadow_model(session, digest)
             report = candidate_report(session, model)
-        found = report.comparison
-        if found.conclusion in (Conclusion.WORSE, Conclusion.TOO_FEW) and not force:
-            told = f"{found.conclusion.replace('_', ' ')} ({found.reason})"
-            raise CommandError(f"not promoted: {told}; --force promotes it all the same, and that is on record")
+        result = report.comparison
+        if result.conclusion in (Conclusion.WORSE, Conclusion.TOO_FEW) and not force:
+            why = f"{result.conclusion.replace('_', ' ')} ({result.reason})"
+            raise CommandError(f"not promoted: {why}; --force promotes it anyway, which is recorded")
         if identity_of(settings, folder) != model:
-            raise CommandError(f"the bundle in {folder} is not the one that was tried; nothing was changed")
+            raise CommandError(f"the bundle in {folder} differs from the shadow-tested one; nothing was changed")
         sha256 = str(describe(folder, model.sha256)["bundle_sha256"])
         bundle = promotions.PromotedBundle(model, sha256, keep_bundle(store.files, folder, sha256))
         with database.begin() as session:
@@ -125,7 +132,7 @@ def promote(
 
 @model_app.command("rollback")
 def rollback(by: By, reason: Reason) -> None:
-    """Make the model live again that was so before; running services follow within seconds."""
+    """Restore the previous live model; running services switch within seconds."""
     from db.analyses.promotions import roll_back
 
     with open_database(read_settings()) as database, database.begin() as session:
@@ -136,41 +143,41 @@ def rollback(by: By, reason: Reason) -> None:
 
 
 def check_admin(session: Session, name: str) -> None:
-    """Refuse who may not decide which model answers.
+    """Check that a user has the role admin.
 
     Raises
     ------
     CommandError
-        There is nobody of that name with the role admin.
+        There is no enabled user of that name with the role admin.
     """
     from db.accounts.users import user_record
     from db.domain.records import Role
 
     user = user_record(session, name=name)
     if user is None or user.is_disabled or user.role is not Role.ADMIN:
-        raise CommandError("--by names nobody with the role admin: `lungnode user add NAME --role admin`")
+        raise CommandError("--by must name a user with the role admin (`lungnode user add NAME --role admin`)")
 
 
-def own_folder(settings: Settings) -> Path:
-    """Name the nodule bundle of the settings."""
+def configured_folder(settings: Settings) -> Path:
+    """Return the folder of the nodule bundle in the settings."""
     from inference.bundle import bundle_folders
 
     return bundle_folders(settings.model.bundle)["nodule"]
 
 
 def identity_of(settings: Settings, over: Path | None = None) -> ModelIdentity:
-    """Load models as the service does, and tell under which identity they answer."""
+    """Load models as the service does, and return the identity that findings are recorded under."""
     from db.domain.records import ModelIdentity
     from inference.predictor import load_models
 
     model = settings.model
     cache = settings.network_cache
-    nodule = load_models(model.bundle, "cpu", model.engine, model.opinion, over=over, cache=cache).nodule
+    nodule = load_models(model.bundle, "cpu", model.engine, model.variant, over=over, cache=cache).nodule
     return ModelIdentity(nodule.name, nodule.version, nodule.sha256)
 
 
 def describe(folder: Path, sha256: str) -> dict[str, object]:
-    """Tell of a bundle: its identity in findings, its own digest, calibration, and the figures that came with it."""
+    """Return the identity, digest, calibration and metrics of a bundle as JSON values."""
     from inference.bundle import read_bundle
 
     bundle = read_bundle(folder)
@@ -185,44 +192,46 @@ def describe(folder: Path, sha256: str) -> dict[str, object]:
     }
 
 
-def tried(session: Session, digest: str) -> ModelIdentity:
-    """Find a model that was tried by the beginning of its digest.
+def shadow_model(session: Session, digest: str) -> ModelIdentity:
+    """Return the shadow-tested model whose digest starts with ``digest``.
 
     Raises
     ------
     CommandError
-        There is none, or more than one.
+        No model matches, or more than one.
     """
     from db.analyses.shadow import shadow_models
 
-    found = [one for one in shadow_models(session) if one.sha256.startswith(digest)][: 2 if digest else 1]
-    if not found:
-        raise CommandError("no such model was tried: set LUNGNODE_MODEL__SHADOW_BUNDLE and let series come in")
-    if len(found) > 1:
-        raise CommandError("more than one model that was tried has a digest that begins so")
-    return found[0]
+    matches = [model for model in shadow_models(session) if model.sha256.startswith(digest)][: 2 if digest else 1]
+    if not matches:
+        raise CommandError(
+            "no such shadow model: set LUNGNODE_MODEL__SHADOW_BUNDLE and wait until series were analysed"
+        )
+    if len(matches) > 1:
+        raise CommandError("digest prefix is ambiguous")
+    return matches[0]
 
 
 def table(report: CandidateReport) -> str:
-    """Write a report for people."""
-    found = report.comparison
+    """Format a report as text."""
+    result = report.comparison
     lines = [
         f"candidate {_name(report.candidate)}, live {_name(report.live)}",
-        f"{report.series_count} series; {found.n} findings judged by {report.judged_by}, {found.positives} of them "
-        f"{'malignant' if report.judged_by == 'pathology' else 'accepted'}; {found.patients} patients",
+        f"{report.series_count} series; {result.n} findings judged by {report.judged_by}, {result.positives} of them "
+        f"{'malignant' if report.judged_by == 'pathology' else 'accepted'}; {result.patients} patients",
         *(f"left out: {count} {why.replace('_', ' ')}" for why, count in report.left_out.items()),
-        f"conclusion: {found.conclusion.replace('_', ' ')}, for {found.reason}",
+        f"conclusion: {result.conclusion.replace('_', ' ')}, for {result.reason}",
     ]
-    figures = (("AUC", found.auc), ("Brier score", found.brier), ("ECE", found.calibration_error))
+    figures = (("AUC", result.auc), ("Brier score", result.brier), ("ECE", result.calibration_error))
     rows = [(name, figure) for name, figure in figures if figure is not None]
     if rows:
         lines.append(f"{'':12} {'live':24} {'candidate':24} {'candidate - live':26} p")
         lines += [_row(name, figure) for name, figure in rows]
-    if found.decisions is not None:
-        told = found.decisions
+    if result.decisions is not None:
+        decisions = result.decisions
         lines.append(
-            f"decisions at 0.5: only the live one right {told.only_first_right}, only the candidate "
-            f"{told.only_second_right}, p {told.p:.3f} (McNemar)"
+            f"decisions at 0.5: only the live one right {decisions.only_first_right}, only the candidate "
+            f"{decisions.only_second_right}, p {decisions.p:.3f} (McNemar)"
         )
     return "\n".join(lines)
 
@@ -232,12 +241,12 @@ def _name(model: ModelIdentity | None) -> str:
 
 
 def _row(name: str, figure: Figure) -> str:
-    def told(value: float, interval: tuple[float, float]) -> str:
+    def cell(value: float, interval: tuple[float, float]) -> str:
         return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
     cells = (
-        told(figure.first, figure.first_interval),
-        told(figure.second, figure.second_interval),
-        told(figure.difference, figure.difference_interval),
+        cell(figure.first, figure.first_interval),
+        cell(figure.second, figure.second_interval),
+        cell(figure.difference, figure.difference_interval),
     )
     return f"{name:12} {cells[0]:24} {cells[1]:24} {cells[2]:26} {'' if figure.p is None else f'{figure.p:.3f}'}"

@@ -1,4 +1,4 @@
-"""PostgreSQL's own dump and restore programs, called without a password on their command line."""
+"""Wrappers of ``pg_dump`` and ``pg_restore`` that pass no password on the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lungnode.errors import BackupError
 
 
 def dump(url: URL, copy: Path) -> None:
-    """Write one moment of the database in pg_dump's custom format.
+    """Dump the database in pg_dump's custom format.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def dump(url: URL, copy: Path) -> None:
 
 
 def load(url: URL, copy: Path) -> None:
-    """Restore such a dump into an empty database, all of it or nothing.
+    """Restore a dump into an empty database, in one transaction.
 
     Raises
     ------
@@ -37,12 +37,12 @@ def load(url: URL, copy: Path) -> None:
 
 
 def check_empty(url: URL) -> None:
-    """Refuse a database that holds our tables already.
+    """Check that a database holds none of our tables.
 
     Raises
     ------
     BackupError
-        It does.
+        The database is not empty.
     """
     from db.engine.schema import current
 
@@ -51,18 +51,20 @@ def check_empty(url: URL) -> None:
 
 
 def _run(url: URL, program: str, *options: str) -> None:
-    found = shutil.which(program)
-    if found is None:
-        raise BackupError(f"{program} is not on PATH: install PostgreSQL's client programs, of the server's version")
-    done = subprocess.run(  # noqa: S603 (one of two fixed programs, no shell)
-        [found, *options], env=_environment(url), capture_output=True, check=False
+    path = shutil.which(program)
+    if path is None:
+        raise BackupError(f"{program} is not on PATH: install the PostgreSQL client programs of the server's version")
+    process = subprocess.run(  # noqa: S603 (one of two fixed programs, no shell)
+        [path, *options], env=_environment(url), capture_output=True, check=False
     )
-    if done.returncode:
-        raise BackupError(f"{program} failed (status {done.returncode}): check LUNGNODE_DATABASE__URL and its rights")
+    if process.returncode:
+        raise BackupError(
+            f"{program} failed (status {process.returncode}): check LUNGNODE_DATABASE__URL and its permissions"
+        )
 
 
 def _environment(url: URL) -> dict[str, str]:
-    """Give connection parameters as libpq's variables: arguments can be read by everyone on the machine."""
+    """Return connection parameters as libpq's environment variables; arguments are visible to all local users."""
     parameters = {
         "PGHOST": url.host or url.query.get("host"),
         "PGPORT": url.port or url.query.get("port"),

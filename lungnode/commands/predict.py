@@ -1,4 +1,4 @@
-"""``lungnode predict``: the answer of ``POST /predict`` for files on disk, given by the very view of the web."""
+"""``lungnode predict``: the response of ``POST /predict`` for files on disk, from the same Flask view."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FileAnswer:
-    """What became of one file: the answer, or one line about why there is none."""
+    """The answer for one file, or the problem that prevented one."""
 
     path: Path
     answer: dict[str, Any] | None
@@ -26,7 +26,7 @@ class FileAnswer:
 
 @contextmanager
 def prediction_app(settings: Settings) -> Iterator[Flask]:
-    """Make the web's app for this process alone, over this node's records; no sign-in is asked of who runs it."""
+    """Create the web app over this node's database, without sign-in, for use in this process only."""
     from db.engine.schema import upgrade
     from lungnode.commands.preflight import check_bundles, check_home
     from lungnode.wiring import base as wiring
@@ -36,16 +36,16 @@ def prediction_app(settings: Settings) -> Iterator[Flask]:
     check_bundles(settings)
     wiring.scratch_folder(settings).mkdir(mode=0o700, exist_ok=True)
     upgrade(settings.database_url)
-    alone = settings.web.model_copy(update={"host": "127.0.0.1", "auth": "off"})
-    web = wiring_web.Web(settings.model_copy(update={"web": alone}))
+    web_settings = settings.web.model_copy(update={"host": "127.0.0.1", "auth": "off"})
+    web = wiring_web.Web(settings.model_copy(update={"web": web_settings}))
     try:
         yield web.app
     finally:
         web.close()
 
 
-def unreadable(paths: Sequence[Path]) -> Iterator[FileAnswer]:
-    """Name the files that cannot be read, before any model is loaded for them."""
+def unreadable_files(paths: Sequence[Path]) -> Iterator[FileAnswer]:
+    """Yield the files that cannot be opened."""
     for path in paths:
         try:
             path.open("rb").close()
@@ -54,7 +54,7 @@ def unreadable(paths: Sequence[Path]) -> Iterator[FileAnswer]:
 
 
 def answer_files(app: Flask, paths: Sequence[Path], fields: Mapping[str, str]) -> Iterator[FileAnswer]:
-    """Post files to the app one after another, without a server, each with the same form fields."""
+    """Yield the answer for each file, posted to the app with the same form fields."""
     client = app.test_client()
     for path in paths:
         try:
@@ -78,5 +78,5 @@ def _problem(body: dict[str, Any], status: int) -> str:
 
 
 def as_line(answer: dict[str, Any]) -> str:
-    """One JSON line, as the web spells it."""
+    """Return one JSON line, encoded as the web API does."""
     return json.dumps(answer, ensure_ascii=False)

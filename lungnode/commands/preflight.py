@@ -1,8 +1,8 @@
 """Checks before the service starts: HOME, disk, database, model bundles, TLS files and the port of the pages.
 
-What would keep a part from working ends ``lungnode serve`` here, with the path and the setting, instead of having it
-announce itself and restart that part for ever. ``lungnode doctor`` says the same sentences, and more that is no reason
-not to start (a certificate that expires soon, a HOME that others can read).
+A failure ends ``lungnode serve`` with the path and the setting, instead of restarting a part for ever. The same checks
+are part of ``lungnode doctor``, with more that do not prevent a start (a certificate that expires soon, a HOME that
+others can read).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from dicom_node.port.tls import TlsFiles
 
 PROBE_BYTES = 65536
-"""Written and synced to see whether the disk takes anything; a file system may report free space and be over quota."""
+"""Size of the test file; a file system may report free space and still be over quota."""
 
 
 def check_start(settings: Settings, parts: Sequence[str]) -> None:
-    """Check what the parts of these names (``dicom``, ``worker``, ``web``) need; HOME is created.
+    """Check the prerequisites of the parts (``dicom``, ``worker``, ``web``); creates HOME.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def check_start(settings: Settings, parts: Sequence[str]) -> None:
 
 
 def check_home(settings: Settings) -> None:
-    """Create HOME where it is missing, and see that this user can write to it.
+    """Create HOME if missing, and check that this user can write to it.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def check_home(settings: Settings) -> None:
 
 
 def check_disk(settings: Settings) -> None:
-    """See that HOME takes a file, whatever the file system says of its free space.
+    """Check that a file can be written to HOME.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def check_disk(settings: Settings) -> None:
 
 
 def probe_disk(folder: Path) -> None:
-    """Write and sync a small file without a name; raises OSError where the disk is full, over quota or read-only."""
+    """Write and sync a small unnamed file; raises OSError if the disk is full, over quota or read-only."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0" * PROBE_BYTES)
         file.flush()
@@ -127,7 +127,7 @@ def check_database(settings: Settings) -> str | None:
 
 
 def check_audit_key(settings: Settings) -> None:
-    """See that the key of a trail that holds events is there and can be read.
+    """Check that the key of a non-empty audit log exists and is readable.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def check_audit_key(settings: Settings) -> None:
     except AuditKeyError as error:
         raise FaultError(str(error)) from None
     except (DbError, SQLAlchemyError):
-        return  # the check of the database says so
+        return  # reported by the database check
     except OSError as error:
         raise FaultError(
             f"{path} cannot be read ({error.strerror}): check its owner, LUNGNODE_HOME and "
@@ -155,7 +155,7 @@ def check_audit_key(settings: Settings) -> None:
 
 
 def check_bundles(settings: Settings) -> None:
-    """See that the bundles that the settings name are there, with the weights that they were released with.
+    """Check that the configured bundles exist and their weights match the digests.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def check_bundles(settings: Settings) -> None:
 
 
 def check_tls(settings: Settings) -> TlsFiles | None:
-    """See that the files of LUNGNODE_DICOM__TLS can be used; gives them, None where there are none.
+    """Check that the files of LUNGNODE_DICOM__TLS are valid, and return them; None without TLS.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def _check_readable(path: Path, setting: str) -> None:
 
 
 def check_web_port(settings: Settings) -> None:
-    """See that the address of the pages is free. The listener's is bound before anything else starts.
+    """Check that the web server's address is free (the listener's is bound first).
 
     Raises
     ------

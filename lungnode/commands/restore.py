@@ -1,8 +1,7 @@
-"""Restore of a backup into an empty LUNGNODE_HOME and an empty database; one that was interrupted can be run again.
+"""Restore of a backup into an empty LUNGNODE_HOME and an empty database; an interrupted restore can be rerun.
 
-A mark (``lungnode.commands.restore_mark``) lies in HOME from before the first file until after the last, so whenever a
-restore ends, HOME is as it was, refused by every command, or restored in whole. PostgreSQL's tables come in one
-transaction.
+A marker file (``lungnode.commands.restore_mark``) is in HOME from before the first file until after the last, so HOME
+is unchanged, refused by every command, or completely restored. PostgreSQL's tables are restored in one transaction.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ _COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def restore_backup(settings: Settings, source: Path) -> Manifest:
-    """Restore a backup, and check the audit chain that came back.
+    """Restore a backup and verify its audit chain.
 
-    Into a HOME that an interrupted restore left, what is there already of this backup stays, and the rest is replaced.
+    After an interrupted restore, files already restored from this backup are kept and all others replaced.
 
     Raises
     ------
@@ -37,11 +36,11 @@ def restore_backup(settings: Settings, source: Path) -> Manifest:
     is_new = not settings.home.exists()
     make_folder(settings.home)
     try:
-        with claimed(settings.home, f"a restore into {settings.home} is under way"):
+        with claimed(settings.home, f"a restore into {settings.home} is already running"):
             _restore(settings, source, manifest)
     except BaseException:
         if is_new:
-            with contextlib.suppress(OSError):  # where nothing was restored, it is empty again
+            with contextlib.suppress(OSError):  # empty if nothing was restored
                 settings.home.rmdir()
         raise
     _check_chain(settings)
@@ -73,37 +72,37 @@ def _restore(settings: Settings, source: Path, manifest: Manifest) -> None:
 
 
 def _restore_files(home: Path, source: Path, manifest: Manifest) -> None:
-    """Bring the files of HOME, and remove whatever an earlier attempt brought besides."""
-    wanted = {home.joinpath(*PurePosixPath(name).parts[1:]): name for name in manifest.files if name != "database"}
+    """Copy the files of HOME, and remove all others of an earlier attempt."""
+    targets = {home.joinpath(*PurePosixPath(name).parts[1:]): name for name in manifest.files if name != "database"}
     for folder, _, names in os.walk(home):
         for path in (Path(folder) / name for name in names):
-            if path not in wanted and path != home / NAME:
+            if path not in targets and path != home / NAME:
                 path.unlink()
-    for path, name in wanted.items():
+    for path, name in targets.items():
         if not (path.is_file() and file_sha256(path) == manifest.files[name]):
             make_folder(path.parent)
-            _copy_whole(source / name, path, manifest.files[name])
+            _copy_atomically(source / name, path, manifest.files[name])
 
 
 def _restore_sqlite(database: Path, source: Path, sha256: str) -> None:
     for ending in _COMPANIONS:
         database.with_name(database.name + ending).unlink(missing_ok=True)
     make_folder(database.parent)
-    _copy_whole(source, database, sha256)
+    _copy_atomically(source, database, sha256)
     sync_folder(database.parent)
 
 
-def _copy_whole(source: Path, target: Path, sha256: str) -> None:
-    """Copy a file so that it is there in whole or not at all."""
+def _copy_atomically(source: Path, target: Path, sha256: str) -> None:
+    """Copy a file through a temporary name, checking its digest."""
     draft = target.with_name(f".{target.name}.partial")
     draft.unlink(missing_ok=True)
     if copy_file(source, draft) != sha256:
-        raise BackupError(f"{source} changed while it was read")
+        raise BackupError(f"{source} changed while being read")
     draft.replace(target)
 
 
 def _is_loaded(settings: Settings) -> bool:
-    """Whether the interrupted restore had brought PostgreSQL's tables, which come all at once or not at all."""
+    """Return whether the interrupted restore had loaded PostgreSQL's tables (one transaction)."""
     from db.engine.schema import current
 
     return current(settings.database_url) is not None
@@ -111,9 +110,11 @@ def _is_loaded(settings: Settings) -> bool:
 
 def _check_restorable(settings: Settings, manifest: Manifest, url: URL, begun: UnfinishedRestore | None) -> None:
     if begun is None and any(path.name != DRAFT for path in settings.home.iterdir()):
-        raise BackupError("LUNGNODE_HOME is not empty; name an empty or new folder, a restore never overwrites")
+        raise BackupError("LUNGNODE_HOME is not empty; a restore needs an empty or new folder")
     if url.get_backend_name() != manifest.backend:
-        raise BackupError(f"this backup is of {manifest.backend}; set LUNGNODE_DATABASE__URL to such a database")
+        raise BackupError(
+            f"this backup is of {manifest.backend}; set LUNGNODE_DATABASE__URL to a database of that kind"
+        )
     database = sqlite_path(url)
     if database is not None and database.exists() and (begun is None or begun.database != str(database)):
         raise BackupError("the database that LUNGNODE_DATABASE__URL names exists; a restore never overwrites")
@@ -131,7 +132,7 @@ def _check_digests(source: Path, manifest: Manifest) -> None:
 
 
 def _check_same(settings: Settings, manifest: Manifest) -> None:
-    """Refuse tables that came from elsewhere since the restore was interrupted."""
+    """Check that the database's revision is the backup's."""
     from db.engine.schema import current
 
     if current(settings.database_url) != manifest.revision:

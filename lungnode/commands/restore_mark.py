@@ -1,7 +1,6 @@
-"""The mark of a restore that has not ended: while it lies in LUNGNODE_HOME, every command but ``restore`` refuses.
+"""Marker file of an unfinished restore; while it is in LUNGNODE_HOME, every command but ``restore`` is refused.
 
-Without it, a restore that was killed would leave a HOME that looks like an empty or a smaller node, and
-`lungnode serve` would go on from there.
+Without it, HOME after an interrupted restore would look like an empty or smaller node.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ DRAFT = f".{NAME}"
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedRestore:
-    """What a restore has begun: from which folder, and into which SQLite file outside of HOME, if into one."""
+    """Source folder of an unfinished restore, and its SQLite file outside of HOME, if any."""
 
     source: str
     database: str = ""
 
 
 def mark(home: Path, restore: UnfinishedRestore) -> None:
-    """Write the mark, synced, before anything else of the restore."""
+    """Write and sync the marker file, before any other file of the restore."""
     draft = home / DRAFT
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
         json.dump(asdict(restore), file)
@@ -37,13 +36,13 @@ def mark(home: Path, restore: UnfinishedRestore) -> None:
 
 
 def unmark(home: Path) -> None:
-    """Remove the mark: all that the restore had to bring is there and synced."""
+    """Remove the marker file, after all files are synced."""
     (home / NAME).unlink()
     sync_folder(home)
 
 
 def unfinished_restore(home: Path) -> UnfinishedRestore | None:
-    """Give what a restore into this HOME began and did not end."""
+    """Return the unfinished restore into this HOME, if any."""
     try:
         text = (home / NAME).read_text(encoding="utf-8")
     except OSError:
@@ -55,7 +54,7 @@ def unfinished_restore(home: Path) -> UnfinishedRestore | None:
 
 
 def refuse_unfinished(home: Path) -> None:
-    """Refuse to work in a HOME that a restore did not finish.
+    """Check that HOME has no unfinished restore.
 
     Raises
     ------
@@ -63,13 +62,13 @@ def refuse_unfinished(home: Path) -> None:
     """
     if (begun := unfinished_restore(home)) is not None:
         raise CommandError(
-            f"{home} is incomplete: a restore was interrupted or is under way; "
+            f"{home} is incomplete: a restore was interrupted or is running; "
             f"run `lungnode restore {begun.source}` again"
         )
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Fsync a folder, so that its entries are durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

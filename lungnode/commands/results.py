@@ -1,4 +1,4 @@
-"""The administrator's commands about results and retention: send again, withdraw, purge."""
+"""Commands for results and retention: ``lungnode resend``, ``retract`` and ``purge``."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from lungnode.commands.context import open_database, read_settings, who
 from lungnode.errors import CommandError
 
 
-class Why(StrEnum):
-    """Why results are withdrawn."""
+class RejectionCode(StrEnum):
+    """Reason codes of a rejection note (PS3.16 CID 7011)."""
 
     QUALITY = "quality"
     SAFETY = "safety"
 
 
 def resend(
-    to: Annotated[str | None, typer.Option("--to", metavar="AE", help="Only what was meant for this one.")] = None,
-    show: Annotated[bool, typer.Option("--list", help="List them and send nothing.")] = False,
+    to: Annotated[str | None, typer.Option("--to", metavar="AE", help="Only deliveries to this AE title.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="List failed deliveries without sending.")] = False,
 ) -> None:
-    """Send results again that could not be delivered, and make those that could not be made; JSON lines.
+    """Retry failed deliveries and failed results; prints one JSON object for each.
 
     With --to, only deliveries to that destination.
     """
@@ -34,13 +34,14 @@ def resend(
 
     with open_database(read_settings()) as database, database.begin() as session:
         if show:
-            found = deliveries.dead_letters(session, limit=10_000)
+            letters = deliveries.dead_letters(session, limit=10_000)
             failed = result_failures.result_failures(session, limit=10_000)
         else:
-            found = deliveries.resend_dead_letters(session, requested_by=who(), destination=to)
+            letters = deliveries.resend_dead_letters(session, requested_by=who(), destination=to)
             failed = () if to else result_failures.retry_failures(session, requested_by=who())
-    for one in found:
-        print(json.dumps({"id": one.id, "kind": one.kind, "destination": one.destination, "reason": one.reason}))
+    for letter in letters:
+        line = {"id": letter.id, "kind": letter.kind, "destination": letter.destination, "reason": letter.reason}
+        print(json.dumps(line))
     for failure in failed:
         line = {"analysis": failure.analysis_id, "purpose": failure.purpose, "reason": failure.reason}
         print(json.dumps(line | {"attempts": failure.attempts}))
@@ -48,36 +49,37 @@ def resend(
 
 def retract(
     study: Annotated[str, typer.Argument(metavar="UID", help="Study Instance UID.")],
-    why: Annotated[Why, typer.Option("--why", help="Rejected for quality, or for patient safety.")],
-    because: Annotated[str, typer.Option("--because", help="In words, for whoever sees the study in the PACS.")],
+    code: Annotated[RejectionCode, typer.Option("--code", help="Reason code of the rejection note (IHE IOCM).")],
+    reason: Annotated[str, typer.Option("--reason", help="Reason in words, shown in the PACS.")],
 ) -> None:
-    """Withdraw the results of a study, and tell PACS so (IHE IOCM key objects); prints one JSON object an analysis."""
+    """Withdraw a study's results, in the PACS too (IHE IOCM); prints one JSON object per analysis."""
     from db.domain.exchange import RetractionCode
     from db.domain.records import AnalysisStatus
     from db.read_models.studies import study_detail
     from db.results import objects as results
 
-    code = RetractionCode.QUALITY if why is Why.QUALITY else RetractionCode.SAFETY
+    retraction = RetractionCode.QUALITY if code is RejectionCode.QUALITY else RetractionCode.SAFETY
     with open_database(read_settings()) as database, database.begin() as session:
         detail = study_detail(session, study)
         if detail is None:
-            raise CommandError("there is no such study")
-        reported = [one for one in detail.analyses if one.status in (AnalysisStatus.CURRENT, AnalysisStatus.FAILED)]
+            raise CommandError("study not found")
+        statuses = (AnalysisStatus.CURRENT, AnalysisStatus.FAILED)
+        reported = [analysis for analysis in detail.analyses if analysis.status in statuses]
         withdrawn = [
-            results.retract(session, one.id, code, because, requested_by=who())
-            for one in reported
-            if results.results_of_analysis(session, one.id)
+            results.retract(session, analysis.id, retraction, reason, requested_by=who())
+            for analysis in reported
+            if results.results_of_analysis(session, analysis.id)
         ]
     if not withdrawn:
-        raise CommandError("nothing was made of this study that could be withdrawn")
-    for stands in withdrawn:  # an earlier withdrawal stands as it was
-        told = {"analysis": stands.analysis_id, "code": stands.code.value, "reason": stands.reason}
-        print(json.dumps(told | {"requested_by": stands.requested_by}))
+        raise CommandError("this study has no results to withdraw")
+    for record in withdrawn:  # an earlier withdrawal is returned unchanged
+        line = {"analysis": record.analysis_id, "code": record.code.value, "reason": record.reason}
+        print(json.dumps(line | {"requested_by": record.requested_by}))
 
 
 def purge(
     days: Annotated[int | None, typer.Option("--days", min=1, help="Instead of LUNGNODE_RETENTION__DAYS.")] = None,
-    show: Annotated[bool, typer.Option("--dry-run", help="Count the studies and remove none.")] = False,
+    show: Annotated[bool, typer.Option("--dry-run", help="Only count the studies.")] = False,
     accept_clock: Annotated[
         bool,
         typer.Option("--accept-clock", help="Confirm that this machine's clock is right, after an alert about it."),
@@ -90,18 +92,18 @@ def purge(
     from lungnode.wiring.base import open_store
 
     settings = read_settings()
-    keep = days or settings.retention.days
-    if not keep:
-        raise CommandError("say how old: --days N, or LUNGNODE_RETENTION__DAYS")
+    retention_days = days or settings.retention.days
+    if not retention_days:
+        raise CommandError("specify --days N or set LUNGNODE_RETENTION__DAYS")
     if show:
         with open_database(settings) as database, database.read() as session:
-            print(json.dumps({"studies": purgeable_count(session, datetime.now(UTC) - timedelta(days=keep))}))
+            print(json.dumps({"studies": purgeable_count(session, datetime.now(UTC) - timedelta(days=retention_days))}))
         return
     with open_database(settings) as database, open_store(settings) as store:
         if accept_clock:
             with database.begin() as session:
                 clock.accept(session, clock.read_clocks(), accepted_by=who())
-        purging = Purge(database, store, timedelta(days=keep), GRACE)
+        purging = Purge(database, store, timedelta(days=retention_days), GRACE)
         studies, files = 0, 0
         if (first := purging.run()).clock_jump is not None:
             raise CommandError(clock.sentence(first.clock_jump))
@@ -109,12 +111,12 @@ def purge(
         while (done := purging.run()).study_count:
             studies, files = studies + done.study_count, files + done.file_count
         if studies:
-            time.sleep(GRACE.total_seconds())  # a sender may just be sending one of them again
+            time.sleep(GRACE.total_seconds())  # a sender may be re-sending one of them
         files += done.file_count + purging.run().file_count
     print(json.dumps({"studies": studies, "files": files}))
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make these commands of ``lungnode``."""
+    """Register the commands on ``app``."""
     for command in (resend, retract, purge):
         app.command()(command)

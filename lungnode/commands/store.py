@@ -1,4 +1,4 @@
-"""``lungnode store``: stored files are compared with what was received; those that no row names are taken up."""
+"""``lungnode store``: verify stored files by their digests, and re-index files missing from the database."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ app = typer.Typer(help="Stored files.", no_args_is_help=True)
 
 @app.command("verify")
 def verify() -> int:
-    """Read every stored file and compare it with its digest; prints one JSON object for each that is not whole.
+    """Compare every stored file with its digest; prints one JSON object for each damaged or missing file.
 
-    The last line counts. What is damaged is mended when the same instance is sent again (`lungnode retrieve --again`).
+    The last line counts. A damaged file is repaired when its instance is received again (`lungnode retrieve --force`).
     """
     from db.audit import trail as audit
     from db.domain.records import AuditEvent
@@ -41,8 +41,8 @@ def verify() -> int:
                 wrong += 1
                 with database.begin() as session:
                     faults.report(session, faults.DAMAGED_FILE, file.path, {"problem": problem})
-                told = {"study_instance_uid": file.study_instance_uid, "sop_instance_uid": file.sop_instance_uid}
-                print(json.dumps({"problem": problem, **told, "path": file.path}), flush=True)
+                uids = {"study_instance_uid": file.study_instance_uid, "sop_instance_uid": file.sop_instance_uid}
+                print(json.dumps({"problem": problem, **uids, "path": file.path}), flush=True)
         outcome, details = "failure" if wrong else "success", {"files": checked, "wrong": wrong}
         with database.begin() as session:
             audit.append(session, AuditEvent("store:verified", "system", "", outcome, dict(details)))
@@ -50,39 +50,39 @@ def verify() -> int:
     return 1 if wrong else 0
 
 
-@app.command("adopt")
-def adopt_files() -> int:
-    """Take up stored instances that the database does not know, as after it was restored from an older backup.
+@app.command("reindex")
+def reindex_files() -> int:
+    """Re-index stored files missing from the database, as after it was restored from an older backup.
 
-    Prints one JSON object for each file that was not taken up, and a last line that counts; no file is changed. Safe
-    while the service runs: it analyses what was taken up as if it had just come.
+    Prints one JSON object for each file that could not be indexed, and a last line that counts; no file is changed.
+    Safe while the service runs: indexed series are analysed as if they had just been received.
     """
     from db.audit import trail as audit
     from db.domain.records import AuditEvent
     from dicom_node.intake.reindex import reindex
     from lungnode.wiring.base import build_intake, open_store
 
-    settings, counts = read_settings(), {"files": 0, "adopted": 0, "left": 0}
+    settings, counts = read_settings(), {"files": 0, "indexed": 0, "left": 0}
     with open_database(settings) as database, open_store(settings) as store, database.advisory_lock("purge") as is_ours:
         if not is_ours:
-            raise CommandError("a purge is under way; try again when it has ended")
-        for found in reindex(database, store, build_intake(settings, store, database)):
+            raise CommandError("a purge is running; try again when it has finished")
+        for file in reindex(database, store, build_intake(settings, store, database)):
             counts["files"] += 1
-            counts["adopted"] += found.is_new
-            if found.problem:
+            counts["indexed"] += file.is_new
+            if file.problem:
                 counts["left"] += 1
-                print(json.dumps({"problem": found.problem, "path": found.path}), flush=True)
+                print(json.dumps({"problem": file.problem, "path": file.path}), flush=True)
             if counts["files"] % PROGRESS_EVERY == 0:
                 print(json.dumps(counts), file=sys.stderr, flush=True)
         with database.begin() as session:
             outcome = "failure" if counts["left"] else "success"
-            audit.append(session, AuditEvent("store:adopted", who(), "", outcome, dict(counts)))
+            audit.append(session, AuditEvent("store:reindexed", who(), "", outcome, dict(counts)))
     print(json.dumps(counts))
     return 1 if counts["left"] else 0
 
 
 def examine(database: Database, store: InstanceStore) -> Iterator[tuple[IndexedFile, str]]:
-    """Look at every file that a row names; gives what is wrong with it, or nothing."""
+    """Yield every indexed file with its problem (``damaged``, ``missing`` or an empty text)."""
     from db.archive.index import indexed_files
 
     after = ""
@@ -99,10 +99,10 @@ def examine(database: Database, store: InstanceStore) -> Iterator[tuple[IndexedF
 def _problem(database: Database, store: InstanceStore, file: IndexedFile) -> str:
     from db.archive.purge import named_paths
 
-    is_kept = store.files.exists(file.path)
-    if is_kept and (not file.sha256 or store.matches_digest(file.path, file.sha256)):
+    is_stored = store.files.exists(file.path)
+    if is_stored and (not file.sha256 or store.matches_digest(file.path, file.sha256)):
         return ""
     with database.read() as session:
         if not named_paths(session, [file.path]):
-            return ""  # purged in this very moment
-    return "damaged" if is_kept else "missing"
+            return ""  # purged meanwhile
+    return "damaged" if is_stored else "missing"

@@ -76,7 +76,7 @@ class Alerts:
         self._clock = clock
         self._started = clock()
 
-    def look(self) -> None:
+    def notify(self) -> None:
         """Tell every webhook what began, lasts, or is over; what one did not take is told again at the next look."""
         now = self._clock()
         told = self._told()
@@ -188,7 +188,7 @@ class Alerts:
             "since": since,
             "at": self._clock().isoformat(),
         }
-        _log.warning("alert:told", extra={"code": condition.code, "state": state})
+        _log.warning("alert:sent", extra={"code": condition.code, "state": state})
         return self._post(url, message)
 
     def _told(self) -> dict[str, Entry]:
@@ -207,7 +207,7 @@ class Alerts:
 
 FAULT_TEXTS = {
     faults.DAMAGED_FILE: "{} stored files are damaged and not sent or analysed: `lungnode store verify` lists them, "
-    "`lungnode retrieve --again` mends them.",
+    "`lungnode retrieve --force` mends them.",
     faults.DAMAGED_DATABASE: "The database is damaged: stop the service and restore a backup.",
     faults.CLOCK: "The clock of this machine was set, so no study is removed: correct it, or run "
     "`lungnode purge --accept-clock` if it is right.",
@@ -243,5 +243,5 @@ def post_json(url: str, message: dict[str, object]) -> bool:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
             return bool(200 <= response.status < 300)
     except (OSError, ValueError):
-        _log.warning("alert:not_told", extra={"code": "webhook_unreachable"})
+        _log.warning("alert:send_failed", extra={"code": "webhook_unreachable"})
         return False

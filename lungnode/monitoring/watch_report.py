@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 Told = dict[str, Any]
 
-LOOK_EVERY_S = 60.0
+WATCH_EVERY_S = 60.0
 """Period of the watch."""
 
 FRESH, STALE = timedelta(minutes=10), timedelta(hours=1)
@@ -61,7 +61,7 @@ TRUTHS = ("read_first", "model_seen", "pathology")
 pathology."""
 
 
-def look(database: Database) -> None:
+def run_watch(database: Database) -> None:
     """Collect what finished since the last look, compare what blocks became whole, and report where there is news."""
     collect_finished(database)
     refresh_report(database, at_once=compare_blocks(database) > 0)

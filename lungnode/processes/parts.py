@@ -145,7 +145,7 @@ def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: t
     except OSError as error:
         raise cannot_listen("WEB", settings.web.host, settings.web.port, error) from None
     threading.Thread(target=server.run, name="web", daemon=True).start()
-    PeriodicTask("models", MODELS_S, web.predictor.look).start(stop)
+    PeriodicTask("models", MODELS_S, web.predictor.refresh).start(stop)
     announce({"host": settings.web.host, "port": int(server.effective_port)})
     stop.wait()
     server.close()
@@ -198,7 +198,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         attempts.use(pool, model)
         worker.use(model)
 
-    PeriodicTask("models", MODELS_S, lambda: live.look(follow)).start(stop)
+    PeriodicTask("models", MODELS_S, lambda: live.refresh(follow)).start(stop)
     for chore in wiring_worker.build_chores(settings, database, store):
         chore.start(stop)
     trials = wiring_models.build_trials(settings, database, store)

@@ -25,14 +25,14 @@ class ModelSettings(Section):
         "torch-float32",
     ] = "auto"
     """What runs the networks; `auto` takes the fastest one installed that the bundle's record lets answer."""
-    opinion: Literal["ensemble", "planar", "volumetric"] = "ensemble"
-    """Which nodule networks answer: all together, the 2D one, or the 3D ones; the others' word is recorded beside."""
+    variant: Literal["ensemble", "planar", "volumetric"] = "ensemble"
+    """Nodule networks that produce the reported result: all together, the 2D one, or the 3D ones; others are logged."""
     bundle: Path | None = None
     """Folder of a model bundle, or of bundles named `nodule`, `filter`, `slice`; unset means the shipped ones."""
     cache: Path | None = None
     """Folder for networks converted to OpenVINO, which makes later starts fast; unset: `cache/networks` in HOME."""
     shadow_bundle: Path | None = None
-    """Folder of a second nodule bundle, tried unseen on series that the live one answered (docs/adr/0021)."""
+    """Folder of a second nodule bundle, run in shadow mode (docs/adr/0021)."""
 
 
 class WorkerSettings(Section):
@@ -41,13 +41,13 @@ class WorkerSettings(Section):
     concurrency: int = Field(default=1, ge=1)
     """Series analysed at once by a worker; one saturates two cores or a GPU. The same for all that share a database."""
     executor_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """Fixed name of this worker, unlike all others'; interrupted work returns to it where it comes back in time."""
-    silent_s: float = Field(default=60.0, ge=15)
-    """Seconds without a sign of life after which another worker takes up what this one left."""
+    """Fixed name of this worker; must be unique. It resumes its own interrupted jobs."""
+    heartbeat_timeout_s: float = Field(default=60.0, ge=15)
+    """Seconds without a heartbeat after which another worker takes over this one's jobs."""
     queue_version: str = Field(default="analysis-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     """Workers of the same one share work, whatever their release; set another to keep a group of workers apart."""
     timeout_s: float = Field(default=900.0, gt=0)
     """Wall-clock limit of decoding and analysing one series; past it the attempt counts as failed."""
     memory_mb: int = Field(default=6144, ge=512)
-    """Address-space limit, in MiB, of the child process that decodes datasets of strangers. Compressed slices are
-    decoded side by side, in as many processes as it may use cores, while each has 768 MiB of the limit."""
+    """Address-space limit, in MiB, of the child process that decodes untrusted datasets. Compressed slices are
+    decoded in parallel, in as many processes as it may use cores, while each has 768 MiB of the limit."""

@@ -34,7 +34,7 @@ def load_analyzer(model: ModelSettings, log: LogSettings, cache: Path, promoted:
 
     configure_logging(log.level, log.format)
     over = checked(promoted)
-    return load_models(model.bundle, model.device, model.engine, model.opinion, over=over, cache=cache).nodule
+    return load_models(model.bundle, model.device, model.engine, model.variant, over=over, cache=cache).nodule
 
 
 def load_candidate(model: ModelSettings, log: LogSettings, cache: Path) -> Analyzer:
@@ -50,7 +50,7 @@ def load_candidate(model: ModelSettings, log: LogSettings, cache: Path) -> Analy
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     torch.set_num_threads(1)
     over = model.shadow_bundle
-    return load_models(model.bundle, "cpu", model.engine, model.opinion, over=over, cache=cache).nodule
+    return load_models(model.bundle, "cpu", model.engine, model.variant, over=over, cache=cache).nodule
 
 
 def build_trials(settings: Settings, database: Database, store: InstanceStore) -> ShadowRuns | None:

@@ -142,7 +142,7 @@ def build_predictor(
     model = settings.model
     try:
         over = checked(promoted)
-        described = describe_models(model.bundle, model.device, model.engine, model.opinion, over=over)
+        described = describe_models(model.bundle, model.device, model.engine, model.variant, over=over)
     except InferenceError:
         _log.exception("model:unavailable")
         return UnavailablePredictor()
@@ -161,7 +161,7 @@ def load_predictor(
     model = settings.model
     try:
         models = load_models(
-            *(model.bundle, model.device, model.engine, model.opinion),
+            *(model.bundle, model.device, model.engine, model.variant),
             over=checked(promoted),
             cache=settings.network_cache,
         )

@@ -100,19 +100,19 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
         check_database,
         check_files,
     )
-    from lungnode.monitoring.watch_report import LOOK_EVERY_S, look
+    from lungnode.monitoring.watch_report import WATCH_EVERY_S, run_watch
 
     chores = [
-        PeriodicTask("watch", LOOK_EVERY_S, partial(look, database)),
+        PeriodicTask("watch", WATCH_EVERY_S, partial(run_watch, database)),
         PeriodicTask("clock", CLOCK_EVERY_S, partial(check_clock, database), first_s=0.0),
         PeriodicTask("pages", DATABASE_EVERY_S, partial(check_database, database), first_s=10.0),
         PeriodicTask("files", FILES_EVERY_S, partial(check_files, database, store), first_s=20.0),
     ]
     if settings.alerts.hold_drifted:
-        chores.append(PeriodicTask("holds", LOOK_EVERY_S, partial(hold_drifted, database)))
+        chores.append(PeriodicTask("holds", WATCH_EVERY_S, partial(hold_drifted, database)))
     if settings.alerts.webhooks:
         alerts = Alerts(settings, database, settings.home / "alerts.json")
-        chores.append(PeriodicTask("alerts", 60.0, alerts.look))
+        chores.append(PeriodicTask("alerts", 60.0, alerts.notify))
     if (fetcher := build_priors(settings, database)) is not None:
         chores.append(PeriodicTask("priors", 5.0, fetcher.run_due))
     if settings.retention.days:
@@ -132,5 +132,5 @@ def build_roster(settings: Settings, database: Database, workflows: AnalysisWork
         version,
         workflows.resume,
         workflows.resume_strays,
-        timeout_s=settings.worker.silent_s,
+        timeout_s=settings.worker.heartbeat_timeout_s,
     )

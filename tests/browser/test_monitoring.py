@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from db.accounts import users
 from db.domain.records import Role
-from lungnode.monitoring.watch_report import look
+from lungnode.monitoring.watch_report import run_watch
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
 from tests.watched_series import rehearsed
@@ -25,7 +25,7 @@ def test_an_auditor_reads_the_page_by_keyboard(locked_site: Site, open_page: Cal
     with locked_site.database.begin() as session:
         users.add_user(session, "auditor", PASSWORD, Role.AUDITOR)
     rehearsed(locked_site.database)
-    look(locked_site.database)
+    run_watch(locked_site.database)
     page = open_page(locale="de-DE")
     page.goto(f"{locked_site.url}/monitoring")
     page.fill("#name", "auditor")

@@ -71,7 +71,7 @@ class Cluster:
             **settings(self.address),
             "LUNGNODE_DATABASE__AUDIT_KEY_FILE": str(self.folder / "audit.key"),
             "LUNGNODE_WORKER__EXECUTOR_ID": name,
-            "LUNGNODE_WORKER__SILENT_S": str(SILENT_S),
+            "LUNGNODE_WORKER__HEARTBEAT_TIMEOUT_S": str(SILENT_S),
         }
         url = self.postgres.url.render_as_string(hide_password=False)
         return Service(self.folder / name, database_url=url, delay_s=delay_s, quiet_s=3.0, environment=environment)

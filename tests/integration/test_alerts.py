@@ -54,7 +54,7 @@ def alerts_of(tmp_path: Path, database: Database, hook: Hook, ahead: list[timede
 def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_path: Path, database: Database) -> None:
     hook, ahead = Hook(), [timedelta(0)]
     alerts = alerts_of(tmp_path, database, hook, ahead)
-    alerts.look()
+    alerts.notify()
     assert hook.told == []
     series_id = index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
     analysis_id = answer_series(database, series_id, AnalysisOutcome())
@@ -65,16 +65,16 @@ def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_
         )  # fmt: skip
         deliveries.record_delivery(session, delivery.id, DeliveryStatus.FAILED, "refused")
     hook.is_away = True
-    alerts.look()
+    alerts.notify()
     hook.is_away = False
-    alerts.look()
-    alerts.look()
+    alerts.notify()
+    alerts.notify()
     assert hook.told == [("dead_letters", "raised")]
     ahead[0] = 25 * HOUR
-    alerts_of(tmp_path, database, hook, ahead).look()  # after a restart
+    alerts_of(tmp_path, database, hook, ahead).notify()  # after a restart
     with database.begin() as session:
         deliveries.resend(session, delivery.id, requested_by="ada")
-    alerts.look()
+    alerts.notify()
     assert [state for _, state in hook.told] == ["raised", "repeated", "cleared"]
 
 
@@ -88,13 +88,13 @@ def test_what_was_never_committed_is_told_for_a_week(tmp_path: Path, database: D
         deliveries.record_delivery(session, sent[0], DeliveryStatus.SENT, "stored with a warning (0xB000)")
         deliveries.record_delivery(session, sent[1], DeliveryStatus.SENT)
     alerts = alerts_of(tmp_path, database, hook, ahead)
-    alerts.look()
+    alerts.notify()
     assert hook.told == []
     with database.begin() as session:
         deliveries.schedule_check(session, sent[1], None, f"{deliveries.UNCOMMITTED}, and the node does not list it")
-    alerts.look()
+    alerts.notify()
     ahead[0] = 8 * 24 * HOUR
-    alerts.look()
+    alerts.notify()
     assert hook.told == [("uncommitted", "raised"), ("uncommitted", "cleared")]
 
 
@@ -113,20 +113,20 @@ def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path
     alerts = Alerts(settings, database, tmp_path / "alerts.json", post=post, clock=lambda: datetime.now(UTC) + ahead[0])
     ahead[0] = 2 * HOUR
     for _ in range(3):
-        alerts.look()
+        alerts.notify()
     assert told == [("one", "raised")]
     away.clear()
-    alerts.look()
-    alerts.look()
+    alerts.notify()
+    alerts.notify()
     assert told[1:] == [("two", "raised")]
     away.add("http://two.example/")
     ahead[0] = timedelta(0)
     index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
-    alerts.look()
-    alerts.look()
+    alerts.notify()
+    alerts.notify()
     away.clear()
-    alerts.look()
-    alerts.look()
+    alerts.notify()
+    alerts.notify()
     assert told[2:] == [("one", "cleared"), ("two", "cleared")]
     assert "example" not in (tmp_path / "alerts.json").read_text()
 
@@ -142,7 +142,7 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, database: Database
         tls = TlsSettings(certificate=tmp_path / "node.crt", key=tmp_path / "node.key", authority=tmp_path / "ca.crt")
         alerts = AlertSettings(webhooks=("http://127.0.0.1:9/",))  # type: ignore[arg-type]
         settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls), alerts=alerts)
-        Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
+        Alerts(settings, database, tmp_path / "alerts.json", post=hook).notify()
         assert hook.told == expected
 
 
@@ -152,9 +152,9 @@ def test_a_revocation_list_that_ends_soon_or_cannot_be_read_is_told(tmp_path: Pa
     alerts = AlertSettings(webhooks=("http://127.0.0.1:9/",))  # type: ignore[arg-type]
     settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls), alerts=alerts)
     for hours, expected in ((25, "raised cleared"), (23, "raised cleared raised")):
-        Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
+        Alerts(settings, database, tmp_path / "alerts.json", post=hook).notify()
         lists.write_bytes(revocation_list(authority, (), ends=timedelta(hours=hours)))
-        Alerts(settings, database, tmp_path / "alerts.json", post=hook).look()
+        Alerts(settings, database, tmp_path / "alerts.json", post=hook).notify()
         assert [state for code, state in hook.told if code == "revocations"] == expected.split()
 
 
@@ -163,12 +163,12 @@ def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Pa
     alerts, scanner = alerts_of(tmp_path, database, hook, ahead), Scanner("Maker One", "B60f", "1.0 mm")
     with database.begin() as session:
         quarantine.hold_scanner(session, scanner, "noise went up", held_by="chief")
-    alerts.look()
+    alerts.notify()
     ahead[0] = 25 * HOUR
-    alerts.look()
+    alerts.notify()
     with database.begin() as session:
         quarantine.release_scanner(session, scanner, "serviced", released_by="chief")
-    alerts.look()
+    alerts.notify()
     assert hook.told == [("scanners_held", state) for state in ("raised", "repeated", "cleared")]
 
 
@@ -176,14 +176,14 @@ def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> 
     hook, ahead = Hook(), [timedelta(0)]
     alerts = alerts_of(tmp_path, database, hook, ahead, no_study_h=2, queue_age_m=0)
     ahead[0] = HOUR
-    alerts.look()
+    alerts.notify()
     assert hook.told == []
     ahead[0] = 3 * HOUR
-    alerts.look()
+    alerts.notify()
     assert hook.told == [("no_study", "raised")]
     ahead[0] = timedelta(0)
     index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
-    alerts.look()
+    alerts.notify()
     assert hook.told[-1] == ("no_study", "cleared")
     with database.read() as session:
         assert len(receiving_series(session)) == 1

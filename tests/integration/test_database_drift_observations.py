@@ -13,7 +13,7 @@ from db.archive import purge
 from db.database import Database
 from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
 from db.monitoring import drift_observations
-from lungnode.monitoring.watch_report import look, refresh_report
+from lungnode.monitoring.watch_report import refresh_report, run_watch
 from tests.integration.test_database_analyses import arrive, complete, request, start
 from tests.watched_series import Recorder, Source
 
@@ -21,9 +21,9 @@ from tests.watched_series import Recorder, Source
 def test_series_are_collected_compared_and_reported(database: Database) -> None:
     recorder = Recorder(database)
     recorder.record(Source(judged=0.5, proven=0.2, refused=0.2), 70)
-    look(database)
+    run_watch(database)
     recorder.record(Source("Phantom Two", site="SOUTH"), 5)
-    look(database)
+    run_watch(database)
     assert not refresh_report(database), "it is fresh, and no block has become whole"
     assert refresh_report(database, at_once=True)
     with database.read() as session:
@@ -105,14 +105,14 @@ def test_a_series_that_was_refused_before_all_of_it_came_counts_by_its_later_ans
 def test_what_was_observed_outlives_the_study_and_pathology_does_not(database: Database) -> None:
     recorder = Recorder(database)
     recorder.record(Source(proven=1.0, judged=1.0, refused=0.0), 3)
-    look(database)
+    run_watch(database)
     later = recorder.began + 1000 * recorder.every
     with database.read() as session:
         due = purge.purgeable_studies(session, later)
     with database.begin() as session:
         for study_id in due:
             purge.purge_study(session, study_id, later)
-    look(database)
+    run_watch(database)
     with database.read() as session:
         (watched,) = drift_observations.watched_scanners(session)
         assert len(due) == 3

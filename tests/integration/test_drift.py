@@ -17,7 +17,7 @@ from dicom_node.series.types import StoredInstance
 from inference.drift.series_drift import REFERENCE, WINDOW
 from lungnode.monitoring.alerts import Alerts
 from lungnode.monitoring.drift_watch import collect_finished, hold_drifted, scanner_drifts
-from lungnode.monitoring.watch_report import look
+from lungnode.monitoring.watch_report import run_watch
 from lungnode.settings.notices import AlertSettings
 from lungnode.settings.service import Settings
 from tests.factories import ct_series, simple_chest, sqlite_database
@@ -64,8 +64,8 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
         told.clear()
         first = REFERENCE + (number - 1) * WINDOW if number else 0
         recorder.record_measures(*(of_patient(at, outcome) for at in range(first, REFERENCE + number * WINDOW)))
-        look(database)
-        alerts.look()
+        run_watch(database)
+        alerts.notify()
         return [told_one for told_one in told if told_one[0] == "drift"]
 
     assert block(0, usual) == []

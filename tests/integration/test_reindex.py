@@ -150,15 +150,15 @@ def test_a_database_of_yesterday_gets_todays_studies_back(tmp_path: Path) -> Non
     service = Service(tmp_path / "home")
     with closing(service):
         assert service.instances(today.series_instance_uid) == ()
-        assert type_adopt(service) == {"files": 48, "adopted": 24, "left": 0}
+        assert run_reindex(service) == {"files": 48, "indexed": 24, "left": 0}
         assert len(service.instances(today.series_instance_uid)) == len(today.paths)
         assert service.damaged(today.series_instance_uid) == []
         service.start()
         assert service.wait_finished(today.series_instance_uid).state is StudyState.ANALYSED
-        assert type_adopt(service) == {"files": 48, "adopted": 0, "left": 0}  # beside the running service
+        assert run_reindex(service) == {"files": 48, "indexed": 0, "left": 0}  # beside the running service
 
 
-def type_adopt(service: Service) -> dict[str, int]:
-    command = [sys.executable, "-m", "lungnode", "store", "adopt"]
+def run_reindex(service: Service) -> dict[str, int]:
+    command = [sys.executable, "-m", "lungnode", "store", "reindex"]
     done = subprocess.run(command, env=service._environment(), capture_output=True, text=True, check=True, timeout=60)
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -190,7 +190,7 @@ def test_damaged_files_are_found_and_mended_by_fetching_them_again(
     }
     assert {one["study_instance_uid"] for one in found} == {study}
     assert retrieve(capsys, "--study", study)[1][12]["outcome"] == "here already"
-    assert retrieve(capsys, "--study", study, "--again")[1][12]["outcome"] == "complete"
+    assert retrieve(capsys, "--study", study, "--force")[1][12]["outcome"] == "complete"
     assert verify() == (0, [{"files": 12, "wrong": 0}])
 
 

@@ -111,15 +111,15 @@ def test_dead_letters_are_listed_and_sent_again_to_one_or_to_all(home: Home) -> 
 
 def test_results_are_withdrawn_once_with_who_and_why(home: Home) -> None:
     uid = home.series.study_instance_uid
-    status, (told,), _ = home.type("retract", uid, "--why", "safety", "--because", "wrong patient")
+    status, (told,), _ = home.type("retract", uid, "--code", "safety", "--reason", "wrong patient")
     assert status == 0
     assert (told["code"], told["reason"], told["requested_by"]) == ("113037", "wrong patient", "command:ada")
     with home.database.read() as session:
         assert results.unreported_retractions(session) == (told["analysis"],)
-    assert home.type("retract", uid, "--why", "quality", "--because", "again")[1] == [told]  # the first one stands
+    assert home.type("retract", uid, "--code", "quality", "--reason", "again")[1] == [told]  # the first one stands
     assert home.actors("result:retracted") == ["command:ada"]
-    status, _, errors = home.type("retract", "1.2.3", "--why", "quality", "--because", "x")
-    assert (status, errors) == (1, "lungnode: there is no such study\n")
+    status, _, errors = home.type("retract", "1.2.3", "--code", "quality", "--reason", "x")
+    assert (status, errors) == (1, "lungnode: study not found\n")
 
 
 def test_an_old_study_is_purged_only_when_it_owes_nothing(home: Home) -> None:
@@ -128,7 +128,7 @@ def test_an_old_study_is_purged_only_when_it_owes_nothing(home: Home) -> None:
             return study_detail(session, home.series.study_instance_uid) is not None
 
     status, _, errors = home.type("purge")
-    assert (status, errors) == (1, "lungnode: say how old: --days N, or LUNGNODE_RETENTION__DAYS\n")
+    assert (status, errors) == (1, "lungnode: specify --days N or set LUNGNODE_RETENTION__DAYS\n")
     assert home.type("purge", "--days", "30") == (0, [{"studies": 0, "files": 0}], "")  # dead letters
     with home.database.begin() as session:
         for one in home.dead.values():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inference.bundle import Bundle
 from inference.calibration.calibration import prediction_set
-from inference.malignancy.submodels import Opinion, every_opinion
+from inference.malignancy.submodels import Variant, submodel_answers
 from inference.metrics import (
     auc,
     binary_figures,
@@ -143,7 +143,7 @@ def subgroup_figures(answers: Answers, *, draws: int = DRAWS) -> dict[str, dict[
     return {kind: figures_of_parts(answers, parts, draws=draws) for kind, parts in parted.items()}
 
 
-def opinion_figures(answers: Answers, bundle: Bundle, *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
+def submodel_metrics(answers: Answers, bundle: Bundle, *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
     """What each opinion that stands beside the ensemble achieves by itself; empty where a bundle has none."""
     classes = (str(bundle.recipe["classes"][0]), str(bundle.recipe["classes"][1]))
     return {
@@ -153,8 +153,8 @@ def opinion_figures(answers: Answers, bundle: Bundle, *, draws: int = DRAWS) -> 
                 answers.labels, own.probabilities, bundle.recipe["opinions"][name]["conformal"], classes
             ),
         }
-        for name, own in every_opinion(answers.margins, bundle.recipe, answers.features).items()
-        if name != Opinion.ENSEMBLE
+        for name, own in submodel_answers(answers.margins, bundle.recipe, answers.features).items()
+        if name != Variant.ENSEMBLE
     }
 
 

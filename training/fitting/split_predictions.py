@@ -68,7 +68,7 @@ class Answers:
         )
 
 
-def graded(ensemble: Ensemble, patches: list[Patch], measures: list[NoduleMeasure | None]) -> EnsembleAnswer:
+def assessed(ensemble: Ensemble, patches: list[Patch], measures: list[NoduleMeasure | None]) -> EnsembleAnswer:
     """What the malignancy ensemble makes of patches and of what was measured there."""
     return ensemble.answer(patches, features_of(measures))
 

@@ -28,7 +28,7 @@ from inference.calibration.evidence import Evidence
 from inference.description import analyzer_digest
 from inference.displayed import Question
 from inference.malignancy.ensemble import Ensemble, combine
-from inference.malignancy.submodels import answering, every_opinion
+from inference.malignancy.submodels import answering, submodel_answers
 from inference.metrics import auc, binary_figures, bootstrap_interval, negative_log_likelihood, plain
 from training.data.features import measured_features
 from training.data.nodules import DataError, read_rows
@@ -140,13 +140,15 @@ class Refit:
         }
 
 
-def site_opinions(recipe: dict[str, Any], samples: SiteSamples, target: SiteTarget, *, seed: int) -> dict[str, Any]:
-    """``opinions`` calibrated on the same samples; as it was where that is no better, gone where margins are missing.
+def recalibrated_submodels(
+    recipe: dict[str, Any], samples: SiteSamples, target: SiteTarget, *, seed: int
+) -> dict[str, Any]:
+    """``submodels`` calibrated on the same samples; as it was where that is no better, gone where margins are missing.
 
     An opinion calibrated on other patients than the ensemble beside it would not be comparable with it.
     """
     kept: dict[str, Any] = {}
-    for name, z in samples.opinions.items():
+    for name, z in samples.submodels.items():
         kept[name] = parts = recipe["opinions"][name]
         refit = Refit.of(z, samples, seed=seed)
         before, after = refit.compared(z, samples, parts["calibration"], seed=seed)
@@ -193,7 +195,7 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
     parts = refit.parts(z, samples, after, target)
     return {
         **bundle.recipe,
-        **site_opinions(bundle.recipe, samples, target, seed=seed),
+        **recalibrated_submodels(bundle.recipe, samples, target, seed=seed),
         "version": f"{bundle.version.split('+')[0]}+site.{site}.{today:%Y%m%d}",
         **parts,
         "operating_points": {**parts["operating_points"], **points},
@@ -247,10 +249,10 @@ def bundle_of(folder: Path, task: str) -> tuple[Bundle, str, tuple[str, ...]]:
             "verdicts judge whether a finding is a nodule and recalibrate a filter bundle; "
             "a nodule bundle wants labels of malignancy (--labels, or --data)"
         )
-    nodule, confirmer = bundles["nodule"], bundles["filter"]
-    opinions = nodule.recipe.get("opinions", {})
-    siblings = tuple(analyzer_digest(answering(nodule, name), confirmer) for name in opinions)
-    return bundles[task], analyzer_digest(nodule, confirmer), siblings
+    nodule, nodule_filter = bundles["nodule"], bundles["filter"]
+    submodels = nodule.recipe.get("opinions", {})
+    siblings = tuple(analyzer_digest(answering(nodule, name), nodule_filter) for name in submodels)
+    return bundles[task], analyzer_digest(nodule, nodule_filter), siblings
 
 
 def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSamples:
@@ -263,13 +265,13 @@ def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSam
     rows = {row.file: row for row in read_rows(data)}
     features = measured_features(data, [rows[task.names[i]] for i in chosen])
     z = combine(margins, bundle.recipe, features).margins
-    said = every_opinion(margins, bundle.recipe, features)
+    said = submodel_answers(margins, bundle.recipe, features)
     return SiteSamples(
         z,
         task.labels[chosen],
         [task.groups[i] for i in chosen],
         {"from_series": len(chosen)},
-        opinions={name: said[name].margins for name in bundle.recipe.get("opinions", {})},
+        submodels={name: said[name].margins for name in bundle.recipe.get("opinions", {})},
     )
 
 

@@ -22,7 +22,7 @@ from db.domain.records import FindingOrigin, FindingRecord, Verdict
 from db.engine import schema
 from inference.bundle import Bundle
 from inference.calibration.calibration import calibrated
-from inference.malignancy.submodels import Opinion
+from inference.malignancy.submodels import Variant
 from training.data.nodules import DataError
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ class SiteSamples:
     """How many were left out and why, and where margins came from."""
     digests: tuple[str, ...] = ()
     """Identities of the models that gave them."""
-    opinions: dict[str, Array] = field(default_factory=dict)
+    submodels: dict[str, Array] = field(default_factory=dict)
     """Margins of the opinions that stand beside the ensemble, where every finding holds them."""
 
 
@@ -61,7 +61,7 @@ def margin_of(probability: float, calibration: dict[str, Any]) -> float | None:
     return float(brentq(above, -FAR, FAR, xtol=1e-6))
 
 
-def opinion_margins(record: FindingRecord) -> dict[str, float]:
+def submodel_margins(record: FindingRecord) -> dict[str, float]:
     """The margin of each opinion, as the finding holds them; empty where a model had one answer only."""
     told = record.finding.attributes.get("opinions")
     return {name: float(own["margin"]) for name, own in told.items()} if isinstance(told, dict) else {}
@@ -71,8 +71,8 @@ def _stored_margin(record: FindingRecord, task: str, calibration: dict[str, Any]
     """The margin of one finding, and where it is from; it is not inverted where ``calibration`` is None."""
     attributes = record.finding.attributes
     stored = attributes.get(f"{'malignancy' if task == 'nodule' else 'nodule'}_margin")
-    if task == "nodule" and (told := opinion_margins(record)):
-        stored = told[Opinion.ENSEMBLE]  # whichever opinion answered
+    if task == "nodule" and (told := submodel_margins(record)):
+        stored = told[Variant.ENSEMBLE]  # whichever opinion answered
     if isinstance(stored, (int, float)):
         return float(stored), "margin_stored"
     of = record.finding
@@ -151,7 +151,7 @@ def samples_from(
         if place in kept:
             counts["same_place_again"] += 1
         if place not in kept or kept[place][3] < moment:
-            kept[place] = (margin, label, patient, moment, opinion_margins(record))
+            kept[place] = (margin, label, patient, moment, submodel_margins(record))
             counts[source] += 1
     values = list(kept.values())
     return SiteSamples(

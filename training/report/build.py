@@ -47,7 +47,7 @@ from training.report.density import density_figures
 from training.report.explanations import explanation_figures
 from training.report.pages import write_pages
 from training.report.plots import write_plots
-from training.report.robustness import TURNS, Bench, lung_places, robustness_figures, teller
+from training.report.robustness import ROTATIONS, Bench, lung_places, robustness_figures, teller
 from training.train import choose_device, commit_of_code
 
 TASKS = ("nodule", "filter", "slice")
@@ -71,7 +71,7 @@ class Job:
     split: str
     bundles: dict[str, Bundle]
     device: torch.device
-    turns: int
+    rotations: int
     tell: Callable[[str], None]
     robustness: dict[str, Any] | None = None
     """What ``training.report.robustness --out`` wrote; None measures it now, which takes long."""
@@ -109,9 +109,9 @@ def nodule_figures(job: Job) -> dict[str, Any]:
 def measured_robustness(job: Job, bundle: Bundle) -> dict[str, Any]:
     """What ``training.report.robustness`` measures."""
     job.tell("nodule: robustness")
-    bench = Bench.of(bundle, job.bundles["filter"], job.device, turns=job.turns)
+    bench = Bench.of(bundle, job.bundles["filter"], job.device, rotations=job.rotations)
     told = robustness_figures(job.data, job.split, bench, tell=job.tell)
-    return {"bundle_sha256": bundle.sha256, "turns": job.turns, **told}
+    return {"bundle_sha256": bundle.sha256, "turns": job.rotations, **told}
 
 
 def scan_density(data: Path) -> dict[str, Any] | None:
@@ -266,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the report, say docs/model")
     parser.add_argument("--bundles", type=Path, default=None, help="folder of bundles; default: the shipped ones")
     parser.add_argument("--split", default="test", help="the held-out split that the bundles' figures are of")
-    parser.add_argument("--turns", type=int, default=TURNS, help="rotations averaged under distortion")
+    parser.add_argument("--rotations", type=int, default=ROTATIONS, help="rotations averaged under distortion")
     parser.add_argument(
         "--robustness",
         type=Path,
@@ -317,7 +317,7 @@ def job_of(args: argparse.Namespace) -> Job:
     seeds = tuple(read_bundle(folder) for folder in args.seeds)
     robustness = json.loads(args.robustness.read_text()) if args.robustness else None
     tell = teller("report", 6 if robustness else 29)
-    return Job(args.data, args.split, bundles, choose_device(args.device), args.turns, tell, robustness, seeds)
+    return Job(args.data, args.split, bundles, choose_device(args.device), args.rotations, tell, robustness, seeds)
 
 
 if __name__ == "__main__":

@@ -17,27 +17,27 @@ LOWEST_HU, HIGHEST_HU = -1024, 3071
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NodulePoint:
     """A volume and where its nodule is pointed at, ``(slice, row, column)``."""
 
     volume: CtVolume
     index: Index
 
 
-Distort = Callable[[Place, np.random.Generator], Place]
+Distort = Callable[[NodulePoint, np.random.Generator], NodulePoint]
 
 
-def _with_hu(place: Place, hu: NDArray[np.floating]) -> Place:
+def _with_hu(place: NodulePoint, hu: NDArray[np.floating]) -> NodulePoint:
     stored = np.clip(np.rint(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
     return replace(place, volume=replace(place.volume, volume_hu=stored))
 
 
-def unchanged(place: Place, _: np.random.Generator) -> Place:
+def unchanged(place: NodulePoint, _: np.random.Generator) -> NodulePoint:
     """Leave it as it is."""
     return place
 
 
-def off_centre(place: Place, rng: np.random.Generator, *, distance_mm: float) -> Place:
+def off_centre(place: NodulePoint, rng: np.random.Generator, *, distance_mm: float) -> NodulePoint:
     """Point beside the centre, in its slice, in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     _, row_mm, column_mm = place.volume.spacing_mm
@@ -48,7 +48,7 @@ def off_centre(place: Place, rng: np.random.Generator, *, distance_mm: float) ->
     return replace(place, index=kept)
 
 
-def wrong_pixels(place: Place, _: np.random.Generator, *, factor: float) -> Place:
+def wrong_pixels(place: NodulePoint, _: np.random.Generator, *, factor: float) -> NodulePoint:
     """State another pixel size than the true one."""
     slice_mm, row_mm, column_mm = place.volume.spacing_mm
     affine = place.volume.affine.copy()
@@ -57,24 +57,24 @@ def wrong_pixels(place: Place, _: np.random.Generator, *, factor: float) -> Plac
     return replace(place, volume=volume)
 
 
-def offset(place: Place, _: np.random.Generator, *, hu: float) -> Place:
+def offset(place: NodulePoint, _: np.random.Generator, *, hu: float) -> NodulePoint:
     """Shift all Hounsfield units, as a wrong rescale intercept does."""
     return _with_hu(place, place.volume.volume_hu + hu)
 
 
-def noisier(place: Place, rng: np.random.Generator, *, sd_hu: float) -> Place:
+def noisier(place: NodulePoint, rng: np.random.Generator, *, sd_hu: float) -> NodulePoint:
     """Add white noise."""
     return _with_hu(place, place.volume.volume_hu + rng.normal(0, sd_hu, place.volume.volume_hu.shape))
 
 
-def smoother(place: Place, _: np.random.Generator, *, sigma_mm: float) -> Place:
+def smoother(place: NodulePoint, _: np.random.Generator, *, sigma_mm: float) -> NodulePoint:
     """Blur within the slices, as a softer kernel does."""
     row_mm, column_mm = place.volume.spacing_mm[1:]
     hu = place.volume.volume_hu.astype(np.float64)
     return _with_hu(place, ndi.gaussian_filter(hu, (0, sigma_mm / row_mm, sigma_mm / column_mm), mode="nearest"))
 
 
-def thicker(place: Place, _: np.random.Generator, *, slices: int) -> Place:
+def thicker(place: NodulePoint, _: np.random.Generator, *, slices: int) -> NodulePoint:
     """Average neighbouring slices into one, the nodule's slice amid its group; fewer are averaged at either end."""
     hu = place.volume.volume_hu.astype(np.float64)
     first = (round(place.index[0]) - slices // 2) % slices
@@ -85,14 +85,14 @@ def thicker(place: Place, _: np.random.Generator, *, slices: int) -> Place:
     affine = place.volume.affine.copy()
     affine[:, 0] *= slices
     volume = CtVolume(place.volume.volume_hu, (slice_mm * slices, row_mm, column_mm), affine)
-    return _with_hu(Place(volume, (float(group), *place.index[1:])), averaged)
+    return _with_hu(NodulePoint(volume, (float(group), *place.index[1:])), averaged)
 
 
-def upside_down(place: Place, _: np.random.Generator) -> Place:
+def upside_down(place: NodulePoint, _: np.random.Generator) -> NodulePoint:
     """Stack the slices the other way round."""
     flipped = np.ascontiguousarray(place.volume.volume_hu[::-1])
     index = (len(flipped) - 1 - place.index[0], *place.index[1:])
-    return Place(replace(place.volume, volume_hu=flipped), index)
+    return NodulePoint(replace(place.volume, volume_hu=flipped), index)
 
 
 DISTORTIONS: dict[str, Distort] = {

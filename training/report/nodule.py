@@ -40,7 +40,7 @@ def size_rows(parts: dict[str, Any]) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def opinion_sections(opinions: dict[str, Any], gap: dict[str, Any], joint: dict[str, Any]) -> list[str]:
+def submodel_sections(submodels: dict[str, Any], gap: dict[str, Any], joint: dict[str, Any]) -> list[str]:
     """Each opinion by itself beside the joint answer, and what their disagreement means."""
     head = ["answer", "AUC", "Brier", "ECE", "ECE floor", "log loss", "coverage", "of the classes", "single answers"]
     rows = [
@@ -48,12 +48,12 @@ def opinion_sections(opinions: dict[str, Any], gap: dict[str, Any], joint: dict[
          number(own["ece"]), within(own["ece_floor"], own["ece_floor_interval"]), number(own["nll"]),
          number(own["coverage"]), ", ".join(number(v) for v in own["coverage_by_class"].values()),
          number(own["single_answers"])]
-        for name, own in {"all together": joint, "planar (2D) alone": opinions["planar"],
-                          "volumetric (3D) alone": opinions["volumetric"]}.items()
+        for name, own in {"all together": joint, "planar (2D) alone": submodels["planar"],
+                          "volumetric (3D) alone": submodels["volumetric"]}.items()
     ]  # fmt: skip
     lines = [
         "Each weighs the automatic measures too and has a combination, calibration, prediction sets and operating "
-        "points of its own; `LUNGNODE_MODEL__OPINION` chooses which answers.",
+        "points of its own; `LUNGNODE_MODEL__VARIANT` chooses which answers.",
         "",
         *table(head, rows),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.report.displayed import shown_sections
 from training.report.markdown import number, picture, table, within
-from training.report.nodule import SIZE_HEAD, nodule_sections, opinion_sections, size_rows
+from training.report.nodule import SIZE_HEAD, nodule_sections, size_rows, submodel_sections
 
 TITLES = {
     "nodule": "Malignancy of a nodule",
@@ -122,7 +122,7 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         *table(["figure", "value"], _metric_rows(metrics)),
         *_cross_validated(bundle["calibration"].get("cross_validated")),
         *_seeds(told.get("seeds")),
-        *_opinions(metrics),
+        *_submodels(metrics),
         *_nested(metrics),
         *picture(f"{task}_roc.png", "ROC of the model with its 95 % band, and of baselines"),
         *_baselines(told),
@@ -226,16 +226,16 @@ def _cross_validated(told: dict[str, Any] | None) -> list[str]:
         "",
         *table(["figure", "value"], _metric_rows(told)),
         *(["By size:", "", *table(SIZE_HEAD, size_rows(told["by_size"]))] if "by_size" in told else []),
-        *_opinions(told),
+        *_submodels(told),
     ]
 
 
-def _opinions(told: dict[str, Any]) -> list[str]:
+def _submodels(told: dict[str, Any]) -> list[str]:
     """Planar and volumetric networks each alone, where the bundle holds them."""
     if not told.get("opinions"):
         return []
     head = ["#### 2D and 3D as opinions of their own", ""]
-    return [*head, *opinion_sections(told["opinions"], told["disagreement"], told)]
+    return [*head, *submodel_sections(told["opinions"], told["disagreement"], told)]
 
 
 def _seeds(told: list[dict[str, Any]] | None) -> list[str]:

@@ -41,14 +41,14 @@ from training.data.leaks import refuse_leaks
 from training.data.nodules import DataError, nodule_folder, read_crop, read_rows
 from training.data.series_io import read_scan
 from training.data.splits import LeakError
-from training.fitting.split_predictions import graded
+from training.fitting.split_predictions import assessed
 from training.fitting.tasks import scan_sources
-from training.report.distortions import DISTORTIONS, Distort, Place
+from training.report.distortions import DISTORTIONS, Distort, NodulePoint
 from training.train import choose_device
 
 Array = NDArray[np.float64]
 Tell = Callable[[str], None]
-TURNS = 2
+ROTATIONS = 2
 """Rotations that are averaged: 8 are served. The undistorted row is measured with as many as all others."""
 DRAWS = 500
 SCAN_PLACES = 60
@@ -62,21 +62,21 @@ class Bench:
     analyzer: NoduleAnalyzer
 
     @classmethod
-    def of(cls, nodule: Bundle, confirmer: Bundle, device: torch.device, *, turns: int = TURNS) -> Bench:
+    def of(cls, nodule: Bundle, nodule_filter: Bundle, device: torch.device, *, rotations: int = ROTATIONS) -> Bench:
         """Load both; research crops have few slices, so that rule of the gate, which is for series, is lifted."""
         gate = {**nodule.recipe["gate"], "min_slices": 1}
         on_crops = replace(nodule, recipe={**nodule.recipe, "gate": gate})
-        ensemble = Ensemble(on_crops, device, turns=turns)
-        return cls(ensemble, NoduleAnalyzer(ensemble, Ensemble(confirmer, device, turns=1)))
+        ensemble = Ensemble(on_crops, device, rotations=rotations)
+        return cls(ensemble, NoduleAnalyzer(ensemble, Ensemble(nodule_filter, device, rotations=1)))
 
-    def alone(self, places: list[Place]) -> Array:
+    def alone(self, places: list[NodulePoint]) -> Array:
         """Probabilities at the very places, whatever the images are like."""
         measures = [measure_nodule(place.volume, place.index) for place in places]
         known = [None if isinstance(measure, Abstention) else measure for measure in measures]
         patches = [cut_patch(place.volume, place.index) for place in places]
-        return graded(self.nodule, patches, known).probabilities
+        return assessed(self.nodule, patches, known).probabilities
 
-    def served(self, places: list[Place]) -> list[NoduleFinding]:
+    def served(self, places: list[NodulePoint]) -> list[NoduleFinding]:
         """What the service answers to a click there."""
         return [self.analyzer.analyse_place(place.volume, place.index) for place in places]
 
@@ -85,7 +85,7 @@ class Bench:
 class Nodules:
     """The labelled nodules of a split, with their patients."""
 
-    places: list[Place]
+    places: list[NodulePoint]
     labels: NDArray[np.bool_]
     groups: NDArray[np.str_]
 
@@ -104,7 +104,7 @@ class Nodules:
             raise DataError(f"no labelled nodule of the split {split!r} in {folder}")
         crops = [read_crop(folder, row) for row in rows]
         return cls(
-            [Place(crop.volume, crop.centre) for crop in crops],
+            [NodulePoint(crop.volume, crop.centre) for crop in crops],
             np.array([row.is_malignant for row in rows]),
             np.array([row.patient_id for row in rows]),
         )
@@ -136,7 +136,7 @@ def served_figures(labels: NDArray[np.bool_], findings: list[NoduleFinding]) -> 
     }
 
 
-def distorted(nodules: Nodules, distort: Distort, seed: int) -> list[Place]:
+def distorted(nodules: Nodules, distort: Distort, seed: int) -> list[NodulePoint]:
     """Every nodule distorted, each with a generator of its own: the same direction and noise for each strength."""
     return [distort(place, np.random.default_rng((seed, i))) for i, place in enumerate(nodules.places)]
 
@@ -175,7 +175,7 @@ def loss_figures(labels: NDArray[np.bool_], usual: Array, p: Array, groups: NDAr
     return {"auc_loss": auc(y, a) - auc(y, b), "auc_loss_interval": interval}
 
 
-def lung_places(volume: CtVolume, count: int, seed: int) -> list[Place]:
+def lung_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
     """Random places in air-filled lung, with no nodule at them.
 
     Raises
@@ -190,17 +190,17 @@ def lung_places(volume: CtVolume, count: int, seed: int) -> list[Place]:
     inside = np.argwhere(lungs.aerated)
     chosen = inside[rng.integers(0, len(inside), count)]
     at = np.clip((chosen + 0.5) * lungs.block - 0.5, 0, np.array(volume.volume_hu.shape) - 1)
-    return [Place(volume, (float(z), float(y), float(x))) for z, y, x in at]
+    return [NodulePoint(volume, (float(z), float(y), float(x))) for z, y, x in at]
 
 
-def wall_places(volume: CtVolume, count: int, seed: int) -> list[Place]:
+def wall_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
     """Random places in soft tissue, whatever the organ: slips of the hand beside the lung."""
     rng = np.random.default_rng(seed)
     soft = np.argwhere((volume.volume_hu > -100) & (volume.volume_hu < 300))
-    return [Place(volume, (float(z), float(y), float(x))) for z, y, x in soft[rng.integers(0, len(soft), count)]]
+    return [NodulePoint(volume, (float(z), float(y), float(x))) for z, y, x in soft[rng.integers(0, len(soft), count)]]
 
 
-def empty_figures(bench: Bench, places: list[Place]) -> dict[str, Any]:
+def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
     """What is said of places without a nodule: how often nothing, and how much else."""
     findings = bench.served(places)
     malignancy = [f.malignancy_probability for f in findings if f.malignancy_probability is not None]
@@ -264,7 +264,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", default="test")
     parser.add_argument("--bundle", type=Path, default=SHIPPED / "nodule", help="folder of a nodule bundle")
     parser.add_argument("--confirmer", type=Path, default=SHIPPED / "filter", help="folder of a filter bundle")
-    parser.add_argument("--turns", type=int, default=TURNS, help="rotations to average, 1 to 8")
+    parser.add_argument("--rotations", type=int, default=ROTATIONS, help="rotations to average, 1 to 8")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     parser.add_argument("--device", default="auto")
@@ -272,14 +272,14 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         refuse_leaks("nodule", args.data)
-        nodule, confirmer = read_bundle(args.bundle), read_bundle(args.confirmer)
-        bench = Bench.of(nodule, confirmer, choose_device(args.device), turns=args.turns)
+        nodule, nodule_filter = read_bundle(args.bundle), read_bundle(args.nodule_filter)
+        bench = Bench.of(nodule, nodule_filter, choose_device(args.device), rotations=args.rotations)
         tell = teller("robustness", len(DISTORTIONS) + 2)
         figures = robustness_figures(args.data, args.split, bench, seed=args.seed, tell=tell)
     except (BundleError, DataError, LeakError, OSError) as error:
         print(f"training.report.robustness: {error}", file=sys.stderr)
         return 2
-    shown = plain({"split": args.split, "bundle_sha256": nodule.sha256, "turns": args.turns, **figures})
+    shown = plain({"split": args.split, "bundle_sha256": nodule.sha256, "turns": args.rotations, **figures})
     if args.out is not None:
         args.out.write_text(json.dumps(shown, indent=1) + "\n")
     print(json.dumps({**shown, "seconds": round(time.monotonic() - started, 1)}))

@@ -13,10 +13,10 @@ import torch
 from inference.bundle import build_network, read_bundle, recipe_digest, write_recipe, write_weights
 from inference.errors import BundleError
 from inference.malignancy.ensemble import FEATURES, Ensemble, combine
-from inference.malignancy.submodels import opinions_of
+from inference.malignancy.submodels import submodel_recipes
 from inference.types import CtVolume
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import Place, cut_patch
+from inference.volumes.patches import PatchCentre, cut_patch
 from inference.volumes.preprocessing import PreprocessingSpec
 
 CUBE = ViewSpec((PreprocessingSpec(size=32),), volumetric=True)
@@ -60,7 +60,7 @@ def test_a_bundle_is_read_back_and_answers(bundle: Path) -> None:
     assert answer.probabilities.shape == (2,)
     assert ensemble.answer([]).probabilities.shape == (0,)
     assert ensemble.answer_at(volume, []).probabilities.shape == (0,)
-    at_once = ensemble.answer_at(volume, [Place((15, 30, 30)), Place((5, 10, 50))])
+    at_once = ensemble.answer_at(volume, [PatchCentre((15, 30, 30)), PatchCentre((5, 10, 50))])
     assert at_once.probabilities == pytest.approx(answer.probabilities, abs=2e-3)
 
 
@@ -68,9 +68,9 @@ def test_turning_the_patch_by_90_degrees_does_not_change_the_answer(bundle: Path
     ensemble = Ensemble(read_bundle(bundle), torch.device("cpu"))
     rng = np.random.default_rng(0)
     hu = rng.integers(-900, 100, (31, 61, 61)).astype(np.int16)
-    turned = np.ascontiguousarray(np.rot90(hu, axes=(1, 2)))
+    rotated = np.ascontiguousarray(np.rot90(hu, axes=(1, 2)))
     margins = [
-        ensemble.margins([cut_patch(CtVolume(v, (1.5, 0.7, 0.7), np.eye(4)), (15, 30, 30))]) for v in (hu, turned)
+        ensemble.margins([cut_patch(CtVolume(v, (1.5, 0.7, 0.7), np.eye(4)), (15, 30, 30))]) for v in (hu, rotated)
     ]
     assert margins[0] == pytest.approx(margins[1], abs=0.02)  # bfloat16
 
@@ -146,10 +146,10 @@ def test_an_opinion_is_never_bounded_by_the_ensembles_cases() -> None:
     evidence = {"split": "test", "scores": [0.5], "labels": [1], "groups": [0]}
     planar = {"combination": combination("planar"), "calibration": {"kind": "none", "parameters": {}}}
     both = recipe("0" * 64, evidence=evidence, opinions={"planar": planar})
-    assert opinions_of(both)["ensemble"]["evidence"] == evidence
-    assert "evidence" not in opinions_of(both)["planar"]
+    assert submodel_recipes(both)["ensemble"]["evidence"] == evidence
+    assert "evidence" not in submodel_recipes(both)["planar"]
     held = recipe("0" * 64, evidence=evidence, opinions={"planar": {**planar, "evidence": {**evidence, "split": "x"}}})
-    assert opinions_of(held)["planar"]["evidence"]["split"] == "x"
+    assert submodel_recipes(held)["planar"]["evidence"]["split"] == "x"
 
 
 def test_measured_features_count_and_missing_ones_count_as_average() -> None:

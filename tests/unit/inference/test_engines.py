@@ -51,18 +51,18 @@ def patches() -> list[Patch]:
     """Noise, and nodules of several sizes in a simple chest."""
     spacing_mm = (2.0, 0.8, 0.8)
     hu = simple_chest(40, 200, 240, spacing_mm)
-    places = [(20.0, 100.0, 70.0), (14.0, 90.0, 170.0), (25.0, 110.0, 160.0)]
-    for place, diameter_mm in zip(places, (6.0, 11.0, 18.0), strict=True):
-        hu = add_ball(hu, spacing_mm, SimpleNodule(index=place, diameter_mm=diameter_mm))
+    centres = [(20.0, 100.0, 70.0), (14.0, 90.0, 170.0), (25.0, 110.0, 160.0)]
+    for centre, diameter_mm in zip(centres, (6.0, 11.0, 18.0), strict=True):
+        hu = add_ball(hu, spacing_mm, SimpleNodule(index=centre, diameter_mm=diameter_mm))
     chest = CtVolume(hu, spacing_mm, np.eye(4))
     noise = np.random.default_rng(0).integers(-1000, 200, (40, 200, 240)).astype(np.int16)
-    return [cut_patch(v, place) for v in (chest, replace(chest, volume_hu=noise)) for place in places]
+    return [cut_patch(v, centre) for v in (chest, replace(chest, volume_hu=noise)) for centre in centres]
 
 
 def changes(bundle: Bundle, engine: Engine, patches: list[Patch]) -> NDArray[np.float64]:
     """How far margins are from float32's, as a share of their range over the patches, ``(members, n)``."""
     expected, margins = (
-        Ensemble(bundle, CPU, engine=e, turns=1).margins(patches) for e in (Engine.TORCH_FLOAT32, engine)
+        Ensemble(bundle, CPU, engine=e, rotations=1).margins(patches) for e in (Engine.TORCH_FLOAT32, engine)
     )
     shares: NDArray[np.float64] = np.abs(margins - expected) / np.ptp(expected, axis=1, keepdims=True)
     return shares
@@ -95,7 +95,7 @@ def test_engines_answer_like_float32(bundle: Bundle, patches: list[Patch], engin
 def test_one_compiled_network_takes_any_number_of_pictures_from_any_thread(
     bundle: Bundle, patches: list[Patch]
 ) -> None:
-    ensemble = Ensemble(bundle, CPU, engine=Engine.OPENVINO_FLOAT32, turns=1)
+    ensemble = Ensemble(bundle, CPU, engine=Engine.OPENVINO_FLOAT32, rotations=1)
     together = ensemble.margins(patches)
     with ThreadPoolExecutor(4) as threads:
         alone = np.hstack(list(threads.map(lambda patch: ensemble.margins([patch]), patches)))
@@ -112,7 +112,7 @@ def test_openvino_s_telemetry_cannot_be_loaded() -> None:
 
 def test_the_size_of_batches_changes_no_answer(bundle: Bundle, patches: list[Patch]) -> None:
     one, many = (
-        Ensemble(bundle, CPU, engine=Engine.TORCH_FLOAT32, batch_size=n, turns=2).margins(patches) for n in (1, 32)
+        Ensemble(bundle, CPU, engine=Engine.TORCH_FLOAT32, batch_size=n, rotations=2).margins(patches) for n in (1, 32)
     )
     assert one == pytest.approx(many, abs=1e-4)
 
@@ -125,7 +125,7 @@ def test_every_turn_counts_in_the_mean(patches: list[Patch]) -> None:
         return torch.stack([torch.zeros(len(inputs)), inputs[:, 0, 0, 0]], dim=1)
 
     batch, plane = PatchBatch.of(patches[:2]), ViewSpec((PreprocessingSpec(),))
-    margins = member_margins(run, plane, batch, turns=8)
+    margins = member_margins(run, plane, batch, rotations=8)
     corners = plane.plain(batch)[:, 0][:, [0, 0, -1, -1], [0, -1, 0, -1]]  # a corner lies in each corner twice
     assert margins == pytest.approx(corners.mean(dim=1), abs=1e-6)
     assert len(torch.cat(seen)) == 16

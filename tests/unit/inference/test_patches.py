@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from inference.types import CtVolume
-from inference.volumes.patch_views import ViewSpec, turn
-from inference.volumes.patches import PATCH_SHAPE, PATCH_SPACING_MM, PatchBatch, Place, cut_patch, look, sample
+from inference.volumes.patch_views import ViewSpec, rotate
+from inference.volumes.patches import (
+    PATCH_SHAPE,
+    PATCH_SPACING_MM,
+    PatchBatch,
+    PatchCentre,
+    cut_patch,
+    sample,
+    sample_patch,
+)
 from inference.volumes.preprocessing import PreprocessingSpec, apply_window, normalise
 
 
@@ -54,19 +62,22 @@ def test_cutting_equals_linear_interpolation_with_repeated_edges() -> None:
 )
 @pytest.mark.parametrize("spacing", [(2.5, 0.7, 0.7), (0.6, 0.9, 0.5)])
 @pytest.mark.parametrize(
-    "place", [Place((9.4, 30.3, 35.9)), Place((0.2, 2.3, 68.9)), Place((12.0, 31.0, 30.0), (-3.1, 4.2))]
+    "centre",
+    [PatchCentre((9.4, 30.3, 35.9)), PatchCentre((0.2, 2.3, 68.9)), PatchCentre((12.0, 31.0, 30.0), (-3.1, 4.2))],
 )
 def test_looking_straight_at_a_place_is_looking_at_its_patch(
-    place: Place,
+    centre: PatchCentre,
     spacing: tuple[float, float, float],
     shape: tuple[int, int, int],
     field_mm: tuple[float, float, float],
 ) -> None:
     rng = np.random.default_rng(2)
     volume = CtVolume(rng.integers(-1000, 400, (20, 60, 70)).astype(np.int16), spacing, np.eye(4))
-    batch = PatchBatch.of([cut_patch(volume, place.index, z_extent_mm=place.z_extent_mm)])
+    batch = PatchBatch.of([cut_patch(volume, centre.index, z_extent_mm=centre.z_extent_mm)])
     seen = sample(batch, shape=shape, field_mm=field_mm)[0].numpy()
-    assert look(volume, place, shape=shape, field_mm=field_mm) == pytest.approx(seen, abs=0.51)  # float16 rounds
+    assert sample_patch(volume, centre, shape=shape, field_mm=field_mm) == pytest.approx(
+        seen, abs=0.51
+    )  # float16 rounds
 
 
 def test_what_lies_outside_the_box_never_reaches_the_view() -> None:
@@ -121,11 +132,11 @@ def test_turning_a_picture_is_to_the_bit_sampling_through_a_turned_grid(volumetr
     view = ViewSpec(
         (PreprocessingSpec(size=24), PreprocessingSpec(size=24, window_center=300.0)), volumetric=volumetric
     )
-    turns = [turn(view.plain(batch), number) for number in range(8)]
-    for number, turned in enumerate(turns):
+    rotations = [rotate(view.plain(batch), number) for number in range(8)]
+    for number, rotated in enumerate(rotations):
         hu = sample(batch, shape=view.shape, field_mm=view.field_mm, matrix=_turned_grid(number))
-        assert torch.equal(turned, view.network_input(hu))
-    assert len({tuple(turned[0].flatten().tolist()) for turned in turns}) == 8
+        assert torch.equal(rotated, view.network_input(hu))
+    assert len({tuple(rotated[0].flatten().tolist()) for rotated in rotations}) == 8
 
 
 def test_a_view_survives_the_way_through_json() -> None:

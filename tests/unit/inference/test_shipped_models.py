@@ -15,7 +15,7 @@ from inference.bundle import SHIPPED, read_bundle
 from inference.description import describe_models
 from inference.errors import BundleError
 from inference.malignancy.ensemble import Ensemble, feature_vector
-from inference.malignancy.submodels import GROUPS, Opinion, answering, doubts, opinions_of
+from inference.malignancy.submodels import GROUPS, Variant, answering, doubts, submodel_recipes
 from inference.nodules.measurement import measure_nodule
 from inference.ood.attention_check import attention_in_lung
 from inference.predictor import NoduleAnalyzer, load_models
@@ -128,7 +128,7 @@ def test_each_opinion_answers_under_an_identity_and_with_figures_of_its_own() ->
     assert bundles["ensemble"] is shipped
     for name in ("planar", "volumetric"):
         recipe = bundles[name].recipe
-        assert recipe["combination"]["groups"] == list(GROUPS[Opinion(name)])
+        assert recipe["combination"]["groups"] == list(GROUPS[Variant(name)])
         assert recipe["calibration"]["n"] == shipped.recipe["calibration"]["n"]
         assert recipe["metrics"]["auc"] == shipped.recipe["metrics"]["opinions"][name]["auc"]
         assert recipe["metrics"]["n"] == shipped.recipe["metrics"]["n"]
@@ -159,14 +159,14 @@ def test_a_bundle_without_opinions_says_so_when_one_is_asked_for() -> None:
     shipped = read_bundle(SHIPPED / "nodule")
     older = replace(shipped, recipe={k: v for k, v in shipped.recipe.items() if k != "opinions"})
     assert answering(older, "ensemble") is older
-    assert opinions_of(older.recipe) == {}
-    with pytest.raises(BundleError, match="holds no calibration of these networks alone; set it to ensemble"):
+    assert submodel_recipes(older.recipe) == {}
+    with pytest.raises(BundleError, match="has no calibration of these networks alone; set it to ensemble"):
         answering(older, "planar")
 
 
 def test_a_network_that_looks_away_from_the_lung_gets_no_answer() -> None:
     """The same ball in lung, and where soft tissue fills all but a rim around it."""
-    shipped, confirmer = (read_bundle(SHIPPED / task) for task in ("nodule", "filter"))
+    shipped, nodule_filter = (read_bundle(SHIPPED / task) for task in ("nodule", "filter"))
     member = Ensemble(shipped, torch.device("cpu")).planar_member
     assert member is not None
     free, walled = chest(radius_mm=4.0), chest(radius_mm=4.0)
@@ -180,6 +180,6 @@ def test_a_network_that_looks_away_from_the_lung_gets_no_answer() -> None:
     assert shares[1] < 0.9
     gate = {**shipped.recipe["gate"], "attention_in_lung": (shares[0] + shares[1]) / 2}
     strict = replace(shipped, recipe={**shipped.recipe, "gate": gate})
-    analyzer = NoduleAnalyzer(*(Ensemble(b, torch.device("cpu")) for b in (strict, confirmer)))
+    analyzer = NoduleAnalyzer(*(Ensemble(b, torch.device("cpu")) for b in (strict, nodule_filter)))
     codes = [[a.code for a in analyzer.analyse_place(v, (20, 48, 48)).abstentions] for v in (free, walled)]
     assert codes == [[], ["attention_outside_lung"]]

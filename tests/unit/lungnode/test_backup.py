@@ -138,8 +138,8 @@ def newer(backup: Path) -> None:
         (damage("database"), "damaged: database"),
         (damage("home/store/instances/ab/cd.dcm"), "damaged: home/store/instances/ab/cd.dcm"),
         (lambda backup: (backup / "home" / "audit.key").unlink(), "damaged: home/audit.key"),
-        (lambda backup: (backup / "manifest.json").unlink(), "holds no backup"),
-        (lambda backup: (backup / "manifest.json").write_text("{}"), "holds no backup"),
+        (lambda backup: (backup / "manifest.json").unlink(), "is not a backup"),
+        (lambda backup: (backup / "manifest.json").write_text("{}"), "is not a backup"),
         (climb, "manifest of this backup was altered"),
         (newer, "newer version"),
     ],
@@ -174,7 +174,7 @@ def test_a_foreign_key_file_is_found_by_the_chain(node: Settings, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("target", "words"), [("home/backup", "inside LUNGNODE_HOME"), ("home", "exists"), ("busy", "under way")]
+    ("target", "words"), [("home/backup", "inside LUNGNODE_HOME"), ("home", "exists"), ("busy", "already running")]
 )
 def test_a_bad_target_is_refused(target: str, words: str, node: Settings, tmp_path: Path) -> None:
     (tmp_path / "busy.partial").mkdir()

@@ -51,7 +51,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["bogus"], "No such command"),
         (["serve", "--only", "pacs"], "--only"),
-        (["demo", "--study", "nowhere"], "there is no such folder"),
+        (["demo", "--study", "nowhere"], "folder not found"),
         (["user", "add"], "Missing argument"),
         (["user", "add", "eve", "--password", "x"], "No such option"),
         (["predict"], "Missing argument"),
@@ -97,7 +97,7 @@ def test_half_a_place_is_refused_before_models_load(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["predict", str(tmp_path), *words]) == 1
-    assert "--row and --column belong together" in errors(capsys)[0]
+    assert "--row and --column must be given together" in errors(capsys)[0]
 
 
 def test_files_are_checked_before_models_load(

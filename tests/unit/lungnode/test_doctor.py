@@ -106,11 +106,11 @@ def test_revocation_lists_and_peers_bound_to_their_certificate_are_told(with_tls
         _tls(settings)
     lists.write_text("")
     issue_list(lists, timedelta(days=5))
-    told = r".*, 36[45] days; revocation list until [-0-9 :]{16} UTC; 1 of 2 peers known by their own certificate"
+    told = r".*, 36[45] days; revocation list until [-0-9 :]{16} UTC; 1 of 2 peers identified by certificate"
     assert re.fullmatch(told, _tls(settings))
     for ends in (timedelta(hours=23), timedelta(hours=-1)):
         issue_list(lists, ends)
-        with pytest.raises(FaultError, match="nobody gets in then"):
+        with pytest.raises(FaultError, match="every peer is rejected from then on"):
             _tls(settings)
 
 
@@ -123,7 +123,7 @@ def test_a_destination_that_could_not_say_what_it_committed_is_a_fault() -> None
 
     assert said() == said("ARCHIVE") == "ARCHIVE at 192.0.2.1:104"
     assert said("CT", destination=archive.model_copy(update={"storage_commitment": False}))
-    with pytest.raises(FaultError, match="ARCHIVE may not call this node"):
+    with pytest.raises(FaultError, match="ARCHIVE cannot send storage commitment reports to this node"):
         said("CT")
 
 

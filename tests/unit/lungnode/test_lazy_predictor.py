@@ -98,7 +98,7 @@ web = Web(settings)
 client = web.app.test_client()
 for path in ("/", "/detector", "/model_status", "/worklist", "/readyz", "/model"):
     assert client.get(path).status_code == 200, path
-web.predictor.look()
+web.predictor.refresh()
 assert "torch" not in sys.modules
 web.close()
 """

@@ -106,12 +106,12 @@ def test_a_worker_follows_a_promotion_and_lets_the_former_model_finish(
     pools = Pools()
     live = pools.live(home_database, files)
     live.start()
-    live.look(pools.follow)
+    live.refresh(pools.follow)
     promoted(home_database, files)
-    live.look(pools.follow)
-    live.look(pools.follow)
+    live.refresh(pools.follow)
+    live.refresh(pools.follow)
     taken_back(home_database)
-    live.look(pools.follow)
+    live.refresh(pools.follow)
     assert pools.log == [
         "start settings",
         *("start promoted", "follow promoted", "retire settings"),
@@ -129,10 +129,10 @@ def test_a_model_that_cannot_be_loaded_leaves_the_former_one_at_work(
     promoted(home_database, files)
     pools.can_load = False
     with pytest.raises(ModelUnavailableError):
-        live.look(pools.follow)
+        live.refresh(pools.follow)
     assert pools.log == ["start settings", "close promoted"]
     pools.can_load = True
-    live.look(pools.follow)
+    live.refresh(pools.follow)
     assert pools.log[2:] == ["start promoted", "follow promoted", "retire settings"]
 
 
@@ -172,13 +172,13 @@ def test_the_web_follows_too_and_closes_the_former_model_a_look_later(
     home_database: Database, files: LocalFiles
 ) -> None:
     web, made = predictor(home_database, files, lambda: True)
-    web.look()
+    web.refresh()
     assert web.status() == {"name": OWN}
     promoted(home_database, files)
-    web.look()
+    web.refresh()
     assert web.status() == {"name": "promoted"}
     assert made[0].closed == 0
-    web.look()
+    web.refresh()
     assert [one.closed for one in made] == [1, 0]
     web.close()
     assert [one.closed for one in made] == [1, 1]
@@ -192,10 +192,10 @@ def test_the_web_keeps_the_model_that_it_has_where_the_other_cannot_be_loaded(
     web, _ = predictor(home_database, files, lambda: loads[0])
     promoted(home_database, files)
     loads[0] = False
-    web.look()
+    web.refresh()
     assert web.status() == {"name": OWN}
     loads[0] = True
-    web.look()
+    web.refresh()
     assert web.status() == {"name": "promoted"}
 
 
@@ -204,9 +204,9 @@ def test_the_web_loads_another_model_at_once_only_where_it_had_loaded_the_former
 ) -> None:
     web, made = predictor(home_database, files, lambda: True)
     promoted(home_database, files)
-    web.look()
+    web.refresh()
     assert [one.is_in_memory for one in made] == [False, False]
     made[-1].load()
     taken_back(home_database)
-    web.look()
+    web.refresh()
     assert [one.is_in_memory for one in made] == [False, True, True]

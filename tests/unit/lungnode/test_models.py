@@ -105,7 +105,7 @@ def test_a_model_is_promoted_by_an_administrator_and_taken_back(
         assert run([*arguments]) == 1
         return capsys.readouterr().err
 
-    assert "nobody with the role admin" in refused(*wanted, "--by", "reader")
+    assert "must name a user with the role admin" in refused(*wanted, "--by", "reader")
     assert "too few (1 patients with positive" in refused(*wanted, "--by", "chief")
     told = [(i % 2 == 0, 0.9 - 0.04 * (i % 12), 0.9 if i % 2 == 0 else 0.1 + 0.01 * i) for i in range(24)]
     judged(home_database, home, tmp_path / "many", told, model=second)
@@ -144,4 +144,4 @@ def test_a_worse_model_is_promoted_only_by_force(
     assert run(wanted) == 1
     assert "not promoted: worse" in capsys.readouterr().err
     assert run([*wanted, "--force"]) == 1
-    assert "is not the one that was tried" in capsys.readouterr().err
+    assert "differs from the shadow-tested one" in capsys.readouterr().err

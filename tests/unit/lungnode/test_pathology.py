@@ -80,20 +80,20 @@ def test_reports_are_matched_kept_once_and_on_record(
 
 
 WRONG = (
-    ("S,,,1,2,3,maybe,2026-01-01,x", "label is to be benign or malignant"),
-    ("S,,,1,2,3,benign,01.02.2026,x", "date is to be written as 2026-01-31"),
-    ("S,,,1,2,3,benign,2999-01-01,x", "date lies in the future"),
-    ("S,,,1,2,,benign,2026-01-01,x", "are to be numbers, all three"),
-    ("S,,,1,2,nan,benign,2026-01-01,x", "no position in a patient"),
+    ("S,,,1,2,3,maybe,2026-01-01,x", "label must be benign or malignant"),
+    ("S,,,1,2,3,benign,01.02.2026,x", "date must have the form 2026-01-31"),
+    ("S,,,1,2,3,benign,2999-01-01,x", "date is in the future"),
+    ("S,,,1,2,,benign,2026-01-01,x", "must all be numbers"),
+    ("S,,,1,2,nan,benign,2026-01-01,x", "are out of range"),
     ("S,,,,,,benign,2026-01-01,x", "either finding_id or x_mm"),
-    ("S,,CANARY,,,,benign,2026-01-01,x", "finding_id is no id"),
+    ("S,,CANARY,,,,benign,2026-01-01,x", "finding_id is not a valid finding id"),
     ("S,,00000000000000000000000000000000,,,,benign,2026-01-01,x", "no such finding"),
-    (",,,1,2,3,benign,2026-01-01,x", "has to be given"),
+    (",,,1,2,3,benign,2026-01-01,x", "is required"),
     ("1.2.404,,,1,2,3,benign,2026-01-01,x", "no such study"),
     ("S,1.2.404,,1,2,3,benign,2026-01-01,x", "no such series"),
-    ("CANARY^PHI,,,1,2,3,benign,2026-01-01,x", "study_instance_uid is no UID"),
-    ("S,,,1,2,3,benign,2026-01-01,", "source is to have"),
-    ("S,,,1,2,3,benign", "not as many fields as the header"),
+    ("CANARY^PHI,,,1,2,3,benign,2026-01-01,x", "study_instance_uid is not a UID"),
+    ("S,,,1,2,3,benign,2026-01-01,", "source must have"),
+    ("S,,,1,2,3,benign", "number of fields differs from the header"),
 )
 
 

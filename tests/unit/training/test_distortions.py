@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from inference.types import CtVolume
-from training.report.distortions import DISTORTIONS, Place
+from training.report.distortions import DISTORTIONS, NodulePoint
 
 SPACING_MM = (1.5, 0.7, 0.7)
 INDEX = (4.0, 21.0, 20.0)
 
 
-def place() -> Place:
+def place() -> NodulePoint:
     """Lung with one bright voxel column: what is pointed at is brighter than all else."""
     hu = np.full((9, 44, 40), -850, np.int16)
     hu[3:6, 20:23, 19:22] = 40
     hu[4, 21, 20] = 200
-    return Place(CtVolume(hu, SPACING_MM, np.diag([*SPACING_MM, 1.0])), INDEX)
+    return NodulePoint(CtVolume(hu, SPACING_MM, np.diag([*SPACING_MM, 1.0])), INDEX)
 
 
-def distorted(name: str) -> Place:
+def distorted(name: str) -> NodulePoint:
     """By name, with a fixed generator."""
     return DISTORTIONS[name](place(), np.random.default_rng(3))
 
@@ -39,7 +39,7 @@ def test_a_click_strays_in_one_direction_whatever_the_distance() -> None:
 
 
 def test_a_click_stays_in_the_image() -> None:
-    corner = Place(place().volume, (4.0, 0.0, 39.0))
+    corner = NodulePoint(place().volume, (4.0, 0.0, 39.0))
     for seed in range(8):
         _, row, column = DISTORTIONS["click 6 mm off"](corner, np.random.default_rng(seed)).index
         assert 0 <= row <= 43
@@ -84,7 +84,7 @@ def test_thicker_slices_keep_the_nodule_where_it_is_pointed_at(slices: int) -> N
 
 
 def test_reversed_slices_take_the_index_along() -> None:
-    start = Place(place().volume, (3.0, 21.0, 20.0))
+    start = NodulePoint(place().volume, (3.0, 21.0, 20.0))
     found = DISTORTIONS["slices in reverse"](start, np.random.default_rng(0))
     assert found.index == (5.0, 21.0, 20.0)
     assert (found.volume.volume_hu[5] == start.volume.volume_hu[3]).all()

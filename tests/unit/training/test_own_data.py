@@ -15,7 +15,7 @@ from dicom_node.phantom.writer import SeriesIdentity
 from inference.malignancy.ensemble import Ensemble
 from inference.predictor import load_models
 from inference.types import CtVolume
-from inference.volumes.patches import Place, cut_patch
+from inference.volumes.patches import PatchCentre, cut_patch
 from tests.factories import CtSeries, ct_series
 from training import calibrate, evaluate, train
 from training.data.leaks import refuse_leaks
@@ -92,20 +92,20 @@ def test_own_series_are_trained_calibrated_and_evaluated(tmp_path: Path, capsys:
 def test_training_cuts_the_patch_that_serving_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(tmp_path, {"train": 2})
     crop = read_crop(tmp_path, read_rows(tmp_path)[1])
-    seen: list[tuple[CtVolume, Place]] = []
+    seen: list[tuple[CtVolume, PatchCentre]] = []
 
     margins_at = Ensemble.margins_at
 
-    def watched(ensemble: Ensemble, volume: CtVolume, places: Sequence[Place]) -> NDArray[np.float64]:
+    def watched(ensemble: Ensemble, volume: CtVolume, centres: Sequence[PatchCentre]) -> NDArray[np.float64]:
         if ensemble.bundle.task == "nodule":
-            seen.extend((volume, place) for place in places)
-        return margins_at(ensemble, volume, places)
+            seen.extend((volume, centre) for centre in centres)
+        return margins_at(ensemble, volume, centres)
 
     monkeypatch.setattr(Ensemble, "margins_at", watched)
     finding = load_models(None, "cpu").nodule.analyse_place(crop.volume, CENTRE)
     assert finding.index == crop.centre
-    volume, place = seen[-1]
-    ours, served = crop_patch(crop), cut_patch(volume, place.index, z_extent_mm=place.z_extent_mm)
+    volume, centre = seen[-1]
+    ours, served = crop_patch(crop), cut_patch(volume, centre.index, z_extent_mm=centre.z_extent_mm)
     np.testing.assert_array_equal(ours.hu, served.hu)
     assert (ours.low_mm, ours.high_mm) == (served.low_mm, served.high_mm)
 

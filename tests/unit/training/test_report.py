@@ -73,7 +73,7 @@ def made(data: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         few = {name: DISTORTIONS[name] for name in ("as it is", "click 6 mm off")}
         patch.setattr(robustness, "DISTORTIONS", few)
-        command = ["--data", str(data), "--bundles", str(bundles), "--out", str(out), "--turns", "1"]
+        command = ["--data", str(data), "--bundles", str(bundles), "--out", str(out), "--rotations", "1"]
         command += ["--seeds", str(bundles / "slice")]
         assert report.main(command) == 0
     return out

@@ -12,7 +12,7 @@ from inference.bundle import SHIPPED, read_bundle
 from inference.types import CtVolume
 from tests.unit.training.test_commands import last_json, write_nodules
 from training.report import robustness
-from training.report.distortions import DISTORTIONS, Place
+from training.report.distortions import DISTORTIONS, NodulePoint
 from training.report.robustness import Bench, empty_figures, loss_figures
 
 SOME = ("as it is", "click 4 mm off", "pixel size stated x1.4")
@@ -23,7 +23,7 @@ def test_the_command_tells_what_is_lost_and_what_is_refused(
 ) -> None:
     write_nodules(tmp_path)
     monkeypatch.setattr(robustness, "DISTORTIONS", {name: DISTORTIONS[name] for name in SOME})
-    assert robustness.main(["--data", str(tmp_path), "--turns", "1", "--out", str(tmp_path / "figures.json")]) == 0
+    assert robustness.main(["--data", str(tmp_path), "--rotations", "1", "--out", str(tmp_path / "figures.json")]) == 0
     figures = last_json(capsys)
     told = figures["distortions"]
     assert isinstance(told, dict)
@@ -55,7 +55,7 @@ def test_losses_count_what_was_answered_both_times() -> None:
 def test_empty_lung_is_not_graded() -> None:
     bench = Bench.of(read_bundle(SHIPPED / "nodule"), read_bundle(SHIPPED / "filter"), torch.device("cpu"), turns=1)
     air = np.random.default_rng(0).normal(-870, 10, (24, 60, 60)).astype(np.int16)
-    places = [Place(CtVolume(air, (2.0, 0.7, 0.7), np.eye(4)), (12.0, 30.0, 20.0 + i)) for i in range(3)]
+    places = [NodulePoint(CtVolume(air, (2.0, 0.7, 0.7), np.eye(4)), (12.0, 30.0, 20.0 + i)) for i in range(3)]
     figures = empty_figures(bench, places)
     assert figures["abstained"] == 1.0
     assert figures["reasons"] == {"no_nodule_here": 3}

@@ -237,13 +237,13 @@ def test_samples_that_say_too_little_are_refused(what: str, samples: SiteSamples
 def test_every_opinion_is_recalibrated_on_its_own_margins_and_kept_where_that_is_no_better() -> None:
     samples = drawn(600, lambda z: float(expit(3 * z)))
     own = {"calibration": PLAIN.recipe["calibration"], "combination": {"weights": [1.0]}}
-    samples = replace(samples, opinions={"planar": samples.margins / 2, "volumetric": samples.margins * 3})
-    best = CALIBRATORS["temperature"](samples.opinions["volumetric"], samples.labels)
+    samples = replace(samples, submodels={"planar": samples.margins / 2, "volumetric": samples.margins * 3})
+    best = CALIBRATORS["temperature"](samples.submodels["volumetric"], samples.labels)
     fits = {**own, "calibration": {"kind": "temperature", "parameters": best}}
     bundle = replace(PLAIN, recipe={**PLAIN.recipe, "opinions": {"planar": own, "volumetric": fits}})
     made = recalibrated(bundle, samples, site="a", seed=0, today=datetime(2026, 1, 1, tzinfo=UTC))["opinions"]
     fitted = made["planar"]["calibration"]
-    assert fitted["parameters"] == CALIBRATORS[fitted["kind"]](samples.opinions["planar"], samples.labels)
+    assert fitted["parameters"] == CALIBRATORS[fitted["kind"]](samples.submodels["planar"], samples.labels)
     shipped, now = (abs(float(p) - expit(3.0)) for p in (expit(0.5), calibrated(np.array([0.5]), fitted["kind"],
                                                                                fitted["parameters"])[0]))  # fmt: skip
     assert now < 0.2 * shipped

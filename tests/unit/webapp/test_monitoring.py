@@ -6,7 +6,7 @@ import pytest
 
 from db.domain.records import Role
 from db.monitoring.drift_observations import latest_report
-from lungnode.monitoring.watch_report import look
+from lungnode.monitoring.watch_report import run_watch
 from tests.unit.webapp.conftest import Web
 from tests.watched_series import rehearsed
 
@@ -15,7 +15,7 @@ HTML = {"Accept": "text/html"}
 
 def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> None:
     rehearsed(web.database)
-    look(web.database)
+    run_watch(web.database)
     with web.database.read() as session:
         _, report = latest_report(session) or (None, {})
     history = {str(one["model"]): [bool(block["drifted"]) for block in one["history"]] for one in report["scanners"]}
@@ -50,7 +50,7 @@ def test_before_the_first_look_the_page_says_so(web: Web) -> None:
 
 
 def test_few_series_and_verdicts_are_told_as_few(web: Web) -> None:
-    look(web.database)
+    run_watch(web.database)
     page = web.client().get("/monitoring", headers=HTML).text
     assert "No series was read yet." in page
     assert "only 0 of 300 series" in page
