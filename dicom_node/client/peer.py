@@ -269,32 +269,32 @@ def forward(
     association: Association, path: Path, sop_class_uid: str, originator: tuple[str, int] | None = None
 ) -> StoreAnswer:
     """Send a stored file unchanged, or re-encoded where its uncompressed transfer syntax was not accepted."""
-    asked_by = {"originator_aet": originator[0], "originator_id": originator[1]} if originator else {}
+    arguments = {"originator_aet": originator[0], "originator_id": originator[1]} if originator else {}
     try:
-        return _sent(association, path, **asked_by)
+        return _sent(association, path, **arguments)
     except (ValueError, AttributeError):
         pass  # no context for its very transfer syntax
     try:
         ds = dcmread(path)
     except (*UNREADABLE, InvalidDicomError):
         return StoreAnswer(StoreOutcome.REFUSED, "the object's file is gone or damaged on our side")
-    return _send(association, ds, sop_class_uid, **asked_by)
+    return _send(association, ds, sop_class_uid, **arguments)
 
 
-def _send(association: Association, ds: Dataset, sop_class_uid: str, **asked_by: Any) -> StoreAnswer:
+def _send(association: Association, ds: Dataset, sop_class_uid: str, **arguments: Any) -> StoreAnswer:
     if not any(context.abstract_syntax == sop_class_uid for context in association.accepted_contexts):
         return StoreAnswer(StoreOutcome.NOT_TAKEN, f"the node does not accept {class_name(sop_class_uid)}")
     try:
-        return _sent(association, ds, **asked_by)
+        return _sent(association, ds, **arguments)
     except UNREADABLE:
         return StoreAnswer(StoreOutcome.NOT_TAKEN, "the node accepts no transfer syntax of this object")
 
 
-def _sent(association: Association, what: Path | Dataset, **asked_by: Any) -> StoreAnswer:
+def _sent(association: Association, instance: Path | Dataset, **arguments: Any) -> StoreAnswer:
     if not association.is_established:
         return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
     try:
-        return _answer(association.send_c_store(what, **asked_by))
+        return _answer(association.send_c_store(instance, **arguments))
     except (RuntimeError, OSError):
         return StoreAnswer(StoreOutcome.TRY_LATER, "the association ended")
 

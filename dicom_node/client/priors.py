@@ -1,6 +1,6 @@
 """Retrieval of a patient's earlier chest CT from a PACS before a study is read, where configured.
 
-What a PACS says it has is compared with what arrived; a difference is tried again, then told. Earlier studies are
+What a PACS says it has is compared with what arrived; a difference is retried, then reported. Earlier studies are
 stored and shown, and analysed only when someone asks.
 """
 
@@ -105,17 +105,17 @@ class PriorFetcher:
                 priors.begin_searches(session, pacs)
         with self._database.read() as session:
             searches = priors.due_searches(session, pacs, now=self._clock())
-            wanted = priors.due_priors(session, pacs, now=self._clock())
-        if not searches and not wanted:
+            due_studies = priors.due_priors(session, pacs, now=self._clock())
+        if not searches and not due_studies:
             return
         try:
             with QueryConnection(source.node, self._station, QUERY_CONTEXTS, self._timeouts) as connection:
                 fetcher = SeriesFetcher(connection, self._database, self._station, settle_s=self._settle_s)
-                self._work_through(connection, fetcher, source, searches)
+                self._run_queue(connection, fetcher, source, searches)
         except (NodeUnreachableError, QueryError) as error:
-            self._postpone(searches, wanted, str(error))
+            self._postpone(searches, due_studies, str(error))
 
-    def _work_through(
+    def _run_queue(
         self,
         connection: QueryConnection,
         fetcher: SeriesFetcher,
@@ -133,8 +133,8 @@ class PriorFetcher:
                 self._postpone([search], [], str(error))
                 return
         with self._database.read() as session:
-            wanted = priors.due_priors(session, source.node.ae_title, now=self._clock())
-        for prior in wanted:
+            due_studies = priors.due_priors(session, source.node.ae_title, now=self._clock())
+        for prior in due_studies:
             if not source.is_open(self._clock()):
                 return
             try:
@@ -147,15 +147,15 @@ class PriorFetcher:
         chosen: list[tuple[str, int]] = []
         if search.patient_id and search.study_date:
             try:
-                found = connection.find_studies_of(search.patient_id, search.study_date)
+                studies = connection.find_studies_of(search.patient_id, search.study_date)
             except InexactKeyError as error:  # asking again would not help
                 with self._database.begin() as session:
                     priors.record_search(session, search.study_id, search.pacs, PriorStatus.FAILED, str(error))
                 return
-            for study in earlier_studies(search, found):
+            for study in earlier_studies(search, studies):
                 series = chest_series(study, connection.find_series(study.study_instance_uid))
                 if series:
-                    chosen.append((study.study_instance_uid, sum(one.instance_count or 0 for one in series)))
+                    chosen.append((study.study_instance_uid, sum(match.instance_count or 0 for match in series)))
                 if len(chosen) == source.count:
                     break
         with self._database.begin() as session:
@@ -170,38 +170,41 @@ class PriorFetcher:
         with self._database.read() as session:
             expected = ExpectedStudy(uid, patient=priors.patient_of(session, prior.study_id))
         fetched = fetcher.fetch_study(expected, connection.find_series(uid))
-        asked = [one for one in fetched if one.outcome != LEFT_OUT]
-        mismatches = [one for one in asked if one.outcome == MISMATCH]
-        missing = [one for one in asked if one.outcome == INCOMPLETE]
-        counts = sum(one.expected for one in asked), sum(one.received for one in asked)
-        unrequested = sum(one.unrequested for one in asked)
+        requested = [series for series in fetched if series.outcome != LEFT_OUT]
+        mismatches = [series for series in requested if series.outcome == MISMATCH]
+        missing = [series for series in requested if series.outcome == INCOMPLETE]
+        counts = (
+            sum(series.expected for series in requested),
+            sum(series.received for series in requested),
+        )
+        unrequested = sum(series.unrequested for series in requested)
         note = f"the PACS sent {unrequested} instances of other studies in the meantime" if unrequested else ""
         with self._database.begin() as session:
             if mismatches:  # and asking again would not help
                 reason = _joined(mismatches[0].reason, note)
                 priors.record_prior(session, prior.id, PriorStatus.FAILED, counts=counts, reason=reason)
-            elif asked and not missing:
+            elif requested and not missing:
                 priors.record_prior(session, prior.id, PriorStatus.DONE, counts=counts, reason=note)
             else:
-                self._record_shortfall(session, prior, counts, _joined(_why(missing), note))
+                self._record_shortfall(session, prior, counts, _joined(_missing_text(missing), note))
         _log.info("prior:received", extra={"study_id": prior.study_id, "instance_count": counts[1], "count": counts[0]})
 
     def _record_shortfall(self, session: Session, prior: PriorStudy, counts: tuple[int, int], reason: str) -> None:
         retry_at = self._retry_at(prior.attempts)
-        given_up = PriorStatus.INCOMPLETE if counts[1] else PriorStatus.FAILED
-        status = PriorStatus.PENDING if retry_at else given_up
+        final_status = PriorStatus.INCOMPLETE if counts[1] else PriorStatus.FAILED
+        status = PriorStatus.PENDING if retry_at else final_status
         priors.record_prior(session, prior.id, status, counts=counts, reason=reason, retry_at=retry_at)
 
-    def _postpone(self, searches: Sequence[PriorSearch], wanted: Sequence[PriorStudy], reason: str) -> None:
+    def _postpone(self, searches: Sequence[PriorSearch], due_studies: Sequence[PriorStudy], reason: str) -> None:
         with self._database.begin() as session:
             for search in searches:
                 retry_at = self._retry_at(search.attempts)
                 status = PriorStatus.PENDING if retry_at else PriorStatus.FAILED
                 priors.record_search(session, search.study_id, search.pacs, status, reason, retry_at)
-            for prior in wanted:
+            for prior in due_studies:
                 counts = (prior.expected_count, prior.received_count)
                 self._record_shortfall(session, prior, counts, reason)
-        _log.warning("priors:postponed", extra={"count": len(searches) + len(wanted)})
+        _log.warning("priors:postponed", extra={"count": len(searches) + len(due_studies)})
 
     def _retry_at(self, attempts: int) -> datetime | None:
         if attempts + 1 >= MAX_ATTEMPTS:
@@ -209,19 +212,19 @@ class PriorFetcher:
         return self._clock() + timedelta(seconds=PAUSES_S[min(attempts, len(PAUSES_S) - 1)])
 
 
-def _why(missing: Sequence[FetchedSeries]) -> str:
+def _missing_text(missing: Sequence[FetchedSeries]) -> str:
     """Describe in words what is missing of a study."""
     if not missing:
         return "it has no CT series that may be analysed"
-    more = f"; {len(missing) - 1} more series incomplete" if len(missing) > 1 else ""
-    return missing[0].reason + more
+    remainder = f"; {len(missing) - 1} more series incomplete" if len(missing) > 1 else ""
+    return missing[0].reason + remainder
 
 
 def _joined(*texts: str) -> str:
     return "; ".join(text for text in texts if text)
 
 
-def earlier_studies(search: PriorSearch, found: Sequence[StudyMatch]) -> list[StudyMatch]:
+def earlier_studies(search: PriorSearch, studies: Sequence[StudyMatch]) -> list[StudyMatch]:
     """Return a patient's earlier CT studies, latest first.
 
     Another issuer or birth date under the same Patient ID is another patient, and never fetched. What either side
@@ -229,7 +232,7 @@ def earlier_studies(search: PriorSearch, found: Sequence[StudyMatch]) -> list[St
     """
     fitting = [
         study
-        for study in found
+        for study in studies
         if study.patient_id == search.patient_id
         and not (search.issuer and study.issuer_of_patient_id and study.issuer_of_patient_id != search.issuer)
         and not (search.birth_date and study.birth_date and plain_date(study.birth_date) != search.birth_date)
@@ -243,7 +246,10 @@ def earlier_studies(search: PriorSearch, found: Sequence[StudyMatch]) -> list[St
 
 def chest_series(study: StudyMatch, series: Sequence[SeriesMatch]) -> list[SeriesMatch]:
     """Return the CT series of a chest study; none where descriptions name another body part."""
-    ct = [one for one in series if one.modality == "CT" and is_uid(one.series_instance_uid)]
-    words = [study.study_description, *(text for one in ct for text in (one.series_description, one.body_part))]
-    said = " ".join(word for word in words if word).strip()
-    return ct if not said or CHEST.search(said) else []
+    ct = [match for match in series if match.modality == "CT" and is_uid(match.series_instance_uid)]
+    words = [
+        study.study_description,
+        *(text for match in ct for text in (match.series_description, match.body_part)),
+    ]
+    descriptions = " ".join(word for word in words if word).strip()
+    return ct if not descriptions or CHEST.search(descriptions) else []

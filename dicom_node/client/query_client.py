@@ -79,8 +79,8 @@ class QueryConnection(NodeConnection):
         super().__enter__()
         return self
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
         self.ignored_count = 0
         """Answers that did not bear what was asked for, on this association."""
 
@@ -130,7 +130,7 @@ class QueryConnection(NodeConnection):
         for keyword in ("SeriesInstanceUID", "Modality", "SeriesDescription", "BodyPartExamined"):
             setattr(query, keyword, "")
         query.NumberOfSeriesRelatedInstances = None
-        found = [
+        matches = [
             SeriesMatch(
                 series_instance_uid=value_text(answer, "SeriesInstanceUID"),
                 modality=value_text(answer, "Modality"),
@@ -140,7 +140,7 @@ class QueryConnection(NodeConnection):
             )
             for answer in self._find(query)
         ]
-        return list({series.series_instance_uid: series for series in found}.values())
+        return list({series.series_instance_uid: series for series in matches}.values())
 
     def find_instances(self, study_instance_uid: str, series_instance_uid: str) -> dict[str, str]:
         """List the instances of a series by UID, each with its SOP class where the PACS returns it.
@@ -185,7 +185,7 @@ class QueryConnection(NodeConnection):
         query.SeriesInstanceUID = exact_uid("Series Instance UID", series_instance_uid)
         last = MoveAnswer()
         for status, _ in self._asking().send_c_move(query, target, STUDY_ROOT_MOVE):
-            code = _code(status, "the retrieval; what arrived is kept")
+            code = _code(status, "the retrieval; received instances stay stored")
             last = MoveAnswer(_count(status, "Completed"), _count(status, "Failed"), code)
             progress(last)
         return last
@@ -196,7 +196,7 @@ class QueryConnection(NodeConnection):
         return self._open()
 
     def _studies(self, query: Dataset) -> list[StudyMatch]:
-        found = [
+        matches = [
             StudyMatch(
                 study_instance_uid=value_text(answer, "StudyInstanceUID"),
                 study_date=value_text(answer, "StudyDate"),
@@ -209,7 +209,7 @@ class QueryConnection(NodeConnection):
             )
             for answer in self._find(query)
         ]
-        return list({study.study_instance_uid: study for study in found}.values())
+        return list({study.study_instance_uid: study for study in matches}.values())
 
     def _find(self, query: Dataset) -> Iterator[Dataset]:
         """Send a query and return the matches that bear its keys and a valid UID; count the others."""
@@ -264,9 +264,9 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 9 else None
 
 
-def _code(status: Dataset, what: str) -> int:
+def _code(status: Dataset, operation: str) -> int:
     if not status or "Status" not in status:
-        raise QueryError(f"the PACS broke off {what}")
+        raise QueryError(f"the PACS broke off {operation}")
     return int(status.Status)
 
 

@@ -78,19 +78,19 @@ def mismatched_key(query: Dataset, answer: Dataset) -> str:
     for element in query:
         if element.keyword in _UNCHECKED:
             continue
-        wanted = value_text(query, element.keyword)
-        if wanted and not _is_equal(element.VR, wanted, value_text(answer, element.keyword)):
+        requested = value_text(query, element.keyword)
+        if requested and not _is_equal(element.VR, requested, value_text(answer, element.keyword)):
             return str(element.keyword)
     return ""
 
 
-def _is_equal(vr: str, wanted: str, value: str) -> bool:
+def _is_equal(vr: str, requested: str, value: str) -> bool:
     if vr != "DA":
-        return value == wanted
-    first, dash, last = wanted.partition("-")
+        return value == requested
+    first, dash, last = requested.partition("-")
     date = plain_date(value)
     if not dash:
-        return date == wanted
+        return date == requested
     return bool(date) and (not first or date >= first) and (not last or date <= last)
 
 

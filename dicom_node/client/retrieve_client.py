@@ -87,11 +87,11 @@ class ExpectedStudy:
 class Scope:
     """Which series of a study are retrieved: all or CT only, and whether complete ones again."""
 
-    with_everything: bool = False
+    all_modalities: bool = False
     force: bool = False
 
 
-WHAT_IS_MISSING = Scope()
+MISSING_ONLY = Scope()
 
 
 class SeriesFetcher:
@@ -104,7 +104,7 @@ class SeriesFetcher:
     settle_s
         See ``SETTLE_S``.
     progress
-        Told how many instances of a series the PACS has sent so far, of how many.
+        Called with the number of instances of a series that the PACS has sent so far, and with their total.
 
     Raises
     ------
@@ -130,7 +130,7 @@ class SeriesFetcher:
         self._progress = progress
 
     def fetch_study(
-        self, study: ExpectedStudy, series: Sequence[SeriesMatch], scope: Scope = WHAT_IS_MISSING
+        self, study: ExpectedStudy, series: Sequence[SeriesMatch], scope: Scope = MISSING_ONLY
     ) -> Iterator[FetchedSeries]:
         """Retrieve series of a study, yielding each as it ends.
 
@@ -140,15 +140,15 @@ class SeriesFetcher:
             The PACS refused or broke off.
         """
         uid = study.study_instance_uid
-        for one in series:
-            expected = self._expected(uid, one)
-            reason = self._why_not(uid, one, expected, scope)
+        for match in series:
+            expected = self._expected(uid, match)
+            reason = self._why_not(uid, match, expected, scope)
             if reason:
-                yield _fetched(uid, one, (expected, 0), LEFT_OUT, reason)
-            elif not scope.force and (here := self._received(uid, one)) >= expected > 0:
-                yield self._checked(study, _fetched(uid, one, (expected, here), HERE))
+                yield _fetched(uid, match, (expected, 0), LEFT_OUT, reason)
+            elif not scope.force and (count := self._received(uid, match)) >= expected > 0:
+                yield self._checked(study, _fetched(uid, match, (expected, count), HERE))
             else:
-                yield self._fetch(study, one, expected)
+                yield self._fetch(study, match, expected)
 
     def _expected(self, study_instance_uid: str, series: SeriesMatch) -> int:
         """Return the number of instances at the PACS, listed one by one where it does not return a count."""
@@ -159,13 +159,13 @@ class SeriesFetcher:
     def _why_not(self, study_instance_uid: str, series: SeriesMatch, expected: int, scope: Scope) -> str:
         """Return why a series would not be stored or analysed, as far as the PACS tells; retrieve in doubt."""
         is_ct = series.modality == "CT"
-        if not is_ct and not scope.with_everything:
+        if not is_ct and not scope.all_modalities:
             return NOT_CT
         is_small = 0 < expected < GateThresholds().min_slices
-        if is_ct and not (is_small and not scope.with_everything):
+        if is_ct and not (is_small and not scope.all_modalities):
             return ""
-        found = self._connection.find_instances(study_instance_uid, series.series_instance_uid).values()
-        classes = set(found)
+        sop_class_uids = self._connection.find_instances(study_instance_uid, series.series_instance_uid).values()
+        classes = set(sop_class_uids)
         if not classes or "" in classes:
             return ""
         if is_ct:
@@ -180,7 +180,7 @@ class SeriesFetcher:
             uid,
             series.series_instance_uid,
             self._station,
-            lambda so_far: self._progress(so_far.completed, expected),
+            lambda sub_operations: self._progress(sub_operations.completed, expected),
         )
         received = self._settled(uid, series, expected) if answer.is_complete else self._received(uid, series)
         if received >= expected > 0 and answer.is_complete:

@@ -15,7 +15,7 @@ class _ClientSocket(AssociationSocket):
     """pynetdicom's socket without Nagle's delay, also closed where connecting failed.
 
     Once closed, the library's own says that it was never connected. Who negotiates asks it that on waking up, when the
-    other thread may have had a rejection already, and would report that nobody can be reached.
+    other thread may have had a rejection already, and would report an unreachable node.
     """
 
     def _create_socket(self, address: AddressInformation) -> socket.socket:
@@ -26,8 +26,8 @@ class _ClientSocket(AssociationSocket):
     def close(self) -> None:
         """Close, and remember whether there was a connection."""
         self._shutdown_socket()
-        left: socket.socket | None = self.socket  # type: ignore[has-type]  # the library declares none
-        if left is not None and self._is_connected:
+        open_socket: socket.socket | None = self.socket  # type: ignore[has-type]  # the library declares none
+        if open_socket is not None and self._is_connected:
             self.socket = None
             self.event_queue.put("Evt17")
 

@@ -75,10 +75,10 @@ class WebNode:
         reply = self._ask(f"/studies/{urllib.parse.quote(study_instance_uid)}/instances?{query}")
         if reply.status != 200:
             return False
-        found = _json(reply.body)
-        return isinstance(found, list) and any(
-            isinstance(one, dict) and (one.get(_SOP_INSTANCE_UID) or {}).get("Value") == [sop_instance_uid]
-            for one in found
+        payload = _json(reply.body)
+        return isinstance(payload, list) and any(
+            isinstance(match, dict) and (match.get(_SOP_INSTANCE_UID) or {}).get("Value") == [sop_instance_uid]
+            for match in payload
         )
 
     def _ask(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> _Reply:
@@ -96,8 +96,8 @@ class WebNode:
         except ssl.SSLError:
             raise NodeUnreachableError("its TLS certificate is not trusted") from None
         except urllib.error.URLError as error:
-            why = "its TLS certificate is not trusted" if isinstance(error.reason, ssl.SSLError) else "no answer"
-            raise NodeUnreachableError(f"{why} at its URL") from None
+            reason = "its TLS certificate is not trusted" if isinstance(error.reason, ssl.SSLError) else "no answer"
+            raise NodeUnreachableError(f"{reason} at its URL") from None
         except (OSError, ValueError):
             raise NodeUnreachableError("no answer at its URL") from None
 
@@ -126,10 +126,10 @@ def _answer(reply: _Reply) -> StoreAnswer:
 
 
 def _failures(body: bytes) -> list[int]:
-    found = _json(body)
-    found = found[0] if isinstance(found, list) and found else found
+    payload = _json(body)
+    payload = payload[0] if isinstance(payload, list) and payload else payload
     try:
-        items = found[_FAILED_SOP_SEQUENCE]["Value"] if isinstance(found, dict) else []
+        items = payload[_FAILED_SOP_SEQUENCE]["Value"] if isinstance(payload, dict) else []
         return [int(item.get(_FAILURE_REASON, {}).get("Value", [0x0110])[0]) for item in items]
     except (KeyError, LookupError, TypeError, ValueError, AttributeError):
         return []

@@ -88,11 +88,11 @@ def record_report(database: Database, ae_title: str, report: CommitmentReport) -
             if (delivery := deliveries.sent_delivery(session, sop_instance_uid, ae_title)) is not None:
                 deliveries.record_delivery(session, delivery.id, DeliveryStatus.COMMITTED)
                 count += 1
-        for sop_instance_uid, why in report.failed.items():
+        for sop_instance_uid, reason in report.failed.items():
             if (delivery := deliveries.sent_delivery(session, sop_instance_uid, ae_title)) is not None:
-                is_lost = why == FAILURE_REASONS[0x0112]
+                is_lost = reason == FAILURE_REASONS[0x0112]
                 status = DeliveryStatus.PENDING if is_lost else DeliveryStatus.SENT
-                deliveries.record_delivery(session, delivery.id, status, f"not committed: {why}")
+                deliveries.record_delivery(session, delivery.id, status, f"not committed: {reason}")
                 count += 1
     return count
 
@@ -103,13 +103,13 @@ def report_handler(database: Database, ae_titles: Iterable[str]) -> Callable[[An
     Parameters
     ----------
     ae_titles
-        Destinations that are asked to commit; reports from anyone else are refused.
+        Destinations that commitment is requested from; reports from other nodes are refused.
     """
-    known = frozenset(ae_titles)
+    requested_titles = frozenset(ae_titles)
 
     def handle(event: Any) -> tuple[int, None]:
         ae_title = str(event.assoc.requestor.ae_title).strip()
-        if ae_title not in known:
+        if ae_title not in requested_titles:
             return 0x0124, None
         report = parse_report(event)
         if report is None:

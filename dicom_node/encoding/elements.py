@@ -1,8 +1,8 @@
 """Bounded walk over the elements of an encoded dataset: limits on depth, elements, bytes and time.
 
 Nothing is decoded here but tags, VRs and lengths (PS3.5 7.1), every length is checked against what is there, and
-nesting is a list instead of recursion, so that no input can exhaust the stack. Values of wanted top-level elements are
-handed back as bytes; the walk ends with Pixel Data, whose own extent is checked too.
+nesting is a list instead of recursion, so that no input can exhaust the stack. Requested top-level values are
+returned as bytes; the walk ends with Pixel Data, whose own extent is checked too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PLAIN, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<L")
 """Tag, VR and short length of an element (PS3.5 7.1.2), and a long length."""
 _WINDOW_BYTES = 32768
 _VALUE_BYTES = 4096
-"""Bytes kept of a wanted value; the longest legal one (a person name of three groups) has under 1024."""
+"""Stored bytes of a requested value; the longest legal one (a person name of three groups) has under 1024."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Elements:
     values: dict[int, bytes]
     lengths: dict[int, int]
     vrs: dict[int, bytes]
-    """Of the wanted values; empty where the encoding is implicit."""
+    """Of the requested values; empty where the encoding is implicit."""
     has_pixel_data: bool
     pixel_data: tuple[int, int]
     """Offset and length of the value of Pixel Data; where it is encapsulated, from its offset table to its end."""
@@ -169,8 +169,10 @@ class InflatedSource:
 class _Walk:
     """One pass over a source; see ``walk_elements``."""
 
-    def __init__(self, source: ByteSource, encoding: Encoding, wanted: frozenset[int], limits: WalkLimits) -> None:
-        self._source, self._encoding, self._wanted, self._limits = source, encoding, wanted, limits
+    def __init__(
+        self, source: ByteSource, encoding: Encoding, requested_tags: frozenset[int], limits: WalkLimits
+    ) -> None:
+        self._source, self._encoding, self._requested_tags, self._limits = source, encoding, requested_tags, limits
         self._window, self._base, self._position = b"", 0, 0
         self._stack: list[tuple[bool, bool, bool]] = []
         """Open undefined lengths: (is an item, its content is implicit, its content is big endian)."""
@@ -218,7 +220,7 @@ class _Walk:
             tag = group << 16 | element
             if group < 0x0008 or group == 0xFFFE or tag == PIXEL_DATA or start + length >= len(window):
                 break
-            if tag in self._wanted:
+            if tag in self._requested_tags:
                 if tag in self.values or length > _VALUE_BYTES:
                     break
                 self.values[tag], self.lengths[tag] = window[start : start + length], length
@@ -281,8 +283,8 @@ class _Walk:
         if length == _UNDEFINED:
             self._open(vr, implicit, big)
         else:
-            if tag in self._wanted and not self._stack:
-                self._keep(tag, vr, length)
+            if tag in self._requested_tags and not self._stack:
+                self._store_value(tag, vr, length)
             self._skip(length)
         return False
 
@@ -314,7 +316,7 @@ class _Walk:
             implicit, big = True, False
         self._stack.append((False, implicit, big))
 
-    def _keep(self, tag: int, vr: bytes, length: int) -> None:
+    def _store_value(self, tag: int, vr: bytes, length: int) -> None:
         """Store a value; an element that occurs twice with different values is an error."""
         at = self._need(min(length, _VALUE_BYTES))
         value = self._window[at : at + min(length, _VALUE_BYTES)]
@@ -344,7 +346,7 @@ class _Walk:
 
 
 def walk_elements(
-    source: ByteSource, encoding: Encoding, wanted: frozenset[int], limits: WalkLimits | None = None
+    source: ByteSource, encoding: Encoding, requested_tags: frozenset[int], limits: WalkLimits | None = None
 ) -> Elements:
     """Read requested top-level elements of a dataset and check its structure up to the end of Pixel Data.
 
@@ -354,7 +356,7 @@ def walk_elements(
         The dataset as sent, without preamble and file meta information.
     encoding
         What its transfer syntax says.
-    wanted
+    requested_tags
         Tags as ``group << 16 | element``.
 
     Raises
@@ -365,6 +367,6 @@ def walk_elements(
     limits = limits or WalkLimits()
     if encoding.deflated:
         source = InflatedSource(source, limits.inflated_bytes)
-    walk = _Walk(source, encoding, wanted, limits)
+    walk = _Walk(source, encoding, requested_tags, limits)
     has_pixel_data = walk.run()
     return Elements(walk.values, walk.lengths, walk.vrs, has_pixel_data, walk.pixel_data, walk.is_flat)

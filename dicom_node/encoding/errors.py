@@ -29,7 +29,7 @@ from __future__ import annotations
 from dicom_node.encoding.status import Status
 
 UNREADABLE = (AttributeError, LookupError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
-"""What pydicom raises when a stranger's dataset is read, looked into, or encoded again."""
+"""Exceptions of pydicom when an untrusted dataset is read, accessed or encoded again."""
 
 
 class DicomNodeError(Exception):
@@ -73,9 +73,9 @@ class MalformedElementError(HeaderError):
 
     code = "malformed"
 
-    def __init__(self, what: str, offset: int) -> None:
-        super().__init__(f"{what} at byte {offset}", offset)
-        self.what = what
+    def __init__(self, problem: str, offset: int) -> None:
+        super().__init__(f"{problem} at byte {offset}", offset)
+        self.problem = problem
 
 
 class NotDicomError(HeaderError):
@@ -102,8 +102,8 @@ class DatasetTooLongError(HeaderError):
 
     code = "too-long"
 
-    def __init__(self, what: str, limit: int, offset: int) -> None:
-        super().__init__(f"more than {limit} {what}", offset)
+    def __init__(self, unit: str, limit: int, offset: int) -> None:
+        super().__init__(f"more than {limit} {unit}", offset)
         self.limit = limit
 
 
@@ -122,8 +122,8 @@ class InvalidAttributeError(HeaderError):
 
     code = "invalid-attribute"
 
-    def __init__(self, keyword: str, why: str) -> None:
-        super().__init__(f"{keyword} {why}")
+    def __init__(self, keyword: str, problem: str) -> None:
+        super().__init__(f"{keyword} {problem}")
         self.keyword = keyword
 
 
@@ -214,9 +214,9 @@ class StorageUnavailableError(InstanceError):
     status = Status.OUT_OF_RESOURCES
     code = "storage-unavailable"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is unavailable")
-        self.what = what
+    def __init__(self, component: str) -> None:
+        super().__init__(f"{component} is unavailable")
+        self.component = component
 
 
 class ZipRefusedError(DicomNodeError):

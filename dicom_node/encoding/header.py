@@ -32,7 +32,7 @@ _TAGS: dict[str, int] = {
     "SeriesNumber": 0x00200011,
     "InstanceNumber": 0x00200013,
 }
-_WANTED = frozenset(_TAGS.values()) | {_CHARACTER_SET}
+_HEADER_TAGS = frozenset(_TAGS.values()) | {_CHARACTER_SET}
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DATE = re.compile(r"(\d{4})[.\-]?(\d{2})[.\-]?(\d{2})")
 _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
@@ -82,7 +82,7 @@ def read_header(source: ByteSource, encoding: Encoding, limits: WalkLimits | Non
     HeaderError
         The dataset is malformed, or lacks a valid UID of class, instance, study or series.
     """
-    return _Values(walk_elements(source, encoding, _WANTED, limits)).header()
+    return _Values(walk_elements(source, encoding, _HEADER_TAGS, limits)).header()
 
 
 class _Values:
@@ -131,9 +131,9 @@ class _Values:
         return decode_text(self._raw(keyword), self._encodings, is_name=is_name)[:characters]
 
     def _identity(self, keyword: str) -> str:
-        whole = self._elements.lengths.get(_TAGS[keyword], 0) <= len(self._raw(keyword))
+        is_complete = self._elements.lengths.get(_TAGS[keyword], 0) <= len(self._raw(keyword))
         text = decode_text(self._raw(keyword), self._encodings)
-        if not whole or len(text) > _IDENTITY_CHARACTERS:
+        if not is_complete or len(text) > _IDENTITY_CHARACTERS:
             raise InvalidAttributeError(keyword, f"is longer than {_IDENTITY_CHARACTERS} characters")
         return text
 

@@ -22,7 +22,7 @@ _PLAIN = {
     "IS": re.compile(rb" *[+-]?[0-9]{1,9} *"),
     "DS": re.compile(_DECIMAL + rb"(\\" + _DECIMAL + rb")*"),
 }
-"""Values whose text is all that there is to say of them, as pydicom's own types keep it."""
+"""Values fully described by their text, as in pydicom's own types."""
 
 Raw = tuple[int, str | None, bytes]
 """Tag, VR (None where the encoding has none) and bytes."""
@@ -102,6 +102,6 @@ def _converted(raw: Raw, context: tuple[Raw, ...], implicit: bool) -> object:
 
 
 def _element(raw: Raw, *, implicit: bool) -> RawDataElement:
-    tag, vr, found = raw
-    value = found or empty_value_for_VR(vr, raw=True)
-    return RawDataElement(BaseTag(tag), vr, len(found), value, 0, implicit, is_little_endian=True)
+    tag, vr, value_bytes = raw
+    value = value_bytes or empty_value_for_VR(vr, raw=True)
+    return RawDataElement(BaseTag(tag), vr, len(value_bytes), value, 0, implicit, is_little_endian=True)

@@ -11,7 +11,7 @@ class Status(IntEnum):
     SUCCESS = 0x0000
     """Stored, or stored before with the same bytes."""
     DUPLICATE_SOP_INSTANCE = 0x0111
-    """PS3.7 C.5.6: the SOP Instance UID is known with other bytes; the first ones are kept."""
+    """PS3.7 C.5.6: the SOP Instance UID is stored with other bytes; the first instance remains."""
     SOP_CLASS_NOT_SUPPORTED = 0x0122
     """PS3.7 C.5.17."""
     NOT_AUTHORIZED = 0x0124

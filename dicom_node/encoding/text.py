@@ -16,11 +16,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\n\t]")
 _MULTI_BYTE_SETS = frozenset({"58", "87", "149", "159"})
 """ISO-IR numbers of sets that are used with code extensions alone (PS3.3 table C.12-4)."""
 _UPPER_HALF = frozenset({"iso_ir_58", "euc_kr"})
-"""Multi-byte sets in G1: ASCII beside them stays what it is."""
+"""Multi-byte sets in G1: ASCII stays unchanged."""
 _CODECS = {"iso_ir_58": "gb18030"}
 """Python's codec of ISO-IR 58 keeps the escape sequences in the text; GB18030 is a superset of the set."""
 _WITHOUT_ESCAPES = frozenset({"UTF8", "GB18030", "GBK"})
-"""Sets that have no code extensions (PS3.3 C.12.1.1.2): beside others they still hold for the whole."""
+"""Sets that have no code extensions (PS3.3 C.12.1.1.2): even next to others they apply to all of the text."""
 _MISSPELT = re.compile(r"ISO[ _-]?(2022[ _-])?IR[ _-]?(\d+)")
 
 

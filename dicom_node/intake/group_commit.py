@@ -3,7 +3,7 @@
 Each instance's bytes are synced by its own thread. What follows, names and folders and then the index's transaction,
 costs two syncs and is shared: the first thread that comes leads and does it for everyone in the queue, and wakes the
 first who came meanwhile to lead the next group. A leader waits a moment for as many as were in the last group: so n
-senders share syncs and transactions, and one alone waits for nobody. None is answered before its own row is committed.
+senders share syncs and transactions, and a single one does not wait. None is answered before its own row is committed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Entry:
     spool: Spool
     stored: StoredFile
     instance: ReceivedInstance
-    turn: Lock
+    ready: Lock
     """Held until the entry is done, or its thread has to see to the next group."""
     verdict: StoreVerdict | None = None
     error: InstanceError | None = None
@@ -64,7 +64,7 @@ class Committer:
             The index cannot hold a value of it.
         """
         entry = _Entry(spool, stored, instance, Lock())
-        entry.turn.acquire()
+        entry.ready.acquire()
         with self._lock:
             self._waiting.append(entry)
             if self._gathering is not None and len(self._waiting) >= self._last_size:
@@ -72,7 +72,7 @@ class Committer:
                 self._gathering = None
             must_wait, self._has_leader = self._has_leader, True
         if must_wait:
-            entry.turn.acquire()
+            entry.ready.acquire()
         if not entry.is_done:
             self._lead()
         if entry.error is not None:
@@ -94,15 +94,15 @@ class Committer:
                 following = self._waiting[:1]
                 self._has_leader = bool(following)
             for entry in following + batch[1:]:
-                entry.turn.release()
+                entry.ready.release()
 
     def _gather(self) -> None:
         """Wait for more instances on the leader's own lock, which a full batch releases."""
         with self._lock:
             if len(self._waiting) >= self._last_size:
                 return
-            own = self._gathering = self._waiting[0].turn
-        own.acquire(timeout=_GATHER_S)
+            leader_lock = self._gathering = self._waiting[0].ready
+        leader_lock.acquire(timeout=_GATHER_S)
         with self._lock:
             self._gathering = None
 

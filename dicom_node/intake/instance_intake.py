@@ -272,7 +272,7 @@ class Intake:
         header = read_header(spool.source(), encoding, self.limits.walk)
         self.check_header(header, announced)
         spool.sync()
-        stored = self._store.place(spool, header.series_instance_uid)
+        stored = self._store.assign_path(spool, header.series_instance_uid)
         verdict = self._committer.commit(spool, stored, received_instance(header, announced, sender, stored))
         self.counters.add("instances", verdict.value)
         if verdict in _CONFLICTS:

@@ -9,7 +9,7 @@ from dicom_node.encoding.part10 import read_file_meta
 from dicom_node.intake.instance_intake import Announced, Intake, IntakeVerdict, Reception, Sender
 
 _META_BYTES = 1 << 17
-"""File meta information is shorter; whoever sends more of it is not waited for."""
+"""File meta information is shorter; a longer one is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,10 @@ class Part10Reception:
             verdict = self._reception.finish()
         else:
             verdict = self._intake.refuse(self._error or TruncatedDatasetError(len(self._head)), self._sender)
-        told = self._announced
-        return Part10Outcome(told.sop_class_uid if told else "", told.sop_instance_uid if told else "", verdict)
+        announced = self._announced
+        return Part10Outcome(
+            announced.sop_class_uid if announced else "", announced.sop_instance_uid if announced else "", verdict
+        )
 
     def abandon(self) -> None:
         """Discard the received data."""

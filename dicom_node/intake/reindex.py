@@ -1,7 +1,7 @@
 """Re-indexing of stored files that the database does not know, as after a restore from an older backup.
 
 A database that is restored from a copy older than the files, or a standby that lagged and took over, knows nothing of
-the last instances that senders were told are safe. Their files are whole, and say all that a row needs but the sender's
+the last acknowledged instances. Their files are complete, and hold all that a row needs but the sender's
 address.
 """
 
@@ -55,13 +55,14 @@ def reindex(database: Database, store: InstanceStore, intake: Intake) -> Iterato
     names = store.files.instances()
     while batch := list(islice(names, _AT_ONCE)):
         with database.read() as session:
-            named = named_paths(session, batch)
-        gone = purged_paths(store.root)  # read after the rows: a purge writes them down before its rows are gone
+            indexed_paths = named_paths(session, batch)
+        # read after the rows: a purge writes them down before its rows are gone
+        purging_paths = purged_paths(store.root)
         for path in batch:
-            if path in named or path in gone:
+            if path in indexed_paths or path in purging_paths:
                 yield ReindexedFile(path)
-            elif (found := _reindex(path, database, store, intake)) is not None:
-                yield found
+            elif (file := _reindex(path, database, store, intake)) is not None:
+                yield file
 
 
 def _reindex(path: str, database: Database, store: InstanceStore, intake: Intake) -> ReindexedFile | None:
@@ -86,8 +87,8 @@ def _describe(path: str, store: InstanceStore, intake: Intake) -> ReceivedInstan
     ------
     FileNotFoundError, InstanceError
     """
-    place = store.absolute(path)
-    with place.open("rb") as file:
+    local_path = store.absolute(path)
+    with local_path.open("rb") as file:
         meta, start = read_file_meta(file.read(_META_BYTES))
         announced = Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
         intake.check(announced)
@@ -95,7 +96,7 @@ def _describe(path: str, store: InstanceStore, intake: Intake) -> ReceivedInstan
         source = FileSource(file.fileno(), start, size - start)
         header = read_header(source, TRANSFER_SYNTAXES[meta.transfer_syntax_uid], intake.limits.walk)
         intake.check_header(header, announced)
-    digest = dataset_sha256(place)
+    digest = dataset_sha256(local_path)
     if store.path_of(header.series_instance_uid, meta.sop_instance_uid, digest) != path:
         raise DamagedFileError
     sender = Sender(meta.source_ae_title or "UNKNOWN", ADDRESS)

@@ -17,7 +17,7 @@ from dicom_node.encoding.part10 import FileMeta, read_media_meta
 from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES
 
 HEAD_BYTES = 1 << 17
-"""Read of a file to tell its kind; file meta information ends within half of it."""
+"""Bytes read of a file to determine its kind; file meta information ends within half of it."""
 
 
 class OtherKind(StrEnum):
@@ -87,8 +87,8 @@ class LeftOut:
     @property
     def text(self) -> str:
         """Description in English: ``3 files that are not DICOM``."""
-        one, many = _TEXTS[self.kind]
-        return one if self.count == 1 else many.format(count=self.count)
+        singular, plural = _TEXTS[self.kind]
+        return singular if self.count == 1 else plural.format(count=self.count)
 
 
 def left_out_of(counts: Counter[OtherKind]) -> tuple[LeftOut, ...]:
@@ -98,7 +98,7 @@ def left_out_of(counts: Counter[OtherKind]) -> tuple[LeftOut, ...]:
 
 def joined(left_out: Iterable[LeftOut]) -> str:
     """Join a list in one line of text."""
-    return ", ".join(one.text for one in left_out)
+    return ", ".join(files.text for files in left_out)
 
 
 def sort_head(head: bytes) -> tuple[FileMeta, int] | OtherKind:

@@ -157,12 +157,12 @@ class AnalysisProcess:
         if self._is_closed:
             raise AnalysisInterruptedError
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, child_pipe = context.Pipe()
         lifeline, self._lifeline = context.Pipe(duplex=False)
-        arguments = (theirs, lifeline, self._make_analyzer, self._limits.decode)
+        arguments = (child_pipe, lifeline, self._make_analyzer, self._limits.decode)
         self._child = context.Process(target=_serve, args=arguments, name="lungnode-analysis", daemon=True)
         self._child.start()
-        theirs.close()
+        child_pipe.close()
         lifeline.close()
 
     def _send(self, message: object) -> None:
@@ -226,8 +226,8 @@ class AnalysisPool:
 
     def retire(self) -> None:
         """End each process after its current series; later requests are interrupted, and so retried."""
-        held = [self._idle.get() for _ in self._processes]
-        for process in held:
+        processes = [self._idle.get() for _ in self._processes]
+        for process in processes:
             process.close()
             self._idle.put(process)
 
@@ -245,7 +245,7 @@ def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, 
     _prepare(lifeline)
     try:
         analyzer = make_analyzer()
-    except Exception as error:  # noqa: BLE001 - the parent is told that there is no model; nothing else is to be done
+    except Exception as error:  # noqa: BLE001 - the parent gets the reason; nothing else can be done
         _log.exception("model:unavailable")
         pipe.send(_why_unavailable(error))
         return

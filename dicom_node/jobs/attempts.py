@@ -1,6 +1,6 @@
 """One attempt at one analysis: started, executed and recorded; every step may be repeated.
 
-Everything that tells whether an analysis is finished lies in the records, so that a step that is run twice after a
+Whether an analysis is finished is stored in the database alone, so that a step that is run twice after a
 crash finds the first one's outcome and adds nothing.
 """
 
@@ -81,13 +81,13 @@ class Attempts:
     ) -> None:
         self._database = database
         self._fetch = fetch
-        self._live = analyzer, model
+        self._current = analyzer, model
         self._make_results = make_results
         self._check_files = check_files
 
     def use(self, analyzer: SeriesAnalyzer, model: ModelIdentity) -> None:
         """Use another model from the next attempt on."""
-        self._live = analyzer, model
+        self._current = analyzer, model
 
     def run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
         """Make one attempt, and return its outcome with the reason of a failure."""
@@ -99,7 +99,7 @@ class Attempts:
         except AnalysisProcessError as error:
             _log.warning("analysis:attempt_failed", extra={"analysis_id": analysis_id, "reason_code": error.code})
             return Attempt.FAILED, Reason(error.code, error.text)
-        except Exception as error:  # noqa: BLE001 - the worker's own boundary: a poisoned series holds up nobody
+        except Exception as error:  # noqa: BLE001 - the worker's own boundary: a bad series must not block the queue
             _log.exception("analysis:attempt_raised", extra={"analysis_id": analysis_id})
             return Attempt.FAILED, Reason(
                 "analysis_failed", "The analysis failed ({kind}).".format(kind=type(error).__name__)
@@ -134,8 +134,8 @@ class Attempts:
             _log.warning("audit:unavailable", extra={"analysis_id": analysis_id})
 
     def _run(self, analysis_id: str) -> tuple[Attempt, Reason | None]:
-        analyzer, model = self._live
-        instances = self._instances(analysis_id)  # first: an attempt that a store kept from beginning does not count
+        analyzer, model = self._current
+        instances = self._instances(analysis_id)  # first: an attempt that the store prevents does not count
         record = self._begin(analysis_id)
         if record.status is not AnalysisStatus.RUNNING:
             return _verdict_of(record), None
@@ -149,9 +149,9 @@ class Attempts:
         outcome = self._damaged_outcome(analysis_id) or analyzer.analyse(instances, overruled)
         with self._database.begin() as session:
             analyses.complete_analysis(session, analysis_id, outcome)
-            done = analyses.analysis_record(session, analysis_id)
+            completed = analyses.analysis_record(session, analysis_id)
         _log.info("analysis:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
-        return _verdict_of(done), None
+        return _verdict_of(completed), None
 
     def _damaged_outcome(self, analysis_id: str) -> AnalysisOutcome | None:
         """Return the refusal of a series with a damaged file, or None."""
@@ -175,7 +175,7 @@ class Attempts:
     def _hand_over(self, record: AnalysisRecord, model: ModelIdentity) -> None:
         """Close an analysis requested of another model, and request a new one by the current model.
 
-        A further one even where this model has answered already: somebody asked again, and waits for an answer.
+        A further one even where this model has answered already: it was requested again, and an answer is expected.
         """
         reason = Reason("model_replaced", "The model was replaced before this analysis began; it was asked for again.")
         with self._database.begin() as session:

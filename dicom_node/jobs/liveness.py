@@ -1,8 +1,8 @@
 """Heartbeats of workers: each takes over the work of those whose heartbeat stopped.
 
-Nobody's clock is compared with another's: a worker is silent when its count stays the same for a while on the
-monotonic clock of the one who looks. A look that was late (the database was away, this host slept) starts all of that
-anew, for then nobody could count.
+Clocks are never compared: a worker is silent when its count stays the same for a while on the
+monotonic clock of the observer. A late check (database unavailable, host asleep) restarts all
+measurements, as no worker could count in that time.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class HeartbeatMonitor:
     executor_id, version
         Who this is.
     resume
-        Makes what these workers left available to the living; tells how many workflows that were (none: harmless).
+        Returns the workflows of these workers to the queue, and their number (0 is harmless).
     resume_strays
-        Does so with what this worker itself has lost.
+        The same for workflows that this worker itself has lost.
     """
 
     def __init__(

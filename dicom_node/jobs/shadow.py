@@ -1,7 +1,7 @@
 """Shadow mode: a second model analyses the same series after the live one, at the lowest priority.
 
-What is to be tried follows from the records alone, so a trial that is killed is made again, and one that fails is put
-down as failed: it holds up nobody and is not tried twice.
+Due series follow from the database alone, so a run that is killed is repeated, and one that fails is recorded
+as failed: it blocks nothing and is not repeated.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from dicom_node.series.types import StoredInstance
 _log = logging.getLogger(__name__)
 
 MAX_AGE = timedelta(days=1)
-"""Series that were answered within this time are tried: a worker that was down catches up, and not for ever."""
+"""Series answered within this time are run: a worker that was down catches up, but not indefinitely."""
 MIN_AGE = timedelta(seconds=10)
-"""And not before so long after: the live answer's result objects are made and sent first."""
+"""Minimum age: the live answer's result objects are made and sent first."""
 UNAVAILABLE_PAUSE_S = 600.0
 
 
@@ -56,7 +56,7 @@ class ShadowRuns:
     locate
         Gives stored files here (``Files.fetch``).
     make_process
-        Makes a process with the second model; it lives only while there is something to try.
+        Makes a process with the second model; it lives only while series are due.
     """
 
     def __init__(

@@ -31,11 +31,11 @@ WORKFLOW = "analyse_series"
 MAX_FAILED_ATTEMPTS = 3
 """Failed attempts after which an analysis is parked."""
 RETRY_DELAYS_S = (2.0, 10.0)
-"""Pauses between tries to make result objects."""
+"""Pauses between attempts to make result objects."""
 INTERRUPTED_DELAY_S = 5.0
 """Pause where it was not the analysis that failed."""
 RETRY_AFTER = timedelta(hours=1)
-"""A further try is due so much later: it waits until what is here by now had its turn, and not for ever."""
+"""Delay of a further attempt: it waits behind what is queued by now, but not indefinitely."""
 STRAY_S = 15.0
 """A workflow taken by this worker begins within milliseconds; one that has not begun for so long never will."""
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
@@ -63,7 +63,7 @@ class WorkflowConfig:
         Analyses at once, and so many more whose result objects are made; the queues' own, so the same for all workers
         that share them.
     retry_delays_s
-        Pauses between tries to make result objects, seconds.
+        Pauses between attempts to make result objects, seconds.
     poll_s
         How often the queue is looked at, seconds.
     """
@@ -86,7 +86,7 @@ class AnalysisSteps:
     run
         One attempt at an analysis.
     park
-        Give up on it, with the reason.
+        Mark it as failed, with the reason.
     make_results
         Make the result objects of an answered analysis and ask for their delivery; False where that failed.
     """
@@ -200,7 +200,7 @@ class AnalysisWorkflows:
     def _results(self, root: str, analysis_id: str) -> None:
         """Enqueue the workflow of the result objects, or, within it, make them.
 
-        That workflow is one more try at an analysis that has its answer, told by its name alone. So a release that
+        That workflow is one more attempt at an answered analysis, recognized by its name alone. So a release that
         makes results at the end of each analysis can take up either at any step, and this one what that left.
         """
         make = self._steps.make_results if root.endswith(_RESULTS) else partial(self._enqueue_results, root)
@@ -226,7 +226,9 @@ class AnalysisWorkflows:
         return [verdict.value, reason.code if reason else "", reason.text if reason else ""]
 
     def _park(self, analysis_id: str, code: str, text: str) -> None:
-        failure = Reason(code, "Given up after {tries} tries. {reason}".format(tries=MAX_FAILED_ATTEMPTS, reason=text))
+        failure = Reason(
+            code, "Failed after {attempts} attempts. {reason}".format(attempts=MAX_FAILED_ATTEMPTS, reason=text)
+        )
         self._steps.park(analysis_id, failure)
 
 

@@ -2,10 +2,10 @@
 
 One thread watches the listening socket and every connection whose A-ASSOCIATE-RQ is not complete. A silent socket,
 half a header, one byte a second, a wrong protocol: each costs a descriptor and a few bytes until its deadline. When
-there are too many, the oldest goes, from the address that has most of them first; a legitimate sender says whom it
-calls at once.
+there are too many, the oldest is dropped, from the address that has most of them first; a legitimate sender sends its
+request at once.
 
-A TLS handshake is driven here too, piece by piece as it arrives and under the same deadline: whoever never finishes it
+A TLS handshake is driven here too, piece by piece as it arrives and under the same deadline: an unfinished one
 is one more silent connection.
 """
 
@@ -36,16 +36,16 @@ _log = logging.getLogger(__name__)
 _ABORT = b"\7\0\0\0\0\4\0\0\2"  # PS3.8 9.3.8: A-ABORT by the service provider, followed by the reason
 _UNRECOGNISED, _UNEXPECTED, _INVALID = b"\1", b"\2", b"\6"
 _CLOSING_S = 0.5
-"""How long a refused peer may take to read why, before the connection is reset."""
+"""How long a refused peer may take to read the reason, before the connection is reset."""
 _IGNORED_BYTES = 1 << 20
-"""And how much it may send meanwhile."""
+"""Bytes that it may send meanwhile."""
 REQUEST_BYTES = 1 << 20
 """Value of A-ASSOCIATE-RQ at most: 128 contexts of every transfer syntax there is have under 400 KiB."""
 _TICK_S = 0.05
 _ACCEPTS = 64
-"""Connections accepted before those who are here are looked at again."""
+"""Connections accepted before pending ones are processed again."""
 _HANDSHAKES = 4
-"""Handshakes taken a step further before everybody else is looked at again."""
+"""Handshakes continued before all other connections are processed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class AcceptorLimits:
     connections: int = 256
     connections_per_address: int = 128
     unknown_hosts: int = 32
-    """Of addresses that no peer calls from: they give way to each other, never to a peer's cost."""
+    """Connections from addresses of no configured peer: they displace each other, never a peer."""
     timeout_s: float = 10.0
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
     admission_s: float = 6.0
-    """How long a complete request waits for a place (longer than one that stalls is left alone) before we are busy."""
+    """How long a complete request waits for a slot (longer than a stalled association's grace) before a busy reply."""
     buffered_bytes: int = 32 << 20
-    """Of all requests that are not complete together; beyond it the longest one goes."""
+    """Of all incomplete requests together; beyond it the longest one is dropped."""
 
     def of(self, port: Port) -> AcceptorLimits:
         """Return the share of one process of a port."""
@@ -87,15 +87,17 @@ class Caller:
     @property
     def certificate(self) -> bytes:
         """Client certificate of the handshake (DER); empty where none was presented."""
-        shown = self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
-        return shown or b""
+        certificate = (
+            self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
+        )
+        return certificate or b""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedConnection:
     """A connection that led to no association, with the AE titles as far as received (untrusted text).
 
-    ``reason`` is machine-readable, and ``certificate`` the one that was shown (DER).
+    ``reason`` is machine-readable, and ``certificate`` the one presented (DER).
     """
 
     address: str
@@ -231,7 +233,7 @@ class ConnectionAcceptor:
     def _prioritize(ready: list[_PendingConnection]) -> list[_PendingConnection]:
         """Order ready connections: requests first, then a few handshakes (milliseconds each), newest first.
 
-        Whoever comes while hundreds shake hands is thus not served behind all of them; the others stay ready.
+        A new connection is thus not served behind hundreds of handshakes; the others stay ready.
         """
         handshakes = [pending for pending in ready if pending.state is _State.HANDSHAKE]
         return [pending for pending in ready if pending.state is not _State.HANDSHAKE] + handshakes[
@@ -262,9 +264,9 @@ class ConnectionAcceptor:
             except OSError:
                 return  # it was closed already
             state = _State.HANDSHAKE
-        known = self._policy.is_known(address)
+        is_known = self._policy.is_known(address)
         pending = _PendingConnection(
-            connection, address, time.monotonic() + self._limits.timeout_s, state=state, is_known=known
+            connection, address, time.monotonic() + self._limits.timeout_s, state=state, is_known=is_known
         )
         self._make_room(pending)
         self._pending[connection] = pending
@@ -310,11 +312,11 @@ class ConnectionAcceptor:
     def _shake_hands(self, pending: _PendingConnection) -> bool:
         """Continue a handshake; True when it is complete."""
         assert isinstance(pending.connection, ssl.SSLSocket)  # noqa: S101 (only these have a handshake)
-        wanted = selectors.EVENT_READ
+        events = selectors.EVENT_READ
         try:
             pending.connection.do_handshake()
         except ssl.SSLWantReadError:
-            self._selector.modify(pending.connection, wanted)
+            self._selector.modify(pending.connection, events)
             return False
         except ssl.SSLWantWriteError:
             self._selector.modify(pending.connection, selectors.EVENT_WRITE)
@@ -326,7 +328,7 @@ class ConnectionAcceptor:
             self._drop(pending, "tls")
             return False
         pending.state = _State.READING
-        self._selector.modify(pending.connection, wanted)
+        self._selector.modify(pending.connection, events)
         return True
 
     def _read_once(self, pending: _PendingConnection) -> None:
@@ -354,8 +356,8 @@ class ConnectionAcceptor:
         """Admit a complete request, and refuse what cannot become one."""
         received = pending.received
         if received[0] != 1:
-            known = 1 <= received[0] <= 7
-            self._abort(pending, _UNEXPECTED if known else _UNRECOGNISED, "not-dicom")
+            is_pdu = 1 <= received[0] <= 7
+            self._abort(pending, _UNEXPECTED if is_pdu else _UNRECOGNISED, "not-dicom")
             return
         if len(received) < 6:
             return
@@ -375,7 +377,7 @@ class ConnectionAcceptor:
             self._admit(pending)
 
     def _admit(self, pending: _PendingConnection) -> None:
-        assert pending.request is not None  # noqa: S101 (only who waits comes here)
+        assert pending.request is not None  # noqa: S101 (only waiting ones come here)
         decision = self._policy.decide(
             Caller(pending.connection, pending.address, bytes(pending.received), pending.request)
         )
@@ -388,8 +390,8 @@ class ConnectionAcceptor:
             decision = Rejection.BUSY
         caller = Caller(pending.connection, pending.address, b"", pending.request)
         titles = pending.request.calling_ae_title, pending.request.called_ae_title
-        shown = caller.certificate if decision is Rejection.CERTIFICATE else b""
-        self._policy.on_refused(RefusedConnection(pending.address, decision.code, True, *titles, shown))
+        certificate = caller.certificate if decision is Rejection.CERTIFICATE else b""
+        self._policy.on_refused(RefusedConnection(pending.address, decision.code, True, *titles, certificate))
         self._selector.register(pending.connection, selectors.EVENT_READ)
         self._counters.add("association_rejections", decision.code)
         self._refuse(pending, decision.pdu, "rejected")

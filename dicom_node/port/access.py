@@ -24,9 +24,9 @@ class PeerRule:
     host: str
     may_store: bool = True
     may_query: bool = False
-    """Whether it may search and fetch what is here."""
+    """Whether it may query and retrieve."""
     certificate: CertificateRule = ANY_CERTIFICATE
-    """Which certificate it calls with; by default any that its authority vouches for."""
+    """Certificate it must present; by default any of the CA."""
 
 
 class Rejection(Enum):
@@ -52,7 +52,7 @@ class Rejection(Enum):
 
 
 _PADDING = "\0 "
-"""Around an AE title it does not count: spaces by PS3.5 6.2, NUL as many nodes pad."""
+"""Insignificant around an AE title: spaces by PS3.5 6.2, NUL as many nodes pad."""
 
 
 def printable(ae_title: str) -> str:
@@ -82,7 +82,7 @@ def _addresses_of(host: str) -> frozenset[str]:
 
 
 OWN_ADDRESSES = frozenset({"127.0.0.1", "::1"})
-"""Where this machine calls itself from."""
+"""Addresses from which this machine calls itself."""
 
 
 class AccessRules:
@@ -94,7 +94,7 @@ class AccessRules:
         Ours; an association that calls another one is rejected. Case counts, surrounding spaces and
         NULs do not (PS3.5 6.2, AE).
     peers
-        Who may associate. Empty means anyone, which settings allow on loopback alone. Host names are resolved once.
+        Peers that may associate. Empty means any, which settings allow on loopback only. Host names are resolved once.
         The node itself may always ask by C-ECHO whether it answers: from loopback, by its own AE title, nothing else.
     """
 

@@ -155,8 +155,8 @@ class _Reader:
             self.unusable_ids.add(number)
             return
         proposed = self._context(value[4:])
-        known = self.contexts.setdefault(number, proposed)
-        if known != proposed:
+        first = self.contexts.setdefault(number, proposed)
+        if first != proposed:
             self.contexts[number] = _Context(_UNSUPPORTED, (_UNSUPPORTED,))
 
     def _context(self, content: memoryview) -> _Context:

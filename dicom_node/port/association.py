@@ -37,9 +37,9 @@ class PortAssociation(Association):
     port
         The listener that accepted it.
     caller
-        The connection, and the request that came by it.
+        The connection and its request.
     sender
-        Who calls, already checked.
+        The checked sender.
     """
 
     is_established: bool
@@ -52,7 +52,7 @@ class PortAssociation(Association):
         self.is_evicted = self._has_ended = False
         self._is_serving = False
         self.awaits_peer_since: float | None = None
-        """Since when a service waits for the peer to read or answer what it is sent."""
+        """Time since which a service waits for the peer to read or answer."""
         self.afterwards: list[Callable[[], None]] = []
         self._news = threading.Event()
         settings = port.settings

@@ -7,9 +7,9 @@ from threading import Lock
 from typing import Protocol
 
 UNUSED_GRACE_S = 0.25
-"""An association is left alone for so long before its first message: some network round trips."""
+"""Grace period before the first message: some network round trips."""
 USED_GRACE_S = 5.0
-"""And for so long between messages, or in the midst of one that stalls."""
+"""Grace period between messages, or within one that stalls."""
 
 
 class SlotHolder(Protocol):
@@ -38,8 +38,8 @@ class SlotHolder(Protocol):
 class AssociationSlots:
     """At most ``limit`` associations; when all slots are taken, the idlest is evicted for a new caller.
 
-    Those that were never used go first, then those that have been silent for long; of these the ones of the address
-    that holds most places, and among them the idlest. One that is being served, or is just pausing, never goes.
+    Unused ones are evicted first, then those idle for long; of these the ones of the address that holds most slots,
+    and among them the idlest. One that is being served, or within its grace period, is never evicted.
     """
 
     def __init__(self, limit: int) -> None:

@@ -1,6 +1,6 @@
 """Binding of an AE title to a certificate, by its fingerprint, by a name in it, or both.
 
-The authority says that somebody of ours calls; this says who of us. Without it every holder of a certificate could
+The CA vouches that a caller is ours; this binds it to one AE title. Without it every holder of a certificate could
 call by any other's AE title.
 """
 
@@ -54,4 +54,4 @@ class CertificateRule:
 
 
 ANY_CERTIFICATE = CertificateRule()
-"""Whoever has a certificate of our authority, or needs none."""
+"""Any certificate of the CA, or none where none is required."""

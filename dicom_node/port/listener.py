@@ -51,7 +51,7 @@ class ListenerSettings:
     max_pdu_bytes: int = 262144
     """Maximum length of a P-DATA-TF that we announce (PS3.8 D.1)."""
     is_fast: bool = True
-    """Whether C-STORE goes straight from the socket to the store; False takes the library's own path."""
+    """Whether C-STORE goes straight from the socket to the store; False takes pynetdicom's own path."""
     acceptor: AcceptorLimits = field(default_factory=AcceptorLimits)
     tls: ServerTls | None = None
     """None means plain connections."""
@@ -70,9 +70,9 @@ class StoreHandler(Protocol):
 class PortServer(AssociationServer):
     """pynetdicom's server as the owner of contexts and handlers; the acceptor accepts in its stead."""
 
-    def __init__(self, *arguments: Any, listening: socket.socket, **more: Any) -> None:
+    def __init__(self, *arguments: Any, listening: socket.socket, **keywords: Any) -> None:
         self._listening_socket = listening
-        super().__init__(*arguments, **more)
+        super().__init__(*arguments, **keywords)
 
     def server_bind(self) -> None:
         """Use the socket that is bound already."""
@@ -128,11 +128,11 @@ class Listener:
     handler
         Takes C-STORE requests on the fast path.
     evt_handlers
-        pynetdicom's handlers, for the rest and for the stock path.
+        pynetdicom's handlers, for other messages and for the pynetdicom path.
     services
-        What answers messages of a type in the library's stead, given association, message and presentation context.
+        Handlers by message type, in place of the library's; called with association, message and presentation context.
     shared
-        The port, where other processes listen at it too; by default it is bound as the settings say.
+        The port, where it is shared with other processes; by default it is bound by the settings.
     """
 
     def __init__(
@@ -226,9 +226,9 @@ class Listener:
                 extra = {"reason_code": refusal.reason, "count": withheld + 1, **peer}
                 _log.warning("association:aborted", extra=extra)
             return
-        shown = {"certificate_sha256": fingerprint(refusal.certificate)} if refusal.certificate else {}
-        _log.warning("association:rejected", extra={"reason_code": refusal.reason, **peer, **shown})
-        self._trail.add(Sender(calling, refusal.address), {"reason": refusal.reason, **shown})
+        certificate = {"certificate_sha256": fingerprint(refusal.certificate)} if refusal.certificate else {}
+        _log.warning("association:rejected", extra={"reason_code": refusal.reason, **peer, **certificate})
+        self._trail.add(Sender(calling, refusal.address), {"reason": refusal.reason, **certificate})
 
     def on_accepted(self, sender: Sender, context_count: int) -> None:
         """Count an accepted association, and note where no context was accepted."""

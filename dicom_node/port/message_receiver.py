@@ -55,14 +55,14 @@ class MessageReceiver:
     Parameters
     ----------
     open_store
-        Called with a C-STORE request, gives the sink of its dataset. None has the library take C-STORE too (the stock
-        path): then whole datasets are held in memory.
+        Called with a C-STORE request, returns the sink of its dataset. None passes C-STORE to the library too (the
+        pynetdicom path): then complete datasets are held in memory.
     pass_on
         Called with context id and a PDV's value (message control header and fragment) of any other message.
     is_accepted
-        Tells whether a presentation context was accepted.
+        Returns whether a presentation context was accepted.
     stock_bytes
-        Largest dataset of a C-STORE on the stock path.
+        Largest dataset of a C-STORE on the pynetdicom path.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 A sender proposes the same contexts each time, up to 128 of them with several transfer syntaxes, and the library takes
 some 10 ms to turn them into objects, to decide and to encode the answer. What it decides depends on the request and on
-settings that never change while we listen. So the answer to the same bytes is remembered, after it was negotiated once.
+settings that never change while listening. So the result for equal bytes is cached after the first negotiation.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _PDV_HEAD_BYTES = 6
 """Length, context id and message control header of a presentation data value (PS3.8 9.3.5.1, E.2)."""
 _IGNORED_BYTES = 1 << 20
 _TICK = struct.pack("@ll", 1, 0)
-"""A second (struct timeval): after so long without enough bytes the deadline is looked at again."""
+"""A second (struct timeval): after so long without enough bytes the deadline is checked again."""
 
 
 class PduError(ValueError):
@@ -161,7 +161,7 @@ class Wakeable:
         try:
             self._outer.send(b"!")
         except OSError:
-            return  # the buffer is full of wakes already, or nobody waits any more
+            return  # the buffer is full of wakes already, or the waiter has ended
 
     def wait(self, descriptor: int | None, timeout_s: float) -> bool:
         """Wait; True where the descriptor is readable, or in an error state that a read will raise."""

@@ -1,7 +1,7 @@
 """One port shared by several processes: the least loaded accepts next, and each has its share of the limits.
 
-The socket is bound once, by who starts the processes, so that it stays open whichever of them dies. What each has open
-stands in memory that they share: every process writes its own numbers only, so that nothing has to be locked and a
+The socket is bound once, by the parent of the processes, so that it stays open whichever of them dies. Their loads are
+in shared memory: every process writes its own numbers only, so that nothing has to be locked and a
 killed one leaves nothing locked.
 """
 
@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from typing import Any
 
 ACCEPT_DELAY_S = 0.005
-"""How long one with more connections leaves a caller to the others (they may be busy, or stuck)."""
+"""How long a more loaded process leaves a caller to the others (they may be busy, or stuck)."""
 _STEP_S = 0.0005
 _BACKLOG = 512
 _GONE = -1
@@ -57,7 +57,7 @@ class Port:
     listening: socket.socket
     number: int
     _open: Any
-    """Connections of each process that have no place yet, and its associations, in turn."""
+    """For each process in turn: its pending connections, and its associations."""
 
     @classmethod
     def shared(cls, host: str, port: int, processes: int = 1) -> Port:

@@ -28,7 +28,7 @@ class TlsFiles:
     revocations: Path | None = None
     """Certificate revocation lists of the authorities; given, they are checked."""
     requires_certificate: bool = True
-    """Whether who calls us must show a certificate; without one, nothing but the address says who it is."""
+    """Whether callers must present a certificate; without one, only the address identifies them."""
 
 
 def expiry(certificate: Path) -> datetime:
@@ -54,7 +54,7 @@ def revocation_expiry(revocations: Path) -> datetime | None:
     ValueError
         It holds no list.
     """
-    ends = [found.next_update_utc for found in _lists(revocations)]
+    ends = [crl.next_update_utc for crl in _lists(revocations)]
     return min((end for end in ends if end is not None), default=None)
 
 
@@ -62,10 +62,10 @@ _LIST = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOT
 
 
 def _lists(revocations: Path) -> list[x509.CertificateRevocationList]:
-    found = [x509.load_pem_x509_crl(text) for text in _LIST.findall(revocations.read_bytes())]
-    if not found:
+    crls = [x509.load_pem_x509_crl(text) for text in _LIST.findall(revocations.read_bytes())]
+    if not crls:
         raise ValueError("no revocation list")
-    return found
+    return crls
 
 
 def checks_chain(files: TlsFiles) -> bool:
@@ -73,7 +73,7 @@ def checks_chain(files: TlsFiles) -> bool:
     if files.revocations is None:
         return False
     authorities = x509.load_pem_x509_certificates(files.authority.read_bytes())
-    return {one.subject for one in authorities} <= {one.issuer for one in _lists(files.revocations)}
+    return {certificate.subject for certificate in authorities} <= {crl.issuer for crl in _lists(files.revocations)}
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -121,7 +121,7 @@ def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
 class ServerTls:
     """Server context that is reloaded when one of its files changes.
 
-    Files that cannot be used are told in the log, and what was read before them stays.
+    Unusable files are logged, and the previous context stays in use.
 
     Raises
     ------

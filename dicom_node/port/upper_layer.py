@@ -45,12 +45,12 @@ MALFORMED = (
     queue.Empty,
     InvalidEventError,
 )
-"""What the library raises on hostile input; the connection is closed then."""
+"""Exceptions of the library on hostile input; the connection is then closed."""
 _ASSOCIATE_AC = 2
 _PROGRESS_BYTES = 16384
 _SEND_BYTES = 1 << 18
 _LINGER_S = 1.0
-"""How long a peer may take to close a connection that is over (PS3.8 9.1.5 leaves the ARTIM time open)."""
+"""How long a peer may take to close an ended connection (PS3.8 9.1.5 leaves the ARTIM time open)."""
 _AWAITING_REQUEST, _ESTABLISHED, _AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"
 
 
@@ -147,7 +147,7 @@ class PortSocket(AssociationSocket):
 class BoundedUpperLayer(DULServiceProvider):
     """Upper layer of an accepted association; see the module's docstring.
 
-    ``receiver`` takes P-DATA. ``last_progress`` tells when a message was last completed, or went on by 16 KiB: a peer
+    ``receiver`` takes P-DATA. ``last_progress`` is when a message was last completed, or continued by 16 KiB: a peer
     that sends a few bytes now and then makes none.
     """
 

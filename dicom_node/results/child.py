@@ -1,6 +1,6 @@
 """Child process that makes result objects: a job as JSON in, object names and failures as JSON out.
 
-It reads the headers of strangers' files, so it runs with limits, prints nothing that came from a dataset, and is
+It reads the headers of untrusted files, so it runs with limits, prints nothing that came from a dataset, and is
 replaced for each analysis. A result file that exists is never written again: its bytes may be at a PACS already.
 """
 
@@ -40,7 +40,7 @@ _Build = Callable[[ReportJob, list[ResultObject]], Sequence[Dataset]]
 class _Plan:
     """Objects of one kind, and the function that builds them."""
 
-    named: list[ResultObject]
+    results: list[ResultObject]
     build: _Build
 
 
@@ -53,8 +53,8 @@ def main(memory_mb: int, cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()  # a report is a great many small objects, and all of this ends with it
     job = JOBS.validate_json(sys.stdin.buffer.read())
-    made = make_results(job, DecodeLimits(memory_mb=memory_mb))
-    replies.write(RESULTS.dump_json(made) + b"\n")
+    created = make_results(job, DecodeLimits(memory_mb=memory_mb))
+    replies.write(RESULTS.dump_json(created) + b"\n")
     replies.flush()
 
 
@@ -78,7 +78,7 @@ def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> CreatedR
     failures: list[ResultFailure] = []
     for kind, plan in _plans(job, limits).items():
         try:
-            objects += _made(job, plan)
+            objects += _write_missing(job, plan)
         except Exception as error:  # noqa: BLE001 - whatever a library makes of a strange value; recorded by its kind
             failures.append(ResultFailure(kind, type(error).__name__))
     return CreatedResults(objects, failures)
@@ -92,41 +92,41 @@ def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[Res
     Exception
         Whatever the first that cannot be made raised.
     """
-    return [made for plan in _plans(job, limits).values() for made in _made(job, plan)]
+    return [created for plan in _plans(job, limits).values() for created in _write_missing(job, plan)]
 
 
 def _plans(job: ReportJob, limits: DecodeLimits | None) -> dict[str, _Plan]:
     """Return the objects of each kind with their builders."""
-    named: dict[str, list[ResultObject]] = {}
-    for one in expected_objects(job):
-        named.setdefault(one.kind, []).append(one)
+    results: dict[str, list[ResultObject]] = {}
+    for result in expected_objects(job):
+        results.setdefault(result.kind, []).append(result)
     builders: dict[str, _Build] = {
         "sr": _reports,
         "verified": _reports,
-        "ko": lambda job, named: [build_ko(job, read_identity(job), named[0])],
-        "sc": lambda job, named: build_pages(job, read_identity(job), named, limits),
-        "pr": lambda job, named: [build_pr(job, one) for one in named],
-        "pm": lambda job, named: [build_pm(job, named[0])],
+        "ko": lambda job, results: [build_ko(job, read_identity(job), results[0])],
+        "sc": lambda job, results: build_pages(job, read_identity(job), results, limits),
+        "pr": lambda job, results: [build_pr(job, result) for result in results],
+        "pm": lambda job, results: [build_pm(job, results[0])],
     }
-    return {kind: _Plan(objects, builders[kind]) for kind, objects in named.items()}
+    return {kind: _Plan(objects, builders[kind]) for kind, objects in results.items()}
 
 
-def _reports(job: ReportJob, named: list[ResultObject]) -> list[Dataset]:
-    return [build_sr(job, read_identity(job), named[0])]
+def _reports(job: ReportJob, results: list[ResultObject]) -> list[Dataset]:
+    return [build_sr(job, read_identity(job), results[0])]
 
 
-def _made(job: ReportJob, plan: _Plan) -> list[ResultObject]:
-    named = presentation_states(job) if plan.named[0].kind == "pr" else plan.named
-    if not all((job.folder / one.path).exists() for one in named):
+def _write_missing(job: ReportJob, plan: _Plan) -> list[ResultObject]:
+    results = presentation_states(job) if plan.results[0].kind == "pr" else plan.results
+    if not all((job.folder / result.path).exists() for result in results):
         try:
-            built = plan.build(job, named)
+            datasets = plan.build(job, results)
         except Exception:
             if job.is_minimal:
                 raise
-            built = plan.build(replace(job, is_minimal=True), named)
-        for one, ds in zip(named, built, strict=True):
-            write_once(ds, job.folder / one.path)
-    return named
+            datasets = plan.build(replace(job, is_minimal=True), results)
+        for result, ds in zip(results, datasets, strict=True):
+            write_once(ds, job.folder / result.path)
+    return results
 
 
 def write_once(ds: Dataset, path: Path) -> None:

@@ -47,7 +47,7 @@ PARALLEL = 8
 class RetryPolicy:
     """Retries of a failed delivery: pauses double from ``first_s`` to ``longest_s``, ``max_attempts`` in all.
 
-    The defaults give up after about a day.
+    The defaults end after about a day.
     """
 
     first_s: float = 15.0
@@ -70,7 +70,7 @@ class DeliveryConfig:
     own_address
         Host and port of our own listener; nothing is ever sent there either.
     commitment_wait_s
-        How long an association is kept for the node's commitment report. It may also come later, to our listener.
+        How long an association stays open for the node's commitment report. It may also come later, to our listener.
     """
 
     station: str
@@ -125,7 +125,7 @@ def deliver_due(
     Parameters
     ----------
     files
-        Where results are kept.
+        Store of the result files.
     """
     now = clock()
     with database.read() as session:
@@ -225,22 +225,22 @@ class _Courier:
 
     def _confirm(self, node: RemoteNode, unconfirmed: Sequence[DeliveryRecord]) -> None:
         """Verify by query that a node lists what it was sent, where no commitment report came."""
-        found: dict[str, bool] = {}
+        is_listed: dict[str, bool] = {}
         reason = f"{deliveries.UNCOMMITTED}, and the node does not list it"
         try:
             if node.url:
                 web = WebNode(node, self._config.timeouts)
-                found = {one.id: self._is_listed_on(web, one) for one in unconfirmed}
+                is_listed = {delivery.id: self._is_listed_on(web, delivery) for delivery in unconfirmed}
             else:
                 contexts = [(STUDY_ROOT_FIND, UNCOMPRESSED)]
                 with QueryConnection(node, self._config.station, contexts, self._config.timeouts) as connection:
                     if connection.accepts(STUDY_ROOT_FIND):
-                        found = {one.id: self._is_listed_by(connection, one) for one in unconfirmed}
+                        is_listed = {delivery.id: self._is_listed_by(connection, delivery) for delivery in unconfirmed}
                     else:
                         reason = f"{deliveries.UNCOMMITTED}, and the node answers no queries"
         except (NodeUnreachableError, QueryError):
             reason = f"{deliveries.UNCOMMITTED}, and the node could not be asked"
-        self._confirmed(unconfirmed, found, reason)
+        self._confirmed(unconfirmed, is_listed, reason)
 
     def _is_listed_by(self, connection: QueryConnection, delivery: DeliveryRecord) -> bool:
         ds = self._identity(delivery)
@@ -260,11 +260,11 @@ class _Courier:
         except OSError:
             return None
 
-    def _confirmed(self, unconfirmed: Sequence[DeliveryRecord], found: Mapping[str, bool], reason: str) -> None:
+    def _confirmed(self, unconfirmed: Sequence[DeliveryRecord], is_listed: Mapping[str, bool], reason: str) -> None:
         now = self._clock()
         with self._database.begin() as session:
             for delivery in unconfirmed:
-                if found.get(delivery.id):
+                if is_listed.get(delivery.id):
                     deliveries.record_delivery(session, delivery.id, DeliveryStatus.COMMITTED, "the node lists it")
                     self._round.committed += 1
                 else:
@@ -279,7 +279,7 @@ class _Courier:
         """Schedule the next attempt, or park the delivery after the last one."""
         policy = self._config.retry
         if delivery.attempts + 1 >= policy.max_attempts:
-            self._fail([delivery], f"given up after {delivery.attempts + 1} tries: {reason}")
+            self._fail([delivery], f"failed after {delivery.attempts + 1} attempts: {reason}")
             return
         retry_at = self._clock() + timedelta(seconds=policy.pause_s(delivery.attempts + 1))
         with self._database.begin() as session:

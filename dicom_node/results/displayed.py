@@ -62,8 +62,8 @@ def displayed_nodule(finding: NewFinding) -> Displayed | None:
 
 def bound_measurements(finding: NewFinding) -> list[Measurement]:
     """Return the bounds of a finding's probabilities in per cent, and the numbers of cases behind them."""
-    shown = ((displayed_malignancy(finding), MALIGNANCY), (displayed_nodule(finding), NODULE))
-    return [one for displayed, concepts in shown for one in _bounds(displayed, concepts)]
+    probabilities = ((displayed_malignancy(finding), MALIGNANCY), (displayed_nodule(finding), NODULE))
+    return [measurement for displayed, concepts in probabilities for measurement in _bounds(displayed, concepts)]
 
 
 def _bounds(displayed: Displayed | None, concepts: BoundConcepts) -> list[Measurement]:

@@ -82,18 +82,18 @@ def source_header(ds: Dataset, *, is_minimal: bool = False) -> SourceHeader:
     return header
 
 
-def bear_identity(made: Dataset, header: SourceHeader) -> None:
+def bear_identity(ds: Dataset, header: SourceHeader) -> None:
     """Encode as the source is, and restore the original bytes of identifying attributes; our text is ASCII."""
     if "SpecificCharacterSet" in header:
-        made.SpecificCharacterSet = header.SpecificCharacterSet
-    elif "SpecificCharacterSet" in made:
-        del made.SpecificCharacterSet
-    encodings = convert_encodings(made.get("SpecificCharacterSet") or "")
+        ds.SpecificCharacterSet = header.SpecificCharacterSet
+    elif "SpecificCharacterSet" in ds:
+        del ds.SpecificCharacterSet
+    encodings = convert_encodings(ds.get("SpecificCharacterSet") or "")
     for keyword, value in header.received.items():
-        if keyword in made:
+        if keyword in ds:
             vr = dictionary_VR(keyword)  # bytes are written as they are, a name's if its encodings are the dataset's
             exact = PersonName(value, encodings) if vr == "PN" else value
-            made[keyword] = DataElement(Tag(keyword), vr, exact, validation_mode=config.IGNORE)
+            ds[keyword] = DataElement(Tag(keyword), vr, exact, validation_mode=config.IGNORE)
 
 
 def repair(ds: Dataset) -> None:
@@ -131,17 +131,17 @@ def _element(ds: Dataset, tag: BaseTag) -> DataElement | None:
 def _repaired(element: DataElement) -> Any:
     """Return the conforming part of a value, or None."""
     values = list(element.value) if element.VM > 1 else [element.value]
-    least, most = _multiplicity(element.tag)
+    minimum, maximum = _multiplicity(element.tag)
     if element.VR in _LONGEST:
-        if most == 1 and len(values) > 1 and element.VR != "PN":
+        if maximum == 1 and len(values) > 1 and element.VR != "PN":
             values = [" ".join(str(value).strip() for value in values)]
         parts = [text for value in values if (text := _repaired_text(str(value), element.VR))]
     else:
         parts = [part for value in values if (part := _repaired_value(value, element)) is not None]
-        if len(parts) < len(values) and most > 1:  # positions and the like mean nothing in part
+        if len(parts) < len(values) and maximum > 1:  # positions and the like mean nothing in part
             return None
-    parts = parts[:most]
-    if len(parts) < least:
+    parts = parts[:maximum]
+    if len(parts) < minimum:
         return None
     return parts[0] if len(parts) == 1 else parts
 
@@ -195,10 +195,10 @@ def _is_valid(text: str, vr: str) -> bool:
 
 def _multiplicity(tag: BaseTag) -> tuple[int, int]:
     """Return the minimum and maximum number of values (PS3.6)."""
-    least, _, most = dictionary_VM(tag).partition("-")
-    if not most:
-        return int(least), int(least)
-    return int(least), int(most) if most.isdigit() else 1 << 16
+    minimum, _, maximum = dictionary_VM(tag).partition("-")
+    if not maximum:
+        return int(minimum), int(minimum)
+    return int(minimum), int(maximum) if maximum.isdigit() else 1 << 16
 
 
 def _bytes_of(ds: Dataset, keyword: str) -> bytes | None:
@@ -223,9 +223,9 @@ def _repaired_character_set(ds: Dataset) -> list[str] | str | None:
     element = _element(ds, Tag("SpecificCharacterSet")) if "SpecificCharacterSet" in ds else None
     if element is None or element.is_empty:
         return None
-    named = [str(value or "") for value in (element.value if element.VM > 1 else [element.value])]
-    terms = [term for name in named if (term := _defined_term(name)) is not None]
-    if terms != named:
+    names = [str(value or "") for value in (element.value if element.VM > 1 else [element.value])]
+    terms = [term for name in names if (term := _defined_term(name)) is not None]
+    if terms != names:
         ds.SpecificCharacterSet = terms or None
     if not any(terms):
         return None
@@ -234,12 +234,12 @@ def _repaired_character_set(ds: Dataset) -> list[str] | str | None:
 
 def _defined_term(name: str) -> str | None:
     text = _CHARACTER_SETS.get(name.strip().upper(), name.strip())
-    spelt = re.sub(r"^ISO[_ -]*(2022)?[_ -]*IR[_ -]*(\d+)$", _respelt, text, flags=re.IGNORECASE)
+    spelt = re.sub(r"^ISO[_ -]*(2022)?[_ -]*IR[_ -]*(\d+)$", _corrected_spelling, text, flags=re.IGNORECASE)
     return spelt if spelt in python_encoding else None
 
 
-def _respelt(found: re.Match[str]) -> str:
-    return f"ISO 2022 IR {found[2]}" if found[1] else f"ISO_IR {found[2]}"
+def _corrected_spelling(match: re.Match[str]) -> str:
+    return f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
 
 
 def unrepresented(header: SourceHeader) -> Iterator[str]:

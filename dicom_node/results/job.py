@@ -146,7 +146,7 @@ class ReportJob:
     @property
     def content_digest(self) -> str:
         """Digest of the report's content: input, model, outcome; without the time of the analysis."""
-        said: dict[str, object] = {
+        content: dict[str, object] = {
             "recipe": RECIPE,
             "input": self.analysis.input_digest,
             "model": asdict(self.analysis.model),
@@ -156,10 +156,10 @@ class ReportJob:
             "findings": [asdict(record.finding) for record in self.findings],
         }
         if self.purpose is Purpose.VERIFIED:
-            said["verdicts"] = [record.assessment and record.assessment.id for record in self.findings]
+            content["verdicts"] = [record.assessment and record.assessment.id for record in self.findings]
         if self.purpose is Purpose.RETRACTION:
-            said["rejected"] = [made.sop_instance_uid for made in self.earlier]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+            content["rejected"] = [result.sop_instance_uid for result in self.earlier]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     def uid(self, *role: str) -> str:
         """Return a UID of this report: the same for the same series, model and content."""

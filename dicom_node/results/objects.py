@@ -75,7 +75,7 @@ class ReportSettings:
     destinations
         AE titles of those that get results. With none, the objects are made all the same.
     parameters
-        Parameters of the algorithm that the report states, as far as the analysis itself does not tell them.
+        Parameters of the algorithm that the report states, as far as the analysis itself does not state them.
     organization
         For whom readers verify; where it is empty, the source's institution.
     kinds
@@ -102,7 +102,7 @@ class ResultMaker:
     database
         The records.
     files
-        Stored instances; results go into ``results`` beside them.
+        Stored instances; results go into the folder ``results`` of the same store.
     settings
         Who reports, and to whom.
     """
@@ -128,8 +128,8 @@ class ResultMaker:
             analysis = analyses.analysis_record(session, analysis_id)
             if analysis is None or not results.speaks_for_study(session, analysis):
                 return ()
-            found = findings.findings_of_analysis(session, analysis_id)
-        return self._make(analysis, [record for record in found if record.origin is FindingOrigin.MODEL])
+            records = findings.findings_of_analysis(session, analysis_id)
+        return self._make(analysis, [record for record in records if record.origin is FindingOrigin.MODEL])
 
     def make_verified(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
         """Make the report verified by readers: findings with a verdict, and those that they marked.
@@ -143,11 +143,13 @@ class ResultMaker:
             analysis = analyses.analysis_record(session, analysis_id)
             if analysis is None or analysis.status is not AnalysisStatus.CURRENT:
                 return ()
-            found = [record for record in results.series_findings(session, analysis) if _is_verified(record)]
-            reports = [made for made in self._made(session, analysis_id) if made.kind in ("sr", "verified")]
-        if not found or not reports:
+            records = [record for record in results.series_findings(session, analysis) if _is_verified(record)]
+            reports = [
+                result for result in self._stored_results(session, analysis_id) if result.kind in ("sr", "verified")
+            ]
+        if not records or not reports:
             return ()
-        return self._make(analysis, found, purpose=Purpose.VERIFIED, earlier=(reports[-1],))
+        return self._make(analysis, records, purpose=Purpose.VERIFIED, earlier=(reports[-1],))
 
     def make_rejection_note(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
         """Make the object that rejects the objects of an analysis (except the verified report).
@@ -159,15 +161,15 @@ class ResultMaker:
         """
         with self._database.read() as session:
             analysis = analyses.analysis_record(session, analysis_id)
-            withdrawn = results.retraction(session, analysis_id)
-            made = [
-                one
-                for one in self._made(session, analysis_id)
-                if one.kind not in (results.VERIFIED, results.RETRACTION)
+            retraction = results.retraction(session, analysis_id)
+            rejected = [
+                result
+                for result in self._stored_results(session, analysis_id)
+                if result.kind not in (results.VERIFIED, results.RETRACTION)
             ]
-        if analysis is None or withdrawn is None or not made:
+        if analysis is None or retraction is None or not rejected:
             return ()
-        return self._make(analysis, (), purpose=Purpose.RETRACTION, earlier=tuple(made), retraction=withdrawn)
+        return self._make(analysis, (), purpose=Purpose.RETRACTION, earlier=tuple(rejected), retraction=retraction)
 
     def follow_up(self) -> None:
         """Make what is due without an analysis ending: verdicts, rejections, studies not analysed.
@@ -182,12 +184,12 @@ class ResultMaker:
         with self._database.read() as session:
             waiting = result_failures.waiting_failures(session)
             due = [
-                *((one.analysis_id, Purpose(one.purpose)) for one in result_failures.due_failures(session)),
+                *((entry.analysis_id, Purpose(entry.purpose)) for entry in result_failures.due_failures(session)),
                 *((analysis_id, Purpose.REPORT) for analysis_id in results.unreported_analyses(session)),
                 *((analysis_id, Purpose.VERIFIED) for analysis_id in results.unreported_verdicts(session)),
                 *((analysis_id, Purpose.RETRACTION) for analysis_id in results.unreported_retractions(session)),
             ]
-            due = [one for one in due if one not in waiting]
+            due = [entry for entry in due if entry not in waiting]
         for analysis_id, purpose in dict.fromkeys(due):
             try:
                 self._make_for(analysis_id, purpose)
@@ -205,32 +207,32 @@ class ResultMaker:
             with self._database.begin() as session:
                 result_failures.clear_failure(session, analysis_id, purpose)
 
-    def _made(self, session: Session, analysis_id: str) -> list[ResultObject]:
+    def _stored_results(self, session: Session, analysis_id: str) -> list[ResultObject]:
         return [
             ResultObject(
-                made.kind,
-                made.sop_class_uid,
-                made.sop_instance_uid,
-                made.series_instance_uid,
-                made.instance_number,
-                made.path.removeprefix(f"{RESULTS_FOLDER}/"),
+                result.kind,
+                result.sop_class_uid,
+                result.sop_instance_uid,
+                result.series_instance_uid,
+                result.instance_number,
+                result.path.removeprefix(f"{RESULTS_FOLDER}/"),
             )
-            for made in (record.object for record in results.results_of_analysis(session, analysis_id))
+            for result in (record.object for record in results.results_of_analysis(session, analysis_id))
         ]
 
     def _make(
-        self, analysis: AnalysisRecord, found: Sequence[FindingRecord], **purpose: Any
+        self, analysis: AnalysisRecord, records: Sequence[FindingRecord], **purpose: Any
     ) -> tuple[DeliveryRecord, ...]:
         with self._database.read() as session:
             instances = analyses.analysis_instances(session, analysis.id)
-            reader_names = display_names(session, _readers(found, purpose.get("retraction")))
-        places = self._files.fetch([instance.path for instance in instances])
+            reader_names = display_names(session, _readers(records, purpose.get("retraction")))
+        paths = self._files.fetch([instance.path for instance in instances])
         job = ReportJob(
             analysis=analysis,
-            findings=tuple(found),
+            findings=tuple(records),
             sources=tuple(
-                SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, place)
-                for instance, place in zip(instances, places, strict=True)
+                SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, path)
+                for instance, path in zip(instances, paths, strict=True)
             ),
             folder=self._files.root / RESULTS_FOLDER,
             station=self._settings.station,
@@ -242,13 +244,13 @@ class ResultMaker:
             **purpose,
         )
         # what was made before, perhaps elsewhere, is brought here: those bytes count
-        self._files.fetch(f"{RESULTS_FOLDER}/{made.path}" for made in expected_objects(job))
+        self._files.fetch(f"{RESULTS_FOLDER}/{result.path}" for result in expected_objects(job))
         failure = None
         try:
             objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
         except ResultsError as error:
             objects, failure = error.objects, error
-        self._files.persist([f"{RESULTS_FOLDER}/{made.path}" for made in objects], once=True)
+        self._files.persist([f"{RESULTS_FOLDER}/{result.path}" for result in objects], once=True)
         requested = self._request(analysis.id, objects)
         with self._database.begin() as session:
             if failure is not None:
@@ -262,25 +264,25 @@ class ResultMaker:
 
     def _parameters(self, analysis: AnalysisRecord) -> dict[str, str]:
         stated = analysis.measures.get(PARAMETERS)
-        own = {str(name): str(value) for name, value in stated.items()} if isinstance(stated, dict) else {}
-        return dict(self._settings.parameters) | own
+        parameters = {str(name): str(value) for name, value in stated.items()} if isinstance(stated, dict) else {}
+        return dict(self._settings.parameters) | parameters
 
     def _request(self, analysis_id: str, objects: Sequence[ResultObject]) -> tuple[DeliveryRecord, ...]:
         destinations = [name for name in self._settings.destinations if name != self._settings.station]
         with self._database.begin() as session:
-            results.record_results(session, analysis_id, [_indexed(made) for made in objects])
+            results.record_results(session, analysis_id, [_new_result(result) for result in objects])
             return tuple(
                 deliveries.request_delivery(
                     session,
                     analysis_id=analysis_id,
-                    sop_instance_uid=made.sop_instance_uid,
-                    sop_class_uid=made.sop_class_uid,
-                    kind=made.kind,
+                    sop_instance_uid=result.sop_instance_uid,
+                    sop_class_uid=result.sop_class_uid,
+                    kind=result.kind,
                     destination=destination,
-                    path=f"{RESULTS_FOLDER}/{made.path}",
+                    path=f"{RESULTS_FOLDER}/{result.path}",
                 )
                 for destination in destinations
-                for made in objects
+                for result in objects
             )
 
 
@@ -288,17 +290,17 @@ def _is_verified(record: FindingRecord) -> bool:
     return record.assessment is not None or record.origin is FindingOrigin.READER
 
 
-def _indexed(made: ResultObject) -> NewResult:
-    kind = KINDS[made.kind]
+def _new_result(result: ResultObject) -> NewResult:
+    kind = KINDS[result.kind]
     return NewResult(
-        kind=made.kind,
-        sop_class_uid=made.sop_class_uid,
-        sop_instance_uid=made.sop_instance_uid,
-        series_instance_uid=made.series_instance_uid,
+        kind=result.kind,
+        sop_class_uid=result.sop_class_uid,
+        sop_instance_uid=result.sop_instance_uid,
+        series_instance_uid=result.series_instance_uid,
         series_number=kind.series_number,
         modality=kind.modality,
-        instance_number=made.instance_number,
-        path=f"{RESULTS_FOLDER}/{made.path}",
+        instance_number=result.instance_number,
+        path=f"{RESULTS_FOLDER}/{result.path}",
     )
 
 
@@ -317,7 +319,7 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
     environment |= {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", "dicom_node.results.child", str(memory_mb), str(int(2 * timeout_s) + 1)]
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        completed = subprocess.run(  # noqa: S603 - our own interpreter and module
             command,
             input=_JOBS.dump_json(job),
             stdout=subprocess.PIPE,
@@ -328,16 +330,16 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
         )
     except subprocess.TimeoutExpired:
         raise ResultsError("it takes longer than is allowed") from None
-    if done.returncode != 0:
+    if completed.returncode != 0:
         raise ResultsError("the process that makes them failed")
     try:
-        made = _RESULTS.validate_json(done.stdout)
+        result = _RESULTS.validate_json(completed.stdout)
     except ValidationError:
         raise ResultsError("the process that makes them gave no answer") from None
-    if made.failures:
-        failed = ", ".join(f"{KINDS[failure.kind].name} ({failure.cause})" for failure in made.failures)
-        raise ResultsError(failed, made.objects)
-    return made.objects
+    if result.failures:
+        failed = ", ".join(f"{KINDS[failure.kind].name} ({failure.cause})" for failure in result.failures)
+        raise ResultsError(failed, result.objects)
+    return result.objects
 
 
 def _readers(records: Sequence[FindingRecord], retraction: RetractionRecord | None) -> Iterator[str]:

@@ -31,8 +31,8 @@ MEANING = CodedConcept("attention", SCHEME, "Spatial attention of the network")
 Frame = NDArray[np.float32]
 
 
-def build_pm(job: ReportJob, named: ResultObject) -> ParametricMap:
-    """Map the attention on every finding over its slice; ``named`` exists only where there is one."""
+def build_pm(job: ReportJob, result: ResultObject) -> ParametricMap:
+    """Map the attention on every finding over its slice; ``result`` exists only where there is one."""
     frames = _frames(job)
     sources = [image for image, _ in frames.values()]
     mapping = RealWorldValueMapping(
@@ -44,7 +44,7 @@ def build_pm(job: ReportJob, named: ResultObject) -> ParametricMap:
         intercept=0.0,
         quantity_definition=MEANING,
     )
-    made = ParametricMap(
+    pm = ParametricMap(
         source_images=sources,
         pixel_array=np.stack([frame for _, frame in frames.values()]),
         contains_recognizable_visual_features=False,
@@ -53,13 +53,13 @@ def build_pm(job: ReportJob, named: ResultObject) -> ParametricMap:
         content_label="ATTENTION",
         content_description="Where the network looked, not a diagnosis",
         content_creator_name="lungnode^",
-        **header(job, named),
+        **header(job, result),
     )
-    made.BodyPartExamined = "CHEST"
-    bear_identity(made, sources[0])
-    _fix_dimensions(made, job.uid("pm", "dimensions"))
-    stamp(made, content_moment(job))
-    return made
+    pm.BodyPartExamined = "CHEST"
+    bear_identity(pm, sources[0])
+    _fix_dimensions(pm, job.uid("pm", "dimensions"))
+    stamp(pm, content_moment(job))
+    return pm
 
 
 def _frames(job: ReportJob) -> dict[str, tuple[SourceHeader, Frame]]:
@@ -67,29 +67,31 @@ def _frames(job: ReportJob) -> dict[str, tuple[SourceHeader, Frame]]:
     paths = {source.sop_instance_uid: source for source in job.sources}
     frames: dict[str, tuple[SourceHeader, Frame]] = {}
     for record in job.findings:
-        finding, told = record.finding, record.finding.attributes.get(ATTENTION)
+        finding, attention_map = record.finding, record.finding.attributes.get(ATTENTION)
         source = paths[finding.sop_instance_uid]
-        if not isinstance(told, Mapping) or source.sop_class_uid != CTImageStorage:
+        if not isinstance(attention_map, Mapping) or source.sop_class_uid != CTImageStorage:
             continue
-        image, before = frames.get(finding.sop_instance_uid) or (read_identity(job, source), np.float32(0))
+        image, previous = frames.get(finding.sop_instance_uid) or (read_identity(job, source), np.float32(0))
         image.SeriesInstanceUID = job.analysis.series_instance_uid
         if "FrameOfReferenceUID" not in image:  # of type 1, and left out by some
             image.FrameOfReferenceUID = job.uid("pm", "frame of reference")
-        laid = _laid(told, image, (finding.row, finding.column))
-        frames[finding.sop_instance_uid] = image, np.maximum(laid, before)
+        mapped = _mapped(attention_map, image, (finding.row, finding.column))
+        frames[finding.sop_instance_uid] = image, np.maximum(mapped, previous)
     shape = next(frame.shape for _, frame in frames.values())
     return {uid: (image, frame) for uid, (image, frame) in frames.items() if frame.shape == shape}
 
 
-def _laid(told: Mapping[str, Any], image: Dataset, center: tuple[float, float]) -> Frame:
-    weights = np.asarray(told["weights"], dtype=np.float32)
+def _mapped(attention_map: Mapping[str, Any], image: Dataset, center: tuple[float, float]) -> Frame:
+    weights = np.asarray(attention_map["weights"], dtype=np.float32)
     spacing_mm = float(image.PixelSpacing[0]), float(image.PixelSpacing[1])
-    return place_on_slice(weights, (int(image.Rows), int(image.Columns)), center, spacing_mm, float(told["field_mm"]))
+    return place_on_slice(
+        weights, (int(image.Rows), int(image.Columns)), center, spacing_mm, float(attention_map["field_mm"])
+    )
 
 
-def _fix_dimensions(made: Dataset, uid: str) -> None:
+def _fix_dimensions(pm: Dataset, uid: str) -> None:
     """Set a derived dimension UID: highdicom draws a new one each time, and content must give equal bytes."""
-    for organization in made.DimensionOrganizationSequence:
+    for organization in pm.DimensionOrganizationSequence:
         organization.DimensionOrganizationUID = uid
-    for index in made.DimensionIndexSequence:
+    for index in pm.DimensionIndexSequence:
         index.DimensionOrganizationUID = uid

@@ -66,7 +66,7 @@ def outlined_frames(job: ReportJob) -> list[OutlinedFrames]:
         rescale = _rescale(slice_header(job, record.finding))
         if rescale is not None:
             groups.setdefault(rescale, {})[number] = record.finding
-    return [OutlinedFrames(rescale, found) for rescale, found in groups.items()]
+    return [OutlinedFrames(rescale, findings) for rescale, findings in groups.items()]
 
 
 def presentation_states(job: ReportJob) -> list[ResultObject]:
@@ -74,7 +74,7 @@ def presentation_states(job: ReportJob) -> list[ResultObject]:
     return [result_object(job, "pr", number) for number in range(1, len(outlined_frames(job)) + 1)]
 
 
-def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentationState:
+def build_pr(job: ReportJob, result: ResultObject) -> GrayscaleSoftcopyPresentationState:
     """Draw the outline of findings on their slices, each with number and probability.
 
     Parameters
@@ -82,7 +82,7 @@ def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentati
     named
         Its number says which of ``outlined_frames`` it is of.
     """
-    group = outlined_frames(job)[named.instance_number - 1]
+    group = outlined_frames(job)[result.instance_number - 1]
     images = _images(job, group)
     annotations = [
         _annotation(job, number, finding, images[finding.sop_instance_uid])
@@ -104,7 +104,7 @@ def build_pr(job: ReportJob, named: ResultObject) -> GrayscaleSoftcopyPresentati
                 window_center=WINDOW[0], window_width=WINDOW[1], window_explanation="Lung", referenced_images=None
             )
         ],
-        **header(job, named),
+        **header(job, result),
     )
     _name_frames(job, state, group.rescale)
     state.BodyPartExamined = "CHEST"  # unpaired: then Laterality is not asked for (PS3.3 C.7.3.1)
@@ -166,7 +166,7 @@ def _annotation(job: ReportJob, number: int, finding: NewFinding, image: Dataset
             TextObject(
                 text_value=label,
                 units=AnnotationUnitsValues.PIXEL,
-                anchor_point=_beside(points, float(image.Columns)),
+                anchor_point=_label_point(points, float(image.Columns)),
                 anchor_point_visible=False,
             )
         ],
@@ -181,6 +181,6 @@ def _within(points: Points, image: Dataset, *, is_circle: bool) -> Points:
     return np.clip(points, 0.0, (columns, rows))
 
 
-def _beside(points: Points, columns: float) -> Sequence[float]:
+def _label_point(points: Points, columns: float) -> Sequence[float]:
     """Return the position of a label: right of the outline."""
     return min(float(points[:, 0].max() + 2), columns), float(points[0, 1])

@@ -20,11 +20,11 @@ TITLES = {
 }
 
 
-def build_ko(job: ReportJob, identity: SourceHeader, named: ResultObject) -> KeyObjectSelectionDocument:
+def build_ko(job: ReportJob, identity: SourceHeader, result: ResultObject) -> KeyObjectSelectionDocument:
     """Reject every earlier object of an analysis."""
     if job.retraction is None:
         raise ValueError("a withdrawal needs who withdraws, and why")
-    rejected = [_stub(job, identity, made) for made in job.earlier]
+    rejected = [_stub(job, identity, rejected_object) for rejected_object in job.earlier]
     content = KeyObjectSelection(
         document_title=TITLES[job.retraction.code],
         referenced_objects=rejected,
@@ -34,21 +34,21 @@ def build_ko(job: ReportJob, identity: SourceHeader, named: ResultObject) -> Key
     document = KeyObjectSelectionDocument(
         evidence=rejected,
         content=content,
-        **header(job, named),
+        **header(job, result),
     )
     bear_identity(document, identity)
     stamp(document, local_moment(job.retraction.requested_at))
     return document
 
 
-def _stub(job: ReportJob, identity: SourceHeader, made: ResultObject) -> Dataset:
+def _stub(job: ReportJob, identity: SourceHeader, rejected_object: ResultObject) -> Dataset:
     """Return a reference to a rejected object, with the identity that the document inherits."""
     ds = deepcopy(identity)
     ds.StudyInstanceUID = job.analysis.study_instance_uid
-    ds.SeriesInstanceUID = made.series_instance_uid
-    ds.SOPClassUID, ds.SOPInstanceUID = made.sop_class_uid, made.sop_instance_uid
-    if made.kind not in ("sc", "pm"):
-        for keyword in ("Rows", "Columns"):  # what highdicom tells images by
+    ds.SeriesInstanceUID = rejected_object.series_instance_uid
+    ds.SOPClassUID, ds.SOPInstanceUID = rejected_object.sop_class_uid, rejected_object.sop_instance_uid
+    if rejected_object.kind not in ("sc", "pm"):
+        for keyword in ("Rows", "Columns"):  # by which highdicom recognizes images
             if keyword in ds:
                 delattr(ds, keyword)
     return ds

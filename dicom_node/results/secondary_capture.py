@@ -23,7 +23,7 @@ from dicom_node.sandbox.frames import FrameHeader
 
 
 def build_pages(
-    job: ReportJob, identity: SourceHeader, named: Sequence[ResultObject], limits: DecodeLimits | None = None
+    job: ReportJob, identity: SourceHeader, results: Sequence[ResultObject], limits: DecodeLimits | None = None
 ) -> list[SCImage]:
     """Draw the summary of an analysis and wrap each page as a Secondary Capture image.
 
@@ -34,18 +34,18 @@ def build_pages(
     named
         The pages, as ``expected_objects`` names them.
     limits
-        What decoding the source slices may use; a finding whose slice cannot be decoded stands without a picture.
+        Limits of decoding the source slices; a finding whose slice cannot be decoded has no picture.
     """
     pictures = _pictures(job, limits)
     panels = [
-        _panel(number, record, pictures.get(_place(record.finding)))
+        _panel(number, record, pictures.get(_location_key(record.finding)))
         for number, record in enumerate(job.findings, start=1)
     ]
     pages = draw_pages(_text(job, identity), panels, per_page=FINDINGS_PER_PAGE, max_pages=MAX_PAGES)
-    return [_wrap(job, identity, page, one) for page, one in zip(pages, named, strict=True)]
+    return [_wrap(job, identity, page, result) for page, result in zip(pages, results, strict=True)]
 
 
-def _wrap(job: ReportJob, identity: SourceHeader, page: NDArray[np.uint8], named: ResultObject) -> SCImage:
+def _wrap(job: ReportJob, identity: SourceHeader, page: NDArray[np.uint8], result: ResultObject) -> SCImage:
     image = SCImage.from_ref_dataset(
         ref_dataset=identity,
         pixel_array=page,
@@ -54,7 +54,7 @@ def _wrap(job: ReportJob, identity: SourceHeader, page: NDArray[np.uint8], named
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **header(job, named),
+        **header(job, result),
     )
     image.copy_patient_and_study_information(identity)
     bear_identity(image, identity)
@@ -72,7 +72,7 @@ def _wrap(job: ReportJob, identity: SourceHeader, page: NDArray[np.uint8], named
 def _text(job: ReportJob, identity: SourceHeader) -> SummaryText:
     model = job.analysis.model
     parameters = ", ".join(f"{name} {value}" for name, value in sorted(job.algorithm_parameters.items()))
-    who = f"{_shown(identity, 'PatientName')}    ID {_shown(identity, 'PatientID')}"
+    patient = f"{_shown(identity, 'PatientName')}    ID {_shown(identity, 'PatientID')}"
     born = f"born {_shown(identity, 'PatientBirthDate')}    sex {_shown(identity, 'PatientSex')}"
     study = f"Study {_shown(identity, 'StudyDate')}    accession {_shown(identity, 'AccessionNumber')}"
     series = f"Series {_shown(identity, 'SeriesNumber')}: {_shown(identity, 'SeriesDescription')}"
@@ -83,7 +83,7 @@ def _text(job: ReportJob, identity: SourceHeader) -> SummaryText:
     )
     outcome, explanation = _outcome(job)
     caveats = (*(caveat.text for caveat in job.analysis.caveats), *unrepresented(identity))
-    return SummaryText((who, f"{born}    {study}"), analysed, outcome, explanation, caveats)
+    return SummaryText((patient, f"{born}    {study}"), analysed, outcome, explanation, caveats)
 
 
 def _shown(identity: SourceHeader, keyword: str) -> str:
@@ -117,29 +117,29 @@ def _panel(number: int, record: FindingRecord, picture: SlicePicture | None) -> 
     return FindingPanel(f"{number}. {malignancy.text if malignancy else 'No probability'}", tuple(lines), picture)
 
 
-def _place(finding: NewFinding) -> tuple[str, int, float, float]:
+def _location_key(finding: NewFinding) -> tuple[str, int, float, float]:
     return finding.sop_instance_uid, finding.frame_number, finding.row, finding.column
 
 
 def _pictures(job: ReportJob, limits: DecodeLimits | None) -> Mapping[tuple[str, int, float, float], SlicePicture]:
     """Decode the source slices of the displayed findings, each in the decoding child."""
-    shown = [record.finding for record in job.findings[: MAX_PAGES * FINDINGS_PER_PAGE]]
+    displayed = [record.finding for record in job.findings[: MAX_PAGES * FINDINGS_PER_PAGE]]
     paths = {source.sop_instance_uid: source.path for source in job.sources}
-    wanted = sorted({paths[finding.sop_instance_uid] for finding in shown})
-    if not wanted:
+    required_paths = sorted({paths[finding.sop_instance_uid] for finding in displayed})
+    if not required_paths:
         return {}
     with DecodeProcess(limits) as child:
         try:
-            headers = _headers_by_frame(child, wanted)
+            headers = _headers_by_frame(child, required_paths)
         except DecodeError:
             return {}
-        found = {}
-        for finding in shown:
+        pictures_by_finding = {}
+        for finding in displayed:
             header = headers.get((finding.sop_instance_uid, finding.frame_number))
             picture = _picture(child, finding, header) if header is not None else None
             if picture is not None:
-                found[_place(finding)] = picture
-        return found
+                pictures_by_finding[_location_key(finding)] = picture
+        return pictures_by_finding
 
 
 def _headers_by_frame(child: DecodeProcess, paths: list[Path]) -> dict[tuple[str, int], FrameHeader]:

@@ -1,6 +1,6 @@
 """Content of result objects that comes from the source images: identity and references.
 
-Runs in the process that makes results only: these are strangers' datasets.
+Runs in the process that makes results only: these are untrusted datasets.
 """
 
 from __future__ import annotations
@@ -137,13 +137,13 @@ def local_moment(moment: datetime) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone()
 
 
-def header(job: ReportJob, named: ResultObject) -> dict[str, Any]:
+def header(job: ReportJob, result: ResultObject) -> dict[str, Any]:
     """Return the arguments common to all result objects of highdicom."""
     return {
-        "series_instance_uid": named.series_instance_uid,
-        "series_number": KINDS[named.kind].series_number,
-        "sop_instance_uid": named.sop_instance_uid,
-        "instance_number": named.instance_number,
+        "series_instance_uid": result.series_instance_uid,
+        "series_number": KINDS[result.kind].series_number,
+        "sop_instance_uid": result.sop_instance_uid,
+        "instance_number": result.instance_number,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": plain(job.analysis.model.name, 64),
         "software_versions": plain(job.software_version, 64),

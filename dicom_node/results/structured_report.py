@@ -58,7 +58,7 @@ CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
 DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is to be judged by a radiologist."
 
 
-def build_sr(job: ReportJob, identity: SourceHeader, named: ResultObject) -> Comprehensive3DSR:
+def build_sr(job: ReportJob, identity: SourceHeader, result: ResultObject) -> Comprehensive3DSR:
     """Build the report of an analysis: the model's, or the one verified by readers.
 
     Parameters
@@ -78,7 +78,7 @@ def build_sr(job: ReportJob, identity: SourceHeader, named: ResultObject) -> Com
         evidence=sources,
         content=report,
         is_complete=True,
-        **header(job, named),
+        **header(job, result),
         coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name="lungnode", responsible_organization="lungnode")],
         **verification(job, identity),
     )
@@ -105,11 +105,11 @@ def _observer(job: ReportJob) -> ObservationContext:
 
 def _algorithm(job: ReportJob) -> AlgorithmIdentification:
     model = job.analysis.model
-    named = {**job.algorithm_parameters, "weights_sha256": model.sha256, "input_digest": job.analysis.input_digest}
+    parameters = {**job.algorithm_parameters, "weights_sha256": model.sha256, "input_digest": job.analysis.input_digest}
     return AlgorithmIdentification(
         name=plain(model.name),
         version=plain(model.version),
-        parameters=[plain(f"{name}={value}") for name, value in sorted(named.items())],
+        parameters=[plain(f"{name}={value}") for name, value in sorted(parameters.items())],
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
@@ -179,10 +179,10 @@ def _finding_group(
 
 
 def outline(
-    place: tuple[float, float], diameter_mm: float | None, spacing: tuple[float, float] | None
+    position: tuple[float, float], diameter_mm: float | None, spacing: tuple[float, float] | None
 ) -> tuple[hd.sr.GraphicTypeValues, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     """Return the outline of a finding in image coordinates (PS3.3 C.18.6): the first pixel's centre is (0.5, 0.5)."""
-    row, column = place[0] + 0.5, place[1] + 0.5
+    row, column = position[0] + 0.5, position[1] + 0.5
     if diameter_mm is None or spacing is None:
         return hd.sr.GraphicTypeValues.POINT, np.array([[column, row]])
     down, across = diameter_mm / 2 / spacing[0], diameter_mm / 2 / spacing[1]

@@ -64,13 +64,13 @@ def draw_pages(
     left_out = len(panels) - count * per_page
     pages = []
     for number in range(count):
-        shown = panels[number * per_page : (number + 1) * per_page]
-        more = f"{left_out} more in the structured report" if left_out > 0 and number == count - 1 else ""
-        pages.append(_draw_page(text, shown, f"Page {number + 1} of {count}", more))
+        page_panels = panels[number * per_page : (number + 1) * per_page]
+        remainder = f"{left_out} more in the structured report" if left_out > 0 and number == count - 1 else ""
+        pages.append(_draw_page(text, page_panels, f"Page {number + 1} of {count}", remainder))
     return pages
 
 
-def _draw_page(text: SummaryText, panels: Sequence[FindingPanel], label: str, more: str) -> Rgb:
+def _draw_page(text: SummaryText, panels: Sequence[FindingPanel], label: str, remainder: str) -> Rgb:
     page = Image.new("RGB", (WIDTH, MAX_HEIGHT), _PAPER)
     draw = ImageDraw.Draw(page)
     top = _draw_head(draw, text)
@@ -88,7 +88,7 @@ def _draw_page(text: SummaryText, panels: Sequence[FindingPanel], label: str, mo
         26,
         _WARM,
     )
-    footer = label if not more else f"{label}  |  {more}"
+    footer = label if not remainder else f"{label}  |  {remainder}"
     _line(draw, (WIDTH - MARGIN, height - 52), footer, 22, _MUTED, anchor="ra")
     return np.asarray(page, dtype=np.uint8)
 
@@ -132,7 +132,7 @@ def _draw_caveats(draw: ImageDraw.ImageDraw, caveats: Sequence[str], top: int) -
 def _draw_panel(page: Image.Image, draw: ImageDraw.ImageDraw, panel: FindingPanel, top: int) -> None:
     left = MARGIN
     if panel.picture is not None:
-        for picture in (_whole(panel.picture), _zoomed(panel.picture)):
+        for picture in (_full_slice(panel.picture), _zoomed(panel.picture)):
             page.paste(picture, (left, top))
             left += PICTURE + 12
     width = WIDTH - MARGIN - left - 12
@@ -153,7 +153,7 @@ def _windowed(hu: NDArray[np.int16]) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _whole(picture: SlicePicture) -> Image.Image:
+def _full_slice(picture: SlicePicture) -> Image.Image:
     """Fit the full slice into the square at its aspect ratio, with a circle around the finding."""
     rows, columns = picture.slice_hu.shape
     height_mm, width_mm = rows * picture.spacing_mm[0], columns * picture.spacing_mm[1]
@@ -161,12 +161,12 @@ def _whole(picture: SlicePicture) -> Image.Image:
     size = (max(1, round(width_mm * scale)), max(1, round(height_mm * scale)))
     square = Image.new("RGB", (PICTURE, PICTURE))
     square.paste(_windowed(picture.slice_hu).resize(size, Image.Resampling.LANCZOS))
-    place = (
+    position = (
         (picture.column + 0.5) * picture.spacing_mm[1] * scale,
         (picture.row + 0.5) * picture.spacing_mm[0] * scale,
     )
     draw = ImageDraw.Draw(square)
-    _circle(draw, place, max(12.0, 0.75 * scale * (picture.diameter_mm or 10.0)))
+    _circle(draw, position, max(12.0, 0.75 * scale * (picture.diameter_mm or 10.0)))
     _line(draw, (6, PICTURE // 2 - 12), picture.sides[0], 22, _INK)
     _line(draw, (PICTURE // 2, 4), picture.sides[1], 22, _INK)
     return square
@@ -181,9 +181,9 @@ def _zoomed(picture: SlicePicture) -> Image.Image:
         picture.column + 0.5 + half / picture.spacing_mm[1],
         picture.row + 0.5 + half / picture.spacing_mm[0],
     )
-    whole = _windowed(picture.slice_hu)
+    full = _windowed(picture.slice_hu)
     data = (box[0], box[1], box[0], box[3], box[2], box[3], box[2], box[1])
-    crop = whole.transform((PICTURE, PICTURE), Image.Transform.QUAD, data, Image.Resampling.BICUBIC).convert("RGB")
+    crop = full.transform((PICTURE, PICTURE), Image.Transform.QUAD, data, Image.Resampling.BICUBIC).convert("RGB")
     draw = ImageDraw.Draw(crop)
     scale = PICTURE / ZOOM_MM
     _circle(draw, (PICTURE / 2, PICTURE / 2), scale * ((picture.diameter_mm or 10.0) / 2 + 3))
@@ -217,8 +217,8 @@ def _line(
     *,
     anchor: str = "la",
 ) -> None:
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    draw.text(at, shown, fill, _font(size), anchor=anchor, stroke_width=1, stroke_fill=_PAPER)
+    printable_text = "".join(letter if letter.isprintable() else " " for letter in text)
+    draw.text(at, printable_text, fill, _font(size), anchor=anchor, stroke_width=1, stroke_fill=_PAPER)
 
 
 def _wrapped(text: str, size: int, width: float) -> list[str]:

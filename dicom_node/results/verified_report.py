@@ -99,11 +99,14 @@ def _predecessors(job: ReportJob) -> Dataset:
     study = Dataset()
     study.StudyInstanceUID = job.analysis.study_instance_uid
     study.ReferencedSeriesSequence = []
-    for made in job.earlier:
+    for result in job.earlier:
         reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = made.sop_class_uid, made.sop_instance_uid
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
+            result.sop_class_uid,
+            result.sop_instance_uid,
+        )
         series = Dataset()
-        series.SeriesInstanceUID = made.series_instance_uid
+        series.SeriesInstanceUID = result.series_instance_uid
         series.ReferencedSOPSequence = [reference]
         study.ReferencedSeriesSequence.append(series)
     return study

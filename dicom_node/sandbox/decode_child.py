@@ -79,7 +79,7 @@ def _answer(request: Message) -> Message:
         return {"value": OPERATIONS[str(request["operation"])](request)}
     except MemoryError:
         return {"error": "out_of_memory"}
-    except Exception:  # noqa: BLE001 - a parser of strangers' files raises anything; its message may hold their values
+    except Exception:  # noqa: BLE001 - a parser of untrusted files raises anything; its message may hold values
         return {"error": "unreadable"}
 
 
@@ -113,9 +113,9 @@ def _volume(request: Message) -> object:
         room = np.empty(shape[1:], np.int16)
         with target.open("r+b") as volume:
             for file in files:
-                places, headers = zip(*file, strict=True)
-                for place, hu in zip(places, read_frames_hu(Path(headers[0].path), headers, room), strict=True):
-                    volume.seek(start + place * room.nbytes)  # written, not mapped: a mapped page costs a fault
+                indices, headers = zip(*file, strict=True)
+                for index, hu in zip(indices, read_frames_hu(Path(headers[0].path), headers, room), strict=True):
+                    volume.seek(start + index * room.nbytes)  # written, not mapped: a mapped page costs a fault
                     volume.write(hu.data)
 
     parallel_map(write, [file for file in files if _is_dealt_out(file[0][1])])
@@ -164,11 +164,11 @@ def _frame_headers(value: object) -> list[FrameHeader]:
 
 def _frame_header(item: Message) -> FrameHeader:
     """Rebuild a header as the parent sent it; only the numbers that decoding needs are made hashable."""
-    padding, place = item["padding"], item["pixels_at"]
+    padding, pixels_at = item["padding"], item["pixels_at"]
     if isinstance(padding, list):
         item["padding"] = (int(padding[0]), int(padding[1]))
-    if isinstance(place, list):
-        item["pixels_at"] = (int(place[0]), int(place[1]), int(place[2]))
+    if isinstance(pixels_at, list):
+        item["pixels_at"] = (int(pixels_at[0]), int(pixels_at[1]), int(pixels_at[2]))
     item["transfer_syntax_uid"] = UID(str(item["transfer_syntax_uid"]))
     return FrameHeader(**item)  # type: ignore[arg-type]
 

@@ -41,7 +41,7 @@ class DecodeLimits:
     memory_mb
         Address space of the child, MiB.
     own_memory_mb
-        Memory that it shares with nobody, of it some 110 for itself and its codecs, MiB; None means as ``memory_mb``.
+        Private memory, of it some 110 for itself and its codecs, MiB; None means as ``memory_mb``.
     timeout_s
         Wall-clock time of one request, seconds.
     max_voxels

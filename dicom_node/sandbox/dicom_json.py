@@ -89,16 +89,16 @@ def _element(ds: Dataset, tag: BaseTag, url: str) -> Json | None:
         return _finite(element.to_json_dict(lambda _: url, INLINE_BYTES))
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - a stranger's value may raise anything; the other elements are still good
+    except Exception:  # noqa: BLE001 - an untrusted value may raise anything; the other elements are still good
         return _numbers(ds, tag)
 
 
 def _numbers(ds: Dataset, tag: BaseTag) -> Json | None:
     """Return a DS or IS of which a part is not a number: that part is null; None for other VRs."""
     try:
-        found = ds.get_item(tag)
-        vr = str(found.VR or dictionary_VR(tag))
-        parts = _parts(found.value)
+        raw = ds.get_item(tag)
+        vr = str(raw.VR or dictionary_VR(tag))
+        parts = _parts(raw.value)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
     if vr not in _NUMBER_STRINGS or len(parts) > _MAX_PARTS:
@@ -110,8 +110,10 @@ def _parts(value: Any) -> list[str]:
     """Return the values of a DS or IS as written, whether pydicom has converted them or not."""
     if isinstance(value, bytes):
         value = value.decode("ascii", errors="replace")
-    written = value.split("\\") if isinstance(value, str) else [getattr(one, "original_string", one) for one in value]
-    return [str(one) for one in written]
+    written = (
+        value.split("\\") if isinstance(value, str) else [getattr(part, "original_string", part) for part in value]
+    )
+    return [str(part) for part in written]
 
 
 def _number(text: str, form: re.Pattern[str]) -> float | int | None:

@@ -1,7 +1,7 @@
 """Fast path to the header of an ordinary CT slice: little endian, one frame, stored by intake.
 
 Whatever is unusual about a file makes it answer None, and pydicom then judges it. What it does answer is what pydicom
-would: that converts the values that the walk finds. Only one thing is told later: that a deflated file is broken behind
+would: that converts the values that the walk finds. One error is raised later: that a deflated file is broken behind
 its header shows when its pixels are read (``read_fast_pixels``). Used in the decoding child only.
 """
 
@@ -71,16 +71,16 @@ class FastHeader:
         return RawValues.of(self.elements, implicit=TRANSFER_SYNTAXES[self.transfer_syntax_uid].implicit)
 
 
-def read_fast_header(path: Path, wanted: frozenset[int]) -> FastHeader | None:
+def read_fast_header(path: Path, requested_tags: frozenset[int]) -> FastHeader | None:
     """Read the requested elements of an ordinary slice; None for any other file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return _found(descriptor, wanted | _PIXEL_FORM)
+        return _elements_of(descriptor, requested_tags | _PIXEL_FORM)
     finally:
         os.close(descriptor)
 
 
-def _found(descriptor: int, wanted: frozenset[int]) -> FastHeader | None:
+def _elements_of(descriptor: int, requested_tags: frozenset[int]) -> FastHeader | None:
     head = os.pread(descriptor, _META_BYTES, 0)
     try:
         meta, start = read_file_meta(head)
@@ -90,29 +90,31 @@ def _found(descriptor: int, wanted: frozenset[int]) -> FastHeader | None:
         if encoding.implicit and head[start + 4 : start + 6].isalpha():
             return None  # pydicom would take it for explicit
         source = FileSource(descriptor, start, os.fstat(descriptor).st_size - start)
-        everything = wanted | _NESTED | {_CHARACTER_SET, _FRAMES}
-        found = walk_elements(source, encoding, everything, WalkLimits(inflated_bytes=HEADER_BYTES))
+        all_tags = requested_tags | _NESTED | {_CHARACTER_SET, _FRAMES}
+        elements = walk_elements(source, encoding, all_tags, WalkLimits(inflated_bytes=HEADER_BYTES))
     except HeaderError:
         return None
-    if not _is_ordinary(found):
+    if not _is_ordinary(elements):
         return None
-    place = (start, *found.pixel_data) if _has_plain_pixels(found, encapsulated=encoding.encapsulated) else None
-    return FastHeader(found, meta.transfer_syntax_uid, place)
+    pixels_at = (
+        (start, *elements.pixel_data) if _has_plain_pixels(elements, encapsulated=encoding.encapsulated) else None
+    )
+    return FastHeader(elements, meta.transfer_syntax_uid, pixels_at)
 
 
-def _has_plain_pixels(found: Elements, *, encapsulated: bool) -> bool:
+def _has_plain_pixels(elements: Elements, *, encapsulated: bool) -> bool:
     """Whether ``read_fast_pixels`` can read them: grey, of one sample, of a size that fits in memory."""
-    raw = {keyword: found.values.get(tag, b"") for keyword, tag in _PIXEL_TAGS.items()}
-    if any(len(value) != 2 or found.vrs[_PIXEL_TAGS[name]] not in (b"", b"US") for name, value in raw.items()):
+    raw = {keyword: elements.values.get(tag, b"") for keyword, tag in _PIXEL_TAGS.items()}
+    if any(len(value) != 2 or elements.vrs[_PIXEL_TAGS[name]] not in (b"", b"US") for name, value in raw.items()):
         return False
     number = {keyword: int.from_bytes(value, "little") for keyword, value in raw.items()}
-    bits, length = number["BitsAllocated"], found.pixel_data[1]
+    bits, length = number["BitsAllocated"], elements.pixel_data[1]
     return (
         bits in (8, 16)
         and 1 <= number["BitsStored"] <= bits
         and number["SamplesPerPixel"] == 1
         and number["PixelRepresentation"] <= 1
-        and found.values.get(_PHOTOMETRIC, b"").rstrip(b" ") in _GREY
+        and elements.values.get(_PHOTOMETRIC, b"").rstrip(b" ") in _GREY
         and 0 < number["Rows"] * number["Columns"] <= MAX_PIXEL_BYTES
         and length <= MAX_PIXEL_BYTES
         and (encapsulated or length == number["Rows"] * number["Columns"] * bits // 8)
@@ -124,16 +126,16 @@ def _is_ours(head: bytes, start: int, meta: FileMeta) -> bool:
     return head[:start] == encode_file_meta(meta)
 
 
-def _is_ordinary(found: Elements) -> bool:
-    values = found.values
+def _is_ordinary(elements: Elements) -> bool:
+    values = elements.values
     return (
-        found.is_flat
-        and found.has_pixel_data
+        elements.is_flat
+        and elements.has_pixel_data
         and not _NESTED & values.keys()
         and values.get(_FRAMES, b"1").strip() == b"1"
         and values.get(_CHARACTER_SET, b"").strip() in _CHARACTER_SETS
-        and all(len(value) == found.lengths[tag] for tag, value in values.items())
-        and all(value.isascii() or _is_word(tag, found.vrs[tag]) for tag, value in values.items())
+        and all(len(value) == elements.lengths[tag] for tag, value in values.items())
+        and all(value.isascii() or _is_word(tag, elements.vrs[tag]) for tag, value in values.items())
     )
 
 

@@ -70,7 +70,7 @@ def _room(header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic]
 
 def _read(descriptor: int, header: FrameHeader, words: NDArray[np.generic]) -> bool:
     """Read the value of Pixel Data, and whether that element is still at its position."""
-    start, offset, length = _place(header)
+    start, offset, length = _pixels_at(header)
     if length != words.nbytes:
         return False
     element = bytearray(_ELEMENT_BYTES)
@@ -83,7 +83,7 @@ def _is_pixel_data(element: bytes | bytearray, header: FrameHeader, length: int)
     return element[tag_at : tag_at + 4] == _TAG and element[8:12] == length.to_bytes(4, "little")
 
 
-def _place(header: FrameHeader) -> tuple[int, int, int]:
+def _pixels_at(header: FrameHeader) -> tuple[int, int, int]:
     if header.pixels_at is None:
         raise ValueError("no place of the pixels")
     return header.pixels_at
@@ -91,7 +91,7 @@ def _place(header: FrameHeader) -> tuple[int, int, int]:
 
 def _inflated(descriptor: int, header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic] | None:
     """Inflate in memory (PS3.5 A.5), hardly more than the header declares, and check for Pixel Data."""
-    start, offset, length = _place(header)
+    start, offset, length = _pixels_at(header)
     promised = offset + length
     if promised > MAX_PIXEL_BYTES:
         return None
@@ -102,15 +102,15 @@ def _inflated(descriptor: int, header: FrameHeader, target: NDArray[np.int16]) -
         return None
     element = content[offset - _ELEMENT_BYTES : offset]
     words = _room(header, target)
-    is_whole = inflater.eof and len(content) >= promised and length == words.nbytes
-    if not is_whole or not _is_pixel_data(element, header, length):
+    is_complete = inflater.eof and len(content) >= promised and length == words.nbytes
+    if not is_complete or not _is_pixel_data(element, header, length):
         return None
     return np.frombuffer(content, words.dtype, words.size, offset).reshape(words.shape)
 
 
 def _decompressed(descriptor: int, header: FrameHeader) -> NDArray[np.generic] | None:
     """Decode the only frame once it declares the size in the header."""
-    start, offset, length = _place(header)
+    start, offset, length = _pixels_at(header)
     content = os.pread(descriptor, _ELEMENT_BYTES + length, start + offset - _ELEMENT_BYTES)
     if not _is_pixel_data(content[:_ELEMENT_BYTES], header, 0xFFFFFFFF):
         return None

@@ -75,7 +75,7 @@ PROPERTIES: dict[str, tuple[str, ...]] = {
     "Exposure": ("Exposure", "ExposureInmAs"),
     "ExposureTime": ("ExposureTime", "ExposureTimeInms"),
 }
-"""What may tell one stack of a series from another, and the attributes that say it, of ordinary and of enhanced CT."""
+"""Properties that separate stacks of a series, and their attributes in ordinary and in enhanced CT."""
 _MACROS = (
     *("FrameContentSequence", "CTImageFrameTypeSequence", "CTReconstructionSequence", "CTXRayDetailsSequence"),
     *("CTExposureSequence", "PixelMeasuresSequence", "TemporalPositionSequence", "CardiacSynchronizationSequence"),
@@ -183,18 +183,18 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
 
 def _fast_header(path: Path, native: FastHeader) -> FrameHeader:
     """Read an ordinary slice; values shared by its series are cached."""
-    own, common = native.values.parted(_PER_SLICE)
+    frame_attributes, common = native.values.parted(_PER_SLICE)
     values = _common_header(common).message()
-    texts = values["attributes"] | _attributes([own])  # type: ignore[operator]
-    properties = values["properties"] | _properties(own)  # type: ignore[operator]
+    texts = values["attributes"] | _attributes([frame_attributes])  # type: ignore[operator]
+    properties = values["properties"] | _properties(frame_attributes)  # type: ignore[operator]
     values |= {
         "path": str(path),
         "transfer_syntax_uid": native.transfer_syntax_uid,
-        "sop_instance_uid": _text(own, "SOPInstanceUID"),
-        "instance_number": _optional_integer(own, "InstanceNumber"),
-        "acquisition_number": _optional_integer(own, "AcquisitionNumber"),
+        "sop_instance_uid": _text(frame_attributes, "SOPInstanceUID"),
+        "instance_number": _optional_integer(frame_attributes, "InstanceNumber"),
+        "acquisition_number": _optional_integer(frame_attributes, "AcquisitionNumber"),
         "properties": {name: properties[name] for name in PROPERTIES if name in properties},
-        "position_mm": tuple(_floats(own, "ImagePositionPatient", 3)) or None,
+        "position_mm": tuple(_floats(frame_attributes, "ImagePositionPatient", 3)) or None,
         "attributes": {keyword: texts[keyword] for keyword in ATTRIBUTE_KEYWORDS if keyword in texts},
         "pixels_at": native.pixels_at,
     }
@@ -217,10 +217,10 @@ def _headers(ds: Attributes) -> Iterator[FrameHeader]:
     common = {keyword: text for scope in _scopes(ds, shared) for keyword, text in _properties(scope).items()}
     yield replace(instance, properties=common | (_properties(first) if first is not None else {}))
     for number in range(2, count + 1):
-        own = per_frame[number - 1] if number <= len(per_frame) else None
-        values = _frame_values(_scopes(own, shared, ds))
-        values["properties"] = common | (_properties(own) if own is not None else {})
-        if own is not None and (attributes := _attributes([own])):
+        frame_attributes = per_frame[number - 1] if number <= len(per_frame) else None
+        values = _frame_values(_scopes(frame_attributes, shared, ds))
+        values["properties"] = common | (_properties(frame_attributes) if frame_attributes is not None else {})
+        if frame_attributes is not None and (attributes := _attributes([frame_attributes])):
             values["attributes"] = instance.attributes | attributes
         yield replace(instance, frame_number=number, **values)
 
@@ -289,14 +289,14 @@ def _instance_header(ds: Attributes, scopes: Sequence[Attributes]) -> FrameHeade
 def _properties(scope: Attributes) -> dict[str, str]:
     """Read the attributes that separate stacks, in one scope: a dataset, or a frame's or the shared groups."""
     items = [scope, *(item for name in _MACROS if (item := _first(scope, name)) is not None)]
-    found = {
+    texts = {
         name: next(filter(None, (_text(item, keyword) for item in items for keyword in keywords)), "")
         for name, keywords in PROPERTIES.items()
     }
     content = _first(scope, "FrameContentSequence")
     indices = _texts(content, "DimensionIndexValues") if content is not None else ()
-    found |= {f"DimensionIndexValues.{number}": text for number, text in enumerate(indices, 1)}
-    return {name: text for name, text in found.items() if text}
+    texts |= {f"DimensionIndexValues.{number}": text for number, text in enumerate(indices, 1)}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _first(ds: Attributes, keyword: str) -> Attributes | None:
@@ -319,10 +319,10 @@ def _attributes(scopes: Sequence[Attributes]) -> dict[str, str]:
     items = [
         item for scope in (scopes[-1], *scopes[:-1]) for item in (scope, *(value[0] for value in _sequences(scope)))
     ]
-    found = {
+    texts = {
         keyword: next(filter(None, (_text(item, keyword) for item in items)), "") for keyword in ATTRIBUTE_KEYWORDS
     }
-    return {keyword: text for keyword, text in found.items() if text}
+    return {keyword: text for keyword, text in texts.items() if text}
 
 
 def _sequences(scope: Attributes) -> Iterator[Sequence[Attributes]]:

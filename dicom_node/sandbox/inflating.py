@@ -21,7 +21,7 @@ MAX_INFLATED_BYTES = 1 << 30
 MAX_RATIO = 200
 """CT deflates to a third, a phantom of little but air to a hundredth; beyond that it is a bomb."""
 RATIO_FREE_BYTES = 64 << 20
-"""Below this size the ratio is nobody's harm."""
+"""Below this size the ratio is not limited."""
 _META_BYTES = 65536
 _PIECE_BYTES = 1 << 18
 

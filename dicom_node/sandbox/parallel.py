@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 MEMORY_MB_EACH = 768
-"""A sibling's share is no smaller: the largest ordinary slice takes up to 400 beside the 250 that all of them map."""
+"""Minimum share of a process: the largest ordinary slice takes up to 400 besides the 250 that each maps."""
 PR_SET_PDEATHSIG = 1
 PARENT_POLL_S = 1.0
 _TICKETS, _TICKET_BYTES = 4096, 4
@@ -39,29 +39,29 @@ def parallel_map(work: Callable[[Iterable[Item]], None], items: Sequence[Item]) 
 
     Raises
     ------
-    MemoryError, SiblingError
-        As ``work`` raised in a sibling; what it raised here comes as it is.
+    MemoryError, ParallelProcessError
+        As ``work`` raised in a forked process; what it raises in this one is passed on.
     """
     count = min(_processes(), len(items))
     if count < 2:
         work(items)
         return
-    tickets = _pile_of_tickets()
+    tickets = _ticket_pipe()
     step = -(-len(items) // _TICKETS)
     try:
-        with _sharing_memory(count):
-            mine = _drawn(tickets, items, step)
-            siblings = [pid for pid in (_forked(work, mine, tickets) for _ in range(count - 1)) if pid]
+        with _shared_memory_limit(count):
+            own_items = _drawn(tickets, items, step)
+            pids = [pid for pid in (_fork(work, own_items, tickets) for _ in range(count - 1)) if pid]
             try:
-                work(mine)
+                work(own_items)
             finally:
                 _draw_all(tickets)
-                ends = _ends_of(siblings)
+                exit_codes = _exit_codes(pids)
     finally:
         os.close(tickets)
-    if _OUT_OF_MEMORY in ends:
+    if _OUT_OF_MEMORY in exit_codes:
         raise MemoryError
-    if _UNREADABLE in ends:
+    if _UNREADABLE in exit_codes:
         raise ParallelProcessError
 
 
@@ -75,22 +75,22 @@ def _processes() -> int:
 
 
 @contextmanager
-def _sharing_memory(count: int) -> Iterator[None]:
+def _shared_memory_limit(count: int) -> Iterator[None]:
     """Limit the memory of this process and its forks to equal shares."""
-    whole = {kind: resource.getrlimit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)}
+    original_limits = {kind: resource.getrlimit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)}
     try:
-        for kind, (soft, hard) in whole.items():
+        for kind, (soft, hard) in original_limits.items():
             resource.setrlimit(kind, (soft if soft == resource.RLIM_INFINITY else soft // count, hard))
         yield
     finally:
-        for kind, limits in whole.items():
+        for kind, limits in original_limits.items():
             resource.setrlimit(kind, limits)
 
 
-def _pile_of_tickets() -> int:
+def _ticket_pipe() -> int:
     """Return a pipe that holds each step number once; idle processes draw the next one."""
-    tickets, pile = os.pipe()
-    with os.fdopen(pile, "wb") as file:
+    tickets, pipe = os.pipe()
+    with os.fdopen(pipe, "wb") as file:
         file.write(b"".join(number.to_bytes(_TICKET_BYTES, "little") for number in range(_TICKETS)))
     return tickets
 
@@ -107,7 +107,7 @@ def _draw_all(tickets: int) -> None:
         pass
 
 
-def _forked(work: Callable[[Iterable[Item]], None], mine: Iterator[Item], tickets: int) -> int:
+def _fork(work: Callable[[Iterable[Item]], None], own_items: Iterator[Item], tickets: int) -> int:
     """Fork a worker and return its process id; 0 where no process can be created."""
     parent = os.getpid()
     try:
@@ -119,11 +119,11 @@ def _forked(work: Callable[[Iterable[Item]], None], mine: Iterator[Item], ticket
     status = 1
     try:
         die_with_parent(parent)
-        work(mine)
+        work(own_items)
         status = 0
     except MemoryError:
         status = _OUT_OF_MEMORY
-    except Exception:  # noqa: BLE001 - a parser of strangers' files raises anything; its message may hold their values
+    except Exception:  # noqa: BLE001 - a parser of untrusted files raises anything; its message may hold values
         status = _UNREADABLE
     finally:
         try:
@@ -132,12 +132,12 @@ def _forked(work: Callable[[Iterable[Item]], None], mine: Iterator[Item], ticket
             os._exit(status)
 
 
-def _ends_of(siblings: Sequence[int]) -> set[int]:
+def _exit_codes(pids: Sequence[int]) -> set[int]:
     """Wait for all workers; where one has died, end as it did, so that the parent sees it."""
-    ends = {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in siblings}
-    if ends - {0, _UNREADABLE, _OUT_OF_MEMORY}:
+    exit_codes = {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids}
+    if exit_codes - {0, _UNREADABLE, _OUT_OF_MEMORY}:
         os._exit(1)
-    return ends
+    return exit_codes
 
 
 def die_with_parent(parent: int) -> None:

@@ -41,7 +41,7 @@ class PixelLayout:
     transfer_syntax_uid: str
     frame_count: int
     frames: tuple[tuple[Range, ...], ...] | None
-    whole: Range | None
+    pixel_data: Range | None
 
 
 def read_layout(path: Path) -> PixelLayout:
@@ -155,7 +155,7 @@ def _by_markers(file: BinaryIO, fragments: list[Range], count: int) -> tuple[tup
         file.seek(at + max(0, size - 10))
         if _END_OF_IMAGE in file.read(min(size, 10)):
             frames.append([])
-    whole = [frame for frame in frames if frame]
-    if len(whole) != count:
-        raise ValueError("the frames cannot be told apart")
-    return tuple(map(tuple, whole))
+    complete = [frame for frame in frames if frame]
+    if len(complete) != count:
+        raise ValueError("the frames cannot be separated")
+    return tuple(map(tuple, complete))

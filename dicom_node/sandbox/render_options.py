@@ -31,9 +31,11 @@ class RenderOptions:
     region: tuple[int, int, int, int] | None = None
 
 
-def parse_render_options(told: object) -> RenderOptions:
+def parse_render_options(payload: object) -> RenderOptions:
     """Parse options from the parent's JSON."""
-    if not isinstance(told, dict):
-        raise TypeError("a drawing is expected")
-    read: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    return RenderOptions(**read)
+    if not isinstance(payload, dict):
+        raise TypeError("render options are expected")
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in payload.items()
+    }
+    return RenderOptions(**options)

@@ -158,12 +158,12 @@ def _is_between(ordered: OrderedFrames, mask: Mask, least: int) -> bool:
 def _repeats(ordered: OrderedFrames, mask: Mask) -> int:
     """Return the images per position of one part, 0 where the part is not an evenly spaced stack."""
     part = without(ordered, np.flatnonzero(~mask).tolist())
-    apart = np.flatnonzero(np.diff(part.along_mm, prepend=-np.inf) >= SAME_POSITION_MM)
-    if len(apart) < MIN_STACK:
+    starts = np.flatnonzero(np.diff(part.along_mm, prepend=-np.inf) >= SAME_POSITION_MM)
+    if len(starts) < MIN_STACK:
         return 0
-    images = np.diff([*apart, len(part.frames)])
+    images = np.diff([*starts, len(part.frames)])
     usual = int(np.median(images))
     if np.mean(images == usual) < MIN_REGULAR_FRACTION:
         return 0
-    places = OrderedFrames(tuple(part.frames[i] for i in apart), part.along_mm[apart], part.normal)
-    return int(np.max(images)) if is_even(places) else 0
+    positions = OrderedFrames(tuple(part.frames[i] for i in starts), part.along_mm[starts], part.normal)
+    return int(np.max(images)) if is_even(positions) else 0

@@ -1,6 +1,6 @@
 """Input gate: reasons from headers and geometry why a series is not analysed.
 
-The body part is not asked for here: headers name it wrongly too often. Whether lungs are in view is told by the image
+The body part is not checked here: headers name it wrongly too often. Whether lungs are in view is decided by the image
 (``inference``), which abstains where there are none.
 
 Lossy compression is refused: the models were made and measured on images that never went through a lossy codec, and
@@ -111,13 +111,13 @@ class GateThresholds:
         Besides the names above, ``pixel_mm`` is the range of the pixel spacing and ``max_slice_mm`` the largest
         distance between slices.
         """
-        given = dict(values)
-        if isinstance(pixel := given.get("pixel_mm"), list | tuple):
-            given["min_pixel_spacing_mm"], given["max_pixel_spacing_mm"] = pixel
-        if "max_slice_mm" in given:
-            given["max_slice_spacing_mm"] = given["max_slice_mm"]
+        bundle_values = dict(values)
+        if isinstance(pixel := bundle_values.get("pixel_mm"), list | tuple):
+            bundle_values["min_pixel_spacing_mm"], bundle_values["max_pixel_spacing_mm"] = pixel
+        if "max_slice_mm" in bundle_values:
+            bundle_values["max_slice_spacing_mm"] = bundle_values["max_slice_mm"]
         names = {field.name for field in fields(cls)} - {"overruled"}
-        chosen = {name: float(str(given[name])) for name in names & given.keys()}
+        chosen = {name: float(str(bundle_values[name])) for name in names & bundle_values.keys()}
         least = int(chosen.pop("min_slices", cls().min_slices))
         return cls(least, **chosen)  # type: ignore[arg-type]
 

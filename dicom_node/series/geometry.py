@@ -85,7 +85,7 @@ def order_frames(frames: Sequence[FrameHeader]) -> OrderedFrames | Refusal:
     return OrderedFrames(tuple(frames[i] for i in order), np.array([along[i] for i in order]), normal)
 
 
-def repeated_places(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
+def repeated_positions(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
     """Return the indices of frames that share one position, a tuple for each such position."""
     groups: list[list[int]] = [[0]]
     for index in range(1, len(ordered.frames)):
@@ -98,10 +98,10 @@ def repeated_places(ordered: OrderedFrames) -> tuple[tuple[int, ...], ...]:
 
 def without(ordered: OrderedFrames, dropped: Sequence[int]) -> OrderedFrames:
     """Return the stack without some of its frames."""
-    gone = set(dropped)
-    kept = [index for index in range(len(ordered.frames)) if index not in gone]
-    frames = tuple(ordered.frames[i] for i in kept)
-    return replace(ordered, frames=frames, along_mm=ordered.along_mm[kept])
+    dropped_indices = set(dropped)
+    remaining = [index for index in range(len(ordered.frames)) if index not in dropped_indices]
+    frames = tuple(ordered.frames[i] for i in remaining)
+    return replace(ordered, frames=frames, along_mm=ordered.along_mm[remaining])
 
 
 def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
@@ -258,8 +258,8 @@ def is_even(ordered: OrderedFrames) -> bool:
     if largest <= max(UNEVEN_MM, UNEVEN_FRACTION * float(spacing)) + POSITION_EPSILON_MM:
         return True
     rounding = _rounding_mm(along_mm)
-    most = MAX_NUMBERED_ROUNDING if _is_numbered(ordered.frames) else MAX_ROUNDING
-    return bool(rounding <= most * spacing and np.ptp(offsets) <= rounding + ROUNDING_SLACK * spacing)
+    max_rounding = MAX_NUMBERED_ROUNDING if _is_numbered(ordered.frames) else MAX_ROUNDING
+    return bool(rounding <= max_rounding * spacing and np.ptp(offsets) <= rounding + ROUNDING_SLACK * spacing)
 
 
 def _rounding_mm(along_mm: NDArray[np.float64]) -> float:

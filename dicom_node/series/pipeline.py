@@ -76,7 +76,7 @@ def analyse_series(
     thresholds
         What the models were validated for.
     progress
-        Told how far the analysis is.
+        Called with the progress of the analysis.
     """
     started = time.monotonic()
     loaded = load_series(instances, limits, thresholds)
@@ -93,8 +93,8 @@ def analyse_series(
     caveats = (*doubts, *loaded.caveats, *(Caveat[remark.name].stated(**remark.values) for remark in analysis.remarks))
     if analysis.abstentions:
         return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures, caveats=caveats)
-    found = tuple(to_new_finding(finding, loaded) for finding in analysis.findings)
-    return AnalysisOutcome(found, measures=measures, caveats=(*caveats, *_caveats(analysis.findings)))
+    new_findings = tuple(to_new_finding(finding, loaded) for finding in analysis.findings)
+    return AnalysisOutcome(new_findings, measures=measures, caveats=(*caveats, *_caveats(analysis.findings)))
 
 
 def analyse_place(

@@ -1,6 +1,6 @@
 """Choice of the images to analyse in a series: its largest complete stack, where it holds more than one.
 
-Stacks are told apart by headers (``acquisitions``). What is left out is stated as a caveat; a series in which no stack
+Stacks are separated by headers (``acquisitions``). What is left out is stated as a caveat; a series in which no stack
 is complete is refused. Pixels are checked independently afterwards (``coherence``), and a volume that headers passed
 for one is parted again, or refused.
 """
@@ -23,7 +23,7 @@ from dicom_node.series.geometry import (
     SeriesStack,
     build_stack,
     order_frames,
-    repeated_places,
+    repeated_positions,
     without,
 )
 from dicom_node.series.types import Refusal
@@ -71,10 +71,10 @@ def check_pixels(
 
 def shown_frames(ordered: OrderedFrames) -> OrderedFrames:
     """Return one image of each position, for display: those of the largest stack where positions repeat."""
-    if repeated_places(ordered):
+    if repeated_positions(ordered):
         separation = separate(ordered)
         ordered = (separation if separation.is_mixed else separate(ordered, is_suspect=True)).stacks[0]
-    return without(ordered, [index for group in repeated_places(ordered) for index in group[1:]])
+    return without(ordered, [index for group in repeated_positions(ordered) for index in group[1:]])
 
 
 def _largest(process: DecodeProcess, separation: Separation, thresholds: GateThresholds) -> SeriesStack | Refusal:
@@ -109,7 +109,7 @@ def _extent_mm(stack: SeriesStack) -> float:
 
 
 def _stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThresholds) -> SeriesStack | Refusal:
-    single = _one_image_a_place(process, ordered)
+    single = _one_image_per_position(process, ordered)
     if isinstance(single, Refusal):
         return single
     stack = build_stack(single)
@@ -118,7 +118,7 @@ def _stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThres
 
 def _without_copies(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames:
     """Drop duplicates where all images of all repeated positions are alike."""
-    groups = repeated_places(ordered)
+    groups = repeated_positions(ordered)
     if not groups or _differing(process, ordered, groups):
         return ordered
     return without(ordered, [index for group in groups for index in group[1:]])
@@ -131,25 +131,25 @@ def _differing(process: DecodeProcess, ordered: OrderedFrames, groups: tuple[tup
     return sum(len({digests[index] for index in group}) > 1 for group in groups)
 
 
-def _one_image_a_place(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames | Refusal:
+def _one_image_per_position(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames | Refusal:
     """Drop duplicates: identical images everywhere, different ones only at few positions.
 
     A table position may overlap the next one by a few slices; then the image with the lower number stays. More is a
-    second reconstruction or a repeated (4D, perfusion) acquisition that headers do not tell apart.
+    second reconstruction or a repeated (4D, perfusion) acquisition that headers do not distinguish.
     """
-    groups = repeated_places(ordered)
+    groups = repeated_positions(ordered)
     if not groups:
         return ordered
     differing = _differing(process, ordered, groups)
-    places = len(ordered.frames) - sum(len(group) - 1 for group in groups)
-    if differing > MAX_REPEATED_FRACTION * places:
+    position_count = len(ordered.frames) - sum(len(group) - 1 for group in groups)
+    if differing > MAX_REPEATED_FRACTION * position_count:
         return Refusal(
             "repeated_positions",
             "The series holds several different images of the same place, at {differing} of {places} places.".format(
-                differing=differing, places=places
+                differing=differing, places=position_count
             ),
         )
     if differing:
-        caveat = Caveat.REPEATED_POSITIONS.stated(count=differing, total=places)
+        caveat = Caveat.REPEATED_POSITIONS.stated(count=differing, total=position_count)
         ordered = replace(ordered, caveats=(*ordered.caveats, caveat))
     return without(ordered, [index for group in groups for index in group[1:]])

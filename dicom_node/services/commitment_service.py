@@ -1,6 +1,6 @@
 """Storage commitment as a provider (PS3.4 J): verifies instances that peers sent, and reports durably.
 
-A request is kept before it is answered with success. The report goes out on the same association where the peer keeps
+A request is stored before it is answered with success. The report goes out on the same association where the peer holds
 it open, else on one that we open to it; where it cannot be reached it is tried again, over restarts too.
 """
 
@@ -108,7 +108,7 @@ class CommitmentService:
         request = read_request(event)
         if request is None:
             return INVALID_ARGUMENT, None
-        transaction_uid, wanted = request
+        transaction_uid, references = request
         due = self._clock() + timedelta(seconds=self._policy.own_association_s)
         request_id = None
         try:
@@ -118,11 +118,11 @@ class CommitmentService:
                     ae_title=sender.calling_ae_title,
                     peer_address=sender.address,
                     transaction_uid=transaction_uid,
-                    wanted=wanted,
+                    wanted=references,
                     report_at=due,
                 )
                 if request_id is not None:
-                    self._under_way.add(request_id)  # before anybody can see that it is due
+                    self._under_way.add(request_id)  # before it becomes visible as due
         except DbError:
             self._under_way.discard(request_id or "")
             return PROCESSING_FAILURE, None
@@ -164,11 +164,12 @@ class CommitmentService:
 
     def report_due(self) -> None:
         """Send every due report to its peer, each on an association of our own."""
-        before = set(self._under_way)  # who is told on its own association meanwhile was still due when we looked
+        # reported on their own association meanwhile, though still due when queried
+        reported_elsewhere = set(self._under_way)
         with self._database.read() as session:
             due = commitments.due_requests(session, now=self._clock())
         for record in due:
-            if record.id not in before | self._under_way:
+            if record.id not in reported_elsewhere | self._under_way:
                 self._bring(record)
 
     def _bring(self, record: CommitmentRecord) -> None:
@@ -189,7 +190,7 @@ class CommitmentService:
         else:
             self._reported(record, failed)
 
-    def verdict(self, wanted: Sequence[tuple[str, str]], transaction_uid: str) -> tuple[Dataset, int]:
+    def verdict(self, references: Sequence[tuple[str, str]], transaction_uid: str) -> tuple[Dataset, int]:
         """Return for each instance whether it is stored: indexed, of that class, and re-read just now.
 
         Returns
@@ -197,19 +198,19 @@ class CommitmentService:
         tuple
             Event information (PS3.4 table J.3-2) and how many instances it does not commit.
         """
-        uids = [sop_instance_uid for _, sop_instance_uid in wanted]
+        uids = [sop_instance_uid for _, sop_instance_uid in references]
         with self._database.read() as session:
             received = commitments.known_instances(session, uids)
-            made = archive.known_results(session, uids)
-        classes = {uid: one.sop_class_uid for uid, one in received.items()}
-        classes |= {uid: sop_class_uid for uid, (sop_class_uid, _) in made.items()}
+            results = archive.known_results(session, uids)
+        classes = {uid: instance.sop_class_uid for uid, instance in received.items()}
+        classes |= {uid: sop_class_uid for uid, (sop_class_uid, _) in results.items()}
         committed, failed = [], []
-        for sop_class_uid, uid in wanted:
+        for sop_class_uid, uid in references:
             if uid not in classes:
                 failed.append((sop_class_uid, uid, NO_SUCH_OBJECT))
             elif classes[uid] != sop_class_uid:
                 failed.append((sop_class_uid, uid, CLASS_CONFLICT))
-            elif not (self._is_whole(received[uid]) if uid in received else self._exists(made[uid][1])):
+            elif not (self._is_whole(received[uid]) if uid in received else self._exists(results[uid][1])):
                 failed.append((sop_class_uid, uid, PROCESSING_FAILURE))
             else:
                 committed.append((sop_class_uid, uid))
@@ -252,16 +253,16 @@ def read_request(event: Any) -> Request | None:
     try:
         information = event.action_information
         transaction_uid = str(information.TransactionUID)
-        wanted = [
+        references = [
             (str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID))
             for item in information.ReferencedSOPSequence
         ]
     except UNREADABLE:
         return None
-    uids = {transaction_uid, *(uid for pair in wanted for uid in pair)}
-    if not 0 < len(wanted) <= MAX_REFERENCES or not all(is_uid(uid) for uid in uids):
+    uids = {transaction_uid, *(uid for pair in references for uid in pair)}
+    if not 0 < len(references) <= MAX_REFERENCES or not all(is_uid(uid) for uid in uids):
         return None
-    return transaction_uid, list(dict.fromkeys(wanted))  # an instance that is named again is checked once
+    return transaction_uid, list(dict.fromkeys(references))  # an instance that is named again is checked once
 
 
 def _event_information(

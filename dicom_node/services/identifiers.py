@@ -1,6 +1,6 @@
 """Identifiers of queries: parsing, matching and responses (PS3.4 C.2.2.2, C.6.2).
 
-An identifier is a stranger's dataset: whatever cannot be read of it is an ``IdentifierError``.
+An identifier is an untrusted dataset: whatever cannot be read of it raises ``IdentifierError``.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _DATE = re.compile(r"\d{8}")
 _TAG = re.compile(r"[0-9A-F]{8}")
 _SEQUENCE = "(items)"
-"""Stands as the value of a sequence key whose items ask for something."""
+"""Value of a sequence key whose items contain keys."""
 _INTEGER = re.compile(r"[+-]?\d{1,9}")
 
 
 class IdentifierError(DicomNodeError):
     """An invalid identifier, answered with 0xA900."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"the identifier {why}")
-        self.why = why
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the identifier {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,34 +143,36 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).strip(" \0")
 
 
-def is_match(key: Key, found: Sequence[str]) -> bool:
+def is_match(key: Key, candidates: Sequence[str]) -> bool:
     """Whether one of the values matches a key; a key without a value matches any."""
-    return not key.values or any(_matches_one(key.vr, wanted, value) for wanted in key.values for value in found)
+    return not key.values or any(
+        _matches_one(key.vr, requested, value) for requested in key.values for value in candidates
+    )
 
 
-def _matches_one(vr: str, wanted: str, value: str) -> bool:
-    if vr in ("DA", "TM") and "-" in wanted:
-        return _is_within(wanted, value)
+def _matches_one(vr: str, requested: str, value: str) -> bool:
+    if vr in ("DA", "TM") and "-" in requested:
+        return _is_within(requested, value)
     if vr == "PN":  # a component group matches any of the name's (PS3.5 6.2.1.1)
         groups = [_folded(group) for group in value.split("=")]
-        asked = [group for part in wanted.split("=") if (group := _folded(part))]
-        return all(any(_has_form(group, one) for one in groups) for group in asked)
+        requested_groups = [group for part in requested.split("=") if (group := _folded(part))]
+        return all(any(_has_form(group, value_group) for value_group in groups) for group in requested_groups)
     if vr in ("UI", "DA", "TM", "IS"):
-        return wanted == value
-    return _has_form(wanted, value)
+        return requested == value
+    return _has_form(requested, value)
 
 
-def _has_form(wanted: str, value: str) -> bool:
-    return fnmatchcase(value, wanted.replace("[", "[[]")) if set(wanted) & set("*?") else wanted == value
+def _has_form(requested: str, value: str) -> bool:
+    return fnmatchcase(value, requested.replace("[", "[[]")) if set(requested) & set("*?") else requested == value
 
 
 def _folded(name: str) -> str:
     return name.lower().strip(" ").rstrip("^ ")
 
 
-def _is_within(wanted: str, value: str) -> bool:
+def _is_within(requested: str, value: str) -> bool:
     """Whether a value is in a range (PS3.4 C.2.2.2.5); an absent value is in none."""
-    low, _, high = wanted.partition("-")
+    low, _, high = requested.partition("-")
     return bool(value) and (not low or value >= low) and (not high or value[: len(high)] <= high)
 
 
@@ -236,14 +238,14 @@ def series_values(study_instance_uid: str, series: ArchivedSeries) -> dict[str, 
     }
 
 
-def image_values(found: ArchivedInstance) -> dict[str, Sequence[str]]:
+def image_values(instance: ArchivedInstance) -> dict[str, Sequence[str]]:
     """Return the attributes of an instance by keyword."""
     return {
-        "StudyInstanceUID": [found.study_instance_uid],
-        "SeriesInstanceUID": [found.series_instance_uid],
-        "SOPInstanceUID": [found.sop_instance_uid],
-        "SOPClassUID": [found.sop_class_uid],
-        "InstanceNumber": ["" if found.instance_number is None else str(found.instance_number)],
+        "StudyInstanceUID": [instance.study_instance_uid],
+        "SeriesInstanceUID": [instance.series_instance_uid],
+        "SOPInstanceUID": [instance.sop_instance_uid],
+        "SOPClassUID": [instance.sop_class_uid],
+        "InstanceNumber": ["" if instance.instance_number is None else str(instance.instance_number)],
         "InstanceAvailability": ["ONLINE"],
     }
 
@@ -265,7 +267,7 @@ def response(identifier: Identifier, values: Values, station: str) -> Dataset:
     ds.QueryRetrieveLevel = identifier.level
     ds.RetrieveAETitle = station
     for key in identifier.keys:
-        known = [value for value in values.get(key.keyword, ()) if value]
+        present = [value for value in values.get(key.keyword, ()) if value]
         if key.keyword in values:
-            setattr(ds, key.keyword, known if len(known) > 1 else (known[0] if known else None))
+            setattr(ds, key.keyword, present if len(present) > 1 else (present[0] if present else None))
     return ds

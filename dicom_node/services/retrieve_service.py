@@ -73,12 +73,12 @@ class _Tally:
     completed: int = 0
     failed: list[str] = field(default_factory=list)
 
-    def count(self, found: ArchivedInstance, answer: StoreAnswer) -> None:
+    def count(self, instance: ArchivedInstance, answer: StoreAnswer) -> None:
         self.remaining -= 1
         if answer.outcome is StoreOutcome.STORED:
             self.completed += 1
         else:
-            self.failed.append(found.sop_instance_uid)
+            self.failed.append(instance.sop_instance_uid)
 
     @property
     def status(self) -> int:
@@ -93,7 +93,7 @@ class RetrieveService:
     Parameters
     ----------
     nodes
-        Who can be sent to, by AE title; a C-MOVE to anyone else is refused.
+        C-MOVE destinations by AE title; others are refused.
     """
 
     def __init__(
@@ -135,9 +135,9 @@ class RetrieveService:
             if others:
                 unique = {keyword: OneOf(values) for keyword, values in uids.items()}
                 lowest = _UNIQUE[identifier.level][-1]
-                found = find_matches(session, Identifier(identifier.level, others), unique)
-                uids[lowest] = tuple(dict.fromkeys(values[lowest][0] for values in found))
-                if not found:
+                matches = find_matches(session, Identifier(identifier.level, others), unique)
+                uids[lowest] = tuple(dict.fromkeys(values[lowest][0] for values in matches))
+                if not matches:
                     return ()
             return archive.instances(
                 session,
@@ -156,25 +156,25 @@ class RetrieveService:
         """Return the C-MOVE destination of an AE title."""
         return self._nodes.get(ae_title)
 
-    def connect(self, node: RemoteNode, found: Sequence[ArchivedInstance]) -> NodeConnection:
+    def connect(self, node: RemoteNode, instances: Sequence[ArchivedInstance]) -> NodeConnection:
         """Open an association for sending objects as stored."""
-        stored = dict.fromkeys((one.sop_class_uid, (one.transfer_syntax_uid,)) for one in found)
-        plain = dict.fromkeys((one.sop_class_uid, UNCOMPRESSED) for one in found)
+        stored = dict.fromkeys((instance.sop_class_uid, (instance.transfer_syntax_uid,)) for instance in instances)
+        plain = dict.fromkeys((instance.sop_class_uid, UNCOMPRESSED) for instance in instances)
         return NodeConnection(node, self._station, [*stored, *plain], self._timeouts)
 
-    def is_damaged(self, found: ArchivedInstance) -> bool:
+    def is_damaged(self, instance: ArchivedInstance) -> bool:
         """Whether an object's file is damaged, which is reported; False where it cannot be read now."""
         try:
-            return bool(self._integrity.damaged([found.path]))
+            return bool(self._integrity.damaged([instance.path]))
         except StoreUnreachableError:
             return False
 
-    def path(self, found: ArchivedInstance) -> Any:
+    def path(self, instance: ArchivedInstance) -> Any:
         """Return the path of an object; opening one that cannot be fetched fails."""
         try:
-            return self._store.absolute(found.path)
+            return self._store.absolute(instance.path)
         except StoreUnreachableError:
-            return below(self._store.root, found.path)
+            return below(self._store.root, instance.path)
 
 
 class _Retrieval:
@@ -195,8 +195,8 @@ class _Retrieval:
             self._answer(DESTINATION_UNKNOWN, comment="the move destination is not configured")
             return
         try:
-            found = self._service.find(read_identifier(self._identifier))
-            self._service.note(sender.actor, target, len(found))
+            instances = self._service.find(read_identifier(self._identifier))
+            self._service.note(sender.actor, target, len(instances))
         except IdentifierError as error:
             self._answer(DOES_NOT_MATCH, comment=str(error))
         except TooManyMatchesError as error:
@@ -204,45 +204,45 @@ class _Retrieval:
         except DbError:
             self._answer(OUT_OF_RESOURCES, comment="the index is unavailable")
         else:
-            self._send(found[:MAX_OBJECTS], node)
+            self._send(instances[:MAX_OBJECTS], node)
 
     def _identifier(self) -> Dataset:
         syntax = self._context.transfer_syntax[0]
         return decode(self._request.Identifier, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
 
-    def _send(self, found: Sequence[ArchivedInstance], node: RemoteNode | None) -> None:
-        if not found:
+    def _send(self, instances: Sequence[ArchivedInstance], node: RemoteNode | None) -> None:
+        if not instances:
             self._answer(SUCCESS, _Tally(0))
         elif node is None or not self._is_move:
-            self._send_all(found, self._send_back)
+            self._send_all(instances, self._send_back)
         else:
             try:
-                with self._service.connect(node, found) as connection:
-                    self._send_all(found, lambda one: self._send_on(connection, one))
+                with self._service.connect(node, instances) as connection:
+                    self._send_all(instances, lambda instance: self._send_on(connection, instance))
             except NodeUnreachableError:
-                tally = _Tally(0, failed=[one.sop_instance_uid for one in found])
+                tally = _Tally(0, failed=[instance.sop_instance_uid for instance in instances])
                 self._answer(DESTINATION_UNKNOWN, tally, comment="the move destination does not answer")
 
-    def _send_on(self, connection: NodeConnection, one: ArchivedInstance) -> StoreAnswer:
+    def _send_on(self, connection: NodeConnection, instance: ArchivedInstance) -> StoreAnswer:
         originator = (self._assoc.sender.calling_ae_title, int(self._request.MessageID))
-        return connection.forward(self._service.path(one), one.sop_class_uid, originator)
+        return connection.forward(self._service.path(instance), instance.sop_class_uid, originator)
 
-    def _send_back(self, one: ArchivedInstance) -> StoreAnswer:
+    def _send_back(self, instance: ArchivedInstance) -> StoreAnswer:
         self._assoc.awaits_peer_since = time.monotonic()
         try:
-            return forward(self._assoc, self._service.path(one), one.sop_class_uid)
+            return forward(self._assoc, self._service.path(instance), instance.sop_class_uid)
         finally:
             self._assoc.awaits_peer_since = None
 
-    def _send_all(self, found: Sequence[ArchivedInstance], send: Send) -> None:
-        tally = _Tally(len(found))
-        for one in found:
+    def _send_all(self, instances: Sequence[ArchivedInstance], send: Send) -> None:
+        tally = _Tally(len(instances))
+        for instance in instances:
             if not self._assoc.is_established:
                 return
             if self._is_cancelled:
                 self._answer(CANCELLED, tally)
                 return
-            tally.count(one, DAMAGED if self._service.is_damaged(one) else send(one))
+            tally.count(instance, DAMAGED if self._service.is_damaged(instance) else send(instance))
             if tally.remaining:
                 self._answer(PENDING, tally)
         extra = {"object_count": tally.completed, "count": len(tally.failed)}

@@ -1,7 +1,7 @@
 """Storage of files: a local folder, or an object store with a local folder as cache.
 
-Paths are relative (``instances/ab/...``, ``results/...``). Whoever writes a file writes it below ``root`` first, synced
-and named; ``persist`` then makes it durable where this store promises durability. Whoever reads asks ``fetch``.
+Paths are relative (``instances/ab/...``, ``results/...``). Files are first written below ``root``, synced
+and named; ``persist`` then makes it durable where this store promises durability. Readers call ``fetch``.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def below(root: Path, path: str) -> Path:
     ValueError
         The path leads out of the folder.
     """
-    whole = (root / path).resolve()
-    if not whole.is_relative_to(root.resolve()):
+    resolved = (root / path).resolve()
+    if not resolved.is_relative_to(root.resolve()):
         raise ValueError("path leads out of the store")
-    return whole
+    return resolved
 
 
 class LocalFiles:
@@ -96,7 +96,7 @@ class LocalFiles:
         self.root = root.absolute()
 
     def persist(self, paths: Iterable[str], *, once: bool = False) -> None:
-        """See ``Files``; whoever wrote them has synced them."""
+        """See ``Files``; the files were synced when written."""
 
     def fetch(self, paths: Iterable[str]) -> list[Path]:
         """See ``Files``."""
@@ -110,14 +110,14 @@ class LocalFiles:
         """See ``Files``."""
         for folder, folders, names in os.walk(self.root / INSTANCES):
             folders.sort()
-            here = Path(folder).relative_to(self.root)
-            yield from (str(here / name) for name in sorted(names) if name.endswith(".dcm"))
+            relative = Path(folder).relative_to(self.root)
+            yield from (str(relative / name) for name in sorted(names) if name.endswith(".dcm"))
 
     def move(self, path: str, target: str) -> None:
         """See ``Files``."""
-        place = below(self.root, target)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        below(self.root, path).rename(place)
+        target_path = below(self.root, target)
+        target_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        below(self.root, path).rename(target_path)
 
     def remove(self, path: str) -> None:
         """See ``Files``."""

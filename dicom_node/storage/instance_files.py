@@ -33,7 +33,7 @@ _LAYOUT: TypeAdapter[PixelLayout] = TypeAdapter(PixelLayout)
 
 
 class Pieces:
-    """Ranges of an open file, a piece at a time; closed at the end, or by whoever stops before."""
+    """Ranges of an open file, a piece at a time; closed at the end, or by ``close``."""
 
     def __init__(self, file: BinaryIO, ranges: Sequence[Range]) -> None:
         self._file = file
@@ -54,9 +54,9 @@ class Pieces:
             for at, size in ranges:
                 file.seek(at)
                 for begin in range(0, size, PIECE_BYTES):
-                    wanted = min(PIECE_BYTES, size - begin)
-                    piece = file.read(wanted)
-                    if len(piece) != wanted:
+                    size_bytes = min(PIECE_BYTES, size - begin)
+                    piece = file.read(size_bytes)
+                    if len(piece) != size_bytes:
                         raise OSError("a stored file is shorter than it was")
                     yield piece
 
@@ -116,12 +116,12 @@ class InstanceFiles:
             if path in self._layouts:
                 self._layouts.move_to_end(path)
                 return self._layouts[path]
-        found = validated(_LAYOUT, self._process.request({"operation": "layout", "path": str(path)}))
+        layout = validated(_LAYOUT, self._process.request({"operation": "layout", "path": str(path)}))
         with self._lock:
-            self._layouts[path] = found
+            self._layouts[path] = layout
             while len(self._layouts) > CACHED_LAYOUTS:
                 self._layouts.popitem(last=False)
-        return found
+        return layout
 
     def frame(self, path: Path, frame_number: int, *, stored: bool) -> Content | None:
         """Return one frame, as stored or decoded; None where it does not exist (counted from 1).
@@ -137,7 +137,7 @@ class InstanceFiles:
         if layout.frames is not None and (stored or is_native):
             syntax = NATIVE if is_native else layout.transfer_syntax_uid
             return _content(path.open("rb"), layout.frames[frame_number - 1], syntax)
-        return self._made({"operation": "native_frame", "path": str(path), "index": frame_number - 1})
+        return self._written_by_child({"operation": "native_frame", "path": str(path), "index": frame_number - 1})
 
     def rendered(self, path: Path, frame_number: int, options: RenderOptions) -> Content | None:
         """Return one frame as an image; None where it does not exist (counted from 1).
@@ -149,9 +149,9 @@ class InstanceFiles:
         if not 1 <= frame_number <= self.layout(path).frame_count:
             return None
         request = {"operation": "rendered", "path": str(path), "index": frame_number - 1, "options": asdict(options)}
-        return self._made(request)
+        return self._written_by_child(request)
 
-    def whole(self, path: Path, transfer_syntax_uid: str) -> Content:
+    def part10_file(self, path: Path, transfer_syntax_uid: str) -> Content:
         """Return the PS3.10 file as stored."""
         return _content(path.open("rb"), [(0, path.stat().st_size)], transfer_syntax_uid)
 
@@ -162,7 +162,7 @@ class InstanceFiles:
         ------
         DecodeError
         """
-        return self._made({"operation": "uncompressed", "path": str(path)})
+        return self._written_by_child({"operation": "uncompressed", "path": str(path)})
 
     def bulk(self, path: Path, place: Sequence[str]) -> Content:
         """Return the value at a place: a tag, or item numbers and tags in turn within sequences.
@@ -173,11 +173,11 @@ class InstanceFiles:
         """
         if len(place) == 1 and place[0].upper() == "7FE00010":
             layout = self.layout(path)
-            if layout.whole is not None:
-                return _content(path.open("rb"), [layout.whole], layout.transfer_syntax_uid)
-        return self._made({"operation": "bulk_value", "path": str(path), "place": list(place)})
+            if layout.pixel_data is not None:
+                return _content(path.open("rb"), [layout.pixel_data], layout.transfer_syntax_uid)
+        return self._written_by_child({"operation": "bulk_value", "path": str(path), "place": list(place)})
 
-    def _made(self, request: Mapping[str, object]) -> Content:
+    def _written_by_child(self, request: Mapping[str, object]) -> Content:
         """Have the child write a file, which is unlinked before it is sent."""
         with tempfile.TemporaryDirectory(prefix="lungnode-", dir=self._scratch) as folder:
             target = Path(folder) / "made"

@@ -56,14 +56,14 @@ class InstanceStore:
 
     Parameters
     ----------
-    place
+    backend
         The folder, created where it is missing, mode 0700; or the files behind one.
     min_free_bytes
         Free space that is left for the database and the logs: instances are refused before it is used up.
     """
 
-    def __init__(self, place: Path | Files, min_free_bytes: int = 0) -> None:
-        self.files: Files = LocalFiles(place) if isinstance(place, Path) else place
+    def __init__(self, backend: Path | Files, min_free_bytes: int = 0) -> None:
+        self.files: Files = LocalFiles(backend) if isinstance(backend, Path) else backend
         self.root = self.files.root
         self._min_free = min_free_bytes
         self._folders: set[str] = set()
@@ -135,7 +135,7 @@ class InstanceStore:
         path = f"{self._incoming}/{next(self._numbers)}.part"
         return Spool(path, meta, limit_bytes, self._buffers)
 
-    def place(self, spool: Spool, series_instance_uid: str) -> StoredFile:
+    def assign_path(self, spool: Spool, series_instance_uid: str) -> StoredFile:
         """Return the name under which a received instance will be stored."""
         path = self.path_of(series_instance_uid, spool.meta.sop_instance_uid, spool.sha256)
         return StoredFile(path, spool.size_bytes, spool.sha256)
@@ -154,10 +154,10 @@ class InstanceStore:
         StorageFullError, StorageUnavailableError
             Some may have their names, none is sure to keep it.
         """
-        named = list(received)
+        placed = list(received)
         folders: set[str] = set()
         try:
-            for spool, stored in named:
+            for spool, stored in placed:
                 path = os.path.join(self.root, stored.path)  # noqa: PTH118 (as text: this runs for every instance)
                 folder = os.path.dirname(path)  # noqa: PTH120
                 self._make_folder(folder)
@@ -166,7 +166,7 @@ class InstanceStore:
                 folders.add(folder)
             for folder in folders:
                 _sync_folder(folder)
-            self.files.persist([stored.path for _, stored in named])
+            self.files.persist([stored.path for _, stored in placed])
         except OSError as error:
             raise storage_error(error) from None
 
@@ -177,7 +177,7 @@ class InstanceStore:
             self.check_free(len(dataset))
             spool.write(dataset)
             spool.sync()
-            stored = self.place(spool, series_instance_uid)
+            stored = self.assign_path(spool, series_instance_uid)
             self.publish([(spool, stored)])
             return stored
         finally:
@@ -263,7 +263,7 @@ def _sweep(incoming: Path) -> None:
         try:
             descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            continue  # just being made by another process, or a stray that harms nobody
+            continue  # just being made by another process, or a harmless stray
         except NotADirectoryError:
             folder.unlink(missing_ok=True)
             continue

@@ -31,7 +31,7 @@ REASON = Reason(
 )
 LARGE_BYTES = 16 << 20
 TRUSTED_S = 600.0
-"""How long a large file counts as checked that has kept its inode, size and dates."""
+"""How long a large file with unchanged inode, size and dates counts as checked."""
 REPORT_EVERY_S = 60.0
 """How often the same damaged file is reported."""
 REMEMBERED = 4096
@@ -75,34 +75,36 @@ class Integrity:
         ------
         StoreUnreachableError
         """
-        found = tuple(
-            path for path, place in zip(paths, self._files.fetch(paths), strict=True) if self._is_damaged(path, place)
+        damaged_paths = tuple(
+            path
+            for path, local_path in zip(paths, self._files.fetch(paths), strict=True)
+            if self._is_damaged(path, local_path)
         )
-        for path in found:
+        for path in damaged_paths:
             self._report(path)
-        return found
+        return damaged_paths
 
-    def _is_damaged(self, path: str, place: Path) -> bool:
-        if self._is_trusted(place) or not is_damaged(place):
+    def _is_damaged(self, path: str, local_path: Path) -> bool:
+        if self._is_trusted(local_path) or not is_damaged(local_path):
             return False
         if isinstance(self._files, LocalFiles):
             return True
-        place.unlink(missing_ok=True)
+        local_path.unlink(missing_ok=True)
         return is_damaged(self._files.fetch([path])[0])
 
-    def _is_trusted(self, place: Path) -> bool:
+    def _is_trusted(self, local_path: Path) -> bool:
         """Whether a large file was checked recently; notes that it is checked now."""
         try:
-            state = place.stat()
+            state = local_path.stat()
         except OSError:
             return False
         if state.st_size < LARGE_BYTES:
             return False
-        key, now_s = (place, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns), time.monotonic()
+        key, now_s = (local_path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns), time.monotonic()
         with self._lock:
             if now_s - self._checked.get(key, -TRUSTED_S) < TRUSTED_S:
                 return True
-        if is_damaged(place):
+        if is_damaged(local_path):
             return False
         with self._lock:
             self._checked[key] = now_s
@@ -134,9 +136,9 @@ def recheck(database: Database, store: InstanceStore, *, limit: int = 200) -> No
 
     with database.read() as session:
         paths = [fault.subject for fault in faults.faults(session, code=CODE, limit=limit)]
-        named = named_paths(session, paths)
+        indexed_paths = named_paths(session, paths)
     for path in paths:
-        is_mended = path not in named or (store.files.exists(path) and not is_damaged(store.absolute(path)))
+        is_mended = path not in indexed_paths or (store.files.exists(path) and not is_damaged(store.absolute(path)))
         if is_mended:
             with database.begin() as session:
                 faults.mend(session, CODE, path)

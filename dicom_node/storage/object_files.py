@@ -1,6 +1,6 @@
 """Files in an S3-compatible object store (or any that fsspec supports), with a bounded local cache.
 
-A file is kept once the object store has confirmed it. What lies in the folder may go at any time but for files that
+A file is stored once the object store has confirmed it. Cached files may be deleted at any time, except those that
 were used a moment ago, which someone may be reading: the folder is bounded by its size and by that grace alone.
 """
 
@@ -74,7 +74,7 @@ class ObjectFiles:
     cache_bytes
         Size at which the files that were used least recently go.
     grace_s
-        What was used in the last so many seconds stays: longer than anyone reads a file.
+        Files used within so many seconds stay cached: longer than any read.
     """
 
     def __init__(
@@ -96,17 +96,17 @@ class ObjectFiles:
 
     def persist(self, paths: Iterable[str], *, once: bool = False) -> None:
         """See ``Files``; returns when the object store has confirmed all of them."""
-        done = self._each(lambda path: self._put(path, once=once), list(paths))
-        self._account(sum(done))
+        sizes = self._each(lambda path: self._put(path, once=once), list(paths))
+        self._account(sum(sizes))
 
     def fetch(self, paths: Iterable[str]) -> list[Path]:
         """See ``Files``."""
-        wanted = list(paths)
-        places = [below(self.root, path) for path in wanted]
-        missing = [path for path, place in zip(wanted, places, strict=True) if not _touch(place)]
+        relative_paths = list(paths)
+        local_paths = [below(self.root, path) for path in relative_paths]
+        missing = [path for path, local_path in zip(relative_paths, local_paths, strict=True) if not _touch(local_path)]
         if missing:
             self._account(sum(self._each(self._download, missing)))
-        return places
+        return local_paths
 
     def exists(self, path: str) -> bool:
         """See ``Files``."""
@@ -116,8 +116,8 @@ class ObjectFiles:
     def instances(self) -> Iterator[str]:
         """See ``Files``."""
         with self._translated():
-            kept = self._remote.find(f"{self._prefix}/{INSTANCES}")
-        yield from (str(name).removeprefix(f"{self._prefix}/") for name in kept if str(name).endswith(".dcm"))
+            names = self._remote.find(f"{self._prefix}/{INSTANCES}")
+        yield from (str(name).removeprefix(f"{self._prefix}/") for name in names if str(name).endswith(".dcm"))
 
     def move(self, path: str, target: str) -> None:
         """See ``Files``."""
@@ -133,17 +133,17 @@ class ObjectFiles:
         below(self.root, path).unlink(missing_ok=True)
 
     def _put(self, path: str, *, once: bool) -> int:
-        place = below(self.root, path)
+        local_path = below(self.root, path)
         with self._translated():
             try:
-                self._remote.put_file(str(place), self._name(path), **({"mode": "create"} if once else {}))
+                self._remote.put_file(str(local_path), self._name(path), **({"mode": "create"} if once else {}))
             except FileExistsError:  # another worker was first, and its bytes count
                 return self._download(path)
-        return place.stat().st_size
+        return local_path.stat().st_size
 
     def _download(self, path: str) -> int:
         """Download a file, if stored; synced before it is named, so that the cache never holds half of one."""
-        place = below(self.root, path)
+        local_path = below(self.root, path)
         draft = self._drafts / secrets.token_hex(16)
         try:
             try:
@@ -158,8 +158,8 @@ class ObjectFiles:
                 size = os.fstat(descriptor).st_size
             finally:
                 os.close(descriptor)
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft.rename(place)
+            local_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft.rename(local_path)
         finally:
             draft.unlink(missing_ok=True)
         return size
@@ -194,16 +194,16 @@ class ObjectFiles:
 
     def _trim(self) -> int:
         """Delete the least recently used files, down to a little under the limit, and return the bytes left."""
-        held = sorted(_files_below(self.root))
-        left = sum(size for _, size, _ in held)
+        cached = sorted(_files_below(self.root))
+        remaining_bytes = sum(size for _, size, _ in cached)
         young_since = time() - self._grace_s
-        for used_at, size, path in held:
-            if left <= self._cache_bytes * _TRIM_TO or used_at > young_since:
+        for used_at, size, path in cached:
+            if remaining_bytes <= self._cache_bytes * _TRIM_TO or used_at > young_since:
                 break
             with contextlib.suppress(OSError):
                 path.unlink()
-                left -= size
-        return left
+                remaining_bytes -= size
+        return remaining_bytes
 
 
 def _errors(address: ObjectStoreAddress) -> tuple[type[Exception], ...]:

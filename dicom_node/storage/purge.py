@@ -1,6 +1,6 @@
 """Retention on disk: files of purged studies are deleted in two steps, so that a resent instance is never lost.
 
-A sender may be sending an instance again in the very moment in which it is purged, and its file be kept for that. So
+A sender may be sending an instance again in the very moment in which it is purged, and its file reused for that. So
 files are first moved aside, and removed only some time later, unless a row names them again by then.
 """
 
@@ -43,8 +43,8 @@ class PurgeRound:
 
 def purged_paths(root: Path) -> set[str]:
     """Return the files of a store that belong to studies being purged."""
-    told = [_read_journal(journal) for journal in (root / FOLDER).glob("*.json")]
-    return {path for one in told if one is not None for path in one["paths"]}
+    entries = [_read_journal(journal) for journal in (root / FOLDER).glob("*.json")]
+    return {path for entry in entries if entry is not None for path in entry["paths"]}
 
 
 def _read_journal(journal: Path) -> dict[str, Any] | None:
@@ -90,23 +90,23 @@ class Purge:
             _log.error("purge:refused", extra={"code": "clock"})
             return PurgeRound(clock_jump=jump)
         now = moment.wall
-        before = now - self._keep
+        received_before = now - self._keep
         removed = self._finish(now)
         with self._database.read() as session:
-            due = records.purgeable_studies(session, before)
-        purged = sum(self._purge(study_id, before, now) for study_id in due)
+            due = records.purgeable_studies(session, received_before)
+        purged = sum(self._purge(study_id, received_before, now) for study_id in due)
         with self._database.begin() as session:
-            records.purge_commitments(session, before)
+            records.purge_commitments(session, received_before)
         if due:
             records.truncate_log(self._database)
             _log.info("purge:done", extra={"count": purged, "object_count": removed})
         return PurgeRound(purged, removed)
 
-    def _purge(self, study_id: str, before: datetime, now: datetime) -> int:
+    def _purge(self, study_id: str, received_before: datetime, now: datetime) -> int:
         """Delete a study's rows; the journal of its files is on disk before they are gone."""
         journal = self._folder / f"{secrets.token_hex(8)}.json"
         with self._database.begin() as session:
-            paths = records.purge_study(session, study_id, before)
+            paths = records.purge_study(session, study_id, received_before)
             if paths:
                 self._write(journal, paths, now)
         if paths:
@@ -120,11 +120,11 @@ class Purge:
             file.flush()
             os.fsync(file.fileno())
 
-    def _move(self, journal: Path, paths: Sequence[str], named: Set[str]) -> None:
+    def _move(self, journal: Path, paths: Sequence[str], indexed_paths: Set[str]) -> None:
         aside = journal.with_suffix("")
         aside.mkdir(mode=0o700, exist_ok=True)
         for number, path in enumerate(paths):
-            if path in named:
+            if path in indexed_paths:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 self._store.files.move(path, f"{FOLDER}/{aside.name}/{number}")
@@ -132,35 +132,35 @@ class Purge:
     def _finish(self, now: datetime) -> int:
         removed = 0
         for journal in sorted(self._folder.glob("*.json")):
-            told = _read_journal(journal)
-            if told is not None and abs(now - datetime.fromisoformat(told["at"])) >= self._grace:  # set back, perhaps
-                removed += self._remove(journal, told["paths"])
+            entry = _read_journal(journal)
+            if entry is not None and abs(now - datetime.fromisoformat(entry["at"])) >= self._grace:  # set back, perhaps
+                removed += self._remove(journal, entry["paths"])
         return removed
 
     def _remove(self, journal: Path, paths: Sequence[str]) -> int:
         with self._database.read() as session:
-            named = records.named_paths(session, paths)
+            indexed_paths = records.named_paths(session, paths)
         aside = journal.with_suffix("")
         if not aside.exists():  # killed between the journal and the files: the next round removes what no row names
-            self._move(journal, paths, named)
+            self._move(journal, paths, indexed_paths)
             return 0
         removed = sum(
-            self._settle(f"{FOLDER}/{aside.name}/{number}", path, is_named=path in named)
+            self._settle(f"{FOLDER}/{aside.name}/{number}", path, is_named=path in indexed_paths)
             for number, path in enumerate(paths)
         )
         shutil.rmtree(aside)
         journal.unlink()
         return removed
 
-    def _settle(self, moved: str, place: str, *, is_named: bool) -> bool:
+    def _settle(self, moved: str, path: str, *, is_named: bool) -> bool:
         """Delete a file that was moved aside, or restore it where a row names it again."""
         files = self._store.files
         if not files.exists(moved):
             return False
-        if is_named and not files.exists(place):
-            files.move(moved, place)
+        if is_named and not files.exists(path):
+            files.move(moved, path)
             return False
         files.remove(moved)
         with contextlib.suppress(OSError):
-            (files.root / place).parent.rmdir()
+            (files.root / path).parent.rmdir()
         return True

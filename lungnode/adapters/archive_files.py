@@ -62,7 +62,7 @@ class ArchiveFiles:
     def part10_file(self, path: str, transfer_syntax_uid: str) -> Content:
         """See ``StoredFiles``."""
         with refusing_unreachable():
-            return self._files.whole(self._sound(path), transfer_syntax_uid)
+            return self._files.part10_file(self._sound(path), transfer_syntax_uid)
 
     def uncompressed(self, path: str) -> Content:
         """See ``StoredFiles``."""

@@ -11,8 +11,8 @@ from dicom_node.client.peer import NodeUnreachableError
 from dicom_node.client.query_client import QUERY_CONTEXTS, QueryConnection, StudyMatch
 from dicom_node.client.query_keys import InexactKeyError, QueryError, exact_key, exact_uid, plain_date
 from dicom_node.client.retrieve_client import (
+    MISSING_ONLY,
     TIMEOUTS,
-    WHAT_IS_MISSING,
     ExpectedStudy,
     FetchedSeries,
     Scope,
@@ -67,7 +67,7 @@ def retrieve(
     *,
     accession: str = "",
     study: str = "",
-    scope: Scope = WHAT_IS_MISSING,
+    scope: Scope = MISSING_ONLY,
 ) -> Iterator[FetchedSeries]:
     """Find studies by accession number or Study Instance UID and have their series sent here, one after another.
 

@@ -315,7 +315,7 @@ def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_u
     assert place.records()["sr", "PACS"].next_attempt_at == later + timedelta(seconds=100)
     last = later + timedelta(seconds=101)
     assert place.deliver(away, retry=policy, clock=lambda: last) == DeliveryRound(failed=3)
-    assert place.records()["sr", "PACS"].reason.startswith("given up after 3 tries")
+    assert place.records()["sr", "PACS"].reason.startswith("failed after 3 attempts")
     assert place.records()["sr", "PACS"].attempts == 3
 
 

@@ -286,7 +286,7 @@ def test_a_poisoned_series_is_parked_after_three_tries_and_holds_up_nobody(node:
         assert node.wait(uid).state is StudyState.ANALYSED
     record = node.wait(bad)
     assert record.state is StudyState.FAILED
-    assert record.reasons[0].text.startswith("Given up after 3 tries.")
+    assert record.reasons[0].text.startswith("Failed after 3 attempts.")
     assert node.calls(poison) == 3
     assert "CANARY" not in node.log.read_text()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_node.sandbox.frames import FrameHeader, Sextuple, as_stored
-from dicom_node.series.geometry import OrderedFrames, SeriesStack, build_stack, order_frames, repeated_places
+from dicom_node.series.geometry import OrderedFrames, SeriesStack, build_stack, order_frames, repeated_positions
 from dicom_node.series.types import Refusal
 
 AXIAL: Sextuple = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -161,7 +161,7 @@ def test_uneven_slices_are_refused() -> None:
 def test_frames_of_one_place_are_found() -> None:
     ordered = order_frames([frame(i, (0.0, 0.0, float(i // 2))) for i in range(6)])
     assert isinstance(ordered, OrderedFrames)
-    assert repeated_places(ordered) == ((0, 1), (2, 3), (4, 5))
+    assert repeated_positions(ordered) == ((0, 1), (2, 3), (4, 5))
 
 
 @given(st.integers(-32768, 65535))

@@ -25,7 +25,7 @@ from dicom_node.encoding.errors import (
     MissingAttributeError,
     TruncatedDatasetError,
 )
-from dicom_node.encoding.header import _WANTED, InstanceHeader, is_uid, read_header
+from dicom_node.encoding.header import _HEADER_TAGS, InstanceHeader, is_uid, read_header
 from dicom_node.encoding.part10 import FileMeta, encode_file_meta, read_file_meta
 from dicom_node.encoding.text import character_encodings, decode_text
 from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -332,7 +332,7 @@ def test_stepping_over_plain_elements_finds_what_the_general_walk_finds(
             if is_general:
                 patch.setattr(elements._Walk, "_step_over_plain", lambda _: None)
             try:
-                outcomes.append(walk_elements(source, TRANSFER_SYNTAXES[transfer_syntax], _WANTED))
+                outcomes.append(walk_elements(source, TRANSFER_SYNTAXES[transfer_syntax], _HEADER_TAGS))
             except HeaderError as error:
                 outcomes.append((type(error), str(error)))
     assert outcomes[0] == outcomes[1]

@@ -19,7 +19,7 @@ import pytest
 
 from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
 from dicom_node.phantom.writer import TRANSFER_SYNTAXES
-from dicom_node.sandbox import parallel as siblings
+from dicom_node.sandbox import parallel
 from dicom_node.sandbox.decode_process import (
     DecodeCrashError,
     DecodeError,
@@ -211,7 +211,7 @@ def test_a_broken_slice_is_refused_whoever_meets_it(tmp_path: Path) -> None:
 
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(siblings, "_processes", lambda: 2)
+    monkeypatch.setattr(parallel, "_processes", lambda: 2)
 
 
 @pytest.mark.usefixtures("two")
@@ -284,4 +284,4 @@ def test_siblings_share_the_memory_of_one(tmp_path: Path) -> None:
 def test_no_more_work_than_memory_is_allowed_for(memory_mb: int, at_most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (memory_mb << 20, memory_mb << 20))
-    assert max(siblings._processes(), 1) == at_most
+    assert max(parallel._processes(), 1) == at_most

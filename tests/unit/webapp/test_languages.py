@@ -69,10 +69,13 @@ def test_a_reason_with_a_percent_sign_that_nobody_translated_stays_as_it_is(web:
             "Die Schichten liegen 6,0 mm auseinander; die Modelle brauchen 5 mm oder weniger.",
         ),
         (
-            "Given up after 3 tries. The analysis takes longer than is allowed.",
-            "Nach 3 Versuchen aufgegeben. Die Analyse dauert länger als erlaubt.",
+            "Failed after 3 attempts. The analysis takes longer than is allowed.",
+            "Nach 3 Versuchen fehlgeschlagen. Die Analyse dauert länger als erlaubt.",
         ),
-        ("Given up after 3 tries. Somebody's own words.", "Nach 3 Versuchen aufgegeben. Somebody&#39;s own words."),
+        (
+            "Failed after 3 attempts. Somebody's own words.",
+            "Nach 3 Versuchen fehlgeschlagen. Somebody&#39;s own words.",
+        ),
     ],
 )
 def test_a_reason_with_numbers_is_said_in_the_readers_language(web: Web, recorded: str, said: str) -> None:
