@@ -156,10 +156,10 @@ def test_a_remembered_answer_is_what_was_negotiated(node: Node, listener: Listen
     request = associate_rq("LUNGNODE", "PACS")
     negotiated = answer_to(listener, request)
     assert negotiated[0] == 2
-    until(lambda: listener.answers.find(request), lambda found: found is not None)  # once the answer is out
+    until(lambda: listener.negotiation_cache.find(request), lambda found: found is not None)  # once the answer is out
     assert answer_to(listener, request) == negotiated
     other = request.replace(b"PACS  ", b"PACS2 ")
-    assert listener.answers.find(other) is None
+    assert listener.negotiation_cache.find(other) is None
     assert answer_to(listener, other)[:10] == negotiated[:10]
     stranger = request.replace(b"LUNGNODE", b"SOMEBODY")
     assert answer_to(listener, stranger)[0] == 3
@@ -190,7 +190,7 @@ def test_credentials_of_a_request_are_never_remembered(listener: Listener) -> No
         association = associate(listener, ext_neg=[identity])
         assert association.is_established
         association.release()
-    (remembered,) = listener.answers._answers.values()
+    (remembered,) = listener.negotiation_cache._answers.values()
     assert not any(isinstance(one, UserIdentityNegotiation) for one in remembered.request.user_information)
 
 

@@ -262,7 +262,7 @@ def test_what_was_made_is_delivered_at_once_and_nothing_before(database: Databas
     stop, made = threading.Event(), threading.Event()
     config = WorkerConfig(quiet_s=10.0, poll_s=0.01, deliver_s=3600.0)
     made.set()
-    Worker(database, MODEL, Queue(), deliver_due=stop.set, config=config, made=made).run(stop)
+    Worker(database, MODEL, Queue(), deliver_due=stop.set, config=config, results_ready=made).run(stop)
     assert stop.is_set()
     rounds: list[None] = []
     Worker(database, MODEL, Queue(), deliver_due=lambda: rounds.append(None), config=config).run(stop)
