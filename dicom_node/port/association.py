@@ -192,7 +192,7 @@ class PortAssociation(Association):
                 self.afterwards.pop(0)()
             self._is_paused = False
         finally:
-            self.dul.rest()
+            self.dul.restart_idle_timer()
             self._is_serving = False
 
     def note_end(self, reason: str) -> None:
