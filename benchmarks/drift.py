@@ -38,7 +38,7 @@ from inference.drift.output_drift import Answer, compare_answers
 from inference.drift.series_drift import REFERENCE, WINDOW, compare
 from inference.metrics import wilson_interval
 from lungnode.monitoring.drift_watch import answers, collect_finished
-from lungnode.monitoring.watch_report import RAISE_P, RECENT_VERDICTS, overrides, p_of_more, run_watch
+from lungnode.monitoring.watch_report import RAISE_P, RECENT_VERDICTS, overrides, p_of_increase, run_watch
 from tests.factories import ct_series, simple_chest, sqlite_database
 from tests.integration.service import Sender, Service
 from tests.watched_series import Recorder, Source, summary
@@ -174,7 +174,7 @@ def _simulated_verdicts(rate: float, streams: int) -> Row:
     for _ in range(streams):
         overridden = rng.random(VERDICTS) < np.where(np.arange(VERDICTS) < VERDICTS - 100, 0.1, rate)
         judged = [Judged(where, "", "", Verdict.REJECT if one else Verdict.ACCEPT, False, None) for one in overridden]
-        raised = [p_of_more(overrides(judged[:n])) < RAISE_P for n in range(2 * RECENT_VERDICTS, VERDICTS + 1)]
+        raised = [p_of_increase(overrides(judged[:n])) < RAISE_P for n in range(2 * RECENT_VERDICTS, VERDICTS + 1)]
         told, alarmed = told + sum(raised), alarmed + any(raised)
     return _row(f"overrides 10 % to {rate:.0%}", (told, looks * streams), (alarmed, streams))
 

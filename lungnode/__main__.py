@@ -1,4 +1,4 @@
-"""The ``lungnode`` command, also as ``python -m lungnode``: a stop at any moment ends it without a traceback."""
+"""Entry point of ``lungnode`` and ``python -m lungnode``; interruptions end it without a traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; SIGTERM ends it in order with status 143, Ctrl-C with 130, also while modules load."""
+    """Run the command line; exit status 143 on SIGTERM and 130 on Ctrl-C, also while modules load."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         from lungnode.cli import main as run

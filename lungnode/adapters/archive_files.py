@@ -17,11 +17,11 @@ from dicom_node.storage.integrity import REASON, Integrity
 from webapp.ports import RenderOptions, UnfitInputError
 
 INSTANCE_TIMEOUT_S = 60.0
-"""One instance takes milliseconds; an Enhanced CT of thousands of frames, decoded as a whole, some seconds."""
+"""Time limit per instance: usually milliseconds, some seconds for an Enhanced CT of thousands of frames."""
 
 
 class ArchiveFiles:
-    """Reads what lies in the store; threads may share it."""
+    """Reads stored instances; thread-safe."""
 
     def __init__(self, store: InstanceStore, limits: DecodeLimits, database: Database | None = None) -> None:
         self._store = store
@@ -38,8 +38,8 @@ class ArchiveFiles:
         with _refusing():
             damaged = set(self._integrity.damaged(paths))
             chosen = [(path, url) for path, url in zip(paths, urls, strict=True) if path not in damaged]
-            places = self._store.files.fetch(path for path, _ in chosen)
-            documents = self._files.documents(places, [url for _, url in chosen])
+            local_paths = self._store.files.fetch(path for path, _ in chosen)
+            documents = self._files.documents(local_paths, [url for _, url in chosen])
             for path in paths:
                 yield None if path in damaged else next(documents)
 
@@ -49,30 +49,30 @@ class ArchiveFiles:
             if self._integrity.damaged(paths):
                 raise UnfitInputError(500, REASON.code, REASON.text)
 
-    def _sound(self, path: str) -> Path:
-        """Give a stored file here, once it has been checked."""
+    def _checked(self, path: str) -> Path:
+        """Return the local path of a stored file after checking its integrity."""
         self.check([path])
         return self._store.absolute(path)
 
     def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
         """See ``StoredFiles``."""
         with _refusing():
-            return self._files.frame(self._sound(path), frame_number, stored=stored)
+            return self._files.frame(self._checked(path), frame_number, stored=stored)
 
     def part10_file(self, path: str, transfer_syntax_uid: str) -> Content:
         """See ``StoredFiles``."""
         with refusing_unreachable():
-            return self._files.part10_file(self._sound(path), transfer_syntax_uid)
+            return self._files.part10_file(self._checked(path), transfer_syntax_uid)
 
     def uncompressed(self, path: str) -> Content:
         """See ``StoredFiles``."""
         with _refusing():
-            return self._files.uncompressed(self._sound(path))
+            return self._files.uncompressed(self._checked(path))
 
     def bulk(self, path: str, place: Sequence[str]) -> Content:
         """See ``StoredFiles``."""
         with _refusing():
-            return self._files.bulk(self._sound(path), place)
+            return self._files.bulk(self._checked(path), place)
 
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
         """See ``StoredFiles``."""
@@ -84,11 +84,11 @@ class ArchiveFiles:
             region=rendering.region,
         )
         with _refusing():
-            return self._files.rendered(self._sound(path), frame_number, options)
+            return self._files.rendered(self._checked(path), frame_number, options)
 
 
 class SharedPictures:
-    """The pictures of uploads in the store's object store: implements ``webapp.ports.SharedFiles``."""
+    """Upload images in the object store: implements ``webapp.ports.SharedFiles``."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -111,7 +111,7 @@ class SharedPictures:
 
 @contextmanager
 def refusing_unreachable() -> Iterator[None]:
-    """Say in the web's words that the object store does not answer."""
+    """Convert an unreachable object store to ``UnfitInputError`` (503)."""
     try:
         yield
     except StoreUnreachableError:
@@ -120,7 +120,7 @@ def refusing_unreachable() -> Iterator[None]:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Say in the web's words what could not be decoded."""
+    """Convert decoding errors to ``UnfitInputError`` (422)."""
     try:
         with refusing_unreachable():
             yield

@@ -1,4 +1,4 @@
-"""The conformance statement of this very node, in the layout of PS3.2 annex N, from its settings and its code."""
+"""DICOM conformance statement of this node (layout of PS3.2 annex N), from its settings and code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = {
 
 
 def statement(settings: Settings) -> tuple[Section, ...]:
-    """Build the statement; it holds no secret and no address of anyone who is not configured."""
+    """Return the sections of the statement; they hold no secrets."""
     return (
         _overview(settings),
         Section("2", "Introduction", (_ABOUT,)),
@@ -126,8 +126,9 @@ _QUERY = (
 
 def _commitment(settings: Settings) -> str:
     days = settings.retention.days
-    kept = f"{days} days after the last instance of their study arrived" if days else "without limit"
-    return f"What is committed has been read again and has the digest it was received with. Instances are kept {kept}."
+    retention = f"{days} days after the last instance of their study arrived" if days else "without limit"
+    text = "What is committed has been read again and has the digest it was received with."
+    return f"{text} Instances are kept {retention}."
 
 
 def _configuration(settings: Settings) -> Section:

@@ -1,4 +1,4 @@
-"""Pictures in and out: uploads to grey values, HU to PNG, attention to an overlay."""
+"""Image conversion: uploads to grey values, HU to PNG, attention to a PNG overlay."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from PIL import Image, ImageOps
 from webapp.ports import UnfitInputError
 
 MAX_PIXELS = 4096 * 4096
-"""Pixels of a picture that is decoded."""
+"""Maximum number of pixels of a decoded image."""
 MAX_SIDE_PX = 1024
-"""Longest side of the picture that goes with an answer."""
+"""Longest side, in pixels, of the image in an answer."""
 LUNG_WINDOW = (-600.0, 1500.0)
 """Center and width, HU, of pictures of DICOM uploads."""
 COLOUR_SPREAD, COLOUR_SHARE = 40, 0.01
-"""A pixel whose channels differ by more grey levels is of a colour; grey JPEG in RGB stays below."""
+"""Channel difference of a coloured pixel (grey JPEG in RGB stays below), and their share in a coloured image."""
 OVERLAY_RGB = (255, 140, 0)
 OVERLAY_ALPHA = 170
 
 
 @dataclass(frozen=True, slots=True)
 class GreyPicture:
-    """A picture as the slice model reads it."""
+    """A decoded image for the slice model."""
 
     grey: NDArray[np.uint8]
-    """``(rows, columns)``, 0..255, upright; transparency lies on black."""
+    """``(rows, columns)``, 0..255, upright; transparency on black."""
     is_coloured: bool
-    """Whether more than one pixel in a hundred is of a colour."""
+    """Whether more than ``COLOUR_SHARE`` of the pixels are coloured."""
 
 
 def read_picture(content: bytes) -> GreyPicture:
@@ -60,7 +60,7 @@ def _is_coloured(picture: Image.Image) -> bool:
 
 
 def _check_size(picture: Image.Image) -> None:
-    """Refuse what a second header in the file made of its size; the first one was checked before."""
+    """Check the size after decoding: a second header in the file may differ from the first."""
     if picture.width * picture.height > MAX_PIXELS:
         raise ValueError
 
@@ -85,7 +85,7 @@ def windowed(hu: NDArray[np.int16], window: tuple[float, float]) -> NDArray[np.u
 
 
 def grey_png(grey: NDArray[np.uint8], *, max_side: int | None = None) -> bytes:
-    """Encode grey values as PNG, shrunk to ``max_side`` where that is given."""
+    """Encode grey values as PNG, reduced to ``max_side`` if given."""
     picture = Image.fromarray(grey)
     if max_side is not None:
         picture.thumbnail((max_side, max_side), Image.Resampling.BILINEAR)

@@ -1,6 +1,6 @@
-"""Predictor that loads the models when the first upload or click asks for them: implements ``webapp.ports.Predictor``.
+"""Predictor that loads the models on first use: implements ``webapp.ports.Predictor``.
 
-A web process that only shows pages so never imports torch. What the models are is read from their bundles alone.
+A web process that only shows pages never imports torch; the description of the models is read from their bundles.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRY_S = 60.0
-"""Pause after models that are described well could not be loaded."""
+"""Pause after a failed load."""
 
 
 class LazyPredictor:
-    """Models that are loaded when first needed; calls may come from several threads.
+    """Models that are loaded when first needed; thread-safe.
 
     Parameters
     ----------
     description
-        What the models are.
+        Description of the models.
     load
-        Loads them; gives an ``UnavailablePredictor`` where that fails.
+        Loads the models; returns an ``UnavailablePredictor`` on failure.
     """
 
     is_available = True
@@ -53,7 +53,7 @@ class LazyPredictor:
         return self._predictor is not None and self._predictor.is_available
 
     def load(self) -> ModelPredictor | UnavailablePredictor:
-        """Load the models unless they are loaded; after a failure not again for ``RETRY_S``."""
+        """Return the loaded models, loading them if needed; after a failure not again for ``RETRY_S``."""
         with self._lock:
             if self._predictor is None or not (self._predictor.is_available or time.monotonic() < self._retry_at_s):
                 started = time.monotonic()
@@ -90,14 +90,14 @@ class LazyPredictor:
         return self._description.plots.get(model_name, {})
 
     def status(self) -> dict[str, object]:
-        """See ``Predictor``; models that are described well and cannot be loaded are unavailable too."""
+        """See ``Predictor``; models that failed to load are unavailable."""
         if self._predictor is not None and not self._predictor.is_available:
             return self._predictor.status()
         return status_of(self._description)
 
 
 def status_of(description: ModelsDescription) -> dict[str, object]:
-    """Status of all models as JSON values; the identity on top is the one that analyses are recorded under."""
+    """Return the status of all models as JSON values, with the identity that analyses are recorded under."""
     models = [asdict(status) for status in description.statuses]
     nodule = next(status for status in models if status["task"] == "nodule")
     identity = {"name": description.name, "version": description.version, "sha256": description.sha256}

@@ -1,7 +1,7 @@
-"""Which model answers here and now: follows the pointer in the database, between one series and the next.
+"""The live model: follows promotions in the database, between one series and the next.
 
-A promoted bundle lies in the store under ``models``, so every host that shares the store has it. Whoever works while
-the pointer moves finishes with the model that it began with, and records that one's digest.
+A promoted bundle is stored under ``models`` in the instance store, so that every host has it. Work in progress during
+a promotion finishes with the model it began with, and records that one's digest.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ FOLDER = "models"
 RETRY_S = 60.0
 """Pause after a promoted model could not be loaded."""
 UNKNOWN = -1
-"""Number of no state: what was loaded is not what the pointer says, so it is tried again."""
+"""Promotion number while no model is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveBundle:
-    """A promoted bundle, brought here: where it lies, and the digest that it must have."""
+    """Local folder of a promoted bundle, and its expected digest."""
 
     folder: Path
     sha256: str
 
 
 def keep_bundle(files: Files, folder: Path, sha256: str) -> tuple[str, ...]:
-    """Copy a bundle into the store, synced; gives its files' paths there. Doing so again changes nothing."""
-    kept = []
+    """Copy a bundle into the store, fsynced, and return the paths of its files there (idempotent)."""
+    paths = []
     for source in sorted(path for path in folder.rglob("*") if path.is_file()):
         path = f"{FOLDER}/{sha256}/{source.relative_to(folder).as_posix()}"
         target = files.root / path
@@ -58,15 +58,15 @@ def keep_bundle(files: Files, folder: Path, sha256: str) -> tuple[str, ...]:
             copy.flush()
             os.fsync(copy.fileno())
         draft.replace(target)
-        kept.append(path)
-    files.persist(kept, once=True)
-    return tuple(kept)
+        paths.append(path)
+    files.persist(paths, once=True)
+    return tuple(paths)
 
 
 def located(files: Files, bundle: PromotedBundle) -> LiveBundle:
-    """Bring a promoted bundle here."""
-    places = dict(zip(bundle.files, files.fetch(bundle.files), strict=True))
-    return LiveBundle(places[f"{FOLDER}/{bundle.sha256}/bundle.json"].parent, bundle.sha256)
+    """Fetch a promoted bundle to this host."""
+    local_paths = dict(zip(bundle.files, files.fetch(bundle.files), strict=True))
+    return LiveBundle(local_paths[f"{FOLDER}/{bundle.sha256}/bundle.json"].parent, bundle.sha256)
 
 
 def _number(database: Database) -> int:
@@ -76,7 +76,7 @@ def _number(database: Database) -> int:
 
 
 def current(database: Database, files: Files) -> tuple[int, LiveBundle | None]:
-    """Tell the number of the state that counts, and its bundle; None where that is the one of the settings."""
+    """Return the number of the latest promotion and its bundle; None for the bundle of the settings."""
     with database.read() as session:
         record = live_promotion(session)
     if record is None:
@@ -85,12 +85,12 @@ def current(database: Database, files: Files) -> tuple[int, LiveBundle | None]:
 
 
 def checked(bundle: LiveBundle | None) -> Path | None:
-    """Give the folder of a promoted bundle.
+    """Return the folder of a promoted bundle after checking its digest.
 
     Raises
     ------
     BundleError
-        It is not the one that was promoted.
+        The digest differs.
     """
     from inference.bundle import describe_bundle
     from inference.errors import BundleError
@@ -98,27 +98,27 @@ def checked(bundle: LiveBundle | None) -> Path | None:
     if bundle is None:
         return None
     if describe_bundle(bundle.folder).sha256 != bundle.sha256:
-        raise BundleError(f"the bundle in {bundle.folder} is not the one that was promoted")
+        raise BundleError(f"the bundle in {bundle.folder} differs from the promoted one")
     return bundle.folder
 
 
 class Follower(Protocol):
-    """What works with a model and is told of another (``Attempts``, ``Worker``)."""
+    """Callback that switches ``Attempts`` and ``Worker`` to another model."""
 
     def __call__(self, pool: AnalysisPool, model: ModelIdentity) -> None:
-        """Work with this one from now on."""
+        """Use this pool and model from now on."""
         ...
 
 
 class LivePool:
-    """The analysing processes of the model that counts.
+    """The analysis pool of the live model.
 
     Parameters
     ----------
     build
-        Makes processes that load models with this function.
+        Builds a pool that loads models with the given function.
     make_analyzer
-        Loads the models of a promoted bundle, or of the settings.
+        Returns the function that loads a promoted bundle, or that of the settings.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class LivePool:
         self._not_before_s = 0.0
 
     def start(self) -> tuple[AnalysisPool, ModelIdentity]:
-        """Load the model that counts now; raises ``ModelUnavailableError``."""
+        """Load the live model; raises ``ModelUnavailableError``."""
         number, bundle = current(self._database, self._files)
         pool = self._build(self._make_analyzer(bundle))
         try:
@@ -149,9 +149,9 @@ class LivePool:
         return pool, model
 
     def refresh(self, follow: Follower) -> None:
-        """Where another model counts: load it, have it followed, and let the former one finish its series.
+        """Switch to a newly promoted model; the former one finishes its series.
 
-        One that cannot be loaded leaves the former one at work; it is tried again at the next look.
+        If loading fails, the former model stays in use, and loading is retried after ``RETRY_S``.
         """
         if time.monotonic() < self._not_before_s or _number(self._database) == self._number:
             return
@@ -171,12 +171,12 @@ class LivePool:
 
 
 class SwitchingPredictor:
-    """The predictor of the model that counts; implements ``webapp.ports.Predictor``.
+    """Predictor of the live model; implements ``webapp.ports.Predictor``.
 
     Parameters
     ----------
     build
-        Describes the models of a promoted bundle, or of the settings; stands in for what cannot be read.
+        Builds the predictor of a promoted bundle, or that of the settings.
     """
 
     def __init__(
@@ -191,10 +191,9 @@ class SwitchingPredictor:
         self._not_before_s = 0.0
 
     def refresh(self) -> None:
-        """Where another model counts: let it answer; what cannot be loaded leaves the former one at work.
+        """Switch to a newly promoted model; if it cannot be loaded, the former one stays in use.
 
-        It is loaded at once where the former one was, so that no answer waits. The former one is closed at the look
-        after, when its last requests are answered.
+        It is loaded at once if the former one was. The former one is closed at the next call, after its last requests.
         """
         if self._former is not None:
             self._former.close()
@@ -213,9 +212,9 @@ class SwitchingPredictor:
 
     def close(self) -> None:
         """End the decoding children."""
-        for one in (self._former, self._live):
-            if one is not None:
-                one.close()
+        for predictor in (self._former, self._live):
+            if predictor is not None:
+                predictor.close()
 
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
         """See ``Predictor``."""
@@ -243,7 +242,7 @@ class SwitchingPredictor:
 
 
 def _can_answer(built: DescribedPredictor, former: DescribedPredictor) -> bool:
-    """Whether a predictor can take the place of another, loaded if that one is; any can of one that answers nothing."""
+    """Return whether a predictor can replace another, loading it if the other is loaded."""
     if not former.is_available:
         return True
     if former.is_in_memory and built.is_available:

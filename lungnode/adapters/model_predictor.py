@@ -38,14 +38,14 @@ from webapp.ports import MapName, MarkedPoint, PointAnswer, UnfitInputError, Upl
 
 UPLOAD_TIMEOUT_S = 15.0
 UPLOAD_MEMORY_MB = 200
-"""Of its own, of the child that reads uploads: some 110 for itself and its codecs, the rest for one instance."""
+"""Memory limit of the process that decodes uploads: 110 MB for itself and its codecs, the rest for one instance."""
 UPLOAD_PIXELS = 4 << 20
-"""2048 x 2048: as many as the finest CT has."""
+"""Maximum number of pixels of an uploaded instance (2048 x 2048)."""
 _DICM = slice(128, 132)
 
 
 class ModelPredictor:
-    """The models as the web sees them; calls may come from several threads."""
+    """The loaded models behind the web's port; thread-safe."""
 
     is_available = True
 
@@ -97,11 +97,11 @@ class ModelPredictor:
         index = slice_index(loaded, place.sop_instance_uid, place.frame_number)
         if index is None:
             raise UnfitInputError(404, "no_such_frame", "This image is not part of the series' volume.")
-        at = (float(index), place.row, place.column)
-        seen = self._models.nodule.explanation(loaded.volume, at, MapKind(kind))
-        if seen is None:
+        centre = (float(index), place.row, place.column)
+        weights = self._models.nodule.explanation(loaded.volume, centre, MapKind(kind))
+        if weights is None:
             raise UnfitInputError(404, "no_attention", "This model has no network that looks at single planes.")
-        return overlay_png(seen, max_side=max(seen.shape))
+        return overlay_png(weights, max_side=max(weights.shape))
 
     def plots(self, model_name: str) -> dict[str, bytes]:
         """See ``Predictor``."""
@@ -113,7 +113,7 @@ class ModelPredictor:
 
     @contextmanager
     def _written(self, content: bytes) -> Iterator[Path]:
-        """Keep an upload in a file for as long as the decoding child reads it."""
+        """Write an upload to a temporary file for the decoding process."""
         with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".dcm", dir=self._scratch) as file:
             file.write(content)
             file.flush()
@@ -154,7 +154,7 @@ class ModelPredictor:
 
     def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
         try:
-            frames = self._process.headers([path], at_most=2)[0]  # a second one says that there are several
+            frames = self._process.headers([path], at_most=2)[0]  # a second one: multi-frame
         except DecodeError as error:
             raise UnfitInputError(422, error.code, error.text) from None
         if not frames:
@@ -174,12 +174,12 @@ class ModelPredictor:
         return self._models.nodule.analyse_slice(hu, spacing_mm, place)
 
     def _overlay(self, hu: NDArray[np.int16], frame: FrameHeader, finding: NoduleFinding) -> bytes | None:
-        """Where the network looked in the slice of an answered nodule."""
+        """Return the attention overlay of an assessed nodule's slice."""
         if finding.malignancy_probability is None or frame.pixel_spacing_mm is None:
             return None
         volume = CtVolume(hu[None], (1.0, *frame.pixel_spacing_mm), np.eye(4))
-        seen = self._models.nodule.explanation(volume, finding.index, MapKind.ATTENTION)
-        return None if seen is None else overlay_png(seen)
+        weights = self._models.nodule.explanation(volume, finding.index, MapKind.ATTENTION)
+        return None if weights is None else overlay_png(weights)
 
     def _nodule_answer(
         self,
@@ -189,7 +189,7 @@ class ModelPredictor:
         png: bytes | None,
         overlay: bytes | None = None,
     ) -> UploadAnswer:
-        """Answer for a DICOM instance; with no finding, or one that abstains, there is no class."""
+        """Return the answer for a DICOM instance; without a class if there is no finding or it abstains."""
         abstentions = _reasons(finding.abstentions) if finding else reasons
         probability = finding.malignancy_probability if finding else None
         probabilities = {} if probability is None else {"benign": 1.0 - probability, "malignant": probability}
@@ -212,12 +212,12 @@ class ModelPredictor:
 
 
 def identity_of(model: NoduleAnalyzer | SliceClassifier) -> ModelIdentity:
-    """Name a model for the records."""
+    """Return the identity of a model for the database."""
     return ModelIdentity(model.name, model.version, model.sha256)
 
 
 def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] | None) -> Refusal | None:
-    """Why a single uploaded instance has no answer."""
+    """Return the reason why an uploaded instance has no answer, if any."""
     if refusal := why_not_headers(frames):
         return refusal
     if place is None:
@@ -240,7 +240,7 @@ def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
 
 
 def _displayed(finding: NoduleFinding | None) -> dict[str, object] | None:
-    """Give what is shown of a finding's malignancy, for the record."""
+    """Return the displayed malignancy of a finding as JSON values."""
     if finding is None:
         return None
     shown = displayed_of(finding.attributes, Question.MALIGNANCY, finding.malignancy_probability)
@@ -248,7 +248,7 @@ def _displayed(finding: NoduleFinding | None) -> dict[str, object] | None:
 
 
 def _unvalidated(prediction: ClassPrediction) -> dict[str, object] | None:
-    """Give the raw answer of an input outside the domain; shown only behind that warning."""
+    """Return the raw answer for an input outside the validated domain, which is shown only behind a warning."""
     if prediction.is_in_domain or not prediction.probabilities:
         return None
     top = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])

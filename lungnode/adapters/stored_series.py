@@ -25,13 +25,13 @@ Value = TypeVar("Value")
 
 CACHED_GEOMETRIES = 64
 CACHED_VOLUMES = 2
-"""Volumes kept for the next click; each has 70 to 300 MB."""
+"""Number of cached volumes of 70 to 300 MB each."""
 FRAME_TIMEOUT_S = 15.0
-"""One frame takes 5 to 50 ms; a file that takes longer than this is not worth waiting for."""
+"""Time limit per frame (usually 5 to 50 ms)."""
 
 
 class _Cache(Generic[Value]):
-    """The values used last, by the series' id and its number of instances: late slices make a new entry."""
+    """LRU cache by series id and number of instances, so that late slices make a new entry."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -53,14 +53,14 @@ class _Cache(Generic[Value]):
 
 
 class StoredSeries:
-    """Implements ``webapp.ports.StudyImages``, and loads the volume that a reader's click needs.
+    """Slices and volumes of stored series; implements ``webapp.ports.StudyImages``.
 
     Parameters
     ----------
     database, store
-        What was received.
+        Database and instance store.
     limits
-        What decoding may use.
+        Limits of decoding.
     """
 
     def __init__(self, database: Database, store: InstanceStore, limits: DecodeLimits) -> None:
@@ -117,8 +117,8 @@ class StoredSeries:
         with self._database.read() as session:
             records = series_instances(session, series.id)
         with refusing_unreachable():
-            places = self._store.files.fetch([record.path for record in records])
-        return [StoredInstance(record.sop_instance_uid, place) for record, place in zip(records, places, strict=True)]
+            paths = self._store.files.fetch([record.path for record in records])
+        return [StoredInstance(record.sop_instance_uid, path) for record, path in zip(records, paths, strict=True)]
 
     def _list(self, series: SeriesRecord) -> tuple[SliceReference, ...]:
         instances = self._instances(series)

@@ -1,4 +1,4 @@
-"""Predictor of a service whose models cannot be loaded; needs no torch."""
+"""Predictor for a service whose models cannot be loaded; needs no torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from webapp.ports import MapName, MarkedPoint, PointAnswer, UnfitInputError, Upl
 
 
 class UnavailablePredictor:
-    """Stands where models cannot be loaded: says so, and answers nothing. Images are still received and kept."""
+    """Predictor that refuses every request with 503; images are still received and stored."""
 
     is_available = False
     is_in_memory = False
 
     def load(self) -> UnavailablePredictor:
-        """Do nothing: there is nothing to load."""
+        """Return itself."""
         return self
 
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
@@ -40,7 +40,7 @@ class UnavailablePredictor:
         return {"models": [], "error": "the models cannot be loaded"}
 
     def close(self) -> None:
-        """Do nothing: there is no child to end."""
+        """Do nothing."""
 
     def _refusal(self) -> UnfitInputError:
         return UnfitInputError(503, "no_model", "The models cannot be loaded; nothing can be analysed now.")

@@ -1,4 +1,4 @@
-"""Takes what is sent by the web into the same intake as the network: implements ``webapp.ports.StudyIntake``."""
+"""Intake of uploads and STOW-RS requests: implements ``webapp.ports.StudyIntake``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webapp.ports import AcceptedStudy, InstanceOutcome, LeftOutFiles, UnfitInpu
 
 
 class WebIntake:
-    """The intake as the web sees it; threads may share it."""
+    """The intake behind the web's port; thread-safe."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
@@ -47,9 +47,9 @@ class PostedInstance:
 
     def finish(self) -> InstanceOutcome:
         """See ``InstanceReception``."""
-        done = self._reception.finish()
-        reason = 0 if done.verdict.is_stored else int(done.verdict.status)
-        return InstanceOutcome(done.sop_class_uid, done.sop_instance_uid, done.verdict.is_stored, reason)
+        result = self._reception.finish()
+        reason = 0 if result.verdict.is_stored else int(result.verdict.status)
+        return InstanceOutcome(result.sop_class_uid, result.sop_instance_uid, result.verdict.is_stored, reason)
 
     def abandon(self) -> None:
         """See ``InstanceReception``."""

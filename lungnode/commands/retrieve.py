@@ -1,4 +1,4 @@
-"""``lungnode retrieve``: find studies in a PACS and have it send their CT series to this node's listener."""
+"""``lungnode retrieve``: C-FIND studies in a PACS and C-MOVE their CT series to this node."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from lungnode.wiring.nodes import remote_node
 
 
 def choose_pacs(settings: Settings, ae_title: str | None) -> Peer:
-    """Choose the peer to ask: the one of that AE title, or the only one.
+    """Return the peer with that AE title, or the only one.
 
     Raises
     ------
     CommandError
-        There is none, or several and none was named.
+        There is no such peer, or several and no AE title was given.
     """
     peers = settings.dicom.peers
     chosen = [peer for peer in peers if ae_title is None or peer.ae_title == ae_title]
     if len(chosen) == 1:
         return chosen[0]
     if not peers:
-        raise CommandError("no PACS is configured: name it in LUNGNODE_DICOM__PEERS, with its port")
+        raise CommandError("no PACS is configured: add it to LUNGNODE_DICOM__PEERS, with its port")
     if not chosen:
         raise CommandError(f"--from {ae_title}: LUNGNODE_DICOM__PEERS has no peer of that AE title")
-    raise CommandError("several peers are configured; say which one with --from AE")
+    raise CommandError("several peers are configured; specify one with --from AE")
 
 
 def check_keys(*, accession: str = "", study: str = "") -> None:
-    """Refuse a key that might match more than one study, before anything is asked.
+    """Check that a key can match one study only (no wildcards).
 
     Raises
     ------
@@ -69,18 +69,18 @@ def retrieve(
     study: str = "",
     scope: Scope = MISSING_ONLY,
 ) -> Iterator[FetchedSeries]:
-    """Find studies by accession number or Study Instance UID and have their series sent here, one after another.
+    """Retrieve studies by accession number or Study Instance UID, series by series.
 
     Parameters
     ----------
     scope
-        Which series.
+        Series to retrieve.
 
     Raises
     ------
     CommandError
-        The PACS does not answer, does not offer this, knows no such study, refused, or broke off; or studies of
-        several patients bear that accession number.
+        The PACS does not answer, does not support the query, has no such study, refused, or aborted; or studies of
+        several patients have that accession number.
     """
     check_keys(accession=accession, study=study)
     node = remote_node(settings, pacs, pacs.query_ae_title)
@@ -89,27 +89,27 @@ def retrieve(
             fetcher = SeriesFetcher(connection, database, settings.dicom.ae_title, progress=_show)
             studies = connection.find_studies(accession=accession, study_instance_uid=study)
             _check_answer(pacs.ae_title, studies, connection.ignored_count)
-            for found in studies:
+            for study_match in studies:
                 ignored_before = connection.ignored_count
-                series = connection.find_series(found.study_instance_uid)
-                yield from fetcher.fetch_study(_expected(found), series, scope)
+                series = connection.find_series(study_match.study_instance_uid)
+                yield from fetcher.fetch_study(_expected(study_match), series, scope)
                 _show_ignored(pacs.ae_title, connection.ignored_count - ignored_before)
     except NodeUnreachableError as error:
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error.reason}") from None
     except QueryError as error:
-        hint = f"is {settings.dicom.ae_title} known there, and may it query and retrieve?"
+        hint = f"is {settings.dicom.ae_title} registered there with query and retrieve permission?"
         raise CommandError(f"{pacs.ae_title} at {pacs.host}:{pacs.port}: {error}; {hint}") from None
 
 
 def _check_answer(ae_title: str, studies: Sequence[StudyMatch], ignored_count: int) -> None:
-    """Say which answers were ignored, and end where none is left or it is not clear whose study is meant."""
+    """Report ignored answers; raise if no study is left, or studies of several patients match."""
     if not studies:
         ignored = f"; {_ignored_text(ignored_count)}" if ignored_count else ""
-        raise CommandError(f"{ae_title} knows no such study{ignored}")
+        raise CommandError(f"{ae_title} has no such study{ignored}")
     _show_ignored(ae_title, ignored_count)
-    patients = {(found.patient_id, found.issuer_of_patient_id) for found in studies if found.patient_id}
+    patients = {(match.patient_id, match.issuer_of_patient_id) for match in studies if match.patient_id}
     if len(patients) > 1:
-        uids = ", ".join(found.study_instance_uid for found in studies)
+        uids = ", ".join(match.study_instance_uid for match in studies)
         raise CommandError(f"{ae_title} has studies of {len(patients)} patients; choose one with --study: {uids}")
 
 
@@ -122,12 +122,12 @@ def _ignored_text(count: int) -> str:
     return f"answers that did not match the query were ignored: {count}"
 
 
-def _expected(found: StudyMatch) -> ExpectedStudy:
-    patient = PatientAttributes(found.patient_id, found.issuer_of_patient_id, birth_date=plain_date(found.birth_date))
-    return ExpectedStudy(found.study_instance_uid, found.accession_number, patient)
+def _expected(match: StudyMatch) -> ExpectedStudy:
+    patient = PatientAttributes(match.patient_id, match.issuer_of_patient_id, birth_date=plain_date(match.birth_date))
+    return ExpectedStudy(match.study_instance_uid, match.accession_number, patient)
 
 
 def _show(sent: int, expected: int) -> None:
-    """Show a person at a terminal how far a series is."""
+    """Show the progress of a series on a terminal."""
     if sys.stderr.isatty():
         print(f"\r{sent} of {expected} sent", end="\n" if sent >= expected else "", file=sys.stderr, flush=True)

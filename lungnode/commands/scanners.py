@@ -1,4 +1,4 @@
-"""``lungnode scanner``: scanners whose results are kept from readers and destinations."""
+"""``lungnode scanner``: list, quarantine and release scanners."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from lungnode.commands.context import open_database, read_settings, who
 if TYPE_CHECKING:
     from db.analyses.quarantine import ScannerState
 
-scanner_app = typer.Typer(help="Scanners that are held: analysed, and not shown to readers.", no_args_is_help=True)
+scanner_app = typer.Typer(
+    help="Scanners in quarantine: results are stored but not shown or sent.", no_args_is_help=True
+)
 
-Key = Annotated[str, typer.Argument(help="The scanner's key, or its beginning, as `lungnode scanner list` tells.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit trail and for administrators.")]
+Key = Annotated[str, typer.Argument(help="Key of the scanner or its first characters (see `lungnode scanner list`).")]
+Reason = Annotated[str, typer.Option("--reason", help="Reason, for the audit log and administrators.")]
 
 
 @scanner_app.command("list")
 def list_scanners() -> None:
-    """List the scanners that series came from lately, and those that are held; prints one JSON object each."""
+    """List recent scanners and those in quarantine; prints one JSON object for each."""
     from db.analyses.quarantine import scanner_states
 
     with open_database(read_settings()) as database, database.read() as session:
@@ -30,7 +32,7 @@ def list_scanners() -> None:
 
 @scanner_app.command("hold")
 def hold(key: Key, reason: Reason) -> None:
-    """Keep what comes from a scanner from readers and destinations until it is released."""
+    """Quarantine a scanner: its results are neither shown nor sent until it is released."""
     from db.analyses.quarantine import hold_scanner, scanner_by_key, state_of
 
     with open_database(read_settings()) as database, database.begin() as session:
@@ -44,9 +46,11 @@ def hold(key: Key, reason: Reason) -> None:
 def release(
     key: Key,
     reason: Reason,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Have what was held analysed again, and then shown.")] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Re-analyse the quarantined series and show their results.")
+    ] = False,
 ) -> None:
-    """Show what comes from a scanner from now on; what was held stays in shadow unless it is analysed again."""
+    """Release a scanner; results from its quarantine stay hidden unless the series are re-analysed."""
     from db.analyses.analyses import rerun_quarantined
     from db.analyses.quarantine import release_scanner, scanner_by_key, state_of
 
@@ -61,8 +65,8 @@ def release(
 
 def _line(state: ScannerState) -> str:
     hold = state.hold
-    told: dict[str, object] = {"key": state.scanner.key, **state.scanner._asdict()}
-    told |= {"series_count": state.series_count, "shadow_count": state.quarantined_count, "held": hold is not None}
+    line: dict[str, object] = {"key": state.scanner.key, **state.scanner._asdict()}
+    line |= {"series_count": state.series_count, "shadow_count": state.quarantined_count, "held": hold is not None}
     if hold is not None:
-        told |= {"reason": hold.reason, "held_by": hold.held_by, "held_at": hold.held_at.isoformat()}
-    return json.dumps(told)
+        line |= {"reason": hold.reason, "held_by": hold.held_by, "held_at": hold.held_at.isoformat()}
+    return json.dumps(line)

@@ -1,4 +1,4 @@
-"""``lungnode serve``: prepares HOME and the database, then runs the parts until it is told to end."""
+"""``lungnode serve``: prepares HOME and the database, then runs the parts until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, only: str | None = None, *, make_analyzer: MakeAnalyzer | None = None) -> int:
-    """Run the service, or one part of it, until SIGTERM or SIGINT; prints one line once all of it is ready.
+    """Run the service, or one part of it, until SIGTERM or SIGINT; prints one line when all parts are ready.
 
     Parameters
     ----------
     settings
-        As read at the entry point.
+        All settings.
     only
         ``dicom``, ``worker`` or ``web``.
     make_analyzer
-        Loads the models; the ones that the settings name by default.
+        Loads the models; default: those of the settings.
 
     Raises
     ------
     LungnodeError
-        The service cannot start; the message says why.
+        The service cannot start.
     """
     from lungnode.commands.preflight import check_home, check_start
     from lungnode.wiring.models import analyzer_maker
@@ -60,13 +60,13 @@ def serve(settings: Settings, only: str | None = None, *, make_analyzer: MakeAna
                 on_change=lambda addresses: _note(settings, addresses),
             ).run()
         finally:
-            _withdraw(settings, names)
+            _remove_status(settings, names)
             _audit(settings, "service:stopped", names)
     return 0
 
 
 def run_folder(settings: Settings) -> Path:
-    """Name the folder where a running service says who and where it is."""
+    """Return the folder of the status files of a running service."""
     return settings.home / "run"
 
 
@@ -77,12 +77,12 @@ def _make_folders(settings: Settings) -> None:
 
 @contextmanager
 def _claimed(settings: Settings, names: Sequence[PartName]) -> Iterator[None]:
-    """Hold a lock for each part: two workers of one name would undo each other's work.
+    """Hold a lock for each part, so that it runs only once per HOME.
 
     Raises
     ------
     CommandError
-        One of them runs already in this HOME.
+        A part already runs in this HOME.
     """
     descriptors = []
     try:
@@ -92,7 +92,7 @@ def _claimed(settings: Settings, names: Sequence[PartName]) -> Iterator[None]:
             try:
                 fcntl.flock(descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = f"{name} runs already in {settings.home}: stop it, or set LUNGNODE_HOME to another folder"
+                text = f"{name} already runs in {settings.home}: stop it, or set LUNGNODE_HOME to another folder"
                 raise CommandError(text) from None
         yield
     finally:
@@ -101,7 +101,7 @@ def _claimed(settings: Settings, names: Sequence[PartName]) -> Iterator[None]:
 
 
 def _prepare(settings: Settings, names: Sequence[PartName]) -> None:
-    """Bring the schema up to date, clear away what a killed service left, and write the start to the trail."""
+    """Migrate the schema, remove leftovers of a killed service, and record the start in the audit log."""
     from db.engine.schema import upgrade
 
     if len(names) == len(PartName):
@@ -112,7 +112,7 @@ def _prepare(settings: Settings, names: Sequence[PartName]) -> None:
 
 
 def _audit(settings: Settings, action: str, names: Sequence[PartName]) -> None:
-    """Write to the trail; at the end a database that is gone is no reason to fail."""
+    """Append to the audit log; at the end an unavailable database is only logged."""
     from db.audit.trail import append
     from db.domain.errors import DatabaseUnavailableError
     from db.domain.records import AuditEvent
@@ -132,23 +132,23 @@ def _audit(settings: Settings, action: str, names: Sequence[PartName]) -> None:
 
 
 def _announce(settings: Settings, addresses: dict[PartName, Address]) -> None:
-    """Note where everything listens, then print it as one line."""
-    told = _note(settings, addresses)
-    print(json.dumps(told) if settings.log.format == "json" else _sentence(addresses), flush=True)
+    """Write the status files and print the addresses as one line."""
+    status = _note(settings, addresses)
+    print(json.dumps(status) if settings.log.format == "json" else _sentence(addresses), flush=True)
 
 
 def _note(settings: Settings, addresses: dict[PartName, Address]) -> dict[str, object]:
-    """Write where everything listens into HOME/run."""
+    """Write the status files to HOME/run, and return the status of the service."""
     web = addresses.get(PartName.WEB)
     if web is not None:
         web["url"] = f"http://{_host_in_url(str(web['host']))}:{web['port']}/"
-    told: dict[str, object] = {"event": "ready", "pid": os.getpid()}
-    told |= {name.value: address for name, address in addresses.items()}
+    status: dict[str, object] = {"event": "ready", "pid": os.getpid()}
+    status |= {name.value: address for name, address in addresses.items()}
     for name, address in addresses.items():
-        _write_whole(run_folder(settings) / f"{name}.json", {"supervisor_pid": os.getpid(), **address})
+        _write_atomically(run_folder(settings) / f"{name}.json", {"supervisor_pid": os.getpid(), **address})
     if len(addresses) == len(PartName):
-        _write_whole(run_folder(settings) / "serve.json", told)
-    return told
+        _write_atomically(run_folder(settings) / "serve.json", status)
+    return status
 
 
 def _sentence(addresses: dict[PartName, Address]) -> str:
@@ -163,18 +163,18 @@ def _sentence(addresses: dict[PartName, Address]) -> str:
 
 
 def _host_in_url(host: str) -> str:
-    """Name a host as a browser on this machine reaches it."""
+    """Return the host under which a browser on this machine reaches the server."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, never bound
     return f"[{reached}]" if ":" in reached else reached
 
 
-def _write_whole(path: Path, content: dict[str, object]) -> None:
-    """Write a file that readers see whole or not at all."""
+def _write_atomically(path: Path, content: dict[str, object]) -> None:
+    """Write a JSON file through a temporary name."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
     draft.replace(path)
 
 
-def _withdraw(settings: Settings, names: Sequence[PartName]) -> None:
+def _remove_status(settings: Settings, names: Sequence[PartName]) -> None:
     for stem in (*names, "serve"):
         (run_folder(settings) / f"{stem}.json").unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""``lungnode demo``: a generated study through the whole flow."""
+"""``lungnode demo``: sends a generated study through the service."""

@@ -1,6 +1,6 @@
-"""The picture of a chest that the educational page shows, made from the generated phantom.
+"""Chest image of the educational page, rendered from the generated phantom.
 
-Usage: ``python -m lungnode.demo.chest_figure [FOLDER]``. The same code always makes the same picture.
+Usage: ``python -m lungnode.demo.chest_figure [FOLDER]``. The output is deterministic.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SPEC = PhantomSpec(
     slices=24, noise_hu=7.0, nodules=(NoduleSpec(NoduleKind.SPICULATED, 15.0, side="left"),), contrast_hu=120.0, seed=4
 )
 WINDOW = (-350.0, 1500.0)
-"""Center and width, HU: the lungs' vessels and the ribs both show."""
+"""Center and width, HU: shows lung vessels and ribs."""
 WIDTH_PX, HEIGHT_PX = 900, 660
 BODY_GREY = 90
-"""Brighter than this is body, not air."""
+"""Grey level above which a pixel is body, not air."""
 RING_RGB = (240, 179, 95)
 LETTER_RGB = (150, 160, 170)
 FINE = 2
-"""Drawn larger by this factor and then reduced, so that lines are smooth."""
+"""Supersampling factor for smooth lines."""
 
 
 def slice_picture() -> Image.Image:
@@ -42,19 +42,19 @@ def slice_picture() -> Image.Image:
     cut = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC, box=(0, top, grey.shape[1], top + rows))
     picture = cut.convert("RGB")
     scale = picture.width / grey.shape[1]
-    place = ((nodule.index[2] + 0.5) * scale, (nodule.index[1] + 0.5 - top) * scale)
-    _mark(picture, place, nodule.diameter_mm / phantom.spacing_mm[1] * scale * 1.05)
+    centre = ((nodule.index[2] + 0.5) * scale, (nodule.index[1] + 0.5 - top) * scale)
+    _mark(picture, centre, nodule.diameter_mm / phantom.spacing_mm[1] * scale * 1.05)
     return picture.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.LANCZOS).quantize(256, dither=Image.Dither.NONE)
 
 
 def _top(grey: NDArray[np.uint8], rows: float) -> float:
-    """Say which of ``rows`` rows is the first, so that the body stands in the middle."""
+    """Return the first of ``rows`` rows that centre the body."""
     middle = np.average(np.arange(len(grey)), weights=(grey > BODY_GREY).sum(axis=1))
     return float(np.clip(middle - rows / 2, 0, len(grey) - rows))
 
 
-def _mark(picture: Image.Image, place: tuple[float, float], radius: float) -> None:
-    x, y = place
+def _mark(picture: Image.Image, centre: tuple[float, float], radius: float) -> None:
+    x, y = centre
     draw = ImageDraw.Draw(picture)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=RING_RGB, width=5 * FINE)
     font = ImageFont.load_default(30 * FINE)

@@ -1,4 +1,4 @@
-"""``lungnode demo``: the whole flow once, with a rehearsal PACS on both ends, and what came back in print."""
+"""``lungnode demo``: sends a study from a demo PACS through the service and prints the results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PHANTOM_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What the demonstration is made with; a test makes a smaller one."""
+    """Parameters of a demo run."""
 
     phantom: PhantomSpec = field(default_factory=PhantomSpec)
     answer_s: float = ANSWER_S
@@ -46,24 +46,24 @@ class Rehearsal:
 def run_demo(
     settings: Settings, study: Path | None = None, exit_after: bool = False, rehearsal: Rehearsal | None = None
 ) -> int:
-    """Rehearse the flow; 0 only if a result came back.
+    """Run the demo; return 0 only if a result came back.
 
     Parameters
     ----------
     settings
-        The service's; where HOME was not set, a temporary folder takes its place and is removed at the end.
+        Settings of the service; without HOME, a temporary folder is used and removed at the end.
     study
-        Folder of DICOM to push instead of the generated phantom.
+        Folder of DICOM files to send instead of the generated phantom.
     exit_after
         End after the result instead of at Ctrl-C.
 
     Raises
     ------
     CommandError
-        No result came back, and why.
+        No result came back.
     """
     plan = rehearsal or Rehearsal()
-    _end_in_order_when_told()
+    _exit_on_sigterm()
     with _home(settings) as home, RehearsalPacs() as pacs, DemoService(settings, home, pacs.port) as service:
         plan.say(
             f"Starting the service: pages {service.url}, DICOM {service.node.ae_title}@127.0.0.1:{service.node.port}"
@@ -81,15 +81,15 @@ def run_demo(
     return 0
 
 
-def _end_in_order_when_told() -> None:
-    """Turn SIGTERM into an exception, so that the service is ended as well; only the main thread may say so."""
+def _exit_on_sigterm() -> None:
+    """Turn SIGTERM into ``SystemExit``, so that the service is stopped as well (main thread only)."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @contextmanager
 def _home(settings: Settings) -> Iterator[Path]:
-    """Give HOME where it was set, else a temporary one that goes with the demonstration (unless that failed)."""
+    """Yield HOME if set, else a temporary folder that is removed unless the demo fails."""
     if "home" in settings.model_fields_set:
         yield settings.home
         return
@@ -97,7 +97,7 @@ def _home(settings: Settings) -> Iterator[Path]:
     try:
         yield home
     except CommandError as error:
-        raise CommandError(f"{error} (kept for you to look at: {home})") from None
+        raise CommandError(f"{error} (files left in {home})") from None
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
@@ -105,7 +105,7 @@ def _home(settings: Settings) -> Iterator[Path]:
 
 
 def _files(plan: Rehearsal, study: Path | None, home: Path) -> list[StudyFile]:
-    """List the files to push; the phantom is generated while the service starts."""
+    """Return the files to send; the phantom is generated while the service starts."""
     if study is not None:
         return study_files(study)
     started = time.monotonic()
@@ -124,14 +124,14 @@ def _files(plan: Rehearsal, study: Path | None, home: Path) -> list[StudyFile]:
 
 
 class _States:
-    """Watches the state of a study on a thread of its own; times count from the first C-STORE."""
+    """Polls the state of a study in a thread; times count from the first C-STORE."""
 
     def __init__(self, service: DemoService, study_instance_uid: str) -> None:
         self._service = service
         self._path = f"/api/v1/studies/{study_instance_uid}"
         self._started = time.monotonic()
         self._stop = threading.Event()
-        self.seen: list[tuple[float, str]] = []
+        self.history: list[tuple[float, str]] = []
         self.answer: dict[str, Any] | None = None
         self._thread = threading.Thread(target=self._watch, name="demo-states", daemon=True)
         self._thread.start()
@@ -142,12 +142,12 @@ class _States:
             if answer is None:
                 continue
             state = str(answer.get("state"))
-            if not self.seen or self.seen[-1][1] != state:
-                self.seen.append((time.monotonic() - self._started, state))
+            if not self.history or self.history[-1][1] != state:
+                self.history.append((time.monotonic() - self._started, state))
             self.answer = answer
 
     def wait(self, is_enough: Callable[[dict[str, Any]], bool], timeout_s: float) -> bool:
-        """Wait until the study is as wanted; False when it takes too long."""
+        """Wait for a condition on the study; return False on timeout."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.answer is not None and is_enough(self.answer):
@@ -162,14 +162,14 @@ class _States:
 
 
 def _rehearse(plan: Rehearsal, service: DemoService, pacs: RehearsalPacs, files: list[StudyFile]) -> dict[str, Any]:
-    """Push the study and wait for its answer and for the objects that come back; the study as the API gives it."""
+    """Send the study, wait for its results, and return the study's JSON from the API."""
     uid = files[0].study_instance_uid
     states = _States(service, uid)
     try:
         started = time.monotonic()
         push(service.node, files, _progress(len(files)))
-        taken_s = time.monotonic() - started
-        plan.say(f"Pushed {len(files)} images by C-STORE in {taken_s:.1f} s ({len(files) / taken_s:.0f} images/s)")
+        elapsed_s = time.monotonic() - started
+        plan.say(f"Pushed {len(files)} images by C-STORE in {elapsed_s:.1f} s ({len(files) / elapsed_s:.0f} images/s)")
         if not states.wait(lambda answer: answer["state"] in FINAL, plan.answer_s):
             raise CommandError(f"no answer within {plan.answer_s:.0f} s; the service's log is {service.log_path}")
         _raise_unless_analysed(states.answer or {})
@@ -178,7 +178,7 @@ def _rehearse(plan: Rehearsal, service: DemoService, pacs: RehearsalPacs, files:
         raise CommandError(f"the study could not be pushed: {error.reason}") from None
     finally:
         states.stop()
-    plan.say("States: " + ", ".join(f"{state} at {at_s:.1f} s" for at_s, state in states.seen))
+    plan.say("States: " + ", ".join(f"{state} at {at_s:.1f} s" for at_s, state in states.history))
     if not has_returned:
         raise CommandError("the study was analysed, but no result object came back to the PACS")
     return states.answer or {}
@@ -197,7 +197,7 @@ def _is_delivered(answer: dict[str, Any]) -> bool:
 
 
 def _progress(total: int) -> Callable[[int], None]:
-    """Count on one line of a terminal; silent elsewhere."""
+    """Return a progress callback that prints on terminals only."""
     if not sys.stdout.isatty():
         return lambda _number: None
 
@@ -209,14 +209,14 @@ def _progress(total: int) -> Callable[[int], None]:
 
 
 def report(answer: dict[str, Any], returned: list[Returned]) -> list[str]:
-    """Put findings and returned objects into lines."""
+    """Format findings and returned objects as lines."""
     findings = answer.get("findings", [])
     lines = [f"Findings: {len(findings)}"]
     if findings:
         lines.append("   #  rated malignant                diameter      row   column     z [mm]")
     lines += [_finding_line(number, finding) for number, finding in enumerate(findings, start=1)]
     lines.append(f"Objects returned to the PACS: {len(returned)}")
-    lines += [f"      {one.name} ({one.size_bytes / 1024:.0f} KiB)" for one in returned]
+    lines += [f"      {item.name} ({item.size_bytes / 1024:.0f} KiB)" for item in returned]
     lines += [
         f"      not delivered: {delivery['kind']} to {delivery['destination']}: {delivery['reason']}"
         for delivery in answer.get("deliveries", [])
@@ -228,8 +228,8 @@ def report(answer: dict[str, Any], returned: list[Returned]) -> list[str]:
 def _finding_line(number: int, finding: dict[str, Any]) -> str:
     displayed, diameter = finding["displayed"] or "not given", finding["diameter_mm"]
     size = f"{diameter:.1f} mm" if diameter is not None else "-"
-    place = f"{finding['row']:9.1f}{finding['column']:9.1f}{finding['position_mm'][2]:11.1f}"
-    return f"  {number:2d}  {displayed:29s}  {size:>8s}{place}"
+    position = f"{finding['row']:9.1f}{finding['column']:9.1f}{finding['position_mm'][2]:11.1f}"
+    return f"  {number:2d}  {displayed:29s}  {size:>8s}{position}"
 
 
 def _print_pages(plan: Rehearsal, service: DemoService, study_instance_uid: str) -> None:

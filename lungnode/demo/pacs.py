@@ -1,4 +1,4 @@
-"""A PACS for rehearsals: pushes a study by C-STORE and receives what comes back. On loopback, in this process."""
+"""Demo PACS on loopback: sends a study by C-STORE and receives the results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AE_TITLE = "REHEARSAL"
 
 @dataclass(frozen=True, slots=True)
 class StudyFile:
-    """One instance of the study that is pushed."""
+    """An instance to send."""
 
     path: Path
     sop_class_uid: str
@@ -41,7 +41,7 @@ class StudyFile:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """An object that came back."""
+    """A received result object."""
 
     name: str
     study_instance_uid: str
@@ -49,7 +49,7 @@ class Returned:
 
 
 class RehearsalPacs:
-    """Receives results; use it as a context manager. ``port`` is the kernel's choice."""
+    """Storage SCP for results, used as a context manager; ``port`` is chosen by the kernel."""
 
     def __init__(self) -> None:
         self._returned: dict[str, Returned] = {}
@@ -81,26 +81,26 @@ class RehearsalPacs:
         return 0x0000
 
     def returned(self, study_instance_uid: str) -> list[Returned]:
-        """List the objects of a study that came back so far."""
+        """Return the received objects of a study."""
         with self._lock:
-            return [one for one in self._returned.values() if one.study_instance_uid == study_instance_uid]
+            return [item for item in self._returned.values() if item.study_instance_uid == study_instance_uid]
 
 
 def study_files(folder: Path) -> list[StudyFile]:
-    """List the images of a folder (and those below it) that the node would take.
+    """Return the images in a folder, recursively, that the node accepts.
 
     Raises
     ------
     CommandError
-        There are none, or they are of more than one study.
+        There are none, or they belong to more than one study.
     """
-    found = [file for path in sorted(folder.rglob("*")) if path.is_file() and (file := _read(path)) is not None]
-    if not found:
-        raise CommandError(f"--study {folder}: holds no CT images in DICOM format")
-    studies = {file.study_instance_uid for file in found}
+    files = [file for path in sorted(folder.rglob("*")) if path.is_file() and (file := _read(path)) is not None]
+    if not files:
+        raise CommandError(f"--study {folder}: contains no DICOM CT images")
+    studies = {file.study_instance_uid for file in files}
     if len(studies) > 1:
-        raise CommandError(f"--study {folder}: holds {len(studies)} studies; name the folder of one")
-    return found
+        raise CommandError(f"--study {folder}: contains {len(studies)} studies; specify a folder with one")
+    return files
 
 
 def _read(path: Path) -> StudyFile | None:
@@ -116,14 +116,14 @@ def _read(path: Path) -> StudyFile | None:
 
 
 def push(node: RemoteNode, files: Sequence[StudyFile], progress: Callable[[int], None]) -> None:
-    """Send a study by C-STORE; ``progress`` is told how many instances are there.
+    """Send a study by C-STORE; ``progress`` is called with the number of sent instances.
 
     Raises
     ------
     CommandError
-        An instance was not taken.
+        An instance was refused.
     NodeUnreachableError
-        There is no association.
+        The association failed.
     """
     pairs = dict.fromkeys((file.sop_class_uid, file.transfer_syntax_uid) for file in files)
     contexts = [(sop_class_uid, [syntax]) for sop_class_uid, syntax in pairs]
@@ -131,5 +131,5 @@ def push(node: RemoteNode, files: Sequence[StudyFile], progress: Callable[[int],
         for number, file in enumerate(files, start=1):
             answer = connection.store(file.path)
             if answer.outcome is not StoreOutcome.STORED:
-                raise CommandError(f"image {number} of {len(files)} was not taken: {answer.reason}")
+                raise CommandError(f"image {number} of {len(files)} was refused: {answer.reason}")
             progress(number)

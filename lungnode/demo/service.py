@@ -1,4 +1,4 @@
-"""The service of the demonstration: a child process on loopback, asked through its own HTTP interface."""
+"""The service of the demo: a child process on loopback, queried by HTTP."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from lungnode.errors import CommandError
 from lungnode.settings.service import Settings
 
 READY_S = 300.0
-"""Loading the models takes seconds, on a machine that is busy with other things more."""
+"""Time limit for starting; loading the models takes seconds, more on a busy machine."""
 STOP_S = 30.0
 QUIET_S = 3.0
-"""The rehearsal PACS pauses for nothing, so that a series is complete soon after its last image."""
+"""Quiet time after which a series is complete."""
 _OPENER = build_opener(ProxyHandler({}))
 
 
 class DemoService:
     """``lungnode serve`` as a child process; use it as a context manager.
 
-    It listens on loopback only, sends results to the rehearsal PACS only, whatever the settings say of real ones.
+    It listens on loopback only and sends results to the demo PACS only, whatever the settings.
     """
 
     def __init__(self, settings: Settings, home: Path, pacs_port: int) -> None:
@@ -64,7 +64,7 @@ class DemoService:
 
     @property
     def url(self) -> str:
-        """The address of its pages, without a slash at the end."""
+        """Base URL of the pages, without a trailing slash."""
         return f"http://127.0.0.1:{self._web_port}"
 
     def __enter__(self) -> DemoService:
@@ -76,7 +76,7 @@ class DemoService:
                 stdout=log,
                 stderr=log,
                 env=self._environment,
-                start_new_session=True,  # a Ctrl-C in the terminal is for us, who then end the child in order
+                start_new_session=True,  # Ctrl-C reaches this process only, which then stops the child
             )
         return self
 
@@ -111,12 +111,12 @@ class DemoService:
         raise CommandError(f"the service did not come up within {READY_S:.0f} s; its log is {self.log_path}")
 
     def check_alive(self) -> None:
-        """Make sure that the service still runs.
+        """Check that the service still runs.
 
         Raises
         ------
         CommandError
-            It ended.
+            The service ended.
         """
         status = self._child.poll() if self._child is not None else None
         if status is not None:
@@ -124,22 +124,22 @@ class DemoService:
 
     def _last_words(self) -> str:
         lines = self.log_path.read_text(errors="replace").strip().splitlines() if self.log_path.exists() else []
-        return lines[-1][:300] if lines else "it said nothing"
+        return lines[-1][:300] if lines else "no output"
 
     def _is_ready(self) -> bool:
-        """Whether pages can answer; models that cannot be loaded will not be later either."""
-        _, answer = self._ask("/readyz")
+        """Return whether the service is ready; raise if its models cannot be loaded."""
+        _, answer = self._get_json("/readyz")
         if answer.get("checks", {}).get("model") == "failed":
             raise CommandError(f"the models cannot be loaded; the service's log is {self.log_path}")
         return bool(answer.get("ready"))
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """Ask for JSON; None where there is none (yet)."""
-        status, answer = self._ask(path)
+        """GET JSON; None without a 200 response."""
+        status, answer = self._get_json(path)
         return answer if status == 200 else None
 
-    def _ask(self, path: str) -> tuple[int, dict[str, Any]]:
-        """Ask for JSON; status 0 where nobody answers."""
+    def _get_json(self, path: str) -> tuple[int, dict[str, Any]]:
+        """GET JSON; status 0 if there is no response."""
         try:
             with _OPENER.open(self.url + path, timeout=30) as response:
                 status, text = response.status, response.read()
@@ -155,9 +155,9 @@ class DemoService:
         return status, answer if isinstance(answer, dict) else {}
 
 
-def choose_port(wanted: int, *, but: int = 0) -> int:
-    """Return the wanted port of loopback where it is free, else one that the kernel chooses."""
-    for port in (wanted, 0):
+def choose_port(preferred: int, *, but: int = 0) -> int:
+    """Return the preferred loopback port if free, else one that the kernel chooses."""
+    for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -167,4 +167,4 @@ def choose_port(wanted: int, *, but: int = 0) -> int:
             chosen = int(probe.getsockname()[1])
             if chosen != but:
                 return chosen
-    raise CommandError("there is no free port on 127.0.0.1")
+    raise CommandError("no free port on 127.0.0.1")

@@ -1,4 +1,4 @@
-"""Alerts as webhooks: what is wrong is told when it begins, once a day while it lasts, and when it is over."""
+"""Alerts by webhook: sent when a condition is raised, daily while it lasts, and when it is cleared."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _log = logging.getLogger(__name__)
 REPEAT = timedelta(days=1)
 TIMEOUT_S = 10.0
 UNCOMMITTED_FOR = timedelta(days=7)
-"""What was sent earlier and never committed is not told of any more."""
+"""Objects sent earlier and never committed no longer count."""
 CERTIFICATE_DAYS = 30
-"""A certificate that ends sooner is an alert; issuing one takes hospitals weeks."""
+"""A certificate that expires sooner is an alert; issuing one takes hospitals weeks."""
 LIST_HOURS = 24
-"""And a revocation list; authorities issue one for about a week, some days before the last one ends."""
+"""The same for a revocation list; CAs issue one for about a week, some days before the last one expires."""
 
 Entry = dict[str, Any]
-"""Since when something is wrong, and when each webhook was told last."""
+"""``since`` when a condition holds, and under ``told`` when each webhook was last notified."""
 Post = Callable[[str, dict[str, object]], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something that may be wrong: a stable code, whether it is, and a sentence without any identity."""
+    """A condition that may hold: stable code, state, and a text without any identity."""
 
     code: str
     is_wrong: bool
@@ -50,14 +50,14 @@ class Condition:
 
 
 class Alerts:
-    """Looks at the conditions and tells what changed. What was told stands in a file, so that a restart tells nothing.
+    """Sends alerts for changed conditions; a state file prevents repeated alerts after a restart.
 
     Parameters
     ----------
     state
-        That file.
+        Path of the state file.
     post
-        Sends one object to one URL; True where it was taken.
+        Sends one object to one URL; returns True on success.
     """
 
     def __init__(
@@ -77,83 +77,85 @@ class Alerts:
         self._started = clock()
 
     def notify(self) -> None:
-        """Tell every webhook what began, lasts, or is over; what one did not take is told again at the next look."""
+        """Notify every webhook of raised, lasting and cleared conditions; failures are retried next time."""
         now = self._clock()
-        told = self._told()
+        entries = self._read_entries()
         for condition in self.conditions(now):
-            entry = told.get(condition.code)
+            entry = entries.get(condition.code)
             if condition.is_wrong:
-                told[condition.code] = self._say(condition, entry or {"since": now.isoformat(), "told": {}}, now)
-            elif entry is not None and not self._take_back(condition, entry):
-                del told[condition.code]
-        self._write(told)
+                entries[condition.code] = self._raise(condition, entry or {"since": now.isoformat(), "told": {}}, now)
+            elif entry is not None and not self._clear(condition, entry):
+                del entries[condition.code]
+        self._write_entries(entries)
 
-    def _say(self, condition: Condition, entry: Entry, now: datetime) -> Entry:
-        """Tell each webhook that was not told, or not today; gives what stands after that."""
-        told = dict(entry["told"])
+    def _raise(self, condition: Condition, entry: Entry, now: datetime) -> Entry:
+        """Notify each webhook not notified yet or not within ``REPEAT``; return the updated entry."""
+        notified = dict(entry["told"])
         for url in self._urls():
-            last = told.get(_key(url))
+            last = notified.get(_key(url))
             if last is None or abs(now - datetime.fromisoformat(last)) >= REPEAT:  # a clock may have run ahead
                 state = "raised" if last is None else "repeated"
-                if self._tell(url, condition, state, entry["since"]):
-                    told[_key(url)] = now.isoformat()
-        return {"since": entry["since"], "told": told}
+                if self._send(url, condition, state, entry["since"]):
+                    notified[_key(url)] = now.isoformat()
+        return {"since": entry["since"], "told": notified}
 
-    def _take_back(self, condition: Condition, entry: Entry) -> Entry | None:
-        """Tell each webhook that was told that it is over; gives what is still to be told, if anything."""
-        left = {
+    def _clear(self, condition: Condition, entry: Entry) -> Entry | None:
+        """Notify each notified webhook that the condition is over; return the entry of those still to be notified."""
+        pending = {
             _key(url): entry["told"][_key(url)]
             for url in self._urls()
-            if _key(url) in entry["told"] and not self._tell(url, condition, "cleared", entry["since"])
+            if _key(url) in entry["told"] and not self._send(url, condition, "cleared", entry["since"])
         }
-        entry["told"] = left
-        return entry if left else None
+        entry["told"] = pending
+        return entry if pending else None
 
     def _urls(self) -> list[str]:
         return [url.get_secret_value() for url in self._settings.alerts.webhooks]
 
     def conditions(self, now: datetime) -> Sequence[Condition]:
-        """Look at everything that settings ask to be looked at."""
-        wanted = self._settings.alerts
+        """Evaluate all conditions that the settings enable."""
+        enabled = self._settings.alerts
         with self._database.read() as session:
             load, latest, report = workload(session), latest_arrival(session), latest_report(session)
             uncommitted = uncommitted_count(session, now - UNCOMMITTED_FOR)
             held_count = len(held_scanners(session))
             broken = faults.counts(session)
-        found = []
-        if wanted.no_study_h:
+        conditions = []
+        if enabled.no_study_h:
             silent_h = (now - max(latest or self._started, self._started)).total_seconds() / 3600
             if latest is not None and latest > self._started:
                 silent_h = (now - latest).total_seconds() / 3600
-            text = f"No new study for {wanted.no_study_h:g} hours."
-            found.append(Condition("no_study", silent_h >= wanted.no_study_h, text))
-        if wanted.dead_letters:
+            text = f"No new study for {enabled.no_study_h:g} hours."
+            conditions.append(Condition("no_study", silent_h >= enabled.no_study_h, text))
+        if enabled.dead_letters:
             count = load.deliveries.get(DeliveryStatus.FAILED, 0)
             text = f"{count} result objects could not be delivered: see the administration page, or `lungnode resend`."
-            found.append(Condition("dead_letters", count > 0, text))
+            conditions.append(Condition("dead_letters", count > 0, text))
             text = f"Result objects of {load.result_failures} analyses could not be made: see the administration page."
-            found.append(Condition("results_failed", load.result_failures > 0, text))
+            conditions.append(Condition("results_failed", load.result_failures > 0, text))
             text = f"{uncommitted} result objects of the last week were sent and never committed by their destination."
-            found.append(Condition("uncommitted", uncommitted > 0, text))
-        if wanted.queue_age_m:
+            conditions.append(Condition("uncommitted", uncommitted > 0, text))
+        if enabled.queue_age_m:
             age_m = load.oldest_queued_s / 60
             text = f"The oldest unfinished analysis waits for {age_m:.0f} minutes."
-            found.append(Condition("queue_age", age_m >= wanted.queue_age_m, text))
-        if wanted.drift:
-            found += _drift_conditions(report[1] if report else {})
-        text = f"{held_count} scanners are held: what comes from them is not shown, see the administration page."
-        found.append(Condition("scanners_held", held_count > 0, text))
-        found += [Condition(code, broken[code] > 0, text.format(broken[code])) for code, text in FAULT_TEXTS.items()]
-        found += self._certificate(now)
-        found += self._revocations(now)
+            conditions.append(Condition("queue_age", age_m >= enabled.queue_age_m, text))
+        if enabled.drift:
+            conditions += _drift_conditions(report[1] if report else {})
+        text = f"{held_count} scanners are in quarantine: their results are not shown, see the administration page."
+        conditions.append(Condition("scanners_held", held_count > 0, text))
+        conditions += [
+            Condition(code, broken[code] > 0, text.format(broken[code])) for code, text in FAULT_TEXTS.items()
+        ]
+        conditions += self._certificate(now)
+        conditions += self._revocations(now)
         free_mb = shutil.disk_usage(self._settings.home).free >> 20
         limit_mb = 2 * self._settings.dicom.min_free_mb
-        text = f"{free_mb} MiB are free; under {self._settings.dicom.min_free_mb} nothing is taken any more."
-        found.append(Condition("disk_low", free_mb < limit_mb, text))
-        return found
+        text = f"{free_mb} MiB are free; below {self._settings.dicom.min_free_mb} instances are refused."
+        conditions.append(Condition("disk_low", free_mb < limit_mb, text))
+        return conditions
 
     def _certificate(self, now: datetime) -> Sequence[Condition]:
-        """Whether the certificate of the port ends soon; nothing where there is none, or it cannot be read."""
+        """Return the certificate condition; empty without a readable certificate."""
         path = self._settings.dicom.tls.certificate
         try:
             ends = expiry(path) if path is not None else None
@@ -165,7 +167,7 @@ class Alerts:
         return (Condition("certificate", ends - now < timedelta(days=CERTIFICATE_DAYS), text),)
 
     def _revocations(self, now: datetime) -> Sequence[Condition]:
-        """Whether a revocation list has ended or soon will; the same for one that cannot be read."""
+        """Return the condition of the revocation list; an unreadable list raises it."""
         path = self._settings.dicom.tls.revocations
         if path is None:
             return ()
@@ -173,13 +175,15 @@ class Alerts:
             ends = revocation_expiry(path)
         except (OSError, ValueError):
             return (Condition("revocations", True, "The revocation list of the DICOM port cannot be read."),)
-        text = "The revocation list of the DICOM port has no end."
+        text = "The revocation list of the DICOM port does not expire."
         if ends is not None:
-            text = f"The revocation list of the DICOM port ends on {ends:%Y-%m-%d %H:%M} UTC; nobody gets in then."
+            text = (
+                f"The revocation list of the DICOM port expires on {ends:%Y-%m-%d %H:%M} UTC; then no peer is accepted."
+            )
         is_wrong = ends is not None and ends - now < timedelta(hours=LIST_HOURS)
         return (Condition("revocations", is_wrong, text),)
 
-    def _tell(self, url: str, condition: Condition, state: str, since: str) -> bool:
+    def _send(self, url: str, condition: Condition, state: str, since: str) -> bool:
         message: dict[str, object] = {
             "node": self._settings.dicom.ae_title,
             "alert": condition.code,
@@ -191,38 +195,38 @@ class Alerts:
         _log.warning("alert:sent", extra={"code": condition.code, "state": state})
         return self._post(url, message)
 
-    def _told(self) -> dict[str, Entry]:
+    def _read_entries(self) -> dict[str, Entry]:
         try:
-            told = json.loads(self._state.read_text(encoding="utf-8"))
+            content = json.loads(self._state.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        entries = told.items() if isinstance(told, dict) else ()
-        return {code: one for code, one in entries if isinstance(one, dict) and isinstance(one.get("told"), dict)}
+        items = content.items() if isinstance(content, dict) else ()
+        return {code: entry for code, entry in items if isinstance(entry, dict) and isinstance(entry.get("told"), dict)}
 
-    def _write(self, told: dict[str, Any]) -> None:
+    def _write_entries(self, entries: dict[str, Any]) -> None:
         draft = self._state.with_name(f".{self._state.name}")
-        draft.write_text(json.dumps(told), encoding="utf-8")
+        draft.write_text(json.dumps(entries), encoding="utf-8")
         draft.replace(self._state)
 
 
 FAULT_TEXTS = {
     faults.DAMAGED_FILE: "{} stored files are damaged and not sent or analysed: `lungnode store verify` lists them, "
-    "`lungnode retrieve --force` mends them.",
+    "`lungnode retrieve --force` repairs them.",
     faults.DAMAGED_DATABASE: "The database is damaged: stop the service and restore a backup.",
-    faults.CLOCK: "The clock of this machine was set, so no study is removed: correct it, or run "
+    faults.CLOCK: "The clock of this machine was changed, so no study is deleted: correct it, or run "
     "`lungnode purge --accept-clock` if it is right.",
 }
-"""What is wrong with the node itself (``db.monitoring.faults``)."""
+"""Alert texts of faults of the node itself (``db.monitoring.faults``)."""
 DRIFT_TEXTS = {
-    "drift": "Series or answers of {} scanners are unlike their first ones: see the page /monitoring.",
-    "overrides": "Readers reject or doubt more of what the model calls, at {} places: see the page /monitoring.",
-    "calibration": "Probabilities do not come true at {} places: see the page /monitoring.",
+    "drift": "{} scanners have drifted from their baseline: see the page /monitoring.",
+    "overrides": "The override rate has risen for {} scanners or sites: see the page /monitoring.",
+    "calibration": "Probabilities are miscalibrated at {} sites: see the page /monitoring.",
 }
-"""What the watch for drift alarms of."""
+"""Alert texts of drift monitoring."""
 
 
 def _drift_conditions(report: Mapping[str, Any]) -> list[Condition]:
-    """Read the alarms off the latest report of ``lungnode.monitoring.watch_report``, which keeps them steady."""
+    """Return the conditions for the alarms of the latest report (``lungnode.monitoring.watch_report``)."""
     alarms = report.get("alarms", {})
     return [
         Condition(code, bool(alarms.get(code)), text.format(len(alarms.get(code, ()))))
@@ -231,12 +235,12 @@ def _drift_conditions(report: Mapping[str, Any]) -> list[Condition]:
 
 
 def _key(url: str) -> str:
-    """What stands for a webhook in the file: its address may hold a secret."""
+    """Return a hash that identifies a webhook; its URL may hold a secret."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def post_json(url: str, message: dict[str, object]) -> bool:
-    """Send a JSON object by HTTP; True where it was answered with success."""
+    """POST a JSON object; return True for a 2xx response."""
     body = json.dumps(message).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 (settings allow http, https)
     try:

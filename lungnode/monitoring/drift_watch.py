@@ -1,6 +1,6 @@
-"""The watch for drift: collects what was answered, compares each block of a scanner's series once, and reports.
+"""Drift monitoring: collects finished analyses and compares each block of a scanner's series with its baseline once.
 
-Every look costs what is new since the last one, whatever was analysed before.
+Each run costs what is new since the last one, whatever was analysed before.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from inference.drift.series_drift import TooFew
 
 BATCHES = 10
-"""So many batches of analyses are collected in one look at most; the next look goes on."""
+"""Maximum number of batches of analyses that one run collects."""
 HISTORY = 30
-"""So many blocks of a scanner are told of; where more have come at once, only these are compared."""
+"""Number of latest blocks of a scanner that are compared and reported."""
 CALM = 2
-"""Blocks in a row without drift that end an alarm: one alone neither ends nor repeats it."""
+"""Consecutive blocks without drift that end an alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,17 @@ class ScannerDrift:
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """What has changed in the latest block."""
+        """Names of the quantities that drifted in the latest block."""
         return self.checks[-1].drifted if self.checks else ()
 
     @property
     def is_alarmed(self) -> bool:
-        """Whether something had changed in one of the latest blocks."""
+        """Whether any of the latest ``CALM`` blocks drifted."""
         return any(check.drifted for check in self.checks[-CALM:])
 
 
 def scanner_drifts(session: Session, history: int = CALM) -> tuple[ScannerDrift, ...]:
-    """Tell of every scanner model, kernel and slice spacing what the comparisons found."""
+    """Return the comparisons of every scanner (model, kernel and slice spacing)."""
     from db.monitoring.drift_observations import latest_checks, watched_scanners
 
     return tuple(
@@ -53,7 +53,7 @@ def scanner_drifts(session: Session, history: int = CALM) -> tuple[ScannerDrift,
 
 
 def collect_finished(database: Database) -> int:
-    """Collect analyses that finished; tells how many."""
+    """Collect finished analyses; return their number."""
     from db.monitoring.drift_observations import BATCH, collect
 
     count = 0
@@ -67,7 +67,7 @@ def collect_finished(database: Database) -> int:
 
 
 def compare_blocks(database: Database) -> int:
-    """Compare every block of a scanner's series that is whole and was not compared; tells how many."""
+    """Compare every complete block of series that was not compared yet; return their number."""
     from db.monitoring.drift_observations import watched_scanners
     from inference.drift.series_drift import REFERENCE, WINDOW
 
@@ -75,8 +75,8 @@ def compare_blocks(database: Database) -> int:
         scanners = watched_scanners(session)
     count = 0
     for watched in scanners:
-        whole = max(0, watched.series_count - REFERENCE) // WINDOW
-        for block in range(max(watched.block + 1, whole - HISTORY + 1), whole + 1):
+        complete = max(0, watched.series_count - REFERENCE) // WINDOW
+        for block in range(max(watched.block + 1, complete - HISTORY + 1), complete + 1):
             _compare(database, watched, block)
             count += 1
     return count
@@ -92,8 +92,10 @@ def _compare(database: Database, watched: WatchedScanner, block: int) -> None:
         reference = numbered(session, watched.scanner, 1, REFERENCE)
         recent = numbered(session, watched.scanner, first, first + WINDOW - 1)
         same_model = _same_model(session, watched, reference, recent[-1].model_sha256, first)
-    inputs = compare([one.summary or {} for one in reference], [one.summary or {} for one in recent])
-    outputs = _compare_answers(same_model, [one for one in recent if one.model_sha256 == recent[-1].model_sha256])
+    inputs = compare([series.summary or {} for series in reference], [series.summary or {} for series in recent])
+    outputs = _compare_answers(
+        same_model, [series for series in recent if series.model_sha256 == recent[-1].model_sha256]
+    )
     indices = {"input": inputs.psi} | _indices(outputs)
     figures = {"inputs": asdict(inputs), "outputs": asdict(outputs)}
     drifted = (*inputs.drifted, *getattr(outputs, "drifted", ()))
@@ -105,11 +107,11 @@ def _compare(database: Database, watched: WatchedScanner, block: int) -> None:
 def _same_model(
     session: Session, watched: WatchedScanner, reference: Sequence[Observation], sha256: str, before: int
 ) -> Sequence[Observation]:
-    """Answers of another model are no reference: then it is the first series that this one was asked about."""
+    """Return the reference series; if they are from another model, the first series of the current one."""
     from db.monitoring.drift_observations import first_of_model
     from inference.drift.series_drift import REFERENCE
 
-    if all(one.model_sha256 == sha256 for one in reference):
+    if all(series.model_sha256 == sha256 for series in reference):
         return reference
     return first_of_model(session, watched.scanner, sha256, before=before, limit=REFERENCE)
 
@@ -126,36 +128,36 @@ def _compare_answers(reference: Sequence[Observation], recent: Sequence[Observat
 
 
 def answers(observed: Iterable[Observation]) -> list[Answer]:
-    """Translate what was observed of series into what is compared."""
+    """Convert observations of series to the answers that are compared."""
     from inference.drift.output_drift import Answer
 
-    return [Answer(not one.reason_codes, one.nodule, one.malignancy) for one in observed]
+    return [Answer(not series.reason_codes, series.nodule, series.malignancy) for series in observed]
 
 
 def _indices(outputs: OutputDrift | TooFew) -> dict[str, float]:
     from inference.drift.series_drift import Stability
 
-    found = {name: getattr(outputs, name, None) for name in ("nodule", "malignancy")}
-    return {name: one.psi for name, one in found.items() if isinstance(one, Stability)}
+    results = {name: getattr(outputs, name, None) for name in ("nodule", "malignancy")}
+    return {name: result.psi for name, result in results.items() if isinstance(result, Stability)}
 
 
 def hold_drifted(database: Database) -> int:
-    """Hold every scanner whose latest series look unlike its first ones; tells how many were not held before.
+    """Quarantine every scanner that drifted in its latest block; return the number of new ones.
 
-    One that somebody released is judged anew only by a whole further block of series.
+    A released scanner is quarantined again only after a further complete block of series.
     """
     from db.analyses.quarantine import hold_scanner, is_held, latest_hold
     from inference.drift.series_drift import WINDOW
 
     count = 0
     with database.begin() as session:
-        for one in scanner_drifts(session):
-            scanner, series_count = one.watched.scanner, one.watched.series_count
+        for state in scanner_drifts(session):
+            scanner, series_count = state.watched.scanner, state.watched.series_count
             last = latest_hold(session, scanner)
-            if not one.drifted or is_held(session, scanner):
+            if not state.drifted or is_held(session, scanner):
                 continue
             if last is None or series_count >= last.series_count + WINDOW:
-                reason = "unlike its first series: " + ", ".join(one.drifted)
+                reason = "unlike its first series: " + ", ".join(state.drifted)
                 hold_scanner(session, scanner, reason, held_by="system", series_count=series_count)
                 count += 1
     return count

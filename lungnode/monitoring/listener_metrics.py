@@ -1,4 +1,4 @@
-"""The listener's counters in a file, for the web process, which shows them to Prometheus."""
+"""File of the listener's counters, from which the web process exports Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ PATTERN = "counts-*.json"
 
 
 class CountsFile:
-    """A file of this process in ``HOME/run``; a process that is gone leaves one that is no longer touched."""
+    """The counters of this process, as a file in ``HOME/run``."""
 
     def __init__(self, folder: Path, counters: Counters) -> None:
         self._path = folder / f"counts-{os.getpid()}.json"
         self._counters = counters
 
     def write(self) -> None:
-        """Write the counts as they stand; readers see the file whole."""
+        """Write the current counts, replacing the file atomically."""
         counts = [[name, label, value] for (name, label), value in sorted(self._counters.snapshot().items())]
         draft = self._path.with_suffix(".draft")
         draft.write_text(json.dumps(counts), encoding="utf-8")
         draft.replace(self._path)
 
     def remove(self) -> None:
-        """Take it away when the process ends."""
+        """Remove the file."""
         self._path.unlink(missing_ok=True)

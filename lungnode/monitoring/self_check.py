@@ -1,4 +1,4 @@
-"""What the worker checks of this node itself: its clock, the pages of its database, and files that were damaged."""
+"""Self-checks of the node: clock, database pages and damaged files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 CLOCK_EVERY_S = 60.0
 DATABASE_EVERY_S = 6 * 3600.0
 DATABASE_LIMIT_S = 120.0
-"""A check of all pages is given up after so long; it reads about a gigabyte in some seconds."""
+"""Time limit for the check of all pages, which reads about a gigabyte in some seconds."""
 FILES_EVERY_S = 300.0
 
 
 def check_clock(database: Database) -> None:
-    """Note the clocks while they agree; where they do not, that is a fault."""
+    """Record the clocks; report a fault if they disagree."""
     with database.begin() as session:
         jump = clock.observe(session, clock.read_clocks())
     if jump is not None:
@@ -28,7 +28,7 @@ def check_clock(database: Database) -> None:
 
 
 def check_database(database: Database) -> None:
-    """Check the pages of the database; damage is a fault until a later check finds none."""
+    """Check the database pages; report a fault, or clear it if there is no damage."""
     damage = database_damage(database, DATABASE_LIMIT_S)
     if damage:
         _log.error("database:damaged", extra={"code": faults.DAMAGED_DATABASE})
@@ -40,5 +40,5 @@ def check_database(database: Database) -> None:
 
 
 def check_files(database: Database, store: InstanceStore) -> None:
-    """Look at damaged files again."""
+    """Recheck damaged files."""
     recheck(database, store)

@@ -1,7 +1,7 @@
-"""What the watch reports of the model in use, for the page, the metrics and the alerts: one JSON object, kept.
+"""Monitoring report of the model in use, for the page, the metrics and the alerts: one JSON object.
 
-Alarms have two limits, so that a figure that lies between them changes nothing: an alarm begins below ``RAISE_P`` and
-ends above ``CLEAR_P``. Those of blocks of series have their own (``lungnode.monitoring.drift_watch.CALM``).
+Alarms have hysteresis: an alarm begins below ``RAISE_P`` and ends above ``CLEAR_P``. Those of blocks of series end
+after ``lungnode.monitoring.drift_watch.CALM`` blocks.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
     from db.database import Database
 
-Told = dict[str, Any]
+Report = dict[str, Any]
 
 WATCH_EVERY_S = 60.0
 """Period of the watch."""
 
 FRESH, STALE = timedelta(minutes=10), timedelta(hours=1)
-"""So old a report is made anew where there is news, and without: days pass."""
+"""Maximum age of a report with news and without."""
 OUTCOMES_OF = timedelta(days=30)
 OVERALL_REFERENCE, OVERALL_WINDOW = 200, 100
 RECENT_VERDICTS = 50
@@ -57,40 +57,39 @@ RAISE_P, CLEAR_P = 0.001, 0.05
 MAX_SCANNERS, MAX_SITES = 50, 20
 ALL = "all"
 TRUTHS = ("read_first", "model_seen", "pathology")
-"""Where the truth of a case is from: verdicts of readers who read before the model was shown, of those who did not, and
-pathology."""
+"""Reference standards: verdicts of readers before and after the model was shown, and pathology."""
 
 
 def run_watch(database: Database) -> None:
-    """Collect what finished since the last look, compare what blocks became whole, and report where there is news."""
+    """Collect finished analyses, compare complete blocks, and refresh the report."""
     collect_finished(database)
     refresh_report(database, at_once=compare_blocks(database) > 0)
 
 
 def refresh_report(database: Database, *, at_once: bool = False) -> bool:
-    """Make the report anew where it is old, or where there is news and it is no longer fresh; tells whether."""
+    """Replace the report if it is stale, or not fresh and there is news; return whether it was replaced."""
     with database.read() as session:
-        known, latest = latest_report(session), report_fingerprint(session)
-        if known is not None and not at_once:
-            age, has_news = now(session) - known[0], known[1].get("news") != latest
+        last, latest = latest_report(session), report_fingerprint(session)
+        if last is not None and not at_once:
+            age, has_news = now(session) - last[0], last[1].get("news") != latest
             if age < (FRESH if has_news else STALE):
                 return False
-        report = _report(session, known[1].get("alarms") if known else None) | {"news": latest}
+        report = _report(session, last[1].get("alarms") if last else None) | {"news": latest}
     with database.begin() as session:
         save_report(session, report)
     return True
 
 
-def _report(session: Session, before: object) -> Told:
-    """Make a report; ``before`` are the alarms of the last one."""
+def _report(session: Session, before: object) -> Report:
+    """Return a new report; ``before`` are the alarms of the last one."""
     drifts, judged = scanner_drifts(session, HISTORY), latest_judged(session)
-    scanners = [_scanner(session, one, judged) for one in drifts]
-    overall: Told = {"key": ALL, "outputs": _overall(session), "overrides": overrides(judged)}
+    scanners = [_scanner(session, state, judged) for state in drifts]
+    overall: Report = {"key": ALL, "outputs": _overall(session), "overrides": overrides(judged)}
     sites = _sites(judged, latest_proven(session))
     alarms = {
-        "drift": [one["key"] for one in scanners if one["is_alarmed"]],
+        "drift": [scanner["key"] for scanner in scanners if scanner["is_alarmed"]],
         "overrides": lasting(
-            {one["key"]: p_of_more(one["overrides"]) for one in (overall, *scanners)}, before, "overrides"
+            {group["key"]: p_of_increase(group["overrides"]) for group in (overall, *scanners)}, before, "overrides"
         ),
         "calibration": lasting(
             {f"{site['site']} {truth}": site[truth].get("p", 1.0) for site in sites for truth in TRUTHS},
@@ -98,7 +97,7 @@ def _report(session: Session, before: object) -> Told:
             "calibration",
         ),
     }
-    shown = sorted(scanners, key=lambda one: not one["is_alarmed"])[:MAX_SCANNERS]
+    shown = sorted(scanners, key=lambda scanner: not scanner["is_alarmed"])[:MAX_SCANNERS]
     return {
         "sizes": {
             "reference": REFERENCE,
@@ -118,19 +117,19 @@ def _report(session: Session, before: object) -> Told:
 
 
 def lasting(p_values: Mapping[str, float], before: object, kind: str) -> list[str]:
-    """Name what is alarmed: what became unlikely enough, and what was alarmed and is not likely enough yet."""
-    known = before.get(kind, []) if isinstance(before, Mapping) else []
-    return [name for name, p in p_values.items() if p < RAISE_P or (name in known and p <= CLEAR_P)]
+    """Return the names in alarm: p below ``RAISE_P``, or in alarm before and p not above ``CLEAR_P``."""
+    alarmed = before.get(kind, []) if isinstance(before, Mapping) else []
+    return [name for name, p in p_values.items() if p < RAISE_P or (name in alarmed and p <= CLEAR_P)]
 
 
-def _scanner(session: Session, one: ScannerDrift, judged: Sequence[Judged]) -> Told:
-    scanner, checks = one.watched.scanner, one.checks
+def _scanner(session: Session, state: ScannerDrift, judged: Sequence[Judged]) -> Report:
+    scanner, checks = state.watched.scanner, state.checks
     return {
         "key": scanner.key,
         **scanner._asdict(),
-        "series_count": one.watched.series_count,
-        "is_alarmed": one.is_alarmed,
-        "drifted": list(one.drifted),
+        "series_count": state.watched.series_count,
+        "is_alarmed": state.is_alarmed,
+        "drifted": list(state.drifted),
         "history": [{"block": check.block, "drifted": list(check.drifted), **check.indices} for check in checks],
         "checked_at": checks[-1].checked_at.isoformat() if checks else None,
         "figures": figures_of_check(session, scanner, checks[-1].block) if checks else None,
@@ -138,58 +137,58 @@ def _scanner(session: Session, one: ScannerDrift, judged: Sequence[Judged]) -> T
     }
 
 
-def _overall(session: Session) -> Told:
-    """Compare the latest answers of all scanners with those before; no alarm, for the mix of scanners changes too."""
+def _overall(session: Session) -> Report:
+    """Compare the latest answers of all scanners with earlier ones (no alarm: the mix of scanners changes too)."""
     latest = latest_observations(session, OVERALL_REFERENCE + OVERALL_WINDOW)
-    own = [one for one in latest if one.model_sha256 == latest[-1].model_sha256]
+    own = [series for series in latest if series.model_sha256 == latest[-1].model_sha256]
     if len(own) < OVERALL_REFERENCE + OVERALL_WINDOW:
         return asdict(TooFew("series", len(own), OVERALL_REFERENCE + OVERALL_WINDOW))
     return asdict(compare_answers(answers(own[:OVERALL_REFERENCE]), answers(own[OVERALL_REFERENCE:])))
 
 
-def overrides(judged: Sequence[Judged]) -> Told:
-    """Tell how often readers rejected, or were unsure of, what the model called: of late and before."""
-    everything = {"all": asdict(_overridden(judged))}
+def overrides(judged: Sequence[Judged]) -> Report:
+    """Return how often readers rejected or were unsure of findings of the model, recently and before."""
+    shares = {"all": asdict(_overridden(judged))}
     if len(judged) < 2 * RECENT_VERDICTS:
-        return everything | asdict(TooFew("verdicts", len(judged), 2 * RECENT_VERDICTS))
+        return shares | asdict(TooFew("verdicts", len(judged), 2 * RECENT_VERDICTS))
     earlier, recent = _overridden(judged[:-RECENT_VERDICTS]), _overridden(judged[-RECENT_VERDICTS:])
-    return everything | asdict(compare_shares((earlier.k, earlier.n), (recent.k, recent.n)))
+    return shares | asdict(compare_shares((earlier.k, earlier.n), (recent.k, recent.n)))
 
 
 def _overridden(judged: Sequence[Judged]) -> Share:
-    return share(sum(one.verdict is not Verdict.ACCEPT for one in judged), len(judged))
+    return share(sum(case.verdict is not Verdict.ACCEPT for case in judged), len(judged))
 
 
-def p_of_more(told: Told) -> float:
-    """Give the p-value of a comparison where the recent share is the larger one; fewer overrides are no alarm."""
-    if "recent" not in told:
+def p_of_increase(comparison: Report) -> float:
+    """Return the p-value of a comparison if the recent share is larger, else 1 (fewer overrides are no alarm)."""
+    if "recent" not in comparison:
         return 1.0
-    earlier, recent = (told[name]["k"] / told[name]["n"] for name in ("reference", "recent"))
-    return float(told["p"]) if recent > earlier else 1.0
+    earlier, recent = (comparison[name]["k"] / comparison[name]["n"] for name in ("reference", "recent"))
+    return float(comparison["p"]) if recent > earlier else 1.0
 
 
-def _machines(found: Mapping[str, Outcomes]) -> list[Told]:
-    """Tell how many series of each machine had no answer, and of findings no malignancy; why, most frequent first."""
-    ordered = sorted(found.items(), key=lambda one: -one[1].series)[:MAX_SCANNERS]
+def _machines(outcomes: Mapping[str, Outcomes]) -> list[Report]:
+    """Return each machine's series without an answer and findings without malignancy, with reasons by frequency."""
+    ordered = sorted(outcomes.items(), key=lambda item: -item[1].series)[:MAX_SCANNERS]
     return [
         {
             "model": model,
-            "unanswered": asdict(share(sum(one.reasons.values()), one.series)),
-            "reasons": [_reason(why, k, one.series) for why, k in one.reasons.most_common()],
-            "doubtful": asdict(share(sum(one.doubts.values()), one.findings)),
-            "doubts": [_reason(why, k, one.findings) for why, k in one.doubts.most_common()],
+            "unanswered": asdict(share(sum(counts.reasons.values()), counts.series)),
+            "reasons": [_reason(why, k, counts.series) for why, k in counts.reasons.most_common()],
+            "doubtful": asdict(share(sum(counts.doubts.values()), counts.findings)),
+            "doubts": [_reason(why, k, counts.findings) for why, k in counts.doubts.most_common()],
         }
-        for model, one in ordered
+        for model, counts in ordered
     ]
 
 
-def _reason(why: str, k: int, n: int) -> Told:
+def _reason(why: str, k: int, n: int) -> Report:
     return {"why": why, **asdict(share(k, n))}
 
 
-def _sites(judged: Sequence[Judged], proven: Sequence[Proven]) -> list[Told]:
-    """Measure the calibration at each sender of images, and at all together, by where the truth is from."""
-    counts = Counter([*(one.site for one in judged), *(one.site for one in proven)])
+def _sites(judged: Sequence[Judged], proven: Sequence[Proven]) -> list[Report]:
+    """Return the calibration of each site and of all together, by reference standard."""
+    counts = Counter([*(case.site for case in judged), *(case.site for case in proven)])
     names = [name for name, _ in counts.most_common(MAX_SITES)]
     if len(names) == 1:
         return [_site(names[0], judged, proven)]
@@ -200,21 +199,21 @@ def _sites(judged: Sequence[Judged], proven: Sequence[Proven]) -> list[Told]:
     ]
 
 
-def _site(name: str, judged: Sequence[Judged], proven: Sequence[Proven]) -> Told:
+def _site(name: str, judged: Sequence[Judged], proven: Sequence[Proven]) -> Report:
     certain = [
-        (one.nodule_probability, one.verdict is Verdict.ACCEPT, one.patient, one.is_read_first)
-        for one in judged
-        if one.verdict is not Verdict.UNSURE and one.nodule_probability is not None
+        (case.nodule_probability, case.verdict is Verdict.ACCEPT, case.patient, case.is_read_first)
+        for case in judged
+        if case.verdict is not Verdict.UNSURE and case.nodule_probability is not None
     ]
     return {
         "site": name,
         "read_first": _calibration([case[:3] for case in certain if case[3]]),
         "model_seen": _calibration([case[:3] for case in certain if not case[3]]),
-        "pathology": _calibration([(one.malignancy_probability, one.is_malignant, one.patient) for one in proven]),
+        "pathology": _calibration([(case.malignancy_probability, case.is_malignant, case.patient) for case in proven]),
     }
 
 
-def _calibration(cases: Sequence[tuple[float, bool, str]]) -> Told:
+def _calibration(cases: Sequence[tuple[float, bool, str]]) -> Report:
     probabilities = np.array([case[0] for case in cases], np.float64)
     labels = np.array([case[1] for case in cases], np.bool_)
     return asdict(watch_calibration(probabilities, labels, np.array([case[2] for case in cases], np.str_)))

@@ -1,4 +1,4 @@
-"""The three parts of the service, each in a process of its own: it starts, says where it listens, runs till told."""
+"""The three parts of the service (listener, worker, web), each run in a child process."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Announce = Callable[[Address], None]
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 MODELS_S = 5.0
-"""How often it is seen whether another model was promoted."""
-TRIALS_S = 5.0
-"""How often it is seen whether a second model has something to try."""
+"""Seconds between checks for a promoted model."""
+SHADOW_S = 5.0
+"""Seconds between checks for series to run the shadow model on."""
 COUNTS_S = 5.0
-"""How often the listener's counters are written."""
+"""Seconds between writes of the listener's counters."""
 
 
 class PartName(StrEnum):
-    """A part of the service, in the order in which they start."""
+    """Parts of the service, in starting order."""
 
     DICOM = "dicom"
     WORKER = "worker"
@@ -49,7 +49,7 @@ class PartName(StrEnum):
 
 
 class PartError(LungnodeError):
-    """A part cannot start; ``code`` is stable, the message says what is wrong and what to do."""
+    """A part cannot start; ``code`` is stable."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -64,7 +64,7 @@ def run_part(
     parent: int,
     port: Port | None = None,
 ) -> None:
-    """Run one part as a child of ``parent``; never returns. The listener is given its port, bound already.
+    """Run one part as a child of ``parent``; never returns. The listener gets its bound port.
 
     The parent is sent ``("ready", address)`` once, or ``("failed", code, text)``.
     """
@@ -77,15 +77,15 @@ def run_part(
     def on_stop(*_: object) -> None:
         stop.set()
         if not is_ready.is_set():
-            raise SystemExit(0)  # nothing was promised yet: models need not be loaded to the end first
+            raise SystemExit(0)  # not ready yet: do not wait until the models are loaded
 
     def announce(address: Address) -> None:
         is_ready.set()
         pipe.send(("ready", address))
 
     signal.signal(signal.SIGTERM, on_stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the whole group; the parent decides
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked by the parent until handlers are there
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked by the parent until handlers are installed
     status = 1
     try:
         run = _PARTS[name] if port is None else partial(run_dicom, port)
@@ -95,16 +95,16 @@ def run_part(
         status = 0
     except PartError as error:
         pipe.send(("failed", error.code, str(error)))
-    except Exception as error:  # noqa: BLE001 - the process ends here; its parent is told, the log says where
+    except Exception as error:  # noqa: BLE001 - the process ends here; parent and log get the error
         _log.exception("part:crashed")
-        pipe.send(("failed", "crashed", f"{name}: {type(error).__name__}; the log says where"))
+        pipe.send(("failed", "crashed", f"{name}: {type(error).__name__}; see the log"))
     finally:
         logging.shutdown()
-        os._exit(status)  # threads of libraries that still wait for something are of no use any more
+        os._exit(status)  # do not wait for threads of libraries
 
 
 def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
-    """Receive instances; the first process at the port also sees to what is done by one."""
+    """Run the DICOM listener; the first process also runs the commitment service."""
     import pydicom.config
 
     from dicom_node.jobs.worker import PeriodicTask
@@ -117,11 +117,11 @@ def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Ann
         intake = wiring.build_intake(settings, store, database)
         services = wiring_port.port_services(settings, database, store)
         try:
-            told = wiring_port.listener_settings(settings)
+            listening = wiring_port.listener_settings(settings)
         except OSError as error:
             text = f"the files of LUNGNODE_DICOM__TLS__... cannot be used ({error.strerror or type(error).__name__})"
             raise PartError("tls_files", text) from None
-        listener = start_listener(told, intake, services, port)
+        listener = start_listener(listening, intake, services, port)
         if port.number == 0:
             threading.Thread(target=services.commitment.run, args=(stop,), name="commitments", daemon=True).start()
         counts = CountsFile(settings.home / "run", listener.counters)
@@ -135,7 +135,7 @@ def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Ann
 
 
 def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
-    """Serve pages and API."""
+    """Run the web server."""
     from dicom_node.jobs.worker import PeriodicTask
     from webapp.http.server import make_server
 
@@ -153,7 +153,7 @@ def run_web(settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: t
 
 
 def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
-    """Analyse what was received, and deliver results."""
+    """Run the analysis worker and the delivery of results."""
     from dicom_node.jobs.analysis_process import ModelUnavailableError
     from dicom_node.jobs.attempts import Attempts
     from dicom_node.jobs.liveness import HEARTBEAT_S
@@ -199,16 +199,18 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         worker.use(model)
 
     PeriodicTask("models", MODELS_S, lambda: live.refresh(follow)).start(stop)
-    for chore in wiring_worker.build_chores(settings, database, store):
-        chore.start(stop)
-    trials = wiring_models.build_trials(settings, database, store)
-    if trials is not None:
-        PeriodicTask("trials", TRIALS_S, with_advisory_lock(database, "trials", trials.run_due)).start(stop)
-    PeriodicTask("worker:beat", HEARTBEAT_S, wiring_worker.build_roster(settings, database, workflows).beat).start(stop)
+    for task in wiring_worker.build_periodic_tasks(settings, database, store):
+        task.start(stop)
+    shadow_runs = wiring_models.build_shadow_runs(settings, database, store)
+    if shadow_runs is not None:
+        PeriodicTask("trials", SHADOW_S, with_advisory_lock(database, "trials", shadow_runs.run_due)).start(stop)
+    PeriodicTask(
+        "worker:beat", HEARTBEAT_S, wiring_worker.build_heartbeat_monitor(settings, database, workflows).beat
+    ).start(stop)
     announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
     worker.run(stop)
-    if trials is not None:
-        trials.close()
+    if shadow_runs is not None:
+        shadow_runs.close()
     live.close()
     workflows.close()
     store.close()
@@ -216,7 +218,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
 
 
 def cannot_listen(section: str, host: str, port: int, error: OSError) -> PartError:
-    """Say which address cannot be listened on, and which settings name it."""
+    """Return the error for an address that cannot be bound, naming its settings."""
     why = error.strerror or type(error).__name__
     text = f"cannot listen on {host}:{port} ({why}); set LUNGNODE_{section}__HOST or LUNGNODE_{section}__PORT"
     return PartError("cannot_listen", text)

@@ -1,8 +1,8 @@
-"""Keeps the parts of the service running: starts them, restarts what dies, ends them all together.
+"""Supervisor of the service: starts the parts, restarts those that die, and stops them together.
 
-While it starts, the service ends with the reason of the first part that cannot: nothing was promised yet, and whoever
-started it sees why. Once all parts were ready, a part that dies is restarted, with growing pauses, and the others work
-on: images are received while models are missing, results delivered while pages are down. Only a part that dies
+During the start, the first part that fails ends the service with its reason. Once all parts were ready, a part that
+dies is restarted with growing delays while the others keep running: images are received while models are missing,
+results delivered while the web server is down. Only a part that dies
 ``GIVE_UP_AFTER`` times in a row without ever having run for ``HEALTHY_S`` seconds ends the service with its reason.
 """
 
@@ -33,25 +33,25 @@ _log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 HEALTHY_S = 60.0
-"""A part that ran this long before it died is restarted at once again."""
+"""A part that ran this long before it died is restarted without a growing delay."""
 GIVE_UP_AFTER = 8
-"""Deaths in a row (over two minutes of them) of a part that never ran that long; the service ends then."""
+"""Consecutive deaths (over two minutes) of a part that was never healthy, after which the service ends."""
 STOP_TIMEOUT_S = 20.0
 
-Told = Callable[[dict[PartName, Address]], object]
+OnAddresses = Callable[[dict[PartName, Address]], object]
 
 
 @dataclass(slots=True)
 class _Part:
-    """One part, or one of the processes that share one, and the process that runs it now, if any."""
+    """One process of a part, and its state."""
 
     name: PartName
     port: Port | None = None
-    """Of the listener: bound here, so that it stays open when a process of it dies."""
+    """The listener's port, bound by the parent, so that it stays open when a process dies."""
     process: BaseProcess | None = None
     pipe: Connection | None = None
     address: Address | None = None
-    """Set once it was ready; kept over restarts, so that a port that the kernel chose stays the same."""
+    """Set when first ready; unchanged over restarts, as is a port that the kernel chose."""
     is_ready: bool = False
     failure: PartError | None = None
     started_s: float = 0.0
@@ -62,16 +62,16 @@ class _Part:
 
 
 class Supervisor:
-    """The parent of all parts; ``run`` returns when it is told to end.
+    """Parent process of all parts; ``run`` returns after SIGTERM or SIGINT.
 
     Parameters
     ----------
     settings
-        As read; ports that the kernel chose are filled in as they become known.
+        All settings; ports that the kernel chose are filled in.
     names
         The parts to run.
     make_analyzer
-        Loads the models, in the worker's analysing processes.
+        Loads the models in the worker's analysis processes.
     on_ready
         Called once, with the addresses of all parts, when every part is ready.
     on_change
@@ -84,8 +84,8 @@ class Supervisor:
         names: Iterable[PartName],
         make_analyzer: MakeAnalyzer,
         *,
-        on_ready: Told,
-        on_change: Told,
+        on_ready: OnAddresses,
+        on_change: OnAddresses,
     ) -> None:
         self._settings = settings
         self._names = tuple(name for name in PartName if name in set(names))
@@ -93,7 +93,7 @@ class Supervisor:
         self._make_analyzer = make_analyzer
         self._on_ready = on_ready
         self._on_change = on_change
-        self._is_told = False
+        self._is_announced = False
         self._has_changed = False
         self._stopping = False
 
@@ -103,19 +103,19 @@ class Supervisor:
         Raises
         ------
         PartError
-            A part could not start in the first place, or died again and again and was never healthy.
+            A part could not start, or died repeatedly and was never healthy.
         """
         with self._woken_by_signals() as wakeup:
             self._parts = [part for name in self._names for part in self._make(name)]
             try:
                 self._start_all(wakeup)
                 while not self._stopping:
-                    self._turn(wakeup)
+                    self._process_events(wakeup)
             finally:
                 self._stop_all()
 
     def _make(self, name: PartName) -> list[_Part]:
-        """Make a part: of the listener one for each of its processes, with the port that they share."""
+        """Create a part; the listener has one entry for each process that shares its port."""
         if name is not PartName.DICOM:
             return [_Part(name)]
         dicom = self._settings.dicom
@@ -127,7 +127,7 @@ class Supervisor:
 
     @contextmanager
     def _woken_by_signals(self) -> Iterator[int]:
-        """Have SIGTERM and SIGINT end the loop; yields the descriptor that becomes readable then."""
+        """Handle SIGTERM and SIGINT; yields a descriptor that becomes readable on either."""
         readable, writable = os.pipe()
 
         def on_signal(*_: object) -> None:
@@ -144,21 +144,21 @@ class Supervisor:
             os.close(writable)
 
     def _start_all(self, wakeup: int) -> None:
-        """Start the listener first: others are told its port, which the kernel may have chosen."""
+        """Start the listener first; the others need its port, which the kernel may choose."""
         for group in ((PartName.DICOM,), (PartName.WORKER, PartName.WEB)):
             parts = [part for part in self._parts if part.name in group]
             for part in parts:
                 if not self._stopping:
                     self._start(part)
             while not self._stopping and not all(part.is_ready for part in parts):
-                self._turn(wakeup)
+                self._process_events(wakeup)
 
     def _start(self, part: _Part) -> None:
         context = multiprocessing.get_context("spawn")
         part.pipe, theirs = context.Pipe(duplex=False)
         arguments = (part.name, self._settings, self._make_analyzer, theirs, os.getpid(), part.port)
         process = context.Process(target=run_part, args=arguments, name=f"lungnode-{part.name}")
-        resource_tracker.ensure_running()  # before they are blocked: its own start ends by unblocking both signals
+        resource_tracker.ensure_running()  # before blocking: its start unblocks both signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited: the child has no handlers yet
         try:
             process.start()
@@ -169,8 +169,8 @@ class Supervisor:
         part.started_s = time.monotonic()
         part.restart_at_s = None
 
-    def _turn(self, wakeup: int) -> None:
-        """Wait for something to happen, and see to it."""
+    def _process_events(self, wakeup: int) -> None:
+        """Wait for messages, deaths and due restarts, and handle them."""
         pipes = {part.pipe: part for part in self._parts if part.pipe is not None}
         deaths = {part.process.sentinel: part for part in self._parts if part.process is not None}
         happened = wait([*pipes, *deaths, wakeup], timeout=self._until_restart_s())
@@ -183,7 +183,7 @@ class Supervisor:
             if isinstance(source, int) and source in deaths:
                 self._on_death(deaths[source])
         self._restart_due()
-        self._tell_when_ready()
+        self._report_ready()
 
     def _on_message(self, part: _Part) -> None:
         try:
@@ -203,7 +203,7 @@ class Supervisor:
             _log.error("part:failed", extra={"kind": part.name.value, "code": message[1]})
 
     def _on_death(self, part: _Part) -> None:
-        """Note a death; of what was never ready it ends the service, and so does the last of many in a row."""
+        """Handle a death: plan a restart, or raise if the part was never ready or died too often."""
         if part.pipe is not None and part.pipe.poll():
             self._on_message(part)
         exit_status = self._reap(part)
@@ -216,7 +216,7 @@ class Supervisor:
             raise part.failure or PartError("died", f"{part.name}: ended with status {exit_status} while starting")
         self._plan_restart(part)
         if part.restarts >= GIVE_UP_AFTER and not part.was_healthy:
-            why = part.failure or f"{part.name}: ended with status {exit_status}, the log says where"
+            why = part.failure or f"{part.name}: ended with status {exit_status}, see the log"
             raise PartError("gave_up", f"{why} ({part.restarts} times in a row)")
 
     def _plan_restart(self, part: _Part) -> None:
@@ -239,19 +239,19 @@ class Supervisor:
                 self._start(part)
 
     def _remember_port(self, part: _Part) -> None:
-        """Use the port that the kernel chose from now on, also after a restart."""
+        """Store the port that the kernel chose, for restarts."""
         if part.name is PartName.WORKER or part.address is None:
             return
         section = getattr(self._settings, part.name.value).model_copy(update={"port": part.address["port"]})
         self._settings = self._settings.model_copy(update={part.name.value: section})
 
-    def _tell_when_ready(self) -> None:
+    def _report_ready(self) -> None:
         addresses = {part.name: self._described(part) for part in reversed(self._parts)}  # the first of several counts
-        if self._is_told and self._has_changed:
+        if self._is_announced and self._has_changed:
             self._has_changed = False
             self._on_change(addresses)
-        elif not self._is_told and all(part.is_ready for part in self._parts):
-            self._is_told, self._has_changed = True, False
+        elif not self._is_announced and all(part.is_ready for part in self._parts):
+            self._is_announced, self._has_changed = True, False
             self._on_ready(addresses)
 
     def _described(self, part: _Part) -> Address:
@@ -260,7 +260,7 @@ class Supervisor:
         return described | ({"problem": part.failure.code} if part.failure and not part.is_ready else {})
 
     def _stop_all(self) -> None:
-        """Ask every part to end, the listener first; kill what does not."""
+        """Terminate every part, the listener first; kill those that do not end in time."""
         for port in {part.port.listening for part in self._parts if part.port is not None}:
             port.close()
         deadline_s = time.monotonic() + STOP_TIMEOUT_S

@@ -1,4 +1,4 @@
-"""The settings of analyses: the models, and the workers that run them."""
+"""Settings of models and analysis workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lungnode.settings.section import Section
 
 
 class ModelSettings(Section):
-    """Which models answer, and where they run."""
+    """Models and the device that they run on."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a CUDA device where there is one, of several the one with the most free memory."""
@@ -24,7 +24,7 @@ class ModelSettings(Section):
         "torch-bfloat16",
         "torch-float32",
     ] = "auto"
-    """What runs the networks; `auto` takes the fastest one installed that the bundle's record lets answer."""
+    """Inference engine; `auto` takes the fastest installed one that the bundle was validated with."""
     variant: Literal["ensemble", "planar", "volumetric"] = "ensemble"
     """Nodule networks that produce the reported result: all together, the 2D one, or the 3D ones; others are logged."""
     bundle: Path | None = None
@@ -45,7 +45,7 @@ class WorkerSettings(Section):
     heartbeat_timeout_s: float = Field(default=60.0, ge=15)
     """Seconds without a heartbeat after which another worker takes over this one's jobs."""
     queue_version: str = Field(default="analysis-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """Workers of the same one share work, whatever their release; set another to keep a group of workers apart."""
+    """Workers with the same value share jobs, whatever their release; another value separates a group of workers."""
     timeout_s: float = Field(default=900.0, gt=0)
     """Wall-clock limit of decoding and analysing one series; past it the attempt counts as failed."""
     memory_mb: int = Field(default=6144, ge=512)

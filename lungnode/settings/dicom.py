@@ -1,4 +1,4 @@
-"""The settings of DICOM: the listener, its TLS, who may call, who gets results."""
+"""Settings of the DICOM listener, TLS, peers and destinations."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ class Peer(Section):
     ae_title: str = Field(pattern=AE_TITLE_PATTERN)
     """Calling AE title."""
     host: str = "127.0.0.1"
-    """Address that it calls from, and that it is called back on."""
+    """Address of its associations, and to which ours are opened."""
     port: int = Field(default=104, ge=1, le=65535)
     """Port that it listens on."""
     may_store: bool = True
     """Whether it may send instances for analysis."""
     query_ae_title: str = Field(default="", pattern=AE_TITLE_PATTERN.replace("^", "^(").replace("$", ")?$"))
-    """AE title that it is asked by (C-FIND, C-MOVE), where that is another than the one it stores with."""
+    """Called AE title for C-FIND and C-MOVE, if different from the one it stores with."""
     tls: bool = False
-    """Whether it is called by TLS."""
+    """Whether associations to it use TLS."""
     tls_name: str = ""
-    """Name that its certificate must bear when it is called, where that is not `host`."""
+    """Name in its certificate when it is called, if different from `host`."""
     certificate_sha256: tuple[str, ...] = ()
-    """SHA-256 fingerprints of the certificates that it may call with, several while one is replaced; empty: any."""
+    """SHA-256 fingerprints of its client certificates (several during a replacement); empty: any."""
     certificate_names: tuple[str, ...] = ()
-    """`DNS:`, `URI:` or `CN:` and a name, of which the certificate that it calls with must bear one; empty: any."""
+    """`DNS:`, `URI:` or `CN:` and a name, one of which its client certificate must contain; empty: any."""
     may_query: bool = False
-    """Whether it may search and fetch what is here, results included."""
+    """Whether it may query and retrieve instances and results."""
     priors: int = Field(default=0, ge=0, le=20)
-    """How many earlier chest CT of a patient are fetched from it for each study that arrives; 0: none."""
+    """Number of prior chest CTs retrieved from it for each received study; 0: none."""
     priors_hours: tuple[int, int] | None = None
-    """First and last hour of the day in which they are fetched, for instance `[22, 6]`; unset: at any time."""
+    """First and last hour of the day for retrieving priors, for example `[22, 6]`; unset: at any time."""
 
     @property
     def is_bound(self) -> bool:
-        """Whether it is known by its certificate."""
+        """Whether it is identified by its certificate."""
         return bool(self.certificate_sha256 or self.certificate_names)
 
     @field_validator("certificate_sha256")
     @classmethod
     def _fingerprints(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        """Take them as OpenSSL prints them, with colons and in upper case, too."""
+        """Normalise fingerprints; OpenSSL's colons and upper case are accepted."""
         plain = tuple(text.replace(":", "").lower() for text in given)
         if not all(re.fullmatch(r"[0-9a-f]{64}", text) for text in plain):
             raise ValueError("a SHA-256 fingerprint has 64 hexadecimal digits")
@@ -68,17 +68,17 @@ class Destination(Section):
     """A node that gets results: by C-STORE at host and port, or by STOW-RS at a URL."""
 
     ae_title: str = Field(pattern=AE_TITLE_PATTERN)
-    """Called AE title; of a URL the name that the worklist shows."""
+    """Called AE title; for a URL, the name shown on the worklist."""
     host: str = ""
     """Its address."""
     port: int = Field(default=0, ge=0, le=65535)
     """Its port."""
     storage_commitment: bool = False
-    """Whether it is asked to commit what it was sent (N-ACTION, PS3.4 J; C-FIND or QIDO-RS where no answer comes)."""
+    """Whether storage commitment is requested (N-ACTION, PS3.4 J; C-FIND or QIDO-RS without a report)."""
     tls: bool = False
-    """Whether it is called by TLS."""
+    """Whether associations to it use TLS."""
     tls_name: str = ""
-    """Name that its certificate must bear, where that is not `host`."""
+    """Name in its certificate, if different from `host`."""
     url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     """Base of its DICOMweb service, instead of host and port."""
     authorization: SecretStr = SecretStr("")
@@ -101,17 +101,17 @@ class TlsSettings(Section):
     key: Path | None = None
     """PEM file of its key, without a passphrase; keep it readable for the service alone."""
     authority: Path | None = None
-    """PEM file of the authorities that peers' certificates must come from."""
+    """PEM file of the CAs of peers' certificates."""
     revocations: Path | None = None
-    """PEM file of the authorities' revocation lists; a list that has ended lets nobody in. Unset: none is checked."""
+    """PEM file of the CAs' revocation lists; an expired list rejects every peer. Unset: not checked."""
     require_certificate: bool = True
-    """Whether who calls the listener must show a certificate; `false` encrypts without saying who is there."""
+    """Whether callers must present a certificate; `false` encrypts without authenticating them."""
 
     @model_validator(mode="after")
     def _complete(self) -> TlsSettings:
         given = [path is not None for path in (self.certificate, self.key, self.authority)]
         if any(given) and not all(given):
-            raise ValueError("certificate, key and authority belong together")
+            raise ValueError("certificate, key and authority must be set together")
         return self
 
 
@@ -119,7 +119,7 @@ class DicomSettings(Section):
     """The DICOM listener and what it sends."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; loopback until someone decides otherwise."""
+    """Address to listen on; default: loopback only."""
     port: int = Field(default=11112, ge=0, le=65535)
     """Port to listen on; 11112 is the registered unprivileged DICOM port."""
     ae_title: str = Field(default="LUNGNODE", pattern=AE_TITLE_PATTERN)
@@ -127,18 +127,18 @@ class DicomSettings(Section):
     quiet_s: float = Field(default=10.0, gt=0)
     """A series is complete after this many seconds without a new instance; longer than a PACS' longest pause."""
     peers: tuple[Peer, ...] = ()
-    """Who may associate, a list of `{ae_title, host, port, may_store, ...}` (docs/pacs.md); empty: all of loopback."""
+    """Accepted peers, a list of `{ae_title, host, port, may_store, ...}` (docs/pacs.md); empty: any local sender."""
     destinations: tuple[Destination, ...] = ()
-    """Who gets results, a list of `{ae_title, host, port, storage_commitment}` or `{ae_title, url}`; empty: nobody."""
+    """Destinations for results, a list of `{ae_title, host, port, storage_commitment}` or `{ae_title, url}`."""
     results: tuple[Literal["sr", "sc", "pr", "pm"], ...] = ("sr", "sc", "pr")
-    """Result objects to make: report (always), summary images, outlines on the slices, map of the attention (`pm`)."""
+    """Result objects: report (always), summary images, outlines on the slices, attention map (`pm`)."""
     tls: TlsSettings = TlsSettings()
     max_associations: int = Field(default=32, ge=1)
     """Associations served at once; more are answered with a transient rejection."""
     processes: int = Field(default=1, ge=1, le=64)
-    """Processes that listen at the port and share its limits; more than one pays where many senders come at once."""
+    """Processes that share the port and its limits; more than one helps with many concurrent senders."""
     timeout_s: float = Field(default=30.0, gt=0)
-    """Silence on an association (or before one) after which it is closed."""
+    """Seconds of silence after which an association or connection is closed."""
     max_instance_mb: int = Field(default=2048, ge=1)
     """Largest dataset accepted, in MiB; an Enhanced CT of 5000 frames has about 2.5 GiB uncompressed."""
     min_free_mb: int = Field(default=512, ge=0)
@@ -151,5 +151,5 @@ class DicomSettings(Section):
             raise ValueError("a peer or destination with `tls` needs LUNGNODE_DICOM__TLS__CERTIFICATE")
         asks = self.tls.certificate is not None and self.tls.require_certificate
         if any(peer.is_bound for peer in self.peers) and not asks:
-            raise ValueError("a peer is known by its certificate only where the listener's TLS asks for one")
+            raise ValueError("certificates of peers need LUNGNODE_DICOM__TLS with require_certificate")
         return self

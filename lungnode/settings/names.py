@@ -1,6 +1,6 @@
-"""Names of settings: those that no setting has are refused, wherever they are given, with the nearest that one has.
+"""Check of setting names: unknown names are refused with the most similar known one.
 
-A misspelt section would otherwise leave peers, TLS and destinations at their defaults without a word.
+A misspelt section would otherwise silently leave peers, TLS and destinations at their defaults.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ SOURCES = {
     "LUNGNODE_CONFIG": "TOML file with settings",
     "LUNGNODE_SECRETS": "folder of files, each named after a setting and holding its value",
 }
-"""Variables that say where settings are read from."""
+"""Variables that name sources of settings."""
 OTHER_PREFIXES = ("LUNGNODE_TEST_", "LUNGNODE_BENCHMARK_")
-"""Beginnings of variables that tests and benchmarks read."""
+"""Prefixes of variables of tests and benchmarks."""
 OTHER_NAMES = frozenset({"LUNGNODE_TAG"})
 """Variables of the deployment: the tag of the container image (`docker/compose.yaml`)."""
 _SERVICE_LINK = re.compile(r"LUNGNODE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 """What Kubernetes and Docker set in each container for a service whose name begins with `lungnode`."""
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
 _SIMILAR = 0.6
-_SAME_BUT_FOR_A_SLIP = 0.9
+_TYPING_ERROR = 0.9
 
 
 def unknown_names(model: type[BaseModel]) -> tuple[str, ...]:
-    """Describe every name in the environment, the secrets folder and the TOML file that is no setting of ``model``.
+    """Return a line for each name in the environment, secrets folder and TOML file that is no setting of ``model``.
 
-    One line each, with the name that may be meant, and never a value. A file that cannot be read is passed over.
+    Lines suggest similar names and hold no value. Unreadable files are ignored.
     """
     return (*_in_environment(model), *_in_secrets(model), *_in_file(model))
 
@@ -85,29 +85,34 @@ def _in_file(model: type[BaseModel]) -> Iterator[str]:
 
 
 def _variable_problems(model: type[BaseModel], variable: str, value: str) -> Iterator[str]:
-    """Judge one variable: its own name, and the names within its JSON."""
-    name, known = variable.upper(), _variables(model)
+    """Yield problems of one variable: its own name, and the names within its JSON."""
+    name, variables = variable.upper(), _variables(model)
     if not name.startswith(PREFIX):
-        if _resembles_prefix(name) and (near := get_close_matches(name, known, 1, _SAME_BUT_FOR_A_SLIP)):
+        if _resembles_prefix(name) and (near := get_close_matches(name, variables, 1, _TYPING_ERROR)):
             yield f"{variable}: unknown variable; did you mean `{near[0]}`?"
         return
-    annotation = known.get(name)
+    annotation = variables.get(name)
     if annotation is None:
         if not any(name.startswith(f"{mapping}{DELIMITER}") for mapping in _mappings(model)):
-            yield f"{variable}: unknown setting{_suggestion(_meant_variables(name, known))}"
+            yield f"{variable}: unknown setting{_suggestion(_similar_variables(name, variables))}"
         return
     for path, meant in _unknown_in_value(annotation, _json(value)):
         yield f"{variable}: unknown setting `{path}`{_suggestion(meant)}"
 
 
-def _meant_variables(name: str, known: Mapping[str, Any]) -> list[str]:
-    """Give the variable whose value it is part of, one that differs by a slip, else the most similar ones."""
-    if within := [one for one, kind in known.items() if name.startswith(one + DELIMITER) and _section(kind) is None]:
-        return within
-    candidates = [*known, *SOURCES]
-    elsewhere = [one for one in known if one.endswith(f"{DELIMITER}{name.removeprefix(PREFIX).split(DELIMITER)[-1]}")]
-    slip = get_close_matches(name, candidates, 1, _SAME_BUT_FOR_A_SLIP)
-    return slip or elsewhere or get_close_matches(name, candidates, 1, _SIMILAR)
+def _similar_variables(name: str, variables: Mapping[str, Any]) -> list[str]:
+    """Return the variable that contains the name as a key, else the most similar ones."""
+    parents = [
+        parent for parent, kind in variables.items() if name.startswith(parent + DELIMITER) and _section(kind) is None
+    ]
+    if parents:
+        return parents
+    candidates = [*variables, *SOURCES]
+    elsewhere = [
+        other for other in variables if other.endswith(f"{DELIMITER}{name.removeprefix(PREFIX).split(DELIMITER)[-1]}")
+    ]
+    corrected = get_close_matches(name, candidates, 1, _TYPING_ERROR)
+    return corrected or elsewhere or get_close_matches(name, candidates, 1, _SIMILAR)
 
 
 def _resembles_prefix(name: str) -> bool:
@@ -118,11 +123,11 @@ def _json(value: str) -> object:
     try:
         return json.loads(value) if value.lstrip().startswith(("[", "{")) else None
     except ValueError:
-        return None  # said where the value is read
+        return None  # reported where the value is read
 
 
 def _variables(model: type[BaseModel], prefix: str = PREFIX) -> dict[str, Any]:
-    """Map the variable of every setting, and of every section as a whole, to its type."""
+    """Map the variable of every setting and section to its type."""
     names: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         variable = f"{prefix}{name.upper()}"
@@ -137,15 +142,15 @@ def _mappings(model: type[BaseModel]) -> list[str]:
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
-    """Give the section that a type names, also within ``| None``."""
-    for one in (annotation, *get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, BaseModel):
-            return None if get_origin(annotation) in (tuple, list) else one
+    """Return the section type of an annotation, also within ``| None``."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return None if get_origin(annotation) in (tuple, list) else kind
     return None
 
 
 def _unknown_keys(model: type[BaseModel], content: Mapping[str, object]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the path of each key that ``model`` does not have, with what may be meant."""
+    """Yield the path of each key that ``model`` does not have, with similar names."""
     for key, value in content.items():
         field = model.model_fields.get(key)
         if field is None:
@@ -165,7 +170,7 @@ def _unknown_in_value(annotation: Any, value: object) -> Iterator[tuple[str, lis
 
 
 def _elsewhere(model: type[BaseModel], key: str) -> list[str]:
-    """Give the paths of settings of that very name in other sections."""
+    """Return the paths of settings of the same name in other sections."""
     ending = f"{DELIMITER}{key.upper()}"
     names = [name.removeprefix(PREFIX) for name in _variables(model) if name.endswith(ending)]
     return [name.lower().replace(DELIMITER, ".") for name in names]

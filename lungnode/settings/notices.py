@@ -1,4 +1,4 @@
-"""The settings of what the service tells of itself: alerts and logs."""
+"""Settings of alerts and logs."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from lungnode.settings.section import Section
 
 
 class AlertSettings(Section):
-    """What is told to whom when something is wrong."""
+    """Alerts by webhook."""
 
     webhooks: tuple[SecretStr, ...] = ()
-    """URLs that are sent a JSON object when an alert begins, again each day, and when it ends; as a JSON list."""
+    """Webhook URLs (JSON list), called when an alert is raised, daily while it lasts, and when it is cleared."""
     no_study_h: float = Field(default=0.0, ge=0)
-    """Hours without a new study that are an alert; 0: never."""
+    """Hours without a new study before an alert; 0: never."""
     queue_age_m: float = Field(default=60.0, ge=0)
-    """Minutes that the oldest unfinished analysis may wait before that is an alert; 0: never."""
+    """Minutes that the oldest unfinished analysis may wait before an alert; 0: never."""
     dead_letters: bool = True
-    """Whether results that could not be delivered, or were never committed, are an alert."""
+    """Alert on results that could not be delivered or were never committed."""
     drift: bool = True
-    """Whether drift is an alert: of a scanner's series or answers, of overrides, of calibration (`/monitoring`)."""
+    """Alert on drift of inputs, outputs, override rate or calibration (`/monitoring`)."""
     hold_drifted: bool = False
-    """Whether such a scanner is held by itself: analysed, not shown to readers, not sent (`lungnode scanner list`)."""
+    """Quarantine drifting scanners automatically: analysed, not shown or sent (`lungnode scanner list`)."""
 
 
 class LogSettings(Section):
     """Logs: events with fields, never an identity."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severity that is written."""
+    """Minimum log level."""
     format: Literal["json", "console"] = "json"
     """One JSON object a line, or aligned text for people."""

@@ -1,4 +1,4 @@
-"""The settings of what is kept: records, stored instances, and for how long."""
+"""Settings of the database, the instance store and retention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lungnode.settings.section import Section
 
 
 class DatabaseSettings(Section):
-    """Where records are kept."""
+    """Database connection."""
 
     url: SecretStr | None = None
     """SQLAlchemy URL (`postgresql+psycopg://...`); unset means SQLite in HOME."""
@@ -19,22 +19,22 @@ class DatabaseSettings(Section):
 
 
 class StoreSettings(Section):
-    """Where stored instances and result objects are kept."""
+    """Store of instances and result objects."""
 
     url: str = Field(default="", pattern=r"^(s3://[^\s/]+(/\S*)?)?$")
     """S3-compatible store that all hosts share (`s3://bucket/prefix`, extra `s3`); unset: a folder of HOME."""
     endpoint_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    """Where that store is asked, unless it is Amazon's."""
+    """Endpoint URL of the S3 API (default: AWS)."""
     key: str = ""
-    """Its access key; unset: what the host has (`AWS_ACCESS_KEY_ID`, a role)."""
+    """S3 access key; unset: credentials of the host (`AWS_ACCESS_KEY_ID`, a role)."""
     secret: SecretStr = SecretStr("")
-    """Its secret key."""
+    """S3 secret key."""
     cache_mb: int = Field(default=20480, ge=64)
-    """Size of this host's cache of it, in MiB; beyond, what was used least recently goes."""
+    """Size of this host's cache of it in MiB; least recently used files are removed first."""
 
 
 class RetentionSettings(Section):
-    """How long studies stay."""
+    """Retention of studies."""
 
     days: int = Field(default=0, ge=0)
-    """Days after which a study goes that owes no analysis, delivery or dead letter; 0: never. The trail stays."""
+    """Retention in days; 0: unlimited. Studies with pending work are kept; the audit log is never deleted."""

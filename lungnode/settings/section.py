@@ -1,4 +1,4 @@
-"""What every section of the settings has in common."""
+"""Base class of the sections of the settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A frozen group of settings; unknown names are refused so that a typing error is not silently a default."""
+    """A frozen group of settings; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -27,7 +27,7 @@ from lungnode.settings.web import WebSettings
 
 
 def is_loopback(host: str) -> bool:
-    """Whether binding to ``host`` is reachable from this machine alone."""
+    """Return whether ``host`` is a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Settings(BaseSettings):
-    """All settings; frozen, read once and passed down in pieces."""
+    """All settings of the service, frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix="LUNGNODE_", env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment variables win over secrets' files, those over the TOML file; no dotenv file is read."""
+        """Return the sources by precedence: environment, secrets folder, TOML file."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if folder := os.environ.get("LUNGNODE_SECRETS"):
             sources.append(NestedSecretsSettingsSource(file_secret_settings, folder, "error"))
@@ -87,15 +87,15 @@ class Settings(BaseSettings):
         if web.oidc_issuer is not None and not (web.oidc_client_id and web.oidc_client_secret and web.oidc_roles):
             raise ValueError(
                 "LUNGNODE_WEB__OIDC_ISSUER needs LUNGNODE_WEB__OIDC_CLIENT_ID, LUNGNODE_WEB__OIDC_CLIENT_SECRET and "
-                "LUNGNODE_WEB__OIDC_ROLES beside it"
+                "LUNGNODE_WEB__OIDC_ROLES"
             )
         if not self.dicom.peers and not is_loopback(self.dicom.host):
-            raise ValueError("LUNGNODE_DICOM__PEERS must name the senders: LUNGNODE_DICOM__HOST is not loopback")
+            raise ValueError("LUNGNODE_DICOM__PEERS must list the senders: LUNGNODE_DICOM__HOST is not loopback")
         return self
 
     @property
     def web_auth_required(self) -> bool:
-        """Whether clinical pages ask who is there."""
+        """Whether clinical pages require sign-in."""
         is_reached_from_elsewhere = self.web.public_url is not None or not is_loopback(self.web.host)
         return self.web.auth == "on" or (self.web.auth is None and is_reached_from_elsewhere)
 
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
 
     @property
     def store_root(self) -> Path:
-        """Folder of stored instances and result objects, or of what is here of them."""
+        """Folder of stored instances and result objects, or of their local cache."""
         return self.home / ("cache" if self.store.url else "store")
 
     @property

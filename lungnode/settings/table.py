@@ -1,4 +1,4 @@
-"""Reading settings with errors a person can act on, and the table of them that docs/settings.md shows."""
+"""Loading of settings, and the settings table of docs/settings.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_settings() -> Settings:
     Raises
     ------
     SettingsError
-        One line for each problem, naming the variable and never its value.
+        One line for each problem, without the value.
     """
     _check_config_file()
     if (folder := os.environ.get("LUNGNODE_SECRETS")) and not Path(folder).is_dir():
@@ -105,11 +105,11 @@ def _default(field: FieldInfo) -> str:
 
 
 def rewrite(document: Path) -> bool:
-    """Put the current table between the markers of ``document``; returns whether anything changed."""
+    """Write the table between the markers of ``document``; return whether it changed."""
     text = document.read_text(encoding="utf-8")
-    head, found, rest = text.partition(BEGIN)
-    _, closed, tail = rest.partition(END)
-    if not (found and closed):
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
         raise SettingsError((f"{document}: the markers of the settings table are missing",))
     new = f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}"
     if new != text:

@@ -1,4 +1,4 @@
-"""The settings of the web."""
+"""Settings of the web server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class WebSettings(Section):
     """Pages and API."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; loopback until someone decides otherwise."""
+    """Address to listen on; default: loopback only."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on."""
     auth: Literal["on", "off"] | None = None
-    """`on` asks for a sign-in or token; `off` only on loopback. Unset: `off` on loopback without a proxy, else `on`."""
+    """`on` requires sign-in or a token; `off` only on loopback. Unset: `off` on loopback without a proxy, else `on`."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?$")
-    """Address by which browsers reach the pages through a proxy; with `https` cookies are Secure and HSTS is sent."""
+    """Public URL behind a proxy; with `https` cookies are Secure and HSTS is sent."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses or networks (CIDR) of reverse proxies, a JSON list; their header names the client (docs/proxy.md)."""
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
@@ -33,7 +33,7 @@ class WebSettings(Section):
     oidc_role_claim: str = "groups"
     """Claim of the identity token that roles are taken from."""
     oidc_roles: dict[str, Literal["admin", "radiologist", "auditor", "service"]] = Field(default={})
-    """Roles by value of that claim, a JSON object; the first that somebody has counts, nobody enters without one."""
+    """Roles by value of that claim, a JSON object; the first match counts, users without a match are refused."""
     max_upload_mb: int = Field(default=256, ge=1)
     """Largest request body, in MiB; a zip of a thin-slice chest CT has about 200."""
     cors_origins: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Builds what every part stands on from the settings: records, stored instances, the intake, limits of decoding."""
+"""Builds database, store, intake and decoding limits from the settings."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 def open_database(settings: Settings) -> Database:
-    """Open the records; the schema was brought up to date by whoever started this process."""
+    """Open the database; the schema must be current."""
     return Database(settings.database_url, open_audit_key(settings.database_url, settings.audit_key_path))
 
 
 def open_store(settings: Settings) -> InstanceStore:
-    """Open the stored instances: a folder of HOME, or an object store with one as cache."""
+    """Open the instance store: a folder of HOME, or an object store cached in one."""
     return InstanceStore(stored_files(settings) or settings.store_root, settings.dicom.min_free_mb << 20)
 
 
 def stored_files(settings: Settings) -> Files | None:
-    """Connect to the object store where one is set.
+    """Connect to the object store of the settings, if any.
 
     Raises
     ------
     CommandError
-        What speaks with it is not installed.
+        The extra ``s3`` is not installed.
     """
     if not settings.store.url:
         return None
@@ -49,19 +49,19 @@ def stored_files(settings: Settings) -> Files | None:
 
 
 def scratch_folder(settings: Settings) -> Path:
-    """Name the folder for files that live as long as one request."""
+    """Return the folder for temporary files of requests."""
     return settings.home / "scratch"
 
 
 def decode_limits(settings: Settings) -> DecodeLimits:
-    """Bound what the process may use that decodes strangers' files."""
+    """Return the limits of the processes that decode untrusted files."""
     return DecodeLimits(
         memory_mb=settings.worker.memory_mb, timeout_s=settings.worker.timeout_s, scratch=scratch_folder(settings)
     )
 
 
 def build_intake(settings: Settings, store: InstanceStore, database: Database) -> Intake:
-    """Make what takes instances, from the network and from uploads."""
+    """Build the intake for instances from the network and uploads."""
     from dicom_node.intake.instance_intake import Intake, IntakeLimits
 
     return Intake(store, database, IntakeLimits(max_instance_bytes=settings.dicom.max_instance_mb << 20))

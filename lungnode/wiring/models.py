@@ -1,4 +1,4 @@
-"""Builds the processes that analyse from the settings: of the live model, and of one that is tried unseen."""
+"""Builds the analysis processes of the live and the shadow model from the settings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def analyzer_maker(settings: Settings) -> MakeAnalyzer:
-    """Give a function that loads the models in the process where it is called."""
+    """Return a function that loads the models in the calling process."""
     return partial(load_analyzer, settings.model, settings.log, settings.network_cache)
 
 
 def load_analyzer(model: ModelSettings, log: LogSettings, cache: Path, promoted: LiveBundle | None = None) -> Analyzer:
-    """Load the nodule models in a process of their own, which gets its logs here as well."""
+    """Load the nodule models and configure logging, in an analysis process."""
     from inference.predictor import load_models
     from lungnode.logs import configure_logging
 
@@ -38,7 +38,7 @@ def load_analyzer(model: ModelSettings, log: LogSettings, cache: Path, promoted:
 
 
 def load_candidate(model: ModelSettings, log: LogSettings, cache: Path) -> Analyzer:
-    """Load the second nodule model where it disturbs least: on one CPU, at the lowest priority, first to go."""
+    """Load the shadow model on one CPU thread, at the lowest priority and first in line for the OOM killer."""
     import torch
 
     from inference.predictor import load_models
@@ -53,8 +53,8 @@ def load_candidate(model: ModelSettings, log: LogSettings, cache: Path) -> Analy
     return load_models(model.bundle, "cpu", model.engine, model.variant, over=over, cache=cache).nodule
 
 
-def build_trials(settings: Settings, database: Database, store: InstanceStore) -> ShadowRuns | None:
-    """Make what tries a second model on series that were answered; None where there is none."""
+def build_shadow_runs(settings: Settings, database: Database, store: InstanceStore) -> ShadowRuns | None:
+    """Build the runs of the shadow model on analysed series; None without a shadow model."""
     from dicom_node.jobs.analysis_process import AnalysisLimits, AnalysisProcess
     from dicom_node.jobs.shadow import ShadowRuns
 
@@ -68,7 +68,7 @@ def build_trials(settings: Settings, database: Database, store: InstanceStore) -
 def build_live_pool(
     settings: Settings, database: Database, store: InstanceStore, make_analyzer: MakeAnalyzer
 ) -> LivePool:
-    """Make the analysing processes of the model that counts; ``make_analyzer`` loads the one of the settings."""
+    """Build the analysis pool of the live model; ``make_analyzer`` loads the one of the settings."""
 
     def maker(promoted: LiveBundle | None) -> MakeAnalyzer:
         load = partial(load_analyzer, settings.model, settings.log, settings.network_cache)
@@ -78,7 +78,7 @@ def build_live_pool(
 
 
 def build_pool(settings: Settings, make_analyzer: MakeAnalyzer) -> AnalysisPool:
-    """Make the analysing processes; they are started by ``AnalysisPool.start``."""
+    """Build the analysis pool (not started)."""
     from dicom_node.jobs.analysis_process import AnalysisLimits, AnalysisPool
 
     limits = AnalysisLimits(decode_limits(settings), timeout_s=settings.worker.timeout_s)

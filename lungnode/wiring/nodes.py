@@ -1,4 +1,4 @@
-"""Builds the other nodes from the settings: how each is called, and who gets results."""
+"""Builds remote nodes and the delivery configuration from the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def remote_node(settings: Settings, node: Peer | Destination, ae_title: str = "") -> RemoteNode:
-    """Say how another node is called; by another AE title where one is given."""
+    """Return the address of a node, with ``ae_title`` as called AE title if given."""
     from dicom_node.client.peer import RemoteNode
 
     tls = tls_files(settings) if node.tls else None
@@ -24,7 +24,7 @@ def remote_node(settings: Settings, node: Peer | Destination, ae_title: str = ""
 
 
 def tls_files(settings: Settings) -> TlsFiles | None:
-    """Name the files of TLS, where the settings do."""
+    """Return the TLS files of the settings, if any."""
     from dicom_node.port.tls import TlsFiles
 
     tls = settings.dicom.tls
@@ -34,7 +34,7 @@ def tls_files(settings: Settings) -> TlsFiles | None:
 
 
 def delivery_config(settings: Settings) -> DeliveryConfig:
-    """Say to whom results go, and that never to ourselves."""
+    """Return the destinations of results and our own address."""
     from dicom_node.results.delivery import DeliveryConfig
 
     dicom = settings.dicom
@@ -55,6 +55,6 @@ def delivery_config(settings: Settings) -> DeliveryConfig:
 
 
 def address_book(settings: Settings) -> dict[str, RemoteNode]:
-    """Name every node that has an address here, by AE title: peers, and destinations of results."""
+    """Map AE titles to peers and destinations."""
     peers = [remote_node(settings, peer) for peer in settings.dicom.peers]
     return {node.ae_title: node for node in (*delivery_config(settings).destinations, *peers) if not node.url}

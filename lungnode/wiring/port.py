@@ -1,4 +1,4 @@
-"""Builds the collaborators of the listener from the settings: who may call, and what the port answers."""
+"""Builds the listener's settings and services."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def listener_settings(settings: Settings) -> ListenerSettings:
-    """Say what the listener has to know.
+    """Return the settings of the listener.
 
     Raises
     ------
     OSError
-        A file of TLS cannot be read.
+        A TLS file cannot be read.
     """
     from dicom_node.port.listener import ListenerSettings
     from dicom_node.port.tls import ServerTls
@@ -40,7 +40,7 @@ def listener_settings(settings: Settings) -> ListenerSettings:
 
 
 def peer_rule(peer: Peer) -> PeerRule:
-    """Say what a peer may do, and how it is known."""
+    """Return the access rule of a peer."""
     from dicom_node.port.access import PeerRule
     from dicom_node.port.certificate_identity import CertificateRule
 
@@ -49,7 +49,7 @@ def peer_rule(peer: Peer) -> PeerRule:
 
 
 def port_services(settings: Settings, database: Database, store: InstanceStore) -> PortServices:
-    """Make what the port answers besides C-STORE: queries, retrievals and storage commitment."""
+    """Build the services besides C-STORE: query, retrieve and storage commitment."""
     from dicom_node.encoding.commitment_messages import report_handler
     from dicom_node.services.commitment_service import CommitmentService
     from dicom_node.services.query_service import QueryService

@@ -1,4 +1,4 @@
-"""Builds the web with everything behind it from the settings."""
+"""Builds the web application and its collaborators from the settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def web_options(settings: Settings) -> WebOptions:
-    """Say what the web has to know."""
+    """Return the options of the web application."""
     from lungnode.adapters.conformance import statement
     from webapp.options import WebOptions
 
@@ -77,10 +77,10 @@ def _peer(peer: Peer) -> Node:
 
     rights = ["associate", *(["store"] if peer.may_store else []), *(["query and retrieve"] if peer.may_query else [])]
     if peer.is_bound:
-        rights.append("known by its certificate")
+        rights.append("identified by certificate")
     if peer.priors:
         hours = "" if peer.priors_hours is None else ", {:02d} to {:02d} h".format(*peer.priors_hours)
-        rights.append(f"asked for {peer.priors} earlier studies{hours}")
+        rights.append(f"{peer.priors} priors requested{hours}")
     return Node(peer.ae_title, f"{peer.host}:{peer.port}", "; ".join(rights))
 
 
@@ -92,7 +92,7 @@ def _destination(destination: Destination) -> Node:
 
 
 class Web:
-    """The web with everything behind it; ``close`` ends its children."""
+    """The web application with its collaborators; ``close`` ends their child processes."""
 
     def __init__(self, settings: Settings) -> None:
         from lungnode.adapters.archive_files import ArchiveFiles, SharedPictures
@@ -119,7 +119,7 @@ class Web:
         )
 
     def close(self) -> None:
-        """End event streams and decoding children, and give up files and connections."""
+        """Close event streams, decoding processes, files and connections."""
         from webapp.services.registry import EXTENSION
 
         self.app.extensions[EXTENSION].change_feed.close()
@@ -133,7 +133,7 @@ class Web:
 def build_predictor(
     settings: Settings, stored: StoredSeries, promoted: LiveBundle | None = None
 ) -> LazyPredictor | UnavailablePredictor:
-    """Describe the models for uploads and clicks, which are loaded when first needed, or say that there are none."""
+    """Build the predictor for uploads and clicks, which loads the models when first needed."""
     from inference.description import describe_models
     from inference.errors import InferenceError
     from lungnode.adapters.lazy_predictor import LazyPredictor
@@ -142,17 +142,17 @@ def build_predictor(
     model = settings.model
     try:
         over = checked(promoted)
-        described = describe_models(model.bundle, model.device, model.engine, model.variant, over=over)
+        description = describe_models(model.bundle, model.device, model.engine, model.variant, over=over)
     except InferenceError:
         _log.exception("model:unavailable")
         return UnavailablePredictor()
-    return LazyPredictor(described, partial(load_predictor, settings, stored, promoted))
+    return LazyPredictor(description, partial(load_predictor, settings, stored, promoted))
 
 
 def load_predictor(
     settings: Settings, stored: StoredSeries, promoted: LiveBundle | None = None
 ) -> ModelPredictor | UnavailablePredictor:
-    """Load the models for uploads and clicks, or stand in for models that cannot be loaded."""
+    """Load the models for uploads and clicks; an ``UnavailablePredictor`` if they cannot be loaded."""
     from inference.errors import InferenceError
     from inference.predictor import load_models
     from lungnode.adapters.model_predictor import ModelPredictor

@@ -1,4 +1,4 @@
-"""Builds the collaborators of the worker from the settings: its queue, results and their delivery, chores."""
+"""Builds the collaborators of the worker from the settings: its queue, results and their delivery, tasks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def build_result_maker(settings: Settings, database: Database, store: InstanceSt
 def build_delivery(
     settings: Settings, database: Database, maker: ResultMaker, store: InstanceStore
 ) -> Callable[[], object]:
-    """Give a function that makes result objects which became due, and sends every one that is."""
+    """Return a function that creates and sends due result objects."""
     from dicom_node.jobs.worker import with_advisory_lock
     from dicom_node.results.delivery import deliver_due
 
@@ -75,7 +75,7 @@ def build_delivery(
 
 
 def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
-    """Make what fetches earlier studies; None where no peer is asked for any."""
+    """Build the fetcher of priors; None if no peer provides any."""
     from dicom_node.client.priors import PriorFetcher, PriorSource
 
     sources = [
@@ -86,8 +86,8 @@ def build_priors(settings: Settings, database: Database) -> PriorFetcher | None:
     return PriorFetcher(database, settings.dicom.ae_title, sources) if sources else None
 
 
-def build_chores(settings: Settings, database: Database, store: InstanceStore) -> list[PeriodicTask]:
-    """List what is done now and then beside analyses, by one host of all: the watch, earlier studies, alerts, purge."""
+def build_periodic_tasks(settings: Settings, database: Database, store: InstanceStore) -> list[PeriodicTask]:
+    """Build the periodic tasks that one host runs: monitoring, priors, alerts, purge."""
     from dicom_node.jobs.worker import PeriodicTask, with_advisory_lock
     from dicom_node.storage.purge import Purge
     from lungnode.monitoring.alerts import Alerts
@@ -102,27 +102,27 @@ def build_chores(settings: Settings, database: Database, store: InstanceStore) -
     )
     from lungnode.monitoring.watch_report import WATCH_EVERY_S, run_watch
 
-    chores = [
+    tasks = [
         PeriodicTask("watch", WATCH_EVERY_S, partial(run_watch, database)),
         PeriodicTask("clock", CLOCK_EVERY_S, partial(check_clock, database), first_s=0.0),
         PeriodicTask("pages", DATABASE_EVERY_S, partial(check_database, database), first_s=10.0),
         PeriodicTask("files", FILES_EVERY_S, partial(check_files, database, store), first_s=20.0),
     ]
     if settings.alerts.hold_drifted:
-        chores.append(PeriodicTask("holds", WATCH_EVERY_S, partial(hold_drifted, database)))
+        tasks.append(PeriodicTask("holds", WATCH_EVERY_S, partial(hold_drifted, database)))
     if settings.alerts.webhooks:
         alerts = Alerts(settings, database, settings.home / "alerts.json")
-        chores.append(PeriodicTask("alerts", 60.0, alerts.notify))
+        tasks.append(PeriodicTask("alerts", 60.0, alerts.notify))
     if (fetcher := build_priors(settings, database)) is not None:
-        chores.append(PeriodicTask("priors", 5.0, fetcher.run_due))
+        tasks.append(PeriodicTask("priors", 5.0, fetcher.run_due))
     if settings.retention.days:
         purge = Purge(database, store, timedelta(days=settings.retention.days))
-        chores.append(PeriodicTask("purge", 3600.0, purge.run))
-    return [replace(chore, action=with_advisory_lock(database, chore.name, chore.action)) for chore in chores]
+        tasks.append(PeriodicTask("purge", 3600.0, purge.run))
+    return [replace(task, action=with_advisory_lock(database, task.name, task.action)) for task in tasks]
 
 
-def build_roster(settings: Settings, database: Database, workflows: AnalysisWorkflows) -> HeartbeatMonitor:
-    """Make what tells that this worker lives, and takes up what silent ones left."""
+def build_heartbeat_monitor(settings: Settings, database: Database, workflows: AnalysisWorkflows) -> HeartbeatMonitor:
+    """Build the heartbeat of this worker, which also takes over jobs of silent ones."""
     from dicom_node.jobs.liveness import HeartbeatMonitor
 
     version = package_version("lungnode")

@@ -203,7 +203,7 @@ def test_what_does_not_arrive_is_told_and_the_next_study_is_asked_for(
     status, told, errors = retrieve(capsys, "--accession", "NOSUCH", "--accession", archive.accession)
     assert (status, told[12]["outcome"], told[12]["received"]) == (1, "incomplete", 0)
     unknown, short = errors.splitlines()
-    assert unknown == "lungnode: PACS knows no such study"
+    assert unknown == "lungnode: PACS has no such study"
     assert f"series {archive.ct.series_instance_uid}: 0 of 12 instances arrived" in short
 
 
@@ -238,6 +238,6 @@ def test_the_pacs_is_the_only_peer_or_the_named_one() -> None:
 
     assert choose_pacs(settings(one), None) == one
     assert choose_pacs(settings(one, two), "TWO") == two
-    for peers, name, words in (((), None, "no PACS"), ((one, two), None, "which one"), ((one,), "SIX", "no peer")):
+    for peers, name, words in (((), None, "no PACS"), ((one, two), None, "specify one"), ((one,), "SIX", "no peer")):
         with pytest.raises(CommandError, match=words):
             choose_pacs(settings(*peers), name)

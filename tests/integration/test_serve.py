@@ -189,7 +189,7 @@ def test_a_second_service_in_the_same_home_is_refused(service: Service) -> None:
     assert second.process is not None
     assert second.process.wait(timeout=120) == 1
     second._close_pipe()
-    assert "runs already" in service.log.read_text()
+    assert "already runs" in service.log.read_text()
 
 
 @pytest.mark.parametrize("part", [None, "worker"])

@@ -70,7 +70,7 @@ def test_a_port_that_is_taken_is_replaced() -> None:
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(CommandError, match="no CT images"):
+    with pytest.raises(CommandError, match="no DICOM CT images"):
         study_files(tmp_path)
 
 

@@ -71,7 +71,7 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"LUNGNODE_DICOM__QUIET_S": "0"}, "LUNGNODE_DICOM__QUIET_S: "),
         (
             {"LUNGNODE_DICOM__TLS__CERTIFICATE": "node.crt"},
-            "LUNGNODE_DICOM__TLS: certificate, key and authority belong together",
+            "LUNGNODE_DICOM__TLS: certificate, key and authority must be set together",
         ),
         (
             {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "tls": true}]'},
@@ -79,7 +79,7 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "certificate_names": ["CN:pacs"]}]'},
-            "LUNGNODE_DICOM: a peer is known by its certificate only where the listener's TLS asks for one",
+            "LUNGNODE_DICOM: certificates of peers need LUNGNODE_DICOM__TLS with require_certificate",
         ),
         (
             {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "certificate_names": ["pacs"]}]'},
@@ -89,7 +89,7 @@ def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
             {"LUNGNODE_DICOM__PEERS": '[{"ae_title": "PACS", "certificate_sha256": ["AB:CD"]}]'},
             "LUNGNODE_DICOM__PEERS__CERTIFICATE_SHA256[0]: a SHA-256 fingerprint has 64 hexadecimal digits",
         ),
-        ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must name the senders"),
+        ({"LUNGNODE_DICOM__HOST": "0.0.0.0"}, "LUNGNODE_DICOM__PEERS must list the senders"),
         ({"LUNGNODE_WEB__HOST": "0.0.0.0", "LUNGNODE_WEB__AUTH": "off"}, "LUNGNODE_WEB__AUTH=off is refused"),
         (
             {"LUNGNODE_WEB__PUBLIC_URL": "https://node.example.org", "LUNGNODE_WEB__AUTH": "off"},

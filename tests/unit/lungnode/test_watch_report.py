@@ -7,7 +7,7 @@ import numpy as np
 from db.analyses.ground_truth import Judged
 from db.analyses.scanners import Scanner
 from db.domain.records import Verdict
-from lungnode.monitoring.watch_report import lasting, overrides, p_of_more
+from lungnode.monitoring.watch_report import lasting, overrides, p_of_increase
 
 SCANNER = Scanner("Maker One", "B60f", "1.0 mm")
 
@@ -32,8 +32,8 @@ def test_an_alarm_lasts_between_its_two_limits() -> None:
 
 def test_more_overrides_alarm_and_fewer_do_not() -> None:
     more, fewer = overrides(judged((200, 0.1), (50, 0.5))), overrides(judged((200, 0.5), (50, 0.1)))
-    assert p_of_more(more) < 0.001
-    assert p_of_more(fewer) == 1.0
+    assert p_of_increase(more) < 0.001
+    assert p_of_increase(fewer) == 1.0
     assert fewer["p"] < 0.001
     assert (more["reference"]["k"], more["recent"]["k"], more["all"]["n"]) == (20, 25, 250)
 
@@ -42,5 +42,5 @@ def test_few_verdicts_are_counted_and_not_compared() -> None:
     told = overrides(judged((30, 0.2)))
     assert (told["n"], told["needed"]) == (30, 100)
     assert told["all"]["k"] == 6
-    assert p_of_more(told) == 1.0
+    assert p_of_increase(told) == 1.0
     assert np.isclose(told["all"]["interval"], (0.0951, 0.3731), atol=1e-3).all()
