@@ -190,7 +190,7 @@ def test_credentials_of_a_request_are_never_remembered(listener: Listener) -> No
         association = associate(listener, ext_neg=[identity])
         assert association.is_established
         association.release()
-    (remembered,) = listener.negotiation_cache._answers.values()
+    (remembered,) = listener.negotiation_cache._results.values()
     assert not any(isinstance(one, UserIdentityNegotiation) for one in remembered.request.user_information)
 
 

@@ -270,7 +270,7 @@ def test_a_certificate_that_is_revoked_meanwhile_is_refused_without_a_restart(
     tmp_path: Path, own_authority: Path, caplog: pytest.LogCaptureFixture, monkeypatch
 ) -> None:
     """A session that was begun before cannot be taken up again either: it would pass by the list."""
-    monkeypatch.setattr(ServerTls, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(ServerTls, "CHECK_EVERY_S", 0.0)
     listed = revocation_list(own_authority, "authority")
     files = TlsFiles(own_authority / "node.crt", own_authority / "node.key", own_authority / "authority.crt", listed)
     with running_node(tmp_path) as node, listening(node, ListenerSettings(port=0, tls=ServerTls(files))) as listener:

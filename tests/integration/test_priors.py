@@ -196,7 +196,7 @@ def test_a_study_that_the_pacs_cannot_answer_for_holds_up_no_other(two: Two, mon
 
 
 def test_what_does_not_arrive_is_told(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dicom_node.client.priors.TRIES", 1)
+    monkeypatch.setattr("dicom_node.client.priors.MAX_ATTEMPTS", 1)
     two.listener.stop()
     two.fetcher().run_due()
     with two.ours.read() as session:
