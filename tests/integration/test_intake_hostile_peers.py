@@ -180,7 +180,7 @@ def test_idle_associations_give_way(node: Node, listener: Listener, count: int) 
 
 def test_two_listeners_at_one_port_share_its_places(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in a process of its own in a service; here both in one, which the port cannot tell."""
-    monkeypatch.setattr("dicom_node.port.shared_socket.ACCEPT_DELAY_S", PROMPT_S)  # the one whose turn it is may come late
+    monkeypatch.setattr("dicom_node.port.shared_socket.ACCEPT_DELAY_S", PROMPT_S)  # the less loaded one may be late
     port = Port.shared("127.0.0.1", 0, 2)
     ends = [replace(port.of(number), listening=port.listening.dup()) for number in range(2)]
     listeners = [start_listener(SETTINGS, node.intake, shared=end) for end in ends]
