@@ -1,4 +1,4 @@
-"""Model bundles: a folder with weights (safetensors), the whole recipe (``bundle.json``), plots and a model card.
+"""Model bundles: a folder with weights (safetensors), the recipe (``bundle.json``), plots and a model card.
 
 Loading checks the digest of the weights and never unpickles. Describing a bundle (``describe_bundle``) needs no torch.
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 TASKS = ("nodule", "filter", "slice")
 BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
-"""Ends of the names of tensors that are state of batch normalisation, not trained."""
+"""Suffixes of tensors that are state of batch normalisation, not trained."""
 SHIPPED = Path(__file__).parent / "weights"
-"""Folder of the bundles that come with the package, one a task."""
+"""Folder of the bundles shipped with the package, one per task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A loaded bundle: the recipe and the digest of the weights that it was checked against.
+    """A loaded bundle: the recipe and the digest of its checked weights.
 
     ``recipe`` is ``bundle.json`` as it stands; ``weights`` are float32 on the CPU, named ``member.parameter``.
     """
@@ -54,11 +54,11 @@ class Bundle:
 
     @property
     def sha256(self) -> str:
-        """Digest of the recipe and the weights: whatever changes an answer changes it."""
+        """SHA-256 of the recipe and the weights."""
         return recipe_digest(self.recipe)
 
     def members(self, device: torch.device) -> list[tuple[dict[str, Any], nn.Module]]:
-        """Every network of the ensemble with its description, in evaluation mode on ``device``."""
+        """Return each network of the ensemble with its description, in evaluation mode on ``device``."""
         loaded = []
         for member in self.recipe["members"]:
             network = build_network(member)
@@ -73,7 +73,7 @@ class Bundle:
 
 
 def build_network(member: dict[str, Any]) -> nn.Module:
-    """The untrained network that a member's description names."""
+    """Return the untrained network of a member's description."""
     from inference.networks.planar import PRESETS, AttentionResNet
     from inference.networks.volumetric import VolumetricResNet
 
@@ -98,25 +98,25 @@ ANSWERING_KEYS = ("task", "name", "version", "classes", "members", "combination"
 
 
 def recipe_digest(recipe: dict[str, Any]) -> str:
-    """sha256 over the parts of a recipe that an answer depends on, the weights' digest among them."""
+    """Return the SHA-256 of the recipe parts that an answer depends on, including the weights' digest."""
     answering = {key: recipe[key] for key in ANSWERING_KEYS if key in recipe}
     return hashlib.sha256(json.dumps(answering, sort_keys=True).encode()).hexdigest()
 
 
 def describe_bundle(folder: Path) -> Bundle:
-    """Read a bundle without its weights, which are only compared with their digest.
+    """Read a bundle without loading its weights; only their digest is checked.
 
     Raises
     ------
     BundleError
-        Where a file is missing, not what it should be, or not the one that was released.
+        A file is missing, invalid or altered.
     """
     recipe, _ = _read_files(folder)
     return Bundle(folder, recipe, {})
 
 
 def parameter_count(bundle: Bundle) -> int:
-    """Number of trainable values of a bundle's networks, from the header of its weights' file.
+    """Return the number of trainable parameters, from the header of the weights file.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def read_bundle(folder: Path) -> Bundle:
     Raises
     ------
     BundleError
-        Where a file is missing, not what it should be, or not the one that was released.
+        A file is missing, invalid or altered.
     """
     import torch
     from safetensors.torch import load as load_safetensors
@@ -170,27 +170,27 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def write_weights(folder: Path, networks: dict[str, nn.Module]) -> str:
-    """Write all networks as float16 under their prefixes; returns the file's sha256."""
+    """Write all networks as float16 under their prefixes, and return the file's SHA-256."""
     from safetensors.torch import save as save_safetensors
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for prefix, network in networks.items():
         for name, value in network.state_dict().items():
-            kept = value.half() if value.is_floating_point() and value.numel() > 1 else value
-            tensors[f"{prefix}.{name}"] = kept.cpu().contiguous()
+            tensor = value.half() if value.is_floating_point() and value.numel() > 1 else value
+            tensors[f"{prefix}.{name}"] = tensor.cpu().contiguous()
     content = save_safetensors(tensors)
     (folder / "model.safetensors").write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
 def write_recipe(folder: Path, recipe: dict[str, Any]) -> None:
-    """Write ``bundle.json``, indented for people."""
+    """Write ``bundle.json``, indented."""
     (folder / "bundle.json").write_text(json.dumps({"format": FORMAT, **recipe}, indent=1, sort_keys=False) + "\n")
 
 
 def bundle_folders(*bundles: Path | None) -> dict[str, Path]:
-    """Folder of each task's bundle: from ``bundles`` (each one bundle, or a folder of them), else the shipped ones.
+    """Return the bundle folder of each task: from ``bundles`` (bundles or folders of them), else the shipped ones.
 
     Of several for one task the last one counts.
     """

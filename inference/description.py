@@ -1,4 +1,4 @@
-"""Descriptions of the models that answer, read from their bundles without loading a network or torch."""
+"""Descriptions of the models, read from their bundles without torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _HasDigest(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Digest of what answers."""
+        """SHA-256 digest."""
         ...
 
 
@@ -64,12 +64,12 @@ def describe_models(
 
 
 def checked_bundles(bundles: Mapping[str, Bundle], variant: str) -> dict[str, Bundle]:
-    """Check that each bundle is for its task, and have the networks of ``variant`` answer.
+    """Check that each bundle is for its task, and apply ``variant`` to the nodule bundle.
 
     Raises
     ------
     BundleError
-        A bundle is for another task, or holds no calibration for that opinion.
+        A bundle is for another task, or has no calibration for that variant.
     """
     for task, bundle in bundles.items():
         if bundle.task != task:
@@ -93,7 +93,7 @@ def description_of(bundles: Mapping[str, Bundle], engine: str, device: str) -> M
 
 
 def device_name(setting: str) -> str:
-    """Name the device that a setting stands for; torch is asked only where the machine has an NVIDIA GPU."""
+    """Return the device of a setting; torch is imported only on machines with an NVIDIA GPU."""
     if setting == "cpu" or (setting == "auto" and not NVIDIA_DRIVER.exists()):
         return "cpu"
     from inference.devices import resolve_device
@@ -102,12 +102,12 @@ def device_name(setting: str) -> str:
 
 
 def analyzer_digest(nodule: _HasDigest, nodule_filter: _HasDigest) -> str:
-    """Identity of two bundles that answer together, as findings record it."""
+    """Return the joint digest of nodule model and filter, as findings record it."""
     return joint_digest(nodule.sha256, nodule_filter.sha256)
 
 
 def joint_digest(nodule_sha256: str, filter_sha256: str) -> str:
-    """Digest of two digests."""
+    """Return the SHA-256 of two digests."""
     return hashlib.sha256(f"{nodule_sha256}{filter_sha256}".encode()).hexdigest()
 
 

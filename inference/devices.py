@@ -8,14 +8,14 @@ from inference.errors import BundleError
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` takes a CUDA device where there is one; of several the one with the most free memory.
+    """Return the device of a setting; ``auto`` is the CUDA device with the most free memory, else the CPU.
 
-    Processes that load their models one after the other so come to lie on one device each.
+    Processes that load their models one after the other are thereby spread over the devices.
 
     Raises
     ------
     BundleError
-        ``cuda`` was asked for and there is none.
+        ``cuda`` is set and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise BundleError("LUNGNODE_MODEL__DEVICE is cuda, but no CUDA device is usable; set it to auto or cpu")

@@ -1,4 +1,4 @@
-"""Probabilities as every surface shows them: bounded by calibration cases, in one text.
+"""Displayed probabilities: texts bounded by calibration cases, the same on every surface.
 
 The point estimate orders findings and measures the model. What is shown of it is a ``DisplayedProbability``, the
 interval that calibration cases of a similar score bear, or ``NoPercentage`` with the reason. Both come from
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 
 class Question(StrEnum):
-    """The statement that a probability is of."""
+    """The statement that a probability refers to."""
 
     MALIGNANCY = "malignancy"
     """Radiologists rate the nodule malignant."""
@@ -24,11 +24,11 @@ class Question(StrEnum):
     SLICE = "slice"
     """The picture is labelled malignant in its data set."""
     MALIGNANCY_AT_SITE = "malignancy_at_site"
-    """A site's own labels, pathology say, call the nodule malignant."""
+    """The nodule is malignant by a site's own labels, such as pathology."""
 
 
 class Censored(StrEnum):
-    """The side on which the calibration cases bear no limit short of 0 % or 100 %."""
+    """The side on which the calibration cases give no limit short of 0 % or 100 %."""
 
     NONE = "none"
     LOW = "low"
@@ -68,7 +68,7 @@ NO_SEPARATION_SENTENCES: Final = (
         "(two evaluations at {low} to {high} mm: AUC {auc} in {n} nodules, {split}; {auc2} in {n2}, {split2})"
     ),
 )
-"""With the figures of no evaluation, of one, and of two."""
+"""Sentences by number of evaluations (0, 1 or 2)."""
 TEST_SPLIT: Final = english("test split")
 CROSS_VALIDATION: Final = english("cross-validation")
 NO_EVIDENCE: Final = english("No percentage")
@@ -77,7 +77,7 @@ NO_EVIDENCE_SENTENCE: Final = english("The model that answered holds no calibrat
 
 @dataclass(frozen=True, slots=True)
 class DisplayedProbability:
-    """Bounds of a probability, 0..1, that ``k`` of ``n`` calibration cases of a similar score bear.
+    """Bounds of a probability, 0..1, from ``k`` of ``n`` calibration cases of a similar score.
 
     ``low`` is 0.0 where ``censored`` is ``low`` and ``high`` is 1.0 where it is ``high``; the other bound is then the
     one-sided exact limit. ``split`` names the calibration cases.
@@ -93,31 +93,31 @@ class DisplayedProbability:
 
     @property
     def low_percent(self) -> int:
-        """The lower bound in whole per cent, rounded down, at least 1."""
+        """Lower bound in per cent, rounded down, at least 1."""
         return max(math.floor(100 * self.low + _SLACK), 1)
 
     @property
     def high_percent(self) -> int:
-        """The upper bound in whole per cent, rounded up, at most 99."""
+        """Upper bound in per cent, rounded up, at most 99."""
         return min(math.ceil(100 * self.high - _SLACK), 99)
 
     @property
     def bounds(self) -> str:
-        """The bounds in whole per cent, rounded outwards: never 0 % or 100 %."""
+        """Bounds in per cent, rounded outwards: never 0 % or 100 %."""
         return BOUNDS[self.censored].format(low=self.low_percent, high=self.high_percent)
 
     @property
     def text(self) -> str:
-        """The bounds and what they rest on, for a line of a list."""
+        """Bounds with number of cases, for one line of a list."""
         return TEXT.format(bounds=self.bounds, k=self.k, n=self.n)
 
     @property
     def sentence(self) -> str:
-        """What was true of the calibration cases, and whose opinion that is."""
+        """Sentence about the calibration cases and their reference standard."""
         return SENTENCES[self.question].format(k=self.k, n=self.n, bounds=self.bounds)
 
     def to_json(self) -> dict[str, Any]:
-        """The record of it, texts included."""
+        """Return JSON values, texts included."""
         return {
             "low": round(self.low, 6),
             "high": round(self.high, 6),
@@ -134,7 +134,7 @@ class DisplayedProbability:
 
 @dataclass(frozen=True, slots=True)
 class SizeClass:
-    """How the model ranks nodules of ``from_mm`` to ``to_mm``: AUC in ``n`` nodules of a split, None without pairs."""
+    """AUC of the model for nodules of ``from_mm`` to ``to_mm``, in ``n`` nodules of a split; None without pairs."""
 
     from_mm: float
     to_mm: float
@@ -143,12 +143,12 @@ class SizeClass:
     auc: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """The record of it."""
+        """Return JSON values."""
         return {"from_mm": self.from_mm, "to_mm": self.to_mm, "split": self.split, "n": self.n, "auc": self.auc}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> SizeClass:
-        """Read what ``to_json`` wrote."""
+        """Parse the output of ``to_json``."""
         auc = record["auc"]
         sizes = float(record["from_mm"]), float(record["to_mm"])
         return cls(*sizes, str(record["split"]), int(record["n"]), None if auc is None else float(auc))
@@ -156,7 +156,7 @@ class SizeClass:
 
 @dataclass(frozen=True, slots=True)
 class NoPercentage:
-    """No percentage is shown, although a point estimate is recorded.
+    """A probability without a displayed percentage.
 
     Either the model does not separate the classes below ``below_mm``, or (None) no calibration case bounds the point.
     ``figures`` are those of the nodule's size class, one a split.
@@ -173,29 +173,29 @@ class NoPercentage:
 
     @property
     def text(self) -> str:
-        """What stands in place of the percentage."""
+        """Text in place of the percentage."""
         return NO_EVIDENCE if self.below_mm is None else NO_SEPARATION.format(size=f"{self.below_mm:g}")
 
     @property
     def sentence(self) -> str:
-        """Why there is no percentage."""
+        """Reason for the missing percentage."""
         if self.below_mm is None:
             return NO_EVIDENCE_SENTENCE
         figures = self.figures[:2]
-        places: dict[str, object] = {"size": f"{self.below_mm:g}"}
-        for number, one in enumerate(figures, start=1):
+        values: dict[str, object] = {"size": f"{self.below_mm:g}"}
+        for number, size_class in enumerate(figures, start=1):
             end = "" if number == 1 else str(number)
-            auc = "-" if one.auc is None else f"{one.auc:.2f}"
-            places |= {"low": f"{one.from_mm:g}", "high": f"{one.to_mm:g}"}
-            places |= {f"auc{end}": auc, f"n{end}": one.n, f"split{end}": one.split}
-        return NO_SEPARATION_SENTENCES[len(figures)].format(**places)
+            auc = "-" if size_class.auc is None else f"{size_class.auc:.2f}"
+            values |= {"low": f"{size_class.from_mm:g}", "high": f"{size_class.to_mm:g}"}
+            values |= {f"auc{end}": auc, f"n{end}": size_class.n, f"split{end}": size_class.split}
+        return NO_SEPARATION_SENTENCES[len(figures)].format(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """The record of it, texts included."""
+        """Return JSON values, texts included."""
         return {
             "question": self.question.value,
             "below_mm": self.below_mm,
-            "figures": [one.to_json() for one in self.figures],
+            "figures": [size_class.to_json() for size_class in self.figures],
             "bounds": self.bounds,
             "text": self.text,
             "sentence": self.sentence,
@@ -204,18 +204,18 @@ class NoPercentage:
 
 Displayed = DisplayedProbability | NoPercentage
 _SLACK = 1e-9
-"""Per cent; keeps 29.000000000000004 from becoming 30."""
+"""Rounding tolerance in per cent: 29.000000000000004 is 29."""
 
 
 def displayed_of(attributes: Mapping[str, object], question: Question, point: float | None) -> Displayed | None:
-    """What to show of a recorded point estimate; None where there is none.
+    """Return the displayed form of a recorded point estimate; None without an estimate.
 
     Parameters
     ----------
     attributes
         Attributes of a recorded finding; ``displayed`` holds a record for each question.
     point
-        The recorded estimate. One without a usable record gives no percentage: its bounds are not known.
+        The recorded estimate. Without a usable record of its bounds there is no percentage.
     """
     if point is None:
         return None
@@ -225,12 +225,12 @@ def displayed_of(attributes: Mapping[str, object], question: Question, point: fl
 
 
 def read_displayed(record: object, question: Question) -> Displayed:
-    """Read what ``to_json`` wrote; a record of another form bounds nothing."""
+    """Parse the output of ``to_json``; None for another form."""
     if not isinstance(record, Mapping):
         return NoPercentage(question)
     try:
         if "below_mm" in record:
-            below, figures = record["below_mm"], tuple(SizeClass.read(one) for one in record.get("figures", ()))
+            below, figures = record["below_mm"], tuple(SizeClass.read(entry) for entry in record.get("figures", ()))
             return NoPercentage(question, None if below is None else float(below), figures)
         low, high, n, k = float(record["low"]), float(record["high"]), int(record["n"]), int(record["k"])
         if not (0 <= low <= high <= 1 and 0 <= k <= n and n > 0):

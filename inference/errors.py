@@ -12,4 +12,4 @@ class InferenceError(Exception):
 
 
 class BundleError(InferenceError):
-    """A model bundle cannot be used; the message says why and what to do."""
+    """A model bundle cannot be used."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def as_channels_last(inputs: Tensor) -> Tensor:
-    """The memory layout that bfloat16 convolutions are fast in."""
+    """Return a tensor in channels-last layout, which speeds up bfloat16 convolutions."""
     import torch
 
     layout = torch.channels_last_3d if inputs.dim() == 5 else torch.channels_last
@@ -17,7 +17,7 @@ def as_channels_last(inputs: Tensor) -> Tensor:
 
 
 def as_inference_layout(network: nn.Module) -> nn.Module:
-    """Put weights into the memory layout of ``as_channels_last``."""
+    """Convert weights to the memory layout of ``as_channels_last``."""
     import torch
     from torch import nn
 

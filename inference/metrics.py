@@ -1,4 +1,4 @@
-"""Figures with their intervals and floors: discrimination, calibration and their uncertainty."""
+"""Metrics of discrimination and calibration with confidence intervals."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def confusion_figures(labels: NDArray[np.bool_], predicted: NDArray[np.bool_]) -
 def binary_figures(
     labels: NDArray[np.bool_], before: Array, after: Array, groups: NDArray[np.str_], *, draws: int
 ) -> dict[str, Any]:
-    """All figures of one binary task; ``before`` and ``after`` are probabilities around the calibrator."""
+    """Return all metrics of a binary task; ``before`` and ``after`` are probabilities around calibration."""
     floor = calibration_floor(after, draws=300)
     return {
         "n": len(labels),
@@ -162,7 +162,7 @@ def binary_figures(
 
 
 def plain(value: Any) -> Any:
-    """JSON values: NaN becomes null, tuples become lists, floats keep six digits."""
+    """Convert to JSON values: NaN to null, tuples to lists, floats to six digits."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

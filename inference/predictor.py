@@ -1,4 +1,4 @@
-"""Whole volumes and marked places to findings: lungs, candidates, filter, measurement, malignancy, abstention."""
+"""Analysis of volumes and marked points: lungs, candidates, filter, measurement and malignancy."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from inference.volumes.patches import PatchBatch, PatchCentre, cut_patch
 
 Progress = Callable[[float, str], None]
 EMPTY_HU = -700.0
-"""Where no voxel within 1.5 mm is denser than this, there is no nodule to grade."""
+"""A nodule needs a voxel denser than this within 1.5 mm."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Confirmed:
-    """A candidate that the filter took for a nodule."""
+    """A candidate that the filter accepted."""
 
     candidate: Candidate
     nodule: Nodule
 
 
 class NoduleAnalyzer:
-    """Finds nodules in a chest CT and says how probably readers would call each malignant.
+    """Finds nodules in a chest CT and estimates the probability that readers rate each malignant.
 
     Parameters
     ----------
@@ -73,29 +73,29 @@ class NoduleAnalyzer:
     def analyse(
         self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
     ) -> VolumeAnalysis:
-        """Find and grade nodules; the most probably malignant comes first, at most ``gate.max_findings``.
+        """Return the nodules of a volume by descending malignancy, at most ``gate.max_findings``.
 
         A candidate that the filter does not confirm is not shown and gets no malignancy. ``overruled`` are codes of
         abstentions that a radiologist overruled, see ``MalignancyEstimator``.
         """
-        tell = progress or (lambda _fraction, _text: None)
+        report_progress = progress or (lambda _fraction, _text: None)
         started = time.monotonic()
         if unfit := self.why_not(volume):
             return VolumeAnalysis((), (unfit,))
-        tell(0.0, "finding the lungs")
+        report_progress(0.0, "finding the lungs")
         lungs = segment_lungs(volume)
         if isinstance(lungs, Abstention):
             return VolumeAnalysis((), (lungs,))
-        tell(0.1, "looking for candidates")
+        report_progress(0.1, "looking for candidates")
         rules = self._nodule_filter.bundle.recipe["gate"]
         candidates = find_candidates(volume, lungs, limit=int(rules["max_candidates"]))
-        tell(0.3, f"sorting {len(candidates)} candidates")
+        report_progress(0.3, f"sorting {len(candidates)} candidates")
         confirmed, left_out = self._apply_filter(volume, candidates)
-        tell(0.7, f"grading {len(confirmed)} nodules")
+        report_progress(0.7, f"grading {len(confirmed)} nodules")
         findings = self._assess(
             volume, confirmed, MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, overruled)
         )
-        tell(1.0, "done")
+        report_progress(1.0, "done")
         measures: dict[str, object] = {
             "duration_s": round(time.monotonic() - started, 2),
             "slice_count": volume.volume_hu.shape[0],
@@ -112,22 +112,22 @@ class NoduleAnalyzer:
 
     @property
     def gate_thresholds(self) -> dict[str, Any]:
-        """What a series must be like to be analysed at all, from the bundle."""
+        """Requirements for a series to be analysed, from the bundle."""
         return dict(self._gate)
 
     def analyse_slice(
-        self, slice_hu: NDArray[np.int16], spacing_mm: tuple[float, float], place: tuple[float, float]
+        self, slice_hu: NDArray[np.int16], spacing_mm: tuple[float, float], centre: tuple[float, float]
     ) -> NoduleFinding:
-        """Grade a nodule from one axial slice alone, by the planar network with a calibration of its own.
+        """Assess a nodule from one axial slice, by the planar network with its own calibration.
 
         Parameters
         ----------
         slice_hu
             ``(rows, columns)`` HU.
-        spacing_mm, place
+        spacing_mm, centre
             ``(row, column)`` pixel spacing, and the nodule's centre as the reader marked it; it is not refined.
         """
-        index = (0.0, *place)
+        index = (0.0, *centre)
         volume = CtVolume(slice_hu[None], (1.0, *spacing_mm), np.eye(4))
         low, high = self._gate["pixel_mm"]
         if not all(low <= spacing <= high for spacing in spacing_mm):
@@ -143,16 +143,16 @@ class NoduleAnalyzer:
         recipe = overlaid(self._nodule.bundle.recipe, self._nodule.bundle.recipe["single_slice"])
         answer = combine(self._nodule.margins([patch]), recipe)
         probability = float(answer.probabilities[0])
-        kept = prediction_set(probability, recipe["conformal"], CLASSES)
+        classes = prediction_set(probability, recipe["conformal"], CLASSES)
         shown = displayed_for(recipe, Question.MALIGNANCY, probability)
         interval = (shown.low, shown.high) if isinstance(shown, DisplayedProbability) else None
         displayed = {Question.MALIGNANCY.value: shown.to_json()}
         attributes: dict[str, object] = {"from": "one slice", "displayed": displayed}
-        return NoduleFinding(index, None, None, probability, interval, kept, attributes=attributes)
+        return NoduleFinding(index, None, None, probability, interval, classes, attributes=attributes)
 
     @one_blas_thread()
     def analyse_place(self, volume: CtVolume, index: Index) -> NoduleFinding:
-        """Grade the place that a reader pointed at, ``(slice, row, column)``.
+        """Assess the point that a reader marked, ``(slice, row, column)``.
 
         The reader vouches for the nodule, except where the filter is all but sure that there is none: a slip of the
         hand gets no malignancy.
@@ -171,7 +171,7 @@ class NoduleAnalyzer:
         return self._estimator.findings(volume, [(measure, nodule)])[0]
 
     def explanation(self, volume: CtVolume, index: Index, kind: MapKind) -> NDArray[np.float32] | None:
-        """Where the planar network looks around a place, or what moves its answer: ``(rows, columns)`` of its slice.
+        """Return an explanation map around a point, on the ``(rows, columns)`` of its slice.
 
         0..1, and 0 out of its view. None where the ensemble has no planar network.
         """
@@ -186,7 +186,7 @@ class NoduleAnalyzer:
         return place_on_slice(shown(weights, kind, field_mm), shape, index[1:], spacing_mm, field_mm)
 
     def why_not(self, volume: CtVolume) -> Abstention | None:
-        """Why the volume's geometry is outside what the model was validated for, if it is."""
+        """Return why the volume's geometry is outside the validated range, if it is."""
         slice_mm, row_mm, column_mm = volume.spacing_mm
         low, high = self._gate["pixel_mm"]
         if not (low <= row_mm <= high and low <= column_mm <= high):
@@ -204,7 +204,7 @@ class NoduleAnalyzer:
         return [Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
 
     def _apply_filter(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> tuple[list[_Confirmed], int]:
-        """Candidates above the filter's operating point, most probable first, one per place; and how many more are."""
+        """Return the candidates above the filter's operating point by probability, and how many exceed the limit."""
         threshold = self._nodule_filter.bundle.recipe["operating_points"]["confirm"]
         nodules = self._filtered(volume, list(candidates))
         ranked = sorted(zip(nodules, candidates, strict=True), key=lambda pair: -pair[0].probability)
@@ -220,18 +220,18 @@ class NoduleAnalyzer:
     def _assess(
         self, volume: CtVolume, confirmed: list[_Confirmed], estimator: MalignancyEstimator
     ) -> tuple[NoduleFinding, ...]:
-        """Measure and grade; two candidates that turn out to be one nodule become one finding."""
+        """Measure and assess candidates; duplicates of one nodule become one finding."""
         measured: list[tuple[NoduleMeasure, Nodule]] = []
         unmeasured: list[NoduleFinding] = []
         with ThreadPoolExecutor(2) as threads:
-            measures = list(threads.map(lambda found: measure_nodule(volume, found.candidate.index), confirmed))
-        for found, measure in zip(confirmed, measures, strict=True):
+            measures = list(threads.map(lambda item: measure_nodule(volume, item.candidate.index), confirmed))
+        for item, measure in zip(confirmed, measures, strict=True):
             if isinstance(measure, Abstention):
-                unmeasured.append(self._estimator.unassessed(found.candidate.index, found.nodule, measure))
+                unmeasured.append(self._estimator.unassessed(item.candidate.index, item.nodule, measure))
             elif all(
                 _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
             ):
-                measured.append((measure, found.nodule))
+                measured.append((measure, item.nodule))
         assessed = estimator.findings(volume, measured)
         assessed.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
         return (*assessed, *unmeasured)
@@ -249,7 +249,7 @@ def _apart_mm(volume: CtVolume, a: Index, b: Index) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """All models of a service, loaded and checked."""
+    """All loaded models of a service."""
 
     nodule: NoduleAnalyzer
     slice: SliceClassifier
@@ -274,18 +274,18 @@ def load_models(
     device
         ``auto``, ``cpu`` or ``cuda``.
     engine
-        What runs the nodule and filter networks, see ``choose_engine``; the slice model always runs in float32.
-    opinion
-        Which of the nodule networks answer, see ``inference.malignancy.submodels``.
+        Engine of the nodule and filter networks, see ``choose_engine``; the slice model always runs in float32.
+    variant
+        Variant of the nodule networks, see ``inference.malignancy.submodels``.
     over
-        A bundle that takes the place of the one of its task.
+        A bundle that replaces the one of its task.
     cache
         Folder for converted networks, see ``NetworkCache``; they are converted at each call where it is None.
 
     Raises
     ------
     BundleError
-        Where a bundle is missing, altered, or for another task, or device or engine cannot be had.
+        A bundle is missing, altered or for another task, or device or engine is unavailable.
     """
     where = resolve_device(device)
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle, over).items()}

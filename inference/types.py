@@ -1,4 +1,4 @@
-"""The vocabulary of predictions: volumes in Hounsfield units in, probabilities or a reasoned abstention out."""
+"""Types of predictions: volumes in Hounsfield units in, probabilities or abstentions out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inference.displayed import Displayed
 
 @dataclass(frozen=True, slots=True)
 class Abstention:
-    """No answer, and why: ``code`` is stable, ``text`` is a sentence for people."""
+    """The reason for a missing answer: a stable ``code`` and a ``text`` for users."""
 
     code: str
     text: str
@@ -20,7 +20,7 @@ class Abstention:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Caveat of an answer: ``name`` is a member of ``db.domain.caveats.Caveat``, whose text ``values`` fill."""
+    """A caveat: ``name`` is a member of ``db.domain.caveats.Caveat``, and ``values`` fill its text."""
 
     name: str
     values: dict[str, object] = field(default_factory=dict)
@@ -53,19 +53,19 @@ class CtVolume:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place that may be a nodule, before any network has looked."""
+    """A nodule candidate, before classification."""
 
     index: tuple[float, float, float]
     """Fractional ``(slice, row, column)``."""
     scale_mm: float
-    """Diameter of the blob that answered strongest, in millimetres."""
+    """Diameter of the blob with the strongest response, in millimetres."""
     strength: float
-    """Scale-normalised response; only the order means something."""
+    """Scale-normalised response, for ordering only."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassPrediction:
-    """Calibrated class probabilities of one image, or the reason why there are none.
+    """Calibrated class probabilities of one image, or abstentions.
 
     ``probabilities`` sum to 1 and are after temperature; ``prediction_set`` is the conformal set at the
     bundle's coverage. With an ``abstention`` the probabilities are a raw answer that must not stand alone.
@@ -76,7 +76,7 @@ class ClassPrediction:
     logits: tuple[float, ...]
     abstentions: tuple[Abstention, ...] = ()
     displayed: Displayed | None = None
-    """What is shown of the probability of ``malignant``; None where there is none."""
+    """Displayed probability of ``malignant``; None without one."""
 
     @property
     def is_in_domain(self) -> bool:
@@ -93,7 +93,7 @@ class ClassPrediction:
 
 @dataclass(frozen=True, slots=True)
 class NoduleFinding:
-    """One place in a volume, as the models see it.
+    """One finding in a volume.
 
     ``malignancy_probability`` is None, with the reason in ``abstentions``, where the malignancy model was not
     validated; it is never given for a candidate that neither the filter nor a reader confirmed. It is a point estimate
@@ -113,19 +113,19 @@ class NoduleFinding:
 
 @dataclass(frozen=True, slots=True)
 class VolumeAnalysis:
-    """All confirmed findings of one volume, most probably malignant first, and how they were reached."""
+    """All findings of one volume, by descending malignancy, with the provenance of the analysis."""
 
     findings: tuple[NoduleFinding, ...]
     abstentions: tuple[Abstention, ...] = ()
-    """Not empty means: the volume was not analysed, and why."""
+    """Reasons why the volume was not analysed; empty if it was."""
     measures: dict[str, object] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
-    """What a reader should know beside the answer."""
+    """Caveats of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What ``GET /model_status`` shows of one model; plain JSON values only."""
+    """Status of one model for ``GET /model_status``; JSON values only."""
 
     task: str
     name: str

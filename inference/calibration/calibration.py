@@ -1,4 +1,4 @@
-"""From logits to probabilities that mean something, and to sets that cover.
+"""Calibration of logits to probabilities, and conformal prediction sets.
 
 Binary models are calibrated on the logit margin ``z`` (malignant minus benign, natural-log odds); models of any number
 of classes on their logits ``(n, classes)``.
@@ -69,8 +69,8 @@ def fit_isotonic(z: Array, labels: NDArray[np.bool_]) -> dict[str, list[float]]:
 
     Smoothing can turn the order of two blocks round (0 of 1 becomes 1/3, 1 of 10 becomes 1/6): such are pooled too.
     """
-    values, place = np.unique(z, return_inverse=True)
-    positives, counts = np.bincount(place, weights=labels), np.bincount(place)
+    values, positions = np.unique(z, return_inverse=True)
+    positives, counts = np.bincount(positions, weights=labels), np.bincount(positions)
     blocks = [
         _Block(*b) for b in zip(positives.tolist(), counts.tolist(), values.tolist(), values.tolist(), strict=True)
     ]
@@ -88,20 +88,20 @@ class _Block(NamedTuple):
     high: float
 
     def share(self, added: float) -> float:
-        """Share of positives with so many of each class added."""
+        """Return the share of positives with ``added`` cases of each class."""
         return (self.positives + added) / (self.n + 2 * added)
 
 
 def _pooled(blocks: list[_Block], added: float) -> list[_Block]:
-    """Join neighbours whose shares do not rise."""
-    kept: list[_Block] = []
+    """Merge neighbouring blocks whose shares do not rise."""
+    merged: list[_Block] = []
     for block in blocks:
         last = block
-        while kept and kept[-1].share(added) >= last.share(added):
-            before = kept.pop()
+        while merged and merged[-1].share(added) >= last.share(added):
+            before = merged.pop()
             last = _Block(before.positives + last.positives, before.n + last.n, before.low, last.high)
-        kept.append(last)
-    return kept
+        merged.append(last)
+    return merged
 
 
 CALIBRATORS: dict[str, Callable[[Array, NDArray[np.bool_]], dict[str, Any]]] = {
@@ -111,7 +111,7 @@ CALIBRATORS: dict[str, Callable[[Array, NDArray[np.bool_]], dict[str, Any]]] = {
     "beta": fit_beta,
     "isotonic": fit_isotonic,
 }
-"""By name, the plainest first: how each is fitted on margins and labels."""
+"""Fitting functions by calibrator name, simplest first, on margins and labels."""
 
 
 def calibrated(z: Array, kind: str, parameters: dict[str, Any]) -> Array:
@@ -200,12 +200,12 @@ def conformal_class_thresholds(
 
 
 def prediction_set(probability: float, thresholds: dict[str, float], classes: tuple[str, str]) -> tuple[str, ...]:
-    """The classes that cannot be excluded; the more probable one is always among them."""
+    """Return the prediction set of a binary probability; it always contains the more probable class."""
     return class_set({classes[0]: 1 - probability, classes[1]: probability}, thresholds)
 
 
 def class_set(probabilities: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[str, ...]:
-    """Classes that the conformal thresholds keep, and always the most probable one.
+    """Return the prediction set by conformal thresholds; it always contains the most probable class.
 
     A class may miss its threshold and still be the most probable. The set then holds it beside the others, so that it
     never contradicts the class; a larger set covers no less.

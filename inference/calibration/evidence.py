@@ -1,4 +1,4 @@
-"""Calibration cases of a bundle, and the bounds that they give a new score.
+"""Calibration cases of a bundle, and the bounds of a new score by similar cases.
 
 A case counts once a patient: of each patient the case nearest in score, so that the cases are independent and the
 binomial limits exact. The ``k`` nearest patients bound a score; ``k`` is the number of patients to the power 2/3,
@@ -24,9 +24,9 @@ Array = NDArray[np.float64]
 CONFIDENCE: Final = 0.95
 NEIGHBOUR_EXPONENT: Final = 2 / 3
 SHOWN_DIGITS: Final = 2
-"""Decimals of a share as it is shown: whole per cent."""
+"""Decimals of a displayed share (per cent)."""
 EDGE: Final = 1e-9
-"""Shares closer to 0 or 1 count as this far from them, where log odds are compared."""
+"""Distance from 0 and 1 to which shares are clipped before comparing log odds."""
 
 
 def exact_limits(k: int, n: int) -> tuple[float, float]:
@@ -38,9 +38,9 @@ def exact_limits(k: int, n: int) -> tuple[float, float]:
 
 
 def displayed_limits(k: int, n: int) -> tuple[float, float, Censored]:
-    """Limits of the share ``k`` of ``n`` as they are shown.
+    """Return the displayed limits of the share ``k`` of ``n``.
 
-    A two-sided limit that would be shown as 0 % or 100 % is none: that side is left open, and the other one is the
+    A two-sided limit that would be displayed as 0 % or 100 % is omitted: that side is open, and the other one is the
     one-sided 95 % limit. 32 of 34 gives 80.3 to 99.3 % on both sides, and so "> 82 %" on one.
 
     Raises
@@ -61,7 +61,7 @@ def displayed_limits(k: int, n: int) -> tuple[float, float, Censored]:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Cases that neither networks nor combination nor calibrator were fitted on.
+    """Calibration cases that neither networks nor combination nor calibrator were fitted on.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Evidence:
     def of(
         cls, split: str, question: Question, scores: Array, labels: NDArray[np.bool_], groups: Sequence[str]
     ) -> Evidence:
-        """Number the groups, and order the cases by score, so that they follow no table."""
+        """Number the groups and sort the cases by score, so that no table order remains."""
         order = np.argsort(scores, kind="stable")
         numbers: dict[str, int] = {}
         numbered = [numbers.setdefault(str(groups[i]), len(numbers)) for i in order]
@@ -98,11 +98,11 @@ class Evidence:
 
     @property
     def neighbour_count(self) -> int:
-        """Patients whose cases bound a score."""
+        """Number of patients whose cases bound a score."""
         return min(self.group_count, math.ceil(self.group_count**NEIGHBOUR_EXPONENT))
 
     def neighbours(self, score: float) -> NDArray[np.int64]:
-        """Indices of the cases nearest to a score, one a patient; those as near as the last one are among them."""
+        """Return the indices of the cases nearest to a score, one per patient, ties included."""
         distance = np.abs(_log_odds(self.scores) - _log_odds(np.array([score])))
         order = np.argsort(distance, kind="stable")
         _, first = np.unique(self.groups[order], return_index=True)
@@ -111,19 +111,19 @@ class Evidence:
         return nearest[distance[nearest] <= limit]
 
     def displayed(self, score: float) -> DisplayedProbability:
-        """What is shown of a score, 0..1."""
+        """Return the displayed probability of a score, 0..1."""
         chosen = self.neighbours(score)
         n, k = len(chosen), int(self.labels[chosen].sum())
         low, high, censored = displayed_limits(k, n)
         return DisplayedProbability(low, high, censored, n, k, self.question, self.split)
 
     def without(self, group: NDArray[np.bool_]) -> Evidence:
-        """The cases that are not marked, ``(cases,)``."""
-        kept = ~group
-        return Evidence(self.split, self.question, self.scores[kept], self.labels[kept], self.groups[kept])
+        """Return the cases outside the mask ``group``, ``(cases,)``."""
+        rest = ~group
+        return Evidence(self.split, self.question, self.scores[rest], self.labels[rest], self.groups[rest])
 
     def to_json(self) -> dict[str, Any]:
-        """The part ``evidence`` of a recipe."""
+        """Return the recipe's part ``evidence``."""
         return {
             "split": self.split,
             "question": self.question.value,
@@ -134,7 +134,7 @@ class Evidence:
 
 
 def read_evidence(recipe: dict[str, Any], question: Question) -> Evidence | None:
-    """The evidence of a recipe; None where it holds none, or nothing that can be used."""
+    """Return the evidence of a recipe; None if it is missing or unusable."""
     held = recipe.get("evidence")
     if not isinstance(held, dict):
         return None
@@ -149,7 +149,7 @@ def read_evidence(recipe: dict[str, Any], question: Question) -> Evidence | None
 
 
 def displayed_for(recipe: dict[str, Any], question: Question, score: float) -> Displayed:
-    """What is shown of a score by the evidence of a recipe, or that it holds none."""
+    """Return the displayed form of a score by the evidence of a recipe."""
     evidence = read_evidence(recipe, question)
     return NoPercentage(question) if evidence is None else evidence.displayed(score)
 
@@ -160,7 +160,7 @@ def _log_odds(shares: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Separation:
-    """The size from which a nodule model separates the classes among nodules of about the same size.
+    """Smallest size from which a nodule model separates the classes among nodules of similar size.
 
     ``figures`` say how it ranks smaller ones, by size class and split.
     """
@@ -169,28 +169,28 @@ class Separation:
     figures: tuple[SizeClass, ...]
 
     def of_size(self, diameter_mm: float) -> tuple[SizeClass, ...]:
-        """The figures of the class that a nodule belongs to; the smallest class takes those below it, too."""
-        to_mm = min((one.to_mm for one in self.figures if diameter_mm < one.to_mm), default=None)
-        return tuple(one for one in self.figures if one.to_mm == to_mm)
+        """Return the figures of a nodule's size class; the smallest class includes smaller ones."""
+        to_mm = min((figure.to_mm for figure in self.figures if diameter_mm < figure.to_mm), default=None)
+        return tuple(figure for figure in self.figures if figure.to_mm == to_mm)
 
     def to_json(self) -> dict[str, Any]:
-        """The part ``separation`` of a recipe."""
+        """Return the recipe's part ``separation``."""
         return {
             "from_mm": self.from_mm,
-            "figures": [one.to_json() for one in self.figures],
+            "figures": [figure.to_json() for figure in self.figures],
         }
 
 
 def read_separation(recipe: dict[str, Any]) -> Separation | None:
-    """The separation that a recipe records; None where it records none."""
+    """Return the separation of a recipe; None without one."""
     held = recipe.get("separation")
     if not isinstance(held, dict):
         return None
-    return Separation(float(held["from_mm"]), tuple(SizeClass.read(one) for one in held.get("figures", ())))
+    return Separation(float(held["from_mm"]), tuple(SizeClass.read(entry) for entry in held.get("figures", ())))
 
 
 def displayed_malignancy(recipe: dict[str, Any], score: float, diameter_mm: float) -> Displayed:
-    """What is shown of a nodule's malignancy: no percentage where the model separates nothing at its size."""
+    """Return the displayed malignancy; no percentage at sizes where the model does not separate the classes."""
     separation = read_separation(recipe)
     if separation is not None and diameter_mm < separation.from_mm:
         return NoPercentage(Question.MALIGNANCY, separation.from_mm, separation.of_size(diameter_mm))

@@ -1,4 +1,4 @@
-"""Whether what models say still comes true, by cases whose truth became known in use.
+"""Calibration in use, by cases with a later reference standard.
 
 The error is that of the reliability diagram: the mean gap between what was said and what came true, over bins of the
 probability, weighted by cases. Unlike that of the confidence (Guo et al. 2017, eq. 3) it sees, too, a model that is
@@ -18,14 +18,14 @@ from inference.metrics import brier_score, reliability_bins
 Array = NDArray[np.float64]
 
 MIN_CASES = 30
-"""Fewer cases tell nothing: a perfectly calibrated model would show an error of more than 0.1."""
+"""Minimum number of cases; with fewer, a perfectly calibrated model shows an error above 0.1."""
 BINS, DRAWS, SIMULATIONS = 10, 500, 1999
 _AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Error of calibration with its 95 % interval (bootstrap of patients), and what a perfect model would show."""
+    """Calibration error with 95 % interval (bootstrap by patient), and the error of a perfect model."""
 
     n: int
     positives: int
@@ -44,7 +44,7 @@ class Calibration:
 def watch_calibration(
     probabilities: Array, labels: NDArray[np.bool_], patients: NDArray[np.str_]
 ) -> Calibration | TooFew:
-    """Measure the calibration of probabilities ``(n,)`` against what was true, by patient."""
+    """Measure the calibration of probabilities ``(n,)`` against labels, by patient."""
     n = len(labels)
     if n < MIN_CASES:
         return TooFew("cases", n, MIN_CASES)
@@ -70,12 +70,12 @@ def watch_calibration(
 
 
 def _bins(probabilities: Array) -> Array:
-    """Mark the bin of each case: ``(n, BINS)``."""
+    """Return the one-hot bins of cases, ``(n, BINS)``."""
     return np.eye(BINS)[np.minimum((probabilities * BINS).astype(int), BINS - 1)]
 
 
 def _of_perfect_models(probabilities: Array, bins: Array, rng: np.random.Generator) -> Array:
-    """Give the errors of models whose probabilities come true by themselves, ``(SIMULATIONS,)``."""
+    """Return the errors of simulated perfectly calibrated models, ``(SIMULATIONS,)``."""
     errors = []
     for first in range(0, SIMULATIONS, _AT_ONCE):
         labels = rng.random((min(_AT_ONCE, SIMULATIONS - first), len(probabilities))) < probabilities
@@ -86,17 +86,17 @@ def _of_perfect_models(probabilities: Array, bins: Array, rng: np.random.Generat
 def _drawn(
     probabilities: Array, labels: NDArray[np.bool_], of_patient: NDArray[np.intp], rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Give error and Brier score with patients drawn anew, whole: ``(DRAWS,)`` each."""
+    """Return bootstrap samples of error and Brier score by patient, ``(DRAWS,)`` each."""
     count = int(of_patient.max()) + 1
-    told = np.column_stack(
+    columns = np.column_stack(
         [
             (labels - probabilities)[:, None] * _bins(probabilities),
             (labels - probabilities) ** 2,
             np.ones(len(labels)),
         ]
     )
-    sums = np.zeros((count, told.shape[1]))
-    np.add.at(sums, of_patient, told)
+    sums = np.zeros((count, columns.shape[1]))
+    np.add.at(sums, of_patient, columns)
     drawn = rng.multinomial(count, np.full(count, 1 / count), DRAWS) @ sums
     return np.abs(drawn[:, :BINS]).sum(axis=1) / drawn[:, -1], drawn[:, BINS] / drawn[:, -1]
 

@@ -1,4 +1,4 @@
-"""Two models on the same findings: which separates and which is calibrated better, and whether that may be chance.
+"""Comparison of two models on the same findings: discrimination, calibration and decisions.
 
 AUC by DeLong's method (DeLong et al. 1988, by midranks as Sun & Xu 2014), where the findings of one patient count as
 one cluster (Obuchowski 1997; with one finding each the two are the same). Decisions by McNemar's exact test. Brier
@@ -22,16 +22,16 @@ Labels = NDArray[np.bool_]
 Bounds = tuple[float, float]
 
 LEAST = 10
-"""With findings of either kind of fewer patients nothing is concluded: intervals of a few clusters are too narrow."""
+"""Minimum number of patients per class; with fewer, intervals of clusters are too narrow."""
 MARGIN = 0.02
-"""An AUC lower by more than this counts as worse, even where it may be chance."""
+"""An AUC lower by more than this counts as worse, significant or not."""
 DECISION = 0.5
-"""From here on an answer names the finding malignant."""
+"""Decision threshold for malignant."""
 DRAWS = 500
 
 
 class Conclusion(StrEnum):
-    """What a comparison allows to say of the second model."""
+    """Conclusion about the second model."""
 
     TOO_FEW = "too_few"
     WORSE = "worse"
@@ -41,7 +41,7 @@ class Conclusion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of both models, second minus first, each with its 95 % interval."""
+    """A metric of both models and their difference (second minus first), with 95 % intervals."""
 
     first: float
     first_interval: Bounds
@@ -54,7 +54,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Decisions at ``DECISION``: how often only one of the models was right, and the p of McNemar's exact test."""
+    """Discordant decisions at ``DECISION``, with the p-value of McNemar's exact test."""
 
     only_first_right: int
     only_second_right: int
@@ -63,7 +63,7 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the findings tell; figures are None where there are too few."""
+    """Result of a comparison; metrics are None with too few findings."""
 
     conclusion: Conclusion
     reason: str
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def compare_models(labels: Labels, first: Array, second: Array, patients: NDArray[np.str_]) -> Comparison:
-    """Compare the probabilities that two models gave the same findings.
+    """Compare the probabilities of two models on the same findings.
 
     Parameters
     ----------
@@ -88,19 +88,19 @@ def compare_models(labels: Labels, first: Array, second: Array, patients: NDArra
     patients
         ``(n,)``: whose they are.
     """
-    told = (len(labels), int(labels.sum()), len(np.unique(patients)))
+    counts = (len(labels), int(labels.sum()), len(np.unique(patients)))
     positive, negative = (len(np.unique(patients[chosen])) for chosen in (labels, ~labels))
     if min(positive, negative) < LEAST:
         reason = f"{positive} patients with positive and {negative} with negative findings, {LEAST} of each are needed"
-        return Comparison(Conclusion.TOO_FEW, reason, *told)
+        return Comparison(Conclusion.TOO_FEW, reason, *counts)
     areas, brier = delong(labels, first, second, patients), _bootstrapped(brier_score, labels, first, second, patients)
     conclusion, reason = _concluded(areas, brier)
     error = _bootstrapped(expected_calibration_error, labels, first, second, patients)
-    return Comparison(conclusion, reason, *told, areas, mcnemar(labels, first, second), brier, error)
+    return Comparison(conclusion, reason, *counts, areas, mcnemar(labels, first, second), brier, error)
 
 
 def delong(labels: Labels, first: Array, second: Array, patients: NDArray[np.str_]) -> Figure:
-    """Areas under two correlated ROC curves with their intervals, and the p of their difference (two-sided)."""
+    """Return the AUCs of two correlated ROC curves with intervals and two-sided p-value of the difference."""
     areas = np.array([auc(labels, first), auc(labels, second)])
     influence = np.stack([_influence(labels, first, areas[0]), _influence(labels, second, areas[1])])  # (2, n)
     _, cluster = np.unique(patients, return_inverse=True)
@@ -124,7 +124,7 @@ def mcnemar(labels: Labels, first: Array, second: Array) -> Decisions:
 
 
 def _influence(labels: Labels, values: Array, area: float) -> Array:
-    """How far each finding moves the area, so that their squares sum up to DeLong's variance."""
+    """Return the contribution of each finding to the AUC; squares sum up to DeLong's variance."""
     m, n = int(labels.sum()), int((~labels).sum())
     of_all, moved = rankdata(values), np.empty(len(values))
     moved[labels] = ((of_all[labels] - rankdata(values[labels])) / n - area) / np.sqrt(m * (m - 1))
@@ -140,12 +140,16 @@ def _bootstrapped(
         lambda i: figure(labels[i], second[i]),
         lambda i: figure(labels[i], second[i]) - figure(labels[i], first[i]),
     )
-    one, other, apart = (bootstrap_interval(statistic, patients, draws=DRAWS) for statistic in statistics)
-    return _figure(figure(labels, first), figure(labels, second), (one, other, apart))
+    first_interval, second_interval, difference_interval = (
+        bootstrap_interval(statistic, patients, draws=DRAWS) for statistic in statistics
+    )
+    return _figure(
+        figure(labels, first), figure(labels, second), (first_interval, second_interval, difference_interval)
+    )
 
 
 def _figure(first: float, second: float, intervals: tuple[Bounds, Bounds, Bounds], p: float | None = None) -> Figure:
-    """Say what both models show; the intervals are of the first, of the second, and of their difference."""
+    """Return a metric of both models; intervals of the first, the second and their difference."""
     return Figure(first, intervals[0], second, intervals[1], second - first, intervals[2], p)
 
 

@@ -1,4 +1,4 @@
-"""Whether the answers of today are like those of the beginning: probabilities, findings a series, series unanswered.
+"""Output drift: probabilities, findings per series and unanswered series against a reference.
 
 As for the series themselves (``inference.drift.series_drift``) the unit is the series; findings of one patient are not
 independent.
@@ -26,13 +26,13 @@ from inference.metrics import wilson_interval
 
 BINS = 10
 MIN_FINDINGS = 20
-"""Fewer findings in either set make no histogram."""
+"""Minimum number of findings in each set for a histogram."""
 MIN_SERIES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model made of one series; a finding has no malignancy where the model was not validated for it."""
+    """The output of a model for one series; findings outside the validated range have no malignancy."""
 
     is_answered: bool
     nodule: tuple[float, ...] = ()
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of how many, with the 95 % interval of the share (Wilson)."""
+    """The share ``k`` of ``n`` with its 95 % interval (Wilson)."""
 
     k: int
     n: int
@@ -59,7 +59,7 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Findings of an answered series, then and now."""
+    """Findings per answered series, reference and recent."""
 
     reference: Mean
     recent: Mean
@@ -68,7 +68,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How often something happened, then and now."""
+    """Shares of the reference and recent sets."""
 
     reference: Share
     recent: Share
@@ -77,7 +77,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class OutputDrift:
-    """What a comparison of answers found, and which of its parts are told as drifted."""
+    """Result of a comparison of outputs, with the names of drifted parts."""
 
     nodule: Stability | TooFew
     malignancy: Stability | TooFew
@@ -87,18 +87,18 @@ class OutputDrift:
 
 
 def compare_answers(reference: Sequence[Answer], recent: Sequence[Answer]) -> OutputDrift:
-    """Compare the answers to two sets of series by the same model."""
-    answered = [[one for one in answers if one.is_answered] for answers in (reference, recent)]
-    nodule = _probabilities(*([one.nodule for one in answers] for answers in answered))
-    malignancy = _probabilities(*([one.malignancy for one in answers] for answers in answered))
-    findings = _counts(*(np.array([len(one.nodule) for one in answers], np.float64) for answers in answered))
+    """Compare the outputs of the same model for two sets of series."""
+    answered = [[answer for answer in answers if answer.is_answered] for answers in (reference, recent)]
+    nodule = _probabilities(*([answer.nodule for answer in answers] for answers in answered))
+    malignancy = _probabilities(*([answer.malignancy for answer in answers] for answers in answered))
+    findings = _counts(*(np.array([len(answer.nodule) for answer in answers], np.float64) for answers in answered))
     unanswered = compare_shares(
-        *((sum(not one.is_answered for one in answers), len(answers)) for answers in (reference, recent))
+        *((sum(not answer.is_answered for answer in answers), len(answers)) for answers in (reference, recent))
     )
     drifted = [
         name
-        for name, found in (("nodule_probability", nodule), ("malignancy_probability", malignancy))
-        if isinstance(found, Stability) and is_shifted(found)
+        for name, result in (("nodule_probability", nodule), ("malignancy_probability", malignancy))
+        if isinstance(result, Stability) and is_shifted(result)
     ]
     if isinstance(findings, Counts) and findings.p < LIMIT:
         drifted.append("findings")
@@ -108,14 +108,14 @@ def compare_answers(reference: Sequence[Answer], recent: Sequence[Answer]) -> Ou
 
 
 def compare_shares(reference: tuple[int, int], recent: tuple[int, int]) -> Shares:
-    """Compare ``(k, n)`` of then and now by Fisher's exact test, two-sided."""
+    """Compare ``(k, n)`` of the reference and recent sets by Fisher's exact test, two-sided."""
     (k, n), (now_k, now_n) = reference, recent
     p = float(fisher_exact([[k, n - k], [now_k, now_n - now_k]]).pvalue) if n and now_n else 1.0
     return Shares(share(k, n), share(now_k, now_n), p)
 
 
 def share(k: int, n: int) -> Share:
-    """Give ``k`` of ``n`` with its interval."""
+    """Return the share ``k`` of ``n`` with its interval."""
     return Share(k, n, wilson_interval(k, n))
 
 
@@ -132,7 +132,7 @@ def _histograms(series: Sequence[Sequence[float]]) -> Array:
 
 
 def _smoothed(counts: Array) -> Array:
-    """Shares of counts, each bin with half a finding more, so that an empty one says little."""
+    """Return shares of counts, each bin with half a finding added (smoothing)."""
     return np.asarray((counts + 0.5) / (counts.sum(axis=-1, keepdims=True) + 0.5 * BINS))
 
 

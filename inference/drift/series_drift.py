@@ -1,4 +1,4 @@
-"""Whether the series of today are like those of the beginning: one small summary a series, few tests over many.
+"""Input drift: summaries of series compared with those of a reference.
 
 The unit is the series, never the voxel: voxels of one patient are not independent. Each feature is compared by the
 Kolmogorov-Smirnov test, the HU histogram by the population stability index, whose own null distribution comes from
@@ -21,15 +21,15 @@ from inference.types import CtVolume
 Array = NDArray[np.float64]
 
 REFERENCE, WINDOW = 40, 20
-"""The first so many series of a scanner are its reference; they are compared with each later block of ``WINDOW``."""
+"""Number of first series of a scanner that form its reference, compared with each later block of ``WINDOW``."""
 ALPHA = 0.01
-"""Share of comparisons of one scanner with itself that may raise a false alarm."""
+"""Accepted share of false alarms in comparisons without drift."""
 HU_EDGES = np.arange(-1050, 551, 50)
 FEATURES = ("lung_hu", "soft_hu", "noise_hu", "slice_mm", "pixel_mm", "nodule_mm")
 OUTPUT_TESTS = 4
 """Tests that ``inference.drift.output_drift`` adds to a comparison."""
 LIMIT = ALPHA / (len(FEATURES) + 1 + OUTPUT_TESTS)
-"""A test with a smaller p-value tells of drift."""
+"""A test with a smaller p-value indicates drift."""
 MIN_PSI = 0.1
 PERMUTATIONS, BOOTSTRAPS = 1999, 500
 _SIDE, _SLICES = 128, 32
@@ -37,7 +37,7 @@ _SIDE, _SLICES = 128, 32
 
 @dataclass(frozen=True, slots=True)
 class TooFew:
-    """Why there is no comparison: there are ``n`` of ``what``, and it needs ``needed``."""
+    """No comparison: there are ``n`` of ``what``, and ``needed`` are required."""
 
     what: str
     n: int
@@ -46,7 +46,7 @@ class TooFew:
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """A population stability index: its 95 % interval, and below what it stays in 95 % where nothing changed."""
+    """A population stability index with its 95 % interval and its 95 % limit without drift."""
 
     psi: float
     interval: tuple[float, float]
@@ -59,22 +59,22 @@ class Stability:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What a comparison found: p and medians by feature, the histogram's stability, and which are told as drifted."""
+    """Result of a comparison: p-values and medians by feature, stability of the histogram, and drifted features."""
 
     p_values: dict[str, float]
     medians: dict[str, tuple[float, float]]
-    """Of the reference, and of the recent series."""
+    """Medians of the reference and recent series."""
     histogram: Stability
     drifted: tuple[str, ...]
 
     @property
     def psi(self) -> float:
-        """The index of the histogram."""
+        """Stability index of the histogram."""
         return self.histogram.psi
 
 
 def summarise(volume: CtVolume) -> dict[str, object]:
-    """Tell in a few numbers what a series looks like, without anything of its patient.
+    """Return image statistics of a series, without patient data.
 
     Medians of lung and soft tissue (HU), noise (HU, from neighbouring pixels of soft tissue), spacing (mm), and the
     histogram of what lies inside the body, as shares.
@@ -83,7 +83,7 @@ def summarise(volume: CtVolume) -> dict[str, object]:
     chosen = np.unique(np.linspace(0, slices - 1, min(slices, _SLICES)).astype(int))
     full = volume.volume_hu[chosen].astype(np.float32)
     thin = full[:, :: max(1, rows // _SIDE), :: max(1, columns // _SIDE)]
-    body = np.stack([binary_fill_holes(one > -300) for one in thin])
+    body = np.stack([binary_fill_holes(slice_hu > -300) for slice_hu in thin])
     inside = thin[body]
     lung, soft = inside[inside < -500], inside[np.abs(inside) < 250]
     both = (np.abs(full[:, :, 1:]) < 250) & (np.abs(full[:, :, :-1]) < 250)
@@ -106,7 +106,7 @@ def stability_index(expected: Array, actual: Array) -> Array:
 
 
 def compare(reference: Sequence[Mapping[str, object]], recent: Sequence[Mapping[str, object]]) -> Drift:
-    """Compare summaries of two sets of series; features that too few of either set have are left out."""
+    """Compare summaries of two sets of series; features with too few values are left out."""
     p_values, medians = {}, {}
     for name in FEATURES:
         old, new = _values(reference, name), _values(recent, name)
@@ -119,9 +119,9 @@ def compare(reference: Sequence[Mapping[str, object]], recent: Sequence[Mapping[
     return Drift(p_values, medians, histogram, (*drifted, *(["hu_shares"] if is_shifted(histogram) else [])))
 
 
-def is_shifted(found: Stability) -> bool:
-    """Whether an index tells of drift: unlikely without one, and not too small to matter."""
-    return found.p < LIMIT and found.psi >= MIN_PSI
+def is_shifted(stability: Stability) -> bool:
+    """Return whether an index indicates drift: significant and large enough to matter."""
+    return stability.p < LIMIT and stability.psi >= MIN_PSI
 
 
 def stability(reference: Array, recent: Array, to_shares: Callable[[Array], Array]) -> Stability:
@@ -162,8 +162,8 @@ def _median(values: NDArray[np.float32]) -> float | None:
 
 
 def _values(summaries: Sequence[Mapping[str, object]], name: str) -> Array:
-    return np.array([value for one in summaries if isinstance(value := one.get(name), int | float)], np.float64)
+    return np.array([value for summary in summaries if isinstance(value := summary.get(name), int | float)], np.float64)
 
 
 def _shares(summaries: Sequence[Mapping[str, object]]) -> Array:
-    return np.array([one["hu_shares"] for one in summaries], np.float64)
+    return np.array([summary["hu_shares"] for summary in summaries], np.float64)

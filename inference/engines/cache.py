@@ -1,4 +1,4 @@
-"""Cache of networks converted to OpenVINO, so that a process starts without tracing them again.
+"""Cache of networks converted to OpenVINO, which avoids tracing them at each start.
 
 Converting a network takes seconds of CPU, reading it back milliseconds. An entry is a folder named by a digest of all
 that the conversion depends on: the weights, the code of the network, the shape of its input, and the releases of torch
@@ -26,14 +26,14 @@ from torch import nn
 FORMAT = 1
 """Version of the layout of an entry."""
 MAX_ENTRIES = 32
-"""Entries beyond these are removed, the least recently used first; one set of bundles has four."""
+"""Maximum number of entries, removed by least recent use; one set of bundles has four."""
 GRAPH, WEIGHTS, MANIFEST = "network.xml", "network.bin", "manifest.json"
 
 _log = logging.getLogger(__name__)
 
 
 class NetworkCache:
-    """Converted networks in a folder of this user alone.
+    """Converted networks in a private folder of this user.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class NetworkCache:
         self._folder = folder
 
     def converted(self, network: nn.Module, input_shape: tuple[int, ...]) -> Any:
-        """Read the converted network, or convert it and write it; a cache that cannot be written is no failure.
+        """Return the converted network from the cache, or convert and store it; write errors are ignored.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class NetworkCache:
 
 
 def network_digest(network: nn.Module, input_shape: tuple[int, ...]) -> str:
-    """Digest of all that a conversion depends on, as hexadecimal SHA-256."""
+    """Return the SHA-256 of everything that a conversion depends on."""
     import openvino
 
     code = inspect.getsource(sys.modules[type(network).__module__])
@@ -111,7 +111,7 @@ def network_digest(network: nn.Module, input_shape: tuple[int, ...]) -> str:
 
 
 def _read(entry: Path) -> Any | None:
-    """Read an entry that is complete, unaltered and this user's own; None otherwise."""
+    """Read an entry if it is complete, unaltered and owned by this user; None otherwise."""
     from inference.engines.openvino import network_of
 
     try:
@@ -130,7 +130,7 @@ def _read(entry: Path) -> Any | None:
 
 
 def _is_private(path: Path) -> bool:
-    """Whether the path is a real file or folder of this user that nobody else can write."""
+    """Return whether the path is a real file or folder that only this user can write."""
     status = path.lstat()
     is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
     return is_plain and status.st_uid == os.geteuid() and not status.st_mode & 0o022

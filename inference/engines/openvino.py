@@ -1,4 +1,4 @@
-"""Runs networks by OpenVINO on a CPU. Only loaded where the extra ``openvino`` is installed and chosen."""
+"""Inference by OpenVINO on a CPU; imported only if the extra ``openvino`` is installed and chosen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # nothing here reports usage to anybody
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # no usage reports
 
 import openvino as ov  # noqa: E402 - after the line that keeps its telemetry out
 
@@ -19,7 +19,7 @@ _CORE = ov.Core()
 
 
 def converted(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
-    """The network as an OpenVINO model for any number of inputs of ``input_shape`` (channels, ...)."""
+    """Convert a network to an OpenVINO model for batches of ``input_shape`` (channels, ...)."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing is deprecated in torch, and what the converter takes
         model = ov.convert_model(network, example_input=torch.zeros(2, *input_shape))
@@ -28,12 +28,12 @@ def converted(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
 
 
 def read_network(path: Path) -> Any:
-    """Read a network that ``write_network`` wrote: graph (XML) and weights (bin); neither holds code."""
+    """Read the output of ``write_network``: graph (XML) and weights (bin), without code."""
     return _CORE.read_model(path, path.with_suffix(".bin"))
 
 
 def network_of(graph: bytes, weights: bytes) -> Any:
-    """Make a network of what ``write_network`` wrote, as bytes; raises ``RuntimeError`` where it is none."""
+    """Parse the output of ``write_network`` from bytes; raises ``RuntimeError`` if it is invalid."""
     return _CORE.read_model(graph, weights)
 
 
@@ -44,7 +44,7 @@ def write_network(model: Any, path: Path) -> None:
 
 
 class _Runner:
-    """A compiled network; calls from several threads take turns."""
+    """A compiled network; calls from several threads are serialised."""
 
     def __init__(self, model: Any, precision: str) -> None:
         options = {
@@ -63,5 +63,5 @@ class _Runner:
 
 
 def runner_of(model: Any, *, precision: str) -> _Runner:
-    """Compile for this machine; ``precision`` (``f32``, ``bf16``) is that of what is not quantised."""
+    """Compile for this machine; ``precision`` (``f32``, ``bf16``) applies to layers that are not quantised."""
     return _Runner(model, precision)

@@ -31,11 +31,11 @@ Runner: TypeAlias = "Callable[[Tensor], Tensor]"
 """``(n, channels, ...)`` float32 on the engine's device to float32 logits ``(n, classes)`` on that device."""
 
 TOLERANCE = 0.002
-"""AUC and expected calibration error may move so far from float32's on unseen patients, and no farther."""
+"""Largest accepted change of AUC and expected calibration error from float32 on unseen patients."""
 
 
 class Engine(StrEnum):
-    """What runs the networks and in which numbers it counts; the fastest on a CPU first."""
+    """Inference engines with their number formats, fastest on a CPU first."""
 
     OPENVINO_INT8 = "openvino-int8"
     OPENVINO_BFLOAT16 = "openvino-bfloat16"
@@ -46,36 +46,36 @@ class Engine(StrEnum):
 
     @property
     def is_openvino(self) -> bool:
-        """Whether it needs OpenVINO; else it is torch's."""
+        """Whether the engine needs OpenVINO."""
         return self.name.startswith("OPENVINO")
 
 
 NEVER_BY_ITSELF = frozenset({Engine.TORCH_COMPILED})
-"""Compiling takes a minute at each start and a compiler on the machine: only where it is asked for."""
+"""Engines used only on request: compiling takes a minute at each start and needs a compiler."""
 CPU_INFO = Path("/proc/cpuinfo")
 WITHOUT_RECORD = frozenset({Engine.TORCH_BFLOAT16, Engine.TORCH_FLOAT32})
-"""These answer for a bundle that records no check; bundles are calibrated on what they say."""
+"""Engines allowed for a bundle without recorded checks; bundles are calibrated with them."""
 
 
-def choose_engine(wanted: str, bundle: Bundle, device_type: str) -> Engine:
-    """The engine called ``wanted``, or for ``auto`` the fastest one here that the bundle's record lets answer.
+def choose_engine(name: str, bundle: Bundle, device_type: str) -> Engine:
+    """Return the engine called ``name``, or for ``auto`` the fastest one here that the bundle was validated with.
 
     Raises
     ------
     BundleError
-        The engine that was asked for cannot run here, or may not answer for this bundle.
+        The engine cannot run here, or was not validated for this bundle.
     """
-    if wanted != "auto":
-        engine = Engine(wanted)
+    if name != "auto":
+        engine = Engine(name)
         if reason := why_unusable(engine, device_type) or why_unfit(engine, bundle):
-            raise BundleError(f"LUNGNODE_MODEL__ENGINE is {wanted}, but {reason}; set it to auto")
+            raise BundleError(f"LUNGNODE_MODEL__ENGINE is {name}, but {reason}; set it to auto")
         return engine
     usable = (e for e in Engine if e not in NEVER_BY_ITSELF and not why_unusable(e, device_type))
     return next(e for e in usable if not why_unfit(e, bundle) and (e in WITHOUT_RECORD or recorded(e, bundle)))
 
 
 def why_unusable(engine: Engine, device_type: str) -> str | None:
-    """Reason why this machine cannot run the engine at speed on ``cpu`` or ``cuda``, or None."""
+    """Return why this machine cannot run the engine efficiently on ``cpu`` or ``cuda``, or None."""
     if engine.is_openvino and (device_type != "cpu" or find_spec("openvino") is None):
         return "it needs a CPU and the extra openvino (pip install 'lungnode[openvino]')"
     if engine is Engine.TORCH_COMPILED and shutil.which(os.environ.get("CXX", "g++")) is None:
@@ -86,7 +86,7 @@ def why_unusable(engine: Engine, device_type: str) -> str | None:
 
 
 def counts_in_bfloat16(device_type: str) -> bool:
-    """Whether the device multiplies bfloat16 itself; emulated it is slower than float32."""
+    """Return whether the device supports bfloat16 natively; emulated it is slower than float32."""
     if device_type == "cuda":
         import torch
 
@@ -102,18 +102,18 @@ def cpu_features() -> frozenset[str]:
     except OSError:
         return frozenset()
     fields = (line.partition(":") for line in lines)
-    found = (frozenset(text.split()) for name, _, text in fields if name.strip() in ("flags", "Features"))
-    return next(found, frozenset())
+    flags = (frozenset(text.split()) for name, _, text in fields if name.strip() in ("flags", "Features"))
+    return next(flags, frozenset())
 
 
 def recorded(engine: Engine, bundle: Bundle) -> dict[str, Any] | None:
-    """What ``training.engines`` wrote of the engine into the bundle."""
-    found: dict[str, Any] | None = bundle.recipe.get("engines", {}).get("measured", {}).get(engine)
-    return found
+    """Return the bundle's record of an engine (``training.engines``)."""
+    record: dict[str, Any] | None = bundle.recipe.get("engines", {}).get("measured", {}).get(engine)
+    return record
 
 
 def why_unfit(engine: Engine, bundle: Bundle) -> str | None:
-    """Why the engine may not answer for this bundle, if it may not; float32 in torch is what others are held against.
+    """Return why the engine is not validated for this bundle, or None; the reference is float32 in torch.
 
     Only int8 has weights of its own and must have been checked; a check that failed bars any engine.
     """
@@ -126,12 +126,12 @@ def why_unfit(engine: Engine, bundle: Bundle) -> str | None:
 
 
 def is_within_tolerance(record: dict[str, Any]) -> bool:
-    """Whether AUC and expected calibration error stayed as near to float32's as they must."""
+    """Return whether AUC and expected calibration error are close enough to float32."""
     return all(abs(float(record[name])) <= TOLERANCE for name in ("auc_change", "ece_change"))
 
 
 def answering_digest(engine: Engine, bundle: Bundle) -> str:
-    """Digest of what answers: the bundle's own, and for int8 that of its other weights as well."""
+    """Return the digest of the bundle, for int8 combined with that of its quantised weights."""
     if engine is not Engine.OPENVINO_INT8:
         return bundle.sha256
     files = (recorded(engine, bundle) or {})["files"]
@@ -139,12 +139,12 @@ def answering_digest(engine: Engine, bundle: Bundle) -> str:
 
 
 def int8_network(bundle: Bundle, prefix: str) -> Path:
-    """The quantised network of one member: the graph (``.xml``), with weights of the same name (``.bin``) beside it.
+    """Return the path of a member's quantised graph (``.xml``), with weights (``.bin``) of the same name.
 
     Raises
     ------
     BundleError
-        A file is missing or not the one that was checked.
+        A file is missing or altered.
     """
     files = (recorded(Engine.OPENVINO_INT8, bundle) or {}).get("files", {})
     graph, weights = (f"int8/{prefix}.{ending}" for ending in ("xml", "bin"))
@@ -164,7 +164,7 @@ def make_runner(
     int8: Path | None = None,
     cache: NetworkCache | None = None,
 ) -> Runner:
-    """Make a runner of a network in evaluation mode and in ``as_inference_layout``.
+    """Return a runner for a network in evaluation mode and ``as_inference_layout``.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def make_runner(
     int8
         For ``openvino-int8``, what ``int8_network`` gives.
     cache
-        Where converted networks are kept for the next start; none by default.
+        Cache of converted networks; default: none.
     """
     if not engine.is_openvino:
         return torch_runner(network, device, engine)
@@ -193,7 +193,7 @@ def make_runner(
 
 
 def torch_runner(network: nn.Module, device: torch.device, engine: Engine = Engine.TORCH_BFLOAT16) -> Runner:
-    """Run a network by torch, in the numbers that ``engine`` names."""
+    """Runner of a network in torch, in the number format of ``engine``."""
     import torch
 
     forward = torch.compile(network, dynamic=True) if engine is Engine.TORCH_COMPILED else network

@@ -1,4 +1,4 @@
-"""Where the lungs are: a coarse search region in which nodules may lie, or a sentence that says why there is none.
+"""Lung segmentation: a coarse search region for nodules, or an abstention.
 
 The volume is averaged to about 2.5 mm. Air that the body encloses and that has the density of lung (not of
 free gas) is lung; the airway is cut away, the lungs are parted, and each is closed so that nodules on the
@@ -40,7 +40,7 @@ Floats = NDArray[np.float32]
 
 
 class LungExtent(StrEnum):
-    """How much of the lungs the volume shows."""
+    """Coverage of the lungs by the volume."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -85,7 +85,7 @@ class LungSegmentation:
         return (np.asarray(indices, float) + 0.5) / self.block - 0.5
 
     def contains(self, indices: NDArray[np.float64], *, margin_mm: float = 0.0) -> Mask:
-        """Whether each of the ``(n, 3)`` full-resolution indices lies in the search region or ``margin_mm`` outside."""
+        """Return whether each of ``(n, 3)`` full-resolution indices is in the search region or within ``margin_mm``."""
         region = self.mask if margin_mm <= 0 else self.distance_mm() <= margin_mm
         nearest = np.rint(self.working_index(np.atleast_2d(indices))).astype(int)
         inside = ((nearest >= -1) & (nearest <= np.array(region.shape))).all(axis=1)
@@ -99,18 +99,18 @@ class LungSegmentation:
     def bounding_box(self, *, margin_mm: float = 0.0) -> tuple[slice, slice, slice]:
         """Full-resolution box around the search region."""
         box = []
-        for axis, found in enumerate(ndi.find_objects(self.mask.astype(np.uint8))[0]):
+        for axis, extent in enumerate(ndi.find_objects(self.mask.astype(np.uint8))[0]):
             margin = int(np.ceil(margin_mm / self.spacing_mm[axis] * self.block[axis]))
-            start = max(0, found.start * self.block[axis] - margin)
-            stop = min(self.full_shape[axis], found.stop * self.block[axis] + margin)
-            if found.stop == self.mask.shape[axis]:  # the remainder that fills no block
+            start = max(0, extent.start * self.block[axis] - margin)
+            stop = min(self.full_shape[axis], extent.stop * self.block[axis] + margin)
+            if extent.stop == self.mask.shape[axis]:  # the remainder that fills no block
                 stop = self.full_shape[axis]
             box.append(slice(start, stop))
         return box[0], box[1], box[2]
 
 
 def segment_lungs(volume: CtVolume) -> LungSegmentation | Abstention:
-    """Find the lungs of a chest CT, whole or partial, supine or prone.
+    """Segment the lungs of a chest CT, complete or partial, supine or prone.
 
     Returns
     -------
@@ -159,14 +159,14 @@ def segment_lungs(volume: CtVolume) -> LungSegmentation | Abstention:
 
 
 def block_mean(volume_hu: NDArray[np.int16], block: tuple[int, int, int]) -> Floats:
-    """Mean of whole blocks, float32; a remainder at the far end that fills no block is dropped."""
+    """Return block means, float32; an incomplete block at the far end is dropped."""
     depth, height, width = (n // b for n, b in zip(volume_hu.shape, block, strict=True))
-    whole = volume_hu[:, : height * block[1], : width * block[2]]
+    complete = volume_hu[:, : height * block[1], : width * block[2]]
     means = np.empty((depth, height, width), np.float32)
 
     def fill(layer: int) -> None:
         sums = np.zeros((height, width), np.int32)
-        for slice_hu in whole[layer * block[0] : (layer + 1) * block[0]]:  # strided adds of one slice stay in cache
+        for slice_hu in complete[layer * block[0] : (layer + 1) * block[0]]:  # strided adds of one slice stay in cache
             rows = sum((slice_hu[k :: block[1]] for k in range(1, block[1])), slice_hu[:: block[1]].astype(np.int32))
             for k in range(block[2]):
                 sums += rows[:, k :: block[2]]
@@ -192,7 +192,7 @@ def _block(volume: CtVolume) -> tuple[int, int, int]:
 
 
 def _enclosed_air(working_hu: Floats) -> Mask:
-    """Air that no in-plane path joins to the outside; a field of view that cuts the lung closes it there."""
+    """Return air without an in-plane connection to the outside, where the field of view's edge counts as closed."""
     padding = _touching_border(working_hu <= -1023.0)
     if padding.any():  # blocks at its edge mix padding with what is beside it
         padding = _grown_in_plane(padding, steps=1)
@@ -248,7 +248,7 @@ def _padded(box: tuple[slice, ...], shape: tuple[int, ...], margin: int) -> tupl
 
 
 def _is_lung_like(working_hu: Floats, part: Mask) -> bool:
-    """Whether the core has lung density; gas in bowel, stomach, sinuses or a mattress has none."""
+    """Return whether the core has lung density, unlike gas in bowel, stomach, sinuses or a mattress."""
     core = ndi.binary_erosion(part, _IN_PLANE)
     if core.sum() < max(4, 0.05 * part.sum()):  # a sheet, such as the edge of the field of view
         return False
@@ -258,7 +258,7 @@ def _is_lung_like(working_hu: Floats, part: Mask) -> bool:
 
 
 def _is_deep(working_hu: Floats, part: Mask, spacing_mm: tuple[float, ...], *, least_tissue: float = 0.5) -> bool:
-    """Whether a shell 4 to 8 mm outside is mostly tissue or air of the body, as around lung and not around foam."""
+    """Return whether a shell 4 to 8 mm outside is mostly tissue or air of the body, unlike around foam."""
     steps = max(1, round(3.0 / spacing_mm[1])), max(2, round(8.0 / spacing_mm[1]))
     shell = _grown_in_plane(part, steps=steps[1]) & ~_grown_in_plane(part, steps=steps[0])
     return bool(shell.any()) and float((working_hu[shell] > -300.0).mean()) >= least_tissue
@@ -366,7 +366,7 @@ def _split_largest(lung: Mask, spacing_mm: tuple[float, ...]) -> NDArray[np.int3
 
 
 def _closed_coarsely(sides: NDArray[np.int8], spacing_mm: tuple[float, ...]) -> Mask:
-    """Close by ``MASS_CLOSING_RADIUS_MM`` on a grid of about 5 mm, where so wide a ball is cheap."""
+    """Close by ``MASS_CLOSING_RADIUS_MM`` on a coarse grid of about 5 mm."""
     step = [max(1, round(5.0 / s)) for s in spacing_mm]
     coarse = _closed(
         sides[:: step[0], :: step[1], :: step[2]],
@@ -388,7 +388,7 @@ def _closed(sides: NDArray[np.int8], spacing_mm: tuple[float, ...], radius_mm: f
 
 
 def _closed_part(part: Mask, spacing_mm: tuple[float, ...], radius_mm: float) -> tuple[tuple[slice, ...], Mask]:
-    """Close one lung by a ball; where its box lies, and what is closed in it."""
+    """Close one lung by a ball; return its box and the closed mask in it."""
     if not part.any():
         return (slice(0),), part[:0]
     margin = [int(np.ceil(radius_mm / s)) + 1 for s in spacing_mm]

@@ -1,4 +1,4 @@
-"""The networks of one bundle, looking at patches: logit margins per member, combined and calibrated."""
+"""Ensemble of a bundle's networks: logit margins per member, combined and calibrated."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ FEATURES = (
     "attached_share",
     "hu_spread",
 )
-"""What is taken of a nodule's measures; lengths enter as logarithms."""
+"""Measured features of a nodule; lengths enter as logarithms."""
 FEATURE_LIMIT = 4.0
-"""Standard deviations beyond which a margin or feature counts no further."""
+"""Clipping limit of margins and features, in standard deviations."""
 BATCH_SIZES = {"cpu": 32, "cuda": 256}
-"""Pictures that run at once; more make a CPU no faster, and what they take of memory grows with them."""
+"""Batch size by device; larger batches need more memory and are no faster on a CPU."""
 
 
 def feature_vector(measures: dict[str, float]) -> Array:
-    """The values of ``FEATURES`` from ``NoduleMeasure.features()``."""
+    """Return the values of ``FEATURES`` from ``NoduleMeasure.features()``."""
     values = [np.log(max(measures[n], 0.5)) if n.endswith("_mm") and n != "spike_mm" else measures[n] for n in FEATURES]
     return np.array(values, dtype=np.float64)
 
@@ -52,22 +52,22 @@ def feature_vector(measures: dict[str, float]) -> Array:
 class EnsembleAnswer:
     """``n`` answers: combined margins and calibrated probabilities, ``(n,)`` each.
 
-    The probabilities are point estimates, to order and to measure by; ``inference.calibration.evidence`` bounds what is
-    shown.
+    The probabilities are point estimates for ordering and evaluation; ``inference.calibration.evidence`` bounds what is
+    displayed.
     """
 
     margins: Array
     probabilities: Array
     uncalibrated: Array
-    """Plain mean of the groups' margins through the sigmoid: what the networks say as they come."""
+    """Sigmoid of the mean of the groups' margins, uncalibrated."""
 
 
 def member_margins(
     run: Runner, view: ViewSpec, batch: PatchBatch, *, rotations: int = 8, batch_size: int = 32
 ) -> torch.Tensor:
-    """Mean logit margin over ``rotations`` rotations and flips, ``(n,)`` float32 on the CPU.
+    """Return the mean logit margin over ``rotations`` rotations and flips, ``(n,)`` float32 on the CPU.
 
-    Each patch is sampled once and its picture turned; ``batch_size`` pictures, turns counted, run at once.
+    Each patch is sampled once and its image rotated; ``batch_size`` images run at once, rotations included.
     """
     step = max(1, batch_size // rotations)
     inputs = (view.plain(batch[start : start + step]) for start in range(0, len(batch), step))
@@ -75,7 +75,7 @@ def member_margins(
 
 
 def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, rotations: int, batch_size: int) -> torch.Tensor:
-    """See ``member_margins``; ``inputs`` are made as they are asked for."""
+    """See ``member_margins``; ``inputs`` are generated lazily."""
     margins = []
     with torch.inference_mode():
         for plain in inputs:
@@ -87,7 +87,7 @@ def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, rotations: int
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One network of an ensemble, and how it looks and runs."""
+    """One network of an ensemble with its view and runner."""
 
     view: ViewSpec
     network: nn.Module
@@ -100,13 +100,13 @@ class Ensemble:
     Parameters
     ----------
     engine
-        What runs the networks; the one that bundles are calibrated with by default.
+        Inference engine; default: the one that bundles are calibrated with.
     turns
-        Rotations and flips (1, 2, 4 or 8) whose mean is the answer; the recipe's number by default.
+        Number of rotations and flips (1, 2, 4 or 8) that are averaged; default: the recipe's.
     batch_size
-        Pictures that run at once; by default what keeps the device busy.
+        Images per batch; default: by device.
     cache
-        Converted networks of earlier starts; without it OpenVINO's engines convert each network again.
+        Cache of converted networks for OpenVINO's engines.
     """
 
     def __init__(
@@ -137,11 +137,11 @@ class Ensemble:
 
     @property
     def planar_member(self) -> tuple[ViewSpec, AttentionResNet] | None:
-        """The first two-dimensional network, whose spatial attention is shown."""
+        """The first two-dimensional network (for attention maps), with its view."""
         return next(((m.view, m.network) for m in self._members if isinstance(m.network, AttentionResNet)), None)
 
     def margins(self, patches: list[Patch]) -> Array:
-        """Logit margin of every member, ``(members, n)``."""
+        """Return the logit margin of every member, ``(members, n)``."""
         if not patches:
             return np.zeros((len(self._members), 0))
         batch = PatchBatch.of(patches, self.device)
@@ -152,32 +152,32 @@ class Ensemble:
         return torch.stack(margins).numpy().astype(np.float64)
 
     def margins_at(self, volume: CtVolume, centres: Sequence[PatchCentre]) -> Array:
-        """Logit margin of every member at places of a volume, ``(members, n)``; threads cut ahead of the networks."""
+        """Return the logit margin of every member at points of a volume, ``(members, n)``."""
         margins = []
         with ThreadPoolExecutor(2) as threads:
             for member in self._members:
-                see = partial(sample_patch, volume, shape=member.view.shape, field_mm=member.view.field_mm)
-                inputs = self._inputs(member.view, threads.map(see, centres))
+                cut = partial(sample_patch, volume, shape=member.view.shape, field_mm=member.view.field_mm)
+                inputs = self._inputs(member.view, threads.map(cut, centres))
                 margins.append(
                     _mean_margins(member.run, inputs, rotations=self._rotations, batch_size=self._batch_size)
                 )
         return torch.stack(margins).numpy().astype(np.float64)
 
-    def _inputs(self, view: ViewSpec, seen: Iterator[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
-        while part := list(islice(seen, max(1, self._batch_size // self._rotations))):
+    def _inputs(self, view: ViewSpec, samples: Iterator[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
+        while part := list(islice(samples, max(1, self._batch_size // self._rotations))):
             yield view.network_input(torch.from_numpy(np.stack(part)).to(self.device))
 
     def answer_at(self, volume: CtVolume, centres: Sequence[PatchCentre]) -> EnsembleAnswer:
-        """Look at places of a volume, combine and calibrate, without measured features."""
+        """Return the calibrated answer at points of a volume, without measured features."""
         return combine(self.margins_at(volume, centres), self.bundle.recipe)
 
     def answer(self, patches: list[Patch], features: Array | None = None) -> EnsembleAnswer:
-        """Look, combine and calibrate."""
+        """Return the calibrated answer for patches."""
         return combine(self.margins(patches), self.bundle.recipe, features)
 
 
 def combine(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> EnsembleAnswer:
-    """Weigh the groups' margins ``(members, n)`` and the measured features ``(n, len(FEATURES))``, and calibrate."""
+    """Combine the groups' margins ``(members, n)`` and the features ``(n, len(FEATURES))``, and calibrate."""
     combination = recipe["combination"]
     columns = stack_columns(margins, recipe["members"], combination, features)
     scaled = (columns - np.array(combination["mean"])) / np.array(combination["std"])
@@ -191,15 +191,15 @@ def combine(margins: Array, recipe: dict[str, Any], features: Array | None = Non
 def stack_columns(
     margins: Array, members: list[dict[str, Any]], combination: dict[str, Any], features: Array | None
 ) -> Array:
-    """``(n, groups + features)``: the mean margin of each group, then the features that the combination asks for.
+    """Return ``(n, groups + features)``: the mean margin of each group, then the features of the combination.
 
-    A feature that could not be measured counts as the average one.
+    A missing feature is replaced by the average.
     """
     groups = [member["group"] for member in members]
     columns = [margins[[i for i, g in enumerate(groups) if g == name]].mean(axis=0) for name in combination["groups"]]
     first = len(columns)
     for number, name in enumerate(combination["features"]):
-        known = np.full(margins.shape[1], np.nan) if features is None else features[:, FEATURES.index(name)]
-        usual = combination["mean"][first + number] if "mean" in combination else np.nanmean(known)
-        columns.append(np.where(np.isfinite(known), known, usual))
+        values = np.full(margins.shape[1], np.nan) if features is None else features[:, FEATURES.index(name)]
+        average = combination["mean"][first + number] if "mean" in combination else np.nanmean(values)
+        columns.append(np.where(np.isfinite(values), values, average))
     return np.stack(columns, axis=1)

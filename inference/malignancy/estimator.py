@@ -1,4 +1,4 @@
-"""From measured nodules to findings: malignancy with its bounds and opinions, or why there is none."""
+"""Malignancy of measured nodules: findings with bounds and submodels, or abstentions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CLASSES = ("benign", "malignant")
 
 @dataclass(frozen=True, slots=True)
 class Nodule:
-    """What the filter says of a place: how probably it is a nodule, and the margin that this was calibrated from."""
+    """Nodule probability by the filter, and the margin it was calibrated from."""
 
     probability: float
     margin: float
 
 
 class MalignancyEstimator:
-    """Grades measured nodules by the malignancy ensemble; all thresholds come from its recipe.
+    """Estimates the malignancy of measured nodules by the ensemble; thresholds come from its recipe.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class MalignancyEstimator:
     filter_recipe
         The recipe whose evidence bounds the probability of being a nodule.
     overruled
-        Codes of abstentions that a radiologist overruled; only ``kernel``, the measured grain, can be.
+        Codes of abstentions that a radiologist overruled; only ``kernel`` can be.
     """
 
     def __init__(self, ensemble: Ensemble, filter_recipe: dict[str, Any], overruled: Collection[str] = ()) -> None:
@@ -52,7 +52,7 @@ class MalignancyEstimator:
         self._gate = {name: limit for name, limit in gate.items() if name != "grain" or "kernel" not in overruled}
 
     def unassessed(self, index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
-        """A finding that could not be measured, so that no malignancy is given."""
+        """Return a finding that could not be measured, without a malignancy."""
         attributes: dict[str, object] = {
             "nodule_margin": round(nodule.margin, 4),
             "displayed": self._displayed_nodule(nodule),
@@ -64,7 +64,7 @@ class MalignancyEstimator:
         return {Question.NODULE.value: shown.to_json()}
 
     def findings(self, volume: CtVolume, measured: list[tuple[NoduleMeasure, Nodule]]) -> list[NoduleFinding]:
-        """One finding each, in the order of ``measured``."""
+        """Return one finding for each measured nodule, in order."""
         if not measured:
             return []
         centres = [
@@ -77,17 +77,17 @@ class MalignancyEstimator:
         return [self._finding(volume, measure, p, answer, submodels, i) for i, (measure, p) in enumerate(measured)]
 
     def _assessment_abstentions(
-        self, volume: CtVolume, measure: NoduleMeasure, seen: NDArray[np.float32] | None
+        self, volume: CtVolume, measure: NoduleMeasure, attention: NDArray[np.float32] | None
     ) -> tuple[Abstention, ...]:
-        """Why this nodule is outside what the malignancy model was validated for, if it is."""
+        """Return the reasons why this nodule is outside the validated range, if any."""
         low, high = self._gate["diameter_mm"]
         reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
         if not low <= measure.longest_mm <= high:
             reasons = (_unfit_diameter(low, high), *reasons)
         least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
-        if member is not None and seen is not None and least > 0:
+        if member is not None and attention is not None and least > 0:
             nodule = measure.center_index, measure.mask, measure.mask_box
-            share = share_in_lung(seen, member[0].field_mm[1], volume, nodule)
+            share = share_in_lung(attention, member[0].field_mm[1], volume, nodule)
             reasons = (*reasons, ATTENTION_OUTSIDE_LUNG) if share < least else reasons
         return reasons
 
@@ -108,12 +108,12 @@ class MalignancyEstimator:
             "nodule_margin": round(nodule.margin, 4),
             "displayed": self._displayed_nodule(nodule),
         }
-        seen, member = None, self._nodule.planar_member
+        attention, member = None, self._nodule.planar_member
         if member is not None:
-            seen = attention_around(member, volume, measure.center_index)
-            told = seen.astype(np.float64).round(3).tolist()
-            attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": told}
-        if reasons := self._assessment_abstentions(volume, measure, seen):
+            attention = attention_around(member, volume, measure.center_index)
+            weights = attention.astype(np.float64).round(3).tolist()
+            attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": weights}
+        if reasons := self._assessment_abstentions(volume, measure, attention):
             return NoduleFinding(
                 measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
             )
@@ -135,7 +135,7 @@ class MalignancyEstimator:
         )
 
     def _submodels(self, submodels: dict[str, EnsembleAnswer], i: int, diameter_mm: float) -> dict[str, object]:
-        """What each opinion says of one finding, and the doubt that a wide gap between them gives."""
+        """Return the results of each submodel for one finding, and doubts from their disagreement."""
         if not submodels:
             return {}
         recipes = submodel_recipes(self._nodule.bundle.recipe)

@@ -1,8 +1,8 @@
-"""Whose word counts: all networks together, the planar one, or the 3D ones, each with a calibration of its own.
+"""Submodels of the nodule ensemble: the planar and the volumetric networks, each with its own calibration.
 
-A bundle's recipe answers by all of them together. Under ``opinions`` it holds, for the planar and for the volumetric
-networks alone, the same parts fitted the same way on the same patients. A setting chooses which of them answers; what
-the others say is recorded beside, and a wide gap between planar and volumetric is a stated reason for doubt.
+The recipe of a bundle is that of all networks together. Its part ``opinions`` holds, for the planar and the volumetric
+networks, the same parts fitted the same way on the same patients. A setting chooses the reported variant; results of
+the others are recorded too, and a wide gap between planar and volumetric is a stated doubt.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from inference.malignancy.ensemble import EnsembleAnswer
 
 PARTS = ("combination", "calibration", "conformal", "operating_points", "evidence")
-"""What of a recipe differs between opinions; networks, weights and gate are shared."""
+"""Parts of a recipe that differ between variants; networks, weights and gate are shared."""
 
 
 class Variant(StrEnum):
-    """Which networks an answer is from; each weighs the automatic measures as well."""
+    """Networks that produce the reported result; each variant uses the automatic measures as well."""
 
     ENSEMBLE = "ensemble"
     PLANAR = "planar"
@@ -33,18 +33,18 @@ class Variant(StrEnum):
 
 
 DISAGREE = "the 2D and the 3D networks disagree"
-"""A doubt, in words alone: what each says stands beside it."""
+"""Text of the doubt from disagreeing submodels."""
 GROUPS = {Variant.PLANAR: ("planar",), Variant.VOLUMETRIC: ("close", "volumetric")}
-"""The groups of networks behind each opinion that stands beside the ensemble."""
+"""Groups of networks of each submodel."""
 
 
 def answering(bundle: Bundle, variant: str) -> Bundle:
-    """The bundle as it is when ``variant`` answers: its parts, its figures, and a digest that tells.
+    """Return the bundle with parts, metrics and digest of a variant.
 
     Raises
     ------
     BundleError
-        The bundle holds no calibration of these networks alone.
+        The bundle has no calibration for this variant.
     """
     if variant == Variant.ENSEMBLE:
         return bundle
@@ -67,7 +67,7 @@ def answering(bundle: Bundle, variant: str) -> Bundle:
 
 
 def submodel_recipes(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """A whole recipe for each opinion, by name, the ensemble first; empty where a bundle has one answer only."""
+    """Return the complete recipe of each variant by name, the ensemble first; empty without submodels."""
     held = {Variant.ENSEMBLE.value: {}, **recipe.get("opinions", {})}
     if len(held) == 1:
         return {}
@@ -75,21 +75,21 @@ def submodel_recipes(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def overlaid(recipe: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """A recipe with other parts, and with no evidence but theirs: cases of one combination bound no other's scores."""
+    """Return a recipe with other parts and only their evidence, which bounds no other combination's scores."""
     return {**{key: value for key, value in recipe.items() if key != "evidence"}, **parts}
 
 
 def submodel_answers(
     margins: NDArray[float64], recipe: dict[str, Any], features: NDArray[float64] | None
 ) -> dict[str, EnsembleAnswer]:
-    """What each opinion says, from the margins ``(members, n)`` of all networks."""
+    """Return the answer of each variant from the margins ``(members, n)`` of all networks."""
     from inference.malignancy.ensemble import combine  # which needs torch; a description of the models does not
 
     return {name: combine(margins, own, features) for name, own in submodel_recipes(recipe).items()}
 
 
 def doubts(probabilities: dict[str, float], gate: dict[str, Any]) -> tuple[str, ...]:
-    """Why the answer is to be doubted although it is given, in words."""
+    """Return the stated doubts about an answer."""
     planar, volumetric = (probabilities.get(name) for name in (Variant.PLANAR, Variant.VOLUMETRIC))
     if planar is None or volumetric is None or abs(planar - volumetric) <= gate.get("opinions_apart", 1.0):
         return ()
@@ -97,13 +97,13 @@ def doubts(probabilities: dict[str, float], gate: dict[str, Any]) -> tuple[str, 
 
 
 def _own_metrics(metrics: dict[str, Any], variant: str) -> dict[str, Any]:
-    """What was measured of one opinion on the split that the bundle was measured on."""
+    """Return the metrics of a variant on the bundle's evaluation split."""
     own = metrics.get("opinions", {}).get(variant)
     return {} if own is None else {"task": metrics["task"], "split": metrics["split"], **own}
 
 
 def _own_engines(engines: dict[str, Any], variant: str) -> dict[str, Any]:
-    """The engines' record with how far they move this opinion, where that was measured."""
+    """Return the engines' record with the changes measured for a variant."""
     measured = {
         name: {**record, **record.get("opinions", {}).get(variant, {})} for name, record in engines["measured"].items()
     }

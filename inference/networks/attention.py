@@ -1,4 +1,4 @@
-"""Spatial attention as a picture: where a network looked, never why it decided as it did."""
+"""Rendering of spatial attention maps (location of attention, not an explanation of the decision)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Attention = NDArray[np.float32]
 
 
 def stretched(weights: Attention) -> Attention:
-    """Stretch weights to 0..1; even weights tell nothing and become 0."""
+    """Stretch weights to 0..1; uniform weights become 0."""
     low, high = float(weights.min()), float(weights.max())
     return (weights - low) / (high - low) if high > low else np.zeros_like(weights)
 
@@ -22,7 +22,7 @@ def place_on_slice(
     spacing_mm: tuple[float, float],
     field_mm: float,
 ) -> Attention:
-    """Lay the weights of a square view over the slice that it was cut from.
+    """Resample the weights of a square view to its slice.
 
     Parameters
     ----------
@@ -41,6 +41,6 @@ def place_on_slice(
         share = (np.arange(size) - middle) * mm / field_mm + 0.5  # 0..1 across the view
         at.append((share, share * count - 0.5))
     inside = np.logical_and.outer(*((share >= 0) & (share <= 1) for share, _ in at))
-    places = np.meshgrid(*(index for _, index in at), indexing="ij")
-    laid = ndimage.map_coordinates(weights, places, order=1, mode="nearest")
-    return np.where(inside, laid, 0).astype(np.float32)
+    coordinates = np.meshgrid(*(index for _, index in at), indexing="ij")
+    resampled = ndimage.map_coordinates(weights, coordinates, order=1, mode="nearest")
+    return np.where(inside, resampled, 0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where the planar network looked, and which pixels moved its answer: two maps of one view, and where they lie.
+"""Explanation maps of the planar network: spatial attention and gradient attribution of one view.
 
 Neither says why a nodule is called malignant. ``training.report.explanations`` measures how much of each lies on the
 nodule.
@@ -24,31 +24,31 @@ from inference.volumes.preprocessing import normalise
 
 Weights = NDArray[np.float32]
 PLAIN_LUNG_HU = -850.0
-"""What the gradient map compares a nodule with: the same view with nothing in it."""
+"""Baseline of the gradient map: the same view without a nodule."""
 PATH_STEPS = 16
 SHOWN_BLUR_MM = 0.7
 SHOWN_QUANTILE = 99.5
-"""Of a gradient map: single pixels stand out so far that nothing else would be seen beside them."""
+"""Cut of the peaks of a gradient map, which would hide everything else."""
 
 
 class MapKind(StrEnum):
-    """Which map of a view."""
+    """Kinds of maps."""
 
     ATTENTION = "attention"
     GRADIENT = "gradient"
 
 
 def attention_weights(view: ViewSpec, network: AttentionResNet, batch: PatchBatch) -> Weights:
-    """The network's own spatial attention, ``(n, h, w)`` in 0..1 over the view's field."""
+    """Return the network's spatial attention, ``(n, h, w)`` in 0..1 over the view's field."""
     with torch.inference_mode():
-        seen = network.attention_map(as_channels_last(view.plain(batch)))
-    return np.asarray(seen.float().cpu().numpy(), dtype=np.float32)
+        attention = network.attention_map(as_channels_last(view.plain(batch)))
+    return np.asarray(attention.float().cpu().numpy(), dtype=np.float32)
 
 
 def gradient_weights(
     view: ViewSpec, network: AttentionResNet, batch: PatchBatch, *, steps: int = PATH_STEPS
 ) -> Weights:
-    """How far each pixel moves the malignant margin away from that of plain lung, ``(n, size, size)``, 0 and more.
+    """Return how far each pixel moves the malignant margin from that of plain lung, ``(n, size, size)``, >= 0.
 
     Integrated gradients (Sundararajan et al. 2017, eq. 3), absolute values summed over the view's windows.
     """
@@ -68,7 +68,7 @@ def gradient_weights(
 
 
 def shown(weights: Weights, kind: MapKind, field_mm: float) -> Weights:
-    """One map ``(h, w)`` as it is shown, 0..1: attention as it is, gradients smoothed and their peaks cut."""
+    """Return a map ``(h, w)`` for display, 0..1: attention unchanged, gradients smoothed with cut peaks."""
     if kind is MapKind.GRADIENT:
         weights = ndi.gaussian_filter(weights, SHOWN_BLUR_MM * weights.shape[0] / field_mm)
         weights = np.minimum(weights, np.percentile(weights, SHOWN_QUANTILE))
@@ -82,6 +82,6 @@ MAPS: dict[MapKind, Callable[[ViewSpec, AttentionResNet, PatchBatch], Weights]] 
 
 
 def share_on(weights: Weights, mask: NDArray[np.bool_]) -> float:
-    """Share of the weights that lies on ``mask`` (both of one shape); NaN where there is no weight at all."""
+    """Return the share of the weights on ``mask`` (same shape); NaN without any weight."""
     total = float(weights.sum(dtype=np.float64))
     return float(weights[mask].sum(dtype=np.float64)) / total if total > 0 else float("nan")

@@ -77,7 +77,7 @@ class SpatialAttention(nn.Module):
         return torch.sigmoid(self.conv(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the places of ``(n, c, h, w)``."""
+        """Weigh the positions of ``(n, c, h, w)``."""
         return x * self.weights(x)
 
 
@@ -129,10 +129,10 @@ class AttentionResNet(nn.Module):
         return self.head(self.dropout(x.mean(dim=(2, 3))))
 
     def attention_map(self, x: Tensor) -> Tensor:
-        """The network's own spatial attention in 0..1, ``(n, h / 16, w / 16)``."""
+        """Return the spatial attention in 0..1, ``(n, h / 16, w / 16)``."""
         return self.spatial_attention.weights(self.features(x))[:, 0]
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Number of trainable values."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""A small 3D residual network: the second opinion beside the planar one."""
+"""A small 3D residual network."""
 
 from __future__ import annotations
 

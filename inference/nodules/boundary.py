@@ -1,6 +1,6 @@
-"""Find the border of a nodule: a star-shaped surface around the roundest bright blob near a place.
+"""Nodule boundary: a star-shaped surface around the roundest bright blob near a point.
 
-The centre is moved to the roundest bright blob near the place. From it 642 rays are sampled; the border is the
+The centre is moved to the roundest bright blob near the point. From it 642 rays are sampled; the border is the
 star-shaped surface that best parts values above a threshold between nodule and surrounding lung from values below
 it and that is smooth, so that it follows neither vessels nor the pleura. The centre is then moved to the centroid
 and the surface found once more. Beyond the edge of the volume nothing is assumed: there the surface is carried by
@@ -42,7 +42,7 @@ GLASS_HU = -500.0
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What was chosen on the training split of the LIDC-IDRI crops; lengths in mm."""
+    """Parameters tuned on the training split of the LIDC-IDRI crops; lengths in mm."""
 
     reach_mm: float = 7.0
     pull_mm: float = 3.0
@@ -147,9 +147,9 @@ def find_surface(volume: CtVolume, index: tuple[float, float, float], tuning: Tu
     best, plausibility = None, -1.0
     for centre, radius_mm in _seeds(volume, patch, tuning):
         surface = _settled(volume, patch, (centre, radius_mm), _sphere(2), tuning)
-        found = _plausibility(volume, patch, surface, tuning)
-        if found > plausibility:
-            best, plausibility = surface, found
+        score = _plausibility(volume, patch, surface, tuning)
+        if score > plausibility:
+            best, plausibility = surface, score
     if best is None:
         best = _fit(volume, patch, patch.origin, 3.0, _sphere(2), tuning)
     surface = _settled(volume, patch, _ball(volume, best), _sphere(3), tuning)
@@ -163,10 +163,10 @@ def _halo_share(surface: Surface) -> float:
     """Share of rays on which ground glass lies outside the border; a solid core in glass is measured whole."""
     depths_mm, radii_mm = surface.depths_mm, surface.radii_mm[:, None]
     beyond = (depths_mm > radii_mm + 1.2) & (depths_mm <= radii_mm + 3.2) & surface.is_real
-    seen = beyond.any(axis=1)
-    if not seen.any():
+    has_samples = beyond.any(axis=1)
+    if not has_samples.any():
         return 0.0
-    hu = _row_means(surface.profiles_hu, beyond)[seen]
+    hu = _row_means(surface.profiles_hu, beyond)[has_samples]
     return float(((hu > surface.lung_hu + 110.0) & (hu < surface.border_hu + 50.0)).mean())
 
 
@@ -183,7 +183,7 @@ def _ball(volume: CtVolume, surface: Surface) -> tuple[Doubles, float]:
 
 
 def _plausibility(volume: CtVolume, patch: _Patch, surface: Surface, tuning: Tuning) -> float:
-    """Rank proposals: a border all around, near the place asked for, not tiny and not faint."""
+    """Rank proposals: a border all around, near the given point, not tiny and not faint."""
     depths_mm = surface.depths_mm
     inner = (depths_mm <= surface.radii_mm[:, None]) & (depths_mm > surface.radii_mm[:, None] - 2.0)
     outer = (depths_mm > surface.radii_mm[:, None] + 0.4) & (depths_mm <= surface.radii_mm[:, None] + 2.4)
@@ -252,14 +252,14 @@ def _strongest_blob(free_hu: Floats, sigma_mm: float, tuning: Tuning) -> tuple[f
     response = negative_laplacian(smooth)
     inner = response[1:-1, 1:-1, 1:-1]
     highest = ndi.maximum_filter(response, 3)[1:-1, 1:-1, 1:-1]
-    places = np.argwhere((inner >= highest) & (inner > 0.01)) + 2
-    if not len(places):
+    maxima = np.argwhere((inner >= highest) & (inner > 0.01)) + 2
+    if not len(maxima):
         return 0.0, np.zeros(3)
-    gradient, hessian = derivatives(smooth, places)
+    gradient, hessian = derivatives(smooth, maxima)
     bend = -np.linalg.eigvalsh(hessian)
     flattest, steepest = np.maximum(bend[:, 2], 0.0), np.maximum(bend[:, 0], 1e-6)
     shift = np.clip(-np.linalg.solve(hessian - 1e-6 * np.eye(3), gradient[..., None])[..., 0], -1, 1)
-    offset_mm = (places + shift - reach) * SEARCH_GRID_MM
+    offset_mm = (maxima + shift - reach) * SEARCH_GRID_MM
     distance2 = (offset_mm**2).sum(axis=1)
     pull2 = tuning.pull_mm**2 + 3.0 * (tuning.pull_radius * sigma_mm) ** 2
     strength = sigma_mm**2 * flattest * np.sqrt(flattest / steepest) * np.exp(-distance2 / (2 * pull2))
@@ -301,9 +301,9 @@ def _fit(
     radii_mm = np.full(len(profiles), ball_mm)
     neighbours = sphere.neighbours
     for _ in range(tuning.rounds):
-        wanted = radii_mm[neighbours].mean(axis=1)
+        smooth_mm = radii_mm[neighbours].mean(axis=1)
         radii_mm = edges_mm[
-            np.argmax(total - tuning.smoothness / ball_mm * (edges_mm[None] - wanted[:, None]) ** 2, axis=1)
+            np.argmax(total - tuning.smoothness / ball_mm * (edges_mm[None] - smooth_mm[:, None]) ** 2, axis=1)
         ]
     radii_mm = (radii_mm + radii_mm[neighbours].mean(axis=1)) / 2.0
     return Surface(sphere, centre, radii_mm, profiles, real, core_hu, lung_hu, border_hu)

@@ -1,4 +1,4 @@
-"""Places in the lungs that may be nodules: bright blobs of 3 to 40 mm, by a multi-scale Hessian.
+"""Nodule candidates: bright blobs of 3 to 40 mm in the lungs, by a multi-scale Hessian.
 
 The region is resampled to 1 mm and what lies outside the closed lungs is replaced by lung, so that a nodule on
 the pleura stands free. Blobs are local maxima of the scale-normalised negative Laplacian (Lindeberg 1998); at
@@ -28,7 +28,7 @@ FINE_MM = 1.0
 LUNG_HU = np.float32(-850.0)
 LOWEST_HU, HIGHEST_HU = np.int16(-1000), np.int16(150)
 GLASS_BELOW_HU = -450.0
-"""What is denser than ground glass is cut off at this."""
+"""Upper clipping limit, HU, for ground glass."""
 MARGIN_MM = 12.0
 LEAST_INSIDE = 0.3
 """Share of a voxel that lies in the region, for a blob's centre."""
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """One grid: its spacing, the scales searched on it and the weakest response worth a look, in HU."""
+    """One grid: spacing, scales, and minimum response in HU."""
 
     spacing_mm: float
     sigmas_mm: tuple[float, ...]
@@ -71,7 +71,7 @@ class _Grid:
 
 @one_blas_thread()
 def find_candidates(volume: CtVolume, lungs: LungSegmentation, *, limit: int = 400) -> tuple[Candidate, ...]:
-    """List nodule candidates inside or at the border of the lungs, strongest first.
+    """Return nodule candidates inside or at the border of the lungs, strongest first.
 
     Parameters
     ----------
@@ -91,18 +91,18 @@ def find_candidates(volume: CtVolume, lungs: LungSegmentation, *, limit: int = 4
             *_blobs(threads, _opened(threads, fine), _GROUND_GLASS),
             *_blobs(threads, wide, _MASSES),
         ]
-    kept = strongest_apart(blobs, limit)
+    candidates = strongest_apart(blobs, limit)
     start = np.array([s.start for s in box])
-    index = kept.position_mm / np.array(volume.spacing_mm) + start
+    index = candidates.position_mm / np.array(volume.spacing_mm) + start
     index = np.clip(index, 0, np.array(volume.volume_hu.shape) - 1)
     return tuple(
         Candidate((float(i[0]), float(i[1]), float(i[2])), scale_mm=float(d), strength=float(s))
-        for i, d, s in zip(index, kept.diameter_mm, kept.strength, strict=True)
+        for i, d, s in zip(index, candidates.diameter_mm, candidates.strength, strict=True)
     )
 
 
 def _by_slices(threads: ThreadPoolExecutor, work: Callable[[slice], T], count: int) -> list[T]:
-    """Do ``work`` for all of ``count`` slices, some at once."""
+    """Run ``work`` on all of ``count`` slices in threads."""
     parts = [slice(at, min(at + SLICES_AT_ONCE, count)) for at in range(0, count, SLICES_AT_ONCE)]
     return list(threads.map(work, parts))
 
@@ -136,7 +136,7 @@ def _on_grid(
 
 def _blobs(threads: ThreadPoolExecutor, grid: _Grid, levels: tuple[_Level, ...]) -> list[Blobs]:
     """Go through the levels from fine to coarse, each on the smoothed and thinned grid of the one before."""
-    found: list[Blobs] = []
+    blobs: list[Blobs] = []
     sigma_mm = 0.0
     for level in levels:
         while grid.spacing_mm < level.spacing_mm:
@@ -147,8 +147,8 @@ def _blobs(threads: ThreadPoolExecutor, grid: _Grid, levels: tuple[_Level, ...])
             values, sigma_mm = _mapped(threads, grid.above_lung_hu, (maps[0], maps[1], maps[2])), target_mm
             grid = _Grid(values, grid.is_inside, grid.spacing_mm)
             smoothed = SmoothedVolume(values, grid.is_inside, grid.spacing_mm, sigma_mm, level.least_hu)
-            found += _by_slices(threads, partial(find_blobs, smoothed), len(values))
-    return found
+            blobs += _by_slices(threads, partial(find_blobs, smoothed), len(values))
+    return blobs
 
 
 def _mapped(threads: ThreadPoolExecutor, values: Floats, maps: AxisMaps) -> Floats:

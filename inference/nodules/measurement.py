@@ -1,4 +1,4 @@
-"""Measure a nodule at a clicked or proposed place: diameters, volume, density and margin of its border."""
+"""Nodule measurement at a given point: diameters, volume, density and margin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUND_GLASS_SHARE = 0.10
 
 
 class Density(StrEnum):
-    """How dense a nodule is (MacMahon et al. 2017)."""
+    """Density classes of nodules (MacMahon et al. 2017)."""
 
     SOLID = "solid"
     PART_SOLID = "part-solid"
@@ -32,7 +32,7 @@ class Density(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoduleMeasure:
-    """What was measured of one nodule.
+    """Measurements of one nodule.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class NoduleMeasure:
     margin: dict[str, float]
 
     def features(self) -> dict[str, float]:
-        """All numbers that a classifier may use, in a fixed order; positions are not among them."""
+        """Return all features for a classifier, in a fixed order, without positions."""
         return {
             "longest_mm": self.longest_mm,
             "perpendicular_mm": self.perpendicular_mm,
@@ -136,7 +136,7 @@ def _density(solid_share: float) -> Density:
 
 
 def _voxels(volume: CtVolume, surface: Surface) -> tuple[Mask, tuple[slice, slice, slice]]:
-    """Whole voxels whose centres lie within the surface; at least the nearest one."""
+    """Return the mask of voxels with centres within the surface; at least the nearest one."""
     reach = surface.radii_mm.max() / np.array(volume.spacing_mm)
     size = np.array(volume.volume_hu.shape)
     low = np.clip(np.floor(surface.centre - reach).astype(int), 0, size - 1)
@@ -199,7 +199,7 @@ def _shape(surface: Surface, volume_mm3: float) -> dict[str, float]:
 
 
 def _margin(surface: Surface, depths_mm: Doubles) -> dict[str, float]:
-    """How steep the border is, how much of it is attached, and how far spikes reach beyond it."""
+    """Return steepness, attached share and spicule length of the border."""
     rays = np.arange(len(surface.radii_mm))
 
     def at(depth_mm: Doubles) -> tuple[Floats, Mask]:
@@ -229,7 +229,7 @@ def _histogram(values_hu: Floats, weights: Doubles) -> dict[str, float]:
     total = np.cumsum(weights[order])
     mean = float(np.average(values_hu, weights=weights))
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
-    places = np.searchsorted(total, np.array(levels) * total[-1])
-    return {f"hu_{round(q * 100):02d}": float(values_hu[order[p]]) for q, p in zip(levels, places, strict=True)} | {
+    ranks = np.searchsorted(total, np.array(levels) * total[-1])
+    return {f"hu_{round(q * 100):02d}": float(values_hu[order[p]]) for q, p in zip(levels, ranks, strict=True)} | {
         "hu_spread": float(np.sqrt(np.average((values_hu - mean) ** 2, weights=weights)))
     }

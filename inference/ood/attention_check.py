@@ -1,4 +1,4 @@
-"""Whether the planar network looks at lung: its attention's share outside the chest wall, around one nodule.
+"""Attention check: share of the planar network's attention in lung, around one nodule.
 
 A network that looks at the wall answers for what it was not asked about. The share tells little more than how much of
 the view is lung (ADR 0012 has the figures); it is one gate among several, and the cheapest.
@@ -22,14 +22,14 @@ SOFT_TISSUE_HU = -300.0
 WALL_MM = 4.0
 """Soft tissue that a disc of this radius fits into is chest wall or mediastinum; vessels are thinner."""
 RIM_MM = 2.0
-"""Around a nodule's outline: margins and spikes belong to what a reader looks at."""
+"""Margin around a nodule's outline that counts as nodule."""
 ATTENTION_OUTSIDE_LUNG = Abstention(
     "attention_outside_lung", "the network looks at the chest wall or the mediastinum, not the lung"
 )
 
 
 def lung_of(plane_hu: NDArray[np.int16], nodule: Mask, spacing_mm: tuple[float, float]) -> Mask:
-    """The lung of one slice, with its vessels and the nodule: all that is no thick soft tissue beyond the nodule."""
+    """Return the lung mask of one slice, with vessels and the nodule, without thick soft tissue."""
     soft = (plane_hu > SOFT_TISSUE_HU) & (ndi.distance_transform_edt(~nodule, sampling=spacing_mm) > RIM_MM)
     thick = ndi.distance_transform_edt(np.pad(soft, 1, mode="edge"), sampling=spacing_mm)[1:-1, 1:-1] >= WALL_MM
     wall = soft & (ndi.distance_transform_edt(~thick, sampling=spacing_mm) <= WALL_MM) if thick.any() else thick
@@ -39,7 +39,7 @@ def lung_of(plane_hu: NDArray[np.int16], nodule: Mask, spacing_mm: tuple[float, 
 def attention_around(
     member: tuple[ViewSpec, AttentionResNet], volume: CtVolume, index: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """The planar network's attention on the view around ``index`` in its slice, ``(h, w)`` in 0..1."""
+    """Return the planar network's attention around ``index`` in its slice, ``(h, w)`` in 0..1."""
     view, network = member
     return attention_weights(view, network, PatchBatch.of([cut_patch(volume, index, z_extent_mm=(0.0, 0.0))]))[0]
 
@@ -51,7 +51,7 @@ def attention_in_lung(
     mask: Mask,
     mask_box: tuple[slice, slice, slice],
 ) -> float:
-    """Share of the attention around ``index`` that lies in lung, in its slice; ``mask`` and its place as measured."""
+    """Return the share of attention around ``index`` in lung; ``mask`` and its box as measured."""
     weights = attention_around(member, volume, index)
     return share_in_lung(weights, member[0].field_mm[1], volume, (index, mask, mask_box))
 
@@ -62,19 +62,19 @@ def share_in_lung(
     volume: CtVolume,
     nodule: tuple[tuple[float, float, float], Mask, tuple[slice, slice, slice]],
 ) -> float:
-    """Share of attention over ``field_mm`` around a nodule (centre, mask, the mask's place) that lies in lung."""
+    """Return the share of attention over ``field_mm`` around a nodule (centre, mask, box) in lung."""
     index, mask, mask_box = nodule
     spacing_mm = (volume.spacing_mm[1], volume.spacing_mm[2])
-    place = int(np.clip(round(index[0]), 0, len(volume.volume_hu) - 1))
+    slice_index = int(np.clip(round(index[0]), 0, len(volume.volume_hu) - 1))
     own = np.zeros(volume.volume_hu.shape[1:], dtype=bool)
-    layer = place - mask_box[0].start
+    layer = slice_index - mask_box[0].start
     if 0 <= layer < len(mask):
         own[mask_box[1], mask_box[2]] = mask[layer]
     half = [field_mm / 2 / mm for mm in spacing_mm]
     low = [max(0, int(at - h)) for at, h in zip(index[1:], half, strict=True)]
     high = [int(at + h) + 2 for at, h in zip(index[1:], half, strict=True)]
     box = (slice(low[0], high[0]), slice(low[1], high[1]))
-    plane_hu, within = volume.volume_hu[place][box], own[box]
+    plane_hu, within = volume.volume_hu[slice_index][box], own[box]
     centre = (index[1] - low[0], index[2] - low[1])
     laid = place_on_slice(weights, (plane_hu.shape[0], plane_hu.shape[1]), centre, spacing_mm, field_mm)
     return share_on(laid, lung_of(plane_hu, within, spacing_mm))

@@ -1,4 +1,4 @@
-"""Whether a picture is like the slices that the slice model was validated on, judged at its full size.
+"""Domain gate for uploaded images: comparison with the validated slices, at full size.
 
 The frame around the content (margins, bars of a screenshot's aspect) is left out of the judgement. What the content
 looks like from afar is compared with the training pictures in the space of their principal components; grey levels,
@@ -38,7 +38,7 @@ _HALVES = 32
 
 @dataclass(frozen=True, slots=True)
 class PictureMeasures:
-    """What is measured on the content of a picture; each has limits in the bundle."""
+    """Measures of an image's content; each has limits in the bundle."""
 
     mid_tones: float
     """Share of pixels that are neither black nor white, 0..1."""
@@ -66,14 +66,14 @@ class PictureMeasures:
     """Width over height of the content."""
 
     def vector(self) -> Array:
-        """All of them, ``(12,)``, those of grey levels and edges as logarithms, for distances between pictures."""
+        """Return all measures, ``(12,)``, those of grey levels and edges as logarithms."""
         values = np.array(list(asdict(self).values()))
         values[:LOGARITHMIC] = np.log(np.maximum(values[:LOGARITHMIC], 1e-3))
         return values
 
 
 def content_of(grey: Grey) -> Grey:
-    """Leave out rows and columns at the border that are of one grey level; what is uniform throughout stays whole."""
+    """Crop uniform rows and columns at the border; a uniform image is unchanged."""
     for _ in range(FRAMES):
         rows = np.flatnonzero(np.ptp(grey, axis=1) > UNIFORM_SPREAD)
         columns = np.flatnonzero(np.ptp(grey, axis=0) > UNIFORM_SPREAD)
@@ -90,7 +90,7 @@ def resized(grey: Grey, shape: tuple[int, int]) -> Array:
 
 
 def descriptor_of(content: Grey) -> Array:
-    """Look of the content from afar: a 16 x 16 thumbnail and a histogram of 16 bins, ``(272,)``.
+    """Return a descriptor of the content: 16 x 16 thumbnail and histogram of 16 bins, ``(272,)``.
 
     Aspect is not part of it: the content is stretched to a square.
     """
@@ -137,8 +137,8 @@ def _lower_share(content: Grey) -> float:
     return float(bright[len(bright) // 2 :].sum() / max(1, bright.sum()))
 
 
-def _correlation(one: Array, other: Array) -> float:
-    a, b = one.ravel() - one.mean(), other.ravel() - other.mean()
+def _correlation(first: Array, second: Array) -> float:
+    a, b = first.ravel() - first.mean(), second.ravel() - second.mean()
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norm if norm > 0 else 0.0
 
@@ -190,7 +190,7 @@ class PictureGate:
     """Lowest and highest value of each measure."""
 
     def why_unlike(self, grey: Grey) -> tuple[Abstention, ...]:
-        """Why the picture ``(rows, columns)`` is unlike the validated ones (empty where it is like them)."""
+        """Return the reasons why an image ``(rows, columns)`` is unlike the validated ones, if any."""
         content = content_of(grey)
         measured = measure(content)
         measures = asdict(measured)
@@ -202,13 +202,13 @@ class PictureGate:
         return (UNLIKE_TRAINING, *dict.fromkeys(_REASONS[name] for name in outside))
 
     def distances(self, descriptor: Array) -> tuple[float, float]:
-        """Distance within (in standard deviations) and away from the space of the training pictures."""
+        """Return the distances within (in standard deviations) and from the space of the training images."""
         centred = descriptor - self.mean
         projected = self.components @ centred
         within = float(np.sqrt(np.mean((projected / self.scale) ** 2)))
         return within, float(np.linalg.norm(centred - self.components.T @ projected))
 
     def neighbour_distance(self, measures: PictureMeasures) -> float:
-        """Mean distance of the measures from those of the nearest references, in standard deviations."""
+        """Return the mean distance of the measures from the nearest references, in standard deviations."""
         distances = np.linalg.norm(self.references - measures.vector() / self.spread, axis=1)
         return float(np.sort(distances)[:NEIGHBOURS].mean())

@@ -1,4 +1,4 @@
-"""Whether the surroundings of a nodule look like those that the model was validated on: noise, grain and HU of lung.
+"""Surroundings check: noise, grain and HU of the lung around a nodule against the validated ranges.
 
 A wrong number shown with confidence is worse than none: another dose, kernel or calibration of the scanner moves the
 networks' margins, and beyond what the training crops showed nobody has measured how far.
@@ -17,16 +17,16 @@ from scipy import ndimage as ndi
 from inference.types import Abstention, CtVolume
 
 HALF_MM = (4.0, 15.0, 15.0)
-"""Half extent (slice, row, column) of what is looked at: about what a research crop shows."""
+"""Half extent (slice, row, column) of the measured box, about that of a research crop."""
 LUNG_BELOW_HU = -650.0
 LEAST_VOXELS = 150
-"""Fewer voxels of plain lung tell nothing; every training crop had more."""
+"""Minimum number of voxels of plain lung; every training crop had more."""
 MAD_TO_SD = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Plain lung around a place.
+    """Statistics of plain lung around a point.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ LIMITED = {
     ),
     "lung_hu": Abstention("hu_offset", "the lung around it is outside {low} to {high} HU, the validated range"),
 }
-"""Why there is no answer where a measure is outside its limits, which are filled in."""
+"""Abstentions by measure; the limits are filled in."""
 NO_LUNG = Abstention(
     "no_lung_around", "too little plain lung lies around it to tell whether the image is like the validated ones"
 )
 
 
 def surroundings_of(volume: CtVolume, index: tuple[float, float, float]) -> Surroundings | None:
-    """Measure the lung around ``index`` (slice, row, column); None where there is too little of it to tell.
+    """Measure the lung around ``index`` (slice, row, column); None if there is too little of it.
 
     Where a mass fills the box, one of twice the size is looked at.
     """
@@ -94,13 +94,13 @@ def _plain_lung(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
     return ndi.binary_erosion(smooth < LUNG_BELOW_HU, structure=np.ones((1, 3, 3), bool), border_value=1)
 
 
-def why_unlike(found: Surroundings | None, gate: Mapping[str, Any]) -> tuple[Abstention, ...]:
-    """What is outside the limits of the bundle's gate, in words, or that the lung could not be judged."""
-    if found is None:
+def why_unlike(surroundings: Surroundings | None, gate: Mapping[str, Any]) -> tuple[Abstention, ...]:
+    """Return abstentions for measures outside the gate's limits, or for too little lung."""
+    if surroundings is None:
         return (NO_LUNG,) if any(measure in gate for measure in LIMITED) else ()
     reasons = []
     for measure, why in LIMITED.items():
         low, high = gate.get(measure, (-np.inf, np.inf))
-        if not low <= getattr(found, measure) <= high:
+        if not low <= getattr(surroundings, measure) <= high:
             reasons.append(replace(why, text=why.text.format(low=f"{low:.0f}", high=f"{high:.0f}")))
     return tuple(reasons)

@@ -1,1 +1,1 @@
-"""The whole-slice model: pictures in, answers with attention out."""
+"""The whole-slice model for uploaded images."""

@@ -1,4 +1,4 @@
-"""The paper's whole-slice model behind its domain gate; it answers pictures, never DICOM studies."""
+"""The paper's whole-slice model with its domain gate, for uploaded images only."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from inference.slices.slice_image import slice_input
 from inference.types import Abstention, ClassPrediction
 
 MIN_SIDE = 64
-"""Pixels; a smaller picture shows no lung that could be judged."""
+"""Minimum side of an image, in pixels."""
 
 
 def gate_of(bundle: Bundle) -> PictureGate:
-    """Read the gate of a slice bundle."""
+    """Return the gate of a slice bundle."""
     gate = bundle.recipe["gate"]
     return PictureGate(
         mean=bundle.weights["gate.mean"].double().numpy(),
@@ -38,7 +38,7 @@ def gate_of(bundle: Bundle) -> PictureGate:
 
 
 class SliceClassifier:
-    """Classifies one 8-bit CT picture: calibrated probabilities, or an abstention beside the raw answer."""
+    """Classifier of 8-bit CT images: calibrated probabilities, with abstentions for unvalidated input."""
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
         (_, network), *_ = bundle.members(device)
@@ -58,7 +58,7 @@ class SliceClassifier:
         Parameters
         ----------
         is_coloured
-            Whether the picture held colours before it was made grey; such a picture is not answered.
+            Whether the image was coloured; such an image is not answered.
         """
         if min(image.shape) < MIN_SIDE:
             reason = Abstention("too_small", "the picture has fewer than {least} pixels a side".format(least=MIN_SIDE))
@@ -72,11 +72,11 @@ class SliceClassifier:
         if is_coloured:
             reasons = (*(reasons or (UNLIKE_TRAINING,)), COLOURED)
         shown = displayed_for(self._recipe, Question.SLICE, probabilities["malignant"])
-        kept = class_set(probabilities, self._recipe["conformal"])
-        return ClassPrediction(probabilities, kept, tuple(float(v) for v in logits[0]), reasons, shown)
+        classes = class_set(probabilities, self._recipe["conformal"])
+        return ClassPrediction(probabilities, classes, tuple(float(v) for v in logits[0]), reasons, shown)
 
     def attention(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The network's own spatial attention, stretched to 0..1 and to the picture's size."""
+        """Return the network's spatial attention, stretched to 0..1 and the image's size."""
         with torch.inference_mode():
             weights = self._network.attention_map(slice_input(image).to(self._device)).float()
             full = functional.interpolate(weights[None], size=image.shape, mode="bilinear", align_corners=False)[

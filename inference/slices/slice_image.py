@@ -20,8 +20,8 @@ def slice_input(grey: NDArray[np.uint8], spec: PreprocessingSpec = PAPER_SPEC) -
     """``(rows, columns)`` grey values 0..255 to ``(1, 1, 224, 224)``, antialiased and normalised."""
     rows, columns = (_linear_antialiased(side, spec.size) for side in grey.shape)
     lower = torch.from_numpy(rows @ grey.astype(np.float32))  # (224, columns)
-    turned = lower.t().contiguous().numpy()  # torch turns it thrice as fast as NumPy
-    resized = torch.from_numpy(columns @ turned).t().contiguous().div_(255.0)  # (224, 224)
+    transposed = lower.t().contiguous().numpy()  # torch transposes it thrice as fast as NumPy
+    resized = torch.from_numpy(columns @ transposed).t().contiguous().div_(255.0)  # (224, 224)
     return normalise_grey(resized.clamp_(0.0, 1.0)[None, None], spec)
 
 

@@ -1,4 +1,4 @@
-"""Linear maps along the axes of a volume: reading it at other places, and smoothing it.
+"""Linear maps along the axes of a volume: resampling and smoothing.
 
 Each value that such a map gives comes from a few neighbours, so a map is applied in blocks of ``BLOCK`` values, each
 one small product of matrices: faster than filtering value by value, and far faster than one product of whole matrices.
@@ -18,7 +18,7 @@ BLOCK = 32
 
 
 def linear_map(at: Doubles, size: int, step: float) -> Floats:
-    """Matrix that reads ``size`` samples at fractional places by a triangle as wide as the coarser of both grids."""
+    """Matrix that reads ``size`` samples at fractional positions by a triangle as wide as the coarser of both grids."""
     width = max(1.0, step)
     distance = np.abs(np.clip(at, 0, size - 1)[:, None] - np.arange(size)[None, :])
     weights = np.maximum(0.0, 1.0 - distance / width)
@@ -56,7 +56,7 @@ class AxisMap:
         return len(self.weights)
 
     def reach(self, given: slice) -> slice:
-        """What has to be read for the values ``given``."""
+        """Return the input range for the output range ``given``."""
         return slice(int(self._first[given].min()), int(self._stop[given].max()))
 
     def blocks(self) -> Iterator[tuple[slice, slice, Floats]]:
@@ -72,7 +72,7 @@ AxisMaps = tuple[AxisMap, AxisMap, AxisMap]
 
 
 def mapped_slices(read: Floats, maps: AxisMaps, given: slice) -> Floats:
-    """Slices ``given`` of a mapped volume, from ``read``: the slices that ``maps[0].reach(given)`` tells of."""
+    """Slices ``given`` of a mapped volume, from ``read``: the slices of ``maps[0].reach(given)``."""
     weights = maps[0].weights[given, maps[0].reach(given)]
     if len(weights) > len(read):  # the cheaper order of the two
         return _along_slices(_in_plane(read, maps), weights)

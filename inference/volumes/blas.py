@@ -1,4 +1,4 @@
-"""How many threads NumPy's matrix products take."""
+"""Number of BLAS threads of NumPy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOADED = ThreadpoolController()
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """While the block lasts, in the whole process: a thread that multiplies does so alone.
+    """Limit matrix products to one thread each, process-wide, within the block.
 
     Work is shared out among threads of our own. Those of the BLAS beside them wait for each other by spinning, which
     on a busy machine has cost ten times the work itself.

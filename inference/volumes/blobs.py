@@ -33,7 +33,7 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True)
 class SmoothedVolume:
-    """A volume smoothed for blobs of one size, where they may lie, and the weakest response worth a look."""
+    """A volume smoothed for blobs of one size, with their region and the minimum response."""
 
     values: Floats
     is_inside: Mask
@@ -119,22 +119,22 @@ def derivatives(values: Floats, places: Indices) -> tuple[Doubles, Doubles]:
 
 
 def strongest_apart(blobs: list[Blobs], limit: int) -> Blobs:
-    """Keep the strongest, none within the radius of a stronger one; a small one is hidden only close by or if faint."""
+    """Return the strongest blobs, each outside the radius of stronger ones (small ones if near or faint)."""
     position_mm = np.concatenate([b.position_mm for b in blobs])
     diameter_mm = np.concatenate([b.diameter_mm for b in blobs])
     strength = np.concatenate([b.strength for b in blobs])
-    kept: list[int] = []
-    position_kept, radius_kept, strength_kept = np.empty((limit, 3)), np.empty(limit), np.empty(limit)
+    chosen: list[int] = []
+    chosen_mm, chosen_radius_mm, chosen_strength = np.empty((limit, 3)), np.empty(limit), np.empty(limit)
     for i in np.lexsort((*position_mm.T, -strength)):
-        count = len(kept)
+        count = len(chosen)
         if count == limit:
             break
-        radius_mm = radius_kept[:count]
-        distance_mm = np.sqrt(((position_kept[:count] - position_mm[i]) ** 2).sum(axis=1))
+        radius_mm = chosen_radius_mm[:count]
+        distance_mm = np.sqrt(((chosen_mm[:count] - position_mm[i]) ** 2).sum(axis=1))
         is_close = distance_mm <= np.maximum(2.5, np.minimum(radius_mm, diameter_mm[i]))
-        is_faint_within = (distance_mm <= radius_mm) & (strength[i] < FAINT_SHARE * strength_kept[:count])
+        is_faint_within = (distance_mm <= radius_mm) & (strength[i] < FAINT_SHARE * chosen_strength[:count])
         if not (is_close | is_faint_within).any():
-            position_kept[count], strength_kept[count] = position_mm[i], strength[i]
-            radius_kept[count] = 0.5 * diameter_mm[i]
-            kept.append(i)
-    return Blobs(position_mm[kept], diameter_mm[kept], strength[kept])
+            chosen_mm[count], chosen_strength[count] = position_mm[i], strength[i]
+            chosen_radius_mm[count] = 0.5 * diameter_mm[i]
+            chosen.append(i)
+    return Blobs(position_mm[chosen], diameter_mm[chosen], strength[chosen])

@@ -1,4 +1,4 @@
-"""What a network looks at: one plane or a cube of a patch, in one window or several."""
+"""Views of patches for networks: one plane or a cube, in one window or several."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class ViewSpec:
         return (len(self.windows), *(self.shape if self.volumetric else self.shape[1:]))
 
     def network_input(self, hu: Tensor) -> Tensor:
-        """``(n, z, y, x)`` HU to the network's ``(n, channels, ...)``."""
+        """Convert ``(n, z, y, x)`` HU to the network's ``(n, channels, ...)``."""
         hu = hu[:, None] if self.volumetric else hu
         return torch.cat([normalise(hu, spec) for spec in self.windows], dim=1)
 
     def plain(self, batch: PatchBatch) -> Tensor:
-        """The unaugmented view."""
+        """Return the unaugmented view."""
         return self.network_input(sample(batch, shape=self.shape, field_mm=self.field_mm))
 
     def to_json(self) -> dict[str, object]:
-        """Plain values for ``bundle.json``."""
+        """Return JSON values for ``bundle.json``."""
         return {"volumetric": self.volumetric, "windows": [spec.to_json() for spec in self.windows]}
 
     @classmethod
     def from_json(cls, values: dict[str, object]) -> ViewSpec:
-        """Read back what ``to_json`` wrote."""
+        """Parse the output of ``to_json``."""
         windows = values["windows"]
         if not isinstance(windows, list):
             raise TypeError("windows must be a list")
@@ -58,9 +58,9 @@ class ViewSpec:
 
 
 def rotate(inputs: Tensor, number: int) -> Tensor:
-    """One of the eight in-plane rotations by 90 degrees (0 to 3) and their flips (4 to 7) of ``(..., size, size)``.
+    """Return one of the eight in-plane rotations by 90 degrees (0 to 3) and flips (4 to 7) of ``(..., size, size)``.
 
-    The same, to the bit, as sampling the patch through a turned grid, since grids are square and centred.
+    The same, to the bit, as sampling the patch through a rotated grid, since grids are square and centred.
     """
     quarter = torch.rot90(inputs, -(number % 4), dims=(-2, -1))
     return quarter.flip(-1) if number >= 4 else quarter

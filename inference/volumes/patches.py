@@ -1,4 +1,4 @@
-"""Nodule patches: one way to cut them for training and serving, with borders that do not tell the nodule's size.
+"""Nodule patches for training and serving, with borders that do not reveal the nodule's size.
 
 A patch is a volume resampled once around a centre, with the box (in mm from the centre) in which real voxels were
 seen. Everything outside that box repeats its edge, so that a research crop, which ends near the nodule, and a whole
@@ -26,7 +26,7 @@ AIR_HU = -1000.0
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One resampled place.
+    """A resampled patch.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class PatchCentre:
-    """Where to look.
+    """Centre and visible z extent of a patch.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class PatchCentre:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """How a patch is read along one axis: from which voxels, by which weights, and its real extent in mm."""
+    """Sampling of a patch along one axis: voxels, weights, and real extent in mm."""
 
     voxels: slice
     weights: NDArray[np.float32]  # (patch, voxels)
@@ -74,21 +74,21 @@ def cut_patch(
     *,
     z_extent_mm: tuple[float, float] | None = None,
 ) -> Patch:
-    """Resample the surroundings of a ``PatchCentre`` in a whole series or a research crop."""
+    """Return the patch around a point in a series or research crop."""
     z, y, x = _readings(volume, PatchCentre(index, z_extent_mm))
     hu = _resampled(volume, (z.voxels, y.voxels, x.voxels), (z.weights, y.weights, x.weights))  # (41, 81, 81)
     return Patch(hu.astype(np.float16), (z.low_mm, y.low_mm, x.low_mm), (z.high_mm, y.high_mm, x.high_mm))
 
 
 def sample_patch(
-    volume: CtVolume, place: PatchCentre, *, shape: tuple[int, int, int], field_mm: tuple[float, float, float]
+    volume: CtVolume, centre: PatchCentre, *, shape: tuple[int, int, int], field_mm: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """What ``sample`` sees, unturned, of the patch of a place, read straight from the volume: ``shape``, HU.
+    """Return what ``sample`` returns for an unrotated patch, read directly from the volume: ``shape``, HU.
 
-    The same but for the patch's rounding to float16, and far less work: nothing is read that is not seen.
+    Equal up to the patch's rounding to float16, and faster: only visible voxels are read.
     """
     box, weights = [], []
-    for axis, reading in enumerate(_readings(volume, place)):
+    for axis, reading in enumerate(_readings(volume, centre)):
         offsets_mm = (np.arange(shape[axis]) - (shape[axis] - 1) / 2) * (field_mm[axis] / shape[axis])
         seen_mm = np.clip(offsets_mm, reading.low_mm, reading.high_mm)
         size = PATCH_SHAPE[axis]
@@ -100,17 +100,23 @@ def sample_patch(
     return _resampled(volume, (box[0], box[1], box[2]), (weights[0], weights[1], weights[2]))
 
 
-def _readings(volume: CtVolume, place: PatchCentre) -> list[_Reading]:
-    """How the patch of a place is read along each axis."""
-    shape, index = volume.volume_hu.shape, place.index
-    centre = (min(max(round(index[0]), 0), shape[0] - 1), index[1], index[2])
+def _readings(volume: CtVolume, centre: PatchCentre) -> list[_Reading]:
+    """Return the sampling of a patch along each axis."""
+    shape, index = volume.volume_hu.shape, centre.index
+    centre_voxel = (min(max(round(index[0]), 0), shape[0] - 1), index[1], index[2])
     readings = []
     for axis, (n, mm) in enumerate(zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)):
         spacing, half_mm = volume.spacing_mm[axis], (n // 2) * mm
-        low_mm, high_mm = min(-centre[axis] * spacing, 0.0), max((shape[axis] - 1 - centre[axis]) * spacing, 0.0)
-        if axis == 0 and place.z_extent_mm is not None:
-            low_mm, high_mm = max(low_mm, min(place.z_extent_mm[0], 0.0)), min(high_mm, max(place.z_extent_mm[1], 0.0))
-        at = np.clip((np.arange(n) - n // 2) * mm / spacing + centre[axis], 0, shape[axis] - 1)
+        low_mm, high_mm = (
+            min(-centre_voxel[axis] * spacing, 0.0),
+            max((shape[axis] - 1 - centre_voxel[axis]) * spacing, 0.0),
+        )
+        if axis == 0 and centre.z_extent_mm is not None:
+            low_mm, high_mm = (
+                max(low_mm, min(centre.z_extent_mm[0], 0.0)),
+                min(high_mm, max(centre.z_extent_mm[1], 0.0)),
+            )
+        at = np.clip((np.arange(n) - n // 2) * mm / spacing + centre_voxel[axis], 0, shape[axis] - 1)
         start, stop = int(at[0]), min(int(at[-1]) + 2, shape[axis])
         weights = _linear_weights(at - start, stop - start)
         readings.append(_Reading(slice(start, stop), weights, max(low_mm, -half_mm), min(high_mm, half_mm)))
@@ -125,13 +131,13 @@ def _resampled(
 
 
 def _linear_weights(at: NDArray[np.float64], size: int) -> NDArray[np.float32]:
-    """Matrix ``(len(at), size)`` that reads ``size`` samples at fractional places by linear interpolation."""
+    """Return the matrix ``(len(at), size)`` for linear interpolation of ``size`` samples at fractional positions."""
     distance = np.abs(at[:, None] - np.arange(size)[None, :])
     return np.maximum(0.0, 1.0 - distance).astype(np.float32)
 
 
 def z_extent_of(diameter_mm: float) -> tuple[float, float]:
-    """How far along z a nodule of this size is looked at: about where readers' outlines of that size end.
+    """Return the visible z extent for a nodule of this size, about that of readers' outlines.
 
     Research crops end there; what is cut from a whole series is cut the same way.
     """
@@ -171,7 +177,7 @@ def sample(
     matrix: Tensor | None = None,
     shift_mm: Tensor | None = None,
 ) -> Tensor:
-    """Look at each patch through a grid of ``shape`` spanning ``field_mm``, turned and shifted.
+    """Sample each patch on a grid of ``shape`` spanning ``field_mm``, rotated and shifted.
 
     Coordinates that leave the box of real voxels are clamped to it (its edge repeats).
 

@@ -1,4 +1,4 @@
-"""The recipe that turns Hounsfield units into what a network sees; it travels with the weights."""
+"""Preprocessing of Hounsfield units for the networks; the specification is part of the bundle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class PreprocessingSpec:
-    """How a network's input is cut, windowed and normalised; stored in ``bundle.json``.
+    """Cropping, windowing and normalisation of a network's input; stored in ``bundle.json``.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class PreprocessingSpec:
     std: float = 0.5
 
     def to_json(self) -> dict[str, float | int]:
-        """Plain values for ``bundle.json``."""
+        """Return JSON values for ``bundle.json``."""
         return asdict(self)
 
 
