@@ -38,9 +38,8 @@ KEY = bytes(range(32))
 
 
 @pytest.fixture
-def postgres(postgres_url: str) -> Iterator[Database]:
-    schema.upgrade(postgres_url)
-    database = Database(postgres_url, KEY)
+def postgres(copied_postgres: str) -> Iterator[Database]:
+    database = Database(copied_postgres, KEY)
     yield database
     database.dispose()
 

@@ -188,7 +188,7 @@ def asked(database: Database) -> Callable[..., Asked]:
     return make
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 def test_on_sqlite_no_page_reads_every_study_and_no_unfiltered_one_is_sorted(
     many: Database, asked: Callable[..., Asked]
 ) -> None:
@@ -204,7 +204,7 @@ def test_on_sqlite_no_page_reads_every_study_and_no_unfiltered_one_is_sorted(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+@pytest.mark.parametrize("migrated_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
 def test_on_postgres_no_page_fetches_or_sorts_more_than_a_few_studies(
     database: Database, asked: Callable[..., Asked]
 ) -> None:

@@ -33,7 +33,6 @@ from db.domain.records import (
     SeriesRecord,
     StudyState,
 )
-from db.engine import schema
 from db.intake.ingest import record_instance
 from db.monitoring import workers
 from db.read_models import studies
@@ -170,10 +169,9 @@ def until(observe: Callable[[], T], holds: Callable[[T], bool], timeout_s: float
 
 
 @pytest.fixture
-def node(tmp_path: Path, database_url: str) -> Iterator[Node]:
-    schema.upgrade(database_url)
-    database = Database(database_url, AUDIT_KEY)
-    node = Node(tmp_path, database_url, database)
+def node(tmp_path: Path, migrated_url: str) -> Iterator[Node]:
+    database = Database(migrated_url, AUDIT_KEY)
+    node = Node(tmp_path, migrated_url, database)
     yield node
     node.kill()
     database.dispose()
