@@ -88,7 +88,7 @@ def main(options: dict[str, object]) -> None:
     silent_s = float(str(options.get("silent_s", 60)))
     roster = HeartbeatMonitor(database, name, "0", workflows.resume, workflows.resume_strays, timeout_s=silent_s)
     stop = threading.Event()
-    PeriodicTask("worker:beat", 0.2, roster.turn).start(stop)
+    PeriodicTask("worker:beat", 0.2, roster.beat).start(stop)
     print("ready", flush=True)
     worker.run(stop)
 
