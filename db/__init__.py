@@ -1,1 +1,1 @@
-"""Records: what arrived, what was answered, who saw it, and the audit trail that proves it."""
+"""Records of received studies, analyses, verdicts and accounts, with an append-only audit trail."""

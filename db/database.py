@@ -1,4 +1,4 @@
-"""The database: one engine, write transactions that stand alone, reads that see one moment."""
+"""Database access: serialized write transactions, snapshot reads and the audit key."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ AUDIT_KEY_BYTES = 32
 
 
 def load_or_create_audit_key(path: Path) -> bytes:
-    """Read the audit chain's key, or make one (32 random bytes, in hex, mode 0600) where there is none.
+    """Read the audit chain's key, or create one (32 random bytes, in hex, mode 0600).
 
-    Safe to be called by several processes at once: the first one's key counts.
+    Safe to call from several processes at once: the first one's key is used.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def load_or_create_audit_key(path: Path) -> bytes:
 
 
 def open_audit_key(url: str, path: Path) -> bytes:
-    """Read the audit chain's key; one is made only for a trail that holds no event yet.
+    """Read the audit chain's key; create one only for an empty trail.
 
     Raises
     ------
@@ -63,14 +63,14 @@ def open_audit_key(url: str, path: Path) -> bytes:
 
 
 def check_audit_key(url: str, path: Path) -> None:
-    """See that the key of a trail that holds events is there; writes nothing.
+    """Check that the key of a trail with events exists; writes nothing.
 
     Raises
     ------
     AuditKeyError
-        It is missing: no other key can prove those events.
+        It is missing: no other key can verify those events.
     DatabaseUnavailableError
-        It is missing, and the database cannot say whether there are events.
+        It is missing, and the database cannot be asked for events.
     """
     if not path.exists() and _has_events(url):
         raise AuditKeyError(
@@ -80,7 +80,7 @@ def check_audit_key(url: str, path: Path) -> None:
 
 
 def _has_events(url: str) -> bool:
-    """Whether the database exists and its audit trail holds an event."""
+    """Return whether the database exists and its audit trail has an event."""
     parsed = database_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).exists():
         return False
@@ -95,7 +95,7 @@ def _has_events(url: str) -> bool:
 
 
 def _create_key_file(path: Path) -> None:
-    """Write a whole synced file under a name of its own, then link it into place: never a half-written key."""
+    """Write and sync the file under a temporary name, then link it: never a half-written key."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -134,9 +134,9 @@ class Database:
     audit_key
         Key of the audit chain, 32 bytes, from ``load_or_create_audit_key``.
     clock
-        The present moment, aware; only tests give another.
+        Returns the current time, timezone-aware; tests pass another.
     busy_timeout_s
-        How long to wait for another's lock before ``DatabaseUnavailableError``.
+        Seconds to wait for a lock before ``DatabaseUnavailableError``.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """Open one write transaction: commits at the end of the block, audit events last; rolls back on an exception.
+        """Open a write transaction: commits at the end of the block, audit events last; rolls back on an exception.
 
         Raises
         ------
@@ -179,9 +179,9 @@ class Database:
 
     @contextmanager
     def raw_transaction(self) -> Iterator[DBAPICursor]:
-        """Open one write transaction on the driver's own cursor, for what is written thousands of times an hour.
+        """Open a write transaction on the driver's own cursor, for the most frequent writes.
 
-        No session is made and no audit event can be written; it commits and rolls back as ``begin`` does.
+        Without a session, no audit event can be written; commits and rolls back like ``begin``.
 
         Raises
         ------
@@ -200,9 +200,9 @@ class Database:
 
     @contextmanager
     def _link(self) -> Iterator[PoolProxiedConnection]:
-        """Lend the driver's connection; a SQLite file's is kept while all goes well, for the pool costs more than it.
+        """Yield the driver's connection; SQLite's is reused until an error, as the pool costs more.
 
-        Whose turn it is has it to itself.
+        The holder of the write lock has exclusive use of it.
         """
         if self._write_lock is None:
             with closing(self.engine.raw_connection()) as link:
@@ -217,12 +217,12 @@ class Database:
         self._driver_connection = link
 
     def now(self) -> datetime:
-        """Tell the time, by the clock that was given."""
+        """Return the current time of the database's clock."""
         return self._clock()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a read-only transaction that sees one moment throughout.
+        """Open a read-only transaction on one snapshot.
 
         Raises
         ------
@@ -233,9 +233,9 @@ class Database:
             yield session
 
     def takes_writes(self, within_s: float = 2.0) -> bool:
-        """Whether a row can be written and committed now, to a disk that is neither full nor read-only.
+        """Return whether a row can be written and committed now.
 
-        What is written is the schema's revision, as it stands; it costs a sync of the log.
+        Rewrites the schema's revision unchanged, which costs a sync of the log.
         """
         statement = "UPDATE alembic_version SET version_num = version_num"
         try:
@@ -257,9 +257,9 @@ class Database:
 
     @contextmanager
     def advisory_lock(self, name: str) -> Iterator[bool]:
-        """Hold ``name`` among all hosts while the block runs, or be told False; a holder that dies lets go.
+        """Hold an advisory lock on ``name`` among all hosts; yields False if another holds it.
 
-        SQLite is of one host, where one process does such work.
+        The lock of a process that dies is released. SQLite has one host and one such process: always True.
 
         Raises
         ------
@@ -291,7 +291,7 @@ class Database:
 
     @contextmanager
     def _driver_translated(self) -> Iterator[None]:
-        """As ``_translated``, for errors that SQLAlchemy has not wrapped."""
+        """Translate errors as ``_translated``, also those that SQLAlchemy has not wrapped."""
         errors = self.engine.dialect.loaded_dbapi
         with _translated():
             try:

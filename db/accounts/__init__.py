@@ -1,1 +1,1 @@
-"""Accounts: people, passwords, sessions, tokens, identity providers."""
+"""Accounts: users, passwords, sessions, tokens and identity providers."""

@@ -1,4 +1,4 @@
-"""Names of accounts: what may be one, and which spellings are the same one."""
+"""Validation and normalization of account names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ADMINISTRATOR = "administrator"
 ANONYMOUS = "anonymous"
 """Actor of refused sign-ins."""
 PROVIDER_PREFIX = "sso:"
-"""Starts the actor of a person of an identity provider."""
+"""Prefix of the actor name of an identity provider's account."""
 TOKEN_ACTOR_PREFIX = "token:"  # noqa: S105 (a prefix, not a secret)
 _RESERVED_PREFIXES = (PROVIDER_PREFIX, TOKEN_ACTOR_PREFIX)
 MAX_NAME = 64
@@ -24,7 +24,7 @@ def account_name(name: str) -> str:
     Raises
     ------
     InvalidRecordError
-        Empty, too long, not printable, or with a prefix by which other kinds of account are recorded.
+        Empty, too long, not printable, or with the prefix of another kind of account.
     """
     name = key_text("name", unicodedata.normalize("NFC", name), limit=MAX_NAME)
     if not name or not name.isprintable():
@@ -35,18 +35,18 @@ def account_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return the spelling by which a name is looked up: case and compatibility forms do not count."""
+    """Return the lookup key of a name: case and compatibility forms do not count."""
     key = unicodedata.normalize("NFKC", name.strip(" ")).casefold()[:256]
     return key.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def display_name(text: str) -> str:
-    """Make a name that came from outside fit to be shown: one line, no control or direction characters, 64 at most.
+    """Return an external name fit for display: one line, no control or direction characters, 64 at most.
 
     Returns
     -------
     str
-        Empty where nothing is left.
+        Empty if no printable character remains.
     """
     spaced = "".join(" " if unicodedata.category(c).startswith("Z") else c for c in text[: 16 * MAX_NAME])
     printable = "".join(c for c in spaced if not unicodedata.category(c).startswith("C"))

@@ -1,4 +1,4 @@
-"""Password hashes: scrypt, with the recipe in each hash."""
+"""scrypt password hashes; each hash carries its own parameters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def hashed(password: str) -> str:
 
 
 def matches(password_hash: str, password: str) -> bool:
-    """Whether the password is that of the hash; compares in constant time."""
+    """Return whether the password matches the hash, compared in constant time."""
     _, n, r, p, salt, expected = password_hash.split("$")
     digest = hashlib.scrypt(
         _normalized(password[: PASSWORD_MAX + 1]),
@@ -52,7 +52,7 @@ def matches(password_hash: str, password: str) -> bool:
 
 
 def decoy() -> str:
-    """Make a hash that no password matches and that costs as much to check as a real one."""
+    """Return a hash that no password matches and that costs as much to check as a real one."""
     return f"{_recipe()}${b64encode(secrets.token_bytes(16)).decode()}${b64encode(secrets.token_bytes(64)).decode()}"
 
 
@@ -61,5 +61,5 @@ def _recipe() -> str:
 
 
 def _normalized(password: str) -> bytes:
-    """One spelling for what different keyboards send for the same characters (RFC 8265: NFC)."""
+    """Return the NFC form, equal for every keyboard that types the same characters (RFC 8265)."""
     return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""People of an identity provider: who they are is issuer and subject (OpenID Connect Core 1.0, 5.7), never a name."""
+"""Accounts of an identity provider, keyed by issuer and subject (OpenID Connect Core 1.0, 5.7), never by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db.tables.accounts import ProviderAccountRow
 
 @dataclass(frozen=True, slots=True)
 class ProviderAccount:
-    """A person as an identity provider vouches for them."""
+    """An account that an identity provider asserted."""
 
     id: str
     display_name: str
@@ -31,12 +31,12 @@ class ProviderAccount:
 
 
 def provider_account_id(issuer: str, subject: str) -> str:
-    """Return the opaque id of a person: 128 bits of the SHA-256 of issuer and subject."""
+    """Return the opaque id of an account: 128 bits of the SHA-256 of issuer and subject."""
     return hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()[:32]
 
 
 def record_provider_account(session: Session, issuer: str, subject: str, display_name: str) -> ProviderAccount:
-    """Record that a person signed in, with the name to be shown from now on."""
+    """Record a sign-in, with the display name to use from now on."""
     account_id = provider_account_id(issuer, subject)
     values = {
         "id": account_id,
@@ -55,18 +55,18 @@ def record_provider_account(session: Session, issuer: str, subject: str, display
 
 
 def provider_account(session: Session, account_id: str) -> ProviderAccount | None:
-    """Return the person of that id, or None."""
+    """Return the account of that id, or None."""
     row = session.get(ProviderAccountRow, account_id)
     return _account(row) if row else None
 
 
 def provider_row(session: Session, actor: str) -> ProviderAccountRow:
-    """Return the row of an actor for a change; for this package.
+    """Return the locked row of an actor (internal to this package).
 
     Raises
     ------
     UnknownRecordError
-        If nobody of that id ever signed in.
+        If no account of that id ever signed in.
     """
     account_id = actor.removeprefix(PROVIDER_PREFIX)
     row = session.get(ProviderAccountRow, account_id, populate_existing=True, with_for_update=True)
@@ -76,7 +76,7 @@ def provider_row(session: Session, actor: str) -> ProviderAccountRow:
 
 
 def display_names(session: Session, actors: Iterable[str]) -> dict[str, str]:
-    """Map actors to the names to be shown; actors that are no people of an identity provider stand for themselves."""
+    """Map actors to display names; actors that are not of an identity provider map to themselves."""
     names = {actor: actor for actor in actors}
     ids = [actor.removeprefix(PROVIDER_PREFIX) for actor in names if actor.startswith(PROVIDER_PREFIX)]
     if ids:

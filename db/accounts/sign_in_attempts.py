@@ -1,7 +1,7 @@
-"""Delays between sign-ins, for each typed name and client network; nothing here asks whether the name exists.
+"""Delays between sign-in attempts per typed name and client network, whether or not the name exists.
 
-Each attempt counts as failed until the password was found right, so that attempts at the same time all count. Another
-network, or another name, is never delayed by it: nobody locks a colleague out.
+An attempt counts as failed until its password is verified, so that concurrent attempts all count. Attempts from another
+network or for another name are not delayed, so an account cannot be locked out by others.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ IPV6_CLIENT_BITS = 64
 
 
 def attempt_key(name: str, address: str) -> str:
-    """Return the digest that stands for a typed name and the network that it came from."""
+    """Return the digest of a typed name and the network it came from."""
     return hashlib.sha256(f"{name_key(name)}\0{client_network(address)}".encode()).hexdigest()
 
 
 def client_network(address: str) -> str:
-    """Return the network that one client may have: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return the network of a client: its IPv4 address, or the /64 of its IPv6 address."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -47,7 +47,7 @@ def client_network(address: str) -> str:
 
 
 def begin_attempt(session: Session, key: str) -> float:
-    """Count an attempt as failed for now; returns the seconds to wait instead, 0.0 where it may be tried."""
+    """Count an attempt as failed until ``end_attempt``; return the seconds to wait, 0.0 if it may proceed."""
     moment = now(session)
     lock_names(session, f"sign-in {key}")
     row = session.get(SignInAttemptRow, key, populate_existing=True)
@@ -70,7 +70,7 @@ def begin_attempt(session: Session, key: str) -> float:
 
 
 def end_attempt(session: Session, key: str) -> None:
-    """Forget the attempts of this name and network: the password was right."""
+    """Delete the attempts of this name and network after a correct password."""
     session.execute(delete(SignInAttemptRow).where(SignInAttemptRow.key == key))
 
 

@@ -1,4 +1,4 @@
-"""Access tokens of programs; only their SHA-256 is stored (they are 256 random bits: nothing to guess)."""
+"""Access tokens for programs. Only the SHA-256 of a token (256 random bits) is stored."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def create_token(
     owner: str | None = None,
     actor: str = ADMINISTRATOR,
 ) -> tuple[str, TokenRecord]:
-    """Make a token and return its plain text, which is not stored, with its record.
+    """Create a token; return its plain text, which is not stored, and its record.
 
     Parameters
     ----------
     owner
-        Name of the person who answers for it; every change of that person's access revokes it.
+        Name of the responsible user; every change of that user's access revokes the token.
 
     Raises
     ------
@@ -76,12 +76,12 @@ def check_token(session: Session, plain: str) -> TokenRecord | None:
 
 
 def revoke_token(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> TokenRecord:
-    """Revoke a token; one that is revoked already stays as it is.
+    """Revoke a token; no change if it is revoked already.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such token.
+        If the token does not exist.
     """
     row = session.scalars(select(TokenRow).where(TokenRow.name == name).with_for_update()).one_or_none()
     if row is None:
@@ -91,7 +91,7 @@ def revoke_token(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> 
 
 
 def revoke_tokens_of(session: Session, owner_id: str, *, actor: str) -> None:
-    """Revoke every token that a person answers for."""
+    """Revoke every token that a user is responsible for."""
     statement = select(TokenRow).where(TokenRow.owner_id == owner_id).with_for_update()
     for row in session.scalars(statement).all():
         _revoke(session, row, actor)

@@ -1,8 +1,8 @@
-"""People who sign in with a password.
+"""Users who sign in with a password.
 
-Passwords are kept as scrypt hashes. A sign-in does the same work whether the name is known or not, and answers the
-same. Nobody's typing is recorded: an unknown name may be a password in the wrong field. Every change of a person's
-password, role or status ends what that person has open: sessions, and tokens that the person answers for.
+Passwords are stored as scrypt hashes. A sign-in does the same work whether the name exists or not, and answers the
+same. Unknown names are not recorded: one may be a password typed into the wrong field. Every change of a user's
+password, role or status ends that user's sessions and revokes the tokens the user is responsible for.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Challenge:
-    """What the expensive part of a sign-in needs, read beforehand."""
+    """User id and password hash, read before the hash is computed."""
 
     user_id: str | None
     password_hash: str
 
 
 def add_user(session: Session, name: str, password: str, role: Role, *, actor: str = ADMINISTRATOR) -> UserRecord:
-    """Add a person.
+    """Add a user.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def add_user(session: Session, name: str, password: str, role: Role, *, actor: s
 
 
 def change_password(session: Session, name: str, password: str, *, actor: str = ADMINISTRATOR) -> UserRecord:
-    """Give a person another password, which ends the person's sessions and tokens.
+    """Change a password; ends the user's sessions and revokes the user's tokens.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such user.
+        If the user does not exist.
     InvalidRecordError
         If the password is too short or too long.
     """
@@ -84,12 +84,12 @@ def change_password(session: Session, name: str, password: str, *, actor: str = 
 
 
 def set_role(session: Session, name: str, role: Role, *, actor: str = ADMINISTRATOR) -> UserRecord:
-    """Give a person another role, which ends the person's sessions and tokens.
+    """Change a role; ends the user's sessions and revokes the user's tokens.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such user.
+        If the user does not exist.
     """
     row = _user_row(session, name)
     row.role = Role(role)
@@ -98,17 +98,17 @@ def set_role(session: Session, name: str, role: Role, *, actor: str = ADMINISTRA
 
 
 def set_disabled(session: Session, name: str, *, disabled: bool, actor: str = ADMINISTRATOR) -> None:
-    """Disable or enable an account, either of which ends its sessions and tokens.
+    """Disable or enable an account; ends its sessions and revokes its tokens.
 
     Parameters
     ----------
     name
-        Of a user, or the actor (``sso:...``) of a person of an identity provider.
+        Of a user, or the actor (``sso:...``) of an identity provider's account.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such account.
+        If the account does not exist.
     """
     row = _account_row(session, name)
     row.is_disabled = disabled
@@ -116,17 +116,17 @@ def set_disabled(session: Session, name: str, *, disabled: bool, actor: str = AD
 
 
 def end_sessions(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> None:
-    """Sign an account out everywhere: sessions end and tokens are revoked.
+    """End all sessions of an account and revoke its tokens.
 
     Parameters
     ----------
     name
-        Of a user, or the actor (``sso:...``) of a person of an identity provider.
+        Of a user, or the actor (``sso:...``) of an identity provider's account.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such account.
+        If the account does not exist.
     """
     _end_access(session, _account_row(session, name), "user:signed_out_everywhere", actor)
 
@@ -144,7 +144,7 @@ def users(session: Session) -> tuple[UserRecord, ...]:
 
 
 def sign_in(database: Database, name: str, password: str, address: str = "") -> UserRecord | None:
-    """Check a password without holding the database while the hash is computed.
+    """Check a password, without an open transaction while the hash is computed.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def sign_in(database: Database, name: str, password: str, address: str = "") -> 
 def check_password(session: Session, name: str, password: str) -> UserRecord | None:
     """Check a password; None if name or password are wrong, or the account is disabled.
 
-    Holds the transaction for the length of the hash, and delays nobody: request handlers take ``sign_in``.
+    Holds the transaction while hashing and applies no delays; request handlers use ``sign_in``.
     """
     challenge = _challenge(session, name)
     return _record_attempt(session, challenge, "", is_right=matches(challenge.password_hash, password))
@@ -223,7 +223,7 @@ def _from(address: str) -> dict[str, object]:
 def _end_access(
     session: Session, row: UserRow | ProviderAccountRow, action: str, actor: str, **details: object
 ) -> None:
-    """End what an account has open; the epoch also ends a session that a sign-in under way is about to open."""
+    """End sessions and tokens; the new epoch also invalidates a session that a concurrent sign-in opens."""
     row.access_epoch += 1
     session.flush()
     ended = web_sessions.close_sessions_of(session, row.id)

@@ -1,4 +1,4 @@
-"""Sessions of people in browsers, so that any web of this database knows who is signed in; only digests of cookies.
+"""Browser sessions, shared by every web process of a database; only digests of cookies are stored.
 
 A session belongs to an account and to the account's access epoch. Every change of credential, role or status raises
 the epoch, so that a session opened before it is refused, even one that was being opened at that moment.
@@ -24,7 +24,7 @@ MAX_CLOCK_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class SessionGrant:
-    """What a sign-in gives: an account as it was when it was checked, and what an identity provider granted."""
+    """Result of a sign-in: the account at its access epoch, and the role an identity provider granted."""
 
     account_id: str
     access_epoch: int
@@ -35,12 +35,12 @@ class SessionGrant:
 
 
 def user_grant(user: UserRecord) -> SessionGrant:
-    """Grant of a person who signed in with a password."""
+    """Return the grant of a user who signed in with a password."""
     return SessionGrant(user.id, user.access_epoch)
 
 
 def provider_grant(account: ProviderAccount, role: Role, role_mapping: str) -> SessionGrant:
-    """Grant of a person of an identity provider."""
+    """Return the grant of an identity provider's account."""
     return SessionGrant(account.id, account.access_epoch, role, role_mapping)
 
 
@@ -58,7 +58,7 @@ class WebSession:
 
 
 def open_session(session: Session, digest: str, grant: SessionGrant, *, limit: int) -> None:
-    """Add a session; beyond ``limit``, those seen longest ago end."""
+    """Add a session; beyond ``limit``, the least recently used ones end."""
     moment = now(session)
     session.execute(
         insert(WebSessionRow).values(
@@ -76,9 +76,9 @@ def open_session(session: Session, digest: str, grant: SessionGrant, *, limit: i
 
 
 def live_session(session: Session, digest: str, *, idle: timedelta, lifetime: timedelta) -> WebSession | None:
-    """Return a session that has not ended by silence, age or a change of its account, or None.
+    """Return the session unless it ended by idle time, age or a change of its account; else None.
 
-    One that was opened or last seen in the future has ended too: a clock ran ahead, and the session's age is unknown.
+    A session opened or last seen in the future has ended too: a clock ran ahead, so its age is unknown.
     """
     row = session.get(WebSessionRow, digest)
     moment = now(session)
@@ -106,7 +106,7 @@ def _of_provider_account(session: Session, row: WebSessionRow, role: Role) -> We
 
 
 def touch_session(session: Session, digest: str, *, at_most_every: timedelta) -> None:
-    """Note that somebody is there, unless that was noted a moment ago."""
+    """Update the time of last use, at most once per ``at_most_every``."""
     moment = now(session)
     session.execute(
         update(WebSessionRow)
@@ -121,7 +121,7 @@ def close_session(session: Session, digest: str) -> None:
 
 
 def close_sessions_of(session: Session, account_id: str) -> int:
-    """End all sessions of an account; returns how many there were."""
+    """End all sessions of an account; return their number."""
     digests = session.scalars(
         delete(WebSessionRow).where(WebSessionRow.account_id == account_id).returning(WebSessionRow.digest)
     )
@@ -129,7 +129,7 @@ def close_sessions_of(session: Session, account_id: str) -> int:
 
 
 def close_ended(session: Session, *, idle: timedelta, lifetime: timedelta) -> None:
-    """Remove what ended by itself."""
+    """Delete sessions that ended by idle time or age."""
     moment = now(session)
     latest = moment + min(MAX_CLOCK_SKEW, idle)
     is_live = WebSessionRow.last_seen_at.between(moment - idle, latest) & WebSessionRow.opened_at.between(

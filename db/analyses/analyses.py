@@ -1,4 +1,4 @@
-"""Analyses: asked for once, finished exactly once, superseded by later ones and readable for ever."""
+"""Analyses: requested once per input, completed exactly once, superseded by later ones, never deleted by them."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ def request_analysis(
     force: bool = False,
     overruled: tuple[Reason, ...] = (),
 ) -> AnalysisRecord:
-    """Ask for an analysis of all instances that the series has now.
+    """Request an analysis of all instances that the series has now.
 
-    Asking again for the same instances and model gives the analysis that exists; with ``force`` a further run, unless
-    one is still to come, and so where that one is in shadow and its scanner no longer held. Analyses of fewer instances
-    that have not begun are superseded. ``overruled`` holds for this run alone, see ``db.analyses.overruling``.
+    A repeated request for the same instances and model returns the existing analysis; with ``force`` a further run,
+    unless one is pending. A quarantined analysis whose scanner was released is run again too. Analyses of fewer
+    instances that have not begun are superseded. ``overruled`` applies to this run, see ``db.analyses.overruling``.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such series.
+        If the series does not exist.
     """
     study, series = _locked_series(session, series_id)
     digest = input_digest(series_instances(session, series_id))
-    known = _latest_run(session, series_id, digest, model)
-    if known is not None and (known.status in UNFINISHED or not (force or _was_released(session, known))):
-        _resume_series(series, known)
+    latest = _latest_run(session, series_id, digest, model)
+    if latest is not None and (latest.status in UNFINISHED or not (force or _was_released(session, latest))):
+        _resume_series(series, latest)
         refresh_study(session, study)
-        return _record(known, series, study)
+        return _record(latest, series, study)
     _supersede_waiting(session, series, digest)
     row = _add(
-        session, series, digest, model, run_number=known.run_number + 1 if known else 1, requested_by=requested_by
+        session, series, digest, model, run_number=latest.run_number + 1 if latest else 1, requested_by=requested_by
     )
     row.overruled = overruled
     series.state, series.reasons, series.is_forced = StudyState.QUEUED, (), False
@@ -75,12 +75,12 @@ def request_analysis(
 def request_reanalysis(
     session: Session, study_uid: str, model: ModelIdentity, *, requested_by: str
 ) -> tuple[AnalysisRecord, ...]:
-    """Ask for a further run over every series of a study that is not still being received.
+    """Request a further run over every series of a study that is not still being received.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such study.
+        If the study does not exist.
     """
     study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
     if study_id is None:
@@ -94,10 +94,10 @@ def request_reanalysis(
 
 
 def rerun_quarantined(session: Session, scanner: Scanner, *, requested_by: str) -> tuple[AnalysisRecord, ...]:
-    """Ask for a further run over each series of a scanner that stands in shadow; one that is still held stays so."""
-    found = [session.get_one(AnalysisRow, analysis_id) for analysis_id in quarantined_analyses(session, scanner)]
+    """Request a further run over each quarantined series of a scanner; results stay quarantined while it is held."""
+    rows = [session.get_one(AnalysisRow, analysis_id) for analysis_id in quarantined_analyses(session, scanner)]
     return tuple(
-        request_analysis(session, row.series_id, _model(row), requested_by=requested_by, force=True) for row in found
+        request_analysis(session, row.series_id, _model(row), requested_by=requested_by, force=True) for row in rows
     )
 
 
@@ -110,14 +110,14 @@ def pending_analyses(session: Session) -> tuple[AnalysisRecord, ...]:
 
 def analysis_record(session: Session, analysis_id: str) -> AnalysisRecord | None:
     """Return the analysis of that id, or None."""
-    found = session.execute(_statement().where(AnalysisRow.id == analysis_id)).one_or_none()
-    return _record(*found) if found else None
+    row = session.execute(_statement().where(AnalysisRow.id == analysis_id)).one_or_none()
+    return _record(*row) if row else None
 
 
 def analyses_of_study(session: Session, study_id: str) -> tuple[AnalysisRecord, ...]:
-    """List all analyses of the study's series as readers may know of them, in the order in which they were asked for.
+    """List all analyses of the study's series for readers, in order of request.
 
-    One in shadow tells only that it is.
+    A quarantined one states only that it is quarantined.
     """
     statement = _statement().where(SeriesRow.study_id == study_id)
     rows = session.execute(statement.order_by(AnalysisRow.requested_at, AnalysisRow.ordinal, AnalysisRow.id))
@@ -125,17 +125,17 @@ def analyses_of_study(session: Session, study_id: str) -> tuple[AnalysisRecord, 
 
 
 def _for_readers(record: AnalysisRecord) -> AnalysisRecord:
-    in_shadow = record.status is AnalysisStatus.QUARANTINED
-    return replace(record, reasons=(SCANNER_HELD,), measures={}, caveats=()) if in_shadow else record
+    is_quarantined = record.status is AnalysisStatus.QUARANTINED
+    return replace(record, reasons=(SCANNER_HELD,), measures={}, caveats=()) if is_quarantined else record
 
 
 def analysis_instances(session: Session, analysis_id: str) -> tuple[InstanceRecord, ...]:
-    """List exactly the instances that the analysis covers, whatever arrived since; they have its input digest.
+    """List exactly the instances that the analysis covers (those of its input digest), whatever arrived since.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis.
+        If the analysis does not exist.
     """
     row = session.get(AnalysisRow, analysis_id)
     if row is None:
@@ -149,7 +149,7 @@ def start_analysis(session: Session, analysis_id: str) -> AnalysisRecord:
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis.
+        If the analysis does not exist.
     """
     row, series, study = _locked(session, analysis_id)
     if row.status in UNFINISHED:
@@ -167,15 +167,15 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     """Record the outcome, exactly once: True for the first call, False (and no change) for any other.
 
     The series' earlier current analysis is superseded. One that finishes after a later one has is itself
-    superseded at once. Both stay readable with their findings. While the scanner is held, the outcome is kept in
-    shadow, and the series says that it is not shown.
+    superseded at once. Both stay readable with their findings. While the scanner is held, the outcome is quarantined,
+    and the series states that it is not shown.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis, or a finding names an instance that is not of its series.
+        If the analysis does not exist, or a finding names an instance of another series.
     InvalidRecordError
-        If a finding's numbers are none, or out of range.
+        If a finding's numbers are not finite or out of range.
     """
     row, series, study = _locked(session, analysis_id)
     if row.status not in UNFINISHED:
@@ -186,16 +186,16 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     is_late = current is not None and current.ordinal > row.ordinal
     if current is not None and not is_late:
         _supersede(session, current, by=row.id)
-    in_shadow = is_held(session, scanner_of(outcome.measures))
+    is_quarantined = is_held(session, scanner_of(outcome.measures))
     row.status = AnalysisStatus.SUPERSEDED if is_late else AnalysisStatus.CURRENT
-    if in_shadow:
+    if is_quarantined:
         row.status = AnalysisStatus.QUARANTINED
     row.reasons, row.finished_at = outcome.reasons, now(session)
     row.caveats, row.measures = unique(outcome.caveats), checked_json("measures", outcome.measures)
     session.flush()
     add_model_findings(session, row, series, outcome.findings)
     if _speaks_for_series(session, row, series):
-        series.reasons = (SCANNER_HELD,) if in_shadow else outcome.reasons
+        series.reasons = (SCANNER_HELD,) if is_quarantined else outcome.reasons
         series.state = StudyState.NOT_ANALYSED if series.reasons else StudyState.ANALYSED
     refresh_study(session, study)
     _audit_completion(session, row, outcome)
@@ -203,14 +203,14 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
 
 
 def fail_analysis(session: Session, analysis_id: str, reason: Reason) -> bool:
-    """Park an analysis that could not be done: it is not tried again unless someone asks. False if it had finished.
+    """Record a failure: the analysis is not retried unless requested. False if it had finished.
 
     An earlier analysis of the series stays current.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis.
+        If the analysis does not exist.
     """
     row, series, study = _locked(session, analysis_id)
     if row.status not in UNFINISHED:
@@ -252,12 +252,12 @@ def _latest_run(session: Session, series_id: str, digest: str, model: ModelIdent
     ).one_or_none()
 
 
-def _was_released(session: Session, known: AnalysisRow) -> bool:
-    return known.status is AnalysisStatus.QUARANTINED and not is_held(session, scanner_of(known.measures))
+def _was_released(session: Session, analysis: AnalysisRow) -> bool:
+    return analysis.status is AnalysisStatus.QUARANTINED and not is_held(session, scanner_of(analysis.measures))
 
 
-def _resume_series(series: SeriesRow, known: AnalysisRow) -> None:
-    """Put a series that counts as receiving, though all its instances are known, back to what it was."""
+def _resume_series(series: SeriesRow, analysis: AnalysisRow) -> None:
+    """Restore the state of a series that counts as receiving although all its instances were analysed."""
     if series.state is not StudyState.RECEIVING:
         return
     states = {
@@ -265,10 +265,10 @@ def _resume_series(series: SeriesRow, known: AnalysisRow) -> None:
         AnalysisStatus.RUNNING: StudyState.ANALYSING,
         AnalysisStatus.FAILED: StudyState.FAILED,
     }
-    reasons = (SCANNER_HELD,) if known.status is AnalysisStatus.QUARANTINED else known.reasons
+    reasons = (SCANNER_HELD,) if analysis.status is AnalysisStatus.QUARANTINED else analysis.reasons
     answered = StudyState.NOT_ANALYSED if reasons else StudyState.ANALYSED
-    series.state = states.get(known.status, answered)
-    series.reasons = reasons if known.status not in UNFINISHED else ()
+    series.state = states.get(analysis.status, answered)
+    series.reasons = reasons if analysis.status not in UNFINISHED else ()
     series.is_forced = False
 
 
@@ -316,7 +316,7 @@ def _add(
 
 
 def _speaks_for_series(session: Session, row: AnalysisRow, series: SeriesRow) -> bool:
-    """Whether the series' state follows this analysis: it covers all instances, and no later one still counts."""
+    """Return whether the series' state follows this analysis: it covers all instances and no later one counts."""
     if series.instance_count != row.instance_count:
         return False
     later = (AnalysisRow.series_id == series.id, AnalysisRow.ordinal > row.ordinal)

@@ -1,4 +1,4 @@
-"""Findings, by models and by readers, and the verdicts that readers gave."""
+"""Findings of models and readers, and readers' verdicts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SYSTEM = "system"
 def add_model_findings(
     session: Session, analysis: AnalysisRow, series: SeriesRow, findings: Sequence[NewFinding]
 ) -> None:
-    """Insert what an analysis found (for ``analyses.complete_analysis``)."""
+    """Insert the findings of an analysis (for ``analyses.complete_analysis``)."""
     model = ModelIdentity(analysis.model_name, analysis.model_version, analysis.model_sha256)
     for ordinal, finding in enumerate(findings):
         row = _row(session, series, finding, model, ordinal=ordinal)
@@ -59,9 +59,9 @@ def add_reader_finding(
     reader: str,
     scanner: Scanner | None = None,
 ) -> FindingRecord:
-    """Record the place that a reader pointed at, with what the model says of it.
+    """Record a finding that a reader marked, with the model's output for it.
 
-    Where the series is in shadow, or its ``scanner`` held, the place alone is kept.
+    If the series or its ``scanner`` is quarantined, only the position is stored.
 
     Raises
     ------
@@ -72,10 +72,10 @@ def add_reader_finding(
     """
     statement = select(SeriesRow, StudyRow).join(StudyRow, SeriesRow.study_id == StudyRow.id)
     statement = statement.where(SeriesRow.series_instance_uid == series_uid, StudyRow.study_instance_uid == study_uid)
-    found = session.execute(statement).one_or_none()
-    if found is None:
+    row_pair = session.execute(statement).one_or_none()
+    if row_pair is None:
         raise UnknownRecordError("series")
-    series = found[0]
+    series = row_pair[0]
     study = locked_study(session, series.study_id)
     if SCANNER_HELD in series.reasons or (scanner is not None and is_held(session, scanner)):
         finding = position_only(finding)
@@ -90,7 +90,7 @@ def add_reader_finding(
 
 
 def position_only(finding: NewFinding) -> NewFinding:
-    """Leave out whatever a model said of a place."""
+    """Return the finding without any model output."""
     return replace(
         finding,
         diameter_mm=None,
@@ -106,12 +106,12 @@ def position_only(finding: NewFinding) -> NewFinding:
 def record_assessment(
     session: Session, finding_id: str, verdict: Verdict, reason: str, comment: str, *, reader: str
 ) -> AssessmentRecord:
-    """Record a reader's verdict; the latest counts, all are kept.
+    """Record a reader's verdict; the latest counts, earlier ones stay on record.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such finding.
+        If the finding does not exist.
     """
     study_id = _locked(session, finding_id).study_id
     last = session.scalars(select(func.max(AssessmentRow.number)).where(AssessmentRow.finding_id == finding_id)).one()
@@ -133,12 +133,12 @@ def record_assessment(
 
 
 def withdraw_assessment(session: Session, finding_id: str, *, reader: str) -> None:
-    """Take the latest verdict back; the one before it counts again. All are kept.
+    """Withdraw the latest verdict; the previous one counts again. All stay on record.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such finding, or no verdict on it.
+        If the finding does not exist, or has no verdict.
     NotYoursError
         If another reader gave it.
     """
@@ -158,14 +158,14 @@ def withdraw_assessment(session: Session, finding_id: str, *, reader: str) -> No
 
 
 def withdraw_finding(session: Session, finding_id: str, *, reader: str) -> None:
-    """Take back the place that a reader pointed at; it is kept, and shown no more.
+    """Withdraw a finding that a reader marked; it stays on record and is no longer shown.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such finding.
+        If the finding does not exist.
     NotYoursError
-        If the model or another reader made it.
+        If it is of the model or another reader.
     """
     study_id = session.scalars(select(FindingRow.study_id).where(FindingRow.id == finding_id)).one_or_none()
     if study_id is None:
@@ -188,19 +188,19 @@ def _locked(session: Session, finding_id: str) -> FindingRow:
 
 
 def finding_record(session: Session, finding_id: str) -> FindingRecord | None:
-    """Return the finding of that id with its latest verdict, or None where there is none that readers may see."""
+    """Return the finding of that id with its latest verdict, or None if readers may not see one."""
     row = session.scalars(select(FindingRow).where(FindingRow.id == finding_id, is_for_readers())).one_or_none()
     return _records(session, [row])[0] if row else None
 
 
 def findings_of_analysis(session: Session, analysis_id: str) -> tuple[FindingRecord, ...]:
-    """List what an analysis found, whatever became of it, in its own order: for its story and its results."""
+    """List the findings of an analysis, whatever its status, in its own order."""
     statement = select(FindingRow).where(FindingRow.analysis_id == analysis_id).order_by(FindingRow.ordinal)
     return _records(session, session.scalars(statement).all())
 
 
 def reader_findings_of_series(session: Session, series_id: str) -> tuple[FindingRecord, ...]:
-    """List what readers marked in a series and did not take back, in the order in which they did."""
+    """List the findings that readers marked in a series and did not withdraw, oldest first."""
     statement = select(FindingRow).where(
         FindingRow.series_id == series_id,
         FindingRow.origin == FindingOrigin.READER,
@@ -210,25 +210,25 @@ def reader_findings_of_series(session: Session, series_id: str) -> tuple[Finding
 
 
 def findings_of_study(session: Session, study_id: str) -> tuple[FindingRecord, ...]:
-    """List findings of current analyses and of readers, most probably malignant first, unanswered ones last."""
+    """List findings of current analyses and of readers, highest malignancy probability first, without one last."""
     rows = session.scalars(shown_findings(study_id)).all()
     return _records(session, sorted(rows, key=_rank))
 
 
 def findings_with_patients(session: Session) -> tuple[tuple[str, FindingRecord], ...]:
-    """List every finding that was not taken back nor held, with our opaque id of its patient, oldest first."""
+    """List every finding that is neither withdrawn nor quarantined, with its opaque patient id, oldest first."""
     statement = select(FindingRow, StudyRow.patient_row_id).join(StudyRow, FindingRow.study_id == StudyRow.id)
     statement = statement.where(FindingRow.withdrawn_at.is_(None), is_for_readers())
     statement = statement.order_by(FindingRow.created_at, FindingRow.id)
-    found: list[tuple[str, FindingRecord]] = []
+    pairs: list[tuple[str, FindingRecord]] = []
     for part in session.execute(statement).partitions(500):  # fewer than databases allow in one IN
         records = _records(session, [row for row, _ in part])
-        found += [(patient, record) for (_, patient), record in zip(part, records, strict=True)]
-    return tuple(found)
+        pairs += [(patient, record) for (_, patient), record in zip(part, records, strict=True)]
+    return tuple(pairs)
 
 
 def assessments_of_finding(session: Session, finding_id: str) -> tuple[AssessmentRecord, ...]:
-    """List every verdict on a finding, oldest first, those too that were taken back."""
+    """List every verdict on a finding, oldest first, withdrawn ones included."""
     statement = select(AssessmentRow).where(AssessmentRow.finding_id == finding_id).order_by(AssessmentRow.number)
     return tuple(_assessment(row) for row in session.scalars(statement))
 
@@ -283,7 +283,7 @@ def _check(finding: NewFinding) -> None:
 
 
 def _plain(value: float | None) -> float | None:
-    """Turn numpy's floats into Python's, which both drivers know."""
+    """Convert NumPy floats to Python floats, which both drivers accept."""
     return None if value is None else float(value)
 
 
@@ -291,17 +291,17 @@ def _instance_id(session: Session, series: SeriesRow, sop_instance_uid: str) -> 
     statement = select(InstanceRow.id).where(
         InstanceRow.sop_instance_uid == sop_instance_uid, InstanceRow.series_id == series.id
     )
-    found = session.scalars(statement).one_or_none()
-    if found is None:
+    instance_id = session.scalars(statement).one_or_none()
+    if instance_id is None:
         raise UnknownRecordError("instance in this series")
-    return found
+    return instance_id
 
 
 def _records(session: Session, rows: Sequence[FindingRow]) -> tuple[FindingRecord, ...]:
     if not rows:
         return ()
     latest = _latest_assessments(session, [row.id for row in rows])
-    places = {
+    uids = {
         series_id: (series_uid, study_uid)
         for series_id, series_uid, study_uid in session.execute(
             select(SeriesRow.id, SeriesRow.series_instance_uid, StudyRow.study_instance_uid)
@@ -310,7 +310,7 @@ def _records(session: Session, rows: Sequence[FindingRow]) -> tuple[FindingRecor
         )
     }
     sop_uids = _sop_instance_uids(session, {row.instance_id for row in rows})
-    return tuple(_build(row, sop_uids[row.instance_id], places[row.series_id], latest.get(row.id)) for row in rows)
+    return tuple(_build(row, sop_uids[row.instance_id], uids[row.series_id], latest.get(row.id)) for row in rows)
 
 
 def _sop_instance_uids(session: Session, instance_ids: Iterable[str]) -> dict[str, str]:
@@ -326,7 +326,7 @@ def _latest_assessments(session: Session, finding_ids: Sequence[str]) -> dict[st
 
 
 def _build(
-    row: FindingRow, sop_instance_uid: str, place: tuple[str, str], assessment: AssessmentRecord | None
+    row: FindingRow, sop_instance_uid: str, uids: tuple[str, str], assessment: AssessmentRecord | None
 ) -> FindingRecord:
     interval = None
     if row.interval_low is not None and row.interval_high is not None:
@@ -348,8 +348,8 @@ def _build(
     return FindingRecord(
         id=row.id,
         analysis_id=row.analysis_id,
-        series_instance_uid=place[0],
-        study_instance_uid=place[1],
+        series_instance_uid=uids[0],
+        study_instance_uid=uids[1],
         origin=row.origin,
         finding=finding,
         model=ModelIdentity(row.model_name, row.model_version, row.model_sha256),

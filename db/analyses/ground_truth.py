@@ -1,4 +1,4 @@
-"""What became known of findings in use: readers' verdicts and pathology, for watching whether answers still hold."""
+"""Verdicts and pathology results of findings, for monitoring calibration and overrides."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from db.tables.ground_truth import AssessmentRow, PathologyRow
 from db.tables.scanners import ObservationRow, WatchedScannerRow
 
 LATEST = 2000
-"""So many of the latest verdicts and reports of pathology are looked at."""
+"""Number of latest verdicts and pathology reports to evaluate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict that counts on a finding of the model; ``patient`` is our opaque id."""
+    """The verdict in force on a model finding; ``patient`` is our opaque id."""
 
     scanner: Scanner
     site: str
@@ -32,7 +32,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A finding of which pathology is known."""
+    """A finding with a pathology result."""
 
     site: str
     patient: str
@@ -41,7 +41,7 @@ class Proven:
 
 
 def latest_judged(session: Session, limit: int = LATEST) -> tuple[Judged, ...]:
-    """List the latest verdicts on findings of the model, oldest first; of each finding the one that counts."""
+    """List the latest verdicts on model findings, oldest first; one per finding."""
     rows = (
         select(AssessmentRow.finding_id, AssessmentRow.verdict, AssessmentRow.is_read_first)
         .add_columns(FindingRow.nodule_probability, ObservationRow.site, StudyRow.patient_row_id)
@@ -54,15 +54,15 @@ def latest_judged(session: Session, limit: int = LATEST) -> tuple[Judged, ...]:
         .order_by(AssessmentRow.created_at.desc(), AssessmentRow.number.desc(), AssessmentRow.id)
         .limit(limit)
     )
-    found: dict[str, Judged] = {}
+    latest: dict[str, Judged] = {}
     for finding_id, verdict, is_read_first, probability, site, patient, *scanner in session.execute(rows):
         judged = Judged(Scanner(*scanner), site, patient, verdict, is_read_first, probability)
-        found.setdefault(finding_id, judged)
-    return tuple(found.values())[::-1]
+        latest.setdefault(finding_id, judged)
+    return tuple(latest.values())[::-1]
 
 
 def latest_proven(session: Session, limit: int = LATEST) -> tuple[Proven, ...]:
-    """List the findings with a malignancy probability that pathology tells of; of several reports the latest counts."""
+    """List findings with a malignancy probability and a pathology result; of several reports the latest counts."""
     rows = (
         select(PathologyRow.finding_id, PathologyRow.is_malignant, FindingRow.malignancy_probability)
         .add_columns(ObservationRow.site, StudyRow.patient_row_id)
@@ -73,7 +73,7 @@ def latest_proven(session: Session, limit: int = LATEST) -> tuple[Proven, ...]:
         .order_by(PathologyRow.told_on.desc(), PathologyRow.imported_at.desc(), PathologyRow.id)
         .limit(limit)
     )
-    found: dict[str, Proven] = {}
+    latest: dict[str, Proven] = {}
     for finding_id, is_malignant, probability, site, patient in session.execute(rows):
-        found.setdefault(finding_id, Proven(site, patient, is_malignant, probability))
-    return tuple(found.values())[::-1]
+        latest.setdefault(finding_id, Proven(site, patient, is_malignant, probability))
+    return tuple(latest.values())[::-1]

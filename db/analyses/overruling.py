@@ -1,9 +1,9 @@
-"""Refusals that a radiologist may overrule: who asked, for what and why is stored with the analysis and audited.
+"""Overruled refusals: requester, codes and reason are stored with the analysis and audited.
 
 Only doubts whether the models are validated for an image can be overruled, never what makes an answer wrong: missing or
 invalid rescale, values that are not HU, localizers, burned-in text, geometry, mixed stacks. An overruled series still
-passes every other gate. It holds for the one analysis that was asked for: a later one, of more images or asked for
-again, is refused as before until somebody overrules that.
+passes every other gate. It applies to the one analysis that was requested: a later one, of more images or requested
+again, is refused as before until it is overruled too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OVERRULABLE_STATES = frozenset({StudyState.NOT_ANALYSED, StudyState.ANALYSED})
 def request_overruled(
     session: Session, study_uid: str, model: ModelIdentity, overruled: tuple[Reason, ...], *, requested_by: str
 ) -> tuple[AnalysisRecord, ...]:
-    """Ask for analyses of the series of a study that were refused for reasons that are overruled now.
+    """Request analyses of the series of a study that were refused for the overruled reasons.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def request_overruled(
     Raises
     ------
     UnknownRecordError
-        If there is no such study.
+        If the study does not exist.
     """
     study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
     if study_id is None:
         raise UnknownRecordError("study")
     locked_study(session, study_id)
-    asked = []
+    requested = []
     for series in session.scalars(select(SeriesRow).where(SeriesRow.study_id == study_id)).all():
         current = _current(session, series.id)
         if current is None or series.state not in OVERRULABLE_STATES:
@@ -64,8 +64,8 @@ def request_overruled(
             )
             details: dict[str, object] = {"codes": sorted(codes), "reason": applying[0].text}
             audit.append(session, AuditEvent("refusal:overruled", requested_by, record.id, details=details))
-            asked.append(record)
-    return tuple(asked)
+            requested.append(record)
+    return tuple(requested)
 
 
 def overruled_of_series(session: Session, series_id: str) -> frozenset[str]:
@@ -80,6 +80,6 @@ def _current(session: Session, series_id: str) -> AnalysisRow | None:
 
 
 def _doubts(session: Session, analysis: AnalysisRow) -> set[str]:
-    """Codes for which a series was refused, or findings of it got no rating."""
+    """Return the codes for which a series was refused or its findings got no rating."""
     listed = session.scalars(select(FindingRow.reasons).where(FindingRow.analysis_id == analysis.id)).all()
     return {reason.code for reasons in (analysis.reasons, *listed) for reason in reasons}

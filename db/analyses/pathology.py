@@ -1,4 +1,4 @@
-"""What pathology said of nodules, brought in from outside: matched with findings, once each, every row on record."""
+"""Imported pathology results of nodules, matched with findings; each is stored once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from db.tables.arrivals import SeriesRow, StudyRow
 from db.tables.ground_truth import PathologyRow
 
 NEAR_MM = 5.0
-"""A finding is that of a position so near to it, or within its own radius."""
+"""Largest distance, in mm, from a position to the finding it belongs to (or the finding's radius if larger)."""
 _SHOWN = (AnalysisStatus.CURRENT, AnalysisStatus.QUARANTINED)
 
 
 class Outcome(StrEnum):
-    """What became of a report."""
+    """Outcome of an import."""
 
     ADDED = "added"
     KNOWN = "known"
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a report, and whether the models had found something there."""
+    """Outcome of an import, and whether a finding matches the report."""
 
     outcome: Outcome
     has_finding: bool
@@ -42,7 +42,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class NewPathology:
-    """A report: of a study or series (one UID may be empty), of a finding or a position (patient, mm)."""
+    """A pathology report on a study or series (one UID may be empty), for a finding or a position (patient, mm)."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -56,7 +56,7 @@ class NewPathology:
 
 @dataclass(frozen=True, slots=True)
 class PathologyRecord:
-    """A report that was imported; ``finding_id`` is None where the models had found nothing there."""
+    """An imported report; ``finding_id`` is None if no finding matches."""
 
     id: str
     finding_id: str | None
@@ -68,25 +68,25 @@ class PathologyRecord:
 
 
 def import_pathology(session: Session, new: NewPathology, *, imported_by: str, replace: bool = False) -> Imported:
-    """Keep a report, once. One of the same place, date and source with another label is refused, or replaced.
+    """Import a report, once. One of the same position, date and source with another label is refused or replaced.
 
     Raises
     ------
     UnknownRecordError
         There is no such study, series or finding.
     InvalidRecordError
-        It contradicts one that was imported.
+        It contradicts an imported one.
     """
-    study_id, series_id = _place(session, new)
+    study_id, series_id = _study_and_series(session, new)
     finding = _named_finding(session, new, study_id, series_id) if new.finding_id else None
     position = (finding.x_mm, finding.y_mm, finding.z_mm) if finding else new.position_mm
     if position is None:
         raise InvalidRecordError("position", "is missing, as is a finding")
-    what = new.finding_id or ",".join(f"{value:.1f}" for value in position)
-    key = hashlib.sha256(f"{study_id}\0{what}\0{new.told_on}\0{new.source}".encode()).hexdigest()[:32]
-    known = session.get(PathologyRow, key)
-    if known is not None:
-        return _again(session, known, new, imported_by=imported_by, replace=replace)
+    target = new.finding_id or ",".join(f"{value:.1f}" for value in position)
+    key = hashlib.sha256(f"{study_id}\0{target}\0{new.told_on}\0{new.source}".encode()).hexdigest()[:32]
+    existing = session.get(PathologyRow, key)
+    if existing is not None:
+        return _import_again(session, existing, new, imported_by=imported_by, replace=replace)
     finding = finding or _nearest(session, study_id, series_id, position)
     finding_id = finding.id if finding else None
     values: dict[str, object] = {
@@ -106,7 +106,7 @@ def import_pathology(session: Session, new: NewPathology, *, imported_by: str, r
 
 
 def pathology_records(session: Session) -> tuple[PathologyRecord, ...]:
-    """List what was imported, oldest first."""
+    """List the imported reports, oldest first."""
     rows = session.scalars(select(PathologyRow).order_by(PathologyRow.imported_at, PathologyRow.id))
     return tuple(
         PathologyRecord(
@@ -116,17 +116,17 @@ def pathology_records(session: Session) -> tuple[PathologyRecord, ...]:
     )
 
 
-def _place(session: Session, new: NewPathology) -> tuple[str, str | None]:
-    """Find study and series by the UIDs that are given; they have to belong together."""
+def _study_and_series(session: Session, new: NewPathology) -> tuple[str, str | None]:
+    """Return the ids of study and series by their UIDs, which must belong together."""
     if new.series_instance_uid:
-        found = session.execute(
+        row = session.execute(
             select(SeriesRow.id, StudyRow.id, StudyRow.study_instance_uid)
             .join(StudyRow, SeriesRow.study_id == StudyRow.id)
             .where(SeriesRow.series_instance_uid == new.series_instance_uid)
         ).one_or_none()
-        if found is None or new.study_instance_uid not in ("", found[2]):
+        if row is None or new.study_instance_uid not in ("", row[2]):
             raise UnknownRecordError("series")
-        return found[1], found[0]
+        return row[1], row[0]
     study_id = session.scalars(
         select(StudyRow.id).where(StudyRow.study_instance_uid == new.study_instance_uid)
     ).one_or_none()
@@ -145,7 +145,7 @@ def _named_finding(session: Session, new: NewPathology, study_id: str, series_id
 def _nearest(
     session: Session, study_id: str, series_id: str | None, position: tuple[float, float, float]
 ) -> FindingRow | None:
-    """Find what the models found there, that of the malignancy model first; None where they found nothing."""
+    """Return the finding nearest to a position, one with a malignancy probability first; None if none is near."""
     rows = select(FindingRow).join(AnalysisRow, FindingRow.analysis_id == AnalysisRow.id)
     rows = rows.where(FindingRow.study_id == study_id, AnalysisRow.status.in_(_SHOWN))
     if series_id is not None:
@@ -158,15 +158,17 @@ def _nearest(
     return min(near)[3] if near else None
 
 
-def _again(session: Session, known: PathologyRow, new: NewPathology, *, imported_by: str, replace: bool) -> Imported:
-    if known.is_malignant == new.is_malignant:
-        return Imported(Outcome.KNOWN, known.finding_id is not None)
+def _import_again(
+    session: Session, row: PathologyRow, new: NewPathology, *, imported_by: str, replace: bool
+) -> Imported:
+    if row.is_malignant == new.is_malignant:
+        return Imported(Outcome.KNOWN, row.finding_id is not None)
     if not replace:
-        raise InvalidRecordError("label", "contradicts what was imported of the same place, date and source")
-    known.is_malignant, known.imported_by, known.imported_at = new.is_malignant, imported_by, now(session)
+        raise InvalidRecordError("label", "contradicts an imported report of the same position, date and source")
+    row.is_malignant, row.imported_by, row.imported_at = new.is_malignant, imported_by, now(session)
     session.flush()
-    _audit(session, "pathology:replaced", known.id, known.finding_id or known.study_id, new, imported_by)
-    return Imported(Outcome.REPLACED, known.finding_id is not None)
+    _audit(session, "pathology:replaced", row.id, row.finding_id or row.study_id, new, imported_by)
+    return Imported(Outcome.REPLACED, row.finding_id is not None)
 
 
 def _audit(session: Session, action: str, key: str, subject: str, new: NewPathology, imported_by: str) -> None:

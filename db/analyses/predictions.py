@@ -1,4 +1,4 @@
-"""Predictions by upload: recorded before they are answered."""
+"""Predictions for uploads, recorded before they are sent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from db.tables.analyses import PredictionRow
 
 
 def record_prediction(session: Session, prediction: UploadPrediction, *, actor: str) -> None:
-    """Record an answer to an upload.
+    """Record the prediction for an upload.
 
     Raises
     ------
     InvalidRecordError
-        If a probability is none, or a number is not finite.
+        If a probability is outside 0 to 1, or a number is not finite.
     """
     _check(prediction)
     patient, model = prediction.patient, prediction.model
@@ -98,5 +98,5 @@ def prediction_record(session: Session, prediction_id: str) -> UploadPrediction 
 
 
 def prediction_count(session: Session) -> int:
-    """Count the predictions by upload."""
+    """Return the number of predictions for uploads."""
     return session.scalars(select(func.count()).select_from(PredictionRow)).one()

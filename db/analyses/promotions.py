@@ -1,6 +1,6 @@
-"""Which nodule model answers: the one of the settings until another was promoted, and back in one step.
+"""Promotion and rollback of the live nodule model; without one, the bundle of the settings is live.
 
-The latest row is the pointer that every worker and web follows; whoever reads it sees all of a change or nothing.
+The latest row is the pointer that every worker and web process follows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from db.engine.session import checked_json, free_text, lock_names, now
 from db.tables.models import PromotionRow
 
 NONE = 0
-"""Number of the state in which no model was ever promoted."""
+"""Number of the state before any promotion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +32,23 @@ class PromotedBundle:
 
 @dataclass(frozen=True, slots=True)
 class PromotionRecord:
-    """One change of the live model; ``bundle`` is None where it is the one of the settings again."""
+    """One change of the live model; ``bundle`` is None if the bundle of the settings is live again."""
 
     number: int
     kind: PromotionKind
     bundle: PromotedBundle | None
     back_to: int | None
-    """Number of the state that taking it back leads to; None where there is none before."""
+    """Number of the state that a rollback restores; None if there is none."""
     by: str
     reason: str
     is_forced: bool
     figures: dict[str, object]
-    """What the comparison said then."""
+    """Figures of the comparison at that time."""
     at: datetime
 
 
 def live_promotion(session: Session) -> PromotionRecord | None:
-    """Return the change that counts now; None where no model was ever promoted."""
+    """Return the change in force; None if no model was ever promoted."""
     row = session.scalars(select(PromotionRow).order_by(PromotionRow.number.desc()).limit(1)).one_or_none()
     return _record(row) if row else None
 
@@ -62,12 +62,12 @@ def promotions(session: Session, *, limit: int = 50) -> tuple[PromotionRecord, .
 def promote(
     session: Session, bundle: PromotedBundle, *, by: str, reason: str, figures: dict[str, object], is_forced: bool
 ) -> PromotionRecord:
-    """Make a bundle the live one.
+    """Make a bundle the live model.
 
     Raises
     ------
     InvalidRecordError
-        Without a reason, or where it is the live one already.
+        Without a reason, or if it is the live model already.
     """
     live = _locked(session)
     if live is not None and live.bundle is not None and live.bundle.sha256 == bundle.sha256:
@@ -77,18 +77,18 @@ def promote(
 
 
 def roll_back(session: Session, *, by: str, reason: str) -> PromotionRecord:
-    """Make the model live again that was so before the latest promotion that still stands.
+    """Restore the live model before the latest promotion in force.
 
     Raises
     ------
     InvalidRecordError
         Without a reason.
     UnknownRecordError
-        If there is none before.
+        If there is no earlier one.
     """
     live = _locked(session)
     if live is None or live.back_to is None:
-        raise UnknownRecordError("promotion to take back")
+        raise UnknownRecordError("promotion to roll back")
     before = _record(session.get_one(PromotionRow, live.back_to)) if live.back_to != NONE else None
     bundle, back_to = (before.bundle, before.back_to) if before else (None, None)
     return _add(session, PromotionKind.ROLLED_BACK, bundle, back_to, (by, reason), {}, is_forced=False)
@@ -104,12 +104,12 @@ def _add(
     kind: PromotionKind,
     bundle: PromotedBundle | None,
     back_to: int | None,
-    act: tuple[str, str],
+    actor_and_reason: tuple[str, str],
     figures: dict[str, object],
     *,
     is_forced: bool,
 ) -> PromotionRecord:
-    by, reason = act[0], free_text(act[1]).strip()
+    by, reason = actor_and_reason[0], free_text(actor_and_reason[1]).strip()
     if not reason:
         raise InvalidRecordError("reason", "is needed")
     live = live_promotion(session)

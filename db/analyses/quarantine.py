@@ -1,4 +1,4 @@
-"""Scanners held to shadow: what comes from them is analysed and kept, and neither shown to readers nor sent."""
+"""Scanner quarantine: series of a held scanner are analysed and stored, not shown to readers and not sent."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from db.tables.scanners import ScannerHoldRow
 
 @dataclass(frozen=True, slots=True)
 class HoldRecord:
-    """Who held a scanner, since when and why; ``released_at`` is None while it is held."""
+    """One quarantine of a scanner; ``released_at`` is None while it is in force."""
 
     scanner: Scanner
     reason: str
     held_by: str
     held_at: datetime
     series_count: int
-    """How many of its series were known then."""
+    """Number of its series at that time."""
     release_reason: str
     released_by: str
     released_at: datetime | None
 
 
 def hold_scanner(session: Session, scanner: Scanner, reason: str, *, held_by: str, series_count: int = 0) -> HoldRecord:
-    """Hold a scanner; one that is held already stays as it is.
+    """Put a scanner into quarantine; no change if it is held already.
 
     Raises
     ------
     InvalidRecordError
         Without a reason.
     """
-    told = _told(reason)
+    checked_reason = _checked_reason(reason)
     lock_names(session, f"hold:{scanner.key}")
     if (held := _current(session, scanner)) is not None:
         return _record(held)
@@ -49,7 +49,7 @@ def hold_scanner(session: Session, scanner: Scanner, reason: str, *, held_by: st
         id=new_id(),
         **scanner._asdict(),
         series_count=series_count,
-        reason=told,
+        reason=checked_reason,
         held_by=held_by,
         held_at=now(session),
         release_reason="",
@@ -58,12 +58,12 @@ def hold_scanner(session: Session, scanner: Scanner, reason: str, *, held_by: st
     )
     session.add(row)
     session.flush()
-    audit.append(session, AuditEvent("scanner:held", held_by, scanner.key, details=_details(scanner, told)))
+    audit.append(session, AuditEvent("scanner:held", held_by, scanner.key, details=_details(scanner, checked_reason)))
     return _record(row)
 
 
 def release_scanner(session: Session, scanner: Scanner, reason: str, *, released_by: str) -> HoldRecord:
-    """Let a scanner's future series be answered as any others; what is in shadow stays there.
+    """Release a scanner; its quarantined analyses stay quarantined.
 
     Raises
     ------
@@ -72,86 +72,91 @@ def release_scanner(session: Session, scanner: Scanner, reason: str, *, released
     UnknownRecordError
         If it is not held.
     """
-    told = _told(reason)
+    checked_reason = _checked_reason(reason)
     lock_names(session, f"hold:{scanner.key}")
     row = _current(session, scanner)
     if row is None:
         raise UnknownRecordError("held scanner")
-    row.release_reason, row.released_by, row.released_at = told, released_by, now(session)
+    row.release_reason, row.released_by, row.released_at = checked_reason, released_by, now(session)
     session.flush()
-    audit.append(session, AuditEvent("scanner:released", released_by, scanner.key, details=_details(scanner, told)))
+    audit.append(
+        session, AuditEvent("scanner:released", released_by, scanner.key, details=_details(scanner, checked_reason))
+    )
     return _record(row)
 
 
 def is_held(session: Session, scanner: Scanner) -> bool:
-    """Whether a scanner is held now."""
+    """Return whether a scanner is in quarantine."""
     return _current(session, scanner) is not None
 
 
 def held_scanners(session: Session) -> dict[Scanner, HoldRecord]:
-    """Tell which scanners are held now."""
+    """Return the scanners in quarantine, with their records."""
     rows = session.scalars(select(ScannerHoldRow).where(ScannerHoldRow.released_at.is_(None)))
     return {record.scanner: record for record in map(_record, rows)}
 
 
 def latest_hold(session: Session, scanner: Scanner) -> HoldRecord | None:
-    """Return the last time that a scanner was held, or None."""
-    found = select(ScannerHoldRow).where(_is(scanner)).order_by(ScannerHoldRow.held_at.desc(), ScannerHoldRow.id)
-    row = session.scalars(found.limit(1)).one_or_none()
+    """Return the latest quarantine of a scanner, or None."""
+    statement = select(ScannerHoldRow).where(_is(scanner)).order_by(ScannerHoldRow.held_at.desc(), ScannerHoldRow.id)
+    row = session.scalars(statement.limit(1)).one_or_none()
     return _record(row) if row else None
 
 
 def quarantined_analyses(session: Session, scanner: Scanner | None = None) -> tuple[str, ...]:
-    """List the analyses that stand for their series and are not shown, oldest first; of one scanner, or of all."""
-    found = session.execute(_in_shadow())
-    return tuple(analysis_id for analysis_id, measures in found if scanner in (None, scanner_of(measures)))
+    """List the quarantined analyses that no later one followed, oldest first; of one scanner or of all."""
+    rows = session.execute(_quarantined())
+    return tuple(analysis_id for analysis_id, measures in rows if scanner in (None, scanner_of(measures)))
 
 
 @dataclass(frozen=True, slots=True)
 class ScannerState:
-    """A scanner with what is held of it."""
+    """A scanner with its quarantine and the number of its quarantined series."""
 
     scanner: Scanner
     series_count: int
-    """Among the latest series that were answered."""
+    """Number among the latest completed series."""
     hold: HoldRecord | None
     quarantined_count: int
-    """Series that stand in shadow, also after a release."""
+    """Quarantined series, also after a release."""
 
 
 def scanner_states(session: Session) -> tuple[ScannerState, ...]:
-    """List the scanners that series came from lately, and those that are held."""
+    """List the scanners of recent series, and those in quarantine."""
     counts, held = recent_scanners(session), held_scanners(session)
-    shadow: dict[Scanner, int] = {}
-    for _, measures in session.execute(_in_shadow()):
-        scanner = scanner_of(measures)
-        shadow[scanner] = shadow.get(scanner, 0) + 1
-    every: Sequence[Scanner] = sorted({*counts, *held, *shadow})
-    return tuple(ScannerState(one, counts.get(one, 0), held.get(one), shadow.get(one, 0)) for one in every)
+    quarantined: dict[Scanner, int] = {}
+    for _, measures in session.execute(_quarantined()):
+        key = scanner_of(measures)
+        quarantined[key] = quarantined.get(key, 0) + 1
+    scanners: Sequence[Scanner] = sorted({*counts, *held, *quarantined})
+    return tuple(
+        ScannerState(scanner, counts.get(scanner, 0), held.get(scanner), quarantined.get(scanner, 0))
+        for scanner in scanners
+    )
 
 
 def state_of(session: Session, scanner: Scanner) -> ScannerState:
-    """Look at one scanner."""
-    known = {state.scanner: state for state in scanner_states(session)}
-    return known.get(scanner, ScannerState(scanner, 0, None, 0))
+    """Return the state of one scanner."""
+    states = {state.scanner: state for state in scanner_states(session)}
+    return states.get(scanner, ScannerState(scanner, 0, None, 0))
 
 
 def scanner_by_key(session: Session, key: str) -> Scanner:
-    """Find a known scanner by the beginning of its key.
+    """Return the scanner whose key has this prefix.
 
     Raises
     ------
     UnknownRecordError
         If there is none, or more than one.
     """
-    found = [state.scanner for state in scanner_states(session) if key and state.scanner.key.startswith(key)]
-    if len(found) != 1:
+    matches = [state.scanner for state in scanner_states(session) if key and state.scanner.key.startswith(key)]
+    if len(matches) != 1:
         raise UnknownRecordError("scanner")
-    return found[0]
+    return matches[0]
 
 
-def _in_shadow() -> Select[str, dict[str, object]]:
-    """Select the analyses in shadow that no later one of their series has followed."""
+def _quarantined() -> Select[str, dict[str, object]]:
+    """Select the quarantined analyses that no later one of their series followed."""
     later = aliased(AnalysisRow)
     last = select(func.max(later.ordinal)).where(
         later.series_id == AnalysisRow.series_id, later.status != AnalysisStatus.FAILED
@@ -163,8 +168,8 @@ def _in_shadow() -> Select[str, dict[str, object]]:
 
 
 def _current(session: Session, scanner: Scanner) -> ScannerHoldRow | None:
-    found = select(ScannerHoldRow).where(_is(scanner), ScannerHoldRow.released_at.is_(None))
-    return session.scalars(found).one_or_none()
+    statement = select(ScannerHoldRow).where(_is(scanner), ScannerHoldRow.released_at.is_(None))
+    return session.scalars(statement).one_or_none()
 
 
 def _is(scanner: Scanner) -> ColumnElement[bool]:
@@ -175,10 +180,10 @@ def _is(scanner: Scanner) -> ColumnElement[bool]:
     )
 
 
-def _told(reason: str) -> str:
-    if not (told := free_text(reason).strip()):
+def _checked_reason(reason: str) -> str:
+    if not (text := free_text(reason).strip()):
         raise InvalidRecordError("reason", "is needed")
-    return told
+    return text
 
 
 def _details(scanner: Scanner, reason: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""When a reader read with the model hidden, and when it was shown: the log of reading times in the audit trail."""
+"""Log of reading times in the audit trail: image shown, model findings revealed, study closed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db.tables.audit import AuditEventRow
 
 
 class ReadingEvent(StrEnum):
-    """What happened in a reading."""
+    """An event of a reading."""
 
     OPENED = "opened"
     """The first image was on the screen."""
@@ -28,9 +28,9 @@ class ReadingEvent(StrEnum):
 
 
 def record_reading(
-    session: Session, study_uid: str, happened: ReadingEvent, *, is_model_hidden: bool, seconds: float, reader: str
+    session: Session, study_uid: str, reading_event: ReadingEvent, *, is_model_hidden: bool, seconds: float, reader: str
 ) -> None:
-    """Write one event of a reading to the trail.
+    """Write one event of a reading to the audit trail.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def record_reading(
     Raises
     ------
     UnknownRecordError
-        If there is no such study.
+        If the study does not exist.
     """
     check_finite("seconds", seconds)
     if seconds < 0:
@@ -52,17 +52,17 @@ def record_reading(
     if study_id is None:
         raise UnknownRecordError("study")
     details: dict[str, object] = {"model_hidden": is_model_hidden, "seconds": round(seconds, 1)}
-    audit.append(session, AuditEvent(f"reading:{happened}", reader, study_id, details=details))
+    audit.append(session, AuditEvent(f"reading:{reading_event}", reader, study_id, details=details))
 
 
 def was_read_first(session: Session, study_id: str, reader: str) -> bool:
-    """Whether a reader, from the beginning, read a study (our own id) with the model hidden, and then had it shown."""
+    """Return whether a reader read a study (our own id) with the model hidden from the start, then revealed it."""
     events = select(AuditEventRow.action, AuditEventRow.details).where(
         AuditEventRow.subject == study_id,
         AuditEventRow.action.in_([f"reading:{ReadingEvent.OPENED}", f"reading:{ReadingEvent.REVEALED}"]),
         AuditEventRow.actor == reader,
     )
-    found = session.execute(events.order_by(AuditEventRow.sequence)).all()
-    hidden = [json.loads(details).get("model_hidden") is True for _, details in found]
-    was_shown = any(action.endswith(ReadingEvent.REVEALED) for action, _ in found)
+    rows = session.execute(events.order_by(AuditEventRow.sequence)).all()
+    hidden = [json.loads(details).get("model_hidden") is True for _, details in rows]
+    was_shown = any(action.endswith(ReadingEvent.REVEALED) for action, _ in rows)
     return was_shown and hidden[0]

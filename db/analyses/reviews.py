@@ -1,4 +1,4 @@
-"""Which studies readers are done with."""
+"""Review status of studies."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from db.tables.arrivals import StudyRow
 
 
 def review_study(session: Session, study_uid: str, *, reviewed_by: str) -> None:
-    """Say that a study is dealt with, as far as it has got; images and answers that come later reopen it.
+    """Mark a study as reviewed; images and results that arrive later reopen it.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such study.
+        If the study does not exist.
     """
     study = _study(session, study_uid)
     if study.reviewed_at is None:
         study.reviewed_at, study.reviewed_by = now(session), reviewed_by
-        audit.append(session, AuditEvent("study:reviewed", reviewed_by, study.id, details=_seen(study)))
+        audit.append(session, AuditEvent("study:reviewed", reviewed_by, study.id, details=_details(study)))
 
 
 def reopen_study(session: Session, study_uid: str, *, reopened_by: str) -> None:
-    """Say that a study is to be read after all.
+    """Mark a study as unread.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such study.
+        If the study does not exist.
     """
     study = _study(session, study_uid)
     if study.reviewed_at is not None:
         study.reviewed_at = study.reviewed_by = None
-        audit.append(session, AuditEvent("study:reopened", reopened_by, study.id, details=_seen(study)))
+        audit.append(session, AuditEvent("study:reopened", reopened_by, study.id, details=_details(study)))
 
 
 def _study(session: Session, study_uid: str) -> StudyRow:
@@ -48,6 +48,6 @@ def _study(session: Session, study_uid: str) -> StudyRow:
     return locked_study(session, study_id)
 
 
-def _seen(study: StudyRow) -> dict[str, object]:
-    """What the study had come to when this was said."""
+def _details(study: StudyRow) -> dict[str, object]:
+    """Return the audit details: state, instances and findings at that time."""
     return {"state": study.state.value, "instances": study.instance_count, "findings": study.finding_count}

@@ -1,4 +1,4 @@
-"""Which scanner a series is from: what is watched for drift, and what can be held back from readers."""
+"""Scanner of a series, the unit of drift monitoring and quarantine."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from db.domain.records import AnalysisStatus
 from db.tables.analyses import AnalysisRow
 
 UNKNOWN = "unknown"
-LOOKED_AT = 2000
-"""Scanners of so many of the latest series are offered to be held."""
+RECENT_SERIES = 2000
+"""Number of latest series whose scanners are listed for quarantine."""
 
 
 class Scanner(NamedTuple):
-    """A scanner as far as images of it are alike: maker and model, kernel, slice spacing."""
+    """A scanner configuration: manufacturer and model, kernel, slice spacing."""
 
     model: str
     kernel: str
@@ -26,28 +26,28 @@ class Scanner(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A name for addresses and commands, the same on every node."""
+        """Key for URLs and commands, the same on every node."""
         return hashlib.sha256("\0".join(self).encode()).hexdigest()[:32]
 
 
 def scanner_of(measures: Mapping[str, object]) -> Scanner:
-    """Read it off what an analysis keeps of its series (``acquisition``, ``spacing_mm``)."""
+    """Return the scanner named by the measures of an analysis (``acquisition``, ``spacing_mm``)."""
     acquisition, spacing = measures.get("acquisition"), measures.get("spacing_mm")
-    told = acquisition if isinstance(acquisition, Mapping) else {}
-    maker, model = str(told.get("Manufacturer", "")), str(told.get("ManufacturerModelName", ""))
+    tags = acquisition if isinstance(acquisition, Mapping) else {}
+    manufacturer, model = str(tags.get("Manufacturer", "")), str(tags.get("ManufacturerModelName", ""))
     slice_spacing = f"{spacing[0]:.1f} mm" if isinstance(spacing, list) and spacing else ""
     return Scanner(
-        f"{maker} {model}".strip() or UNKNOWN, str(told.get("ConvolutionKernel", "")) or UNKNOWN, slice_spacing
+        f"{manufacturer} {model}".strip() or UNKNOWN, str(tags.get("ConvolutionKernel", "")) or UNKNOWN, slice_spacing
     )
 
 
 def recent_scanners(session: Session) -> dict[Scanner, int]:
     """Count the latest answered series by scanner."""
     answered = AnalysisRow.status.in_((AnalysisStatus.CURRENT, AnalysisStatus.QUARANTINED))
-    latest = select(AnalysisRow.measures).where(answered).order_by(AnalysisRow.requested_at.desc()).limit(LOOKED_AT)
+    latest = select(AnalysisRow.measures).where(answered).order_by(AnalysisRow.requested_at.desc()).limit(RECENT_SERIES)
     counts: dict[Scanner, int] = {}
     for measures in session.scalars(latest):
-        if "spacing_mm" in measures:  # one that was refused unread says nothing of it
+        if "spacing_mm" in measures:  # absent if the series was refused before reading
             scanner = scanner_of(measures)
             counts[scanner] = counts.get(scanner, 0) + 1
     return dict(sorted(counts.items()))

@@ -1,9 +1,9 @@
-"""Whose turn it is: by when each pending analysis should be done, so that workers take the most pressing one first.
+"""Scheduling: due times of pending analyses, so that workers take the most urgent one first.
 
-An analysis is due the sooner, the fewer images its study still has before and in it: a small study never waits behind
-one of 5000 slices, and the series of one study take turns with those of others. What was asked for long ago is due
-before anything new, so nothing starves. As on the worklist, what a person waits for and what is likely to be malignant
-comes sooner, what was reviewed already comes later.
+An analysis is due sooner the fewer images of its study remain up to and including it: a small study never waits behind
+one of 5000 slices, and the series of one study alternate with those of others. What was requested long ago is due
+before anything new, so nothing starves. As on the worklist, requests of users and probably malignant studies come
+sooner, reviewed ones later.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from db.domain.records import AnalysisRecord
 from db.tables.arrivals import StudyRow
 
 SLICE_S = 2.0
-"""Each image of the study that is still to be analysed, up to and with this series, puts it off by so much."""
-PERSON_S = 1800.0
-"""What a person asked for is due sooner by so much."""
+"""Delay, in seconds, per image of the study still to be analysed, up to and including this series."""
+USER_REQUEST_S = 1800.0
+"""Seconds by which a user's request is due sooner."""
 LIKELY_S = 600.0
-"""And what an earlier analysis found malignant with certainty, by so much; less where it was less certain."""
+"""Seconds by which an earlier malignancy probability of 1 makes it due sooner; proportional below 1."""
 REVIEWED_S = 4 * 3600.0
-"""What was reviewed already is due later by so much: the longest wait of the worklist."""
+"""Seconds by which a reviewed study is due later: the longest wait of the worklist."""
 
 
 def due_times(session: Session, pending: Sequence[AnalysisRecord]) -> dict[str, datetime]:
-    """Tell by when each of the pending analyses (all there are, oldest first) should be done, by its id."""
-    known = _studies(session, {record.study_instance_uid for record in pending})
-    ahead: defaultdict[str, int] = defaultdict(int)
+    """Return the due time of each pending analysis (all of them, oldest first), by its id."""
+    studies = _studies(session, {record.study_instance_uid for record in pending})
+    image_counts: defaultdict[str, int] = defaultdict(int)
     due = {}
     for record in pending:
-        ahead[record.study_instance_uid] += record.instance_count
-        likely, is_reviewed = known.get(record.study_instance_uid, (0.0, False))
-        slack_s = ahead[record.study_instance_uid] * SLICE_S - likely * LIKELY_S
+        image_counts[record.study_instance_uid] += record.instance_count
+        probability, is_reviewed = studies.get(record.study_instance_uid, (0.0, False))
+        slack_s = image_counts[record.study_instance_uid] * SLICE_S - probability * LIKELY_S
         slack_s += REVIEWED_S if is_reviewed else 0.0
-        slack_s -= PERSON_S if record.requested_by != SYSTEM else 0.0
+        slack_s -= USER_REQUEST_S if record.requested_by != SYSTEM else 0.0
         due[record.id] = record.requested_at + timedelta(seconds=slack_s)
     return due
 
 
 def _studies(session: Session, uids: set[str]) -> dict[str, tuple[float, bool]]:
-    """Probability and review of the studies that have any; the others need no row."""
+    """Return malignancy probability and review status by Study Instance UID."""
     statement = select(StudyRow.study_instance_uid, StudyRow.malignancy_probability, StudyRow.reviewed_at).where(
         StudyRow.study_instance_uid.in_(uids)
     )

@@ -1,6 +1,6 @@
-"""Trials: what a second model says of series that the live one answered, kept apart from all that readers see.
+"""Shadow runs: outputs of a second model on series that the live model analysed, never shown to readers.
 
-No page, query or result reads these tables but the comparison (``pairs``), so there is nothing to filter.
+Only the model comparison (``pairs``) reads this table.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SYSTEM = "system"
 
 @dataclass(frozen=True, slots=True)
 class ShadowFinding:
-    """A finding of the second model: where, and what it says. Millimetres in the patient's frame (LPS)."""
+    """A finding of the shadow model. Positions in mm in the patient's frame (LPS)."""
 
     position_mm: tuple[float, float, float]
     diameter_mm: float | None
@@ -45,40 +45,40 @@ class ShadowFinding:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One series as both models answered it; ``patient_id`` is our own opaque id."""
+    """The findings of both models in one series; ``patient_id`` is our own opaque id."""
 
     patient_id: str
     live: tuple[FindingRecord, ...]
     tried: tuple[ShadowFinding, ...]
     malignant: dict[str, bool]
-    """What pathology says of live findings, by their ids, as far as it is known; of several reports the latest."""
+    """Pathology of live findings by finding id, where known; of several reports the latest."""
     failed_with: str
-    """Code of the reason why the second model has no answer; empty where it has one."""
+    """Code of the reason why the shadow model has no output; empty if it has one."""
 
 
 def without_shadow_run(
     session: Session, model: ModelIdentity, since: datetime, until: datetime, *, limit: int = 100
 ) -> tuple[str, ...]:
-    """List the current, answered analyses that ended in a time and that ``model`` has not tried, oldest first."""
-    tried = exists().where(ShadowRunRow.analysis_id == AnalysisRow.id, ShadowRunRow.model_sha256 == model.sha256)
+    """List current, completed analyses of a period that ``model`` has not run on, oldest first."""
+    was_run = exists().where(ShadowRunRow.analysis_id == AnalysisRow.id, ShadowRunRow.model_sha256 == model.sha256)
     statement = (
         select(AnalysisRow.id)
         .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
         .where(AnalysisRow.status == AnalysisStatus.CURRENT, SeriesRow.state == StudyState.ANALYSED)
         .where(AnalysisRow.finished_at > since, AnalysisRow.finished_at <= until)
-        .where(AnalysisRow.model_sha256 != model.sha256, ~tried)
+        .where(AnalysisRow.model_sha256 != model.sha256, ~was_run)
         .order_by(AnalysisRow.finished_at, AnalysisRow.id)
     )
     return tuple(session.scalars(statement.limit(limit)))
 
 
 def record_shadow_run(session: Session, analysis_id: str, model: ModelIdentity, outcome: AnalysisOutcome) -> bool:
-    """Keep what a second model made of the series of an analysis; once, so False for any further time.
+    """Record the output of a shadow model for an analysis, once; False if one is on record.
 
     Raises
     ------
     InvalidRecordError
-        If a number is none.
+        If a number is not finite.
     """
     values: dict[str, Any] = {
         "id": new_id(),
@@ -87,7 +87,7 @@ def record_shadow_run(session: Session, analysis_id: str, model: ModelIdentity, 
         "model_version": model.version,
         "model_sha256": model.sha256,
         "reasons": outcome.reasons,
-        "findings": checked_json("findings", {"found": [_told(one) for one in outcome.findings]}),
+        "findings": checked_json("findings", {"found": [_finding_json(finding) for finding in outcome.findings]}),
         "measures": checked_json("measures", outcome.measures),
         "finished_at": now(session),
     }
@@ -99,7 +99,7 @@ def record_shadow_run(session: Session, analysis_id: str, model: ModelIdentity, 
 
 
 def shadow_models(session: Session) -> tuple[ModelIdentity, ...]:
-    """List the models that were ever tried, the one that was tried last first."""
+    """List the models that ran in shadow, the latest first."""
     names = (ShadowRunRow.model_name, ShadowRunRow.model_version, ShadowRunRow.model_sha256)
     statement = (
         select(*names).group_by(*names).order_by(func.max(ShadowRunRow.finished_at).desc(), ShadowRunRow.model_sha256)
@@ -108,7 +108,7 @@ def shadow_models(session: Session) -> tuple[ModelIdentity, ...]:
 
 
 def pairs(session: Session, sha256: str, since: datetime | None = None) -> Iterator[Pair]:
-    """Give every series that the model of that digest tried, with what the live model found there and readers said."""
+    """Yield every series that the model of that digest ran on, with the live findings and their ground truth."""
     statement = (
         select(ShadowRunRow, StudyRow.patient_row_id)
         .join(AnalysisRow, ShadowRunRow.analysis_id == AnalysisRow.id)
@@ -123,30 +123,32 @@ def pairs(session: Session, sha256: str, since: datetime | None = None) -> Itera
 
 
 def _pair(session: Session, row: Row[ShadowRunRow, str]) -> Pair:
-    trial, patient_id = row
-    found = trial.findings["found"]
-    live = findings_of_analysis(session, trial.analysis_id)
+    shadow_run, patient_id = row
+    shadow_findings = shadow_run.findings["found"]
+    live = findings_of_analysis(session, shadow_run.analysis_id)
     return Pair(
         patient_id=patient_id,
         live=live,
         malignant=_malignant(session, [record.id for record in live]),
-        tried=tuple(ShadowFinding(**{**one, "position_mm": tuple(one["position_mm"])}) for one in found),
-        failed_with=trial.reasons[0].code if trial.reasons else "",
+        tried=tuple(
+            ShadowFinding(**{**finding, "position_mm": tuple(finding["position_mm"])}) for finding in shadow_findings
+        ),
+        failed_with=shadow_run.reasons[0].code if shadow_run.reasons else "",
     )
 
 
 def _malignant(session: Session, finding_ids: list[str]) -> dict[str, bool]:
     rows = select(PathologyRow.finding_id, PathologyRow.is_malignant).where(PathologyRow.finding_id.in_(finding_ids))
-    told = session.execute(rows.order_by(PathologyRow.told_on, PathologyRow.imported_at, PathologyRow.id))
-    return {str(finding_id): is_malignant for finding_id, is_malignant in told}
+    labels = session.execute(rows.order_by(PathologyRow.told_on, PathologyRow.imported_at, PathologyRow.id))
+    return {str(finding_id): is_malignant for finding_id, is_malignant in labels}
 
 
-def _told(finding: NewFinding) -> dict[str, object]:
-    told = ShadowFinding(
+def _finding_json(finding: NewFinding) -> dict[str, object]:
+    shadow_finding = ShadowFinding(
         tuple(float(at) for at in finding.position_mm),  # type: ignore[arg-type]
         *(
             None if value is None else float(value)
             for value in (finding.diameter_mm, finding.nodule_probability, finding.malignancy_probability)
         ),
     )
-    return {**asdict(told), "position_mm": list(told.position_mm)}
+    return {**asdict(shadow_finding), "position_mm": list(shadow_finding.position_mm)}

@@ -1,1 +1,1 @@
-"""Index of stored objects, searches in it, and retention."""
+"""Index and search of stored objects, and retention."""

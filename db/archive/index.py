@@ -1,6 +1,6 @@
-"""What is stored, as an archive is asked for it: received instances and the results that were made of them.
+"""Index of stored objects: received instances and our result objects.
 
-Whoever ``reads_first``, named where it is given, is shown the results of those studies alone that they are done with.
+``reads_first`` names a blinded reader, for whom only results of studies that they reviewed are listed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow
 
 RESULT_SYNTAX = "1.2.840.10008.1.2.1"
-"""Results are made in Explicit VR Little Endian."""
+"""Transfer syntax of results: Explicit VR Little Endian."""
 RESULT_DESCRIPTION = "lungnode second reader, not a diagnosis"
 """Series Description of results."""
 
@@ -41,18 +41,23 @@ def instances(
     sop_instance_uids: Sequence[str] = (),
     reads_first: str | None = None,
 ) -> tuple[ArchivedInstance, ...]:
-    """List the instances of studies, of some of their series, or some of these alone; by series and image number."""
+    """List the instances of studies, optionally of some series or UIDs, by series and instance number."""
     named = select(StudyRow.id, StudyRow.study_instance_uid).where(StudyRow.study_instance_uid.in_(study_instance_uids))
     studies = {row.id: row.study_instance_uid for row in session.execute(named)}
     if not studies:
         return ()
-    every = all_instances(list(studies), reads_first)
-    statement = select(every)
+    candidates = all_instances(list(studies), reads_first)
+    statement = select(candidates)
     if series_instance_uids:
-        statement = statement.where(every.c.series_instance_uid.in_(series_instance_uids))
+        statement = statement.where(candidates.c.series_instance_uid.in_(series_instance_uids))
     if sop_instance_uids:
-        statement = statement.where(every.c.sop_instance_uid.in_(sop_instance_uids))
-    order = (every.c.series_number, every.c.series_instance_uid, every.c.instance_number, every.c.sop_instance_uid)
+        statement = statement.where(candidates.c.sop_instance_uid.in_(sop_instance_uids))
+    order = (
+        candidates.c.series_number,
+        candidates.c.series_instance_uid,
+        candidates.c.instance_number,
+        candidates.c.sop_instance_uid,
+    )
     return tuple(
         ArchivedInstance(
             study_instance_uid=studies[row.study_id],
@@ -68,18 +73,18 @@ def instances(
 
 
 def known_results(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Find result objects of ours by their UIDs: class and path; those that are not ours are left out."""
-    found: dict[str, tuple[str, str]] = {}
+    """Return SOP Class UID and path of our result objects by SOP Instance UID; unknown UIDs are left out."""
+    results: dict[str, tuple[str, str]] = {}
     statement = select(ResultRow.sop_instance_uid, ResultRow.sop_class_uid, ResultRow.path)
-    for chosen in batched(sop_instance_uids):
-        rows = session.execute(statement.where(ResultRow.sop_instance_uid.in_(chosen)))
-        found |= {uid: (sop_class_uid, path) for uid, sop_class_uid, path in rows}
-    return found
+    for batch in batched(sop_instance_uids):
+        rows = session.execute(statement.where(ResultRow.sop_instance_uid.in_(batch)))
+        results |= {uid: (sop_class_uid, path) for uid, sop_class_uid, path in rows}
+    return results
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file that a row names. ``sha256`` is that of its dataset, empty of results, of which none is known."""
+    """A file named by the index. ``sha256`` is that of its dataset, empty for results."""
 
     study_instance_uid: str
     sop_instance_uid: str
@@ -88,7 +93,7 @@ class IndexedFile:
 
 
 def indexed_files(session: Session, after: str = "", *, limit: int = 500) -> tuple[IndexedFile, ...]:
-    """List the files of all instances and results, by SOP Instance UID, those behind ``after``."""
+    """List the files of all instances and results by SOP Instance UID, starting behind ``after``."""
     received = (
         select(StudyRow.study_instance_uid, InstanceRow.sop_instance_uid, InstanceRow.path, InstanceRow.sha256)
         .join(SeriesRow, SeriesRow.study_id == StudyRow.id)
@@ -97,45 +102,45 @@ def indexed_files(session: Session, after: str = "", *, limit: int = 500) -> tup
         .order_by(InstanceRow.sop_instance_uid)
         .limit(limit)
     )
-    made = (
+    results = (
         select(StudyRow.study_instance_uid, ResultRow.sop_instance_uid, ResultRow.path, literal("", String()))
         .join(ResultRow, ResultRow.study_id == StudyRow.id)
         .where(ResultRow.sop_instance_uid > after)
         .order_by(ResultRow.sop_instance_uid)
         .limit(limit)
     )
-    rows = [*session.execute(received), *session.execute(made)]
+    rows = [*session.execute(received), *session.execute(results)]
     return tuple(IndexedFile(*row) for row in sorted(rows, key=lambda row: row.sop_instance_uid)[:limit])
 
 
-def places(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Tell study and series of received instances, by SOP Instance UID; those that are not here are left out."""
+def parent_uids(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return Study and Series Instance UID of received instances by SOP Instance UID; unknown UIDs are left out."""
     statement = (
         select(InstanceRow.sop_instance_uid, StudyRow.study_instance_uid, SeriesRow.series_instance_uid)
         .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
         .join(StudyRow, SeriesRow.study_id == StudyRow.id)
     )
-    found: dict[str, tuple[str, str]] = {}
-    for chosen in batched(sop_instance_uids):
-        rows = session.execute(statement.where(InstanceRow.sop_instance_uid.in_(chosen)))
-        found |= {instance: (study, series) for instance, study, series in rows}
-    return found
+    parents: dict[str, tuple[str, str]] = {}
+    for batch in batched(sop_instance_uids):
+        rows = session.execute(statement.where(InstanceRow.sop_instance_uid.in_(batch)))
+        parents |= {instance: (study, series) for instance, study, series in rows}
+    return parents
 
 
 def batched(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    """Cut a list into pieces that a statement can name."""
+    """Split values into batches that fit into one statement."""
     return (values[at : at + size] for at in range(0, len(values), size))
 
 
 def is_shown(reads_first: str | None) -> ColumnElement[bool]:
-    """Whether a result is shown."""
+    """Return the condition that a result is shown."""
     if reads_first is None:
         return true()
     return ResultRow.study_id.in_(select(StudyRow.id).where(StudyRow.reviewed_by == reads_first))
 
 
 def all_series(study_ids: Sequence[str] | None = None, reads_first: str | None = None) -> Subquery:
-    """Select the series of some studies, or of all: those received, and those of results."""
+    """Select received and result series, of some studies or of all."""
     received = select(
         SeriesRow.study_id,
         SeriesRow.series_instance_uid,
@@ -144,7 +149,7 @@ def all_series(study_ids: Sequence[str] | None = None, reads_first: str | None =
         SeriesRow.modality,
         SeriesRow.instance_count,
     )
-    made = (
+    results = (
         select(
             ResultRow.study_id,
             ResultRow.series_instance_uid,
@@ -157,15 +162,15 @@ def all_series(study_ids: Sequence[str] | None = None, reads_first: str | None =
         .group_by(ResultRow.study_id, ResultRow.series_instance_uid)
     )
     if study_ids is not None:
-        received, made = (
+        received, results = (
             received.where(SeriesRow.study_id.in_(study_ids)),
-            made.where(ResultRow.study_id.in_(study_ids)),
+            results.where(ResultRow.study_id.in_(study_ids)),
         )
-    return union_all(received, made).subquery("every_series")
+    return union_all(received, results).subquery("every_series")
 
 
 def all_instances(study_ids: Sequence[str] | None = None, reads_first: str | None = None) -> Subquery:
-    """Select the instances of some studies, or of all: those received, and results."""
+    """Select received instances and results, of some studies or of all."""
     received = select(
         SeriesRow.study_id,
         SeriesRow.series_instance_uid,
@@ -176,7 +181,7 @@ def all_instances(study_ids: Sequence[str] | None = None, reads_first: str | Non
         InstanceRow.instance_number,
         InstanceRow.path,
     ).join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
-    made = select(
+    results = select(
         ResultRow.study_id,
         ResultRow.series_instance_uid,
         ResultRow.series_number,
@@ -187,8 +192,8 @@ def all_instances(study_ids: Sequence[str] | None = None, reads_first: str | Non
         ResultRow.path,
     ).where(is_shown(reads_first))
     if study_ids is not None:
-        received, made = (
+        received, results = (
             received.where(SeriesRow.study_id.in_(study_ids)),
-            made.where(ResultRow.study_id.in_(study_ids)),
+            results.where(ResultRow.study_id.in_(study_ids)),
         )
-    return union_all(received, made).subquery("every_instance")
+    return union_all(received, results).subquery("every_instance")

@@ -1,6 +1,6 @@
-"""Retention: studies that are old and owe nobody anything go, with everything that tells of a patient.
+"""Retention: deletes studies past retention with no pending work, and everything that identifies the patient.
 
-What stays is the audit trail, which holds opaque ids and no identity, with an event for each study that went.
+The audit trail stays: it holds opaque ids and no identity, with an event for each deleted study.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from db.tables.exchange import (
 from db.tables.ground_truth import AssessmentRow, PathologyRow
 from db.tables.models import ShadowRunRow
 
-_AT_ONCE = 500
+BATCH_SIZE = 500
 
 
 def purgeable_studies(session: Session, before: datetime, *, limit: int = 100) -> tuple[str, ...]:
-    """List studies, by our own ids, that nothing happened to since ``before`` and that owe nobody anything.
+    """List studies (our own ids) without activity since ``before`` and without pending work.
 
-    A study stays while a series of it is not settled, an analysis is to be done, an object is to be sent or was given
-    up (a dead letter), its commitment is still looked after, or earlier studies are fetched for it. An analysis,
-    verdict or withdrawal of late keeps it too: something may yet be made of it.
+    A study stays while a series is not settled, an analysis is pending, a delivery is pending or failed, a storage
+    commitment is awaited, or priors are being fetched. A recent analysis, verdict or withdrawal retains it too, as
+    result objects may follow.
     """
     order = (StudyRow.received_at, StudyRow.id)
     return tuple(session.scalars(_purgeable(before).order_by(*order).limit(limit)))
@@ -55,13 +55,15 @@ def _purgeable(before: datetime) -> Select[str]:
     analyses = select(AnalysisRow.id).join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
     own = analyses.where(SeriesRow.study_id == StudyRow.id)
     unfinished = or_(AnalysisRow.status.in_(UNFINISHED), AnalysisRow.finished_at >= before)
-    owed = or_(
+    has_deliveries = or_(
         DeliveryRow.status.in_((DeliveryStatus.PENDING, DeliveryStatus.FAILED)),
         (DeliveryRow.status == DeliveryStatus.SENT) & DeliveryRow.next_attempt_at.is_not(None),
     )
     is_recent = exists().where(SeriesRow.study_id == StudyRow.id, SeriesRow.last_received_at >= before)
-    told = or_(AssessmentRow.created_at >= before, AssessmentRow.withdrawn_at >= before)
-    is_judged = exists().where(AssessmentRow.finding_id == FindingRow.id, FindingRow.study_id == StudyRow.id, told)
+    is_recent_verdict = or_(AssessmentRow.created_at >= before, AssessmentRow.withdrawn_at >= before)
+    is_judged = exists().where(
+        AssessmentRow.finding_id == FindingRow.id, FindingRow.study_id == StudyRow.id, is_recent_verdict
+    )
     withdrawn = exists().where(
         RetractionRow.analysis_id.in_(own.correlate(StudyRow)), RetractionRow.requested_at >= before
     )
@@ -69,7 +71,7 @@ def _purgeable(before: datetime) -> Select[str]:
         select(StudyRow.id)
         .where(StudyRow.received_at < before, StudyRow.state.in_(SETTLED), ~is_recent, ~is_judged, ~withdrawn)
         .where(~own.where(unfinished).correlate(StudyRow).exists())
-        .where(~exists().where(DeliveryRow.analysis_id.in_(own.correlate(StudyRow)), owed))
+        .where(~exists().where(DeliveryRow.analysis_id.in_(own.correlate(StudyRow)), has_deliveries))
         .where(~_under_way(PriorSearchRow), ~_under_way(PriorStudyRow))
     )
 
@@ -79,7 +81,7 @@ def _under_way(table: type[PriorSearchRow | PriorStudyRow]) -> Exists:
 
 
 def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str, ...]:
-    """Delete a study, unless it is no longer purgeable; gives the paths of its files, which the caller removes."""
+    """Delete a study unless it is no longer purgeable; return the paths of its files, which the caller removes."""
     forget_securely(session)
     locked_study(session, study_id)
     if session.scalars(_purgeable(before).where(StudyRow.id == study_id)).first() is None:
@@ -106,8 +108,8 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
         (PriorStudyRow, PriorStudyRow.study_id, [study_id]),
         (StudyRow, StudyRow.id, [study_id]),
     ):
-        for start in range(0, len(values), _AT_ONCE):
-            session.execute(delete(table).where(column.in_(values[start : start + _AT_ONCE])))
+        for start in range(0, len(values), BATCH_SIZE):
+            session.execute(delete(table).where(column.in_(values[start : start + BATCH_SIZE])))
     if not session.scalars(select(func.count()).where(StudyRow.patient_row_id == patient)).one():
         session.execute(delete(PatientRow).where(PatientRow.id == patient))
     details: dict[str, object] = {"instances": len(instances), "results": len(results), "analyses": len(analyses)}
@@ -116,30 +118,30 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
 
 
 def purge_commitments(session: Session, before: datetime) -> None:
-    """Delete commitment requests that were answered, or given up, before a moment: they name instances."""
+    """Delete commitment requests that ended before a moment: they name instances."""
     forget_securely(session)
     is_over = CommitmentRow.status != CommitmentStatus.PENDING
     session.execute(delete(CommitmentRow).where(is_over, CommitmentRow.updated_at < before))
 
 
 def named_paths(session: Session, paths: Sequence[str]) -> set[str]:
-    """Tell which of these files a row names."""
-    found: set[str] = set()
-    for start in range(0, len(paths), _AT_ONCE):
-        part = paths[start : start + _AT_ONCE]
+    """Return which of these paths the index names."""
+    named: set[str] = set()
+    for start in range(0, len(paths), BATCH_SIZE):
+        part = paths[start : start + BATCH_SIZE]
         for table in (InstanceRow, ResultRow):
-            found |= set(session.scalars(select(table.path).where(table.path.in_(part))))
-    return found
+            named |= set(session.scalars(select(table.path).where(table.path.in_(part))))
+    return named
 
 
 def forget_securely(session: Session) -> None:
-    """Have SQLite overwrite what is deleted; PostgreSQL's own way is its vacuum."""
+    """Have SQLite overwrite deleted content; PostgreSQL relies on its vacuum."""
     if session.get_bind().dialect.name == "sqlite":
         session.execute(text("PRAGMA secure_delete=ON"))
 
 
 def truncate_log(database: Database) -> None:
-    """Have SQLite empty its write-ahead log, which holds what was before, as far as no reader is in the way."""
+    """Truncate SQLite's write-ahead log, which holds earlier content, as far as readers allow."""
     if database.engine.dialect.name == "sqlite":
         with contextlib.closing(sqlite3.connect(str(database.engine.url.database), timeout=5)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,4 +1,4 @@
-"""Searching the archive by attributes, as QIDO-RS asks (PS3.4 C.2.2.2, PS3.18 8.3.4): studies, series, instances."""
+"""Attribute search for studies, series and instances (QIDO-RS, C-FIND; PS3.4 C.2.2.2, PS3.18 8.3.4)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from db.tables.exchange import ResultRow
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The value is one of these; names whatever their case."""
+    """Matches any of the values; person names regardless of case."""
 
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """The value has this form: ``*`` stands for any characters, ``?`` for one; case counts, but in names."""
+    """Matches a wildcard pattern of ``*`` and ``?``, case-sensitive except for person names."""
 
     pattern: str
 
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """The value lies between these two, both included; an empty one is no bound."""
+    """Matches values in a range, bounds included; an empty bound is open."""
 
     low: str
     high: str
@@ -79,7 +79,7 @@ INSTANCE_KEYWORDS = frozenset({*SERIES_KEYWORDS, *_INSTANCE})
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which of the matches are wanted."""
+    """Limit and offset of the matches to return."""
 
     limit: int
     offset: int = 0
@@ -87,7 +87,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedStudy:
-    """A study with what is known of it and how much there is of it."""
+    """A study with its attributes and counts."""
 
     study_instance_uid: str
     study_date: str
@@ -104,7 +104,7 @@ class ArchivedStudy:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedSeries:
-    """A series, received or made."""
+    """A received or result series."""
 
     series_instance_uid: str
     series_number: int | None
@@ -115,7 +115,7 @@ class ArchivedSeries:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What was found: a study, and below it, where that was asked for, a series and an instance."""
+    """A match: a study and, by query level, a series and an instance of it."""
 
     study: ArchivedStudy
     series: ArchivedSeries | None = None
@@ -123,93 +123,105 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A page of matches, and how many more there are behind it."""
+class SearchResult:
+    """A page of matches, and the number of those after it."""
 
     matches: tuple[Match, ...]
     remaining: int
 
 
-def search_studies(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
-    """Find studies, latest received first."""
+def search_studies(
+    session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None
+) -> SearchResult:
+    """Search for studies, latest received first."""
     rows, remaining = _page(session, _studies(conditions, reads_first), page)
     studies = _described(session, rows, reads_first)
-    return Found(tuple(Match(studies[row.StudyRow.id]) for row in rows), remaining)
+    return SearchResult(tuple(Match(studies[row.StudyRow.id]) for row in rows), remaining)
 
 
-def search_series(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
-    """Find series, those of the study received last first, by series number."""
+def search_series(
+    session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None
+) -> SearchResult:
+    """Search for series, by study (latest received first) and series number."""
     series = archive.all_series(_study_ids(session, conditions), reads_first)
     statement = _studies(conditions, reads_first).join(series, series.c.study_id == StudyRow.id)
-    statement = statement.add_columns(*_apart(series)).where(*_below(conditions, series, _SERIES))
+    statement = statement.add_columns(*_labelled(series)).where(*_below(conditions, series, _SERIES))
     rows, remaining = _page(session, statement.order_by(series.c.series_number, series.c.series_instance_uid), page)
     studies = _described(session, rows, reads_first)
-    return Found(tuple(Match(studies[row.StudyRow.id], _series(row)) for row in rows), remaining)
+    return SearchResult(tuple(Match(studies[row.StudyRow.id], _series(row)) for row in rows), remaining)
 
 
-def search_instances(session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None) -> Found:
-    """Find instances, by series and image number within their study."""
-    chosen = _study_ids(session, conditions)
-    series, instances = archive.all_series(chosen, reads_first), archive.all_instances(chosen, reads_first)
+def search_instances(
+    session: Session, conditions: Conditions, page: Page, *, reads_first: str | None = None
+) -> SearchResult:
+    """Search for instances, by series and instance number within their study."""
+    study_ids = _study_ids(session, conditions)
+    series, instances = archive.all_series(study_ids, reads_first), archive.all_instances(study_ids, reads_first)
     statement = _studies(conditions, reads_first).join(series, series.c.study_id == StudyRow.id)
     is_within = and_(
         instances.c.study_id == series.c.study_id, instances.c.series_instance_uid == series.c.series_instance_uid
     )
-    statement = statement.join(instances, is_within).add_columns(*_apart(series), *_apart(instances))
+    statement = statement.join(instances, is_within).add_columns(*_labelled(series), *_labelled(instances))
     statement = statement.where(*_below(conditions, series, _SERIES), *_below(conditions, instances, _INSTANCE))
     order = (series.c.series_number, series.c.series_instance_uid, instances.c.instance_number)
     rows, remaining = _page(session, statement.order_by(*order, instances.c.sop_instance_uid), page)
     studies = _described(session, rows, reads_first)
     matches = (Match(studies[row.StudyRow.id], _series(row), _instance(row)) for row in rows)
-    return Found(tuple(matches), remaining)
+    return SearchResult(tuple(matches), remaining)
 
 
 def _studies(conditions: Conditions, reads_first: str | None = None) -> Select[StudyRow, PatientRow]:
     """Select the studies that match, without order within a study."""
-    wanted = [_matches(keyword, _STUDY[keyword], told) for keyword, told in conditions.items() if keyword in _STUDY]
+    clauses = [
+        _matches(keyword, _STUDY[keyword], condition) for keyword, condition in conditions.items() if keyword in _STUDY
+    ]
     if _MODALITIES in conditions:
-        told = conditions[_MODALITIES]
+        condition = conditions[_MODALITIES]
         received = select(SeriesRow.id).where(
-            SeriesRow.study_id == StudyRow.id, _matches(_MODALITIES, SeriesRow.modality, told)
+            SeriesRow.study_id == StudyRow.id, _matches(_MODALITIES, SeriesRow.modality, condition)
         )
-        made = select(ResultRow.id).where(
+        results = select(ResultRow.id).where(
             ResultRow.study_id == StudyRow.id,
             archive.is_shown(reads_first),
-            _matches(_MODALITIES, ResultRow.modality, told),
+            _matches(_MODALITIES, ResultRow.modality, condition),
         )
-        wanted.append(or_(received.exists(), made.exists()))
+        clauses.append(or_(received.exists(), results.exists()))
     statement = select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
-    return statement.where(*wanted).order_by(StudyRow.received_at.desc(), StudyRow.id.desc())
+    return statement.where(*clauses).order_by(StudyRow.received_at.desc(), StudyRow.id.desc())
 
 
 def _below(conditions: Conditions, table: Subquery, columns: Mapping[str, str]) -> list[ColumnElement[bool]]:
     return [
-        _matches(keyword, table.c[columns[keyword]], told) for keyword, told in conditions.items() if keyword in columns
+        _matches(keyword, table.c[columns[keyword]], condition)
+        for keyword, condition in conditions.items()
+        if keyword in columns
     ]
 
 
-def _matches(keyword: str, column: SQLColumnExpression[Any], told: Condition) -> ColumnElement[bool]:
-    if isinstance(told, Between):
-        bounds = [column >= told.low] if told.low else []
-        return and_(column != "", *bounds, *([column <= told.high] if told.high else []))
-    if isinstance(told, Like):
-        return _name_like(column, told.pattern) if keyword in _NAMES else has_form(column, told.pattern)
+def _matches(keyword: str, column: SQLColumnExpression[Any], condition: Condition) -> ColumnElement[bool]:
+    if isinstance(condition, Between):
+        bounds = [column >= condition.low] if condition.low else []
+        return and_(column != "", *bounds, *([column <= condition.high] if condition.high else []))
+    if isinstance(condition, Like):
+        return (
+            _name_like(column, condition.pattern) if keyword in _NAMES else matches_wildcard(column, condition.pattern)
+        )
     if keyword.endswith("Number") and keyword != "AccessionNumber":
-        return column.in_([int(value) for value in told.values])
+        return column.in_([int(value) for value in condition.values])
     if keyword in _NAMES:
-        return or_(*(_name_like(column, value, wild=False) for value in told.values))
-    return column.in_(told.values)
+        return or_(*(_name_like(column, value, wild=False) for value in condition.values))
+    return column.in_(condition.values)
 
 
 def _like(pattern: str, *, wild: bool = True) -> str:
-    """Write a pattern as LIKE wants it."""
+    """Return the LIKE form of a wildcard pattern, escaped."""
     for special in ("\\", "%", "_"):
         pattern = pattern.replace(special, f"\\{special}")
     return pattern.replace("*", "%").replace("?", "_") if wild else pattern
 
 
-class _Form(ColumnElement[bool]):
-    """Match a text with a form, case counted (PS3.4 C.2.2.2.4): LIKE on PostgreSQL, GLOB on SQLite."""
+class _Wildcard(ColumnElement[bool]):
+    """Case-sensitive wildcard match (PS3.4 C.2.2.2.4): LIKE on PostgreSQL, GLOB on SQLite."""
 
     inherit_cache = False
     type = Boolean()
@@ -219,43 +231,43 @@ class _Form(ColumnElement[bool]):
         self.as_glob = column.op("GLOB")(pattern.replace("[", "[[]"))
 
 
-@compiles(_Form)
-def _compile_form(element: _Form, compiler: SQLCompiler, **more: Any) -> str:
+@compiles(_Wildcard)
+def _compile_like(element: _Wildcard, compiler: SQLCompiler, **more: Any) -> str:
     return str(compiler.process(element.as_like, **more))
 
 
-@compiles(_Form, "sqlite")
-def _compile_glob(element: _Form, compiler: SQLCompiler, **more: Any) -> str:
+@compiles(_Wildcard, "sqlite")
+def _compile_glob(element: _Wildcard, compiler: SQLCompiler, **more: Any) -> str:
     return str(compiler.process(element.as_glob, **more))
 
 
-def has_form(column: SQLColumnExpression[Any], pattern: str) -> ColumnElement[bool]:
-    """Match a text with a form of ``*`` and ``?``; case counts."""
-    return _Form(column, pattern)
+def matches_wildcard(column: SQLColumnExpression[Any], pattern: str) -> ColumnElement[bool]:
+    """Match a text with a pattern of ``*`` and ``?``, case-sensitive."""
+    return _Wildcard(column, pattern)
 
 
-def _name_like(column: SQLColumnExpression[Any], wanted: str, *, wild: bool = True) -> ColumnElement[bool]:
+def _name_like(column: SQLColumnExpression[Any], pattern: str, *, wild: bool = True) -> ColumnElement[bool]:
     """Compare with each component group of a person name (PS3.5 6.2.1.1); empty components at the end do not count."""
     name = func.rtrim(func.lower(column), "^")
-    asked = [_like(group, wild=wild).lower() for part in wanted.split("=") if (group := part.strip(" ").rstrip("^ "))]
-    return and_(true(), *(_group_like(name, form) for form in asked))
+    groups = [_like(group, wild=wild).lower() for part in pattern.split("=") if (group := part.strip(" ").rstrip("^ "))]
+    return and_(true(), *(_group_like(name, form) for form in groups))
 
 
 def _group_like(name: SQLColumnExpression[Any], form: str) -> ColumnElement[bool]:
     forms = (form, f"{form}=%", f"%={form}", f"%={form}=%")
-    return or_(*(name.like(one, escape="\\") for one in forms))
+    return or_(*(name.like(pattern, escape="\\") for pattern in forms))
 
 
 def _study_ids(session: Session, conditions: Conditions) -> list[str] | None:
-    """Look up the studies that are named, so that only their series are looked at; None where none is."""
-    told = conditions.get("StudyInstanceUID")
-    if not isinstance(told, OneOf):
+    """Return the ids of the studies that the query names by UID; None if it names none."""
+    condition = conditions.get("StudyInstanceUID")
+    if not isinstance(condition, OneOf):
         return None
-    return list(session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid.in_(told.values))))
+    return list(session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid.in_(condition.values))))
 
 
-def _apart(table: Subquery) -> list[ColumnElement[Any]]:
-    """Name columns by their table, since both levels have a series' UID and number."""
+def _labelled(table: Subquery) -> list[ColumnElement[Any]]:
+    """Label columns with their table's name, since both levels have a series' UID and number."""
     return [column.label(f"{table.name}_{column.name}") for column in table.c]
 
 
@@ -268,11 +280,11 @@ def _page(session: Session, statement: Select[*tuple[Any, ...]], page: Page) -> 
 
 
 def _described(session: Session, rows: Sequence[Row[Any]], reads_first: str | None) -> dict[str, ArchivedStudy]:
-    """Describe the studies of some rows, with what is counted below them."""
-    found = {row.StudyRow.id: (row.StudyRow, row.PatientRow) for row in rows}
-    series = archive.all_series(list(found), reads_first)
-    modalities: dict[str, set[str]] = {study_id: set() for study_id in found}
-    counts = dict.fromkeys(found, (0, 0))
+    """Return the studies of some rows, with the counts of their series and instances."""
+    studies = {row.StudyRow.id: (row.StudyRow, row.PatientRow) for row in rows}
+    series = archive.all_series(list(studies), reads_first)
+    modalities: dict[str, set[str]] = {study_id: set() for study_id in studies}
+    counts = dict.fromkeys(studies, (0, 0))
     for study_id, modality, series_count, instance_count in session.execute(
         select(series.c.study_id, series.c.modality, func.count(), func.sum(series.c.instance_count)).group_by(
             series.c.study_id, series.c.modality
@@ -295,7 +307,7 @@ def _described(session: Session, rows: Sequence[Row[Any]], reads_first: str | No
             series_count=counts[study_id][0],
             instance_count=counts[study_id][1],
         )
-        for study_id, (study, patient) in found.items()
+        for study_id, (study, patient) in studies.items()
     }
 
 

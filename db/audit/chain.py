@@ -1,4 +1,4 @@
-"""The audit trail's chain: what is sealed, with what, and where it ends."""
+"""Hash chain of the audit trail: sealed columns, key and head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEALED = ("sequence", "occurred_at", "action", "actor", "subject", "outcome", "d
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An end of the chain: the last sequence number (0 for none) and its digest."""
+    """Head of the chain: the last sequence number (0 for none) and its digest."""
 
     sequence: int
     mac: str
@@ -23,16 +23,16 @@ class Head:
 
 @dataclass(slots=True)
 class ChainKey:
-    """The key of the chain; makes and checks digests."""
+    """Key of the chain; computes its digests."""
 
     key: bytes = field(repr=False)
 
     def event_mac(self, previous: str, row: Mapping[Any, Any]) -> str:
-        """Digest of an event and of all before it."""
+        """Return the digest of an event and of all before it."""
         return self._mac("event", previous, *(row[name] for name in SEALED))
 
     def head_mac(self, head: Head) -> str:
-        """Digest of an end of the chain, so that an earlier end cannot be named without the key."""
+        """Return the digest of a head, so that an earlier one cannot be forged without the key."""
         return self._mac("head", head.sequence, head.mac)
 
     def _mac(self, *parts: object) -> str:

@@ -1,12 +1,12 @@
-"""The audit trail: append-only, each event chained to the one before it by a keyed digest.
+"""Append-only audit trail; each event is chained to the previous one by a keyed digest.
 
-The key lies outside the database, so whoever can write to the database but does not hold the key can neither alter
+The key lies outside the database: a writer to the database without the key can neither alter
 an event nor make a later one fit. Events are part of the transaction that they describe: ``append`` collects them
 and the commit writes them last, so that the head of the chain is locked for the shortest time.
 
-What this finds: an event edited, removed, inserted or moved; a tail cut off (the head's own digest needs the key);
-a chain recomputed without the key; triggers taken away. What only an anchor kept elsewhere finds (``write_anchor``):
-the whole database rolled back to an earlier true copy, or replaced by an empty one.
+Verification detects an event edited, removed, inserted or moved; a truncated tail (the head's own digest needs the
+key); a chain recomputed without the key; removed triggers. Only an anchor stored elsewhere (``write_anchor``) detects
+a database rolled back to an earlier copy, or replaced by an empty one.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class _Pending:
     occurred_at: datetime
     event: AuditEvent
     within: tuple[SessionTransaction, ...]
-    """The transaction (or savepoint) that it belongs to, and those around it."""
+    """The transaction (or savepoint) of the event, and its parents."""
 
 
 def append(session: Session, entry: AuditEvent) -> None:
-    """Add an event to the trail, in the transaction of what it describes.
+    """Add an event to the trail, in the transaction of the change it describes.
 
-    It is written at the commit, and not at all where the change that it describes is rolled back.
+    It is written at the commit, and dropped if the change is rolled back.
     """
     session.info.setdefault(PENDING, []).append(_Pending(now(session), entry, tuple(_open_transactions(session))))
 
 
 class AuditedSession(Session):
-    """A session that writes the collected events last in its transaction, and drops those of what is rolled back."""
+    """Session that writes its audit events last in the transaction, and drops those of rolled back changes."""
 
 
 def _open_transactions(session: Session) -> Iterator[SessionTransaction]:
@@ -70,7 +70,7 @@ def _write(session: Session) -> None:
 
 
 def write_pending(session: Session) -> None:
-    """Write the collected events behind the head of the chain, which stays locked until the commit."""
+    """Write the collected events after the head of the chain, which stays locked until the commit."""
     pending: list[_Pending] = session.info.pop(PENDING, [])
     if not pending:
         return
@@ -86,15 +86,15 @@ def write_pending(session: Session) -> None:
 
 
 def _values(sequence: int, entry: _Pending) -> dict[str, object]:
-    told = entry.event
-    details = json.dumps(told.details, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    recorded = entry.event
+    details = json.dumps(recorded.details, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {
         "sequence": sequence,
         "occurred_at": entry.occurred_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "action": told.action,
-        "actor": free_text(told.actor),
-        "subject": told.subject,
-        "outcome": told.outcome,
+        "action": recorded.action,
+        "actor": free_text(recorded.actor),
+        "subject": recorded.subject,
+        "outcome": recorded.outcome,
         "details": details,
     }
 
@@ -127,7 +127,7 @@ def recent(
 def about(
     session: Session, subjects: Sequence[str], *, actions: Sequence[str] | None = None, limit: int = 500
 ) -> tuple[AuditEntry, ...]:
-    """List the latest events about several subjects, in the order in which they happened."""
+    """List the latest events about several subjects, oldest first."""
     statement = select(AuditEventRow).where(AuditEventRow.subject.in_(subjects))
     if actions is not None:
         statement = statement.where(AuditEventRow.action.in_(actions))
@@ -136,5 +136,5 @@ def about(
 
 
 def _entry(row: AuditEventRow) -> AuditEntry:
-    told = AuditEvent(row.action, row.actor, row.subject, row.outcome, json.loads(row.details))
-    return AuditEntry(row.sequence, datetime.fromisoformat(row.occurred_at), told)
+    recorded = AuditEvent(row.action, row.actor, row.subject, row.outcome, json.loads(row.details))
+    return AuditEntry(row.sequence, datetime.fromisoformat(row.occurred_at), recorded)

@@ -1,4 +1,4 @@
-"""Checking the audit trail from its first event to its head, in constant memory, and anchoring it elsewhere."""
+"""Verification of the audit trail in constant memory, and anchors of its head."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BATCH = 2000
 PROBLEM_LIMIT = 100
-"""Problems told one by one; the rest are counted."""
+"""Problems listed one by one; further ones are counted."""
 COLUMNS = tuple(AuditEventRow.__table__.columns)
 TRIGGERS = frozenset(
     {
@@ -45,7 +45,7 @@ POSTGRES_TRIGGERS = TRIGGERS | {"audit_events_no_truncate", "audit_head_no_trunc
 
 @dataclass(slots=True)
 class _Findings:
-    """Problems, of which only the first are kept in words."""
+    """Problems; the first ``PROBLEM_LIMIT`` are listed, further ones counted."""
 
     texts: list[str] = field(default_factory=list)
     count: int = 0
@@ -55,13 +55,13 @@ class _Findings:
         if len(self.texts) < PROBLEM_LIMIT:
             self.texts.append(problem)
 
-    def told(self) -> tuple[str, ...]:
+    def summary(self) -> tuple[str, ...]:
         more = self.count - len(self.texts)
         return (*self.texts, f"and {more} more problems") if more else tuple(self.texts)
 
 
 def verify(database: Database, anchor: Path | None = None) -> AuditVerification:
-    """Check every event, the head, the triggers, and (where given) the anchor that ``write_anchor`` left elsewhere.
+    """Check every event, the head, the triggers and, if given, an anchor written by ``write_anchor``.
 
     Raises
     ------
@@ -79,19 +79,19 @@ def verify(database: Database, anchor: Path | None = None) -> AuditVerification:
             problems.add("the trail is empty although there are records")
     if anchored is not None and last.sequence < anchored.sequence:
         problems.add(f"events {last.sequence + 1} to {anchored.sequence} were there when the anchor was written")
-    return AuditVerification(event_count=count, head=last.mac, problems=problems.told())
+    return AuditVerification(event_count=count, head=last.mac, problems=problems.summary())
 
 
 def write_anchor(database: Database, path: Path) -> Head:
-    """Write the end of the chain to a file, to be kept where the database's owner cannot change it.
+    """Write the head of the chain to a file, to be stored where the database's owner cannot change it.
 
-    A later ``verify`` with the file finds a trail rolled back or cut behind it. Refuses to replace an anchor that
-    the trail does not fit.
+    A later ``verify`` with the file detects a trail rolled back or truncated before it. Refuses to replace an anchor
+    that the trail does not match.
 
     Raises
     ------
     AuditKeyError
-        If the trail (as far as the earlier anchor goes, and at its head) does not fit the key.
+        If the trail (up to the earlier anchor, and at its head) does not match the key.
     """
     key = ChainKey(database.audit_key)
     with database.read() as session:
@@ -112,7 +112,7 @@ def write_anchor(database: Database, path: Path) -> Head:
 
 @contextmanager
 def _any_text(session: Session) -> Iterator[None]:
-    """Read SQLite's text even where someone put in bytes that are none, so that this is found rather than raised."""
+    """Decode invalid SQLite text with surrogates, so that it is reported rather than raised."""
     raw: Any = session.connection().connection.dbapi_connection
     if session.get_bind().dialect.name != "sqlite":
         yield
@@ -137,13 +137,13 @@ def _read_anchor(path: Path, key: ChainKey) -> Head:
 
 
 def _holds(session: Session, anchored: Head) -> bool:
-    """Whether the trail has the event that an anchor names (an empty trail's anchor holds always)."""
+    """Return whether the trail has the event that an anchor names (always for an empty trail's anchor)."""
     statement = select(AuditEventRow.mac).where(AuditEventRow.sequence == anchored.sequence)
     return anchored.sequence == 0 or session.scalars(statement).one_or_none() == anchored.mac
 
 
 def _check_events(session: Session, key: ChainKey, problems: _Findings, anchored: Head | None) -> tuple[Head, int]:
-    """Walk the chain. After a bad event its stored digest is taken as true, so that each is told once."""
+    """Check the chain; after a bad event its stored digest is used, so that each problem is reported once."""
     last, count = Head(0, ""), 0
     for row in _rows(session):
         count += 1
@@ -158,7 +158,7 @@ def _check_events(session: Session, key: ChainKey, problems: _Findings, anchored
 
 
 def _rows(session: Session) -> Iterator[Row[*tuple[Any, ...]]]:
-    """All events in order of their numbers, a batch in memory at a time (a server-side cursor on PostgreSQL)."""
+    """Yield all events by sequence, one batch in memory at a time (a server-side cursor on PostgreSQL)."""
     statement = select(*COLUMNS).order_by(AuditEventRow.sequence).execution_options(yield_per=BATCH)
     yield from session.execute(statement)
 

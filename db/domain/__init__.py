@@ -1,1 +1,1 @@
-"""Vocabulary of the records: studies, analyses, findings, verdicts, deliveries, caveats."""
+"""Domain types: studies, analyses, findings, verdicts, deliveries, caveats."""

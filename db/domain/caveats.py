@@ -1,9 +1,8 @@
-"""Caveats: what a reader should know beside an answer. Every kind is declared here, and nowhere else.
+"""Caveats of results; every kind is declared here.
 
-To add one, declare a member of ``Caveat`` and put ``Caveat.NAME.stated(...)`` where it becomes known: ``LoadedSeries``
-has a list for what reading a series shows, ``VolumeAnalysis`` one for what the models show, and
-``dicom_node.series.pipeline`` joins them. Worklist, study page, provenance, API and result objects show every kind
-alike.
+To add one, declare a member of ``Caveat`` and use ``Caveat.NAME.stated(...)`` where it is detected: ``LoadedSeries``
+lists those of reading a series, ``VolumeAnalysis`` those of the models, and ``dicom_node.series.pipeline`` joins them.
+Worklist, study page, provenance, API and result objects show every kind alike.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Caveat(Enum):
         return self.value.code
 
     def stated(self, **values: object) -> Reason:
-        """Give the caveat with its values filled in; each must be named.
+        """Return the caveat with the template's values filled in, by name.
 
         Raises
         ------
@@ -87,7 +86,7 @@ PARTIAL_COVERAGE = frozenset(
     kind.code
     for kind in (Caveat.LUNGS_BEYOND_SLICES, Caveat.LUNGS_CUT_BY_FIELD_OF_VIEW, Caveat.ONE_LUNG, Caveat.LITTLE_LUNG)
 )
-"""Codes of the caveats that say that the images do not show all of the lungs."""
+"""Codes of caveats about partial coverage of the lungs."""
 NO_NODULE_FOUND = "No nodule was found. That does not mean that there is none."
 ABOUT_FINDINGS = frozenset(
     kind.code
@@ -98,9 +97,9 @@ ABOUT_FINDINGS = frozenset(
         Caveat.SUBMODELS_DISAGREE,
     )
 )
-"""Codes of the caveats that say something of the model's findings; hidden where the findings are."""
+"""Codes of caveats about the model's findings; hidden where the findings are."""
 
 
 def is_partial(caveats: Iterable[Reason]) -> bool:
-    """Whether caveats say that the images show only part of the lungs."""
+    """Return whether any caveat states that the images show only part of the lungs."""
     return any(caveat.code in PARTIAL_COVERAGE for caveat in caveats)

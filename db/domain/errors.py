@@ -1,17 +1,17 @@
-"""What this package raises.
+"""Errors of this package.
 
 ::
 
     DbError
-    |-- UnknownRecordError        no such study, series, analysis, finding, ...
+    |-- UnknownRecordError        the study, series, analysis, finding, ... does not exist
     |-- InvalidRecordError        a value that may not be recorded (a probability above 1, a UID too long)
-    |-- InvalidCursorError        a paging cursor that this database did not make (also a ValueError)
+    |-- InvalidCursorError        a paging cursor of another database or order (also a ValueError)
     |-- NameTakenError            a user or token of that name exists
     |-- SignInDelayedError        too many wrong passwords for a name from an address
-    |-- NotYoursError             only the reader who gave a verdict or a mark may take it back
+    |-- NotYoursError             only the author of a verdict or a mark may withdraw it
     |-- DatabaseUnavailableError  locked, full, gone or overloaded: nothing was committed, try later
     |-- UnfitDatabaseError        cannot be used as it is configured or migrated
-    `-- AuditKeyError             the audit key does not fit the trail, or cannot be read
+    `-- AuditKeyError             the audit key does not match the trail, or cannot be read
 
 Messages hold no value taken from a dataset, and no parameter of a statement.
 """
@@ -24,10 +24,10 @@ class DbError(Exception):
 
 
 class UnknownRecordError(DbError):
-    """There is no such record."""
+    """The record does not exist."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__(f"there is no such {kind}")
+        super().__init__(f"{kind} not found")
         self.kind = kind
 
 
@@ -44,7 +44,7 @@ class InvalidCursorError(DbError, ValueError):
     """A paging cursor is malformed, altered, or of another database."""
 
     def __init__(self) -> None:
-        super().__init__("the cursor is not one that this worklist gave")
+        super().__init__("the cursor is invalid")
 
 
 class NameTakenError(DbError):
@@ -64,10 +64,10 @@ class SignInDelayedError(DbError):
 
 
 class NotYoursError(DbError):
-    """Only the reader who gave a verdict or a mark may take it back."""
+    """Only the author of a verdict or a mark may withdraw it."""
 
     def __init__(self) -> None:
-        super().__init__("it was not you who gave this")
+        super().__init__("only the author can undo this")
 
 
 class DatabaseUnavailableError(DbError):
@@ -85,7 +85,7 @@ class UnfitDatabaseError(DbError):
 
 
 class AuditKeyError(DbError):
-    """The audit key does not fit the trail, or cannot be read."""
+    """The audit key does not match the trail, or cannot be read."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)

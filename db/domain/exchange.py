@@ -1,4 +1,4 @@
-"""The vocabulary of exchange with other nodes: result objects, commitments owed to peers, earlier studies to fetch."""
+"""Domain types of exchange with other nodes: result objects, storage commitments, priors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enum import StrEnum
 
 
 class RetractionCode(StrEnum):
-    """Why a result is withdrawn, as PACS understand it (CID 7011, IHE IOCM)."""
+    """Reason for rejecting a result (CID 7011, IHE IOCM)."""
 
     QUALITY = "113001"
     SAFETY = "113037"
 
 
 class CommitmentStatus(StrEnum):
-    """How far the answer to a storage commitment request of a peer got."""
+    """Status of a peer's storage commitment request."""
 
     PENDING = "pending"
     REPORTED = "reported"
@@ -23,7 +23,7 @@ class CommitmentStatus(StrEnum):
 
 
 class PriorStatus(StrEnum):
-    """How far the search for, or the retrieval of, earlier studies got."""
+    """Status of a search for, or a retrieval of, priors."""
 
     PENDING = "pending"
     DONE = "done"
@@ -33,7 +33,7 @@ class PriorStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A result object that was made. ``path`` is relative to the store's root."""
+    """A result object. ``path`` is relative to the store's root."""
 
     kind: str
     sop_class_uid: str
@@ -47,7 +47,7 @@ class NewResult:
 
 @dataclass(frozen=True, slots=True)
 class ResultRecord:
-    """A result object as it is kept."""
+    """A recorded result object."""
 
     analysis_id: str
     object: NewResult
@@ -56,7 +56,7 @@ class ResultRecord:
 
 @dataclass(frozen=True, slots=True)
 class RetractionRecord:
-    """Someone withdrew the results of an analysis; they are told to PACS by a key object selection."""
+    """Withdrawal of an analysis' results; PACS receive it as a key object selection."""
 
     analysis_id: str
     code: RetractionCode
@@ -67,7 +67,7 @@ class RetractionRecord:
 
 @dataclass(frozen=True, slots=True)
 class CommitmentRecord:
-    """A peer asked us to answer for instances: ``wanted`` are pairs of SOP Class UID and SOP Instance UID."""
+    """A peer's storage commitment request; ``wanted`` are pairs of SOP Class UID and SOP Instance UID."""
 
     id: str
     transaction_uid: str
@@ -82,7 +82,7 @@ class CommitmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class PriorSearch:
-    """A study whose patient's earlier studies are looked for in one PACS."""
+    """Search for a study's priors in one PACS."""
 
     study_id: str
     study_instance_uid: str
@@ -97,7 +97,7 @@ class PriorSearch:
 
 @dataclass(frozen=True, slots=True)
 class PriorStudy:
-    """An earlier study that a PACS has: how many CT instances it said it has, and how many came."""
+    """A prior in a PACS, with the number of CT instances it reports and of those received."""
 
     id: str
     study_id: str
@@ -113,11 +113,11 @@ class PriorStudy:
 
 @dataclass(frozen=True, slots=True)
 class PriorShortfall:
-    """What did not come of earlier studies for one study: a search that failed, or a study that is not whole.
+    """Missing priors of one study: a failed search, or an incomplete prior.
 
-    One that came whole (``done``) is among them for its ``reason``: the PACS sent instances of other studies too.
+    A complete one (``done``) is included for its ``reason``: the PACS sent instances of other studies too.
 
-    ``expected_count`` and ``received_count`` are None of a search; ``next_attempt_at`` is None once it was given up.
+    ``expected_count`` and ``received_count`` are None for a search; ``next_attempt_at`` is None after the last attempt.
     """
 
     study_instance_uid: str
@@ -133,9 +133,9 @@ class PriorShortfall:
 
 @dataclass(frozen=True, slots=True)
 class ResultFailure:
-    """Result objects of an analysis that could not be made; ``purpose`` is report, verified or retraction.
+    """Failure to create result objects of an analysis; ``purpose`` is report, verified or retraction.
 
-    ``next_attempt_at`` is None once it was given up, until somebody asks for it.
+    ``next_attempt_at`` is None after the last attempt, until a retry is requested.
     """
 
     analysis_id: str

@@ -1,6 +1,6 @@
-"""The vocabulary of studies, analyses, findings, verdicts and deliveries; one owner for every word of them.
+"""Domain types of studies, analyses, findings, verdicts, deliveries, accounts and audit events.
 
-Records are what the repositories of this package return: frozen values, detached from any session.
+The repositories of this package return these records: frozen values, detached from any session.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class StudyState(StrEnum):
-    """Where a study (or one of its series) stands on its way to an answer."""
+    """Processing state of a study or series."""
 
     RECEIVING = "receiving"
     QUEUED = "queued"
@@ -23,7 +23,7 @@ class StudyState(StrEnum):
 
 
 class AnalysisStatus(StrEnum):
-    """The life of one analysis of one series by one model."""
+    """Status of one analysis of one series by one model."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -35,14 +35,14 @@ class AnalysisStatus(StrEnum):
 
 
 class FindingOrigin(StrEnum):
-    """Who pointed at the nodule."""
+    """Source of a finding."""
 
     MODEL = "model"
     READER = "reader"
 
 
 class Verdict(StrEnum):
-    """What a reader made of a finding."""
+    """A reader's verdict on a finding."""
 
     ACCEPT = "accept"
     REJECT = "reject"
@@ -50,39 +50,39 @@ class Verdict(StrEnum):
 
 
 class DeliveryStatus(StrEnum):
-    """How far one result object got on its way to one destination."""
+    """Status of the delivery of one result object to one destination."""
 
     PENDING = "pending"
     SENT = "sent"
     COMMITTED = "committed"
     FAILED = "failed"
-    """A dead letter: given up, until someone has it sent again."""
+    """A dead letter: no further attempts until a resend is requested."""
     DECLINED = "declined"
-    """Not wanted: the destination takes other formats of the result, or the result was withdrawn first."""
+    """Not sent: the destination takes other formats of the result, or the result was withdrawn first."""
 
 
 class StoreVerdict(StrEnum):
-    """What the index made of one received instance."""
+    """Outcome of indexing one received instance."""
 
     STORED = "stored"
-    """A new row; the bytes on disk are now answered for."""
+    """Indexed; its storage is now guaranteed."""
     DUPLICATE = "duplicate"
-    """The same bytes are here already; nothing was added."""
+    """The same instance is stored already; nothing was added."""
     CONFLICT = "conflict"
-    """The same SOP Instance UID is here with other bytes: the first is kept, this one is not indexed."""
+    """The SOP Instance UID is stored with other content: refused."""
     PATIENT_CONFLICT = "patient_conflict"
-    """The study is here under another patient: the first is kept, this one is not indexed, the study is flagged."""
+    """The study is stored under another patient: refused, the study is flagged."""
     STUDY_CONFLICT = "study_conflict"
-    """The series is here under another study: the first is kept, this one is not indexed, the study is flagged."""
+    """The series is stored under another study: refused, the study is flagged."""
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the sender must be told that this instance was not kept."""
+        """Whether the sender must get a failure status."""
         return self not in (StoreVerdict.STORED, StoreVerdict.DUPLICATE)
 
 
 class Role(StrEnum):
-    """What a person or a program may do."""
+    """Role of a user or token."""
 
     ADMIN = "admin"
     RADIOLOGIST = "radiologist"
@@ -91,7 +91,7 @@ class Role(StrEnum):
 
 
 class PromotionKind(StrEnum):
-    """How a model became the live one."""
+    """Kind of change of the live model."""
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
@@ -99,14 +99,14 @@ class PromotionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why something was not analysed, refused or failed: a stable code and a sentence for people."""
+    """Reason for a refusal, abstention or failure: a stable code and a sentence for display."""
 
     code: str
     text: str
 
 
 SCANNER_HELD = Reason("scanner_held", "Not shown: the scanner is held.")
-"""Stands where the answer of a series in shadow would."""
+"""Reason shown instead of a quarantined result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +176,12 @@ class SeriesRecord:
     reasons: tuple[Reason, ...]
     last_received_at: datetime
     is_forced: bool = False
-    """Someone said that it is complete: not to be waited for any longer."""
+    """Marked as complete by a user: no further instances are awaited."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which model answered: enough to find the very weights again."""
+    """Identity of a model and its weights."""
 
     name: str
     version: str
@@ -207,14 +207,14 @@ class AnalysisRecord:
     """When the latest attempt began."""
     finished_at: datetime | None
     run_number: int = 1
-    """1 for the first run of this input by this model; a requested re-run counts on."""
+    """1 for the first run of this input by this model; re-runs increment it."""
     instance_count: int = 0
-    """How many instances of the series it covers: the first so many in order of arrival."""
+    """Number of instances that it covers, the first in order of arrival."""
     measures: dict[str, object] = field(default_factory=dict)
     caveats: tuple[Reason, ...] = ()
-    """What a reader should know beside the answer (``db.domain.caveats``)."""
+    """Caveats of the result (``db.domain.caveats``)."""
     overruled: tuple[Reason, ...] = ()
-    """Refusals that a radiologist overruled for it: their codes, and why (``db.analyses.overruling``)."""
+    """Refusals that a radiologist overruled for it: code and reason (``db.analyses.overruling``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +233,12 @@ class NewFinding:
     prediction_set: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
     attributes: dict[str, object] = field(default_factory=dict)
-    """Further measures by name (``volume_mm3``, ``density``, ...), kept as JSON; ``displayed`` holds, for each question
-    (``malignancy``, ``nodule``), the text and the bounds that are shown of its probability."""
+    """Further measures by name (``volume_mm3``, ``density``, ...) as JSON; ``displayed`` holds text and bounds shown
+    for each probability (``malignancy``, ``nodule``)."""
 
 
 def displayed_text(attributes: Mapping[str, object]) -> str | None:
-    """What is shown of a finding's malignancy, in English; None where it was recorded without."""
+    """Return the displayed malignancy text of a finding, in English; None if it has none."""
     records = attributes.get("displayed")
     record = records.get("malignancy") if isinstance(records, Mapping) else None
     text = record.get("text") if isinstance(record, Mapping) else None
@@ -247,7 +247,7 @@ def displayed_text(attributes: Mapping[str, object]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class AssessmentRecord:
-    """A reader's verdict on a finding; the latest counts, all are kept."""
+    """A reader's verdict on a finding; the latest counts."""
 
     id: str
     finding_id: str
@@ -257,7 +257,7 @@ class AssessmentRecord:
     reader: str
     created_at: datetime
     withdrawn_at: datetime | None = None
-    """When its reader took it back; it then counts no more."""
+    """Time of its withdrawal; it then no longer counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,15 +278,15 @@ class FindingRecord:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisOutcome:
-    """What the pipeline found in one series: findings, or the reasons why there is no answer."""
+    """Outcome of the pipeline for one series: findings, or the reasons for abstaining."""
 
     findings: tuple[NewFinding, ...] = ()
     reasons: tuple[Reason, ...] = ()
-    """Not empty means: not analysed, and why."""
+    """Reasons for not analysing; empty if analysed."""
     measures: dict[str, object] = field(default_factory=dict)
     """Timings and counts for the record (``duration_s``, ``candidate_count``, ``slice_count``, ...)."""
     caveats: tuple[Reason, ...] = ()
-    """What a reader should know beside the answer (``db.domain.caveats``)."""
+    """Caveats of the result (``db.domain.caveats``)."""
 
     @property
     def is_analysed(self) -> bool:
@@ -314,34 +314,34 @@ class WorklistItem:
     analysed_at: datetime | None
     waiting_s: float
     reviewed_at: datetime | None = None
-    """When a reader said that it is dealt with; None again once images or an answer arrive later."""
+    """Time of review; reset to None by later images or results."""
     reviewed_by: str | None = None
     caveats: tuple[Reason, ...] = ()
     """Those of the study's current analyses, each once."""
     displayed: str | None = None
-    """What is shown of the probability, in English."""
+    """Displayed text of the probability, in English."""
     result_failures: tuple[Reason, ...] = ()
-    """Result objects that could not be made."""
+    """Failures to create result objects."""
 
 
 class WorklistOrder(StrEnum):
-    """In which order studies are listed."""
+    """Order of the worklist."""
 
     NEWEST = "newest"
     """The latest arrival first."""
     OLDEST = "oldest"
     """The earliest arrival first."""
     PRIORITY = "priority"
-    """What is not reviewed first: by probability, but whatever has waited too long before everything else."""
+    """Unread studies first: those that waited too long, then by probability."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorklistQuery:
-    """What to list, in which order, and from where (keyset paging); what is left out restricts nothing."""
+    """Filters, order and page position of a worklist query (keyset paging)."""
 
     state: StudyState | None = None
     text: str = ""
-    """Words that name, id, accession number, description or study UID hold, in any case and without accents."""
+    """Words to find in name, id, accession number, description or study UID, ignoring case and accents."""
     date_from: str = ""
     """First and last study date that is listed (``YYYYMMDD``, both inclusive)."""
     date_to: str = ""
@@ -351,7 +351,7 @@ class WorklistQuery:
     is_reviewed: bool | None = None
     order: WorklistOrder = WorklistOrder.NEWEST
     max_wait_s: float = 4 * 3600.0
-    """How long a study may wait for a reader before it comes first in the order by priority."""
+    """Seconds that a study may wait for a reader before it comes first in the order by priority."""
     limit: int = 50
     cursor: str | None = None
 
@@ -366,16 +366,16 @@ class WorklistPage:
 
 @dataclass(frozen=True, slots=True)
 class ReadingLoad:
-    """How much waits for a reader."""
+    """Numbers of unread studies."""
 
     unread: int
     overdue: int
-    """Of these, how many have waited longer than they should."""
+    """Those that have waited longer than ``max_wait_s``."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedFilter:
-    """A reader's own way to look at the worklist; ``query`` holds the address' parameters, by name."""
+    """A reader's saved worklist filter; ``query`` holds the URL parameters by name."""
 
     id: str
     owner: str
@@ -386,7 +386,7 @@ class SavedFilter:
 
 @dataclass(frozen=True, slots=True)
 class StudyDetail:
-    """A study with everything that the viewer and the API show of it."""
+    """A study with everything that the viewer and the API show."""
 
     item: WorklistItem
     series: tuple[SeriesRecord, ...]
@@ -399,7 +399,7 @@ class StudyDetail:
 
 @dataclass(frozen=True, slots=True)
 class OtherStudy:
-    """Another study of the same patient, to be looked at beside this one."""
+    """Another study of the same patient."""
 
     study_instance_uid: str
     study_date: str
@@ -409,7 +409,7 @@ class OtherStudy:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """One result object on its way to one destination. ``path`` is relative to the store's root."""
+    """Delivery of one result object to one destination. ``path`` is relative to the store's root."""
 
     id: str
     analysis_id: str
@@ -423,12 +423,12 @@ class DeliveryRecord:
     reason: str
     updated_at: datetime
     next_attempt_at: datetime | None = None
-    """When it is due (only while pending)."""
+    """Time of the next attempt (only while pending)."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadPatient:
-    """What an uploader told about the patient; every field is optional and none is an identity."""
+    """Patient details provided with an upload; all optional, none identifying."""
 
     age: int | None = None
     sex: str | None = None
@@ -439,11 +439,11 @@ class UploadPatient:
 
 @dataclass(frozen=True, slots=True)
 class UploadPrediction:
-    """An answer to ``POST /predict``, recorded before it is sent."""
+    """Response to ``POST /predict``, recorded before it is sent."""
 
     id: str
     kind: str
-    """``slice`` (PNG, JPEG), ``nodule`` (DICOM with a marked place) or ``dicom`` (DICOM without)."""
+    """``slice`` (PNG, JPEG), ``nodule`` (DICOM with a marked nodule) or ``dicom`` (DICOM without)."""
     input_sha256: str
     predicted_class: str | None
     probabilities: dict[str, float]
@@ -456,25 +456,25 @@ class UploadPrediction:
     patient: UploadPatient
     created_at: datetime
     displayed: dict[str, object] | None = None
-    """What is shown of the probability of ``malignant``, as a finding's ``displayed`` has it."""
+    """Displayed probability of ``malignant``, in the form of a finding's ``displayed``."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """A person who may sign in; never with a password or its hash."""
+    """A user; without password or hash."""
 
     id: str
     name: str
     role: Role
     is_disabled: bool
     access_epoch: int
-    """Raised by every change of password, role or status; sessions of an earlier one are refused."""
+    """Incremented by every change of password, role or status; sessions of an earlier epoch are refused."""
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """A program's access token; its plain text is shown once, at creation, and kept nowhere."""
+    """A program's access token; its plain text is shown once, at creation, and not stored."""
 
     id: str
     name: str
@@ -494,14 +494,14 @@ class Workload:
     queue_depth: int
     """Analyses queued or running."""
     oldest_queued_s: float
-    """Age in seconds of the oldest analysis that has not finished; 0 where there is none."""
+    """Age in seconds of the oldest unfinished analysis; 0 if there is none."""
     result_failures: int = 0
-    """Analyses of which result objects could not be made."""
+    """Analyses with a failure to create result objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One event as the trail keeps it."""
+    """A recorded audit event."""
 
     sequence: int
     occurred_at: datetime
@@ -510,7 +510,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """What is to be written to the trail: ``action`` reads ``subject:action``; ``details`` hold no patient identity."""
+    """An audit event to record: ``action`` reads ``subject:action``; ``details`` hold no patient identity."""
 
     action: str
     actor: str
@@ -521,7 +521,7 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class AuditVerification:
-    """What checking the whole chain found."""
+    """Result of verifying the chain."""
 
     event_count: int
     head: str

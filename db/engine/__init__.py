@@ -1,1 +1,1 @@
-"""Connections to SQLite and PostgreSQL, locks, sessions, and the schema's revision."""
+"""Connections to SQLite and PostgreSQL, locks, sessions and schema revisions."""

@@ -1,4 +1,4 @@
-"""Connections to the database that a URL names, SQLite or PostgreSQL."""
+"""Database URLs and SQLAlchemy engines for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from db.domain.errors import UnfitDatabaseError
 from db.engine import postgres, sqlite
 
 POOL = {"pool_size": 4, "max_overflow": 20, "pool_timeout": 30.0}
-"""Connections of one process; the node's three stay below PostgreSQL's usual 100. More threads wait their turn."""
+"""Connection pool of one process; the node's three stay below PostgreSQL's default of 100. Further threads wait."""
 
 
 def database_url(url: str) -> URL:
-    """Parse an SQLAlchemy URL; plain ``postgres://`` and ``postgresql://`` mean psycopg 3.
+    """Parse an SQLAlchemy URL; plain ``postgres://`` and ``postgresql://`` select psycopg 3.
 
     Raises
     ------
     UnfitDatabaseError
-        For other databases, and for SQLite in memory, which keeps nothing.
+        For other databases, and for SQLite in memory.
     """
     try:
         parsed = make_url(url)
@@ -33,12 +33,12 @@ def database_url(url: str) -> URL:
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
         raise UnfitDatabaseError("the database must be SQLite or PostgreSQL (postgresql+psycopg://)")
     if parsed.get_backend_name() == "sqlite" and (parsed.database or ":memory:") == ":memory:":
-        raise UnfitDatabaseError("SQLite needs a file: a database in memory keeps nothing")
+        raise UnfitDatabaseError("SQLite needs a file: an in-memory database stores nothing")
     return parsed
 
 
 def make_engine(url: str, *, busy_timeout_s: float = 30.0) -> Engine:
-    """Make an engine with the settings that durability rests on (``db.engine.sqlite``, ``db.engine.postgres``)."""
+    """Create an engine with durable settings (``db.engine.sqlite``, ``db.engine.postgres``)."""
     parsed = database_url(url)
     serializer = partial(json.dumps, allow_nan=False)
     engine = create_engine(

@@ -1,4 +1,4 @@
-"""When something that was put off is due, also where the clock was wrong when it was put off."""
+"""Due times of postponed work, robust against a clock that ran ahead."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
 LONGEST_WAIT = timedelta(days=1)
-"""Nothing is put off for so long: what seems to be was put off by a clock that ran ahead, and is due."""
+"""Longer than any postponement: a time further ahead was set by a clock that ran ahead, and is due."""
 
 
 def is_due(moment: InstrumentedAttribute[Any], now: datetime) -> ColumnElement[bool]:
-    """Whether a moment that was set at most some hours ahead has come; never where it is NULL."""
+    """Return the condition that a scheduled time has come; false for NULL."""
     return or_(moment <= now, moment > now + LONGEST_WAIT)

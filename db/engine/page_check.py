@@ -1,4 +1,4 @@
-"""Whether the database's own pages are whole: SQLite's check of itself, PostgreSQL's count of failed checksums."""
+"""Check of the database's pages: SQLite's quick_check, PostgreSQL's count of failed checksums."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from db.database import Database
 
 STEPS = 10_000
-"""Instructions of SQLite between two looks at the time."""
+"""SQLite instructions between two checks of the deadline."""
 
 
 def database_damage(database: Database, limit_s: float) -> str | None:
-    """Describe the first damage; empty where there is none, None where the check did not end within ``limit_s``.
+    """Return the first damage; empty if there is none, None if the check did not end within ``limit_s``.
 
     SQLite reads every page (``PRAGMA quick_check``); others may read and write meanwhile.
     """
@@ -29,7 +29,7 @@ def database_damage(database: Database, limit_s: float) -> str | None:
 
 
 def sqlite_damage(path: str, limit_s: float) -> str | None:
-    """Check a SQLite file; see ``database_damage``."""
+    """Return the first damage of a SQLite file; see ``database_damage``."""
     deadline_s = time.monotonic() + limit_s
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:

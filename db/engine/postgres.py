@@ -1,4 +1,4 @@
-"""How a PostgreSQL server is connected to: commits that are synced, locks that are not waited for forever."""
+"""Connection setup for PostgreSQL: synchronous commits and lock timeouts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _Connect = Any  # a DBAPI connection
 
 
 def prepare(engine: Engine, busy_timeout_s: float) -> None:
-    """Have an engine watch each connection and set it up."""
+    """Install the setup of an engine's connections, and their server probe."""
     _watch(engine)
     event.listen(engine, "connect", partial(_configure, busy_timeout_s))
 
 
 def _watch(engine: Engine) -> None:
-    """Have connections notice a server that says nothing; SQLite alone needs no psycopg."""
+    """Use connections that detect a silent server; psycopg is imported here, as SQLite does not need it."""
     from db.engine.server_probe import ServerProbe, WatchedConnection
 
-    pulse = ServerProbe()
+    probe = ServerProbe()
 
     def connect(_dialect: object, _record: object, _given: object, parameters: dict[str, Any]) -> WatchedConnection:
-        return WatchedConnection.watched(pulse, parameters)
+        return WatchedConnection.watched(probe, parameters)
 
     event.listen(engine, "do_connect", connect)
 

@@ -1,8 +1,8 @@
-"""The schema's versions: up, down and which one it is. Safe when several processes start at once.
+"""Schema upgrade, downgrade and revision. Safe when several processes start at once.
 
-Releases roll: the migration first, then host after host. So a migration only adds, and each ``upgrade`` writes down
-which revisions the schema serves; code of an earlier one goes on, and starts again, on the newer schema. A migration
-that takes something away removes the revisions that needed it from ``served_revisions``, a release later.
+Releases roll: the migration first, then host after host. So a migration only adds, and each ``upgrade`` records which
+revisions the schema serves; code of an earlier one continues, and restarts, on the newer schema. A migration that
+removes something deletes the revisions that needed it from ``served_revisions``, a release later.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LOCK_TIMEOUT_S = 120.0
 DEVELOPMENT_REVISION = re.compile(r"00\d\d")
 """Revisions before the first release, whose migrations were joined into one."""
 SEARCH_OBJECTS = ("study_search", "ix_studies_search_text")
-"""Beginnings of the names of what text is looked for in: another thing on each database, so no table of ours has it."""
+"""Name prefixes of text search objects, which differ by database and are not in our metadata."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema up to ``revision`` in one transaction; does nothing where it is there already, or further on.
+    """Upgrade the schema to ``revision`` in one transaction; no change if it is there already or further on.
 
     Raises
     ------
@@ -44,16 +44,16 @@ def upgrade(url: str, revision: str = "head") -> None:
     with _locked(url) as connection:
         if revision == "head" and _serves(connection, head()):
             return
-        revision_found = MigrationContext.configure(connection).get_current_revision()
-        if revision_found not in _known_revisions():
-            raise UnfitDatabaseError(unknown_revision(revision_found))
+        present = MigrationContext.configure(connection).get_current_revision()
+        if present not in _known_revisions():
+            raise UnfitDatabaseError(unknown_revision(present))
         command.upgrade(_config(connection), revision)
         if revision == "head":
             connection.execute(insert(ServedRevisionRow), [{"revision": head()}])
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the schema down to ``revision`` (``base`` for nothing at all) in one transaction."""
+    """Downgrade the schema to ``revision`` (``base`` for none) in one transaction."""
     with _locked(url) as connection:
         command.downgrade(_config(connection), revision)
         if _records_served(connection):
@@ -62,7 +62,7 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def current(url: str) -> str | None:
-    """Tell the schema's revision, or None where there is no schema. Makes no file where there is none."""
+    """Return the schema's revision, or None without a schema. Creates no file."""
     parsed = database_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).exists():
         return None
@@ -75,14 +75,14 @@ def current(url: str) -> str | None:
 
 
 def head() -> str:
-    """Tell the revision that this code needs."""
+    """Return the revision that this code needs."""
     revision = ScriptDirectory.from_config(_config(None)).get_current_head()
     assert revision is not None  # noqa: S101 (the package always ships its migrations)
     return revision
 
 
 def is_current(url: str) -> bool:
-    """Whether the schema is the one that this code needs, or a later one that still serves it."""
+    """Return whether the schema serves this code."""
     if current(url) is None:
         return False
     engine = make_engine(url)
@@ -94,7 +94,7 @@ def is_current(url: str) -> bool:
 
 
 def is_newer(url: str) -> bool:
-    """Whether this release neither knows the schema's revision nor is served by it."""
+    """Return whether this release neither knows the schema's revision nor is served by it."""
     return current(url) not in _known_revisions() and not is_current(url)
 
 
@@ -112,12 +112,12 @@ def unknown_revision(revision: str | None) -> str:
 
 
 def _known_revisions() -> set[str | None]:
-    """The revisions that this release's migrations name, and None for no schema at all."""
+    """Return the revisions of this release's migrations, and None for no schema."""
     return {None, *(script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions())}
 
 
 def _serves(connection: Connection, revision: str) -> bool:
-    """Whether code of a revision runs on the schema that is there."""
+    """Return whether code of a revision runs on the present schema."""
     if not inspect(connection).has_table(ServedRevisionRow.__tablename__):
         return False
     return (
@@ -130,7 +130,7 @@ def _records_served(connection: Connection) -> bool:
 
 
 def is_described(_object: object, name: str | None, *_: object) -> bool:
-    """Whether ``db.tables.all`` describes a thing of that name (Alembic's ``include_object``)."""
+    """Return whether ``db.tables.all`` describes an object of that name (Alembic's ``include_object``)."""
     return not (name or "").startswith(SEARCH_OBJECTS)
 
 
@@ -143,7 +143,7 @@ def _config(connection: Connection | None) -> Config:
 
 @contextmanager
 def _locked(url: str) -> Iterator[Connection]:
-    """One connection in one transaction that no other process can change the schema beside."""
+    """Open a connection in a transaction that excludes other schema changes."""
     engine = make_engine(url, busy_timeout_s=LOCK_TIMEOUT_S)
     try:
         with engine.begin() as connection:  # SQLite: BEGIN IMMEDIATE

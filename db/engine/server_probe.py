@@ -1,10 +1,10 @@
-"""Whether PostgreSQL answers: a server that is frozen, or gone behind a silent network, says nothing at all.
+"""Detection of a PostgreSQL server that is frozen, or unreachable behind a silent network.
 
 Its connections stay open (the kernel of its host still acknowledges), so that neither keepalives nor timeouts of TCP
-end a wait, and a server that is stopped cannot time its own statements. A statement that is merely slow looks the same
-from here. So whoever has waited for a while asks by a connection of its own whether anybody is there, and goes on
-waiting, however long, only where somebody is. What one thread found out counts for all of its process: while the server
-is silent one of them asks, and the others are told at once that it is away.
+end a wait, and a stopped server cannot time its own statements. A statement that is merely slow looks the same
+from here. So a thread that has waited for a while probes the server by a new connection, and goes on
+waiting, however long, only if a probe succeeds. Threads of a process share the outcome: while the server is silent one
+of them probes, and the others fail at once.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import psycopg
 T = TypeVar("T")
 
 PATIENCE_S = 3.0
-"""Silence after which somebody asks."""
+"""Seconds of silence before a probe."""
 ANSWER_S = 3
-"""Time within which a server that is there takes a connection, whole seconds, 2 at least."""
+"""Connect timeout of a probe, in full seconds, 2 at least."""
 CONNECT_S = 5
-"""The same for a connection that is wanted, where the URL says nothing else (``connect_timeout``)."""
+"""Connect timeout of connections, unless the URL sets ``connect_timeout``."""
 AGAIN_S = 1.0
-"""How long what was found out counts."""
+"""Seconds for which an outcome is reused."""
 _SILENT = "the server does not answer"
 
 
 class ServerProbe:
-    """What a process knows of one server; threads share it."""
+    """Availability of one server, shared by the threads of a process."""
 
     def __init__(self) -> None:
         self.is_silent = False
@@ -38,7 +38,7 @@ class ServerProbe:
         self._asked_s = 0.0
 
     def answers(self, parameters: dict[str, Any]) -> bool:
-        """Tell whether somebody is there; asks, unless another thread has just done so or does while nobody is."""
+        """Return whether the server answers; probes unless another thread has just done so or is doing so."""
         if not self._lock.acquire(blocking=not self.is_silent):
             return False
         try:
@@ -51,7 +51,7 @@ class ServerProbe:
 
 
 def _is_there(parameters: dict[str, Any]) -> bool:
-    """Whether a connection is taken, or refused in words: a server with too many of them is there."""
+    """Return whether a connection is accepted or refused with an error: a server with too many of them is up."""
     try:
         psycopg.Connection.connect(**{**parameters, "connect_timeout": ANSWER_S}).close()
     except psycopg.errors.ConnectionTimeout:
@@ -62,49 +62,49 @@ def _is_there(parameters: dict[str, Any]) -> bool:
 
 
 class WatchedConnection(psycopg.Connection[Any]):
-    """A connection that breaks, instead of waiting for ever, once the server does not answer any more."""
+    """Connection that breaks, instead of waiting for ever, once the server stops answering."""
 
-    pulse: ServerProbe
+    probe: ServerProbe
     parameters: dict[str, Any]
 
     @classmethod
-    def watched(cls, pulse: ServerProbe, parameters: dict[str, Any]) -> Self:
+    def watched(cls, probe: ServerProbe, parameters: dict[str, Any]) -> Self:
         """Connect with ``parameters`` of ``psycopg.connect``.
 
         Raises
         ------
         psycopg.OperationalError
-            Nobody is there, or it was said just now that nobody is.
+            The server does not answer, or did not moments ago.
         """
-        if pulse.is_silent and not pulse.answers(parameters):
+        if probe.is_silent and not probe.answers(parameters):
             raise psycopg.OperationalError(_SILENT)
         try:
-            made = cls.connect(**{"connect_timeout": CONNECT_S, **parameters})
+            connection = cls.connect(**{"connect_timeout": CONNECT_S, **parameters})
         except psycopg.errors.ConnectionTimeout:
-            pulse.is_silent = True
+            probe.is_silent = True
             raise
-        made.pulse, made.parameters = pulse, parameters
-        return made
+        connection.probe, connection.parameters = probe, parameters
+        return connection
 
     def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **more: Any) -> T:
-        """Wait for an answer as the library does; ``gen`` is resumed every tenth of a second, with 0 for no news."""
+        """Wait as psycopg does; ``gen`` is resumed every tenth of a second, with 0 if nothing is ready."""
         return super().wait(self._watching(gen), *arguments, **more)
 
     def _watching(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         try:
-            wanted = next(gen)
+            awaited = next(gen)
             silent_since = time.monotonic()
             while True:
-                ready = yield wanted
+                ready = yield awaited
                 now = time.monotonic()
                 if ready:
                     silent_since = now
-                elif self.pulse.is_silent or now - silent_since >= PATIENCE_S:
-                    if not self.pulse.answers(self.parameters):
+                elif self.probe.is_silent or now - silent_since >= PATIENCE_S:
+                    if not self.probe.answers(self.parameters):
                         self.pgconn.finish()
                         raise psycopg.OperationalError(_SILENT)
                     silent_since = now
-                wanted = gen.send(ready)
+                awaited = gen.send(ready)
         except StopIteration as done:
             answer: T = done.value
             return answer

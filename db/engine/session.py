@@ -1,4 +1,4 @@
-"""What every repository needs of an open session: the time, new ids, insert-if-absent and named locks."""
+"""Session helpers: time, new ids, insert-if-absent, named locks, checked texts and numbers."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from db.domain.errors import InvalidRecordError
 KEY_LIMIT = 256
 """Longest identifying text, in characters; DICOM allows 64 (PS3.5 6.2, LO), real senders exceed it."""
 TEXT_LIMIT = 10_240
-"""Longest descriptive text kept, in characters (PS3.5 6.2, LT)."""
+"""Longest descriptive text stored, in characters (PS3.5 6.2, LT)."""
 
 
 def now(session: Session) -> datetime:
-    """Tell the time by the database's clock (a test may have given another)."""
+    """Return the current time of the database's clock."""
     clock = session.info.get("clock")
     moment: datetime = clock() if clock is not None else datetime.now(UTC)
     return moment
 
 
 def new_id() -> str:
-    """Make an opaque id: it says nothing about whom or what it stands for, and may be logged."""
+    """Return a new opaque id, which identifies no patient and may be logged."""
     return uuid4().hex
 
 
 def insert_once(session: Session, table: type[DeclarativeBase], values: Mapping[str, Any]) -> bool:
-    """Insert a row unless a unique constraint knows it already; True where it was inserted."""
+    """Insert a row unless a unique constraint prevents it; return whether it was inserted."""
     dialect = session.get_bind().dialect.name
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     key = next(iter(table.__table__.primary_key))
@@ -44,9 +44,9 @@ def insert_once(session: Session, table: type[DeclarativeBase], values: Mapping[
 
 
 def lock_names(session: Session, *names: str) -> None:
-    """Hold ``names``, taken in their order, until the transaction ends.
+    """Lock ``names``, in this order, until the transaction ends.
 
-    SQLite's write transactions are alone already (BEGIN IMMEDIATE).
+    SQLite's write transactions are exclusive already (BEGIN IMMEDIATE).
     """
     if session.get_bind().dialect.name != "postgresql":
         return
@@ -55,18 +55,18 @@ def lock_names(session: Session, *names: str) -> None:
 
 
 def lock_key(name: str) -> int:
-    """Give the number by which PostgreSQL knows the lock of a name."""
+    """Return the PostgreSQL advisory lock key of a name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def key_text(field: str, value: str, *, limit: int = KEY_LIMIT) -> str:
-    """Check an identifying text: surrounding spaces do not count (PS3.5 6.2), nothing else is changed.
+    """Return an identifying text without surrounding spaces (PS3.5 6.2), otherwise unchanged.
 
     Raises
     ------
     InvalidRecordError
-        Longer than ``limit``, or with characters that no database text can hold; such a value is never cut
-        or mended, since two patients might become one.
+        Longer than ``limit``, or with characters that no database text can hold; such a value is never truncated
+        or replaced, since two patients might become one.
     """
     value = value.strip(" ")
     if len(value) > limit:
@@ -77,7 +77,7 @@ def key_text(field: str, value: str, *, limit: int = KEY_LIMIT) -> str:
 
 
 def free_text(value: str) -> str:
-    """Make a descriptive text fit for both databases: NUL and lone surrogates become U+FFFD, overlong text is cut."""
+    """Return a descriptive text fit for both databases: NUL and lone surrogates become U+FFFD, overlong text is cut."""
     value = value[:TEXT_LIMIT]
     if _is_unstorable(value):
         value = value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -89,19 +89,19 @@ def _is_unstorable(value: str) -> bool:
 
 
 def check_share(field: str, value: float | None) -> None:
-    """Refuse a probability outside 0..1, or not a number."""
+    """Raise ``InvalidRecordError`` for a probability outside 0..1 or NaN."""
     if value is not None and not (math.isfinite(value) and 0.0 <= value <= 1.0):
         raise InvalidRecordError(field, "is not between 0 and 1")
 
 
 def check_finite(field: str, *values: float | None) -> None:
-    """Refuse infinities and not-a-number, which SQLite would silently keep as NULL."""
+    """Raise ``InvalidRecordError`` for infinities and NaN, which SQLite would silently store as NULL."""
     if any(value is not None and not math.isfinite(value) for value in values):
         raise InvalidRecordError(field, "is not a finite number")
 
 
 def checked_json(field: str, values: Mapping[str, object]) -> dict[str, object]:
-    """Copy values that are plain JSON; refuses what is not, and infinities and not-a-number within."""
+    """Return a copy of plain JSON values; raise ``InvalidRecordError`` for others, infinities and NaN."""
     try:
         json.dumps(values, allow_nan=False)
     except (TypeError, ValueError) as error:

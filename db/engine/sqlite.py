@@ -1,4 +1,4 @@
-"""How a SQLite file is opened: with the settings that durability rests on, and the write lock taken at once."""
+"""Connection setup for SQLite: durable settings, and write transactions that lock at their begin."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sqlalchemy import Connection, Engine, event
 from db.domain.errors import UnfitDatabaseError
 
 READ_ONLY = "lungnode_read_only"
-"""Execution option of connections that only read."""
+"""Execution option of read-only connections."""
 
 _Connect = Any  # a DBAPI connection
 
 
 def prepare(engine: Engine, path: Path, busy_timeout_s: float) -> None:
-    """Have an engine make the file, set up each connection to it, and begin transactions."""
+    """Install file creation, connection setup and transaction begin on an engine."""
     event.listen(engine, "connect", partial(_configure, path, busy_timeout_s))
     event.listen(engine, "begin", _begin)
     event.listen(engine, "do_connect", partial(_create_file, path))
 
 
 def _create_file(path: Path, *_: object) -> None:
-    """Make the file, for nobody else to read: SQLite gives its -wal and -shm files the same mode.
+    """Create the file with mode 0600, which SQLite's -wal and -shm files inherit.
 
-    One that is there is never opened: closing its descriptor would drop the locks of every connection of this process,
-    and whoever then closes one elsewhere would take the log away from under them (sqlite.org/howtocorrupt, 2.2).
+    An existing one is never opened: closing its descriptor would drop the locks of every connection of this process
+    (sqlite.org/howtocorrupt, 2.2).
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with suppress(FileExistsError):
@@ -39,7 +39,7 @@ def _create_file(path: Path, *_: object) -> None:
 
 
 def _configure(path: Path, busy_timeout_s: float, connection: _Connect, _record: object) -> None:
-    """WAL, and a sync at every commit: NORMAL would lose acknowledged instances when power fails."""
+    """Set WAL and a sync at every commit: NORMAL would lose acknowledged instances in a power failure."""
     connection.isolation_level = None  # transactions are begun by _begin alone
     connection.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -53,17 +53,17 @@ def _configure(path: Path, busy_timeout_s: float, connection: _Connect, _record:
     ]
     if state != ["wal", 2, 1]:
         raise UnfitDatabaseError(
-            "SQLite does not keep WAL, synchronous=FULL and foreign_keys here: is it a network folder?"
+            "SQLite cannot use WAL, synchronous=FULL and foreign_keys here: is it a network folder?"
         )
 
 
 def _lower(text: object) -> object:
-    """Lower case for every script: SQLite's own function knows ASCII only, unlike PostgreSQL's."""
+    """Return text in lower case for every script: SQLite's own function covers ASCII only, unlike PostgreSQL's."""
     return text.lower() if isinstance(text, str) else text
 
 
 def _switch_to_wal(path: Path, connection: _Connect) -> None:
-    """One process at a time: SQLite's busy timeout does not cover the switch itself."""
+    """Switch to WAL, one process at a time: SQLite's busy timeout does not cover the switch."""
     descriptor = os.open(path.with_name(path.name + "-lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -73,13 +73,13 @@ def _switch_to_wal(path: Path, connection: _Connect) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction of SQLAlchemy's."""
+    """Begin a SQLAlchemy transaction."""
     read_only = connection.get_execution_options().get(READ_ONLY, False)
     begin_with(connection.exec_driver_sql, connection.info, read_only=read_only)
 
 
 def begin_with(execute: Callable[[str], object], info: dict[Any, Any], *, read_only: bool) -> None:
-    """Take the write lock at once: a transaction that only later wants to write could fail in its middle."""
+    """Begin a transaction; a writing one takes the lock at once, so that it cannot fail midway."""
     if info.get(READ_ONLY, False) != read_only:
         execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
         info[READ_ONLY] = read_only

@@ -1,8 +1,8 @@
-"""Whose turn it is to write to a SQLite file, among the threads and processes of this host.
+"""Fair write lock of a SQLite file among the threads and processes of this host.
 
-SQLite has whoever finds it locked sleep, longer each time, so that some keep losing while others come and go. Here
-threads queue at a lock, and processes at one of the operating system, which lets go of what a killed one held. SQLite's
-own lock stays the one that keeps the file whole: where this one cannot be had, nothing but fairness is lost.
+SQLite's busy handler sleeps, longer each time, so that some waiters starve. Here threads queue at a lock, and processes
+at a file lock, which the operating system releases when a process dies. SQLite's own lock still guards the file's
+integrity: without this one, only fairness is lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _POLL_S = 0.0003
 
 
 class WriteLock:
-    """The right to write to one file, for one process; threads may share it."""
+    """Write lock of one SQLite file; threads of a process share the object."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + "-turn")
@@ -31,12 +31,12 @@ class WriteLock:
 
     @contextmanager
     def acquire(self, timeout_s: float) -> Iterator[None]:
-        """Wait for the turn, and hold it while the block runs.
+        """Acquire the lock and hold it while the block runs.
 
         Raises
         ------
         DatabaseUnavailableError
-            It did not come in time.
+            Not acquired within ``timeout_s``.
         """
         until = time.monotonic() + timeout_s
         if not self._lock.acquire(timeout=timeout_s):
@@ -52,7 +52,7 @@ class WriteLock:
             self._lock.release()
 
     def _claim(self, until: float) -> int:
-        """Hold the lock among processes; gives its descriptor, or -1 where there is none to be had."""
+        """Acquire the file lock; return its descriptor, or -1 if the file cannot be created."""
         while True:
             try:
                 if self._descriptor < 0:
@@ -68,7 +68,7 @@ class WriteLock:
                 return self._descriptor
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)

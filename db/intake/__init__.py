@@ -1,1 +1,1 @@
-"""Records of arriving instances, of retrievals and of earlier studies."""
+"""Records of arriving instances, retrievals and priors."""

@@ -1,4 +1,4 @@
-"""Compares instances with the index before any of them is stored, as ``db.intake.ingest`` will when they are."""
+"""Comparison of instances with the index before any is stored, by the rules of ``db.intake.ingest``."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 
 def expected_verdicts(session: Session, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
-    """Say what the index would make of each instance now; nothing is written.
+    """Return the verdict that indexing each instance would give; nothing is written.
 
     Raises
     ------
     InvalidRecordError
         If a patient's id cannot be stored unchanged.
     """
-    known = dict(_sha256(session, [instance.sop_instance_uid for instance in instances]))
+    digests = dict(_sha256(session, [instance.sop_instance_uid for instance in instances]))
     owners = dict(_owners(session, {instance.study_instance_uid for instance in instances}))
     holders = dict(_holders(session, {instance.series_instance_uid for instance in instances}))
     return [
-        _verdict(instance, known, owners.get(instance.study_instance_uid), holders.get(instance.series_instance_uid))
+        _verdict(instance, digests, owners.get(instance.study_instance_uid), holders.get(instance.series_instance_uid))
         for instance in instances
     ]
 
 
 def _verdict(
-    instance: ReceivedInstance, known: dict[str, str], owner: PatientRow | None, holder: str | None
+    instance: ReceivedInstance, digests: dict[str, str], owner: PatientRow | None, holder: str | None
 ) -> StoreVerdict:
     patient = patients.normalised(instance.patient)
-    if sha256 := known.get(instance.sop_instance_uid):
+    if sha256 := digests.get(instance.sop_instance_uid):
         return StoreVerdict.DUPLICATE if sha256 == instance.sha256 else StoreVerdict.CONFLICT
     if owner is not None and not patients.is_same_within_study(patients.attributes(owner), patient):
         return StoreVerdict.PATIENT_CONFLICT

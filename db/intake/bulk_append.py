@@ -1,8 +1,8 @@
-"""The ordinary arrival: more instances of series that are being received already.
+"""Fast path of indexing: new instances of series that are being received already.
 
-Nothing but counts changes then, and it happens thousands of times an hour. So it is five statements on the driver's own
-cursor: what SQLAlchemy does around a statement costs several times the statement. Whatever else arrives (a new series,
-a re-send, another patient, a late slice) is left to ``db.intake.ingest``, whose rules hold here too.
+Only counts change then, thousands of times an hour. So it is five statements on the driver's own cursor: SQLAlchemy's
+overhead is several times their cost. Anything else (a new series, a re-send, another patient, a late slice) is left to
+``db.intake.ingest``, whose rules apply here too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from db.tables.column_types import UtcDateTime
 
 
 class _Statement:
-    """A statement's text for one database, for its driver's cursor."""
+    """A compiled statement for the driver's cursor of one database."""
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
@@ -36,21 +36,21 @@ class _Statement:
         self._order: Sequence[str] | None = getattr(compiled, "positiontup", None)
 
     def call(self, named: Mapping[str, Any]) -> tuple[str, Any]:
-        """Arguments of the cursor's ``execute``."""
+        """Return the arguments of the cursor's ``execute``."""
         return self.text, self._values(named)
 
     def calls(self, named: Iterable[Mapping[str, Any]]) -> tuple[str, list[Any]]:
-        """Arguments of the cursor's ``executemany``."""
-        return self.text, [self._values(one) for one in named]
+        """Return the arguments of the cursor's ``executemany``."""
+        return self.text, [self._values(parameters) for parameters in named]
 
     def _values(self, named: Mapping[str, Any]) -> Any:
-        """Put parameters into the form that the driver takes: in order, or by name."""
+        """Return parameters in the form that the driver takes: in order, or by name."""
         return named if self._order is None else [named[name] for name in self._order]
 
 
 @dataclass(frozen=True, slots=True)
 class _Statements:
-    known: _Statement
+    existing: _Statement
     series: _Statement
     insert: _Statement
     series_grew: _Statement
@@ -59,7 +59,7 @@ class _Statements:
 
 @lru_cache(maxsize=64)
 def _statements(dialect: Dialect, count: int) -> _Statements:
-    """Make the statements for ``count`` UIDs at once."""
+    """Compile the statements for ``count`` UIDs."""
     series = (
         select(
             SeriesRow.series_instance_uid,
@@ -95,25 +95,25 @@ def _statements(dialect: Dialect, count: int) -> _Statements:
         .where(StudyRow.id == bindparam("key"))
         .values(instance_count=StudyRow.instance_count + bindparam("count"))
     )
-    known = select(InstanceRow.sop_instance_uid).where(is_one_of(InstanceRow.sop_instance_uid, count))
-    statements = (known, series, insert(InstanceRow), series_grew, study_grew)
+    existing = select(InstanceRow.sop_instance_uid).where(is_one_of(InstanceRow.sop_instance_uid, count))
+    statements = (existing, series, insert(InstanceRow), series_grew, study_grew)
     return _Statements(*(_Statement(statement, dialect) for statement in statements))
 
 
 def is_one_of(column: InstrumentedAttribute[str], count: int) -> ColumnElement[bool]:
-    """``IN`` with so many parameters: one text for each count, which then need not be built at every call."""
+    """Return an ``IN`` condition with ``count`` parameters, whose text is cached per count."""
     return column.in_([bindparam(f"uid{number}") for number in range(count)])
 
 
 def uid_parameters(uids: Sequence[str]) -> dict[str, str]:
-    """Parameters of ``is_one_of``: a power of two of them (the last UID fills up), so that there are few texts."""
+    """Return parameters of ``is_one_of``, padded with the last UID to a power of two, so that few texts exist."""
     count = 1 << (len(uids) - 1).bit_length()
     return {f"uid{number}": uids[min(number, len(uids) - 1)] for number in range(count)}
 
 
 @dataclass(slots=True)
-class _Series:
-    """A series that is being received, as it stands in this transaction."""
+class _ReceivingSeries:
+    """A series that is being received, as of this transaction."""
 
     id: str
     instance_count: int
@@ -122,19 +122,19 @@ class _Series:
     patient: PatientAttributes
 
     def takes(self, instance: ReceivedInstance) -> bool:
-        """Whether the instance is of the same study and patient."""
+        """Return whether the instance is of the same study and patient."""
         return self.study_instance_uid == instance.study_instance_uid and patients.is_same_within_study(
             self.patient, instance.patient
         )
 
 
 def append_instances(database: Database, instances: Sequence[ReceivedInstance]) -> bool:
-    """Index instances that are all new, each of a series that is being received; else change nothing and say False.
+    """Index new instances of series that are being received; else change nothing and return False.
 
     Parameters
     ----------
     database
-        A transaction of its own is made of it.
+        A transaction is opened on it.
     instances
         Checked and normalised, as ``db.intake.ingest`` does.
 
@@ -147,50 +147,53 @@ def append_instances(database: Database, instances: Sequence[ReceivedInstance]) 
         if dialect.name == "postgresql":
             keys = [lock_key(name) for name in names_to_lock(instances)]
             cursor.execute("SELECT " + ", ".join(["pg_advisory_xact_lock(%s)"] * len(keys)), keys)
-        series = _growing_series(cursor, dialect, instances)
+        series = _receiving_series(cursor, dialect, instances)
         if series is not None:
             _write(cursor, dialect, series, instances, database.now())
     return series is not None
 
 
 def names_to_lock(instances: Sequence[ReceivedInstance]) -> list[str]:
-    """Name what arrivals lock, by kind and each kind in one order: no two batches wait for each other in a circle.
+    """Return the lock names of a batch, by kind and sorted within each kind, which prevents deadlocks.
 
-    The studies come first: senders of the same instances in another order wait there, holding no instance.
+    Studies come first: concurrent senders of the same instances wait there, holding no instance lock.
     """
     kinds = (
-        {f"study:{one.study_instance_uid}" for one in instances},
-        {f"series:{one.series_instance_uid}" for one in instances},
-        {f"instance:{one.sop_instance_uid}" for one in instances},
-        {patients.lock_name(one.patient) for one in instances},
+        {f"study:{instance.study_instance_uid}" for instance in instances},
+        {f"series:{instance.series_instance_uid}" for instance in instances},
+        {f"instance:{instance.sop_instance_uid}" for instance in instances},
+        {patients.lock_name(instance.patient) for instance in instances},
     )
     return [name for names in kinds for name in sorted(names)]
 
 
-def _growing_series(
+def _receiving_series(
     cursor: DBAPICursor, dialect: Dialect, instances: Sequence[ReceivedInstance]
-) -> dict[str, _Series] | None:
-    """Find (and lock) the series of all instances by UID, or None where one of them is not so ordinary."""
-    uids = uid_parameters([one.sop_instance_uid for one in instances])
+) -> dict[str, _ReceivingSeries] | None:
+    """Return (and lock) the series of all instances by UID, or None if one needs ``db.intake.ingest``."""
+    uids = uid_parameters([instance.sop_instance_uid for instance in instances])
     statements = _statements(dialect, len(uids))
     if len(set(uids.values())) < len(instances):
         return None
-    series_uids = uid_parameters([one.series_instance_uid for one in instances])
+    series_uids = uid_parameters([instance.series_instance_uid for instance in instances])
     cursor.execute(*statements.series.call(series_uids | {"state": StudyState.RECEIVING.value}))
     series = {
-        uid: _Series(id, count, study_id, study_uid, PatientAttributes(*patient))
+        uid: _ReceivingSeries(id, count, study_id, study_uid, PatientAttributes(*patient))
         for uid, id, count, study_id, study_uid, *patient in cursor.fetchall()  # noqa: A001 (as its field)
     }
-    if not all(one.series_instance_uid in series and series[one.series_instance_uid].takes(one) for one in instances):
+    if not all(
+        instance.series_instance_uid in series and series[instance.series_instance_uid].takes(instance)
+        for instance in instances
+    ):
         return None
-    cursor.execute(*statements.known.call(uids))
+    cursor.execute(*statements.existing.call(uids))
     return None if cursor.fetchall() else series
 
 
 def _write(
     cursor: DBAPICursor,
     dialect: Dialect,
-    series: Mapping[str, _Series],
+    series: Mapping[str, _ReceivingSeries],
     instances: Sequence[ReceivedInstance],
     received_at: datetime,
 ) -> None:
@@ -199,11 +202,11 @@ def _write(
     moment = to_driver(received_at) if to_driver else received_at
     grown: Counter[str] = Counter()
     rows = []
-    for one in instances:
-        own = series[one.series_instance_uid]
+    for instance in instances:
+        own = series[instance.series_instance_uid]
         own.instance_count += 1
         grown[own.study_id] += 1
-        rows.append(instance_row(one, own.id, own.instance_count) | {"received_at": moment})
+        rows.append(instance_row(instance, own.id, own.instance_count) | {"received_at": moment})
     cursor.executemany(*statements.insert.calls(rows))
     counts = [{"key": own.id, "count": own.instance_count, "moment": moment} for own in series.values()]
     cursor.executemany(*statements.series_grew.calls(counts))
@@ -212,7 +215,7 @@ def _write(
 
 
 def instance_row(instance: ReceivedInstance, series_id: str, arrival: int) -> dict[str, Any]:
-    """The row of an instance, but for the moment."""
+    """Return the values of an instance's row, without its time of receipt."""
     return {
         "id": new_id(),
         "sop_instance_uid": instance.sop_instance_uid,

@@ -1,4 +1,4 @@
-"""Arrivals: instances are indexed, many in one transaction, or refused because they contradict what is here."""
+"""Indexing of received instances, in batches; instances that contradict the index are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STUDY_CONFLICT = Reason(
     "study_conflict", "Images of one of these series arrived under another Study Instance UID; they were refused."
 )
 INSTANCE_CONFLICT = Reason(
-    "instance_conflict", "An image arrived again with different content under the same UID; the first was kept."
+    "instance_conflict", "An image arrived again with different content under the same UID; the first one was retained."
 )
 SHARED_PATIENT_ID = Reason(
     "shared_patient_id", "Another patient is known under the same Patient ID, with a different name, birth date or sex."
@@ -114,7 +114,7 @@ _STUDY_GREW = (  # as lifecycle.refresh_study would find it
 
 
 def record_arrivals(database: Database, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
-    """Index instances in a transaction of their own; see ``record_instances``, whose errors it raises.
+    """Index instances in a transaction of their own; see ``record_instances``.
 
     Raises
     ------
@@ -132,15 +132,15 @@ def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdic
 
 
 def record_instances(session: Session, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
-    """Index instances whose bytes are on disk already, in order; one verdict each.
+    """Index instances whose files are stored already, in order; return a verdict for each.
 
-    Sending again is harmless: ``DUPLICATE`` changes nothing. Whatever contradicts what is here already is not
-    indexed (the caller refuses it and removes its file), the first stays, the study is flagged and audited.
+    A re-send is harmless: ``DUPLICATE`` changes nothing. An instance that contradicts the index is not indexed (the
+    caller refuses it and removes its file), the first one stays, and the study is flagged and audited.
 
     Raises
     ------
     InvalidRecordError
-        If a UID or a patient's id cannot be stored unchanged; then none is indexed.
+        If a UID or a Patient ID cannot be stored unchanged; then none is indexed.
     """
     checked = [_checked(instance) for instance in instances]
     lock_names(session, *names_to_lock(checked))
@@ -165,7 +165,7 @@ def _checked(instance: ReceivedInstance) -> ReceivedInstance:
 
 @dataclass(slots=True)
 class _Study:
-    """A study as it stands in this transaction, and what is still to be written of it."""
+    """A study as of this transaction, with its pending counts."""
 
     id: str
     patient: PatientAttributes
@@ -175,7 +175,7 @@ class _Study:
 
 @dataclass(slots=True)
 class _Series:
-    """A series as it stands in this transaction, and what is still to be written of it."""
+    """A series as of this transaction, with its pending rows."""
 
     id: str
     study_id: str
@@ -184,7 +184,7 @@ class _Series:
 
 
 class _Batch:
-    """Arrivals of one transaction: read once, decided one by one, written together."""
+    """Instances of one transaction: the index is read once, verdicts are given one by one, rows written together."""
 
     def __init__(self, session: Session, instances: Sequence[ReceivedInstance]) -> None:
         self._session, self._instances = session, instances
@@ -203,17 +203,17 @@ class _Batch:
         ):
             self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
             self._series[series_uid] = _Series(series_id, study_id, count)
-        if any(one.study_instance_uid not in self._studies for one in self._instances):
+        if any(instance.study_instance_uid not in self._studies for instance in self._instances):
             for study_uid, study_id, *patient in self._fetch(_study_with_owner, "study_instance_uid"):
                 self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
 
     def _fetch(self, statement: Callable[[int], Select[*tuple[Any, ...]]], name: str) -> Sequence[Any]:
-        uids = list({getattr(one, name) for one in self._instances})
+        uids = list({getattr(instance, name) for instance in self._instances})
         parameters = uid_parameters(uids)
         return self._connection.execute(statement(len(parameters)), parameters).all()
 
     def record(self, instance: ReceivedInstance) -> StoreVerdict:
-        """Decide on one instance."""
+        """Return the verdict on one instance."""
         known_sha256 = self._known.get(instance.sop_instance_uid)
         if known_sha256 is not None:
             if known_sha256 == instance.sha256:
@@ -249,7 +249,7 @@ class _Batch:
         series.rows.append(row | {"received_at": self._moment})
 
     def flush(self) -> None:
-        """Write what was decided."""
+        """Write the pending rows and counts."""
         grown_series = [series for series in self._series.values() if series.rows]
         if not grown_series:
             return
@@ -268,7 +268,7 @@ class _Batch:
             study.new_instances = study.new_series = 0
 
     def _refuse(self, instance: ReceivedInstance, verdict: StoreVerdict) -> StoreVerdict:
-        """Flag the study that an instance contradicts."""
+        """Refuse an instance and flag the study that it contradicts."""
         self.flush()
         if verdict is StoreVerdict.CONFLICT:
             _flag_instance(self._session, instance)
@@ -283,22 +283,22 @@ class _Batch:
 
 
 def _flag_instance(session: Session, instance: ReceivedInstance) -> None:
-    """Flag the study that holds an instance of the same UID with other content."""
-    known = session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == instance.sop_instance_uid)).one()
-    series = session.get_one(SeriesRow, known.series_id)
-    _flag(session, locked_study(session, series.study_id), INSTANCE_CONFLICT, instance, known)
+    """Flag the study that has an instance of the same UID with other content."""
+    stored = session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == instance.sop_instance_uid)).one()
+    series = session.get_one(SeriesRow, stored.series_id)
+    _flag(session, locked_study(session, series.study_id), INSTANCE_CONFLICT, instance, stored)
 
 
 def _flag_both(session: Session, study_ids: Iterable[str], instance: ReceivedInstance) -> None:
-    """Flag the study that holds the series, and the one that the instance named, in a fixed order of locking."""
+    """Flag the study of the series and the one that the instance names, in a fixed order of locking."""
     for study_id in sorted(study_ids):
         _flag(session, locked_study(session, study_id), STUDY_CONFLICT, instance)
 
 
 def _flag(
-    session: Session, study: StudyRow, reason: Reason, instance: ReceivedInstance, known: InstanceRow | None = None
+    session: Session, study: StudyRow, reason: Reason, instance: ReceivedInstance, stored: InstanceRow | None = None
 ) -> None:
-    action, subject = ("instance:conflict", known.id) if known else ("study:identity_conflict", study.id)
+    action, subject = ("instance:conflict", stored.id) if stored else ("study:identity_conflict", study.id)
     study.flags = unique((*study.flags, reason))
     refresh_study(session, study)
     details: dict[str, object] = {"reason": reason.code, "study": study.id}
@@ -310,7 +310,7 @@ def _sender(instance: ReceivedInstance) -> str:
 
 
 def _add_study(session: Session, instance: ReceivedInstance) -> tuple[StudyRow, PatientAttributes]:
-    """Add a study; gives also what is known of its patient."""
+    """Add a study; return its row and its patient's attributes."""
     patient, is_shared = patients.patient_of_new_study(session, instance.patient)
     flags = (SHARED_PATIENT_ID,) if is_shared else ()
     moment = now(session)
@@ -344,9 +344,9 @@ def _add_study(session: Session, instance: ReceivedInstance) -> tuple[StudyRow, 
 
 
 def search_text(instance: ReceivedInstance) -> str:
-    """Build what the worklist's text search looks through: folded name, id, accession number and description.
+    """Return the text of the worklist's search: folded name, id, accession number, description and study UID.
 
-    Two spaces stand before each word, so that a trigram index also finds words that begin with one or two letters.
+    Two spaces precede each word, so that a trigram index also finds prefixes of one or two letters.
     """
     patient: PatientAttributes = instance.patient
     parts = (

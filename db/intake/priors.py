@@ -1,4 +1,4 @@
-"""Earlier studies: for whom they are looked for, which are fetched, and how much of them came."""
+"""Priors: searches for a patient's earlier studies in PACS, and their retrieval."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import PatientRow, SeriesRow, StudyRow
 from db.tables.exchange import PriorSearchRow, PriorStudyRow
 
-SET_ASIDE = Reason("prior", "An earlier study, fetched for comparison; it is analysed when someone asks.")
+SET_ASIDE = Reason("prior", "A prior, retrieved for comparison; it is analysed on request.")
 RECENT = timedelta(days=2)
-"""Studies that arrived longer ago are not looked for any more."""
+"""Age of arrival beyond which no priors are searched for."""
 
 
 def begin_searches(session: Session, pacs: str) -> int:
-    """Have earlier studies looked for in a PACS, for each study that arrived lately; how many are new."""
+    """Schedule a search for priors in a PACS for each recent study; return the number of new searches."""
     is_known = exists().where(PriorSearchRow.study_id == StudyRow.id, PriorSearchRow.pacs == pacs)
     is_prior = exists().where(PriorStudyRow.study_instance_uid == StudyRow.study_instance_uid)
     moment = now(session)
     statement = select(StudyRow.id).where(StudyRow.received_at > moment - RECENT, ~is_known, ~is_prior)
-    found = session.scalars(statement.limit(100)).all()
-    for study_id in found:
+    study_ids = session.scalars(statement.limit(100)).all()
+    for study_id in study_ids:
         values = {
             "study_id": study_id,
             "pacs": pacs,
@@ -43,11 +43,11 @@ def begin_searches(session: Session, pacs: str) -> int:
             "updated_at": moment,
         }
         insert_once(session, PriorSearchRow, values)
-    return len(found)
+    return len(study_ids)
 
 
 def needs_searches(session: Session, pacs: str) -> bool:
-    """Whether a study arrived lately that nothing was looked for yet."""
+    """Return whether a recent study has no search yet."""
     is_known = exists().where(PriorSearchRow.study_id == StudyRow.id, PriorSearchRow.pacs == pacs)
     is_prior = exists().where(PriorStudyRow.study_instance_uid == StudyRow.study_instance_uid)
     statement = select(StudyRow.id).where(StudyRow.received_at > now(session) - RECENT, ~is_known, ~is_prior)
@@ -55,7 +55,7 @@ def needs_searches(session: Session, pacs: str) -> bool:
 
 
 def due_searches(session: Session, pacs: str, *, now: datetime) -> tuple[PriorSearch, ...]:
-    """List the searches in a PACS that are due, oldest first."""
+    """List the due searches in a PACS, oldest first."""
     statement = (
         select(PriorSearchRow, StudyRow, PatientRow)
         .join(StudyRow, PriorSearchRow.study_id == StudyRow.id)
@@ -83,7 +83,7 @@ def due_searches(session: Session, pacs: str, *, now: datetime) -> tuple[PriorSe
 def record_search(
     session: Session, study_id: str, pacs: str, status: PriorStatus, reason: str = "", retry_at: datetime | None = None
 ) -> None:
-    """Record how a search ended; one that is still pending is tried again at ``retry_at``."""
+    """Record the outcome of a search; a pending one is retried at ``retry_at``."""
     row = session.get(PriorSearchRow, (study_id, pacs), with_for_update=True, populate_existing=True)
     if row is None:
         raise UnknownRecordError("search")
@@ -97,7 +97,7 @@ def record_search(
 
 
 def request_prior(session: Session, study_id: str, pacs: str, study_instance_uid: str, expected_count: int) -> bool:
-    """Have an earlier study fetched; False where it is here already, or fetched already."""
+    """Schedule the retrieval of a prior; False if it is stored or scheduled already."""
     uid = key_text("study_instance_uid", study_instance_uid, limit=64)
     if session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == uid)).first() is not None:
         return False
@@ -120,7 +120,7 @@ def request_prior(session: Session, study_id: str, pacs: str, study_instance_uid
 
 
 def due_priors(session: Session, pacs: str, *, now: datetime) -> tuple[PriorStudy, ...]:
-    """List the earlier studies that are to be fetched from a PACS now, oldest request first."""
+    """List the priors due for retrieval from a PACS, oldest request first."""
     statement = (
         select(PriorStudyRow)
         .where(PriorStudyRow.pacs == pacs, PriorStudyRow.status == PriorStatus.PENDING)
@@ -131,13 +131,13 @@ def due_priors(session: Session, pacs: str, *, now: datetime) -> tuple[PriorStud
 
 
 def patient_of(session: Session, study_id: str) -> PatientAttributes:
-    """Patient of a study, whose earlier ones are fetched."""
+    """Return the patient of a study."""
     statement = select(PatientRow).join(StudyRow, StudyRow.patient_row_id == PatientRow.id)
     return attributes(session.scalars(statement.where(StudyRow.id == study_id)).one())
 
 
 def priors_of_study(session: Session, study_id: str) -> tuple[PriorStudy, ...]:
-    """List the earlier studies that were fetched for a study."""
+    """List the priors scheduled for a study."""
     statement = select(PriorStudyRow).where(PriorStudyRow.study_id == study_id)
     return tuple(_prior(row) for row in session.scalars(statement.order_by(PriorStudyRow.created_at)))
 
@@ -151,7 +151,7 @@ def record_prior(
     reason: str = "",
     retry_at: datetime | None = None,
 ) -> None:
-    """Record how fetching went: ``counts`` are what the PACS says it has, and what is here."""
+    """Record the outcome of a retrieval; ``counts`` are the PACS's number of instances and the received one."""
     row = session.get(PriorStudyRow, prior_id, with_for_update=True, populate_existing=True)
     if row is None:
         raise UnknownRecordError("earlier study")
@@ -168,12 +168,12 @@ def record_prior(
 
 
 def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ...]:
-    """List what was tried and did not come whole, what changed last first.
+    """List failed searches and incomplete priors, latest change first.
 
-    What came whole lately, but with something to note (``reason``), is listed too.
+    Recent complete priors with a ``reason`` are included.
     """
     is_short = (PriorStatus.INCOMPLETE, PriorStatus.FAILED)
-    found: list[PriorShortfall] = []
+    items: list[PriorShortfall] = []
     for table, counts in (
         (PriorStudyRow, (PriorStudyRow.expected_count, PriorStudyRow.received_count)),
         (PriorSearchRow, (null(), null())),
@@ -189,7 +189,7 @@ def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ..
             .limit(limit)
         )
         for row, study_instance_uid, expected, received in session.execute(statement):
-            one = PriorShortfall(
+            item = PriorShortfall(
                 study_instance_uid=study_instance_uid,
                 pacs=row.pacs,
                 status=row.status,
@@ -200,24 +200,24 @@ def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ..
                 updated_at=row.updated_at,
                 next_attempt_at=row.next_attempt_at,
             )
-            found.append(one)
-    return tuple(sorted(found, key=lambda one: one.updated_at, reverse=True)[:limit])
+            items.append(item)
+    return tuple(sorted(items, key=lambda item: item.updated_at, reverse=True)[:limit])
 
 
 def retry_failed(session: Session, *, requested_by: str) -> int:
-    """Have everything looked for and fetched again that was given up, with all its tries before it; counts it."""
+    """Reschedule every failed search and incomplete retrieval with all its attempts; return their number."""
     moment, count = now(session), 0
     fresh = {"status": PriorStatus.PENDING, "attempts": 0, "next_attempt_at": moment, "updated_at": moment}
     for table in (PriorStudyRow, PriorSearchRow):
-        given_up = table.status.in_((PriorStatus.INCOMPLETE, PriorStatus.FAILED))
-        count += session.execute(update(table).where(given_up).values(fresh)).rowcount  # type: ignore[attr-defined]
+        has_failed = table.status.in_((PriorStatus.INCOMPLETE, PriorStatus.FAILED))
+        count += session.execute(update(table).where(has_failed).values(fresh)).rowcount  # type: ignore[attr-defined]
     if count:
         audit.append(session, AuditEvent("priors:requested", requested_by, details={"count": count}))
     return count
 
 
 def set_aside(session: Session, series_id: str, study_instance_uid: str) -> bool:
-    """Leave a complete series of an earlier study unanalysed, unless someone asked for its analysis; True if so."""
+    """Mark a complete series of a prior as not analysed, unless its analysis was requested; return whether it did."""
     is_prior = select(PriorStudyRow.id).where(PriorStudyRow.study_instance_uid == study_instance_uid)
     if session.scalars(is_prior).first() is None:
         return False

@@ -1,4 +1,4 @@
-"""What a retrieval brought: the identity that a study arrived with, and instances that were not asked for."""
+"""Checks of a retrieval: identity of the received study, and unrequested instances."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 
 def database_time(session: Session) -> datetime:
-    """Time by the database's clock, which arrivals are recorded with."""
+    """Return the time of the database's clock, by which arrivals are recorded."""
     return now(session)
 
 
 def study_identity(session: Session, study_instance_uid: str) -> tuple[PatientAttributes, str] | None:
-    """Patient and Accession Number that a study arrived with; None where it is not here."""
+    """Return patient and Accession Number of a stored study, or None."""
     statement = select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
     row = session.execute(statement.where(StudyRow.study_instance_uid == study_instance_uid)).one_or_none()
     return (attributes(row[1]), row[0].accession_number) if row else None
@@ -29,7 +29,7 @@ def study_identity(session: Session, study_instance_uid: str) -> tuple[PatientAt
 def count_of_other_studies(
     session: Session, study_instance_uid: str, ae_titles: Collection[str], since: datetime
 ) -> int:
-    """Count the instances of other studies that a node has sent, by any of its AE titles, since a moment."""
+    """Return the number of instances of other studies that a node sent, under any of its AE titles, since a time."""
     statement = (
         select(func.count())
         .select_from(SeriesRow)

@@ -1,4 +1,4 @@
-"""How Alembic runs here: on the connection, and inside the transaction, that ``db.engine.schema`` hands over."""
+"""Alembic environment: runs on the connection, and in the transaction, of ``db.engine.schema``."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ connection: Connection = context.config.attributes["connection"]
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    """Write plain column types into new revisions, which must not change when ours do."""
+    """Render plain column types into new revisions, which must not change with ours."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl_instance!r}"
     return False

@@ -1,7 +1,7 @@
-"""Log of associations and refusals, counted by peer: titles, address, result and reason.
+"""Log of associations and rejections, counted per peer.
 
-Like events of one peer are one record, so that a flood of them costs one row, and the refusals of a scanner that calls
-once a day are still listed beside a PACS that calls every second.
+Equal events of a peer share a record, so that a flood costs one row, and the rejections of a scanner that calls once a
+day stay listed next to a PACS that calls every second.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from db.tables.associations import AssociationRow
 
 LIMIT = 500
 LIMIT_PER_ADDRESS = 100
-"""Records of one address; a peer that calls by ever new titles pushes out only its own."""
+"""Records per address; a peer that varies its titles displaces only its own."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class AssociationEvent:
-    """How an association went.
+    """Outcome of an association.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class AssociationEvent:
     result
         ``accepted``, ``rejected`` (A-ASSOCIATE-RJ) or ``aborted``.
     reason
-        Machine-readable, empty where it was accepted.
+        Machine-readable, empty if accepted.
     """
 
     peer_address: str
@@ -44,7 +44,7 @@ class AssociationEvent:
 
 @dataclass(frozen=True, slots=True)
 class AssociationRecord:
-    """Like events of one peer."""
+    """Count of equal events of one peer."""
 
     event: AssociationEvent
     count: int
@@ -53,7 +53,7 @@ class AssociationRecord:
 
 
 def record(session: Session, counts: Mapping[AssociationEvent, int]) -> None:
-    """Count events; beyond ``LIMIT`` records, those that happened longest ago go."""
+    """Count events; beyond ``LIMIT`` records, the oldest are deleted."""
     moment = now(session)
     for event, count in sorted(counts.items()):
         key = {
@@ -81,7 +81,7 @@ def _prune(session: Session, addresses: set[str]) -> None:
 
 
 def recent(session: Session) -> tuple[AssociationRecord, ...]:
-    """List the records, those that happened last first."""
+    """List the records, latest first."""
     rows = session.scalars(
         select(AssociationRow).order_by(AssociationRow.last_at.desc(), AssociationRow.id).limit(LIMIT)
     )

@@ -1,9 +1,9 @@
-"""Whether the wall clock can be trusted to say how old a study is.
+"""Check of the wall clock, on which retention relies.
 
-A clock that is set a year ahead would make every study old enough to be removed. So the wall clock is held against
-what nobody sets: within one boot against the machine's uptime, and from one boot to the next, where a machine may have
-been off for any time, against the latest time that was trusted, of which it may be ahead by some days only. What is
-beyond is a jump: retention removes nothing until the clock is right again, or a person says that it is.
+A clock set a year ahead would make every study old enough to be deleted. So the wall clock is compared with the
+machine's uptime within one boot and, from one boot to the next, with the latest trusted time, of which it may be ahead
+by some days only. A larger difference is a jump: retention deletes nothing until the clock is right again, or an
+administrator accepts it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from db.tables.arrivals import SeriesRow
 from db.tables.health import ClockRow
 
 TOLERANCE = timedelta(days=1)
-"""Corrections by NTP, of a clock that was wrong when the machine was started, are smaller."""
+"""Larger than NTP corrections of a clock that was wrong at boot."""
 LONGEST_PAUSE = timedelta(days=7)
-"""The machine may have been off for so long before a person is asked whether the clock is right."""
+"""Longest time that the machine may have been off before the clock has to be accepted."""
 LONGEST_SILENCE = timedelta(days=90)
-"""Before the clock was ever noted: the newest arrival may be so old, as in an archive that is used no more."""
+"""Largest age of the newest arrival if no clock is on record, as in an archive no longer in use."""
 WRITE_EVERY = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the clocks of a machine say: the wall clock, and the uptime of the boot of that name."""
+    """Clock readings of a machine: wall clock, uptime and boot id."""
 
     wall: datetime
     uptime_s: float
@@ -42,7 +42,7 @@ class Moment:
 
 
 def read_clocks() -> Moment:
-    """Read the clocks of this machine; suspended time counts as uptime (Linux' CLOCK_BOOTTIME)."""
+    """Read the clocks of this machine; suspended time counts as uptime (Linux CLOCK_BOOTTIME)."""
     try:
         uptime_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -55,12 +55,12 @@ Clocks = Callable[[], Moment]
 
 
 def observe(session: Session, moment: Moment, keep: timedelta | None = None) -> timedelta | None:
-    """Judge the wall clock, and note it where it is trusted.
+    """Check the wall clock, and record it if it is trusted.
 
     Parameters
     ----------
     keep
-        The retention that depends on it: shorter ones bear smaller jumps.
+        The retention that depends on it: shorter ones tolerate smaller jumps.
 
     Returns ------- How far the clock jumped (negative: back), None where it is trusted. A jump is a fault
     (``db.monitoring.faults``) as long as it lasts.
@@ -85,7 +85,7 @@ def jump_of(session: Session, moment: Moment, keep: timedelta | None = None) -> 
 
 
 def accept(session: Session, moment: Moment, *, accepted_by: str) -> None:
-    """Trust the wall clock as it is from now on: a person says that it is right."""
+    """Trust the wall clock from now on, as an administrator confirmed it."""
     row = session.get(ClockRow, 1)
     hours = 0.0 if row is None else round((moment.wall - row.seen_at).total_seconds() / 3600, 1)
     _note(session, row, moment)
@@ -103,7 +103,7 @@ def _note(session: Session, row: ClockRow | None, moment: Moment) -> None:
 
 
 def _jump(session: Session, row: ClockRow | None, moment: Moment, keep: timedelta | None) -> timedelta | None:
-    """How far the clock is from what it should be; None where that is within bounds."""
+    """Return the clock's deviation; None if it is within bounds."""
     tolerance = min(TOLERANCE, keep / 24) if keep is not None else TOLERANCE
     if row is not None and row.boot_id == moment.boot_id and moment.boot_id:
         offset = moment.wall - timedelta(seconds=moment.uptime_s) - row.booted_at
@@ -119,11 +119,11 @@ def _jump(session: Session, row: ClockRow | None, moment: Moment, keep: timedelt
 
 
 def sentence(jump: timedelta) -> str:
-    """Say what happened to the clock and what it means."""
+    """Describe a jump of the clock and its consequence."""
     hours = abs(jump.total_seconds()) / 3600
     amount = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
     side = "ahead of" if jump > timedelta() else "behind"
     return (
-        f"The clock of this machine is {amount} {side} the time that is known "
-        "from uptime and arrivals: no study is removed. Correct it; if it is right: `lungnode purge --accept-clock`."
+        f"The clock of this machine is {amount} {side} the time expected "
+        "from uptime and arrivals: no study is deleted. Correct it; if it is right: `lungnode purge --accept-clock`."
     )

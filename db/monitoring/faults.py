@@ -1,4 +1,4 @@
-"""Faults of this node that last until they are mended; the administration page, metrics and alerts show them."""
+"""Persistent faults of this node, shown on the administration page, in metrics and in alerts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.health import FaultRow
 
 DAMAGED_FILE = "damaged_file"
-"""Bytes of a stored file differ from those that were received; the subject is its path in the store."""
+"""A stored file differs from the received bytes; the subject is its path in the store."""
 DAMAGED_DATABASE = "damaged_database"
-"""SQLite finds pages of the database that contradict each other."""
+"""SQLite reports inconsistent database pages."""
 CLOCK = "clock"
-"""The clock of this machine was set, or cannot be judged: retention removes nothing."""
+"""The clock of this machine jumped: retention deletes nothing."""
 CODES = (DAMAGED_FILE, DAMAGED_DATABASE, CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is wrong: since when, how often it was met, and of a file the study that it belongs to."""
+    """A fault with its times and count and, for a file, its study."""
 
     code: str
     subject: str
@@ -38,7 +38,7 @@ class Fault:
 
 
 def report(session: Session, code: str, subject: str = "", details: Mapping[str, object] | None = None) -> bool:
-    """Record that a fault was met; True where it is new, which the audit trail is told."""
+    """Record an occurrence of a fault; return whether it is new, which is audited."""
     moment, facts = now(session), dict(details or {})
     values = {"code": code, "subject": subject, "count": 1, "details": facts, "since": moment, "last_at": moment}
     if insert_once(session, FaultRow, values):
@@ -50,7 +50,7 @@ def report(session: Session, code: str, subject: str = "", details: Mapping[str,
 
 
 def mend(session: Session, code: str, subject: str = "") -> bool:
-    """Record that a fault is no more; True where there was one."""
+    """Clear a fault; return whether there was one."""
     row = session.get(FaultRow, (code, subject))
     if row is None:
         return False
@@ -61,18 +61,18 @@ def mend(session: Session, code: str, subject: str = "") -> bool:
 
 
 def is_reported(session: Session, code: str, subject: str = "") -> bool:
-    """Whether a fault stands."""
+    """Return whether a fault is on record."""
     return session.get(FaultRow, (code, subject)) is not None
 
 
 def counts(session: Session) -> dict[str, int]:
-    """Count the faults that stand, by code; 0 for those that do not."""
+    """Return the number of faults by code, including zeros."""
     rows = session.execute(select(FaultRow.code, func.count()).group_by(FaultRow.code)).all()
     return dict.fromkeys(CODES, 0) | {row[0]: row[1] for row in rows}
 
 
 def faults(session: Session, *, code: str | None = None, limit: int = 50) -> tuple[Fault, ...]:
-    """List the faults that stand, latest first."""
+    """List the faults, latest first."""
     statement = select(FaultRow).order_by(FaultRow.last_at.desc(), FaultRow.code, FaultRow.subject).limit(limit)
     if code is not None:
         statement = statement.where(FaultRow.code == code)
@@ -85,7 +85,7 @@ def faults(session: Session, *, code: str | None = None, limit: int = 50) -> tup
 
 
 def _studies(session: Session, paths: Sequence[str]) -> dict[str, str]:
-    """Find the studies that stored instances belong to, by their paths, in one pass over the index."""
+    """Return Study Instance UIDs by path of stored instances, in one pass over the index."""
     if not paths:
         return {}
     statement = (

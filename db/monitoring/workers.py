@@ -1,4 +1,4 @@
-"""Signs of life: each worker counts its heartbeats in a row of its own, and others see whether it still does."""
+"""Heartbeats of workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from db.tables.releases import WorkerRow
 
 
 def beat(session: Session, executor_id: str, version: str) -> None:
-    """Count one heartbeat of a worker."""
+    """Record one heartbeat of a worker."""
     if insert_once(
         session,
         WorkerRow,
@@ -31,5 +31,5 @@ def beat(session: Session, executor_id: str, version: str) -> None:
 
 
 def beats(session: Session) -> dict[str, int]:
-    """Give the heartbeats of every worker that was ever here."""
+    """Return the heartbeat counts of all workers, former ones included."""
     return {row.executor_id: row.beats for row in session.execute(select(WorkerRow.executor_id, WorkerRow.beats))}

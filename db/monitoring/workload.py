@@ -21,7 +21,7 @@ LATELY = timedelta(hours=24)
 
 
 def workload(session: Session) -> Workload:
-    """Count studies by state, analyses to be done and how long they wait, deliveries by status."""
+    """Count studies by state, pending analyses with their age, and deliveries by status."""
     studies = dict.fromkeys(StudyState, 0)
     for state, count in session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)):
         studies[state] = count
@@ -43,13 +43,13 @@ def workload(session: Session) -> Workload:
 
 
 def latest_arrival(session: Session) -> datetime | None:
-    """Tell when the latest study began to arrive; None where there is none."""
+    """Return the time of the latest study's first arrival, or None."""
     return session.scalars(select(func.max(StudyRow.received_at))).one()
 
 
 @dataclass(frozen=True, slots=True)
 class LatelyDone:
-    """What was done in the last 24 hours: durations by stage in seconds, outcomes of analyses, reasons of the gate."""
+    """Statistics of the last 24 hours: durations by stage in seconds, outcomes and reasons of analyses."""
 
     seconds: dict[str, list[float]]
     outcomes: Counter[str]
@@ -57,10 +57,10 @@ class LatelyDone:
 
 
 def lately_done(session: Session) -> LatelyDone:
-    """Look at the analyses that ended, and the objects that were delivered, in the last 24 hours.
+    """Return statistics of the analyses finished and objects delivered in the last 24 hours.
 
-    Stages: ``queue`` (asked for until begun), ``load`` (reading and decoding), ``analyse`` (the whole attempt), and
-    ``deliver`` (an object was made until its destination took it).
+    Stages: ``queue`` (request to start), ``load`` (reading and decoding), ``analyse`` (the attempt from start to end),
+    and ``deliver`` (creation of an object to its acceptance by the destination).
     """
     since = now(session) - LATELY
     done = LatelyDone({"queue": [], "load": [], "analyse": [], "deliver": []}, Counter(), Counter())

@@ -1,4 +1,4 @@
-"""What an administrator looks after: deliveries by destination, and the analyses that wait, run or failed."""
+"""Administration overview: deliveries by destination, and pending or failed analyses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LISTED = 50
 
 @dataclass(frozen=True, slots=True)
 class DestinationLoad:
-    """How deliveries to one destination stand."""
+    """Delivery counts and times of one destination."""
 
     destination: str
     counts: dict[DeliveryStatus, int]
@@ -29,7 +29,7 @@ class DestinationLoad:
 
 
 def destination_loads(session: Session) -> tuple[DestinationLoad, ...]:
-    """Count the deliveries to each destination that ever got one, by name."""
+    """Return the delivery counts of each destination, by name."""
     statement = select(
         DeliveryRow.destination,
         DeliveryRow.status,
@@ -52,7 +52,7 @@ def destination_loads(session: Session) -> tuple[DestinationLoad, ...]:
 def recent_deliveries(
     session: Session, *, status: DeliveryStatus | None = None, limit: int = LISTED
 ) -> tuple[DeliveryRecord, ...]:
-    """List the deliveries that changed last, optionally those of one status."""
+    """List the latest changed deliveries, optionally of one status."""
     statement = select(DeliveryRow).order_by(DeliveryRow.updated_at.desc(), DeliveryRow.id).limit(limit)
     if status is not None:
         statement = statement.where(DeliveryRow.status == status)
@@ -60,12 +60,12 @@ def recent_deliveries(
 
 
 def jobs(session: Session, *, limit: int = LISTED) -> tuple[AnalysisRecord, ...]:
-    """List the analyses that wait or run, oldest first, then those that failed, latest first."""
+    """List pending analyses, oldest first, then failed ones, latest first."""
     failed: Sequence[str] = session.scalars(
         select(AnalysisRow.id)
         .where(AnalysisRow.status == AnalysisStatus.FAILED)
         .order_by(AnalysisRow.finished_at.desc(), AnalysisRow.id)
         .limit(limit)
     ).all()
-    found = (analysis_record(session, analysis_id) for analysis_id in failed)
-    return (*pending_analyses(session)[:limit], *(record for record in found if record is not None))
+    records = (analysis_record(session, analysis_id) for analysis_id in failed)
+    return (*pending_analyses(session)[:limit], *(record for record in records if record is not None))

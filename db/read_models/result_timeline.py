@@ -1,4 +1,4 @@
-"""The whole story of one result: who sent the images, what was answered, where it went, who saw and judged it."""
+"""Timeline of one result: senders, analysis, findings, deliveries, views, verdicts and audit events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_EVENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class SenderRecord:
-    """Who sent images of the series, and when."""
+    """A sender of the series, with its number of instances and times."""
 
     calling_ae_title: str
     peer_address: str
@@ -33,7 +33,7 @@ class SenderRecord:
 
 @dataclass(frozen=True, slots=True)
 class ResultTimeline:
-    """Everything that is on record about one analysis. ``events`` are in the order in which they happened."""
+    """All records about one analysis; ``events`` are oldest first."""
 
     analysis: AnalysisRecord
     senders: tuple[SenderRecord, ...]
@@ -46,7 +46,7 @@ class ResultTimeline:
 
 
 def result_timeline(session: Session, analysis_id: str) -> ResultTimeline | None:
-    """Collect the story of an analysis, or None where there is none of that id."""
+    """Return the timeline of an analysis, or None if it does not exist."""
     analysis = analysis_record(session, analysis_id)
     if analysis is None:
         return None

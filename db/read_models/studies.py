@@ -18,12 +18,12 @@ from db.worklist.rows import worklist_item
 
 
 def study_detail(session: Session, study_instance_uid: str) -> StudyDetail | None:
-    """Return a study with all that belongs to it and the patient's other studies, or None."""
+    """Return a study with its parts and the patient's other studies, or None."""
     statement = select(StudyRow, PatientRow).join(PatientRow, StudyRow.patient_row_id == PatientRow.id)
-    found = session.execute(statement.where(StudyRow.study_instance_uid == study_instance_uid)).one_or_none()
-    if found is None:
+    row = session.execute(statement.where(StudyRow.study_instance_uid == study_instance_uid)).one_or_none()
+    if row is None:
         return None
-    study, patient = found
+    study, patient = row
     return StudyDetail(
         item=worklist_item(session, study, patient, failures_of_studies(session, [study.id]).get(study.id, ())),
         series=series_of_study(session, study.id),
@@ -35,7 +35,7 @@ def study_detail(session: Session, study_instance_uid: str) -> StudyDetail | Non
 
 
 def _others(session: Session, study: StudyRow) -> tuple[OtherStudy, ...]:
-    """List the other studies of the same patient, as ``db.studies.patients`` tells patients apart."""
+    """List the other studies of the same patient, as identified by ``db.studies.patients``."""
     statement = select(StudyRow).where(StudyRow.patient_row_id == study.patient_row_id, StudyRow.id != study.id)
     rows = session.scalars(statement.order_by(StudyRow.study_date.desc(), StudyRow.study_time.desc(), StudyRow.id))
     return tuple(

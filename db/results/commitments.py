@@ -1,4 +1,4 @@
-"""Requests of peers that we answer for what they sent (storage commitment as a provider), until the answer is out."""
+"""Storage commitment requests of peers (as SCP), until reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from db.studies.instances import instance_of_row
 from db.tables.arrivals import InstanceRow
 from db.tables.exchange import CommitmentRow
 
-_AT_ONCE = 500
+BATCH_SIZE = 500
 
 
 def record_request(
@@ -27,12 +27,12 @@ def record_request(
     ae_title: str,
     peer_address: str,
     transaction_uid: str,
-    wanted: Sequence[tuple[str, str]],
+    references: Sequence[tuple[str, str]],
     report_at: datetime,
 ) -> str | None:
-    """Keep a request, to be reported on an association of our own from ``report_at`` on; its id.
+    """Record a request, to be reported on a separate association from ``report_at`` on; return its id.
 
-    None where the peer has used that transaction UID before.
+    None if the peer has used that Transaction UID before.
     """
     moment = now(session)
     values = {
@@ -40,7 +40,7 @@ def record_request(
         "ae_title": ae_title,
         "transaction_uid": key_text("transaction_uid", transaction_uid, limit=64),
         "peer_address": peer_address,
-        "wanted": [list(pair) for pair in wanted],
+        "wanted": [list(pair) for pair in references],
         "status": CommitmentStatus.PENDING,
         "attempts": 0,
         "reason": "",
@@ -50,13 +50,13 @@ def record_request(
     }
     if not insert_once(session, CommitmentRow, values):
         return None
-    details: dict[str, object] = {"peer_address": peer_address, "objects": len(wanted)}
+    details: dict[str, object] = {"peer_address": peer_address, "objects": len(references)}
     audit.append(session, AuditEvent("commitment:requested", ae_title, str(values["id"]), details=details))
     return str(values["id"])
 
 
 def due_requests(session: Session, *, now: datetime) -> tuple[CommitmentRecord, ...]:
-    """List the requests whose answer is due at ``now``, longest due first."""
+    """List the requests whose report is due at ``now``, longest due first."""
     statement = (
         select(CommitmentRow)
         .where(CommitmentRow.status == CommitmentStatus.PENDING, is_due(CommitmentRow.next_attempt_at, now))
@@ -72,7 +72,7 @@ def request_record(session: Session, request_id: str) -> CommitmentRecord | None
 
 
 def record_report(session: Session, request_id: str, *, committed: int, failed: int) -> None:
-    """Record that the peer took the answer."""
+    """Record that the peer accepted the report."""
     row = _locked(session, request_id)
     row.status, row.next_attempt_at, row.updated_at = CommitmentStatus.REPORTED, None, now(session)
     details: dict[str, object] = {"committed": committed, "failed": failed}
@@ -80,7 +80,7 @@ def record_report(session: Session, request_id: str, *, committed: int, failed: 
 
 
 def record_failure(session: Session, request_id: str, reason: str, retry_at: datetime | None) -> None:
-    """Record that the peer did not take the answer; it is tried again at ``retry_at``, never where that is None."""
+    """Record that the report failed; it is retried at ``retry_at``, or never if that is None."""
     row = _locked(session, request_id)
     row.attempts += 1
     row.reason, row.next_attempt_at, row.updated_at = free_text(reason), retry_at, now(session)
@@ -91,13 +91,13 @@ def record_failure(session: Session, request_id: str, reason: str, retry_at: dat
 
 
 def known_instances(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, InstanceRecord]:
-    """Find received instances by their UIDs; those that are not here are left out."""
-    wanted = list(dict.fromkeys(sop_instance_uids))
-    found: dict[str, InstanceRecord] = {}
-    for start in range(0, len(wanted), _AT_ONCE):
-        statement = select(InstanceRow).where(InstanceRow.sop_instance_uid.in_(wanted[start : start + _AT_ONCE]))
-        found |= {row.sop_instance_uid: instance_of_row(row) for row in session.scalars(statement)}
-    return found
+    """Return received instances by SOP Instance UID; unknown UIDs are left out."""
+    uids = list(dict.fromkeys(sop_instance_uids))
+    instances: dict[str, InstanceRecord] = {}
+    for start in range(0, len(uids), BATCH_SIZE):
+        statement = select(InstanceRow).where(InstanceRow.sop_instance_uid.in_(uids[start : start + BATCH_SIZE]))
+        instances |= {row.sop_instance_uid: instance_of_row(row) for row in session.scalars(statement)}
+    return instances
 
 
 def _locked(session: Session, request_id: str) -> CommitmentRow:

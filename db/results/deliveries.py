@@ -1,4 +1,4 @@
-"""Deliveries: result objects on their way to the PACS."""
+"""Deliveries of result objects to destinations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from db.tables.exchange import DeliveryRow
 
 SYSTEM = "system"
 UNCOMMITTED = "no commitment report came"
-"""How the reason of a delivery begins that was sent and not committed."""
+"""Prefix of the reason of a delivery that was sent and not committed."""
 
 
 def request_delivery(
@@ -32,12 +32,12 @@ def request_delivery(
     destination: str,
     path: str,
 ) -> DeliveryRecord:
-    """Ask for an object to be sent, due at once; asking again gives the delivery that exists.
+    """Schedule the delivery of an object, due at once; a repeated request returns the existing delivery.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis.
+        If the analysis does not exist.
     """
     if session.get(AnalysisRow, analysis_id) is None:
         raise UnknownRecordError("analysis")
@@ -67,7 +67,7 @@ def request_delivery(
 
 
 def pending_deliveries(session: Session, *, now: datetime) -> tuple[DeliveryRecord, ...]:
-    """List the deliveries that are due at ``now``, longest due first."""
+    """List the deliveries due at ``now``, longest due first."""
     statement = (
         select(DeliveryRow)
         .where(DeliveryRow.status == DeliveryStatus.PENDING, is_due(DeliveryRow.next_attempt_at, now))
@@ -79,20 +79,20 @@ def pending_deliveries(session: Session, *, now: datetime) -> tuple[DeliveryReco
 def record_delivery(
     session: Session, delivery_id: str, status: DeliveryStatus, reason: str = "", retry_at: datetime | None = None
 ) -> DeliveryRecord:
-    """Record how an attempt ended. A committed object stays committed, whatever is reported late.
+    """Record the outcome of an attempt. A committed object stays committed, whatever is reported later.
 
     Parameters
     ----------
     status
-        ``PENDING`` for one to be tried again at ``retry_at`` (at once where that is None); ``SENT`` for one whose
-        commitment is looked after at ``retry_at`` (never where that is None).
+        ``PENDING`` for a retry at ``retry_at`` (at once if that is None); ``SENT`` for one whose commitment is checked
+        at ``retry_at`` (never if that is None).
     reason
-        What went wrong, in words without identity.
+        Description of the failure, without patient identity.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such delivery.
+        If the delivery does not exist.
     """
     row = _locked(session, delivery_id)
     if row.status is DeliveryStatus.COMMITTED:
@@ -128,7 +128,7 @@ def _audit(session: Session, row: DeliveryRow) -> None:
 
 
 def unconfirmed_deliveries(session: Session, *, now: datetime) -> tuple[DeliveryRecord, ...]:
-    """List what was sent, is not committed, and is to be looked after at ``now``."""
+    """List sent, uncommitted deliveries whose check is due at ``now``."""
     statement = (
         select(DeliveryRow)
         .where(DeliveryRow.status == DeliveryStatus.SENT, is_due(DeliveryRow.next_attempt_at, now))
@@ -138,27 +138,27 @@ def unconfirmed_deliveries(session: Session, *, now: datetime) -> tuple[Delivery
 
 
 def schedule_check(session: Session, delivery_id: str, at: datetime | None, reason: str) -> None:
-    """Say when the commitment of something sent is looked after next (never where None), and why that is needed."""
+    """Schedule the next check of a sent delivery's commitment (none if ``at`` is None), with its reason."""
     row = _locked(session, delivery_id)
     if row.status is DeliveryStatus.SENT:
         row.next_attempt_at, row.reason = at, free_text(reason)
 
 
 def dead_letters(session: Session, *, limit: int = 200) -> tuple[DeliveryRecord, ...]:
-    """List what was given up, latest first; ``resend`` tries it again."""
+    """List failed deliveries, latest first; ``resend`` retries one."""
     statement = select(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.FAILED)
     rows = session.scalars(statement.order_by(DeliveryRow.updated_at.desc(), DeliveryRow.id).limit(limit))
     return tuple(delivery_of_row(row) for row in rows)
 
 
 def dead_letter_count(session: Session) -> int:
-    """Count what was given up."""
+    """Return the number of failed deliveries."""
     statement = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.FAILED)
     return int(session.scalars(statement).one())
 
 
 def uncommitted_count(session: Session, since: datetime) -> int:
-    """Count what was sent since then, was to be committed, and is looked after no more though it never was."""
+    """Return the number of deliveries sent since a time that were never committed and are no longer checked."""
     statement = (
         select(func.count())
         .select_from(DeliveryRow)
@@ -169,12 +169,12 @@ def uncommitted_count(session: Session, since: datetime) -> int:
 
 
 def resend(session: Session, delivery_id: str, *, requested_by: str) -> DeliveryRecord:
-    """Have an object sent again, with all its tries before it; one that is committed stays as it is.
+    """Reschedule a delivery with all its attempts; no change if it is committed.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such delivery.
+        If the delivery does not exist.
     """
     row = _locked(session, delivery_id)
     if row.status is DeliveryStatus.COMMITTED:
@@ -191,23 +191,23 @@ def resend(session: Session, delivery_id: str, *, requested_by: str) -> Delivery
 def resend_dead_letters(
     session: Session, *, requested_by: str, destination: str | None = None
 ) -> tuple[DeliveryRecord, ...]:
-    """Have everything sent again that was given up, to one destination or to all."""
+    """Reschedule all failed deliveries, to one destination or to all."""
     statement = select(DeliveryRow.id).where(DeliveryRow.status == DeliveryStatus.FAILED)
     if destination is not None:
         statement = statement.where(DeliveryRow.destination == destination)
-    found: Sequence[str] = session.scalars(statement.order_by(DeliveryRow.id)).all()
-    return tuple(resend(session, delivery_id, requested_by=requested_by) for delivery_id in found)
+    delivery_ids: Sequence[str] = session.scalars(statement.order_by(DeliveryRow.id)).all()
+    return tuple(resend(session, delivery_id, requested_by=requested_by) for delivery_id in delivery_ids)
 
 
 def decline_pending(session: Session, analysis_id: str, reason: str, *, but_not: Sequence[str] = ()) -> int:
-    """Send nothing more of an analysis (but objects of some kinds); how many objects were still to be sent."""
+    """Decline the pending deliveries of an analysis, except some kinds; return their number."""
     statement = select(DeliveryRow.id).where(
         DeliveryRow.analysis_id == analysis_id, DeliveryRow.status == DeliveryStatus.PENDING
     )
-    found = session.scalars(statement.where(DeliveryRow.kind.not_in(but_not))).all()
-    for delivery_id in found:
+    delivery_ids = session.scalars(statement.where(DeliveryRow.kind.not_in(but_not))).all()
+    for delivery_id in delivery_ids:
         record_delivery(session, delivery_id, DeliveryStatus.DECLINED, reason)
-    return len(found)
+    return len(delivery_ids)
 
 
 def delivery_record(session: Session, delivery_id: str) -> DeliveryRecord | None:
@@ -217,7 +217,7 @@ def delivery_record(session: Session, delivery_id: str) -> DeliveryRecord | None
 
 
 def sent_delivery(session: Session, sop_instance_uid: str, destination: str) -> DeliveryRecord | None:
-    """Return the delivery of an object to a destination, or None (for storage commitment's reports)."""
+    """Return the delivery of an object to a destination, or None (for storage commitment reports)."""
     statement = select(DeliveryRow).where(
         DeliveryRow.sop_instance_uid == sop_instance_uid, DeliveryRow.destination == destination
     )

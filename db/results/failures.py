@@ -1,4 +1,4 @@
-"""Result objects that could not be made: why, how often that was tried, and when it is tried again."""
+"""Failures to create result objects, with attempts and retries."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from db.tables.exchange import ResultFailureRow
 FIRST_PAUSE = timedelta(minutes=15)
 LONGEST_PAUSE = timedelta(hours=4)
 MOST_ATTEMPTS = 10
-"""After so many it is tried only when somebody asks for it."""
+"""Automatic attempts; further ones have to be requested."""
 
 
 def record_failure(session: Session, analysis_id: str, purpose: str, reason: str) -> ResultFailure:
-    """Record that the objects of an analysis for one purpose could not be made; pauses between attempts grow.
+    """Record a failure to create objects of an analysis for one purpose; delays between attempts grow.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis.
+        If the analysis does not exist.
     """
     if session.get(AnalysisRow, analysis_id) is None:
         raise UnknownRecordError("analysis")
@@ -44,11 +44,11 @@ def record_failure(session: Session, analysis_id: str, purpose: str, reason: str
     session.flush()
     details: dict[str, object] = {"purpose": purpose, "reason": row.reason, "attempts": row.attempts}
     audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure", details))
-    return _record(row, *_place(session, analysis_id))
+    return _record(row, *_study_of(session, analysis_id))
 
 
 def clear_failure(session: Session, analysis_id: str, purpose: str) -> bool:
-    """Note that the objects were made after all; False where no failure was on record."""
+    """Delete the failure after success; False if none was on record."""
     row = _row(session, analysis_id, purpose)
     if row is None:
         return False
@@ -58,18 +58,18 @@ def clear_failure(session: Session, analysis_id: str, purpose: str) -> bool:
 
 
 def result_failures(session: Session, *, limit: int = 200) -> tuple[ResultFailure, ...]:
-    """List what could not be made, latest first."""
+    """List the failures, latest first."""
     rows = session.execute(_statement().order_by(ResultFailureRow.updated_at.desc(), ResultFailureRow.id).limit(limit))
     return tuple(_record(*row) for row in rows)
 
 
 def failure_count(session: Session) -> int:
-    """Count what could not be made."""
+    """Return the number of failures."""
     return session.scalars(select(func.count()).select_from(ResultFailureRow)).one()
 
 
 def failures_of_studies(session: Session, study_ids: Iterable[str]) -> dict[str, tuple[ResultFailure, ...]]:
-    """List what could not be made of studies, by their own ids; a study without any is left out."""
+    """Return the failures of studies by our own study ids; studies without any are left out."""
     rows = session.execute(_statement().where(StudyRow.id.in_(list(study_ids))).order_by(ResultFailureRow.created_at))
     listed: dict[str, tuple[ResultFailure, ...]] = {}
     for row, study_id, study_uid in rows:
@@ -78,47 +78,50 @@ def failures_of_studies(session: Session, study_ids: Iterable[str]) -> dict[str,
 
 
 def reasons_of(failures: Iterable[ResultFailure]) -> tuple[Reason, ...]:
-    """State failures for readers."""
+    """Return failures as reasons for display."""
     return tuple(
-        Reason("results_failed", "Result objects for the PACS could not be made: {reason}.".format(reason=one.reason))
-        for one in failures
+        Reason(
+            "results_failed",
+            "Result objects for the PACS could not be created: {reason}.".format(reason=failure.reason),
+        )
+        for failure in failures
     )
 
 
 def due_failures(session: Session) -> tuple[ResultFailure, ...]:
-    """List what is to be tried again now, what failed first comes first."""
+    """List the failures whose retry is due, longest due first."""
     due = _statement().where(ResultFailureRow.next_attempt_at <= now(session))
     return tuple(_record(*row) for row in session.execute(due.order_by(ResultFailureRow.next_attempt_at)))
 
 
 def waiting_failures(session: Session) -> frozenset[tuple[str, str]]:
-    """List what is not to be tried now, as ``(analysis, purpose)``."""
+    """Return the failures not due now, as ``(analysis, purpose)``."""
     later = or_(ResultFailureRow.next_attempt_at.is_(None), ResultFailureRow.next_attempt_at > now(session))
     rows = session.execute(select(ResultFailureRow.analysis_id, ResultFailureRow.purpose).where(later))
     return frozenset((analysis_id, purpose) for analysis_id, purpose in rows)
 
 
 def retry_failures(session: Session, *, requested_by: str, analysis_id: str | None = None) -> tuple[ResultFailure, ...]:
-    """Have objects made again that could not be made, of one analysis or of all; a worker does it within seconds.
+    """Schedule a retry of the failures of one analysis or of all; a worker takes them within seconds.
 
     Raises
     ------
     UnknownRecordError
-        If nothing failed of that analysis.
+        If that analysis has no failure.
     """
     statement = _statement()
     if analysis_id is not None:
         statement = statement.where(ResultFailureRow.analysis_id == analysis_id)
-    found = session.execute(statement.order_by(ResultFailureRow.created_at, ResultFailureRow.id)).all()
-    if analysis_id is not None and not found:
+    rows = session.execute(statement.order_by(ResultFailureRow.created_at, ResultFailureRow.id)).all()
+    if analysis_id is not None and not rows:
         raise UnknownRecordError("result")
-    for row, _, _ in found:
+    for row, _, _ in rows:
         row.next_attempt_at = now(session)
         row.attempts = min(row.attempts, MOST_ATTEMPTS - 1)
         details: dict[str, object] = {"purpose": row.purpose}
         audit.append(session, AuditEvent("results:retried", requested_by, row.analysis_id, details=details))
     session.flush()
-    return tuple(_record(*row) for row in found)
+    return tuple(_record(*row) for row in rows)
 
 
 def _statement() -> Select[ResultFailureRow, str, str]:
@@ -137,7 +140,7 @@ def _row(session: Session, analysis_id: str, purpose: str) -> ResultFailureRow |
     return session.scalars(statement).one_or_none()
 
 
-def _place(session: Session, analysis_id: str) -> tuple[str, str]:
+def _study_of(session: Session, analysis_id: str) -> tuple[str, str]:
     statement = select(StudyRow.id, StudyRow.study_instance_uid).join(SeriesRow, SeriesRow.study_id == StudyRow.id)
     study_id, study_uid = session.execute(
         statement.join(AnalysisRow, AnalysisRow.series_id == SeriesRow.id).where(AnalysisRow.id == analysis_id)

@@ -1,4 +1,4 @@
-"""Result objects that were made of analyses, and their withdrawal."""
+"""Result objects of analyses, and their withdrawal."""
 
 from __future__ import annotations
 
@@ -29,59 +29,59 @@ from db.tables.exchange import PriorStudyRow, ResultRow, RetractionRow
 from db.tables.ground_truth import AssessmentRow
 
 VERIFIED, RETRACTION = "verified", "ko"
-"""Kinds of result objects that follow the first ones."""
+"""Kinds of later result objects: verified report and rejection note."""
 RECENT = timedelta(days=7)
-"""What is older is not looked at again."""
+"""Age beyond which analyses are not checked again."""
 IN_THE_MAKING = timedelta(seconds=15)
-"""So long the workflow of an analysis is left to make its results itself; two at once would do the same work twice."""
+"""Time left to the workflow of an analysis to create its results itself."""
 LEFT_BEHIND = timedelta(minutes=2)
-"""Results follow an answer within seconds, unless their workflow was lost with the database."""
+"""Time after which missing results mean that their workflow was lost."""
 VERDICTS_QUIET = timedelta(seconds=15)
-"""A reader who paused for so long has told all verdicts of a sitting."""
+"""Pause after which a reader's verdicts are reported."""
 SUPERSEDED = "A newer analysis of the series replaces this result."
 ALL_REJECTED = "A reader rejected every finding of this result."
 WITHDRAWN = "the result was withdrawn before it was sent"
 
 
-def record_results(session: Session, analysis_id: str, made: Iterable[NewResult]) -> None:
-    """Index result objects; those that are indexed stay as they are.
+def record_results(session: Session, analysis_id: str, results: Iterable[NewResult]) -> None:
+    """Index result objects; already indexed ones are assigned to this analysis.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis.
+        If the analysis does not exist.
     """
     statement = select(SeriesRow.study_id).join(AnalysisRow, AnalysisRow.series_id == SeriesRow.id)
     study_id = session.scalars(statement.where(AnalysisRow.id == analysis_id)).one_or_none()
     if study_id is None:
         raise UnknownRecordError("analysis")
     moment = now(session)
-    for one in made:
+    for result in results:
         values = {
             "id": new_id(),
             "analysis_id": analysis_id,
             "study_id": study_id,
-            "sop_instance_uid": key_text("sop_instance_uid", one.sop_instance_uid, limit=64),
-            "sop_class_uid": one.sop_class_uid,
-            "series_instance_uid": one.series_instance_uid,
-            "series_number": one.series_number,
-            "modality": one.modality,
-            "instance_number": one.instance_number,
-            "kind": one.kind,
-            "path": one.path,
+            "sop_instance_uid": key_text("sop_instance_uid", result.sop_instance_uid, limit=64),
+            "sop_class_uid": result.sop_class_uid,
+            "series_instance_uid": result.series_instance_uid,
+            "series_number": result.series_number,
+            "modality": result.modality,
+            "instance_number": result.instance_number,
+            "kind": result.kind,
+            "path": result.path,
             "created_at": moment,
         }
         if not insert_once(session, ResultRow, values):
-            known = select(ResultRow).where(ResultRow.sop_instance_uid == values["sop_instance_uid"])
-            row = session.scalars(known).one()  # the same words again: they are the newer analysis' now
+            existing = select(ResultRow).where(ResultRow.sop_instance_uid == values["sop_instance_uid"])
+            row = session.scalars(existing).one()  # the same words again: they are the newer analysis' now
             row.analysis_id, row.created_at = analysis_id, moment
         else:
-            details: dict[str, object] = {"analysis": analysis_id, "kind": one.kind}
+            details: dict[str, object] = {"analysis": analysis_id, "kind": result.kind}
             audit.append(session, AuditEvent("result:made", "system", str(values["id"]), details=details))
 
 
 def results_of_analysis(session: Session, analysis_id: str) -> tuple[ResultRecord, ...]:
-    """List the result objects of an analysis, in the order in which they were made."""
+    """List the result objects of an analysis, oldest first."""
     statement = select(ResultRow).where(ResultRow.analysis_id == analysis_id)
     rows = session.scalars(statement.order_by(ResultRow.created_at, ResultRow.series_number, ResultRow.instance_number))
     return tuple(_record(row) for row in rows)
@@ -90,14 +90,14 @@ def results_of_analysis(session: Session, analysis_id: str) -> tuple[ResultRecor
 def retract(
     session: Session, analysis_id: str, code: RetractionCode, reason: str, *, requested_by: str
 ) -> RetractionRecord:
-    """Withdraw the results of an analysis: what was not sent yet stays here, what was sent is told to be rejected.
+    """Withdraw the results of an analysis: pending deliveries are declined, sent ones get a rejection note.
 
-    Withdrawing again gives the withdrawal that exists.
+    A repeated withdrawal returns the existing one.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such analysis.
+        If the analysis does not exist.
     """
     if session.get(AnalysisRow, analysis_id) is None:
         raise UnknownRecordError("analysis")
@@ -116,11 +116,10 @@ def retract(
 
 
 def speaks_for_study(session: Session, analysis: AnalysisRecord) -> bool:
-    """Whether results are to be made of an analysis.
+    """Return whether results are to be created of an analysis.
 
-    A current one with an answer always. One without (not analysed, failed) only where no series of the study has an
-    answer, shown or not, once all are settled, and of these series the one with most instances: a localizer says
-    nothing.
+    Always for a current one with findings or none found. For a refused or failed one only if no series of the study was
+    analysed, shown or not, once all are settled, and only for the series with most instances, not for a localizer.
     """
     if analysis.status not in (AnalysisStatus.CURRENT, AnalysisStatus.FAILED):
         return False
@@ -143,13 +142,13 @@ def speaks_for_study(session: Session, analysis: AnalysisRecord) -> bool:
 
 
 def series_findings(session: Session, analysis: AnalysisRecord) -> tuple[FindingRecord, ...]:
-    """List the findings of an analysis, and then those that readers marked in its series."""
+    """List the findings of an analysis, followed by those that readers marked in its series."""
     own = findings.findings_of_analysis(session, analysis.id)
     return (*own, *findings.reader_findings_of_series(session, analysis.series_id))
 
 
 def unreported_analyses(session: Session) -> tuple[str, ...]:
-    """List analyses that nothing was made of: without an answer, of studies without one; or answered a while ago."""
+    """List analyses without result objects: refused or failed ones of studies not analysed, and overdue ones."""
     is_unanswered = and_(
         StudyRow.state.in_((StudyState.NOT_ANALYSED, StudyState.FAILED)),
         AnalysisRow.finished_at < now(session) - IN_THE_MAKING,
@@ -174,7 +173,7 @@ def unreported_analyses(session: Session) -> tuple[str, ...]:
 
 
 def unreported_verdicts(session: Session) -> tuple[str, ...]:
-    """List current analyses that readers gave verdicts on since the last verified report; once they have paused."""
+    """List current analyses with verdicts since the last verified report, once readers have paused."""
     latest = func.max(func.coalesce(AssessmentRow.withdrawn_at, AssessmentRow.created_at))
     statement = (
         select(AnalysisRow.id, latest)
@@ -197,17 +196,22 @@ def _last_verified(session: Session, analysis_id: str) -> datetime | None:
 
 
 def unreported_retractions(session: Session) -> tuple[str, ...]:
-    """List withdrawals of results that were made, and of which no key objects were."""
-    made, told = (ResultRow.analysis_id == RetractionRow.analysis_id), ResultRow.kind == RETRACTION
-    statement = select(RetractionRow.analysis_id).where(exists().where(made, ~told), ~exists().where(made, told))
+    """List withdrawals of existing results without a rejection note."""
+    is_of_analysis, is_rejection_note = (
+        (ResultRow.analysis_id == RetractionRow.analysis_id),
+        ResultRow.kind == RETRACTION,
+    )
+    statement = select(RetractionRow.analysis_id).where(
+        exists().where(is_of_analysis, ~is_rejection_note), ~exists().where(is_of_analysis, is_rejection_note)
+    )
     return tuple(session.scalars(statement.order_by(RetractionRow.requested_at, RetractionRow.analysis_id)))
 
 
 def outdated_results(session: Session) -> tuple[tuple[str, str, str], ...]:
-    """List what PACS should not go on showing, as ``(analysis, reason, by whom)``.
+    """List results to withdraw from PACS, as ``(analysis, reason, actor)``.
 
-    That is superseded analyses, once results of the one that took their place are made, and those of which a reader
-    rejected every finding.
+    These are superseded analyses, once results of their successor exist, and those of which readers rejected every
+    finding.
     """
     withdrawn = exists().where(RetractionRow.analysis_id == AnalysisRow.id)
     current = aliased(AnalysisRow)
@@ -224,22 +228,24 @@ def outdated_results(session: Session) -> tuple[tuple[str, str, str], ...]:
         ResultRow.created_at > now(session) - RECENT,
     )
     return (
-        *((found, SUPERSEDED, "system") for found in session.scalars(superseded.where(has_successor))),
+        *((analysis_id, SUPERSEDED, "system") for analysis_id in session.scalars(superseded.where(has_successor))),
         *(
-            (found, ALL_REJECTED, reader)
-            for found in session.scalars(select(AnalysisRow.id).where(verified, ~withdrawn)).all()
-            if (reader := _rejected_by(session, found))
+            (analysis_id, ALL_REJECTED, reader)
+            for analysis_id in session.scalars(select(AnalysisRow.id).where(verified, ~withdrawn)).all()
+            if (reader := _rejected_by(session, analysis_id))
         ),
     )
 
 
 def _rejected_by(session: Session, analysis_id: str) -> str:
-    """Who rejected the last of an analysis' findings, if all of them are rejected; else empty."""
+    """Return the reader who rejected the last finding, if all are rejected; else an empty string."""
     assessments = [record.assessment for record in findings.findings_of_analysis(session, analysis_id)]
-    rejections = [one for one in assessments if one is not None and one.verdict is Verdict.REJECT]
+    rejections = [
+        assessment for assessment in assessments if assessment is not None and assessment.verdict is Verdict.REJECT
+    ]
     if not rejections or len(rejections) < len(assessments):
         return ""
-    return max(rejections, key=lambda one: one.created_at).reader
+    return max(rejections, key=lambda assessment: assessment.created_at).reader
 
 
 def retraction(session: Session, analysis_id: str) -> RetractionRecord | None:
@@ -253,7 +259,7 @@ def _retraction(row: RetractionRow) -> RetractionRecord:
 
 
 def _record(row: ResultRow) -> ResultRecord:
-    made = NewResult(
+    result_object = NewResult(
         kind=row.kind,
         sop_class_uid=row.sop_class_uid,
         sop_instance_uid=row.sop_instance_uid,
@@ -263,4 +269,4 @@ def _record(row: ResultRow) -> ResultRecord:
         instance_number=row.instance_number,
         path=row.path,
     )
-    return ResultRecord(row.analysis_id, made, row.created_at)
+    return ResultRecord(row.analysis_id, result_object, row.created_at)

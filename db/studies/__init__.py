@@ -1,1 +1,1 @@
-"""States of studies, series and instances, and the patients they belong to."""
+"""Studies, series and instances, their states, and patients."""

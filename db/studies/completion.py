@@ -1,4 +1,4 @@
-"""Studies that a person declares complete, so that what arrived is analysed as it is."""
+"""Manual completion of studies, so that they are analysed as received."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from db.tables.arrivals import SeriesRow, StudyRow
 
 
 def force_complete(session: Session, study_uid: str, *, requested_by: str) -> tuple[SeriesRecord, ...]:
-    """Stop waiting for further instances of a study: its receiving series count as complete now.
+    """Mark the receiving series of a study as complete.
 
     Raises
     ------
     UnknownRecordError
-        If there is no such study.
+        If the study does not exist.
     """
     study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
     if study_id is None:

@@ -1,4 +1,4 @@
-"""Series and instances as they stand: what to analyse, what to show, what to wait for."""
+"""Records of series and instances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def instance_record(session: Session, sop_instance_uid: str) -> InstanceRecord |
 
 
 def receiving_series(session: Session) -> tuple[SeriesRecord, ...]:
-    """List the series that instances are still awaited for, longest quiet first."""
+    """List the series still being received, longest quiet first."""
     statement = series_statement().where(SeriesRow.state == StudyState.RECEIVING)
     rows = session.execute(statement.order_by(SeriesRow.last_received_at, SeriesRow.id))
     return tuple(series_of_row(row, uid) for row, uid in rows)
@@ -39,8 +39,8 @@ def series_record(
         statement = statement.where(SeriesRow.series_instance_uid == series_instance_uid)
     if id is None and series_instance_uid is None:
         raise TypeError("series_record needs a UID or an id")
-    found = session.execute(statement).one_or_none()
-    return series_of_row(found[0], found[1]) if found else None
+    row = session.execute(statement).one_or_none()
+    return series_of_row(row[0], row[1]) if row else None
 
 
 def series_of_study(session: Session, study_id: str) -> tuple[SeriesRecord, ...]:
@@ -51,7 +51,7 @@ def series_of_study(session: Session, study_id: str) -> tuple[SeriesRecord, ...]
 
 
 def series_instances(session: Session, series_id: str, *, first: int | None = None) -> tuple[InstanceRecord, ...]:
-    """List the series' instances in order of their UIDs; with ``first``, only so many in order of arrival."""
+    """List the series' instances by UID; with ``first``, only that many in order of arrival."""
     statement = select(InstanceRow).where(InstanceRow.series_id == series_id).order_by(InstanceRow.sop_instance_uid)
     if first is not None:
         statement = statement.where(InstanceRow.arrival <= first)
@@ -59,7 +59,7 @@ def series_instances(session: Session, series_id: str, *, first: int | None = No
 
 
 def input_digest(instances: Iterable[InstanceRecord]) -> str:
-    """Digest with SHA-256 the UIDs and digests of instances, whatever their order."""
+    """Return the SHA-256 of the UIDs and digests of instances, independent of their order."""
     digest = hashlib.sha256()
     for uid, sha256 in sorted((instance.sop_instance_uid, instance.sha256) for instance in instances):
         digest.update(f"{uid}\0{sha256}\n".encode())
@@ -67,15 +67,15 @@ def input_digest(instances: Iterable[InstanceRecord]) -> str:
 
 
 def resolve_instance(session: Session, study_uid: str, sop_uid: str) -> tuple[SeriesRecord, InstanceRecord] | None:
-    """Return the instance and its series, if it belongs to that study."""
+    """Return an instance and its series if it belongs to that study, else None."""
     statement = (
         select(InstanceRow, SeriesRow)
         .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
         .join(StudyRow, SeriesRow.study_id == StudyRow.id)
         .where(StudyRow.study_instance_uid == study_uid, InstanceRow.sop_instance_uid == sop_uid)
     )
-    found = session.execute(statement).one_or_none()
-    return (series_of_row(found[1], study_uid), instance_of_row(found[0])) if found else None
+    row = session.execute(statement).one_or_none()
+    return (series_of_row(row[1], study_uid), instance_of_row(row[0])) if row else None
 
 
 def series_statement() -> Select[SeriesRow, str]:

@@ -1,4 +1,4 @@
-"""How a study's state, reasons and summary follow from its series, analyses and findings."""
+"""Derivation of a study's state, reasons and summary from its series, analyses and findings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRECEDENCE = (
     StudyState.FAILED,
     StudyState.NOT_ANALYSED,
 )
-"""A study is in the first of these states that one of its series is in."""
+"""A study has the first of these states that one of its series has."""
 SETTLED = frozenset({StudyState.ANALYSED, StudyState.FAILED, StudyState.NOT_ANALYSED})
 UNFINISHED = (AnalysisStatus.QUEUED, AnalysisStatus.RUNNING)
 
@@ -29,7 +29,7 @@ UNFINISHED = (AnalysisStatus.QUEUED, AnalysisStatus.RUNNING)
 def study_state(series: Sequence[tuple[StudyState, tuple[Reason, ...]]]) -> tuple[StudyState, tuple[Reason, ...]]:
     """Derive state and reasons of a study from those of its series (at least one).
 
-    An analysed study lists why other series of it failed or are not shown, but not why its localizer was left out.
+    An analysed study lists the reasons of failed or quarantined series, but not why its localizer was left out.
     """
     states = {state for state, _ in series}
     state = next(candidate for candidate in PRECEDENCE if candidate in states)
@@ -42,12 +42,12 @@ def study_state(series: Sequence[tuple[StudyState, tuple[Reason, ...]]]) -> tupl
 
 
 def unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    """Keep each reason once, in order."""
+    """Return each reason once, in order."""
     return tuple(dict.fromkeys(reasons))
 
 
 def locked_study(session: Session, study_id: str) -> StudyRow:
-    """Lock the study's row until the transaction ends; whoever changes anything below a study begins here."""
+    """Lock the study's row until the transaction ends; required before any change below a study."""
     statement = (
         select(StudyRow).where(StudyRow.id == study_id).with_for_update().execution_options(populate_existing=True)
     )
@@ -58,15 +58,15 @@ def locked_study(session: Session, study_id: str) -> StudyRow:
 
 
 def is_for_readers() -> ColumnElement[bool]:
-    """Condition on findings: not of an analysis in shadow. Whatever readers are shown or may judge is held to it."""
-    in_shadow = exists().where(
+    """Return the condition that a finding is not of a quarantined analysis, as for all that readers may see."""
+    is_quarantined = exists().where(
         AnalysisRow.id == FindingRow.analysis_id, AnalysisRow.status == AnalysisStatus.QUARANTINED
     )
-    return ~in_shadow
+    return ~is_quarantined
 
 
 def shown_findings(study_id: str) -> Select[FindingRow]:
-    """Select the findings that count: of current analyses, and what readers pointed at and did not take back."""
+    """Select the findings in force: of current analyses, and marked by readers and not withdrawn."""
     return (
         select(FindingRow)
         .outerjoin(AnalysisRow, FindingRow.analysis_id == AnalysisRow.id)
@@ -76,7 +76,7 @@ def shown_findings(study_id: str) -> Select[FindingRow]:
 
 
 def refresh_study(session: Session, study: StudyRow) -> None:
-    """Bring the study's row up to date with what is below it; the row must be locked."""
+    """Update the study's row from its series, analyses and findings; the row must be locked."""
     session.flush()
     rows = session.execute(
         select(SeriesRow.state, SeriesRow.reasons)
@@ -90,13 +90,13 @@ def refresh_study(session: Session, study: StudyRow) -> None:
     latest = _latest_answer(session, study.id)
     study.analysed_at = latest if study.state is StudyState.ANALYSED else None
     study.settled_at = latest if study.state in SETTLED else None
-    if study.reviewed_at and latest and latest > study.reviewed_at:  # what came later has not been seen
+    if study.reviewed_at and latest and latest > study.reviewed_at:  # the later result has not been reviewed
         study.reviewed_at = study.reviewed_by = None
     session.flush()
 
 
 def _caveats(session: Session, study_id: str) -> tuple[Reason, ...]:
-    """Collect the caveats of the current analyses of a study."""
+    """Return the caveats of the current analyses of a study."""
     listed = session.scalars(
         select(AnalysisRow.caveats)
         .join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)

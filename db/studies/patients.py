@@ -1,4 +1,4 @@
-"""Whose study it is: one row per patient of an issuer, and never two patients in one."""
+"""Patient identification: one row per patient of an issuer, never two patients in one row."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=256)
 def normalised(patient: PatientAttributes) -> PatientAttributes:
-    """Bring attributes into the form that is kept.
+    """Return attributes in their stored form.
 
     Raises
     ------
     InvalidRecordError
-        If the id or its issuer cannot be stored unchanged.
+        If the Patient ID or its issuer cannot be stored unchanged.
     """
     return PatientAttributes(
         patient_id=key_text("patient_id", patient.patient_id),
@@ -36,12 +36,12 @@ def normalised(patient: PatientAttributes) -> PatientAttributes:
 
 
 def attributes(row: PatientRow) -> PatientAttributes:
-    """Tell what is known of the patient."""
+    """Return the attributes of a patient's row."""
     return PatientAttributes(row.patient_id, row.issuer, row.name, row.birth_date, row.sex)
 
 
 def folded_name(name: str) -> str:
-    """Fold a person name for comparison: case, accents, empty components and spaces do not tell people apart."""
+    """Fold a person name for comparison, ignoring case, accents, empty components and spaces."""
     return folded_text(name.split("=", maxsplit=1)[0])
 
 
@@ -52,61 +52,63 @@ def folded_text(text: str) -> str:
     return " ".join(letters.replace("^", " ").replace("=", " ").split())
 
 
-def contradicts(one: PatientAttributes, other: PatientAttributes) -> bool:
-    """Tell whether name, birth date or sex say that these are two people; what is not given contradicts nothing."""
+def contradicts(first: PatientAttributes, other: PatientAttributes) -> bool:
+    """Return whether name, birth date or sex differ; missing values contradict nothing."""
     pairs = (
-        (folded_name(one.name), folded_name(other.name)),
-        (one.birth_date, other.birth_date),
-        (one.sex, other.sex),
+        (folded_name(first.name), folded_name(other.name)),
+        (first.birth_date, other.birth_date),
+        (first.sex, other.sex),
     )
     return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
 
-def is_same_within_study(known: PatientAttributes, told: PatientAttributes) -> bool:
-    """Tell whether an instance of a study may belong to the patient whom the study is known under.
+def is_same_within_study(stored: PatientAttributes, received: PatientAttributes) -> bool:
+    """Return whether an instance of a study may belong to the study's patient.
 
-    The ids must be equal; a missing issuer contradicts nothing here, since the study's UID is the same.
+    The Patient IDs must be equal; a missing issuer contradicts nothing, since the study's UID is the same.
     """
-    issuers_agree = known.issuer == told.issuer or not known.issuer or not told.issuer
-    return known == told or (known.patient_id == told.patient_id and issuers_agree and not contradicts(known, told))
+    issuers_agree = stored.issuer == received.issuer or not stored.issuer or not received.issuer
+    return stored == received or (
+        stored.patient_id == received.patient_id and issuers_agree and not contradicts(stored, received)
+    )
 
 
-def lock_name(told: PatientAttributes) -> str:
-    """Name the lock that whoever looks for a patient, or makes one, holds."""
-    return f"patient:{told.issuer}\0{told.patient_id}"
+def lock_name(patient: PatientAttributes) -> str:
+    """Return the name of the lock for finding or adding a patient."""
+    return f"patient:{patient.issuer}\0{patient.patient_id}"
 
 
-def patient_of_new_study(session: Session, told: PatientAttributes) -> tuple[PatientRow, bool]:
-    """Find or make the patient of a study that was not known before.
+def patient_of_new_study(session: Session, received: PatientAttributes) -> tuple[PatientRow, bool]:
+    """Find or add the patient of a new study.
 
     Returns
     -------
     tuple
-        The row, and whether the id is shared with another patient whom these attributes contradict. Without an
-        id nobody is recognised: each such study gets a patient of its own.
+        The row, and whether another patient with contradicting attributes has the same Patient ID. Each study without
+        a Patient ID gets a patient of its own.
     """
-    lock_names(session, lock_name(told))
-    known = session.scalars(
+    lock_names(session, lock_name(received))
+    rows = session.scalars(
         select(PatientRow)
-        .where(PatientRow.issuer == told.issuer, PatientRow.patient_id == told.patient_id)
+        .where(PatientRow.issuer == received.issuer, PatientRow.patient_id == received.patient_id)
         .order_by(PatientRow.variant)
     ).all()
-    if told.patient_id:
-        for row in known:
-            if not contradicts(attributes(row), told):
+    if received.patient_id:
+        for row in rows:
+            if not contradicts(attributes(row), received):
                 return row, False
-    return _add(session, told, known), bool(known and told.patient_id)
+    return _add(session, received, rows), bool(rows and received.patient_id)
 
 
-def _add(session: Session, told: PatientAttributes, known: Sequence[PatientRow]) -> PatientRow:
+def _add(session: Session, received: PatientAttributes, rows: Sequence[PatientRow]) -> PatientRow:
     row = PatientRow(
         id=new_id(),
-        issuer=told.issuer,
-        patient_id=told.patient_id,
-        variant=known[-1].variant + 1 if known else 0,
-        name=told.name,
-        birth_date=told.birth_date,
-        sex=told.sex,
+        issuer=received.issuer,
+        patient_id=received.patient_id,
+        variant=rows[-1].variant + 1 if rows else 0,
+        name=received.name,
+        birth_date=received.birth_date,
+        sex=received.sex,
         created_at=now(session),
     )
     session.add(row)

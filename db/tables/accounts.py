@@ -1,4 +1,4 @@
-"""Tables of accounts: people with their sessions and saved filters, people of an identity provider, and tokens."""
+"""Tables of users, identity provider accounts, sign-in attempts, sessions, saved filters and tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from db.tables.column_types import words
 
 
 class UserRow(Base):
-    """A person who may sign in; ``name_key`` is the case-folded name that is looked up."""
+    """A user; ``name_key`` is the case-folded name for lookups."""
 
     __tablename__ = "users"
 
@@ -30,7 +30,7 @@ class UserRow(Base):
 
 
 class ProviderAccountRow(Base):
-    """A person of an identity provider; ``id`` is derived from issuer and subject, which never change."""
+    """An identity provider's account; ``id`` is derived from issuer and subject, which never change."""
 
     __tablename__ = "provider_accounts"
 
@@ -44,7 +44,7 @@ class ProviderAccountRow(Base):
 
 
 class SignInAttemptRow(Base):
-    """Sign-ins that did not succeed yet, by the digest of the typed name and the client's network."""
+    """Failed sign-in attempts, by the digest of the typed name and the client's network."""
 
     __tablename__ = "sign_in_attempts"
 
@@ -55,7 +55,7 @@ class SignInAttemptRow(Base):
 
 
 class SavedFilterRow(Base):
-    """A reader's named way to look at the worklist."""
+    """A reader's saved worklist filter."""
 
     __tablename__ = "saved_filters"
     __table_args__ = (UniqueConstraint("owner", "name"),)
@@ -68,7 +68,7 @@ class SavedFilterRow(Base):
 
 
 class TokenRow(Base):
-    """A program's access token, of which only the SHA-256 is kept."""
+    """A program's access token; only its SHA-256 is stored."""
 
     __tablename__ = "tokens"
 
@@ -84,9 +84,9 @@ class TokenRow(Base):
 
 
 class WebSessionRow(Base):
-    """A signed-in browser, by the SHA-256 of its cookie; valid while ``access_epoch`` is that of its account.
+    """A browser session, by the SHA-256 of its cookie; valid while ``access_epoch`` is that of its account.
 
-    ``role`` and ``role_mapping`` are set for people of an identity provider: what it granted, by which settings.
+    ``role`` and ``role_mapping`` are set for identity provider accounts: the granted role, and the mapping's digest.
     """
 
     __tablename__ = "web_sessions"

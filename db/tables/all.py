@@ -1,4 +1,4 @@
-"""All tables together, so that the schema is complete whatever was imported before."""
+"""Metadata of all tables."""
 
 from db.tables import (  # noqa: F401 (a table is described once its module is loaded)
     accounts,

@@ -1,4 +1,4 @@
-"""The tables of what models answered: analyses of series with their findings, and answers to uploads."""
+"""Tables of analyses, findings and upload predictions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AnalysisRow(Base):
     reasons: Mapped[tuple[Reason, ...]]
     caveats: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
     overruled: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
-    """Refusals that a radiologist overruled for it, each with why."""
+    """Refusals that a radiologist overruled for it, with the reasons."""
     measures: Mapped[dict[str, Any]]
     requested_by: Mapped[str]
     attempts: Mapped[int]
@@ -55,7 +55,7 @@ class AnalysisRow(Base):
 
 
 class FindingRow(Base):
-    """A place that a model or a reader pointed at."""
+    """A finding of a model or a reader."""
 
     __tablename__ = "findings"
     __table_args__ = (
@@ -95,7 +95,7 @@ class FindingRow(Base):
 
 
 class PredictionRow(Base):
-    """An answer to an upload, with what the uploader told about the patient (no identity)."""
+    """A prediction for an upload, with the patient details provided (no identity)."""
 
     __tablename__ = "predictions"
 

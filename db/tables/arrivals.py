@@ -1,4 +1,4 @@
-"""The tables of what arrived: patients, studies, series, instances. All others rest on these."""
+"""Tables of patients, studies, series and instances."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from db.tables.column_types import words
 
 
 class PatientRow(Base):
-    """A patient as one issuer names one.
+    """A patient of one issuer.
 
-    ``variant`` counts patients who share an id but contradict each other (another name or birth date), and
-    those without an id: they are kept apart, never merged.
+    ``variant`` numbers patients who share an id but contradict each other (another name or birth date), and
+    those without an id; they are never merged.
     """
 
     __tablename__ = "patients"
@@ -41,10 +41,10 @@ def _partial(name: str, *columns: str, where: str) -> Index:
 
 
 class StudyRow(Base):
-    """A study, with what the worklist shows of it kept up to date in the same transaction.
+    """A study, with the worklist's fields updated in the transaction of each change.
 
-    Text is looked for in a trigram index over ``search_text``: ``study_search`` on SQLite (filled by triggers, so a
-    migration that makes this table anew has to make them anew too), a GIN index of pg_trgm on PostgreSQL.
+    Text search uses a trigram index over ``search_text``: ``study_search`` on SQLite (filled by triggers, which a
+    migration that recreates this table has to recreate too), a GIN index of pg_trgm on PostgreSQL.
     """
 
     __tablename__ = "studies"
@@ -74,14 +74,14 @@ class StudyRow(Base):
     study_description: Mapped[str]
     accession_number: Mapped[str]
     local_study_id: Mapped[str] = mapped_column(server_default="")
-    """Study ID (0020,0010): the study's number in words of who made it."""
+    """Study ID (0020,0010)."""
     referring_physician: Mapped[str]
     search_text: Mapped[str]
     state: Mapped[StudyState] = mapped_column(words(StudyState, "state"))
     reasons: Mapped[tuple[Reason, ...]]
     flags: Mapped[tuple[Reason, ...]]
     caveats: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
-    """Of the current analyses of its series, each once."""
+    """Caveats of the current analyses of its series, each once."""
     series_count: Mapped[int]
     instance_count: Mapped[int]
     finding_count: Mapped[int]
@@ -89,7 +89,7 @@ class StudyRow(Base):
     interval_low: Mapped[float | None]
     interval_high: Mapped[float | None]
     displayed: Mapped[str | None]
-    """What is shown of the probability, in English."""
+    """Displayed text of the probability, in English."""
     received_at: Mapped[datetime]
     analysed_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
@@ -98,7 +98,7 @@ class StudyRow(Base):
 
 
 class SeriesRow(Base):
-    """A series of a study; ``instance_count`` also numbers its instances in order of arrival."""
+    """A series; ``instance_count`` also numbers its instances in order of arrival."""
 
     __tablename__ = "series"
 
@@ -117,7 +117,7 @@ class SeriesRow(Base):
 
 
 class InstanceRow(Base):
-    """An instance that was acknowledged; never changed, and never removed by the node itself."""
+    """An acknowledged instance; never changed, and deleted only by retention."""
 
     __tablename__ = "instances"
     __table_args__ = (UniqueConstraint("series_id", "arrival"),)

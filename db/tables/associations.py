@@ -1,4 +1,4 @@
-"""The table of who associated and who was refused."""
+"""Table of associations and rejections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from db.tables.base import Base, OpaqueId
 
 
 class AssociationRow(Base):
-    """Associations of one peer that went alike, counted. AE titles are as the peer sent them."""
+    """Count of equal associations of one peer. AE titles are as sent by the peer."""
 
     __tablename__ = "associations"
     __table_args__ = (

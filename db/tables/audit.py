@@ -1,4 +1,4 @@
-"""The tables of the audit trail."""
+"""Tables of the audit trail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from db.tables.base import Base, Sha256
 
 
 class AuditEventRow(Base):
-    """One event of the trail. Triggers refuse UPDATE, DELETE, TRUNCATE and any sequence but the next."""
+    """An audit event. Triggers refuse UPDATE, DELETE, TRUNCATE and any sequence but the next."""
 
     __tablename__ = "audit_events"
 
@@ -17,7 +17,7 @@ class AuditEventRow(Base):
         BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False
     )
     occurred_at: Mapped[str]
-    """ISO 8601, UTC, microseconds: the very text that is sealed."""
+    """ISO 8601, UTC, microseconds: exactly the sealed text."""
     action: Mapped[str] = mapped_column(index=True)
     actor: Mapped[str]
     subject: Mapped[str] = mapped_column(index=True)
@@ -27,7 +27,7 @@ class AuditEventRow(Base):
 
 
 class AuditHeadRow(Base):
-    """Where the trail ends; ``head_mac`` keeps those without the key from naming an earlier end."""
+    """Head of the trail; ``head_mac`` prevents a forged earlier head without the key."""
 
     __tablename__ = "audit_head"
     __table_args__ = (CheckConstraint("id = 1", name="only_one"),)

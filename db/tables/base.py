@@ -1,6 +1,6 @@
-"""What all tables have in common. Rows never leave ``db``: repositories return the records of ``db.domain.records``.
+"""Base of all tables. Rows never leave ``db``: repositories return the records of ``db.domain.records``.
 
-``id`` columns are opaque; patient identity and DICOM UIDs stand only in the columns that are named for them.
+``id`` columns are opaque; patient identity and DICOM UIDs are only in the columns named for them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Sha256 = String(64)
 
 
 class Base(DeclarativeBase):
-    """All tables, with constraint names that migrations can rely on.
+    """Declarative base, with constraint names that migrations can rely on.
 
-    A foreign key is given as the other class's column, so that no table is ever loaded without those it points at;
-    the whole of them is had from ``db.tables.all`` alone.
+    Foreign keys are given as the other class's column, so that no table is loaded without those it references;
+    ``db.tables.all`` loads all of them.
     """
 
     metadata = MetaData(naming_convention=NAMING)

@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment: aware in Python, always UTC, microseconds on both databases. Naive values are refused."""
+    """A timezone-aware UTC time with microseconds on both databases. Naive values are refused."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To UTC, and without zone for SQLite, whose text then sorts by time."""
+        """Convert to UTC, without zone for SQLite, whose text then sorts by time."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment needs a time zone")
+            raise ValueError("a datetime needs a time zone")
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To an aware UTC datetime."""
+        """Convert to an aware UTC datetime."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -44,11 +44,11 @@ class Reasons(TypeDecorator[tuple[Reason, ...]]):
     cache_ok = True
 
     def process_bind_param(self, value: tuple[Reason, ...] | None, dialect: Dialect) -> Any:
-        """To plain JSON values."""
+        """Convert to plain JSON values."""
         return [{"code": reason.code, "text": reason.text} for reason in value or ()]
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Reason, ...]:
-        """To reasons."""
+        """Convert to reasons."""
         return tuple(Reason(code=entry["code"], text=entry["text"]) for entry in value or ())
 
 
@@ -59,16 +59,16 @@ class Names(TypeDecorator[tuple[str, ...]]):
     cache_ok = True
 
     def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> Any:
-        """To a list."""
+        """Convert to a list."""
         return list(value or ())
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
-        """To a tuple."""
+        """Convert to a tuple."""
         return tuple(value or ())
 
 
 def words(kind: type[StrEnum], name: str) -> Enum:
-    """Make a column type that holds one word of ``kind``, held to it by a check constraint called ``name``."""
+    """Return the column type of an enumeration, with a check constraint called ``name``."""
     return Enum(
         kind,
         native_enum=False,

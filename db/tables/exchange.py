@@ -1,4 +1,4 @@
-"""The tables of exchange with other nodes: results and their deliveries, commitments, earlier studies to fetch."""
+"""Tables of results, deliveries, withdrawals, storage commitments and priors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db.tables.column_types import words
 
 
 class ResultRow(Base):
-    """One result object that was made of an analysis."""
+    """A result object of an analysis."""
 
     __tablename__ = "results"
 
@@ -36,7 +36,7 @@ class ResultRow(Base):
 
 
 class ResultFailureRow(Base):
-    """Result objects of an analysis that could not be made."""
+    """Failure to create result objects of an analysis."""
 
     __tablename__ = "result_failures"
     __table_args__ = (UniqueConstraint("analysis_id", "purpose"),)
@@ -52,7 +52,7 @@ class ResultFailureRow(Base):
 
 
 class DeliveryRow(Base):
-    """One result object on its way to one destination."""
+    """Delivery of one result object to one destination."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -76,7 +76,7 @@ class DeliveryRow(Base):
 
 
 class RetractionRow(Base):
-    """The results of one analysis were withdrawn."""
+    """Withdrawal of the results of an analysis."""
 
     __tablename__ = "retractions"
 
@@ -88,7 +88,7 @@ class RetractionRow(Base):
 
 
 class CommitmentRow(Base):
-    """A peer's request that we answer for instances; ``wanted`` lists ``[SOP Class UID, SOP Instance UID]``."""
+    """A peer's storage commitment request; ``wanted`` lists ``[SOP Class UID, SOP Instance UID]``."""
 
     __tablename__ = "commitments"
     __table_args__ = (
@@ -110,7 +110,7 @@ class CommitmentRow(Base):
 
 
 class PriorSearchRow(Base):
-    """Earlier studies of a study's patient are looked for in one PACS."""
+    """Search for a study's priors in one PACS."""
 
     __tablename__ = "prior_searches"
 
@@ -125,7 +125,7 @@ class PriorSearchRow(Base):
 
 
 class PriorStudyRow(Base):
-    """An earlier study that is fetched; what arrives of it is stored and not analysed unless someone asks."""
+    """A prior to retrieve; it is stored, and analysed only on request."""
 
     __tablename__ = "prior_studies"
 

@@ -1,4 +1,4 @@
-"""The tables of what became known of findings: what readers said, and pathology."""
+"""Tables of readers' verdicts and pathology results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from db.tables.column_types import words
 
 
 class AssessmentRow(Base):
-    """A reader's verdict on a finding; ``number`` orders them, whatever the clock did."""
+    """A reader's verdict on a finding; ``number`` orders them independently of the clock."""
 
     __tablename__ = "assessments"
     __table_args__ = (UniqueConstraint("finding_id", "number"), Index("ix_assessments_created_at", "created_at"))
@@ -28,13 +28,13 @@ class AssessmentRow(Base):
     comment: Mapped[str]
     reader: Mapped[str]
     is_read_first: Mapped[bool] = mapped_column(server_default=false())
-    """Whether the reader had read the study before the model was shown, as the trail tells."""
+    """Whether the reader had read the study before the model was shown, by the audit trail."""
     created_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
 
 
 class PathologyRow(Base):
-    """What pathology said of a nodule; ``id`` is a digest of what it is of, so that importing twice changes nothing."""
+    """A pathology result of a nodule; ``id`` is a digest of its subject, so that a repeated import changes nothing."""
 
     __tablename__ = "pathology"
 

@@ -1,4 +1,4 @@
-"""The tables of what is wrong with this node itself: faults that last, and what is known of the clock."""
+"""Tables of this node's faults and clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db.tables.base import Base
 
 
 class FaultRow(Base):
-    """Something that is wrong until it is mended: a damaged file, a damaged database, a clock that was set."""
+    """A persistent fault: a damaged file, a damaged database, a clock that jumped."""
 
     __tablename__ = "faults"
 
@@ -25,13 +25,13 @@ class FaultRow(Base):
 
 
 class ClockRow(Base):
-    """The wall clock and the uptime of one boot as they were seen together, and the latest time that was trusted."""
+    """Wall clock and uptime of one boot, read together, and the latest trusted time."""
 
     __tablename__ = "clock"
 
     id: Mapped[int] = mapped_column(Integer(), primary_key=True, autoincrement=False)
     boot_id: Mapped[str] = mapped_column(String(64))
     booted_at: Mapped[datetime]
-    """Wall clock less uptime, when this boot was first seen."""
+    """Wall clock less uptime, at the first reading of this boot."""
     uptime_s: Mapped[float] = mapped_column()
     seen_at: Mapped[datetime]

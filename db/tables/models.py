@@ -1,4 +1,4 @@
-"""The tables of which model counts: one that is tried unseen, and each change of the live one."""
+"""Tables of shadow runs and promotions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from db.tables.column_types import words
 
 
 class ShadowRunRow(Base):
-    """What a second model says of the series of an analysis; never shown beside it."""
+    """Output of a shadow model for the series of an analysis; never shown to readers."""
 
     __tablename__ = "trials"
     __table_args__ = (
@@ -35,7 +35,7 @@ class ShadowRunRow(Base):
 
 
 class PromotionRow(Base):
-    """One change of the live model; the row with the highest number counts, and none is ever changed."""
+    """One change of the live model; the row with the highest number is in force, and rows never change."""
 
     __tablename__ = "promotions"
 

@@ -1,4 +1,4 @@
-"""The tables of which code runs on the records: workers that live, and revisions that the schema serves."""
+"""Tables of workers' heartbeats and of the revisions that the schema serves."""
 
 from __future__ import annotations
 

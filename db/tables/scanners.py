@@ -1,4 +1,4 @@
-"""The tables of scanners: what is watched of their series for drift, and those that are held."""
+"""Tables of scanner quarantine and drift monitoring."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db.tables.base import Base, OpaqueId, Sha256
 
 
 class ScannerHoldRow(Base):
-    """A scanner whose answers are kept from readers, until it is released."""
+    """A quarantine of a scanner, until its release."""
 
     __tablename__ = "scanner_holds"
     __table_args__ = (
@@ -41,7 +41,7 @@ class ScannerHoldRow(Base):
 
 
 class WatchedScannerRow(Base):
-    """Scanner that is watched for drift; ``block`` is the number of its blocks of series that were compared."""
+    """A monitored scanner; ``block`` is the number of compared blocks of its series."""
 
     __tablename__ = "watched_scanners"
 
@@ -54,9 +54,9 @@ class WatchedScannerRow(Base):
 
 
 class ObservationRow(Base):
-    """What the watch keeps of one series: how it looked, what was answered. No identity, so it outlives the study.
+    """Image summary and probabilities of one series. It holds no identity and outlives the study.
 
-    ``number`` counts the series of a scanner that were read, from 1; None for one that was refused unread.
+    ``number`` counts the read series of a scanner from 1; None for one refused before reading.
     """
 
     __tablename__ = "observations"
@@ -76,11 +76,11 @@ class ObservationRow(Base):
     """``[nodule probability, malignancy probability]`` each."""
     finding_count: Mapped[int]
     doubts: Mapped[tuple[str, ...]]
-    """Why findings have no malignancy: the codes of each one's reasons."""
+    """Reason codes of each finding without a malignancy probability."""
 
 
 class DriftCheckRow(Base):
-    """What the comparison of one block of a scanner's series with its first ones found."""
+    """Result of comparing one block of a scanner's series with its first ones."""
 
     __tablename__ = "drift_checks"
 
@@ -93,7 +93,7 @@ class DriftCheckRow(Base):
 
 
 class WatchReportRow(Base):
-    """What the watch last reported, whole; and up to when it has collected analyses."""
+    """Latest monitoring report, and the time up to which analyses were collected."""
 
     __tablename__ = "watch_report"
     __table_args__ = (CheckConstraint("id = 1", name="only_one"),)

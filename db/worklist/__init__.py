@@ -1,1 +1,1 @@
-"""The worklist: rows, filters, order, and filters that readers saved."""
+"""Worklist: rows, filters, order and saved filters."""

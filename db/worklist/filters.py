@@ -1,4 +1,4 @@
-"""What of the worklist is asked for, and which index finds it where that leaves few studies."""
+"""Conditions of a worklist query, with an index lookup for selective filters."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from db.tables.arrivals import StudyRow
 
 TERM_LIMIT = 8
 NARROW = 1000
-"""Up to so many studies are cheaper to fetch and sort than to meet one by one on the way along an index."""
+"""Number of studies up to which fetching and sorting is cheaper than walking an index in order."""
 TRIGRAM = 3
 SAMPLE, COMMON = 2000, 40
-"""Words that so many of the latest studies hold are met soon on the way along an index."""
+"""A text found in ``COMMON`` of the ``SAMPLE`` latest studies is found soon by walking an index in order."""
 
 _search = table("study_search", column("study_id"), column("search_text"))
 
 
 def restricted(session: Session, query: WorklistQuery, statement: Select[Any, Any]) -> Select[Any, Any] | None:
-    """Restrict a statement over studies to what the query asks for; None where nothing can be it."""
+    """Return a statement over studies restricted by the query; None if nothing can match."""
     statement = statement.where(*_conditions(session, query))
     if not _is_sqlite(session):  # a plan made for any value knows nothing of how common this one is
         session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
@@ -38,26 +38,26 @@ def restricted(session: Session, query: WorklistQuery, statement: Select[Any, An
 
 
 def terms(searched: str) -> list[str]:
-    """Split a text into what to look for: whole words anywhere, one or two letters at the beginning of a word."""
+    """Split a search text into terms: words match anywhere, one or two letters at the beginning of a word."""
     words = patients.folded_text(free_text(searched)).split()[:TERM_LIMIT]
     return [word if len(word) >= TRIGRAM else f"  {word}" for word in words]
 
 
 def _conditions(session: Session, query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
-    """Say what a listed study is like, leaving the choice of an index to the order and to the candidates.
+    """Yield the conditions of the query, without influence on the choice of an index.
 
-    PostgreSQL weighs by its statistics, which only bare columns have, whether to walk an index in order or to sort.
-    From SQLite ``coalesce`` hides an index: one over half of all studies would have these fetched and sorted each time.
+    PostgreSQL decides by its statistics, which only bare columns have, whether to walk an index in order or to sort.
+    On SQLite ``coalesce`` hides an index, which would otherwise fetch and sort half of all studies each time.
     """
 
-    def seen(attribute: InstrumentedAttribute[Any], absent: object) -> SQLColumnExpression[Any]:
+    def operand(attribute: InstrumentedAttribute[Any], absent: object) -> SQLColumnExpression[Any]:
         return func.coalesce(attribute, absent) if _is_sqlite(session) else attribute
 
-    yield from _text_conditions(query, seen(StudyRow.search_text, ""))
-    yield from _date_conditions(query, seen(StudyRow.study_date, ""))
-    yield from _probability_conditions(query, seen(StudyRow.malignancy_probability, -1.0))
+    yield from _text_conditions(query, operand(StudyRow.search_text, ""))
+    yield from _date_conditions(query, operand(StudyRow.study_date, ""))
+    yield from _probability_conditions(query, operand(StudyRow.malignancy_probability, -1.0))
     if query.state is not None and query.order is WorklistOrder.PRIORITY:
-        yield seen(StudyRow.state, "") == query.state
+        yield operand(StudyRow.state, "") == query.state
     elif query.state is not None:
         yield StudyRow.state == query.state  # has an index by arrival
     if query.is_reviewed is not None:
@@ -85,7 +85,7 @@ def _probability_conditions(query: WorklistQuery, likely: SQLColumnExpression[An
 
 
 def _candidates(session: Session, query: WorklistQuery) -> Iterator[Select[str]]:
-    """Find by index what each filter leaves by itself."""
+    """Yield a statement for each filter that an index serves."""
     if terms(query.text) and not _is_common(session, query):
         yield _having_text(session, query)
     for conditions in (
@@ -99,13 +99,13 @@ def _candidates(session: Session, query: WorklistQuery) -> Iterator[Select[str]]
 
 
 def _is_common(session: Session, query: WorklistQuery) -> bool:
-    """Whether many studies hold the text: PostgreSQL's trigram index would find all of them before the first."""
-    if _is_sqlite(session):  # its index stops where it is told to
+    """Return whether many studies contain the text: PostgreSQL's trigram index would read all of them first."""
+    if _is_sqlite(session):  # its index stops at the limit
         return False
     latest = select(StudyRow.search_text).order_by(StudyRow.received_at.desc(), StudyRow.id.desc()).limit(SAMPLE)
     sample = latest.subquery()
-    found = select(func.count()).select_from(sample).where(*_text_conditions(query, sample.c.search_text))
-    return session.scalars(found).one() >= COMMON
+    statement = select(func.count()).select_from(sample).where(*_text_conditions(query, sample.c.search_text))
+    return session.scalars(statement).one() >= COMMON
 
 
 def _is_sqlite(session: Session) -> bool:

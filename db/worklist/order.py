@@ -1,10 +1,9 @@
-"""The worklist's orders, each a row of segments that an index serves, and the sealed place that a page ended at.
+"""Orders of the worklist, each a list of segments that an index serves, and page cursors.
 
 ``priority`` has four segments: (1) unread studies that have waited longer than ``max_wait_s``, the longest first, so
-that nothing starves however many likelier ones arrive; (2) unread ones with a calibrated probability, the highest
-first, and of equal ones the earlier; (3) unread ones without, the earliest first; (4) reviewed ones, the latest
-first. "Now" is fixed when the first page is asked for and travels in the cursor: no study is listed twice or left out
-because the clock went on.
+that nothing starves; (2) unread ones with a calibrated probability, the highest first, equal ones by arrival; (3)
+unread ones without, the earliest first; (4) reviewed ones, the latest first. The reference time is that of the first
+page and part of the cursor: no study is listed twice or skipped as time passes.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _SEAL_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """The last study of a page: where the next page begins, as seen at one moment."""
+    """Position of the last study of a page, with the reference time."""
 
     segment: int
     as_of: datetime
@@ -42,7 +41,7 @@ class PagePosition:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Part of an order: which studies belong to it, by arrival or (the likeliest first) by probability."""
+    """Part of an order: the conditions of its studies, sorted by arrival or by probability (highest first)."""
 
     conditions: tuple[ColumnElement[bool], ...] = ()
     is_newest_first: bool = False
@@ -50,69 +49,71 @@ class Segment:
 
     @property
     def order(self) -> tuple[UnaryExpression[Any], ...]:
-        """What to sort by; the id tells studies of the same microsecond apart."""
+        """Sort columns; the id separates studies of the same microsecond."""
         if self.is_newest_first:
             return (StudyRow.received_at.desc(), StudyRow.id.desc())
         by_arrival = (StudyRow.received_at.asc(), StudyRow.id.asc())
         return (StudyRow.malignancy_probability.desc(), *by_arrival) if self.is_by_probability else by_arrival
 
-    def after(self, place: PagePosition) -> ColumnElement[bool]:
-        """Select what comes after ``place`` in this segment."""
-        here = tuple_(StudyRow.received_at, StudyRow.id)
-        there = tuple_(literal(place.received_at, UtcDateTime()), literal(place.study_id))
+    def after(self, position: PagePosition) -> ColumnElement[bool]:
+        """Return the condition for studies after ``position`` in this segment."""
+        key = tuple_(StudyRow.received_at, StudyRow.id)
+        last_key = tuple_(literal(position.received_at, UtcDateTime()), literal(position.study_id))
         if self.is_newest_first:
-            return here < there
+            return key < last_key
         if not self.is_by_probability:
-            return here > there
-        likely = StudyRow.malignancy_probability
-        return and_(likely <= place.probability, or_(likely < place.probability, here > there))
+            return key > last_key
+        probability = StudyRow.malignancy_probability
+        return and_(probability <= position.probability, or_(probability < position.probability, key > last_key))
 
 
 def segments(query: WorklistQuery, as_of: datetime) -> tuple[Segment, ...]:
-    """List the segments of the order that is asked for, first to last."""
+    """Return the segments of the query's order, first to last."""
     if query.order is not WorklistOrder.PRIORITY:
         return (Segment(is_newest_first=query.order is WorklistOrder.NEWEST),)
     due = as_of - timedelta(seconds=query.max_wait_s)
     unread, reviewed = StudyRow.reviewed_at.is_(None), StudyRow.reviewed_at.is_not(None)
     is_due, is_not_due = StudyRow.received_at <= due, StudyRow.received_at > due
-    likely = StudyRow.malignancy_probability
+    probability = StudyRow.malignancy_probability
     return (
         Segment((unread, is_due)),
-        Segment((unread, is_not_due, likely.is_not(None)), is_by_probability=True),
-        Segment((unread, is_not_due, func.coalesce(likely, -1.0) < 0.0)),  # by arrival: no index over probabilities
+        Segment((unread, is_not_due, probability.is_not(None)), is_by_probability=True),
+        Segment(
+            (unread, is_not_due, func.coalesce(probability, -1.0) < 0.0)
+        ),  # by arrival: no index over probabilities
         Segment((reviewed,), is_newest_first=True),
     )
 
 
-def encode_cursor(session: Session, query: WorklistQuery, place: PagePosition) -> str:
-    """Write a place so that a cursor that was not given by us is told apart from one that was."""
-    probability = "" if place.probability is None else repr(place.probability)
-    moments = (str(_microseconds(moment)) for moment in (place.as_of, place.received_at))
-    told = ":".join((query.order, str(place.segment), *moments, probability, place.study_id)).encode()
-    return base64.urlsafe_b64encode(_seal(session, told) + told).decode().rstrip("=")
+def encode_cursor(session: Session, query: WorklistQuery, position: PagePosition) -> str:
+    """Return a page position as a cursor, sealed with a keyed digest."""
+    probability = "" if position.probability is None else repr(position.probability)
+    moments = (str(_microseconds(moment)) for moment in (position.as_of, position.received_at))
+    payload = ":".join((query.order, str(position.segment), *moments, probability, position.study_id)).encode()
+    return base64.urlsafe_b64encode(_seal(session, payload) + payload).decode().rstrip("=")
 
 
 def decode_cursor(session: Session, query: WorklistQuery) -> PagePosition:
-    """Read a place back.
+    """Return the page position of the query's cursor.
 
     Raises
     ------
     InvalidCursorError
-        If the cursor is not one that this worklist gave for this order.
+        If the cursor is malformed, altered or of another order.
     """
     cursor = query.cursor or ""
     try:
         sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
         raise InvalidCursorError from error
-    seal, told = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
-    if not hmac.compare_digest(seal, _seal(session, told)):
+    seal, payload = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
+    if not hmac.compare_digest(seal, _seal(session, payload)):
         raise InvalidCursorError
-    order, segment, as_of, received_at, probability, study_id = told.decode().split(":")
+    order, segment, as_of, received_at, probability, study_id = payload.decode().split(":")
     if order != query.order:
         raise InvalidCursorError
-    likely = float(probability) if probability else None
-    return PagePosition(int(segment), _moment(as_of), likely, _moment(received_at), study_id)
+    highest = float(probability) if probability else None
+    return PagePosition(int(segment), _moment(as_of), highest, _moment(received_at), study_id)
 
 
 def _microseconds(moment: datetime) -> int:
@@ -123,6 +124,6 @@ def _moment(microseconds: str) -> datetime:
     return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
-def _seal(session: Session, told: bytes) -> bytes:
+def _seal(session: Session, payload: bytes) -> bytes:
     key: bytes = session.info["audit_key"]
-    return hmac.new(key, b"worklist\0" + told, hashlib.sha256).digest()[:_SEAL_BYTES]
+    return hmac.new(key, b"worklist\0" + payload, hashlib.sha256).digest()[:_SEAL_BYTES]

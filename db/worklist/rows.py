@@ -1,7 +1,7 @@
-"""The worklist, paged by key so that arrivals move nothing, and fast however many studies there are.
+"""Worklist pages by keyset paging, stable under arrivals and fast for any number of studies.
 
-What is asked for is found in one of two ways. Where a filter leaves few studies, an index finds these and they are
-sorted; otherwise studies are walked in the order of an index, and few of them are passed over.
+If a filter leaves few studies, an index finds these and they are sorted; otherwise studies are read in the order of an
+index, and few of them are skipped.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ PAGE_LIMIT = 500
 
 
 def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
-    """List one page.
+    """Return one page.
 
     Raises
     ------
     InvalidCursorError
-        If the cursor is not one that this worklist gave for this order.
+        If the cursor is malformed, altered or of another order.
     """
     limit = max(1, min(query.limit, PAGE_LIMIT))
-    place = decode_cursor(session, query) if query.cursor is not None else None
-    as_of = place.as_of if place else now(session)
-    found: list[tuple[int, StudyRow, PatientRow]] = []
+    position = decode_cursor(session, query) if query.cursor is not None else None
+    as_of = position.as_of if position else now(session)
+    matches: list[tuple[int, StudyRow, PatientRow]] = []
     statement = worklist_filters.restricted(session, query, _statement())
     for number, segment in enumerate(segments(query, as_of)):
-        if statement is not None and (place is None or number >= place.segment):
-            after = place if place and number == place.segment else None
-            part = _part(statement, segment, after).limit(limit + 1 - len(found))
-            found += [(number, study, patient) for study, patient in session.execute(part)]
-        if len(found) > limit:
+        if statement is not None and (position is None or number >= position.segment):
+            after = position if position and number == position.segment else None
+            part = _part(statement, segment, after).limit(limit + 1 - len(matches))
+            matches += [(number, study, patient) for study, patient in session.execute(part)]
+        if len(matches) > limit:
             break
-    failures = failures_of_studies(session, [study.id for _, study, _ in found[:limit]])
+    failures = failures_of_studies(session, [study.id for _, study, _ in matches[:limit]])
     items = tuple(
-        worklist_item(session, study, patient, failures.get(study.id, ())) for _, study, patient in found[:limit]
+        worklist_item(session, study, patient, failures.get(study.id, ())) for _, study, patient in matches[:limit]
     )
-    if len(found) <= limit:
+    if len(matches) <= limit:
         return WorklistPage(items, None)
-    number, last, _ = found[limit - 1]
-    reached = PagePosition(number, as_of, last.malignancy_probability, last.received_at, last.id)
-    return WorklistPage(items, encode_cursor(session, query, reached))
+    number, last, _ = matches[limit - 1]
+    last_position = PagePosition(number, as_of, last.malignancy_probability, last.received_at, last.id)
+    return WorklistPage(items, encode_cursor(session, query, last_position))
 
 
 def worklist_item(
     session: Session, study: StudyRow, patient: PatientRow, failures: tuple[ResultFailure, ...] = ()
 ) -> WorklistItem:
-    """Build the worklist's row of a study. It waits from its first instance until the answer, or until now."""
+    """Return the worklist item of a study. It waits from its first instance until its result, or until now."""
     interval = None
     if study.interval_low is not None and study.interval_high is not None:
         interval = (study.interval_low, study.interval_high)
@@ -87,7 +87,7 @@ def worklist_item(
 
 
 def reading_load(session: Session, max_wait_s: float) -> ReadingLoad:
-    """Count what waits for a reader, and what has waited longer than ``max_wait_s``."""
+    """Count unread studies, and those that have waited longer than ``max_wait_s``."""
     unread = select(func.count()).select_from(StudyRow).where(StudyRow.reviewed_at.is_(None))
     due = now(session) - timedelta(seconds=max_wait_s)
     return ReadingLoad(

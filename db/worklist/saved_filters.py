@@ -1,4 +1,4 @@
-"""Readers' own ways to look at the worklist."""
+"""Saved worklist filters of readers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def saved_filters(session: Session, owner: str) -> tuple[SavedFilter, ...]:
 
 
 def save_filter(session: Session, owner: str, name: str, query: Mapping[str, str]) -> SavedFilter:
-    """Keep a filter under a name; the same name again replaces what was kept.
+    """Save a filter under a name; an existing filter of this name is overwritten.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def save_filter(session: Session, owner: str, name: str, query: Mapping[str, str
     row = session.scalars(mine.where(SavedFilterRow.name == name)).one_or_none()
     if row is None:
         if session.scalars(select(func.count()).select_from(mine.subquery())).one() >= FILTER_LIMIT:
-            raise InvalidRecordError("name", f"is one too many: {FILTER_LIMIT} filters are kept; remove one first")
+            raise InvalidRecordError("name", f"exceeds the limit of {FILTER_LIMIT} saved filters; delete one first")
         row = SavedFilterRow(id=new_id(), owner=owner, name=name, query={}, created_at=now(session))
         session.add(row)
     row.query = checked_json("query", query)
@@ -49,7 +49,7 @@ def save_filter(session: Session, owner: str, name: str, query: Mapping[str, str
 
 
 def remove_filter(session: Session, owner: str, filter_id: str) -> None:
-    """Forget a filter of this reader.
+    """Delete a filter of this reader.
 
     Raises
     ------

@@ -118,7 +118,7 @@ class CommitmentService:
                     ae_title=sender.calling_ae_title,
                     peer_address=sender.address,
                     transaction_uid=transaction_uid,
-                    wanted=references,
+                    references=references,
                     report_at=due,
                 )
                 if request_id is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from db.archive import search
-from db.archive.search import Between, Condition, Found, Like, OneOf, Page
+from db.archive.search import Between, Condition, Like, OneOf, Page, SearchResult
 from webapp.dicomweb import attributes
 from webapp.dicomweb.negotiation import JSON, check_json
 from webapp.http.errors import BadRequestError
@@ -87,7 +87,9 @@ def _completed(known: attributes.Attributes, document: str | None, question: Que
     return {tag: value for tag, value in told.items() if tag in wanted and "BulkDataURI" not in value} | known
 
 
-def _found(keywords: frozenset[str], find: Callable[..., Found], **places: str | None) -> tuple[Question, Found]:
+def _found(
+    keywords: frozenset[str], find: Callable[..., SearchResult], **places: str | None
+) -> tuple[Question, SearchResult]:
     check_json()
     question = read_question(keywords)
     named = {keyword: OneOf((uid,)) for keyword, uid in places.items() if uid is not None}
@@ -97,7 +99,7 @@ def _found(keywords: frozenset[str], find: Callable[..., Found], **places: str |
         )
 
 
-def _answer(question: Question, found: Found, described: Iterable[attributes.Attributes]) -> Response:
+def _answer(question: Question, found: SearchResult, described: Iterable[attributes.Attributes]) -> Response:
     """Send the matches as they are made; none is 204."""
     warnings = list(question.warnings)
     if found.remaining:

@@ -156,7 +156,7 @@ def _failure(outcome: InstanceOutcome) -> Attributes:
 
 def _references(stored: list[InstanceOutcome]) -> list[Attributes]:
     with current_services().database.read() as session:
-        places = archive.places(session, [outcome.sop_instance_uid for outcome in stored])
+        places = archive.parent_uids(session, [outcome.sop_instance_uid for outcome in stored])
     return [
         _named(outcome) | {"00081190": values("UR", _url(places.get(outcome.sop_instance_uid), outcome))}
         for outcome in stored
