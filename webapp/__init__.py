@@ -1,4 +1,4 @@
-"""Pages and API of lungnode: a Flask app that is given its predictor, images, intake and records."""
+"""Web pages and HTTP API of lungnode."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def create_app(
     options: WebOptions,
     pictures: SharedFiles | None = None,
 ) -> Flask:
-    """Make the app. It opens no socket, starts no thread and reads no environment.
+    """Create the Flask app. It opens no socket, starts no thread and reads no environment.
 
     Parameters
     ----------
     database
-        Records, migrated to the latest schema.
+        The database, migrated to the latest schema.
     predictor
         Answers uploads and clicks.
     images
-        Slices of stored studies in order, with their places.
+        Slices of stored studies in anatomical order, with their geometry.
     files
         Stored instances as bytes, for DICOMweb.
     intake
-        Takes a zip of a DICOM series.
+        Stores uploaded DICOM instances and zips.
     options
-        Everything else; ``upload_images_root`` is made if it is not there.
+        Everything else; ``upload_images_root`` is created if missing.
     pictures
-        Where the pictures of uploads are kept for webs on other hosts, too; ``upload_images_root`` lies in its folder.
+        Shared storage of upload images for web processes on other hosts; its folder contains ``upload_images_root``.
     """
     from webapp.assembly import assemble  # here, so that importing a port of this package loads no Flask
 

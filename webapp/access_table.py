@@ -1,4 +1,4 @@
-"""Writes who may do what as a table, from the code: ``python -m webapp.access_table``."""
+"""Markdown table of endpoints and roles: ``python -m webapp.access_table``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webapp.http import routing
 
 
 def rules() -> list[Rule]:
-    """List every address of the app, without opening anything."""
+    """Return the URL rules of the app, without database or predictor."""
     app = Flask("webapp", static_folder="static")
     routing.install(app)
     for blueprint in BLUEPRINTS:
@@ -23,11 +23,11 @@ def rules() -> list[Rule]:
     return list(app.url_map.iter_rules())
 
 
-def table(known: Iterable[Rule]) -> str:
-    """Write a row for each address and method, and a column for a stranger and each role."""
-    columns = ["a stranger", *(role.value for role in Role)]
+def table(url_rules: Iterable[Rule]) -> str:
+    """Return a Markdown table with a row per URL and method, and a column per role."""
+    columns = ["not signed in", *(role.value for role in Role)]
     lines = [f"| route | method | {' | '.join(columns)} |", "| --- | --- |" + " --- |" * len(columns)]
-    for rule in sorted(known, key=lambda rule: rule.rule):
+    for rule in sorted(url_rules, key=lambda rule: rule.rule):
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             may = ["yes" if access.may(role, rule.endpoint, method) else "" for role in (None, *Role)]
             lines.append(f"| `{rule.rule}` | {method} | {' | '.join(may)} |")

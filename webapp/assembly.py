@@ -1,4 +1,4 @@
-"""Puts the app together: services, guards, failures, pages."""
+"""Assembly of the Flask app: services, guard, error handlers, blueprints."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from webapp.services.view_audit import ViewLog
 from webapp.upload import predictions
 
 ARCHIVES = 2
-"""Archives taken at once."""
+"""Zip uploads processed at once."""
 LARGE_PICTURES = 1
-"""Pictures of many pixels decoded at once, some 300 MiB each."""
+"""Large images decoded at once, some 300 MiB each."""
 PASSWORD_CHECKS = 2
 """Password hashes computed at once, 32 MiB each."""
 MAX_FORM_FIELDS = 50
 MAX_FORM_TEXT_BYTES = 500_000
-"""Werkzeug holds this bound against its read buffer of 64 KiB too: a tighter one would refuse large files."""
+"""Werkzeug applies this bound to its read buffer of 64 KiB too: a tighter one would refuse large files."""
 BLUEPRINTS = (
     pages.blueprint,
     account.blueprint,
@@ -71,7 +71,7 @@ def assemble(
     options: WebOptions,
     pictures: SharedFiles | None,
 ) -> Flask:
-    """Do what ``webapp.create_app`` says."""
+    """Create the app; see ``webapp.create_app``."""
     app = Flask("webapp", static_folder="static", template_folder="templates")
     app.config.update(
         MAX_CONTENT_LENGTH=options.max_upload_bytes,

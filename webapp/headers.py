@@ -1,4 +1,4 @@
-"""Headers of every answer, and the counters that go with it."""
+"""Response headers and request counters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTENT_SECURITY_POLICY = (
 IMAGES_SECURITY_POLICY = (
     CONTENT_SECURITY_POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'") + "; worker-src 'self'"
 )
-"""Of the viewer and the workers that it starts: decoders of compressed images are WebAssembly."""
+"""Policy of the viewer and its workers: decoders of compressed images are WebAssembly."""
 ALWAYS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -27,13 +27,13 @@ ALWAYS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Others share one label: whoever makes up methods makes no counters."""
+"""Other methods share one label, which bounds the number of counters."""
 FOR_EVER = "public, max-age=31536000, immutable"
 CACHEABLE = frozenset({"static", "pages.home"})
 
 
 def install(app: Flask) -> None:
-    """Add the headers and count every answer of this app."""
+    """Register the headers and counters for every response of this app."""
     bundles.install(app)
     app.before_request(_start)
     app.after_request(_finish)
@@ -56,7 +56,7 @@ def _finish(response: Response) -> Response:
 
 
 def _cache_control(response: Response) -> str:
-    """Keep nothing that may show a patient; keep a static file for as long as its address names its content."""
+    """Return ``no-store`` for anything that may show a patient; static files named by content are immutable."""
     if request.endpoint not in CACHEABLE or response.status_code >= 400:
         return "no-store"
     return FOR_EVER if bundles.is_named_by_content() else "no-cache"

@@ -1,8 +1,7 @@
-"""Query parameters of our own pages and API.
+"""Validation of query parameters.
 
-One that does not exist is refused: left out, it would show more than was asked for.
-DICOMweb has rules of its own (``webapp.dicomweb``). Pages for everyone, probes and metrics answer alike whatever is
-asked, and an identity provider may add parameters to its answer.
+Unknown parameters are refused: ignored, they would widen the result. DICOMweb has its own rules (``webapp.dicomweb``).
+Public pages, probes and metrics ignore parameters, and an identity provider may add parameters to its redirect.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ PARAMETERS: Final[Mapping[str, frozenset[str]]] = {
     "admin.delivery_listing": frozenset({"status"}),
     "studies.attention": frozenset({"map"}),
 }
-"""By endpoint; those that are not listed have none."""
+"""Parameters by endpoint; others have none."""
 DICOMWEB: Final = frozenset({"qido", "rendered", "stow", "wado"})
 UNCHECKED: Final = frozenset({"health.metrics"})
 MAX_SHOWN: Final = 64
 
 
 def is_checked(endpoint: str) -> bool:
-    """Whether unknown parameters of this endpoint are refused."""
+    """Return whether unknown parameters of an endpoint are refused."""
     is_public = access.may(None, endpoint, "GET")
     return not is_public and endpoint not in UNCHECKED and endpoint.partition(".")[0] not in DICOMWEB
 
 
 def check_request(endpoint: str) -> None:
-    """Refuse a read request with a parameter that its endpoint does not have, or that is given more than once.
+    """Refuse a read request with an unknown or repeated parameter.
 
     Raises
     ------
@@ -56,7 +55,7 @@ def check_request(endpoint: str) -> None:
 
 
 def check_names(names: Iterable[str], allowed: frozenset[str]) -> None:
-    """Refuse the first name that is not allowed.
+    """Refuse names that are not allowed.
 
     Raises
     ------
@@ -65,5 +64,5 @@ def check_names(names: Iterable[str], allowed: frozenset[str]) -> None:
     for name in names:
         if name not in allowed:
             is_shown = name.isascii() and name.replace("-", "_").isidentifier() and len(name) <= MAX_SHOWN
-            known = english("Unknown query parameter: {name}.").format(name=name)
-            raise BadRequestError(known if is_shown else english("Unknown query parameter."), code="bad_parameter")
+            message = english("Unknown query parameter: {name}.").format(name=name)
+            raise BadRequestError(message if is_shown else english("Unknown query parameter."), code="bad_parameter")

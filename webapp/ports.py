@@ -1,6 +1,6 @@
-"""What the web needs from elsewhere: the composition root hands in objects of these shapes.
+"""Interfaces that the web app depends on, implemented in ``lungnode.adapters``.
 
-``webapp`` imports neither torch nor pynetdicom; a process that only serves pages never loads them.
+``webapp`` imports neither torch nor pynetdicom: a process that only serves pages never loads them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MapName = Literal["attention", "gradient"]
 
 @dataclass(frozen=True, slots=True)
 class UploadAnswer:
-    """What a model says of one uploaded image; probabilities are percentages nowhere, always 0..1."""
+    """Model output for one upload; probabilities are in 0..1."""
 
     kind: str
     """``slice`` (PNG, JPEG), ``nodule`` (DICOM with row and column) or ``dicom`` (DICOM without)."""
@@ -28,20 +28,20 @@ class UploadAnswer:
     in_domain: bool
     reasons: tuple[Reason, ...]
     unvalidated: dict[str, object] | None
-    """``{"class": ..., "confidence": {...}}`` where a raw answer exists for an input outside the domain."""
+    """``{"class": ..., "confidence": {...}}`` of the unvalidated output for an input outside the domain, if any."""
     model: ModelIdentity
     temperature: float
     image_png: bytes | None
-    """The 8-bit picture that was read, upright, at most 1024 pixels a side."""
+    """The 8-bit image as analysed, upright, at most 1024 pixels a side."""
     attention_png: bytes | None
-    """The attention overlay on that picture, same size (RGBA)."""
+    """The attention overlay on that image, same size (RGBA)."""
     displayed: dict[str, object] | None = None
-    """What is shown of the probability of ``malignant``, as ``inference.displayed`` records it."""
+    """Displayed probability of ``malignant``, as recorded by ``inference.displayed``."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkedPoint:
-    """A reader's click: 0-based row and column in stored pixels of one instance (frame 1 unless told)."""
+    """A reader's click: 0-based row and column in stored pixels of one instance and frame (counted from 1)."""
 
     series_instance_uid: str
     sop_instance_uid: str
@@ -52,7 +52,7 @@ class MarkedPoint:
 
 @dataclass(frozen=True, slots=True)
 class PointAnswer:
-    """What a model says of a marked place, and the scanner that the series is from."""
+    """Model output for a marked point, and the scanner of the series."""
 
     model: ModelIdentity
     finding: NewFinding
@@ -95,7 +95,7 @@ class StatementSection:
 
 
 class UnfitInputError(Exception):
-    """The input cannot be answered: ``status`` is the HTTP status, ``code`` stable, ``message`` for people."""
+    """The input cannot be processed: ``status`` is the HTTP status, ``code`` stable, ``message`` for users."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -105,10 +105,10 @@ class UnfitInputError(Exception):
 
 
 class Predictor(Protocol):
-    """Answers uploads and clicks. Calls take from 10 ms to 2 s on two cores and may be made from several threads."""
+    """Analysis of uploads and marked points. Calls take 10 ms to 2 s on two cores and are thread-safe."""
 
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
-        """Answer an uploaded PNG, JPEG or DICOM instance; type is told by content.
+        """Analyse an uploaded PNG, JPEG or DICOM instance, detected by content.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Predictor(Protocol):
         ...
 
     def preview(self, content: bytes) -> bytes:
-        """Draw the first frame of an uploaded DICOM instance in the lung window, pixel by pixel (PNG).
+        """Render the first frame of an uploaded DICOM instance in the lung window, at its own size (PNG).
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Predictor(Protocol):
         ...
 
     def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
-        """Analyse the place that a reader pointed at.
+        """Analyse the point that a reader marked.
 
         Raises
         ------
@@ -138,203 +138,202 @@ class Predictor(Protocol):
         ...
 
     def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
-        """Say where the planar network looks around a place: a transparent PNG (RGBA) of the size of its slice.
+        """Return the planar network's attention around a point: a transparent PNG (RGBA) of the size of its slice.
 
-        ``gradient`` instead shows the pixels that move its answer; it takes about a second.
+        ``gradient`` shows the gradient of its output instead; it takes about a second.
 
         Raises
         ------
         UnfitInputError
-            As ``analyse_place``; 404 too where no network of the model looks at planes.
+            As ``analyse_place``; 404 also if the model has no planar network.
         """
         ...
 
     def plots(self, model_name: str) -> Mapping[str, bytes]:
-        """Give the plots (PNG) that came with a model, by name; none for a model that is not known."""
+        """Return the plots (PNG) of a model's bundle by name; empty for an unknown model."""
         ...
 
     def status(self) -> dict[str, object]:
-        """Give ``GET /model_status`` without counters: the nodule model's fields on top, all in ``models``."""
+        """Return ``GET /model_status`` without counters: the nodule model's fields, and all models in ``models``."""
         ...
 
 
 class StudyImages(Protocol):
-    """How stored studies lie in space, read outside the web process's own trust."""
+    """Geometry of stored studies, parsed outside the web process."""
 
     def slices(self, study_instance_uid: str, series_instance_uid: str) -> tuple[SliceReference, ...]:
-        """List the series' displayable slices in anatomical order (empty where none can be shown)."""
+        """List the series' displayable slices in anatomical order (empty if none can be shown)."""
         ...
 
 
 class Pieces(Protocol):
-    """Bytes that come a piece at a time; ``close`` them where they are not read to their end."""
+    """Iterator of chunks; ``close`` it if it is not exhausted."""
 
     def __iter__(self) -> Pieces:
-        """Be read from here on."""
+        """Return the iterator itself."""
         ...
 
     def __next__(self) -> bytes:
-        """Give the next piece."""
+        """Return the next chunk."""
         ...
 
     def close(self) -> None:
-        """Give up what is held open."""
+        """Release open resources."""
         ...
 
 
 class Content(Protocol):
-    """Bytes of a stored instance, read as they are sent."""
+    """Content of a stored instance, read as it is sent."""
 
     @property
     def transfer_syntax_uid(self) -> str:
-        """How they are encoded."""
+        """Transfer syntax of the content."""
         ...
 
     @property
     def size_bytes(self) -> int:
-        """How many there are."""
+        """Size in bytes."""
         ...
 
     @property
     def pieces(self) -> Pieces:
-        """The bytes."""
+        """Chunks of the content."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """How a frame is drawn."""
+    """Options for rendering a frame."""
 
     media_type: str
     """``image/png`` or ``image/jpeg``."""
     quality: int
     window: tuple[float, float, str] | None
-    """Center, width, and ``linear``, ``linear-exact`` or ``sigmoid``; None takes the image's own."""
+    """Center, width, and ``linear``, ``linear-exact`` or ``sigmoid``; None uses the image's own."""
     size: tuple[int, int] | None
     """Width and height to fit into."""
     region: tuple[int, int, int, int] | None
-    """Left, top, width and height of what is shown."""
+    """Left, top, width and height of the rendered region."""
 
 
 class SharedFiles(Protocol):
-    """Files that every web sees; each has them in a folder of its own, by the same relative paths.
+    """Files shared by web processes; each has a local folder with the same relative paths.
 
-    Every method may raise ``UnfitInputError``: 503 where they cannot be reached.
+    Every method may raise ``UnfitInputError``: 503 if the store is unreachable.
     """
 
     def persist(self, paths: Sequence[str]) -> None:
-        """Share files that were written to the folder."""
+        """Upload files of the local folder."""
         ...
 
     def fetch(self, paths: Sequence[str]) -> object:
-        """Bring files to the folder that are not there, where they are kept."""
+        """Download missing files into the local folder."""
         ...
 
     def remove(self, path: str) -> None:
-        """Forget a file; harmless where there is none."""
+        """Delete a file, if it exists."""
         ...
 
 
 class StoredFiles(Protocol):
-    """Stored instances by their relative paths, as DICOMweb sends them; parsed outside the web process's own trust.
+    """Stored instances by relative path, for DICOMweb; parsed outside the web process.
 
-    Every method may raise ``UnfitInputError``: 422 where a file cannot be read or decoded, 500 where it is damaged: its
-    content is no longer what was received.
+    Every method may raise ``UnfitInputError``: 422 if a file cannot be read or decoded, 500 if its content differs from
+    the received one.
     """
 
     def check(self, paths: Sequence[str]) -> None:
-        """See that files are undamaged, before the first of them is sent."""
+        """Check that files are undamaged, before any is sent."""
         ...
 
     def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
-        """Describe instances in the DICOM JSON Model, None where one cannot be read; ``urls`` lead to bulk data."""
+        """Yield instances in the DICOM JSON Model, None for an unreadable one; ``urls`` are those of bulk data."""
         ...
 
     def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
-        """Give one frame, as it is stored or decoded; None where there is no such frame (counted from 1)."""
+        """Return one frame (counted from 1), as stored or decoded; None if it does not exist."""
         ...
 
     def part10_file(self, path: str, transfer_syntax_uid: str) -> Content:
-        """Give the PS3.10 file as it is stored."""
+        """Return the PS3.10 file as stored."""
         ...
 
     def uncompressed(self, path: str) -> Content:
-        """Give the PS3.10 file in Explicit VR Little Endian."""
+        """Return the PS3.10 file in Explicit VR Little Endian."""
         ...
 
-    def bulk(self, path: str, place: Sequence[str]) -> Content:
-        """Give the value at a place: a tag, or item numbers and tags in turn within sequences."""
+    def bulk(self, path: str, element_path: Sequence[str]) -> Content:
+        """Return the value at a path of tags and, within sequences, item numbers."""
         ...
 
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
-        """Draw one frame; None where there is no such frame."""
+        """Render one frame; None if it does not exist."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceOutcome:
-    """What became of a posted instance; UIDs are empty where it did not tell them."""
+    """Outcome of a posted instance; UIDs are empty if unknown."""
 
     sop_class_uid: str
     sop_instance_uid: str
     is_stored: bool
     failure_reason: int = 0
-    """Failure Reason (0008,1197), as PS3.18 table I.2-2 has them."""
+    """Failure Reason (0008,1197), PS3.18 table I.2-2."""
 
 
 class InstanceReception(Protocol):
-    """One PS3.10 file while it arrives."""
+    """Reception of one PS3.10 file."""
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Take what comes next."""
+        """Write the next chunk."""
         ...
 
     def finish(self) -> InstanceOutcome:
-        """Make the instance durable, or say why not."""
+        """Store the instance durably; return the outcome."""
         ...
 
     def abandon(self) -> None:
-        """Forget what came so far; harmless after ``finish``."""
+        """Discard an incomplete file; no effect after ``finish``."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOutFiles:
-    """Files of one kind in an uploaded zip that are no CT images."""
+    """Files of one kind in an uploaded zip that are not CT images."""
 
     kind: str
     """Stable: ``structured_report``, ``not_dicom``, ..."""
     count: int
     text: str
-    """For people, in English: ``3 files that are not DICOM``."""
+    """Display text in English: ``3 files that are not DICOM``."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedStudy:
-    """What became of an uploaded zip."""
+    """Outcome of an uploaded zip."""
 
     study_instance_uid: str
     accepted: int
     """CT images of the zip; all are stored now."""
     already_stored: int
-    """How many of these were stored before."""
+    """Number of these that were stored before."""
     left_out: tuple[LeftOutFiles, ...] = ()
 
 
 class StudyIntake(Protocol):
-    """Takes what is sent by the web into the same intake as the PACS' pushes."""
+    """Intake of uploads, with the same checks as for C-STORE."""
 
     def open_instance(self, *, actor: str, study_instance_uid: str) -> InstanceReception:
-        """Begin to take a PS3.10 file, which has to belong to that study (empty: to any)."""
+        """Begin the reception of a PS3.10 file of a study (empty: of any)."""
         ...
 
     def store_zip(self, content: bytes | mmap, *, actor: str) -> AcceptedStudy:
-        """Store the CT images of a zip, in memory or as a mapped file; all or none.
+        """Store the CT images of a zip (in memory or a mapped file), all or none.
 
         Raises
         ------
         UnfitInputError
-            413 for too much, 422 where no CT image is in it, one is refused, or studies are mixed, 503 when storage is
-            full.
+            413 if too large, 422 if it has no CT image, one is refused, or studies are mixed, 503 if storage is full.
         """
         ...

@@ -1,4 +1,4 @@
-"""What templates may use besides the data that they are given."""
+"""Template filters, tests and globals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 def install(app: Flask) -> None:
-    """Add filters and the values that every page needs."""
+    """Register filters, tests, globals and context processors."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.add_template_filter(percent)
     app.add_template_filter(dicom_date)
@@ -67,12 +67,12 @@ def install(app: Flask) -> None:
 
 
 def is_partial_coverage(caveats: Iterable[ReasonShape]) -> bool:
-    """Whether caveats, as they go out, say that the images show only part of the lungs."""
+    """Return whether any caveat states partial coverage of the lungs."""
     return any(caveat["code"] in PARTIAL_COVERAGE for caveat in caveats)
 
 
 def asset(name: str) -> str:
-    """Address of a static file that changes when the file does, so that browsers may keep it."""
+    """Return the URL of a static file, versioned by its content."""
     return url_for("static", filename=name, v=_digest(name))
 
 
@@ -80,7 +80,7 @@ def asset(name: str) -> str:
 def _digest(name: str) -> str:
     try:
         return sha256((STATIC / name).read_bytes()).hexdigest()[:10]
-    except FileNotFoundError:  # a checkout whose bundle was not made: the page stands, without its module
+    except FileNotFoundError:  # bundle not built: the page works without it
         return "missing"
 
 
@@ -94,49 +94,49 @@ def _date(text: str) -> date | None:
 
 
 def dicom_date(text: str) -> str:
-    """Write a DICOM date (``20260131``) as ``2026-01-31``; anything else stays as it was received."""
-    found = _date(text)
-    return found.isoformat() if found else text
+    """Format a DICOM date (``20260131``) as ``2026-01-31``; other texts stay unchanged."""
+    parsed = _date(text)
+    return parsed.isoformat() if parsed else text
 
 
 def day(text: str) -> str:
-    """Write a DICOM date as readers of the page's language do; anything else stays as it was received."""
-    found = _date(text)
-    return i18n.day(found) if found else text
+    """Format a DICOM date for the page's language; other texts stay unchanged."""
+    parsed = _date(text)
+    return i18n.day(parsed) if parsed else text
 
 
 def percent(share: float) -> str:
-    """Write a probability as readers of the page's language do."""
+    """Format a probability in percent for the page's language."""
     return i18n.number(rounding.percent_text(share))
 
 
 def age_at(birth_date: str, study_date: str) -> str:
-    """Age in whole years at the study, or nothing where one of the dates is none."""
-    born, seen = _date(birth_date), _date(study_date)
-    if born is None or seen is None or seen < born:
+    """Return the age in years at the study, or an empty string if a date is invalid."""
+    born, examined = _date(birth_date), _date(study_date)
+    if born is None or examined is None or examined < born:
         return ""
-    years = seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))
+    years = examined.year - born.year - ((examined.month, examined.day) < (born.month, born.day))
     return gettext("{years} y").format(years=years)
 
 
-def detail(told: object) -> str:
-    """Write a detail of an event: lists with commas, digests by their beginning."""
-    if isinstance(told, list | tuple):
-        return ", ".join(detail(inner) for inner in told) or "none"
-    if told is None or isinstance(told, bool):
-        return {None: "none", True: "yes", False: "no"}[told]
-    text = str(told)
+def detail(value: object) -> str:
+    """Format a detail of an audit event: lists with commas, digests abbreviated."""
+    if isinstance(value, list | tuple):
+        return ", ".join(detail(inner) for inner in value) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    text = str(value)
     return f"{text[:12]}…" if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
 
 
 def sentence(text: str) -> str:
-    """Write a reason as a sentence: a capital at its beginning, a stop at its end."""
+    """Format a reason as a sentence, with a capital and a full stop."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
 def duration(seconds: float) -> str:
-    """Write how long something took or has waited, in the unit that fits."""
+    """Format a duration in the largest fitting unit."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
@@ -144,7 +144,7 @@ def duration(seconds: float) -> str:
 
 
 def person_name(text: str) -> str:
-    """Write a DICOM person name (PS3.5 6.2.1) as ``Family, Given Middle``, the alphabetic group first."""
+    """Format a DICOM person name (PS3.5 6.2.1) as ``Family, Given Middle``, alphabetic group first."""
     groups = [_name_group(group) for group in text.split("=")]
     return " · ".join(group for group in groups if group) or gettext("(no name)")
 

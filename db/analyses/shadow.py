@@ -49,7 +49,7 @@ class Pair:
 
     patient_id: str
     live: tuple[FindingRecord, ...]
-    tried: tuple[ShadowFinding, ...]
+    shadow: tuple[ShadowFinding, ...]
     malignant: dict[str, bool]
     """Pathology of live findings by finding id, where known; of several reports the latest."""
     failed_with: str
@@ -130,7 +130,7 @@ def _pair(session: Session, row: Row[ShadowRunRow, str]) -> Pair:
         patient_id=patient_id,
         live=live,
         malignant=_malignant(session, [record.id for record in live]),
-        tried=tuple(
+        shadow=tuple(
             ShadowFinding(**{**finding, "position_mm": tuple(finding["position_mm"])}) for finding in shadow_findings
         ),
         failed_with=shadow_run.reasons[0].code if shadow_run.reasons else "",

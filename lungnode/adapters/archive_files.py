@@ -69,10 +69,10 @@ class ArchiveFiles:
         with _refusing():
             return self._files.uncompressed(self._checked(path))
 
-    def bulk(self, path: str, place: Sequence[str]) -> Content:
+    def bulk(self, path: str, element_path: Sequence[str]) -> Content:
         """See ``StoredFiles``."""
         with _refusing():
-            return self._files.bulk(self._checked(path), place)
+            return self._files.bulk(self._checked(path), element_path)
 
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
         """See ``StoredFiles``."""

@@ -1,4 +1,4 @@
-"""An administrator finds a dead letter, has it sent again, reads the result's story and leaves."""
+"""An administrator finds a dead letter, has it sent again, reads the result's history and leaves."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_sign_in_admin_resend_audit_story_sign_out(locked_site: Site, open_page:
     expect(letters).to_contain_text("Connection refused.")
     assert serious(page, axe) == []
     letters.get_by_role("button", name="Send again").click()
-    expect(letters).to_contain_text("Nothing was given up.")
+    expect(letters).to_contain_text("No failed deliveries.")
     latest = page.get_by_role("region", name="Latest deliveries")
     expect(latest).to_contain_text("waiting")
-    latest.get_by_role("link", name="Story").first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Story of a result")
+    latest.get_by_role("link", name="History").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("History of a result")
     expect(page.get_by_role("region", name="Every event on record")).to_contain_text("delivery:resent")
     expect(page.get_by_role("region", name="Every event on record")).to_contain_text("by keeper")
     assert serious(page, axe) == []

@@ -92,7 +92,7 @@ def test_probability_and_date_are_filtered(site: Site, open_page: Callable[..., 
         "65 to 94 % (28 of 34 similar)"
     )
     page.get_by_label("from", exact=True).fill("2026-01-15")
-    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matches")).to_be_visible()
     expect(page.locator("[data-narrowed]")).to_have_text("2")
     page.wait_for_url("**/worklist?q=narrow&date_from=2026-01-15&min_probability=0.8")
     page.keyboard.press("Escape")

@@ -1,1 +1,1 @@
-"""Sign-in, OpenID Connect, and which role may call which endpoint."""
+"""Sign-in, OpenID Connect, and endpoint permissions by role."""

@@ -1,4 +1,4 @@
-"""Who may do what: every endpoint and method stands in this one table, and what does not stand here is refused."""
+"""Permissions by role for every endpoint and method; anything not in this table is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from db.domain.records import Role
 ADMIN, RADIOLOGIST, AUDITOR, SERVICE = Role.ADMIN, Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE
 
 Roles = frozenset[Role] | None
-"""The roles that may; None means everyone, signed in or not."""
+"""The permitted roles; None means everyone, signed in or not."""
 
 EVERYONE: Final[Roles] = None
 SIGNED_IN: Final[Roles] = frozenset(Role)
@@ -101,17 +101,17 @@ TABLE: Final[Mapping[str, Mapping[str, Roles]]] = {
 
 
 def may_observe(role: Role | None) -> bool:
-    """Whether a role may read how the service does in detail."""
+    """Return whether a role may read detailed health information."""
     return OBSERVE is None or role in OBSERVE
 
 
 def is_declared(endpoint: str, method: str) -> bool:
-    """Whether the table says anything of this endpoint and method (HEAD is GET)."""
+    """Return whether the table has this endpoint and method (HEAD counts as GET)."""
     return _method(method) in TABLE.get(endpoint, {})
 
 
 def may(role: Role | None, endpoint: str, method: str) -> bool:
-    """Whether a role (None: a stranger) may use this endpoint with this method."""
+    """Return whether a role (None: not signed in) may use this endpoint with this method."""
     if not is_declared(endpoint, method):
         return False
     roles = TABLE[endpoint][_method(method)]

@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Sign-in and sign-out."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ blueprint = Blueprint("account", __name__)
 MAX_NAME = 200
 MAX_PASSWORD = 1000
 FORM_LIFETIME_S = 3600
-REFUSED = "That name and password do not fit, or there were too many attempts. Try again, or wait a few minutes."
-"""One sentence for every reason, so that it does not tell which names exist."""
+REFUSED = "Wrong name or password, or too many attempts. Try again, or wait a few minutes."
+"""The same message for every reason, so that it does not reveal which names exist."""
 
 
 @blueprint.get("/sign-in")
 def sign_in_page() -> BaseResponse:
-    """Show the form."""
+    """Show the sign-in form."""
     if not current_services().options.auth_required:
         return redirect(url_for("pages.home"), 303)
     return form(200, "")
@@ -49,7 +49,7 @@ def sign_in() -> BaseResponse:
 
 
 def start_session(response: BaseResponse, grant: SessionGrant) -> BaseResponse:
-    """End the session that the browser may have, and start one with a fresh cookie."""
+    """End any session of the browser, and start one with a fresh cookie."""
     services = current_services()
     services.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
     _set_cookie(response, SESSION_COOKIE, services.sessions.open(grant))
@@ -59,7 +59,7 @@ def start_session(response: BaseResponse, grant: SessionGrant) -> BaseResponse:
 
 @blueprint.post("/sign-out")
 def sign_out() -> BaseResponse:
-    """End the session here, not only in the browser."""
+    """End the session on the server, and delete its cookie."""
     services = current_services()
     services.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
     with services.database.begin() as session:
@@ -72,12 +72,12 @@ def sign_out() -> BaseResponse:
 
 
 def safe_next(target: str) -> str:
-    """Return a path of this site to go to after signing in; whatever points elsewhere becomes the worklist."""
+    """Return the target if it is a path of this site, else the worklist's."""
     return target if is_own_path(target) else url_for("worklist.page")
 
 
 def _checked_user(name: str, password: str) -> UserRecord | None:
-    """Ask the database also for names and passwords too long to be right, so that all take the same time."""
+    """Return the user, or None; overlong names and passwords are checked too, so that all take the same time."""
     address = request.remote_addr or ""
     try:
         with current_services().password_slots.take():
@@ -87,7 +87,7 @@ def _checked_user(name: str, password: str) -> UserRecord | None:
 
 
 def form(status: int, message: str) -> Response:
-    """Show the form, with what was wrong."""
+    """Return the sign-in form with an error message."""
     cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
     page = render_template(
         "sign_in.html",

@@ -1,4 +1,4 @@
-"""Identifies callers: a signed-in person, a program with a token, or anyone where sign-in is off."""
+"""Identification of callers by session, by token, or as local user if sign-in is off."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from webapp.services.registry import Services, current_services
 SESSION_COOKIE = "lungnode_session"
 FORM_COOKIE = "lungnode_form"
 BACKGROUND_HEADER = "X-Lungnode-Background"
-"""Sent by requests that the page makes by itself: they do not keep a session alive."""
+"""Sent by automatic requests of a page, which do not extend a session."""
 
 
 class Proof(StrEnum):
-    """How the caller proved who it is."""
+    """Means of authentication."""
 
     OPEN = "open"
-    """Sign-in is off: whoever reaches this loopback port."""
+    """Sign-in is off: any caller of this loopback port."""
     SESSION = "session"
     TOKEN = "token"  # noqa: S105 (a word, not a secret)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. ``role`` is None where sign-in is off: everything is allowed."""
+    """The caller. ``role`` is None if sign-in is off: everything is allowed."""
 
     name: str
     """The actor in the audit trail and in records."""
     role: Role | None
     proof: Proof
     display_name: str = ""
-    """Shown to people; of a person of an identity provider it says nothing about who it is."""
+    """Name to display; for identity provider accounts it does not identify the person."""
 
 
 def identify() -> Principal | None:
-    """Return who sent the current request, or None where nobody is signed in."""
+    """Return the caller of the current request, or None if not signed in."""
     touch = BACKGROUND_HEADER not in request.headers and request.endpoint != "events.stream"
     return _identified(current_services(), _credentials(), touch=touch)
 
 
 def access_check() -> Callable[[], bool]:
-    """Return a function that says whether the caller of this request still has access; works after the request.
+    """Return a function that tells whether the caller still has access; it works after the request.
 
-    For answers that stay open: it asks the records each time, and finds sessions and tokens that ended meanwhile.
+    For streamed responses: it queries the database each time, so that ended sessions and revoked tokens are detected.
     """
     services, credentials, caller = current_services(), _credentials(), principal()
 
@@ -65,7 +65,7 @@ def access_check() -> Callable[[], bool]:
 
 @dataclass(frozen=True, slots=True)
 class _Credentials:
-    """What a request proves its caller with."""
+    """Credentials of a request."""
 
     authorization: str
     cookie: str
@@ -84,7 +84,7 @@ def _identified(services: Services, credentials: _Credentials, *, touch: bool) -
 
 
 def _by_session(services: Services, cookie: str, *, touch: bool) -> Principal | None:
-    """Ask the records each time, so that every change of the account counts at once."""
+    """Identify by session, read from the database each time so that account changes apply at once."""
     signed_in = services.sessions.find(cookie, touch=touch)
     if signed_in is None:
         return None
@@ -116,6 +116,6 @@ def principal() -> Principal:
 
 
 def current_form_token() -> str:
-    """Token for the forms of this page; empty where no cookie proves anything."""
+    """Return the CSRF token for forms of this page; empty without a session."""
     cookie = request.cookies.get(SESSION_COOKIE) if current_services().options.auth_required else None
     return form_token(cookie, current_services().options.secret_key) if cookie else ""

@@ -1,4 +1,4 @@
-"""Names of accounts as people are shown them."""
+"""Display names of accounts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from webapp.services.registry import current_services
 
 
 def shown_name(actor: str) -> str:
-    """Return the name to show for an actor: of a person of an identity provider, the one given at the last sign-in."""
+    """Return the display name of an actor; for identity provider accounts, the name of the last sign-in."""
     if not actor.startswith(PROVIDER_PREFIX):
         return actor
     names: dict[str, str] = g.setdefault("shown_names", {})

@@ -1,8 +1,7 @@
-"""Signing in at the organisation's identity provider: OpenID Connect, authorization code flow with PKCE.
+"""Sign-in with OpenID Connect: authorization code flow with PKCE.
 
-Authlib keeps state, nonce and verifier in a signed cookie of this sign-in alone, and checks the identity token:
-signature, issuer, audience, times, nonce. The role is taken from a claim, as the settings say; whoever has none of the
-roles stays outside.
+Authlib stores state, nonce and verifier in a signed cookie of this sign-in, and checks the ID token: signature, issuer,
+audience, times, nonce. The role is taken from a claim, by the settings; accounts without a role are refused.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ TIMEOUT_S = 10
 MAX_SUBJECT = 255
 """OpenID Connect Core 1.0, 2: ``sub`` has at most 255 ASCII characters."""
 MAX_ROLE_VALUES = 5000
-"""Some directories put people into a thousand groups."""
+"""Some directories list a thousand groups for an account."""
 DISPLAY_CLAIMS = ("name", "preferred_username", "email")
 NAMELESS = "?"
-"""Shown for a person whose provider gives no name that can be shown."""
+"""Display name of an account without a printable name."""
 REFUSED = "Your organisation's sign-in was not completed, or it gives you no role here. Ask your administrator."
 UNFIT = (
     *(AuthlibBaseError, JoseError, ValueError, LookupError, TypeError),
     *(AttributeError, ArithmeticError, RecursionError),
 )
-"""Raised for a provider's answer that is malformed."""
+"""Raised for a malformed response of the provider."""
 
 
 def install(app: Flask) -> None:
-    """Know the provider, where the options name one; it is asked for its metadata at the first sign-in."""
+    """Register the configured provider; its metadata are fetched at the first sign-in."""
     options = cast("Services", app.extensions[EXTENSION]).options
     if options.oidc is None:
         return
@@ -84,7 +83,7 @@ def _configured() -> tuple[OidcProvider, Any]:
 
 @blueprint.get("/")
 def start() -> Response:
-    """Send the browser to the provider."""
+    """Redirect the browser to the provider."""
     _, client = _configured()
     current_services().sign_in_limit.take(request.remote_addr or "")
     session.clear()
@@ -92,12 +91,12 @@ def start() -> Response:
     try:
         return cast("Response", client.authorize_redirect(absolute_url(url_for("oidc.callback"))))
     except (RequestException, *UNFIT):
-        raise UnavailableError("The identity provider cannot be reached just now.") from None
+        raise UnavailableError("The identity provider is unreachable.") from None
 
 
 @blueprint.get("/callback")
 def callback() -> Response:
-    """Take the browser back from the provider, and start a session with a fresh cookie."""
+    """Complete the sign-in after the provider's redirect, and start a session with a fresh cookie."""
     provider, client = _configured()
     current_services().sign_in_limit.take(request.remote_addr or "")
     target = safe_next(str(session.pop("next", "")))
@@ -128,7 +127,7 @@ def callback() -> Response:
 
 @dataclass(frozen=True, slots=True)
 class ProviderIdentity:
-    """Who a person is: issuer and subject, which never change, and a name to show."""
+    """Identity from an ID token: issuer and subject, which never change, and a display name."""
 
     issuer: str
     subject: str
@@ -136,13 +135,12 @@ class ProviderIdentity:
 
 
 def identity_of(claims: Mapping[str, Any]) -> ProviderIdentity | None:
-    """Read who a person is; None where the claims do not say (OpenID Connect Core 1.0, 2 and 5.7).
+    """Return the identity in the claims, or None if incomplete (OpenID Connect Core 1.0, 2 and 5.7).
 
     Parameters
     ----------
     claims
-        Of a checked identity token. Names and e-mail addresses in it may be changed by people, or be those of others:
-        they are shown and decide nothing.
+        Of a validated ID token. Names and e-mail addresses in it may change or be reused: they are only displayed.
     """
     issuer, subject = claims.get("iss"), claims.get("sub")
     if not isinstance(issuer, str) or not isinstance(subject, str):
@@ -155,7 +153,7 @@ def identity_of(claims: Mapping[str, Any]) -> ProviderIdentity | None:
 
 
 def role_of(claims: Mapping[str, Any], provider: OidcProvider) -> Role | None:
-    """Return the first role of the settings whose value the claim has: a text, or a list of texts and nothing else."""
+    """Return the first configured role whose value is in the claim, a string or a list of strings."""
     claim = claims.get(provider.role_claim)
     values = [claim] if isinstance(claim, str) else claim
     if not isinstance(values, list) or len(values) > MAX_ROLE_VALUES:

@@ -1,1 +1,1 @@
-"""The JSON API: shapes, operations, the OpenAPI document, serializers."""
+"""JSON API: shapes, operations, OpenAPI document, serializers."""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the shapes that the code is type-checked against."""
+"""OpenAPI 3.1 document, generated from the shapes that the code is type-checked against."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ PARAMETERS: dict[str, Schema] = {
     "name": {"type": "string", "enum": ["image", "attention"]},
 }
 WORDS = {
-    200: "Answered.",
+    200: "OK.",
     201: "Recorded.",
-    202: "Accepted; it is done later.",
-    204: "Done.",
-    400: "Not understood.",
+    202: "Accepted for processing.",
+    204: "Deleted.",
+    400: "Malformed request.",
     401: "Not signed in.",
-    403: "Not allowed, or sent by another site.",
-    404: "There is no such thing.",
+    403: "Not allowed, or cross-site request.",
+    404: "Not found.",
     409: "Not possible in this state.",
     413: "Too large.",
-    415: "Not a type that is read.",
-    422: "Cannot be answered.",
+    415: "Unsupported media type.",
+    422: "Cannot be processed.",
     429: "Too many requests.",
-    500: "The service failed.",
-    503: "Not available just now.",
+    500: "Internal error.",
+    503: "Service unavailable.",
 }
 ALWAYS = (400, 413, 500, 503)
-"""Refusals of any operation: another host name, a body above the limit, a fault, a database that does not answer."""
+"""Error responses of any operation: unknown host name, body too large, internal error, database unavailable."""
 GUARDED = (401, 403)
-"""What the guard may answer in front of every page that is not public."""
+"""Error responses of every operation that is not public."""
 
 
 def document(version: str) -> dict[str, Any]:
-    """Describe everything that can be asked."""
+    """Return the OpenAPI document."""
     book = SchemaBook()
     error = {"application/json": {"schema": book.reference(Error)}}
     paths: dict[str, dict[str, Any]] = {}
@@ -94,7 +94,7 @@ def _operation(operation: Operation, book: SchemaBook, error: Schema) -> dict[st
     guarded = () if operation.public else GUARDED
     for status in sorted({*operation.refusals, *ALWAYS, *guarded} - set(responses)):
         responses[status] = error
-    made: dict[str, Any] = {
+    described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": _operation_id(operation),
         "parameters": _path_parameters(operation.path) + [_query(*parameter) for parameter in operation.query],
@@ -103,15 +103,15 @@ def _operation(operation: Operation, book: SchemaBook, error: Schema) -> dict[st
         },
     }
     if operation.body is not None:
-        made["requestBody"] = {
+        described["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": book.reference(operation.body)}},
         }
     if operation.form is not None:
-        made["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
     if operation.public:
-        made["security"] = []
-    return made
+        described["security"] = []
+    return described
 
 
 def _content(answer: Any, book: SchemaBook) -> Schema:

@@ -1,4 +1,4 @@
-"""What one thing that can be asked is described by; ``webapp.api.openapi`` makes the document of all."""
+"""Description of an API operation, for ``webapp.api.openapi``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ STUDY = "/api/v1/studies/{study_uid}"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that can be asked."""
+    """One API operation."""
 
     method: str
     path: str
     summary: str
     answers: dict[int, Any]
-    """Shape (JSON) or content by status."""
+    """Shape (JSON) or content by HTTP status."""
     refusals: tuple[int, ...] = ()
     query: tuple[tuple[str, Schema, str], ...] = ()
     body: Any = None
     form: Schema | None = None
     public: bool = False
     alternative: Schema | None = None
-    """Another content of the first answer, chosen by ``Accept``."""
+    """Alternative content of the first response, selected by ``Accept``."""

@@ -1,4 +1,4 @@
-"""What can be asked for looking after the service: trail, drift, nodes, deliveries, scanners."""
+"""API operations of administration: audit trail, drift, nodes, deliveries, scanners."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ DELIVERY_QUERY = (
     (
         "status",
         {"type": "string", "enum": ["pending", "sent", "committed", "failed", "declined"]},
-        "Only those of this status; `failed` are the dead letters.",
+        "Only deliveries with this status; `failed` are the dead letters.",
     ),
 )
 ADMIN = "/api/v1/admin"
 ADMINISTRATION = (
     Operation("get", "/audit", "The audit trail as a page", {200: HTML}, (400,), query=AUDIT_QUERY),
-    Operation("get", "/audit/results/{analysis_id}", "The whole story of one result", {200: HTML}, (404,)),
+    Operation("get", "/audit/results/{analysis_id}", "The timeline of one result", {200: HTML}, (404,)),
     Operation("get", "/monitoring", "Drift and calibration of the model in use, as a page", {200: HTML}, (503,)),
     Operation("get", "/admin", "Peers, destinations, deliveries and jobs as a page", {200: HTML}),
     Operation("get", ADMIN, "Peers, destinations, dead letters and jobs", {200: OverviewShape}, (503,)),
     Operation(
         "get",
         ADMIN + "/deliveries",
-        "Deliveries, those that changed last first",
+        "Deliveries, latest change first",
         {200: DeliveriesShape},
         (400, 503),
         query=DELIVERY_QUERY,
     ),
-    Operation("post", ADMIN + "/deliveries/{delivery_id}/resend", "Send again", {200: DeliveryShape}, (404, 503)),
+    Operation("post", ADMIN + "/deliveries/{delivery_id}/resend", "Resend an object", {200: DeliveryShape}, (404, 503)),
     Operation(
         "post",
         ADMIN + "/dead-letters/resend",
-        "Send everything again that was given up",
+        "Resend failed deliveries",
         {200: DeliveriesShape},
         (400, 415, 422, 503),
         body=ResendShape,
@@ -55,24 +55,24 @@ ADMINISTRATION = (
     Operation(
         "post",
         ADMIN + "/results/{analysis_id}/retry",
-        "Make result objects again that could not be made",
+        "Retry the creation of result objects",
         {200: ResultFailuresShape},
         (404, 503),
     ),
     Operation(
         "post",
         ADMIN + "/priors/again",
-        "Fetch earlier studies again that were given up",
+        "Retry the retrieval of missing priors",
         {200: CountShape},
         (503,),
     ),
     Operation("get", "/admin/candidate", "How the candidate model compares, as a page", {200: HTML}),
     Operation("get", ADMIN + "/candidate", "How the candidate model compares", {200: CandidateShape}, (503,)),
-    Operation("get", ADMIN + "/scanners", "Scanners, and which are held", {200: ScannersShape}, (503,)),
+    Operation("get", ADMIN + "/scanners", "Scanners and their quarantine", {200: ScannersShape}, (503,)),
     Operation(
         "post",
         ADMIN + "/scanners/{key}/hold",
-        "Keep what comes from a scanner from readers",
+        "Put a scanner into quarantine",
         {200: ScannerShape},
         (400, 404, 415, 422, 503),
         body=HoldScannerShape,
@@ -80,7 +80,7 @@ ADMINISTRATION = (
     Operation(
         "post",
         ADMIN + "/scanners/{key}/release",
-        "Show what comes from a scanner from now on",
+        "Release a scanner from quarantine",
         {200: ScannerShape},
         (400, 404, 415, 422, 503),
         body=ReleaseScannerShape,

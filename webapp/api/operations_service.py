@@ -1,4 +1,4 @@
-"""What can be asked of the running service."""
+"""API operations of the running service."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from webapp.api.shapes_status import LivenessShape, ReadinessShape
 
 SERVICE = (
     Operation("get", "/events", "Server-sent events: the worklist changed", {200: EVENTS}),
-    Operation("get", "/livez", "The process lives", {200: LivenessShape}, public=True),
-    Operation("get", "/readyz", "Whether work can be done", {200: ReadinessShape, 503: ReadinessShape}, public=True),
+    Operation("get", "/livez", "Liveness of the process", {200: LivenessShape}, public=True),
+    Operation("get", "/readyz", "Readiness of the service", {200: ReadinessShape, 503: ReadinessShape}, public=True),
     Operation("get", "/metrics", "Counters for Prometheus", {200: TEXT}),
     Operation("get", "/openapi.json", "This document", {200: {"application/json": {"schema": {"type": "object"}}}}),
 )

@@ -1,4 +1,4 @@
-"""What can be asked of a study and its findings."""
+"""API operations of studies and findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webapp.api.shapes_studies import (
 
 MAP_QUERY = (
     ("map", {"type": "string", "enum": ["attention", "gradient"], "default": "attention"},
-     "The network's own attention, or the pixels that move its answer."),
+     "The network's attention, or the gradient of its output."),
 )  # fmt: skip
 STUDIES = (
     Operation("get", "/studies/{study_uid}", "The viewer", {200: HTML}, (404,)),
@@ -34,7 +34,7 @@ STUDIES = (
     Operation(
         "post",
         STUDY + "/findings",
-        "A reader points at a nodule; it is analysed at once",
+        "Mark a nodule, which is analysed at once",
         {201: FindingShape},
         (400, 404, 415, 422, 503),
         body=NewFindingShape,
@@ -42,7 +42,7 @@ STUDIES = (
     Operation(
         "post",
         STUDY + "/analyses",
-        "Ask for new analyses",
+        "Request new analyses",
         {202: AnalysesShape},
         (400, 404, 409, 415, 422, 503),
         body=NewAnalysisShape,
@@ -50,16 +50,16 @@ STUDIES = (
     Operation(
         "post",
         STUDY + "/overruled",
-        "A radiologist has series analysed although they were refused as derived, lossy or of another kernel",
+        "Overrule refusals as derived, lossy or of another kernel, and request analyses",
         {202: AnalysesShape},
         (400, 404, 409, 415, 422, 503),
         body=NewOverruleShape,
     ),
-    Operation("post", STUDY + "/complete", "Stop waiting for further images", {202: CompletedShape}, (404, 503)),
+    Operation("post", STUDY + "/complete", "Mark a study as complete", {202: CompletedShape}, (404, 503)),
     Operation(
         "post",
         "/api/v1/findings/{finding_id}/assessment",
-        "A reader's verdict on a finding",
+        "Record a verdict on a finding",
         {201: FindingShape},
         (400, 404, 415, 422, 503),
         body=NewAssessmentShape,
@@ -67,21 +67,21 @@ STUDIES = (
     Operation(
         "delete",
         "/api/v1/findings/{finding_id}/assessment",
-        "Take the latest verdict back; the one before it counts again",
+        "Withdraw the latest verdict; the previous one counts again",
         {200: FindingShape},
         (404, 409, 503),
     ),
     Operation(
         "delete",
         "/api/v1/findings/{finding_id}",
-        "Take back a place that a reader pointed at",
+        "Remove a reader's mark",
         {200: RecordedShape},
         (404, 409, 503),
     ),
     Operation(
         "get",
         "/api/v1/findings/{finding_id}/attention.png",
-        "Where the model looks, as a transparent picture of the size of the slice",
+        "The model's attention, as a transparent image of the size of the slice",
         {200: PNG},
         (400, 404, 409, 422, 503),
         query=MAP_QUERY,
@@ -89,7 +89,7 @@ STUDIES = (
     Operation(
         "post",
         STUDY + "/readings",
-        "Put on record that a reader opened a study, was shown the model's findings, or left",
+        "Record that a reader opened a study, revealed the model's findings, or closed it",
         {201: RecordedShape},
         (400, 404, 415, 422, 503),
         body=NewReadingShape,

@@ -1,4 +1,4 @@
-"""What can be asked of the public pages and of the models."""
+"""API operations of public pages, uploads and models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"
 UPLOAD_FORM: Schema = {
     "type": "object",
     "properties": {
-        "image": FILE | {"description": "PNG, JPEG, a DICOM instance, or a zip of a DICOM series; told by content."},
+        "image": FILE
+        | {"description": "PNG, JPEG, a DICOM instance, or a zip of a DICOM series; detected by content."},
         "file": FILE | {"description": "The same as `image`."},
         "row": {"type": "number", "minimum": 0, "description": "0-based row of a nodule in a DICOM instance."},
         "column": {"type": "number", "minimum": 0, "description": "0-based column of a nodule in a DICOM instance."},
@@ -28,11 +29,11 @@ UPLOADS = (
     Operation("get", "/detector", "Upload form", {200: HTML}),
     Operation("get", "/conformance", "DICOM conformance statement", {200: HTML}),
     Operation("get", "/model", "Model card", {200: HTML}, (503,)),
-    Operation("get", "/model/{model_name}/{plot}.png", "A plot that came with a model", {200: PNG}, (404,)),
+    Operation("get", "/model/{model_name}/{plot}.png", "A plot of a model bundle", {200: PNG}, (404,)),
     Operation(
         "post",
         "/predict",
-        "Answer one slice or nodule; take in a zip as a study",
+        "Analyse one slice or nodule; store a zip as a study",
         {200: PredictionShape, 202: StudyTakenShape},
         (400, 413, 415, 422, 429, 503),
         form=UPLOAD_FORM,
@@ -41,7 +42,7 @@ UPLOADS = (
     Operation(
         "post",
         "/predict/preview",
-        "Draw a DICOM instance in the lung window; nothing is kept",
+        "Render a DICOM instance in the lung window; nothing is stored",
         {200: PNG},
         (400, 413, 415, 422, 429, 503),
         form=UPLOAD_FORM,
@@ -49,7 +50,7 @@ UPLOADS = (
     Operation(
         "get",
         "/predictions/{prediction_id}",
-        "An earlier answer",
+        "An earlier prediction",
         {200: PredictionShape},
         (404,),
         alternative=HTML,
@@ -57,9 +58,9 @@ UPLOADS = (
     Operation(
         "get",
         "/predictions/{prediction_id}/{name}.png",
-        "The picture that was read, or the attention overlay",
+        "The image as analysed, or the attention overlay",
         {200: PNG},
         (404,),
     ),
-    Operation("get", "/model_status", "What the models are and how well they do", {200: ModelStatusShape}, (503,)),
+    Operation("get", "/model_status", "Models and their metrics", {200: ModelStatusShape}, (503,)),
 )

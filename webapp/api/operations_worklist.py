@@ -1,4 +1,4 @@
-"""What can be asked of the worklist."""
+"""API operations of the worklist."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ WORKLIST_QUERY = (
     (
         "q",
         {"type": "string", "maxLength": 2000},
-        "Words that name, id, accession number, description or study UID hold; one or two letters begin a word.",
+        "Words in name, id, accession number, description or study UID; one or two letters match the start of a word.",
     ),
     ("date_from", DATE, "Only studies of this study date or later."),
     ("date_to", DATE, "Only studies of this study date or earlier."),
     ("min_probability", SHARE, "Only studies whose highest calibrated probability is this or more."),
     ("max_probability", SHARE, "Only studies whose highest calibrated probability is this or less."),
-    ("reviewed", {"type": "string", "enum": ["yes", "no"]}, "Only studies that a reader is done with, or is not."),
+    ("reviewed", {"type": "string", "enum": ["yes", "no"]}, "Only reviewed, or only unread studies."),
     (
         "sort",
         {"type": "string", "enum": ["newest", "oldest", "priority"], "default": "newest"},
-        "By arrival; or what waited too long first, then by probability, then what has none, then what is reviewed.",
+        "By arrival; or overdue ones first, then by probability, then those without one, then reviewed ones.",
     ),
     ("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "Studies on one page."),
-    ("cursor", {"type": "string"}, "`next` of the page before."),
+    ("cursor", {"type": "string"}, "`next` of the previous page."),
 )
 FILTERS = "/api/v1/worklist/filters"
 WORKLIST = (
@@ -42,7 +42,7 @@ WORKLIST = (
     Operation(
         "get",
         "/api/v1/worklist",
-        "Studies, newest first unless another order is asked for",
+        "Studies, newest first by default",
         {200: WorklistShape},
         (400, 503),
         query=WORKLIST_QUERY,
@@ -51,16 +51,16 @@ WORKLIST = (
     Operation(
         "post",
         FILTERS,
-        "Keep a filter under a name",
+        "Save a filter under a name",
         {201: SavedFilterShape},
         (400, 415, 422, 503),
         body=NewSavedFilterShape,
     ),
-    Operation("delete", FILTERS + "/{filter_id}", "Forget a saved filter", {204: {}}, (404, 503)),
+    Operation("delete", FILTERS + "/{filter_id}", "Delete a saved filter", {204: {}}, (404, 503)),
     Operation(
         "post",
         STUDY + "/review",
-        "Say that a reader is done with a study, or is not",
+        "Mark a study as reviewed or unread",
         {200: ReviewShape},
         (400, 404, 415, 503),
         body=NewReviewShape,

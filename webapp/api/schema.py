@@ -29,26 +29,26 @@ _PLAIN: dict[Any, Schema] = {
 
 
 class SchemaBook:
-    """Collects the schema of every typed dictionary that is referred to, once, under its own name."""
+    """Schemas of all referenced typed dictionaries, each once, by name."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
 
     def reference(self, shape: Any) -> Schema:
-        """Refer to a typed dictionary, and describe it where that has not been done."""
+        """Return a reference to a typed dictionary, adding its schema if missing."""
         name = name_of(shape)
         if name not in self.schemas:
-            self.schemas[name] = {}  # a shape that holds itself ends here
+            self.schemas[name] = {}  # ends the recursion of a self-referencing shape
             self.schemas[name] = self._object(shape)
         return {"$ref": PREFIX + name}
 
     def of(self, annotation: Any) -> Schema:
-        """Describe any annotation that the shapes use.
+        """Return the schema of an annotation.
 
         Raises
         ------
         TypeError
-            For an annotation that has no JSON Schema here.
+            For an unsupported annotation.
         """
         if annotation in _PLAIN:
             return dict(_PLAIN[annotation])
@@ -70,22 +70,22 @@ class SchemaBook:
 
     def _object(self, shape: Any) -> Schema:
         hints = get_type_hints(shape, include_extras=True)
-        made: Schema = {"type": "object", "properties": {name: self.of(hint) for name, hint in hints.items()}}
+        schema: Schema = {"type": "object", "properties": {name: self.of(hint) for name, hint in hints.items()}}
         required = [name for name, hint in hints.items() if shape.__total__ and get_origin(hint) is not NotRequired]
         if required:
-            made["required"] = required
+            schema["required"] = required
         if shape.__doc__ and not shape.__doc__.startswith("dict("):
-            made["description"] = shape.__doc__.strip()
-        return made
+            schema["description"] = shape.__doc__.strip()
+        return schema
 
 
 def name_of(shape: Any) -> str:
-    """Name of a shape in the document."""
+    """Return the name of a shape in the document."""
     return str(shape.__name__).removesuffix("Shape")
 
 
 def _any_of(schemas: list[Schema]) -> Schema:
-    """Join alternatives; a plain type or null becomes one schema with two types."""
+    """Return a schema of alternatives; a plain type or null becomes one schema with two types."""
     null = {"type": "null"}
     others = [schema for schema in schemas if schema != null]
     if len(others) == 1 and null in schemas and isinstance(others[0].get("type"), str) and "enum" not in others[0]:

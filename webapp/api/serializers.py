@@ -1,4 +1,4 @@
-"""Records of the database as the JSON shapes that go out."""
+"""Serialization of records to the JSON shapes of the API."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ PENDING = frozenset({AnalysisStatus.QUEUED, AnalysisStatus.RUNNING})
 
 
 def accepted_study(study: AcceptedStudy, url: str) -> StudyTakenShape:
-    """Write what became of an uploaded zip."""
+    """Serialize the outcome of an uploaded zip."""
     left_out = ", ".join(files.text for files in study.left_out)
     return {
         "study_instance_uid": study.study_instance_uid,
@@ -81,7 +81,7 @@ def accepted_study(study: AcceptedStudy, url: str) -> StudyTakenShape:
 
 
 def moment(at: datetime) -> str:
-    """Write a moment in UTC (RFC 3339)."""
+    """Format a time in UTC (RFC 3339)."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -98,27 +98,27 @@ def _interval(bounds: tuple[float, float] | None) -> list[float] | None:
 
 
 def displayed_malignancy(place: NewFinding) -> Displayed | None:
-    """What is shown of a finding's malignancy."""
+    """Return the displayed malignancy of a finding."""
     return displayed_of(place.attributes, Question.MALIGNANCY, place.malignancy_probability)
 
 
 def displayed_nodule(place: NewFinding) -> Displayed | None:
-    """What is shown of how probably a finding is a nodule."""
+    """Return the displayed nodule probability of a finding."""
     return displayed_of(place.attributes, Question.NODULE, place.nodule_probability)
 
 
-def reasons(found: Iterable[Reason]) -> list[ReasonShape]:
-    """Give reasons with their codes."""
-    return [{"code": reason.code, "text": reason.text} for reason in found]
+def reasons(records: Iterable[Reason]) -> list[ReasonShape]:
+    """Serialize reasons with their codes."""
+    return [{"code": reason.code, "text": reason.text} for reason in records]
 
 
 def model(identity: ModelIdentity) -> ModelShape:
-    """Name a model."""
+    """Serialize a model's identity."""
     return {"name": identity.name, "version": identity.version, "sha256": identity.sha256}
 
 
 def worklist_item(item: WorklistItem) -> WorklistItemShape:
-    """One study of the worklist."""
+    """Serialize a worklist item."""
     patient: PatientShape = {
         "id": item.patient.patient_id,
         "name": item.patient.name,
@@ -150,12 +150,12 @@ def worklist_item(item: WorklistItem) -> WorklistItemShape:
 
 
 def saved_filter(record: SavedFilter) -> SavedFilterShape:
-    """One saved filter, with the address that it stands for."""
+    """Serialize a saved filter, with its worklist URL."""
     return {"id": record.id, "name": record.name, "query": record.query, "url": address(record.query)}
 
 
 def study(detail: StudyDetail) -> StudyShape:
-    """Give a study with all that belongs to it."""
+    """Serialize a study with its parts."""
     return {
         **worklist_item(detail.item),
         "overrulable": overrulable(detail.series, detail.findings),
@@ -169,19 +169,19 @@ def study(detail: StudyDetail) -> StudyShape:
 
 
 def overrulable(series: Iterable[SeriesRecord], findings: Iterable[FindingRecord] = ()) -> list[OverrulableCode]:
-    """List the refusals of settled series, and of the model's findings in them, that a radiologist may overrule."""
-    settled = {one.series_instance_uid: one.reasons for one in series if one.state in OVERRULABLE_STATES}
+    """Return the codes of refusals, of settled series and their findings, that a radiologist may overrule."""
+    settled = {record.series_instance_uid: record.reasons for record in series if record.state in OVERRULABLE_STATES}
     of_findings = [
-        one.finding.reasons
-        for one in findings
-        if one.origin is FindingOrigin.MODEL and one.series_instance_uid in settled
+        record.finding.reasons
+        for record in findings
+        if record.origin is FindingOrigin.MODEL and record.series_instance_uid in settled
     ]
     codes = {reason.code for reasons in (*settled.values(), *of_findings) for reason in reasons}
     return cast("list[OverrulableCode]", sorted(codes & OVERRULABLE))
 
 
 def other_study(record: OtherStudy) -> OtherStudyShape:
-    """Another study of the patient."""
+    """Serialize another study of the patient."""
     return {
         "study_instance_uid": record.study_instance_uid,
         "study_date": record.study_date,
@@ -191,7 +191,7 @@ def other_study(record: OtherStudy) -> OtherStudyShape:
 
 
 def series(record: SeriesRecord) -> SeriesShape:
-    """One series."""
+    """Serialize a series."""
     return {
         "series_instance_uid": record.series_instance_uid,
         "series_number": record.series_number,
@@ -204,7 +204,7 @@ def series(record: SeriesRecord) -> SeriesShape:
 
 
 def analysis(record: AnalysisRecord) -> AnalysisShape:
-    """One analysis."""
+    """Serialize an analysis."""
     return {
         "id": record.id,
         "series_instance_uid": record.series_instance_uid,
@@ -220,7 +220,7 @@ def analysis(record: AnalysisRecord) -> AnalysisShape:
 
 
 def finding(record: FindingRecord) -> FindingShape:
-    """One finding with its latest verdict."""
+    """Serialize a finding with its latest verdict."""
     place = record.finding
     malignancy, nodule = displayed_malignancy(place), displayed_nodule(place)
     return {
@@ -252,7 +252,7 @@ def finding(record: FindingRecord) -> FindingShape:
 
 
 def assessment(record: AssessmentRecord) -> AssessmentShape:
-    """One verdict."""
+    """Serialize a verdict."""
     return {
         "verdict": record.verdict.value,
         "reason": record.reason,
@@ -264,7 +264,7 @@ def assessment(record: AssessmentRecord) -> AssessmentShape:
 
 
 def delivery(record: DeliveryRecord) -> DeliveryShape:
-    """One result object on its way."""
+    """Serialize a delivery."""
     return {
         "id": record.id,
         "analysis_id": record.analysis_id,
@@ -278,7 +278,7 @@ def delivery(record: DeliveryRecord) -> DeliveryShape:
 
 
 def result_failure(record: ResultFailure) -> ResultFailureShape:
-    """Result objects that could not be made."""
+    """Serialize a failure to create result objects."""
     return {
         "analysis_id": record.analysis_id,
         "study_instance_uid": record.study_instance_uid,
@@ -291,7 +291,7 @@ def result_failure(record: ResultFailure) -> ResultFailureShape:
 
 
 def prior_shortfall(record: PriorShortfall) -> PriorShortfallShape:
-    """What did not come of earlier studies for one study."""
+    """Serialize the missing priors of a study."""
     return {
         "study_instance_uid": record.study_instance_uid,
         "pacs": record.pacs,
@@ -315,11 +315,11 @@ ALLOWING_SETTINGS = {
     "timed-out": "LUNGNODE_DICOM__TIMEOUT_S",
     "tls": "LUNGNODE_DICOM__TLS__AUTHORITY",
 }
-"""By the reason of a refusal, the setting that would allow it."""
+"""Setting that would allow a refused association, by reason."""
 
 
 def association(record: AssociationRecord) -> AssociationShape:
-    """Associations of one peer that went alike."""
+    """Serialize a count of equal associations of one peer."""
     event = record.event
     return {
         "peer_address": event.peer_address,
@@ -335,7 +335,7 @@ def association(record: AssociationRecord) -> AssociationShape:
 
 
 def fault(record: Fault) -> FaultShape:
-    """Something that is wrong with this node."""
+    """Serialize a fault of this node."""
     return {
         "code": cast("FaultCode", record.code),
         "count": record.count,
@@ -345,16 +345,16 @@ def fault(record: Fault) -> FaultShape:
     }
 
 
-def node(told: Node) -> NodeShape:
-    """One peer."""
-    return {"ae_title": told.ae_title, "address": told.address, "note": told.note}
+def node(peer: Node) -> NodeShape:
+    """Serialize a peer."""
+    return {"ae_title": peer.ae_title, "address": peer.address, "note": peer.note}
 
 
-def destination(told: Node, loads: Iterable[DestinationLoad]) -> DestinationShape:
-    """One destination, and how deliveries to it stand."""
-    load = next((load for load in loads if load.destination == told.ae_title), None)
+def destination(peer: Node, loads: Iterable[DestinationLoad]) -> DestinationShape:
+    """Serialize a destination with its delivery counts."""
+    load = next((load for load in loads if load.destination == peer.ae_title), None)
     return {
-        **node(told),
+        **node(peer),
         "deliveries": {status.value: load.counts.get(status, 0) if load else 0 for status in DeliveryStatus},
         "last_sent_at": _moment(load.last_sent_at if load else None),
         "oldest_pending_at": _moment(load.oldest_pending_at if load else None),
@@ -362,7 +362,7 @@ def destination(told: Node, loads: Iterable[DestinationLoad]) -> DestinationShap
 
 
 def scanner(state: ScannerState) -> ScannerShape:
-    """One scanner, and what is held of it."""
+    """Serialize a scanner with its quarantine."""
     hold = state.hold
     return {
         "key": state.scanner.key,
@@ -376,7 +376,7 @@ def scanner(state: ScannerState) -> ScannerShape:
 
 
 def slice_(reference: SliceReference) -> SliceShape:
-    """One displayable slice."""
+    """Serialize a displayable slice."""
     return {
         "sop_instance_uid": reference.sop_instance_uid,
         "frame_number": reference.frame_number,
@@ -391,30 +391,30 @@ def slice_(reference: SliceReference) -> SliceShape:
 
 
 def upload_patient(patient: UploadPatient) -> UploadPatientShape:
-    """Say what the uploader told; what was left out stays out."""
-    told: UploadPatientShape = {}
+    """Serialize the provided patient details of an upload."""
+    details: UploadPatientShape = {}
     if patient.age is not None:
-        told["age"] = patient.age
+        details["age"] = patient.age
     if patient.sex is not None:
-        told["sex"] = patient.sex
+        details["sex"] = patient.sex
     if patient.smoking_pack_years is not None:
-        told["smoking_pack_years"] = patient.smoking_pack_years
+        details["smoking_pack_years"] = patient.smoking_pack_years
     if patient.family_history is not None:
-        told["family_history"] = patient.family_history
+        details["family_history"] = patient.family_history
     if patient.symptoms is not None:
-        told["symptoms"] = patient.symptoms
-    return told
+        details["symptoms"] = patient.symptoms
+    return details
 
 
 def displayed_prediction(record: UploadPrediction) -> Displayed | None:
-    """What is shown of the probability of ``malignant``; None where there is no answer."""
+    """Return the displayed probability of ``malignant``; None without a validated result."""
     if not record.in_domain or "malignant" not in record.probabilities:
         return None
     return read_displayed(record.displayed, Question.SLICE if record.kind == "slice" else Question.MALIGNANCY)
 
 
 def prediction(record: UploadPrediction, explanation_url: str | None) -> PredictionShape:
-    """Give the answer to an upload (DESIGN, section 5)."""
+    """Serialize the prediction for an upload."""
     shares = rounding.confidence(record.probabilities) if record.in_domain else {}
     shown = displayed_prediction(record)
     answer: PredictionShape = {
@@ -437,7 +437,7 @@ def prediction(record: UploadPrediction, explanation_url: str | None) -> Predict
 
 
 def raw_answer(unvalidated: dict[str, object]) -> RawAnswerShape:
-    """Give the answer that stands apart behind its warning."""
+    """Serialize the unvalidated output, which is shown only with a warning."""
     shares = unvalidated.get("confidence")
     named = unvalidated.get("class")
     numbers = {str(name): float(share) for name, share in shares.items()} if isinstance(shares, dict) else {}

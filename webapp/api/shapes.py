@@ -1,4 +1,4 @@
-"""What all JSON that goes out and comes in is made of: mypy holds the code to it, ``/openapi.json`` shows it."""
+"""Common JSON shapes of requests and responses, checked by mypy and published in ``/openapi.json``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Sextuple = Annotated[list[float], ("minItems", 6), ("maxItems", 6)]
 
 
 class ErrorDetail(TypedDict):
-    """What is wrong, for programs (``code``) and for people (``message``); quote ``reference`` when asking for help."""
+    """Error code for programs, message for people, and the reference to quote to support."""
 
     code: str
     message: str
@@ -40,20 +40,20 @@ class ErrorDetail(TypedDict):
 
 
 class Error(TypedDict):
-    """Every refusal."""
+    """Error response."""
 
     error: ErrorDetail
 
 
 class ReasonShape(TypedDict):
-    """Why there is no answer, or which doubt stands beside it."""
+    """Reason for a refusal or abstention, or a caveat."""
 
     code: str
     text: str
 
 
 class ModelShape(TypedDict):
-    """Which model answered."""
+    """Identity of a model."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""The JSON of what an administrator looks after: nodes, deliveries, earlier studies, scanners."""
+"""JSON shapes of administration: nodes, deliveries, priors, scanners."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from webapp.api.shapes_studies import AnalysisShape, DeliveryShape
 
 
 class DeliveriesShape(TypedDict):
-    """Result objects on their way."""
+    """List of deliveries."""
 
     items: list[DeliveryShape]
 
 
 class NodeShape(TypedDict):
-    """A node that may talk to us."""
+    """A peer node."""
 
     ae_title: str
     address: str
@@ -23,7 +23,7 @@ class NodeShape(TypedDict):
 
 
 class DestinationShape(NodeShape):
-    """A node that gets results, with the number of deliveries by status."""
+    """A destination of results, with the number of deliveries by status."""
 
     deliveries: dict[str, int]
     last_sent_at: Moment | None
@@ -31,9 +31,9 @@ class DestinationShape(NodeShape):
 
 
 class PriorShortfallShape(TypedDict):
-    """What did not come of earlier studies for a study; counts are null of a search, the next attempt once given up.
+    """Missing priors of a study; counts are null for a search, the next attempt is null after the last one.
 
-    A study that came whole (``done``) is among them where the PACS sent instances of other studies too.
+    A complete prior (``done``) is included if the PACS sent instances of other studies too.
     """
 
     study_instance_uid: Uid
@@ -48,9 +48,9 @@ class PriorShortfallShape(TypedDict):
 
 
 class AssociationShape(TypedDict):
-    """Associations of one peer that went alike; AE titles are as the peer sent them.
+    """Count of equal associations of one peer; AE titles are as sent by the peer.
 
-    ``setting`` is the one that would allow what was refused, empty where none would.
+    ``setting`` is the one that would allow a refused association, empty if none.
     """
 
     peer_address: str
@@ -68,7 +68,7 @@ FaultCode = Literal["damaged_file", "damaged_database", "clock"]
 
 
 class FaultShape(TypedDict):
-    """Something that is wrong with this node until it is mended; the study is that of a damaged file."""
+    """A fault of this node; the study is that of a damaged file."""
 
     code: FaultCode
     count: int
@@ -78,7 +78,7 @@ class FaultShape(TypedDict):
 
 
 class ResultFailureShape(TypedDict):
-    """Result objects of an analysis that could not be made; the next attempt is null once it was given up."""
+    """Failure to create result objects of an analysis; the next attempt is null after the last one."""
 
     analysis_id: str
     study_instance_uid: Uid
@@ -90,13 +90,13 @@ class ResultFailureShape(TypedDict):
 
 
 class ResultFailuresShape(TypedDict):
-    """Result objects that are made again."""
+    """Failures whose retry was scheduled."""
 
     items: list[ResultFailureShape]
 
 
 class OverviewShape(TypedDict):
-    """What an administrator looks after."""
+    """Administration overview."""
 
     peers: list[NodeShape]
     destinations: list[DestinationShape]
@@ -111,19 +111,19 @@ class OverviewShape(TypedDict):
 
 
 class CountShape(TypedDict):
-    """How much it was."""
+    """Number of affected records."""
 
     count: int
 
 
 class ResendShape(TypedDict, total=False):
-    """Which dead letters to send again: those to one destination, or all."""
+    """Dead letters to resend: those to one destination, or all."""
 
     destination: str
 
 
 class HoldShape(TypedDict):
-    """Who holds a scanner, since when and why."""
+    """Quarantine of a scanner: reason, actor and time."""
 
     reason: str
     held_by: str
@@ -131,7 +131,7 @@ class HoldShape(TypedDict):
 
 
 class ScannerShape(TypedDict):
-    """A scanner as it is watched: maker and model, kernel, slice spacing; and what is held of it."""
+    """A scanner configuration (manufacturer and model, kernel, slice spacing) with its quarantine."""
 
     key: Annotated[str, ("pattern", "^[0-9a-f]{32}$")]
     model: str
@@ -143,19 +143,19 @@ class ScannerShape(TypedDict):
 
 
 class ScannersShape(TypedDict):
-    """Scanners that series came from lately, and those that are held."""
+    """Scanners of recent series, and those in quarantine."""
 
     items: list[ScannerShape]
 
 
 class HoldScannerShape(TypedDict):
-    """Why a scanner is held."""
+    """Reason for a scanner's quarantine."""
 
     reason: str
 
 
 class ReleaseScannerShape(TypedDict):
-    """Why a scanner is released, and whether what was held is analysed again."""
+    """Reason for a scanner's release, and whether to re-analyse its quarantined series."""
 
     reason: str
     rerun: NotRequired[bool]

@@ -1,4 +1,4 @@
-"""The JSON of a model that is tried unseen beside the live one."""
+"""JSON shapes of the comparison of live and shadow model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from webapp.api.shapes import Interval, ModelShape, Probability
 
 
 class FigureShape(TypedDict):
-    """One figure of the live model (first) and the candidate (second), with 95 % intervals."""
+    """One metric of the live model (first) and the candidate (second), with 95 % intervals."""
 
     first: float
     first_interval: Interval
@@ -20,7 +20,7 @@ class FigureShape(TypedDict):
 
 
 class DecisionsShape(TypedDict):
-    """Decisions of which only one model's was right, and the p of McNemar's exact test."""
+    """Numbers of decisions where only one model was right, and p of McNemar's exact test."""
 
     only_first_right: int
     only_second_right: int
@@ -28,7 +28,7 @@ class DecisionsShape(TypedDict):
 
 
 class ComparisonShape(TypedDict):
-    """What follows from the findings that readers judged; figures are null where there are too few."""
+    """Comparison on findings with ground truth; metrics are null if there are too few."""
 
     conclusion: Literal["too_few", "worse", "not_worse", "better"]
     reason: str
@@ -42,7 +42,7 @@ class ComparisonShape(TypedDict):
 
 
 class CandidateReportShape(TypedDict):
-    """How a model that was tried unseen compares with the live one."""
+    """Comparison of a shadow model with the live one."""
 
     live: ModelShape | None
     candidate: ModelShape
@@ -55,6 +55,6 @@ class CandidateReportShape(TypedDict):
 
 
 class CandidateShape(TypedDict):
-    """The comparison of the model that was tried last; null where none was."""
+    """Comparison of the latest shadow model; null if there is none."""
 
     report: CandidateReportShape | None

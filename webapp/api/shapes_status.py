@@ -1,4 +1,4 @@
-"""The JSON of how the service and its models are."""
+"""JSON shapes of service and model status."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import NotRequired, TypedDict
 
 
 class ReadinessShape(TypedDict):
-    """Whether work can be done now, and part by part for those who may observe the service."""
+    """Readiness, with the single checks for roles that may observe the service."""
 
     ready: bool
     checks: NotRequired[dict[str, str]]
 
 
 class LivenessShape(TypedDict):
-    """The process answers."""
+    """Liveness of the process."""
 
     alive: bool
 
 
 class ModelStatusShape(TypedDict):
-    """The nodule model's own account on top, all models in ``models``, and the server's counters."""
+    """Status of the nodule model, of all models in ``models``, and the server's counters."""
 
     task: NotRequired[str]
     name: NotRequired[str]

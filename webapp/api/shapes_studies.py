@@ -1,4 +1,4 @@
-"""The JSON of a study: its series and slices, analyses, findings with readers' verdicts, and result objects."""
+"""JSON shapes of studies: series, slices, analyses, findings with verdicts, and deliveries."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class AssessmentShape(TypedDict):
 
 
 class FindingShape(TypedDict):
-    """A place in the images and what model and reader make of it. Row and column are 0-based stored pixels.
+    """A finding with model output and verdict. Row and column are 0-based stored pixels.
 
-    Probabilities are point estimates, to order and to measure by. People are shown ``displayed`` and
-    ``displayed_nodule``, which calibration cases of a similar score bound; ``displayed_basis`` says how.
+    Probabilities are point estimates, for sorting and metrics. Readers are shown ``displayed`` and
+    ``displayed_nodule``, bounded by calibration cases of a similar score; ``displayed_basis`` states how.
     """
 
     id: str
@@ -63,7 +63,7 @@ class FindingShape(TypedDict):
     created_at: Moment
     created_by: str
     created_by_name: str
-    """Shown to people; of a person of an identity provider it says nothing about who it is."""
+    """Name to display; for identity provider accounts it does not identify the person."""
 
 
 class SeriesShape(TypedDict):
@@ -87,16 +87,16 @@ class AnalysisShape(TypedDict):
     status: Literal["queued", "running", "current", "superseded", "failed", "shadow"]
     reasons: list[ReasonShape]
     caveats: list[ReasonShape]
-    """What a reader should know beside the answer; empty where there is nothing."""
+    """Caveats of the result; empty if none."""
     overruled: list[ReasonShape]
-    """Refusals that a radiologist overruled for it; each text is the reason given."""
+    """Refusals that a radiologist overruled for it; each text is the radiologist's reason."""
     requested_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
 
 
 class DeliveryShape(TypedDict):
-    """One result object on its way to one destination."""
+    """Delivery of one result object to one destination."""
 
     id: str
     analysis_id: str
@@ -118,7 +118,7 @@ class OtherStudyShape(TypedDict):
 
 
 class StudyShape(WorklistItemShape):
-    """A study with everything known of it; ``analyses`` are finished ones, ``pending_analyses`` the others.
+    """A study with its parts; ``analyses`` are finished ones, ``pending_analyses`` the others.
 
     ``others`` are the patient's other studies, latest first.
     """
@@ -134,7 +134,7 @@ class StudyShape(WorklistItemShape):
 
 
 class SliceShape(TypedDict):
-    """One displayable slice; ``/dicom-web/`` has its frame."""
+    """One displayable slice; its frame is at ``/dicom-web/``."""
 
     sop_instance_uid: Uid
     frame_number: int
@@ -155,7 +155,7 @@ class SlicesShape(TypedDict):
 
 
 class NewFindingShape(TypedDict):
-    """A reader points at a place."""
+    """A finding to mark."""
 
     series_instance_uid: Uid
     sop_instance_uid: Uid
@@ -173,7 +173,7 @@ class NewAssessmentShape(TypedDict):
 
 
 class NewReadingShape(TypedDict):
-    """What happened in a reading, and how many seconds after the first image was on the screen."""
+    """An event of a reading, with its time in seconds since the first image was on the screen."""
 
     event: Literal["opened", "revealed", "closed"]
     model_hidden: bool
@@ -181,31 +181,31 @@ class NewReadingShape(TypedDict):
 
 
 class RecordedShape(TypedDict):
-    """It is on record."""
+    """Confirmation of a record."""
 
     recorded: Literal[True]
 
 
 class NewAnalysisShape(TypedDict):
-    """Which series to analyse again; all of the study's where it is left out."""
+    """Series to analyse again; all of the study by default."""
 
     series_instance_uid: NotRequired[Uid]
 
 
 class NewOverruleShape(TypedDict):
-    """Refusals to overrule, and why."""
+    """Refusals to overrule, and the reason."""
 
     overrule: list[OverrulableCode]
     reason: str
 
 
 class AnalysesShape(TypedDict):
-    """The analyses that were asked for."""
+    """The requested analyses."""
 
     analyses: list[AnalysisShape]
 
 
 class CompletedShape(TypedDict):
-    """The series that are not waited for any longer."""
+    """The series marked as complete."""
 
     series: list[SeriesShape]

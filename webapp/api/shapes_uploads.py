@@ -1,4 +1,4 @@
-"""The JSON of an upload and its answer."""
+"""JSON shapes of uploads and predictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from webapp.api.shapes import Interval, ModelShape, Percent, Probability, Uid
 
 
 class InputShape(TypedDict):
-    """What the upload was taken for, and whether the model was validated for such input."""
+    """Detected kind of the upload, and whether the model is validated for such input."""
 
     kind: Literal["slice", "nodule", "dicom"]
     in_domain: bool
@@ -16,13 +16,13 @@ class InputShape(TypedDict):
 
 
 class UsedModelShape(ModelShape):
-    """Which model answered, and the temperature that its logits were divided by."""
+    """Identity of the model, and the temperature that its logits were divided by."""
 
     temperature: float
 
 
 class UploadPatientShape(TypedDict, total=False):
-    """What the uploader told about the patient."""
+    """Patient details provided with an upload."""
 
     age: int
     sex: str
@@ -32,7 +32,7 @@ class UploadPatientShape(TypedDict, total=False):
 
 
 class LeftOutShape(TypedDict):
-    """Files of one kind in a zip that are no CT images."""
+    """Files of one kind in a zip that are not CT images."""
 
     kind: str
     count: int
@@ -40,7 +40,7 @@ class LeftOutShape(TypedDict):
 
 
 class StudyTakenShape(TypedDict):
-    """The CT images of a zip were stored as a study; ``already_stored`` of them had been before."""
+    """Study stored from a zip's CT images; ``already_stored`` of them had been stored before."""
 
     study_instance_uid: Uid
     url: str
@@ -51,7 +51,7 @@ class StudyTakenShape(TypedDict):
 
 
 RawAnswerShape = TypedDict("RawAnswerShape", {"class": str | None, "confidence": dict[str, Probability]})
-"""A raw answer for input that the model was not validated for; never to be shown without its warning."""
+"""Unvalidated output for input outside the validated domain; to be shown only with a warning."""
 
 
 PredictionShape = TypedDict(
@@ -72,4 +72,4 @@ PredictionShape = TypedDict(
         "unvalidated": NotRequired[RawAnswerShape],
     },
 )
-"""The answer to an upload. ``confidence`` holds point estimates; people are shown ``displayed``."""
+"""Prediction for an upload. ``confidence`` holds point estimates; ``displayed`` is what users are shown."""

@@ -1,4 +1,4 @@
-"""The worklist's JSON."""
+"""JSON shapes of the worklist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from webapp.api.shapes import Interval, Moment, Probability, ReasonShape, StateW
 
 
 class PatientShape(TypedDict):
-    """Whose images these are, as received."""
+    """Patient attributes as received."""
 
     id: str
     name: str
@@ -29,52 +29,52 @@ class WorklistItemShape(TypedDict):
     series_count: int
     instance_count: int
     finding_count: int | None
-    """None, as the probability, for a browser whose reader chose to read before the model is shown."""
+    """None, as the probability, for a blinded reader."""
     malignancy_probability: Probability | None
     interval: Interval | None
-    """Bounds of the probability that calibration cases bear; None where no percentage is shown."""
+    """Bounds of the probability from calibration cases; None if no percentage is shown."""
     displayed: str | None
-    """What is shown of the probability, in English: ``> 82 % (32 of 34 similar)``."""
+    """Displayed text of the probability, in English: ``> 82 % (32 of 34 similar)``."""
     received_at: Moment
     analysed_at: Moment | None
     waiting_s: float
     reviewed_at: Moment | None
     reviewed_by: str | None
     caveats: list[ReasonShape]
-    """What a reader should know beside the answers of the study's current analyses."""
+    """Caveats of the study's current analyses."""
     result_failures: list[ReasonShape]
-    """Result objects that could not be made; an administrator can have it tried again."""
+    """Failures to create result objects; an administrator can retry."""
 
 
 class WorklistShape(TypedDict):
-    """One page of the worklist; ``next`` is the cursor of the next one."""
+    """One page of the worklist; ``next`` is the cursor of the next page."""
 
     items: list[WorklistItemShape]
     next: str | None
 
 
 class NewReviewShape(TypedDict):
-    """Whether a reader is done with a study."""
+    """Review status to set."""
 
     reviewed: bool
 
 
 class ReviewShape(TypedDict):
-    """What holds now; images and answers that come later reopen a study by themselves."""
+    """Review status; later images and results reopen a study."""
 
     study_instance_uid: Uid
     reviewed: bool
 
 
 class NewSavedFilterShape(TypedDict):
-    """A name for a way to look at the worklist; ``query`` holds parameters of ``GET /api/v1/worklist``."""
+    """A filter to save; ``query`` holds parameters of ``GET /api/v1/worklist``."""
 
     name: Annotated[str, ("minLength", 1), ("maxLength", 60)]
     query: dict[str, str]
 
 
 class SavedFilterShape(NewSavedFilterShape):
-    """A reader's own way to look at the worklist, and the page's address that shows it."""
+    """A saved filter, with the URL of the filtered worklist."""
 
     id: str
     url: str

@@ -1,4 +1,4 @@
-"""What the models are, and the document of this interface."""
+"""Model status and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ blueprint = Blueprint("status", __name__)
 
 
 def model_status_fields() -> dict[str, object]:
-    """Give the models' own account with the server's counters."""
+    """Return the models' status with the server's counters."""
     services = current_services()
     with services.database.read() as session:
         served = predictions.prediction_count(session)
@@ -24,11 +24,11 @@ def model_status_fields() -> dict[str, object]:
 
 @blueprint.get("/model_status")
 def model_status() -> Response:
-    """Give name, version, digest, metrics, limits and counters of every model."""
+    """Return name, version, digest, metrics, limits and counters of every model."""
     return jsonify(model_status_fields())
 
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
-    """Give the OpenAPI 3.1 document of all that answers JSON."""
+    """Return the OpenAPI 3.1 document."""
     return jsonify(document(current_services().options.version))

@@ -1,4 +1,4 @@
-"""What of the worklist is asked for, read off an address and written back into one."""
+"""Worklist queries as URL parameters."""
 
 from __future__ import annotations
 
@@ -15,74 +15,73 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_DIGITS = 9
 FIELDS = ("q", "state", "reviewed", "date_from", "date_to", "min_probability", "max_probability", "sort")
-"""What makes a way to look at the worklist, and may be saved; ``limit`` and ``cursor`` only page."""
+"""Parameters of a saved filter; ``limit`` and ``cursor`` only page."""
 REVIEWED = {"yes": True, "no": False}
 
 
-def read_query(told: Mapping[str, str], max_wait_s: float) -> WorklistQuery:
-    """Read the parameters of an address.
+def read_query(parameters: Mapping[str, str], max_wait_s: float) -> WorklistQuery:
+    """Return the query of URL parameters.
 
     Raises
     ------
     BadRequestError
-        For an unknown state or order, a date that is none, a probability outside 0 to 1, a limit that is no number
-        from 1 to 500.
+        For an unknown state or order, an invalid date, a probability outside 0 to 1, or a limit outside 1 to 500.
     """
-    text = clean_text(told.get("q", ""))
+    text = clean_text(parameters.get("q", ""))
     if len(text) > MAX_TEXT:
-        raise BadRequestError("The text to look for is too long.", code="bad_text")
-    state = _word(told, "state", set(StudyState), "There is no such state.")
-    reviewed = _word(told, "reviewed", set(REVIEWED), "Reviewed is yes or no.")
-    order = _word(told, "sort", set(WorklistOrder), "The order is newest, oldest or priority.")
+        raise BadRequestError("The search text is too long.", code="bad_text")
+    state = _word(parameters, "state", set(StudyState), "Unknown state.")
+    reviewed = _word(parameters, "reviewed", set(REVIEWED), "Reviewed must be yes or no.")
+    order = _word(parameters, "sort", set(WorklistOrder), "The order must be newest, oldest or priority.")
     return WorklistQuery(
         state=StudyState(state) if state else None,
         text=text,
-        date_from=_date(told, "date_from"),
-        date_to=_date(told, "date_to"),
-        min_probability=_probability(told, "min_probability"),
-        max_probability=_probability(told, "max_probability"),
+        date_from=_date(parameters, "date_from"),
+        date_to=_date(parameters, "date_to"),
+        min_probability=_probability(parameters, "min_probability"),
+        max_probability=_probability(parameters, "max_probability"),
         is_reviewed=REVIEWED.get(reviewed),
         order=WorklistOrder(order) if order else WorklistOrder.NEWEST,
         max_wait_s=max_wait_s,
-        limit=_limit(told),
-        cursor=told.get("cursor", "").strip() or None,
+        limit=_limit(parameters),
+        cursor=parameters.get("cursor", "").strip() or None,
     )
 
 
-def filter_fields(told: Mapping[str, str]) -> dict[str, str]:
-    """Give the parameters that make a way to look, without empty ones and without the order that holds anyway."""
-    kept = {name: clean_text(told[name]) for name in FIELDS if clean_text(told.get(name, ""))}
-    if kept.get("sort") == WorklistOrder.NEWEST:
-        del kept["sort"]
-    return kept
+def filter_fields(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the filter parameters, without empty ones and without the default order."""
+    fields = {name: clean_text(parameters[name]) for name in FIELDS if clean_text(parameters.get(name, ""))}
+    if fields.get("sort") == WorklistOrder.NEWEST:
+        del fields["sort"]
+    return fields
 
 
 def address(fields: Mapping[str, str | None]) -> str:
-    """Write the page's address."""
+    """Return the worklist's URL with these parameters."""
     query = urlencode({name: value for name, value in fields.items() if value})
     return f"/worklist?{query}" if query else "/worklist"
 
 
-def _word(told: Mapping[str, str], name: str, known: set[str], refusal: str) -> str:
-    word = told.get(name, "").strip()
-    if word and word not in known:
+def _word(parameters: Mapping[str, str], name: str, allowed: set[str], refusal: str) -> str:
+    word = parameters.get(name, "").strip()
+    if word and word not in allowed:
         raise BadRequestError(refusal, code=f"bad_{name}")
     return word
 
 
-def _date(told: Mapping[str, str], name: str) -> str:
-    """Read ``2026-01-31`` or ``20260131`` as the latter, which sorts by time."""
-    given = told.get(name, "").strip()
+def _date(parameters: Mapping[str, str], name: str) -> str:
+    """Return ``2026-01-31`` or ``20260131`` in the latter form, which sorts by time."""
+    given = parameters.get(name, "").strip()
     if not given:
         return ""
     try:
         return date.fromisoformat(given).strftime("%Y%m%d")
     except ValueError:
-        raise BadRequestError("Dates are written 2026-01-31 or 20260131.", code="bad_date") from None
+        raise BadRequestError("Dates must have the form 2026-01-31 or 20260131.", code="bad_date") from None
 
 
-def _probability(told: Mapping[str, str], name: str) -> float | None:
-    given = told.get(name, "").strip()
+def _probability(parameters: Mapping[str, str], name: str) -> float | None:
+    given = parameters.get(name, "").strip()
     if not given:
         return None
     try:
@@ -90,12 +89,12 @@ def _probability(told: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise BadRequestError("Probabilities go from 0 to 1.", code="bad_probability")
+        raise BadRequestError("Probabilities must be between 0 and 1.", code="bad_probability")
     return value
 
 
-def _limit(told: Mapping[str, str]) -> int:
-    limit = told.get("limit", "").strip() or str(DEFAULT_LIMIT)
+def _limit(parameters: Mapping[str, str]) -> int:
+    limit = parameters.get("limit", "").strip() or str(DEFAULT_LIMIT)
     if not (limit.isascii() and limit.isdigit() and len(limit) <= MAX_DIGITS and 1 <= int(limit) <= MAX_LIMIT):
         raise BadRequestError(f"The limit must be a whole number from 1 to {MAX_LIMIT}.", code="bad_limit")
     return int(limit)

@@ -1,1 +1,1 @@
-"""DICOMweb (PS3.18): stored studies for viewers and archives, at ``/dicom-web``."""
+"""DICOMweb (PS3.18) at ``/dicom-web``: QIDO-RS, WADO-RS, STOW-RS."""

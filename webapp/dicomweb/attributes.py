@@ -1,4 +1,4 @@
-"""Records of the archive in the DICOM JSON Model (PS3.18 F.2), with the attributes that QIDO-RS asks for (10.6.3.3)."""
+"""Archive records in the DICOM JSON Model (PS3.18 F.2), with the attributes of QIDO-RS (10.6.3.3)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from webapp.services.registry import absolute_url
 Attributes = dict[str, dict[str, Any]]
 
 FROM_FILES = frozenset({"00280008", "00280010", "00280011", "00280100"})
-"""Number of Frames, Rows, Columns, Bits Allocated: told of instances, though the index does not know them."""
+"""Number of Frames, Rows, Columns, Bits Allocated: returned for instances, read from their files."""
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def tag_of(name: str) -> str:
-    """Tag of an attribute that is named by tag or keyword; empty where there is no such attribute."""
-    from pydicom.datadict import tag_for_keyword  # only a query needs the dictionary
+    """Return the tag of an attribute given by tag or keyword; empty if unknown."""
+    from pydicom.datadict import tag_for_keyword  # imported here, as only queries need the dictionary
 
     if _TAG.fullmatch(name):
         return name.upper()
@@ -29,7 +29,7 @@ def tag_of(name: str) -> str:
 
 
 def keyword_of(name: str) -> str | None:
-    """Keyword of an attribute that is named by tag or keyword; None where there is no such attribute."""
+    """Return the keyword of an attribute given by tag or keyword; None if unknown."""
     from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
     if _TAG.fullmatch(name):
@@ -37,74 +37,74 @@ def keyword_of(name: str) -> str | None:
     return name if tag_for_keyword(name) is not None else None
 
 
-def study(found: ArchivedStudy) -> Attributes:
-    """Describe a study."""
-    patient = found.patient
+def study(record: ArchivedStudy) -> Attributes:
+    """Return the attributes of a study."""
+    patient = record.patient
     return {
         "00080005": values("CS", "ISO_IR 192"),
-        "00080020": values("DA", found.study_date),
-        "00080030": values("TM", found.study_time),
-        "00080050": values("SH", found.accession_number),
+        "00080020": values("DA", record.study_date),
+        "00080030": values("TM", record.study_time),
+        "00080050": values("SH", record.accession_number),
         "00080056": values("CS", "ONLINE"),
-        "00080061": values("CS", *found.modalities),
-        "00080090": _name(found.referring_physician),
-        "00081030": values("LO", found.study_description),
-        "00081190": values("UR", retrieve_url(study_uid=found.study_instance_uid)),
+        "00080061": values("CS", *record.modalities),
+        "00080090": _name(record.referring_physician),
+        "00081030": values("LO", record.study_description),
+        "00081190": values("UR", retrieve_url(study_uid=record.study_instance_uid)),
         "00100010": _name(patient.name),
         "00100020": values("LO", patient.patient_id),
         "00100021": values("LO", patient.issuer),
         "00100030": values("DA", patient.birth_date),
         "00100040": values("CS", patient.sex),
-        "0020000D": values("UI", found.study_instance_uid),
-        "00200010": values("SH", found.local_study_id),
-        "00201206": values("IS", found.series_count),
-        "00201208": values("IS", found.instance_count),
+        "0020000D": values("UI", record.study_instance_uid),
+        "00200010": values("SH", record.local_study_id),
+        "00201206": values("IS", record.series_count),
+        "00201208": values("IS", record.instance_count),
     }
 
 
 def series(match: Match) -> Attributes:
-    """Describe a series, with its study."""
-    found = match.series
-    if found is None:
+    """Return the attributes of a series and its study."""
+    record = match.series
+    if record is None:
         raise TypeError("no series was searched for")
-    uids = {"study_uid": match.study.study_instance_uid, "series_uid": found.series_instance_uid}
+    uids = {"study_uid": match.study.study_instance_uid, "series_uid": record.series_instance_uid}
     return study(match.study) | {
-        "00080060": values("CS", found.modality),
-        "0008103E": values("LO", found.series_description),
+        "00080060": values("CS", record.modality),
+        "0008103E": values("LO", record.series_description),
         "00081190": values("UR", retrieve_url(**uids)),
-        "0020000E": values("UI", found.series_instance_uid),
-        "00200011": values("IS", found.series_number),
-        "00201209": values("IS", found.instance_count),
+        "0020000E": values("UI", record.series_instance_uid),
+        "00200011": values("IS", record.series_number),
+        "00201209": values("IS", record.instance_count),
     }
 
 
 def instance(match: Match) -> Attributes:
-    """Describe an instance, with its series and study."""
-    found = match.instance
-    if found is None:
+    """Return the attributes of an instance, its series and study."""
+    record = match.instance
+    if record is None:
         raise TypeError("no instance was searched for")
-    uids = {"study_uid": found.study_instance_uid, "series_uid": found.series_instance_uid}
+    uids = {"study_uid": record.study_instance_uid, "series_uid": record.series_instance_uid}
     return series(match) | {
-        "00080016": values("UI", found.sop_class_uid),
-        "00080018": values("UI", found.sop_instance_uid),
-        "00081190": values("UR", retrieve_url(**uids, sop_uid=found.sop_instance_uid)),
-        "00083002": values("UI", found.transfer_syntax_uid),
-        "00200013": values("IS", found.instance_number),
+        "00080016": values("UI", record.sop_class_uid),
+        "00080018": values("UI", record.sop_instance_uid),
+        "00081190": values("UR", retrieve_url(**uids, sop_uid=record.sop_instance_uid)),
+        "00083002": values("UI", record.transfer_syntax_uid),
+        "00200013": values("IS", record.instance_number),
     }
 
 
 def retrieve_url(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> str:
-    """Address of a study, a series or an instance."""
+    """Return the Retrieve URL of a study, series or instance."""
     return absolute_url(url_for("wado.part10_files", study_uid=study_uid, series_uid=series_uid, sop_uid=sop_uid))
 
 
 def values(vr: str, *values: str | int | None) -> dict[str, Any]:
-    """Write values of a VR; those that say nothing are left out."""
-    told = [value for value in values if value not in (None, "")]
-    return {"vr": vr, "Value": told} if told else {"vr": vr}
+    """Return the element of a VR with values; empty ones are left out."""
+    present = [value for value in values if value not in (None, "")]
+    return {"vr": vr, "Value": present} if present else {"vr": vr}
 
 
 def _name(text: str) -> dict[str, Any]:
-    """Write a person name, its component groups apart (PS3.18 F.2.2)."""
+    """Return a person name element with its component groups (PS3.18 F.2.2)."""
     groups = {name: group for name, group in zip(_GROUPS, text.split("="), strict=False) if group.strip("^ ")}
     return {"vr": "PN", "Value": [groups]} if groups else {"vr": "PN"}

@@ -1,13 +1,13 @@
-"""Brings a multipart body into the form that the parser reads: what RFC 2046 5.1.1 allows around parts is left out."""
+"""Normalization of multipart bodies for the parser: removes what RFC 2046 5.1.1 allows around parts."""
 
 from __future__ import annotations
 
 _MAX_PADDING = 1024
-"""Blanks behind a boundary; a line that is longer is none."""
+"""Most padding after a boundary; a longer line is no boundary."""
 
 
 class PlainBoundaries:
-    """Leaves out the preamble, blanks behind boundaries and the epilogue; takes the body in pieces of any size."""
+    """Filter that removes preamble, boundary padding and epilogue from a body fed in chunks of any size."""
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
@@ -15,33 +15,33 @@ class PlainBoundaries:
         self._is_preamble, self._is_over = True, False
 
     def feed(self, piece: bytes) -> bytes:
-        """Take a piece; gives what is settled of it."""
+        """Take a chunk; return the bytes that are final."""
         if self._is_over:
             return b""
-        held, settled = self._held + piece, []
-        while not self._is_over and (at := held.find(self._delimiter)) >= 0:
-            behind = held[at + len(self._delimiter) :]
-            line, end, following = behind.partition(b"\r\n")
-            if behind.startswith(b"--"):
-                settled.append(self._content(held[:at]) + self._boundary() + b"--\r\n")
-                self._is_over, held = True, b""
+        buffer, final = self._held + piece, []
+        while not self._is_over and (index := buffer.find(self._delimiter)) >= 0:
+            remainder = buffer[index + len(self._delimiter) :]
+            line, end, following = remainder.partition(b"\r\n")
+            if remainder.startswith(b"--"):
+                final.append(self._content(buffer[:index]) + self._boundary() + b"--\r\n")
+                self._is_over, buffer = True, b""
             elif end and not line.strip(b" \t"):
-                settled.append(self._content(held[:at]) + self._boundary())
-                self._is_preamble, held = False, b"\r\n" + following
-            elif (end or len(behind) > _MAX_PADDING) or line.strip(b" \t-\r"):  # it only begins like a boundary
-                cut = at + len(self._delimiter)
-                settled.append(self._content(held[:cut]))
-                held = held[cut:]
+                final.append(self._content(buffer[:index]) + self._boundary())
+                self._is_preamble, buffer = False, b"\r\n" + following
+            elif (end or len(remainder) > _MAX_PADDING) or line.strip(b" \t-\r"):  # not a boundary after all
+                cut = index + len(self._delimiter)
+                final.append(self._content(buffer[:cut]))
+                buffer = buffer[cut:]
             else:
-                self._held = held
-                return b"".join(settled)
-        safe = max(0, len(held) - len(self._delimiter) - 1) if not self._is_over else 0
-        settled.append(self._content(held[:safe]))
-        self._held = held[safe:]
-        return b"".join(settled)
+                self._held = buffer
+                return b"".join(final)
+        safe = max(0, len(buffer) - len(self._delimiter) - 1) if not self._is_over else 0
+        final.append(self._content(buffer[:safe]))
+        self._held = buffer[safe:]
+        return b"".join(final)
 
     def rest(self) -> bytes:
-        """What is left of a body that breaks off."""
+        """Return the remaining bytes of a truncated body."""
         return b"" if self._is_over else self._content(self._held)
 
     def _boundary(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Answers of several parts, sent as they are read (RFC 2387)."""
+"""Streamed multipart/related responses (RFC 2387)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACCESS_CHECK_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part; its pieces are read when its turn comes."""
+    """One part; its content is read when it is sent."""
 
     content_type: str
     location: str
@@ -26,14 +26,14 @@ class Part:
 
 
 def multipart(parts: Iterable[Part], media_type: str) -> Response:
-    """Send parts of one media type one after the other, none of them ever in memory as a whole."""
+    """Return a response that streams parts of one media type."""
     boundary = secrets.token_hex(16)
     content_type = f'multipart/related; type="{media_type}"; boundary={boundary}'
     return Response(_Body(parts, boundary, access_check()), content_type=content_type)
 
 
 class _Body:
-    """The parts on the wire. The server closes it when the caller goes, and with it the file that is being read."""
+    """Iterator of the body's bytes. The server closes it on disconnect, and with it the file being read."""
 
     def __init__(self, parts: Iterable[Part], boundary: str, has_access: Callable[[], bool]) -> None:
         self._has_access = has_access
@@ -50,12 +50,12 @@ class _Body:
         return next(self._lines)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the part being sent."""
         if self._open is not None:
             self._open.close()
 
     def _has_lost_access(self) -> bool:
-        """Whether the caller's session or token has ended; asked every few seconds of a long answer."""
+        """Return whether the caller's session or token has ended; checked every few seconds."""
         if time.monotonic() - self._checked_at < ACCESS_CHECK_S:
             return False
         self._checked_at = time.monotonic()
@@ -66,7 +66,7 @@ class _Body:
             self._open = part.pieces
             if self._has_lost_access():
                 self._open.close()
-                return  # without the last boundary: the answer is not complete
+                return  # without the closing boundary: the response is incomplete
             yield (
                 f"--{self._boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.size_bytes}\r\n"
                 f"Content-Location: {part.location}\r\n\r\n"

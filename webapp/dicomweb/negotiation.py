@@ -1,4 +1,4 @@
-"""What the caller takes: media types with their transfer syntaxes (PS3.18 8.7)."""
+"""Content negotiation: media types and transfer syntaxes (PS3.18 8.7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DICOM, JSON, OCTETS = "application/dicom", "application/dicom+json", "applicatio
 MULTIPART = "multipart/related"
 ANY_SYNTAX = "*"
 NATIVE = "1.2.840.10008.1.2.1"
-"""Explicit VR Little Endian: the default of every uncompressed answer (PS3.18 8.7.3.5.2)."""
+"""Explicit VR Little Endian, the default of uncompressed responses (PS3.18 8.7.3.5.2)."""
 UNQUOTED_TYPE = re.compile(r"""\btype=([^\s",;]+)""")
 """Viewers leave out the quotes that a ``/`` in a parameter needs (RFC 9110 5.6.6)."""
 STORED_TYPES = {
@@ -32,22 +32,22 @@ STORED_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """One thing that the caller takes; ``transfer_syntax`` is empty where it does not say."""
+    """One acceptable media type; ``transfer_syntax`` is empty if not specified."""
 
     media_type: str
     transfer_syntax: str = ""
     is_multipart: bool = False
 
     def matches(self, media_type: str) -> bool:
-        """Whether a media type is meant, by its name or by ``*``."""
+        """Return whether a media type matches, by name or wildcard."""
         kind, _, _ = media_type.partition("/")
         return self.media_type in {media_type, f"{kind}/*", "*/*"}
 
 
 def accepted() -> list[Accepted]:
-    """List what the caller takes, what it likes best first; the query's ``accept`` counts before the header."""
-    told = request.args.get("accept") or request.headers.get("Accept") or "*/*"
-    offers = parse_accept_header(UNQUOTED_TYPE.sub(r'type="\1"', told))
+    """Return the acceptable media types by preference; the query's ``accept`` takes precedence over the header."""
+    header = request.args.get("accept") or request.headers.get("Accept") or "*/*"
+    offers = parse_accept_header(UNQUOTED_TYPE.sub(r'type="\1"', header))
     return [_accepted(value) for value, quality in offers if quality > 0]
 
 
@@ -60,7 +60,7 @@ def _accepted(text: str) -> Accepted:
 
 
 def check_json() -> None:
-    """Refuse a caller that takes no JSON.
+    """Check that the caller accepts JSON.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def check_json() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How something is sent."""
+    """Chosen representation."""
 
     media_type: str
     as_stored: bool
@@ -80,7 +80,7 @@ class Choice:
 
 
 def choose_frames(stored_syntax: str) -> Choice:
-    """Choose how frames of a stored transfer syntax are sent.
+    """Choose the representation of frames of a stored transfer syntax.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def choose_frames(stored_syntax: str) -> Choice:
 
 
 def choose_bulk() -> Choice:
-    """Choose how bulk data are sent: as bytes, in several parts unless asked otherwise.
+    """Choose the representation of bulk data: octet-stream, multipart by default.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def choose_bulk() -> Choice:
 
 
 def choose_instances(stored_syntaxes: Sequence[str]) -> Choice:
-    """Choose how whole instances are sent: as they are stored, or uncompressed.
+    """Choose the representation of instances: as stored, or uncompressed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""QIDO-RS (PS3.18 10.6): searching for studies, series and instances."""
+"""QIDO-RS (PS3.18 10.6): search for studies, series and instances."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from webapp.services.registry import current_services
 blueprint = Blueprint("qido", __name__, url_prefix="/dicom-web")
 
 MAX_LIMIT = 1000
-"""Matches on one page; whoever asks for more is told how many remain."""
+"""Matches on one page; a warning states how many remain."""
 MAX_OFFSET = 10_000_000
 MAX_VALUE = 256
 MAX_UIDS, MAX_VALUES = 1000, 50
-"""Values of one attribute that are looked for at once."""
+"""Most values of one attribute in a query."""
 CONTROLS = frozenset({"limit", "offset", "fuzzymatching", "includefield", "accept"})
 _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
@@ -38,8 +38,8 @@ _LISTS = frozenset({"ModalitiesInStudy", "Modality"})
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked for; ``warnings`` say what of it is not done (PS3.18 8.3.4)."""
+class Query:
+    """A parsed query; ``warnings`` state unsupported parameters (PS3.18 8.3.4)."""
 
     conditions: dict[str, Condition]
     page: Page
@@ -48,78 +48,78 @@ class Question:
 
     @property
     def wants_all(self) -> bool:
-        """Whether everything that is known shall be told."""
+        """Whether all attributes are requested."""
         return "all" in self.fields
 
 
 @blueprint.get("/studies")
 def studies() -> Response:
     """Search for studies."""
-    question, found = _found(search.STUDY_KEYWORDS, search.search_studies)
-    return _answer(question, found, [attributes.study(match.study) for match in found.matches])
+    query, result = _search(search.STUDY_KEYWORDS, search.search_studies)
+    return _answer(query, result, [attributes.study(match.study) for match in result.matches])
 
 
 @blueprint.get("/series")
 @blueprint.get("/studies/<uid:study_uid>/series")
 def series(study_uid: str | None = None) -> Response:
     """Search for series."""
-    question, found = _found(search.SERIES_KEYWORDS, search.search_series, StudyInstanceUID=study_uid)
-    return _answer(question, found, [attributes.series(match) for match in found.matches])
+    query, result = _search(search.SERIES_KEYWORDS, search.search_series, StudyInstanceUID=study_uid)
+    return _answer(query, result, [attributes.series(match) for match in result.matches])
 
 
 @blueprint.get("/instances")
 @blueprint.get("/studies/<uid:study_uid>/instances")
 @blueprint.get("/studies/<uid:study_uid>/series/<uid:series_uid>/instances")
 def instances(study_uid: str | None = None, series_uid: str | None = None) -> Response:
-    """Search for instances; what the index does not know of them is read from their files."""
-    places = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid}
-    question, found = _found(search.INSTANCE_KEYWORDS, search.search_instances, **places)
-    paths = [match.instance.path for match in found.matches if match.instance is not None]
+    """Search for instances; attributes outside the index are read from their files."""
+    parents = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid}
+    query, result = _search(search.INSTANCE_KEYWORDS, search.search_instances, **parents)
+    paths = [match.instance.path for match in result.matches if match.instance is not None]
     documents = current_services().files.documents(paths, [""] * len(paths))
-    known = [attributes.instance(match) for match in found.matches]
-    return _answer(question, found, map(_completed, known, documents, itertools.repeat(question)))
+    indexed = [attributes.instance(match) for match in result.matches]
+    return _answer(query, result, map(_with_file_attributes, indexed, documents, itertools.repeat(query)))
 
 
-def _completed(known: attributes.Attributes, document: str | None, question: Question) -> attributes.Attributes:
-    """Add what was asked for and only the file knows."""
-    told = json.loads(document) if document else {}
-    wanted = told if question.wants_all else {*attributes.FROM_FILES, *question.fields}
-    return {tag: value for tag, value in told.items() if tag in wanted and "BulkDataURI" not in value} | known
+def _with_file_attributes(indexed: attributes.Attributes, document: str | None, query: Query) -> attributes.Attributes:
+    """Return the attributes with the requested ones that only the file has."""
+    in_file = json.loads(document) if document else {}
+    requested_tags = in_file if query.wants_all else {*attributes.FROM_FILES, *query.fields}
+    return {
+        tag: value for tag, value in in_file.items() if tag in requested_tags and "BulkDataURI" not in value
+    } | indexed
 
 
-def _found(
-    keywords: frozenset[str], find: Callable[..., SearchResult], **places: str | None
-) -> tuple[Question, SearchResult]:
+def _search(
+    keywords: frozenset[str], find: Callable[..., SearchResult], **parents: str | None
+) -> tuple[Query, SearchResult]:
     check_json()
-    question = read_question(keywords)
-    named = {keyword: OneOf((uid,)) for keyword, uid in places.items() if uid is not None}
+    query = read_query(keywords)
+    named = {keyword: OneOf((uid,)) for keyword, uid in parents.items() if uid is not None}
     with current_services().database.read() as session:
-        return question, find(
-            session, question.conditions | named, question.page, reads_first=blinded_reading.blind_reader()
-        )
+        return query, find(session, query.conditions | named, query.page, reads_first=blinded_reading.blind_reader())
 
 
-def _answer(question: Question, found: SearchResult, described: Iterable[attributes.Attributes]) -> Response:
-    """Send the matches as they are made; none is 204."""
-    warnings = list(question.warnings)
-    if found.remaining:
-        warnings.append(f"There are {found.remaining} additional results that can be requested")
+def _answer(query: Query, result: SearchResult, described: Iterable[attributes.Attributes]) -> Response:
+    """Stream the matches; 204 if there are none."""
+    warnings = list(query.warnings)
+    if result.remaining:
+        warnings.append(f"There are {result.remaining} additional results that can be requested")
     headers = [("Warning", f'299 lungnode "{text}"') for text in warnings]
-    if not found.matches:
+    if not result.matches:
         return Response(status=204, headers=headers)
-    written = (json.dumps(one, separators=(",", ":")) for one in described)
-    body = itertools.chain(["[", next(written)], (f",{one}" for one in written), ["]"])
+    encoded = (json.dumps(match, separators=(",", ":")) for match in described)
+    body = itertools.chain(["[", next(encoded)], (f",{match}" for match in encoded), ["]"])
     return Response(body, content_type=JSON, headers=headers)
 
 
-def read_question(keywords: frozenset[str]) -> Question:
-    """Read what is asked for off the address.
+def read_query(keywords: frozenset[str]) -> Query:
+    """Parse the query parameters.
 
     Raises
     ------
     BadRequestError
-        For a value that its attribute cannot have, paging that is none, or a key that is not matched: an answer wider
-        than the question might be taken for the studies of one patient.
+        For an invalid value or paging, or an unsupported key: a wider result might be taken for the studies of one
+        patient.
     """
     conditions: dict[str, Condition] = {}
     for name, values in request.args.lists():
@@ -132,7 +132,7 @@ def read_question(keywords: frozenset[str]) -> Question:
     warnings = []
     if request.args.get("fuzzymatching", "").lower() == "true":
         warnings.append("The fuzzymatching parameter is not supported. Only literal matching has been performed.")
-    return Question(conditions, _page(), _fields(), tuple(warnings))
+    return Query(conditions, _page(), _fields(), tuple(warnings))
 
 
 def _page() -> Page:
@@ -147,13 +147,13 @@ def _whole_number(name: str, default: int) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadRequestError(f"The parameter {name} must be a whole number.", code=f"bad_{name}")
+        raise BadRequestError(f"The parameter {name} must be an integer.", code=f"bad_{name}")
     return int(text)
 
 
 def _fields() -> frozenset[str]:
-    """List the tags that ``includefield`` names, by tag or keyword."""
-    named = [field.strip() for told in request.args.getlist("includefield") for field in told.split(",")]
+    """Return the tags that ``includefield`` names, by tag or keyword."""
+    named = [field.strip() for field_list in request.args.getlist("includefield") for field in field_list.split(",")]
     tags = (attributes.tag_of(field) for field in named if field and field != "all")
     return frozenset(tag for tag in tags if tag) | ({"all"} if "all" in named else frozenset())
 
@@ -186,21 +186,21 @@ def _condition(keyword: str, values: Sequence[str]) -> Condition:
     return Like(wild[0]) if wild else OneOf(tuple(values))
 
 
-def _each(keyword: str, values: Sequence[str], form: re.Pattern[str]) -> tuple[str, ...]:
-    """Read a list of values, joined by commas or backslashes (PS3.18 8.3.4.1)."""
-    listed = tuple(one.strip() for value in values for one in _SEPARATORS.split(value) if one.strip())
+def _each(keyword: str, values: Sequence[str], pattern: re.Pattern[str]) -> tuple[str, ...]:
+    """Parse a list of values, joined by commas or backslashes (PS3.18 8.3.4.1)."""
+    listed = tuple(part.strip() for value in values for part in _SEPARATORS.split(value) if part.strip())
     limit = MAX_UIDS if keyword.endswith("UID") else MAX_VALUES
-    if not 0 < len(listed) <= limit or not all(form.fullmatch(one) for one in listed):
+    if not 0 < len(listed) <= limit or not all(pattern.fullmatch(part) for part in listed):
         raise _bad_value(keyword)
     return listed
 
 
-def _range(keyword: str, values: Sequence[str], form: re.Pattern[str], ends: tuple[str, str]) -> Condition:
-    """Read a single date or time, or a range of them (PS3.4 C.2.2.2.5); a bound is filled up to full length."""
+def _range(keyword: str, values: Sequence[str], pattern: re.Pattern[str], ends: tuple[str, str]) -> Condition:
+    """Parse a date or time, or a range (PS3.4 C.2.2.2.5); bounds are padded to full length."""
     low, dash, high = values[0].partition("-")
     if not dash:
         high = low
-    if len(values) > 1 or not (low or high) or not all(form.fullmatch(bound) for bound in (low, high) if bound):
+    if len(values) > 1 or not (low or high) or not all(pattern.fullmatch(bound) for bound in (low, high) if bound):
         raise _bad_value(keyword)
     return Between(low, high + ends[1][len(high) :] if high else "")
 

@@ -1,4 +1,4 @@
-"""WADO-RS ``/rendered`` (PS3.18 10.4.1.1.3): a frame as PNG or JPEG, in a window and a viewport of the caller's."""
+"""WADO-RS ``/rendered`` (PS3.18 10.4.1.1.3): a frame as PNG or JPEG, with window and viewport."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ DEFAULT_QUALITY = 90
 @blueprint.get(INSTANCE + "/rendered")
 @blueprint.get(INSTANCE + "/frames/<int:frame_number>/rendered")
 def picture(study_uid: str, series_uid: str, sop_uid: str, frame_number: int = 1) -> Response:
-    """Draw a frame; of an instance with several, the first."""
-    rendering = _rendering()
+    """Render a frame, the first by default."""
+    options = _render_options()
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     with compute_slot():
-        content = current_services().files.rendered(instance.path, frame_number, rendering)
+        content = current_services().files.rendered(instance.path, frame_number, options)
     if content is None:
-        raise NotFoundError("There is no such frame.")
+        raise NotFoundError("Frame not found.")
     headers = {"Content-Length": str(content.size_bytes)}
-    return Response(content.pieces, content_type=rendering.media_type, headers=headers)
+    return Response(content.pieces, content_type=options.media_type, headers=headers)
 
 
-def _rendering() -> RenderOptions:
-    """Read how it is to be drawn off the address.
+def _render_options() -> RenderOptions:
+    """Parse the render options of the request.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def _rendering() -> RenderOptions:
 def _quality() -> int:
     text = request.args.get("quality", str(DEFAULT_QUALITY))
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 100):
-        raise BadRequestError("The quality must be a whole number from 1 to 100.", code="bad_quality")
+        raise BadRequestError("The quality must be an integer from 1 to 100.", code="bad_quality")
     return int(text)
 
 
@@ -68,24 +68,26 @@ def _window() -> tuple[float, float, str] | None:
     is_known = len(parts) <= 3 and function in FUNCTIONS
     if not (is_known and abs(center) <= MAX_VALUE and 1 <= width <= MAX_VALUE):
         raise BadRequestError(
-            f"The window is center,width,function; the width 1 or more, the function one of {', '.join(FUNCTIONS)}.",
+            f"The window must be center,width,function with a width of at least 1 and one of {', '.join(FUNCTIONS)}.",
             code="bad_window",
         )
     return center, width, function
 
 
 def _viewport() -> tuple[tuple[int, int] | None, tuple[int, int, int, int] | None]:
-    """Read ``vw,vh`` or ``vw,vh,sx,sy,sw,sh`` (PS3.18 8.3.5.1.3)."""
+    """Parse ``vw,vh`` or ``vw,vh,sx,sy,sw,sh`` (PS3.18 8.3.5.1.3)."""
     text = request.args.get("viewport")
     if text is None:
         return None, None
     numbers = [int(part) for part in text.split(",") if part.isascii() and part.isdigit() and len(part) < 6]
-    if len(numbers) != len(text.split(",")) or len(numbers) not in (2, 6) or not _is_drawable(numbers):
-        raise BadRequestError(f"The viewport is vw,vh or vw,vh,sx,sy,sw,sh, {MAX_SIDE} at most.", code="bad_viewport")
+    if len(numbers) != len(text.split(",")) or len(numbers) not in (2, 6) or not _is_renderable(numbers):
+        raise BadRequestError(
+            f"The viewport must be vw,vh or vw,vh,sx,sy,sw,sh, at most {MAX_SIDE}.", code="bad_viewport"
+        )
     size = (numbers[0], numbers[1])
     return size, (numbers[2], numbers[3], numbers[4], numbers[5]) if len(numbers) == 6 else None
 
 
-def _is_drawable(numbers: list[int]) -> bool:
+def _is_renderable(numbers: list[int]) -> bool:
     sizes = [*numbers[:2], *numbers[4:]]
     return all(number >= 1 for number in sizes) and max(numbers[:2]) <= MAX_SIDE

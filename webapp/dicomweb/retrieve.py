@@ -1,4 +1,4 @@
-"""WADO-RS (PS3.18 10.4): metadata, frames, bulk data and whole instances of stored studies."""
+"""WADO-RS (PS3.18 10.4): metadata, frames, bulk data and instances of stored studies."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ INSTANCE = SERIES + "/instances/<uid:sop_uid>"
 
 
 def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[ArchivedInstance]:
-    """Find what an address names, and put on record who looks.
+    """Return the instances that a URL names, and record the view.
 
     Raises
     ------
     NotFoundError
-        Nothing of that name is here.
+        There are none.
     """
     with current_services().database.read() as session:
-        found = archive.instances(
+        matches = archive.instances(
             session,
             [study_uid],
             series_instance_uids=[series_uid] if series_uid else (),
             sop_instance_uids=[sop_uid] if sop_uid else (),
             reads_first=blinded_reading.blind_reader(),
         )
-    if not found:
-        raise NotFoundError("There is no such study, series or instance.")
+    if not matches:
+        raise NotFoundError("Study, series or instance not found.")
     record_view(study_uid)
-    return list(found)
+    return list(matches)
 
 
 def instance_url(instance: ArchivedInstance) -> str:
-    """Address of an instance."""
+    """Return the Retrieve URL of an instance."""
     return retrieve_url(
         study_uid=instance.study_instance_uid,
         series_uid=instance.series_instance_uid,
@@ -72,7 +72,7 @@ def instance_url(instance: ArchivedInstance) -> str:
 
 
 def bulk_url(instance: ArchivedInstance) -> str:
-    """Address that those of an instance's bulk data begin with."""
+    """Return the base URL of an instance's bulk data."""
     path = url_for(
         "wado.part10_files",
         study_uid=instance.study_instance_uid,
@@ -86,24 +86,24 @@ def bulk_url(instance: ArchivedInstance) -> str:
 @blueprint.get(SERIES + "/metadata")
 @blueprint.get(INSTANCE + "/metadata")
 def metadata(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
-    """Describe instances in the DICOM JSON Model."""
+    """Return instances in the DICOM JSON Model."""
     check_json()
-    found = instances_of(study_uid, series_uid, sop_uid)
-    urls = [bulk_url(instance) for instance in found]
-    documents = current_services().files.documents([instance.path for instance in found], urls)
+    selected = instances_of(study_uid, series_uid, sop_uid)
+    urls = [bulk_url(instance) for instance in selected]
+    documents = current_services().files.documents([instance.path for instance in selected], urls)
     return Response(_listed(documents), content_type=JSON)
 
 
 def _listed(documents: Iterator[str | None]) -> Iterator[str]:
-    """Join the documents of readable instances to a JSON array; the first is made before anything is sent."""
+    """Yield a JSON array of the readable instances; the first is read before anything is sent."""
     readable = (document for document in documents if document is not None)
     first = next(readable, None)
-    return itertools.chain(["["], [] if first is None else [first], (f",{one}" for one in readable), ["]"])
+    return itertools.chain(["["], [] if first is None else [first], (f",{document}" for document in readable), ["]"])
 
 
 @blueprint.get(INSTANCE + "/frames/<frame_list>")
 def frames(study_uid: str, series_uid: str, sop_uid: str, frame_list: str) -> Response:
-    """Send frames, as they are stored or uncompressed."""
+    """Return frames, as stored or uncompressed."""
     numbers = _frame_numbers(frame_list)
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     choice = choose_frames(instance.transfer_syntax_uid)
@@ -121,30 +121,30 @@ def frames(study_uid: str, series_uid: str, sop_uid: str, frame_list: str) -> Re
 def _frame_numbers(text: str) -> Sequence[int]:
     numbers = text.split(",")
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
-        raise BadRequestError("Frames are named by whole numbers, joined by commas.", code="bad_frames")
+        raise BadRequestError("Frames must be integers, separated by commas.", code="bad_frames")
     if len(numbers) > MAX_FRAMES_ASKED:
-        raise BadRequestError("Too many frames are asked for at once.", code="bad_frames")
+        raise BadRequestError("Too many frames are requested at once.", code="bad_frames")
     return [int(number) for number in numbers]
 
 
 def _check_frames(instance: ArchivedInstance, numbers: Sequence[int]) -> None:
-    """Find out before anything is sent whether all frames are there.
+    """Check that all frames exist, before anything is sent.
 
     Raises
     ------
     NotFoundError
     """
     document = next(current_services().files.documents([instance.path], [""]), None)
-    told = json.loads(document).get(NUMBER_OF_FRAMES, {}).get("Value") if document else None
-    count = int(told[0]) if told and told[0] else 1
+    value = json.loads(document).get(NUMBER_OF_FRAMES, {}).get("Value") if document else None
+    count = int(value[0]) if value and value[0] else 1
     if not all(1 <= number <= count for number in numbers):
-        raise NotFoundError("There is no such frame.")
+        raise NotFoundError("Frame not found.")
 
 
 def _frame(files: StoredFiles, instance: ArchivedInstance, url: str, choice: Choice, number: int) -> Part:
     content = files.frame(instance.path, number, stored=choice.as_stored)
     if content is None:
-        raise NotFoundError("There is no such frame.")
+        raise NotFoundError("Frame not found.")
     content_type = f"{choice.media_type}; transfer-syntax={content.transfer_syntax_uid}"
     return Part(content_type, f"{url}/{number}", content.size_bytes, content.pieces)
 
@@ -153,19 +153,19 @@ def _frame(files: StoredFiles, instance: ArchivedInstance, url: str, choice: Cho
 @blueprint.get(SERIES)
 @blueprint.get(INSTANCE)
 def part10_files(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
-    """Send instances as PS3.10 files, as they are stored or uncompressed."""
-    found = instances_of(study_uid, series_uid, sop_uid)
-    choice = choose_instances([instance.transfer_syntax_uid for instance in found])
-    if len(found) > 1:
-        current_services().files.check([instance.path for instance in found])
+    """Return instances as PS3.10 files, as stored or uncompressed."""
+    selected = instances_of(study_uid, series_uid, sop_uid)
+    choice = choose_instances([instance.transfer_syntax_uid for instance in selected])
+    if len(selected) > 1:
+        current_services().files.check([instance.path for instance in selected])
     send = functools.partial(_part10_file, current_services().files, choice)
-    urls = [instance_url(instance) for instance in found]
-    first = send(found[0], urls[0])
+    urls = [instance_url(instance) for instance in selected]
+    first = send(selected[0], urls[0])
     if not choice.is_multipart:
         return Response(
             first.pieces, content_type=first.content_type, headers={"Content-Length": str(first.size_bytes)}
         )
-    return multipart(itertools.chain([first], map(send, found[1:], urls[1:])), choice.media_type)
+    return multipart(itertools.chain([first], map(send, selected[1:], urls[1:])), choice.media_type)
 
 
 def _part10_file(files: StoredFiles, choice: Choice, instance: ArchivedInstance, url: str) -> Part:
@@ -180,10 +180,10 @@ def _part10_file(files: StoredFiles, choice: Choice, instance: ArchivedInstance,
 
 @blueprint.get(INSTANCE + "/bulkdata/<path:place>")
 def bulk_data(study_uid: str, series_uid: str, sop_uid: str, place: str) -> Response:
-    """Send a long value, at the address that the metadata name."""
+    """Return a bulk data value, at the URL given in the metadata."""
     steps = place.split("/")
     if not BULK_PLACE.fullmatch(place):
-        raise NotFoundError("There is no such value.")
+        raise NotFoundError("Value not found.")
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     choice = choose_bulk()
     content = current_services().files.bulk(instance.path, steps)

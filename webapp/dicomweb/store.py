@@ -1,4 +1,4 @@
-"""STOW-RS (PS3.18 10.5): instances that are posted take the same way in as those of the network."""
+"""STOW-RS (PS3.18 10.5): posted instances pass the same intake as those received by C-STORE."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ blueprint = Blueprint("stow", __name__, url_prefix="/dicom-web")
 READ_BYTES = 1 << 18
 MAX_INSTANCES = 20_000
 MAX_FAILED = 1000
-"""Parts that are no instances after which the rest of a body is not read."""
+"""Failed parts after which the rest of a body is not read."""
 OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0xA700, 0xC000
 
 
 @blueprint.post("/studies")
 @blueprint.post("/studies/<uid:study_uid>")
 def store(study_uid: str = "") -> Response:
-    """Take instances in, and say of each what became of it."""
+    """Store the posted instances, and return the outcome of each."""
     check_json()
     parts = _Parts(current_services(), principal().name, study_uid)
     with compute_slot():
         _read(parts, _boundary())
     if not parts.outcomes:
-        raise BadRequestError("The body holds no instance.", code="no_instance")
+        raise BadRequestError("The body contains no instance.", code="no_instance")
     return _answer(parts.outcomes, study_uid)
 
 
 def _boundary() -> str:
-    """Read the boundary of the parts.
+    """Return the boundary of the parts.
 
     Raises
     ------
     UploadRefusedError
-        415 for anything but PS3.10 files in several parts.
+        415 for anything but multipart/related PS3.10 files.
     """
     media_type, options = parse_options_header(UNQUOTED_TYPE.sub(r'type="\1"', request.headers.get("Content-Type", "")))
     if media_type.lower() != MULTIPART or options.get("type", DICOM).lower() != DICOM or not options.get("boundary"):
@@ -58,12 +58,12 @@ def _boundary() -> str:
 
 
 def _read(parts: _Parts, boundary: str) -> None:
-    """Read the body a piece at a time; the part that is open when it breaks off is forgotten.
+    """Read the body in chunks; an incomplete part is discarded.
 
     Raises
     ------
     BadRequestError
-        The body is not what it says. What was stored before stays; sending again is harmless.
+        The body is malformed. Instances stored before stay; a re-send is harmless.
     """
     try:
         parser = MultipartParser(boundary.encode("ascii"), parts.callbacks())
@@ -72,15 +72,15 @@ def _read(parts: _Parts, boundary: str) -> None:
             parser.write(plain.feed(piece))
         parser.write(plain.rest())
     except (FormParserError, UnicodeEncodeError):
-        raise BadRequestError("The parts of the body cannot be told apart.", code="bad_multipart") from None
+        raise BadRequestError("The multipart body is malformed.", code="bad_multipart") from None
     finally:
         parts.abandon()
     if not parts.has_ended:
-        raise BadRequestError("The body breaks off.", code="bad_multipart")
+        raise BadRequestError("The body is incomplete.", code="bad_multipart")
 
 
 class _Parts:
-    """What the parser tells, as receptions and their outcomes."""
+    """Receiver of the parser's callbacks, which collects the outcomes."""
 
     def __init__(self, services: Services, actor: str, study_uid: str) -> None:
         self._services, self._actor, self._study_uid = services, actor, study_uid
@@ -104,7 +104,7 @@ class _Parts:
 
     def _begin(self) -> None:
         if len(self.outcomes) >= MAX_INSTANCES:
-            raise UploadRefusedError(413, "too_many_instances", f"Send {MAX_INSTANCES} instances at once at most.")
+            raise UploadRefusedError(413, "too_many_instances", f"Send at most {MAX_INSTANCES} instances at once.")
         self._open = self._services.intake.open_instance(actor=self._actor, study_instance_uid=self._study_uid)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -129,17 +129,17 @@ class _Parts:
 
 
 def _answer(outcomes: list[InstanceOutcome], study_uid: str) -> Response:
-    """Answer with what is referenced and what failed (PS3.18 10.5.3): 200, 202 for some, 409 or 503 for none."""
+    """Return the Store Instances Response (PS3.18 10.5.3): 200, 202 if some failed, 409 or 503 if all did."""
     stored = [outcome for outcome in outcomes if outcome.is_stored]
     failed = [outcome for outcome in outcomes if not outcome.is_stored]
-    told: Attributes = {}
+    document: Attributes = {}
     if study_uid:
-        told["00081190"] = values("UR", retrieve_url(study_uid=study_uid))
+        document["00081190"] = values("UR", retrieve_url(study_uid=study_uid))
     if failed:
-        told["00081198"] = {"vr": "SQ", "Value": [_failure(outcome) for outcome in failed]}
+        document["00081198"] = {"vr": "SQ", "Value": [_failure(outcome) for outcome in failed]}
     if stored:
-        told["00081199"] = {"vr": "SQ", "Value": _references(stored)}
-    return Response(json.dumps(told), status=_status(stored, failed), content_type=JSON)
+        document["00081199"] = {"vr": "SQ", "Value": _references(stored)}
+    return Response(json.dumps(document), status=_status(stored, failed), content_type=JSON)
 
 
 def _status(stored: list[InstanceOutcome], failed: list[InstanceOutcome]) -> int:
@@ -156,17 +156,17 @@ def _failure(outcome: InstanceOutcome) -> Attributes:
 
 def _references(stored: list[InstanceOutcome]) -> list[Attributes]:
     with current_services().database.read() as session:
-        places = archive.parent_uids(session, [outcome.sop_instance_uid for outcome in stored])
+        parents = archive.parent_uids(session, [outcome.sop_instance_uid for outcome in stored])
     return [
-        _named(outcome) | {"00081190": values("UR", _url(places.get(outcome.sop_instance_uid), outcome))}
+        _named(outcome) | {"00081190": values("UR", _url(parents.get(outcome.sop_instance_uid), outcome))}
         for outcome in stored
     ]
 
 
-def _url(place: tuple[str, str] | None, outcome: InstanceOutcome) -> str | None:
-    if place is None:
+def _url(parent: tuple[str, str] | None, outcome: InstanceOutcome) -> str | None:
+    if parent is None:
         return None
-    return retrieve_url(study_uid=place[0], series_uid=place[1], sop_uid=outcome.sop_instance_uid)
+    return retrieve_url(study_uid=parent[0], series_uid=parent[1], sop_uid=outcome.sop_instance_uid)
 
 
 def _named(outcome: InstanceOutcome) -> Attributes:

@@ -1,1 +1,1 @@
-"""HTTP: errors, headers, limits, sessions, languages, forms, and the WSGI server."""
+"""HTTP: errors, limits, sessions, languages, forms and the WSGI server."""

@@ -1,4 +1,4 @@
-"""Addresses that come with requests: parsed without ever failing."""
+"""Parsing of untrusted URLs and host names."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ NOWHERE = SplitResult("invalid", "invalid.", "", "", "")
 
 
 def split(address: str) -> SplitResult:
-    """Split an address; one that cannot be split leads nowhere that is ours."""
+    """Split a URL; an invalid one is replaced by ``NOWHERE``."""
     try:
         parts = urlsplit(address)
-        _ = (parts.hostname, parts.port)  # these raise only when they are asked
+        _ = (parts.hostname, parts.port)  # these raise only on access
     except ValueError:
         return NOWHERE
     return parts
 
 
 def host_of(header: str) -> str:
-    """Give the name in a Host header, lower case, without its port."""
+    """Return the lower-case host name of a Host header, without port."""
     return (split(f"//{header}").hostname or "").lower()
 
 
 def is_loopback_name(host: str) -> bool:
-    """Whether a name can only mean this machine; other names may be made to point here."""
+    """Return whether a name is ``localhost`` or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -34,7 +34,7 @@ def is_loopback_name(host: str) -> bool:
 
 
 def is_own_path(target: str) -> bool:
-    """Whether an address is a path of this site and nothing else."""
+    """Return whether a URL is a path of this site."""
     parts = split(target)
     leads_elsewhere = parts.scheme or parts.netloc or target.startswith(("//", "/\\")) or "\\" in target
     return target.startswith("/") and target.isprintable() and not leads_elsewhere

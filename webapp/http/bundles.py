@@ -1,6 +1,6 @@
-"""The bundled modules of the pages: sent compressed where the browser takes that, kept by it for ever.
+"""Bundled frontend modules, served precompressed and cached by content.
 
-``frontend/`` makes them (``make assets``): entries under their own names, everything else named by its content.
+Built from ``frontend/`` (``make assets``): entries under their own names, everything else named by its content.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ STATIC: Final = Path(__file__).resolve().parents[1] / "static"
 
 
 def install(app: Flask) -> None:
-    """Let the ``static`` endpoint send compressed files where they are there."""
+    """Serve precompressed files from the ``static`` endpoint."""
     app.view_functions["static"] = static
 
 
 def static(filename: str) -> Response:
-    """Send a static file, compressed as it was when the bundle was made."""
+    """Return a static file, precompressed if available and accepted."""
     compressed = f"{filename}.gz"
     if filename.startswith(BUILT) and request.accept_encodings["gzip"] and (STATIC / compressed).is_file():
         response = send_from_directory(STATIC, compressed, mimetype=_type_of(filename))
@@ -38,12 +38,12 @@ def _type_of(filename: str) -> str:
 
 
 def is_bundled() -> bool:
-    """Whether this request is for a part of the bundle."""
+    """Return whether this request is for a file of the bundle."""
     return request.endpoint == "static" and _filename().startswith(BUILT)
 
 
 def is_named_by_content() -> bool:
-    """Whether the address changes when the file does, so that browsers may keep it."""
+    """Return whether the URL changes with the file's content, so that it may be cached."""
     return request.endpoint == "static" and ("v" in request.args or _filename().startswith(PARTS))
 
 

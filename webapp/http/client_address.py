@@ -1,4 +1,4 @@
-"""The address of the client behind trusted proxies: what rate limits, delays of sign-ins and audit events go by."""
+"""Client address behind trusted proxies, for rate limits, sign-in delays and audit events."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 MAX_HOPS = 20
-"""Hops that are read, from the nearest; nobody has as many proxies."""
+"""Most hops that are read, from the nearest."""
 X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 _VARIABLES = {X_FORWARDED_FOR: "HTTP_X_FORWARDED_FOR", FORWARDED: "HTTP_FORWARDED"}
 _HOPS: Mapping[str, Callable[[str], Iterable[str]]]
 
 
 class ClientAddressMiddleware:
-    """Sets ``REMOTE_ADDR`` to the client's address and removes every forwarding header.
+    """WSGI middleware that sets ``REMOTE_ADDR`` to the client's address and removes forwarding headers.
 
     Parameters
     ----------
     app
         The application.
     trusted
-        Networks of the proxies; with none the peer is the client.
+        Networks of the proxies; without any the peer is the client.
     header
-        The header that they append to, ``x-forwarded-for`` or ``forwarded`` (RFC 7239). The other one is never read:
-        a client could send it through a proxy that does not know it.
+        The header that they append to, ``x-forwarded-for`` or ``forwarded`` (RFC 7239). The other one is ignored: a
+        client could send it through a proxy that does not handle it.
     """
 
     def __init__(self, app: WSGIApplication, trusted: tuple[Network, ...], header: str = X_FORWARDED_FOR) -> None:
         self._app, self._trusted, self._header = app, trusted, header
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer the request."""
+        """Handle the request."""
         value = str(environ.get(_VARIABLES[self._header], ""))
         environ["REMOTE_ADDR"] = client_address(
             str(environ.get("REMOTE_ADDR", "")), _HOPS[self._header](value), self._trusted
@@ -50,14 +50,14 @@ class ClientAddressMiddleware:
 
 
 def client_address(peer: str, hops: Iterable[str], trusted: tuple[Network, ...]) -> str:
-    """Return the nearest address that is no trusted proxy; a malformed hop ends the search at the one before it.
+    """Return the nearest address that is not a trusted proxy; a malformed hop ends the search before it.
 
     Parameters
     ----------
     peer
         Address of the other end of the connection.
     hops
-        Addresses as the header has them, the client's first.
+        Addresses in the order of the header, the client's first.
     trusted
         Networks of the proxies.
     """
@@ -75,12 +75,12 @@ def client_address(peer: str, hops: Iterable[str], trusted: tuple[Network, ...])
 
 
 def is_trusted(address: Address, trusted: tuple[Network, ...]) -> bool:
-    """Whether an address is in one of the networks."""
+    """Return whether an address is in one of the networks."""
     return any(address.version == network.version and address in network for network in trusted)
 
 
 def parsed_address(text: str) -> Address | None:
-    """Parse an address with or without a port or brackets; None for anything else (RFC 7239, 6)."""
+    """Parse an address with optional port or brackets; None for anything else (RFC 7239, 6)."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -100,7 +100,7 @@ def _x_forwarded_for(value: str) -> list[str]:
 
 
 def _forwarded(value: str) -> list[str]:
-    """Read ``for`` of each element; an element without one is a hop that cannot be read."""
+    """Return ``for`` of each element, empty if missing."""
     return [str(_pairs(element).get("for") or "") for element in value.split(",")] if value else []
 
 

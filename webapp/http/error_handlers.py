@@ -1,4 +1,4 @@
-"""Every refusal and failure becomes one page or one JSON object, with a reference and without a trace or a value."""
+"""Error pages and JSON errors, with a reference id and without a traceback or any value."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from webapp.ports import UnfitInputError
 log = structlog.get_logger(__name__)
 
 TITLES = {
-    400: english("That request was not understood"),
+    400: english("Bad request"),
     401: english("Please sign in"),
-    403: english("This is not allowed"),
-    404: english("There is nothing here"),
-    405: english("This cannot be done here"),
-    413: english("That is too large"),
-    415: english("That kind of file cannot be read"),
-    422: english("That cannot be answered"),
+    403: english("Not permitted"),
+    404: english("Page not found"),
+    405: english("Not available here"),
+    413: english("Too large"),
+    415: english("Unsupported file type"),
+    422: english("Cannot process this request"),
     429: english("Too many requests"),
     500: english("Something went wrong"),
-    503: english("Not available just now"),
+    503: english("Service unavailable"),
 }
 MESSAGES = {
     400: english("The request is malformed."),
-    404: english("There is no such page."),
-    405: english("This page does not answer such a request."),
-    413: english("The request is larger than this service takes."),
-    415: english("The content type is not one that this page reads."),
+    404: english("Page not found."),
+    405: english("This page does not support this method."),
+    413: english("The request exceeds the size limit."),
+    415: english("Unsupported content type."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What the caller is told."""
+    """Content of an error response."""
 
     status: int
     code: str
@@ -54,13 +54,13 @@ class Failure:
 
 
 def wants_html() -> bool:
-    """Whether the caller is a person with a browser; programs that accept anything get JSON."""
+    """Return whether the caller prefers HTML; programs that accept anything get JSON."""
     accepted = request.accept_mimetypes
     return accepted["text/html"] > accepted["application/json"]
 
 
 def install(app: Flask) -> None:
-    """Let this app answer its failures in this way."""
+    """Register the error handlers."""
     app.register_error_handler(WebError, _web_error)
     app.register_error_handler(UnfitInputError, _unfit_input)
     app.register_error_handler(UnknownRecordError, _unknown_record)
@@ -84,7 +84,7 @@ def _unfit_input(error: UnfitInputError) -> BaseResponse:
 
 
 def _unknown_record(error: UnknownRecordError) -> BaseResponse:
-    return _answer(404, "not_found", f"There is no such {error.kind}.")
+    return _answer(404, "not_found", f"{error.kind.capitalize()} not found.")
 
 
 def _invalid_record(error: InvalidRecordError) -> BaseResponse:
@@ -92,18 +92,18 @@ def _invalid_record(error: InvalidRecordError) -> BaseResponse:
 
 
 def _not_yours(_error: NotYoursError) -> BaseResponse:
-    return _answer(409, "not_yours", "Only who gave a verdict or a mark can take it back; give your own verdict.")
+    return _answer(409, "not_yours", "Only the author can undo this; give your own verdict.")
 
 
 def _database_unavailable(error: DatabaseUnavailableError) -> BaseResponse:
     _log(error)
-    return _answer(503, "unavailable", "The records cannot be reached just now; nothing was recorded. Try again.", 5)
+    return _answer(503, "unavailable", "Database unavailable; nothing was saved. Try again.", 5)
 
 
 def _storage_unavailable(error: OSError) -> BaseResponse:
-    """Answer for a disk that is full, read-only or gone."""
+    """Respond to a disk that is full, read-only or gone."""
     _log(error)
-    return _answer(503, "unavailable", "The storage cannot be used just now; nothing was recorded. Try again.", 5)
+    return _answer(503, "unavailable", "Storage unavailable; nothing was saved. Try again.", 5)
 
 
 def _http_exception(error: HTTPException) -> BaseResponse:
@@ -119,11 +119,11 @@ def _http_exception(error: HTTPException) -> BaseResponse:
 
 def _unexpected(error: Exception) -> BaseResponse:
     _log(error)
-    return _answer(500, "internal_error", "The service failed to answer. Tell your administrator the reference.")
+    return _answer(500, "internal_error", "Internal error. Give your administrator the reference.")
 
 
 def _log(error: Exception) -> None:
-    """Say where and what kind; never the message, which may hold a value."""
+    """Log location and type of an error, never its message, which may hold a value."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
     event = {"reference": _reference(), "endpoint": request.endpoint, "error_type": type(error).__name__}
@@ -153,5 +153,5 @@ def _json(failure: Failure) -> Response:
 
 
 def _page(failure: Failure) -> Response:
-    title = TITLES.get(failure.status, english("That did not work"))
+    title = TITLES.get(failure.status, english("Request failed"))
     return make_response(render_template("error.html", failure=failure, title=title))

@@ -1,4 +1,4 @@
-"""What the web answers when it does not answer.
+"""Errors of the web package.
 
     WebError
     ├── BadRequestError         400
@@ -21,7 +21,7 @@ from webapp.http.i18n import english
 
 
 class WebError(Exception):
-    """A refusal with an HTTP status, a stable code and a sentence for people."""
+    """Base of web errors: an HTTP status, a stable code and a message for users."""
 
     status = 500
     code = "internal_error"
@@ -33,55 +33,55 @@ class WebError(Exception):
 
 
 class BadRequestError(WebError):
-    """The request is not understood."""
+    """The request is malformed."""
 
     status = 400
     code = "bad_request"
 
 
 class NotSignedInError(WebError):
-    """Nobody is signed in, or the token is not known."""
+    """The caller is not signed in, or the token is invalid."""
 
     status = 401
     code = "not_signed_in"
 
     def __init__(self) -> None:
-        super().__init__(english("Sign in, or send a valid token, to see this."))
+        super().__init__(english("Sign in, or send a valid token."))
 
 
 class ForbiddenError(WebError):
-    """The caller may not do this."""
+    """The caller lacks permission."""
 
     status = 403
     code = "forbidden"
 
 
 class NotFoundError(WebError):
-    """There is no such thing here."""
+    """The requested resource does not exist."""
 
     status = 404
     code = "not_found"
 
 
 class NotAcceptableError(WebError):
-    """The caller takes nothing that could be sent."""
+    """No available media type is acceptable."""
 
     status = 406
     code = "not_acceptable"
 
     def __init__(self, offered: str) -> None:
-        super().__init__(f"This can be sent as {offered}; the Accept header asks for something else.")
+        super().__init__(f"Available as {offered}; the Accept header excludes it.")
 
 
 class ConflictError(WebError):
-    """The thing is not in a state that allows this."""
+    """The resource's state does not allow this."""
 
     status = 409
     code = "conflict"
 
 
 class UploadRefusedError(WebError):
-    """An upload that is not answered; ``status`` says which kind of refusal."""
+    """A refused upload; ``status`` is the HTTP status."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message, code=code)
@@ -89,7 +89,7 @@ class UploadRefusedError(WebError):
 
 
 class TooManyRequestsError(WebError):
-    """The caller asks too often, or too much is being computed; try again after ``retry_after_s``."""
+    """Rate limit exceeded; retry after ``retry_after_s``."""
 
     status = 429
     code = "too_many_requests"
@@ -100,7 +100,7 @@ class TooManyRequestsError(WebError):
 
 
 class BusyError(WebError):
-    """Too much is being computed; try again after ``retry_after_s``."""
+    """All slots are taken; retry after ``retry_after_s``."""
 
     status = 503
     code = "busy"
@@ -111,7 +111,7 @@ class BusyError(WebError):
 
 
 class UnavailableError(WebError):
-    """Something that the answer needs does not work just now."""
+    """A required component is unavailable."""
 
     status = 503
     code = "unavailable"

@@ -1,4 +1,4 @@
-"""Fields of forms and of JSON bodies: what is missing, out of range or of the wrong type is refused by name."""
+"""Validation of form fields and JSON bodies; errors name the field, never its value."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from webapp.http.errors import BadRequestError, UploadRefusedError
 
 MAX_AGE = 130
 MAX_PACK_YEARS = 500.0
-"""Five packets a day for a hundred years."""
+"""Five packs a day for a hundred years."""
 MAX_TEXT = 2000
 MAX_PIXEL_INDEX = 100_000.0
 MAX_SECONDS = 86_400.0
 UPLOAD_FIELDS = frozenset(
     {"age", "sex", "smoking_pack_years", "pack_years", "family_history", "symptoms", "row", "column"}
 )
-"""Fields of an upload besides its file."""
+"""Fields of an upload other than its file."""
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female", "o": "other", "other": "other"}
 YES = frozenset({"yes", "true", "1", "on", "y"})
 NO = frozenset({"no", "false", "0", "off", "n"})
@@ -39,7 +39,7 @@ class PixelPosition:
 
 
 def clean_text(text: str) -> str:
-    """Drop control characters and those that turn the direction of text around."""
+    """Remove control characters and bidirectional overrides."""
     return _CONTROL.sub("", text).strip()
 
 
@@ -70,7 +70,7 @@ def _yes_or_no(form: Mapping[str, str], name: str) -> bool | None:
 
 
 def upload_patient_of(form: Mapping[str, str]) -> UploadPatient:
-    """Read the optional patient fields of an upload.
+    """Parse the optional patient fields of an upload.
 
     Raises
     ------
@@ -79,14 +79,14 @@ def upload_patient_of(form: Mapping[str, str]) -> UploadPatient:
     """
     age = _number(form, "age", 0, MAX_AGE)
     if age is not None and age != int(age):
-        raise _bad_field("age", "must be a whole number of years")
+        raise _bad_field("age", "must be an integer number of years")
     sex = form.get("sex", "").strip().lower()
     if sex and sex not in SEXES:
         raise _bad_field("sex", "must be female, male or other")
     pack_years = _number(form, "smoking_pack_years", 0, MAX_PACK_YEARS)
     if pack_years is None:
         pack_years = _number(form, "pack_years", 0, MAX_PACK_YEARS)
-    symptoms = clean_text(form.get("symptoms", "").replace("\r\n", "\n"))  # counted as the browser counts them
+    symptoms = clean_text(form.get("symptoms", "").replace("\r\n", "\n"))  # counted as in the browser
     if len(symptoms) > MAX_TEXT:
         raise _bad_field("symptoms", f"must be at most {MAX_TEXT} characters")
     return UploadPatient(
@@ -99,23 +99,23 @@ def upload_patient_of(form: Mapping[str, str]) -> UploadPatient:
 
 
 def position_of(form: Mapping[str, str]) -> PixelPosition | None:
-    """Read the place of a nodule: both coordinates, or neither."""
+    """Parse the position of a nodule: both coordinates, or neither."""
     row = _number(form, "row", 0, MAX_PIXEL_INDEX)
     column = _number(form, "column", 0, MAX_PIXEL_INDEX)
     if row is None and column is None:
         return None
     if row is None or column is None:
-        raise _bad_field("row", "and the field column are given together")
+        raise _bad_field("row", "and the field column must be given together")
     return PixelPosition(row, column)
 
 
 def json_body() -> dict[str, Any]:
-    """Read the JSON body of the current request, an object.
+    """Return the JSON object in the body of the current request.
 
     Raises
     ------
     BadRequestError
-        For anything else, and for one that is nested too deeply to be parsed.
+        For anything else, and for JSON nested too deeply.
     """
     try:
         body = request.get_json()
@@ -125,7 +125,7 @@ def json_body() -> dict[str, Any]:
 
 
 def json_object(body: Any) -> dict[str, Any]:
-    """Take a part of a JSON body that is an object.
+    """Return a JSON value that must be an object.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def json_object(body: Any) -> dict[str, Any]:
 
 
 def text_of(body: Mapping[str, Any], name: str) -> str:
-    """Read an optional text."""
+    """Return an optional text field."""
     value = body.get(name, "")
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise _bad_field(name, f"must be a text of at most {MAX_TEXT} characters")
@@ -146,7 +146,7 @@ def text_of(body: Mapping[str, Any], name: str) -> str:
 
 
 def uid_of(body: Mapping[str, Any], name: str) -> str:
-    """Read a UID (PS3.5 9.1)."""
+    """Return a UID field (PS3.5 9.1)."""
     value = body.get(name)
     if not isinstance(value, str) or not UID_PATTERN.fullmatch(value):
         raise _bad_field(name, "must be a DICOM UID")
@@ -154,24 +154,24 @@ def uid_of(body: Mapping[str, Any], name: str) -> str:
 
 
 def coordinate_of(body: Mapping[str, Any], name: str) -> float:
-    """Read a 0-based pixel coordinate."""
+    """Return a 0-based pixel coordinate field."""
     value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_PIXEL_INDEX:
-        raise _bad_field(name, "must be a number of pixels from 0 up")
+        raise _bad_field(name, "must be a number of pixels of at least 0")
     return float(value)
 
 
 def seconds_of(body: Mapping[str, Any], name: str) -> float:
-    """Read a time in seconds, at most a day."""
+    """Return a field with a time in seconds, at most a day."""
     value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
-        raise _bad_field(name, "must be a number of seconds from 0 up")
+        raise _bad_field(name, "must be a number of seconds of at least 0")
     return float(value)
 
 
 def frame_of(body: Mapping[str, Any]) -> int:
-    """Read a 1-based frame number, 1 where it is left out."""
+    """Return the 1-based frame number, 1 by default."""
     value = body.get("frame_number", 1)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PIXEL_INDEX:
-        raise _bad_field("frame_number", "must be a whole number from 1 up")
+        raise _bad_field("frame_number", "must be an integer of at least 1")
     return value

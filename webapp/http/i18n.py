@@ -1,8 +1,8 @@
-"""Languages of the pages: English, and those that a catalogue was made for (``make words``).
+"""Languages of the pages: English, and those with a catalogue (``make words``).
 
-Data, answers to programs and logs stay English: a recorded reason is said in the reader's language where it is shown.
-One with numbers was made of a template (``"fewer than {least} slices"``), which is what a catalogue holds: it is
-recognised by that template, so that its numbers need no place of their own in the records.
+Data, API responses and logs stay English; a recorded reason is translated for display. One with numbers was formatted
+from a template (``"fewer than {least} slices"``), which is the catalogue's entry: the text is matched to its template,
+so that records need not store its numbers separately.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from flask_babel import Babel, gettext
 SOURCE: Final = "en"
 NAMES: Final = {"en": "English", "de": "Deutsch", "es": "Español"}
 COOKIE: Final = "lungnode_language"
-PLACE: Final = re.compile(r"\{(\w+)\}")
+PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 NUMBER: Final = re.compile(r"-?\d+\.\d+")
 CATALOGUES: Final = Path(__file__).resolve().parents[1] / "translations"
 
 
 def available() -> dict[str, str]:
-    """Name the languages that can be chosen, by their codes."""
+    """Return the available languages by code."""
     return {code: name for code, name in NAMES.items() if code == SOURCE or _catalogue(code).is_file()}
 
 
 def language() -> str:
-    """Tell the language of this request: what the reader chose, else what the browser prefers, else English."""
-    known = available()
+    """Return the language of this request: the chosen one, else the browser's preference, else English."""
+    languages = available()
     chosen = request.cookies.get(COOKIE, "")
-    return chosen if chosen in known else request.accept_languages.best_match(list(known)) or SOURCE
+    return chosen if chosen in languages else request.accept_languages.best_match(list(languages)) or SOURCE
 
 
 def english(text: str) -> str:
-    """Mark a text that is kept and sent in English, and said in the reader's language where it is shown."""
+    """Mark a text that is recorded and sent in English, and translated for display."""
     return text
 
 
 def translated(text: str) -> str:
-    """Say a recorded text, such as a reason, in the reader's language; one that no catalogue holds stays English."""
+    """Translate a recorded text, such as a reason; texts missing from the catalogue stay English."""
     if not text or language() == SOURCE:
         return text
-    said = gettext(text)
-    if said != text:
-        return said
-    for form, template in _templates(language()):
-        if found := form.fullmatch(text):
-            return gettext(template).format(**{name: _value(value) for name, value in found.groupdict().items()})
+    translation = gettext(text)
+    if translation != text:
+        return translation
+    for pattern, template in _templates(language()):
+        if match := pattern.fullmatch(text):
+            return gettext(template).format(**{name: _value(value) for name, value in match.groupdict().items()})
     return text
 
 
@@ -64,32 +64,32 @@ def _value(text: str) -> str:
 
 
 def number(text: str) -> str:
-    """Write the decimal point of a number as the reader's language has it."""
+    """Return a number with the decimal point of the request's language."""
     return text.replace(".", get_decimal_symbol(language()))
 
 
-def day(found: date) -> str:
-    """Write a date: in English in the ISO form, which no reader takes for another day."""
-    return found.isoformat() if language() == SOURCE else format_date(found, "medium", locale=language())
+def day(value: date) -> str:
+    """Format a date: in ISO form for English, else for the request's language."""
+    return value.isoformat() if language() == SOURCE else format_date(value, "medium", locale=language())
 
 
 @cache
 def _templates(code: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """List a language's texts that numbers are filled into, each with the form that it has when they are."""
+    """Return a language's template texts, each with the pattern of its formatted form."""
     with (CATALOGUES / code / "LC_MESSAGES" / "messages.po").open("rb") as file:
         messages = [message for message in read_po(file) if any(path.endswith(".py") for path, _ in message.locations)]
     texts = [str(message.id) for message in messages]
-    return tuple((template_form(text), text) for text in texts if PLACE.search(text))
+    return tuple((template_pattern(text), text) for text in texts if PLACEHOLDER.search(text))
 
 
-def template_form(text: str) -> re.Pattern[str]:
-    """Make the form that a template has once its places are filled."""
-    parts = PLACE.split(text)
+def template_pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern that matches a formatted template."""
+    parts = PLACEHOLDER.split(text)
     return re.compile("".join(f"(?P<{part}>.+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)))
 
 
 def install(app: Flask) -> None:
-    """Let templates and views speak the reader's language."""
+    """Install translation for templates and views."""
     Babel(
         app,
         default_locale=SOURCE,

@@ -1,8 +1,7 @@
-"""Answers requests that waitress itself would refuse in plain text: bodies above the limit, and malformed requests.
+"""Waitress channel that answers oversized and malformed requests in the app's error format.
 
-A body above the limit is not read into memory. The app answers the request at once, without it, and the rest of the
-body is read and dropped: a client that sends everything before it reads would otherwise lose the answer to a reset
-(RFC 9112 9.6).
+A body above the limit is not read into memory. The app responds at once, and the rest of the body is read and dropped:
+a client that sends everything before it reads would otherwise lose the response to a reset (RFC 9112 9.6).
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from waitress.utilities import RequestEntityTooLarge
 from webapp.http.strict_http import check_framing
 
 TOO_LARGE = "lungnode.body_too_large"
-"""In the WSGI environment of a request whose body was not taken."""
+"""WSGI environment key of a request whose body was dropped."""
 DRAIN_S = 300.0
-"""How long the rest of a body is read; a client that is silent for ``CHANNEL_TIMEOUT_S`` is closed earlier."""
+"""Longest time for which the rest of a body is read; a client silent for ``CHANNEL_TIMEOUT_S`` is closed earlier."""
 DRAIN_BYTES = 2**16
 MESSAGES = {
     400: ("bad_request", "The request is malformed."),
     431: ("header_too_large", "The request header is too large."),
-    500: ("internal_error", "The service failed to answer."),
+    500: ("internal_error", "Internal error."),
     501: ("not_implemented", "This transfer encoding is not supported."),
 }
 
 
 class BoundedParser(HTTPRequestParser):
-    """Parses a request; one with a body above the limit is complete without it."""
+    """Request parser that completes a request with an oversized body without it."""
 
     error: Any
     body_rcv: Any
@@ -43,18 +42,18 @@ class BoundedParser(HTTPRequestParser):
     on_too_large: Callable[[], None] | None = None
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parse a header that has exactly one reading; others are answered with 400, and the connection ends."""
+        """Parse an unambiguous header; others are answered with 400, and the connection is closed."""
         check_framing(header_plus)
         super().parse_header(header_plus)
 
     def received(self, data: bytes) -> int:
-        """Take bytes of the connection; returns how many of them belong to this request."""
+        """Process received bytes; return how many of them belong to this request."""
         consumed = int(super().received(data))
         if not isinstance(self.error, RequestEntityTooLarge):
             return consumed
         self.error = None
         self.is_too_large = self.connection_close = True
-        self.expect_continue = False  # whoever waits to be told to continue is told not to
+        self.expect_continue = False  # no 100 Continue
         self.headers["CONNECTION"], self.headers["CONTENT_LENGTH"] = "close", "0"
         if self.body_rcv is not None:
             self.body_rcv.getbuf().close()
@@ -65,10 +64,10 @@ class BoundedParser(HTTPRequestParser):
 
 
 class BoundedTask(WSGITask):
-    """Lets the app know that a body was not taken."""
+    """WSGI task that marks requests with a dropped body."""
 
     def get_environment(self) -> dict[str, Any]:
-        """Make the WSGI environment."""
+        """Return the WSGI environment."""
         environ: dict[str, Any] = super().get_environment()
         if self.request.is_too_large:
             environ[TOO_LARGE] = True
@@ -76,10 +75,10 @@ class BoundedTask(WSGITask):
 
 
 class JsonErrorTask(ErrorTask):
-    """Answers what is no request at all, in the form of every other refusal."""
+    """Task that answers malformed requests in the app's JSON error format."""
 
     def execute(self) -> None:
-        """Write the answer."""
+        """Write the response."""
         error = self.request.error
         code, message = MESSAGES.get(error.code, MESSAGES[400])
         body = json.dumps({"error": {"code": code, "message": message, "reference": secrets.token_hex(6)}}).encode()
@@ -91,7 +90,7 @@ class JsonErrorTask(ErrorTask):
 
 
 class DrainingChannel(HTTPChannel):
-    """A connection; after a body above the limit it drops what still comes, until the client has its answer."""
+    """Connection that drops the rest of an oversized body until the client has its response."""
 
     task_class = BoundedTask
     error_task_class = JsonErrorTask
@@ -101,7 +100,7 @@ class DrainingChannel(HTTPChannel):
     _is_answered = False
 
     def parser_class(self, adj: Any) -> BoundedParser:
-        """Make the parser of the next request."""
+        """Return the parser of the next request."""
         parser = BoundedParser(adj)
         parser.on_too_large = self._drain
         return parser
@@ -110,11 +109,11 @@ class DrainingChannel(HTTPChannel):
         self._drain_until = time.monotonic() + DRAIN_S
 
     def readable(self) -> bool:
-        """Whether to wait for bytes."""
+        """Return whether to wait for bytes."""
         return True if self._drain_until is not None else bool(super().readable())
 
     def handle_read(self) -> None:
-        """Read what came."""
+        """Read the available bytes."""
         if self._drain_until is None:
             super().handle_read()
             return
@@ -128,13 +127,13 @@ class DrainingChannel(HTTPChannel):
             self.will_close = self.will_close or time.monotonic() > self._drain_until
 
     def writable(self) -> bool:
-        """Whether to wait until bytes can be sent, or the connection closed."""
+        """Return whether to wait until bytes can be sent or the connection closed."""
         if self._is_answered:
             return bool(self.will_close)
         return bool(super().writable())
 
     def handle_write(self) -> None:
-        """Send what is there; the answer to a body above the limit ends what we send, not what we read."""
+        """Send pending bytes; after the response to an oversized body, only the sending side is closed."""
         is_last = self._drain_until is not None and self.close_when_flushed and not self.will_close
         if not is_last:
             super().handle_write()

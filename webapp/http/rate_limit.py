@@ -1,4 +1,4 @@
-"""Token buckets in memory: a client may burst, then has to wait. Bounded, so that many addresses cost nothing."""
+"""In-memory token buckets, bounded in number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_CLIENTS = 10_000
 
 
 class RateLimit:
-    """At most ``per_minute`` takes a minute for each key, in bursts up to the same number."""
+    """Rate limit of ``per_minute`` per key, with bursts up to the same number."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._capacity = float(per_minute)
@@ -23,12 +23,12 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> None:
-        """Take one token of this key.
+        """Take one token of a key.
 
         Raises
         ------
         TooManyRequestsError
-            When none is left, with the seconds until there is one.
+            If none is left, with the seconds until the next.
         """
         with self._lock:
             now = self._clock()

@@ -1,4 +1,4 @@
-"""Converters of addresses: what is not of the right form is no page at all."""
+"""URL converters for UIDs and opaque ids."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class HexIdConverter(BaseConverter):
 
 
 def install(app: Flask) -> None:
-    """Let this app's addresses use the converters."""
+    """Register the converters."""
     app.url_map.converters["uid"] = UidConverter
     app.url_map.converters["hex_id"] = HexIdConverter

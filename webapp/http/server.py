@@ -1,4 +1,4 @@
-"""The WSGI server with the limits that keep slow and silent clients from holding it."""
+"""WSGI server (waitress) with limits against slow and silent clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webapp.http.oversized import DrainingChannel
 from webapp.options import WebOptions
 
 CONNECTION_LIMIT = 1000
-"""Idle sockets cost little; with waitress' own 100, two hundred of them shut everyone out."""
+"""Idle sockets cost little; waitress' default of 100 lets idle clients block all others."""
 CHANNEL_TIMEOUT_S = 20
 """Silence after which a connection is closed, between requests and within a request's header or body."""
 CLEANUP_INTERVAL_S = 5
@@ -40,7 +40,7 @@ def make_server(app: Flask, host: str, port: int, options: WebOptions) -> Any:
         cleanup_interval=CLEANUP_INTERVAL_S,
         max_request_body_size=options.max_upload_bytes + 2**16,
         max_request_header_size=32 * 2**10,
-        channel_request_lookahead=1,  # lets a stream notice that its reader has gone
+        channel_request_lookahead=1,  # lets a stream detect that its client disconnected
         inbuf_overflow=BODY_IN_MEMORY_BYTES,
         asyncore_use_poll=True,
         ident=None,

@@ -1,8 +1,8 @@
-"""Refuses HTTP requests that two servers could end in different places (request smuggling; RFC 9112, 6.3, 11.2).
+"""Refusal of ambiguously framed HTTP requests (request smuggling; RFC 9112, 6.3, 11.2).
 
 waitress takes the body by Transfer-Encoding where Content-Length is given as well, joins header lines that are folded
-or sent twice, and ignores Transfer-Encoding of HTTP/1.0. A proxy may decide otherwise, so each of these is answered
-with 400 and the connection is closed.
+or sent twice, and ignores Transfer-Encoding of HTTP/1.0. A proxy may differ, so each of these is answered with 400 and
+the connection is closed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def check_framing(header: bytes) -> None:
 
 
 def _check_coding(value: bytes, *, has_length: bool, is_http10: bool) -> None:
-    """Refuse what RFC 9112, 6.1 and 6.3 call an error; codings that only are not supported get 501 from waitress."""
+    """Refuse errors by RFC 9112, 6.1 and 6.3; unsupported codings get 501 from waitress."""
     if has_length or is_http10:
         raise ParsingError("Transfer-Encoding with Content-Length, or in version 1.0.")
     codings = [coding.strip(b" \t").lower() for coding in value.split(b",")]

@@ -1,1 +1,1 @@
-"""Pages of administrators and of the model: health, monitoring, audit, conformance."""
+"""Administration, monitoring, audit, health, model and conformance pages."""

@@ -1,4 +1,4 @@
-"""What administrators look after: peers, destinations, deliveries, dead letters, jobs. Every act is in the trail."""
+"""Administration: peers, destinations, deliveries, dead letters, jobs. Every action is audited."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_AE_TITLE = 16
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything that the page shows."""
+    """Data of the administration page."""
 
     loads: tuple[operations.DestinationLoad, ...]
     dead_letters: tuple[DeliveryRecord, ...]
@@ -62,7 +62,7 @@ def _overview(session: Session) -> Overview:
 
 @blueprint.get("/admin")
 def page() -> str:
-    """Show how the exchange with other nodes and the analyses stand."""
+    """Show the administration page."""
     with current_services().database.read() as session:
         overview = _overview(session)
     loads = {load.destination: load for load in overview.loads}
@@ -72,90 +72,90 @@ def page() -> str:
 
 @blueprint.post("/admin/deliveries/<hex_id:delivery_id>/resend")
 def resend_from_page(delivery_id: str) -> BaseResponse:
-    """Send one object again, and show the page again."""
+    """Resend one object, and return to the page."""
     _resend(delivery_id)
     return redirect(url_for("admin.page", _anchor="deliveries"), 303)
 
 
 @blueprint.post("/admin/dead-letters/resend")
 def resend_all_from_page() -> BaseResponse:
-    """Send everything again that was given up, and show the page again."""
+    """Resend failed deliveries, and return to the page."""
     _resend_dead_letters(_ae_title(request.form.get("destination", "")))
     return redirect(url_for("admin.page", _anchor="dead-letters"), 303)
 
 
 @blueprint.post("/admin/results/<hex_id:analysis_id>/retry")
 def retry_results_from_page(analysis_id: str) -> BaseResponse:
-    """Have result objects made again that could not be made, and show the page again."""
+    """Retry the creation of result objects, and return to the page."""
     _retry_results(analysis_id)
     return redirect(url_for("admin.page", _anchor="result-failures"), 303)
 
 
 @blueprint.post("/admin/priors/again")
 def fetch_again_from_page() -> BaseResponse:
-    """Have earlier studies fetched again that were given up, and show the page again."""
+    """Retry the retrieval of missing priors, and return to the page."""
     _fetch_again()
     return redirect(url_for("admin.page", _anchor="priors"), 303)
 
 
 @blueprint.post("/admin/analyses/<hex_id:analysis_id>/again")
 def analyse_again_from_page(analysis_id: str) -> BaseResponse:
-    """Have a series analysed again, by the model that was asked before, and show the page again."""
+    """Request a further analysis by the same model, and return to the page."""
     with current_services().database.begin() as session:
         record = analyses.analysis_record(session, analysis_id)
         if record is None:
-            raise NotFoundError("There is no such analysis.")
+            raise NotFoundError("Analysis not found.")
         analyses.request_analysis(session, record.series_id, record.model, requested_by=principal().name, force=True)
     return redirect(url_for("admin.page", _anchor="jobs"), 303)
 
 
 @blueprint.get("/api/v1/admin")
 def overview() -> Response:
-    """Give peers, destinations, dead letters and jobs."""
+    """Return peers, destinations, dead letters and jobs."""
     with current_services().database.read() as session:
-        found = _overview(session)
+        content = _overview(session)
     options = current_services().options
     return jsonify(
         peers=[serializers.node(node) for node in options.peers],
-        destinations=[serializers.destination(node, found.loads) for node in options.destinations],
-        dead_letters=[serializers.delivery(record) for record in found.dead_letters],
-        dead_letter_count=found.dead_letter_count,
-        result_failures=[serializers.result_failure(record) for record in found.result_failures],
-        result_failure_count=found.result_failure_count,
-        jobs=[serializers.analysis(record) for record in found.jobs],
-        prior_shortfalls=[serializers.prior_shortfall(record) for record in found.shortfalls],
-        associations=[serializers.association(record) for record in found.associations],
-        faults=[serializers.fault(record) for record in found.faults],
+        destinations=[serializers.destination(node, content.loads) for node in options.destinations],
+        dead_letters=[serializers.delivery(record) for record in content.dead_letters],
+        dead_letter_count=content.dead_letter_count,
+        result_failures=[serializers.result_failure(record) for record in content.result_failures],
+        result_failure_count=content.result_failure_count,
+        jobs=[serializers.analysis(record) for record in content.jobs],
+        prior_shortfalls=[serializers.prior_shortfall(record) for record in content.shortfalls],
+        associations=[serializers.association(record) for record in content.associations],
+        faults=[serializers.fault(record) for record in content.faults],
     )
 
 
 @blueprint.get("/api/v1/admin/deliveries")
 def delivery_listing() -> Response:
-    """List deliveries, those that changed last first."""
-    word = request.args.get("status") or None
-    if word is not None and word not in set(DeliveryStatus):
-        raise BadRequestError("There is no such status.", code="bad_status")
-    status = DeliveryStatus(word) if word else None
+    """List deliveries, latest change first."""
+    status_text = request.args.get("status") or None
+    if status_text is not None and status_text not in set(DeliveryStatus):
+        raise BadRequestError("Unknown status.", code="bad_status")
+    status = DeliveryStatus(status_text) if status_text else None
     with current_services().database.read() as session:
-        found = operations.recent_deliveries(session, status=status)
-    return jsonify(items=[serializers.delivery(record) for record in found])
+        records = operations.recent_deliveries(session, status=status)
+    return jsonify(items=[serializers.delivery(record) for record in records])
 
 
 @blueprint.post("/api/v1/admin/deliveries/<hex_id:delivery_id>/resend")
 def resend(delivery_id: str) -> Response:
-    """Send one object again."""
+    """Resend one object."""
     return jsonify(serializers.delivery(_resend(delivery_id)))
 
 
 @blueprint.post("/api/v1/admin/results/<hex_id:analysis_id>/retry")
 def retry_results(analysis_id: str) -> Response:
-    """Have result objects made again that could not be made."""
+    """Retry the creation of result objects."""
     return jsonify(items=[serializers.result_failure(record) for record in _retry_results(analysis_id)])
 
 
 @blueprint.post("/api/v1/admin/dead-letters/resend")
 def resend_all() -> Response:
-    """Send everything again that was given up, to one destination or to all."""
+    """Resend failed deliveries, to one destination or to all."""
     body = forms.json_body() if request.data else {}
     sent = _resend_dead_letters(_ae_title(forms.text_of(body, "destination")))
     return jsonify(items=[serializers.delivery(record) for record in sent])
@@ -163,13 +163,13 @@ def resend_all() -> Response:
 
 @blueprint.post("/api/v1/admin/priors/again")
 def fetch_again() -> Response:
-    """Have earlier studies fetched again that were given up."""
+    """Retry the retrieval of missing priors."""
     return jsonify(count=_fetch_again())
 
 
 def _ae_title(text: str) -> str | None:
     if len(text) > MAX_AE_TITLE:
-        raise BadRequestError("There is no such destination.", code="bad_destination")
+        raise BadRequestError("Unknown destination.", code="bad_destination")
     return text or None
 
 

@@ -1,4 +1,4 @@
-"""The audit trail as a page: what happened, by whom, to what. Subjects are our own opaque ids."""
+"""Audit trail pages. Subjects are our own opaque ids."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MAX_DIGITS = 15
 
 @blueprint.get("/audit")
 def page() -> str:
-    """List events, newest first; ``subject`` tells the story of one thing, ``before`` pages."""
+    """List events, newest first; ``subject`` filters by object id, ``before`` pages."""
     subject = clean_text(request.args.get("subject", "")) or None
     before = request.args.get("before", "")
     if before and not (before.isascii() and before.isdigit() and len(before) <= MAX_DIGITS):
-        raise BadRequestError("The trail is paged by whole numbers.", code="bad_cursor")
+        raise BadRequestError("The cursor must be a sequence number.", code="bad_cursor")
     if subject is not None and len(subject) > MAX_SUBJECT:
-        raise BadRequestError("There is no such subject.", code="bad_subject")
+        raise BadRequestError("Unknown subject.", code="bad_subject")
     with current_services().database.read() as session:
         entries = audit.recent(session, limit=PAGE + 1, before=int(before) if before else None, subject=subject)
         has_story = subject is not None and analysis_record(session, subject) is not None
@@ -40,12 +40,12 @@ def page() -> str:
 
 @blueprint.get("/audit/results/<hex_id:analysis_id>")
 def result_timeline(analysis_id: str) -> str:
-    """Tell the whole story of one result; that it was read is on record, too."""
+    """Show the timeline of one result, and record the view."""
     services, actor = current_services(), principal().name
     with services.database.read() as session:
         timeline = timelines.result_timeline(session, analysis_id)
     if timeline is None:
-        raise NotFoundError("There is no such result.")
+        raise NotFoundError("Result not found.")
     subject = f"story {analysis_id}"
     if services.view_log.is_new_view(actor, subject):
         with services.database.begin() as session:

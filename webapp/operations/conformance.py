@@ -1,4 +1,4 @@
-"""The conformance statement of this node as a page."""
+"""Page of the DICOM conformance statement."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ blueprint = Blueprint("conformance", __name__)
 
 @blueprint.get("/conformance")
 def page() -> str:
-    """Show what this node speaks, as it is configured now."""
+    """Show the conformance statement for the current configuration."""
     return render_template("conformance.html", sections=current_services().options.conformance)

@@ -1,4 +1,4 @@
-"""Plots of drift as geometry, as ``webapp.operations.plots`` has them: what a template draws, and the same in words."""
+"""Geometry and text alternatives of drift plots, as in ``webapp.operations.plots``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask_babel import gettext, ngettext
 from webapp.operations.plots import HEIGHT, WIDTH
 
 NOTABLE_PSI = 0.1
-"""An index below it is not told as drift (``inference.drift.series_drift.MIN_PSI``)."""
+"""Stability index threshold of drift (``inference.drift.series_drift.MIN_PSI``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Indices of one block after another; ``limit_y`` is the height of the index below which nothing is told."""
+    """Indices of consecutive blocks; ``limit_y`` is the y coordinate of the threshold."""
 
     points: tuple[Point, ...]
     path: str
@@ -36,7 +36,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Two histograms as shares: bars of the latest, an outline of the reference."""
+    """Two histograms of shares: bars of the latest block, an outline of the reference."""
 
     bars: tuple[tuple[float, float, float], ...]
     """x, width, height."""
@@ -46,43 +46,43 @@ class Overlay:
 
 
 def trend(history: Sequence[Mapping[str, object]], name: str, drifts: frozenset[str]) -> Trend | None:
-    """Draw the index ``name`` of each block; ``drifts`` are the names under which it is told as drifted."""
-    found = [
-        (float(value), any(one in drifts for one in _names(block.get("drifted"))))
+    """Return the plot of index ``name`` by block; ``drifts`` are the feature names that mark it as drifted."""
+    indices = [
+        (float(value), any(feature in drifts for feature in _names(block.get("drifted"))))
         for block in history
         if isinstance(value := block.get(name), int | float)
     ]
-    if not found:
+    if not indices:
         return None
-    top = max(0.3, *(value for value, _ in found))
-    step = WIDTH / max(1, len(found) - 1)
+    top = max(0.3, *(value for value, _ in indices))
+    step = WIDTH / max(1, len(indices) - 1)
     points = tuple(
-        Point(at * step if len(found) > 1 else WIDTH / 2, (1 - value / top) * HEIGHT, value, is_drifted)
-        for at, (value, is_drifted) in enumerate(found)
+        Point(index * step if len(indices) > 1 else WIDTH / 2, (1 - value / top) * HEIGHT, value, is_drifted)
+        for index, (value, is_drifted) in enumerate(indices)
     )
     values = ", ".join(f"{point.value:.2f}" for point in points)
     count = sum(point.is_drifted for point in points)
     text = gettext("Stability index of the last blocks, oldest first: %(values)s.", values=values)
     if count:
-        text += " " + ngettext("%(num)s of them is told as drift.", "%(num)s of them are told as drift.", count)
+        text += " " + ngettext("%(num)s of them has drifted.", "%(num)s of them have drifted.", count)
     path = "M" + "L".join(f"{point.x:.2f} {point.y:.2f}" for point in points)
     return Trend(points, path, (1 - NOTABLE_PSI / top) * HEIGHT, top, text)
 
 
-def overlay(told: object, low: float, high: float, unit: str) -> Overlay | None:
-    """Lay ``reference`` and ``recent`` of a comparison, shares between ``low`` and ``high``, over each other."""
-    if not isinstance(told, Mapping):
+def overlay(comparison: object, low: float, high: float, unit: str) -> Overlay | None:
+    """Return the overlay of the histograms ``reference`` and ``recent`` from ``low`` to ``high``."""
+    if not isinstance(comparison, Mapping):
         return None
-    reference, recent = (_shares(told.get(name)) for name in ("reference", "recent"))
+    reference, recent = (_shares(comparison.get(name)) for name in ("reference", "recent"))
     if not reference or len(reference) != len(recent):
         return None
     top, width = max(*reference, *recent, 0.01), WIDTH / len(reference)
-    bars = tuple((at * width, width, share / top * HEIGHT) for at, share in enumerate(recent))
+    bars = tuple((i * width, width, share / top * HEIGHT) for i, share in enumerate(recent))
     path = f"M0 {HEIGHT:.0f}" + "".join(
-        f"L{at * width:.2f} {(1 - share / top) * HEIGHT:.2f}L{(at + 1) * width:.2f} {(1 - share / top) * HEIGHT:.2f}"
-        for at, share in enumerate(reference)
+        f"L{i * width:.2f} {(1 - share / top) * HEIGHT:.2f}L{(i + 1) * width:.2f} {(1 - share / top) * HEIGHT:.2f}"
+        for i, share in enumerate(reference)
     )
-    middles = [low + (at + 0.5) * (high - low) / len(reference) for at in range(len(reference))]
+    middles = [low + (i + 0.5) * (high - low) / len(reference) for i in range(len(reference))]
     means = [
         f"{sum(m * s for m, s in zip(middles, shares, strict=True)) / sum(shares):.0f} {unit}"
         for shares in (reference, recent)
@@ -91,11 +91,11 @@ def overlay(told: object, low: float, high: float, unit: str) -> Overlay | None:
     return Overlay(bars, f"{path}L{WIDTH:.0f} {HEIGHT:.0f}", top, text)
 
 
-def _names(told: object) -> list[str]:
-    return [str(name) for name in told] if isinstance(told, list | tuple) else []
+def _names(value: object) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list | tuple) else []
 
 
-def _shares(told: object) -> list[float]:
-    if not isinstance(told, list | tuple) or not all(isinstance(share, int | float) for share in told):
+def _shares(value: object) -> list[float]:
+    if not isinstance(value, list | tuple) or not all(isinstance(share, int | float) for share in value):
         return []
-    return [float(share) for share in told]
+    return [float(share) for share in value]

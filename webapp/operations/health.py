@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it can work, and its counters."""
+"""Liveness, readiness and metrics endpoints."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ blueprint = Blueprint("health", __name__)
 log = structlog.get_logger(__name__)
 
 PROBE_BYTES = 65536
-"""Written and synced to see whether the disk takes anything; a quota leaves what a file system calls free."""
+"""Bytes written and synced to test the disk: a quota may apply although the file system reports free space."""
 
 
 @blueprint.get("/livez")
 def livez() -> Response:
-    """Answer: the process lives. Nothing else is asked."""
+    """Return liveness of the process, without further checks."""
     return jsonify(alive=True)
 
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
-    """Check what answers depend on; probes that are not signed in get the status alone."""
+    """Return readiness; callers that are not signed in get the status only."""
     if not _may_read_details():
         ready = current_services().readiness.is_ready(lambda: _is_ready(_checks()))
         return jsonify(ready=ready), 200 if ready else 503
@@ -51,8 +51,8 @@ def _is_ready(checks: dict[str, str]) -> bool:
 def _may_read_details() -> bool:
     if not current_services().options.auth_required:
         return True
-    who: Principal | None = g.get("principal")
-    return who is not None and access.may_observe(who.role)
+    caller: Principal | None = g.get("principal")
+    return caller is not None and access.may_observe(caller.role)
 
 
 def _database(services: Services) -> bool:
@@ -69,7 +69,7 @@ def _model(services: Services) -> bool:
 
 
 def _disk(services: Services) -> bool:
-    """Whether the disk takes a file, and has the free space under which instances are refused."""
+    """Return whether the disk is writable and has the minimum free space."""
     root = services.options.upload_images_root
     folder = next(path for path in (root, *root.parents) if path.is_dir())
     try:
@@ -92,5 +92,5 @@ def _outcome(check: Callable[[Services], bool]) -> str:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Give the counters in Prometheus' text format."""
+    """Return the metrics in Prometheus text format."""
     return Response(generate_latest(current_services().metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""The candidate model as administrators see it: how it compares with the live one, and which was promoted when."""
+"""Candidate model page: comparison with the live model, and promotions."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ blueprint = Blueprint("candidate", __name__)
 
 
 def _report() -> CandidateReport | None:
-    """Compare the model that was tried last; None where none ever was."""
-    from webapp.operations.model_comparison import candidate_report  # with scipy, which no other page needs
+    """Return the comparison of the latest shadow model, or None."""
+    from webapp.operations.model_comparison import candidate_report  # imported here, as no other page needs scipy
 
     with current_services().database.read() as session:
-        known = shadow.shadow_models(session)
-        return candidate_report(session, known[0]) if known else None
+        models = shadow.shadow_models(session)
+        return candidate_report(session, models[0]) if models else None
 
 
 @blueprint.get("/admin/candidate")
 def page() -> str:
-    """Show how the candidate compares."""
+    """Show the comparison and the promotions."""
     with current_services().database.read() as session:
         changes = promotions.promotions(session)
     return render_template("candidate.html", report=_report(), changes=changes)
@@ -37,7 +37,7 @@ def page() -> str:
 
 @blueprint.post("/admin/candidate/rollback")
 def roll_back_from_page() -> BaseResponse:
-    """Make the model live again that was so before, and show the page again."""
+    """Restore the previous live model, and return to the page."""
     with current_services().database.begin() as session:
         promotions.roll_back(session, by=principal().name, reason=forms.text_of(request.form, "reason"))
     return redirect(url_for("candidate.page", _anchor="changes"), 303)
@@ -45,6 +45,6 @@ def roll_back_from_page() -> BaseResponse:
 
 @blueprint.get("/api/v1/admin/candidate")
 def comparison() -> Response:
-    """Give the same as data; ``report`` is null where no model was tried."""
+    """Return the comparison as JSON; ``report`` is null without a shadow model."""
     report = _report()
     return jsonify(report=report.as_json() if report else None)

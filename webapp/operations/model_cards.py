@@ -1,4 +1,4 @@
-"""What the page of the models shows of each: the figures of ``GET /model_status``, sorted and drawn."""
+"""Model cards: the metrics of ``GET /model_status``, sorted and plotted."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from webapp.operations import plots
 from webapp.operations.plots import Comparison, Curve, Histogram, Reliability
 
 HEADLINES = (
-    ("auc", "auc_interval", "Area under the ROC curve", "1 is perfect, 0.5 is a coin"),
-    ("ece", "ece_interval", "Calibration error", "0 is perfect; the mean gap between what is said and what is so"),
-    ("brier", "brier_interval", "Brier score", "0 is perfect; the mean squared error of the probability"),
-    ("sensitivity", "sensitivity_interval", "Sensitivity", "of the cases that are {positive}, the share called so"),
-    ("specificity", "specificity_interval", "Specificity", "of the cases that are {negative}, the share called so"),
+    ("auc", "auc_interval", "Area under the ROC curve", "1 is perfect, 0.5 is chance"),
+    ("ece", "ece_interval", "Calibration error", "0 is perfect; mean gap between predicted and observed share"),
+    ("brier", "brier_interval", "Brier score", "0 is perfect; mean squared error of the probability"),
+    ("sensitivity", "sensitivity_interval", "Sensitivity", "true positive rate"),
+    ("specificity", "specificity_interval", "Specificity", "true negative rate"),
 )
 DRAWN = frozenset({"roc", "histogram", "reliability", "reliability_before"})
-"""What is drawn and would be no use as a row of numbers."""
+"""Metrics shown as plots, not as numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One figure that matters most, with its interval and, where it was calibrated, what it was before."""
+    """A main metric, with its interval and its value before calibration."""
 
     key: str
     label: str
@@ -33,17 +33,17 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One model as the page shows it; ``told`` are its own fields of ``/model_status``."""
+    """One model; ``status`` are its fields of ``/model_status``."""
 
-    told: Mapping[str, object]
+    status: Mapping[str, object]
     negative: str
-    """What it tells apart, in words."""
+    """Name of the negative class."""
     positive: str
     headlines: tuple[Headline, ...]
     figures: Mapping[str, object]
-    """Every other measured value, by name."""
+    """Other metrics, by name."""
     parts: Mapping[str, object]
-    """Measured values that are themselves tables."""
+    """Metrics that are tables."""
     before: Reliability | None
     after: Reliability | None
     roc: Curve | None
@@ -52,18 +52,18 @@ class ModelCard:
 
 
 def model_cards(status: Mapping[str, object]) -> list[ModelCard]:
-    """Make a card of every model that is told of."""
+    """Return a card for every model in the status."""
     models = status.get("models") or ([status] if status.get("name") else [])
     return [_card(model) for model in models if isinstance(model, Mapping)] if isinstance(models, list) else []
 
 
-def _card(told: Mapping[str, object]) -> ModelCard:
-    given = told.get("metrics")
+def _card(status: Mapping[str, object]) -> ModelCard:
+    given = status.get("metrics")
     metrics: Mapping[str, object] = given if isinstance(given, Mapping) else {}
     compared = plots.comparison(list(_compared(metrics)))
-    classes = _classes(told.get("classes"))
+    classes = _classes(status.get("classes"))
     return ModelCard(
-        told=told,
+        status=status,
         negative=classes[0],
         positive=classes[1],
         headlines=tuple(_headlines(metrics, *classes)),
@@ -77,9 +77,9 @@ def _card(told: Mapping[str, object]) -> ModelCard:
     )
 
 
-def _classes(told: object) -> tuple[str, str]:
-    """Name the two classes; of several, all but the last are the other one."""
-    names = [str(name).replace("_", " ") for name in told] if isinstance(told, list | tuple) else []
+def _classes(classes: object) -> tuple[str, str]:
+    """Return the names of negative and positive class: the first and the last of the list."""
+    names = [str(name).replace("_", " ") for name in classes] if isinstance(classes, list | tuple) else []
     return (names[0], names[-1]) if len(names) > 1 else ("negative", "positive")
 
 
@@ -98,14 +98,14 @@ def _headlines(metrics: Mapping[str, object], negative: str, positive: str) -> I
 
 
 def _is_table(value: object) -> bool:
-    """Whether a value is a mapping, or a list of mappings."""
+    """Return whether a value is a mapping, or a list of mappings."""
     return isinstance(value, Mapping) or (
         isinstance(value, list | tuple) and bool(value) and all(isinstance(inner, Mapping) for inner in value)
     )
 
 
 def _compared(metrics: Mapping[str, object]) -> Iterator[tuple[str, str, Mapping[str, object], bool]]:
-    """The model, then what is simpler, then the model on parts of the cases."""
+    """Yield the model, its baselines, and its subgroups."""
     yield "This model, all cases", _cases(metrics), metrics, True
     for name, figures in _named(metrics.get("baselines")):
         yield name, "for comparison", figures, False
@@ -113,13 +113,13 @@ def _compared(metrics: Mapping[str, object]) -> Iterator[tuple[str, str, Mapping
         yield name, _cases(figures), figures, False
 
 
-def _named(told: object) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Read a table by name, or a list whose entries have a ``name``."""
+def _named(table: object) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield the entries of a mapping, or of a list whose entries have a ``name``."""
     pairs: list[tuple[object, object]] = []
-    if isinstance(told, Mapping):
-        pairs = list(told.items())
-    elif isinstance(told, list | tuple):
-        pairs = [(entry.get("name"), entry) for entry in told if isinstance(entry, Mapping)]
+    if isinstance(table, Mapping):
+        pairs = list(table.items())
+    elif isinstance(table, list | tuple):
+        pairs = [(entry.get("name"), entry) for entry in table if isinstance(entry, Mapping)]
     for name, figures in pairs:
         if isinstance(name, str) and isinstance(figures, Mapping):
             yield name[:1].upper() + name[1:], figures

@@ -1,8 +1,8 @@
-"""A second model beside the live one: its findings paired with those of which more is known, and what follows.
+"""Comparison of a shadow model with the live one on findings with ground truth.
 
-A finding counts where pathology is known of it or, as long as that is too little, where a reader accepted or rejected
-it; and where both models give it a probability. A verdict is a reader's word, given in sight of the live answer unless
-they read first: it leans towards the live model, and it is no pathology.
+A finding counts if it has a pathology result (or, while these are too few, a verdict of accept or reject) and a
+probability by both models. Verdicts are given with the live result in view, except for blinded readers: they are biased
+towards the live model, and are not pathology.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from inference.drift.comparison import DECISION, Comparison, Conclusion, compare
 from inference.metrics import plain
 
 MATCH_MM = 5.0
-"""Two findings this close are one place: as far as the models themselves merge candidates."""
-Place = tuple[object, ...]
+"""Largest distance, in mm, of findings that match: that at which the models merge candidates."""
+PositionKey = tuple[object, ...]
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Against(StrEnum):
-    """What findings are judged by."""
+    """Source of ground truth."""
 
     PATHOLOGY = "pathology"
     VERDICTS = "verdicts"
@@ -38,56 +38,61 @@ class Against(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One finding that both models gave a probability, and what became known of it."""
+    """A finding with the probabilities of both models and its ground truth."""
 
     label: bool
     live: float
-    tried: float
+    shadow: float
     patient_id: str
     judged_at: datetime | None
-    """When a reader said so; pathology is the latest already."""
+    """Time of the verdict; None for pathology."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateReport:
-    """How a second model compares with the live one."""
+    """Comparison of a shadow model with the live one."""
 
     live: ModelIdentity | None
     candidate: ModelIdentity
     series_count: int
     judged_by: Against
     left_out: Mapping[str, int]
-    """Findings and series that do not count, by why."""
+    """Numbers of excluded findings and series, by reason."""
     comparison: Comparison
 
     def as_json(self) -> dict[str, object]:
-        """Plain values, rounded."""
-        told = {**asdict(self), "left_out": dict(self.left_out), "matched_within_mm": MATCH_MM, "decision_at": DECISION}
-        found: dict[str, object] = plain(told)
-        return found
+        """Return plain, rounded values."""
+        fields = {
+            **asdict(self),
+            "left_out": dict(self.left_out),
+            "matched_within_mm": MATCH_MM,
+            "decision_at": DECISION,
+        }
+        rounded: dict[str, object] = plain(fields)
+        return rounded
 
 
 @dataclass(slots=True)
 class _Book:
-    """What counts, by place, and what does not, by why."""
+    """Counted findings by position, and excluded ones by reason."""
 
     judged_by: Against
-    judged: dict[Place, Judged] = field(default_factory=dict)
+    judged: dict[PositionKey, Judged] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
 def candidate_report(
     session: Session, candidate: ModelIdentity, since: datetime | None = None, against: Against | None = None
 ) -> CandidateReport:
-    """Compare a model that was tried with the one that answered last beside it.
+    """Compare a shadow model with the latest live one.
 
     Parameters
     ----------
     against
-        What findings are judged by; by pathology where it is enough to tell, else by verdicts, where that is None.
+        Source of ground truth; by default pathology if it suffices, else verdicts.
     """
     pairs = list(shadow.pairs(session, candidate.sha256, since))
-    live = next((one.live[0].model for one in reversed(pairs) if one.live), None)
+    live = next((pair.live[0].model for pair in reversed(pairs) if pair.live), None)
     for judged_by in (against,) if against else (Against.PATHOLOGY, Against.VERDICTS):
         book = _Book(judged_by)
         for pair in pairs:
@@ -100,10 +105,10 @@ def candidate_report(
 
 def _compared(judged: Sequence[Judged]) -> Comparison:
     return compare_models(
-        np.array([one.label for one in judged], bool),
-        np.array([one.live for one in judged], np.float64),
-        np.array([one.tried for one in judged], np.float64),
-        np.array([one.patient_id for one in judged], np.str_),
+        np.array([finding.label for finding in judged], bool),
+        np.array([finding.live for finding in judged], np.float64),
+        np.array([finding.shadow for finding in judged], np.float64),
+        np.array([finding.patient_id for finding in judged], np.str_),
     )
 
 
@@ -111,27 +116,27 @@ def _note(book: _Book, pair: Pair, live: ModelIdentity | None) -> None:
     if pair.failed_with:
         book.left_out[f"series_without_second_answer:{pair.failed_with}"] += 1
         return
-    for record, match in _matched(pair.live, pair.tried):
-        known = _known(record, pair) if book.judged_by is Against.PATHOLOGY else _said(record)
-        judged = _judged(known, record, match, pair) if record.model == live else "of_another_live_model"
+    for record, match in _matched(pair.live, pair.shadow):
+        label = _pathology_label(record, pair) if book.judged_by is Against.PATHOLOGY else _verdict_label(record)
+        judged = _judged(label, record, match, pair) if record.model == live else "of_another_live_model"
         if isinstance(judged, str):
             book.left_out[judged] += 1
             continue
-        place = (record.series_instance_uid, *(round(at, 1) for at in record.finding.position_mm))
-        if place in book.judged:
+        position = (record.series_instance_uid, *(round(coordinate, 1) for coordinate in record.finding.position_mm))
+        if position in book.judged:
             book.left_out["same_place_again"] += 1
-        before = book.judged.get(place)
+        before = book.judged.get(position)
         if before is None or (before.judged_at or _EVER) <= (judged.judged_at or _EVER):
-            book.judged[place] = judged
+            book.judged[position] = judged
 
 
-def _known(record: FindingRecord, pair: Pair) -> tuple[bool, datetime | None] | str:
-    """What pathology says of a finding."""
+def _pathology_label(record: FindingRecord, pair: Pair) -> tuple[bool, datetime | None] | str:
+    """Return the pathology label of a finding, or the reason for its exclusion."""
     return (pair.malignant[record.id], None) if record.id in pair.malignant else "without_pathology"
 
 
-def _said(record: FindingRecord) -> tuple[bool, datetime | None] | str:
-    """What a reader said of a finding, or why there is no telling."""
+def _verdict_label(record: FindingRecord) -> tuple[bool, datetime | None] | str:
+    """Return the verdict's label and time, or the reason for the finding's exclusion."""
     if record.assessment is None:
         return "without_verdict"
     if record.assessment.verdict is Verdict.UNSURE:
@@ -140,33 +145,33 @@ def _said(record: FindingRecord) -> tuple[bool, datetime | None] | str:
 
 
 def _judged(
-    known: tuple[bool, datetime | None] | str, record: FindingRecord, match: ShadowFinding | None, pair: Pair
+    label: tuple[bool, datetime | None] | str, record: FindingRecord, match: ShadowFinding | None, pair: Pair
 ) -> Judged | str:
-    """What counts of one finding, or why it does not."""
+    """Return the judged finding, or the reason for its exclusion."""
     live = record.finding.malignancy_probability
-    if isinstance(known, str):
-        return known
+    if isinstance(label, str):
+        return label
     if match is None:
         return "not_found_by_the_second"
     if live is None:
         return "without_probability_of_the_live"
     if match.malignancy_probability is None:
         return "without_probability_of_the_second"
-    return Judged(known[0], live, match.malignancy_probability, pair.patient_id, known[1])
+    return Judged(label[0], live, match.malignancy_probability, pair.patient_id, label[1])
 
 
 def _matched(
-    live: Iterable[FindingRecord], tried: Iterable[ShadowFinding]
+    live: Iterable[FindingRecord], shadow_findings: Iterable[ShadowFinding]
 ) -> list[tuple[FindingRecord, ShadowFinding | None]]:
-    """Pair each finding with the nearest one of the second model that no nearer one has."""
-    records, left = list(live), list(tried)
+    """Pair each live finding with its nearest shadow finding, one to one, nearest pairs first."""
+    records, candidates = list(live), list(shadow_findings)
     near = sorted(
         (dist(record.finding.position_mm, other.position_mm), i, j)
         for i, record in enumerate(records)
-        for j, other in enumerate(left)
+        for j, other in enumerate(candidates)
     )
-    of: dict[int, int] = {}
+    matches: dict[int, int] = {}
     for apart_mm, i, j in near:
-        if apart_mm <= MATCH_MM and i not in of and j not in of.values():
-            of[i] = j
-    return [(record, left[of[i]] if i in of else None) for i, record in enumerate(records)]
+        if apart_mm <= MATCH_MM and i not in matches and j not in matches.values():
+            matches[i] = j
+    return [(record, candidates[matches[i]] if i in matches else None) for i, record in enumerate(records)]

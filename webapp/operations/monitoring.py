@@ -1,4 +1,4 @@
-"""How the model fares in use: drift by scanner, overrides, calibration; no identity in any of it."""
+"""Monitoring page: drift by scanner, overrides, calibration; without patient identity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webapp.services.registry import current_services
 
 blueprint = Blueprint("monitoring", __name__)
 
-Told = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 FEATURES = {
     "lung_hu": _l("HU of the lungs"),
@@ -33,7 +33,7 @@ FEATURES = {
     "findings": _l("findings per series"),
     "unanswered": _l("series without an answer"),
 }
-"""What is compared, in words."""
+"""Display names of the monitored features."""
 NEEDED = {
     "series": _l("only %(n)s of %(needed)s series"),
     "reference": _l("only %(n)s of %(needed)s series by this model before"),
@@ -41,15 +41,15 @@ NEEDED = {
     "verdicts": _l("only %(n)s of %(needed)s verdicts"),
     "cases": _l("only %(n)s of %(needed)s cases"),
 }
-"""Why there is no figure."""
+"""Messages for too few cases."""
 INPUT = frozenset({"lung_hu", "soft_hu", "noise_hu", "slice_mm", "pixel_mm", "nodule_mm", "hu_shares"})
 
 
 @dataclass(frozen=True, slots=True)
 class ScannerView:
-    """One scanner with its plots."""
+    """Data of one scanner with its plots."""
 
-    told: Told
+    data: Fields
     is_held: bool
     trends: dict[str, Trend]
     overlays: dict[str, Overlay]
@@ -57,61 +57,63 @@ class ScannerView:
 
 @dataclass(frozen=True, slots=True)
 class SiteView:
-    """The reliability of one sender's cases, by where their truth is from."""
+    """Reliability diagrams of one site, by source of ground truth."""
 
-    told: Told
+    data: Fields
     diagrams: dict[str, Reliability]
 
 
 @blueprint.get("/monitoring")
 def page() -> str:
-    """Show what the watch last reported."""
+    """Show the latest monitoring report."""
     with current_services().database.read() as session:
-        found, held = latest_report(session), {scanner.key for scanner in held_scanners(session)}
-    at, report = found or (None, {})
+        latest, held = latest_report(session), {scanner.key for scanner in held_scanners(session)}
+    at, report = latest or (None, {})
     return render_template(
         "monitoring.html",
         at=at,
         report=report,
-        scanners=[_scanner(told, held, report.get("hu_range")) for told in _list(report, "scanners")],
+        scanners=[_scanner(entry, held, report.get("hu_range")) for entry in _list(report, "scanners")],
         overall=_overlays(_part(report, "overall", "outputs")),
-        sites=[_site(told) for told in _list(report, "sites")],
+        sites=[_site(entry) for entry in _list(report, "sites")],
         features=FEATURES,
         needed=NEEDED,
     )
 
 
-def _scanner(told: Told, held: set[str], hu_range: object) -> ScannerView:
+def _scanner(data: Fields, held: set[str], hu_range: object) -> ScannerView:
     trends = {
-        "input": drift_plots.trend(told["history"], "input", INPUT),
-        "nodule": drift_plots.trend(told["history"], "nodule", frozenset({"nodule_probability"})),
-        "malignancy": drift_plots.trend(told["history"], "malignancy", frozenset({"malignancy_probability"})),
+        "input": drift_plots.trend(data["history"], "input", INPUT),
+        "nodule": drift_plots.trend(data["history"], "nodule", frozenset({"nodule_probability"})),
+        "malignancy": drift_plots.trend(data["history"], "malignancy", frozenset({"malignancy_probability"})),
     }
     low, high = hu_range if isinstance(hu_range, list) else (0.0, 1.0)
-    overlays = {"input": drift_plots.overlay(_part(told, "figures", "inputs", "histogram"), low, high, "HU")}
+    overlays = {"input": drift_plots.overlay(_part(data, "figures", "inputs", "histogram"), low, high, "HU")}
     return ScannerView(
-        told,
-        told["key"] in held,
+        data,
+        data["key"] in held,
         {name: trend for name, trend in trends.items() if trend},
-        {name: one for name, one in overlays.items() if one} | _overlays(_part(told, "figures", "outputs")),
+        {name: overlay for name, overlay in overlays.items() if overlay} | _overlays(_part(data, "figures", "outputs")),
     )
 
 
-def _overlays(outputs: Told) -> dict[str, Overlay]:
-    found = {name: drift_plots.overlay(outputs.get(name), 0, 100, "%") for name in ("nodule", "malignancy")}
-    return {name: one for name, one in found.items() if one}
+def _overlays(outputs: Fields) -> dict[str, Overlay]:
+    overlays = {name: drift_plots.overlay(outputs.get(name), 0, 100, "%") for name in ("nodule", "malignancy")}
+    return {name: overlay for name, overlay in overlays.items() if overlay}
 
 
-def _site(told: Told) -> SiteView:
-    found = {name: plots.reliability(part.get("reliability")) for name, part in told.items() if isinstance(part, dict)}
-    return SiteView(told, {name: one for name, one in found.items() if one})
+def _site(data: Fields) -> SiteView:
+    diagrams = {
+        name: plots.reliability(part.get("reliability")) for name, part in data.items() if isinstance(part, dict)
+    }
+    return SiteView(data, {name: diagram for name, diagram in diagrams.items() if diagram})
 
 
-def _part(told: object, *path: str) -> Told:
+def _part(value: object, *path: str) -> Fields:
     for name in path:
-        told = told.get(name) if isinstance(told, Mapping) else None
-    return told if isinstance(told, Mapping) else {}
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
-def _list(report: Told, name: str) -> list[Told]:
+def _list(report: Fields, name: str) -> list[Fields]:
     return report.get(name, [])

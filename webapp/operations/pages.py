@@ -1,4 +1,4 @@
-"""Pages for everyone: what lung cancer is, the upload form, the model card."""
+"""Educational page, upload form and model card."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def detector() -> str:
 
 @blueprint.get("/model")
 def model_card() -> str:
-    """Show what the models are, how well they do, and what they are not for."""
+    """Show the model cards: metrics, intended use and limits."""
     cards, predictor = model_cards(model_status_fields()), current_services().predictor
-    pictures = {name: predictor.plots(name) for name in (str(card.told["name"]) for card in cards)}
-    return render_template("model.html", cards=cards, pictures=pictures)
+    plots = {name: predictor.plots(name) for name in (str(card.status["name"]) for card in cards)}
+    return render_template("model.html", cards=cards, plots=plots)
 
 
 @blueprint.get("/model/<model_name>/<plot>.png")
 def model_plot(model_name: str, plot: str) -> Response:
-    """Return a plot that came with a model's bundle."""
+    """Return a plot of a model's bundle."""
     content = current_services().predictor.plots(model_name).get(plot)
     if content is None:
-        raise NotFoundError("There is no such plot.")
+        raise NotFoundError("Plot not found.")
     return Response(content, mimetype="image/png")
 
 
 @blueprint.get("/favicon.ico", endpoint="favicon")
 def favicon() -> Response:
-    """Return the icon that browsers ask for by themselves."""
+    """Return the icon that browsers request by default."""
     return current_app.send_static_file("icon.svg")

@@ -1,7 +1,7 @@
-"""Plots of a model's figures as geometry: what a template draws, and the same in words for those who cannot see it.
+"""Geometry and text alternatives of a model's plots.
 
-Nothing here knows colours or markup. Coordinates are in a plane of ``WIDTH`` x ``HEIGHT`` whose y grows downwards.
-What is missing, or not of the documented form, makes no plot.
+Without colours or markup. Coordinates are in a plane of ``WIDTH`` x ``HEIGHT``, with y downwards. Missing or malformed
+metrics give no plot.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MIN_SPAN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Cases that were given about the same probability, and how many of them were positive."""
+    """A calibration bin: cases of similar probability, with the share of positive ones."""
 
     x: float
     y: float
@@ -32,7 +32,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Observed share over predicted probability, with intervals."""
+    """Reliability diagram: observed share over predicted probability, with intervals."""
 
     bins: tuple[Bin, ...]
     text: str
@@ -40,7 +40,7 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A receiver operating characteristic: an SVG path, and the area below it closed."""
+    """ROC curve as an SVG path."""
 
     path: str
     text: str
@@ -62,7 +62,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often each probability was given, benign cases above the line and malignant ones below."""
+    """Histogram of probabilities, benign cases above the middle line and malignant ones below."""
 
     bars: tuple[Bar, ...]
     most: int
@@ -84,15 +84,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Values beside one another on the scale ``ticks``; each tick with its place."""
+    """Values on a common scale; ``ticks`` are pairs of value and x coordinate."""
 
     rows: tuple[Row, ...]
     ticks: tuple[tuple[float, float], ...]
 
 
-def reliability(told: object) -> Reliability | None:
-    """Read ``{mean, observed, low, high, n}``, a list each."""
-    columns = _columns(told, ("mean", "observed", "low", "high", "n"))
+def reliability(metric: object) -> Reliability | None:
+    """Return the diagram of ``{mean, observed, low, high, n}``, a list each."""
+    columns = _columns(metric, ("mean", "observed", "low", "high", "n"))
     if columns is None:
         return None
     most = max(columns[4])
@@ -111,30 +111,31 @@ def reliability(told: object) -> Reliability | None:
         )
         for mean, observed, low, high, n in zip(*columns, strict=True)
     )
-    told_bins = "; ".join(f"{_percent(b.mean)} predicted, {_percent(b.observed)} observed (n {b.n})" for b in bins)
-    return Reliability(bins, f"Observed share against predicted probability: {told_bins}.")
+    described_bins = "; ".join(f"{_percent(b.mean)} predicted, {_percent(b.observed)} observed (n {b.n})" for b in bins)
+    return Reliability(bins, f"Observed share against predicted probability: {described_bins}.")
 
 
-def roc(told: object, area: object, positive: str = "positive") -> Curve | None:
-    """Read ``{fpr, tpr}``, a list each, from the strictest threshold on."""
-    columns = _columns(told, ("fpr", "tpr"))
+def roc(metric: object, area: object, positive: str = "positive") -> Curve | None:
+    """Return the curve of ``{fpr, tpr}``, a list each, from the strictest threshold on."""
+    columns = _columns(metric, ("fpr", "tpr"))
     if columns is None:
         return None
     points = list(zip(*columns, strict=True))
     path = "M" + "L".join(f"{false * WIDTH:.2f} {(1 - true) * HEIGHT:.2f}" for false, true in points)
-    at = [max((true for false, true in points if false <= limit), default=0.0) for limit in (0.1, 0.2, 0.5)]
+    sensitivities = [max((true for false, true in points if false <= limit), default=0.0) for limit in (0.1, 0.2, 0.5)]
     shares = ", ".join(
-        f"{_percent(true)} at {limit} false alarms" for true, limit in zip(at, ("10 %", "20 %", "50 %"), strict=True)
+        f"{_percent(true)} at {limit} false positives"
+        for true, limit in zip(sensitivities, ("10 %", "20 %", "50 %"), strict=True)
     )
-    known = f" Area {area:.3f}." if isinstance(area, float) else ""
-    return Curve(path, f"Share of {positive} cases found: {shares}.{known}")
+    area_text = f" Area {area:.3f}." if isinstance(area, float) else ""
+    return Curve(path, f"Sensitivity for {positive} cases: {shares}.{area_text}")
 
 
-def histogram(told: object, classes: tuple[str, str] = ("negative", "positive")) -> Histogram | None:
-    """Read ``{edges, benign, malignant}``: counts of both classes between one more edges."""
-    if not isinstance(told, Mapping):
+def histogram(metric: object, classes: tuple[str, str] = ("negative", "positive")) -> Histogram | None:
+    """Return the histogram of ``{edges, benign, malignant}``: counts of both classes, with one more edge."""
+    if not isinstance(metric, Mapping):
         return None
-    edges, benign, malignant = (_numbers(told.get(name)) for name in ("edges", "benign", "malignant"))
+    edges, benign, malignant = (_numbers(metric.get(name)) for name in ("edges", "benign", "malignant"))
     if not edges or not benign or not malignant or not len(edges) - 1 == len(benign) == len(malignant):
         return None
     most = max(*benign, *malignant, 1.0)
@@ -159,58 +160,58 @@ def histogram(told: object, classes: tuple[str, str] = ("negative", "positive"))
     return Histogram(bars, int(most), text)
 
 
-def comparison(told: Sequence[tuple[str, str, Mapping[str, object], bool]]) -> Comparison | None:
-    """Lay values of ``auc`` and ``auc_interval`` on one scale.
+def comparison(entries: Sequence[tuple[str, str, Mapping[str, object], bool]]) -> Comparison | None:
+    """Return the comparison of ``auc`` and ``auc_interval`` on one scale.
 
     Parameters
     ----------
-    told
+    entries
         Label, note, figures, and whether it is the model's own overall value; figures without an AUC are left out.
     """
-    found = [
+    values = [
         (label, note, value, _interval(figures.get("auc_interval")), is_own)
-        for label, note, figures, is_own in told
+        for label, note, figures, is_own in entries
         if isinstance(value := figures.get("auc"), float) and math.isfinite(value)
     ]
-    if not found:
+    if not values:
         return None
-    lowest = min(min(value, *(interval or (value,))) for _, _, value, interval, _ in found)
+    lowest = min(min(value, *(interval or (value,))) for _, _, value, interval, _ in values)
     start = min(math.floor(lowest * 10) / 10, 0.9)
 
-    def place(value: float) -> float:
+    def x_of(value: float) -> float:
         return (value - start) / (1 - start) * WIDTH
 
     rows = tuple(
-        Row(label, note, value, place(value), interval, interval and (place(interval[0]), place(interval[1])), is_own)
-        for label, note, value, interval, is_own in found
+        Row(label, note, value, x_of(value), interval, interval and (x_of(interval[0]), x_of(interval[1])), is_own)
+        for label, note, value, interval, is_own in values
     )
     count = round((1 - start) * 10)
     step = 1 if count <= 6 else 2
-    ticks = tuple((start + i / 10, place(start + i / 10)) for i in range(count % step, count + 1, step))
+    ticks = tuple((start + i / 10, x_of(start + i / 10)) for i in range(count % step, count + 1, step))
     return Comparison(rows, ticks)
 
 
-def _columns(told: object, names: Sequence[str]) -> list[list[float]] | None:
-    """Take lists of numbers that are equally long and not empty."""
-    if not isinstance(told, Mapping):
+def _columns(metric: object, names: Sequence[str]) -> list[list[float]] | None:
+    """Return lists of numbers if they are equally long and not empty, else None."""
+    if not isinstance(metric, Mapping):
         return None
-    columns = [_numbers(told.get(name)) for name in names]
+    columns = [_numbers(metric.get(name)) for name in names]
     if not all(columns) or len({len(column) for column in columns}) != 1:
         return None
     return columns
 
 
-def _numbers(told: object) -> list[float]:
-    if not isinstance(told, list | tuple):
+def _numbers(values: object) -> list[float]:
+    if not isinstance(values, list | tuple):
         return []
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in told):
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         return []
-    return [float(value) for value in told]
+    return [float(value) for value in values]
 
 
-def _interval(told: object) -> tuple[float, float] | None:
-    found = _numbers(told)
-    return (found[0], found[1]) if len(found) == 2 else None
+def _interval(value: object) -> tuple[float, float] | None:
+    bounds = _numbers(value)
+    return (bounds[0], bounds[1]) if len(bounds) == 2 else None
 
 
 def _percent(share: float) -> str:

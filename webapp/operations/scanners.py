@@ -1,4 +1,4 @@
-"""Scanners whose answers are kept from readers: who holds and releases them, and why, is in the trail."""
+"""Scanner quarantine endpoints; hold and release are audited with their reason."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ blueprint = Blueprint("scanners", __name__)
 
 @blueprint.get("/api/v1/admin/scanners")
 def listing() -> Response:
-    """List the scanners that series came from lately, and those that are held."""
+    """List the scanners of recent series, and those in quarantine."""
     with current_services().database.read() as session:
-        found = quarantine.scanner_states(session)
-    return jsonify(items=[serializers.scanner(state) for state in found])
+        states = quarantine.scanner_states(session)
+    return jsonify(items=[serializers.scanner(state) for state in states])
 
 
 @blueprint.post("/api/v1/admin/scanners/<hex_id:key>/hold")
 def hold(key: str) -> Response:
-    """Keep what comes from a scanner from readers."""
+    """Put a scanner into quarantine."""
     return jsonify(_hold(key, forms.text_of(forms.json_body(), "reason")))
 
 
 @blueprint.post("/api/v1/admin/scanners/<hex_id:key>/release")
 def release(key: str) -> Response:
-    """Show what comes from a scanner from now on; ``rerun`` has what was held analysed again."""
+    """Release a scanner; ``rerun`` requests new analyses of its quarantined series."""
     body = forms.json_body()
     return jsonify(_release(key, forms.text_of(body, "reason"), rerun=body.get("rerun") is True))
 
 
 @blueprint.post("/admin/scanners/<hex_id:key>/hold")
 def hold_from_page(key: str) -> BaseResponse:
-    """Hold a scanner, and show the page again."""
+    """Put a scanner into quarantine, and return to the page."""
     _hold(key, forms.text_of(request.form, "reason"))
     return _page()
 
 
 @blueprint.post("/admin/scanners/<hex_id:key>/release")
 def release_from_page(key: str) -> BaseResponse:
-    """Release a scanner, and show the page again."""
+    """Release a scanner, and return to the page."""
     _release(key, forms.text_of(request.form, "reason"), rerun=request.form.get("rerun") == "yes")
     return _page()
 
 
 @blueprint.post("/admin/scanners/<hex_id:key>/rerun")
 def rerun_from_page(key: str) -> BaseResponse:
-    """Have what is left in shadow of a released scanner analysed again, and show the page again."""
+    """Request new analyses of a released scanner's quarantined series, and return to the page."""
     with current_services().database.begin() as session:
         analyses.rerun_quarantined(session, quarantine.scanner_by_key(session, key), requested_by=principal().name)
     return _page()

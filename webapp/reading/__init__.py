@@ -1,1 +1,1 @@
-"""Reading: worklist, viewer, findings, blinded reading, events."""
+"""Worklist, viewer, findings, blinded reading and events."""

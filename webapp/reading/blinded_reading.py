@@ -1,6 +1,6 @@
-"""Reading first: whoever chose to read without the model is not sent what it says until they have read.
+"""Blinded reading: model output is withheld from a reader until the study was read.
 
-The choice is a cookie of the reader's browser, so programs with a token, which send none, are always told everything.
+The choice is a cookie of the reader's browser; programs with a token, which send none, always get everything.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from webapp.api.shapes_worklist import WorklistItemShape
 
 COOKIE = "lungnode_hide_model"
 SHOWN_HEADER = "X-Lungnode-Model"
-"""Says ``shown`` once the reader of a study has read it and asked for the model's findings, which is on record."""
+"""Has the value ``shown`` after the reader revealed the model's findings, which is recorded."""
 FIELDS_OF_MODEL = frozenset({"min_probability", "max_probability"})
 
 
 def reads_first() -> bool:
-    """Whether this reader chose to read before the model is shown."""
+    """Return whether this reader reads blinded."""
     return request.cookies.get(COOKIE) == "yes"
 
 
 def is_model_hidden() -> bool:
-    """Whether the model's findings of the study that is asked about are to be left out."""
+    """Return whether to withhold the model's findings in this request."""
     return reads_first() and request.headers.get(SHOWN_HEADER) != "shown"
 
 
 def blind_reader() -> str | None:
-    """Name the reader to whom the archive shows results only of studies that they are done with, if this is one."""
+    """Return the reader's name if blinded, for whom the archive lists results only of reviewed studies."""
     return principal().name if is_model_hidden() else None
 
 
 def blind_query(query: WorklistQuery) -> WorklistQuery:
-    """Ask for nothing that would tell what the model says: no bounds on it, no order by it."""
+    """Return a query without bounds on, or order by, model output."""
     order = WorklistOrder.OLDEST if query.order is WorklistOrder.PRIORITY else query.order
     return replace(query, min_probability=None, max_probability=None, order=order)
 
 
 def blind_fields(fields: Mapping[str, str]) -> dict[str, str]:
-    """Leave the same out of the parameters of an address."""
-    kept = {name: value for name, value in fields.items() if name not in FIELDS_OF_MODEL}
-    return kept | {"sort": WorklistOrder.OLDEST.value} if kept.get("sort") == WorklistOrder.PRIORITY else kept
+    """Return URL parameters without bounds on, or order by, model output."""
+    visible = {name: value for name, value in fields.items() if name not in FIELDS_OF_MODEL}
+    return visible | {"sort": WorklistOrder.OLDEST.value} if visible.get("sort") == WorklistOrder.PRIORITY else visible
 
 
 def blind_item(item: WorklistItemShape) -> WorklistItemShape:
-    """Leave out what the model found, unless this reader is done with the study."""
+    """Return a worklist item without model output, unless this reader reviewed the study."""
     if item["reviewed_by"] == principal().name:
         return item
     return {
@@ -66,12 +66,12 @@ def blind_item(item: WorklistItemShape) -> WorklistItemShape:
 
 
 def blind_caveats(caveats: list[ReasonShape]) -> list[ReasonShape]:
-    """Leave out what would tell of findings."""
+    """Return the caveats that reveal nothing about findings."""
     return [caveat for caveat in caveats if caveat["code"] not in ABOUT_FINDINGS]
 
 
 def blind_study(study: StudyShape) -> StudyShape:
-    """Keep the reader's own marks, without numbers; even how many objects went out would tell of findings."""
+    """Return a study with readers' marks only, without model output and deliveries, whose number reveals findings."""
     own = [blind_finding(finding) for finding in study["findings"] if finding["origin"] == "reader"]
     series_codes = {reason["code"] for series in study["series"] for reason in series["reasons"]}
     return {
@@ -83,14 +83,14 @@ def blind_study(study: StudyShape) -> StudyShape:
         "caveats": blind_caveats(study["caveats"]),
         "result_failures": [],
         "overrulable": [code for code in study["overrulable"] if code in series_codes],
-        "analyses": [{**one, "caveats": blind_caveats(one["caveats"])} for one in study["analyses"]],
+        "analyses": [{**analysis, "caveats": blind_caveats(analysis["caveats"])} for analysis in study["analyses"]],
         "findings": own,
         "deliveries": [],
     }
 
 
 def blind_finding(finding: FindingShape) -> FindingShape:
-    """Keep a place and what the reader decided about it."""
+    """Return a finding's position and verdict, without model output."""
     return {
         **finding,
         "diameter_mm": None,

@@ -1,7 +1,7 @@
-"""Server-sent events: that the worklist changed, never what or whose.
+"""Server-sent events: version number of the worklist, without content.
 
-A stream holds one thread of the server, so only a share of the threads may stream, each for about a minute. Whoever
-comes when all are taken is told the present version and when to come back, so that nobody is ever shut out.
+A stream holds one thread of the server, so only a share of the threads may stream, each for about a minute. If all are
+taken, a client gets the current version and a retry time.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ RETRY_MS = 2_000
 BUSY_RETRY_MS = 5_000
 KEEP_ALIVE_S = 10.0
 HAS_GONE = "waitress.client_disconnected"
-"""Where the server puts a function that says whether the browser has gone."""
+"""WSGI environment key of waitress' function that tells whether the client disconnected."""
 
 
 @blueprint.get("/events")
 def stream() -> Response:
-    """Tell the worklist's version now and whenever it changes."""
+    """Stream the worklist's version, now and after each change."""
     services = current_services()
     version = services.change_feed.version()
     if services.stream_slots.acquire(blocking=False):
-        body: Iterator[str] = _Stream(services, version, access_check(), request.environ.get(HAS_GONE, _nobody_tells))
+        body: Iterator[str] = _Stream(
+            services, version, access_check(), request.environ.get(HAS_GONE, _never_disconnected)
+        )
     else:
         body = iter((f"retry: {BUSY_RETRY_MS}\n\n", _event(version)))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -41,12 +43,12 @@ def _event(version: int) -> str:
     return f"event: worklist\nid: {version}\ndata: {json.dumps({'version': version})}\n\n"
 
 
-def _nobody_tells() -> bool:
+def _never_disconnected() -> bool:
     return False
 
 
 class _Stream:
-    """One open stream. The server calls ``close`` when the browser goes, and the slot is free again."""
+    """An open stream. The server calls ``close`` on disconnect, which frees the slot."""
 
     def __init__(
         self, services: Services, version: int, has_access: Callable[[], bool], has_gone: Callable[[], bool]
@@ -65,7 +67,7 @@ class _Stream:
         return next(self._lines)
 
     def close(self) -> None:
-        """Give the slot back, once."""
+        """Release the slot, once."""
         if self._is_open:
             self._is_open = False
             self._services.metrics.streams.dec()
@@ -75,12 +77,12 @@ class _Stream:
         yield f"retry: {RETRY_MS}\n\n"
         yield _event(version)
         changes, ends_at = self._services.change_feed, time.monotonic() + self._services.options.stream_s
-        spoken_at = time.monotonic()
+        sent_at = time.monotonic()
         while time.monotonic() < ends_at and changes.wait() and not self._has_gone() and self._has_access():
             latest = changes.version()
             if latest != version:
-                version, spoken_at = latest, time.monotonic()
+                version, sent_at = latest, time.monotonic()
                 yield _event(version)
-            elif time.monotonic() - spoken_at > KEEP_ALIVE_S:
-                spoken_at = time.monotonic()
+            elif time.monotonic() - sent_at > KEEP_ALIVE_S:
+                sent_at = time.monotonic()
                 yield ": still here\n\n"

@@ -1,4 +1,4 @@
-"""The worklist: the page, and the same as JSON; and readers' own ways to look at it."""
+"""Worklist page and API, reviews and saved filters."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from webapp.services.registry import current_services
 blueprint = Blueprint("worklist", __name__)
 
 PROBABILITY_STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 0.9)
-"""What the page offers as bounds; the address takes any from 0 to 1."""
+"""Bounds offered by the page; the URL accepts any from 0 to 1."""
 
 
 def query_of_request() -> WorklistQuery:
-    """Read what is asked for off the address."""
+    """Return the query of the current request."""
     query = read_query(request.args, current_services().options.max_wait_s)
     return blinded_reading.blind_query(query) if blinded_reading.reads_first() else query
 
@@ -39,49 +39,49 @@ def _page_of(query: WorklistQuery) -> WorklistPage:
         with current_services().database.read() as session:
             return records.worklist_page(session, query)
     except InvalidCursorError:
-        raise BadRequestError("The cursor is not one that this worklist gave.", code="bad_cursor") from None
+        raise BadRequestError("The cursor is invalid.", code="bad_cursor") from None
 
 
 @blueprint.get("/api/v1/worklist")
 def listing() -> Response:
-    """List studies, newest first unless another order is asked for."""
-    found = _page_of(query_of_request())
-    return jsonify(items=_told(found.items), next=found.next_cursor)
+    """List studies, newest first by default."""
+    result = _page_of(query_of_request())
+    return jsonify(items=_serialized(result.items), next=result.next_cursor)
 
 
 @blueprint.get("/worklist")
 def page() -> str:
     """Show the worklist."""
     query = query_of_request()
-    found = _page_of(query)
+    result = _page_of(query)
     max_wait_s, reads_first = current_services().options.max_wait_s, blinded_reading.reads_first()
-    kept = filter_fields(request.args)
-    unread_s = {item.study_instance_uid: _waited_s(item) for item in found.items if item.reviewed_at is None}
+    fields = filter_fields(request.args)
+    unread_s = {item.study_instance_uid: _waited_s(item) for item in result.items if item.reviewed_at is None}
     with current_services().database.read() as session:
         load = records.reading_load(session, max_wait_s)
         saved = saved_filters.saved_filters(session, principal().name)
     return render_template(
         "worklist.html",
-        items=_told(found.items),
+        items=_serialized(result.items),
         query=query,
-        kept=blinded_reading.blind_fields(kept) if reads_first else kept,
+        fields=blinded_reading.blind_fields(fields) if reads_first else fields,
         reads_first=reads_first,
-        next_cursor=found.next_cursor,
+        next_cursor=result.next_cursor,
         page_limit=None if query.limit == DEFAULT_LIMIT else str(query.limit),
         states=list(StudyState),
         orders=[order for order in WorklistOrder if not (reads_first and order is WorklistOrder.PRIORITY)],
         steps=PROBABILITY_STEPS,
         load=load,
         max_wait_s=max_wait_s,
-        overdue={uid: waited for uid, waited in unread_s.items() if waited >= max_wait_s},
+        overdue={uid: waited_s for uid, waited_s in unread_s.items() if waited_s >= max_wait_s},
         saved=[serializers.saved_filter(record) for record in saved],
         address=address,
     )
 
 
-def _told(items: Iterable[WorklistItem]) -> list[WorklistItemShape]:
-    told = [serializers.worklist_item(item) for item in items]
-    return [blinded_reading.blind_item(item) for item in told] if blinded_reading.reads_first() else told
+def _serialized(items: Iterable[WorklistItem]) -> list[WorklistItemShape]:
+    serialized = [serializers.worklist_item(item) for item in items]
+    return [blinded_reading.blind_item(item) for item in serialized] if blinded_reading.reads_first() else serialized
 
 
 def _waited_s(item: WorklistItem) -> float:
@@ -90,44 +90,44 @@ def _waited_s(item: WorklistItem) -> float:
 
 @blueprint.post("/api/v1/studies/<uid:study_uid>/review")
 def review(study_uid: str) -> Response:
-    """Say that a study is dealt with, or that it is not after all."""
-    wanted = forms.json_body().get("reviewed")
-    if not isinstance(wanted, bool):
+    """Mark a study as reviewed or unread."""
+    is_reviewed = forms.json_body().get("reviewed")
+    if not isinstance(is_reviewed, bool):
         raise BadRequestError("The field reviewed must be true or false.", code="bad_reviewed")
     actor = principal().name
     with current_services().database.begin() as session:
-        if wanted:
+        if is_reviewed:
             reviews.review_study(session, study_uid, reviewed_by=actor)
         else:
             reviews.reopen_study(session, study_uid, reopened_by=actor)
-    return jsonify(study_instance_uid=study_uid, reviewed=wanted)
+    return jsonify(study_instance_uid=study_uid, reviewed=is_reviewed)
 
 
 @blueprint.get("/api/v1/worklist/filters")
 def filters() -> Response:
     """List the caller's saved filters."""
     with current_services().database.read() as session:
-        found = saved_filters.saved_filters(session, principal().name)
-    return jsonify(filters=[serializers.saved_filter(record) for record in found])
+        saved = saved_filters.saved_filters(session, principal().name)
+    return jsonify(filters=[serializers.saved_filter(record) for record in saved])
 
 
 @blueprint.post("/api/v1/worklist/filters")
 def save_filter() -> tuple[Response, int]:
-    """Keep a filter under a name; the same name replaces it."""
+    """Save a filter under a name; an existing one is overwritten."""
     body = forms.json_body()
-    told = forms.json_object(body.get("query"))
-    if not all(isinstance(value, str) for value in told.values()):
-        raise BadRequestError("A filter holds the worklist's own parameters, as texts.", code="bad_filter")
-    check_names(told, WORKLIST)
-    read_query(told, current_services().options.max_wait_s)
+    query = forms.json_object(body.get("query"))
+    if not all(isinstance(value, str) for value in query.values()):
+        raise BadRequestError("A filter must contain worklist parameters as texts.", code="bad_filter")
+    check_names(query, WORKLIST)
+    read_query(query, current_services().options.max_wait_s)
     with current_services().database.begin() as session:
-        kept = saved_filters.save_filter(session, principal().name, forms.text_of(body, "name"), filter_fields(told))
-    return jsonify(serializers.saved_filter(kept)), 201
+        record = saved_filters.save_filter(session, principal().name, forms.text_of(body, "name"), filter_fields(query))
+    return jsonify(serializers.saved_filter(record)), 201
 
 
 @blueprint.delete("/api/v1/worklist/filters/<hex_id:filter_id>")
 def remove_filter(filter_id: str) -> Response:
-    """Forget one of the caller's saved filters."""
+    """Delete one of the caller's saved filters."""
     with current_services().database.begin() as session:
         saved_filters.remove_filter(session, principal().name, filter_id)
     return Response(status=204)

@@ -1,1 +1,1 @@
-"""Collaborators that views share: metrics, readiness, view audit, change feed, upload images."""
+"""Services shared by views: metrics, readiness, view audit, change feed, upload images."""

@@ -1,4 +1,4 @@
-"""Whether anything that the worklist shows has changed, read off the audit trail, which holds every change."""
+"""Change feed of the worklist, derived from the audit trail."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ _BATCH = 50
 
 
 def is_change(entry: AuditEntry) -> bool:
-    """Whether an event changed what pages show; looking at a study does not."""
+    """Return whether an event changes what pages show; views do not."""
     action = entry.event.action
     return action.partition(":")[0] in _SUBJECTS and action != _VIEWED
 
 
 class ChangeFeed:
-    """A version number of the worklist; however many streams ask, the database is asked once a ``period_s``."""
+    """Version number of the worklist, queried at most once per ``period_s`` for all streams."""
 
     def __init__(self, database: Database, period_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._period_s = period_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._asked_at: float | None = None
-        self._seen = 0
+        self._queried_at: float | None = None
+        self._last_sequence = 0
         self._version = 0
         self._closed = threading.Event()
 
     def version(self) -> int:
-        """Sequence number of the latest change that is known."""
+        """Return the sequence number of the latest change."""
         with self._lock:
             now = self._clock()
-            if self._asked_at is None or now - self._asked_at >= self._period_s:
+            if self._queried_at is None or now - self._queried_at >= self._period_s:
                 self._refresh()
-                self._asked_at = now
+                self._queried_at = now
             return self._version
 
     def wait(self) -> bool:
-        """Wait one period; False once the server closes."""
+        """Wait one period; return False once closed."""
         return not self._closed.wait(self._period_s)
 
     def close(self) -> None:
-        """Let every stream end."""
+        """End every stream."""
         self._closed.set()
 
     def _refresh(self) -> None:
@@ -59,6 +59,6 @@ class ChangeFeed:
         changes = [entry.sequence for entry in entries if is_change(entry)]
         if changes:
             self._version = max(self._version, *changes)
-        elif self._seen and entries[-1].sequence > self._seen + 1:  # more news than were read
+        elif self._last_sequence and entries[-1].sequence > self._last_sequence + 1:  # more events than one batch
             self._version = entries[0].sequence
-        self._seen = entries[0].sequence
+        self._last_sequence = entries[0].sequence

@@ -1,4 +1,4 @@
-"""Drift and calibration for Prometheus, read off the watch's latest report.
+"""Drift and calibration metrics for Prometheus, from the latest monitoring report.
 
 Labels are scanner models, kernels and spacings (50 of each at most, the alarmed ones first) and AE titles (20).
 """
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.monitoring.drift_observations import latest_report
 
-Told = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 SCANNER = ("scanner", "kernel", "slice_spacing")
 INDICES = ("input", "nodule", "malignancy")
@@ -30,11 +30,11 @@ ALL = ("all", "", "")
 
 
 def drift_metrics(session: Session) -> Iterator[Metric]:
-    """Gauges of the model in use; none before the first report."""
-    found = latest_report(session)
-    if found is None:
+    """Yield the gauges of the live model; none before the first report."""
+    latest = latest_report(session)
+    if latest is None:
         return
-    at, report = found
+    at, report = latest
     yield GaugeMetricFamily("lungnode_watch_timestamp_seconds", "When the watch last reported.", at.timestamp())
     yield from _scanners(report)
     yield from _shares(report)
@@ -45,28 +45,28 @@ def drift_metrics(session: Session) -> Iterator[Metric]:
     yield alarms
 
 
-def _scanners(report: Told) -> Iterator[Metric]:
+def _scanners(report: Fields) -> Iterator[Metric]:
     psi = GaugeMetricFamily(
         "lungnode_drift_psi", "Stability index of the latest block against the first series.", labels=(*SCANNER, "of")
     )
     alarm = GaugeMetricFamily("lungnode_drift_alarm", "Whether a scanner is alarmed.", labels=SCANNER)
     series = GaugeMetricFamily("lungnode_drift_series", "Series of a scanner that were read.", labels=SCANNER)
-    for told in report["scanners"]:
-        labels = _labels(told)
-        alarm.add_metric(labels, int(told["is_alarmed"]))
-        series.add_metric(labels, told["series_count"])
-        latest = told["history"][-1] if told["history"] else {}
+    for scanner in report["scanners"]:
+        labels = _labels(scanner)
+        alarm.add_metric(labels, int(scanner["is_alarmed"]))
+        series.add_metric(labels, scanner["series_count"])
+        latest = scanner["history"][-1] if scanner["history"] else {}
         for name in INDICES:
             if name in latest:
                 psi.add_metric((*labels, name), latest[name])
     for name in INDICES[1:]:
-        if "psi" in (told := report["overall"]["outputs"].get(name) or {}):
-            psi.add_metric((*ALL, name), told["psi"])
+        if "psi" in (overall := report["overall"]["outputs"].get(name) or {}):
+            psi.add_metric((*ALL, name), overall["psi"])
     yield from (psi, alarm, series)
 
 
-def _shares(report: Told) -> Iterator[Metric]:
-    """Shares of series without an answer, and of judged findings that readers rejected or were unsure of."""
+def _shares(report: Fields) -> Iterator[Metric]:
+    """Yield the shares of series not analysed, and of judged findings that were rejected or doubted."""
     abstained = GaugeMetricFamily(
         "lungnode_abstention_ratio", "Series read that had no answer.", labels=(*SCANNER, "window")
     )
@@ -79,7 +79,10 @@ def _shares(report: Told) -> Iterator[Metric]:
     overall = report["overall"]
     lanes = [
         (ALL, overall["outputs"], overall["overrides"]),
-        *((_labels(t), (t["figures"] or {}).get("outputs", {}), t["overrides"]) for t in report["scanners"]),
+        *(
+            (_labels(scanner), (scanner["figures"] or {}).get("outputs", {}), scanner["overrides"])
+            for scanner in report["scanners"]
+        ),
     ]
     for labels, outputs, overrides in lanes:
         for window in WINDOWS:
@@ -96,7 +99,7 @@ def _shares(report: Told) -> Iterator[Metric]:
     yield from (abstained, overridden, findings, refused)
 
 
-def _calibration(report: Told) -> Iterator[Metric]:
+def _calibration(report: Fields) -> Iterator[Metric]:
     for metric, (name, text) in CALIBRATION.items():
         family = GaugeMetricFamily(metric, text, labels=("site", "truth"))
         for site in report["sites"]:
@@ -106,10 +109,10 @@ def _calibration(report: Told) -> Iterator[Metric]:
         yield family
 
 
-def _labels(told: Told) -> tuple[str, str, str]:
-    return told["model"], told["kernel"], told["slice_spacing"]
+def _labels(scanner: Fields) -> tuple[str, str, str]:
+    return scanner["model"], scanner["kernel"], scanner["slice_spacing"]
 
 
-def _add_share(family: GaugeMetricFamily, labels: tuple[str, ...], told: Told | None) -> None:
-    if told and told["n"]:
-        family.add_metric(labels, told["k"] / told["n"])
+def _add_share(family: GaugeMetricFamily, labels: tuple[str, ...], share: Fields | None) -> None:
+    if share and share["n"]:
+        family.add_metric(labels, share["k"] / share["n"])

@@ -1,4 +1,4 @@
-"""Counters for Prometheus; labels are endpoints, methods and states, never a person, a path or a UID."""
+"""Metrics for Prometheus; labels are endpoints, methods and states, never a person, a path or a UID."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ LISTENER_COUNTS = {
     "protocol_errors": ("code", "Associations that ended by a breach of the protocol."),
     "audits_dropped": ("", "Rejections that were too many for the audit trail."),
 }
-"""Counters of the DICOM port by name: what their label means, and help."""
+"""Label and help text of the DICOM port's counters, by name."""
 LISTENER_GAUGES = {"associations_open": "Associations that have a place now."}
 STALE_S = 60.0
-"""A listener that wrote nothing for so long is gone."""
+"""Age after which a listener's counters are ignored."""
 QUANTILES = (0.5, 0.95)
 
 
 def workload_metrics(session: Session) -> Iterator[Metric]:
-    """Studies, deliveries and the queue."""
+    """Yield metrics of studies, deliveries and the queue."""
     load = workload(session)
     studies = GaugeMetricFamily("lungnode_studies", "Studies by state.", labels=("state",))
     for state, count in load.studies.items():
@@ -61,7 +61,7 @@ def workload_metrics(session: Session) -> Iterator[Metric]:
 
 
 def _lately(done: LatelyDone) -> Iterator[Metric]:
-    """Latencies and outcomes of the last 24 hours; gauges, for they go down again."""
+    """Yield latencies and outcomes of the last 24 hours, as gauges."""
     seconds = GaugeMetricFamily(
         "lungnode_stage_seconds", "Time that a stage took, last 24 hours.", labels=("stage", "quantile")
     )
@@ -80,23 +80,23 @@ def _lately(done: LatelyDone) -> Iterator[Metric]:
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
-    """Give the smallest value that is not exceeded by that share of them."""
+    """Return the quantile of the values at ``share``."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 class ListenerCollector(Collector):
-    """Counters of the DICOM port, from the files that its processes write."""
+    """Collector of the DICOM port's counters, from the files of its processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def describe(self) -> Iterator[Metric]:
-        """Name nothing beforehand."""
+        """Return no metrics, so that registering reads no files."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Add up what the living processes counted."""
+        """Yield the sums of the running processes' counters."""
         counts = self._counts()
         for name, (label, text) in LISTENER_COUNTS.items():
             family = CounterMetricFamily(f"lungnode_dicom_{name}", text, labels=(label,) if label else ())
@@ -114,12 +114,12 @@ class ListenerCollector(Collector):
                 if abs(time.time() - path.stat().st_mtime) < STALE_S:
                     sums.update({(name, label): count for name, label, count in json.loads(path.read_text())})
             except (OSError, ValueError, TypeError):
-                continue  # just being replaced, or none of ours
+                continue  # being replaced, or not ours
         return sums
 
 
 class Metrics:
-    """The web's own registry, so that several apps can live in one process."""
+    """Metrics of one app, in a registry of its own."""
 
     def __init__(self, database: Database, counts_folder: Path | None = None) -> None:
         self.registry = CollectorRegistry()

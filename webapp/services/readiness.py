@@ -1,4 +1,4 @@
-"""The last outcome of the readiness checks, so that whoever asks without a token has them run once a second at most."""
+"""Cached outcome of the readiness checks, which unauthenticated callers can run at most once a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_AGE_S = 1.0
 
 
 class Readiness:
-    """Outcome of the checks; one caller runs them, the others wait for it."""
+    """Cached outcome of the checks; one caller runs them, the others wait."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""What Prometheus is told off the records."""
+"""Prometheus metrics from the database."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from db.domain.errors import DbError
 
 
 class RecordsCollector(Collector):
-    """Metrics that are read off the records when they are asked for."""
+    """Collector of metrics that are queried on each scrape."""
 
     def __init__(self, database: Database, read: Callable[[Session], Iterable[Metric]]) -> None:
         self._database, self._read = database, read
 
     def describe(self) -> Iterator[Metric]:
-        """Name nothing beforehand: registering asks no database."""
+        """Return no metrics, so that registering queries no database."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Read; a database that is away leaves these metrics out and the others readable."""
+        """Yield the metrics; none while the database is unavailable."""
         try:
             with self._database.read() as session:
-                found = tuple(self._read(session))
+                metrics = tuple(self._read(session))
         except (DbError, OSError):
             return
-        yield from found
+        yield from metrics

@@ -1,4 +1,4 @@
-"""The collaborators that views work with, kept once for each app."""
+"""Services of an app, for its views."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXTENSION = "lungnode"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that a view may reach."""
+    """Services available to views."""
 
     database: Database
     predictor: Predictor
@@ -62,26 +62,26 @@ def current_services() -> Services:
 
 
 def absolute_url(path: str) -> str:
-    """Write the whole address of one of our paths, as whoever asks reaches us."""
+    """Return the absolute URL of a path of this site, as seen by the client."""
     return (current_services().options.public_url or request.host_url.rstrip("/")) + path
 
 
 def reference_to(path: str) -> str:
-    """Write the address of one of our paths so that it holds whatever Host header a proxy sends.
+    """Return the URL of a path of this site, independent of the Host header.
 
-    With a public URL it is absolute, else relative to the answer's own address (RFC 3986 4.2).
+    With a public URL it is absolute, else relative (RFC 3986 4.2).
     """
     return current_services().options.public_url + path
 
 
 @contextmanager
 def compute_slot() -> Iterator[None]:
-    """Compute, or take in, only so many things at once, so that pages are served meanwhile.
+    """Hold one of a limited number of slots for computation or intake.
 
     Raises
     ------
     TooManyRequestsError
-        When none of the slots is free for a while.
+        If no slot becomes free in time.
     """
     slots = current_services().prediction_slots
     if not slots.acquire(timeout=WAIT_FOR_SLOT_S):

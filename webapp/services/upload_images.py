@@ -1,6 +1,6 @@
-"""The pictures and attention overlays of uploads, kept beside the database for as long as there is room.
+"""Stored images and attention overlays of uploads, limited in number.
 
-Where the stored images lie in an object store, the pictures do too, so that any of several webs shows them.
+With an object store they are stored there too, so that every web process can show them.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Literal
 
 from webapp.ports import SharedFiles
 
-Picture = Literal["image", "attention"]
+ImageName = Literal["image", "attention"]
 _ID = re.compile(r"[0-9a-f]{32}")
 _SLACK = 64
-"""Pruning waits for this many more, so that not every upload lists the folder."""
+"""Excess number before pruning, so that not every upload lists the folder."""
 
 
 class UploadImages:
-    """One folder of PNG files named by our own prediction ids; never by anything that came with a request.
+    """Folder of PNG files named by our own prediction ids.
 
     Parameters
     ----------
     root
         The folder.
     limit
-        Uploads whose pictures are kept; with several webs by each of them.
+        Number of uploads with stored images, per web process.
     shared
-        What webs on other hosts see, too; there the pictures lie in a folder of the same name.
+        Storage shared with web processes on other hosts, in a folder of the same name.
     """
 
     def __init__(self, root: Path, limit: int, shared: SharedFiles | None = None) -> None:
@@ -40,23 +40,23 @@ class UploadImages:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def save(self, prediction_id: str, image_png: bytes | None, attention_png: bytes | None) -> None:
-        """Write both pictures, synced, before the prediction is recorded.
+        """Write and sync both images, before the prediction is recorded.
 
         Raises
         ------
         UnfitInputError
-            503: they cannot be shared now.
+            503 if the shared storage is unreachable.
         """
-        pictures: tuple[tuple[Picture, bytes | None], ...] = (("image", image_png), ("attention", attention_png))
-        written = [(self._path(prediction_id, name), content) for name, content in pictures if content is not None]
+        images: tuple[tuple[ImageName, bytes | None], ...] = (("image", image_png), ("attention", attention_png))
+        written = [(self._path(prediction_id, name), content) for name, content in images if content is not None]
         for path, content in written:
             self._write(path, content)
         if self._shared is not None:
             self._shared.persist([self._name(path) for path, _ in written])
         self._prune()
 
-    def load(self, prediction_id: str, name: Picture) -> bytes | None:
-        """Return a picture, or None where there is none or it is no longer kept."""
+    def load(self, prediction_id: str, name: ImageName) -> bytes | None:
+        """Return an image, or None if there is none or it was pruned."""
         if not self.has(prediction_id, name):
             return None
         try:
@@ -64,8 +64,8 @@ class UploadImages:
         except FileNotFoundError:
             return None
 
-    def has(self, prediction_id: str, name: Picture) -> bool:
-        """Whether a picture is still kept."""
+    def has(self, prediction_id: str, name: ImageName) -> bool:
+        """Return whether an image is stored."""
         if not _ID.fullmatch(prediction_id):
             return False
         path = self._path(prediction_id, name)
@@ -73,7 +73,7 @@ class UploadImages:
             self._shared.fetch([self._name(path)])
         return path.is_file()
 
-    def _path(self, prediction_id: str, name: Picture) -> Path:
+    def _path(self, prediction_id: str, name: ImageName) -> Path:
         return self._root / f"{prediction_id}.{name}.png"
 
     def _name(self, path: Path) -> str:
@@ -89,12 +89,12 @@ class UploadImages:
         temporary.replace(path)
 
     def _prune(self) -> None:
-        """Drop the oldest pictures once there are too many; a file that went meanwhile is no error."""
-        kept = list(self._root.glob("*.png"))
-        if len(kept) <= 2 * (self._limit + _SLACK):
+        """Delete the oldest images once there are too many; a missing file is no error."""
+        paths = list(self._root.glob("*.png"))
+        if len(paths) <= 2 * (self._limit + _SLACK):
             return
         aged: list[tuple[float, Path]] = []
-        for path in kept:
+        for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 aged.append((path.stat().st_mtime, path))
         for _, path in sorted(aged)[: -2 * self._limit or None]:

@@ -1,1 +1,1 @@
-"""Manual uploads: the form, ``POST /predict`` and its answer."""
+"""Manual uploads: ``POST /predict`` and its results."""

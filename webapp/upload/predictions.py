@@ -1,4 +1,4 @@
-"""Uploads: ``POST /predict``, its result page, and the pictures that go with it."""
+"""``POST /predict``, its result page and images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from webapp.http.forms import UPLOAD_FIELDS as FORM_FIELDS
 from webapp.http.forms import position_of, upload_patient_of
 from webapp.ports import UnfitInputError, UploadAnswer
 from webapp.services.registry import compute_slot, current_services
-from webapp.services.upload_images import Picture
+from webapp.services.upload_images import ImageName
 from webapp.upload import uploads
 from webapp.upload.uploads import UploadKind
 
@@ -33,7 +33,7 @@ FILE_FIELDS = ("image", "file")
 
 @blueprint.post("/predict")
 def predict() -> Response:
-    """Answer one uploaded slice or instance; take in a zip as a study."""
+    """Analyse one uploaded slice or instance, or store a zip as a study."""
     services = current_services()
     services.prediction_limit.take(request.remote_addr or "")
     try:
@@ -45,11 +45,11 @@ def predict() -> Response:
 
 @blueprint.post("/predict/preview")
 def preview() -> Response:
-    """Draw an uploaded DICOM instance, so that its nodule can be pointed at; nothing of it is kept."""
+    """Render an uploaded DICOM instance, to mark a nodule in it; nothing is stored."""
     current_services().prediction_limit.take(request.remote_addr or "")
     upload = _uploaded_file()
     if uploads.kind_of(_head(upload)) is not UploadKind.DICOM:
-        raise UploadRefusedError(415, "not_dicom", "Only DICOM instances are drawn; browsers show other pictures.")
+        raise UploadRefusedError(415, "not_dicom", "Preview is available for DICOM instances only.")
     with compute_slot():
         return Response(current_services().predictor.preview(_content(upload)), mimetype="image/png")
 
@@ -57,29 +57,29 @@ def preview() -> Response:
 def _predict() -> Response:
     upload = _uploaded_file()
     kind = uploads.kind_of(_head(upload))
-    patient, place = upload_patient_of(request.form), position_of(request.form)
-    if place is not None and kind is not UploadKind.DICOM:
-        raise UploadRefusedError(422, "place_without_dicom", "The fields row and column belong to a DICOM instance.")
+    patient, position = upload_patient_of(request.form), position_of(request.form)
+    if position is not None and kind is not UploadKind.DICOM:
+        raise UploadRefusedError(422, "place_without_dicom", "The fields row and column require a DICOM instance.")
     if kind is UploadKind.ZIP:
         return _take_study(upload)
     content = _content(upload)
     is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
     with current_services().large_picture_slots.take() if is_large else compute_slot():
         answer = current_services().predictor.predict_upload(
-            content, row=place.row if place else None, column=place.column if place else None
+            content, row=position.row if position else None, column=position.column if position else None
         )
     return _answer(_record(content, answer, patient))
 
 
 def _uploaded_file() -> FileStorage:
-    """Return the one file of the form.
+    """Return the form's file.
 
     Raises
     ------
     BadRequestError
-        There is none in the fields that are read.
+        There is none in the expected fields.
     UploadRefusedError
-        422 for several files, whatever their fields, or a field that is given twice.
+        422 for several files, or a repeated field.
     """
     files = [(name, file) for name, file in request.files.items(multi=True) if file.filename or _head(file)]
     if len(files) > 1:
@@ -88,7 +88,7 @@ def _uploaded_file() -> FileStorage:
         if name in FORM_FIELDS and len(set(values)) > 1:
             raise UploadRefusedError(422, "invalid_field", f"The field {name} is given more than once.")
     if not any(name in FILE_FIELDS for name in request.files):
-        raise BadRequestError("Send a picture in the field image (multipart/form-data).", code="no_image")
+        raise BadRequestError("Send an image in the field image (multipart/form-data).", code="no_image")
     for name, file in files:
         if name in FILE_FIELDS:
             return file
@@ -102,16 +102,16 @@ def _head(upload: FileStorage) -> bytes:
 
 
 def _content(upload: FileStorage) -> bytes:
-    """Read at most what a single image may have."""
+    """Return the content, up to the size limit of a single image."""
     limit = current_services().options.max_image_bytes
     content = upload.stream.read(limit + 1)
     if len(content) > limit:
-        raise UploadRefusedError(413, "image_too_large", f"A single image may have {limit // 2**20} MiB at most.")
+        raise UploadRefusedError(413, "image_too_large", f"A single image must not exceed {limit // 2**20} MiB.")
     return content
 
 
 def _mapped(upload: FileStorage) -> bytes | mmap.mmap:
-    """Map the file in which the server keeps a large upload; a small one is in memory."""
+    """Return a memory map of a large upload's temporary file, or the bytes of a small one."""
     try:
         descriptor = upload.stream.fileno()
     except OSError:
@@ -135,7 +135,7 @@ def _take_study(upload: FileStorage) -> Response:
 
 
 def _record(content: bytes, answer: UploadAnswer, patient: UploadPatient) -> UploadPrediction:
-    """Keep pictures and record before anything is answered."""
+    """Store images and record the prediction, before responding."""
     services = current_services()
     prediction = UploadPrediction(
         id=uuid.uuid4().hex,
@@ -171,7 +171,7 @@ def _answer(prediction: UploadPrediction) -> Response:
     return response
 
 
-def _picture_url(prediction_id: str, name: Picture) -> str | None:
+def _picture_url(prediction_id: str, name: ImageName) -> str | None:
     if not current_services().upload_images.has(prediction_id, name):
         return None
     return url_for("predictions.picture", prediction_id=prediction_id, name=name)
@@ -194,18 +194,18 @@ def _page(prediction: UploadPrediction) -> str:
 
 @blueprint.get("/predictions/<hex_id:prediction_id>")
 def show(prediction_id: str) -> Response:
-    """Show an earlier answer again."""
+    """Show an earlier prediction."""
     with current_services().database.read() as session:
         prediction = records.prediction_record(session, prediction_id)
     if prediction is None:
-        raise NotFoundError("There is no such prediction.")
+        raise NotFoundError("Prediction not found.")
     return _answer(prediction)
 
 
 @blueprint.get("/predictions/<hex_id:prediction_id>/<any(image, attention):name>.png")
 def picture(prediction_id: str, name: str) -> Response:
-    """Return the picture that was read, or the attention overlay on it."""
-    content = current_services().upload_images.load(prediction_id, cast("Picture", name))
+    """Return the image as analysed, or its attention overlay."""
+    content = current_services().upload_images.load(prediction_id, cast("ImageName", name))
     if content is None:
-        raise NotFoundError("There is no such picture, or it is no longer kept.")
+        raise NotFoundError("Image not found, or no longer stored.")
     return Response(content, mimetype="image/png")

@@ -1,4 +1,4 @@
-"""What an upload is, told by its content, and whether it may be decoded; nothing is decoded or decompressed here."""
+"""Type detection and header checks of uploads, without decoding."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from enum import StrEnum
 from webapp.http.errors import UploadRefusedError
 
 MAX_SIDE_PX = 8192
-"""No CT slice is wider; the largest detector of a radiograph has about 5000."""
+"""Larger than any CT slice; the largest radiography detector has about 5000."""
 MAX_PIXELS = 16 * 2**20
 """4096 x 4096."""
 MIN_SIDE_PX = 32
-"""Below this there is nothing to see of a lung."""
+"""Smallest side of a usable image."""
 LARGE_PIXELS = 4 * 2**20
-"""2048 x 2048, as many as the finest CT has; pictures with more are decoded one at a time."""
+"""2048 x 2048, the largest CT matrix; larger images are decoded one at a time."""
 MAX_JPEG_SCANS = 64
-"""A progressive JPEG has about ten; each scan is decoded over the whole picture."""
+"""A progressive JPEG has about ten; each scan is decoded over the full image."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_SCAN = b"\xff\xda"
 """Start of a scan (ITU-T T.81 B.2.3); in the data of a scan FF is always stuffed."""
@@ -29,7 +29,7 @@ DICM_OFFSET = 128
 
 
 class UploadKind(StrEnum):
-    """What can be answered, or taken in."""
+    """Supported upload types."""
 
     PNG = "png"
     JPEG = "jpeg"
@@ -47,24 +47,24 @@ MAGIC = (
 
 @dataclass(frozen=True, slots=True)
 class ImageSize:
-    """Size of a picture as its header declares it."""
+    """Size of an image by its header."""
 
     columns: int
     rows: int
 
     @property
     def is_large(self) -> bool:
-        """Whether it takes so much memory that only one is decoded at a time."""
+        """Whether only one such image is decoded at a time."""
         return self.columns * self.rows > LARGE_PIXELS
 
 
 def kind_of(head: bytes) -> UploadKind:
-    """Tell the type by the first 132 bytes; names and declared types are not looked at.
+    """Detect the type by the first 132 bytes; file names and declared types are ignored.
 
     Raises
     ------
     UploadRefusedError
-        400 for nothing, 415 for any other type.
+        400 for an empty file, 415 for any other type.
     """
     if not head:
         raise UploadRefusedError(400, "empty_upload", "The uploaded file is empty.")
@@ -73,28 +73,26 @@ def kind_of(head: bytes) -> UploadKind:
     for magic, kind in MAGIC:
         if head.startswith(magic):
             return kind
-    raise UploadRefusedError(
-        415, "unsupported_type", "Only PNG, JPEG, DICOM (PS3.10, with its DICM mark) and zip files are read."
-    )
+    raise UploadRefusedError(415, "unsupported_type", "Unsupported file. Use PNG, JPEG, DICOM (PS3.10) or a zip.")
 
 
 def check_image(kind: UploadKind, content: bytes) -> ImageSize:
-    """Read the size of a PNG or JPEG, and refuse one whose header says that it should not be decoded.
+    """Return the size of a PNG or JPEG; refuse one whose header is broken or out of bounds.
 
     Raises
     ------
     UploadRefusedError
-        413 for too many pixels; 415 for four-colour (CMYK) pictures; 422 for a broken header, an animation or a speck.
+        413 for too many pixels; 415 for CMYK images; 422 for a broken header, an animation or too few pixels.
     """
     size = _png_size(content) if kind is UploadKind.PNG else _jpeg_size(content)
     if max(size.columns, size.rows) > MAX_SIDE_PX or size.columns * size.rows > MAX_PIXELS:
         raise UploadRefusedError(
             413,
             "too_many_pixels",
-            f"Pictures above {MAX_SIDE_PX} pixels a side or {MAX_PIXELS} in all are not decoded.",
+            f"Images must not exceed {MAX_SIDE_PX} pixels a side or {MAX_PIXELS} in total.",
         )
     if min(size.columns, size.rows) < MIN_SIDE_PX:
-        raise UploadRefusedError(422, "too_few_pixels", f"Pictures under {MIN_SIDE_PX} pixels a side show too little.")
+        raise UploadRefusedError(422, "too_few_pixels", f"Images must have at least {MIN_SIDE_PX} pixels a side.")
     if kind is UploadKind.JPEG and content.count(JPEG_SCAN) > MAX_JPEG_SCANS:
         raise _broken("The JPEG has too many scans.")
     return size
@@ -121,10 +119,10 @@ def _png_size(content: bytes) -> ImageSize:
     columns, rows = struct.unpack_from(">II", content, at)
     for name, _, _ in chunks:
         if name == b"acTL":
-            raise UploadRefusedError(422, "animated_image", "Animated pictures are not read; send one slice.")
+            raise UploadRefusedError(422, "animated_image", "Animated images are not supported; send one slice.")
         if name == b"IDAT":
             return ImageSize(columns, rows)
-    raise _broken("The PNG holds no picture.")
+    raise _broken("The PNG contains no image data.")
 
 
 def _jpeg_size(content: bytes) -> ImageSize:
@@ -143,7 +141,7 @@ def _jpeg_size(content: bytes) -> ImageSize:
         if marker in (0xD9, 0xDA) or length < 2:
             break
         at += 2 + length
-    raise _broken("The JPEG holds no frame header.")
+    raise _broken("The JPEG contains no frame header.")
 
 
 def _jpeg_frame(content: bytes, at: int) -> ImageSize:
@@ -151,5 +149,5 @@ def _jpeg_frame(content: bytes, at: int) -> ImageSize:
         raise _broken("The JPEG frame header is cut off.")
     _, rows, columns, components = struct.unpack_from(">BHHB", content, at)
     if components not in (1, 3):
-        raise UploadRefusedError(415, "unsupported_colours", "Only grey and RGB pictures are read, not CMYK ones.")
+        raise UploadRefusedError(415, "unsupported_colours", "Only greyscale and RGB images are supported, not CMYK.")
     return ImageSize(columns, rows)

@@ -260,7 +260,7 @@ class NoFiles:
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> None:
         """There is no frame."""
 
-    def bulk(self, path: str, place: Sequence[str]) -> NoReturn:
+    def bulk(self, path: str, element_path: Sequence[str]) -> NoReturn:
         """There is no value."""
         raise UnfitInputError(422, "unreadable", "The images cannot be decoded.")
 

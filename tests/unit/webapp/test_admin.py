@@ -64,7 +64,7 @@ def test_the_page_shows_nodes_dead_letters_and_jobs_and_no_patient(make_web) -> 
 def test_an_empty_node_says_what_to_do(web: Web) -> None:
     page = web.client().get("/admin", headers=HTML).text
     assert "LUNGNODE_DICOM__DESTINATIONS" in page
-    assert "Nothing was given up." in page
+    assert "No failed deliveries." in page
 
 
 def test_the_api_tells_the_same(make_web) -> None:
@@ -126,7 +126,7 @@ def short(web: Web) -> Web:
 
 def test_earlier_studies_that_did_not_come_are_told_with_counts_and_why(short: Web) -> None:
     page = short.client().get("/admin", headers=HTML).text
-    for told in ("3 of 12 instances arrived: it cancelled.", "No association: nothing answers.", "Fetch again"):
+    for told in ("3 of 12 instances arrived: it cancelled.", "No association: nothing answers.", "Retrieve again"):
         assert told in page, told
     assert "CANARY" not in page
     listed = short.client().get("/api/v1/admin").json["prior_shortfalls"]
@@ -151,7 +151,7 @@ def test_an_earlier_study_that_came_with_others_is_listed_and_not_fetched_again(
     assert (listed["status"], listed["reason"]) == ("done", note)
     page = web.client().get("/admin", headers=HTML).text
     assert "The PACS sent 4 instances of other studies in the meantime." in page
-    assert "Fetch again" not in page
+    assert "Retrieve again" not in page
 
 
 @pytest.mark.parametrize("path", ["/admin/priors/again", "/api/v1/admin/priors/again"])
@@ -242,7 +242,7 @@ def test_the_story_tells_everything_of_a_result_and_no_identity(web: Web) -> Non
     study, analysis_id, finding_id = story_of(web)
     page = web.client().get(f"/audit/results/{analysis_id}").text
     for told in (
-        "Fit to analyse", "ab" * 32, "55 to 88 %", "ARCHIVE", "pending", "looked at the study", "reject of finding",
+        "Fit to analyse", "ab" * 32, "55 to 88 %", "ARCHIVE", "pending", "viewed the study", "reject of finding",
         finding_id[:12], "a vein, seen end on", "reader-1", "analysis:requested", "delivery:requested",
     ):  # fmt: skip
         assert told in page, told
@@ -261,5 +261,5 @@ def test_the_story_of_what_was_not_analysed_says_why(web: Web) -> None:
         (entry,) = [e for e in audit.recent(session) if e.event.action == "analysis:requested"]
     page = web.client().get(f"/audit/results/{entry.event.subject}").text
     assert "Fewer slices than the model needs." in page
-    assert "Nobody has looked at the study." in page
+    assert "Nobody has viewed the study." in page
     assert web.client().get(f"/audit/results/{'0' * 32}").status_code == 404

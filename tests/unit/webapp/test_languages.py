@@ -108,5 +108,5 @@ def test_numbers_and_dates_are_written_as_the_language_does(web: Web, language: 
 def test_a_failure_is_told_to_people_in_their_language_and_to_programs_in_english(web: Web) -> None:
     german = {"Accept-Language": "de"}
     page = web.client().get("/none", headers=german | {"Accept": "text/html"}).text
-    assert "Diese Seite gibt es nicht." in page
-    assert web.client().get("/none", headers=german).json["error"]["message"] == "There is no such page."
+    assert "Seite nicht gefunden." in page
+    assert web.client().get("/none", headers=german).json["error"]["message"] == "Page not found."

@@ -59,8 +59,10 @@ def test_what_is_drawn_is_also_said(web: Web) -> None:
     assert len(labels) == 4
     assert "20 % predicted, 5 % observed (n 60)" in labels[0]
     assert "6 % predicted, 5 % observed (n 60)" in labels[1]
-    assert labels[2] == "Share of malignant cases found: 60 % at 10 % false alarms, 90 % at 20 % false alarms, " + (
-        "90 % at 50 % false alarms. Area 0.900."
+    assert labels[
+        2
+    ] == "Sensitivity for malignant cases: 60 % at 10 % false positives, 90 % at 20 % false positives, " + (
+        "90 % at 50 % false positives. Area 0.900."
     )
     assert labels[3].startswith("Below 50 %: 62 of 72 benign cases.")
 

@@ -119,7 +119,7 @@ def test_pages_show_only_what_a_role_may_use(locked: Web) -> None:
 def test_errors_are_pages_for_people_and_json_for_programs(web: Web) -> None:
     page = web.client().get("/nothing", headers=HTML)
     assert (page.status_code, page.mimetype) == (404, "text/html")
-    assert "There is nothing here" in page.text
+    assert "Page not found" in page.text
     error = web.client().get("/nothing").json["error"]
     assert error["code"] == "not_found"
     assert set(error) == {"code", "message", "reference"}

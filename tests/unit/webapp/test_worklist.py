@@ -73,7 +73,7 @@ def test_text_is_looked_for(web: Web) -> None:
     add_study(web.database, name="Doe^Jane", patient_id="2")
     items = web.client().get("/api/v1/worklist?q=müller").json["items"]
     assert [item["patient"]["id"] for item in items] == ["1"]
-    assert "Nothing fits" in web.client().get("/worklist?q=nobody-of-that-name").text
+    assert "No matches" in web.client().get("/worklist?q=nobody-of-that-name").text
 
 
 @pytest.mark.parametrize(
