@@ -261,5 +261,5 @@ def test_the_story_of_what_was_not_analysed_says_why(web: Web) -> None:
         (entry,) = [e for e in audit.recent(session) if e.event.action == "analysis:requested"]
     page = web.client().get(f"/audit/results/{entry.event.subject}").text
     assert "Fewer slices than the model needs." in page
-    assert "Nobody has viewed the study." in page
+    assert "No views." in page
     assert web.client().get(f"/audit/results/{'0' * 32}").status_code == 404

@@ -30,7 +30,7 @@ def test_a_trend_goes_up_with_the_index_and_marks_blocks_that_drifted_in_what_it
     assert drawn.points[1].y == 0
     assert drawn.points[0].y > drawn.limit_y > drawn.points[2].y
     assert "0.05, 0.60, 0.30" in drawn.text
-    assert "1 of them is told as drift" in drawn.text
+    assert "1 of them has drifted" in drawn.text
 
 
 def test_an_index_that_no_block_has_makes_no_trend() -> None:

@@ -21,7 +21,7 @@ def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> 
     history = {str(one["model"]): [bool(block["drifted"]) for block in one["history"]] for one in report["scanners"]}
     assert history == {"Phantom Two": [False] * 4 + [True] * 2, "Phantom One": [False] * 7, "Phantom Three": []}
     page = web.client().get("/monitoring", headers=HTML).text
-    for told in ("Phantom Two", "drifted", "malignancy probabilities", "localizer", "SOUTH", "Readers reject or doubt"):
+    for told in ("Phantom Two", "drifted", "malignancy probabilities", "localizer", "SOUTH", "Override rate has risen"):
         assert told in page, told
     assert page.count('href="/admin#scanner-') == 2, "from the page a scanner is held"
     assert "only 0 of" not in page
@@ -46,7 +46,7 @@ def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> 
 
 def test_before_the_first_look_the_page_says_so(web: Web) -> None:
     assert "lungnode_drift" not in web.client().get("/metrics").text
-    assert "Nothing was reported yet" in web.client().get("/monitoring", headers=HTML).text
+    assert "No report yet" in web.client().get("/monitoring", headers=HTML).text
 
 
 def test_few_series_and_verdicts_are_told_as_few(web: Web) -> None:
