@@ -41,7 +41,7 @@ OF_ANSWERS = (
     "webapp/upload/predictions.py",
     "webapp/http/errors.py",
     "webapp/http/error_handlers.py",
-    "dicom_node/zip_",
+    "dicom_node/intake/zip_",
 )
 """Why there is no answer: sent in English, said by the modules in the browser."""
 
@@ -55,9 +55,9 @@ def extracted() -> Catalog:
         ROOT, methods, options, keywords=KEYWORDS, directory_filter=lambda folder: Path(folder).name != "built"
     ):
         catalog.add(message, None, [(path, line)], auto_comments=comments, context=context)
-    for path in sorted((ROOT / "dicom_node").glob("*.py")):
+    for path in sorted((ROOT / "dicom_node").rglob("*.py")):
         for text in class_texts(path):
-            catalog.add(text, None, [(f"dicom_node/{path.name}", 0)])
+            catalog.add(text, None, [(path.relative_to(ROOT).as_posix(), 0)])
     return catalog
 
 

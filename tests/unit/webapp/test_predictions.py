@@ -418,8 +418,8 @@ def test_uploads_that_take_much_are_refused_while_others_are_taken(web: Web, kin
     content = zipped({"a.dcm": DICOM}) if kind == "archive" else jpeg("L", (2100, 2100))
     assert post(web, content).status_code in (200, 202)
     with ExitStack() as stack:
-        while slots._places.acquire(blocking=False):
-            stack.callback(slots._places.release)
+        while slots._slots.acquire(blocking=False):
+            stack.callback(slots._slots.release)
         while slots._queue.acquire(blocking=False):
             stack.callback(slots._queue.release)
         response = post(web, content)

@@ -26,7 +26,7 @@ def failed(web: Web) -> tuple[Study, str]:
 def test_worklist_and_study_say_what_could_not_be_made(web: Web) -> None:
     study, _ = failed(web)
     expected = [
-        {"code": "results_failed", "text": f"Result objects for the PACS could not be made: {REASON}."},
+        {"code": "results_failed", "text": f"Result objects for the PACS could not be created: {REASON}."},
     ]
     assert web.client().get("/api/v1/worklist").json["items"][0]["result_failures"] == expected
     assert web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json["result_failures"] == expected
