@@ -140,7 +140,7 @@ class Attempts:
         if record.status is not AnalysisStatus.RUNNING:
             return _verdict_of(record), None
         if record.attempts > MAX_BEGUN_ATTEMPTS:
-            self.park(analysis_id, Reason("interrupted", "The service ended each time that it analysed this series."))
+            self.park(analysis_id, Reason("interrupted", "The service ended at each attempt to analyse this series."))
             return Attempt.OVER, None
         if record.model.sha256 != model.sha256:
             self._hand_over(record, model)
@@ -177,7 +177,9 @@ class Attempts:
 
         A further one even where this model has answered already: it was requested again, and an answer is expected.
         """
-        reason = Reason("model_replaced", "The model was replaced before this analysis began; it was asked for again.")
+        reason = Reason(
+            "model_replaced", "The model was replaced before this analysis began; a new analysis was requested."
+        )
         with self._database.begin() as session:
             analyses.fail_analysis(session, record.id, reason)
             requested_by = record.requested_by

@@ -75,21 +75,21 @@ class DecodeCrashError(DecodeError):
     """The child died."""
 
     code = "decoder_crashed"
-    text = "Decoding the images ended the decoding process; the files are damaged or hostile."
+    text = "Corrupt or malformed files: decoding them ended the process."
 
 
 class DecodeMemoryError(DecodeError):
     """The child reached its memory limit."""
 
     code = "decoder_out_of_memory"
-    text = "Decoding the images takes more memory than is allowed."
+    text = "Decoding the images exceeded the memory limit."
 
 
 class DecodeTimeoutError(DecodeError):
     """The child did not answer in time."""
 
     code = "decoder_timeout"
-    text = "Decoding the images takes longer than is allowed."
+    text = "Decoding the images exceeded the time limit."
 
 
 class DecodeProcess:

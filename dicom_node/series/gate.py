@@ -198,7 +198,7 @@ _FRAME_CHECKS: tuple[_Check, ...] = (
     ),
     (
         lambda f: not has_usable_rescale(f),
-        Refusal("invalid_rescale", "Rescale Slope or Intercept of the images is impossible for CT."),
+        Refusal("invalid_rescale", "Invalid Rescale Slope/Intercept for CT."),
     ),
     (
         lambda f: not is_hounsfield(f),
@@ -206,7 +206,7 @@ _FRAME_CHECKS: tuple[_Check, ...] = (
     ),
     (
         lambda f: not has_usable_coding(f),
-        Refusal("unsupported_pixels", "The images store their pixels in a form that CT does not use."),
+        Refusal("unsupported_pixels", "Unsupported pixel format for CT."),
     ),
     (
         is_lossy,
@@ -246,8 +246,11 @@ def _why_not_slices(stack: SeriesStack, thresholds: GateThresholds) -> Refusal |
     if count < thresholds.min_slices or count * slice_mm < thresholds.min_extent_mm:
         return Refusal(
             "too_few_slices",
-            "The series covers {extent} mm in {count} slices; the models need more.".format(
-                extent=f"{count * slice_mm:.0f}", count=count
+            "Too few slices ({count}, {extent} mm); at least {min_slices} over {min_extent} mm needed.".format(
+                count=count,
+                extent=f"{count * slice_mm:.0f}",
+                min_slices=thresholds.min_slices,
+                min_extent=f"{thresholds.min_extent_mm:g}",
             ),
         )
     if slice_mm > thresholds.max_slice_spacing_mm * 1.01:

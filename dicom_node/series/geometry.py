@@ -190,9 +190,9 @@ def _incomparable(frames: Sequence[FrameHeader]) -> Refusal | None:
     if not frames:
         return Refusal("no_images", "The series holds no image that can be read.")
     if any(f.position_mm is None or f.orientation is None or not _is_plane(f.orientation) for f in frames):
-        return Refusal("no_geometry", "Images do not say where in the patient they lie (position or orientation).")
+        return Refusal("no_geometry", "Image Position or Orientation (Patient) is missing.")
     if any(f.pixel_spacing_mm is None or min(f.pixel_spacing_mm) <= 0 for f in frames):
-        return Refusal("no_pixel_spacing", "Images do not say how large their pixels are.")
+        return Refusal("no_pixel_spacing", "Pixel Spacing of the images is missing.")
     if refusal := _mixed(frames):
         return refusal
     return None
@@ -222,7 +222,7 @@ def _irregular(ordered: OrderedFrames) -> Refusal | None:
     """Return the refusal of gaps and uneven distances."""
     distances = np.diff(ordered.along_mm)
     if float(np.median(distances)) < SAME_POSITION_MM:
-        return Refusal("repeated_positions", "The series holds several different images of the same places.")
+        return Refusal("repeated_positions", "The series holds several different images at the same positions.")
     if not is_even(ordered):
         return _gaps(ordered) or Refusal("uneven_spacing", "The slices are not evenly spaced.")
     if _is_thinned(ordered.frames, float(np.median(distances))):

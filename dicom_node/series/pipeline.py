@@ -107,7 +107,7 @@ def analyse_place(
     row, column = place
     source = loaded.geometry.slices[index]
     if not (-0.5 <= row <= source.rows - 0.5 and -0.5 <= column <= source.columns - 0.5):
-        return Refusal("outside_image", "The place lies outside the image.")
+        return Refusal("outside_image", "The point lies outside the image.")
     return to_new_finding(analyzer.analyse_place(loaded.volume, (float(index), row, column)), loaded)
 
 

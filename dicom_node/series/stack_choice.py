@@ -145,7 +145,7 @@ def _one_image_per_position(process: DecodeProcess, ordered: OrderedFrames) -> O
     if differing > MAX_REPEATED_FRACTION * position_count:
         return Refusal(
             "repeated_positions",
-            "The series holds several different images of the same place, at {differing} of {places} places.".format(
+            "The series holds several different images at {differing} of {places} positions.".format(
                 differing=differing, places=position_count
             ),
         )

@@ -170,7 +170,7 @@ class ModelPredictor:
         if spacing_mm is None:
             return _no_finding(place, "no_pixel_spacing", "The image does not say how large its pixels are.")
         if not (-0.5 <= place[0] <= frame.rows - 0.5 and -0.5 <= place[1] <= frame.columns - 0.5):
-            raise UnfitInputError(422, "outside_image", "The place lies outside the image.")
+            raise UnfitInputError(422, "outside_image", "The point lies outside the image.")
         return self._models.nodule.analyse_slice(hu, spacing_mm, place)
 
     def _overlay(self, hu: NDArray[np.int16], frame: FrameHeader, finding: NoduleFinding) -> bytes | None:
