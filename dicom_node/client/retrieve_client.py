@@ -32,7 +32,7 @@ SETTLE_S = 10.0
 """A PACS may answer before it has sent everything; as long as something came within this time, more is waited for."""
 COMPLETE, HERE, INCOMPLETE, LEFT_OUT = "complete", "here already", "incomplete", "left out"
 MISMATCH = "mismatch"
-"""What becomes of a series."""
+"""Outcomes of a series."""
 NOT_CT = "not CT"
 NOT_STORED = "no CT images, which is all that this node stores"
 SCOUT = "too few slices to be analysed, as scout views have"
@@ -85,7 +85,7 @@ class ExpectedStudy:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which series of a study are retrieved: all or CT only, and whether complete ones again."""
+    """Series of a study to retrieve: all or CT only, and whether complete ones again."""
 
     all_modalities: bool = False
     force: bool = False
@@ -157,7 +157,7 @@ class SeriesFetcher:
         return len(self._connection.find_instances(study_instance_uid, series.series_instance_uid))
 
     def _why_not(self, study_instance_uid: str, series: SeriesMatch, expected: int, scope: Scope) -> str:
-        """Return why a series would not be stored or analysed, as far as the PACS tells; retrieve in doubt."""
+        """Return why a series would not be stored or analysed, as far as the PACS states; retrieve in doubt."""
         is_ct = series.modality == "CT"
         if not is_ct and not scope.all_modalities:
             return NOT_CT

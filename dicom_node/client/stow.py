@@ -17,7 +17,7 @@ from dicom_node.client.peer import NodeUnreachableError, RemoteNode, ScuTimeouts
 _FAILED_SOP_SEQUENCE, _FAILURE_REASON, _SOP_INSTANCE_UID = "00081198", "00081197", "00080018"
 _DUPLICATE = 0x0111
 _TRY_LATER = frozenset({401, 403, 404, 408, 413, 425, 429})
-"""What someone may put right (a token, an address) or what passes; the same object is sent again."""
+"""Statuses of faults that an administrator can correct (a token, an address) or that pass; the object is resent."""
 _MAX_ANSWER_BYTES = 1 << 20
 
 

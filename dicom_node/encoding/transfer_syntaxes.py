@@ -20,7 +20,7 @@ RESULT_CLASSES: dict[str, str] = {
     "1.2.840.10008.5.1.4.1.1.88.59": "Key Object Selection Document Storage",
     "1.2.840.10008.5.1.4.1.1.30": "Parametric Map Storage",
 }
-"""What results are made of; from outside only our own are taken, and only to say that they are here."""
+"""SOP classes of results; only our own are accepted from peers, and answered as stored already."""
 
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"

@@ -46,7 +46,7 @@ KINDS = {
 """By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, and a
 map of the network's attention."""
 CHOSEN_KINDS = ("sr", "sc", "pr")
-"""What is made of an analysis unless something else is asked for; the report always is."""
+"""Default kinds of result objects; the report is always made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _NESTED = tags(
     *("CTReconstructionSequence", "CTXRayDetailsSequence", "CTExposureSequence", "DerivationCodeSequence"),
     *("FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
-"""What an ordinary CT slice has not."""
+"""Elements that an ordinary CT slice lacks."""
 _PIXEL_TAGS = {
     keyword: next(iter(tags(keyword)))
     for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")

@@ -62,7 +62,7 @@ class OrderedFrames:
     along_mm: NDArray[np.float64]
     normal: NDArray[np.float64]
     caveats: tuple[Reason, ...] = ()
-    """What choosing these frames showed and a reader should know."""
+    """Caveats of the choice of these frames."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class LoadedSeries:
     attributes: dict[str, str]
     """Acquisition attributes without identity: ``Manufacturer``, ``ConvolutionKernel``, ``KVP``, ..."""
     caveats: tuple[Reason, ...] = ()
-    """What reading the series showed and a reader should know (``db.domain.caveats``)."""
+    """Caveats of reading the series (``db.domain.caveats``)."""
 
 
 @dataclass(frozen=True, slots=True)

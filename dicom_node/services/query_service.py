@@ -47,7 +47,7 @@ _LEVELS = {
     SERIES: (archive_search.search_series, archive_search.SERIES_KEYWORDS - archive_search.STUDY_KEYWORDS),
     IMAGE: (archive_search.search_instances, archive_search.INSTANCE_KEYWORDS - archive_search.SERIES_KEYWORDS),
 }
-"""What searches at each level, and by which keys besides the unique ones above."""
+"""Search function of each level, and its keys besides the unique ones above."""
 _OF_STUDY = frozenset({"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "InstanceAvailability"})
 COUNTS = _OF_STUDY | {"NumberOfSeriesRelatedInstances"}
 """Keys that say how much there is and where, which changes; they identify nothing."""

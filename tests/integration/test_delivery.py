@@ -53,7 +53,7 @@ TIMEOUTS = ScuTimeouts(connect_s=5, association_s=10, response_s=20)
 
 @dataclass
 class Pacs:
-    """A storage SCP that answers as it is told and may commit what it has."""
+    """A storage SCP with configurable answers that may commit what it has."""
 
     ae_title: str = "PACS"
     classes: tuple[str, ...] = (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, PRESENTATION_STATE)
@@ -295,7 +295,7 @@ def test_what_the_node_answers_decides(place: Place, code: int, status: str) -> 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """Where nobody listens."""
+    """A port without a listener."""
     with held_port() as held:
         yield held
 
@@ -491,7 +491,7 @@ from pathlib import Path
 from dicom_node.results.delivery import DeliveryConfig, deliver_due
 from dicom_node.storage.files import LocalFiles
 from dicom_node.client.peer import RemoteNode
-from db import deliveries
+from db.results import deliveries
 from db.database import Database
 deliveries.record_delivery = lambda *a, **k: os.kill(os.getpid(), 9)
 database = Database(sys.argv[1], bytes(range(32)))

@@ -161,8 +161,8 @@ def test_a_remembered_answer_is_what_was_negotiated(node: Node, listener: Listen
     other = request.replace(b"PACS  ", b"PACS2 ")
     assert listener.negotiation_cache.find(other) is None
     assert answer_to(listener, other)[:10] == negotiated[:10]
-    stranger = request.replace(b"LUNGNODE", b"SOMEBODY")
-    assert answer_to(listener, stranger)[0] == 3
+    other_request = request.replace(b"LUNGNODE", b"SOMEBODY")
+    assert answer_to(listener, other_request)[0] == 3
 
 
 def test_an_association_by_a_remembered_answer_is_like_any_other(node: Node, listener: Listener, caplog) -> None:
@@ -190,8 +190,8 @@ def test_credentials_of_a_request_are_never_remembered(listener: Listener) -> No
         association = associate(listener, ext_neg=[identity])
         assert association.is_established
         association.release()
-    (remembered,) = listener.negotiation_cache._results.values()
-    assert not any(isinstance(one, UserIdentityNegotiation) for one in remembered.request.user_information)
+    (cached,) = listener.negotiation_cache._results.values()
+    assert not any(isinstance(one, UserIdentityNegotiation) for one in cached.request.user_information)
 
 
 def test_sending_again_and_conflicts(node: Node, listener: Listener) -> None:

@@ -220,7 +220,7 @@ def test_an_association_at_work_does_not_give_way(node: Node, listener: Listener
 
 @pytest.mark.parametrize("words", [b"\4", p_data(3, store_command()), p_data(3, store_command()) + b"\4\0\0"])
 def test_associations_stuck_in_a_pdu_or_message_give_way(node: Node, words: bytes) -> None:
-    """With the longest timeouts: nobody waits for them to expire."""
+    """With the longest timeouts, which must never expire."""
     settings = ListenerSettings(port=0, timeout_s=60, max_associations=4, acceptor=AcceptorLimits(admission_s=20))
     with listening(node, settings) as listener, many(8, lambda: associated(listener)) as connections:
         for connection in connections:

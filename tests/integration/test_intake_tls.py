@@ -1,4 +1,4 @@
-"""TLS on the DICOM port: who gets in, who does not, and that nobody who dawdles is in the way."""
+"""TLS on the DICOM port: accepted and rejected peers, and slow handshakes that block no others."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_a_listener_is_healthy_while_it_shakes_hands(listener: Listener, tmp_pat
     (tmp_path / "dicom.json").write_text(json.dumps(told))
     assert is_up(tmp_path, "dicom")
     monkeypatch.setattr("lungnode.commands.healthcheck.TIMEOUT_S", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        (tmp_path / "dicom.json").write_text(json.dumps(told | {"port": nobody.getsockname()[1]}))
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        (tmp_path / "dicom.json").write_text(json.dumps(told | {"port": closed.getsockname()[1]}))
         assert not is_up(tmp_path, "dicom")
 
 
@@ -236,7 +236,7 @@ def test_idle_tls_associations_give_way(listener: Listener, certificates: Path) 
 
 
 def revocation_list(folder: Path, name: str, *, revoked: str = "", days: str = "30") -> Path:
-    """Issue a list of the authority ``name``, which holds what it was told to revoke before, too."""
+    """Issue a CRL of the authority ``name``, which also holds earlier revocations."""
     (folder / f"{name}.cnf").write_text(
         f"[ca]\ndefault_ca=d\n[d]\ndatabase={name}.index\nserial=number\nnew_certs_dir=.\ndefault_md=sha256\n"
         f"policy=p\nprivate_key={name}.key\ncertificate={name}.crt\n[p]\ncommonName=supplied\n"

@@ -1,4 +1,4 @@
-"""Files in an S3-compatible store: durable once kept, read by any host, cached within a bound."""
+"""Files in an S3-compatible store: durable once persisted, read by any host, cached within a bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PACS searches and fetches what is here, results included, and is told what is safe: by DCMTK and pynetdicom."""
+"""Query, retrieve and storage commitment as a provider, results included, with DCMTK and pynetdicom."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ NODULE = SimpleNodule((3.0, 20.0, 14.0), 14.0)
 
 @dataclass
 class Peer:
-    """A node that takes what it is sent and the reports that it is told."""
+    """A node that stores instances and receives commitment reports."""
 
     ae_title: str = "PACS"
     port: int = 0
     received: list[Dataset] = field(default_factory=list)
     reports: list[tuple[int, Dataset]] = field(default_factory=list)
-    told: threading.Event = field(default_factory=threading.Event)
+    reported: threading.Event = field(default_factory=threading.Event)
 
     def on_store(self, event: Any) -> int:
         ds = event.dataset
@@ -68,7 +68,7 @@ class Peer:
 
     def on_report(self, event: Any) -> tuple[int, None]:
         self.reports.append((event.event_type, event.event_information))
-        self.told.set()
+        self.reported.set()
         return 0x0000, None
 
 
@@ -497,9 +497,9 @@ def test_a_result_that_comes_back_is_known_and_not_taken(node: Node) -> None:
     node.pacs.received.clear()
     association = node.associate([(uid, None) for uid in RESULT_CLASSES], "MODALITY")
     assert {association.send_c_store(ds).Status for ds in results} == {0}
-    stranger = results[0]
-    stranger.SOPInstanceUID = stranger.file_meta.MediaStorageSOPInstanceUID = "2.25.12"
-    assert association.send_c_store(stranger).Status == 0x0122
+    unknown_instance = results[0]
+    unknown_instance.SOPInstanceUID = unknown_instance.file_meta.MediaStorageSOPInstanceUID = "2.25.12"
+    assert association.send_c_store(unknown_instance).Status == 0x0122
     association.release()
     study, _ = find(node, identifier("STUDY", StudyInstanceUID="", NumberOfStudyRelatedInstances=""))
     assert [one.NumberOfStudyRelatedInstances for one in study] == [9]
@@ -507,18 +507,18 @@ def test_a_result_that_comes_back_is_known_and_not_taken(node: Node) -> None:
 
 def request_commitment(node: Node, references: list[tuple[str, str]], keep_open: bool) -> tuple[int, list[Dataset]]:
     reports: list[Dataset] = []
-    told = threading.Event()
+    reported = threading.Event()
 
     def on_report(event: Any) -> tuple[int, None]:
         reports.append(event.event_information)
-        told.set()
+        reported.set()
         return 0x0000, None
 
     association = node.associate([(COMMITMENT_CLASS, None)], evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)])
     request = commitment_request(references, f"2.25.{time.time_ns()}")
     status, _ = association.send_n_action(request, 1, COMMITMENT_CLASS, COMMITMENT_INSTANCE)
     if keep_open:
-        assert told.wait(60)
+        assert reported.wait(60)
     association.release()
     return int(status.Status), reports
 
@@ -537,13 +537,13 @@ def test_what_was_sent_is_committed_on_the_same_association(node: Node) -> None:
 def test_who_is_told_on_its_own_association_while_we_look_is_not_told_again(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, told, due_requests = threading.Event(), threading.Event(), commitments.due_requests
+    looked, reported, due_requests = threading.Event(), threading.Event(), commitments.due_requests
 
     def look(session: Any, *, now: datetime) -> tuple[CommitmentRecord, ...]:
         due = due_requests(session, now=now)
         if due:
             looked.set()
-            assert told.wait(60)
+            assert reported.wait(60)
         return due
 
     def due() -> None:
@@ -554,7 +554,7 @@ def test_who_is_told_on_its_own_association_while_we_look_is_not_told_again(
     looking = threading.Thread(target=due)
     looking.start()
     request_commitment(node, [(CT, node.series.sop_instance_uids[0])], keep_open=True)
-    told.set()
+    reported.set()
     looking.join()
     assert node.pacs.reports == []
 
@@ -568,7 +568,7 @@ def test_a_peer_that_hangs_up_is_called_back_and_told_what_is_not_safe(
     code, _ = request_commitment(node, references, keep_open=False)
     assert code == 0
     end = time.monotonic() + 60
-    while not node.pacs.told.wait(0.2) and time.monotonic() < end:
+    while not node.pacs.reported.wait(0.2) and time.monotonic() < end:
         node.commitment.report_due()
     ((event_type, report),) = node.pacs.reports
     assert event_type == 2
@@ -654,10 +654,10 @@ def test_queries_and_retrievals_are_on_record_without_identities(node: Node) -> 
     move(node, identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid))
     node.pacs.received.clear()
     with node.database.read() as session:
-        told = [entry.event for entry in recent(session, limit=6)]
-    assert {"query:answered", "instances:retrieved"} <= {event.action for event in told}
-    assert "CANARY" not in str(told)
-    assert {event.actor for event in told[:2]} == {"PACS@127.0.0.1"}
+        reported = [entry.event for entry in recent(session, limit=6)]
+    assert {"query:answered", "instances:retrieved"} <= {event.action for event in reported}
+    assert "CANARY" not in str(reported)
+    assert {event.actor for event in reported[:2]} == {"PACS@127.0.0.1"}
 
 
 def test_an_identifier_of_rubbish_is_refused_and_the_port_lives(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""What senders were told is safe outlives a database that lost its end: stored files are taken up again."""
+"""Re-indexing of acknowledged instances after a restore of an older database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CT series are fetched from a real archive into a real listener, counted, and what goes wrong is told."""
+"""Retrieval of CT series from a real archive into a real listener, with counts and reported failures."""
 
 from __future__ import annotations
 
@@ -138,10 +138,14 @@ def name_peer(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 
 def retrieve(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[int, dict[str, Any]], str]:
-    """Run the command; gives exit status, what was told by the number of instances expected, and errors."""
+    """Run the command; return exit status, printed series by expected number of instances, and errors."""
     status = run(["retrieve", *arguments])
     out, errors = capsys.readouterr()
-    return status, {told["expected"]: told for told in map(json.loads, out.splitlines())}, errors
+    return (
+        status,
+        {row["expected"]: row for row in map(json.loads, out.splitlines())},
+        errors,
+    )
 
 
 @pytest.mark.orthanc
@@ -149,19 +153,22 @@ def test_ct_is_fetched_and_counted_and_the_rest_only_when_asked_for(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name_peer(monkeypatch, archive.port)
-    status, told, _ = retrieve(capsys, "--accession", archive.accession)
+    status, series_by_count, _ = retrieve(capsys, "--accession", archive.accession)
     assert (status, archive.here()) == (0, 12)
-    assert told[12]["series_instance_uid"] == archive.ct.series_instance_uid
-    assert [(told[n]["outcome"], told[n]["received"], told[n]["reason"]) for n in (12, 3, 2)] == [
+    assert series_by_count[12]["series_instance_uid"] == archive.ct.series_instance_uid
+    assert [
+        (series_by_count[n]["outcome"], series_by_count[n]["received"], series_by_count[n]["reason"])
+        for n in (12, 3, 2)
+    ] == [
         ("complete", 12, ""),
         ("left out", 0, "not CT"),
         ("left out", 0, "too few slices to be analysed, as scout views have"),
     ]
-    status, told, _ = retrieve(capsys, "--study", archive.ct.study_instance_uid, "--all-series")
+    status, series_by_count, _ = retrieve(capsys, "--study", archive.ct.study_instance_uid, "--all-series")
     assert (status, archive.here()) == (0, 17)
-    outcomes = {n: one["outcome"] for n, one in told.items()}
+    outcomes = {n: one["outcome"] for n, one in series_by_count.items()}
     assert outcomes == {12: "here already", 3: "complete", 2: "complete", 1: "left out"}
-    assert told[1]["reason"] == "no CT images, which is all that this node stores"
+    assert series_by_count[1]["reason"] == "no CT images, which is all that this node stores"
 
 
 @pytest.mark.orthanc
@@ -200,8 +207,8 @@ def test_what_does_not_arrive_is_told_and_the_next_study_is_asked_for(
 ) -> None:
     name_peer(monkeypatch, archive.port)
     archive.listener.stop()
-    status, told, errors = retrieve(capsys, "--accession", "NOSUCH", "--accession", archive.accession)
-    assert (status, told[12]["outcome"], told[12]["received"]) == (1, "incomplete", 0)
+    status, series_by_count, errors = retrieve(capsys, "--accession", "NOSUCH", "--accession", archive.accession)
+    assert (status, series_by_count[12]["outcome"], series_by_count[12]["received"]) == (1, "incomplete", 0)
     unknown, short = errors.splitlines()
     assert unknown == "lungnode: PACS has no such study"
     assert f"series {archive.ct.series_instance_uid}: 0 of 12 instances arrived" in short

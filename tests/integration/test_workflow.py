@@ -1,4 +1,4 @@
-"""Accepted work is finished exactly once, whatever dies on the way; a poisoned series holds up nobody."""
+"""Accepted work is finished exactly once, whatever dies on the way; a bad series blocks no other."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Node:
 
     @property
     def system_url(self) -> str:
-        """Where the queue is kept."""
+        """URL of the queue's database."""
         return f"sqlite:///{self.folder / 'dbos.db'}" if self.url.startswith("sqlite") else self.url
 
     def start(self) -> None:

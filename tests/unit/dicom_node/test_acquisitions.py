@@ -1,4 +1,4 @@
-"""Two stacks in one series: told apart by what alternates, never by what merely differs."""
+"""Separation of two stacks in one series: by attributes that alternate, not by those that merely differ."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def two(**changes: Any) -> tuple[Part, Part]:
 
 
 def differing(**values: tuple[Any, Any]) -> tuple[Part, Part]:
-    """The same, told apart by the given attributes alone."""
+    """The same, separated by the given attributes only."""
     first = SAME | {keyword: pair[0] for keyword, pair in values.items()}
     second = SAME | {keyword: pair[1] for keyword, pair in values.items()}
     return Part(attributes=first), two(attributes=second)[1]

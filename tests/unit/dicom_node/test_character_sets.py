@@ -58,7 +58,7 @@ NAME = "Wang^XiaoDong=王^小东=わん^しゃお"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "is_found"),
+    ("requested", "is_found"),
     [
         ("Wang^XiaoDong", True),
         ("wang^xiaodong", True),
@@ -77,6 +77,6 @@ NAME = "Wang^XiaoDong=王^小东=わん^しゃお"
         ("王^小东^^", True),
     ],
 )
-def test_a_name_is_found_by_any_of_its_groups(wanted: str, is_found: bool) -> None:
-    assert is_match(Key("PatientName", "PN", (wanted,)), [NAME]) is is_found
-    assert is_match(Key("PatientName", "PN", (wanted,)), [NAME + "="]) is is_found
+def test_a_name_is_found_by_any_of_its_groups(requested: str, is_found: bool) -> None:
+    assert is_match(Key("PatientName", "PN", (requested,)), [NAME]) is is_found
+    assert is_match(Key("PatientName", "PN", (requested,)), [NAME + "="]) is is_found

@@ -319,13 +319,13 @@ def test_a_cut_off_deflate_stream_is_refused() -> None:
     st.integers(0, 1 << 16),
 )
 def test_stepping_over_plain_elements_finds_what_the_general_walk_finds(
-    transfer_syntax: str, changes: list[tuple[int, bytes]], kept: int
+    transfer_syntax: str, changes: list[tuple[int, bytes]], cut_bytes: int
 ) -> None:
     content = bytearray(encoded(ct_dataset(), transfer_syntax))
     for place, value in changes:
         at = place % min(len(content), 700)
         content[at : at + len(value)] = value
-    source = MemorySource(bytes(content[: len(content) - kept % (len(content) // 2)]))
+    source = MemorySource(bytes(content[: len(content) - cut_bytes % (len(content) // 2)]))
     outcomes = []
     for is_general in (False, True):
         with pytest.MonkeyPatch.context() as patch:

@@ -44,8 +44,8 @@ def node(tmp_path: Path):
         yield made
 
 
-def send(node: Node, ds: Dataset, transfer_syntax: str = EXPLICIT, **told: str) -> IntakeVerdict:
-    said = dataclasses.replace(announced(ds, transfer_syntax), **told)
+def send(node: Node, ds: Dataset, transfer_syntax: str = EXPLICIT, **changes: str) -> IntakeVerdict:
+    said = dataclasses.replace(announced(ds, transfer_syntax), **changes)
     return node.intake.receive(said, encoded(ds, transfer_syntax), SENDER)
 
 
@@ -130,9 +130,9 @@ REFUSALS: list[tuple[str, Callable[[Dataset], None], dict[str, str], str, int]] 
     ("a syntax that is not taken", lambda ds: None, {"transfer_syntax_uid": "1.2.3"}, "transfer-syntax", 0xC000),
     ("no UID in the command", lambda ds: None, {"sop_instance_uid": ""}, "invalid-attribute", 0xC000),
     ("a path in the command", lambda ds: None, {"sop_instance_uid": "../x"}, "invalid-attribute", 0xC000),
-    ("another instance than told", lambda ds: None, {"sop_instance_uid": "1.2.3"}, "mismatch", 0xA900),
+    ("another instance than announced", lambda ds: None, {"sop_instance_uid": "1.2.3"}, "mismatch", 0xA900),
     (
-        "another class than told",
+        "another class than announced",
         lambda ds: setattr(ds, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2.1"),
         {"sop_class_uid": CT},
         "mismatch",
@@ -142,16 +142,16 @@ REFUSALS: list[tuple[str, Callable[[Dataset], None], dict[str, str], str, int]] 
     ("no study", without("StudyInstanceUID"), {}, "missing-attribute", 0xC000),
     ("no series", without("SeriesInstanceUID"), {}, "missing-attribute", 0xC000),
     ("no instance", without("SOPInstanceUID"), {"sop_instance_uid": "1.2.3"}, "missing-attribute", 0xC000),
-    ("another encoding than told", lambda ds: None, {"transfer_syntax_uid": BIG_ENDIAN}, "truncated", 0xC000),
+    ("another encoding than announced", lambda ds: None, {"transfer_syntax_uid": BIG_ENDIAN}, "truncated", 0xC000),
 ]
 
 
-@pytest.mark.parametrize(("what", "spoil", "told", "code", "status"), REFUSALS, ids=[row[0] for row in REFUSALS])
+@pytest.mark.parametrize(("what", "spoil", "changes", "code", "status"), REFUSALS, ids=[row[0] for row in REFUSALS])
 def test_refusals(
-    node: Node, what: str, spoil: Callable[[Dataset], None], told: dict[str, str], code: str, status: int
+    node: Node, what: str, spoil: Callable[[Dataset], None], changes: dict[str, str], code: str, status: int
 ) -> None:
     ds = ct_dataset()
-    said = dataclasses.replace(announced(ds), **told)
+    said = dataclasses.replace(announced(ds), **changes)
     spoil(ds)
 
     verdict = node.intake.receive(said, encoded(ds), SENDER)

@@ -1,4 +1,4 @@
-"""Who has fallen silent, by counts that stand still and by nobody's clock but the looker's own."""
+"""Detection of silent workers, by unchanged counts on the observer's monotonic clock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_worker_that_goes_on_is_silent_no_more() -> None:
 
 
 def test_after_an_outage_of_the_database_everyone_has_a_minute_again() -> None:
-    """Nobody could count while it was away, and the one who looks is the first to come back."""
+    """No worker could count while the database was away; the observer is the first to return."""
     clock = Clock()
     watch = SilenceWatch(60, clock)
     observe(watch, clock, [7, 7])

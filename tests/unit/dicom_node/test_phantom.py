@@ -96,11 +96,11 @@ def test_tissues_have_their_hounsfield_units(
 
 
 def test_every_kind_and_attachment_can_be_placed_on_the_side_asked_for() -> None:
-    wanted = tuple(
+    nodule_specs = tuple(
         NoduleSpec(kind, 9.0, attachment, side=side)
         for kind, attachment, side in zip(NoduleKind, [*Attachment, *Attachment], ["left", "right"] * 3, strict=True)
     )
-    phantom = make_phantom(replace(SMALL, nodules=wanted, vessels=False))
+    phantom = make_phantom(replace(SMALL, nodules=nodule_specs, vessels=False))
     assert [nodule.kind for nodule in phantom.nodules] == list(NoduleKind)
     assert [nodule.position_mm[0] > 0 for nodule in phantom.nodules] == [True, False] * 3
 

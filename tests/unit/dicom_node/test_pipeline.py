@@ -130,9 +130,9 @@ def test_an_overruled_series_passes_every_other_gate(tmp_path: Path, code: str, 
 
 
 def test_progress_is_told(series: CtSeries) -> None:
-    told: list[tuple[float, str]] = []
-    analyse_series(stored(series), BrightestPlace(), progress=lambda share, stage: told.append((share, stage)))
-    assert told == [(1.0, "done")]
+    calls: list[tuple[float, str]] = []
+    analyse_series(stored(series), BrightestPlace(), progress=lambda share, stage: calls.append((share, stage)))
+    assert calls == [(1.0, "done")]
 
 
 def test_a_readers_click_is_analysed_where_it_points(series: CtSeries) -> None:

@@ -1,4 +1,4 @@
-"""Queries that we send name one value exactly, and answers that bear another are told apart."""
+"""Queries that are sent name one value exactly, and matches with another value are recognized."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def dataset(**values: Any) -> Dataset:
     return ds
 
 
-def _case(keyword: str, wanted: str, answered: Any, *, is_match: bool) -> Any:
-    return pytest.param(keyword, wanted, answered, is_match, id=f"{keyword}-{wanted}-{answered}")
+def _case(keyword: str, requested: str, answered: Any, *, is_match: bool) -> Any:
+    return pytest.param(keyword, requested, answered, is_match, id=f"{keyword}-{requested}-{answered}")
 
 
 @pytest.mark.parametrize(
-    ("keyword", "wanted", "answered", "is_match"),
+    ("keyword", "requested", "answered", "is_match"),
     [
         _case("AccessionNumber", "4711", "4711", is_match=True),
         _case("AccessionNumber", "4711", " 4711 ", is_match=True),
@@ -72,8 +72,8 @@ def _case(keyword: str, wanted: str, answered: Any, *, is_match: bool) -> Any:
         _case("StudyDate", "20250101", "20250101", is_match=True),
     ],
 )
-def test_an_answer_is_compared_with_the_key(keyword: str, wanted: str, answered: Any, is_match: bool) -> None:
-    query = dataset(QueryRetrieveLevel="STUDY", **{keyword: wanted}, StudyDescription="")
+def test_an_answer_is_compared_with_the_key(keyword: str, requested: str, answered: Any, is_match: bool) -> None:
+    query = dataset(QueryRetrieveLevel="STUDY", **{keyword: requested}, StudyDescription="")
     answer = dataset(QueryRetrieveLevel="STUDY", **{keyword: answered}, StudyDescription="Thorax")
     answer.SpecificCharacterSet = "ISO_IR 192"
     assert mismatched_key(query, answer) == ("" if is_match else keyword)

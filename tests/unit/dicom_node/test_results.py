@@ -467,10 +467,10 @@ def test_the_same_content_is_made_once_whenever_it_is_asked_for(series: CtSeries
     job = job_of(series, tmp_path / "r", finding(series))
     later = replace(job, analysis=replace(job.analysis, id="again", finished_at=MOMENT.replace(year=2027)))
     first = make_objects(job)
-    kept = [(job.folder / made.path).read_bytes() for made in first]
+    contents = [(job.folder / made.path).read_bytes() for made in first]
     assert make_in_child(later) == first
     write_once(pydicom.dcmread(series.paths[0]), job.folder / first[0].path)
-    assert [(job.folder / made.path).read_bytes() for made in first] == kept
+    assert [(job.folder / made.path).read_bytes() for made in first] == contents
     assert not list(job.folder.rglob("*.part"))
 
 
@@ -478,11 +478,11 @@ def test_an_object_that_was_lost_is_made_again_with_the_same_bytes(series: CtSer
     seen = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0, 0.5]]}})
     job = job_of(series, tmp_path / "r", seen, kinds=tuple(KINDS))
     made = make_objects(job)
-    kept = [(job.folder / one.path).read_bytes() for one in made]
+    contents = [(job.folder / one.path).read_bytes() for one in made]
     for one in made:
         (job.folder / one.path).unlink()
     assert make_in_child(job) == made
-    assert [(job.folder / one.path).read_bytes() for one in made] == kept
+    assert [(job.folder / one.path).read_bytes() for one in made] == contents
 
 
 def verdict(kind: Verdict, comment: str = "", reader: str = "ada") -> AssessmentRecord:

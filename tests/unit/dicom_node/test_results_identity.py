@@ -146,9 +146,9 @@ def assert_conforms(made: Dataset) -> None:
     checked = [tag for tag in made.keys() if tag.group in (0x0008, 0x0010, 0x0020)]  # noqa: SIM118
     before = {tag: str(made[tag].value) for tag in checked}
     repair(made)
-    kept = {tag: str(made[tag].value) for tag in checked if tag in made}
+    contents = {tag: str(made[tag].value) for tag in checked if tag in made}
     assert {tag: text for tag, text in before.items() if text not in ("", "None", "[]")} == {
-        tag: text for tag, text in kept.items() if text not in ("", "None", "[]")
+        tag: text for tag, text in contents.items() if text not in ("", "None", "[]")
     }
 
 

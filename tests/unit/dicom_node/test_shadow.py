@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from db.analyses import analyses
-from db.analyses import shadow as trials
+from db.analyses import shadow as shadow_runs
 from db.database import Database
 from db.domain.records import AnalysisOutcome, AnalysisStatus, ModelIdentity
 from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
@@ -23,7 +23,7 @@ SECOND = ModelIdentity("nodule", "2.0", "b" * 64)
 
 @dataclass
 class Process:
-    """A process in memory that answers, or raises what it is told to."""
+    """A process in memory that answers, or raises a given error."""
 
     fails: Exception | None = None
     cannot_load: bool = False
@@ -47,11 +47,11 @@ class Process:
 
 @dataclass
 class Bench:
-    """Trials over a real database whose clock can be moved on."""
+    """Shadow runs over a real database whose clock can be advanced."""
 
     database: Database
     process: Process
-    trials: ShadowRuns
+    shadow_runs: ShadowRuns
     analysis_id: str
     series_id: str
     ahead: list[timedelta]
@@ -59,7 +59,7 @@ class Bench:
 
     def tried(self) -> list[str]:
         with self.database.read() as session:
-            return [pair.failed_with for pair in trials.pairs(session, SECOND.sha256)]
+            return [pair.failed_with for pair in shadow_runs.pairs(session, SECOND.sha256)]
 
 
 @pytest.fixture
@@ -76,30 +76,30 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_what_was_answered_is_tried_once_and_the_process_ends(bench: Bench) -> None:
-    assert bench.trials.run_due() == 1
-    assert bench.trials.run_due() == 0
+    assert bench.shadow_runs.run_due() == 1
+    assert bench.shadow_runs.run_due() == 0
     assert (bench.process.calls, bench.tried()) == ([2], [""])
     assert bench.process.closed >= 1
 
 
 def test_the_live_answer_is_sent_first(bench: Bench) -> None:
     bench.ahead[0] = timedelta(0)
-    assert bench.trials.run_due() == 0
+    assert bench.shadow_runs.run_due() == 0
     assert bench.tried() == []
 
 
 def test_nothing_is_tried_while_the_live_model_has_work(bench: Bench) -> None:
     with bench.database.begin() as session:
         analyses.request_analysis(session, bench.series_id, MODEL, requested_by="reader", force=True)
-    assert bench.trials.run_due() == 0
+    assert bench.shadow_runs.run_due() == 0
     assert bench.process.calls == []
 
 
 def test_what_fails_is_put_down_and_touches_nothing_of_the_study(bench: Bench) -> None:
     bench.process.fails = AnalysisCrashError()
-    assert bench.trials.run_due() == 1
+    assert bench.shadow_runs.run_due() == 1
     assert bench.tried() == ["analysis_crashed"]
-    assert bench.trials.run_due() == 0
+    assert bench.shadow_runs.run_due() == 0
     with bench.database.read() as session:
         record = analyses.analysis_record(session, bench.analysis_id)
     assert record is not None
@@ -108,16 +108,16 @@ def test_what_fails_is_put_down_and_touches_nothing_of_the_study(bench: Bench) -
 
 def test_an_interrupted_trial_is_made_again(bench: Bench) -> None:
     bench.process.fails = AnalysisInterruptedError()
-    assert bench.trials.run_due() == 0
+    assert bench.shadow_runs.run_due() == 0
     assert bench.tried() == []
     bench.process.fails = None
-    assert bench.trials.run_due() == 1
+    assert bench.shadow_runs.run_due() == 1
 
 
 def test_a_model_that_cannot_be_loaded_is_left_alone_for_a_while(bench: Bench) -> None:
     bench.process.cannot_load = True
-    assert bench.trials.run_due() == 0
+    assert bench.shadow_runs.run_due() == 0
     bench.process.cannot_load = False
-    assert bench.trials.run_due() == 0
+    assert bench.shadow_runs.run_due() == 0
     bench.monotonic_s[0] = UNAVAILABLE_PAUSE_S + 1
-    assert bench.trials.run_due() == 1
+    assert bench.shadow_runs.run_due() == 1

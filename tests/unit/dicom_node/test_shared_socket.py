@@ -1,4 +1,4 @@
-"""Several processes at one port: each takes its turn and its share, and whoever is gone is waited for by nobody."""
+"""Several processes at one port: balanced load and shares, also after one has ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ports() -> Iterator[list[Port]]:
 
 def test_shares_add_up_to_the_limit(ports: list[Port]) -> None:
     assert [port.share(32) for port in ports] == [11, 11, 10]
-    assert [port.share(1) for port in ports] == [1, 1, 1], "nobody is left without a place"
+    assert [port.share(1) for port in ports] == [1, 1, 1], "every process has at least one"
 
 
 def test_one_alone_takes_all_there_is() -> None:

@@ -1,4 +1,4 @@
-"""A series is complete after a quiet time on a clock that nobody sets; then it is asked for, once."""
+"""A series is complete after a quiet time on the monotonic clock; then its analysis is requested, once."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MODEL = ModelIdentity("fast", "0", "f" * 64)
 
 @dataclass
 class Analyzer:
-    """Answers, or raises what it is told to."""
+    """Answers, or raises a given error."""
 
     error: Exception | None = None
     outcome: AnalysisOutcome = field(default_factory=AnalysisOutcome)
