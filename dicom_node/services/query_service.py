@@ -89,7 +89,7 @@ class QueryService:
             return
         try:
             identifier = read_identifier(lambda: event.identifier)
-            found = self._find(identifier, sender.actor)
+            answers = self._find(identifier, sender.actor)
         except IdentifierError as error:
             yield refusal(DOES_NOT_MATCH, str(error))
             return
@@ -99,7 +99,7 @@ class QueryService:
         except DbError:
             yield refusal(OUT_OF_RESOURCES, "the index is unavailable")
             return
-        for values in found:
+        for values in answers:
             if event.is_cancelled:
                 yield CANCELLED, None
                 return
@@ -137,10 +137,11 @@ def find_matches(session: Session, identifier: Identifier, unique: Mapping[str, 
         **unique,
         **{key.keyword: condition(key) for key in identifier.keys if key.keyword in keywords},
     }
-    found = search(session, {keyword: one for keyword, one in conditions.items() if one is not None}, Page(MAX_MATCHES))
-    if found.remaining:
+    usable = {keyword: value for keyword, value in conditions.items() if value is not None}
+    page = search(session, usable, Page(MAX_MATCHES))
+    if page.remaining:
         raise TooManyMatchesError
-    return [values for match in found.matches if matches(identifier, values := _values(match))]
+    return [values for match in page.matches if matches(identifier, values := _values(match))]
 
 
 def _values(match: Match) -> Values:

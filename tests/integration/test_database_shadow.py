@@ -53,7 +53,7 @@ def test_a_second_model_is_kept_once_and_shown_nowhere(
     assert pair.failed_with == ""
     assert [one.finding.malignancy_probability for one in pair.live] == [0.3]
     assert pair.live[0].assessment is not None
-    assert [(one.position_mm, one.malignancy_probability) for one in pair.tried] == [((-51.5, 20.25, -140.0), 0.91)]
+    assert [(one.position_mm, one.malignancy_probability) for one in pair.shadow] == [((-51.5, 20.25, -140.0), 0.91)]
 
 
 def test_only_what_was_answered_and_shown_is_tried(
@@ -74,4 +74,4 @@ def test_a_trial_that_failed_is_not_made_again_and_says_why(
     assert due(database) == ()
     with database.read() as session:
         (pair,) = shadow.pairs(session, SECOND.sha256)
-    assert (pair.failed_with, pair.tried) == ("analysis_timeout", ())
+    assert (pair.failed_with, pair.shadow) == ("analysis_timeout", ())

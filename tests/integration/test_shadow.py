@@ -136,7 +136,7 @@ def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tm
         (pair,) = shadow.pairs(session, second)
         assert len(findings.findings_of_analysis(session, analysis.id)) == 1
         assert results_of_analysis(session, analysis.id) == ()
-    assert (pair.failed_with, len(pair.live), len(pair.tried)) == ("", 1, 1)
+    assert (pair.failed_with, len(pair.live), len(pair.shadow)) == ("", 1, 1)
 
     typed(service, "user", "add", "chief", "--role", "admin", stdin="correct horse battery\n")
     wanted = ("model", "promote", second, "--by", "chief", "--reason", "a rehearsal", "--force")
