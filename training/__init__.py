@@ -1,1 +1,1 @@
-"""Train, calibrate and evaluate the shipped models, from folders of research data or of a user's own."""
+"""Training, calibration and evaluation of the shipped models, on research data or a user's own."""

@@ -1,4 +1,4 @@
-"""``python -m training.calibrate --data DIR --out DIR --seed N``: make a bundle whose numbers mean something.
+"""``python -m training.calibrate --data DIR --out DIR --seed N``: calibrate trained networks into a bundle.
 
 Reads what ``training.train`` left in ``--out``: margins of patients that the networks have not seen. Fits every
 calibrator, ships the one with the lowest cross-validated negative log-likelihood (the plainest within one standard
@@ -62,23 +62,23 @@ NODULE_GATE = {
 }
 """Ranges of the training data, a little widened: pixels 0.50 to 0.98 mm, slices 0.45 to 2.5 mm, nodules 3 to 33 mm."""
 CONFIRM_SENSITIVITY = 0.90
-"""Share of unseen nodules that the filter lets pass: at 0.95 a nodule-free scan showed five false ones, at 0.90 one."""
+"""Sensitivity of the filter on unseen nodules: at 0.95 a nodule-free scan had five false positives, at 0.90 one."""
 DOUBTED_SHARE = 0.01
-"""Share of unseen nodules that the filter doubts so much that not even a reader's click gets a malignancy."""
+"""Share of unseen nodules below the filter's doubt threshold, which get no malignancy even when marked."""
 FILTER_GATE = {"max_candidates": 300}
 APART_QUANTILE = 0.90
-"""One nodule in ten is where planar and volumetric networks differ most: what lies beyond is a reason for doubt."""
+"""Share of nodules with the largest disagreement of planar and volumetric networks, which is a stated doubt."""
 
 Array = NDArray[np.float64]
 
 
-def read_unseen(out: Path, data: Path, made: dict[str, Any]) -> tuple[Unseen, list[str]]:
-    """The margins that ``training.train`` left, with measured features for nodules, and the samples' names."""
+def read_unseen(out: Path, data: Path, trained: dict[str, Any]) -> tuple[Unseen, list[str]]:
+    """Return the margins of ``training.train``, with measured features for nodules, and the samples' names."""
     stored = np.load(out / "unseen.npz")
     usable = stored["labelled"] & np.isfinite(stored["margins"]).all(axis=0)
     names = [str(n) for n in stored["names"][usable]]
     features = None
-    if made["task"] == "nodule":
+    if trained["task"] == "nodule":
         row_of = {row.file: row for row in read_rows(data)}
         features = measured_features(data, [row_of[name] for name in names])
     unseen = Unseen(
@@ -86,19 +86,19 @@ def read_unseen(out: Path, data: Path, made: dict[str, Any]) -> tuple[Unseen, li
         features,
         stored["labels"][usable],
         [str(g) for g in stored["groups"][usable]],
-        made["members"],
-        (made["classes"][0], made["classes"][1]),
-        "train and val, out of fold" if made.get("training", {}).get("folds") else "val",
-        Question.MALIGNANCY if made["task"] == "nodule" else Question.NODULE,
+        trained["members"],
+        (trained["classes"][0], trained["classes"][1]),
+        "train and val, out of fold" if trained.get("training", {}).get("folds") else "val",
+        Question.MALIGNANCY if trained["task"] == "nodule" else Question.NODULE,
     )
     return unseen, names
 
 
-def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Recipe of a nodule or filter bundle from the margins of unseen patients."""
-    unseen, names = read_unseen(out, data, made)
-    groups = sorted({member["group"] for member in made["members"]})
-    features = FEATURES if made["task"] == "nodule" else ()
+def calibrate_patches(out: Path, data: Path, trained: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the recipe of a nodule or filter bundle, from the margins of unseen patients."""
+    unseen, names = read_unseen(out, data, trained)
+    groups = sorted({member["group"] for member in trained["members"]})
+    features = FEATURES if trained["task"] == "nodule" else ()
     recipe, before, p = calibrate_combination(unseen, groups, features, seed)
     shown = display_coverage(nested_cases(unseen, groups, features, seed=seed), unseen.split)
     recipe["display_coverage"] = plain(shown)
@@ -109,7 +109,7 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
     judged = binary_figures(unseen.labels, before, p, np.array(unseen.groups), draws=1000)
     judged |= cross_fitted_coverage(unseen.labels, p, unseen.groups, unseen.classes, seed=seed)
     gate: dict[str, Any] = dict(FILTER_GATE)
-    if made["task"] == "filter":
+    if trained["task"] == "filter":
         recipe["operating_points"]["confirm"] = float(np.quantile(p[unseen.labels], 1 - CONFIRM_SENSITIVITY))
         recipe["operating_points"]["doubt"] = float(np.quantile(p[unseen.labels], DOUBTED_SHARE))
         recipe["combination"]["turns"] = 2
@@ -117,7 +117,7 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
         row_of = {row.file: row for row in read_rows(data)}
         rows = [row_of[name] for name in names]
         gate = {**NODULE_GATE, **surroundings_limits(data, rows)}
-        if (member := planar_member(out, made)) is not None:
+        if (member := planar_member(out, trained)) is not None:
             gate["attention_in_lung"] = attention_limit(data, rows, member)
         diameter = np.array([row.diameter_mm for row in rows])
         sizes = {CROSS_VALIDATION: size_figures(SizedCases(p, unseen.labels, np.array(unseen.groups), diameter))}
@@ -126,53 +126,53 @@ def calibrate_patches(out: Path, data: Path, made: dict[str, Any], seed: int) ->
         answers = size_answers(unseen, before, p, diameter)
         judged["by_size"] = figures_of_parts(answers, size_parts(answers.columns["diameter_mm"]))
         if all(set(own) <= set(groups) for own in GROUPS.values()):
-            recipe["opinions"], told, apart = calibrate_submodels(unseen, p, seed)
-            judged |= told
+            recipe["opinions"], gap_figures, apart = calibrate_submodels(unseen, p, seed)
+            judged |= gap_figures
             gate["opinions_apart"] = apart
-    if made["task"] == "nodule" and "planar" in groups:
+    if trained["task"] == "nodule" and "planar" in groups:
         single, _, _ = calibrate_combination(unseen, ["planar"], (), seed)
         recipe["single_slice"] = {key: single[key] for key in ("combination", "calibration", "conformal", "evidence")}
     recipe["calibration"]["cross_validated"] = plain(judged)
     return {
-        "members": made["members"],
+        "members": trained["members"],
         **recipe,
         "gate": gate,
-        "input_shape": [1, 1, 224, 224] if made["task"] == "nodule" else [1, 2, 24, 24, 24],
+        "input_shape": [1, 1, 224, 224] if trained["task"] == "nodule" else [1, 2, 24, 24, 24],
     }
 
 
-def planar_member(out: Path, made: dict[str, Any]) -> tuple[ViewSpec, AttentionResNet] | None:
-    """The planar network that ships and its view, whose attention is gated; None where there is none."""
-    members = [member for member in made["members"] if member["kind"] == "planar"]
+def planar_member(out: Path, trained: dict[str, Any]) -> tuple[ViewSpec, AttentionResNet] | None:
+    """Return the shipped planar network and its view (for the attention gate); None without one."""
+    members = [member for member in trained["members"] if member["kind"] == "planar"]
     weights = {name: tensor.float() for name, tensor in load_file(out / "model.safetensors").items()}
     loaded = Bundle(out, {"members": members}, weights).members(torch.device("cpu"))
-    found = ((ViewSpec.from_json(m["view"]), n) for m, n in loaded if isinstance(n, AttentionResNet))
-    return next(found, None)
+    planar_members = ((ViewSpec.from_json(m["view"]), n) for m, n in loaded if isinstance(n, AttentionResNet))
+    return next(planar_members, None)
 
 
 def calibrate_submodels(unseen: Unseen, together: Array, seed: int) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """Each opinion's own parts of the recipe, what they achieve cross-fitted, and how far apart is far.
+    """Return the recipe parts of each submodel, their cross-fitted metrics, and the limit of their disagreement.
 
     The same patients and the same way as for the ensemble, whose cross-fitted probabilities are ``together``.
     """
     parts: dict[str, Any] = {}
     figures: dict[str, Any] = {}
-    said: dict[str, Array] = {}
+    cross_fitted_p: dict[str, Array] = {}
     for variant, groups in GROUPS.items():
         parts[variant.value], before, p = calibrate_combination(unseen, list(groups), FEATURES, seed)
-        said[variant] = p
+        cross_fitted_p[variant] = p
         figures[variant.value] = {
             **binary_figures(unseen.labels, before, p, np.array(unseen.groups), draws=1000),
             **cross_fitted_coverage(unseen.labels, p, unseen.groups, unseen.classes, seed=seed),
         }
-    planar, volumetric = said[Variant.PLANAR], said[Variant.VOLUMETRIC]
+    planar, volumetric = cross_fitted_p[Variant.PLANAR], cross_fitted_p[Variant.VOLUMETRIC]
     apart = float(np.quantile(np.abs(planar - volumetric), APART_QUANTILE))
     gap = disagreement_figures(unseen.labels, together, planar, volumetric, apart)
     return parts, {"opinions": figures, "disagreement": gap}, apart
 
 
 def size_answers(unseen: Unseen, before: Array, p: Array, diameter_mm: Array) -> Answers:
-    """The cross-fitted answers with the readers' and the automatic diameter beside."""
+    """Return the cross-fitted answers with the readers' and the automatic diameters."""
     longest = FEATURES.index("longest_mm")
     automatic = np.zeros(len(p)) if unseen.features is None else np.nan_to_num(np.exp(unseen.features[:, longest]))
     return Answers(
@@ -185,8 +185,8 @@ def size_answers(unseen: Unseen, before: Array, p: Array, diameter_mm: Array) ->
     )
 
 
-def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Recipe of a slice bundle from the logits of the validation clusters."""
+def calibrate_slices(out: Path, data: Path, trained: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the recipe of a slice bundle, from the logits of the validation clusters."""
     held = np.load(out / "validation.npz")
     logits, labels = held["logits"], held["labels"]
     figures = cross_validated_class_nll(logits, labels, [str(g) for g in held["groups"]], seed=seed)
@@ -194,14 +194,14 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
     parameters = CLASS_CALIBRATORS[kind](logits, labels) if kind != "none" else {}
     p = calibrated_classes(logits, kind, parameters)
     fitted = CLASS_CALIBRATORS["temperature"](logits, labels)["temperature"]
-    positive = made["classes"].index("malignant")
+    positive = trained["classes"].index("malignant")
     is_positive = labels == positive
     evidence = Evidence.of("val", Question.SLICE, p[:, positive], is_positive, [str(group) for group in held["groups"]])
     before = calibrated_classes(logits, "none", {})[:, positive]
     for name, values in (("before", before), ("after", p[:, positive])):
         plot_reliability(out / f"reliability_{name}.png", is_positive, values, f"{name} calibration, val n = {len(p)}")
     return {
-        "members": made["members"],
+        "members": trained["members"],
         "calibration": {
             "kind": kind,
             "parameters": parameters,
@@ -210,7 +210,7 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
             "n": len(p),
             "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
         },
-        "conformal": conformal_class_thresholds(p, labels, tuple(made["classes"])),
+        "conformal": conformal_class_thresholds(p, labels, tuple(trained["classes"])),
         "operating_points": operating_points(p[:, positive], is_positive),
         "evidence": evidence.to_json(),
         "display_coverage": plain(display_coverage(held_out_cases(evidence, seed=seed), "val")),
@@ -220,7 +220,7 @@ def calibrate_slices(out: Path, data: Path, made: dict[str, Any], seed: int) -> 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, calibrate, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.calibrate", description="Calibrate trained weights.")
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument(
@@ -241,27 +241,27 @@ def main(argv: list[str] | None = None) -> int:
     if args.bundle:
         return _recalibrate(args)
     try:
-        made = json.loads((args.out / "members.json").read_text())
-        refuse_leaks(made["task"], args.data)
-        if made["task"] == "slice":
-            recipe = calibrate_slices(args.out, args.data, made, args.seed)
+        trained = json.loads((args.out / "members.json").read_text())
+        refuse_leaks(trained["task"], args.data)
+        if trained["task"] == "slice":
+            recipe = calibrate_slices(args.out, args.data, trained, args.seed)
         else:
-            recipe = calibrate_patches(args.out, args.data, made, args.seed)
+            recipe = calibrate_patches(args.out, args.data, trained, args.seed)
     except LeakError as error:
         print(f"training.calibrate: {error}", file=sys.stderr)
         return 2
     except (DataError, OSError, ValueError) as error:
         print(f"training.calibrate: {error}; run training.train with the same --out first", file=sys.stderr)
         return 2
-    task = made["task"]
+    task = trained["task"]
     recipe = {
         "task": task,
         "name": NAMES[task],
         "version": VERSION,
         "architecture": ARCHITECTURE[task],
-        "classes": made["classes"],
+        "classes": trained["classes"],
         **recipe,
-        "training_data": {**DATA_SOURCES[task], **made["training"]},
+        "training_data": {**DATA_SOURCES[task], **trained["training"]},
         "metrics": {},
         "intended_use": INTENDED_USE[task],
         "limits": LIMITS[task],
@@ -289,7 +289,7 @@ def _recalibrate(args: argparse.Namespace) -> int:
 
 
 def file_sha256(path: Path) -> str:
-    """Digest of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

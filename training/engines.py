@@ -1,4 +1,4 @@
-"""``python -m training.engines --data DIR --bundle DIR``: which engines may answer for a bundle.
+"""``python -m training.engines --data DIR --bundle DIR``: validate the inference engines for a bundle.
 
 Quantises the networks to int8 (NNCF, post-training, on patches of the split ``val``), lets every engine that runs here
 answer for a split that the networks have not seen, and writes into ``bundle.json`` how far AUC and expected calibration
@@ -46,7 +46,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Labelled patches of one split, and for nodules what was measured of them."""
+    """Labelled patches of one split, with measured features for nodules."""
 
     patches: list[Patch]
     labels: NDArray[np.bool_]
@@ -54,7 +54,7 @@ class Samples:
 
 
 def read_samples(task: str, data: Path, split: str) -> Samples:
-    """Read what a bundle of this task is measured on.
+    """Return the samples for validating a bundle of this task.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def read_samples(task: str, data: Path, split: str) -> Samples:
 
 
 def quantised(model: Any, inputs: list[NDArray[np.float32]]) -> Any:
-    """The OpenVINO model in int8, its ranges taken from ``inputs``; progress goes to standard error."""
+    """Return the OpenVINO model in int8, with ranges from ``inputs``; progress goes to standard error."""
     import inference.engines.openvino  # noqa: F401 - before nncf: it keeps telemetry out
 
     import nncf  # isort: skip
@@ -85,7 +85,7 @@ def quantised(model: Any, inputs: list[NDArray[np.float32]]) -> Any:
 
 
 def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, str]:
-    """Write the int8 networks into ``int8`` of the bundle; the digest of each file by its name in the bundle."""
+    """Write the int8 networks into ``int8`` of the bundle, and return the digest of each file."""
     from inference.engines.openvino import converted, write_network
 
     rng = np.random.default_rng(seed)
@@ -102,22 +102,22 @@ def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, st
 
 
 def probabilities_of(bundle: Bundle, engine: Engine, samples: Samples) -> dict[str, Array]:
-    """What the bundle answers when this engine runs its networks on the CPU, by opinion; the ensemble comes first."""
+    """Return the bundle's probabilities by this engine on the CPU for each variant, the ensemble first."""
     margins = Ensemble(bundle, torch.device("cpu"), engine=engine).margins(samples.patches)
     submodels = submodel_answers(margins, bundle.recipe, samples.features)
     together = combine(margins, bundle.recipe, samples.features).probabilities
     return {Variant.ENSEMBLE.value: together} | {name: own.probabilities for name, own in submodels.items()}
 
 
-def record_of(labels: NDArray[np.bool_], said: dict[str, Array], reference: dict[str, Array]) -> dict[str, Any]:
-    """``figures_of`` the ensemble, and under ``opinions`` of each that stands beside it."""
-    figures = {name: figures_of(labels, p, reference[name]) for name, p in said.items()}
+def record_of(labels: NDArray[np.bool_], answers_of: dict[str, Array], reference: dict[str, Array]) -> dict[str, Any]:
+    """Return ``figures_of`` the ensemble, and of each submodel under ``opinions``."""
+    figures = {name: figures_of(labels, p, reference[name]) for name, p in answers_of.items()}
     together = figures.pop(Variant.ENSEMBLE.value)
     return {**together, "opinions": figures} if figures else dict(together)
 
 
 def figures_of(labels: NDArray[np.bool_], p: Array, reference: Array) -> dict[str, float]:
-    """AUC and expected calibration error, how far they are from the reference's, and the largest change of a ``p``."""
+    """Return AUC and expected calibration error, their changes from the reference, and the largest change of ``p``."""
     area, error = auc(labels, p), expected_calibration_error(labels, p)
     return {
         "auc": area,
@@ -129,7 +129,7 @@ def figures_of(labels: NDArray[np.bool_], p: Array, reference: Array) -> dict[st
 
 
 def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dict[str, Any]:
-    """The record for ``recipe["engines"]``; leaves int8 networks in the bundle's folder if they may answer."""
+    """Return the record for ``recipe["engines"]``; writes int8 networks to the bundle if they are accepted."""
     samples = read_samples(bundle.task, data, split)
     reference = probabilities_of(bundle, REFERENCE, samples)
     measured: dict[str, dict[str, Any]] = {}
@@ -161,7 +161,7 @@ def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dic
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, write the record, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.engines", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, default=None, help="bundle folder; default: the shipped one of --task")

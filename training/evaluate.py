@@ -1,4 +1,4 @@
-"""``python -m training.evaluate --data DIR --split NAME --bundle DIR --out DIR``: what a bundle achieves on a split.
+"""``python -m training.evaluate --data DIR --split NAME --bundle DIR --out DIR``: evaluate a bundle on a split.
 
 Prints one JSON object last: discrimination with a patient-bootstrap interval, calibration before and after with the
 floor that a perfectly calibrated model of the same size would show, conformal coverage, and the trivial baselines.
@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 
 
 def curve_figures(labels: NDArray[np.bool_], before: Array, after: Array) -> dict[str, Any]:
-    """What plots are drawn from: histogram, ROC, and reliability before and after."""
+    """Return the data of plots: histogram, ROC, and reliability before and after calibration."""
     edges = np.linspace(0, 1, 21)
     benign, malignant = (np.histogram(after[labels == side], edges)[0].tolist() for side in (False, True))
     return {
@@ -57,7 +57,7 @@ def curve_figures(labels: NDArray[np.bool_], before: Array, after: Array) -> dic
 
 
 def task_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[str, Any]:
-    """What every task has: discrimination, calibration before and after, coverage, and what plots are drawn from."""
+    """Return the metrics of every task: discrimination, calibration before and after, coverage, and curves."""
     classes = tuple(bundle.recipe["classes"])
     sets = {}
     if len(classes) == 2:
@@ -71,7 +71,7 @@ def task_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[str, Any]
 
 
 def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Figures on the labelled nodules of one split, with the diameter beside; no reader's input but the centre."""
+    """Return metrics on the labelled nodules of one split, with the diameter as baseline."""
     everyone = nodule_answers(bundle, measured_crops(args.data, rows_of(args.data, args.split)), device)
     if not everyone.labelled.any():
         raise DataError(f"no labelled nodule of the split {args.split!r}")
@@ -103,16 +103,16 @@ def evaluate_nodules(bundle: Bundle, args: argparse.Namespace, device: torch.dev
 
 
 def _disagreement(bundle: Bundle, answers: Answers) -> dict[str, Any] | None:
-    said = submodel_answers(answers.margins, bundle.recipe, answers.features)
-    if not said:
+    by_variant = submodel_answers(answers.margins, bundle.recipe, answers.features)
+    if not by_variant:
         return None
-    planar, volumetric = (said[name].probabilities for name in (Variant.PLANAR, Variant.VOLUMETRIC))
+    planar, volumetric = (by_variant[name].probabilities for name in (Variant.PLANAR, Variant.VOLUMETRIC))
     above = bundle.recipe["gate"]["opinions_apart"]
     return disagreement_figures(answers.labels, answers.after, planar, volumetric, above)
 
 
 def single_slice_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[str, Any] | None:
-    """Figures of the answer to one slice alone, where the bundle gives one."""
+    """Return metrics of the single-slice answer, if the bundle has one."""
     if "single_slice" not in bundle.recipe:
         return None
     alone = combine(answers.margins, {**bundle.recipe, **bundle.recipe["single_slice"]})
@@ -120,7 +120,7 @@ def single_slice_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[s
 
 
 def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Figures on one split's nodules and the blobs beside them."""
+    """Return metrics on one split's nodules and distractor blobs."""
     everyone = filter_answers(bundle, args.data, args.split, device)
     if not everyone.labelled.any():
         raise DataError(f"no sample of the split {args.split!r} for the filter")
@@ -137,7 +137,7 @@ def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.devi
 
 
 def evaluate_slices(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Figures on those of one split's pictures that are answered, and how many are refused, by class."""
+    """Return metrics on the answered images of one split, and refusals by class."""
     everyone = slice_answers(bundle, args.data, args.split, device)
     answers = answered(everyone)
     dark, thumbnail = answers.columns["dark_pixels"], answers.columns["thumbnail"]
@@ -175,7 +175,7 @@ EVALUATORS: dict[str, Callable[[Bundle, argparse.Namespace, torch.device], dict[
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, evaluate, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description="Measure a bundle on a split.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=None, help="folder for plots")

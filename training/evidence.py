@@ -1,4 +1,4 @@
-"""``python -m training.evidence --data DIR --bundle DIR [--split NAME] [--run DIR]``: give a bundle its evidence.
+"""``python -m training.evidence --data DIR --bundle DIR [--split NAME] [--run DIR]``: add evidence to a bundle.
 
 Evidence are cases that neither networks nor combination nor calibrator were fitted on; what is shown of a probability
 is bounded by those nearest in score (``inference.calibration.evidence``). ``training.calibrate`` writes it for the
@@ -54,7 +54,7 @@ SIZES_MM = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a recipe gets: evidence for each of its answers, the separating size, the table by decile."""
+    """Evidence for each answer of a recipe, the separating size, and the table by decile."""
 
     evidence: Evidence
     submodels: dict[str, Evidence]
@@ -63,7 +63,7 @@ class Parts:
     sizes: dict[str, list[dict[str, Any]]]
 
     def into(self, recipe: dict[str, Any]) -> dict[str, Any]:
-        """The recipe with its evidence, and without what evidence replaces: clipped points and bootstrap draws."""
+        """Return the recipe with its evidence, without the clipped points and bootstrap draws that it replaces."""
         changed: dict[str, Any] = {**bare(recipe), "evidence": self.evidence.to_json()}
         changed["display_coverage"] = plain(self.coverage)
         changed["limits"] = LIMITS[recipe["task"]]
@@ -82,7 +82,7 @@ class Parts:
 
 
 def bare(parts: dict[str, Any]) -> dict[str, Any]:
-    """Parts of a recipe without ``calibration.limits`` and ``combination.draws``, which nothing reads."""
+    """Return parts of a recipe without ``calibration.limits`` and ``combination.draws``, which are unused."""
     unread = {"calibration": "limits", "combination": "draws"}
     return {
         name: {key: value for key, value in part.items() if key != unread.get(name)} if name in unread else part
@@ -91,7 +91,7 @@ def bare(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def parts_of_split(bundle: Bundle, args: argparse.Namespace) -> Parts:
-    """Evidence from a split that the bundle was not fitted on."""
+    """Return evidence from a split that the bundle was not fitted on."""
     device, splits = choose_device(args.device), args.split.split("+")
     answers = [ANSWERS[bundle.task](bundle, args.data, split, device) for split in splits]
     together = [one.where(one.labelled) for one in answers]
@@ -105,14 +105,14 @@ def parts_of_split(bundle: Bundle, args: argparse.Namespace) -> Parts:
         return Evidence.of(split, question, np.concatenate(scores), labels, groups)
 
     submodels = {
-        name: evidence_of([said(one, recipe) for one in together])
+        name: evidence_of([probabilities_of(one, recipe) for one in together])
         for name, recipe in submodel_recipes(bundle.recipe).items()
         if name in bundle.recipe.get("opinions", {})
     }
     single = None
     if "single_slice" in bundle.recipe:
         alone = overlaid(bundle.recipe, bundle.recipe["single_slice"])
-        single = evidence_of([said(one, alone) for one in together])
+        single = evidence_of([probabilities_of(one, alone) for one in together])
     evidence = evidence_of([one.after for one in together])
     coverage = display_coverage(held_out_cases(evidence, seed=args.seed), split)
     sizes = {}
@@ -124,8 +124,8 @@ def parts_of_split(bundle: Bundle, args: argparse.Namespace) -> Parts:
     return Parts(evidence, submodels, single, coverage, sizes)
 
 
-def said(answers: Answers, recipe: dict[str, Any]) -> Array:
-    """Calibrated probabilities by other parts of a recipe, from the margins of all its networks."""
+def probabilities_of(answers: Answers, recipe: dict[str, Any]) -> Array:
+    """Return calibrated probabilities by other parts of a recipe, from the margins of all its networks."""
     return combine(answers.margins, recipe, answers.features if answers.features.size else None).probabilities
 
 
@@ -152,17 +152,17 @@ def recorded_sizes(recipe: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def parts_of_run(bundle: Bundle, args: argparse.Namespace) -> Parts:
-    """Evidence from the out-of-fold margins of a training run of the same recipe, nested by patient.
+    """Return evidence from out-of-fold margins of a training run of the same recipe, nested by patient.
 
     Raises
     ------
     DataError
         The run has other networks than the bundle.
     """
-    made = json.loads((args.run / "members.json").read_text())
-    if [member["group"] for member in made["members"]] != [member["group"] for member in bundle.recipe["members"]]:
+    trained = json.loads((args.run / "members.json").read_text())
+    if [member["group"] for member in trained["members"]] != [member["group"] for member in bundle.recipe["members"]]:
         raise DataError(f"{args.run} trained other networks than {bundle.folder} holds")
-    unseen, names = read_unseen(args.run, args.data, made)
+    unseen, names = read_unseen(args.run, args.data, trained)
     groups = list(bundle.recipe["combination"]["groups"])
     features = tuple(bundle.recipe["combination"]["features"])
 
@@ -193,7 +193,7 @@ def _nodules(bundle: Bundle, data: Path, split: str, device: torch.device) -> An
 
 
 def _slices(bundle: Bundle, data: Path, split: str, device: torch.device) -> Answers:
-    """Pictures that the gate lets pass: no probability is shown of another."""
+    """Return the answers for images that pass the gate."""
     return answered(slice_answers(bundle, data, split, device))
 
 
@@ -205,7 +205,7 @@ ANSWERS: dict[str, Callable[[Bundle, Path, str, torch.device], Answers]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, gather, write, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.evidence", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test", help="splits joined by +, none of which the bundle was fitted on")

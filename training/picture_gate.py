@@ -113,7 +113,9 @@ def fit_gate(out: Path, data: Path, pool: ProcessPoolExecutor | None = None) -> 
     gate = _space(descriptors[is_train[: len(plain)]], vectors[is_train])
     far = np.quantile([gate.distances(descriptor) for _, descriptor in fitted], FAR_QUANTILE, axis=0) * FAR_TIMES
     unseen = [
-        gate.neighbour_distance(measures) for (measures, _), known in zip(fitted, is_train, strict=True) if not known
+        gate.neighbour_distance(measures)
+        for (measures, _), is_training in zip(fitted, is_train, strict=True)
+        if not is_training
     ]
     weights = {name: tensor for name, tensor in load_file(out / "model.safetensors").items() if name[:5] != "gate."}
     for name in ("mean", "components", "scale", "references", "spread"):

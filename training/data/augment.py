@@ -1,4 +1,4 @@
-"""Random views of nodule patches, drawn on the device: what a scanner or a reader's click may change, size kept."""
+"""Random augmentation of nodule patches on the device: scanner and click variation, at constant size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference.volumes.patches import PatchBatch, sample
 
 @dataclass(frozen=True, slots=True)
 class AugmentSpec:
-    """How far a view may stray. Millimetres, radians, Hounsfield units; all of them standard deviations or limits."""
+    """Ranges of the augmentation in mm, radians and HU, as standard deviations or limits."""
 
     shift_mm: float = 1.0
     max_scale: float = 0.05
@@ -38,7 +38,7 @@ def _normal(generator: torch.Generator, shape: tuple[int, ...], device: torch.de
 
 
 def _noise(generator: torch.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """White noise drawn on the device (a cube of it would wait for the CPU), seeded by ``generator``."""
+    """Return white noise drawn on the device, seeded by ``generator``."""
     seed = int(torch.randint(0, 2**62, (1,), generator=generator))
     return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
@@ -72,7 +72,7 @@ def _random_shift(batch: PatchBatch, spec: AugmentSpec, view: ViewSpec, generato
 
 
 def random_view(batch: PatchBatch, view: ViewSpec, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
-    """One random network input per patch; the generator lives on the CPU so that seeds mean the same everywhere."""
+    """Return one random network input per patch; the generator is on the CPU, so that seeds are portable."""
     device, n = batch.hu.device, len(batch)
     trim_low = _uniform(generator, (n, 3), spec.min_box, 1.0, device)
     trim_high = _uniform(generator, (n, 3), spec.min_box, 1.0, device)
@@ -88,7 +88,7 @@ def random_view(batch: PatchBatch, view: ViewSpec, spec: AugmentSpec, generator:
 
 
 def _random_scanner(hu: Tensor, view: ViewSpec, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
-    """Another kernel, dose and HU calibration."""
+    """Vary kernel, dose and HU calibration."""
     device, n = hu.device, len(hu)
     offset = _normal(generator, (n, 1, 1, 1), device) * spec.offset_hu
     noise_size = view.shape if view.volumetric else (1, 56, 56)

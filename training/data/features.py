@@ -1,4 +1,4 @@
-"""What is measured of nodules and their surroundings, at the readers' centre, by the very functions that serve."""
+"""Measurements of nodules and surroundings at the readers' centre, by the functions used in serving."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from training.data.nodules import NoduleCrop, NoduleRow, nodule_folder, read_cro
 
 Job = tuple[Path, NoduleRow]
 HELD_PERCENTILES = {"noise_hu": (0.5, 95.0), "grain": (0.5, 99.5), "lung_hu": (0.5, 99.5)}
-"""Of the training crops, what the gate lets pass. Noise has a long tail of few and badly judged crops: see ADR 0012."""
+"""Percentiles of the training crops within the gate; the long tail of noise is cut (ADR 0012)."""
 
 ATTENTION_PERCENTILE = 0.5
-"""Of the training crops, how many look so little at lung that the gate would refuse them."""
+"""Percentile of the training crops' attention in lung that the gate refuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCrop:
-    """A research crop and what the measuring of the service makes of it; None where it measures nothing."""
+    """A research crop with its measurement by the service, or None."""
 
     crop: NoduleCrop
     measure: NoduleMeasure | None
@@ -61,7 +61,7 @@ def _features(job: Job) -> NDArray[np.float64]:
 
 
 def measured_features(data: Path, rows: list[NoduleRow], *, workers: int = 2) -> NDArray[np.float64]:
-    """``features_of`` the nodules of these rows, without keeping their crops."""
+    """Return ``features_of`` the nodules of these rows, without storing their crops."""
     folder = nodule_folder(data)
     with ProcessPoolExecutor(workers) as pool:
         return np.stack(list(pool.map(_features, [(folder, row) for row in rows], chunksize=8)))
@@ -70,12 +70,12 @@ def measured_features(data: Path, rows: list[NoduleRow], *, workers: int = 2) ->
 def attention_limit(
     data: Path, rows: list[NoduleRow], member: tuple[ViewSpec, AttentionResNet], *, workers: int = 2
 ) -> float:
-    """The share of attention in lung that all but ``ATTENTION_PERCENTILE`` of these crops reach."""
+    """Return the share of attention in lung that all but ``ATTENTION_PERCENTILE`` of these crops reach."""
     shares = [
-        attention_in_lung(member, found.crop.volume, found.measure.center_index, found.measure.mask,
-                          found.measure.mask_box)
-        for found in measured_crops(data, rows, workers=workers)
-        if found.measure is not None
+        attention_in_lung(member, measured.crop.volume, measured.measure.center_index, measured.measure.mask,
+                          measured.measure.mask_box)
+        for measured in measured_crops(data, rows, workers=workers)
+        if measured.measure is not None
     ]  # fmt: skip
     return float(np.percentile(shares, ATTENTION_PERCENTILE)) if shares else 0.0
 
@@ -86,13 +86,13 @@ def _surroundings(job: Job) -> Surroundings | None:
 
 
 def surroundings_limits(data: Path, rows: list[NoduleRow], *, workers: int = 2) -> dict[str, list[float]]:
-    """Limits of each measure of ``inference.ood.surroundings`` that hold ``HELD_PERCENTILES`` of these crops."""
+    """Return limits of each surroundings measure that contain ``HELD_PERCENTILES`` of these crops."""
     folder = nodule_folder(data)
     with ProcessPoolExecutor(workers) as pool:
-        found = list(pool.map(_surroundings, [(folder, row) for row in rows], chunksize=8))
+        measured = list(pool.map(_surroundings, [(folder, row) for row in rows], chunksize=8))
     limits = {}
     for measure in LIMITED:
-        values = np.array([getattr(one, measure) for one in found if one is not None])
+        values = np.array([getattr(lung, measure) for lung in measured if lung is not None])
         if len(values):
             low, high = np.percentile(values, HELD_PERCENTILES[measure])
             limits[measure] = [float(low), float(high)]

@@ -1,4 +1,4 @@
-"""Refuses data whose splits share a patient, a cluster or a picture, before anything is learned or measured."""
+"""Check for leaks: splits that share a patient, cluster or image are refused before training or evaluation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def refuse_leaks(task: str, data: Path, *, workers: int = 2) -> None:
     LeakError
         Two splits share a patient, a cluster or a duplicate.
     DataError
-        The folder is not of the documented layout, or holds other files than its table was made for.
+        The folder has another layout than documented, or its files differ from the table.
     """
     _CHECKS[task](data, workers)
 
 
 def _check_nodules(data: Path, workers: int) -> None:
-    """By patient, and by the voxels of every crop."""
+    """Check by patient, and by the voxels of every crop."""
     folder, rows = nodule_folder(data), read_rows(data)
     splits = [row.split for row in rows]
     check_no_leak(splits, [row.patient_id for row in rows], "patient")
@@ -46,7 +46,7 @@ def _check_nodules(data: Path, workers: int) -> None:
 
 
 def _check_slices(data: Path, workers: int) -> None:
-    """By cluster, by the duplicates that the manifest names, and by the pixels of every picture as they are now."""
+    """Check by cluster, by the manifest's duplicates, and by the pixels of every image."""
     folder = slice_folder(data)
     with (folder / "manifest.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -54,15 +54,15 @@ def _check_slices(data: Path, workers: int) -> None:
     check_no_leak(splits, [line["cluster"] for line in lines], "cluster")
     check_no_leak(splits, [line["duplicate_of"] or line["file"] for line in lines], "duplicate")
     with ProcessPoolExecutor(workers) as pool:
-        found = list(pool.map(partial(_picture_digests, folder), [line["file"] for line in lines], chunksize=16))
-    changed = sum(line.get("md5", "") not in ("", md5) for line, (md5, _) in zip(lines, found, strict=True))
+        digests = list(pool.map(partial(_picture_digests, folder), [line["file"] for line in lines], chunksize=16))
+    changed = sum(line.get("md5", "") not in ("", md5) for line, (md5, _) in zip(lines, digests, strict=True))
     if changed:
         raise DataError(f"{changed} pictures in {folder} are not those that manifest.csv names (md5 differs)")
-    check_no_leak(splits, [pixels for _, pixels in found], "duplicate")
+    check_no_leak(splits, [pixels for _, pixels in digests], "duplicate")
 
 
 def _picture_digests(folder: Path, file: str) -> tuple[str, str]:
-    """MD5 of the file, as the manifest has it, and the digest of the pixels, which survives another encoding."""
+    """Return the MD5 of the file, as in the manifest, and the digest of its pixels."""
     content = (folder / file).read_bytes()
     with Image.open(folder / file) as image:
         return hashlib.md5(content, usedforsecurity=False).hexdigest(), content_digest(np.asarray(image.convert("L")))

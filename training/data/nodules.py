@@ -1,4 +1,4 @@
-"""Reads folders of nodule crops (NIfTI in HU, readers' ratings), or a user's own series, into patches with labels."""
+"""Reader for folders of nodule crops (NIfTI in HU, readers' ratings) or a user's own series."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def nodule_folder(data: Path) -> Path:
-    """The folder that holds ``nodules.csv`` or ``labels.csv``: ``data`` itself, or its ``lidc_idri_nodules``."""
+    """Return the folder with ``nodules.csv`` or ``labels.csv``: ``data`` itself, or its ``lidc_idri_nodules``."""
     if is_own_data(data):
         return data
     for folder in (data, data / "lidc_idri_nodules"):
@@ -42,7 +42,7 @@ def nodule_folder(data: Path) -> Path:
 
 
 def read_rows(data: Path) -> list[NoduleRow]:
-    """All rows of ``labels.csv`` or ``nodules.csv``, the ``split`` column as it stands."""
+    """Return all rows of ``labels.csv`` or ``nodules.csv``, with the ``split`` column unchanged."""
     folder = nodule_folder(data)
     if is_own_data(folder):
         return read_own_rows(folder)
@@ -65,7 +65,7 @@ def read_rows(data: Path) -> list[NoduleRow]:
 
 
 def rows_of(data: Path, split: str) -> list[NoduleRow]:
-    """The rows of one split, or of ``all`` but ``e2e``.
+    """Return the rows of one split, or of ``all`` but ``e2e``.
 
     Raises
     ------
@@ -86,14 +86,14 @@ def _read_nifti(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, fl
 
 
 def crop_digest(folder: Path, row: NoduleRow) -> str:
-    """sha256 over the shape and voxels of a crop, or of a user's whole series."""
+    """Return the SHA-256 of shape and voxels of a crop, or of a user's series."""
     if is_own_data(folder):
         return own_digest(folder, row)
     return content_digest(_hu(_read_nifti(folder / "image" / row.file)[0]))
 
 
 def content_digest(values: NDArray[Any]) -> str:
-    """sha256 over the shape and the values of an array: the same picture under another name has the same."""
+    """Return the SHA-256 of shape and values of an array."""
     digest = hashlib.sha256(str(values.shape).encode())
     digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
@@ -121,5 +121,5 @@ def read_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
 
 
 def crop_patch(crop: NoduleCrop) -> Patch:
-    """The patch around a crop's centre, its box ending where the crop ends."""
+    """Return the patch around a crop's centre, with a box that ends at the crop's border."""
     return cut_patch(crop.volume, crop.centre, z_extent_mm=crop.z_extent_mm)

@@ -23,24 +23,24 @@ from training.data.series_io import Scan, read_series, series_folders
 
 TABLE = "nodules.csv"
 SPLIT_SHARES = (("train", 0.70), ("val", 0.85), ("test", 1.00))
-"""Up to which share of the patients each split goes, where the table names none."""
+"""Cumulative shares of patients of the splits, if the table names none."""
 Line = dict[str, str]
 
 
 def is_own_data(folder: Path) -> bool:
-    """Whether ``folder`` holds a user's own table."""
+    """Return whether ``folder`` has a user's own table."""
     return (folder / TABLE).is_file()
 
 
 def split_of(patient_id: str) -> str:
-    """The split of a patient: the same for ever, whoever is added to the table."""
+    """Return the split of a patient, by a hash of its id, so that additions change no other patient's split."""
     share = int.from_bytes(hashlib.sha256(patient_id.encode()).digest()[:4], "big") / 2**32
     return next(name for name, upto in SPLIT_SHARES if share < upto)
 
 
 @lru_cache(maxsize=4)
 def read_own_rows(folder: Path, workers: int = 2) -> list[NoduleRow]:
-    """All nodules of the table, measured; those that cannot be measured are told of and not used.
+    """Return all measured nodules of the table; those that cannot be measured are reported and left out.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def read_own_rows(folder: Path, workers: int = 2) -> list[NoduleRow]:
 
 
 def read_own_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
-    """The whole series around one nodule, with the place and the depth that serving would look at."""
+    """Return the series around one nodule, with the centre and depth used in serving."""
     number = int(row.file.rsplit("#", 1)[1])
     line = dict(_lines(folder))[number]
     scan = _scan(folder, line["series"])
@@ -72,7 +72,7 @@ def read_own_crop(folder: Path, row: NoduleRow) -> NoduleCrop:
 
 
 def own_digest(folder: Path, row: NoduleRow) -> str:
-    """sha256 over the voxels of the row's series: the same series under another name has the same."""
+    """Return the SHA-256 of the voxels of the row's series."""
     number = int(row.file.rsplit("#", 1)[1])
     volume_hu = _scan(folder, dict(_lines(folder))[number]["series"]).volume.volume_hu
     return hashlib.sha256(str(volume_hu.shape).encode() + volume_hu.tobytes()).hexdigest()
@@ -80,19 +80,19 @@ def own_digest(folder: Path, row: NoduleRow) -> str:
 
 @lru_cache(maxsize=2)
 def _scan(folder: Path, series: str) -> Scan:
-    """One series, kept while its nodules are read one after the other."""
+    """Return one series, cached while its nodules are read."""
     place = folder / series
     if place.exists():
         return read_series(place)
-    found = series_folders(folder).get(series)
-    if found is None:
+    path = series_folders(folder).get(series)
+    if path is None:
         raise DataError(f"{TABLE} names a series that is neither a folder nor a SeriesInstanceUID in {folder}")
-    return read_series(found, series_instance_uid=series)
+    return read_series(path, series_instance_uid=series)
 
 
 @lru_cache(maxsize=4)
 def _lines(folder: Path) -> list[tuple[int, Line]]:
-    """The lines of the table with their numbers, checked."""
+    """Return the checked lines of the table with their numbers."""
     with (folder / TABLE).open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns = set(reader.fieldnames or ())
@@ -145,7 +145,7 @@ def _diameter(line: Line, number: int, measure: NoduleMeasure | Abstention) -> f
 
 
 def _marked_index(scan: Scan, line: Line, number: int) -> tuple[float, float, float]:
-    """Fractional (slice, row, column) of the marked centre."""
+    """Return the fractional (slice, row, column) of the marked centre."""
     if line.get("x_mm"):
         position = [_number(line, name, number) for name in ("x_mm", "y_mm", "z_mm")]
         at = np.linalg.solve(scan.volume.affine, [*position, 1.0])
@@ -161,7 +161,7 @@ def _marked_index(scan: Scan, line: Line, number: int) -> tuple[float, float, fl
 
 
 def _ratings(line: Line, number: int) -> list[float]:
-    """Readers' ratings, or the label as a rating: 5 for malignant, 1 for benign; empty where the line has none."""
+    """Return the readers' ratings, or the label as a rating (5 malignant, 1 benign); empty without either."""
     if label := line.get("malignant", ""):
         if label not in {"0", "1"}:
             raise DataError(f"{TABLE}, line {number}: malignant must be 0 or 1")

@@ -1,4 +1,4 @@
-"""Nodules laid into the lungs of a nodule-free series, in patch space: true nodules with all that surrounds one.
+"""Pasting of nodules into lungs of a nodule-free series, in patch space.
 
 Research crops end at the nodule, above and below; a filter that learned from them alone never sees where a vessel
 goes on. A pasted nodule has the vessels, the pleura and the noise of the series around it on all sides.
@@ -16,14 +16,14 @@ from inference.volumes.patches import PATCH_SPACING_MM, Patch, cut_patch
 from training.data.nodules import NoduleCrop
 
 FEATHER_MM = 2.0
-"""How far beyond the readers' outline the nodule fades, with the scanner's blur."""
+"""Width of the fading rim beyond the readers' outline."""
 DENSE_HU = -300.0
 GRAIN_MM = 0.8
-"""What is finer than this in the background counts as its noise, and is laid over the nodule too."""
+"""Finer structure of the background counts as noise, and is added to the nodule too."""
 
 
 def nodule_weight(crop: NoduleCrop) -> NDArray[np.float32]:
-    """How much of each voxel of the crop's patch belongs to the nodule, 0..1."""
+    """Return the share of each voxel of the crop's patch that belongs to the nodule, 0..1."""
     mask = CtVolume(crop.mask.astype(np.int16) * 1000, crop.volume.spacing_mm, crop.volume.affine)
     inside = cut_patch(mask, crop.centre).hu > 500
     outside_mm = ndi.distance_transform_edt(~inside, sampling=PATCH_SPACING_MM)
@@ -31,7 +31,7 @@ def nodule_weight(crop: NoduleCrop) -> NDArray[np.float32]:
 
 
 def paste(background: Patch, nodule: Patch, weight: NDArray[np.float32]) -> Patch:
-    """Lay the nodule over the middle of the background; what is denser there than its fading rim stays."""
+    """Paste the nodule into the middle of the background; structures denser than its fading rim remain."""
     under = background.hu.astype(np.float32)
     grain = under - ndi.gaussian_filter(under, [GRAIN_MM / s for s in PATCH_SPACING_MM])
     over = nodule.hu.astype(np.float32) + grain
@@ -44,12 +44,12 @@ Index = tuple[float, float, float]
 
 
 def places_in_lung(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
-    """Random places (slice, row, column) in the closed lungs where a nodule could lie: not within dense tissue."""
+    """Return random points (slice, row, column) in the closed lungs outside dense tissue."""
     return _random_places(volume, lungs, count, rng, dense=False)
 
 
 def dense_places(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
-    """Random dense places (slice, row, column) in the closed lungs: vessels, hila, walls."""
+    """Return random dense points (slice, row, column) in the closed lungs: vessels, hila, walls."""
     return _random_places(volume, lungs, count, rng, dense=True)
 
 

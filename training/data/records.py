@@ -1,4 +1,4 @@
-"""What the commands know of nodules, whatever folder they were read from."""
+"""Records of nodules, independent of the folder layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inference.types import CtVolume
 
 
 class DataError(Exception):
-    """The data folder is not usable; the message says what is missing."""
+    """The data folder is unusable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class NoduleRow:
     pixel_mm: float
     split: str
     ratings: tuple[float, ...] = ()
-    """What each reader said, 1 to 5, where the table tells."""
+    """Ratings of the readers, 1 to 5, if the table has them."""
 
     @property
     def is_labelled(self) -> bool:
-        """Whether the readers lean to one side: mean rating not 3, ratings usable."""
+        """Whether the ratings are usable and their mean is not 3."""
         return self.ratings_ok and np.isfinite(self.mean_malignancy) and self.mean_malignancy != 3.0
 
     @property

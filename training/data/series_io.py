@@ -1,4 +1,4 @@
-"""Reads a whole CT series from a folder or a tar archive of DICOM files into a volume with true geometry, for training.
+"""Reader for CT series (folder or tar archive of DICOM files) into volumes with true geometry, for training.
 
 Serving reads series in ``dicom_node``, which training does not know; what it refuses there is refused here too, and the
 volumes are the same voxel for voxel (a test compares them).
@@ -24,25 +24,25 @@ HU_MIN, HU_MAX = -1024, 3071
 SAME_PLACE_MM = 0.02
 UNEVEN_MM, UNEVEN_SHARE = 0.1, 0.1
 GAP = 1.5
-"""A distance of more than this many usual ones is a gap."""
+"""A distance of more than this many typical ones is a gap."""
 MAX_TILT_DEG = 2.0
 MAX_OBLIQUE_DEG = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A series as a volume, its slices from feet to head, and how they are called."""
+    """A series as a volume, slices from feet to head, with their identifiers."""
 
     volume: CtVolume
     sop_instance_uids: tuple[str, ...]
     instance_numbers: tuple[int | None, ...]
 
     def slice_index(self, name: str) -> int | None:
-        """Which slice a SOP Instance UID or an Instance Number means; None where none, or more than one."""
-        found = [i for i, uid in enumerate(self.sop_instance_uids) if uid == name]
-        if not found and name.isdigit():
-            found = [i for i, number in enumerate(self.instance_numbers) if number == int(name)]
-        return found[0] if len(found) == 1 else None
+        """Return the slice of a SOP Instance UID or Instance Number; None without a unique match."""
+        matches = [i for i, uid in enumerate(self.sop_instance_uids) if uid == name]
+        if not matches and name.isdigit():
+            matches = [i for i, number in enumerate(self.instance_numbers) if number == int(name)]
+        return matches[0] if len(matches) == 1 else None
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -58,7 +58,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _images(source: Path, series_instance_uid: str | None) -> list[pydicom.Dataset]:
-    """The CT images of one series; files that are no DICOM files are passed over, broken ones are not."""
+    """Return the CT images of one series; files that are not DICOM are skipped, broken ones are errors."""
     images = []
     for name, content in _files(source):
         if content[128:132] != b"DICM":
@@ -75,24 +75,24 @@ def _images(source: Path, series_instance_uid: str | None) -> list[pydicom.Datas
 
 @lru_cache(maxsize=4)
 def series_folders(folder: Path) -> dict[str, Path]:
-    """Where each SeriesInstanceUID lies among the folders in ``folder``; only the first DICOM file of each is read."""
-    found: dict[str, Path] = {}
+    """Map each SeriesInstanceUID to its folder in ``folder``, by the first DICOM file of each."""
+    matches: dict[str, Path] = {}
     for place in sorted(p for p in folder.rglob("*") if p.is_dir()):
         for path in sorted(p for p in place.iterdir() if p.is_file()):
             with path.open("rb") as file:
                 if file.read(132)[128:] != b"DICM":
                     continue
-            found.setdefault(str(pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID), place)
-    return found
+            matches.setdefault(str(pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID), place)
+    return matches
 
 
 def read_scan(source: Path) -> CtVolume:
-    """The volume of ``read_series``."""
+    """Return the volume of ``read_series``."""
     return read_series(source).volume
 
 
 def read_series(source: Path, *, series_instance_uid: str | None = None) -> Scan:
-    """Order the axial slices of one series by position and convert them to HU.
+    """Return the axial slices of one series, ordered by position and converted to HU.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def read_series(source: Path, *, series_instance_uid: str | None = None) -> Scan
 
 
 class _UnfitError(Exception):
-    """Why these images are no volume."""
+    """The images form no volume."""
 
 
 def _stack(images: Sequence[pydicom.Dataset]) -> Scan:
@@ -140,7 +140,7 @@ def _stack(images: Sequence[pydicom.Dataset]) -> Scan:
 def _geometry(
     images: Sequence[pydicom.Dataset],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Positions ``(n, 3)``, and the orientation and pixel spacing that all images share."""
+    """Return positions ``(n, 3)``, and the common orientation and pixel spacing."""
     for keyword, length in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
         if any(len(ds.get(keyword) or ()) != length for ds in images):
             raise _UnfitError(f"images lack {keyword}")
@@ -158,7 +158,7 @@ def _geometry(
 def _regular_step(
     positions: NDArray[np.float64], along: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The vector from slice to slice of an even, upright stack."""
+    """Return the vector from slice to slice of a regular axial stack."""
     distances = np.diff(along)
     usual = float(np.median(distances))
     if distances.min() < SAME_PLACE_MM:
@@ -174,7 +174,7 @@ def _regular_step(
 
 
 def _hu(ds: pydicom.Dataset) -> NDArray[np.int16]:
-    """HU of one image (PS3.3 C.11.1): slope and intercept must be there, padding becomes -1024."""
+    """Return HU of one image (PS3.3 C.11.1): slope and intercept are required, padding becomes -1024."""
     if ds.get("RescaleSlope") is None or ds.get("RescaleIntercept") is None:
         raise _UnfitError("images lack Rescale Slope or Intercept")
     stored = ds.pixel_array.astype(np.int64)
@@ -188,7 +188,7 @@ def _hu(ds: pydicom.Dataset) -> NDArray[np.int16]:
 
 
 def _as_stored(ds: pydicom.Dataset, value: int) -> int:
-    """A padding value in the domain of the pixels: writers often take the wrong one of US and SS."""
+    """Return a padding value in the pixels' domain; writers often confuse US and SS."""
     wrapped = value % (1 << int(ds.BitsAllocated))
     signed = int(ds.PixelRepresentation) == 1 and wrapped >= 1 << (int(ds.BitsAllocated) - 1)
     return wrapped - (1 << int(ds.BitsAllocated)) if signed else wrapped

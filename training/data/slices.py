@@ -1,4 +1,4 @@
-"""The paper's whole-slice model: 8-bit pictures, its recipe to the letter, split by cluster."""
+"""Training of the paper's whole-slice model on 8-bit images, split by cluster."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SliceSet:
 
 
 def slice_folder(data: Path) -> Path:
-    """The folder that holds ``manifest.csv``: ``data`` itself or its ``iq_oth_nccd``."""
+    """Return the folder with ``manifest.csv``: ``data`` itself or its ``iq_oth_nccd``."""
     for folder in (data, data / "iq_oth_nccd"):
         if (folder / "manifest.csv").is_file():
             return folder
@@ -54,19 +54,19 @@ def slice_folder(data: Path) -> Path:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """One picture as ``(256, 256)`` grey values."""
+    """Read an image as ``(256, 256)`` grey values."""
     with Image.open(path) as image:
         return np.asarray(image.convert("L").resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BILINEAR))
 
 
 def read_full_picture(path: Path) -> NDArray[np.uint8]:
-    """One picture as it is served: ``(rows, columns)`` grey values at its own size."""
+    """Read an image as ``(rows, columns)`` grey values at its own size, as in serving."""
     with Image.open(path) as image:
         return np.asarray(image.convert("L"))
 
 
 def read_slices(data: Path, class_count: int = 2) -> SliceSet:
-    """All slices of the manifest; with two classes a normal slice counts as benign (not malignant)."""
+    """Return all slices of the manifest; with two classes a normal slice counts as benign."""
     folder = slice_folder(data)
     with (folder / "manifest.csv").open(newline="") as file:
         lines = [line for line in csv.DictReader(file) if not line["duplicate_of"]]
@@ -100,7 +100,7 @@ class SliceSamples:
         return len(self.labels)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented, normalised pictures ``(n, 1, 224, 224)`` and their classes."""
+        """Return augmented, normalised images ``(n, 1, 224, 224)`` and their classes."""
         torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))  # v2 draws from the global generator
         chosen = self.pictures[indices.to(self.labels.device)]
         grey = torch.stack([self.transform(picture[None]) for picture in chosen])
@@ -108,7 +108,7 @@ class SliceSamples:
 
 
 def slice_logits(network: nn.Module, pictures: NDArray[np.uint8], device: torch.device) -> NDArray[np.float64]:
-    """Logits ``(n, classes)`` of unaugmented pictures, in float32 as at serving."""
+    """Return logits ``(n, classes)`` of unaugmented images, in float32 as in serving."""
     outputs = []
     with torch.inference_mode():
         for start in range(0, len(pictures), 32):
@@ -118,7 +118,7 @@ def slice_logits(network: nn.Module, pictures: NDArray[np.uint8], device: torch.
 
 
 def thumbnail_scores(slices: SliceSet, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Malignancy by a ridge regression on 8x8 thumbnails of the training split: what needs no network."""
+    """Return malignancy scores of a baseline: ridge regression on 8x8 thumbnails of the training split."""
 
     def thumbnails(which: NDArray[np.bool_]) -> NDArray[np.float64]:
         small = slices.pictures[which].reshape(-1, 8, 32, 8, 32).mean(axis=(2, 4)).reshape(-1, 64) / 255.0

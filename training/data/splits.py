@@ -1,4 +1,4 @@
-"""Patient-level splits, and a check that refuses one that leaks."""
+"""Patient-level splits and the check for leaks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 
 class LeakError(Exception):
-    """Two splits share a patient, a cluster or a duplicate; the message names nobody."""
+    """Two splits share a patient, cluster or duplicate; the message holds no identity."""
 
 
 def check_no_leak(splits: Sequence[str], groups: Sequence[str], what: str) -> None:
-    """Raise LeakError if a group stands in more than one split; the message says which splits and how many groups."""
+    """Raise LeakError if a group is in more than one split."""
     splits_of: dict[str, set[str]] = {}
     for split, group in zip(splits, groups, strict=True):
         splits_of.setdefault(group, set()).add(split)
-    torn = [found for found in splits_of.values() if len(found) > 1]
+    torn = [group_splits for group_splits in splits_of.values() if len(group_splits) > 1]
     if torn:
         names = ", ".join(sorted(set().union(*torn)))
         counted = f"{len(torn)} of them, in {names}"
@@ -26,7 +26,7 @@ def check_no_leak(splits: Sequence[str], groups: Sequence[str], what: str) -> No
 
 
 def group_folds(groups: Sequence[str], labels: Sequence[bool], *, folds: int, seed: int) -> NDArray[np.int_]:
-    """Fold number of each sample: whole groups, positives spread evenly, deterministic for a seed."""
+    """Return the fold of each sample: groups undivided, positives balanced, deterministic for a seed."""
     rng = np.random.default_rng(seed)
     names = np.array(groups)
     flags = np.array(labels)
@@ -43,5 +43,5 @@ def group_folds(groups: Sequence[str], labels: Sequence[bool], *, folds: int, se
 
 
 def split_hash(names: Sequence[str]) -> str:
-    """sha256 over sorted sample names: says which samples without listing them."""
+    """Return the SHA-256 of the sorted sample names."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()

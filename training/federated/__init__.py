@@ -1,1 +1,1 @@
-"""Several hospitals train one nodule network and calibrate it together; weights and counts travel, images never do."""
+"""Federated training and calibration of a nodule network; sites exchange weights and counts, never images."""

@@ -1,4 +1,4 @@
-"""``python -m training.federated.bundle --joint DIR... --data DIR --out DIR``: joint weights become a bundle to serve.
+"""``python -m training.federated.bundle --joint DIR... --data DIR --out DIR``: build a bundle from joint weights.
 
 ``--joint`` are the folders that federated runs wrote, one for each group of networks. Their answers on the split
 ``val`` of ``--data``, which no site may have trained on, go through ``training.calibrate`` like those of networks that
@@ -54,10 +54,10 @@ def read_joint(folder: Path) -> tuple[Plan, torch.nn.Module, dict[str, Any]]:
 
 
 def record_of_run(summary: dict[str, Any]) -> dict[str, Any]:
-    """What a bundle keeps of the run that one of its networks comes from."""
-    kept = ("group", "strategy", "rounds", "local_epochs", "sites", "seed")
+    """Return the bundle's record of a federated run."""
+    fields = ("group", "strategy", "rounds", "local_epochs", "sites", "seed")
     return {
-        **{name: summary["plan"][name] for name in kept},
+        **{name: summary["plan"][name] for name in fields},
         "sites_kept": [one["kept"] for one in summary["rounds"]],
         "samples": max(one.get("samples", 0) for one in summary["rounds"]),
         "privacy": summary["privacy"],
@@ -65,7 +65,7 @@ def record_of_run(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_trained(joints: list[Path], site: Site) -> Trained:
-    """The joint networks with their margins on the split ``val`` of the hospital that leads.
+    """Return the joint networks with their margins on the split ``val`` of the leading hospital.
 
     Raises
     ------
@@ -94,17 +94,17 @@ def make_trained(joints: list[Path], site: Site) -> Trained:
 
 
 def unseen_margins(site: Site, network: torch.nn.Module, plan: Plan) -> NDArray[np.float64]:
-    """Margins of the split ``val``, NaN for all other nodules."""
-    found, _ = site.margins(network, plan.network_group(), "val")
-    if not len(found):
+    """Return margins of the split ``val``, NaN for all other nodules."""
+    val_margins, _ = site.margins(network, plan.network_group(), "val")
+    if not len(val_margins):
         raise DataError("the split val has no nodule that is benign or malignant: nothing to calibrate on")
     margins = np.full(len(site.task.names), np.nan)
-    margins[site.chosen("val", labelled=True)] = found
+    margins[site.chosen("val", labelled=True)] = val_margins
     return margins
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, gather, calibrate; ``training.calibrate`` prints its one JSON object last."""
+    """Run the command; ``training.calibrate`` prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.federated.bundle", description=__doc__.split("\n")[0])
     parser.add_argument("--joint", type=Path, nargs="+", required=True, help="folders that federated runs wrote")
     parser.add_argument("--data", type=Path, required=True, help="nodules whose split val no site has trained on")

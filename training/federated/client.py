@@ -1,6 +1,6 @@
-"""What runs at a site: a Flower ClientApp that trains on the site's own nodules and answers with weights or counts.
+"""Flower ClientApp of a site: trains on the site's own nodules and returns weights or counts.
 
-The site is told where its nodules are by its own node configuration (``data``, a folder; ``site``, its number), never
+The folder of the nodules is in the site's own node configuration (``data``, a folder; ``site``, its number), never
 by the server.
 """
 
@@ -28,7 +28,7 @@ def _site(folder: str) -> Site:
 
 
 def own_site(context: Context) -> tuple[Site, int]:
-    """The nodules and number of the site that this process belongs to.
+    """Return the nodules and number of this process's site.
 
     Raises
     ------
@@ -42,19 +42,19 @@ def own_site(context: Context) -> tuple[Site, int]:
 
 
 def record_of(network: torch.nn.Module) -> ArrayRecord:
-    """Weights as they travel."""
+    """Return the weights as an ArrayRecord."""
     return ArrayRecord({k: Array(v.numpy()) for k, v in shared_state(network).items()})
 
 
 def network_of(plan: Plan, arrays: ArrayRecord) -> torch.nn.Module:
-    """The plan's network with weights that travelled."""
+    """Return the plan's network with received weights."""
     network = new_network(plan)
     take_state(network, {k: torch.from_numpy(np.array(v.numpy(), dtype=np.float32)) for k, v in arrays.items()})
     return network
 
 
 def make_app(mods: list[Mod] | None = None) -> ClientApp:
-    """The ClientApp; ``mods`` stand between it and the server (Flower's own privacy mods, or a test's sabotage)."""
+    """Return the ClientApp with ``mods`` (Flower's privacy mods, or a test's sabotage)."""
     app = ClientApp(mods=mods)
 
     @app.train()  # type: ignore[untyped-decorator]
@@ -72,7 +72,7 @@ def make_app(mods: list[Mod] | None = None) -> ClientApp:
 
     @app.query()  # type: ignore[untyped-decorator]
     def count(message: Message, context: Context) -> Message:
-        """Counts of margins by the joint network on the splits that no site trains on."""
+        """Return counts of margins by the joint network on the splits without training."""
         plan = Plan.of(context.run_config)
         site, _ = own_site(context)
         network = network_of(plan, message.content["arrays"]).to(site.batch.hu.device)

@@ -19,7 +19,7 @@ MIDDLES = (EDGES[:-1] + EDGES[1:]) / 2
 
 @dataclass(frozen=True, slots=True)
 class MarginCounts:
-    """Benign and malignant nodules in each bin of the margin, ``(64,)`` each."""
+    """Number of benign and malignant nodules in each bin of the margin, ``(64,)`` each."""
 
     benign: NDArray[np.int64]
     malignant: NDArray[np.int64]
@@ -33,7 +33,7 @@ class MarginCounts:
 
     @classmethod
     def received(cls, benign: Sequence[int], malignant: Sequence[int]) -> MarginCounts:
-        """Check what a site sent.
+        """Check and convert the counts of a site.
 
         Raises
         ------
@@ -48,26 +48,26 @@ class MarginCounts:
         return counts
 
     def __add__(self, other: MarginCounts) -> MarginCounts:
-        """Both together."""
+        """Return the sum."""
         return MarginCounts(self.benign + other.benign, self.malignant + other.malignant)
 
     @classmethod
     def sum(cls, counts: Sequence[MarginCounts]) -> MarginCounts:
-        """All together."""
+        """Return the sum of all."""
         return cls(
             np.sum([c.benign for c in counts], axis=0, dtype=np.int64),
             np.sum([c.malignant for c in counts], axis=0, dtype=np.int64),
         )
 
     def samples(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Margins (the middles of their bins) and labels: what can be rebuilt of the nodules, and no more."""
+        """Return reconstructed margins (bin centres) and labels."""
         margins = np.concatenate([np.repeat(MIDDLES, self.benign), np.repeat(MIDDLES, self.malignant)])
         labels = np.arange(len(margins)) >= self.benign.sum()
         return margins, labels
 
 
 def fit_jointly(counts: MarginCounts) -> dict[str, Any]:
-    """Temperature and Platt scaling on the counts of all sites, as a bundle's recipe writes a calibrator.
+    """Fit temperature and Platt scaling on the counts of all sites; return the recipe's calibrator.
 
     Platt's is taken where both classes have ten nodules: a slope and an intercept from less say little.
 
@@ -86,7 +86,7 @@ def fit_jointly(counts: MarginCounts) -> dict[str, Any]:
 
 
 def figures_of(counts: MarginCounts, calibrator: dict[str, Any]) -> dict[str, Any]:
-    """Discrimination and calibration from counts alone: AUC (ties within a bin count half), Brier, ECE, its floor."""
+    """Return metrics from counts: AUC (ties within a bin count half), Brier score, ECE and its floor."""
     margins, labels = counts.samples()
     if not len(labels):
         return {"n": 0}

@@ -1,4 +1,4 @@
-"""``python -m training.federated.experiment --data DIR --out DIR``: each way of training compared.
+"""``python -m training.federated.experiment --data DIR --out DIR``: compare pooled, local and federated training.
 
 Splits the data into four unequal sites, then trains the same network by the same schedule in each way: one pool of all
 data, each site alone, federated by every strategy, with a poisoned and with an absent site, with differential privacy.
@@ -37,11 +37,11 @@ from training.fitting.plots import plot_intervals
 from training.fitting.report_metrics import auc_with_interval, gain_over
 
 BAD_SITE = 1
-"""The site that does harm or stays away: neither the largest nor the smallest."""
+"""Number of the harmful or absent site: neither the largest nor the smallest."""
 
 
 def train_alone(site: Site, plan: Plan) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The plan's schedule on one site's (or the pool's) nodules; the network and its own calibrator."""
+    """Train by the plan's schedule on one site's (or the pool's) nodules; return network and calibrator."""
     group = plan.network_group()
     network, samples = new_network(plan), site.samples(group)
     for number in range(1, plan.rounds + 1):
@@ -50,7 +50,7 @@ def train_alone(site: Site, plan: Plan) -> tuple[torch.nn.Module, dict[str, Any]
 
 
 class Experiment:
-    """Everything is judged on ``pool``'s split ``test``."""
+    """Training experiments, evaluated on the split ``test`` of the pool."""
 
     def __init__(self, data: Path, out: Path, plan: Plan) -> None:
         self.plan, self.out = plan, out
@@ -64,7 +64,7 @@ class Experiment:
         self.margins: dict[str, NDArray[np.float64]] = {}
 
     def run(self, name: str, train: Callable[[], tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]]) -> None:
-        """Train in one way, measure, and keep the row."""
+        """Run one training, evaluate it, and record the row."""
         started = time.monotonic()
         network, calibrator, more = train()
         margins, _ = self.pool.margins(network, self.plan.network_group(), "test")
@@ -93,17 +93,17 @@ class Experiment:
         }
 
     def pooled(self) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
-        """All sites' nodules in one place: what federation does without."""
+        """Train on the pooled nodules of all sites."""
         return *train_alone(self.pool, self.plan), {}
 
     def alone(self, number: int) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
-        """One site by itself, calibrated on its own few."""
+        """Train and calibrate on one site only."""
         return *train_alone(Site.read(self.folders[number]), self.plan), {}
 
     def federated(
         self, plan: Plan, apps: list[ClientApp | None]
     ) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
-        """All sites by a strategy, calibrated on the sum of their counts."""
+        """Train on all sites by a strategy, calibrated on the sum of their counts."""
         arrays, summary = run_federation(InProcess(self.folders, apps, plan), plan)
         kept = [r["kept"] for r in summary["rounds"]]
         calibrator = summary["calibrator"] or {"kind": "none", "parameters": {}}
@@ -111,7 +111,7 @@ class Experiment:
 
 
 def ways(experiment: Experiment) -> dict[str, Callable[[], tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]]]:
-    """Every way of training, by the name that the table gives it; the pool first."""
+    """Return all trainings by name, the pool first."""
     plan = experiment.plan
     honest = make_app()
 
@@ -120,19 +120,19 @@ def ways(experiment: Experiment) -> dict[str, Callable[[], tuple[torch.nn.Module
         return lambda: experiment.federated(replace(plan, **changed), apps)
 
     reverse, broken = make_app([reversed_update(3.0)]), make_app([broken_update()])
-    found = {"pool of all data": experiment.pooled}
+    trainings = {"pool of all data": experiment.pooled}
     for number, name in enumerate(SITES):
         size = experiment.sizes[number].get("train", 0)
-        found[f"alone: {name} ({size})"] = lambda number=number: experiment.alone(number)  # type: ignore[misc]
+        trainings[f"alone: {name} ({size})"] = lambda number=number: experiment.alone(number)  # type: ignore[misc]
     for strategy in ("fedavg", "fedprox", "trimmed", "median"):
-        found[f"{strategy}"] = federated(strategy=strategy)
+        trainings[f"{strategy}"] = federated(strategy=strategy)
     for strategy in ("fedavg", "trimmed", "median"):
-        found[f"{strategy}, a site learns backwards"] = federated(reverse, strategy=strategy)
-    found["fedavg, a site sends no numbers"] = federated(broken, strategy="fedavg")
-    found["fedavg, a site is absent"] = federated(None, strategy="fedavg")
+        trainings[f"{strategy}, a site learns backwards"] = federated(reverse, strategy=strategy)
+    trainings["fedavg, a site sends no numbers"] = federated(broken, strategy="fedavg")
+    trainings["fedavg, a site is absent"] = federated(None, strategy="fedavg")
     for noise in (0.01, 0.1, 1.0):
-        found[f"private, noise {noise:g}"] = federated(strategy="private", noise_multiplier=noise)
-    return found
+        trainings[f"private, noise {noise:g}"] = federated(strategy="private", noise_multiplier=noise)
+    return trainings
 
 
 def _spent(row: dict[str, Any]) -> str:
@@ -140,7 +140,7 @@ def _spent(row: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]], n: int, malignant: int, patients: int) -> str:
-    """The rows as Markdown."""
+    """Return the rows as a Markdown table."""
     lines = [
         f"Split test: n = {n} ({malignant} malignant), {patients} patients; 95 % intervals by patient bootstrap.",
         "",
@@ -161,7 +161,7 @@ def table(rows: list[dict[str, Any]], n: int, malignant: int, patients: int) -> 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, train in every way, write the table."""
+    """Run the command and write the table."""
     parser = argparse.ArgumentParser(prog="python -m training.federated.experiment", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""``python -m training.federated.partition --data DIR --out DIR``: one data set as unequal sites, for experiments.
+"""``python -m training.federated.partition --data DIR --out DIR``: split a data set into unequal sites.
 
 Sites differ as hospitals do: by slice thickness and pixel size. Each gets a folder of its own, with a ``labels.csv``
 of its own patients and links to their crops, so that a process that is given one can see no other's.
@@ -24,7 +24,7 @@ SITES = ("thin slices, fine pixels", "thin slices, coarse pixels", "thick slices
 
 
 def site_of(row: NoduleRow) -> int:
-    """0 to 3, the place in :data:`SITES`."""
+    """Return the index in :data:`SITES`, 0 to 3."""
     return 2 * int(row.slice_mm > THIN_MM) + int(row.pixel_mm > FINE_MM)
 
 
@@ -67,7 +67,7 @@ def partition(data: Path, out: Path) -> list[dict[str, int]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, write, print one JSON object."""
+    """Run the command; prints one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m training.federated.partition", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

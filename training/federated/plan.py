@@ -1,4 +1,4 @@
-"""What a federated run was asked for, checked before anything is trained or sent."""
+"""Configuration of a federated run, checked before training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STRATEGIES = ("fedavg", "fedprox", "trimmed", "median", "private")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One federated run. Field names are those of the run configuration, with ``-`` for ``_``.
+    """Parameters of a federated run. Field names are those of the run configuration, with ``-`` for ``_``.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Plan:
     clipping_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run.
+        """Check the values.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Plan:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Plan:
-        """From a run configuration; keys that are not the plan's are left alone.
+        """Parse a run configuration; other keys are ignored.
 
         Raises
         ------
@@ -82,21 +82,21 @@ class Plan:
             A value has another type than the plan's, or is out of range.
         """
         values: dict[str, Any] = {}
-        for known in fields(cls):
-            given = config.get(known.name.replace("_", "-"))
+        for field in fields(cls):
+            given = config.get(field.name.replace("_", "-"))
             if given is None:
                 continue
-            kind: type[str | int | float] = type(getattr(cls(), known.name))
+            kind: type[str | int | float] = type(getattr(cls(), field.name))
             try:
-                values[known.name] = kind(given)
+                values[field.name] = kind(given)
             except (TypeError, ValueError):
-                raise DataError(f"{known.name.replace('_', '-')} must be a {kind.__name__}") from None
+                raise DataError(f"{field.name.replace('_', '-')} must be a {kind.__name__}") from None
         return cls(**values)
 
     def config(self) -> dict[str, str | int | float]:
-        """The run configuration that :meth:`of` reads back."""
+        """Return the run configuration, which :meth:`of` parses."""
         return {f.name.replace("_", "-"): getattr(self, f.name) for f in fields(self)}
 
     def network_group(self) -> Group:
-        """The network that is trained, how it looks and how its views are varied."""
+        """Return the trained network with its view and augmentation."""
         return next(g for g in GROUPS["nodule"]("paper") if g.name == self.group)

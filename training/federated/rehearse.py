@@ -1,4 +1,4 @@
-"""``python -m training.federated.rehearse --sites DIR DIR DIR --out DIR``: a whole federation on this machine.
+"""``python -m training.federated.rehearse --sites DIR DIR DIR --out DIR``: run a federation on this machine.
 
 Starts what hospitals would start on theirs, each as a process of its own: Flower's SuperLink with TLS, one SuperNode
 for each site's folder, which proves itself with its own key, and one run. ``--stop-site`` ends a site in the middle.
@@ -32,7 +32,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def write_certificates(folder: Path) -> dict[str, Path]:
-    """A certificate authority of one day and the server's certificate for loopback, PEM."""
+    """Write a one-day CA and the server's certificate for loopback, PEM."""
     folder.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
     server = authority.issue_cert(LOOPBACK, "localhost", not_after=dt.datetime.now(dt.UTC) + dt.timedelta(days=1))
@@ -45,7 +45,7 @@ def write_certificates(folder: Path) -> dict[str, Path]:
 
 
 def write_site_key(folder: Path, name: str) -> tuple[Path, Path]:
-    """A site's own key pair, OpenSSH format: private and public."""
+    """Write a site's key pair in OpenSSH format; return the private and public files."""
     key = ec.generate_private_key(ec.SECP384R1())
     private, public = folder / f"{name}.key", folder / f"{name}.pub"
     private.write_bytes(
@@ -59,14 +59,14 @@ def write_site_key(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def free_port() -> int:
-    """A port that nothing listens on at the moment."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind((LOOPBACK, 0))
         return int(listener.getsockname()[1])
 
 
 class Rehearsal:
-    """Processes of one federation; all are ended on leaving."""
+    """Processes of one federation, ended on exit."""
 
     def __init__(self, folders: list[Path], out: Path, plan: Plan) -> None:
         self.folders, self.out, self.plan = folders, out, plan
@@ -82,7 +82,7 @@ class Rehearsal:
         }
 
     def __enter__(self) -> Rehearsal:
-        """Start the server, let the sites in, start them."""
+        """Start the server, register and start the sites."""
         for tool in ("flower-superlink", "flower-supernode", "flwr"):
             if shutil.which(tool, path=self.environment["PATH"]) is None:
                 raise DataError(f"{tool} is not installed: pip install 'lungnode[federated]'")
@@ -109,7 +109,7 @@ class Rehearsal:
             self.stop(name)
 
     def start_site(self, number: int, private: Path) -> None:
-        """Start the SuperNode of a site, which proves itself with its ``private`` key."""
+        """Start the SuperNode of a site, authenticated by its ``private`` key."""
         folder = self.folders[number].resolve()
         self._start(f"site-{number}", [
             "flower-supernode", "--superlink", f"{LOOPBACK}:{self.port}",
@@ -142,7 +142,7 @@ class Rehearsal:
         raise DataError(f"the server did not start; its words are in {self.out / 'server.log'}")
 
     def flwr(self, *words: str) -> str:
-        """Call Flower's command line; what it printed.
+        """Run Flower's command line and return its output.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Rehearsal:
                     continue
 
     def run(self, *, stop_site: int | None = None, after_round: int = 1, limit_s: float = 3600.0) -> dict[str, Any]:
-        """Submit the run and wait for its summary; tell its rounds as they end.
+        """Submit the run and wait for its summary, printing its rounds.
 
         Raises
         ------
@@ -186,25 +186,25 @@ class Rehearsal:
         summary.unlink(missing_ok=True)
         progress.unlink(missing_ok=True)
         self.flwr("run", str(APP), "rehearsal", "--run-config", str(settings))
-        told, deadline = 0, time.monotonic() + limit_s
+        printed, deadline = 0, time.monotonic() + limit_s
         while not summary.is_file():
             if time.monotonic() > deadline or self.processes["server"].poll() is not None:
                 raise DataError(f"the run did not end; the server's words are in {self.out / 'server.log'}")
             rounds = progress.read_text().splitlines() if progress.is_file() else []
-            for line in rounds[told:]:
+            for line in rounds[printed:]:
                 print(line, file=sys.stderr, flush=True)
-            told = len(rounds)
-            if stop_site is not None and told >= after_round:
+            printed = len(rounds)
+            if stop_site is not None and printed >= after_round:
                 print(f"site {stop_site} is killed", file=sys.stderr, flush=True)
                 self.stop(f"site-{stop_site}")
                 stop_site = None
             time.sleep(0.5)
-        found: dict[str, Any] = json.loads(summary.read_text())
-        return found
+        result: dict[str, Any] = json.loads(summary.read_text())
+        return result
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, run the federation, print its summary as one JSON object."""
+    """Run the command; prints the summary as one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m training.federated.rehearse", description=__doc__.split("\n")[0])
     parser.add_argument("--sites", type=Path, nargs="+", required=True, help="a folder of nodules for each site")
     parser.add_argument("--out", type=Path, required=True)

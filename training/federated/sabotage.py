@@ -1,4 +1,4 @@
-"""Sites that do harm, as mods between a site's ClientApp and the server: to show what a federation bears."""
+"""Harmful sites for robustness tests, as Flower mods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 
 
 def reversed_update(times: float) -> Mod:
-    """Sends the joint weights minus ``times`` its own step: learning backwards."""
+    """Mod that sends the joint weights minus ``times`` the own update."""
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         joint = _arrays(message)
@@ -24,7 +24,7 @@ def reversed_update(times: float) -> Mod:
 
 
 def broken_update() -> Mod:
-    """Sends weights that are no numbers."""
+    """Mod that sends NaN weights."""
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         reply = call_next(message, context)

@@ -1,4 +1,4 @@
-"""What runs beside Flower's SuperLink: rounds of training, the joint calibration, and what is kept of them."""
+"""Flower ServerApp: rounds of training, joint calibration and their records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.federated.strategies import Round, make_strategy
 
 
 def run_federation(grid: Grid, plan: Plan, out: Path | None = None) -> tuple[ArrayRecord, dict[str, Any]]:
-    """Train, calibrate and measure one network over all sites.
+    """Train, calibrate and evaluate one network over all sites.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def run_federation(grid: Grid, plan: Plan, out: Path | None = None) -> tuple[Arr
     """
     started = time.monotonic()
 
-    def tell(ended: Round) -> None:
+    def report_round(ended: Round) -> None:
         print(ended.line(), file=sys.stderr, flush=True)
         if out is not None:
             with (out / "rounds.txt").open("a") as file:
@@ -40,9 +40,9 @@ def run_federation(grid: Grid, plan: Plan, out: Path | None = None) -> tuple[Arr
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "rounds.txt").unlink(missing_ok=True)
-    strategy = make_strategy(plan, tell)
-    while (found := len(list(grid.get_node_ids()))) < plan.sites:
-        print(f"waiting for sites: {found} of {plan.sites}", file=sys.stderr, flush=True)
+    strategy = make_strategy(plan, report_round)
+    while (connected := len(list(grid.get_node_ids()))) < plan.sites:
+        print(f"waiting for sites: {connected} of {plan.sites}", file=sys.stderr, flush=True)
         time.sleep(1)
     arrays = record_of(new_network(plan))
     result = strategy.start(grid, arrays, num_rounds=plan.rounds, timeout=plan.wait_s)
@@ -66,7 +66,7 @@ def run_federation(grid: Grid, plan: Plan, out: Path | None = None) -> tuple[Arr
 
 
 def gather_counts(grid: Grid, plan: Plan, arrays: ArrayRecord) -> dict[str, MarginCounts]:
-    """Counts of the margins of all sites that answer; what a site sends is checked, and left out when it is wrong."""
+    """Return the margin counts of all answering sites; invalid counts are left out."""
     content = RecordDict({"arrays": arrays, "config": ConfigRecord({})})
     messages = [
         Message(content=content, message_type=MessageType.QUERY, dst_node_id=node) for node in grid.get_node_ids()
@@ -90,7 +90,7 @@ app = ServerApp()
 
 @app.main()  # type: ignore[untyped-decorator]
 def main(grid: Grid, context: Context) -> None:
-    """Flower calls this once a run; ``out`` of the run configuration is the server's own folder."""
+    """Entry point of a run; ``out`` of the run configuration is a folder of the server."""
     out = str(context.run_config.get("out", ""))
     _, summary = run_federation(grid, Plan.of(context.run_config), Path(out) if out else None)
     print(json.dumps({k: v for k, v in summary.items() if k != "plan"}), flush=True)

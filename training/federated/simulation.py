@@ -1,4 +1,4 @@
-"""A federation within one process, for experiments: the very apps and strategies, without network or processes."""
+"""In-process federation for experiments, with the same apps and strategies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.federated.plan import Plan
 
 
 class InProcess(Grid):
-    """Hands each message to the site's ClientApp at once and gathers what it answers.
+    """Grid that passes each message directly to the site's ClientApp.
 
     Parameters
     ----------
@@ -41,33 +41,33 @@ class InProcess(Grid):
         }
 
     def set_run(self, run: Run) -> None:
-        """There is only one."""
+        """Do nothing: there is only one run."""
 
     @property
     def run(self) -> Run:
-        """Not needed within a process."""
+        """Not supported."""
         raise NotImplementedError
 
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
     ) -> Message:
-        """Of Flower's older interface."""
+        """Not supported (Flower's older interface)."""
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
 
     def get_node_ids(self) -> Iterable[int]:
-        """All sites, those that never answer too."""
+        """Return all sites, including those that never answer."""
         return list(self._apps)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Only whole rounds are run here."""
+        """Not supported; use ``send_and_receive``."""
         raise NotImplementedError
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Only whole rounds are run here."""
+        """Not supported; use ``send_and_receive``."""
         raise NotImplementedError
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Every site's answer, one after another; a failure is an answer with an error, as over the network."""
+        """Return every site's answer; a failure is an answer with an error, as over the network."""
         replies = []
         for message in messages:
             node = message.metadata.dst_node_id

@@ -1,4 +1,4 @@
-"""A site's own part: its nodules, its share of a round of training, and the counts that it gives away."""
+"""A site's nodules, its local training and its margin counts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from training.fitting.tasks import Group, PatchSamples, PatchTask, read_nodule_t
 from training.loop import half_precision, loss_of
 
 LEFT_AT_HOME = "num_batches_tracked"
-"""Counters of batch norm that no average makes sense of."""
+"""Counters of batch norm, which are not averaged."""
 
 
 @dataclass(slots=True)
 class Site:
-    """The nodules of one site, in memory, on one device."""
+    """Nodules of one site, in memory on one device."""
 
     task: PatchTask
     batch: PatchBatch
@@ -49,12 +49,12 @@ class Site:
         return site
 
     def chosen(self, split: str, *, labelled: bool = False) -> NDArray[np.int64]:
-        """Indices of a split's usable nodules; with ``labelled`` only those that are benign or malignant."""
+        """Return the indices of a split's usable nodules; with ``labelled`` only benign or malignant ones."""
         chosen = self.task.usable & (self.task.splits == split)
         return np.flatnonzero(chosen & self.task.labelled if labelled else chosen)
 
     def samples(self, group: Group) -> PatchSamples:
-        """Training samples of the split ``train``."""
+        """Return the training samples of the split ``train``."""
         chosen = torch.from_numpy(self.chosen("train"))
         return PatchSamples(
             self.batch[chosen], torch.from_numpy(self.task.targets)[chosen].to(self.batch.hu.device), group.view,
@@ -62,7 +62,7 @@ class Site:
         )  # fmt: skip
 
     def margins(self, network: nn.Module, group: Group, split: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Logit margins ``(n,)`` of a split's labelled nodules by ``network``, and their labels."""
+        """Return logit margins ``(n,)`` of a split's labelled nodules, and their labels."""
         chosen = self.chosen(split, labelled=True)
         if not len(chosen):
             return np.zeros(0), np.zeros(0, dtype=bool)
@@ -71,23 +71,23 @@ class Site:
         return member_margins(run, group.view, patches).double().numpy(), self.task.labels[chosen]
 
     def counts(self, network: nn.Module, group: Group, split: str) -> MarginCounts:
-        """How many benign and malignant nodules of a split lie in each bin of the margin: all that is given away."""
+        """Return the numbers of benign and malignant nodules in each bin of the margin."""
         return MarginCounts.of(*self.margins(network, group, split))
 
 
 def new_network(plan: Plan) -> nn.Module:
-    """The network that all sites start from, by the plan's seed."""
+    """Return the initial network, by the plan's seed."""
     torch.manual_seed(plan.seed)
     return build_network(plan.network_group().description)
 
 
 def shared_state(network: nn.Module) -> dict[str, Tensor]:
-    """What travels: weights and the running statistics of batch norm, as float32 on the CPU."""
+    """Return the exchanged state: weights and running statistics of batch norm, float32 on the CPU."""
     return {k: v.detach().float().cpu() for k, v in network.state_dict().items() if not k.endswith(LEFT_AT_HOME)}
 
 
 def take_state(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load what travelled.
+    """Load a received state.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def take_state(network: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def learning_rate_of(plan: Plan, round_number: int) -> float:
-    """Rises over the first fifth of the rounds, then falls along a cosine: OneCycle (Smith 2018), by round."""
+    """Return the learning rate of a round: OneCycle (Smith 2018), rising over the first fifth, then a cosine."""
     done = (round_number - 0.5) / plan.rounds
     if done < 0.2:
         return plan.learning_rate * (0.1 + 0.9 * done / 0.2)
@@ -111,7 +111,7 @@ def learning_rate_of(plan: Plan, round_number: int) -> float:
 def train_round(
     network: nn.Module, samples: PatchSamples, plan: Plan, round_number: int, *, mu: float, number: int = 0
 ) -> float:
-    """Train ``network`` in place for the plan's local epochs; the mean loss, without the pull of FedProx.
+    """Train ``network`` in place for the plan's local epochs; return the mean loss without FedProx's term.
 
     Parameters
     ----------

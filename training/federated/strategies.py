@@ -1,4 +1,4 @@
-"""How sites' weights become one network: Flower's strategies, behind a guard that turns broken or wild updates away."""
+"""Flower strategies with a guard that rejects invalid or outlying updates."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ from flwr.supercore.privacy_accounting.rdp_accountant import RdpAccountant
 from training.federated.plan import Plan
 
 WILD = 4.0
-"""An update longer than so many times the median site's is turned away: honest sites of one round lie within 2 to 3."""
+"""Updates longer than this multiple of the median are rejected; honest sites are within 2 to 3."""
 
 
 @dataclass(slots=True)
 class Round:
-    """What became of one round."""
+    """Result of one round."""
 
     number: int
     asked: int
     answered: int
     kept: int
     samples: int = 0
-    """What the kept sites trained on, as far as they say (with differential privacy each counts as one)."""
+    """Reported training samples of the accepted sites (with differential privacy each counts as one)."""
     refused: list[str] = field(default_factory=list)
     loss: float | None = None
 
     def line(self) -> str:
-        """One line for people."""
+        """Return one line of text."""
         refused = f", refused: {'; '.join(self.refused)}" if self.refused else ""
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"
         return f"round {self.number}: {self.kept} of {self.asked} sites kept ({self.answered} answered){loss}{refused}"
 
 
 class Guarded(Strategy):
-    """A strategy that sees only replies with finite numbers of the right shapes and updates of a sane length.
+    """Strategy wrapper that passes only finite replies with the right shapes and bounded updates.
 
     A round with fewer good replies than the plan's ``least`` changes nothing.
     """
 
-    def __init__(self, strategy: Strategy, plan: Plan, tell: Callable[[Round], None]) -> None:
-        self.strategy, self.plan, self.tell = strategy, plan, tell
+    def __init__(self, strategy: Strategy, plan: Plan, on_round: Callable[[Round], None]) -> None:
+        self.strategy, self.plan, self.on_round = strategy, plan, on_round
         self.rounds: list[Round] = []
         self._joint: dict[str, np.ndarray[Any, Any]] = {}
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """As the strategy does; the joint weights are kept to judge the replies by."""
+        """See ``Strategy``; stores the joint weights for checking the replies."""
         self._joint = {k: np.array(v.numpy()) for k, v in arrays.items()}
         messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
         self.rounds.append(Round(server_round, len(messages), 0, 0))
@@ -69,7 +69,7 @@ class Guarded(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Average what the guard lets through."""
+        """Average the accepted replies."""
         report = self.rounds[-1]
         answered = [m for m in replies if not m.has_error()]
         report.answered = len(answered)
@@ -78,12 +78,12 @@ class Guarded(Strategy):
         report.samples = sum(_weight(reply) for reply in kept)
         if len(kept) < self.plan.least:
             report.refused.append(f"fewer than {self.plan.least} good replies, the joint network stays")
-            self.tell(report)
+            self.on_round(report)
             return None, None
         arrays, metrics = self.strategy.aggregate_train(server_round, kept)
         if metrics is not None and isinstance(loss := metrics.get("loss"), float):
             report.loss = loss
-        self.tell(report)
+        self.on_round(report)
         return arrays, metrics
 
     def _sane(self, replies: list[Message], report: Round) -> list[Message]:
@@ -101,7 +101,7 @@ class Guarded(Strategy):
         return [r for r, length in zip(replies, lengths, strict=True) if np.isfinite(length) and length <= limit]
 
     def _judge(self, reply: Message) -> tuple[str | None, float]:
-        """Fault, or None, and the length of the update (infinite with a fault)."""
+        """Return the fault, or None, and the length of the update (infinite with a fault)."""
         if len(reply.content.array_records) != 1 or len(reply.content.metric_records) != 1:
             return "a reply without weights or counts", np.inf
         arrays = next(iter(reply.content.array_records.values()))
@@ -121,19 +121,19 @@ class Guarded(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """No evaluation by round: the counts after the last one tell more."""
+        """Return no messages: evaluation is by counts after the last round."""
         return []
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Nothing to gather."""
+        """Return None."""
         return None
 
     def summary(self) -> None:
-        """As the strategy does."""
+        """See ``Strategy``."""
         self.strategy.summary()
 
     def privacy_spent(self) -> dict[str, float] | None:
-        """Epsilon and delta that the rounds so far have cost (client level), None where none is accounted."""
+        """Return epsilon and delta spent so far (client level); None without accounting."""
         if not isinstance(self.strategy, DifferentialPrivacyServerSideFixedClipping):
             return None
         spent = self.strategy.privacy_spent()
@@ -141,23 +141,23 @@ class Guarded(Strategy):
 
 
 def _weight(reply: Message) -> int:
-    """How many nodules a site trained on, by its own account."""
+    """Return the number of nodules that a site reports."""
     return int(next(iter(reply.content.metric_records.values()))["num-examples"])
 
 
-def make_strategy(plan: Plan, tell: Callable[[Round], None] = lambda _: None) -> Guarded:
-    """The plan's strategy, guarded; ``tell`` hears of every round."""
+def make_strategy(plan: Plan, on_round: Callable[[Round], None] = lambda _: None) -> Guarded:
+    """Return the plan's guarded strategy; ``on_round`` is called after every round."""
     common: dict[str, Any] = {
         "fraction_evaluate": 0.0,
         "min_train_nodes": plan.least,
         "min_available_nodes": plan.least,
     }
     if plan.strategy == "fedprox":
-        return Guarded(FedProx(proximal_mu=plan.proximal_mu, **common), plan, tell)
+        return Guarded(FedProx(proximal_mu=plan.proximal_mu, **common), plan, on_round)
     if plan.strategy == "trimmed":
-        return Guarded(FedTrimmedAvg(beta=plan.trim, **common), plan, tell)
+        return Guarded(FedTrimmedAvg(beta=plan.trim, **common), plan, on_round)
     if plan.strategy == "median":
-        return Guarded(FedMedian(**common), plan, tell)
+        return Guarded(FedMedian(**common), plan, on_round)
     if plan.strategy == "private":
         accountant = RdpAccountant(
             PrivacyConfig(
@@ -170,5 +170,5 @@ def make_strategy(plan: Plan, tell: Callable[[Round], None] = lambda _: None) ->
         private = DifferentialPrivacyServerSideFixedClipping(
             FedAvg(**common), plan.noise_multiplier, plan.clipping_norm, plan.sites, accountant=accountant
         )
-        return Guarded(private, plan, tell)
-    return Guarded(FedAvg(**common), plan, tell)
+        return Guarded(private, plan, on_round)
+    return Guarded(FedAvg(**common), plan, on_round)

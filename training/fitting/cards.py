@@ -83,12 +83,12 @@ def _refused(parts: dict[str, Any]) -> list[str]:
 
 def _engines(record: dict[str, Any]) -> list[str]:
     """What ``training.engines`` measured."""
-    told = f"On the split `{record['split']}` (n = {record['n']}), beside {record['reference']['engine']}:"
+    caption = f"On the split `{record['split']}` (n = {record['n']}), beside {record['reference']['engine']}:"
     lines = [
         "",
         "## Engines",
         "",
-        told,
+        caption,
         "",
         "| engine | change of AUC | change of ECE | largest change of a probability |",
     ]

@@ -47,8 +47,8 @@ def nested_cases(unseen: Unseen, groups: list[str], features: tuple[str, ...], *
         inner, outer = fold != k, fold == k
         if not outer.any():
             continue
-        known = Fold(columns[inner], labels[inner], list(names[inner]), unseen.question)
-        point, evidence = _refitted(known, columns[outer], seed=seed)
+        others = Fold(columns[inner], labels[inner], list(names[inner]), unseen.question)
+        point, evidence = _refitted(others, columns[outer], seed=seed)
         points[outer] = point
         for i, score in zip(np.flatnonzero(outer), point, strict=True):
             displayed[int(i)] = evidence.displayed(float(score))
@@ -65,16 +65,16 @@ class Fold:
     question: Question
 
 
-def _refitted(known: Fold, held_out: Array, *, seed: int) -> tuple[Array, Evidence]:
+def _refitted(others: Fold, held_out: Array, *, seed: int) -> tuple[Array, Evidence]:
     """Points of ``held_out`` and the evidence for them, from the other cases alone."""
-    columns, labels, groups = known.columns, known.labels, known.groups
+    columns, labels, groups = others.columns, others.labels, others.groups
     penalty, _ = choose_penalty(columns, labels, groups, seed=seed)
     z = cross_fitted(columns, labels, groups, penalty, seed=seed)
     kind = choose_calibrator(cross_validated_nll(z, labels, groups, seed=seed))
     parameters = CALIBRATORS[kind](z, labels) if kind != "none" else {}
     scores = cross_calibrated(z, labels, groups, kind, seed=seed)
     point = calibrated(fit_stack(columns, labels, penalty).margins(held_out), kind, parameters)
-    return point, Evidence.of("nested", known.question, scores, labels, groups)
+    return point, Evidence.of("nested", others.question, scores, labels, groups)
 
 
 def held_out_cases(evidence: Evidence, *, seed: int) -> ShownCases:

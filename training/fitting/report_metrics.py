@@ -253,19 +253,19 @@ def pathology_figures(data: Path, answers: Answers) -> dict[str, Any] | None:
         return None
     with path.open(newline="") as file:
         diagnosis = {line["patient_id"]: line["patient_diagnosis"] for line in csv.DictReader(file)}
-    known = [g for g in np.unique(answers.groups) if diagnosis.get(str(g), "unknown") != "unknown"]
-    if not known:
+    diagnosed = [g for g in np.unique(answers.groups) if diagnosis.get(str(g), "unknown") != "unknown"]
+    if not diagnosed:
         return {"n": 0}
-    malignant = np.array([diagnosis[str(g)] != "benign" for g in known])
-    patients = np.array(known)
+    malignant = np.array([diagnosis[str(g)] != "benign" for g in diagnosed])
+    patients = np.array(diagnosed)
 
     def highest(values: Array) -> Array:
-        return np.array([values[answers.groups == g].max() for g in known])
+        return np.array([values[answers.groups == g].max() for g in diagnosed])
 
     p, diameter = highest(answers.after), highest(answers.columns["diameter_mm"])
     agree = (p >= 0.5) == malignant
     return {
-        "n": len(known),
+        "n": len(diagnosed),
         "positives": int(malignant.sum()),
         **auc_with_interval(malignant, p, patients),
         "reader_diameter": auc_with_interval(malignant, diameter, patients),

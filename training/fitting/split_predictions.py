@@ -75,14 +75,14 @@ def assessed(ensemble: Ensemble, patches: list[Patch], measures: list[NoduleMeas
 
 def nodule_answers(bundle: Bundle, crops: list[MeasuredCrop], device: torch.device) -> Answers:
     """Malignancy at the readers' centres; ``columns`` hold both diameters, density, spacings and ratings."""
-    rows = [found.crop.row for found in crops]
-    patches, measures = [crop_patch(found.crop) for found in crops], [found.measure for found in crops]
+    rows = [measured.crop.row for measured in crops]
+    patches, measures = [crop_patch(measured.crop) for measured in crops], [measured.measure for measured in crops]
     margins, features = Ensemble(bundle, device).margins(patches), features_of(measures)
     answer = combine(margins, bundle.recipe, features)
     columns = {
         "diameter_mm": [row.diameter_mm for row in rows],
-        "automatic_diameter_mm": [found.measure.longest_mm if found.measure else 0.0 for found in crops],
-        "density": [DENSITIES.index(found.measure.density) if found.measure else -1.0 for found in crops],
+        "automatic_diameter_mm": [measured.measure.longest_mm if measured.measure else 0.0 for measured in crops],
+        "density": [DENSITIES.index(measured.measure.density) if measured.measure else -1.0 for measured in crops],
         "slice_mm": [row.slice_mm for row in rows],
         "pixel_mm": [row.pixel_mm for row in rows],
         "mean_rating": [row.mean_malignancy for row in rows],

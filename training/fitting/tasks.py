@@ -189,10 +189,10 @@ def _nodule_with_weight(job: tuple[Path, NoduleRow]) -> tuple[Patch, NDArray[np.
 def scan_sources(data: Path) -> list[Path]:
     """Series without nodules under ``lidc_idri_dicom`` whose candidates are false by definition."""
     folder = data / "lidc_idri_dicom"
-    found = sorted(folder.glob("LIDC-IDRI-0306*"))
-    if not found:
+    series = sorted(folder.glob("LIDC-IDRI-0306*"))
+    if not series:
         raise DataError(f"no nodule-free series LIDC-IDRI-0306 in {folder}; see docs/data.md for the layout")
-    return found[:1]
+    return series[:1]
 
 
 @dataclass(slots=True)

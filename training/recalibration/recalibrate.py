@@ -147,14 +147,14 @@ def recalibrated_submodels(
 
     An opinion calibrated on other patients than the ensemble beside it would not be comparable with it.
     """
-    kept: dict[str, Any] = {}
+    carried: dict[str, Any] = {}
     for name, z in samples.submodels.items():
-        kept[name] = parts = recipe["opinions"][name]
+        carried[name] = parts = recipe["opinions"][name]
         refit = Refit.of(z, samples, seed=seed)
         before, after = refit.compared(z, samples, parts["calibration"], seed=seed)
         if negative_log_likelihood(samples.labels, after) < negative_log_likelihood(samples.labels, before):
-            kept[name] = {**parts, **refit.parts(z, samples, after, target)}
-    return {"opinions": kept} if "opinions" in recipe else {}
+            carried[name] = {**parts, **refit.parts(z, samples, after, target)}
+    return {"opinions": carried} if "opinions" in recipe else {}
 
 
 def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, today: datetime) -> dict[str, Any]:
@@ -175,10 +175,10 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
     without = ("isotonic",) if bundle.task == "filter" else ()  # flat below its lowest sample: all would pass
     refit, points = Refit.of(z, samples, seed=seed, without=without), dict[str, float]()
     if bundle.task == "filter":
-        kept = {name: bundle.recipe["operating_points"].get(name) for name in ("doubt", "confirm")}
+        carried = {name: bundle.recipe["operating_points"].get(name) for name in ("doubt", "confirm")}
         points = {
             name: carried_threshold(old, value, refit.kind, refit.parameters)
-            for name, value in kept.items()
+            for name, value in carried.items()
             if value is not None
         }
     before, after = refit.compared(z, samples, old, seed=seed)
@@ -251,8 +251,8 @@ def bundle_of(folder: Path, task: str) -> tuple[Bundle, str, tuple[str, ...]]:
         )
     nodule, nodule_filter = bundles["nodule"], bundles["filter"]
     submodels = nodule.recipe.get("opinions", {})
-    siblings = tuple(analyzer_digest(answering(nodule, name), nodule_filter) for name in submodels)
-    return bundles[task], analyzer_digest(nodule, nodule_filter), siblings
+    other_digests = tuple(analyzer_digest(answering(nodule, name), nodule_filter) for name in submodels)
+    return bundles[task], analyzer_digest(nodule, nodule_filter), other_digests
 
 
 def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSamples:
@@ -265,13 +265,13 @@ def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSam
     rows = {row.file: row for row in read_rows(data)}
     features = measured_features(data, [rows[task.names[i]] for i in chosen])
     z = combine(margins, bundle.recipe, features).margins
-    said = submodel_answers(margins, bundle.recipe, features)
+    answers = submodel_answers(margins, bundle.recipe, features)
     return SiteSamples(
         z,
         task.labels[chosen],
         [task.groups[i] for i in chosen],
         {"from_series": len(chosen)},
-        submodels={name: said[name].margins for name in bundle.recipe.get("opinions", {})},
+        submodels={name: answers[name].margins for name in bundle.recipe.get("opinions", {})},
     )
 
 
@@ -286,9 +286,9 @@ def recalibrate_at_site(args: argparse.Namespace) -> dict[str, Any]:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,32}", args.site):
         raise DataError("--site is a short name of letters, digits and hyphens")
     labels = read_labels(args.labels) if args.labels else None
-    bundle, digest, siblings = bundle_of(args.bundle, "nodule" if labels is not None or args.data else "filter")
+    bundle, digest, other_digests = bundle_of(args.bundle, "nodule" if labels is not None or args.data else "filter")
     if args.from_database:
-        samples = samples_from(read_database(args.from_database), bundle, digest, labels, siblings)
+        samples = samples_from(read_database(args.from_database), bundle, digest, labels, other_digests)
     else:
         samples = samples_of_data(bundle, args.data, torch.device("cpu"))
     recipe = recalibrated(bundle, samples, site=args.site, seed=args.seed, today=datetime.now(UTC))

@@ -63,16 +63,16 @@ def margin_of(probability: float, calibration: dict[str, Any]) -> float | None:
 
 def submodel_margins(record: FindingRecord) -> dict[str, float]:
     """The margin of each opinion, as the finding holds them; empty where a model had one answer only."""
-    told = record.finding.attributes.get("opinions")
-    return {name: float(own["margin"]) for name, own in told.items()} if isinstance(told, dict) else {}
+    records = record.finding.attributes.get("opinions")
+    return {name: float(own["margin"]) for name, own in records.items()} if isinstance(records, dict) else {}
 
 
 def _stored_margin(record: FindingRecord, task: str, calibration: dict[str, Any] | None) -> tuple[float | None, str]:
     """The margin of one finding, and where it is from; it is not inverted where ``calibration`` is None."""
     attributes = record.finding.attributes
     stored = attributes.get(f"{'malignancy' if task == 'nodule' else 'nodule'}_margin")
-    if task == "nodule" and (told := submodel_margins(record)):
-        stored = told[Variant.ENSEMBLE]  # whichever opinion answered
+    if task == "nodule" and (records := submodel_margins(record)):
+        stored = records[Variant.ENSEMBLE]  # whichever opinion answered
     if isinstance(stored, (int, float)):
         return float(stored), "margin_stored"
     of = record.finding
@@ -132,7 +132,7 @@ def samples_from(
     """
     ancestors = (set(target.recipe.get("site", {}).get("digests", ())) | set(siblings)) - {digest}
     counts: Counter[str] = Counter()
-    kept: dict[tuple[object, ...], tuple[float, bool, str, datetime, dict[str, float]]] = {}
+    latest: dict[tuple[object, ...], tuple[float, bool, str, datetime, dict[str, float]]] = {}
     for patient, record in records:
         own = record.model.sha256 == digest
         if not own and record.model.sha256 not in ancestors:
@@ -148,12 +148,12 @@ def samples_from(
             continue
         moment = record.assessment.created_at if record.assessment else record.created_at
         place = (record.series_instance_uid, *(round(v, 1) for v in record.finding.position_mm))
-        if place in kept:
+        if place in latest:
             counts["same_place_again"] += 1
-        if place not in kept or kept[place][3] < moment:
-            kept[place] = (margin, label, patient, moment, submodel_margins(record))
+        if place not in latest or latest[place][3] < moment:
+            latest[place] = (margin, label, patient, moment, submodel_margins(record))
             counts[source] += 1
-    values = list(kept.values())
+    values = list(latest.values())
     return SiteSamples(
         np.array([v[0] for v in values]),
         np.array([v[1] for v in values], dtype=bool),

@@ -47,7 +47,7 @@ from training.report.density import density_figures
 from training.report.explanations import explanation_figures
 from training.report.pages import write_pages
 from training.report.plots import write_plots
-from training.report.robustness import ROTATIONS, Bench, lung_places, robustness_figures, teller
+from training.report.robustness import ROTATIONS, Bench, lung_places, print_progress, robustness_figures
 from training.train import choose_device, commit_of_code
 
 TASKS = ("nodule", "filter", "slice")
@@ -72,7 +72,7 @@ class Job:
     bundles: dict[str, Bundle]
     device: torch.device
     rotations: int
-    tell: Callable[[str], None]
+    progress: Callable[[str], None]
     robustness: dict[str, Any] | None = None
     """What ``training.report.robustness --out`` wrote; None measures it now, which takes long."""
     seeds: tuple[Bundle, ...] = ()
@@ -82,7 +82,7 @@ class Job:
 def nodule_figures(job: Job) -> dict[str, Any]:
     """Everything about the malignancy of nodules."""
     bundle = job.bundles["nodule"]
-    job.tell("nodule: answers and subgroups")
+    job.progress("nodule: answers and subgroups")
     crops = measured_crops(job.data, rows_of(job.data, job.split))
     everyone = nodule_answers(bundle, crops, job.device)
     answers = everyone.where(everyone.labelled)
@@ -98,9 +98,9 @@ def nodule_figures(job: Job) -> dict[str, Any]:
         "undecided": undecided_figures(everyone),
         "pathology": pathology_figures(job.data, everyone),
     }
-    job.tell("nodule: explanations")
+    job.progress("nodule: explanations")
     figures["explanations"] = explanation_figures(bundle, crops, job.device)
-    job.tell("nodule: density")
+    job.progress("nodule: density")
     figures["density"] = scan_density(job.data)
     figures["robustness"] = job.robustness or measured_robustness(job, bundle)
     return figures
@@ -108,10 +108,10 @@ def nodule_figures(job: Job) -> dict[str, Any]:
 
 def measured_robustness(job: Job, bundle: Bundle) -> dict[str, Any]:
     """What ``training.report.robustness`` measures."""
-    job.tell("nodule: robustness")
+    job.progress("nodule: robustness")
     bench = Bench.of(bundle, job.bundles["filter"], job.device, rotations=job.rotations)
-    told = robustness_figures(job.data, job.split, bench, tell=job.tell)
-    return {"bundle_sha256": bundle.sha256, "turns": job.rotations, **told}
+    results = robustness_figures(job.data, job.split, bench, progress=job.progress)
+    return {"bundle_sha256": bundle.sha256, "turns": job.rotations, **results}
 
 
 def scan_density(data: Path) -> dict[str, Any] | None:
@@ -125,7 +125,7 @@ def scan_density(data: Path) -> dict[str, Any] | None:
 
 def filter_figures(job: Job) -> dict[str, Any]:
     """Nodule or not."""
-    job.tell("filter")
+    job.progress("filter")
     bundle = job.bundles["filter"]
     answers = filter_answers(bundle, job.data, job.split, job.device)
     baselines = {
@@ -137,7 +137,7 @@ def filter_figures(job: Job) -> dict[str, Any]:
 
 def slice_figures(job: Job) -> dict[str, Any]:
     """Whole pictures."""
-    job.tell("slice")
+    job.progress("slice")
     bundle = job.bundles["slice"]
     everyone = slice_answers(bundle, job.data, job.split, job.device)
     answers = answered(everyone)
@@ -170,11 +170,11 @@ def task_figures(bundle: Bundle, answers: Answers, baselines: dict[str, Any]) ->
         The bundle's recorded figures are not those of its answers.
     """
     metrics = bundle.recipe["metrics"]
-    found, recorded = auc(answers.labels, answers.after), metrics["auc"]
-    if metrics["n"] != len(answers.labels) or (recorded is not None and abs(found - recorded) > TOLERANCE):
+    measured_auc, recorded = auc(answers.labels, answers.after), metrics["auc"]
+    if metrics["n"] != len(answers.labels) or (recorded is not None and abs(measured_auc - recorded) > TOLERANCE):
         raise ReportError(
             f"{bundle.folder} records n = {metrics['n']}, AUC {recorded}, but gives n = {len(answers.labels)}, AUC "
-            f"{found:.4f}; record it anew: python -m training.evaluate --record --bundle {bundle.folder} ..."
+            f"{measured_auc:.4f}; record it anew: python -m training.evaluate --record --bundle {bundle.folder} ..."
         )
     return {
         "bundle": bundle_record(bundle),
@@ -230,7 +230,7 @@ FIGURES: dict[str, Callable[[Job], dict[str, Any]]] = {
 }
 
 
-def measure(job: Job, tasks: Sequence[str] = TASKS, kept: dict[str, Any] | None = None) -> dict[str, Any]:
+def measure(job: Job, tasks: Sequence[str] = TASKS, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
     """Figures of ``tasks``, measured; those of the others are taken over from ``kept``, an earlier report's.
 
     Raises
@@ -247,7 +247,7 @@ def measure(job: Job, tasks: Sequence[str] = TASKS, kept: dict[str, Any] | None 
                 f"--record --split {job.split} --bundle {bundle.folder} first"
             )
     renewed = {task: FIGURES[task](job) for task in tasks}
-    before = {} if kept is None or len(renewed) == len(TASKS) else refreshed(kept, job.bundles, leave_out=tasks)
+    before = {} if earlier is None or len(renewed) == len(TASKS) else refreshed(earlier, job.bundles, leave_out=tasks)
     return dict(plain({**before, "split": job.split, "commit": commit_of_code(), **renewed}))
 
 
@@ -286,18 +286,18 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     started = time.monotonic()
-    kept = args.out / "figures.json"
+    earlier = args.out / "figures.json"
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.render:
-            figures = json.loads(kept.read_text())
+            figures = json.loads(earlier.read_text())
         elif args.refresh:
             bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
-            figures = refreshed(json.loads(kept.read_text()), bundles)
-            kept.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
+            figures = refreshed(json.loads(earlier.read_text()), bundles)
+            earlier.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
         else:
-            figures = measure(job_of(args), args.tasks, json.loads(kept.read_text()) if kept.exists() else None)
-            kept.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
+            figures = measure(job_of(args), args.tasks, json.loads(earlier.read_text()) if earlier.exists() else None)
+            earlier.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
         write_report(args.out, figures)
     except (BundleError, DataError, LeakError, ReportError, OSError) as error:
         print(f"training.report.build: {error}", file=sys.stderr)
@@ -316,8 +316,8 @@ def job_of(args: argparse.Namespace) -> Job:
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}
     seeds = tuple(read_bundle(folder) for folder in args.seeds)
     robustness = json.loads(args.robustness.read_text()) if args.robustness else None
-    tell = teller("report", 6 if robustness else 29)
-    return Job(args.data, args.split, bundles, choose_device(args.device), args.rotations, tell, robustness, seeds)
+    progress = print_progress("report", 6 if robustness else 29)
+    return Job(args.data, args.split, bundles, choose_device(args.device), args.rotations, progress, robustness, seeds)
 
 
 if __name__ == "__main__":

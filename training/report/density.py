@@ -87,8 +87,8 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
             for density in Density:
                 part, centre = blend(volume, random_ball(density, index, diameter_mm, rng))
                 measure = measure_nodule(part, centre)
-                told = "not measured" if isinstance(measure, Abstention) else str(measure.density)
-                counts[diameter_mm][str(density)][told] += 1
+                answer = "not measured" if isinstance(measure, Abstention) else str(measure.density)
+                counts[diameter_mm][str(density)][answer] += 1
                 if not isinstance(measure, Abstention):
                     errors_mm[diameter_mm, str(density)].append(measure.equivalent_diameter_mm - diameter_mm)
     return {
@@ -96,8 +96,8 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
         "n": len(places) * len(DIAMETERS_MM) * len(Density),
         "by_diameter": {
             f"{diameter_mm:g} mm": {
-                "counts": {name: dict(told) for name, told in by_class.items()},
-                "accuracy": sum(told[name] for name, told in by_class.items()) / (len(places) * len(Density)),
+                "counts": {name: dict(answer) for name, answer in by_class.items()},
+                "accuracy": sum(answer[name] for name, answer in by_class.items()) / (len(places) * len(Density)),
                 "median_diameter_error_mm": {
                     name: float(np.median(errors)) if (errors := errors_mm[diameter_mm, name]) else None
                     for name in by_class
@@ -105,6 +105,6 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
             }
             for diameter_mm, by_class in counts.items()
         },
-        "accuracy": sum(told[name] for by_class in counts.values() for name, told in by_class.items())
+        "accuracy": sum(answer[name] for by_class in counts.values() for name, answer in by_class.items())
         / (len(places) * len(DIAMETERS_MM) * len(Density)),
     }

@@ -44,8 +44,8 @@ def off_centre(place: NodulePoint, rng: np.random.Generator, *, distance_mm: flo
     row = place.index[1] + distance_mm * np.sin(angle) / row_mm
     column = place.index[2] + distance_mm * np.cos(angle) / column_mm
     _, rows, columns = place.volume.volume_hu.shape
-    kept = (place.index[0], float(np.clip(row, 0, rows - 1)), float(np.clip(column, 0, columns - 1)))
-    return replace(place, index=kept)
+    index = (place.index[0], float(np.clip(row, 0, rows - 1)), float(np.clip(column, 0, columns - 1)))
+    return replace(place, index=index)
 
 
 def wrong_pixels(place: NodulePoint, _: np.random.Generator, *, factor: float) -> NodulePoint:

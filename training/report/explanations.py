@@ -61,16 +61,16 @@ def map_shares(ensemble: Ensemble, crop: NoduleCrop) -> Array | None:
 def explanation_figures(bundle: Bundle, crops: list[MeasuredCrop], device: torch.device) -> dict[str, Any] | None:
     """Mean shares over a split with intervals by patient, all and by size; None without a planar network."""
     ensemble = Ensemble(bundle, device)
-    found = [(entry.crop.row, map_shares(ensemble, entry.crop)) for entry in crops]
-    kept = [(row, shares) for row, shares in found if shares is not None]
-    if not kept:
+    measured = [(entry.crop.row, map_shares(ensemble, entry.crop)) for entry in crops]
+    covered = [(row, shares) for row, shares in measured if shares is not None]
+    if not covered:
         return None
-    shares = np.stack([s for _, s in kept])  # (n, maps, regions)
-    patients = np.array([row.patient_id for row, _ in kept])
-    diameter_mm = np.array([row.diameter_mm for row, _ in kept])
-    parts = {"all": np.ones(len(kept), dtype=bool), **size_parts(diameter_mm)}
+    shares = np.stack([s for _, s in covered])  # (n, maps, regions)
+    patients = np.array([row.patient_id for row, _ in covered])
+    diameter_mm = np.array([row.diameter_mm for row, _ in covered])
+    parts = {"all": np.ones(len(covered), dtype=bool), **size_parts(diameter_mm)}
     return {
-        "n": len(kept),
+        "n": len(covered),
         "patients": len(np.unique(patients)),
         "shares": {
             part: {

@@ -10,22 +10,22 @@ SIZE_HEAD = ["", "n (malignant, patients)", "AUC", "readers' diameter", "automat
              "Brier", "mean probability / observed"]  # fmt: skip
 
 
-def nodule_sections(told: dict[str, Any]) -> list[str]:
+def nodule_sections(results: dict[str, Any]) -> list[str]:
     """What only the malignancy of nodules has: subgroups, pathology, errors, distortions, explanations, density."""
     return [
-        *_subgroups(told["subgroups"]),
-        *_undecided(told["undecided"]),
-        *_pathology(told["pathology"]),
-        *_errors(told["samples"]),
-        *_robustness(told["robustness"], told["bundle"]["sha256"]),
-        *_explanations(told["explanations"]),
-        *_density(told["density"]),
+        *_subgroups(results["subgroups"]),
+        *_undecided(results["undecided"]),
+        *_pathology(results["pathology"]),
+        *_errors(results["samples"]),
+        *_robustness(results["robustness"], results["bundle"]["sha256"]),
+        *_explanations(results["explanations"]),
+        *_density(results["density"]),
     ]
 
 
-def _subgroups(told: dict[str, Any]) -> list[str]:
+def _subgroups(results: dict[str, Any]) -> list[str]:
     lines = ["## Subgroups", "", *picture("nodule_subgroups.png", "AUC by subgroup with the diameters beside")]
-    for kind, parts in told.items():
+    for kind, parts in results.items():
         lines += [f"### By {kind}", "", *table(SIZE_HEAD, size_rows(parts))]
     return lines
 
@@ -69,39 +69,39 @@ def submodel_sections(submodels: dict[str, Any], gap: dict[str, Any], joint: dic
     return lines
 
 
-def _undecided(told: dict[str, Any]) -> list[str]:
+def _undecided(results: dict[str, Any]) -> list[str]:
     lines = ["## Nodules that readers leave undecided", ""]
-    if not told["n"]:
+    if not results["n"]:
         return [*lines, "None in this split.", ""]
-    low, middle, high = told["quartiles"]
+    low, middle, high = results["quartiles"]
     return [
         *lines,
-        f"A mean rating of exactly 3 has no right answer and is left out above. The {told['n']} of this split get a "
-        f"mean probability of {number(told['mean_probability'])} (quartiles {number(low)}, {number(middle)}, "
-        f"{number(high)}); {percent(told['share_above_half'])} lie above 0.5. Over all nodules the probability "
-        f"correlates with the mean rating by {number(told['rating_correlation'])}.",
+        f"A mean rating of exactly 3 has no right answer and is left out above. The {results['n']} of this split get a "
+        f"mean probability of {number(results['mean_probability'])} (quartiles {number(low)}, {number(middle)}, "
+        f"{number(high)}); {percent(results['share_above_half'])} lie above 0.5. Over all nodules the probability "
+        f"correlates with the mean rating by {number(results['rating_correlation'])}.",
         "",
     ]
 
 
-def _pathology(told: dict[str, Any] | None) -> list[str]:
+def _pathology(results: dict[str, Any] | None) -> list[str]:
     lines = ["## Against pathology", ""]
-    if told is None or not told["n"]:
+    if results is None or not results["n"]:
         return [*lines, "The data hold no diagnosis for a patient of this split.", ""]
-    reader = told["reader_diameter"]
+    reader = results["reader_diameter"]
     return [
         *lines,
-        f"Not the label: {told['n']} patients of this split have a diagnosis (biopsy, resection, progression or "
-        f"two-year stability), {told['positives']} of them malignant. The highest probability among a patient's "
+        f"Not the label: {results['n']} patients of this split have a diagnosis (biopsy, resection, progression or "
+        f"two-year stability), {results['positives']} of them malignant. The highest probability among a patient's "
         "nodules:",
         "",
         *table(
             ["", "value"],
-            [["AUC", within(told["auc"], told["auc_interval"])],
+            [["AUC", within(results["auc"], results["auc_interval"])],
              ["AUC of the largest diameter by readers", within(reader["auc"], reader["auc_interval"])],
-             ["agreement at 0.5", within(told["agreement"], told["agreement_interval"])],
-             ["above 0.5 among malignant", number(told["above_half_if_malignant"])],
-             ["above 0.5 among benign", number(told["above_half_if_benign"])]],
+             ["agreement at 0.5", within(results["agreement"], results["agreement_interval"])],
+             ["above 0.5 among malignant", number(results["above_half_if_malignant"])],
+             ["above 0.5 among benign", number(results["above_half_if_benign"])]],
         ),
         "Mostly one diagnosis a patient, who may have other nodules; so few patients show no more than that nothing is "
         "grossly wrong.",
@@ -138,20 +138,21 @@ def _reasons(own: dict[str, Any]) -> str:
     return ", ".join(f"{code.replace('_', ' ')} {n}" for code, n in own["reasons"].items()) or "–"
 
 
-def _robustness(told: dict[str, Any], sha256: str) -> list[str]:
+def _robustness(results: dict[str, Any], sha256: str) -> list[str]:
     served, alone = [], []
-    for name, own in told["distortions"].items():
+    for name, own in results["distortions"].items():
         served.append([name, percent(own["served"]["abstained"]), _reasons(own["served"]), *_answered(own["served"])])
         alone.append([name, *_answered(own["alone"])])
     figures = ["AUC", "loss of AUC", "Brier", "ECE (floor)", "mean probability"]
     return [
         "## What goes wrong with images",
         "",
-        f"The {told['n']} labelled nodules ({told['patients']} patients), distorted one thing at a time. The loss of "
+        f"The {results['n']} labelled nodules ({results['patients']} patients), distorted one thing at a time. "
+        "The loss of "
         "AUC is against the undistorted, among nodules answered both times, with its interval by patient. "
-        f"{told['turns']} rotations are averaged in every row, where 8 are served.",
+        f"{results['turns']} rotations are averaged in every row, where 8 are served.",
         "",
-        *_other_bundle(told.get("bundle_sha256", sha256), sha256),
+        *_other_bundle(results.get("bundle_sha256", sha256), sha256),
         *picture("nodule_robustness.png", "AUC and share not answered by distortion"),
         "As served, to a reader's click: the centre refined by the segmentation, with abstention; figures are of those "
         "answered.",
@@ -161,8 +162,8 @@ def _robustness(told: dict[str, Any], sha256: str) -> list[str]:
         "gate.",
         "",
         *table(["", *figures], alone),
-        *_empty(told["empty"]),
-        *_wall(told.get("wall")),
+        *_empty(results["empty"]),
+        *_wall(results.get("wall")),
     ]
 
 
@@ -172,13 +173,14 @@ def _answered(own: dict[str, Any]) -> list[str]:
     return [number(own.get("auc")), loss, number(own.get("brier")), ece, number(own.get("mean_probability"))]
 
 
-def _empty(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
+def _empty(results: dict[str, Any] | None) -> list[str]:
+    if results is None:
         return []
     return [
-        f"**No nodule at the place.** {told['n']} random places in the air-filled lung of a series in which no reader "
-        f"marked a nodule, pointed at as if there were one: {_withheld(told)}, median nodule probability "
-        f"{number(told['median_nodule_probability'])}.",
+        f"**No nodule at the place.** {results['n']} random places in the air-filled lung of a series in which no "
+        "reader "
+        f"marked a nodule, pointed at as if there were one: {_withheld(results)}, median nodule probability "
+        f"{number(results['median_nodule_probability'])}.",
         "",
     ]
 
@@ -195,33 +197,34 @@ def _other_bundle(measured: str, sha256: str) -> list[str]:
     ]
 
 
-def _wall(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
+def _wall(results: dict[str, Any] | None) -> list[str]:
+    if results is None:
         return []
     return [
-        f"**Beside the lung.** {told['n']} random places in soft tissue of the same series, whatever the organ: "
-        f"{_withheld(told)}.",
+        f"**Beside the lung.** {results['n']} random places in soft tissue of the same series, whatever the organ: "
+        f"{_withheld(results)}.",
         "",
     ]
 
 
-def _withheld(told: dict[str, Any]) -> str:
-    if told["mean_probability"] is None:
-        return f"none is answered ({_reasons(told)})"
+def _withheld(results: dict[str, Any]) -> str:
+    if results["mean_probability"] is None:
+        return f"none is answered ({_reasons(results)})"
     return (
-        f"{percent(told['abstained'])} are not answered ({_reasons(told)}); {percent(told['share_above_half'])} get a "
-        f"malignancy above 0.5; mean probability of the rest {number(told['mean_probability'])}"
+        f"{percent(results['abstained'])} are not answered ({_reasons(results)}); "
+        f"{percent(results['share_above_half'])} get a "
+        f"malignancy above 0.5; mean probability of the rest {number(results['mean_probability'])}"
     )
 
 
-def _explanations(told: dict[str, Any] | None) -> list[str]:
-    if not told:
+def _explanations(results: dict[str, Any] | None) -> list[str]:
+    if not results:
         return []
     rows = []
-    for part, maps in told["shares"].items():
+    for part, maps in results["shares"].items():
         for name, by_region in maps.items():
             rows.append([part, name, *(within(own["mean"], own["interval"]) for own in by_region.values())])
-    whole = told["shares"]["all"]
+    whole = results["shares"]["all"]
     ratios = {
         name: whole[name]["nodule"]["mean"] / whole["uniform"]["nodule"]["mean"] for name in ("attention", "gradient")
     }
@@ -229,7 +232,8 @@ def _explanations(told: dict[str, Any] | None) -> list[str]:
         "## Where the planar network looks",
         "",
         f"Mean share of each map in the lung, on the readers' outline of the nodule, and on it with a rim of 2 mm, in "
-        f"the central slice of {told['n']} nodules ({told['patients']} patients), within the network's field of view. "
+        f"the central slice of {results['n']} nodules ({results['patients']} patients), within the network's "
+        "field of view. "
         "*Uniform* is the share of the area, what a map that knows nothing would have. *Attention* is the network's "
         "own spatial attention, *gradient* its integrated gradients from plain lung to the image.",
         "",
@@ -241,22 +245,23 @@ def _explanations(told: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _density(told: dict[str, Any] | None) -> list[str]:
+def _density(results: dict[str, Any] | None) -> list[str]:
     lines = ["## Density class", ""]
-    if told is None:
+    if results is None:
         return [*lines, "Not measured: the data hold no series without nodules.", ""]
     classes = ("solid", "part-solid", "ground-glass", "not measured")
     rows = []
-    for diameter, own in told["by_diameter"].items():
+    for diameter, own in results["by_diameter"].items():
         for name, counts in own["counts"].items():
-            said = [counts.get(c, 0) for c in classes]
-            rows.append([diameter, name, *said, number(own["median_diameter_error_mm"][name])])
-    shares = ", ".join(f"{percent(own['accuracy'])} at {diameter}" for diameter, own in told["by_diameter"].items())
+            row_counts = [counts.get(c, 0) for c in classes]
+            rows.append([diameter, name, *row_counts, number(own["median_diameter_error_mm"][name])])
+    shares = ", ".join(f"{percent(own['accuracy'])} at {diameter}" for diameter, own in results["by_diameter"].items())
     return [
         *lines,
-        f"The data hold no reader's word on density. Instead {told['n']} balls of known density and size, with blurred "
-        f"borders, were blended into real lung at {told['places']} random places of a series without nodules, and "
-        f"measured as the service does: {percent(told['accuracy'])} get the right class ({shares}). Balls are not "
+        f"The data hold no reader's word on density. Instead {results['n']} balls of known density and size, with "
+        "blurred "
+        f"borders, were blended into real lung at {results['places']} random places of a series without nodules, and "
+        f"measured as the service does: {percent(results['accuracy'])} get the right class ({shares}). Balls are not "
         "nodules. Where a part-solid ball is measured far too small, only its core was found.",
         "",
         *table(["diameter", "true", *(f"called {c}" for c in classes), "median error of the diameter, mm"], rows),

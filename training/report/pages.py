@@ -61,8 +61,8 @@ def _text(lines: Iterable[str]) -> str:
 def _index(figures: dict[str, Any]) -> list[str]:
     rows = []
     for task, title in TITLES.items():
-        told = figures[task]
-        metrics, first = told["metrics"], next(iter(told["baselines"].items()))
+        results = figures[task]
+        metrics, first = results["metrics"], next(iter(results["baselines"].items()))
         rows.append(
             [f"[{title}]({task}.md)", metrics["n"], within(metrics["auc"], metrics["auc_interval"]),
              f"{first[0]}: {number(first[1]['auc'])}", within(metrics["ece"], metrics.get("ece_interval")),
@@ -105,15 +105,15 @@ def _index(figures: dict[str, Any]) -> list[str]:
 
 
 def _card(task: str, figures: dict[str, Any]) -> list[str]:
-    told, split = figures[task], figures["split"]
-    bundle, metrics = told["bundle"], told["metrics"]
+    results, split = figures[task], figures["split"]
+    bundle, metrics = results["bundle"], results["metrics"]
     return [
         f"# {TITLES[task]}: {bundle['name']} {bundle['version']}",
         "",
         f"{bundle['intended_use'][:1].upper()}{bundle['intended_use'][1:]}.",
         "",
         *_model(bundle),
-        *_data(task, told),
+        *_data(task, results),
         "## Measured",
         "",
         f"Split `{split}`: {metrics['n']} {UNITS[task]} of {metrics['groups']} {GROUPS[task]}, {metrics['positives']} "
@@ -121,18 +121,18 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         "",
         *table(["figure", "value"], _metric_rows(metrics)),
         *_cross_validated(bundle["calibration"].get("cross_validated")),
-        *_seeds(told.get("seeds")),
+        *_seeds(results.get("seeds")),
         *_submodels(metrics),
         *_nested(metrics),
         *picture(f"{task}_roc.png", "ROC of the model with its 95 % band, and of baselines"),
-        *_baselines(told),
-        *_networks(told),
-        *_calibration(task, told),
+        *_baselines(results),
+        *_networks(results),
+        *_calibration(task, results),
         *shown_sections(task, bundle, metrics),
-        *_coverage(task, told),
-        *_operating(told),
+        *_coverage(task, results),
+        *_operating(results),
         *picture(f"{task}_histogram.png", "calibrated probabilities of both classes"),
-        *(nodule_sections(told) if task == "nodule" else []),
+        *(nodule_sections(results) if task == "nodule" else []),
         *_refused(metrics),
         "## Limits",
         "",
@@ -168,8 +168,8 @@ def _model(bundle: dict[str, Any]) -> list[str]:
     ]
 
 
-def _data(task: str, told: dict[str, Any]) -> list[str]:
-    data = told["bundle"]["training_data"]
+def _data(task: str, results: dict[str, Any]) -> list[str]:
+    data = results["bundle"]["training_data"]
     trained = ", ".join(f"{data[k]} {k}" for k in ("samples", "patients", "clusters") if k in data)
     folds = f", {data['folds']} folds" if data.get("folds") else ""
     lines = [
@@ -179,7 +179,7 @@ def _data(task: str, told: dict[str, Any]) -> list[str]:
         f"seed {data['seed']}{folds}; split sha256 `{data['split_sha256']}`.",
         "",
     ]
-    splits = told.get("splits")
+    splits = results.get("splits")
     if splits:
         head = list(next(iter(splits.values())))
         words = [name.replace("_", " ") for name in head]
@@ -213,50 +213,51 @@ def _nested(metrics: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _cross_validated(told: dict[str, Any] | None) -> list[str]:
+def _cross_validated(results: dict[str, Any] | None) -> list[str]:
     """What the bundle records of the samples that it was calibrated on, cross-fitted."""
-    if not told:
+    if not results:
         return []
     return [
         "### Across the folds of the patients that it learned from",
         "",
-        f"{told['n']} samples of {told['groups']} groups, {told['positives']} of the positive class: each judged by "
+        f"{results['n']} samples of {results['groups']} groups, {results['positives']} of the positive class: "
+        "each judged by "
         "networks, a combination and a calibrator that had not seen its patient. The networks that ship have seen all "
         "of them.",
         "",
-        *table(["figure", "value"], _metric_rows(told)),
-        *(["By size:", "", *table(SIZE_HEAD, size_rows(told["by_size"]))] if "by_size" in told else []),
-        *_submodels(told),
+        *table(["figure", "value"], _metric_rows(results)),
+        *(["By size:", "", *table(SIZE_HEAD, size_rows(results["by_size"]))] if "by_size" in results else []),
+        *_submodels(results),
     ]
 
 
-def _submodels(told: dict[str, Any]) -> list[str]:
+def _submodels(results: dict[str, Any]) -> list[str]:
     """Planar and volumetric networks each alone, where the bundle holds them."""
-    if not told.get("opinions"):
+    if not results.get("opinions"):
         return []
     head = ["#### 2D and 3D as opinions of their own", ""]
-    return [*head, *submodel_sections(told["opinions"], told["disagreement"], told)]
+    return [*head, *submodel_sections(results["opinions"], results["disagreement"], results)]
 
 
-def _seeds(told: list[dict[str, Any]] | None) -> list[str]:
+def _seeds(results: list[dict[str, Any]] | None) -> list[str]:
     """The same recipe trained with other seeds, on the same split."""
-    if not told:
+    if not results:
         return []
     rows = [
         [own["seed"], within(own["auc"], own["auc_interval"]), number(own["accuracy"]), number(own["ece_before"]),
          within(own["ece"], own["ece_interval"]), within(own["ece_floor"], own["ece_floor_interval"]),
          number(own["brier_before"]), number(own["brier"])]
-        for own in told
+        for own in results
     ]  # fmt: skip
-    means = ["mean", *(number(sum(own[name] for own in told) / len(told)) for name in
+    means = ["mean", *(number(sum(own[name] for own in results) / len(results)) for name in
                        ("auc", "accuracy", "ece_before", "ece", "ece_floor", "brier_before", "brier"))]  # fmt: skip
     head = ["seed", "AUC", "accuracy", "ECE before", "ECE", "ECE floor", "Brier before", "Brier"]
     return ["### Over seeds", "", "The first one ships.", "", *table(head, [*rows, means])]
 
 
-def _networks(told: dict[str, Any]) -> list[str]:
+def _networks(results: dict[str, Any]) -> list[str]:
     """What each network alone achieves, and how much each column weighs in the combination."""
-    alone, combined = told["metrics"].get("networks"), told["bundle"]["combination"]
+    alone, combined = results["metrics"].get("networks"), results["bundle"]["combination"]
     lines = []
     if alone:
         rows = [[name, within(own["auc"], own["auc_interval"])] for name, own in alone.items()]
@@ -275,13 +276,13 @@ def _networks(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _baselines(told: dict[str, Any]) -> list[str]:
-    metrics = told["metrics"]
+def _baselines(results: dict[str, Any]) -> list[str]:
+    metrics = results["metrics"]
     rows = [["the model", within(metrics["auc"], metrics["auc_interval"]), ""]]
-    for name, own in told["baselines"].items():
+    for name, own in results["baselines"].items():
         rows.append([name, within(own["auc"], own["auc_interval"]), within(own["gain"], own["gain_interval"])])
     unshown = [
-        n for n, own in told["baselines"].items() if own["gain_interval"][0] is None or own["gain_interval"][0] <= 0
+        n for n, own in results["baselines"].items() if own["gain_interval"][0] is None or own["gain_interval"][0] <= 0
     ]
     words = (
         f"Not shown to be better than {' or '.join(unshown)} on this split: the interval of the gain includes 0."
@@ -291,12 +292,12 @@ def _baselines(told: dict[str, Any]) -> list[str]:
     return ["## Beside what needs no network", "", *table(["", "AUC", "gain of the model"], rows), words, ""]
 
 
-def _calibration(task: str, told: dict[str, Any]) -> list[str]:
+def _calibration(task: str, results: dict[str, Any]) -> list[str]:
     rows = []
-    for name, own in told["calibration"].items():
+    for name, own in results["calibration"].items():
         rows.append([name, within(own["ece"], own["ece_interval"]), within(own["floor"], own["floor_interval"]),
                      number(own["brier"])])  # fmt: skip
-    after = told["calibration"]["after"]
+    after = results["calibration"]["after"]
     high = after["floor_interval"][1]
     judged = "lies within" if after["ece"] <= high else "lies above"
     lines = [
@@ -307,20 +308,21 @@ def _calibration(task: str, told: dict[str, Any]) -> list[str]:
         "",
         *picture(f"{task}_reliability.png", "reliability before and after calibration"),
     ]
-    compared = told["bundle"]["calibration"].get("cross_validated_nll")
+    compared = results["bundle"]["calibration"].get("cross_validated_nll")
     if compared:
         rows = [[k.replace("_", " "), f"{v[0]:.4f} ± {v[1]:.4f}"] for k, v in compared.items()]
         lines += [
             "Calibrators compared by cross-validated log loss (mean, standard error). The plainest within one standard "
-            f"error of the best ships, and none where none does better: here {told['bundle']['calibration']['kind']}.",
+            "error of the best ships, and none where none does better: here "
+            f"{results['bundle']['calibration']['kind']}.",
             "",
             *table(["calibrator", "log loss"], rows),
         ]
     return lines
 
 
-def _coverage(task: str, told: dict[str, Any]) -> list[str]:
-    own = told["coverage"]
+def _coverage(task: str, results: dict[str, Any]) -> list[str]:
+    own = results["coverage"]
     rows = [["all", within(own["coverage"], own["coverage_interval"])]]
     for name, value in own["coverage_by_class"].items():
         rows.append([name.replace("_", " "), within(value, own["coverage_by_class_interval"][name])])
@@ -335,12 +337,12 @@ def _coverage(task: str, told: dict[str, Any]) -> list[str]:
     ]
 
 
-def _operating(told: dict[str, Any]) -> list[str]:
+def _operating(results: dict[str, Any]) -> list[str]:
     rows = [
         [name.replace("_", " "), number(own["threshold"]),
          within(own["sensitivity"]["value"], own["sensitivity"]["interval"]),
          within(own["specificity"]["value"], own["specificity"]["interval"])]
-        for name, own in told["operating_points"].items()
+        for name, own in results["operating_points"].items()
     ]  # fmt: skip
     return [
         "## Operating points",

@@ -47,9 +47,9 @@ def _page(path: Path, *shape: int, size: tuple[float, float], **options: Any) ->
 class Samples:
     """The labelled samples of a task as arrays; a value that is not known is NaN."""
 
-    def __init__(self, told: dict[str, Any], *, labelled: bool = True) -> None:
-        kept = np.array(told["labelled"], dtype=bool) == labelled
-        self._columns = {name: np.array(values, dtype=np.float64)[kept] for name, values in told.items()}
+    def __init__(self, results: dict[str, Any], *, labelled: bool = True) -> None:
+        chosen = np.array(results["labelled"], dtype=bool) == labelled
+        self._columns = {name: np.array(values, dtype=np.float64)[chosen] for name, values in results.items()}
         self.labels = self._columns["label"] > 0
 
     def __getitem__(self, name: str) -> Array:
@@ -59,14 +59,14 @@ class Samples:
 def write_plots(out: Path, figures: dict[str, Any]) -> None:
     """Every plot of the report into ``out``."""
     for task in ("nodule", "filter", "slice"):
-        told = figures[task]
-        samples = Samples(told["samples"])
+        results = figures[task]
+        samples = Samples(results["samples"])
         title = f"split {figures['split']}, n = {len(samples.labels)}"
         _reliability(out / f"{task}_reliability.png", samples, title)
         _roc(out / f"{task}_roc.png", task, samples, title)
         _histogram(out / f"{task}_histogram.png", task, samples, title)
-        _coverage(out / f"{task}_coverage.png", told["coverage"], title)
-        if shown := told["bundle"].get("display_coverage"):
+        _coverage(out / f"{task}_coverage.png", results["coverage"], title)
+        if shown := results["bundle"].get("display_coverage"):
             _shown(out / f"{task}_shown.png", shown)
     nodule = figures["nodule"]
     _errors(out / "nodule_errors.png", nodule["samples"])
@@ -163,10 +163,10 @@ def _bars(axes: Axes, y: float, value: float | None, interval: Any, color: str, 
     axes.plot(value, y, marker, color=color, markersize=5)
 
 
-def _coverage(path: Path, told: dict[str, Any], title: str) -> None:
-    rows = [("all", told["coverage"], told["coverage_interval"])]
-    rows += [(n, v, told["coverage_by_class_interval"][n]) for n, v in told["coverage_by_class"].items()]
-    rows.append(("sets of one class", told["single_answers"], told["single_answers_interval"]))
+def _coverage(path: Path, results: dict[str, Any], title: str) -> None:
+    rows = [("all", results["coverage"], results["coverage_interval"])]
+    rows += [(n, v, results["coverage_by_class_interval"][n]) for n, v in results["coverage_by_class"].items()]
+    rows.append(("sets of one class", results["single_answers"], results["single_answers_interval"]))
     with _page(path, size=(4.8, 1.9)) as (_, axes):
         axes.axvspan(0.88, 0.92, color=SOFT, alpha=0.5, linewidth=0)
         for y, (_, value, interval) in enumerate(rows):
@@ -177,8 +177,8 @@ def _coverage(path: Path, told: dict[str, Any], title: str) -> None:
         axes.set_title(f"prediction sets, {title}", fontsize=10)
 
 
-def _errors(path: Path, told: dict[str, Any]) -> None:
-    samples, undecided = Samples(told), Samples(told, labelled=False)
+def _errors(path: Path, results: dict[str, Any]) -> None:
+    samples, undecided = Samples(results), Samples(results, labelled=False)
     p, labels = samples["after"], samples.labels
     wrong = (p >= 0.5) != labels
     with _page(path, size=(6.0, 4.2)) as (_, axes):
@@ -199,8 +199,8 @@ def _errors(path: Path, told: dict[str, Any]) -> None:
         axes.legend(frameon=False, fontsize=8, loc="center right")
 
 
-def _subgroups(path: Path, told: dict[str, Any]) -> None:
-    rows = [(kind, name, part) for kind, parts in told.items() for name, part in parts.items()]
+def _subgroups(path: Path, results: dict[str, Any]) -> None:
+    rows = [(kind, name, part) for kind, parts in results.items() for name, part in parts.items()]
     with _page(path, size=(6.6, 0.27 * len(rows) + 1.2)) as (_, axes):
         for y, (_, _, part) in enumerate(rows):
             _bars(axes, -y, part["auc"], part["auc_interval"], ACCENT)
@@ -219,14 +219,14 @@ def _subgroups(path: Path, told: dict[str, Any]) -> None:
         )
 
 
-def _robustness(path: Path, told: dict[str, Any]) -> None:
-    names = list(told)
+def _robustness(path: Path, results: dict[str, Any]) -> None:
+    names = list(results)
     with _page(path, 1, 2, size=(7.4, 0.25 * len(names) + 1.2), width_ratios=(3, 1.3), sharey=True) as (_, axes):
         for y, name in enumerate(names):
-            _bars(axes[0], -y, told[name]["alone"].get("auc"), None, WARM, "x")
-            _bars(axes[0], -y, told[name]["served"].get("auc"), None, ACCENT)
-            axes[1].barh(-y, told[name]["served"]["abstained"], color=DARK, height=0.6)
-        usual = told[names[0]]["served"].get("auc")
+            _bars(axes[0], -y, results[name]["alone"].get("auc"), None, WARM, "x")
+            _bars(axes[0], -y, results[name]["served"].get("auc"), None, ACCENT)
+            axes[1].barh(-y, results[name]["served"]["abstained"], color=DARK, height=0.6)
+        usual = results[names[0]]["served"].get("auc")
         if usual is not None:
             axes[0].axvline(usual, color=SOFT, linewidth=1)
         axes[0].set_yticks([-y for y in range(len(names))], names, fontsize=8)
@@ -235,13 +235,13 @@ def _robustness(path: Path, told: dict[str, Any]) -> None:
         axes[1].set_xlim(0, 1)
 
 
-def _explanations(path: Path, told: dict[str, Any]) -> None:
+def _explanations(path: Path, results: dict[str, Any]) -> None:
     colors = {"attention": ACCENT, "gradient": WARM, "uniform": SOFT}
-    parts = list(told)
+    parts = list(results)
     with _page(path, 1, 3, size=(7.4, 2.6), sharey=True) as (_, axes):
-        for each, region in zip(axes, told[parts[0]]["uniform"], strict=True):
+        for each, region in zip(axes, results[parts[0]]["uniform"], strict=True):
             for k, (name, color) in enumerate(colors.items()):
-                means = [told[part][name][region]["mean"] for part in parts]
+                means = [results[part][name][region]["mean"] for part in parts]
                 each.bar(np.arange(len(parts)) + 0.27 * (k - 1), means, width=0.25, color=color, label=name)
             each.set_xticks(range(len(parts)), [p.replace(" and more", "+") for p in parts], fontsize=7, rotation=35)
             each.set_title(f"on the {region}", fontsize=9)

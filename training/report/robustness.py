@@ -142,14 +142,14 @@ def distorted(nodules: Nodules, distort: Distort, seed: int) -> list[NodulePoint
 
 
 def distortion_figures(
-    bench: Bench, nodules: Nodules, *, seed: int = 0, tell: Tell = lambda _: None
+    bench: Bench, nodules: Nodules, *, seed: int = 0, progress: Tell = lambda _: None
 ) -> dict[str, dict[str, Any]]:
     """Each distortion by name: ``alone`` with the loss of AUC against the undistorted, and ``served``."""
     figures: dict[str, dict[str, Any]] = {}
     labels, groups = nodules.labels, nodules.groups
     usual: dict[str, Array] = {}
     for name, distort in DISTORTIONS.items():
-        tell(name)
+        progress(name)
         places = distorted(nodules, distort, seed)
         findings = bench.served(places)
         # where the service abstains it loses nothing and gains nothing: such nodules leave both sides of the loss
@@ -219,7 +219,7 @@ def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
 
 
 def robustness_figures(
-    data: Path, split: str, bench: Bench, *, seed: int = 0, tell: Tell = lambda _: None
+    data: Path, split: str, bench: Bench, *, seed: int = 0, progress: Tell = lambda _: None
 ) -> dict[str, Any]:
     """All of it; ``empty`` and ``wall`` are None where the data hold no series without nodules."""
     nodules = Nodules.read(data, split)
@@ -227,7 +227,7 @@ def robustness_figures(
         "n": len(nodules.labels),
         "positives": int(nodules.labels.sum()),
         "patients": len(np.unique(nodules.groups)),
-        "distortions": distortion_figures(bench, nodules, seed=seed, tell=tell),
+        "distortions": distortion_figures(bench, nodules, seed=seed, progress=progress),
         "empty": None,
         "wall": None,
     }
@@ -235,26 +235,26 @@ def robustness_figures(
         sources = scan_sources(data)
     except DataError:
         return figures
-    tell("places without a nodule")
+    progress("places without a nodule")
     volume = read_scan(sources[0])
     figures["empty"] = empty_figures(bench, lung_places(volume, SCAN_PLACES, seed))
-    tell("places outside the lung")
+    progress("places outside the lung")
     figures["wall"] = empty_figures(bench, wall_places(volume, SCAN_PLACES, seed))
     return figures
 
 
-def teller(title: str, steps: int) -> Tell:
+def print_progress(title: str, steps: int) -> Tell:
     """A function that says on standard error which step begins and how long the rest may take."""
     started, done = time.monotonic(), 0
 
-    def tell(step: str) -> None:
+    def progress(step: str) -> None:
         nonlocal done
         left = (time.monotonic() - started) / done * (steps - done) if done else None
         done += 1
         rest = "" if left is None else f", about {left:.0f} s left"
         print(f"{title}: {done}/{steps} {step}{rest}", file=sys.stderr, flush=True)
 
-    return tell
+    return progress
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -274,8 +274,8 @@ def main(argv: list[str] | None = None) -> int:
         refuse_leaks("nodule", args.data)
         nodule, nodule_filter = read_bundle(args.bundle), read_bundle(args.nodule_filter)
         bench = Bench.of(nodule, nodule_filter, choose_device(args.device), rotations=args.rotations)
-        tell = teller("robustness", len(DISTORTIONS) + 2)
-        figures = robustness_figures(args.data, args.split, bench, seed=args.seed, tell=tell)
+        progress = print_progress("robustness", len(DISTORTIONS) + 2)
+        figures = robustness_figures(args.data, args.split, bench, seed=args.seed, progress=progress)
     except (BundleError, DataError, LeakError, OSError) as error:
         print(f"training.report.robustness: {error}", file=sys.stderr)
         return 2

@@ -1,1 +1,1 @@
-"""The names that Flower looks for; what they stand for is installed at every site."""
+"""Entry points of the Flower app."""

@@ -1,4 +1,4 @@
-"""The site's part."""
+"""ClientApp of a site."""
 
 from training.federated.client import app
 

@@ -1,4 +1,4 @@
-"""The server's part."""
+"""ServerApp of the server."""
 
 from training.federated.server import app
 
