@@ -1,4 +1,4 @@
-"""One training loop for every task; it reads from top to bottom."""
+"""Training loop for all tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.parallel import ALONE, World, WorldError
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast to learn."""
+    """Training schedule."""
 
     epochs: int
     batch_size: int = 32
@@ -25,7 +25,7 @@ class Schedule:
     weight_decay: float = 1e-2
     optimiser: Literal["adamw_onecycle", "adam_steplr"] = "adamw_onecycle"
     patience: int | None = None
-    """Epochs without a better validation figure after which to stop; None trains to the end and keeps the last."""
+    """Epochs without improvement before stopping; None trains to the end and returns the last weights."""
 
 
 class Samples(Protocol):
@@ -36,13 +36,13 @@ class Samples(Protocol):
         ...
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented inputs and targets: class indices (int64) or malignant fractions (float32)."""
+        """Return augmented inputs and targets: class indices (int64) or malignant fractions (float32)."""
         ...
 
 
 @dataclass(slots=True)
 class EpochReport:
-    """What is printed after each epoch."""
+    """Report of an epoch."""
 
     epoch: int
     epochs: int
@@ -60,7 +60,7 @@ def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
 def _optimiser(
     network: nn.Module, schedule: Schedule, steps_per_epoch: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, bool]:
-    """Optimiser, its learning-rate plan, and whether the plan moves every step (else every epoch)."""
+    """Return the optimiser, its scheduler, and whether the scheduler steps per batch (else per epoch)."""
     if schedule.optimiser == "adam_steplr":
         adam = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
         return adam, torch.optim.lr_scheduler.StepLR(adam, step_size=7, gamma=0.1), False
@@ -70,14 +70,14 @@ def _optimiser(
 
 
 def half_precision(device: torch.device) -> torch.dtype:
-    """What autocast computes in: bfloat16, or float16 (with scaled gradients) on CUDA devices that lack it."""
+    """Return the autocast type: bfloat16, or float16 (with scaled gradients) on CUDA devices without it."""
     lacks_it = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.float16 if lacks_it else torch.bfloat16
 
 
 @dataclass(slots=True)
 class _Run:
-    """One training under way: what a checkpoint holds, and ``forward``, the network in its distributed, compiled form.
+    """State of a training: the checkpoint's content, and ``forward``, the distributed, compiled network.
 
     Each process has a ``generator`` of its own; the order of the samples is the first one's.
     """
@@ -95,7 +95,7 @@ class _Run:
     waited: int = 0
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Resume from a checkpoint.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class _Run:
         self.best_state, self.waited = saved["best_state"], saved["waited"]
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all; the first process does, with all generators."""
+        """Write a checkpoint atomically, in the first process, with all generators."""
         generators = self.world.gathered(self.generator.get_state())
         if not self.world.is_first:
             return
@@ -138,7 +138,7 @@ class _Run:
         part.replace(path)
 
     def judge(self, figure: float) -> None:
-        """Keep the weights of the best epoch so far."""
+        """Store the weights if this is the best epoch so far."""
         self.waited = 0 if figure > self.best else self.waited + 1
         if figure > self.best:
             self.best = figure
@@ -146,7 +146,7 @@ class _Run:
 
 
 def _train_epoch(run: _Run, samples: Samples, schedule: Schedule, *, every_step: bool) -> float:
-    """One pass over the samples; the last, incomplete batch is left out, since batch norm wants company."""
+    """Train one epoch; the last, incomplete batch is left out because of batch norm."""
     run.network.train()
     device, precision = run.world.device, half_precision(run.world.device)
     order = run.world.agreed(torch.randperm(len(samples), generator=run.generator))
@@ -184,7 +184,7 @@ def fit(
 ) -> nn.Module:
     """Train ``network`` in half precision and channels-last; resumes from ``checkpoint`` where it exists.
 
-    With ``validate`` and a ``patience`` the weights of the best epoch are kept (early stopping). ``compiled`` fuses
+    With ``validate`` and a ``patience`` the weights of the best epoch are returned (early stopping). ``compiled`` fuses
     what lies between the convolutions (torch.compile; needs a C++ compiler), which on a CPU nearly doubles the speed.
     ``schedule.batch_size`` is that of all processes of ``world`` together; the same seed and number of processes give
     the same weights. Every process returns the same network.

@@ -1,4 +1,4 @@
-"""One training run in several processes of one machine, started by ``torchrun``: who we are, and how we agree."""
+"""Distributed training in several processes of one machine, started by ``torchrun``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 CPU = torch.device("cpu")
 PATIENCE = timedelta(hours=2)
-"""How long processes wait for each other; the first one alone writes files and looks at validation samples."""
+"""Timeout of collective operations; only the first process writes files and validates."""
 
 
 class WorldError(Exception):
-    """The processes cannot work together on this; the message says why."""
+    """The processes cannot work together."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The processes of one run; by default there is one, and every method is what it would do alone."""
+    """The processes of one run; by default one."""
 
     rank: int = 0
     size: int = 1
@@ -31,11 +31,11 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes, prints and decides."""
+        """Whether this is the first process, which writes and prints."""
         return self.rank == 0
 
     def agreed(self, value: Tensor) -> Tensor:
-        """The first process' value, everywhere."""
+        """Return the first process' value."""
         if self.size == 1:
             return value
         shared = value.to(self.device)
@@ -43,7 +43,7 @@ class World:
         return shared.to(value.device)
 
     def gathered(self, value: Tensor) -> list[Tensor]:
-        """Every process' value, in order of rank."""
+        """Return every process' value, in order of rank."""
         if self.size == 1:
             return [value]
         sent = value.to(self.device)
@@ -52,16 +52,16 @@ class World:
         return [part.to(value.device) for part in parts]
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over all processes."""
+        """Return the mean over all processes."""
         return torch.stack(self.gathered(value)).mean(dim=0)
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Wait for all processes."""
         if self.size > 1:
             distributed.barrier()
 
     def share_of(self, batch: Tensor) -> tuple[Tensor, float]:
-        """The part of a batch of indices that this process takes, and the weight of its mean loss.
+        """Return this process' part of a batch of indices, and the weight of its mean loss.
 
         Parts differ in size where the batch does not divide evenly; weighted so, the mean over the processes (which
         ``DistributedDataParallel`` takes of the gradients) is the mean over the batch. A process without a part goes
@@ -73,21 +73,21 @@ class World:
         return mine, len(mine) * self.size / len(batch)
 
     def distribute(self, network: nn.Module) -> nn.Module:
-        """``network`` with its gradients averaged over all processes."""
+        """Return ``network`` with gradients averaged over all processes."""
         if self.size == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=devices)
 
     def with_joint_statistics(self, network: nn.Module) -> nn.Module:
-        """``network`` with batch norms that see the whole batch; CUDA only, elsewhere the first process' count."""
+        """Return ``network`` with synchronised batch norm (CUDA only)."""
         if self.size == 1 or self.device.type != "cuda":
             return network
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
 
     def equalise(self, network: nn.Module) -> None:
-        """Give every process the first one's weights and statistics."""
+        """Broadcast the first process' weights and statistics."""
         if self.size > 1:
             for value in network.state_dict().values():
                 distributed.broadcast(value, src=0)
@@ -98,7 +98,7 @@ ALONE = World()
 
 @contextmanager
 def join_world(device: torch.device) -> Iterator[World]:
-    """Meet the other processes that ``torchrun`` started, over NCCL on CUDA and gloo on the CPU; alone without it."""
+    """Join the processes that ``torchrun`` started, over NCCL on CUDA and gloo on the CPU."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=device)

@@ -1,4 +1,4 @@
-"""What may be done to a slice picture before it is uploaded, and pictures that are no slice at all."""
+"""Distortions of slice images before upload, and images that are not slices."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def turned(grey: Grey, _: np.random.Generator, *, quarters: int) -> Grey:
 
 
 def beside(grey: Grey, _: np.random.Generator) -> Grey:
-    """The slice twice, side by side."""
+    """Return the slice twice, side by side."""
     return np.hstack([grey, grey])
 
 
@@ -82,7 +82,7 @@ def stacked(grey: Grey, _: np.random.Generator) -> Grey:
 
 
 def tiled(grey: Grey, _: np.random.Generator) -> Grey:
-    """Four of them."""
+    """Return the slice four times, in two rows."""
     return np.tile(grey, (2, 2))
 
 
@@ -135,7 +135,7 @@ ACCEPTABLE: dict[str, Distort] = {
     "JPEG quality 75": partial(compressed, quality=75),
     "scaled by 1.5": partial(scaled, times=1.5),
 }
-"""Pictures of the same slice that should be answered."""
+"""Distortions that the gate should accept."""
 UNACCEPTABLE: dict[str, Distort] = {
     "two-tone at 40": partial(two_tone, at=40),
     "two-tone at 100": partial(two_tone, at=100),
@@ -164,7 +164,7 @@ UNACCEPTABLE: dict[str, Distort] = {
     "left half": half,
     "middle quarter": quarter,
 }
-"""What makes another picture of a slice: it should not be answered."""
+"""Distortions that the gate should refuse."""
 
 
 def gradient(rng: np.random.Generator) -> Grey:
@@ -251,4 +251,4 @@ FOREIGN: dict[str, Make] = {
     "one grey level": flat,
     "chest, drawn": phantom_body,
 }
-"""Pictures that are no slice."""
+"""Generators of images that are not slices."""

@@ -1,4 +1,4 @@
-"""``python -m training.picture_gate --data DIR``: what the gate of the slice model answers and refuses.
+"""``python -m training.picture_gate --data DIR``: fit and evaluate the gate of the slice model.
 
 Counts, for each split and class, the pictures that are refused, with exact limits, and for each distortion of
 ``training.picture_distortions`` how many of the split's pictures are refused. ``--fit`` first fits the gate anew on the
@@ -44,7 +44,7 @@ WIDENED = 0.15
 """Limits are widened by this share of their width beyond what the pictures of train and val show."""
 FAR_QUANTILE, FAR_TIMES = 0.995, 1.1
 OUTER_QUANTILE = 0.002
-"""Share of pictures that may lie outside a measure's limits before these are widened, at each end."""
+"""Share of images outside a measure's limits before widening, at each end."""
 VERSIONS_OF_EVERY = 5
 """Acceptable versions (scaled, compressed, framed) of every fifth picture are fitted, too."""
 UNBOUNDED = 1e9
@@ -65,7 +65,7 @@ class Picture:
 
 
 def read_manifest(data: Path) -> list[Picture]:
-    """List the pictures, exact duplicates left out."""
+    """Return the images without exact duplicates."""
     folder = slice_folder(data)
     with (folder / "manifest.csv").open(newline="") as file:
         lines = [line for line in csv.DictReader(file) if not line["duplicate_of"]]
@@ -73,7 +73,7 @@ def read_manifest(data: Path) -> list[Picture]:
 
 
 def judged(names: Sequence[str], number: int, path: Path) -> list[tuple[PictureMeasures, Array]]:
-    """Measures and descriptor of a picture after each of the named distortions."""
+    """Return measures and descriptor of an image after each of the named distortions."""
     grey = read_full_picture(path)
     return [_judged(distorted(name, number, grey)) for name in names]
 
@@ -145,7 +145,7 @@ def _limits(values: Array) -> list[float]:
 
 
 def refused(gate: PictureGate, names: Sequence[str], number: int, path: Path) -> list[bool]:
-    """Whether the gate refuses a picture after each of the named distortions."""
+    """Return whether the gate refuses an image after each of the named distortions."""
     grey = read_full_picture(path)
     return [bool(gate.why_unlike(distorted(name, number, grey))) for name in names]
 
@@ -182,7 +182,7 @@ def gate_figures(
 
 
 def network_sha256(folder: Path) -> str:
-    """Digest of the network's own tensors, which the gate never changes."""
+    """Return the SHA-256 of the network's own tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(load_file(folder / "model.safetensors").items()):
         if not name.startswith("gate."):
@@ -191,7 +191,7 @@ def network_sha256(folder: Path) -> str:
 
 
 def refit(folder: Path, data: Path, pool: ProcessPoolExecutor) -> None:
-    """Fit the gate of a bundle anew and write it there."""
+    """Refit the gate of a bundle and write it."""
     recipe = json.loads((folder / "bundle.json").read_text())
     before = network_sha256(folder)
     recipe["gate"] = fit_gate(folder, data, pool)
@@ -203,7 +203,7 @@ def refit(folder: Path, data: Path, pool: ProcessPoolExecutor) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, fit where that is asked for, count, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(
         prog="python -m training.picture_gate", description="Judge the slice model's gate."
     )

@@ -1,4 +1,4 @@
-"""What is said of each shipped model: names, sources, intended use, limits, and its model card."""
+"""Model cards: names, sources, intended use and limits of each shipped model."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
 
 
 def _refused(parts: dict[str, Any]) -> list[str]:
-    """What the gate did not answer; the figures above are of what it did."""
+    """Return lines about refused samples; the metrics above are of answered ones."""
     if not parts:
         return []
     lines = ["", "Not answered, by class, with exact 95 % limits; the figures above are of the others:", ""]
@@ -82,7 +82,7 @@ def _refused(parts: dict[str, Any]) -> list[str]:
 
 
 def _engines(record: dict[str, Any]) -> list[str]:
-    """What ``training.engines`` measured."""
+    """Return lines about the engines (``training.engines``)."""
     caption = f"On the split `{record['split']}` (n = {record['n']}), beside {record['reference']['engine']}:"
     lines = [
         "",
@@ -100,7 +100,7 @@ def _engines(record: dict[str, Any]) -> list[str]:
 
 
 def write_card(folder: Path, recipe: dict[str, Any]) -> None:
-    """Write ``MODEL_CARD.md`` from the recipe; what was not measured is not in it."""
+    """Write ``MODEL_CARD.md`` from the recipe."""
     data = recipe["training_data"]
     calibration = recipe["calibration"]
     lines = [

@@ -1,4 +1,4 @@
-"""Fit combination, calibrator and thresholds on what the networks have not seen, and judge them cross-fitted."""
+"""Fitting of combination, calibrator and thresholds on unseen patients, with cross-fitted evaluation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 def cross_validated_nll(
     z: Array, labels: NDArray[np.bool_], groups: list[str], *, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of the NLL of each calibrator on folds that it was not fitted on, by group."""
+    """Return mean and standard error of each calibrator's cross-validated NLL, by group."""
     fold = group_folds(groups, list(labels), folds=10, seed=seed)
     figures: dict[str, tuple[float, float]] = {}
     for kind in ("none", *CALIBRATORS):
@@ -47,7 +47,7 @@ def cross_validated_nll(
 
 
 def choose_calibrator(figures: dict[str, tuple[float, float]]) -> str:
-    """None where nothing does better, else the plainest (``figures`` are in that order) within a standard error."""
+    """Return the simplest calibrator (``figures`` are in that order) within a standard error of the best."""
     if figures["none"][0] <= min(nll for nll, _ in figures.values()):
         return "none"
     fitted = {kind: figure for kind, figure in figures.items() if kind != "none"}
@@ -56,7 +56,7 @@ def choose_calibrator(figures: dict[str, tuple[float, float]]) -> str:
 
 
 def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
-    """Thresholds with sensitivity 0.95 and with specificity 0.90 on unseen patients."""
+    """Return thresholds with sensitivity 0.95 and specificity 0.90 on unseen patients."""
     return {
         "sensitivity_95": float(np.quantile(p[labels], 0.05)),
         "specificity_90": float(np.quantile(p[~labels], 0.90)),
@@ -65,7 +65,7 @@ def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """What the networks said of patients that they had not seen, and what is known of these samples."""
+    """Out-of-fold margins with labels, features and groups of the samples."""
 
     margins: Array  # (members, n)
     features: Array | None  # (n, FEATURES)
@@ -74,14 +74,14 @@ class Unseen:
     members: list[dict[str, Any]]
     classes: tuple[str, str]
     split: str = "unseen"
-    """Name of the samples, as the evidence names them."""
+    """Name of the samples in the evidence."""
     question: Question = Question.MALIGNANCY
 
 
 def calibrate_combination(
     unseen: Unseen, groups: list[str], features: tuple[str, ...], seed: int
 ) -> tuple[dict[str, Any], Array, Array]:
-    """Combine, choose a calibrator, set thresholds, keep the evidence; also the cross-fitted probabilities around it.
+    """Fit combination, calibrator, thresholds and evidence; also return cross-fitted probabilities before and after.
 
     Everything that is judged is cross-fitted: the combination and the calibrator of a sample have not seen its patient.
     """
@@ -113,7 +113,7 @@ def calibrate_combination(
 
 
 def cross_calibrated(z: Array, labels: NDArray[np.bool_], groups: list[str], kind: str, *, seed: int) -> Array:
-    """Probabilities of each sample by a calibrator that was fitted without its patient."""
+    """Return cross-fitted probabilities, by calibrators fitted without the sample's patient."""
     fold = group_folds(groups, list(labels), folds=10, seed=seed)
     p = np.zeros(len(z))
     for k in range(10):
@@ -125,7 +125,7 @@ def cross_calibrated(z: Array, labels: NDArray[np.bool_], groups: list[str], kin
 def cross_covered(
     p: Array, labels: NDArray[np.bool_], groups: list[str], classes: tuple[str, str], *, seed: int
 ) -> list[tuple[str, ...]]:
-    """The prediction set of each sample, by thresholds that were set without its patient."""
+    """Return cross-fitted prediction sets, by thresholds set without the sample's patient."""
     fold = group_folds(groups, list(labels), folds=10, seed=seed)
     sets: list[tuple[str, ...]] = [()] * len(p)
     for k in range(10):

@@ -1,4 +1,4 @@
-"""Whether what is shown of a probability comes true: deciles of the score, shares with exact limits, shown bounds.
+"""Coverage of displayed probabilities: deciles of the score, shares with exact limits, displayed bounds.
 
 Everything is nested by patient: the point and the calibration cases that bound it come from a combination, a
 calibrator and cases that hold none of the patient. A decile fails where the exact limits of its share of positives
@@ -29,7 +29,7 @@ OUTER_FOLDS = 10
 
 @dataclass(frozen=True, slots=True)
 class ShownCases:
-    """Cases with what would have been shown of them: points ``(n,)``, labels ``(n,)`` and the displayed bounds."""
+    """Cases with points ``(n,)``, labels ``(n,)`` and their displayed bounds."""
 
     points: Array
     labels: Labels
@@ -37,7 +37,7 @@ class ShownCases:
 
 
 def nested_cases(unseen: Unseen, groups: list[str], features: tuple[str, ...], *, seed: int) -> ShownCases:
-    """Refit combination, calibrator and evidence without each fold of patients, and show that fold by them."""
+    """Return the displayed bounds of each fold of patients, by a refit without that fold."""
     raw = {"groups": groups, "features": list(features)}
     columns = stack_columns(unseen.margins, unseen.members, raw, unseen.features)
     labels, names = unseen.labels, np.array(unseen.groups)
@@ -57,7 +57,7 @@ def nested_cases(unseen: Unseen, groups: list[str], features: tuple[str, ...], *
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The cases that a fold of patients is judged by: columns of the combination, labels and patients."""
+    """Cases of a refit: columns of the combination, labels and patients."""
 
     columns: Array
     labels: Labels
@@ -66,7 +66,7 @@ class Fold:
 
 
 def _refitted(others: Fold, held_out: Array, *, seed: int) -> tuple[Array, Evidence]:
-    """Points of ``held_out`` and the evidence for them, from the other cases alone."""
+    """Return points of ``held_out`` and their evidence, from the other cases."""
     columns, labels, groups = others.columns, others.labels, others.groups
     penalty, _ = choose_penalty(columns, labels, groups, seed=seed)
     z = cross_fitted(columns, labels, groups, penalty, seed=seed)
@@ -78,7 +78,7 @@ def _refitted(others: Fold, held_out: Array, *, seed: int) -> tuple[Array, Evide
 
 
 def held_out_cases(evidence: Evidence, *, seed: int) -> ShownCases:
-    """Show each case of an evidence by the others: the cases of no fold of patients bound themselves."""
+    """Return the displayed bounds of each case of an evidence by the cases of other folds."""
     names = [str(group) for group in evidence.groups]
     fold = group_folds(names, list(evidence.labels), folds=OUTER_FOLDS, seed=seed)
     displayed = [evidence.without(fold == fold[i]).displayed(float(score)) for i, score in enumerate(evidence.scores)]
@@ -86,7 +86,7 @@ def held_out_cases(evidence: Evidence, *, seed: int) -> ShownCases:
 
 
 def decile_table(cases: ShownCases, *, deciles: int = DECILES) -> list[dict[str, Any]]:
-    """One row for each decile of the point: n, share with exact limits, mean point, mean bounds, whether it fails."""
+    """Return a row for each decile of the point: n, share with exact limits, mean point, mean bounds, failure."""
     order = np.argsort(cases.points, kind="stable")
     return [_row(cases, part) for part in np.array_split(order, min(deciles, len(order))) if len(part)]
 
@@ -109,7 +109,7 @@ def _row(cases: ShownCases, part: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def display_coverage(cases: ShownCases, split: str) -> dict[str, Any]:
-    """The part ``display_coverage`` of a recipe: the table by decile and how many of its rows fail."""
+    """Return the recipe's part ``display_coverage``: the table by decile and the number of failing rows."""
     rows = decile_table(cases)
     return {
         "split": split,

@@ -1,4 +1,4 @@
-"""Plots of measured figures: reliability, ROC, histograms. Never pictures of patients."""
+"""Plots of metrics: reliability, ROC and histograms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INK, ACCENT, WARM, SOFT = "#22303c", "#0b7285", "#e8590c", "#adb5bd"
 def plot_reliability(
     path: Path, labels: NDArray[np.bool_], probabilities: Array, title: str, *, bins: int = 10
 ) -> None:
-    """Observed share of positives against predicted probability, Clopper-Pearson 95 % bars, counts below."""
+    """Plot observed share of positives against predicted probability, with Clopper-Pearson 95 % bars and counts."""
     figure, (top, low) = plt.subplots(2, 1, figsize=(4.2, 5.0), height_ratios=(4, 1), sharex=True, layout="constrained")
     draw_reliability(top, low, labels, probabilities, bins=bins)
     top.set(title=title, ylabel="observed share")
@@ -32,7 +32,7 @@ def plot_reliability(
 
 
 def draw_reliability(top: Axes, low: Axes, labels: NDArray[np.bool_], probabilities: Array, *, bins: int = 10) -> None:
-    """The diagram on two axes that share x: shares above, counts below."""
+    """Draw the reliability diagram on two axes that share x: shares above, counts below."""
     table = reliability_bins(labels, probabilities, bins)
     top.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
     top.vlines(table["mean"], table["low"], table["high"], color=ACCENT, linewidth=1.2, alpha=0.6)
@@ -45,7 +45,7 @@ def draw_reliability(top: Axes, low: Axes, labels: NDArray[np.bool_], probabilit
 
 
 def plot_roc(path: Path, labels: NDArray[np.bool_], scores: dict[str, Array], title: str) -> None:
-    """ROC curves of the model and its baselines."""
+    """Plot ROC curves of the model and its baselines."""
     figure, axes = plt.subplots(figsize=(4.4, 4.4), layout="constrained")
     axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
     for (name, values), color in zip(scores.items(), (ACCENT, WARM, SOFT), strict=False):
@@ -58,7 +58,7 @@ def plot_roc(path: Path, labels: NDArray[np.bool_], scores: dict[str, Array], ti
 
 
 def plot_histogram(path: Path, labels: NDArray[np.bool_], probabilities: Array, title: str) -> None:
-    """Calibrated probabilities of both classes."""
+    """Plot histograms of the calibrated probabilities of both classes."""
     figure, axes = plt.subplots(figsize=(4.8, 3.0), layout="constrained")
     edges = [i / 20 for i in range(21)]
     axes.hist(probabilities[~labels], bins=edges, alpha=0.7, color=ACCENT, label="rated benign")
@@ -70,7 +70,7 @@ def plot_histogram(path: Path, labels: NDArray[np.bool_], probabilities: Array, 
 
 
 def plot_intervals(path: Path, rows: list[tuple[str, float, tuple[float, float]]], title: str) -> None:
-    """Values with their intervals, one row each from above; the first row's value as a line through all."""
+    """Plot values with intervals, one per row, with a line at the first row's value."""
     figure, axes = plt.subplots(figsize=(7.0, 0.9 + 0.28 * len(rows)), layout="constrained")
     places = range(len(rows), 0, -1)
     axes.axvline(rows[0][1], color=SOFT, linestyle="--", linewidth=1)

@@ -1,4 +1,4 @@
-"""Figures of the report: with intervals, floors and baselines, by subgroup, and against pathology."""
+"""Metrics of the report: intervals, floors and baselines, by subgroup, and against pathology."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ DRAWS = 1000
 
 
 def coverage_figures(labels: Mask, p: Array, thresholds: dict[str, float], classes: tuple[str, str]) -> dict[str, Any]:
-    """Share of prediction sets that hold the truth, overall and by class, and share that name one class only."""
+    """Return the coverage of prediction sets, overall and by class, and the share of single-class sets."""
     return set_figures(labels, [prediction_set(float(v), thresholds, classes) for v in p], classes)
 
 
 def set_figures(labels: Mask, sets: list[tuple[str, ...]], classes: tuple[str, str]) -> dict[str, Any]:
-    """``coverage_figures`` of prediction sets that are there already."""
+    """Return ``coverage_figures`` of given prediction sets."""
     held = np.array([classes[int(y)] in s for y, s in zip(labels, sets, strict=True)])
     by_class = {name: float(held[labels == bool(i)].mean()) if (labels == bool(i)).any() else None
                 for i, name in enumerate(classes)}  # fmt: skip
@@ -52,7 +52,7 @@ def set_figures(labels: Mask, sets: list[tuple[str, ...]], classes: tuple[str, s
 
 
 def auc_with_interval(labels: Mask, values: Array, groups: NDArray[np.str_], *, draws: int = DRAWS) -> dict[str, Any]:
-    """AUC and its interval by whole groups."""
+    """Return the AUC with its interval by group."""
     interval = bootstrap_interval(lambda i: auc(labels[i], values[i]), groups, draws=draws)
     return {"auc": auc(labels, values), "auc_interval": interval}
 
@@ -60,13 +60,13 @@ def auc_with_interval(labels: Mask, values: Array, groups: NDArray[np.str_], *, 
 def gain_over(
     labels: Mask, p: Array, baseline: Array, groups: NDArray[np.str_], *, draws: int = DRAWS
 ) -> dict[str, Any]:
-    """How much more AUC than a baseline has, the same patients drawn for both."""
+    """Return the AUC gain over a baseline, by paired bootstrap of patients."""
     interval = bootstrap_interval(lambda i: auc(labels[i], p[i]) - auc(labels[i], baseline[i]), groups, draws=draws)
     return {"gain": auc(labels, p) - auc(labels, baseline), "gain_interval": interval}
 
 
 def baseline_figures(answers: Answers, baselines: dict[str, Array], *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
-    """Each baseline's own AUC, and what the model has beyond it; a baseline may point either way."""
+    """Return each baseline's AUC, and the model's gain over it; a baseline may be inverted."""
     figures = {}
     for name, values in baselines.items():
         turned = values if auc(answers.labels, values) >= 0.5 else -values
@@ -78,7 +78,7 @@ def baseline_figures(answers: Answers, baselines: dict[str, Array], *, draws: in
 
 
 def size_parts(diameter_mm: Array) -> dict[str, Mask]:
-    """The size classes in which nodules are followed up (MacMahon et al. 2017), and masses to be."""
+    """Return masks of the size classes of follow-up (MacMahon et al. 2017), with masses."""
     return {
         "below 6 mm": diameter_mm < 6,
         "6 to 8 mm": (diameter_mm >= 6) & (diameter_mm < 8),
@@ -88,7 +88,7 @@ def size_parts(diameter_mm: Array) -> dict[str, Mask]:
 
 
 def nodule_parts(columns: dict[str, Array]) -> dict[str, dict[str, Mask]]:
-    """Every way of parting the nodules, by what is known of them."""
+    """Return masks of all subgroups of nodules, by criterion."""
     slices, pixels, rating = columns["slice_mm"], columns["pixel_mm"], columns["mean_rating"]
     spread = columns["rating_spread"]
     return {
@@ -115,7 +115,7 @@ def nodule_parts(columns: dict[str, Array]) -> dict[str, dict[str, Mask]]:
 
 
 def part_figures(answers: Answers, *, draws: int = DRAWS) -> dict[str, Any]:
-    """Figures of one part of the labelled nodules; AUC only where both classes are there."""
+    """Return metrics of a subgroup of labelled nodules; AUC only with both classes."""
     labels, p, groups = answers.labels, answers.after, answers.groups
     reader, automatic = answers.columns["diameter_mm"], answers.columns["automatic_diameter_mm"]
     return {
@@ -133,18 +133,18 @@ def part_figures(answers: Answers, *, draws: int = DRAWS) -> dict[str, Any]:
 
 
 def figures_of_parts(answers: Answers, parts: dict[str, Mask], *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
-    """``part_figures`` of each part; empty ones are left out."""
+    """Return ``part_figures`` of each non-empty part."""
     return {name: part_figures(answers.where(own), draws=draws) for name, own in parts.items() if own.any()}
 
 
 def subgroup_figures(answers: Answers, *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
-    """Every part of the labelled nodules, by what they are parted by."""
+    """Return metrics of all subgroups of labelled nodules, by criterion."""
     parted = nodule_parts(answers.columns)
     return {kind: figures_of_parts(answers, parts, draws=draws) for kind, parts in parted.items()}
 
 
 def submodel_metrics(answers: Answers, bundle: Bundle, *, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
-    """What each opinion that stands beside the ensemble achieves by itself; empty where a bundle has none."""
+    """Return the metrics of each submodel; empty without submodels."""
     classes = (str(bundle.recipe["classes"][0]), str(bundle.recipe["classes"][1]))
     return {
         name: {
@@ -159,7 +159,7 @@ def submodel_metrics(answers: Answers, bundle: Bundle, *, draws: int = DRAWS) ->
 
 
 def disagreement_figures(labels: Mask, p: Array, planar: Array, volumetric: Array, above: float) -> dict[str, Any]:
-    """How often the joint answer ``p`` is wrong at 0.5 where the two opinions lie ``above`` apart, and elsewhere."""
+    """Return the error rates of ``p`` at 0.5 where the submodels differ by more than ``above``, and elsewhere."""
     apart = np.abs(planar - volumetric) > above
 
     def side(which: Mask) -> dict[str, Any]:
@@ -179,12 +179,12 @@ def disagreement_figures(labels: Mask, p: Array, planar: Array, volumetric: Arra
 def cross_fitted_coverage(
     labels: Mask, p: Array, groups: list[str], classes: tuple[str, str], *, seed: int
 ) -> dict[str, Any]:
-    """Coverage of sets whose thresholds have not seen the patient."""
+    """Return the coverage of cross-fitted prediction sets."""
     return set_figures(labels, cross_covered(p, labels, groups, classes, seed=seed), classes)
 
 
 def undecided_figures(answers: Answers) -> dict[str, Any]:
-    """What the model says of nodules that the readers leave undecided: a mean rating of 3 has no right answer."""
+    """Return probabilities of nodules with a mean rating of 3, which have no label."""
     usable = answers.columns["ratings_ok"] > 0
     p = answers.after[usable & (answers.columns["mean_rating"] == 3.0)]
     if not len(p):
@@ -204,7 +204,7 @@ def _finite(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def calibration_figures(answers: Answers) -> dict[str, Any]:
-    """Calibration error before and after with its interval, and the floor of a perfect model of the same size."""
+    """Return calibration errors before and after with intervals, and the floor of a perfect model."""
     figures: dict[str, Any] = {}
     for name, p in (("before", answers.before), ("after", answers.after)):
         labels = answers.labels
@@ -225,7 +225,7 @@ def calibration_figures(answers: Answers) -> dict[str, Any]:
 
 
 def coverage_with_intervals(answers: Answers, bundle: Bundle) -> dict[str, Any]:
-    """Conformal coverage of each class with its interval by whole groups, and how often one class is named."""
+    """Return conformal coverage of each class with intervals by group, and the share of single-class sets."""
     classes = (str(bundle.recipe["classes"][0]), str(bundle.recipe["classes"][1]))
     thresholds = bundle.recipe["conformal"]
     figures = coverage_figures(answers.labels, answers.after, thresholds, classes)
@@ -247,7 +247,7 @@ def coverage_with_intervals(answers: Answers, bundle: Bundle) -> dict[str, Any]:
 
 
 def pathology_figures(data: Path, answers: Answers) -> dict[str, Any] | None:
-    """Highest probability among a patient's nodules against the patient's diagnosis; None without a table."""
+    """Return metrics of each patient's highest probability against the diagnosis; None without a table."""
     path = nodule_folder(data) / "pathology.csv"
     if not path.is_file():
         return None
@@ -277,7 +277,7 @@ def pathology_figures(data: Path, answers: Answers) -> dict[str, Any] | None:
 
 
 def nodule_splits(data: Path) -> dict[str, dict[str, Any]]:
-    """How many nodules of how many patients each split has, and what was left out."""
+    """Return numbers of nodules and patients of each split, and of those left out."""
     rows = read_rows(data)
     table = {}
     for split in dict.fromkeys(row.split for row in rows):
@@ -296,7 +296,7 @@ def nodule_splits(data: Path) -> dict[str, dict[str, Any]]:
 
 
 def refused_figures(everyone: Answers, classes: tuple[str, str]) -> dict[str, dict[str, Any]]:
-    """Samples that the gate does not answer, by class, with exact limits of their share."""
+    """Return the shares of samples refused by the gate, by class, with exact limits."""
     refused = everyone.columns["in_domain"] == 0
     parts = {"all": np.ones(len(refused), dtype=bool), classes[0]: ~everyone.labels, classes[1]: everyone.labels}
     return {
@@ -311,7 +311,7 @@ def refused_figures(everyone: Answers, classes: tuple[str, str]) -> dict[str, di
 
 
 def slice_splits(data: Path, class_count: int) -> dict[str, dict[str, Any]]:
-    """How many pictures of how many clusters each split has, exact duplicates left out."""
+    """Return numbers of images and clusters of each split, without exact duplicates."""
     slices = read_slices(data, class_count)
     clusters = np.array(slices.clusters)
     return {
@@ -326,7 +326,7 @@ def slice_splits(data: Path, class_count: int) -> dict[str, dict[str, Any]]:
 
 
 def operating_figures(answers: Answers, bundle: Bundle) -> dict[str, dict[str, Any]]:
-    """Sensitivity and specificity at each operating point of the bundle, with intervals by whole groups."""
+    """Return sensitivity and specificity at each operating point, with intervals by group."""
     labels, p = answers.labels, answers.after
     figures = {}
     for name, threshold in bundle.recipe["operating_points"].items():
@@ -348,7 +348,7 @@ def operating_figures(answers: Answers, bundle: Bundle) -> dict[str, dict[str, A
 
 
 def samples_of(answers: Answers) -> dict[str, list[Any]]:
-    """What plots are drawn from: a column a value, groups numbered, nobody named."""
+    """Return the data of plots as columns, with numbered groups."""
     _, group = np.unique(answers.groups, return_inverse=True)
     columns = {"before": answers.before, "after": answers.after, **answers.columns}
     return {

@@ -1,4 +1,4 @@
-"""The size from which a nodule model separates benign from malignant nodules of about the same size.
+"""Size from which a nodule model separates benign from malignant nodules of similar size.
 
 Large nodules are malignant more often, so an AUC over all sizes mostly measures size. Here only pairs of a malignant
 and a benign nodule whose diameters lie within ``TOLERANCE_MM`` of each other count, in each size class of the
@@ -28,7 +28,7 @@ DRAWS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class SizedCases:
-    """Nodules with score, label, patient and the readers' diameter, one of each a nodule."""
+    """Nodules with score, label, patient and the readers' diameter."""
 
     scores: Array
     labels: NDArray[np.bool_]
@@ -36,12 +36,12 @@ class SizedCases:
     diameter_mm: Array
 
     def where(self, chosen: NDArray[np.bool_]) -> SizedCases:
-        """Some of the nodules."""
+        """Return the selected nodules."""
         return SizedCases(self.scores[chosen], self.labels[chosen], self.groups[chosen], self.diameter_mm[chosen])
 
 
 def size_matched_auc(scores: Array, labels: NDArray[np.bool_], diameter_mm: Array) -> float:
-    """Share of pairs of about the same size in which the malignant one scores higher; NaN without a pair."""
+    """Return the share of size-matched pairs in which the malignant nodule scores higher; NaN without a pair."""
     malignant, benign = np.flatnonzero(labels), np.flatnonzero(~labels)
     near = np.abs(diameter_mm[malignant][:, None] - diameter_mm[benign][None]) <= TOLERANCE_MM
     if not near.any():
@@ -51,7 +51,7 @@ def size_matched_auc(scores: Array, labels: NDArray[np.bool_], diameter_mm: Arra
 
 
 def size_figures(cases: SizedCases, *, draws: int = DRAWS) -> list[dict[str, Any]]:
-    """Each size class: n, patients of either label, size-matched AUC with its limits by patient, whether it separates.
+    """Return for each size class n, patients per label, size-matched AUC with limits by patient, and separation.
 
     ``separates`` is None where too few patients judge it.
     """
@@ -79,7 +79,7 @@ def _class_figures(cases: SizedCases, low: float, high: float, *, draws: int) ->
 
 
 def separating_size_mm(figures: list[dict[str, Any]]) -> float | None:
-    """The lower edge of the smallest size class from which on every class that can be judged separates.
+    """Return the lower edge of the smallest size class from which all evaluable classes separate.
 
     None where no class separates. A class that cannot be judged separates where both its neighbours do, never at the
     lower end: nothing shows that it does.
@@ -94,7 +94,7 @@ def separating_size_mm(figures: list[dict[str, Any]]) -> float | None:
 
 
 def separation_of(evidences: dict[str, list[dict[str, Any]]]) -> Separation | None:
-    """What the recipe records of some evidences, ``size_figures`` by split: the most cautious of them speaks.
+    """Return the recipe's separation: the most cautious of ``size_figures`` by split.
 
     None where none of them judges any size, or all separate at every size.
     """

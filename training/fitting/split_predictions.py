@@ -1,4 +1,4 @@
-"""What a bundle says of every sample of a split, beside what is true of it: the ground of all figures and plots."""
+"""Predictions of a bundle for every sample of a split, with labels: the basis of all metrics and plots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.fitting.tasks import read_filter_task
 Array = NDArray[np.float64]
 DENSITIES = tuple(Density)
 DARK_BELOW = 30
-"""Grey values 0..255; the share of such pixels tells windows and patients apart, not nodules."""
+"""Grey value limit (0..255) of a baseline that depends on window and patient, not on nodules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Answers:
     before, after
         Probability of the positive class around the calibrator.
     columns
-        What else is known of each sample: baselines that need no network, sizes, spacings, ratings.
+        Further values of each sample: baselines, sizes, spacings, ratings.
     """
 
     labels: NDArray[np.bool_]
@@ -50,12 +50,12 @@ class Answers:
     after: Array
     columns: dict[str, Array]
     margins: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """What each network says, ``(members, n)``, where a bundle has several; else empty."""
+    """Margin of each network, ``(members, n)``; empty for a single network."""
     features: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """What was measured, ``(n, len(FEATURES))``, where a bundle weighs that; else empty."""
+    """Measured features, ``(n, len(FEATURES))``; empty if the bundle uses none."""
 
     def where(self, chosen: NDArray[np.bool_]) -> Answers:
-        """Some of the samples."""
+        """Return the selected samples."""
         return Answers(
             self.labels[chosen],
             self.labelled[chosen],
@@ -69,12 +69,12 @@ class Answers:
 
 
 def assessed(ensemble: Ensemble, patches: list[Patch], measures: list[NoduleMeasure | None]) -> EnsembleAnswer:
-    """What the malignancy ensemble makes of patches and of what was measured there."""
+    """Return the malignancy ensemble's answer for patches and their measurements."""
     return ensemble.answer(patches, features_of(measures))
 
 
 def nodule_answers(bundle: Bundle, crops: list[MeasuredCrop], device: torch.device) -> Answers:
-    """Malignancy at the readers' centres; ``columns`` hold both diameters, density, spacings and ratings."""
+    """Return malignancy at the readers' centres; ``columns`` hold both diameters, density, spacings and ratings."""
     rows = [measured.crop.row for measured in crops]
     patches, measures = [crop_patch(measured.crop) for measured in crops], [measured.measure for measured in crops]
     margins, features = Ensemble(bundle, device).margins(patches), features_of(measures)
@@ -102,7 +102,7 @@ def nodule_answers(bundle: Bundle, crops: list[MeasuredCrop], device: torch.devi
 
 
 def filter_answers(bundle: Bundle, data: Path, split: str, device: torch.device) -> Answers:
-    """Nodule or not, with the brightness and the contrast of each place beside."""
+    """Return nodule probabilities, with brightness and contrast of each point as baselines."""
     task = read_filter_task(data, splits=(split,))
     chosen = np.flatnonzero(task.splits == split)
     if not len(chosen):
@@ -121,7 +121,7 @@ def filter_answers(bundle: Bundle, data: Path, split: str, device: torch.device)
 
 
 def _brightness(patch: Patch) -> tuple[float, float]:
-    """Mean HU within 2 mm of the centre and in the ring of 4 to 8 mm around it, in the central plane."""
+    """Return the mean HU within 2 mm of the centre and in the ring of 4 to 8 mm around it, in the central plane."""
     plane = patch.hu[patch.hu.shape[0] // 2].astype(np.float64)
     rows, columns = (np.arange(n) - n // 2 for n in plane.shape)
     away_mm = np.hypot(rows[:, None] * PATCH_SPACING_MM[1], columns[None, :] * PATCH_SPACING_MM[2])
@@ -129,7 +129,7 @@ def _brightness(patch: Patch) -> tuple[float, float]:
 
 
 def slice_answers(bundle: Bundle, data: Path, split: str, device: torch.device) -> Answers:
-    """Malignant or not by picture, as it is served at its own size; ``in_domain`` says which are answered."""
+    """Return malignancy by image at its own size, as in serving; ``in_domain`` marks those answered."""
     slices = read_slices(data, len(bundle.recipe["classes"]))
     chosen = slices.splits == split if split != "all" else np.ones(len(slices.splits), dtype=bool)
     if not chosen.any():
@@ -156,7 +156,7 @@ def slice_answers(bundle: Bundle, data: Path, split: str, device: torch.device) 
 
 
 def answered(everyone: Answers) -> Answers:
-    """Those that the gate lets pass.
+    """Return the samples that pass the gate.
 
     Raises
     ------

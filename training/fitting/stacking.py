@@ -1,4 +1,4 @@
-"""How much each network and each measured feature counts: ridge logistic regression on what no network has seen."""
+"""Weights of networks and features: ridge logistic regression on unseen patients."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Stack:
     bias: float
 
     def margins(self, columns: Array) -> Array:
-        """Combined margins of ``(n, columns)``."""
+        """Return the combined margins of ``(n, columns)``."""
         return np.clip((columns - self.mean) / self.std, -FEATURE_LIMIT, FEATURE_LIMIT) @ self.weights + self.bias
 
 
 def fit_stack(columns: Array, labels: Labels, penalty: float) -> Stack:
-    """Ridge logistic regression by L-BFGS; the bias is not penalised."""
+    """Fit a ridge logistic regression by L-BFGS; the bias is not penalised."""
     mean, std = columns.mean(axis=0), columns.std(axis=0) + 1e-9
     x = np.clip((columns - mean) / std, -FEATURE_LIMIT, FEATURE_LIMIT)
     y, n = labels.astype(float), len(labels)
@@ -52,7 +52,7 @@ def fit_stack(columns: Array, labels: Labels, penalty: float) -> Stack:
 
 
 def cross_fitted(columns: Array, labels: Labels, groups: list[str], penalty: float, *, seed: int) -> Array:
-    """Margins of each sample by a combination that was fitted without its patient."""
+    """Return cross-fitted margins, by combinations fitted without the sample's patient."""
     fold = group_folds(groups, list(labels), folds=FOLDS, seed=seed)
     z = np.zeros(len(labels))
     for k in range(FOLDS):
@@ -61,7 +61,7 @@ def cross_fitted(columns: Array, labels: Labels, groups: list[str], penalty: flo
 
 
 def choose_penalty(columns: Array, labels: Labels, groups: list[str], *, seed: int) -> tuple[float, dict[str, float]]:
-    """The penalty of the lowest cross-fitted negative log-likelihood, and all that were tried."""
+    """Return the penalty of the lowest cross-fitted negative log-likelihood, and all results."""
     tried = {
         penalty: negative_log_likelihood(
             labels, 1 / (1 + np.exp(-cross_fitted(columns, labels, groups, penalty, seed=seed)))
@@ -72,7 +72,7 @@ def choose_penalty(columns: Array, labels: Labels, groups: list[str], *, seed: i
 
 
 def combination_of(stack: Stack, groups: list[str], features: tuple[str, ...]) -> dict[str, Any]:
-    """Plain values for ``bundle.json``: what ``inference.malignancy.ensemble.combine`` reads."""
+    """Return JSON values for ``inference.malignancy.ensemble.combine``."""
     return {
         "groups": groups,
         "features": list(features),

@@ -1,4 +1,4 @@
-"""What each task learns from: patches with labels, groups and folds, and the recipe of its networks."""
+"""Training tasks: patches with labels, groups and folds, and the networks of each task."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Group:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
     def member(self, prefix: str) -> dict[str, Any]:
-        """Describe one of its networks as a bundle's recipe does; ``prefix`` names its weights."""
+        """Return the recipe's description of one network; ``prefix`` names its weights."""
         return {**self.description, "prefix": prefix, "group": self.name, "view": self.view.to_json()}
 
 
@@ -82,13 +82,13 @@ class PatchSamples:
         return len(self.patches)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random views of the chosen patches and their soft targets."""
+        """Return random views of the chosen patches and their soft targets."""
         indices = indices.to(self.targets.device)
         return random_view(self.patches[indices], self.view, self.augment, generator), self.targets[indices]
 
 
 def planar_group(preset: str, epochs: int, seeds: int, *, field_mm: float = 32.0, **augment: float) -> Group:
-    """The paper's network on one axial plane in the lung window."""
+    """Return the group of the paper's network on one axial plane in the lung window."""
     window = PreprocessingSpec(field_mm=field_mm, window_center=LUNG_WINDOW[0], window_width=LUNG_WINDOW[1])
     return Group(
         "planar",
@@ -103,7 +103,7 @@ def planar_group(preset: str, epochs: int, seeds: int, *, field_mm: float = 32.0
 def volumetric_group(
     epochs: int, seeds: int, *, name: str = "volumetric", field_mm: float = 32.0, size: int = 32, **augment: float
 ) -> Group:
-    """The 3D network on a cube in two windows."""
+    """Return the group of the 3D network on a cube in two windows."""
     windows = tuple(
         PreprocessingSpec(field_mm=field_mm, size=size, window_center=c, window_width=w)
         for c, w in (LUNG_WINDOW, CALCIUM_WINDOW)
@@ -119,7 +119,7 @@ def volumetric_group(
 
 
 def nodule_groups(preset: str) -> list[Group]:
-    """Malignancy: one network as the paper describes it, a volumetric one, and one that looks at small ones closely."""
+    """Return the groups of the malignancy task: the paper's network, a volumetric one, and one with a small field."""
     return [
         planar_group(preset, epochs=16, seeds=1),
         volumetric_group(epochs=30, seeds=1),
@@ -128,7 +128,7 @@ def nodule_groups(preset: str) -> list[Group]:
 
 
 def filter_groups(preset: str) -> list[Group]:
-    """Nodule or not: one small volumetric network, since only depth tells a vessel, and hundreds wait for it."""
+    """Return the group of the filter task: one small volumetric network."""
     del preset
     return [
         volumetric_group(
@@ -146,7 +146,7 @@ def _read_patch(job: tuple[Path, NoduleRow]) -> Patch:
 
 
 def read_nodule_task(data: Path, *, workers: int = 2) -> PatchTask:
-    """Malignancy of every rated nodule; soft targets from the readers' mean rating."""
+    """Read the malignancy task: every rated nodule, with soft targets from the mean rating."""
     folder, rows = nodule_folder(data), read_rows(data)
     with ProcessPoolExecutor(workers) as pool:
         patches = list(pool.map(_read_patch, [(folder, row) for row in rows], chunksize=8))
@@ -168,7 +168,7 @@ def read_nodule_task(data: Path, *, workers: int = 2) -> PatchTask:
 
 
 def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
-    """Patches around bright blobs of a crop that lie away from its nodule: vessels, mostly."""
+    """Return patches around bright blobs of a crop away from its nodule, mostly vessels."""
     crop = read_crop(*job)
     spacing = np.array(crop.volume.spacing_mm)
     hu = np.clip(crop.volume.volume_hu, -1000, 200).astype(np.float32)
@@ -181,13 +181,13 @@ def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
 
 
 def _nodule_with_weight(job: tuple[Path, NoduleRow]) -> tuple[Patch, NDArray[np.float16]]:
-    """A nodule's patch, and what of it is nodule."""
+    """Return a nodule's patch and its nodule weights."""
     crop = read_crop(*job)
     return crop_patch(crop), nodule_weight(crop).astype(np.float16)
 
 
 def scan_sources(data: Path) -> list[Path]:
-    """Series without nodules under ``lidc_idri_dicom`` whose candidates are false by definition."""
+    """Return series without nodules under ``lidc_idri_dicom``, whose candidates are false positives."""
     folder = data / "lidc_idri_dicom"
     series = sorted(folder.glob("LIDC-IDRI-0306*"))
     if not series:
@@ -197,7 +197,7 @@ def scan_sources(data: Path) -> list[Path]:
 
 @dataclass(slots=True)
 class _FilterSamples:
-    """Samples of the filter task while they are gathered."""
+    """Collector of the filter task's samples."""
 
     patches: list[Patch] = field(default_factory=list)
     labels: list[bool] = field(default_factory=list)
@@ -206,7 +206,7 @@ class _FilterSamples:
     splits: list[str] = field(default_factory=list)
 
     def add(self, patch: Patch, *, label: bool, name: str, group: str, split: str) -> None:
-        """One sample more."""
+        """Add a sample."""
         self.patches.append(patch)
         self.labels.append(label)
         self.names.append(name)
@@ -215,7 +215,7 @@ class _FilterSamples:
 
 
 def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = ("train", "val")) -> PatchTask:
-    """Nodule or not, from two sources that each hold both answers, so that the source tells nothing.
+    """Read the filter task from two sources with both classes each, so that the source does not reveal the class.
 
     Crops: every nodule against bright blobs beside nodules. Nodule-free series: nodules pasted into the lungs against
     candidates and dense places there, with all of their surroundings; the right lung belongs to ``train`` and the left
@@ -258,13 +258,13 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
 
 PASTED_PER_NODULE = 2
 DENSE_PLACES = 800
-"""Random dense voxels of a nodule-free series: no candidates there, but others like them may be elsewhere."""
+"""Number of random dense voxels of a nodule-free series as negatives."""
 
 
 def _add_scan(
     samples: _FilterSamples, source: Path, nodules: list[tuple[NoduleRow, Patch, NDArray[np.float16]]]
 ) -> None:
-    """Candidates and dense places of a nodule-free series, and nodules pasted into it."""
+    """Add candidates and dense points of a nodule-free series, and nodules pasted into it."""
     scan, volume = source.name.split(".")[0], read_scan(source)
     lungs = segment_lungs(volume)
     if isinstance(lungs, Abstention):

@@ -1,4 +1,4 @@
-"""Recalibrate a bundle at a site, on its readers' verdicts or on labels of its own; the weights stay as they are.
+"""Recalibration of a bundle at a site, on readers' verdicts or own labels; the weights are unchanged.
 
 A verdict judges the finding: accepted, a nodule is there; rejected, none is. So verdicts recalibrate the ``filter``,
 whose question that is. Whether a nodule is malignant no verdict says: the ``nodule`` bundle wants labels, of findings
@@ -40,7 +40,7 @@ from training.recalibration.site_samples import SiteSamples, margin_of, read_dat
 
 MIN_SAMPLES = 30
 MIN_PATIENTS = 10
-"""Of each class: fewer say too little, and ten folds by patient would lack a class."""
+"""Minimum number of samples per class, for ten folds by patient."""
 
 Array = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def check_enough(samples: SiteSamples, classes: tuple[str, str]) -> None:
 
 
 def carried_threshold(old: dict[str, Any], threshold: float, kind: str, parameters: dict[str, Any]) -> float:
-    """The probability that the new calibrator gives where the old one gave ``threshold``: the same findings pass.
+    """Return the new probability that corresponds to the old ``threshold``, so that the same findings pass.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def calibration_of(
     parameters: dict[str, Any],
     figures: dict[str, tuple[float, float]],
 ) -> dict[str, Any]:
-    """The part ``calibration`` of a recipe."""
+    """Return the recipe's part ``calibration``."""
     return {
         "kind": kind,
         "parameters": parameters,
@@ -94,7 +94,7 @@ def calibration_of(
 
 @dataclass(frozen=True, slots=True)
 class SiteTarget:
-    """The classes of the bundle that is recalibrated, and how its evidence names a site's samples and their truth."""
+    """Classes of the recalibrated bundle, and names of samples and reference standard in its evidence."""
 
     classes: tuple[str, str]
     split: str
@@ -102,14 +102,14 @@ class SiteTarget:
 
     @classmethod
     def of(cls, recipe: dict[str, Any], site: str) -> SiteTarget:
-        """The target of a recipe at a site: readers' verdicts judge a filter, the site's own labels a nodule model."""
+        """Return the target of a recipe at a site: verdicts for a filter, own labels for a nodule model."""
         question = Question.NODULE if recipe["task"] == "filter" else Question.MALIGNANCY_AT_SITE
         return cls((str(recipe["classes"][0]), str(recipe["classes"][1])), f"findings of site {site}", question)
 
 
 @dataclass(frozen=True, slots=True)
 class Refit:
-    """A calibrator chosen and fitted on what a site knows of its findings."""
+    """A calibrator chosen and fitted on a site's samples."""
 
     kind: str
     parameters: dict[str, Any]
@@ -117,7 +117,7 @@ class Refit:
 
     @classmethod
     def of(cls, z: Array, samples: SiteSamples, *, seed: int, without: tuple[str, ...] = ()) -> Refit:
-        """Choose by cross-validation among the kinds that are not ``without``, then fit on all."""
+        """Choose a calibrator by cross-validation (except the kinds ``without``) and fit it on all samples."""
         figures = cross_validated_nll(z, samples.labels, samples.patients, seed=seed)
         figures = {kind: pair for kind, pair in figures.items() if kind not in without}
         kind = choose_calibrator(figures)
@@ -125,12 +125,12 @@ class Refit:
         return cls(kind, parameters, figures)
 
     def compared(self, z: Array, samples: SiteSamples, old: dict[str, Any], *, seed: int) -> tuple[Array, Array]:
-        """Probabilities by the calibration that the bundle has, and by this kind, cross-fitted by patient."""
+        """Return probabilities by the bundle's calibration and by this one, cross-fitted by patient."""
         before = calibrated(z, old["kind"], old["parameters"])
         return before, cross_calibrated(z, samples.labels, samples.patients, self.kind, seed=seed)
 
     def parts(self, z: Array, samples: SiteSamples, after: Array, target: SiteTarget) -> dict[str, Any]:
-        """What of a recipe rests on it; ``after`` are the cross-fitted probabilities."""
+        """Return the recipe parts of this calibration; ``after`` are the cross-fitted probabilities."""
         evidence = Evidence.of(target.split, target.question, after, samples.labels, samples.patients)
         return {
             "calibration": calibration_of(z, samples.labels, self.kind, self.parameters, self.figures),
@@ -143,9 +143,9 @@ class Refit:
 def recalibrated_submodels(
     recipe: dict[str, Any], samples: SiteSamples, target: SiteTarget, *, seed: int
 ) -> dict[str, Any]:
-    """``submodels`` calibrated on the same samples; as it was where that is no better, gone where margins are missing.
+    """Return the recalibrated submodels: unchanged where not improved, left out where margins are missing.
 
-    An opinion calibrated on other patients than the ensemble beside it would not be comparable with it.
+    A submodel calibrated on other patients than the ensemble would not be comparable with it.
     """
     carried: dict[str, Any] = {}
     for name, z in samples.submodels.items():
@@ -158,7 +158,7 @@ def recalibrated_submodels(
 
 
 def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, today: datetime) -> dict[str, Any]:
-    """The recipe of ``bundle`` with another calibration, thresholds and operating points, and what they rest on.
+    """Return the recipe of ``bundle`` with new calibration, thresholds, operating points and evidence.
 
     ``figures`` of the result are cross-validated by patient, before and after.
 
@@ -218,7 +218,7 @@ def recalibrated(bundle: Bundle, samples: SiteSamples, *, site: str, seed: int, 
 
 
 def write_site_bundle(bundle: Bundle, recipe: dict[str, Any], samples: SiteSamples, out: Path, *, seed: int) -> None:
-    """Write the recipe beside a copy of the very weights, with plots and a model card."""
+    """Write the bundle with the same weights, plots and a model card."""
     out.mkdir(parents=True, exist_ok=True)
     if out.resolve() == bundle.folder.resolve():
         raise DataError("--out is the bundle's own folder: the calibration that it has would be lost")
@@ -234,7 +234,7 @@ def write_site_bundle(bundle: Bundle, recipe: dict[str, Any], samples: SiteSampl
 
 
 def bundle_of(folder: Path, task: str) -> tuple[Bundle, str, tuple[str, ...]]:
-    """The bundle of ``task`` in ``folder`` (a bundle, or a folder of them), and the identities that findings name.
+    """Return the bundle of ``task`` in ``folder`` (a bundle, or a folder of them), and its identities in findings.
 
     The first is that of the ensemble's answer, the others those of each opinion that may answer instead.
 
@@ -256,7 +256,7 @@ def bundle_of(folder: Path, task: str) -> tuple[Bundle, str, tuple[str, ...]]:
 
 
 def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSamples:
-    """Margins of ``bundle`` for the labelled nodules of a user's own series, whatever their split."""
+    """Return margins of ``bundle`` for the labelled nodules of a user's own series, of all splits."""
     task = read_nodule_task(data)
     chosen = np.flatnonzero(task.labelled)
     if len(chosen) == 0:
@@ -276,7 +276,7 @@ def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSam
 
 
 def recalibrate_at_site(args: argparse.Namespace) -> dict[str, Any]:
-    """What ``training.calibrate --bundle`` does; gives its summary.
+    """Run ``training.calibrate --bundle``; return its summary.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a site's database knows of a model's findings: the margins behind them, and what turned out."""
+"""Samples for recalibration from a site's database: margins of findings and their labels."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from training.data.nodules import DataError
 
 Array = NDArray[np.float64]
 OTHER_REASONS = {"calcified", "lymph node"}
-"""Reasons to reject what is a nodule all the same: such verdicts do not judge the filter."""
+"""Rejection reasons for true nodules; such verdicts are no labels for the filter."""
 FAR = 60.0
-"""Margins lie within this, in nats."""
+"""Range of margins, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteSamples:
-    """What a site knows: margins of ``n`` findings before calibration, and what turned out."""
+    """Samples of a site: margins of ``n`` findings before calibration, and labels."""
 
     margins: Array
     labels: NDArray[np.bool_]
     patients: list[str]
     counts: dict[str, int] = field(default_factory=dict)
-    """How many were left out and why, and where margins came from."""
+    """Counts of left-out findings by reason, and of margins by source."""
     digests: tuple[str, ...] = ()
-    """Identities of the models that gave them."""
+    """Identities of the models."""
     submodels: dict[str, Array] = field(default_factory=dict)
-    """Margins of the opinions that stand beside the ensemble, where every finding holds them."""
+    """Margins of the submodels, if every finding has them."""
 
 
 def margin_of(probability: float, calibration: dict[str, Any]) -> float | None:
-    """The margin that a calibrator turned into ``probability``; None where the calibrator is flat there."""
+    """Return the margin for a calibrated ``probability``; None where the calibrator is flat."""
     kind, parameters = calibration["kind"], calibration["parameters"]
     if kind == "isotonic":
         return None
@@ -62,13 +62,13 @@ def margin_of(probability: float, calibration: dict[str, Any]) -> float | None:
 
 
 def submodel_margins(record: FindingRecord) -> dict[str, float]:
-    """The margin of each opinion, as the finding holds them; empty where a model had one answer only."""
+    """Return the recorded margin of each variant; empty without submodels."""
     records = record.finding.attributes.get("opinions")
     return {name: float(own["margin"]) for name, own in records.items()} if isinstance(records, dict) else {}
 
 
 def _stored_margin(record: FindingRecord, task: str, calibration: dict[str, Any] | None) -> tuple[float | None, str]:
-    """The margin of one finding, and where it is from; it is not inverted where ``calibration`` is None."""
+    """Return the margin of a finding and its source; not inverted without ``calibration``."""
     attributes = record.finding.attributes
     stored = attributes.get(f"{'malignancy' if task == 'nodule' else 'nodule'}_margin")
     if task == "nodule" and (records := submodel_margins(record)):
@@ -84,7 +84,7 @@ def _stored_margin(record: FindingRecord, task: str, calibration: dict[str, Any]
 
 
 def verdict_label(record: FindingRecord) -> tuple[bool | None, str]:
-    """Whether readers say that a nodule is where the model found one; None, and why, where they do not say."""
+    """Return whether readers confirmed the nodule; None with the reason if they did not decide."""
     if record.origin is not FindingOrigin.MODEL:
         return None, "marked_by_a_reader"
     if record.assessment is None:
@@ -97,7 +97,7 @@ def verdict_label(record: FindingRecord) -> tuple[bool | None, str]:
 
 
 def read_labels(path: Path) -> dict[str, bool]:
-    """``finding_id`` and ``malignant`` (1 or 0) of a CSV file, say from pathology.
+    """Read ``finding_id`` and ``malignant`` (1 or 0) from a CSV file, for example of pathology.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def samples_from(
     labels: dict[str, bool] | None,
     siblings: tuple[str, ...] = (),
 ) -> SiteSamples:
-    """Findings of the model ``digest`` with an answer; one for each place, the latest verdict counts.
+    """Return samples of the model ``digest``; one per nodule, by the latest verdict.
 
     Findings of the models that ``target`` was recalibrated from, and of the same bundle when another opinion answered
     (``siblings``), count with their stored margins: the networks are the same. Those of any other model are left out.
@@ -169,7 +169,7 @@ def samples_from(
 
 
 def read_database(url: str) -> tuple[tuple[str, FindingRecord], ...]:
-    """Every finding in a node's database with our own opaque id of its patient; nothing is written.
+    """Return every finding in a node's database with an opaque patient id (read only).
 
     Raises
     ------

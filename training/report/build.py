@@ -52,7 +52,7 @@ from training.train import choose_device, commit_of_code
 
 TASKS = ("nodule", "filter", "slice")
 TOLERANCE = 0.005
-"""By how much an AUC may differ from the recorded one: another processor rounds bfloat16 otherwise."""
+"""Accepted difference of an AUC from the recorded one; processors round bfloat16 differently."""
 DENSITY_PLACES = 25
 KEPT = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
         "conformal", "operating_points", "gate", "weights_sha256", "input_shape",
@@ -60,12 +60,12 @@ KEPT = ("name", "version", "architecture", "classes", "intended_use", "limits", 
 
 
 class ReportError(Exception):
-    """The report cannot be made; the message says what to do."""
+    """The report cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one run of the report measures."""
+    """Inputs of one run of the report."""
 
     data: Path
     split: str
@@ -76,11 +76,11 @@ class Job:
     robustness: dict[str, Any] | None = None
     """What ``training.report.robustness --out`` wrote; None measures it now, which takes long."""
     seeds: tuple[Bundle, ...] = ()
-    """Slice bundles that were trained with other seeds, to tell how much a figure owes to chance."""
+    """Slice bundles trained with other seeds, for the variation of metrics."""
 
 
 def nodule_figures(job: Job) -> dict[str, Any]:
-    """Everything about the malignancy of nodules."""
+    """Return all results of the nodule model."""
     bundle = job.bundles["nodule"]
     job.progress("nodule: answers and subgroups")
     crops = measured_crops(job.data, rows_of(job.data, job.split))
@@ -107,7 +107,7 @@ def nodule_figures(job: Job) -> dict[str, Any]:
 
 
 def measured_robustness(job: Job, bundle: Bundle) -> dict[str, Any]:
-    """What ``training.report.robustness`` measures."""
+    """Return the results of ``training.report.robustness``."""
     job.progress("nodule: robustness")
     bench = Bench.of(bundle, job.bundles["filter"], job.device, rotations=job.rotations)
     results = robustness_figures(job.data, job.split, bench, progress=job.progress)
@@ -115,7 +115,7 @@ def measured_robustness(job: Job, bundle: Bundle) -> dict[str, Any]:
 
 
 def scan_density(data: Path) -> dict[str, Any] | None:
-    """Density of balls in a series without nodules; None where the data hold none."""
+    """Return the density results in a series without nodules; None without one."""
     try:
         volume = read_scan(scan_sources(data)[0])
     except DataError:
@@ -124,7 +124,7 @@ def scan_density(data: Path) -> dict[str, Any] | None:
 
 
 def filter_figures(job: Job) -> dict[str, Any]:
-    """Nodule or not."""
+    """Return all results of the filter."""
     job.progress("filter")
     bundle = job.bundles["filter"]
     answers = filter_answers(bundle, job.data, job.split, job.device)
@@ -136,7 +136,7 @@ def filter_figures(job: Job) -> dict[str, Any]:
 
 
 def slice_figures(job: Job) -> dict[str, Any]:
-    """Whole pictures."""
+    """Return all results of the slice model."""
     job.progress("slice")
     bundle = job.bundles["slice"]
     everyone = slice_answers(bundle, job.data, job.split, job.device)
@@ -155,14 +155,14 @@ def slice_figures(job: Job) -> dict[str, Any]:
 
 
 def seed_figures(job: Job, bundle: Bundle) -> dict[str, Any]:
-    """Headline of one slice bundle, named by its seed."""
+    """Return the main metrics of one slice bundle, named by its seed."""
     answers = answered(slice_answers(bundle, job.data, job.split, job.device))
     figures = binary_figures(answers.labels, answers.before, answers.after, answers.groups, draws=DRAWS)
     return {"seed": bundle.recipe["training_data"]["seed"], **figures}
 
 
 def task_figures(bundle: Bundle, answers: Answers, baselines: dict[str, Any]) -> dict[str, Any]:
-    """What every task has; ``metrics`` are those that the bundle records and the service shows.
+    """Return the results of every task; ``metrics`` are those recorded in the bundle and shown by the service.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def task_figures(bundle: Bundle, answers: Answers, baselines: dict[str, Any]) ->
 
 
 def bundle_record(bundle: Bundle) -> dict[str, Any]:
-    """What the report tells of the bundle itself; of its evidence only how much there is."""
+    """Return the report's description of a bundle."""
     evidence = read_evidence(bundle.recipe, Question.MALIGNANCY)
     record = {
         "sha256": bundle.sha256,
@@ -205,7 +205,7 @@ def bundle_record(bundle: Bundle) -> dict[str, Any]:
 
 
 def refreshed(figures: dict[str, Any], bundles: dict[str, Bundle], leave_out: Sequence[str] = ()) -> dict[str, Any]:
-    """Figures that were measured before, with the bundles as they are now; ``leave_out`` names tasks not to check.
+    """Return earlier results with the current bundles' records; ``leave_out`` names tasks not to check.
 
     Raises
     ------
@@ -231,7 +231,7 @@ FIGURES: dict[str, Callable[[Job], dict[str, Any]]] = {
 
 
 def measure(job: Job, tasks: Sequence[str] = TASKS, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Figures of ``tasks``, measured; those of the others are taken over from ``kept``, an earlier report's.
+    """Return results of ``tasks``, measured; those of others are from ``earlier``, an earlier report's.
 
     Raises
     ------
@@ -252,7 +252,7 @@ def measure(job: Job, tasks: Sequence[str] = TASKS, earlier: dict[str, Any] | No
 
 
 def write_report(out: Path, figures: dict[str, Any]) -> None:
-    """Cards and plots, from the figures alone; pictures of an earlier report go."""
+    """Write cards and plots from the results, replacing those of an earlier report."""
     for old in out.glob("*.png"):
         old.unlink()
     write_plots(out, figures)
@@ -260,7 +260,7 @@ def write_report(out: Path, figures: dict[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, measure, write, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.report", description="Measure and write the report.")
     parser.add_argument("--data", type=Path, default=None, help="folder of the layout that docs/data.md describes")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report, say docs/model")
@@ -310,7 +310,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def job_of(args: argparse.Namespace) -> Job:
-    """Read the bundles that the command line names."""
+    """Return the job of the command line."""
     if args.data is None:
         raise DataError("--data is needed unless --render or --refresh is given")
     bundles = {task: read_bundle(folder) for task, folder in bundle_folders(args.bundles).items()}

@@ -1,4 +1,4 @@
-"""How well the density class holds: balls of known density blended into the lungs of a real series, and measured.
+"""Accuracy of the density class, by balls of known density blended into the lungs of a real series.
 
 The research data hold no reader's word on density, so nothing else can be said of it: these are spheres with blurred
 borders among real vessels and real noise, not nodules.
@@ -26,13 +26,13 @@ CORE_SHARE = (0.45, 0.65)
 BLUR_MM = 0.6
 """Standard deviation of the scanner's blur in plane; half a slice across slices."""
 GRAIN_MM = 0.8
-"""What is finer than this in the lung counts as noise and stays on the ball."""
+"""Finer structure of the lung counts as noise and is added to the ball."""
 HALF_BOX_MM = 16.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ball:
-    """A sphere around a place ``(slice, row, column)``: its own density, and that of a core."""
+    """A sphere around a point ``(slice, row, column)``: its own density, and that of a core."""
 
     index: tuple[float, float, float]
     diameter_mm: float
@@ -44,7 +44,7 @@ class Ball:
 def random_ball(
     density: Density, index: tuple[float, float, float], diameter_mm: float, rng: np.random.Generator
 ) -> Ball:
-    """A ball of one class."""
+    """Return a random ball of one class."""
     solid, glass = rng.uniform(*SOLID_HU), rng.uniform(*GLASS_HU)
     if density is Density.SOLID:
         return Ball(index, diameter_mm, solid, 0.0, solid)
@@ -54,7 +54,7 @@ def random_ball(
 
 
 def blend(volume: CtVolume, ball: Ball) -> tuple[CtVolume, tuple[float, float, float]]:
-    """The surroundings of a ball with the ball in them; vessels and noise of the lung show through."""
+    """Return the surroundings of a ball with the ball blended in, keeping vessels and noise."""
     spacing = np.array(volume.spacing_mm)
     size = np.array(volume.volume_hu.shape)
     low = np.clip(np.floor(np.array(ball.index) - HALF_BOX_MM / spacing).astype(int), 0, size - 1)
@@ -78,7 +78,7 @@ def blend(volume: CtVolume, ball: Ball) -> tuple[CtVolume, tuple[float, float, f
 
 
 def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], *, seed: int = 0) -> dict[str, Any]:
-    """Counts of true and measured class, by diameter; every place takes one ball of each class and diameter."""
+    """Return counts of true and measured class by diameter, with one ball of each class and diameter per point."""
     rng = np.random.default_rng(seed)
     counts: dict[float, dict[str, Counter[str]]] = {d: {str(c): Counter() for c in Density} for d in DIAMETERS_MM}
     errors_mm: dict[tuple[float, str], list[float]] = {(d, str(c)): [] for d in DIAMETERS_MM for c in Density}

@@ -1,4 +1,4 @@
-"""The section of the model report on what is shown of probabilities: its evidence, whether it came true, and sizes."""
+"""Section of the model report on displayed probabilities: evidence, coverage and sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JUDGED = {True: "yes", False: "no", None: "too few to tell"}
 
 
 def shown_sections(task: str, bundle: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
-    """What bounds the percentages, the table by decile with its plot, and the size from which there is one."""
+    """Return the section: bounds, table by decile with plot, and separating size."""
     coverage, evidence = bundle.get("display_coverage"), bundle.get("evidence")
     if not coverage or not evidence:
         return []
@@ -38,7 +38,7 @@ def shown_sections(task: str, bundle: dict[str, Any], metrics: dict[str, Any]) -
 
 
 def _corrected(evidence: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
-    """A remark where the labels of the split are no longer those that the bundle's figures were measured with."""
+    """Return a remark if the labels changed since the bundle's evaluation."""
     if evidence["split"] != metrics["split"] or evidence["n"] == metrics["n"]:
         return []
     return [f"Labels were corrected since the figures above were recorded (n = {metrics['n']}).", ""]

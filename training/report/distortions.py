@@ -1,4 +1,4 @@
-"""What a scanner, a protocol or a reader's hand may do to a nodule's surroundings, one at a time."""
+"""Distortions of a nodule's surroundings by scanner, protocol or reader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOWEST_HU, HIGHEST_HU = -1024, 3071
 
 @dataclass(frozen=True, slots=True)
 class NodulePoint:
-    """A volume and where its nodule is pointed at, ``(slice, row, column)``."""
+    """A volume and the marked point of its nodule, ``(slice, row, column)``."""
 
     volume: CtVolume
     index: Index
@@ -33,7 +33,7 @@ def _with_hu(place: NodulePoint, hu: NDArray[np.floating]) -> NodulePoint:
 
 
 def unchanged(place: NodulePoint, _: np.random.Generator) -> NodulePoint:
-    """Leave it as it is."""
+    """Return the input unchanged."""
     return place
 
 
@@ -105,4 +105,4 @@ DISTORTIONS: dict[str, Distort] = {
     **{f"{n} slices averaged": partial(thicker, slices=n) for n in (2, 4)},
     "slices in reverse": upside_down,
 }
-"""By the words of the report, in its order."""
+"""Distortions by their name in the report, in its order."""

@@ -1,4 +1,4 @@
-"""Where attention and gradient maps lie: their share in the lung and on the nodule, beside that of a uniform map."""
+"""Location of explanation maps: their share in lung and nodule, compared with a uniform map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REGIONS = ("lung", "nodule", "nodule and rim")
 
 
 def regions(plane_hu: NDArray[np.int16], nodule: Mask, spacing_mm: tuple[float, float]) -> dict[str, Mask]:
-    """The lung (with its vessels and the nodule), the nodule, and the nodule with a rim, in one slice."""
+    """Return masks of lung (with vessels and nodule), nodule, and nodule with a rim, in one slice."""
     away_mm = ndi.distance_transform_edt(~nodule, sampling=spacing_mm)
     return {
         "lung": lung_of(plane_hu, nodule, spacing_mm),
@@ -37,7 +37,7 @@ def regions(plane_hu: NDArray[np.int16], nodule: Mask, spacing_mm: tuple[float, 
 
 
 def map_shares(ensemble: Ensemble, crop: NoduleCrop) -> Array | None:
-    """Share of each map in each region, ``(maps, regions)``; None where the readers' mask misses the slice."""
+    """Return the share of each map in each region, ``(maps, regions)``; None if the readers' mask misses the slice."""
     member = ensemble.planar_member
     place = round(crop.centre[0])
     nodule = crop.mask[place]
@@ -59,7 +59,7 @@ def map_shares(ensemble: Ensemble, crop: NoduleCrop) -> Array | None:
 
 
 def explanation_figures(bundle: Bundle, crops: list[MeasuredCrop], device: torch.device) -> dict[str, Any] | None:
-    """Mean shares over a split with intervals by patient, all and by size; None without a planar network."""
+    """Return mean shares over a split with intervals by patient, all and by size; None without a planar network."""
     ensemble = Ensemble(bundle, device)
     measured = [(entry.crop.row, map_shares(ensemble, entry.crop)) for entry in crops]
     covered = [(row, shares) for row, shares in measured if shares is not None]
@@ -87,7 +87,7 @@ def explanation_figures(bundle: Bundle, crops: list[MeasuredCrop], device: torch
 
 
 def mean_with_interval(values: Array, groups: NDArray[np.str_]) -> dict[str, Any]:
-    """Mean and its interval by whole groups."""
+    """Return the mean with its interval by group."""
     return {
         "mean": float(values.mean()),
         "interval": bootstrap_interval(lambda i: float(values[i].mean()), groups, draws=500),

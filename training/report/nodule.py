@@ -1,4 +1,4 @@
-"""The sections of the model report that only the card of the nodule model has."""
+"""Sections of the nodule model's report card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIZE_HEAD = ["", "n (malignant, patients)", "AUC", "readers' diameter", "automat
 
 
 def nodule_sections(results: dict[str, Any]) -> list[str]:
-    """What only the malignancy of nodules has: subgroups, pathology, errors, distortions, explanations, density."""
+    """Return the sections: subgroups, pathology, errors, distortions, explanations, density."""
     return [
         *_subgroups(results["subgroups"]),
         *_undecided(results["undecided"]),
@@ -31,7 +31,7 @@ def _subgroups(results: dict[str, Any]) -> list[str]:
 
 
 def size_rows(parts: dict[str, Any]) -> list[list[str]]:
-    """A row for each size class: the model beside both diameters."""
+    """Return a row for each size class: the model and both diameters."""
     return [
         [name, f"{p['n']} ({p['positives']}, {p['groups']})", within(p["auc"], p["auc_interval"]),
          number(p["reader_diameter_auc"]), number(p["automatic_diameter_auc"]), within(p["gain"], p["gain_interval"]),
@@ -41,7 +41,7 @@ def size_rows(parts: dict[str, Any]) -> list[list[str]]:
 
 
 def submodel_sections(submodels: dict[str, Any], gap: dict[str, Any], joint: dict[str, Any]) -> list[str]:
-    """Each opinion by itself beside the joint answer, and what their disagreement means."""
+    """Return the section on submodels and their disagreement."""
     head = ["answer", "AUC", "Brier", "ECE", "ECE floor", "log loss", "coverage", "of the classes", "single answers"]
     rows = [
         [name, within(own["auc"], own["auc_interval"]), within(own["brier"], own["brier_interval"]),
@@ -186,7 +186,7 @@ def _empty(results: dict[str, Any] | None) -> list[str]:
 
 
 def _other_bundle(measured: str, sha256: str) -> list[str]:
-    """A warning where the distortions were measured with another bundle than the one that this card is of."""
+    """Return a warning if the distortions were measured with another bundle."""
     if measured == sha256:
         return []
     return [

@@ -1,4 +1,4 @@
-"""The pages of the model report, written from its figures alone: an index and a card for each task."""
+"""Pages of the model report: an index and a card for each task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ METRICS = {
     "coverage": "prediction sets that hold the truth",
     "single_answers": "prediction sets of one class",
 }
-"""Figures that the bundle records, in the words of the cards; others are shown by their own names."""
+"""Display names of recorded metrics."""
 GAINS = {
     "gain_over_diameter_interval": "the readers' diameter",
     "gain_over_measured_interval": "the automatic diameter",
@@ -49,7 +49,7 @@ def write_pages(out: Path, figures: dict[str, Any]) -> None:
 
 
 def pages(figures: dict[str, Any]) -> dict[str, str]:
-    """Text of each page by its file's name."""
+    """Return the text of each page by file name."""
     cards = {f"{task}.md": _text(_card(task, figures)) for task in TITLES}
     return {"README.md": _text(_index(figures)), **cards}
 
@@ -141,7 +141,7 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
 
 
 def _refused(metrics: dict[str, Any]) -> list[str]:
-    """Pictures that the gate does not answer; all other figures are of the answered ones."""
+    """Return lines about images that the gate refuses."""
     if "refused" not in metrics:
         return []
     rows = [
@@ -205,7 +205,7 @@ def _metric_rows(metrics: dict[str, Any]) -> list[list[str]]:
 
 
 def _nested(metrics: dict[str, Any]) -> list[str]:
-    """What the bundle records in parts of its own: the answer to one slice alone, single seeds, folds."""
+    """Return lines about nested metrics: single-slice answer, seeds, folds."""
     lines = []
     for name, part in metrics.items():
         if isinstance(part, dict) and name not in SKIPPED | {"coverage_by_class"} and _metric_rows(part):
@@ -214,7 +214,7 @@ def _nested(metrics: dict[str, Any]) -> list[str]:
 
 
 def _cross_validated(results: dict[str, Any] | None) -> list[str]:
-    """What the bundle records of the samples that it was calibrated on, cross-fitted."""
+    """Return the section on cross-fitted metrics of the calibration samples."""
     if not results:
         return []
     return [
@@ -232,7 +232,7 @@ def _cross_validated(results: dict[str, Any] | None) -> list[str]:
 
 
 def _submodels(results: dict[str, Any]) -> list[str]:
-    """Planar and volumetric networks each alone, where the bundle holds them."""
+    """Return the section on submodels, if the bundle has any."""
     if not results.get("opinions"):
         return []
     head = ["#### 2D and 3D as opinions of their own", ""]
