@@ -41,12 +41,12 @@ HELD_OUT = ("test", "e2e")
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is one."""
+    """Return the device; ``auto`` is CUDA if available."""
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
 
 
 def commit_of_code() -> str | None:
-    """The commit that this code stands at, with ``+`` where files were changed since; None outside a repository."""
+    """Return the commit of this code, with ``+`` if files were changed since; None outside a repository."""
     where = Path(__file__).parent
     try:
         head, changed = (
@@ -76,7 +76,7 @@ def _reporter(title: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What the command line chose."""
+    """Options of the command line."""
 
     seed: int
     epochs: int | None
@@ -86,7 +86,7 @@ class TrainOptions:
 
 
 class PatchTrainer:
-    """Trains the networks of a patch task: those that answer for unseen patients, and the ones that ship."""
+    """Trainer of a patch task: networks for out-of-fold margins, and those that ship."""
 
     def __init__(self, task: PatchTask, world: World, out: Path, options: TrainOptions) -> None:
         self.task, self.world, self.device, self.out, self.options = task, world, world.device, out, options
@@ -103,7 +103,7 @@ class PatchTrainer:
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
 
     def network(self, group: Group, number: int, without: str | None) -> torch.nn.Module:
-        """Member ``number`` of ``group``, trained without one part of ``unseen`` (None: the one that ships)."""
+        """Return member ``number`` of ``group``, trained without one part of ``unseen`` (None: the shipped one)."""
         chosen = self.trainable if without is None else self.trainable & ~self.unseen[without]
         if not self.options.folds and not self.options.refit:
             without = None  # the one that ships has not seen ``val`` either
@@ -137,23 +137,23 @@ class PatchTrainer:
         return network
 
     def unseen_margins(self, group: Group, number: int) -> np.ndarray[Any, Any]:
-        """Margins of every sample kept for calibration, by a network that has not seen its patient; else NaN."""
+        """Return out-of-fold margins of every calibration sample; NaN for the others."""
         margins = np.full(len(self.task.names), np.nan)
         for part, chosen in self.unseen.items():
-            self._look(self.network(group, number, part), group, np.flatnonzero(chosen), margins)
+            self._set_margins(self.network(group, number, part), group, np.flatnonzero(chosen), margins)
         return margins
 
-    def _look(
+    def _set_margins(
         self, network: torch.nn.Module, group: Group, held: np.ndarray[Any, Any], margins: np.ndarray[Any, Any]
     ) -> None:
-        """Fill in the margins of the ``held`` samples; only the first process needs them."""
+        """Set the margins of the ``held`` samples (first process only)."""
         if self.world.is_first:
             patches = self.batch[torch.from_numpy(held).to(self.device)]
             margins[held] = member_margins(torch_runner(network, self.device), group.view, patches).numpy()
 
 
 def train_checkpoints(groups: list[Group], trainer: PatchTrainer) -> dict[str, Any]:
-    """Train the networks of some groups and leave their checkpoints to a later run that makes the whole of them.
+    """Train the networks of some groups and leave their checkpoints for a later complete run.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def train_checkpoints(groups: list[Group], trainer: PatchTrainer) -> dict[str, A
 
 
 def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, out: Path) -> dict[str, Any]:
-    """Train all members; the first process writes weights, out-of-fold margins and the raw recipe, and the summary."""
+    """Train all members; the first process writes weights, out-of-fold margins, raw recipe and summary."""
     networks, members, margins = {}, [], []
     for group in groups:
         for number in range(group.seeds):
@@ -199,7 +199,7 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The networks that ship by their prefix, their descriptions, and each one's margins of unseen samples, else NaN.
+    """Return the shipped networks by prefix, their descriptions, and their out-of-fold margins (else NaN).
 
     ``training`` is what the bundle records of how they came about.
     """
@@ -211,7 +211,7 @@ class Trained:
 
 
 def write_trained(out: Path, task: PatchTask, trained: Trained) -> None:
-    """Write what ``training.calibrate`` makes a bundle of: weights, margins and the raw recipe."""
+    """Write weights, margins and the raw recipe for ``training.calibrate``."""
     sha256 = write_weights(out, trained.networks)
     np.savez(
         out / "unseen.npz",
@@ -226,7 +226,7 @@ def write_trained(out: Path, task: PatchTask, trained: Trained) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, train, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.split("\n")[0])
     parser.add_argument("--task", choices=["nodule", "filter", "slice"], default="nodule")
     parser.add_argument("--data", type=Path, required=True, help="folder of the layout that docs/data.md describes")
@@ -259,7 +259,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(task: PatchTask | None, args: argparse.Namespace, world: World) -> dict[str, Any]:
-    """Train what the command line asks for; the summary, empty in all processes but the first."""
+    """Train by the options; return the summary, empty in all processes but the first."""
     torch.backends.cudnn.deterministic = True
     if task is None:
         return train_slices(args.data, args.out, args, world, _reporter("slice"))

@@ -86,7 +86,7 @@ def compare_models(labels: Labels, first: Array, second: Array, patients: NDArra
     first, second
         ``(n,)``, 0..1.
     patients
-        ``(n,)``: whose they are.
+        ``(n,)``: patient of each finding.
     """
     counts = (len(labels), int(labels.sum()), len(np.unique(patients)))
     positive, negative = (len(np.unique(patients[chosen])) for chosen in (labels, ~labels))

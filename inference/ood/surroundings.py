@@ -1,7 +1,7 @@
 """Surroundings check: noise, grain and HU of the lung around a nodule against the validated ranges.
 
 A wrong number shown with confidence is worse than none: another dose, kernel or calibration of the scanner moves the
-networks' margins, and beyond what the training crops showed nobody has measured how far.
+networks' margins, by an unknown amount beyond the range of the training crops.
 """
 
 from __future__ import annotations

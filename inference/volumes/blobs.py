@@ -63,7 +63,7 @@ def find_blobs(volume: SmoothedVolume, slices: slice) -> Blobs:
 def _maxima(volume: SmoothedVolume, slices: slice, least: float) -> Indices:
     """Places ``(n, 3)`` within ``slices`` where no neighbour's response is above theirs, nor theirs below ``least``.
 
-    The outermost voxels have no response and are nobody's rival.
+    The outermost voxels have no response.
     """
     values, (_, height, width) = volume.values, volume.values.shape
     response = np.full((slices.stop - slices.start + 2, height, width), -np.inf, np.float32)

@@ -140,7 +140,7 @@ def _configuration(settings: Settings) -> Section:
     nodes = [
         (node.ae_title, "STOW-RS" if node.url else f"C-STORE, {node.host}:{node.port}", _yes(node.storage_commitment))
         for node in dicom.destinations
-    ] or [("nobody", "", "")]
+    ] or [("none", "", "")]
     return Section(
         "3.7",
         "Network interfaces and configuration",

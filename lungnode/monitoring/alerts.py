@@ -36,7 +36,7 @@ LIST_HOURS = 24
 """The same for a revocation list; CAs issue one for about a week, some days before the last one expires."""
 
 Entry = dict[str, Any]
-"""``since`` when a condition holds, and under ``told`` when each webhook was last notified."""
+"""Start of a condition (``since``) and last notification of each webhook (``told``)."""
 Post = Callable[[str, dict[str, object]], bool]
 
 

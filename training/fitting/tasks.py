@@ -224,7 +224,7 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
     folder = nodule_folder(data)
     if is_own_data(folder):
         raise DataError(
-            "the filter is not trained on own series, whose other nodules nobody marked: recalibrate it, "
+            "the filter is not trained on own series, whose other nodules are not marked: recalibrate it, "
             "with training.calibrate --from-database"
         )
     rows = [row for row in read_rows(data) if row.split in splits]

@@ -1,4 +1,4 @@
-"""The plots of the model report, drawn from its figures alone. Never pictures of patients."""
+"""Plots of the model report, drawn from its results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEGATIVE = {"nodule": "rated benign", "filter": "not a nodule", "slice": "not ma
 
 @contextmanager
 def _page(path: Path, *shape: int, size: tuple[float, float], **options: Any) -> Iterator[tuple[Figure, Any]]:
-    """A figure with quiet axes that is written in few colours, as a small file."""
+    """Figure with plain axes, saved as a small file with few colours."""
     figure, axes = plt.subplots(*shape, figsize=size, layout="constrained", **options)
     for each in np.ravel(axes):
         each.spines[["top", "right"]].set_visible(False)
@@ -45,7 +45,7 @@ def _page(path: Path, *shape: int, size: tuple[float, float], **options: Any) ->
 
 
 class Samples:
-    """The labelled samples of a task as arrays; a value that is not known is NaN."""
+    """Labelled samples of a task as arrays; missing values are NaN."""
 
     def __init__(self, results: dict[str, Any], *, labelled: bool = True) -> None:
         chosen = np.array(results["labelled"], dtype=bool) == labelled
@@ -57,7 +57,7 @@ class Samples:
 
 
 def write_plots(out: Path, figures: dict[str, Any]) -> None:
-    """Every plot of the report into ``out``."""
+    """Write all plots of the report to ``out``."""
     for task in ("nodule", "filter", "slice"):
         results = figures[task]
         samples = Samples(results["samples"])
@@ -87,7 +87,7 @@ def _reliability(path: Path, samples: Samples, title: str) -> None:
 
 
 def _shown(path: Path, coverage: dict[str, Any]) -> None:
-    """Share of positives in each decile with exact limits, the mean bounds shown, and the mean score."""
+    """Plot the share of positives in each decile with exact limits, mean displayed bounds and mean score."""
     rows = coverage["deciles"]
     at = np.arange(1, len(rows) + 1)
     share, score = (np.array([row[name] for row in rows]) for name in ("share", "mean_point"))
@@ -110,7 +110,7 @@ def _curve(labels: NDArray[np.bool_], values: Array) -> tuple[list[float], list[
 
 
 def _band(samples: Samples, grid: Array) -> Array:
-    """2.5 and 97.5 percentile of sensitivity over ``grid``, whole groups drawn with replacement; ``(2, grid)``."""
+    """Return the 95 % band of sensitivity over ``grid`` by bootstrap of groups, ``(2, grid)``."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(samples["group"] == g) for g in np.unique(samples["group"])]
     curves = []
@@ -155,7 +155,7 @@ def _histogram(path: Path, task: str, samples: Samples, title: str) -> None:
 
 
 def _bars(axes: Axes, y: float, value: float | None, interval: Any, color: str, marker: str = "o") -> None:
-    """One value with its interval; nothing where it is not known."""
+    """Draw a value with its interval, if any."""
     if value is None:
         return
     if interval and interval[0] is not None:

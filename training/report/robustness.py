@@ -1,4 +1,4 @@
-"""``python -m training.report.robustness --data DIR --split NAME --bundle DIR``: answers under distortion.
+"""``python -m training.report.robustness --data DIR --split NAME --bundle DIR``: evaluate distorted nodules.
 
 Every nodule of a split is distorted, one thing at a time, and graded twice: by the networks alone at the place that is
 pointed at, and as the service answers a reader's click, which refines the place, measures, and abstains outside the
@@ -49,41 +49,41 @@ from training.train import choose_device
 Array = NDArray[np.float64]
 Tell = Callable[[str], None]
 ROTATIONS = 2
-"""Rotations that are averaged: 8 are served. The undistorted row is measured with as many as all others."""
+"""Number of averaged rotations for all rows (8 in serving)."""
 DRAWS = 500
 SCAN_PLACES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The ensembles under test: alone, and behind the service's gates."""
+    """The evaluated models: the ensemble alone, and the analyzer with the service's gates."""
 
     nodule: Ensemble
     analyzer: NoduleAnalyzer
 
     @classmethod
     def of(cls, nodule: Bundle, nodule_filter: Bundle, device: torch.device, *, rotations: int = ROTATIONS) -> Bench:
-        """Load both; research crops have few slices, so that rule of the gate, which is for series, is lifted."""
+        """Load both, without the gate's minimum number of slices, which research crops do not have."""
         gate = {**nodule.recipe["gate"], "min_slices": 1}
         on_crops = replace(nodule, recipe={**nodule.recipe, "gate": gate})
         ensemble = Ensemble(on_crops, device, rotations=rotations)
         return cls(ensemble, NoduleAnalyzer(ensemble, Ensemble(nodule_filter, device, rotations=1)))
 
     def alone(self, places: list[NodulePoint]) -> Array:
-        """Probabilities at the very places, whatever the images are like."""
+        """Return the ensemble's probabilities at the points, without gates."""
         measures = [measure_nodule(place.volume, place.index) for place in places]
         known = [None if isinstance(measure, Abstention) else measure for measure in measures]
         patches = [cut_patch(place.volume, place.index) for place in places]
         return assessed(self.nodule, patches, known).probabilities
 
     def served(self, places: list[NodulePoint]) -> list[NoduleFinding]:
-        """What the service answers to a click there."""
+        """Return the service's findings at the points."""
         return [self.analyzer.analyse_place(place.volume, place.index) for place in places]
 
 
 @dataclass(frozen=True, slots=True)
 class Nodules:
-    """The labelled nodules of a split, with their patients."""
+    """Labelled nodules of a split, with their patients."""
 
     places: list[NodulePoint]
     labels: NDArray[np.bool_]
@@ -111,7 +111,7 @@ class Nodules:
 
 
 def answer_figures(labels: NDArray[np.bool_], p: Array) -> dict[str, Any]:
-    """Discrimination and calibration of those that were answered."""
+    """Return discrimination and calibration of answered nodules."""
     if not len(p):
         return {"n": 0}
     return {
@@ -125,7 +125,7 @@ def answer_figures(labels: NDArray[np.bool_], p: Array) -> dict[str, Any]:
 
 
 def served_figures(labels: NDArray[np.bool_], findings: list[NoduleFinding]) -> dict[str, Any]:
-    """Figures of the answers of the service, the share that it does not answer, and why not."""
+    """Return metrics of the service's answers, and abstentions by reason."""
     given = np.array([f.malignancy_probability is not None for f in findings])
     p = np.array([f.malignancy_probability for f in findings if f.malignancy_probability is not None])
     reasons = Counter(f.abstentions[0].code for f in findings if f.malignancy_probability is None and f.abstentions)
@@ -137,14 +137,14 @@ def served_figures(labels: NDArray[np.bool_], findings: list[NoduleFinding]) -> 
 
 
 def distorted(nodules: Nodules, distort: Distort, seed: int) -> list[NodulePoint]:
-    """Every nodule distorted, each with a generator of its own: the same direction and noise for each strength."""
+    """Return all nodules distorted, each by its own generator: equal direction and noise for each strength."""
     return [distort(place, np.random.default_rng((seed, i))) for i, place in enumerate(nodules.places)]
 
 
 def distortion_figures(
     bench: Bench, nodules: Nodules, *, seed: int = 0, progress: Tell = lambda _: None
 ) -> dict[str, dict[str, Any]]:
-    """Each distortion by name: ``alone`` with the loss of AUC against the undistorted, and ``served``."""
+    """Return the results of each distortion: ``alone`` with the loss of AUC, and ``served``."""
     figures: dict[str, dict[str, Any]] = {}
     labels, groups = nodules.labels, nodules.groups
     usual: dict[str, Array] = {}
@@ -166,7 +166,7 @@ def distortion_figures(
 
 
 def loss_figures(labels: NDArray[np.bool_], usual: Array, p: Array, groups: NDArray[np.str_]) -> dict[str, Any]:
-    """How much AUC is lost among what was answered both times, the same patients drawn for both."""
+    """Return the loss of AUC among nodules answered both times, by paired bootstrap of patients."""
     both = np.isfinite(usual) & np.isfinite(p)
     y, a, b, g = labels[both], usual[both], p[both], groups[both]
     if not 0 < y.sum() < len(y):
@@ -176,7 +176,7 @@ def loss_figures(labels: NDArray[np.bool_], usual: Array, p: Array, groups: NDAr
 
 
 def lung_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
-    """Random places in air-filled lung, with no nodule at them.
+    """Return random points in air-filled lung without a nodule.
 
     Raises
     ------
@@ -194,14 +194,14 @@ def lung_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
 
 
 def wall_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
-    """Random places in soft tissue, whatever the organ: slips of the hand beside the lung."""
+    """Return random points in soft tissue outside the lung."""
     rng = np.random.default_rng(seed)
     soft = np.argwhere((volume.volume_hu > -100) & (volume.volume_hu < 300))
     return [NodulePoint(volume, (float(z), float(y), float(x))) for z, y, x in soft[rng.integers(0, len(soft), count)]]
 
 
 def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
-    """What is said of places without a nodule: how often nothing, and how much else."""
+    """Return abstentions and probabilities at points without a nodule."""
     findings = bench.served(places)
     malignancy = [f.malignancy_probability for f in findings if f.malignancy_probability is not None]
     nodule = [f.nodule_probability for f in findings if f.nodule_probability is not None]
@@ -221,7 +221,7 @@ def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
 def robustness_figures(
     data: Path, split: str, bench: Bench, *, seed: int = 0, progress: Tell = lambda _: None
 ) -> dict[str, Any]:
-    """All of it; ``empty`` and ``wall`` are None where the data hold no series without nodules."""
+    """Return all results; ``empty`` and ``wall`` are None without a nodule-free series."""
     nodules = Nodules.read(data, split)
     figures: dict[str, Any] = {
         "n": len(nodules.labels),
@@ -244,7 +244,7 @@ def robustness_figures(
 
 
 def print_progress(title: str, steps: int) -> Tell:
-    """A function that says on standard error which step begins and how long the rest may take."""
+    """Return a callback that prints each step and the estimated remaining time to standard error."""
     started, done = time.monotonic(), 0
 
     def progress(step: str) -> None:
@@ -258,7 +258,7 @@ def print_progress(title: str, steps: int) -> Tell:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, distort, print one JSON object last."""
+    """Run the command; prints one JSON object last."""
     parser = argparse.ArgumentParser(prog="python -m training.report.robustness", description="Distort and measure.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test")
