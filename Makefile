@@ -64,7 +64,7 @@ serve: $(VENV)/.installed ## Run the service with the settings of the environmen
 	@$(BIN)/lungnode serve $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run all tests (ARGS="-k intake" for some of them)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, layers, house rules and documentation
 	@$(BIN)/ruff format --check .

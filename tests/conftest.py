@@ -26,6 +26,12 @@ for _name in [name for name in os.environ if name.startswith("LUNGNODE_") and no
 os.environ[NETWORK_CACHE] = str(Path(tempfile.gettempdir()) / f"lungnode-tests-{os.getuid()}" / "networks")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have whole services start first: workers take file after file, and a long one at the end leaves others idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the project."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from inference.bundle import SHIPPED, read_bundle
 from tests.unit.training.test_commands import write_nodules, write_slices
 from training import evaluate
 from training.report import build as report
-from training.report import robustness
+from training.report import plots, robustness
 from training.report.distortions import DISTORTIONS
 from training.report.markdown import number, within
 
@@ -31,6 +32,15 @@ def add_vessels(images: Path) -> None:
         hu = np.asarray(image.dataobj).copy()
         hu[4:7, 4:7] = 30
         nib.save(nib.Nifti1Image(hu, image.affine), path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    """Few bootstrap draws: these data say nothing of anyone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "BAND_DRAWS", 40)
+        patch.setattr(robustness, "DRAWS", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
