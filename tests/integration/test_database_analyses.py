@@ -72,9 +72,9 @@ def analyse(database: Database, series_id: str, model: ModelIdentity, outcome: A
 
 def detail(database: Database, study: str = "1.2.3") -> StudyDetail:
     with database.read() as session:
-        found = studies.study_detail(session, study)
-    assert found is not None
-    return found
+        result = studies.study_detail(session, study)
+    assert result is not None
+    return result
 
 
 def status(database: Database, analysis_id: str) -> AnalysisStatus:
@@ -104,15 +104,15 @@ def test_a_series_goes_from_receiving_to_analysed(
         findings=(new_finding(probability=0.3), new_finding(probability=0.9)), measures={"duration_s": 1.5}
     )
     assert complete(database, analysis.id, outcome)
-    found = detail(database)
-    assert (found.item.state, found.item.reasons, found.item.finding_count) == (StudyState.ANALYSED, (), 2)
-    assert found.item.malignancy_probability == 0.9
-    assert found.item.interval == pytest.approx((0.8, 1.0))
-    assert found.item.analysed_at is not None
-    assert [finding.finding.malignancy_probability for finding in found.findings] == [0.9, 0.3]
-    assert found.findings[0].finding == outcome.findings[1]
-    assert found.findings[0].model == model
-    (record,) = found.analyses
+    result = detail(database)
+    assert (result.item.state, result.item.reasons, result.item.finding_count) == (StudyState.ANALYSED, (), 2)
+    assert result.item.malignancy_probability == 0.9
+    assert result.item.interval == pytest.approx((0.8, 1.0))
+    assert result.item.analysed_at is not None
+    assert [finding.finding.malignancy_probability for finding in result.findings] == [0.9, 0.3]
+    assert result.findings[0].finding == outcome.findings[1]
+    assert result.findings[0].model == model
+    (record,) = result.analyses
     assert (record.status, record.measures) == (AnalysisStatus.CURRENT, {"duration_s": 1.5})
     assert actions(database) == ["study:received", "analysis:requested", "analysis:started", "analysis:completed"]
 
@@ -124,8 +124,8 @@ def test_caveats_are_stored_with_the_analysis_and_listed_with_the_study(
     series_id = arrive(database, received(1))
     assert detail(database).item.caveats == ()
     analyse(database, series_id, model, AnalysisOutcome(caveats=(partial, thick, partial)))
-    found = detail(database)
-    assert found.analyses[0].caveats == found.item.caveats == (partial, thick)
+    result = detail(database)
+    assert result.analyses[0].caveats == result.item.caveats == (partial, thick)
     again = request(database, series_id, model, force=True)
     start(database, again.id)
     complete(database, again.id, AnalysisOutcome(caveats=(thick,)))
@@ -146,10 +146,10 @@ def test_waiting_ends_with_the_answer(database: Database, received: Received, mo
 def test_a_declined_series_says_why(database: Database, received: Received, model: ModelIdentity) -> None:
     series_id = arrive(database, received(1))
     analyse(database, series_id, model, AnalysisOutcome(reasons=(NO_LUNG,)))
-    found = detail(database)
-    assert (found.item.state, found.item.reasons) == (StudyState.NOT_ANALYSED, (NO_LUNG,))
-    assert found.item.analysed_at is None
-    assert found.analyses[0].status is AnalysisStatus.CURRENT
+    result = detail(database)
+    assert (result.item.state, result.item.reasons) == (StudyState.NOT_ANALYSED, (NO_LUNG,))
+    assert result.item.analysed_at is None
+    assert result.analyses[0].status is AnalysisStatus.CURRENT
     assert actions(database)[-1] == "analysis:declined"
 
 
@@ -220,9 +220,9 @@ def test_slices_that_come_during_the_analysis_leave_the_series_receiving(
     assert start(database, first.id).attempts == 2
     assert detail(database).item.state is StudyState.RECEIVING
     assert complete(database, first.id, AnalysisOutcome(findings=(new_finding(),)))
-    found = detail(database)
-    assert (found.item.state, found.item.finding_count) == (StudyState.RECEIVING, 1)
-    assert found.analyses[0].status is AnalysisStatus.CURRENT
+    result = detail(database)
+    assert (result.item.state, result.item.finding_count) == (StudyState.RECEIVING, 1)
+    assert result.analyses[0].status is AnalysisStatus.CURRENT
 
 
 def test_an_analysis_that_had_not_begun_is_superseded_by_late_slices(
@@ -295,10 +295,10 @@ def test_a_failed_run_leaves_the_earlier_answer_current(
     rerun = request(database, series_id, model, force=True)
     with database.begin() as session:
         analyses.fail_analysis(session, rerun.id, Reason("timeout", "Took too long."))
-    found = detail(database)
-    assert found.item.state is StudyState.FAILED
-    assert [record.status for record in found.analyses] == [AnalysisStatus.CURRENT, AnalysisStatus.FAILED]
-    assert found.item.finding_count == len(found.findings) == 1
+    result = detail(database)
+    assert result.item.state is StudyState.FAILED
+    assert [record.status for record in result.analyses] == [AnalysisStatus.CURRENT, AnalysisStatus.FAILED]
+    assert result.item.finding_count == len(result.findings) == 1
 
 
 def test_many_who_finish_at_once_give_one_result(
@@ -450,7 +450,7 @@ def test_a_reader_cannot_point_at_what_does_not_belong_together(
     assert detail(database).item.finding_count == 0
 
 
-def test_the_latest_verdict_counts_and_all_are_kept(
+def test_the_latest_verdict_counts_and_all_are_recorded(
     database: Database, received: Received, model: ModelIdentity, new_finding: NewFindings, clock
 ) -> None:
     analyse(database, arrive(database, received(1)), model, AnalysisOutcome(findings=(new_finding(),)))
@@ -469,7 +469,7 @@ def test_the_latest_verdict_counts_and_all_are_kept(
     assert actions(database)[-3:] == ["finding:unsure", "finding:accepted", "finding:rejected"]
 
 
-def test_verdicts_given_at_once_are_all_kept(
+def test_concurrent_verdicts_are_all_recorded(
     database: Database, received: Received, model: ModelIdentity, new_finding: NewFindings
 ) -> None:
     analyse(database, arrive(database, received(1)), model, AnalysisOutcome(findings=(new_finding(),)))

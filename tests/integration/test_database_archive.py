@@ -104,8 +104,8 @@ def filled(database: Database, received: Callable[..., ReceivedInstance], model:
 
 def found_studies(database: Database, **conditions: Condition) -> list[str]:
     with database.read() as session:
-        found = search.search_studies(session, conditions, EVERYTHING)
-    return sorted(match.study.study_instance_uid for match in found.matches)
+        result = search.search_studies(session, conditions, EVERYTHING)
+    return sorted(match.study.study_instance_uid for match in result.matches)
 
 
 def test_studies_match_as_the_standard_says(filled: Database) -> None:
@@ -123,31 +123,31 @@ def test_a_study_counts_what_was_received_and_what_was_made(filled: Database) ->
 
 
 def test_pages_follow_each_other_and_say_what_remains(filled: Database) -> None:
-    seen, offset = [], 0
+    observed, offset = [], 0
     with filled.read() as session:
         for remaining in (1, 0):
-            found = search.search_studies(session, {}, Page(3, offset))
-            assert found.remaining == remaining
-            seen += [match.study.study_instance_uid for match in found.matches]
+            result = search.search_studies(session, {}, Page(3, offset))
+            assert result.remaining == remaining
+            observed += [match.study.study_instance_uid for match in result.matches]
             offset += 3
         assert search.search_studies(session, {}, Page(3, 50)).remaining == 0
-    assert seen == ["1.4", "1.3", "1.2", "1.1"]
+    assert observed == ["1.4", "1.3", "1.2", "1.1"]
 
 
 def test_series_are_found_with_their_study_results_included(filled: Database) -> None:
     with filled.read() as session:
-        found = search.search_series(session, {"StudyInstanceUID": OneOf(("1.1",))}, EVERYTHING)
+        result = search.search_series(session, {"StudyInstanceUID": OneOf(("1.1",))}, EVERYTHING)
         wide = search.search_series(session, {"Modality": OneOf(("SR", "PT")), "PatientID": Like("P-*")}, EVERYTHING)
-    told = [(m.series.series_instance_uid, m.series.modality, m.series.instance_count) for m in found.matches]
-    assert told == [("1.1.0", "PT", 2), ("1.1.1", "CT", 2), ("9", "SR", 1)]
+    described = [(m.series.series_instance_uid, m.series.modality, m.series.instance_count) for m in result.matches]
+    assert described == [("1.1.0", "PT", 2), ("1.1.1", "CT", 2), ("9", "SR", 1)]
     assert sorted(m.series.series_instance_uid for m in wide.matches) == ["1.1.0", "1.2.0", "9"]
 
 
 def test_instances_are_found_by_what_is_above_them(filled: Database) -> None:
     def uids(**conditions: Condition) -> list[str]:
         with filled.read() as session:
-            found = search.search_instances(session, conditions, EVERYTHING)
-        return [match.instance.sop_instance_uid for match in found.matches]
+            result = search.search_instances(session, conditions, EVERYTHING)
+        return [match.instance.sop_instance_uid for match in result.matches]
 
     assert uids(StudyInstanceUID=OneOf(("1.1",)))[-1] == "9.1"
     assert uids(StudyInstanceUID=OneOf(("1.2",)), SeriesNumber=OneOf(("1",))) == ["1.2.1.2", "1.2.1.3"]

@@ -139,7 +139,7 @@ def test_events_read_back_newest_first_and_about_one_subject(database: Database)
         (entry,) = audit.recent(session, subject="study-3")
         older = audit.recent(session, before=3, limit=1)
     assert entry.event == AuditEvent("study:received", "PACS", "study-3", details={"number": 3})
-    assert [found.sequence for found in older] == [2]
+    assert [result.sequence for result in older] == [2]
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_an_edit_of_any_column_is_found_where_it_is(database: Database, column: 
     write(database, 5)
     with unprotected(database) as connection:
         connection.execute(text(f"UPDATE audit_events SET {column} = 'x' || substr({column}, 2) WHERE sequence = 3"))
-    found = verify(database).problems
-    assert found[0] == "event 3 was altered, or does not follow the event before it"
-    assert len(found) == (2 if column == "mac" else 1)
+    result = verify(database).problems
+    assert result[0] == "event 3 was altered, or does not follow the event before it"
+    assert len(result) == (2 if column == "mac" else 1)
 
 
 def test_an_event_missing_in_the_middle_is_found(database: Database) -> None:
@@ -257,9 +257,9 @@ def test_an_event_added_behind_the_head_is_found(database: Database) -> None:
                 " FROM audit_events WHERE sequence = 2"
             )
         )
-    found = problems(database)
-    assert "event 4 was altered" in found
-    assert "the head names event 3, the last is 4" in found
+    result = problems(database)
+    assert "event 4 was altered" in result
+    assert "the head names event 3, the last is 4" in result
 
 
 def test_two_swapped_events_are_found(database: Database) -> None:
@@ -267,9 +267,9 @@ def test_two_swapped_events_are_found(database: Database) -> None:
     with unprotected(database) as connection:
         for old, new in ((2, 99), (4, 2), (99, 4)):
             connection.execute(text(f"UPDATE audit_events SET sequence = {new} WHERE sequence = {old}"))
-    found = problems(database)
-    assert "event 2 was altered" in found
-    assert "event 4 was altered" in found
+    result = problems(database)
+    assert "event 2 was altered" in result
+    assert "event 4 was altered" in result
 
 
 def test_a_chain_recomputed_without_the_key_is_found(database: Database) -> None:
@@ -287,9 +287,9 @@ def test_a_chain_recomputed_without_the_key_is_found(database: Database) -> None
             )
         head = Head(5, previous)
         connection.execute(AuditHeadRow.__table__.update().values(mac=previous, head_mac=forger.head_mac(head)))
-    found = verify(database).problems
-    assert [f"event {n} was altered, or does not follow the event before it" for n in range(1, 6)] == list(found[:5])
-    assert "made with another key" in found[5]
+    result = verify(database).problems
+    assert [f"event {n} was altered, or does not follow the event before it" for n in range(1, 6)] == list(result[:5])
+    assert "made with another key" in result[5]
 
 
 def test_another_key_neither_verifies_nor_writes(database: Database) -> None:
@@ -367,9 +367,9 @@ def test_very_many_problems_are_counted(database: Database) -> None:
     write(database, 150)
     with unprotected(database) as connection:
         connection.execute(text("UPDATE audit_events SET actor = 'x'"))
-    found = verify(database).problems
-    assert len(found) == 101
-    assert found[-1] == "and 50 more problems"
+    result = verify(database).problems
+    assert len(result) == 101
+    assert result[-1] == "and 50 more problems"
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -281,10 +281,10 @@ def test_a_retracted_analysis_sends_nothing_more(database: Database, analysis: A
     report(database, gone, DeliveryStatus.SENT)
     with database.begin() as session:
         assert deliveries.decline_pending(session, analysis.id, "withdrawn") == 1
-        found = {
+        result = {
             one.id: one.status for one in (deliveries.delivery_record(session, d.id) for d in (waiting, gone)) if one
         }
-    assert found == {waiting.id: DeliveryStatus.DECLINED, gone.id: DeliveryStatus.SENT}
+    assert result == {waiting.id: DeliveryStatus.DECLINED, gone.id: DeliveryStatus.SENT}
 
 
 @pytest.mark.parametrize(

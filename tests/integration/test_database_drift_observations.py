@@ -65,11 +65,11 @@ def test_a_verdict_tells_whether_its_reader_read_first(
     measures = {"summary": {"lung_hu": -850.0}, "acquisition": {"Manufacturer": "Maker"}, "spacing_mm": [1.0]}
     complete(database, analysis.id, AnalysisOutcome((new_finding(),), measures=measures))
     with database.begin() as session:
-        (found,) = findings.findings_of_analysis(session, analysis.id)
+        (result,) = findings.findings_of_analysis(session, analysis.id)
         for event, hidden in events:
             readings.record_reading(session, "1.2.3", event, is_model_hidden=hidden, seconds=1.0, reader="ada")
     with database.begin() as session:
-        findings.record_assessment(session, found.id, Verdict.UNSURE, "", "", reader="ada")
+        findings.record_assessment(session, result.id, Verdict.UNSURE, "", "", reader="ada")
         drift_observations.collect(session)
     with database.read() as session:
         (judged,) = ground_truth.latest_judged(session)

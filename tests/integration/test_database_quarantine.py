@@ -1,4 +1,4 @@
-"""A held scanner: what comes from it is kept, and no reader sees or judges any of it."""
+"""Quarantined scanners: results are stored, and readers neither see nor judge them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def detail(database: Database, study_uid: str) -> StudyDetail:
     return found
 
 
-def test_what_comes_from_a_held_scanner_is_kept_and_nobody_is_shown_it(
+def test_results_of_a_held_scanner_are_stored_and_not_shown(
     database: Database, received: Received, new_finding: NewFindings, model: ModelIdentity
 ) -> None:
     hold(database)
@@ -88,9 +88,9 @@ def test_what_comes_from_a_held_scanner_is_kept_and_nobody_is_shown_it(
     analysis = analyse(database, series_id, model, outcome)
     assert analysis.status is AnalysisStatus.QUARANTINED
     with database.read() as session:
-        (kept,) = findings.findings_of_analysis(session, analysis.id)  # for auditors
-        assert kept.finding.malignancy_probability == 0.91
-        assert findings.finding_record(session, kept.id) is None
+        (stored,) = findings.findings_of_analysis(session, analysis.id)  # for auditors
+        assert stored.finding.malignancy_probability == 0.91
+        assert findings.finding_record(session, stored.id) is None
         assert findings.findings_with_patients(session) == ()
         assert not results.speaks_for_study(session, analysis)
         assert results.unreported_analyses(session) == ()
@@ -99,16 +99,16 @@ def test_what_comes_from_a_held_scanner_is_kept_and_nobody_is_shown_it(
         drift_observations.collect(session)
         (watched,) = drift_observations.watched_scanners(session)
     assert (watched.scanner, watched.series_count) == (SHARP, 1), "watched on, to see whether it is as before"
-    seen = detail(database, instance.study_instance_uid)
-    assert (seen.item.state, seen.item.reasons) == (StudyState.NOT_ANALYSED, (SCANNER_HELD,))
-    assert seen.item == replace(item, waiting_s=seen.item.waiting_s)
+    observed = detail(database, instance.study_instance_uid)
+    assert (observed.item.state, observed.item.reasons) == (StudyState.NOT_ANALYSED, (SCANNER_HELD,))
+    assert observed.item == replace(item, waiting_s=observed.item.waiting_s)
     assert (item.finding_count, item.malignancy_probability, item.interval) == (0, None, None)
-    assert seen.findings == ()
-    assert [(one.status, one.reasons, one.measures) for one in seen.analyses] == [
+    assert observed.findings == ()
+    assert [(one.status, one.reasons, one.measures) for one in observed.analyses] == [
         (AnalysisStatus.QUARANTINED, (SCANNER_HELD,), {})
     ]
     with pytest.raises(UnknownRecordError), database.begin() as session:
-        findings.record_assessment(session, kept.id, Verdict.ACCEPT, "", "", reader="reader")
+        findings.record_assessment(session, stored.id, Verdict.ACCEPT, "", "", reader="reader")
 
 
 def test_only_the_kernel_and_spacing_that_are_held_are_not_shown(
@@ -118,7 +118,7 @@ def test_only_the_kernel_and_spacing_that_are_held_are_not_shown(
     assert analyse(database, arrive(database, received()), model, answered(SMOOTH)).status is AnalysisStatus.CURRENT
 
 
-def test_a_study_tells_of_a_held_series_beside_one_that_is_shown(
+def test_a_study_states_its_quarantined_series(
     database: Database, received: Received, new_finding: NewFindings, model: ModelIdentity
 ) -> None:
     hold(database)
@@ -129,12 +129,12 @@ def test_a_study_tells_of_a_held_series_beside_one_that_is_shown(
     weak = new_finding(smooth.sop_instance_uid, probability=0.12)
     analyse(database, series[0], model, answered(SHARP, strong))
     analyse(database, series[1], model, answered(SMOOTH, weak))
-    seen = detail(database, sharp.study_instance_uid)
-    assert (seen.item.state, seen.item.reasons) == (StudyState.ANALYSED, (SCANNER_HELD,))
-    assert (seen.item.finding_count, seen.item.malignancy_probability) == (1, 0.12)
+    observed = detail(database, sharp.study_instance_uid)
+    assert (observed.item.state, observed.item.reasons) == (StudyState.ANALYSED, (SCANNER_HELD,))
+    assert (observed.item.finding_count, observed.item.malignancy_probability) == (1, 0.12)
 
 
-def test_a_series_that_was_not_analysed_says_nothing_for_a_study_that_is_held(
+def test_a_refused_series_reports_nothing_for_a_quarantined_study(
     database: Database, received: Received, model: ModelIdentity
 ) -> None:
     hold(database)
@@ -153,13 +153,13 @@ def test_a_place_that_a_reader_marks_gets_no_number_while_the_scanner_is_held(
     hold(database)
     instance = received()
     arrive(database, instance)  # not analysed yet: the click itself tells the scanner
-    told = new_finding(instance.sop_instance_uid, probability=0.77)
+    described = new_finding(instance.sop_instance_uid, probability=0.77)
     place = (instance.study_instance_uid, instance.series_instance_uid)
     with database.begin() as session:
-        held = findings.add_reader_finding(session, *place, told, model, reader="reader", scanner=SHARP)
-        shown = findings.add_reader_finding(session, *place, told, model, reader="reader", scanner=SMOOTH)
+        held = findings.add_reader_finding(session, *place, described, model, reader="reader", scanner=SHARP)
+        shown = findings.add_reader_finding(session, *place, described, model, reader="reader", scanner=SMOOTH)
     assert (held.finding.malignancy_probability, held.finding.reasons) == (None, (SCANNER_HELD,))
-    assert held.finding.position_mm == told.position_mm
+    assert held.finding.position_mm == described.position_mm
     assert shown.finding.malignancy_probability == 0.77
 
 

@@ -1,4 +1,4 @@
-"""What readers are done with, and the filters that they keep."""
+"""Reviews and saved filters."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_a_review_says_who_and_when_and_is_on_record(database: Database, receive
     arrive(database, received())
     review(database)
     review(database)
-    found = item(database)
-    assert found.reviewed_by == "reader"
-    assert found.reviewed_at is not None
+    result = item(database)
+    assert result.reviewed_by == "reader"
+    assert result.reviewed_at is not None
     assert actions(database) == ["study:received PACS", "study:reviewed reader"]
 
 
@@ -92,25 +92,25 @@ def test_an_answer_that_comes_later_reopens_a_study(
     assert item(database).reviewed_at is None
 
 
-def test_nobody_reviews_what_is_not_there(database: Database) -> None:
+def test_an_unknown_study_cannot_be_reviewed(database: Database) -> None:
     with pytest.raises(UnknownRecordError), database.begin() as session:
         reviews.review_study(session, STUDY, reviewed_by="reader")
     with pytest.raises(UnknownRecordError), database.begin() as session:
         reviews.reopen_study(session, STUDY, reopened_by="reader")
 
 
-def test_filters_are_kept_for_their_reader(database: Database) -> None:
+def test_filters_are_saved_per_reader(database: Database) -> None:
     with database.begin() as session:
         saved_filters.save_filter(session, "ann", " Mine ", {"state": "failed"})
         saved_filters.save_filter(session, "ann", "Mine", {"state": "analysed"})
         other = saved_filters.save_filter(session, "bob", "Mine", {})
     with database.read() as session:
-        (kept,) = saved_filters.saved_filters(session, "ann")
-    assert (kept.name, kept.query) == ("Mine", {"state": "analysed"})
+        (stored,) = saved_filters.saved_filters(session, "ann")
+    assert (stored.name, stored.query) == ("Mine", {"state": "analysed"})
     with pytest.raises(UnknownRecordError), database.begin() as session:
         saved_filters.remove_filter(session, "ann", other.id)
     with database.begin() as session:
-        saved_filters.remove_filter(session, "ann", kept.id)
+        saved_filters.remove_filter(session, "ann", stored.id)
     with database.read() as session:
         assert saved_filters.saved_filters(session, "ann") == ()
         assert len(saved_filters.saved_filters(session, "bob")) == 1

@@ -110,10 +110,10 @@ def test_the_migrated_schema_is_the_one_that_the_tables_describe(database_url: s
 
 def test_constraints_have_the_names_that_later_migrations_will_call_them_by(database_url: str) -> None:
     schema.upgrade(database_url)
-    found = _constraint_names(database_url)
+    result = _constraint_names(database_url)
     for name, table in METADATA.tables.items():
         expected = {str(c.name) for c in table.constraints}
-        assert found[name] == expected, name
+        assert result[name] == expected, name
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:

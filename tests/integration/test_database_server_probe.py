@@ -71,12 +71,14 @@ class Seen:
 
 
 @contextmanager
-def pushing(service: Service, seen: Seen) -> Iterator[None]:
+def pushing(service: Service, observed: Seen) -> Iterator[None]:
     """Store slices and ask for pages, each in a thread of its own, until the block ends."""
     stop = threading.Event()
     port, web = int(service.addresses["dicom"]["port"]), int(service.addresses["web"]["port"])
-    talks = [threading.Thread(target=_push, args=(port, stop, seen)) for _ in range(SENDERS)]
-    talks += [threading.Thread(target=_ask, args=(web, path, stop, seen.pages.setdefault(path, []))) for path in PATHS]
+    talks = [threading.Thread(target=_push, args=(port, stop, observed)) for _ in range(SENDERS)]
+    talks += [
+        threading.Thread(target=_ask, args=(web, path, stop, observed.pages.setdefault(path, []))) for path in PATHS
+    ]
     for talk in talks:
         talk.start()
     try:
@@ -87,7 +89,7 @@ def pushing(service: Service, seen: Seen) -> Iterator[None]:
             talk.join()
 
 
-def _push(port: int, stop: threading.Event, seen: Seen) -> None:
+def _push(port: int, stop: threading.Event, observed: Seen) -> None:
     """Push small series, an association each, on and on."""
     while not stop.is_set():
         uid = f"2.25.{secrets.randbits(96)}"
@@ -97,10 +99,10 @@ def _push(port: int, stop: threading.Event, seen: Seen) -> None:
         answered = 0
         with contextlib.suppress(BrokenOffError):
             for name, status in send(port, "LUNGNODE", slices, calling="PACS", timeout_s=ANYHOW_S):
-                seen.stores.append((asked, time.monotonic(), name, status))
+                observed.stores.append((asked, time.monotonic(), name, status))
                 answered, asked = answered + 1, time.monotonic()
         if answered < len(names):
-            seen.stores.append((asked, time.monotonic(), "", -1))
+            observed.stores.append((asked, time.monotonic(), "", -1))
         stop.wait(1.0)
 
 
@@ -119,34 +121,34 @@ def _ask(port: int, path: str, stop: threading.Event, answers: list[tuple[float,
         stop.wait(0.2)
 
 
-def told(seen: Seen, gone: float, back: float) -> dict[str, object]:
+def told(observed: Seen, gone: float, back: float) -> dict[str, object]:
     """Sum up what was seen between two moments."""
-    during = [one for one in seen.stores if one[1] > gone and one[0] < back]
+    during = [one for one in observed.stores if one[1] > gone and one[0] < back]
     return {
         "statuses": {f"0x{status & 0xFFFF:04X}": n for status, n in Counter(one[3] for one in during).items()},
         "longest_store_s": round(max((end - start for start, end, _, _ in during), default=0), 1),
-        "recovered_s": round(seen.first_success_after(back) - back, 2),
-        "ready_s": round(seen.first_answer_after("/readyz", back) - back, 2),
+        "recovered_s": round(observed.first_success_after(back) - back, 2),
+        "ready_s": round(observed.first_answer_after("/readyz", back) - back, 2),
         **{
             path: (
                 dict(Counter(status for start, end, status in answers if end > gone and start < back)),
                 f"{max((end - start for start, end, _ in answers), default=0):.1f} s",
             )
-            for path, answers in seen.pages.items()
+            for path, answers in observed.pages.items()
         },
     }
 
 
-def check(service: Service, seen: Seen, gone: float, back: float, waits_s: float) -> None:
-    print(told(seen, gone, back))
-    statuses = {status for _, _, _, status in seen.stores}
+def check(service: Service, observed: Seen, gone: float, back: float, waits_s: float) -> None:
+    print(told(observed, gone, back))
+    statuses = {status for _, _, _, status in observed.stores}
     assert 0 in statuses
     assert all(status == 0 or status >> 8 in (0xA7, 0xC2) for status in statuses), statuses
-    assert max(end - start for start, end, _, _ in seen.stores) < waits_s
-    late = [one for one in seen.stores if one[0] > gone + 1 and one[1] < back - 0.5]
+    assert max(end - start for start, end, _, _ in observed.stores) < waits_s
+    late = [one for one in observed.stores if one[0] > gone + 1 and one[1] < back - 0.5]
     assert all(status != 0 for _, _, _, status in late)
-    assert 0 < seen.first_success_after(back) - back < RECOVERY_S
-    lives, readies, lists = (seen.pages[path] for path in PATHS)
+    assert 0 < observed.first_success_after(back) - back < RECOVERY_S
+    lives, readies, lists = (observed.pages[path] for path in PATHS)
     assert {status for _, _, status in lives} == {200}
     assert max(end - start for start, end, _ in lives) < 10
     amid = [status for start, end, status in readies if start > gone + 1 and end < back]
@@ -154,21 +156,21 @@ def check(service: Service, seen: Seen, gone: float, back: float, waits_s: float
     assert set(amid) == {503}
     assert {status for _, _, status in readies} == {200, 503}
     assert {status for _, _, status in lists} <= {200, 503}
-    assert all(0 < seen.first_answer_after(path, back) - back < RECOVERY_S for path in PATHS)
+    assert all(0 < observed.first_answer_after(path, back) - back < RECOVERY_S for path in PATHS)
     assert "Traceback" not in service.log.read_text()
-    kept = stored(service)
-    assert seen.acknowledged() <= set(kept)
-    damaged = {uid for series in set(kept.values()) for uid in service.damaged(series)}
+    saved = stored(service)
+    assert observed.acknowledged() <= set(saved)
+    damaged = {uid for series in set(saved.values()) for uid in service.damaged(series)}
     assert not damaged
 
 
 def stored(service: Service) -> dict[str, str]:
     """SOP Instance UIDs that are in the records, each with its series'."""
-    wanted = select(InstanceRow.sop_instance_uid, SeriesRow.series_instance_uid).join(
+    expected = select(InstanceRow.sop_instance_uid, SeriesRow.series_instance_uid).join(
         SeriesRow, SeriesRow.id == InstanceRow.series_id
     )
     with service.database.read() as session:
-        return dict(session.execute(wanted).all())
+        return dict(session.execute(expected).all())
 
 
 def analyses_go_on(service: Service, series: CtSeries) -> None:
@@ -216,17 +218,17 @@ def test_a_postgresql_that_is_gone_for_a_while_loses_nothing(
     postgres: PostgresServer,
     trouble: Callable[[PostgresServer], AbstractContextManager[None]],
 ) -> None:
-    service, seen = Service(tmp_path / "home", postgres.url.render_as_string(hide_password=False)), Seen()
+    service, observed = Service(tmp_path / "home", postgres.url.render_as_string(hide_password=False)), Seen()
     with closing(service):
         service.start()
-        with pushing(service, seen):
+        with pushing(service, observed):
             time.sleep(3)
             with trouble(postgres):
                 gone = time.monotonic()
                 time.sleep(OUTAGE_S)
                 back = time.monotonic()
-            until(lambda: seen.has_recovered(back), bool, ANYHOW_S)
-        check(service, seen, gone, back, SENDER_WAITS_S)
+            until(lambda: observed.has_recovered(back), bool, ANYHOW_S)
+        check(service, observed, gone, back, SENDER_WAITS_S)
         analyses_go_on(service, make_series(tmp_path, 1))
 
 
@@ -268,16 +270,16 @@ def closing_database(postgres: PostgresServer) -> Iterator[Database]:
 
 
 def test_an_sqlite_file_that_somebody_holds_loses_nothing(tmp_path: Path) -> None:
-    service, seen = Service(tmp_path / "home"), Seen()
+    service, observed = Service(tmp_path / "home"), Seen()
     with closing(service):
         service.start()
-        with pushing(service, seen):
+        with pushing(service, observed):
             time.sleep(3)
             with closing(sqlite3.connect(service.home / "lungnode.db", isolation_level=None)) as holder:
                 holder.execute("BEGIN EXCLUSIVE")
                 gone = time.monotonic()
                 time.sleep(LOCKED_S)
                 back = time.monotonic()
-            until(lambda: seen.has_recovered(back), bool, ANYHOW_S)
-        check(service, seen, gone, back, LOCKED_S + SENDER_WAITS_S)
+            until(lambda: observed.has_recovered(back), bool, ANYHOW_S)
+        check(service, observed, gone, back, LOCKED_S + SENDER_WAITS_S)
         analyses_go_on(service, make_series(tmp_path, 1))

@@ -1,4 +1,4 @@
-"""What a second model says is kept apart: once for each series, and nowhere that readers look."""
+"""Shadow runs: recorded once per series, and shown to no reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tried(database: Database, analysis_id: str, outcome: AnalysisOutcome) -> boo
         return shadow.record_shadow_run(session, analysis_id, SECOND, outcome)
 
 
-def test_a_second_model_is_kept_once_and_shown_nowhere(
+def test_a_shadow_run_is_recorded_once_and_not_shown(
     database: Database, received: Received, new_finding: NewFindings, model: ModelIdentity
 ) -> None:
     instance = received()
@@ -66,7 +66,7 @@ def test_only_what_was_answered_and_shown_is_tried(
     assert due(database) == ()
 
 
-def test_a_trial_that_failed_is_not_made_again_and_says_why(
+def test_a_failed_shadow_run_is_not_repeated_and_states_its_reason(
     database: Database, received: Received, model: ModelIdentity
 ) -> None:
     analysis = analyse(database, arrive(database, received()), model, AnalysisOutcome())

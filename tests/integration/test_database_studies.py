@@ -68,11 +68,11 @@ def test_the_first_instance_makes_patient_study_and_series(database: Database, r
 def test_an_instance_reads_back_as_it_was_stored(database: Database, received: Received) -> None:
     record(database, received(4))
     with database.read() as session:
-        found = resolve_instance(session, "1.2.3", "1.2.3.1.4")
+        result = resolve_instance(session, "1.2.3", "1.2.3.1.4")
         assert resolve_instance(session, "1.2.4", "1.2.3.1.4") is None
         alone = instance_record(session, "1.2.3.1.4")
-    assert found is not None
-    series, instance = found
+    assert result is not None
+    series, instance = result
     assert instance == alone
     assert (instance.path, instance.size_bytes, instance.sha256) == ("ab/1.2.3-1-4", 526_000, f"{4:064x}")
     assert series.study_instance_uid == "1.2.3"
@@ -94,9 +94,9 @@ def test_other_bytes_under_the_same_uid_keep_the_first_and_are_audited(database:
     record(database, received(1))
     assert record(database, replace(received(1), sha256="f" * 64, path="other")) is StoreVerdict.CONFLICT
     with database.read() as session:
-        kept = instance_record(session, "1.2.3.1.1")
-    assert kept is not None
-    assert kept.path == received(1).path
+        stored = instance_record(session, "1.2.3.1.1")
+    assert stored is not None
+    assert stored.path == received(1).path
     assert actions(database) == ["study:received", "instance:conflict"]
     assert codes(database, "1.2.3") == ["instance_conflict"]
 
@@ -141,7 +141,7 @@ def test_a_study_is_never_shared_by_two_patients(database: Database, received: R
         {"patient_id": " PID-1 "},
     ],
 )
-def test_what_is_missing_or_spelled_otherwise_makes_no_stranger(
+def test_missing_or_respelled_attributes_stay_the_same_patient(
     database: Database, received: Received, other: dict[str, str]
 ) -> None:
     record(database, received(1))
@@ -227,7 +227,7 @@ def test_interleaved_patients_stay_apart(database: Database, received: Received)
         ({"patient": PatientAttributes("P", issuer="\udc80")}, "issuer_of_patient_id"),
     ],
 )
-def test_identity_that_cannot_be_kept_unchanged_is_refused(
+def test_identity_that_cannot_be_stored_unchanged_is_refused(
     database: Database, received: Received, wrong: dict[str, object], field: str
 ) -> None:
     with pytest.raises(InvalidRecordError) as caught:
@@ -237,7 +237,7 @@ def test_identity_that_cannot_be_kept_unchanged_is_refused(
     assert count(database, StudyRow) == 0
 
 
-def test_descriptive_text_of_any_kind_is_kept_readable(database: Database, received: Received) -> None:
+def test_descriptive_text_of_any_kind_stays_readable(database: Database, received: Received) -> None:
     hostile = "a\0b\udc80" + "x" * 20_000
     person = PatientAttributes("P1", name="N\0M", birth_date="", sex="")
     record(database, received(1, study_description=hostile, patient=person, series_description="\0"))

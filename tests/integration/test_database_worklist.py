@@ -50,13 +50,13 @@ def uids(found: WorklistPage) -> list[str]:
 
 
 def walk(database: Database, **query: object) -> list[str]:
-    seen: list[str] = []
+    observed: list[str] = []
     cursor = None
     while True:
         found = page(database, cursor=cursor, **query)
-        seen += uids(found)
+        observed += uids(found)
         if found.next_cursor is None:
-            return seen
+            return observed
         cursor = found.next_cursor
 
 

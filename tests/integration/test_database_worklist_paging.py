@@ -53,9 +53,9 @@ def page(database: Database, **query: object) -> WorklistPage:
 def walk(database: Database, limit: int, **query: object) -> Iterator[WorklistItem]:
     cursor = None
     while True:
-        found = page(database, limit=limit, cursor=cursor, **query)
-        yield from found.items
-        if (cursor := found.next_cursor) is None:
+        result = page(database, limit=limit, cursor=cursor, **query)
+        yield from result.items
+        if (cursor := result.next_cursor) is None:
             return
 
 
@@ -93,8 +93,8 @@ def test_every_filter_in_every_order_gives_what_python_gives(many: Database) -> 
     for filters, order in itertools.product(FILTERS.values(), ORDERS):
         query = WorklistQuery(**filters, order=order)  # type: ignore[arg-type]
         expected = sorted((item for item in everything if fits(item, query)), key=lambda item: rank(item, order))
-        found = list(walk(many, 97, **filters, order=order))
-        assert [item.study_instance_uid for item in found] == [item.study_instance_uid for item in expected], query
+        result = list(walk(many, 97, **filters, order=order))
+        assert [item.study_instance_uid for item in result] == [item.study_instance_uid for item in expected], query
 
 
 def test_what_waited_too_long_comes_before_the_likeliest(many: Database) -> None:
@@ -139,14 +139,14 @@ def test_nothing_starves_however_many_likelier_studies_arrive(many: Database) ->
 def test_the_clock_moves_nothing_between_pages(many: Database) -> None:
     order = {"order": WorklistOrder.PRIORITY, "is_reviewed": False}
     whole = [item.study_instance_uid for item in walk(many, 500, **order)]
-    seen, cursor = [], None
+    observed, cursor = [], None
     for hours in itertools.count():
         many._clock = lambda hours=hours: CLOCK + timedelta(hours=hours)
-        found = page(many, limit=60, cursor=cursor, **order)
-        seen += [item.study_instance_uid for item in found.items]
-        if (cursor := found.next_cursor) is None:
+        result = page(many, limit=60, cursor=cursor, **order)
+        observed += [item.study_instance_uid for item in result.items]
+        if (cursor := result.next_cursor) is None:
             break
-    assert seen == whole
+    assert observed == whole
 
 
 def test_a_cursor_belongs_to_its_order(many: Database) -> None:

@@ -35,11 +35,11 @@ def test_a_moment_without_a_zone_is_refused() -> None:
 
 @given(st.text(st.characters()))
 def test_free_text_can_be_stored_and_is_otherwise_unchanged(text: str) -> None:
-    kept = free_text(text)
-    assert "\0" not in kept
-    kept.encode()
+    stored = free_text(text)
+    assert "\0" not in stored
+    stored.encode()
     if "\0" not in text and not any(0xD800 <= ord(char) <= 0xDFFF for char in text):
-        assert kept == text[:TEXT_LIMIT]
+        assert stored == text[:TEXT_LIMIT]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.001, 1.001])

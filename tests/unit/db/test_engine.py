@@ -1,4 +1,4 @@
-"""The engine keeps what it acknowledged, says when it cannot, and tells nobody what it was asked."""
+"""The engine: durability, errors, and no parameters in messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_commits_reach_the_disk(database: Database, pragma: str, value: object) 
             assert session.scalar(text(f"PRAGMA {pragma}")) == value
 
 
-def test_the_files_are_nobody_elses_to_read(database: Database, path: Path) -> None:
+def test_the_files_are_private_to_the_owner(database: Database, path: Path) -> None:
     with database.begin() as session:
         audit.append(session, EVENT)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -221,14 +221,14 @@ def test_many_first_connections_at_once_all_get_wal(path: Path) -> None:
         assert set(pool.map(connect, range(16))) == {"wal"}
 
 
-def test_a_schema_that_was_never_made_is_told_apart(path: Path) -> None:
+def test_a_missing_schema_is_recognised(path: Path) -> None:
     url = f"sqlite:///{path}"
     assert schema.current(url) is None
     assert not schema.is_current(url)
     assert not path.parent.exists()
 
 
-def test_the_audit_key_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
+def test_the_audit_key_is_created_once_and_private_to_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "audit.key"
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: load_or_create_audit_key(path), range(16)))

@@ -46,7 +46,7 @@ def test_an_analysed_study_tells_what_failed_but_not_what_was_left_out() -> None
     assert study_state([(D, ()), (N, (SCOUT,))]) == (D, ())
 
 
-def test_reasons_are_those_of_the_state_and_told_once() -> None:
+def test_reasons_are_those_of_the_state_each_once() -> None:
     assert study_state([(N, (SCOUT,)), (N, (SCOUT,)), (F, (LATE,))]) == (F, (LATE,))
     assert study_state([(N, (SCOUT,)), (N, (LATE, SCOUT))]) == (N, (SCOUT, LATE))
     assert study_state([(Q, (SCOUT,))]) == (Q, ())

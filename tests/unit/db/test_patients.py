@@ -36,7 +36,7 @@ def test_names_in_another_order_are_other_names() -> None:
 
 
 @given(people)
-def test_nobody_contradicts_themselves(person: PatientAttributes) -> None:
+def test_a_patient_never_contradicts_itself(person: PatientAttributes) -> None:
     assert not contradicts(person, person)
     assert not contradicts(person, PatientAttributes(person.patient_id))
 
@@ -53,7 +53,7 @@ def test_folding_twice_changes_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize("other", [{"patient_id": "P2"}, {"patient_id": ""}, {"issuer": "K"}, {"birth_date": "1970"}])
-def test_another_identity_is_a_stranger_to_the_study(other: dict[str, str]) -> None:
+def test_another_identity_is_refused_in_the_study(other: dict[str, str]) -> None:
     assert not is_same_within_study(ANN, replace(ANN, **other))
 
 
@@ -62,7 +62,7 @@ def test_padding_is_no_part_of_an_identity() -> None:
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=250))
-def test_an_id_that_can_be_stored_is_kept_unchanged(text: str) -> None:
+def test_an_id_that_can_be_stored_stays_unchanged(text: str) -> None:
     assert normalised(PatientAttributes(text)).patient_id == text.strip(" ")
 
 

@@ -51,8 +51,8 @@ def routes(web: Web) -> list[tuple[str, str, str]]:
 
 
 def test_every_route_is_declared_and_every_declaration_is_a_route(web: Web) -> None:
-    found = {(endpoint, method) for endpoint, method, _ in routes(web)}
-    assert found == {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
+    result = {(endpoint, method) for endpoint, method, _ in routes(web)}
+    assert result == {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
 
 
 def test_the_table_of_who_may_do_what_has_every_route_and_method(web: Web) -> None:
@@ -62,7 +62,7 @@ def test_the_table_of_who_may_do_what_has_every_route_and_method(web: Web) -> No
     assert "| `/livez` | GET | yes | yes | yes | yes | yes |" in lines
 
 
-def test_only_these_are_open_to_strangers() -> None:
+def test_only_these_endpoints_are_public() -> None:
     table = {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
     assert {pair for pair in table if access.may(None, *pair)} == OPEN_WITHOUT_SIGN_IN
 
@@ -82,7 +82,7 @@ def test_every_route_answers_every_role_as_the_table_says(locked: Web) -> None:
     assert [entry for entry in wrong if entry[0] != "account.sign_in"] == []
 
 
-def test_a_stranger_gets_401_and_a_wrong_role_403(locked: Web) -> None:
+def test_without_sign_in_401_and_with_a_wrong_role_403(locked: Web) -> None:
     client = locked.client()
     assert client.get("/api/v1/worklist").status_code == 401
     assert client.get("/api/v1/worklist").headers["WWW-Authenticate"] == "Bearer"
@@ -98,12 +98,12 @@ def test_an_undeclared_endpoint_is_refused_even_when_sign_in_is_off(web: Web) ->
 
 
 @pytest.mark.parametrize("header", ["Bearer ", "Bearer wrong", "Basic YTpi", "Bearer lnt_" + "x" * 43, "x" * 9000])
-def test_a_wrong_authorization_is_a_stranger(locked: Web, header: str) -> None:
+def test_a_wrong_authorization_is_not_signed_in(locked: Web, header: str) -> None:
     response = locked.client().get("/api/v1/worklist", headers={"Authorization": header})
     assert response.status_code == 401
 
 
-def test_a_stranger_with_a_browser_is_led_to_the_sign_in_page_and_back(locked: Web) -> None:
+def test_a_browser_without_a_session_is_redirected_to_sign_in_and_back(locked: Web) -> None:
     response = locked.client().get("/worklist?q=x", headers={"Accept": "text/html"})
     assert response.status_code == 303
     assert response.headers["Location"] == "/sign-in?next=/worklist?q%3Dx"

@@ -1,4 +1,4 @@
-"""Administration and the story of a result: who may, what is shown, and that every act is on record."""
+"""Administration pages and the timeline of a result: permissions, content and audit events."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_the_page_shows_nodes_dead_letters_and_jobs_and_no_patient(make_web) -> 
     delivered(web, DeliveryStatus.FAILED)
     put_in_state(web.database, add_study(web.database, name="CANARY^PHI"), StudyState.FAILED)
     page = web.client().get("/admin", headers=HTML).text
-    for told in ("ARCHIVE", "192.0.2.2:104", "PACS", "Connection refused.", "dead letter", "Run again"):
-        assert told in page, told
+    for described in ("ARCHIVE", "192.0.2.2:104", "PACS", "Connection refused.", "dead letter", "Run again"):
+        assert described in page, described
     assert "CANARY" not in page
 
 
@@ -71,10 +71,10 @@ def test_the_api_tells_the_same(make_web) -> None:
     web = make_web(**NODES)
     analysis_id, delivery_id = delivered(web, DeliveryStatus.FAILED)
     delivered(web, DeliveryStatus.SENT)
-    told = web.client().get("/api/v1/admin").json
-    assert [entry["id"] for entry in told["dead_letters"]] == [delivery_id]
-    assert told["dead_letters"][0]["analysis_id"] == analysis_id
-    archive, quiet = told["destinations"]
+    described = web.client().get("/api/v1/admin").json
+    assert [entry["id"] for entry in described["dead_letters"]] == [delivery_id]
+    assert described["dead_letters"][0]["analysis_id"] == analysis_id
+    archive, quiet = described["destinations"]
     assert (archive["deliveries"]["failed"], archive["deliveries"]["sent"]) == (1, 1)
     assert archive["last_sent_at"] is not None
     assert (quiet["deliveries"]["failed"], quiet["last_sent_at"]) == (0, None)
@@ -124,10 +124,10 @@ def short(web: Web) -> Web:
     return web
 
 
-def test_earlier_studies_that_did_not_come_are_told_with_counts_and_why(short: Web) -> None:
+def test_missing_priors_are_listed_with_counts_and_reason(short: Web) -> None:
     page = short.client().get("/admin", headers=HTML).text
-    for told in ("3 of 12 instances arrived: it cancelled.", "No association: nothing answers.", "Retrieve again"):
-        assert told in page, told
+    for described in ("3 of 12 instances arrived: it cancelled.", "No association: nothing answers.", "Retrieve again"):
+        assert described in page, described
     assert "CANARY" not in page
     listed = short.client().get("/api/v1/admin").json["prior_shortfalls"]
     assert {(one["status"], one["expected_count"], one["received_count"]) for one in listed} == {
@@ -222,30 +222,30 @@ def test_only_an_administrator_with_a_form_token_acts(locked: Web) -> None:
     assert events(locked, "delivery:resent") == [("admin", delivery_id)]
 
 
-def story_of(web: Web) -> tuple[Study, str, str]:
+def reported_result(web: Web) -> tuple[Study, str, str]:
     study = add_study(web.database, name="CANARY^PHI", patient_id="CANARY-ID")
     analysis_id = finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=0.731)])
     web.client().get(f"/studies/{study.study_instance_uid}")
     with web.database.begin() as session:
-        (found,) = findings.findings_of_analysis(session, analysis_id)
+        (result,) = findings.findings_of_analysis(session, analysis_id)
         findings.record_assessment(
-            session, found.id, Verdict.REJECT, "vessel", "a vein, seen end on", reader="reader-1"
+            session, result.id, Verdict.REJECT, "vessel", "a vein, seen end on", reader="reader-1"
         )
         deliveries.request_delivery(
             session, analysis_id=analysis_id, sop_instance_uid="1.2.9", sop_class_uid="1.2", kind="sr",
             destination="ARCHIVE", path="x",
         )  # fmt: skip
-    return study, analysis_id, found.id
+    return study, analysis_id, result.id
 
 
-def test_the_story_tells_everything_of_a_result_and_no_identity(web: Web) -> None:
-    study, analysis_id, finding_id = story_of(web)
+def test_the_timeline_shows_all_records_of_a_result_and_no_identity(web: Web) -> None:
+    study, analysis_id, finding_id = reported_result(web)
     page = web.client().get(f"/audit/results/{analysis_id}").text
-    for told in (
+    for described in (
         "Fit to analyse", "ab" * 32, "55 to 88 %", "ARCHIVE", "pending", "viewed the study", "reject of finding",
         finding_id[:12], "a vein, seen end on", "reader-1", "analysis:requested", "delivery:requested",
     ):  # fmt: skip
-        assert told in page, told
+        assert described in page, described
     assert "CANARY" not in page
     assert events(web, "audit:read") == [("local", analysis_id)]
     web.client().get(f"/audit/results/{analysis_id}")
@@ -254,7 +254,7 @@ def test_the_story_tells_everything_of_a_result_and_no_identity(web: Web) -> Non
     assert web.client().get(f"/studies/{study.study_instance_uid}").status_code == 200
 
 
-def test_the_story_of_what_was_not_analysed_says_why(web: Web) -> None:
+def test_the_timeline_of_a_refused_analysis_shows_the_reason(web: Web) -> None:
     study = add_study(web.database)
     put_in_state(web.database, study, StudyState.NOT_ANALYSED)
     with web.database.read() as session:

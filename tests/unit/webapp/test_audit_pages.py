@@ -21,7 +21,7 @@ def test_events_stand_with_their_details(web: Web) -> None:
     assert study.study_instance_uid not in page
 
 
-def test_one_thing_has_its_own_story(web: Web) -> None:
+def test_events_are_filtered_by_object(web: Web) -> None:
     with web.database.begin() as session:
         audit.append(session, AuditEvent("finding:rejected", "reader", "a" * 32, details={"why": ["<b>", "x"]}))
         audit.append(session, AuditEvent("finding:accepted", "reader", "b" * 32, outcome="failure"))

@@ -1,4 +1,4 @@
-"""Whoever reads first is not sent what the model says before they have read: no number, no count, no telling order."""
+"""Blinded reading: no model output, count or revealing order is sent before the review."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def studies(web: Web) -> list[Study]:
 def test_the_worklist_tells_nothing_of_the_model(web: Web, studies: list[Study]) -> None:
     reader = reader_of(web)
     for item in reader.get("/api/v1/worklist").json["items"]:
-        told = ("finding_count", "malignancy_probability", "interval", "displayed")
-        assert [item[name] for name in told] == [None] * len(told)
+        described = ("finding_count", "malignancy_probability", "interval", "displayed")
+        assert [item[name] for name in described] == [None] * len(described)
     blind, open_page = reader.get("/worklist").text, web.client().get("/worklist").text
-    for told in ("28 of 34 similar", "12 of 34 similar", "By priority", 'name="min_probability"'):
-        assert told in open_page
-        assert told not in blind
+    for described in ("28 of 34 similar", "12 of 34 similar", "By priority", 'name="min_probability"'):
+        assert described in open_page
+        assert described not in blind
 
 
 @pytest.mark.parametrize("query", ["sort=priority", "sort=priority&min_probability=0.5", "sort=oldest"])
@@ -51,8 +51,8 @@ def test_what_a_reader_is_done_with_is_shown_to_them(web: Web, studies: list[Stu
     reader = reader_of(web)
     reader.post(f"/api/v1/studies/{studies[1].study_instance_uid}/review", json={"reviewed": True})
     items = reader.get("/api/v1/worklist?sort=oldest").json["items"]
-    told = {item["patient"]["id"]: item["malignancy_probability"] for item in items}
-    assert told == {"a": None, "b": 0.81, "c": None}
+    described = {item["patient"]["id"]: item["malignancy_probability"] for item in items}
+    assert described == {"a": None, "b": 0.81, "c": None}
 
 
 def test_a_study_keeps_its_findings_back_until_they_are_asked_for(web: Web, studies: list[Study]) -> None:
@@ -65,7 +65,7 @@ def test_a_study_keeps_its_findings_back_until_they_are_asked_for(web: Web, stud
     assert shown == web.client().get(url).json
 
 
-def test_an_own_mark_is_kept_without_numbers(web: Web, studies: list[Study]) -> None:
+def test_a_readers_own_mark_is_shown_without_numbers(web: Web, studies: list[Study]) -> None:
     reader, url = reader_of(web), f"/api/v1/studies/{studies[0].study_instance_uid}"
     place = {
         "series_instance_uid": studies[0].series_instance_uid,
@@ -77,9 +77,13 @@ def test_an_own_mark_is_kept_without_numbers(web: Web, studies: list[Study]) -> 
     verdict = reader.post(f"/api/v1/findings/{made['id']}/assessment", json={"verdict": "accept"}).json
     listed = reader.get(url).json["findings"]
     assert [one["id"] for one in listed] == [made["id"]]
-    for told in (made, verdict, *listed):
-        assert (told["row"], told["column"]) == (5, 6)
-        assert (told["malignancy_probability"], told["nodule_probability"], told["interval"]) == (None, None, None)
-        assert (told["diameter_mm"], told["prediction_set"], told["attributes"]) == (None, [], {})
+    for described in (made, verdict, *listed):
+        assert (described["row"], described["column"]) == (5, 6)
+        assert (described["malignancy_probability"], described["nodule_probability"], described["interval"]) == (
+            None,
+            None,
+            None,
+        )
+        assert (described["diameter_mm"], described["prediction_set"], described["attributes"]) == (None, [], {})
     assert verdict["verdict"] == "accept"
     assert reader.get(url, headers=SHOWN).json["findings"][-1]["nodule_probability"] is not None

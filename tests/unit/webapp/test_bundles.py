@@ -53,7 +53,7 @@ def test_only_what_was_bundled_is_sent_compressed(web: Web) -> None:
     assert fetched(web, "/static/built/none.js").status_code == 404
 
 
-def test_what_is_named_by_its_content_is_kept_for_ever(web: Web) -> None:
+def test_files_named_by_content_are_immutable(web: Web) -> None:
     assert "immutable" in fetched(web, "/static/built/parts/codec-abc.wasm").headers["Cache-Control"]
     assert "immutable" in fetched(web, "/static/built/viewer.js?v=1234").headers["Cache-Control"]
     assert fetched(web, "/static/built/viewer.js").headers["Cache-Control"] == "no-cache"

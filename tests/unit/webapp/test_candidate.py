@@ -1,4 +1,4 @@
-"""The candidate model: paired on what readers judged, told to administrators alone."""
+"""The candidate model: comparison on judged findings, for administrators only."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def tried(
     """A study with findings in a row, what the second model says of it, and what a reader said of each."""
     study = add_study(web.database, patient_id=f"P{np.random.default_rng().integers(1 << 40)}")
     sop = study.sop_instance_uids[0]
-    found = [replace(place(i, value), sop_instance_uid=sop) for i, value in enumerate(live)]
-    analysis_id = finish(web.database, study, found)
+    result = [replace(place(i, value), sop_instance_uid=sop) for i, value in enumerate(live)]
+    analysis_id = finish(web.database, study, result)
     with web.database.begin() as session:
         shadow.record_shadow_run(session, analysis_id, SECOND, AnalysisOutcome(tuple(second), reasons))
         for record, verdict in zip(findings.findings_of_analysis(session, analysis_id), verdicts, strict=True):
@@ -55,9 +55,9 @@ def test_findings_are_paired_by_place_and_each_that_does_not_count_says_why(web:
     second = [place(0, 0.9, off_mm=4.9), place(1, 0.2, off_mm=5.1), place(2, None), place(3, 0.5), place(4, 0.6)]
     tried(web, [0.8, 0.3, 0.4, None, 0.7, 0.6], second, [accept, reject, reject, accept, Verdict.UNSURE, None])
     tried(web, [0.5], [], [accept], reasons=(Reason("analysis_timeout", "Takes too long."),))
-    found = report_of(web)
-    assert (found.live, found.candidate, found.series_count) == (MODEL, SECOND, 2)
-    assert found.left_out == {
+    result = report_of(web)
+    assert (result.live, result.candidate, result.series_count) == (MODEL, SECOND, 2)
+    assert result.left_out == {
         "not_found_by_the_second": 1,
         "series_without_second_answer:analysis_timeout": 1,
         "unsure": 1,
@@ -65,8 +65,8 @@ def test_findings_are_paired_by_place_and_each_that_does_not_count_says_why(web:
         "without_probability_of_the_second": 1,
         "without_verdict": 1,
     }
-    assert (found.comparison.n, found.comparison.positives) == (1, 1)
-    assert found.comparison.conclusion is Conclusion.TOO_FEW
+    assert (result.comparison.n, result.comparison.positives) == (1, 1)
+    assert result.comparison.conclusion is Conclusion.TOO_FEW
 
 
 def test_of_two_findings_near_one_the_nearer_is_its_pair(web: Web) -> None:
@@ -82,8 +82,8 @@ def many(locked: Web) -> Web:
     for _ in range(30):
         live = np.clip([0.55 + rng.normal() * 0.25, 0.45 + rng.normal() * 0.25], 0.01, 0.99)
         second = np.clip([0.8 + rng.normal() * 0.1, 0.2 + rng.normal() * 0.1], 0.01, 0.99)
-        told = [place(number, float(value)) for number, value in enumerate(second)]
-        tried(locked, [float(value) for value in live], told, [Verdict.ACCEPT, Verdict.REJECT])
+        described = [place(number, float(value)) for number, value in enumerate(second)]
+        tried(locked, [float(value) for value in live], described, [Verdict.ACCEPT, Verdict.REJECT])
     return locked
 
 
@@ -95,9 +95,9 @@ def test_pathology_counts_before_verdicts_where_it_is_enough(many: Web) -> None:
                 malignant = record.assessment is not None and record.assessment.verdict is Verdict.REJECT
                 report = NewPathology("", record.series_instance_uid, record.id, None, malignant, "2026-03-01", "lab")
                 import_pathology(session, report, imported_by="chief")
-    found = report_of(many)
-    assert (found.judged_by, found.comparison.n) == (Against.PATHOLOGY, 60)
-    assert found.comparison.conclusion is Conclusion.WORSE
+    result = report_of(many)
+    assert (result.judged_by, result.comparison.n) == (Against.PATHOLOGY, 60)
+    assert result.comparison.conclusion is Conclusion.WORSE
     with many.database.read() as session:
         by_verdicts = candidate_report(session, SECOND, against=Against.VERDICTS)
     assert by_verdicts.comparison.conclusion is Conclusion.BETTER
@@ -107,12 +107,12 @@ def test_an_administrator_sees_the_table_and_programs_the_same(many: Web) -> Non
     page = many.client().get("/admin/candidate", headers=many.bearer(Role.ADMIN) | HTML).text
     assert "Better than the live model" in page
     assert "Brier score" in page
-    told = many.client().get("/api/v1/admin/candidate", headers=many.bearer(Role.ADMIN))
-    assert problems(told.json, answer_schema("get", "/api/v1/admin/candidate", 200)) == []
-    found = told.json["report"]["comparison"]
-    assert (found["n"], found["positives"], found["patients"], found["conclusion"]) == (60, 30, 30, "better")
-    assert found["auc"]["p"] < 0.01
-    assert found["auc"]["second"] > found["auc"]["first"]
+    described = many.client().get("/api/v1/admin/candidate", headers=many.bearer(Role.ADMIN))
+    assert problems(described.json, answer_schema("get", "/api/v1/admin/candidate", 200)) == []
+    result = described.json["report"]["comparison"]
+    assert (result["n"], result["positives"], result["patients"], result["conclusion"]) == (60, 30, 30, "better")
+    assert result["auc"]["p"] < 0.01
+    assert result["auc"]["second"] > result["auc"]["first"]
     for role in (Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE):
         assert many.client().get("/admin/candidate", headers=many.bearer(role)).status_code == 403
         assert many.client().get("/api/v1/admin/candidate", headers=many.bearer(role)).status_code == 403
@@ -124,8 +124,8 @@ def test_the_page_lists_who_changed_the_live_model_and_why(web: Web) -> None:
         promote(session, bundle, by="chief", reason="sees more", figures={}, is_forced=True)
         roll_back(session, by="chief", reason="complaints")
     page = web.client().get("/admin/candidate", headers=HTML).text
-    for told in ("promoted (by force)", "Sees more.", "rolled back", "Complaints.", "the model of the settings"):
-        assert told in page, told
+    for described in ("promoted (by force)", "Sees more.", "rolled back", "Complaints.", "the model of the settings"):
+        assert described in page, described
 
 
 def test_an_administrator_goes_back_with_a_reason(locked: Web) -> None:

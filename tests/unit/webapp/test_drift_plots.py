@@ -38,7 +38,7 @@ def test_an_index_that_no_block_has_makes_no_trend() -> None:
     assert trend([], "input", frozenset()) is None
 
 
-def test_two_histograms_share_one_scale_and_their_means_are_told() -> None:
+def test_two_histograms_share_one_scale_and_state_their_means() -> None:
     drawn = overlay({"reference": [0.5, 0.5], "recent": [0.0, 1.0]}, 0, 100, "%")
     assert drawn is not None
     assert drawn.bars == ((0, 50, 0), (50, 50, 100))

@@ -1,4 +1,4 @@
-"""Server-sent events: changes are told, threads are not all held."""
+"""Server-sent events: changes are sent, and threads stay available."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def test_a_stream_tells_the_version_and_then_every_change(quick: Web) -> None:
 def test_streams_tell_nothing_of_whom(quick: Web) -> None:
     study = add_study(quick.database, name="CANARY^PHI")
     response = quick.client().get("/events")
-    told = b"".join(line for line, _ in zip(response.response, range(2), strict=False))
+    described = b"".join(line for line, _ in zip(response.response, range(2), strict=False))
     response.close()
-    assert b"CANARY" not in told
-    assert study.study_instance_uid.encode() not in told
+    assert b"CANARY" not in described
+    assert study.study_instance_uid.encode() not in described
 
 
 def test_only_a_share_of_the_threads_streams_and_the_others_are_not_shut_out(make_web) -> None:

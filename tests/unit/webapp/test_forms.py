@@ -9,9 +9,15 @@ from webapp.http import forms
 from webapp.http.errors import BadRequestError, UploadRefusedError
 
 
-def test_everything_that_can_be_told_is_read() -> None:
-    told = {"age": "61", "sex": "F", "smoking_pack_years": "30.5", "family_history": "yes", "symptoms": " cough\0 "}
-    assert forms.upload_patient_of(told) == UploadPatient(61, "female", 30.5, True, "cough")
+def test_all_patient_fields_are_read() -> None:
+    described = {
+        "age": "61",
+        "sex": "F",
+        "smoking_pack_years": "30.5",
+        "family_history": "yes",
+        "symptoms": " cough\0 ",
+    }
+    assert forms.upload_patient_of(described) == UploadPatient(61, "female", 30.5, True, "cough")
 
 
 def test_everything_may_be_left_out() -> None:

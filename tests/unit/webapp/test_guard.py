@@ -34,7 +34,7 @@ def test_loopback_names_are_answered(web: Web, host: str) -> None:
     assert web.client().get("/api/v1/worklist", headers={"Host": host}).status_code == 200
 
 
-def test_whether_it_lives_is_told_whatever_a_probe_calls_it(make_web) -> None:
+def test_liveness_ignores_the_host_name(make_web) -> None:
     named = make_web(auth_required=True, bound_to_loopback=False, allowed_hosts=("lungnode.hospital",))
     assert named.client().get("/livez", headers={"Host": "10.0.0.4:8000"}).status_code == 200
 
@@ -128,7 +128,7 @@ def test_a_program_with_a_token_needs_no_form_token(locked: Web) -> None:
     assert response.status_code == 200
 
 
-def test_the_form_token_of_a_page_is_not_given_to_strangers(locked: Web) -> None:
+def test_the_form_token_of_a_page_requires_sign_in(locked: Web) -> None:
     assert 'name="csrf-token" content=""' in locked.client().get("/").text
 
 

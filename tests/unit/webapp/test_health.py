@@ -44,7 +44,7 @@ def test_without_its_database_it_lives_but_is_not_ready(web: Web, tmp_path) -> N
     assert web.client().get("/metrics").status_code == 200
 
 
-def test_counters_name_endpoints_and_states_and_nobody(web: Web) -> None:
+def test_counters_name_endpoints_and_states_only(web: Web) -> None:
     study = add_study(web.database, name="CANARY^PHI", patient_id="CANARY-ID")
     web.client().get(f"/studies/{study.study_instance_uid}")
     web.client().get("/no/such/CANARY")

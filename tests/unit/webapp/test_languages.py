@@ -41,13 +41,13 @@ def test_a_page_that_is_not_translated_says_that_it_is_english(web: Web) -> None
     assert '<main id="main" tabindex="-1">' in web.client().get("/worklist", headers=german).text
 
 
-def test_a_recorded_reason_is_said_in_the_readers_language_and_kept_in_english(web: Web) -> None:
+def test_a_recorded_reason_is_translated_and_stored_in_english(web: Web) -> None:
     study = add_study(web.database)
     finish(web.database, study, reasons=[Reason("localizer", "The series is a localizer (scout view).")])
     german = {"Accept-Language": "de"}
     assert "Die Serie ist ein Localizer" in web.client().get("/worklist", headers=german).text
-    told = web.client().get("/api/v1/worklist", headers=german).json["items"][0]["reasons"]
-    assert told == [{"code": "localizer", "text": "The series is a localizer (scout view)."}]
+    described = web.client().get("/api/v1/worklist", headers=german).json["items"][0]["reasons"]
+    assert described == [{"code": "localizer", "text": "The series is a localizer (scout view)."}]
 
 
 def test_a_reason_with_a_percent_sign_that_nobody_translated_stays_as_it_is(web: Web) -> None:
@@ -82,8 +82,8 @@ def test_a_reason_with_numbers_is_said_in_the_readers_language(web: Web, recorde
     study = add_study(web.database)
     finish(web.database, study, reasons=[Reason("x", recorded)])
     assert said in web.client().get("/worklist", headers={"Accept-Language": "de"}).text
-    told = web.client().get("/api/v1/worklist", headers={"Accept-Language": "de"}).json["items"][0]["reasons"]
-    assert told == [{"code": "x", "text": recorded}]
+    described = web.client().get("/api/v1/worklist", headers={"Accept-Language": "de"}).json["items"][0]["reasons"]
+    assert described == [{"code": "x", "text": recorded}]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_numbers_and_dates_are_written_as_the_language_does(web: Web, language: 
     assert (item["malignancy_probability"], item["study_date"]) == (0.73, "20260114")
 
 
-def test_a_failure_is_told_to_people_in_their_language_and_to_programs_in_english(web: Web) -> None:
+def test_errors_are_translated_for_people_and_english_for_programs(web: Web) -> None:
     german = {"Accept-Language": "de"}
     page = web.client().get("/none", headers=german | {"Accept": "text/html"}).text
     assert "Seite nicht gefunden." in page

@@ -40,8 +40,8 @@ def test_the_page_shows_the_figures_of_model_status(web: Web) -> None:
     for key, text in shown.items():
         assert float(text) == pytest.approx(model["metrics"][key], abs=0.0005), key
     for key, text in re.findall(r'data-measured="(\w+)">([^<]*)<', page):
-        found = [float(part) for part in re.findall(r"\d+\.?\d*", text)] if key != "split" else []
-        assert found == pytest.approx(list(numbers(model["metrics"][key])), abs=0.0005), key
+        result = [float(part) for part in re.findall(r"\d+\.?\d*", text)] if key != "split" else []
+        assert result == pytest.approx(list(numbers(model["metrics"][key])), abs=0.0005), key
     for part in ("baselines", "subgroups", "coverage_by_class"):
         for number in numbers(model["metrics"][part]):
             assert (f"{number:.3f}" if isinstance(number, float) else str(number)) in page, (part, number)
@@ -115,8 +115,8 @@ def test_what_is_not_of_the_documented_form_makes_no_plot(told: object) -> None:
 def test_a_point_lies_where_its_numbers_say() -> None:
     plot = plots.reliability({"mean": [0.25], "observed": [0.4], "low": [0.2], "high": [0.7], "n": [9]})
     assert plot is not None
-    (found,) = plot.bins
-    assert (found.x, found.y, found.top, found.bottom) == pytest.approx((25, 60, 30, 80))
+    (result,) = plot.bins
+    assert (result.x, result.y, result.top, result.bottom) == pytest.approx((25, 60, 30, 80))
 
 
 def test_a_curve_goes_from_the_lower_left_to_the_upper_right() -> None:

@@ -1,4 +1,4 @@
-"""The page of the model in use: what it tells of drift, to whom, and never of whom."""
+"""The monitoring page: content, permissions, and no patient identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.watched_series import rehearsed
 HTML = {"Accept": "text/html"}
 
 
-def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> None:
+def test_drift_and_calibration_are_shown_without_patients(web: Web) -> None:
     rehearsed(web.database)
     run_watch(web.database)
     with web.database.read() as session:
@@ -21,8 +21,15 @@ def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> 
     history = {str(one["model"]): [bool(block["drifted"]) for block in one["history"]] for one in report["scanners"]}
     assert history == {"Phantom Two": [False] * 4 + [True] * 2, "Phantom One": [False] * 7, "Phantom Three": []}
     page = web.client().get("/monitoring", headers=HTML).text
-    for told in ("Phantom Two", "drifted", "malignancy probabilities", "localizer", "SOUTH", "Override rate has risen"):
-        assert told in page, told
+    for described in (
+        "Phantom Two",
+        "drifted",
+        "malignancy probabilities",
+        "localizer",
+        "SOUTH",
+        "Override rate has risen",
+    ):
+        assert described in page, described
     assert page.count('href="/admin#scanner-') == 2, "from the page a scanner is held"
     assert "only 0 of" not in page
     assert "CANARY" not in page
@@ -33,14 +40,14 @@ def test_a_drifted_scanner_and_calibration_are_told_and_no_patient(web: Web) -> 
     labels = 'kernel="FC51",{}scanner="Phantom Two",slice_spacing="1.0 mm"'
     assert f"lungnode_drift_alarm{{{labels.format('')}}} 1.0" in metrics
     assert metrics.count("lungnode_drift_psi{") == 8, "three of two scanners, two of all"
-    for told in (
+    for described in (
         f"lungnode_drift_psi{{{labels.format(malignancy)}}} ",
         'lungnode_override_ratio{kernel="",scanner="all",slice_spacing="",window="recent"} 0.',
         'lungnode_calibration_error{site="SOUTH",truth="pathology"} 0.',
         'lungnode_unanswered_ratio{machine="Phantom Three"} 0.',
         'lungnode_drift_alarms{kind="drift"} 1.0',
     ):
-        assert told in metrics, told
+        assert described in metrics, described
     assert "CANARY" not in metrics
 
 
@@ -49,7 +56,7 @@ def test_before_the_first_look_the_page_says_so(web: Web) -> None:
     assert "No report yet" in web.client().get("/monitoring", headers=HTML).text
 
 
-def test_few_series_and_verdicts_are_told_as_few(web: Web) -> None:
+def test_too_few_cases_are_stated(web: Web) -> None:
     run_watch(web.database)
     page = web.client().get("/monitoring", headers=HTML).text
     assert "No series was read yet." in page

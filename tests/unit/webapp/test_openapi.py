@@ -61,32 +61,32 @@ def problems(value: object, schema: dict[str, Any], where: str = "$") -> list[st
     schema = resolved(schema)
     if "anyOf" in schema and "properties" not in schema:
         return [] if any(not problems(value, option) for option in schema["anyOf"]) else [f"{where}: none of anyOf"]
-    wanted = schema.get("type", list(NAMES))
-    types = [wanted] if isinstance(wanted, str) else wanted
+    expected = schema.get("type", list(NAMES))
+    types = [expected] if isinstance(expected, str) else expected
     if not any(isinstance(value, NAMES[name]) for name in types):
         return [f"{where}: {value!r} is not {types}"]
-    found = [f"{where}: {value!r}"] if value not in schema.get("enum", [value]) else []
+    result = [f"{where}: {value!r}"] if value not in schema.get("enum", [value]) else []
     if isinstance(value, dict):
-        found += object_problems(value, schema, where)
+        result += object_problems(value, schema, where)
     elif isinstance(value, list):
-        found += [f"{where}: too short"] if len(value) < schema.get("minItems", 0) else []
-        found += [text for inner in value for text in problems(inner, schema.get("items", {}), f"{where}[]")]
+        result += [f"{where}: too short"] if len(value) < schema.get("minItems", 0) else []
+        result += [text for inner in value for text in problems(inner, schema.get("items", {}), f"{where}[]")]
     elif isinstance(value, str):
-        found += [] if re.search(schema.get("pattern", ""), value) else [f"{where}: {value!r} does not match"]
+        result += [] if re.search(schema.get("pattern", ""), value) else [f"{where}: {value!r} does not match"]
     elif isinstance(value, int | float):
         is_within = schema.get("minimum", value) <= value <= schema.get("maximum", value)
-        found += [] if is_within else [f"{where}: {value} is out of range"]
-    return found
+        result += [] if is_within else [f"{where}: {value} is out of range"]
+    return result
 
 
 def object_problems(value: dict[str, Any], schema: dict[str, Any], where: str) -> list[str]:
-    found = [f"{where}: lacks {name}" for name in schema.get("required", []) if name not in value]
+    result = [f"{where}: lacks {name}" for name in schema.get("required", []) if name not in value]
     for name, inner in value.items():
         known = schema.get("properties", {}).get(
             name, schema.get("additionalProperties", None if "properties" in schema else {})
         )
-        found += [f"{where}: {name} is not documented"] if known is None else problems(inner, known, f"{where}.{name}")
-    return found
+        result += [f"{where}: {name} is not documented"] if known is None else problems(inner, known, f"{where}.{name}")
+    return result
 
 
 def answer_schema(method: str, path: str, status: int) -> dict[str, Any]:

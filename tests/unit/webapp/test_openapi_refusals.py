@@ -118,20 +118,20 @@ def named_things(web: Web) -> dict[str, str]:
 def test_wrong_questions_get_documented_answers(make_web: Callable[..., Web]) -> None:
     web = make_web(predictions_per_minute=10**6)
     known, client, addresses = named_things(web), web.client(), web.app.url_map.bind("localhost")
-    found = []
+    result = []
     for operation in OPERATIONS:
         method = operation.method.upper()
         for question in questions(operation, known) if operation.path not in STREAMS else ():
             if addresses.test(unquote(question.path), method):
                 response = client.open(question.path, method=method, **question.arguments)
-                found += [
+                result += [
                     f"{method} {operation.path}, {question.why}: {text}" for text in documented(operation, response)
                 ]
-    assert found == []
+    assert result == []
 
 
 def test_refusals_of_the_guard_are_documented(locked: Web) -> None:
-    client, found = locked.client(), []
+    client, result = locked.client(), []
     for operation in OPERATIONS:
         path, method = path_of(operation, {}), operation.method.upper()
         asked = [
@@ -143,15 +143,15 @@ def test_refusals_of_the_guard_are_documented(locked: Web) -> None:
         ]
         roles = [] if operation.path in STREAMS else list(Role)
         asked += [client.open(path, method=method, headers=locked.bearer(role)) for role in roles]
-        found += [f"{method} {path}: {text}" for response in asked for text in documented(operation, response)]
-    assert found == []
+        result += [f"{method} {path}: {text}" for response in asked for text in documented(operation, response)]
+    assert result == []
 
 
 def test_a_database_that_is_gone_is_documented(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: object, **__: object) -> None:
         raise DatabaseUnavailableError
 
-    known, found = named_things(web), []
+    known, result = named_things(web), []
     monkeypatch.setattr(type(web.database), "begin", gone)
     monkeypatch.setattr(type(web.database), "read", gone)
     for operation in OPERATIONS:
@@ -161,8 +161,8 @@ def test_a_database_that_is_gone_is_documented(web: Web, monkeypatch: pytest.Mon
                 arguments = {"data": {"image": (io.BytesIO(noise_png()), "x")}}
             path, method = path_of(operation, known), operation.method.upper()
             response = web.client().open(path, method=method, **arguments)
-            found += [f"{method} {path}: {text}" for text in documented(operation, response)]
-    assert found == []
+            result += [f"{method} {path}: {text}" for text in documented(operation, response)]
+    assert result == []
 
 
 def test_the_walk_finds_what_is_not_documented(web: Web) -> None:

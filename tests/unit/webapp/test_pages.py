@@ -41,10 +41,10 @@ def test_pages_load_nothing_from_elsewhere(web: Web) -> None:
 
 def test_static_files_load_nothing_from_elsewhere() -> None:
     for path in (*STATIC.rglob("*.css"), *STATIC.rglob("*.js")):
-        found = re.findall(
+        result = re.findall(
             r"""(?:url\(|from |import\(|fetch\()\s*["'](?:https?:)?//""", path.read_text(encoding="utf-8")
         )
-        assert found == [], path.name
+        assert result == [], path.name
 
 
 def test_every_file_that_a_page_names_is_there(web: Web) -> None:
@@ -74,11 +74,11 @@ def test_every_answer_has_the_safety_headers(web: Web, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/worklist", "/api/v1/worklist", "/detector", "/model_status", "/nothing"])
-def test_pages_with_patients_are_kept_nowhere(web: Web, path: str) -> None:
+def test_pages_with_patients_are_not_cached(web: Web, path: str) -> None:
     assert web.client().get(path).headers["Cache-Control"] == "no-store"
 
 
-def test_static_files_are_kept_for_as_long_as_their_address_names_their_content(web: Web) -> None:
+def test_static_files_are_cached_by_content(web: Web) -> None:
     for address, expected in (("/static/site.js?v=1", "immutable"), ("/static/site.js", "no-cache")):
         response = web.client().get(address)
         assert expected in response.headers["Cache-Control"]
@@ -125,7 +125,7 @@ def test_errors_are_pages_for_people_and_json_for_programs(web: Web) -> None:
     assert set(error) == {"code", "message", "reference"}
 
 
-def test_a_wrong_method_is_told_the_right_one(web: Web) -> None:
+def test_a_wrong_method_lists_the_allowed_ones(web: Web) -> None:
     response = web.client().post("/worklist")
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 

@@ -60,7 +60,7 @@ def test_pages_for_everyone_probes_and_metrics_take_what_they_are_sent(web: Web,
     assert web.client().get(path, query_string={"utm_source": "x"}).status_code < 400
 
 
-def test_whoever_may_not_see_a_page_is_not_told_its_parameters(locked: Web) -> None:
+def test_parameters_are_not_revealed_without_permission(locked: Web) -> None:
     assert locked.client().get("/api/v1/admin?x=1").status_code == 401
     assert locked.client().get("/api/v1/admin?x=1", headers=locked.bearer(Role.RADIOLOGIST)).status_code == 403
 

@@ -238,7 +238,7 @@ def test_a_failing_predictor_tells_nothing_of_itself(web: Web, capsys: pytest.Ca
     assert response.json["error"]["reference"] in written
 
 
-def test_too_many_uploads_are_told_to_wait(make_web) -> None:
+def test_too_many_uploads_get_a_retry_time(make_web) -> None:
     web = make_web(predictions_per_minute=2)
     codes = [post(web, noise_png()).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
@@ -246,7 +246,7 @@ def test_too_many_uploads_are_told_to_wait(make_web) -> None:
     assert int(response.headers["Retry-After"]) >= 1
 
 
-def test_a_full_house_is_told_to_wait(make_web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_slots_give_a_retry_time(make_web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "WAIT_FOR_SLOT_S", 0.01)
     web = make_web(threads=2)
     answering, release = threading.Event(), threading.Event()
@@ -393,7 +393,7 @@ def test_predictions_are_counted(web: Web) -> None:
     assert web.client().get("/model_status").json["predictions_served"] == 1
 
 
-def test_a_dicom_instance_is_drawn_and_nothing_of_it_is_kept(web: Web) -> None:
+def test_a_dicom_instance_is_rendered_and_not_stored(web: Web) -> None:
     asked = {"image": (io.BytesIO(DICOM + bytes(300 * 1024)), "x.dcm")}
     response = web.client().post("/predict/preview", data=asked)
     assert (response.status_code, response.mimetype) == (200, "image/png")
@@ -402,7 +402,7 @@ def test_a_dicom_instance_is_drawn_and_nothing_of_it_is_kept(web: Web) -> None:
     assert list(web.options.upload_images_root.iterdir()) == []
 
 
-def test_only_dicom_is_drawn_and_a_refusal_is_told(web: Web) -> None:
+def test_only_dicom_is_rendered(web: Web) -> None:
     refused = web.client().post("/predict/preview", data={"image": (io.BytesIO(noise_png()), "x")})
     assert (refused.status_code, refused.json["error"]["code"]) == (415, "not_dicom")
     web.predictor.fails = UnfitInputError(422, "no_image", "The DICOM instance holds no image.")

@@ -1,4 +1,4 @@
-"""A study of a held scanner: no page, no address and no role but the trail's tells a number of it."""
+"""A study of a quarantined scanner: its numbers are shown on no page and to no role but auditors."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def answers(web: Web, role: Role) -> Iterator[tuple[str, str]]:
 @pytest.mark.usefixtures("values")
 @pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.SERVICE])
 def test_no_address_tells_a_number_to_a_reader_or_a_program(locked: Web, role: Role) -> None:
-    seen = list(answers(locked, role))
-    assert len(seen) > 50
-    told = [(address, number) for address, text in seen for number in NUMBERS if number in text]
-    assert told == []
+    observed = list(answers(locked, role))
+    assert len(observed) > 50
+    described = [(address, number) for address, text in observed for number in NUMBERS if number in text]
+    assert described == []
 
 
 @pytest.mark.usefixtures("values")
@@ -97,14 +97,14 @@ def test_the_worklist_and_the_viewer_say_so_in_words(locked: Web, held: tuple[St
         assert "Not analysed</strong>" not in page
 
 
-def test_an_auditor_reads_the_numbers_in_the_story(locked: Web, held: tuple[Study, str, str]) -> None:
+def test_an_auditor_reads_the_numbers_in_the_timeline(locked: Web, held: tuple[Study, str, str]) -> None:
     _, analysis_id, _ = held
     page = locked.client().get(f"/audit/results/{analysis_id}", headers=locked.bearer(Role.AUDITOR) | HTML).text
     assert "Not shown (scanner in quarantine)" in page
     assert "43.8" in page
 
 
-def test_a_reader_marks_a_place_and_is_told_no_number_nor_map(locked: Web, held: tuple[Study, str, str]) -> None:
+def test_a_readers_mark_gets_no_number_and_no_map(locked: Web, held: tuple[Study, str, str]) -> None:
     study, _, finding_id = held
     headers = locked.bearer(Role.RADIOLOGIST)
     marked = locked.client().post(api(study, "findings"), json=place(study), headers=headers)
@@ -127,8 +127,8 @@ def test_an_administrator_holds_and_releases_with_a_reason_that_is_on_record(
     path = f"/admin/scanners/{SCANNER.key}"
     assert client.post(f"{path}/release", data={"reason": "serviced"}).status_code == 403
     assert client.post(f"{path}/release", data={"reason": " ", "csrf_token": token}).status_code == 422
-    told = {"reason": "serviced", "rerun": "yes", "csrf_token": token}
-    assert client.post(f"{path}/release", data=told).status_code == 303
+    described = {"reason": "serviced", "rerun": "yes", "csrf_token": token}
+    assert client.post(f"{path}/release", data=described).status_code == 303
     assert client.post(f"{path}/hold", data={"reason": "again", "csrf_token": token}).status_code == 303
     listed = locked.client().get("/api/v1/admin/scanners", headers=locked.bearer(Role.ADMIN)).json["items"]
     assert [(one["kernel"], one["hold"]["reason"]) for one in listed] == [("B60f", "again")]

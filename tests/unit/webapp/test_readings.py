@@ -1,4 +1,4 @@
-"""What a reader takes back, what a reading left on record, and the patient's other studies."""
+"""Withdrawn verdicts, reading events, and the patient's other studies."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def study(web: Web) -> Study:
 
 def events(web: Web, prefix: str) -> list[tuple[str, dict[str, object]]]:
     with web.database.read() as session:
-        found = [entry.event for entry in audit.recent(session)]
-    return [(event.action, event.details) for event in reversed(found) if event.action.startswith(prefix)]
+        result = [entry.event for entry in audit.recent(session)]
+    return [(event.action, event.details) for event in reversed(result) if event.action.startswith(prefix)]
 
 
 def test_a_verdict_is_taken_back_and_the_one_before_it_counts_again(web: Web, study: Study) -> None:
@@ -59,7 +59,7 @@ def test_what_the_model_found_cannot_be_taken_back(web: Web, study: Study) -> No
     assert (answer.status_code, answer.json["error"]["code"]) == (409, "not_yours")
 
 
-def test_nobody_takes_back_the_verdict_of_another_reader(locked: Web) -> None:
+def test_a_verdict_is_withdrawn_by_its_author_only(locked: Web) -> None:
     made = add_study(locked.database)
     finish(locked.database, made, [finding_at(made.sop_instance_uids[1], 30, 20)])
     person, token = locked.signed_in(Role.RADIOLOGIST)

@@ -34,7 +34,7 @@ def test_worklist_and_study_say_what_could_not_be_made(web: Web) -> None:
         assert expected[0]["text"] in html.unescape(web.client().get(address).text)
 
 
-def test_a_reader_who_reads_first_is_not_told_which_objects_there_are(web: Web) -> None:
+def test_a_blinded_reader_gets_no_object_failures(web: Web) -> None:
     study, _ = failed(web)
     reader = web.client()
     reader.set_cookie(COOKIE, "yes")

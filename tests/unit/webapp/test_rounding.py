@@ -37,7 +37,7 @@ def test_two_classes_are_rounded_by_less_than_one_unit(malignant: float) -> None
         assert percent[name] == round(percent[name], 1)
 
 
-def test_nothing_is_shared_out_among_nobody() -> None:
+def test_no_classes_give_no_shares() -> None:
     assert rounding.confidence({}) == {}
     assert rounding.percent({"a": 0.0}) == {"a": 0.0}
 

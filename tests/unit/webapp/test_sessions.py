@@ -61,16 +61,16 @@ def test_requests_that_no_person_made_do_not_keep_it_alive(store: SessionStore, 
     cookie = store.open(grant(store))
     for _ in range(3):
         clock.now += 25
-        found = store.find(cookie, touch=False)
-    assert found is None
+        result = store.find(cookie, touch=False)
+    assert result is None
 
 
 def test_a_busy_session_ends_too(store: SessionStore, clock: Clock) -> None:
     cookie = store.open(grant(store))
     for _ in range(15):
         clock.now += 50
-        found = store.find(cookie)
-    assert found is None
+        result = store.find(cookie)
+    assert result is None
 
 
 @pytest.mark.parametrize("seconds_ahead", [61, 3600, 370 * 86400])

@@ -85,10 +85,10 @@ def test_a_finding_recorded_without_evidence_shows_no_percentage(web: Web) -> No
 
 
 def test_a_finding_carries_both_opinions_and_the_doubt_in_the_words_of_the_model(web: Web, study: Study) -> None:
-    told = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json["findings"][0]["attributes"]
-    opinions = {name: opinion["probability"] for name, opinion in told["opinions"].items()}
-    assert told["doubts"] == list(doubts(opinions, {"opinions_apart": 0.16}))
-    assert told["doubts"] != []
+    described = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json["findings"][0]["attributes"]
+    opinions = {name: opinion["probability"] for name, opinion in described["opinions"].items()}
+    assert described["doubts"] == list(doubts(opinions, {"opinions_apart": 0.16}))
+    assert described["doubts"] != []
 
 
 def test_a_superseded_analysis_stays_readable_and_its_findings_do_not_count(web: Web, study: Study) -> None:
@@ -212,7 +212,7 @@ def test_a_body_that_is_no_json_object_is_refused(
     assert response.json["error"]["reference"]
 
 
-def test_a_place_that_the_model_cannot_analyse_is_told_so(web: Web, study: Study) -> None:
+def test_a_point_that_cannot_be_analysed_is_refused(web: Web, study: Study) -> None:
     web.predictor.fails = UnfitInputError(422, "no_geometry", "The series has no usable geometry.")
     response = web.client().post(api(study, "findings"), json=place(study))
     assert (response.status_code, response.json["error"]["code"]) == (422, "no_geometry")
@@ -223,7 +223,7 @@ def assess(web: Web, finding_id: object, **body: object):
     return web.client().post(f"/api/v1/findings/{finding_id}/assessment", json=body)
 
 
-def test_verdicts_are_kept_and_the_latest_counts(web: Web, study: Study) -> None:
+def test_all_verdicts_are_recorded_and_the_latest_counts(web: Web, study: Study) -> None:
     finding = finding_of(web, study)
     assert assess(web, finding["id"], verdict="accept").status_code == 201
     response = assess(web, finding["id"], verdict="reject", reason="Vessel", comment="runs on")
@@ -368,7 +368,7 @@ def test_only_a_radiologist_overrules(locked: Web, role: Role, status: int) -> N
     body, headers = {"overrule": ["derived"], "reason": WHY}, locked.bearer(role)
     if role is not Role.AUDITOR:
         page = locked.client().get(f"/studies/{study.study_instance_uid}", headers=headers).text
-        assert [found.group(1) for found in BUTTON.finditer(page)] == ([""] if role is Role.RADIOLOGIST else [])
+        assert [result.group(1) for result in BUTTON.finditer(page)] == ([""] if role is Role.RADIOLOGIST else [])
     assert locked.client().post(api(study, "overruled"), json=body, headers=headers).status_code == status
 
 

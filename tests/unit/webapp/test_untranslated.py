@@ -80,7 +80,7 @@ def pseudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flask_babel.Domain, "get_translations", lambda _self: Pseudo())
 
 
-def test_the_walk_sees_what_nobody_marked(web: Web, pseudo: None) -> None:
+def test_the_walk_detects_unmarked_texts(web: Web, pseudo: None) -> None:
     page = '<p>⟦Said⟧ 12</p><p title="Forgotten title">⟦<b>Said</b> too⟧</p><code>data</code><p>Forgotten</p>'
     assert said_outside(page) == ["Forgotten title", "Forgotten"]
     client = web.client()

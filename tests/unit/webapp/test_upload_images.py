@@ -1,4 +1,4 @@
-"""Pictures of uploads are kept, bounded, and found by our own ids only."""
+"""Upload images: stored, bounded, and found by our own ids only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_pictures_come_back(tmp_path: Path) -> None:
     assert (folder.has("a" * 32, "image"), folder.has("a" * 32, "attention")) == (True, False)
 
 
-def test_nobody_else_may_read_them(tmp_path: Path) -> None:
+def test_images_are_private_to_the_owner(tmp_path: Path) -> None:
     folder = UploadImages(tmp_path / "pictures", limit=10)
     folder.save("a" * 32, b"image", b"attention")
     assert stat.S_IMODE((tmp_path / "pictures").stat().st_mode) == 0o700
@@ -43,5 +43,5 @@ def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         for picture in ("image", "attention"):
             if folder.has(name, picture):
                 os.utime(tmp_path / f"{name}.{picture}.png", (number, number))
-    kept = sorted({int(path.name[:32], 16) for path in tmp_path.glob("*.png")})
-    assert kept == [3, 4]
+    stored = sorted({int(path.name[:32], 16) for path in tmp_path.glob("*.png")})
+    assert stored == [3, 4]

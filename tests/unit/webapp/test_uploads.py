@@ -1,4 +1,4 @@
-"""What an upload is, and what is refused before anything is decoded."""
+"""Type detection of uploads, and refusals before decoding."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
         (zipped({}), UploadKind.ZIP),
     ],
 )
-def test_the_type_is_told_by_content(head: bytes, expected: UploadKind) -> None:
+def test_the_type_is_detected_by_content(head: bytes, expected: UploadKind) -> None:
     assert uploads.kind_of(head[:132]) is expected
 
 

@@ -37,8 +37,8 @@ def test_an_item_has_the_documented_fields(web: Web) -> None:
 
 @pytest.mark.parametrize("state", list(StudyState))
 def test_every_state_can_be_asked_for(web: Web, state: StudyState) -> None:
-    for wanted in StudyState:
-        put_in_state(web.database, add_study(web.database, patient_id=wanted.value), wanted)
+    for expected in StudyState:
+        put_in_state(web.database, add_study(web.database, patient_id=expected.value), expected)
     items = web.client().get(f"/api/v1/worklist?state={state}").json["items"]
     assert [item["patient"]["id"] for item in items] == [state.value]
     page = web.client().get(f"/worklist?state={state}").text
@@ -57,12 +57,12 @@ def test_reasons_stand_in_words(web: Web) -> None:
 def test_pages_follow_one_another(web: Web) -> None:
     for number in range(5):
         add_study(web.database, patient_id=f"P{number}")
-    seen, cursor = [], ""
+    observed, cursor = [], ""
     for _ in range(3):
         body = web.client().get("/api/v1/worklist", query_string={"limit": 2, "cursor": cursor}).json
-        seen += [item["patient"]["id"] for item in body["items"]]
+        observed += [item["patient"]["id"] for item in body["items"]]
         cursor = body["next"]
-    assert seen == ["P4", "P3", "P2", "P1", "P0"]
+    assert observed == ["P4", "P3", "P2", "P1", "P0"]
     assert cursor is None
     page = web.client().get("/worklist?limit=2").text
     assert 'rel="next"' in page
