@@ -38,8 +38,8 @@ async function kindOf(file) {
 const HINTS = {
   png: "",
   jpeg: "",
-  dicom: _("A DICOM instance: say where its nodule is. Its row and column are needed as well."),
-  zip: _("A zip of a DICOM series: it goes to the worklist as a study."),
+  dicom: _("Click the nodule in the image to analyse it."),
+  zip: _("A zip of a DICOM series: it is stored as a study in the worklist."),
   other: _("Unsupported file. Use PNG, JPEG, DICOM or a zip."),
 };
 
@@ -187,7 +187,7 @@ function answered(request) {
   const body = request.response || {};
   if (request.status === 200 && body.id) location.assign(`/predictions/${body.id}`);
   else if (request.status === 202 && body.url) received(body);
-  else fail(body.error ? _("{reason} (reference {reference})", { reason: recorded(body.error.message), reference: body.error.reference }) : _("The service did not answer. Try again."));
+  else fail(body.error ? _("{reason} (reference {reference})", { reason: recorded(body.error.message), reference: body.error.reference }) : _("The service did not respond. Try again."));
 }
 
 form.addEventListener("submit", async (event) => {
@@ -212,7 +212,7 @@ form.addEventListener("submit", async (event) => {
     one("status").textContent = _("Reading the image…");
   });
   request.addEventListener("load", () => answered(request));
-  request.addEventListener("error", () => fail(_("The service cannot be reached. Try again.")));
+  request.addEventListener("error", () => fail(_("The service is unreachable. Try again.")));
   submit.disabled = true;
   form.setAttribute("aria-busy", "true");
   progress.value = 0;

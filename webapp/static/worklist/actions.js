@@ -18,24 +18,24 @@ const dialog = /** @type {HTMLDialogElement} */ (document.querySelector("[data-c
 /** @type {Record<string, Action>} */
 const ACTIONS = {
   review: { path: "review", body: { reviewed: true }, done: _("Marked as reviewed.") },
-  reopen: { path: "review", body: { reviewed: false }, done: _("Marked as to read.") },
+  reopen: { path: "review", body: { reviewed: false }, done: _("Marked as unread.") },
   again: {
     path: "analyses",
     body: {},
-    done: _("The analysis was asked for."),
+    done: _("Analysis requested."),
     ask: {
       title: _("Analyse again?"),
-      text: _("All series of this study are analysed again. The findings of now stay on record, and are replaced here once the new answer is there."),
+      text: _("All series of this study are analysed again. The current findings stay on record and are replaced here by the new result."),
       yes: _("Analyse again"),
     },
   },
   complete: {
     path: "complete",
     body: {},
-    done: _("The study is no longer waited for."),
+    done: _("Study closed for new images."),
     ask: {
       title: _("Analyse without waiting?"),
-      text: _("Images may still be on their way. What is here is analysed now; if more images come, it is analysed again."),
+      text: _("More images may still arrive. The received images are analysed now, and again if more arrive."),
       yes: _("Analyse now"),
     },
   },

@@ -32,7 +32,7 @@ async function changed(change, done) {
 saved.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);
   const remove = /** @type {HTMLElement | null} */ (target.closest("[data-remove]"));
-  if (remove) changed(() => deleteJson(`${FILTERS}/${remove.dataset.remove}`), _("The filter was removed."));
+  if (remove) changed(() => deleteJson(`${FILTERS}/${remove.dataset.remove}`), _("Filter removed."));
   if (target.closest("[data-save-open]")) dialog.showModal();
 });
 form.querySelector("[data-save-cancel]")?.addEventListener("click", () => dialog.close());
