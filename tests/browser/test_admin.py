@@ -52,8 +52,8 @@ def test_sign_in_admin_resend_audit_story_sign_out(locked_site: Site, open_page:
     expect(latest).to_contain_text("waiting")
     latest.get_by_role("link", name="History").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("History of a result")
-    expect(page.get_by_role("region", name="Every event on record")).to_contain_text("delivery:resent")
-    expect(page.get_by_role("region", name="Every event on record")).to_contain_text("by keeper")
+    expect(page.get_by_role("region", name="Audit events")).to_contain_text("delivery:resent")
+    expect(page.get_by_role("region", name="Audit events")).to_contain_text("by keeper")
     assert serious(page, axe) == []
     page.get_by_role("link", name="Audit").click()
     expect(page.locator("table.trail")).to_contain_text("delivery:resent")
