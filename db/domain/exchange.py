@@ -67,13 +67,13 @@ class RetractionRecord:
 
 @dataclass(frozen=True, slots=True)
 class CommitmentRecord:
-    """A peer's storage commitment request; ``wanted`` are pairs of SOP Class UID and SOP Instance UID."""
+    """A peer's storage commitment request; ``references`` are pairs of SOP Class UID and SOP Instance UID."""
 
     id: str
     transaction_uid: str
     ae_title: str
     peer_address: str
-    wanted: tuple[tuple[str, str], ...]
+    references: tuple[tuple[str, str], ...]
     status: CommitmentStatus
     attempts: int
     reason: str

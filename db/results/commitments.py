@@ -114,7 +114,7 @@ def _record(row: CommitmentRow) -> CommitmentRecord:
         transaction_uid=row.transaction_uid,
         ae_title=row.ae_title,
         peer_address=row.peer_address,
-        wanted=tuple((str(pair[0]), str(pair[1])) for pair in row.wanted),
+        references=tuple((str(pair[0]), str(pair[1])) for pair in row.wanted),
         status=row.status,
         attempts=row.attempts,
         reason=row.reason,

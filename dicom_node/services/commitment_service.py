@@ -144,7 +144,7 @@ class CommitmentService:
         record = self._record(request_id)
         if record is None:
             return
-        report, failed = self.verdict(record.wanted, record.transaction_uid)
+        report, failed = self.verdict(record.references, record.transaction_uid)
         try:
             status, _ = assoc.send_n_event_report(
                 report, FAILURES_EXIST if failed else ALL_COMMITTED, COMMITMENT_CLASS, COMMITMENT_INSTANCE
@@ -177,7 +177,7 @@ class CommitmentService:
         if node is None:
             self._failed(record, "its AE title is not configured with an address to report to", is_final=True)
             return
-        report, failed = self.verdict(record.wanted, record.transaction_uid)
+        report, failed = self.verdict(record.references, record.transaction_uid)
         role = build_role(COMMITMENT_CLASS, scp_role=True)
         contexts = [(COMMITMENT_CLASS, UNCOMPRESSED)]
         try:
@@ -234,8 +234,8 @@ class CommitmentService:
 
     def _reported(self, record: CommitmentRecord, failed: int) -> None:
         with self._database.begin() as session:
-            commitments.record_report(session, record.id, committed=len(record.wanted) - failed, failed=failed)
-        _log.info("commitment:reported", extra={"object_count": len(record.wanted), "count": failed})
+            commitments.record_report(session, record.id, committed=len(record.references) - failed, failed=failed)
+        _log.info("commitment:reported", extra={"object_count": len(record.references), "count": failed})
 
     def _failed(self, record: CommitmentRecord, reason: str, *, is_final: bool = False) -> None:
         attempts = record.attempts + 1
