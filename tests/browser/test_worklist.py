@@ -123,7 +123,7 @@ def test_the_likeliest_unread_study_comes_first(site: Site, open_page: Callable[
     expect(page.locator("tr[data-study]").first).to_contain_text("Order, Harmless")
     page.keyboard.press("p")
     expect(page.locator("tr[data-study]").first).to_contain_text("Order, Likely")
-    expect(page.get_by_text("Nothing waits longer than 4 h")).to_be_visible()
+    expect(page.get_by_text("Studies waiting over 4 h move to the top.")).to_be_visible()
     page.keyboard.press("j")
     page.keyboard.press("e")
     expect(page.locator("tr[data-study]").last).to_contain_text("reviewed by local")
@@ -156,7 +156,7 @@ def test_a_receiving_study_is_closed_from_its_row(site: Site, open_page: Callabl
     page.locator("tr[data-study]").hover()
     page.get_by_role("button", name="Complete now and analyse").click()
     page.get_by_role("button", name="Analyse now").click()
-    expect(page.get_by_role("status").filter(has_text="no longer waited for")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Study closed for new images")).to_be_visible()
     assert actions_on_record(site)[0] == "series:forced"
 
 
