@@ -51,7 +51,7 @@ class NoduleAnalyzer:
 
     Parameters
     ----------
-    nodule, confirmer
+    nodule, nodule_filter
         The malignancy ensemble and the nodule-or-not ensemble; all thresholds come from their recipes.
     """
 

@@ -263,7 +263,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test")
     parser.add_argument("--bundle", type=Path, default=SHIPPED / "nodule", help="folder of a nodule bundle")
-    parser.add_argument("--confirmer", type=Path, default=SHIPPED / "filter", help="folder of a filter bundle")
+    parser.add_argument("--filter", type=Path, default=SHIPPED / "filter", help="folder of a filter bundle")
     parser.add_argument("--rotations", type=int, default=ROTATIONS, help="rotations to average, 1 to 8")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
@@ -272,7 +272,7 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         refuse_leaks("nodule", args.data)
-        nodule, nodule_filter = read_bundle(args.bundle), read_bundle(args.nodule_filter)
+        nodule, nodule_filter = read_bundle(args.bundle), read_bundle(args.filter)
         bench = Bench.of(nodule, nodule_filter, choose_device(args.device), rotations=args.rotations)
         progress = print_progress("robustness", len(DISTORTIONS) + 2)
         figures = robustness_figures(args.data, args.split, bench, seed=args.seed, progress=progress)
