@@ -50,7 +50,7 @@ def identify() -> Principal | None:
 
 
 def access_check() -> Callable[[], bool]:
-    """Return a function that tells whether the caller still has access; it works after the request.
+    """Return a function that checks whether the caller still has access; it works after the request.
 
     For streamed responses: it queries the database each time, so that ended sessions and revoked tokens are detected.
     """
