@@ -19,12 +19,12 @@ from pydicom.dataset import Dataset
 from db.analyses import analyses
 from db.database import Database
 from db.domain.records import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
-from db.engine import schema
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.encoding.part10 import read_file_meta
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
+from tests.migrated import migrate_sqlite
 
 FIELD_MM = 340.0
 """Side of the square that a test slice covers."""
@@ -260,9 +260,7 @@ MODEL = ModelIdentity("test-model", "1.0.0", "ab" * 32)
 def sqlite_database(folder: Path, **options: Any) -> Database:
     """Open a new SQLite database with the newest schema in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"sqlite:///{folder / 'lungnode.db'}"
-    schema.upgrade(url)
-    return Database(url, bytes(range(32)), **options)
+    return Database(migrate_sqlite(folder / "lungnode.db"), bytes(range(32)), **options)
 
 
 def index_series(database: Database, series: CtSeries, store_root: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from db.engine import schema
+from tests.migrated import migrate_sqlite
 
 
 @pytest.fixture
@@ -18,8 +18,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database(path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{path}"
-    schema.upgrade(url)
+    url = migrate_sqlite(path)
     database = Database(url, bytes(range(32)), busy_timeout_s=0.2)
     yield database
     database.dispose()

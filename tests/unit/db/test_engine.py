@@ -34,10 +34,13 @@ def test_commits_reach_the_disk(database: Database, pragma: str, value: object) 
             assert session.scalar(text(f"PRAGMA {pragma}")) == value
 
 
-def test_the_files_are_private_to_the_owner(database: Database, path: Path) -> None:
+def test_the_files_are_private_to_the_owner(path: Path) -> None:
+    schema.upgrade(f"sqlite:///{path}")  # not a copy of the tests' own
+    database = Database(f"sqlite:///{path}", bytes(range(32)))
     with database.begin() as session:
         audit.append(session, EVENT)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    database.dispose()
     assert set(modes) >= {path.name, f"{path.name}-wal"}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

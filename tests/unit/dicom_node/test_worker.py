@@ -25,10 +25,10 @@ from db.domain.records import (
     SeriesRecord,
     StudyState,
 )
-from db.engine import schema
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.jobs.worker import QuietWatch, Worker, WorkerConfig
+from tests.migrated import migrate_sqlite
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -118,9 +118,7 @@ def test_a_wall_clock_that_is_set_changes_nothing(jump_s: int) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'lungnode.db'}"
-    schema.upgrade(url)
-    database = Database(url, bytes(range(32)))
+    database = Database(migrate_sqlite(tmp_path / "lungnode.db"), bytes(range(32)))
     yield database
     database.dispose()
 

@@ -22,13 +22,13 @@ from db.domain.records import (
     ReceivedInstance,
     StudyState,
 )
-from db.engine import schema
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
 from dicom_node.jobs.attempts import MAX_BEGUN_ATTEMPTS, Attempt, Attempts
 from dicom_node.series.types import StoredInstance
 from dicom_node.storage.files import StoreUnreachableError
+from tests.migrated import migrate_sqlite
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
 
@@ -50,9 +50,7 @@ class Analyzer:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'lungnode.db'}"
-    schema.upgrade(url)
-    database = Database(url, bytes(range(32)))
+    database = Database(migrate_sqlite(tmp_path / "lungnode.db"), bytes(range(32)))
     yield database
     database.dispose()
 

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from db.database import Database, load_or_create_audit_key
-from db.engine import schema
+from tests.migrated import migrate_sqlite
 
 
 @pytest.fixture
@@ -30,8 +30,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def home_database(home: Path) -> Iterator[Database]:
     """Its database."""
-    url = f"sqlite:///{home / 'lungnode.db'}"
-    schema.upgrade(url)
+    url = migrate_sqlite(home / "lungnode.db")
     made = Database(url, load_or_create_audit_key(home / "audit.key"))
     yield made
     made.dispose()

@@ -27,11 +27,11 @@ from db.domain.records import (
     ReceivedInstance,
     StudyState,
 )
-from db.engine import schema
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from inference.calibration.evidence import displayed_limits
 from inference.displayed import DisplayedProbability, Question
+from tests.migrated import migrate_sqlite
 from webapp.ports import (
     AcceptedStudy,
     LeftOutFiles,
@@ -356,7 +356,7 @@ def open_database(folder: Path) -> Database:
 
 def new_database(folder: Path) -> Database:
     """A migrated SQLite database."""
-    schema.upgrade(f"sqlite:///{folder / DATABASE_FILE}")
+    migrate_sqlite(folder / DATABASE_FILE)
     return open_database(folder)
 
 
