@@ -67,7 +67,7 @@ def test_a_refusal_is_told_in_words(site: Site, open_page: Callable[..., Page], 
     with page.expect_response("**/predict") as answered:
         page.click("[data-submit]")
     assert answered.value.status == 415
-    expect(page.get_by_role("alert")).to_contain_text("Only PNG, JPEG, DICOM")
+    expect(page.get_by_role("alert")).to_contain_text("Use PNG, JPEG, DICOM")
     expect(page.locator("[data-submit]")).to_be_enabled()
 
 
@@ -100,7 +100,7 @@ def test_a_dropped_dicom_instance_asks_for_the_place_of_its_nodule(site: Site, o
             new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
         }"""
     )
-    expect(page.get_by_text("row and column are needed as well")).to_be_visible()
+    expect(page.get_by_text("Click the nodule in the image")).to_be_visible()
     drawn = page.locator("[data-slice-image]")
     expect(drawn).to_be_visible()
     page.wait_for_function("document.querySelector('[data-slice-image]').naturalWidth > 0")
@@ -126,7 +126,7 @@ def test_a_wrong_file_is_told_at_once_and_refused_in_words(
     page.set_input_files("#image", text)
     expect(page.get_by_text("Unsupported file")).to_be_visible()
     page.click("[data-submit]")
-    expect(page.get_by_role("alert")).to_contain_text("Only PNG, JPEG, DICOM")
+    expect(page.get_by_role("alert")).to_contain_text("Use PNG, JPEG, DICOM")
     expect(page.locator("[data-submit]")).to_be_enabled()
 
 

@@ -53,7 +53,7 @@ def test_a_pushed_study_is_closed_analysed_reviewed_and_analysed_again(
     expect(row).to_contain_text("reviewed by local")
     page.keyboard.press("r")
     page.get_by_role("button", name="Analyse again", exact=True).last.click()
-    expect(page.get_by_role("status").filter(has_text="The analysis was asked for")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Analysis requested")).to_be_visible()
 
     with service.database.read() as session:
         entries = audit.recent(session, limit=200)

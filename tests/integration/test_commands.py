@@ -96,4 +96,4 @@ def test_an_account_is_changed_by_commands(tmp_path: Path) -> None:
     for words in (("user", "signout", "sso:unknown"), ("token", "create", "other", "--owner", "bob")):
         done = type_command(home, *words)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "no such user" in done.stderr
+        assert "user not found" in done.stderr

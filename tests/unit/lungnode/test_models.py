@@ -118,7 +118,7 @@ def test_a_model_is_promoted_by_an_administrator_and_taken_back(
     assert "is the live model's already" in refused(*wanted, "--by", "chief")
     assert run(["model", "rollback", "--by", "chief", "--reason", "complaints"]) == 0
     assert json.loads(capsys.readouterr().out)["live"] == "the model of the settings"
-    assert "no such promotion" in refused("model", "rollback", "--by", "chief", "--reason", "again")
+    assert "promotion to roll back not found" in refused("model", "rollback", "--by", "chief", "--reason", "again")
     with home_database.read() as session:
         taken, promoted = promotions.promotions(session)
         acts = [entry.event.action for entry in audit.recent(session, limit=5)]
