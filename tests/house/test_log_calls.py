@@ -38,11 +38,11 @@ def problems(path: Path) -> Iterator[str]:
 
 
 def is_constant(event: ast.expr) -> bool:
-    """Whether an event is a constant, or made of constants and of one that was handed in as ``what``."""
+    """Whether an event is a constant, or made of constants and of one that was passed as ``event``."""
     if isinstance(event, ast.JoinedStr):
         return all(is_constant(part.value if isinstance(part, ast.FormattedValue) else part) for part in event.values)
     if isinstance(event, ast.Name):
-        return event.id == "what"
+        return event.id == "event"
     if not (isinstance(event, ast.Constant) and isinstance(event.value, str)):
         return False
     return safe_event(f"a{event.value}") != WITHHELD_EVENT
