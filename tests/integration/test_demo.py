@@ -142,6 +142,6 @@ def test_a_refused_image_is_an_error_that_says_which(tmp_path: Path, listener: R
     )
     (file,) = study_files(taken.parent)
     seen: list[int] = []
-    with pytest.raises(CommandError, match="image 2 of 2 was not taken: the node does not accept MR Image Storage"):
+    with pytest.raises(CommandError, match="image 2 of 2 was refused: the node does not accept MR Image Storage"):
         push(listener, [file, replace(file, path=refused, sop_class_uid=mr)], seen.append)
     assert seen == [1]

@@ -279,7 +279,7 @@ def test_a_stop_while_it_starts_is_no_crash(
     status = process.wait(timeout=240)
     text = service.log.read_text()
     assert status in {0, 130, 143, -number}, text
-    if status == -number:
-        assert text == "", "the interpreter itself was just starting"
+    if status == -number:  # the interpreter was just starting, or Ctrl-C came within exec(), as dataclasses use it:
+        assert text in {"", "lungnode: interrupted\n"}  # CPython then ends itself by SIGINT after all handlers
     assert "Traceback" not in text
     assert '"level": "error"' not in text
