@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
@@ -75,7 +76,7 @@ def run_part(
     stop, is_ready = threading.Event(), threading.Event()
 
     def on_stop(*_: object) -> None:
-        stop.set()
+        set_from_handler(stop)
         if not is_ready.is_set():
             raise SystemExit(0)  # not ready yet: do not wait until the models are loaded
 
@@ -101,6 +102,15 @@ def run_part(
     finally:
         logging.shutdown()
         os._exit(status)  # do not wait for threads of libraries
+
+
+def set_from_handler(event: threading.Event) -> None:
+    """Set an event from a signal handler.
+
+    The handler runs on the main thread, which may hold the event's lock at that moment: in ``wait``, or in ``set`` for
+    the signal before. Another thread sets it, started without the locks of ``threading``.
+    """
+    _thread.start_new_thread(event.set, ())
 
 
 def run_dicom(port: Port, settings: Settings, _make: MakeAnalyzer, announce: Announce, stop: threading.Event) -> None:
