@@ -83,23 +83,32 @@ def running_service(folder: Path, settings: Mapping[str, str] | None = None) -> 
     with log_path.open("wb") as log:
         command = [sys.executable, "-m", "lungnode", "serve"]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    processes: list[int] = []
     try:
         yield _ready_service(process, home, log_path)
+        processes = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOPPED_S) == 0
     finally:
         if process.poll() is None:
-            parts = descendants(process.pid)
+            processes = descendants(process.pid)
             process.kill()
             process.wait()
-            _wait_until_gone(parts)
+        _wait_until_ended(processes)
 
 
-def _wait_until_gone(parts: list[int]) -> None:
-    """Parts die with the service, a moment later; until then they may write to what is removed after this."""
+def _wait_until_ended(processes: list[int]) -> None:
+    """Wait for the service's processes: they end a moment after it, and write to the folder until then."""
     end = time.monotonic() + 10
-    while time.monotonic() < end and any(Path(f"/proc/{pid}/stat").exists() for pid in parts):
+    while time.monotonic() < end and any(map(_is_running, processes)):
         time.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _ready_service(process: subprocess.Popen[bytes], home: Path, log_path: Path) -> Service:
