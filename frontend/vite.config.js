@@ -1,8 +1,9 @@
 // Bundles the pages' modules into ../webapp/static/built; nothing is fetched from another host at run time.
-import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { defineConfig } from "vite";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -35,8 +36,12 @@ function stylesAsProperties() {
     name: "styles-as-properties",
     transform(code, id) {
       if (!id.endsWith("/tools/dist/esm/drawingSvg/drawTextBox.js")) return null;
-      const changed = code.replace("textElement.setAttribute('style', combinedStyle)", "textElement.style.cssText = combinedStyle");
-      if (changed === code) throw new Error("drawTextBox.js of @cornerstonejs/tools has changed: look at its styles again");
+      const changed = code.replace(
+        "textElement.setAttribute('style', combinedStyle)",
+        "textElement.style.cssText = combinedStyle",
+      );
+      if (changed === code)
+        throw new Error("drawTextBox.js of @cornerstonejs/tools has changed: look at its styles again");
       return { code: changed, map: null };
     },
   };
@@ -46,7 +51,8 @@ export default defineConfig({
   root: here("."),
   base: "./",
   resolve: {
-    alias: { xmlbuilder2: here("src/no-xml.js") }, // vtk.js writes mesh files with it; its Node base class breaks in browsers
+    // vtk.js writes mesh files with it; its Node base class breaks in browsers
+    alias: { xmlbuilder2: here("src/no-xml.js") },
   },
   worker: { format: "es", rollupOptions: { output: PARTS } },
   plugins: [stylesAsProperties(), compressed()],

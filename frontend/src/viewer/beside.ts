@@ -1,6 +1,7 @@
 // Another study of the same patient, in a second pane; its slices follow the first one's by their place in the patient.
-import { _ } from "../../../webapp/static/words.js";
+
 import { getJson } from "../../../webapp/static/http.js";
+import { _ } from "../../../webapp/static/words.js";
 import { all, element, find } from "./dom";
 import { loadSeries } from "./engine";
 import { middleMm, nearestSlice } from "./geometry";
@@ -14,8 +15,13 @@ export class Beside {
   isLinked = true;
   private offsetMm = 0; // height in the other study that lies beside height 0 in this one
 
-  constructor(private readonly first: Pane, private readonly calls: PaneCalls, private readonly changed: () => void) {
-    for (const button of all<HTMLButtonElement>("other")) button.addEventListener("click", () => void this.toggle(button.dataset.other as string));
+  constructor(
+    private readonly first: Pane,
+    private readonly calls: PaneCalls,
+    private readonly changed: () => void,
+  ) {
+    for (const button of all<HTMLButtonElement>("other"))
+      button.addEventListener("click", () => void this.toggle(button.dataset.other as string));
     find("link").addEventListener("click", () => this.link(!this.isLinked));
   }
 
@@ -38,9 +44,12 @@ export class Beside {
 
   async open(studyUid: string): Promise<void> {
     try {
-      const study = await getJson(`/api/v1/studies/${studyUid}`) as Study;
+      const study = (await getJson(`/api/v1/studies/${studyUid}`)) as Study;
       const item = this.likeliest(study);
-      if (!item) { this.first.say(_("That study has no images.")); return; }
+      if (!item) {
+        this.first.say(_("That study has no images."));
+        return;
+      }
       this.pane ??= this.makePane();
       await this.show(study, item);
     } catch (error) {
@@ -52,7 +61,7 @@ export class Beside {
   // Read again what is known of the other study.
   async refresh(): Promise<void> {
     const pane = this.pane;
-    if (pane?.study) pane.study = await getJson(`/api/v1/studies/${pane.study.study_instance_uid}`) as Study;
+    if (pane?.study) pane.study = (await getJson(`/api/v1/studies/${pane.study.study_instance_uid}`)) as Study;
   }
 
   close(): void {
@@ -77,7 +86,8 @@ export class Beside {
   link(isLinked: boolean): void {
     this.isLinked = isLinked;
     const [here, there] = [this.first.slice?.position_mm?.[2], this.pane?.slice?.position_mm?.[2]];
-    if (isLinked && here !== undefined && there !== undefined) this.offsetMm = there - here; // as the reader has put them
+    // as the reader has put them
+    if (isLinked && here !== undefined && there !== undefined) this.offsetMm = there - here;
     this.marked();
   }
 
@@ -101,12 +111,16 @@ export class Beside {
     return study.study_instance_uid === this.first.study?.study_instance_uid;
   }
 
-  // The series of another study that is like the one that is shown: of its modality, with the most similar number of images.
+  // The series of another study that is like the one that is shown: of its modality, with the most similar number of
+  // images.
   private likeliest(study: Study): SeriesItem | null {
-    const shown = this.first.study?.series.find(({ series_instance_uid }) => series_instance_uid === this.first.series?.uid);
+    const shown = this.first.study?.series.find(
+      ({ series_instance_uid }) => series_instance_uid === this.first.series?.uid,
+    );
     const same = study.series.filter(({ modality }) => modality === shown?.modality);
     const candidates = same.length ? same : study.series;
-    const unlike = ({ instance_count }: SeriesItem) => Math.abs(instance_count - (shown?.instance_count ?? instance_count));
+    const unlike = ({ instance_count }: SeriesItem) =>
+      Math.abs(instance_count - (shown?.instance_count ?? instance_count));
     return [...candidates].sort((a, b) => unlike(a) - unlike(b) || b.instance_count - a.instance_count)[0] ?? null;
   }
 
@@ -125,8 +139,15 @@ export class Beside {
 
   private listSeries(study: Study, shown: SeriesItem): void {
     const picker = find<HTMLSelectElement>("beside-series", (this.pane as Pane).root);
-    picker.replaceChildren(...study.series.map((item) => element("option", { value: item.series_instance_uid, selected: item === shown },
-      `${item.series_number ?? "–"} ${item.series_description || item.modality} (${item.instance_count})`)));
+    picker.replaceChildren(
+      ...study.series.map((item) =>
+        element(
+          "option",
+          { value: item.series_instance_uid, selected: item === shown },
+          `${item.series_number ?? "–"} ${item.series_description || item.modality} (${item.instance_count})`,
+        ),
+      ),
+    );
     picker.onchange = () => {
       const item = study.series.find(({ series_instance_uid }) => series_instance_uid === picker.value);
       if (item) this.show(study, item).catch((error: Error) => this.pane?.say(error.message));
@@ -134,7 +155,8 @@ export class Beside {
   }
 
   private marked(): void {
-    for (const button of all("other")) button.setAttribute("aria-pressed", String(button.dataset.other === this.studyUid));
+    for (const button of all("other"))
+      button.setAttribute("aria-pressed", String(button.dataset.other === this.studyUid));
     const link = find("link");
     link.hidden = !this.pane;
     link.setAttribute("aria-pressed", String(this.isLinked));

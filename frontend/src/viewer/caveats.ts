@@ -1,11 +1,22 @@
 // What limits the analyses of the study; some of it is sent only once the model's findings are.
-import { element, find, fromTemplate } from "./dom";
+
 import { recorded } from "../../../webapp/static/words.js";
+import { element, find, fromTemplate } from "./dom";
 import type { Reason } from "./types";
 
 export function showCaveats(caveats: Reason[]): void {
   const note = find("caveats");
   note.hidden = caveats.length === 0;
-  note.querySelector("ul")?.replaceChildren(...caveats.map(({ code, text }) =>
-    element("li", { "data-caveat": code }, fromTemplate('[data-icon="warning"]'), element("span", {}, recorded(text)))));
+  note
+    .querySelector("ul")
+    ?.replaceChildren(
+      ...caveats.map(({ code, text }) =>
+        element(
+          "li",
+          { "data-caveat": code },
+          fromTemplate('[data-icon="warning"]'),
+          element("span", {}, recorded(text)),
+        ),
+      ),
+    );
 }

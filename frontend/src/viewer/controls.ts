@@ -1,14 +1,18 @@
 // Toolbar, slider, rails and keyboard.
-import { _ } from "../../../webapp/static/words.js";
+
 import { getJson } from "../../../webapp/static/http.js";
 import { installHelp, isTyping } from "../../../webapp/static/live.js";
+import { _ } from "../../../webapp/static/words.js";
 import { all, find } from "./dom";
-import { type Tool, removeLastLength, useTool } from "./engine";
+import { removeLastLength, type Tool, useTool } from "./engine";
 import type { Viewer } from "./main";
 import type { Pane, Window } from "./pane";
 
-const PRESETS: Record<string, Window> = { // HU
-  lung: { center: -600, width: 1500 }, mediastinum: { center: 50, width: 400 }, bone: { center: 400, width: 1800 },
+const PRESETS: Record<string, Window> = {
+  // HU
+  lung: { center: -600, width: 1500 },
+  mediastinum: { center: 50, width: 400 },
+  bone: { center: 400, width: 1800 },
 };
 const STAY_SIGNED_IN_MS = 60_000;
 
@@ -18,10 +22,13 @@ export class Controls {
   private tool: Tool = "window";
 
   constructor(private readonly viewer: Viewer) {
-    for (const button of all<HTMLButtonElement>("tool")) button.addEventListener("click", () => this.useTool(button.dataset.tool as Tool));
+    for (const button of all<HTMLButtonElement>("tool"))
+      button.addEventListener("click", () => this.useTool(button.dataset.tool as Tool));
     find("tools").addEventListener("keydown", (event) => this.onToolKey(event));
-    for (const button of all("window")) button.addEventListener("click", () => this.usePreset(button.dataset.window as string));
-    find("series-list").addEventListener("click", (event) => { // the list is renewed with the analyses
+    for (const button of all("window"))
+      button.addEventListener("click", () => this.usePreset(button.dataset.window as string));
+    find("series-list").addEventListener("click", (event) => {
+      // the list is renewed with the analyses
       const uid = (event.target as Element).closest<HTMLElement>("[data-series]")?.dataset.series;
       if (uid) viewer.openSeries(uid).catch((error: Error) => viewer.pane.say(error.message));
     });
@@ -30,11 +37,20 @@ export class Controls {
     find("previous").addEventListener("click", () => viewer.stepFinding(-1));
     find("next").addEventListener("click", () => viewer.stepFinding(1));
     this.slider.addEventListener("input", () => viewer.pane.go(Number(this.slider.value) - 1));
-    document.querySelector("[data-again]")?.addEventListener("click", () => void viewer.ask("analyses", _("Asked for a new analysis.")));
-    document.querySelector("[data-complete]")?.addEventListener("click", () => void viewer.ask("complete", _("Not waiting for more images.")));
+    document
+      .querySelector("[data-again]")
+      ?.addEventListener("click", () => void viewer.ask("analyses", _("Asked for a new analysis.")));
+    document
+      .querySelector("[data-complete]")
+      ?.addEventListener("click", () => void viewer.ask("complete", _("Not waiting for more images.")));
     find("reveal").addEventListener("click", () => viewer.reveal());
-    find<HTMLInputElement>("blind-mode").addEventListener("change", (event) => viewer.hideModel((event.target as HTMLInputElement).checked));
-    find("back").addEventListener("click", (event) => { event.preventDefault(); void viewer.goBack(); });
+    find<HTMLInputElement>("blind-mode").addEventListener("change", (event) =>
+      viewer.hideModel((event.target as HTMLInputElement).checked),
+    );
+    find("back").addEventListener("click", (event) => {
+      event.preventDefault();
+      void viewer.goBack();
+    });
     document.querySelector("[data-finish]")?.addEventListener("click", () => void viewer.finish());
     this.listenToKeys();
   }
@@ -59,7 +75,10 @@ export class Controls {
   showWindow({ center, width }: Window): void {
     for (const button of all("window")) {
       const preset = PRESETS[button.dataset.window as string] as Window;
-      button.setAttribute("aria-pressed", String(Math.abs(preset.center - center) < 1 && Math.abs(preset.width - width) < 1));
+      button.setAttribute(
+        "aria-pressed",
+        String(Math.abs(preset.center - center) < 1 && Math.abs(preset.width - width) < 1),
+      );
     }
   }
 
@@ -115,20 +134,52 @@ export class Controls {
     const go = (by: number) => () => viewer.active.step(by);
     const showHelp = installHelp() as () => void;
     const keys: Record<string, () => void> = {
-      ArrowUp: go(-1), ArrowDown: go(1), ArrowLeft: go(-1), ArrowRight: go(1), PageUp: go(-10), PageDown: go(10),
-      Home: () => viewer.active.go(0), End: () => viewer.active.go(Infinity),
-      n: () => viewer.stepFinding(1), p: () => viewer.stepFinding(-1), j: () => viewer.stepFinding(1), k: () => viewer.stepFinding(-1),
-      a: () => void viewer.list.decide("accept"), r: () => void viewer.list.decide("reject"), u: () => void viewer.list.decide("unsure"),
-      1: () => this.usePreset("lung"), 2: () => this.usePreset("mediastinum"), 3: () => this.usePreset("bone"), 0: () => viewer.active.reset(),
-      w: () => this.useTool("window"), g: () => this.useTool("pan"), z: () => this.useTool("zoom"), l: () => this.useTool("length"),
-      m: () => { if (document.querySelector('[data-tool="mark"]')) this.useTool("mark"); },
-      Delete: () => { removeLastLength(); }, Backspace: () => { removeLastLength(); },
-      h: () => this.toggleMarks(), b: () => void viewer.beside.toggleLatest(), y: () => viewer.beside.link(!viewer.beside.isLinked), "?": showHelp,
-      e: () => void viewer.finish(), Escape: () => (this.tool === "window" ? void viewer.goBack() : this.useTool("window")),
+      ArrowUp: go(-1),
+      ArrowDown: go(1),
+      ArrowLeft: go(-1),
+      ArrowRight: go(1),
+      PageUp: go(-10),
+      PageDown: go(10),
+      Home: () => viewer.active.go(0),
+      End: () => viewer.active.go(Infinity),
+      n: () => viewer.stepFinding(1),
+      p: () => viewer.stepFinding(-1),
+      j: () => viewer.stepFinding(1),
+      k: () => viewer.stepFinding(-1),
+      a: () => void viewer.list.decide("accept"),
+      r: () => void viewer.list.decide("reject"),
+      u: () => void viewer.list.decide("unsure"),
+      1: () => this.usePreset("lung"),
+      2: () => this.usePreset("mediastinum"),
+      3: () => this.usePreset("bone"),
+      0: () => viewer.active.reset(),
+      w: () => this.useTool("window"),
+      g: () => this.useTool("pan"),
+      z: () => this.useTool("zoom"),
+      l: () => this.useTool("length"),
+      m: () => {
+        if (document.querySelector('[data-tool="mark"]')) this.useTool("mark");
+      },
+      Delete: () => {
+        removeLastLength();
+      },
+      Backspace: () => {
+        removeLastLength();
+      },
+      h: () => this.toggleMarks(),
+      b: () => void viewer.beside.toggleLatest(),
+      y: () => viewer.beside.link(!viewer.beside.isLinked),
+      "?": showHelp,
+      e: () => void viewer.finish(),
+      Escape: () => (this.tool === "window" ? void viewer.goBack() : this.useTool("window")),
     };
     document.addEventListener("keydown", (event) => {
       if (isTyping(event.target as HTMLElement)) return;
-      if ((event.ctrlKey || event.metaKey) && event.key === "z") { event.preventDefault(); void viewer.list.undo(); return; }
+      if ((event.ctrlKey || event.metaKey) && event.key === "z") {
+        event.preventDefault();
+        void viewer.list.undo();
+        return;
+      }
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const isSlider = (event.target as HTMLElement).matches?.('input[type="range"], input[type="radio"], select');
       if (isSlider && /^(Arrow|Page|Home|End)/.test(event.key)) return;

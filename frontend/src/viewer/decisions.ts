@@ -16,13 +16,17 @@ export interface DecisionCalls {
 }
 
 type Said = Pick<Draft, "verdict" | "reason" | "comment">;
-const isSame = (one: Said, other: Said) => one.verdict === other.verdict && one.reason === other.reason && one.comment === other.comment;
+const isSame = (one: Said, other: Said) =>
+  one.verdict === other.verdict && one.reason === other.reason && one.comment === other.comment;
 
 export class Decisions {
   private readonly sent = new Map<string, number>(); // number of the latest request for a finding
   private sending: Promise<void> = Promise.resolve();
 
-  constructor(private readonly drafts: DraftStore, private readonly calls: DecisionCalls) {}
+  constructor(
+    private readonly drafts: DraftStore,
+    private readonly calls: DecisionCalls,
+  ) {}
 
   get unsaved(): string[] {
     return this.drafts.findings;
@@ -54,7 +58,14 @@ export class Decisions {
     if (!decision) return;
     const { verdict, reason } = decision;
     if (own && !draft?.isPending && isSame({ verdict, reason, comment }, own)) this.drafts.drop(id);
-    else this.drafts.put(id, { verdict, reason, comment, error: draft?.error ?? "", isPending: draft?.isPending ?? false });
+    else
+      this.drafts.put(id, {
+        verdict,
+        reason,
+        comment,
+        error: draft?.error ?? "",
+        isPending: draft?.isPending ?? false,
+      });
     this.calls.redraw();
   }
 
@@ -95,12 +106,13 @@ export class Decisions {
 
   private async post(id: string, decision: Decision, request: number): Promise<void> {
     try {
-      const finding = await postJson(`/api/v1/findings/${id}/assessment`, decision) as Finding;
+      const finding = (await postJson(`/api/v1/findings/${id}/assessment`, decision)) as Finding;
       if (this.sent.get(id) === request) this.settle(id, decision);
       this.calls.changed(finding);
     } catch (error) {
       const draft = this.drafts.get(id);
-      if (draft && this.sent.get(id) === request) this.drafts.put(id, { ...draft, error: (error as Error).message, isPending: false });
+      if (draft && this.sent.get(id) === request)
+        this.drafts.put(id, { ...draft, error: (error as Error).message, isPending: false });
       this.calls.failed(error as Error);
     }
     this.calls.redraw();

@@ -17,11 +17,19 @@ function fill<E extends Element>(made: E, attributes: Attributes, children: Chil
   return made;
 }
 
-export function element<K extends keyof HTMLElementTagNameMap>(name: K, attributes: Attributes = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+export function element<K extends keyof HTMLElementTagNameMap>(
+  name: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
   return fill(document.createElement(name), attributes, children);
 }
 
-export function svg<K extends keyof SVGElementTagNameMap>(name: K, attributes: Attributes = {}, ...children: Child[]): SVGElementTagNameMap[K] {
+export function svg<K extends keyof SVGElementTagNameMap>(
+  name: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): SVGElementTagNameMap[K] {
   return fill(document.createElementNS(SVG, name) as SVGElementTagNameMap[K], attributes, children);
 }
 
@@ -55,9 +63,12 @@ export function probabilityBar(displayed: string, interval: [number, number] | n
   const value = element("span", { class: "value" }, recorded(displayed));
   if (!interval) return element("span", { class: "prob muted" }, value);
   const [low, high] = interval;
-  const bar = svg("svg", { class: "prob-bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+  const bar = svg(
+    "svg",
+    { class: "prob-bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect", { class: "track", x: 0, y: 3.5, width: 100, height: 3, rx: 1 }),
-    svg("rect", { class: "interval", x: low * 100, y: 2, width: (high - low) * 100, height: 6, rx: 1 }));
+    svg("rect", { class: "interval", x: low * 100, y: 2, width: (high - low) * 100, height: 6, rx: 1 }),
+  );
   return element("span", { class: "prob num" }, value, bar);
 }
 

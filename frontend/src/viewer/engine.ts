@@ -1,13 +1,34 @@
 // Cornerstone3D: started once; what the mouse does; where a series' frames come from.
-import { RenderingEngine, Enums as coreEnums, eventTarget, getShouldUseCPURendering, imageLoadPoolManager, imageRetrievalPoolManager, init as initCore, metaData, type StackViewport } from "@cornerstonejs/core";
+import {
+  Enums as coreEnums,
+  eventTarget,
+  getShouldUseCPURendering,
+  imageLoadPoolManager,
+  imageRetrievalPoolManager,
+  init as initCore,
+  metaData,
+  RenderingEngine,
+  type StackViewport,
+} from "@cornerstonejs/core";
 import { init as initLoader, wadors } from "@cornerstonejs/dicom-image-loader";
-import { Enums, LengthTool, PanTool, ToolGroupManager, WindowLevelTool, ZoomTool, addTool, annotation, init as initTools } from "@cornerstonejs/tools";
+import {
+  addTool,
+  annotation,
+  Enums,
+  init as initTools,
+  LengthTool,
+  PanTool,
+  ToolGroupManager,
+  WindowLevelTool,
+  ZoomTool,
+} from "@cornerstonejs/tools";
 import { getJson } from "../../../webapp/static/http.js";
 import { find } from "./dom";
 import { fromTheHead } from "./geometry";
 import type { Slice, Triple } from "./types";
 
-export interface Size { // in pixels of the screen
+export interface Size {
+  // in pixels of the screen
   width: number;
   height: number;
 }
@@ -40,9 +61,15 @@ export function startEngine(): RenderingEngine {
     ...usual,
     global: {
       ...usual.global,
-      color: accent, colorHighlighted: accent, colorSelected: accent, lineWidth: "1.75",
-      textBoxColor: accent, textBoxColorHighlighted: accent, textBoxColorSelected: accent,
-      textBoxFontFamily: fontFamily, textBoxFontSize: "14px",
+      color: accent,
+      colorHighlighted: accent,
+      colorSelected: accent,
+      lineWidth: "1.75",
+      textBoxColor: accent,
+      textBoxColorHighlighted: accent,
+      textBoxColorSelected: accent,
+      textBoxFontFamily: fontFamily,
+      textBoxFontSize: "14px",
     },
   });
   engine = new RenderingEngine(ENGINE);
@@ -57,7 +84,9 @@ export function sizeOnScreen(element: Element): Size | null {
 }
 
 export function bitmapSize({ sWidth, sHeight, canvas }: StackViewport): Size {
-  return getShouldUseCPURendering() ? { width: canvas.width, height: canvas.height } : { width: sWidth, height: sHeight };
+  return getShouldUseCPURendering()
+    ? { width: canvas.width, height: canvas.height }
+    : { width: sWidth, height: sHeight };
 }
 
 // With WebGL the canvas takes its size when it is drawn. The engine's own resize drops a change that comes between a
@@ -69,15 +98,25 @@ export function setBitmapSize(viewport: StackViewport, { width, height }: Size):
 
 // Call back when the screen has other pixels for the same element: browser zoom, or a window moved to another screen.
 export function onPixelRatio(changed: () => void): void {
-  const watch = () => matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => { watch(); changed(); }, { once: true });
+  const watch = () =>
+    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener(
+      "change",
+      () => {
+        watch();
+        changed();
+      },
+      { once: true },
+    );
   watch();
 }
 
 // Frames that cannot be loaded are told where they should be shown; what else hears of them need not fail for it.
 export function onFrameError(told: (imageId: string) => void): void {
-  eventTarget.addEventListener(coreEnums.Events.IMAGE_LOAD_ERROR, ((event: CustomEvent<{ imageId: string }>) => told(event.detail.imageId)) as EventListener);
+  eventTarget.addEventListener(coreEnums.Events.IMAGE_LOAD_ERROR, ((event: CustomEvent<{ imageId: string }>) =>
+    told(event.detail.imageId)) as EventListener);
   addEventListener("unhandledrejection", (event) => {
-    if (event.reason instanceof XMLHttpRequest || event.reason?.request instanceof XMLHttpRequest) event.preventDefault();
+    if (event.reason instanceof XMLHttpRequest || event.reason?.request instanceof XMLHttpRequest)
+      event.preventDefault();
   });
 }
 
@@ -91,14 +130,19 @@ export function useTool(chosen: Tool): void {
   if (!group) return;
   const always: Partial<Record<Tool, number>> = { pan: Auxiliary, zoom: Secondary };
   for (const [name, tool] of Object.entries(TOOLS)) {
-    const buttons = [name === chosen ? Primary : undefined, always[name as Tool]].filter((button) => button !== undefined);
+    const buttons = [name === chosen ? Primary : undefined, always[name as Tool]].filter(
+      (button) => button !== undefined,
+    );
     group.setToolPassive(tool.toolName, { removeAllBindings: true });
-    if (buttons.length) group.setToolActive(tool.toolName, { bindings: buttons.map((mouseButton) => ({ mouseButton })) });
+    if (buttons.length)
+      group.setToolActive(tool.toolName, { bindings: buttons.map((mouseButton) => ({ mouseButton })) });
   }
 }
 
 export function removeLastLength(): boolean {
-  const lines = annotation.state.getAllAnnotations().filter(({ metadata }) => metadata?.toolName === LengthTool.toolName);
+  const lines = annotation.state
+    .getAllAnnotations()
+    .filter(({ metadata }) => metadata?.toolName === LengthTool.toolName);
   const last = lines.at(-1)?.annotationUID;
   if (!last) return false;
   annotation.state.removeAnnotation(last);
@@ -129,7 +173,12 @@ export async function loadSeries(studyUid: string, seriesUid: string): Promise<S
   const slices = all.filter(({ sop_instance_uid }) => described.has(sop_instance_uid));
   const frameId = (sop: string, frame: number) => `wadors:${study}/instances/${sop}/frames/${frame}`;
   for (const [sop, document] of described) wadors.metaDataManager.add(frameId(sop, 1), document as never);
-  return { uid: seriesUid, slices, missing: all.length - slices.length, imageIds: slices.map((slice) => frameId(slice.sop_instance_uid, slice.frame_number)) };
+  return {
+    uid: seriesUid,
+    slices,
+    missing: all.length - slices.length,
+    imageIds: slices.map((slice) => frameId(slice.sop_instance_uid, slice.frame_number)),
+  };
 }
 
 // Where Cornerstone puts the middle of the first pixel: at its place, or, drawing without WebGL, half a pixel further.

@@ -1,27 +1,54 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
-import { _, english, recorded } from "../../../webapp/static/words.js";
+
 import type { Draft, DraftStore } from "../../../webapp/static/drafts.js";
 import { deleteJson } from "../../../webapp/static/http.js";
-import { type Child, element, fromTemplate, millimetres, probabilityBar, svg } from "./dom";
+import { _, english, recorded } from "../../../webapp/static/words.js";
 import { Decisions } from "./decisions";
+import { type Child, element, fromTemplate, millimetres, probabilityBar, svg } from "./dom";
 import { histogramFigure } from "./histogram";
 import type { Explanation, MapName } from "./overlay";
-import { type Part, Slots, arrange } from "./slots";
+import { arrange, type Part, Slots } from "./slots";
 import type { Assessment, Finding, Histogram, Verdict } from "./types";
 
-const REASONS: Record<Verdict, string[]> = { // kept in English
+const REASONS: Record<Verdict, string[]> = {
+  // kept in English
   accept: [english("Nodule"), english("Known before"), english("Suspicious")],
-  reject: [english("Vessel"), english("Scar"), english("Lymph node"), english("Calcified"), english("Artefact"), english("Not in the lung")],
+  reject: [
+    english("Vessel"),
+    english("Scar"),
+    english("Lymph node"),
+    english("Calcified"),
+    english("Artefact"),
+    english("Not in the lung"),
+  ],
   unsure: [english("Follow up"), english("Second opinion"), english("Poor image")],
 };
 const WORDS: Record<Verdict, string> = { accept: _("Accepted"), reject: _("Rejected"), unsure: _("Unsure") };
 const BUTTONS: Record<Verdict, string> = { accept: _("Accept"), reject: _("Reject"), unsure: _("Unsure") };
-const MAPS: Record<MapName, { label: string; tells: string }> = { // shares: docs/model/nodule.md, "Explanations"
-  attention: { label: _("Attention"), tells: _("Where the network's attention lay. Measured on known nodules it is no more on the nodule than anywhere else (11 % of it, for 11 % of the picture), so it does not show what the number rests on.") },
-  gradient: { label: _("Gradients"), tells: _("Pixels that move the number. On known nodules 42 % of it lies on the nodule, which is 11 % of the picture. It does not say why, and brighter is not more malignant.") },
+const MAPS: Record<MapName, { label: string; tells: string }> = {
+  // shares: docs/model/nodule.md, "Explanations"
+  attention: {
+    label: _("Attention"),
+    tells: _(
+      "Where the network's attention lay. Measured on known nodules it is no more on the nodule than anywhere else " +
+        "(11 % of it, for 11 % of the picture), so it does not show what the number rests on.",
+    ),
+  },
+  gradient: {
+    label: _("Gradients"),
+    tells: _(
+      "Pixels that move the number. On known nodules 42 % of it lies on the nodule, which is 11 % of the picture. " +
+        "It does not say why, and brighter is not more malignant.",
+    ),
+  },
 };
-const SAID: Record<string, string> = { // words of the records
-  benign: _("benign"), malignant: _("malignant"), solid: _("solid"), "part-solid": _("part-solid"), "ground-glass": _("ground-glass"),
+const SAID: Record<string, string> = {
+  // words of the records
+  benign: _("benign"),
+  malignant: _("malignant"),
+  solid: _("solid"),
+  "part-solid": _("part-solid"),
+  "ground-glass": _("ground-glass"),
 };
 english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/malignancy/submodels.py)
 const HALF = 0.5;
@@ -68,8 +95,17 @@ export class FindingList {
   private readonly items = new Map<string, Item>();
   readonly decisions: Decisions;
 
-  constructor(private readonly root: HTMLElement, private readonly reader: Reader, drafts: DraftStore, private readonly calls: ListCalls) {
-    this.decisions = new Decisions(drafts, { changed: calls.changed, failed: calls.failed, redraw: () => this.render(this.state) });
+  constructor(
+    private readonly root: HTMLElement,
+    private readonly reader: Reader,
+    drafts: DraftStore,
+    private readonly calls: ListCalls,
+  ) {
+    this.decisions = new Decisions(drafts, {
+      changed: calls.changed,
+      failed: calls.failed,
+      redraw: () => this.render(this.state),
+    });
     this.emptyText = root.dataset.none ?? _("There are no findings.");
   }
 
@@ -77,10 +113,25 @@ export class FindingList {
     const isNewlySelected = state.selected !== this.state.selected;
     this.state = state;
     const focused = this.focusKey();
-    const shown = [...state.findings.map((finding, index) => this.item(finding, index + 1)), ...this.leftovers.map((id) => this.leftover(id))];
+    const shown = [
+      ...state.findings.map((finding, index) => this.item(finding, index + 1)),
+      ...this.leftovers.map((id) => this.leftover(id)),
+    ];
     for (const [id, item] of this.items) if (!shown.includes(item.root)) this.items.delete(id);
-    arrange(this.root, shown.length ? shown : [element("li", { class: "muted no-finding" }, state.isBlind ? _("You have not marked anything yet.") : this.emptyText)]);
-    if (focused && !this.root.contains(document.activeElement)) this.root.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
+    arrange(
+      this.root,
+      shown.length
+        ? shown
+        : [
+            element(
+              "li",
+              { class: "muted no-finding" },
+              state.isBlind ? _("You have not marked anything yet.") : this.emptyText,
+            ),
+          ],
+    );
+    if (focused && !this.root.contains(document.activeElement))
+      this.root.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
     if (isNewlySelected) this.scrollToSelected();
   }
 
@@ -112,7 +163,11 @@ export class FindingList {
   private item(finding: Finding, number: number): HTMLElement {
     const { isBlind, selected } = this.state;
     this.decisions.compare(finding.id, this.ownOf(finding));
-    const [item, isSelected, draft] = [this.entry(finding.id), finding.id === selected, this.decisions.draft(finding.id)];
+    const [item, isSelected, draft] = [
+      this.entry(finding.id),
+      finding.id === selected,
+      this.decisions.draft(finding.id),
+    ];
     item.root.className = `finding ${finding.verdict ?? ""} ${isSelected ? "selected" : ""}`;
     const facts = { ...finding, assessment: null, verdict: null };
     const body: Part = ["body", [], () => element("div", { class: "finding-body" })];
@@ -122,28 +177,51 @@ export class FindingList {
       ...(isSelected ? [body] : []),
     ]);
     if (!isSelected) return item.root;
-    item.showBody([...(this.reader.mayDecide ? this.decisionParts(finding, draft) : []), ...(isBlind ? [] : this.factParts(finding, facts))]);
+    item.showBody([
+      ...(this.reader.mayDecide ? this.decisionParts(finding, draft) : []),
+      ...(isBlind ? [] : this.factParts(finding, facts)),
+    ]);
     this.showComment(item, draft?.comment ?? this.ownOf(finding)?.comment ?? "");
     return item.root;
   }
 
   private row(finding: Finding, number: number): HTMLElement {
-    return element("button", { type: "button", class: "finding-row", "data-key": "row", "aria-expanded": String(finding.id === this.state.selected), onclick: () => this.calls.select(finding.id) },
-      element("b", { class: "num" }, String(number)), this.answer(finding),
-      element("span", { class: "num" }, this.state.isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm)));
+    return element(
+      "button",
+      {
+        type: "button",
+        class: "finding-row",
+        "data-key": "row",
+        "aria-expanded": String(finding.id === this.state.selected),
+        onclick: () => this.calls.select(finding.id),
+      },
+      element("b", { class: "num" }, String(number)),
+      this.answer(finding),
+      element(
+        "span",
+        { class: "num" },
+        this.state.isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm),
+      ),
+    );
   }
 
   private decisionParts(finding: Finding, draft: Draft | null): Part[] {
     const own = this.ownOf(finding);
     const decision = draft ?? own;
-    const why: Part[] = decision ? [
-      ["why", [decision.verdict, decision.reason], () => this.why(decision.verdict as Verdict, decision.reason)],
-      ["comment", [], () => this.commentField(finding.id)],
-    ] : [];
+    const why: Part[] = decision
+      ? [
+          ["why", [decision.verdict, decision.reason], () => this.why(decision.verdict as Verdict, decision.reason)],
+          ["comment", [], () => this.commentField(finding.id)],
+        ]
+      : [];
     return [
       ["verdicts", [own?.verdict], () => this.verdicts(own?.verdict)],
       ...why,
-      ["draft", draft && [{ ...draft, comment: "" }, own?.verdict, own?.reason], () => draft && this.draftBar(finding.id, draft, own)],
+      [
+        "draft",
+        draft && [{ ...draft, comment: "" }, own?.verdict, own?.reason],
+        () => draft && this.draftBar(finding.id, draft, own),
+      ],
       ["undo", [Boolean(own), this.isOwnMark(finding)], () => this.undoButton(finding)],
     ];
   }
@@ -161,14 +239,26 @@ export class FindingList {
 
   // Findings that an analysis has replaced while a reader wrote about them.
   private get leftovers(): string[] {
-    return this.state.isBlind ? [] : this.decisions.unsaved.filter((id) => !this.state.findings.some((finding) => finding.id === id));
+    return this.state.isBlind
+      ? []
+      : this.decisions.unsaved.filter((id) => !this.state.findings.some((finding) => finding.id === id));
   }
 
   private leftover(id: string): HTMLElement {
     const [item, draft] = [this.entry(id), this.decisions.draft(id) as Draft];
     item.root.className = "finding leftover";
     item.parts.show([
-      ["row", "leftover", () => element("div", { class: "finding-row" }, element("b", {}, "–"), element("span", { class: "muted" }, _("Finding of an earlier analysis")))],
+      [
+        "row",
+        "leftover",
+        () =>
+          element(
+            "div",
+            { class: "finding-row" },
+            element("b", {}, "–"),
+            element("span", { class: "muted" }, _("Finding of an earlier analysis")),
+          ),
+      ],
       ["body", [], () => element("div", { class: "finding-body" })],
     ]);
     item.showBody([
@@ -180,12 +270,20 @@ export class FindingList {
   }
 
   private commentField(id: string): HTMLElement {
-    return element("input", { type: "text", name: "comment", maxlength: 2000, placeholder: _("Comment, then Enter"), "data-key": "comment", "aria-label": _("Comment"), autocomplete: "off",
+    return element("input", {
+      type: "text",
+      name: "comment",
+      maxlength: 2000,
+      placeholder: _("Comment, then Enter"),
+      "data-key": "comment",
+      "aria-label": _("Comment"),
+      autocomplete: "off",
       oninput: (event: Event) => this.type(id, (event.target as HTMLInputElement).value),
       onkeydown: (event: KeyboardEvent) => {
         if (event.key === "Enter" && !event.isComposing) void this.save(id);
         if (event.key === "Escape") (event.target as HTMLElement).blur();
-      } });
+      },
+    });
   }
 
   // While somebody types, the draft is what stands in the field.
@@ -199,20 +297,53 @@ export class FindingList {
     const decision = `${WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
     const isComment = !error && verdict === own?.verdict && reason === own.reason;
     const text = isComment ? _("The comment is not saved.") : _("Not saved: {decision}. {error}", { decision, error });
-    return element("div", { class: `draft note small ${error ? "bad" : ""}`, role: error ? "alert" : "status" }, element("p", {}, text),
-      element("button", { type: "button", class: "button small", "data-key": "save", "data-draft-save": true, onclick: () => void this.save(id) }, _("Save")),
-      this.dropButton(id));
+    return element(
+      "div",
+      { class: `draft note small ${error ? "bad" : ""}`, role: error ? "alert" : "status" },
+      element("p", {}, text),
+      element(
+        "button",
+        {
+          type: "button",
+          class: "button small",
+          "data-key": "save",
+          "data-draft-save": true,
+          onclick: () => void this.save(id),
+        },
+        _("Save"),
+      ),
+      this.dropButton(id),
+    );
   }
 
   private leftoverBar(id: string, { verdict, reason }: Draft): HTMLElement {
     const decision = `${WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
-    return element("div", { class: "draft note warn small", role: "status" }, element("p", {}, _("Not saved: {decision}. A new analysis has replaced this finding.", { decision })),
-      this.chosen && element("button", { type: "button", class: "button small", "data-key": "move", onclick: () => this.move(id) }, _("Use for the selected finding")),
-      this.dropButton(id));
+    return element(
+      "div",
+      { class: "draft note warn small", role: "status" },
+      element("p", {}, _("Not saved: {decision}. A new analysis has replaced this finding.", { decision })),
+      this.chosen &&
+        element(
+          "button",
+          { type: "button", class: "button small", "data-key": "move", onclick: () => this.move(id) },
+          _("Use for the selected finding"),
+        ),
+      this.dropButton(id),
+    );
   }
 
   private dropButton(id: string): HTMLElement {
-    return element("button", { type: "button", class: "button quiet small", "data-key": "drop", "data-draft-drop": true, onclick: () => this.decisions.drop(id) }, _("Discard"));
+    return element(
+      "button",
+      {
+        type: "button",
+        class: "button quiet small",
+        "data-key": "drop",
+        "data-draft-drop": true,
+        onclick: () => this.decisions.drop(id),
+      },
+      _("Discard"),
+    );
   }
 
   private type(id: string, comment: string): void {
@@ -226,7 +357,8 @@ export class FindingList {
   }
 
   private async save(id: string): Promise<void> {
-    if (this.reader.mayDecide && this.state.findings.some((finding) => finding.id === id)) await this.decisions.save(id);
+    if (this.reader.mayDecide && this.state.findings.some((finding) => finding.id === id))
+      await this.decisions.save(id);
   }
 
   // Save all that is not saved yet.
@@ -255,11 +387,19 @@ export class FindingList {
 
   private tags(finding: Finding): Child {
     const tags: HTMLElement[] = [];
-    if (finding.origin === "reader") tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by_name })));
+    if (finding.origin === "reader")
+      tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by_name })));
     if (this.decisions.draft(finding.id)) tags.push(element("span", { class: "unsaved" }, _("Not saved")));
     if (finding.assessment) {
       const { verdict, reason, reader_name, comment } = finding.assessment;
-      tags.push(element("span", { class: "verdict" }, fromTemplate(`[data-icon="${verdict}"]`), reason ? `${WORDS[verdict]}: ${_(reason)}` : WORDS[verdict]));
+      tags.push(
+        element(
+          "span",
+          { class: "verdict" },
+          fromTemplate(`[data-icon="${verdict}"]`),
+          reason ? `${WORDS[verdict]}: ${_(reason)}` : WORDS[verdict],
+        ),
+      );
       tags.push(element("span", {}, reader_name));
       if (comment) tags.push(element("span", { class: "comment" }, comment));
     }
@@ -270,54 +410,148 @@ export class FindingList {
     const { attributes } = finding;
     const rows: [string, string][] = [
       [_("Diameter"), millimetres(finding.diameter_mm)],
-      ...(typeof attributes.density === "string" ? [[_("Density"), SAID[attributes.density] ?? attributes.density] as [string, string]] : []),
-      ...(typeof attributes.volume_mm3 === "number" ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]] : []),
+      ...(typeof attributes.density === "string"
+        ? [[_("Density"), SAID[attributes.density] ?? attributes.density] as [string, string]]
+        : []),
+      ...(typeof attributes.volume_mm3 === "number"
+        ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]]
+        : []),
       ...submodels(finding),
-      [_("Nodule probability"), finding.displayed_nodule === null ? _("not assessed") : recorded(finding.displayed_nodule)],
+      [
+        _("Nodule probability"),
+        finding.displayed_nodule === null ? _("not assessed") : recorded(finding.displayed_nodule),
+      ],
       [_("Prediction set (90 %)"), finding.prediction_set.map((name) => SAID[name] ?? name).join(_(" or ")) || "–"],
       [_("Position"), `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
     ];
-    return element("dl", { class: "facts num" }, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
+    return element(
+      "dl",
+      { class: "facts num" },
+      ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]),
+    );
   }
 
   private known(finding: Finding): Child {
     const { displayed_basis: basis, interval, malignancy_probability: score } = finding;
     if (basis === null || score === null) return null;
-    const frequency = element("div", { class: "frequency" }, interval && hundredDots(...interval), element("p", {}, sentence(recorded(basis))));
-    return element("div", { class: "known-nodules" }, frequency, interval && this.histogram && histogramFigure(this.histogram, score));
+    const frequency = element(
+      "div",
+      { class: "frequency" },
+      interval && hundredDots(...interval),
+      element("p", {}, sentence(recorded(basis))),
+    );
+    return element(
+      "div",
+      { class: "known-nodules" },
+      frequency,
+      interval && this.histogram && histogramFigure(this.histogram, score),
+    );
   }
 
   private explanation(): HTMLElement {
     const { explanation } = this.state;
-    const choice = (map: MapName | null, label: string) => element("label", {}, element("input", {
-      type: "radio", name: "map", checked: (explanation?.map ?? null) === map, "data-map": map ?? "none", "data-key": `map ${map}`,
-      onchange: () => this.calls.explained(map && { map, opacity: explanation?.opacity ?? HALF }),
-    }), label);
+    const choice = (map: MapName | null, label: string) =>
+      element(
+        "label",
+        {},
+        element("input", {
+          type: "radio",
+          name: "map",
+          checked: (explanation?.map ?? null) === map,
+          "data-map": map ?? "none",
+          "data-key": `map ${map}`,
+          onchange: () => this.calls.explained(map && { map, opacity: explanation?.opacity ?? HALF }),
+        }),
+        label,
+      );
     const maps = (Object.keys(MAPS) as MapName[]).map((map) => choice(map, MAPS[map].label));
-    const slider = explanation && element("input", { type: "range", min: 0, max: 100, step: 5, value: Math.round(explanation.opacity * 100), "data-key": "opacity", "aria-label": _("Opacity of the map"),
-      oninput: (event: Event) => this.calls.explained({ map: explanation.map, opacity: Number((event.target as HTMLInputElement).value) / 100 }) });
-    return element("fieldset", { class: "explanation" }, element("legend", {}, _("Map over the image")),
-      element("div", { class: "choices" }, choice(null, _("None")), ...maps), slider,
-      explanation && element("p", { class: "small muted", role: "note" }, MAPS[explanation.map].tells));
+    const slider =
+      explanation &&
+      element("input", {
+        type: "range",
+        min: 0,
+        max: 100,
+        step: 5,
+        value: Math.round(explanation.opacity * 100),
+        "data-key": "opacity",
+        "aria-label": _("Opacity of the map"),
+        oninput: (event: Event) =>
+          this.calls.explained({
+            map: explanation.map,
+            opacity: Number((event.target as HTMLInputElement).value) / 100,
+          }),
+      });
+    return element(
+      "fieldset",
+      { class: "explanation" },
+      element("legend", {}, _("Map over the image")),
+      element("div", { class: "choices" }, choice(null, _("None")), ...maps),
+      slider,
+      explanation && element("p", { class: "small muted", role: "note" }, MAPS[explanation.map].tells),
+    );
   }
 
   private verdicts(chosen: Verdict | undefined): HTMLElement {
-    const buttons = VERDICTS.map((verdict) => element("button", {
-      type: "button", class: "button", "data-verdict": verdict, "data-key": verdict, "aria-pressed": String(chosen === verdict),
-      title: `${BUTTONS[verdict]} (${verdict[0]})`, onclick: () => this.decide(verdict),
-    }, fromTemplate(`[data-icon="${verdict}"]`), BUTTONS[verdict]));
+    const buttons = VERDICTS.map((verdict) =>
+      element(
+        "button",
+        {
+          type: "button",
+          class: "button",
+          "data-verdict": verdict,
+          "data-key": verdict,
+          "aria-pressed": String(chosen === verdict),
+          title: `${BUTTONS[verdict]} (${verdict[0]})`,
+          onclick: () => this.decide(verdict),
+        },
+        fromTemplate(`[data-icon="${verdict}"]`),
+        BUTTONS[verdict],
+      ),
+    );
     return element("div", { class: "verdicts", role: "group", "aria-label": _("Your verdict") }, ...buttons);
   }
 
   private why(verdict: Verdict, chosen: string): HTMLElement {
-    const choices = REASONS[verdict].map((reason) => element("label", {},
-      element("input", { type: "radio", name: "reason", value: reason, checked: reason === chosen, "data-key": `reason ${reason}`, onchange: () => this.decide(verdict, reason) }), _(reason)));
-    return element("div", { class: "why" }, element("div", { class: "choices", role: "radiogroup", "aria-label": _("Reason") }, ...choices));
+    const choices = REASONS[verdict].map((reason) =>
+      element(
+        "label",
+        {},
+        element("input", {
+          type: "radio",
+          name: "reason",
+          value: reason,
+          checked: reason === chosen,
+          "data-key": `reason ${reason}`,
+          onchange: () => this.decide(verdict, reason),
+        }),
+        _(reason),
+      ),
+    );
+    return element(
+      "div",
+      { class: "why" },
+      element("div", { class: "choices", role: "radiogroup", "aria-label": _("Reason") }, ...choices),
+    );
   }
 
   private undoButton(finding: Finding): Child {
     const what = this.ownOf(finding) ? _("Undo verdict") : this.isOwnMark(finding) ? _("Remove mark") : null;
-    return what && element("button", { type: "button", class: "button quiet undo", "data-undo": true, "data-key": "undo", title: "Ctrl+Z", onclick: () => this.undo() }, fromTemplate('[data-icon="again"]'), what);
+    return (
+      what &&
+      element(
+        "button",
+        {
+          type: "button",
+          class: "button quiet undo",
+          "data-undo": true,
+          "data-key": "undo",
+          title: "Ctrl+Z",
+          onclick: () => this.undo(),
+        },
+        fromTemplate('[data-icon="again"]'),
+        what,
+      )
+    );
   }
 
   private get chosen(): Finding | undefined {
@@ -329,9 +563,14 @@ export class FindingList {
     const finding = this.chosen;
     if (!finding || !this.reader.mayDecide) return;
     const [own, draft] = [this.ownOf(finding), this.decisions.draft(finding.id)];
-    const same = [draft, own].find((decision) => decision?.verdict === verdict); // another verdict starts without a reason
+    // another verdict starts without a reason
+    const same = [draft, own].find((decision) => decision?.verdict === verdict);
     const comment = own?.comment ?? "";
-    await this.decisions.send(finding.id, { verdict, reason: reason ?? same?.reason ?? "", comment }, draft?.comment ?? comment);
+    await this.decisions.send(
+      finding.id,
+      { verdict, reason: reason ?? same?.reason ?? "", comment },
+      draft?.comment ?? comment,
+    );
   }
 
   // Take back the reader's own verdict, or the mark itself where there is none.
@@ -340,8 +579,13 @@ export class FindingList {
     const finding = this.chosen;
     if (!finding || !this.reader.mayDecide) return;
     const url = `/api/v1/findings/${finding.id}`;
-    if (this.ownOf(finding)) await this.attempt(async () => this.calls.changed(await deleteJson(`${url}/assessment`) as Finding));
-    else if (this.isOwnMark(finding)) await this.attempt(async () => { await deleteJson(url); this.calls.withdrawn(finding); });
+    if (this.ownOf(finding))
+      await this.attempt(async () => this.calls.changed((await deleteJson(`${url}/assessment`)) as Finding));
+    else if (this.isOwnMark(finding))
+      await this.attempt(async () => {
+        await deleteJson(url);
+        this.calls.withdrawn(finding);
+      });
   }
 
   private async attempt(work: () => Promise<void>): Promise<void> {
@@ -358,19 +602,39 @@ const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(
 // Why there is no answer, or why it is to be doubted.
 function notes({ reasons, attributes }: Finding): Child {
   const texts = [...reasons.map(({ text }) => text), ...(attributes.doubts ?? [])];
-  return texts.length > 0 && element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, recorded(text))));
+  return (
+    texts.length > 0 &&
+    element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, recorded(text))))
+  );
 }
 
 // What the 2D and the 3D networks say alone, each bounded by its own calibration cases.
 function submodels({ attributes }: Finding): [string, string][] {
   const [planar, volumetric] = [attributes.opinions?.planar?.displayed, attributes.opinions?.volumetric?.displayed];
-  return planar && volumetric ? [[_("Sub-models"), `2D ${recorded(planar.bounds)}, 3D ${recorded(volumetric.bounds)}`]] : [];
+  return planar && volumetric
+    ? [[_("Sub-models"), `2D ${recorded(planar.bounds)}, 3D ${recorded(volumetric.bounds)}`]]
+    : [];
 }
 
 // Filled up to the lower bound, half filled up to the upper one.
 function hundredDots(low: number, high: number): SVGElement {
   const [least, most] = [Math.floor(low * 100), Math.min(Math.ceil(high * 100), 99)];
   const dots = Array.from({ length: 100 }, (_, index) =>
-    svg("circle", { cx: 10.5 + 21 * (index % 10), cy: 10.5 + 21 * Math.floor(index / 10), r: 7, class: index < least ? "on" : index < most ? "maybe" : null }));
-  return svg("svg", { class: "dots", viewBox: "0 0 210 210", role: "img", "aria-label": _("100 dots, {count} of them filled", { count: least }) }, ...dots);
+    svg("circle", {
+      cx: 10.5 + 21 * (index % 10),
+      cy: 10.5 + 21 * Math.floor(index / 10),
+      r: 7,
+      class: index < least ? "on" : index < most ? "maybe" : null,
+    }),
+  );
+  return svg(
+    "svg",
+    {
+      class: "dots",
+      viewBox: "0 0 210 210",
+      role: "img",
+      "aria-label": _("100 dots, {count} of them filled", { count: least }),
+    },
+    ...dots,
+  );
 }

@@ -1,14 +1,20 @@
 // Where things are in the patient: orientation letters, distances between slices, what lies near a slice.
 import type { Edge, Finding, Slice, Triple } from "./types";
 
-const AXES = [["L", "R"], ["P", "A"], ["H", "F"]] as const; // +x, +y, +z of the patient (PS3.3 C.7.6.2.1.1)
+const AXES = [
+  ["L", "R"],
+  ["P", "A"],
+  ["H", "F"],
+] as const; // +x, +y, +z of the patient (PS3.3 C.7.6.2.1.1)
 const OBLIQUE = 0.4;
 const UNMEASURED_MM = 8; // a mark's size where there is no diameter
 const AIR_MM = 3; // between a nodule and its mark
 
 export function letters(direction: number[]): string {
-  return AXES
-    .map(([plus, minus], axis) => ({ size: Math.abs(direction[axis] ?? 0), letter: (direction[axis] ?? 0) >= 0 ? plus : minus }))
+  return AXES.map(([plus, minus], axis) => ({
+    size: Math.abs(direction[axis] ?? 0),
+    letter: (direction[axis] ?? 0) >= 0 ? plus : minus,
+  }))
     .filter(({ size }) => size >= OBLIQUE)
     .sort((a, b) => b.size - a.size)
     .map(({ letter }) => letter)

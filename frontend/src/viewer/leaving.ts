@@ -6,9 +6,15 @@ export class Leaving {
   private isQuiet = false; // the page leaves by itself: the session has ended, and drafts stay in the tab
 
   constructor(private readonly list: FindingList) {
-    document.addEventListener("lungnode:leaving", () => { this.isQuiet = true; });
-    addEventListener("pageshow", () => { this.isQuiet = false; });
-    addEventListener("beforeunload", (event) => { if (this.isUnsaved && !this.isQuiet) event.preventDefault(); });
+    document.addEventListener("lungnode:leaving", () => {
+      this.isQuiet = true;
+    });
+    addEventListener("pageshow", () => {
+      this.isQuiet = false;
+    });
+    addEventListener("beforeunload", (event) => {
+      if (this.isUnsaved && !this.isQuiet) event.preventDefault();
+    });
     document.addEventListener("submit", (event) => this.onSubmit(event), { capture: true });
   }
 
@@ -30,7 +36,9 @@ export class Leaving {
     const dialog = find<HTMLDialogElement>("leave");
     dialog.returnValue = "";
     dialog.showModal();
-    return new Promise((resolve) => { dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }); });
+    return new Promise((resolve) => {
+      dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+    });
   }
 
   private onSubmit(event: SubmitEvent): void {
@@ -38,6 +46,8 @@ export class Leaving {
     if (form.method !== "post" || !this.isUnsaved) return; // signing out
     event.preventDefault();
     event.stopPropagation();
-    void this.isAllowed().then((isAllowed) => { if (isAllowed) form.requestSubmit(); });
+    void this.isAllowed().then((isAllowed) => {
+      if (isAllowed) form.requestSubmit();
+    });
   }
 }

@@ -1,8 +1,9 @@
 // The viewer: puts panes, findings, the reading and the patient's other studies together.
-import { _ } from "../../../webapp/static/words.js";
+
 import { DraftStore, tabStorage } from "../../../webapp/static/drafts.js";
-import { RefusedError, getJson, getText, goToSignIn, onSignedOut, postJson } from "../../../webapp/static/http.js";
+import { getJson, getText, goToSignIn, onSignedOut, postJson, RefusedError } from "../../../webapp/static/http.js";
 import { listen } from "../../../webapp/static/live.js";
+import { _ } from "../../../webapp/static/words.js";
 import { Beside } from "./beside";
 import { showCaveats } from "./caveats";
 import { Controls } from "./controls";
@@ -12,8 +13,8 @@ import { FindingList } from "./findings";
 import { distanceMm, markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
 import { Leaving } from "./leaving";
-import { Overruling } from "./overruling";
 import type { Attention, Explanation, Mark } from "./overlay";
+import { Overruling } from "./overruling";
 import { Pane, type PaneCalls, type Window } from "./pane";
 import { Reading } from "./reading";
 import { finish, goBack } from "./rounds";
@@ -46,7 +47,9 @@ class Viewer {
       shown: (pane) => this.onShown(pane),
       windowed: (pane, window) => this.onWindow(pane, window),
       loaded: (pane, loaded, all) => this.onLoaded(pane, loaded, all),
-      picked: (pane, id) => { if (pane === this.pane) void this.select(id); },
+      picked: (pane, id) => {
+        if (pane === this.pane) void this.select(id);
+      },
       marked: (pane, row, column) => void this.mark(pane, row, column),
       entered: (pane) => this.enter(pane),
     };
@@ -58,32 +61,44 @@ class Viewer {
       changed: (finding) => this.replace(finding),
       withdrawn: (finding) => this.remove(finding),
       failed: (error) => this.onFailure(error),
-      explained: (explanation) => { this.explanation = explanation; this.draw(); },
+      explained: (explanation) => {
+        this.explanation = explanation;
+        this.draw();
+      },
       typed: () => this.controls.staySignedIn(),
     });
     this.leaving = new Leaving(this.list);
     onSignedOut(() => this.onSignedOut());
     this.controls = new Controls(this);
-    this.overruling = new Overruling(`${this.api}/overruled`, () => { void this.afterRequest(_("Analysis requested.")); });
-    const fit = () => { for (const pane of [this.pane, this.beside.pane]) pane?.fit(); };
+    this.overruling = new Overruling(`${this.api}/overruled`, () => {
+      void this.afterRequest(_("Analysis requested."));
+    });
+    const fit = () => {
+      for (const pane of [this.pane, this.beside.pane]) pane?.fit();
+    };
     addEventListener("resize", fit); // before the browser draws; what else changes a pane's size is observed
     onPixelRatio(fit);
-    onFrameError((imageId) => { for (const pane of [this.pane, this.beside.pane]) pane?.frameFailed(imageId); });
+    onFrameError((imageId) => {
+      for (const pane of [this.pane, this.beside.pane]) pane?.frameFailed(imageId);
+    });
   }
 
   async start(): Promise<void> {
     this.controls.useTool("window");
     this.controls.usePreset("lung");
-    this.study = await getJson(this.api) as Study;
+    this.study = (await getJson(this.api)) as Study;
     this.overruling.show(this.study);
     this.draw();
     const { unsaved } = this.list.decisions;
     const first = this.shownFindings().find(({ id }) => unsaved.includes(id)) ?? this.shownFindings()[0] ?? null;
     const uid = first?.series_instance_uid ?? this.largestSeries();
-    if (!uid) { this.pane.say(_("No images have arrived yet.")); return; }
+    if (!uid) {
+      this.pane.say(_("No images have arrived yet."));
+      return;
+    }
     this.selected = first?.id ?? null;
     await this.openSeries(uid, first);
-    const { metrics } = await getJson("/model_status") as { metrics?: { histogram?: unknown } };
+    const { metrics } = (await getJson("/model_status")) as { metrics?: { histogram?: unknown } };
     if (isHistogram(metrics?.histogram)) this.list.histogram = metrics.histogram;
     this.draw();
   }
@@ -97,7 +112,12 @@ class Viewer {
 
   draw(): void {
     const findings = this.shownFindings();
-    this.list.render({ findings, selected: this.selected, isBlind: this.reading.isHidden, explanation: this.explanation });
+    this.list.render({
+      findings,
+      selected: this.selected,
+      isBlind: this.reading.isHidden,
+      explanation: this.explanation,
+    });
     find("finding-count").textContent = this.reading.isHidden ? _("hidden") : String(findings.length);
     find("blind").hidden = !this.reading.isHidden;
     this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere() });
@@ -113,21 +133,29 @@ class Viewer {
       const own = this.sliceOf(pane, finding);
       if (own < 0) return [];
       const isOwn = own === pane.index;
-      const radiusMm = markRadiusMm(finding, isOwn ? 0 : distanceMm(slice.position_mm, series.slices[own]?.position_mm ?? null));
+      const radiusMm = markRadiusMm(
+        finding,
+        isOwn ? 0 : distanceMm(slice.position_mm, series.slices[own]?.position_mm ?? null),
+      );
       if (radiusMm === null) return [];
-      const classes = [finding.origin, finding.verdict, !isOwn && "near", finding.id === this.selected && "selected"].filter(Boolean).join(" ");
+      const classes = [finding.origin, finding.verdict, !isOwn && "near", finding.id === this.selected && "selected"]
+        .filter(Boolean)
+        .join(" ");
       return [{ finding, radiusMm, classes, label: isOwn ? String(number + 1) : "" }];
     });
   }
 
   private sliceOf(pane: Pane, finding: Finding): number {
     if (finding.series_instance_uid !== pane.series?.uid) return -1;
-    return pane.series.slices.findIndex((slice) => slice.sop_instance_uid === finding.sop_instance_uid && slice.frame_number === finding.frame_number);
+    return pane.series.slices.findIndex(
+      (slice) => slice.sop_instance_uid === finding.sop_instance_uid && slice.frame_number === finding.frame_number,
+    );
   }
 
   private attentionHere(): Attention | null {
     const finding = this.shownFindings().find(({ id }) => id === this.selected);
-    if (!this.explanation || this.reading.isHidden || !finding || this.sliceOf(this.pane, finding) !== this.pane.index) return null;
+    if (!this.explanation || this.reading.isHidden || !finding || this.sliceOf(this.pane, finding) !== this.pane.index)
+      return null;
     const { map, opacity } = this.explanation;
     return { url: `/api/v1/findings/${finding.id}/attention.png?map=${map}`, opacity };
   }
@@ -138,7 +166,9 @@ class Viewer {
     const wide = Math.max(count / 300, 0.3);
     const here = findings.map((finding) => this.sliceOf(this.pane, finding)).filter((index) => index >= 0);
     ticks.setAttribute("viewBox", `0 0 ${count} 4`);
-    ticks.replaceChildren(...here.map((index) => svg("rect", { x: index + 0.5 - wide / 2, y: 0, width: wide, height: 4 })));
+    ticks.replaceChildren(
+      ...here.map((index) => svg("rect", { x: index + 0.5 - wide / 2, y: 0, width: wide, height: 4 })),
+    );
   }
 
   /* what happens in the panes */
@@ -167,18 +197,26 @@ class Viewer {
 
   private enter(pane: Pane): void {
     this.active = pane;
-    for (const one of [this.pane, this.beside.pane]) one?.root.classList.toggle("active", one === pane && this.beside.pane !== null);
+    for (const one of [this.pane, this.beside.pane])
+      one?.root.classList.toggle("active", one === pane && this.beside.pane !== null);
   }
 
   private async mark(pane: Pane, row: number, column: number): Promise<void> {
     const slice = pane.slice;
-    if (pane !== this.pane || !pane.series || !slice) { pane.say(_("Places are marked in the study that is being read.")); return; }
+    if (pane !== this.pane || !pane.series || !slice) {
+      pane.say(_("Places are marked in the study that is being read."));
+      return;
+    }
     pane.draw({ pending: { row, column } });
     pane.say("");
     try {
-      const finding = await postJson(`${this.api}/findings`, {
-        series_instance_uid: pane.series.uid, sop_instance_uid: slice.sop_instance_uid, row, column, frame_number: slice.frame_number,
-      }) as Finding;
+      const finding = (await postJson(`${this.api}/findings`, {
+        series_instance_uid: pane.series.uid,
+        sop_instance_uid: slice.sop_instance_uid,
+        row,
+        column,
+        frame_number: slice.frame_number,
+      })) as Finding;
       this.version += 1;
       this.study?.findings.push(finding);
       this.sort();
@@ -194,7 +232,10 @@ class Viewer {
   /* series and findings */
 
   private largestSeries(): string | null {
-    return [...(this.study?.series ?? [])].sort((a, b) => b.instance_count - a.instance_count)[0]?.series_instance_uid ?? null;
+    return (
+      [...(this.study?.series ?? [])].sort((a, b) => b.instance_count - a.instance_count)[0]?.series_instance_uid ??
+      null
+    );
   }
 
   async openSeries(uid: string, finding: Finding | null = null): Promise<void> {
@@ -205,7 +246,12 @@ class Viewer {
     this.opening = uid;
     const series = await loadSeries(this.studyUid, uid);
     if (this.opening !== uid) return; // another one was chosen meanwhile
-    const at = finding ? series.slices.findIndex(({ sop_instance_uid, frame_number }) => sop_instance_uid === finding.sop_instance_uid && frame_number === finding.frame_number) : -1;
+    const at = finding
+      ? series.slices.findIndex(
+          ({ sop_instance_uid, frame_number }) =>
+            sop_instance_uid === finding.sop_instance_uid && frame_number === finding.frame_number,
+        )
+      : -1;
     await this.pane.show(this.study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));
     this.draw();
   }
@@ -213,7 +259,8 @@ class Viewer {
   async select(id: string | null): Promise<void> {
     this.selected = id;
     const finding = this.shownFindings().find((candidate) => candidate.id === id);
-    if (finding && finding.series_instance_uid !== this.pane.series?.uid) await this.openSeries(finding.series_instance_uid, finding).catch((error: Error) => this.pane.say(error.message));
+    if (finding && finding.series_instance_uid !== this.pane.series?.uid)
+      await this.openSeries(finding.series_instance_uid, finding).catch((error: Error) => this.pane.say(error.message));
     else if (finding && this.sliceOf(this.pane, finding) >= 0) this.bring(finding);
     this.draw();
   }
@@ -232,7 +279,8 @@ class Viewer {
 
   private replace(finding: Finding): void {
     this.version += 1;
-    if (this.study) this.study.findings = this.study.findings.map((known) => (known.id === finding.id ? finding : known));
+    if (this.study)
+      this.study.findings = this.study.findings.map((known) => (known.id === finding.id ? finding : known));
     this.draw();
   }
 
@@ -281,8 +329,9 @@ class Viewer {
   // Read the study again; what has not changed is not drawn again.
   async refresh(): Promise<void> {
     const [before, version] = [this.study, ++this.version];
-    const study = await getJson(this.api, { background: true }) as Study;
-    if (version !== this.version || JSON.stringify(study) === JSON.stringify(before)) return; // an older answer, or no news
+    const study = (await getJson(this.api, { background: true })) as Study;
+    // an older answer, or no news
+    if (version !== this.version || JSON.stringify(study) === JSON.stringify(before)) return;
     this.study = study;
     if (before && before.state !== study.state && SETTLED.includes(study.state)) await this.refreshPage();
     const isHeld = study.state === "not_analysed" && study.reasons.some(({ code }) => code === "scanner_held");
@@ -315,14 +364,21 @@ class Viewer {
 
   private onSignedOut(): void {
     if (this.overruling.isOpen) return; // it says so, and keeps the reason that was typed
-    if (!this.list.decisions.unsaved.length) { goToSignIn(); return; }
+    if (!this.list.decisions.unsaved.length) {
+      goToSignIn();
+      return;
+    }
     const dialog = find<HTMLDialogElement>("signed-out");
     if (dialog.open) return;
     dialog.returnValue = "";
-    dialog.addEventListener("close", () => {
-      if (dialog.returnValue === "again") void this.list.saveAll();
-      else goToSignIn();
-    }, { once: true });
+    dialog.addEventListener(
+      "close",
+      () => {
+        if (dialog.returnValue === "again") void this.list.saveAll();
+        else goToSignIn();
+      },
+      { once: true },
+    );
     dialog.showModal();
   }
 
@@ -345,4 +401,6 @@ export type { Viewer };
 
 const viewer = new Viewer();
 viewer.start().catch((error: Error) => viewer.pane.say(error.message));
-listen(() => { viewer.refresh().catch((error: Error) => viewer.pane.say(error.message)); });
+listen(() => {
+  viewer.refresh().catch((error: Error) => viewer.pane.say(error.message));
+});

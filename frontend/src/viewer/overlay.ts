@@ -89,8 +89,17 @@ export class Overlay {
     const { rows, columns } = this.pane.slice as { rows: number; columns: number };
     const [x, y] = this.pane.toCanvas(-0.5, -0.5);
     const [right, bottom] = this.pane.toCanvas(rows - 0.5, columns - 0.5);
-    return svg("image", { href: url, x, y, width: right - x, height: bottom - y, opacity, preserveAspectRatio: "none", "data-attention-image": true,
-      onerror: () => this.pane.say(_("This map cannot be shown.")) });
+    return svg("image", {
+      href: url,
+      x,
+      y,
+      width: right - x,
+      height: bottom - y,
+      opacity,
+      preserveAspectRatio: "none",
+      "data-attention-image": true,
+      onerror: () => this.pane.say(_("This map cannot be shown.")),
+    });
   }
 
   private drawScale(): void {
@@ -101,7 +110,11 @@ export class Overlay {
     const mm = SCALES_MM.find((length) => length * perMm <= LONGEST_SCALE_PX) ?? 5;
     this.scale.toggleAttribute("hidden", !this.pane.slice?.row_spacing_mm);
     const height = mm * perMm;
-    const text = svg("text", { x: 8, y: height + 14, "text-anchor": "middle" }, mm >= 10 ? `${mm / 10} cm` : `${mm} mm`);
+    const text = svg(
+      "text",
+      { x: 8, y: height + 14, "text-anchor": "middle" },
+      mm >= 10 ? `${mm / 10} cm` : `${mm} mm`,
+    );
     this.scale.replaceChildren(svg("path", { d: `M15 .5H5M15 ${height - 0.5}H5M10 .5V${height - 0.5}` }), text);
   }
 }

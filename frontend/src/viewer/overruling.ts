@@ -1,6 +1,7 @@
 // "Analyse anyway": a radiologist overrules the refusals of a study that can be overruled, and says why.
-import { _, recorded } from "../../../webapp/static/words.js";
+
 import { postJson } from "../../../webapp/static/http.js";
+import { _, recorded } from "../../../webapp/static/words.js";
 import { element, find } from "./dom";
 import type { Study } from "./types";
 
@@ -12,12 +13,20 @@ export class Overruling {
   private study: Study | null = null;
   private isSending = false;
 
-  constructor(private readonly url: string, private readonly requested: () => void) {
+  constructor(
+    private readonly url: string,
+    private readonly requested: () => void,
+  ) {
     this.button?.addEventListener("click", () => this.open());
     this.reason.addEventListener("input", () => this.showLength());
     find("overrule-cancel").addEventListener("click", () => this.cancel());
-    this.dialog.addEventListener("cancel", (event) => { if (this.isSending) event.preventDefault(); }); // Escape keeps the text
-    find("overrule-form").addEventListener("submit", (event) => { event.preventDefault(); void this.send(); });
+    this.dialog.addEventListener("cancel", (event) => {
+      if (this.isSending) event.preventDefault();
+    }); // Escape keeps the text
+    find("overrule-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.send();
+    });
   }
 
   get isOpen(): boolean {
@@ -39,7 +48,9 @@ export class Overruling {
   // What is overruled, in words; the same refusal of several series or findings is listed once.
   private refusals(): string[] {
     const { series = [], findings = [], overrulable = [] } = this.study ?? {};
-    const reasons = [...series, ...findings].flatMap((each) => each.reasons).filter(({ code }) => overrulable.includes(code));
+    const reasons = [...series, ...findings]
+      .flatMap((each) => each.reasons)
+      .filter(({ code }) => overrulable.includes(code));
     return [...new Set(reasons.map(({ text }) => text))];
   }
 
@@ -51,7 +62,11 @@ export class Overruling {
   private async send(): Promise<void> {
     const reason = this.reason.value.trim();
     if (this.isSending || !this.study) return;
-    if (!reason) { this.showError(_("A reason is needed.")); this.reason.focus(); return; }
+    if (!reason) {
+      this.showError(_("A reason is needed."));
+      this.reason.focus();
+      return;
+    }
     this.setSending(true);
     try {
       await postJson(this.url, { overrule: this.study.overrulable, reason });

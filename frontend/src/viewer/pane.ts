@@ -1,8 +1,20 @@
 // One viewport: a stack of slices, who they belong to, the marks on them, and what mouse and wheel do there.
-import { _, number } from "../../../webapp/static/words.js";
+
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
+import { _, number } from "../../../webapp/static/words.js";
 import { dicomDate, find } from "./dom";
-import { type Plane, type Series, type Tool, bitmapSize, cornerOffset, joinTools, planeOf, setBitmapSize, sizeOnScreen, startEngine } from "./engine";
+import {
+  bitmapSize,
+  cornerOffset,
+  joinTools,
+  type Plane,
+  planeOf,
+  type Series,
+  setBitmapSize,
+  sizeOnScreen,
+  startEngine,
+  type Tool,
+} from "./engine";
 import { edgeLetters } from "./geometry";
 import { type Mark, type Overlaid, Overlay } from "./overlay";
 import { Prefetch } from "./prefetch";
@@ -60,10 +72,19 @@ export class Pane {
   private press: { x: number; y: number } | null = null;
   private drawn: Overlaid = { marks: [], pending: null, attention: null };
 
-  constructor(readonly root: HTMLElement, readonly id: string, private readonly calls: PaneCalls) {
+  constructor(
+    readonly root: HTMLElement,
+    readonly id: string,
+    private readonly calls: PaneCalls,
+  ) {
     this.view = find<HTMLDivElement>("view", root);
     const engine = startEngine();
-    engine.enableElement({ viewportId: id, element: this.view, type: ViewportType.STACK, defaultOptions: { background: [0, 0, 0] } });
+    engine.enableElement({
+      viewportId: id,
+      element: this.view,
+      type: ViewportType.STACK,
+      defaultOptions: { background: [0, 0, 0] },
+    });
     this.viewport = engine.getViewport(id) as StackViewport;
     this.overlay = new Overlay(this);
     joinTools(id);
@@ -97,7 +118,12 @@ export class Pane {
     delete this.root.dataset.shown;
     this.draw({ marks: [], pending: null, attention: null });
     [this.study, this.series] = [study, series];
-    find("corner-study", this.root).textContent = [dicomDate(study.study_date), item.series_description || item.modality].filter(Boolean).join(" · ");
+    find("corner-study", this.root).textContent = [
+      dicomDate(study.study_date),
+      item.series_description || item.modality,
+    ]
+      .filter(Boolean)
+      .join(" · ");
     this.say(series.imageIds.length ? "" : _("This series has no slices that can be shown."));
     if (!series.imageIds.length) return;
     this.isOpening = true; // a new stack brings the window of its images along, which is not the reader's choice
@@ -142,7 +168,9 @@ export class Pane {
     if (!this.series?.imageIds.length || this.isOpening) return;
     this.isFollowing = isFollowing;
     const wanted = Math.min(this.series.imageIds.length - 1, Math.max(0, index));
-    this.viewport.setImageIdIndex(wanted).catch((error: Error) => this.say(error.message || _("This slice cannot be shown.")));
+    this.viewport
+      .setImageIdIndex(wanted)
+      .catch((error: Error) => this.say(error.message || _("This slice cannot be shown.")));
   }
 
   // Go to a finding, and centre it where it would lie outside the pane.
@@ -160,7 +188,9 @@ export class Pane {
     this.window = window;
     this.readWindow();
     if (!this.series || this.isOpening) return;
-    this.viewport.setProperties({ voiRange: { lower: window.center - window.width / 2, upper: window.center + window.width / 2 } });
+    this.viewport.setProperties({
+      voiRange: { lower: window.center - window.width / 2, upper: window.center + window.width / 2 },
+    });
     this.viewport.render();
   }
 
@@ -179,7 +209,10 @@ export class Pane {
       setBitmapSize(this.viewport, size);
       return;
     }
-    const [zoom, middle] = [this.zoom, this.viewport.canvasToWorld([before.width / 2 / devicePixelRatio, before.height / 2 / devicePixelRatio])];
+    const [zoom, middle] = [
+      this.zoom,
+      this.viewport.canvasToWorld([before.width / 2 / devicePixelRatio, before.height / 2 / devicePixelRatio]),
+    ];
     setBitmapSize(this.viewport, size);
     this.resetCamera();
     if (!isForced) {
@@ -218,16 +251,18 @@ export class Pane {
 
   private toWorld(row: number, column: number): Types.Point3 {
     const { plane } = this;
-    const along = (axis: 0 | 1 | 2) => plane.imagePositionPatient[axis]
-      + plane.rowCosines[axis] * (column + cornerOffset()) * plane.columnPixelSpacing
-      + plane.columnCosines[axis] * (row + cornerOffset()) * plane.rowPixelSpacing;
+    const along = (axis: 0 | 1 | 2) =>
+      plane.imagePositionPatient[axis] +
+      plane.rowCosines[axis] * (column + cornerOffset()) * plane.columnPixelSpacing +
+      plane.columnCosines[axis] * (row + cornerOffset()) * plane.rowPixelSpacing;
     return [along(0), along(1), along(2)];
   }
 
   toPixel(x: number, y: number): { row: number; column: number } {
     const { plane } = this;
     const world = this.viewport.canvasToWorld([x, y]);
-    const along = (cosines: Triple) => AXES.reduce<number>((sum, axis) => sum + (world[axis] - plane.imagePositionPatient[axis]) * cosines[axis], 0);
+    const along = (cosines: Triple) =>
+      AXES.reduce<number>((sum, axis) => sum + (world[axis] - plane.imagePositionPatient[axis]) * cosines[axis], 0);
     return {
       row: along(plane.columnCosines) / plane.rowPixelSpacing - cornerOffset(),
       column: along(plane.rowCosines) / plane.columnPixelSpacing - cornerOffset(),
@@ -236,12 +271,20 @@ export class Pane {
 
   private listen(): void {
     const on = (name: string, call: (event: Event) => void) => this.view.addEventListener(name, call);
-    on(Events.STACK_NEW_IMAGE, (event) => this.onSlice((event as CustomEvent<{ imageId: string; imageIdIndex: number }>).detail));
+    on(Events.STACK_NEW_IMAGE, (event) =>
+      this.onSlice((event as CustomEvent<{ imageId: string; imageIdIndex: number }>).detail),
+    );
     on(Events.IMAGE_RENDERED, () => this.onRendered());
     on(Events.VOI_MODIFIED, () => this.onWindow());
     on("wheel", (event) => this.onWheel(event as WheelEvent));
     on("contextmenu", (event) => event.preventDefault());
-    this.view.addEventListener("pointerdown", (event) => { this.press = event.button === 0 ? { x: event.clientX, y: event.clientY } : null; }, { capture: true });
+    this.view.addEventListener(
+      "pointerdown",
+      (event) => {
+        this.press = event.button === 0 ? { x: event.clientX, y: event.clientY } : null;
+      },
+      { capture: true },
+    );
     this.view.addEventListener("pointerup", (event) => this.onPointerUp(event), { capture: true });
     this.root.addEventListener("pointerdown", () => this.calls.entered(this));
     this.root.addEventListener("focusin", () => this.calls.entered(this));
@@ -262,7 +305,10 @@ export class Pane {
     const { focalPoint, position, viewPlaneNormal } = this.viewport.getCamera() as Required<Types.ICamera>;
     const away = AXES.map((axis) => point[axis] - focalPoint[axis]);
     const depth = AXES.reduce<number>((sum, axis) => sum + (away[axis] as number) * viewPlaneNormal[axis], 0);
-    const moved = (from: Types.Point3) => AXES.map((axis) => from[axis] + (away[axis] as number) - depth * viewPlaneNormal[axis]) as unknown as Types.Point3;
+    const moved = (from: Types.Point3) =>
+      AXES.map(
+        (axis) => from[axis] + (away[axis] as number) - depth * viewPlaneNormal[axis],
+      ) as unknown as Types.Point3;
     this.viewport.setCamera({ focalPoint: moved(focalPoint), position: moved(position) });
   }
 
@@ -285,7 +331,10 @@ export class Pane {
     if (!slice || !series || series.imageIds[imageIdIndex] !== imageId) return;
     this.shownIndex = imageIdIndex;
     this.say("");
-    find("readout-slice", this.root).textContent = _("Slice {number} of {count}", { number: this.index + 1, count: series.slices.length });
+    find("readout-slice", this.root).textContent = _("Slice {number} of {count}", {
+      number: this.index + 1,
+      count: series.slices.length,
+    });
     find("readout-position", this.root).textContent = slice.position_mm ? `z ${number(slice.position_mm[2])} mm` : "";
     for (const [edge, letter] of Object.entries(edgeLetters(slice.orientation)) as [Edge, string][]) {
       find(`orient="${edge}"`, this.root).textContent = letter;
@@ -311,7 +360,8 @@ export class Pane {
     if (!range || this.isOpening) return;
     const told = { center: (range.lower + range.upper) / 2, width: range.upper - range.lower };
     const known = this.window;
-    if (known && Math.abs(told.center - known.center) < ROUNDING_HU && Math.abs(told.width - known.width) < ROUNDING_HU) return;
+    if (known && Math.abs(told.center - known.center) < ROUNDING_HU && Math.abs(told.width - known.width) < ROUNDING_HU)
+      return;
     this.window = told;
     this.readWindow();
     this.calls.windowed(this, this.window);
@@ -319,7 +369,8 @@ export class Pane {
 
   private readWindow(): void {
     if (!this.window) return;
-    find("readout-window", this.root).textContent = `C ${Math.round(this.window.center)}  W ${Math.round(this.window.width)} HU`;
+    find("readout-window", this.root).textContent =
+      `C ${Math.round(this.window.center)}  W ${Math.round(this.window.width)} HU`;
   }
 
   private onWheel(event: WheelEvent): void {

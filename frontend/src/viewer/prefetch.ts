@@ -10,7 +10,10 @@ export class Prefetch {
   private at = 0;
   private readonly waiting: Set<number>;
 
-  constructor(private readonly series: Series, private readonly onLoaded: (loaded: number, all: number) => void) {
+  constructor(
+    private readonly series: Series,
+    private readonly onLoaded: (loaded: number, all: number) => void,
+  ) {
     this.waiting = new Set(series.imageIds.keys());
   }
 
@@ -42,7 +45,8 @@ export class Prefetch {
 
   private async load(imageId: string): Promise<void> {
     try {
-      if (!cache.getImageLoadObject(imageId)) await imageLoader.loadAndCacheImage(imageId, { priority: 5, requestType: "prefetch" });
+      if (!cache.getImageLoadObject(imageId))
+        await imageLoader.loadAndCacheImage(imageId, { priority: 5, requestType: "prefetch" });
       else await cache.getImageLoadObject(imageId)?.promise;
     } catch {
       // told when the reader comes to it

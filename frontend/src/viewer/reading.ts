@@ -10,7 +10,11 @@ export class Reading {
   private startedAt: number | null = null;
   private seen = 0; // milliseconds on the screen before the page was last hidden
 
-  constructor(private readonly studyUid: string, private readonly mayDecide: boolean, isHidden: boolean) {
+  constructor(
+    private readonly studyUid: string,
+    private readonly mayDecide: boolean,
+    isHidden: boolean,
+  ) {
     this.isHidden = isHidden && remembered(`revealed ${studyUid}`) !== "yes";
     askForModel(!this.isHidden);
     document.addEventListener("visibilitychange", () => this.onVisibility());
@@ -54,7 +58,10 @@ export class Reading {
   private log(event: Happened): void {
     if (!this.mayDecide || this.startedAt === null) return;
     const seconds = Math.round(this.seconds * 10) / 10;
-    postJson(`/api/v1/studies/${this.studyUid}/readings`, { event, model_hidden: this.isHidden, seconds }, { keepalive: event === "closed" })
-      .catch(() => undefined); // the reader reads on; what cannot be logged is no reason to stop
+    postJson(
+      `/api/v1/studies/${this.studyUid}/readings`,
+      { event, model_hidden: this.isHidden, seconds },
+      { keepalive: event === "closed" },
+    ).catch(() => undefined); // the reader reads on; what cannot be logged is no reason to stop
   }
 }

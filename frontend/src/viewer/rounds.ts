@@ -23,7 +23,7 @@ export async function finish(studyUid: string): Promise<void> {
   for (const name of [...asked.keys()]) if (!FILTERS.includes(name)) asked.delete(name);
   asked.set("reviewed", "no");
   asked.set("limit", String(LOOKED_AT));
-  const { items } = await getJson(`/api/v1/worklist?${asked}`) as { items: Listed[] };
+  const { items } = (await getJson(`/api/v1/worklist?${asked}`)) as { items: Listed[] };
   const next = items.find((item) => item.study_instance_uid !== studyUid && item.state !== "receiving");
   if (next) location.assign(`/studies/${next.study_instance_uid}`);
   else goBack();

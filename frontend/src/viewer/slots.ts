@@ -11,12 +11,17 @@ export class Slots {
   // Show these parts, in this order, and no others.
   show(parts: Part[]): void {
     const before = this.parts;
-    this.parts = new Map(parts.map(([name, value, make]) => {
-      const shows = JSON.stringify(value) ?? "";
-      const same = before.get(name);
-      return [name, same?.shows === shows ? same : { shows, node: nodeOf(make()) }];
-    }));
-    arrange(this.root, [...this.parts.values()].flatMap(({ node }) => node ?? []));
+    this.parts = new Map(
+      parts.map(([name, value, make]) => {
+        const shows = JSON.stringify(value) ?? "";
+        const same = before.get(name);
+        return [name, same?.shows === shows ? same : { shows, node: nodeOf(make()) }];
+      }),
+    );
+    arrange(
+      this.root,
+      [...this.parts.values()].flatMap(({ node }) => node ?? []),
+    );
   }
 
   node(name: string): Node | null {
@@ -24,7 +29,8 @@ export class Slots {
   }
 }
 
-// Make these the children, in this order. What stays is not moved where that can be helped: moving takes the focus away.
+// Make these the children, in this order. What stays is not moved where that can be helped: moving takes the focus
+// away.
 export function arrange(root: HTMLElement, nodes: Node[]): void {
   for (const child of [...root.childNodes]) if (!nodes.includes(child)) child.remove();
   nodes.forEach((node, at) => {
