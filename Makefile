@@ -77,6 +77,7 @@ check: $(VENV)/.installed-dev ## Format, lint, types, layers, house rules and do
 format: $(VENV)/.installed-dev ## Format and fix what can be fixed by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(PY) frontend/assets.py --format
 
 docs: $(VENV)/.installed ## Rewrite what documentation takes from code
 	@$(PY) -m lungnode.settings.table docs/settings.md

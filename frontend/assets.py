@@ -76,9 +76,15 @@ def build() -> None:
 
 
 def check() -> None:
-    """Check the modules' types."""
+    """Check the modules' types, format and lint rules."""
     install()
     npm("run", "check")
+
+
+def reformat() -> None:
+    """Format the modules and fix what the linter fixes safely."""
+    install()
+    npm("run", "format")
 
 
 if __name__ == "__main__":
@@ -86,5 +92,7 @@ if __name__ == "__main__":
         print(" ".join(requirements()))
     elif "--check" in sys.argv:
         check()
+    elif "--format" in sys.argv:
+        reformat()
     else:
         build()

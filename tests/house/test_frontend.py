@@ -50,6 +50,18 @@ def test_no_package_that_is_shipped_spreads_its_licence(lock: dict[str, Any]) ->
     assert not {name: entry["license"] for name, entry in shipped.items() if spreading.search(entry.get("license", ""))}
 
 
+def test_no_line_of_the_modules_is_longer_than_120(root: Path, tracked: tuple[Path, ...]) -> None:
+    # the formatter leaves comments and texts as long as they are
+    modules = [path for path in tracked if path.parts[0] == "frontend" and path.suffix in {".ts", ".js"}]
+    assert len(modules) > 20
+    assert not [
+        f"{path}:{number}"
+        for path in modules
+        for number, line in enumerate((root / path).read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 120
+    ]
+
+
 def test_no_code_of_the_packages_is_committed(tracked: tuple[Path, ...]) -> None:
     assert not [
         path for path in tracked if "node_modules" in path.parts or path.parts[:3] == ("webapp", "static", "built")
