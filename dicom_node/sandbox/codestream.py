@@ -1,8 +1,14 @@
-"""Size that compressed pixels declare themselves: a codec allocates by it, whatever the header says."""
+"""Size and end of compressed pixels, checked before a codec runs.
+
+A codec allocates by the size in the codestream, whatever the header says. CharLS, which decodes JPEG-LS, may run for
+seconds on a stream that breaks off in the middle of a code, unless a marker ends it.
+"""
 
 from __future__ import annotations
 
 from struct import unpack_from
+
+from pydicom.uid import JPEGLSTransferSyntaxes
 
 HEAD_BYTES = 65536
 """Enough for the segments before a frame header; a codestream that hides its size behind more is not decoded."""
@@ -10,6 +16,27 @@ _JPEG_2000 = b"\xff\x4f\xff\x51"
 _JPEG = b"\xff\xd8\xff"
 _JPEG_LS_FRAME = 0xF7
 _NO_FRAME = (0xC4, 0xC8, 0xCC)
+_END_OF_IMAGE = b"\xff\xd9"
+TAIL_BYTES = 16
+"""Enough for the end of a codestream and the padding behind it."""
+
+
+def check_end(transfer_syntax_uid: str, tail: bytes) -> None:
+    """Refuse a JPEG-LS codestream without its EOI marker (ITU-T T.87 C.1.1); no decoder accepts one.
+
+    Parameters
+    ----------
+    transfer_syntax_uid
+        Of the instance; streams of other transfer syntaxes are not checked.
+    tail
+        The last ``TAIL_BYTES`` of the codestream, or all of it.
+
+    Raises
+    ------
+    ValueError
+    """
+    if transfer_syntax_uid in JPEGLSTransferSyntaxes and not tail.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise ValueError("the JPEG-LS codestream is cut off")
 
 
 def size_of(head: bytes) -> tuple[int, int] | None:

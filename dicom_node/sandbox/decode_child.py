@@ -79,8 +79,10 @@ def _answer(request: Message) -> Message:
         return {"value": OPERATIONS[str(request["operation"])](request)}
     except MemoryError:
         return {"error": "out_of_memory"}
-    except Exception:  # noqa: BLE001 - a parser of untrusted files raises anything; its message may hold values
-        return {"error": "unreadable"}
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:  # noqa: BLE001 - a parser of untrusted files raises anything; its message may hold values
+        return {"error": "unreadable"}  # a codec in Rust panics by an exception that is no Exception
 
 
 def _headers(request: Message) -> object:

@@ -6,6 +6,7 @@ pydicom would: the same codecs decode compressed pixels.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
+from pydicom.uid import JPEGLSTransferSyntaxes
 from rle.utils import decode_pixel_data
 
 from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -25,8 +27,8 @@ _ELEMENT_BYTES = 12
 """Tag, VR and length of Pixel Data, which has a long VR; without a VR they are 8 (PS3.5 7.1.2, 7.1.3)."""
 _TAG = b"\xe0\x7f\x10\x00"
 _RLE = "1.2.840.10008.1.2.5"
-_FASTEST = {"1.2.840.10008.1.2.4.80": "pyjpegls", "1.2.840.10008.1.2.4.81": "pyjpegls"}
-"""Of the decoders of one library, those that pydicom would not take first: GDCM copies each pixel through a str."""
+_PLUGINS = dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls", "gdcm"))
+"""Decoders in another order than pydicom's: both use CharLS, but GDCM copies each pixel through a str."""
 
 
 def read_fast_pixels(path: Path, header: FrameHeader, target: NDArray[np.int16]) -> NDArray[np.generic] | None:
@@ -44,7 +46,7 @@ def read_fast_pixels(path: Path, header: FrameHeader, target: NDArray[np.int16])
     Raises
     ------
     ValueError
-        Its compressed pixels have another size than its header says.
+        Its compressed pixels are cut off, or have another size than its header says.
     Exception
         Anything else that a codec raises on broken pixels; the child process translates it.
     """
@@ -121,16 +123,15 @@ def _decompressed(descriptor: int, header: FrameHeader) -> NDArray[np.generic] |
         raise ValueError("compressed pixels have another size than the header says")
     if header.transfer_syntax_uid == _RLE:
         return _of_runs(frame, header)
-    plugin = _FASTEST.get(header.transfer_syntax_uid)
-    if plugin is None:
-        return _by_pydicom(encapsulated, header)
-    try:
-        return _by_pydicom(encapsulated, header, plugin)
-    except (ValueError, RuntimeError):  # what one decoder refuses, another may take
-        return None
+    codestream.check_end(header.transfer_syntax_uid, frame[-codestream.TAIL_BYTES :])
+    *preferred, last = _PLUGINS.get(header.transfer_syntax_uid, ("",))
+    for plugin in preferred:
+        with contextlib.suppress(ValueError, RuntimeError):  # what one decoder refuses, another may take
+            return _by_pydicom(encapsulated, header, plugin)
+    return _by_pydicom(encapsulated, header, last)
 
 
-def _by_pydicom(encapsulated: bytes, header: FrameHeader, plugin: str = "") -> NDArray[np.generic]:
+def _by_pydicom(encapsulated: bytes, header: FrameHeader, plugin: str) -> NDArray[np.generic]:
     decoded, _ = get_decoder(header.transfer_syntax_uid).as_array(
         encapsulated,
         index=0,

@@ -34,7 +34,7 @@ def decoded_frame(plain: PlainFile, index: int, *, raw: bool = False) -> NDArray
 
 
 def check_codestreams(plain: PlainFile, indices: Sequence[int] | None, size: tuple[int, int]) -> None:
-    """Refuse compressed frames (all, where none are named) that are not of ``size``: rows and columns.
+    """Refuse compressed frames (all, where none are named) that are cut off or not of ``size``: rows and columns.
 
     Raises
     ------
@@ -47,6 +47,7 @@ def check_codestreams(plain: PlainFile, indices: Sequence[int] | None, size: tup
         for index in range(len(frames)) if indices is None else indices:
             if codestream.size_of(_head(file, frames[index])) not in (None, size):
                 raise ValueError("compressed pixels have another size than the header says")
+            codestream.check_end(plain.transfer_syntax_uid, _tail(file, frames[index]))
 
 
 def _head(file: BinaryIO, fragments: Sequence[Range]) -> bytes:
@@ -55,3 +56,12 @@ def _head(file: BinaryIO, fragments: Sequence[Range]) -> bytes:
         file.seek(at)
         head += file.read(min(size, codestream.HEAD_BYTES - len(head)))
     return head
+
+
+def _tail(file: BinaryIO, fragments: Sequence[Range]) -> bytes:
+    tail = b""
+    for at, size in reversed(fragments):
+        count = min(size, codestream.TAIL_BYTES - len(tail))
+        file.seek(at + size - count)
+        tail = file.read(count) + tail
+    return tail
