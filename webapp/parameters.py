@@ -24,29 +24,30 @@ PARAMETERS: Final[Mapping[str, frozenset[str]]] = {
     "admin.delivery_listing": frozenset({"status"}),
     "studies.attention": frozenset({"map"}),
 }
-"""Parameters by endpoint; others have none."""
+"""Parameters of read requests by endpoint; others, and requests that change something, have none."""
 DICOMWEB: Final = frozenset({"qido", "rendered", "stow", "wado"})
 UNCHECKED: Final = frozenset({"health.metrics"})
 MAX_SHOWN: Final = 64
 
 
-def is_checked(endpoint: str) -> bool:
-    """Return whether unknown parameters of an endpoint are refused."""
-    is_public = access.may(None, endpoint, "GET")
+def is_checked(endpoint: str, method: str) -> bool:
+    """Return whether unknown parameters of an operation are refused: of all that are neither public nor DICOMweb."""
+    is_public = access.may(None, endpoint, method)
     return not is_public and endpoint not in UNCHECKED and endpoint.partition(".")[0] not in DICOMWEB
 
 
 def check_request(endpoint: str) -> None:
-    """Refuse a read request with an unknown or repeated parameter.
+    """Refuse a request with an unknown or repeated parameter.
 
     Raises
     ------
     BadRequestError
         400, naming the parameter, never its value.
     """
-    if request.method not in ("GET", "HEAD") or not is_checked(endpoint):
+    if not is_checked(endpoint, request.method):
         return
-    check_names(request.args, PARAMETERS.get(endpoint, frozenset()))
+    is_read = request.method in ("GET", "HEAD")
+    check_names(request.args, PARAMETERS.get(endpoint, frozenset()) if is_read else frozenset())
     for name, values in request.args.lists():
         if len(values) > 1:
             raise BadRequestError(
