@@ -1,7 +1,7 @@
 # lungnode: `make help` lists the targets. Every target installs what it needs into .venv and can be called first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help assets words install install-dev demo serve test check format docs bench clean
+.PHONY: help assets words install install-dev demo serve test check format docs bench lock sbom audit clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -14,6 +14,11 @@ ASSETS := webapp/static/built/viewer.js
 FRONTEND := $(shell find frontend \( -name node_modules -o -name __pycache__ \) -prune -o -type f -print)
 # Another index for torch and torchvision alone, for instance PyTorch's CPU wheels (README, "Install").
 TORCH_INDEX ?=
+# The versions that are installed; pyproject.toml has the ranges that they are chosen from (make lock).
+CONSTRAINTS ?= constraints.txt
+# Other advisory services than the public ones (make audit).
+PIP_AUDIT_ARGS ?=
+NPM_AUDIT_ARGS ?=
 PIP := PYTHONWARNINGS=ignore $(PY) -m pip --disable-pip-version-check --quiet
 
 help: ## Show this list
@@ -30,7 +35,7 @@ $(PY):
 $(VENV)/.torch: $(PY)
 	@if [ -n "$(TORCH_INDEX)" ]; then \
 	  echo "installing torch from $(TORCH_INDEX)"; \
-	  $(PIP) install --index-url "$(TORCH_INDEX)" "torch>=2.9,<3" "torchvision>=0.24,<1"; fi
+	  $(PIP) install --index-url "$(TORCH_INDEX)" $$(grep -E '^torch(vision)?==' $(CONSTRAINTS)); fi
 	@touch $@
 
 $(ASSETS): $(FRONTEND) | $(PY)
@@ -38,14 +43,14 @@ $(ASSETS): $(FRONTEND) | $(PY)
 	@needs=$$($(PY) frontend/assets.py --needs); [ -z "$$needs" ] || $(PIP) install $$needs
 	@$(PY) frontend/assets.py
 
-$(VENV)/.installed: pyproject.toml $(VENV)/.torch | $(ASSETS)
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch | $(ASSETS)
 	@echo "installing lungnode and what it needs into $(VENV) (some minutes the first time)"
-	@$(PIP) install -e .
+	@$(PIP) install -c $(CONSTRAINTS) -e .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(VENV)/.torch | $(ASSETS)
+$(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch | $(ASSETS)
 	@echo "installing lungnode and what its tests need into $(VENV) (some minutes the first time)"
-	@$(PIP) install -e ".[dev]"
+	@$(PIP) install -c $(CONSTRAINTS) -e ".[dev]"
 	@touch $(VENV)/.installed $@
 
 assets: $(ASSETS) ## Bundle the pages' modules (the other targets do it too)
@@ -84,6 +89,20 @@ docs: $(VENV)/.installed ## Rewrite what documentation takes from code
 
 bench: $(VENV)/.installed-dev ## Measure reception, preprocessing, inference and the worklist on this machine
 	@for name in receive preprocess inference analysis worklist service predict; do $(PY) -m benchmarks.$$name || exit 1; done
+
+lock: $(VENV)/.installed-dev ## Choose the newest allowed versions anew: constraints.txt, frontend/package-lock.json
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --all-extras --python-version 3.11 --no-header --no-annotate \
+	  -o $(CONSTRAINTS) pyproject.toml
+	@$(PY) frontend/assets.py --npm update --package-lock-only --silent
+
+sbom: $(VENV)/.installed-dev ## Write what ships as CycloneDX: dist/sbom-python.json, dist/sbom-frontend.json
+	@mkdir -p dist
+	@$(PY) docker/sbom.py dist/sbom-python.json
+	@$(PY) frontend/assets.py --npm sbom --package-lock-only --omit dev --sbom-format cyclonedx > dist/sbom-frontend.json
+
+audit: $(VENV)/.installed-dev ## Look all versions up in the advisory databases (needs network)
+	@$(BIN)/pip-audit --progress-spinner off --disable-pip --no-deps -r $(CONSTRAINTS) $(PIP_AUDIT_ARGS)
+	@$(PY) frontend/assets.py --npm audit --package-lock-only $(NPM_AUDIT_ARGS)
 
 clean: ## Remove .venv, caches and built files (never LUNGNODE_HOME)
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

