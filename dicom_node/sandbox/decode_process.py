@@ -14,14 +14,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from dicom_node.encoding.errors import DicomNodeError
-from dicom_node.sandbox.frames import MAX_FRAMES, FrameHeader
+from dicom_node.sandbox.frames import MAX_FRAMES, MAX_PICTURE_PIXELS, FrameHeader
 
 T = TypeVar("T")
 
@@ -30,6 +30,7 @@ MAX_REPLY_BYTES = 256 << 20
 
 _HEADERS: TypeAdapter[list[tuple[FrameHeader, ...] | None]] = TypeAdapter(list[tuple[FrameHeader, ...] | None])
 _DIGESTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
+_IS_COLOURED: TypeAdapter[bool] = TypeAdapter(bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,16 @@ class DecodeLimits:
     timeout_s: float = 300.0
     max_voxels: int = 1_400_000_000
     scratch: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GreyPicture:
+    """A decoded PNG or JPEG picture."""
+
+    grey: NDArray[np.uint8]
+    """``(rows, columns)``, 0..255, upright, transparency on black; at half the size above ``MAX_PICTURE_PIXELS``."""
+    is_coloured: bool
+    """Whether more than 1 % of the pixels are coloured."""
 
 
 class DecodeError(DicomNodeError):
@@ -139,6 +150,19 @@ class DecodeProcess:
             target = Path(folder) / "volume.npy"
             self.request({"operation": "volume", "target": str(target), "frames": [f.message() for f in frames]})
             return _load(target, shape)
+
+    def picture(self, path: Path) -> GreyPicture:
+        """Decode a PNG or JPEG picture.
+
+        Raises
+        ------
+        DecodeError
+            It cannot be decoded within the limits.
+        """
+        with tempfile.TemporaryDirectory(prefix="lungnode-", dir=self._limits.scratch) as folder:
+            target = Path(folder) / "picture.npy"
+            reply = self.request({"operation": "picture", "path": str(path), "target": str(target)})
+            return GreyPicture(_load_picture(target), validated(_IS_COLOURED, reply))
 
     def warm_up(self) -> None:
         """Start the child before the first request."""
@@ -267,10 +291,23 @@ def validated(adapter: TypeAdapter[T], value: bytes) -> T:
 
 def _load(path: Path, shape: tuple[int, int, int]) -> NDArray[np.int16]:
     """Load the child's volume and check its shape and type."""
-    try:
-        volume: NDArray[np.int16] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
-        raise DecodeCrashError from None
+    volume: NDArray[np.int16] = _load_array(path)
     if volume.shape != shape or volume.dtype != np.int16:
         raise DecodeCrashError
     return volume
+
+
+def _load_picture(path: Path) -> NDArray[np.uint8]:
+    """Load the child's picture and check its size and type."""
+    grey: NDArray[np.uint8] = _load_array(path)
+    if grey.ndim != 2 or not 0 < grey.size <= MAX_PICTURE_PIXELS or grey.dtype != np.uint8:
+        raise DecodeCrashError
+    return grey
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):
+        raise DecodeCrashError from None
+    return array

@@ -25,6 +25,8 @@ Sextuple = tuple[float, float, float, float, float, float]
 
 MAX_FRAME_PIXELS = 16 << 20
 """4096 x 4096: four times the largest CT matrix in use; larger frames are not decoded."""
+MAX_PICTURE_PIXELS = 4 << 20
+"""2048 x 2048: a larger PNG or JPEG is decoded at half its size."""
 MAX_FRAMES = 20_000
 """More frames than any CT acquisition has; a header that claims more is not believed."""
 

@@ -1,4 +1,4 @@
-"""Operations of the decoding child on single instances: describe, locate, decode, draw. Results go through files."""
+"""Operations of the decoding child on single instances and pictures; results go through files."""
 
 from __future__ import annotations
 
@@ -88,6 +88,15 @@ def rendered(request: Message) -> object:
     return draw(Path(str(request["path"])), int(str(request["index"])), options, Path(str(request["target"])))
 
 
+def picture(request: Message) -> object:
+    """Answer ``path``, a PNG or JPEG, with whether it is coloured; its grey values go to ``target``, a ``.npy``."""
+    from dicom_node.sandbox.pictures import read_picture  # here as well
+
+    grey, is_coloured = read_picture(Path(str(request["path"])))
+    np.save(Path(str(request["target"])), grey, allow_pickle=False)
+    return is_coloured
+
+
 def _write(request: Message, content: bytes) -> int:
     return Path(str(request["target"])).write_bytes(content)
 
@@ -105,4 +114,5 @@ OPERATIONS: dict[str, Callable[[Message], object]] = {
     "uncompressed": uncompressed,
     "bulk_value": bulk_value,
     "rendered": rendered,
+    "picture": picture,
 }

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.domain.records import ModelIdentity, Reason
-from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits, DecodeProcess
+from dicom_node.sandbox.decode_process import (
+    DecodeError,
+    DecodeLimits,
+    DecodeProcess,
+    GreyPicture,
+    UnreadablePixelsError,
+)
 from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.assembly import load_frame_hu
 from dicom_node.series.gate import GateThresholds, why_not_headers
@@ -26,10 +32,8 @@ from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
 from lungnode.adapters.image_codec import (
     LUNG_WINDOW,
     MAX_SIDE_PX,
-    GreyPicture,
     grey_png,
     overlay_png,
-    read_picture,
     windowed,
 )
 from lungnode.adapters.lazy_predictor import status_of
@@ -37,8 +41,11 @@ from lungnode.adapters.stored_series import StoredSeries
 from webapp.ports import MapName, MarkedPoint, PointAnswer, UnfitInputError, UploadAnswer
 
 UPLOAD_TIMEOUT_S = 15.0
-UPLOAD_MEMORY_MB = 200
-"""Memory limit of the process that decodes uploads: 110 MB for itself and its codecs, the rest for one instance."""
+UPLOAD_MEMORY_MB = 320
+"""Memory limit of the process that decodes uploads: 110 MB for itself and its codecs, the rest for one upload.
+
+A progressive colour JPEG of 4096 x 4096 takes 96 MB of coefficients besides its pixels.
+"""
 UPLOAD_PIXELS = 4 << 20
 """Maximum number of pixels of an uploaded instance (2048 x 2048)."""
 _DICM = slice(128, 132)
@@ -63,7 +70,7 @@ class ModelPredictor:
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
         """See ``Predictor``."""
         if content[_DICM] != b"DICM":
-            return self._slice_answer(read_picture(content))
+            return self._slice_answer(self._picture(content))
         place = None if row is None or column is None else (row, column)
         with self._written(content) as path:
             return self._instance_answer(path, place)
@@ -112,12 +119,23 @@ class ModelPredictor:
         return status_of(self._models.description)
 
     @contextmanager
-    def _written(self, content: bytes) -> Iterator[Path]:
+    def _written(self, content: bytes, suffix: str = ".dcm") -> Iterator[Path]:
         """Write an upload to a temporary file for the decoding process."""
-        with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".dcm", dir=self._scratch) as file:
+        with tempfile.NamedTemporaryFile(prefix="upload-", suffix=suffix, dir=self._scratch) as file:
             file.write(content)
             file.flush()
             yield Path(file.name)
+
+    def _picture(self, content: bytes) -> GreyPicture:
+        """Decode a PNG or JPEG in the decoding process."""
+        with self._written(content, ".picture") as path:
+            try:
+                return self._process.picture(path)
+            except UnreadablePixelsError:
+                text = "The picture cannot be decoded; it may be damaged."
+                raise UnfitInputError(422, "unreadable_image", text) from None
+            except DecodeError as error:
+                raise UnfitInputError(422, error.code, error.text) from None
 
     def _slice_answer(self, picture: GreyPicture) -> UploadAnswer:
         classifier, grey = self._models.slice, picture.grey

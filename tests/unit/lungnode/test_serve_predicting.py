@@ -134,12 +134,39 @@ def test_a_picture_is_answered_by_the_slice_model(predictor: ModelPredictor) -> 
     assert answer.attention_png is not None
 
 
+def peak_mib() -> float:
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_a_large_picture_is_not_decoded_in_this_process(predictor: ModelPredictor, mode: str) -> None:
+    stream = io.BytesIO()
+    Image.new(mode, (4096, 4096)).save(stream, "PNG", compress_level=1)
+    predictor.predict_upload(picture(), row=None, column=None)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before_mib = peak_mib()
+    answer = predictor.predict_upload(stream.getvalue(), row=None, column=None)
+    assert peak_mib() - before_mib < 128, "a quarter of its pixels, and their attention"
+    with Image.open(io.BytesIO(answer.image_png or b"")) as shown:
+        assert shown.size == (1024, 1024)
+
+
+@pytest.mark.parametrize("content", [picture()[:-40], picture()[:60], b"\xff\xd8\xff" * 40])
+def test_a_damaged_picture_is_refused(predictor: ModelPredictor, content: bytes) -> None:
+    with pytest.raises(UnfitInputError) as refusal:
+        predictor.predict_upload(content, row=None, column=None)
+    assert (refusal.value.status, refusal.value.code) == (422, "unreadable_image")
+
+
 def test_a_picture_outside_the_domain_has_its_raw_answer_apart(stored: StoredSeries) -> None:
     unlike = Slice((Abstention("unlike_training", "unlike"),))
     predictor = ModelPredictor(
         Models(cast("Any", Nodule()), cast("Any", unlike), description()), stored, DecodeLimits()
     )
-    answer = predictor.predict_upload(picture(), row=None, column=None)
+    try:
+        answer = predictor.predict_upload(picture(), row=None, column=None)
+    finally:
+        predictor.close()
     assert answer.predicted_class is None
     assert answer.unvalidated == {"class": "malignant", "confidence": {"benign": 0.2, "malignant": 0.8}}
     assert [reason.code for reason in answer.reasons] == ["unlike_training"]
