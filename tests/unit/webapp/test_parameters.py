@@ -76,9 +76,40 @@ def test_the_parameters_are_those_of_the_published_document(web: Web) -> None:
     assert documented == PARAMETERS
 
 
-def test_every_endpoint_that_is_not_public_is_checked() -> None:
-    unchecked = {endpoint for endpoint in access.TABLE if not is_checked(endpoint)}
-    assert {name for name in unchecked if access.TABLE[name].get("GET") is not None} == {
-        "health.metrics", "qido.studies", "qido.series", "qido.instances", "rendered.picture", "wado.metadata",
-        "wado.frames", "wado.part10_files", "wado.bulk_data",
-    }  # fmt: skip
+DICOMWEB_OPERATIONS = {
+    "qido.studies", "qido.series", "qido.instances", "rendered.picture", "wado.metadata", "wado.frames",
+    "wado.part10_files", "wado.bulk_data", "stow.store",
+}  # fmt: skip
+PUBLIC = {
+    ("static", "GET"), ("pages.home", "GET"), ("pages.favicon", "GET"), ("health.livez", "GET"),
+    ("health.readyz", "GET"), ("account.sign_in_page", "GET"), ("account.sign_in", "POST"), ("oidc.start", "GET"),
+    ("oidc.callback", "GET"),
+}  # fmt: skip
+EVERY_OPERATION = sorted((endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods)
+VALUES = {"hex_id": "0" * 32, "uid": "1.2.3", "int": "1", "any": "image"}
+"""A value for each URL converter."""
+
+
+def test_every_operation_that_is_not_public_is_checked() -> None:
+    unchecked = {operation for operation in EVERY_OPERATION if not is_checked(*operation)}
+    assert {endpoint for endpoint, _ in unchecked - PUBLIC} == DICOMWEB_OPERATIONS | {"health.metrics"}
+
+
+def url_of(web: Web, endpoint: str) -> str:
+    """Return a URL of an endpoint, with values that its converters take."""
+    rule = next(rule for rule in web.app.url_map.iter_rules() if rule.endpoint == endpoint)
+    return re.sub(r"<(?:(\w+)(?:\([^)]*\))?:)?\w+>", lambda match: VALUES.get(match[1], "x"), rule.rule)
+
+
+@pytest.mark.parametrize(("endpoint", "method"), EVERY_OPERATION)
+def test_an_unknown_or_repeated_parameter_is_refused_on_every_operation(web: Web, endpoint: str, method: str) -> None:
+    url = url_of(web, endpoint)
+    codes = []
+    for query in ("patient=CANARY", "csrf_token=1", "state=1&state=2"):
+        with web.client().open(f"{url}?{query}", method=method, headers={"Accept": "application/json"}) as answer:
+            codes.append(answer.json["error"]["code"] if answer.is_json and "error" in answer.json else None)
+            assert "CANARY" not in answer.text
+    if is_checked(endpoint, method):
+        assert codes == ["bad_parameter"] * 3
+    else:
+        assert "bad_parameter" not in codes or endpoint in DICOMWEB_OPERATIONS
