@@ -14,6 +14,7 @@ from webapp import guard, headers, templating
 from webapp.accounts import account, oidc
 from webapp.api import status
 from webapp.dicomweb import query, rendered, retrieve, store
+from webapp.endpoints import Endpoint, check_declared, declare_static, declared
 from webapp.http import error_handlers, i18n, routing
 from webapp.http.concurrency import Slots
 from webapp.http.rate_limit import RateLimit
@@ -101,9 +102,26 @@ def assemble(
     )
     for part in (routing, headers, guard, error_handlers, i18n, templating, oidc):
         part.install(app)
+    add_endpoints(app)
+    if options.cors_origins:
+        shared = [endpoint for endpoint in declared(app) if endpoint.is_cross_origin]
+        resources: dict[str | re.Pattern[str], dict[str, Any]] = {path: {} for one in shared for path in one.paths}
+        methods = sorted({endpoint.method for endpoint in shared})
+        CORS(app, resources=resources, origins=list(options.cors_origins), methods=methods, max_age=600)
+    return app
+
+
+def add_endpoints(app: Flask) -> None:
+    """Add all endpoints to an app, with their declarations."""
+    declare_static(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    if options.cors_origins:
-        resources: dict[str | re.Pattern[str], dict[str, Any]] = {"/predict": {}, "/model_status": {}}
-        CORS(app, resources=resources, origins=list(options.cors_origins), methods=["GET", "POST"], max_age=600)
-    return app
+    check_declared(app)
+
+
+def declared_endpoints() -> tuple[Endpoint, ...]:
+    """Return the declarations of all endpoints, without database or predictor."""
+    app = Flask("webapp", static_folder="static")
+    routing.install(app)
+    add_endpoints(app)
+    return declared(app)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Flask, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from webapp import parameters
-from webapp.accounts import access
+from webapp import endpoints, parameters
 from webapp.accounts.identity import FORM_COOKIE, SESSION_COOKIE, Principal, Proof, identify
+from webapp.endpoints import EVERYONE, Endpoint
 from webapp.http.addresses import host_of, is_loopback_name, split
 from webapp.http.errors import BadRequestError, ForbiddenError, NotSignedInError
 from webapp.http.oversized import TOO_LARGE
@@ -15,11 +15,7 @@ from webapp.http.sessions import is_form_token
 from webapp.services.registry import current_services
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-UPLOAD_ENDPOINT = "predictions.predict"
-UPLOAD_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "predictions.preview", "stow.store"})
-PROBES = frozenset({"health.livez", "health.readyz"})
-"""Probes are exempt from the host check."""
-CROSS_ORIGIN_ENDPOINTS = frozenset({UPLOAD_ENDPOINT, "status.model_status"})
+SIGN_IN = "account.sign_in"
 MAX_BODY_BYTES = 64 * 2**10
 """Largest body of requests other than uploads."""
 
@@ -38,20 +34,22 @@ def _close_uploads(_: BaseException | None) -> None:
 def guard() -> None:
     """Check the request; raise if it is refused."""
     g.principal = None
-    endpoint = request.endpoint
-    if endpoint not in PROBES:
+    endpoint = endpoints.find(request.endpoint, request.method)
+    if endpoint is None or not endpoint.is_probe:
         _check_host()
     if request.environ.get(TOO_LARGE):
         raise RequestEntityTooLarge
-    if endpoint is None or request.method == "OPTIONS":  # unknown page or method: the router's 404 or 405
+    if request.endpoint is None or request.method == "OPTIONS":  # unknown page or method: the router's 404 or 405
         return
-    if endpoint not in UPLOAD_ENDPOINTS:
+    if endpoint is None:
+        raise ForbiddenError("Your role does not permit this.")
+    if not endpoint.is_upload:
         request.max_content_length = MAX_BODY_BYTES
-    public = access.may(None, endpoint, request.method)
+    is_public = endpoint.may is EVERYONE
     has_credentials = bool(request.cookies.get(SESSION_COOKIE) or "Authorization" in request.headers)
-    caller = identify() if has_credentials or not public else None
+    caller = identify() if has_credentials or not is_public else None
     g.principal = caller
-    if not public:
+    if not is_public:
         _check_access(caller, endpoint)
     if request.method not in SAFE_METHODS:
         _check_origin(endpoint, caller)
@@ -71,30 +69,28 @@ def _check_host() -> None:
         raise BadRequestError("Unknown host name; set LUNGNODE_WEB__PUBLIC_URL.", code="host_not_allowed")
 
 
-def _check_access(caller: Principal | None, endpoint: str) -> None:
+def _check_access(caller: Principal | None, endpoint: Endpoint) -> None:
     if caller is None:
         raise NotSignedInError
-    if caller.proof is Proof.OPEN and access.is_declared(endpoint, request.method):
-        return
-    if not access.may(caller.role, endpoint, request.method):
+    if caller.proof is not Proof.OPEN and not endpoint.permits(caller.role):
         raise ForbiddenError("Your role does not permit this.")
 
 
-def _check_origin(endpoint: str, caller: Principal | None) -> None:
+def _check_origin(endpoint: Endpoint, caller: Principal | None) -> None:
     """Refuse cross-site requests of browsers; programs send neither such headers nor cookies."""
     if caller is not None and caller.proof is Proof.TOKEN:
         return
     if _is_cross_site(endpoint):
         raise ForbiddenError("Cross-site requests are refused.", code="cross_site_request")
     needs_token = caller is not None and caller.proof is Proof.SESSION
-    if (needs_token or endpoint == "account.sign_in" or _has_opaque_origin()) and not _has_form_token(endpoint):
+    if (needs_token or endpoint.name == SIGN_IN or _has_opaque_origin()) and not _has_form_token(endpoint):
         raise ForbiddenError("This page has expired. Reload it.", code="form_token")
 
 
-def _is_cross_site(endpoint: str) -> bool:
+def _is_cross_site(endpoint: Endpoint) -> bool:
     """Return whether the request is cross-site (Fetch Metadata; RFC 6454)."""
     origin = request.headers.get("Origin", "")
-    if origin and origin in current_services().options.cors_origins and endpoint in CROSS_ORIGIN_ENDPOINTS:
+    if origin and origin in current_services().options.cors_origins and endpoint.is_cross_origin:
         return SESSION_COOKIE in request.cookies  # permitted origins must not use a session
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -107,7 +103,7 @@ def _has_opaque_origin() -> bool:
     return request.headers.get("Origin") == "null" and "Sec-Fetch-Site" not in request.headers
 
 
-def _has_form_token(endpoint: str) -> bool:
-    cookie = request.cookies.get(FORM_COOKIE if endpoint == "account.sign_in" else SESSION_COOKIE, "")
+def _has_form_token(endpoint: Endpoint) -> bool:
+    cookie = request.cookies.get(FORM_COOKIE if endpoint.name == SIGN_IN else SESSION_COOKIE, "")
     token = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
     return bool(cookie) and is_form_token(token, cookie, current_services().options.secret_key)

@@ -14,7 +14,7 @@ from flask_babel import lazy_gettext as _l
 
 from db.domain.caveats import PARTIAL_COVERAGE
 from db.domain.records import StudyState
-from webapp.accounts import access
+from webapp import endpoints
 from webapp.accounts.identity import Principal, current_form_token
 from webapp.accounts.names import shown_name
 from webapp.api import serializers
@@ -160,7 +160,7 @@ def _page_values() -> dict[str, object]:
     who: Principal | None = g.get("principal")
 
     def may(endpoint: str, method: str = "GET") -> bool:
-        return not options.auth_required or access.may(who.role if who else None, endpoint, method)
+        return not options.auth_required or endpoints.may(who.role if who else None, endpoint, method)
 
     return {
         "auth_required": options.auth_required,

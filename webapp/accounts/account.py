@@ -13,6 +13,7 @@ from db.audit import trail as audit
 from db.domain.errors import SignInDelayedError
 from db.domain.records import AuditEvent, UserRecord
 from webapp.accounts.identity import FORM_COOKIE, SESSION_COOKIE, principal
+from webapp.endpoints import ANY_QUERY, EVERYONE, SIGNED_IN, endpoint
 from webapp.http.addresses import is_own_path
 from webapp.http.errors import TooManyRequestsError
 from webapp.http.sessions import form_token
@@ -27,7 +28,7 @@ REFUSED = "Wrong name or password, or too many attempts. Try again, or wait a fe
 """The same message for every reason, so that it does not reveal which names exist."""
 
 
-@blueprint.get("/sign-in")
+@endpoint(blueprint, "GET", "/sign-in", may=EVERYONE, query=ANY_QUERY)
 def sign_in_page() -> BaseResponse:
     """Show the sign-in form."""
     if not current_services().options.auth_required:
@@ -35,7 +36,7 @@ def sign_in_page() -> BaseResponse:
     return form(200, "")
 
 
-@blueprint.post("/sign-in")
+@endpoint(blueprint, "POST", "/sign-in", may=EVERYONE, query=ANY_QUERY)
 def sign_in() -> BaseResponse:
     """Check name and password and start a session with a fresh cookie."""
     services = current_services()
@@ -57,7 +58,7 @@ def start_session(response: BaseResponse, grant: SessionGrant) -> BaseResponse:
     return response
 
 
-@blueprint.post("/sign-out")
+@endpoint(blueprint, "POST", "/sign-out", may=SIGNED_IN)
 def sign_out() -> BaseResponse:
     """End the session on the server, and delete its cookie."""
     services = current_services()

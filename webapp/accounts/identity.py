@@ -13,6 +13,7 @@ from flask import g, request
 from db.accounts import tokens
 from db.accounts.names import TOKEN_ACTOR_PREFIX
 from db.domain.records import Role
+from webapp.endpoints import find
 from webapp.http.sessions import form_token
 from webapp.services.registry import Services, current_services
 
@@ -45,7 +46,8 @@ class Principal:
 
 def identify() -> Principal | None:
     """Return the caller of the current request, or None if not signed in."""
-    touch = BACKGROUND_HEADER not in request.headers and request.endpoint != "events.stream"
+    endpoint = find(request.endpoint, request.method)
+    touch = BACKGROUND_HEADER not in request.headers and not (endpoint and endpoint.is_background)
     return _identified(current_services(), _credentials(), touch=touch)
 
 

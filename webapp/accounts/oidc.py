@@ -23,6 +23,7 @@ from db.accounts.web_sessions import provider_grant
 from db.audit import trail as audit
 from db.domain.records import AuditEvent, Role
 from webapp.accounts.account import form, safe_next, start_session
+from webapp.endpoints import ANY_QUERY, EVERYONE, endpoint
 from webapp.http.errors import NotFoundError, UnavailableError
 from webapp.options import OidcProvider
 from webapp.services.registry import EXTENSION, Services, absolute_url, current_services
@@ -81,7 +82,7 @@ def _configured() -> tuple[OidcProvider, Any]:
     return provider, current_app.extensions[CLIENT]
 
 
-@blueprint.get("/")
+@endpoint(blueprint, "GET", "/", may=EVERYONE, query=ANY_QUERY)
 def start() -> Response:
     """Redirect the browser to the provider."""
     _, client = _configured()
@@ -94,7 +95,7 @@ def start() -> Response:
         raise UnavailableError("The identity provider is unreachable.") from None
 
 
-@blueprint.get("/callback")
+@endpoint(blueprint, "GET", "/callback", may=EVERYONE, query=ANY_QUERY)
 def callback() -> Response:
     """Complete the sign-in after the provider's redirect, and start a session with a fresh cookie."""
     provider, client = _configured()

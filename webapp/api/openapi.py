@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
-from webapp.api.operations import Operation
-from webapp.api.operations_admin import ADMINISTRATION
-from webapp.api.operations_service import SERVICE
-from webapp.api.operations_studies import STUDIES
-from webapp.api.operations_uploads import UPLOADS
-from webapp.api.operations_worklist import WORKLIST
 from webapp.api.schema import Schema, SchemaBook
 from webapp.api.shapes import Error
+from webapp.endpoints import EVERYONE, Endpoint
+from webapp.http.routing import HexIdConverter, UidConverter
 
 DESCRIPTION = (
     "A calibrated second reader for lung CT. Every result is a second reading for a physician, never a diagnosis. "
     "Where sign-in is on, send a token (`Authorization: Bearer ...`); browsers send their session and a form token. "
     "Stored studies are also at `/dicom-web/`, as DICOM PS3.18 says (QIDO-RS, WADO-RS, STOW-RS)."
 )
-OPERATIONS = (*UPLOADS, *WORKLIST, *ADMINISTRATION, *STUDIES, *SERVICE)
-PARAMETERS: dict[str, Schema] = {
-    "study_uid": {"type": "string", "pattern": "^[0-9.]{1,64}$"},
-    "series_uid": {"type": "string", "pattern": "^[0-9.]{1,64}$"},
-    "sop_uid": {"type": "string", "pattern": "^[0-9.]{1,64}$"},
-    "frame_number": {"type": "integer", "minimum": 1},
-    "finding_id": {"type": "string"},
-    "key": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    "delivery_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    "analysis_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    "filter_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    "prediction_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    "model_name": {"type": "string"},
-    "plot": {"type": "string", "enum": ["reliability_before", "reliability_after", "roc", "histogram"]},
-    "name": {"type": "string", "enum": ["image", "attention"]},
-}
 WORDS = {
     200: "OK.",
     201: "Recorded.",
@@ -55,15 +37,24 @@ ALWAYS = (400, 413, 500, 503)
 """Error responses of any operation: unknown host name, body too large, internal error, database unavailable."""
 GUARDED = (401, 403)
 """Error responses of every operation that is not public."""
+VARIABLE = re.compile(r"<(?:(\w+)(?:\((.*?)\))?:)?(\w+)>")
+"""A variable of a URL rule: converter, its arguments, name."""
+CONVERTERS: dict[str, Schema] = {
+    "": {"type": "string"},
+    "uid": {"type": "string", "pattern": f"^{UidConverter.regex}$"},
+    "hex_id": {"type": "string", "pattern": f"^{HexIdConverter.regex}$"},
+}
 
 
-def document(version: str) -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def document(version: str, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the OpenAPI document of the endpoints that declare answers."""
     book = SchemaBook()
     error = {"application/json": {"schema": book.reference(Error)}}
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, book, error)
+    for endpoint in endpoints:
+        for path in endpoint.paths if endpoint.answers else ():
+            url = VARIABLE.sub(r"{\3}", path)
+            paths.setdefault(url, {})[endpoint.method.lower()] = _operation(endpoint, path, book, error)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -86,32 +77,33 @@ def document(version: str) -> dict[str, Any]:
     }
 
 
-def _operation(operation: Operation, book: SchemaBook, error: Schema) -> dict[str, Any]:
-    responses = {status: _content(answer, book) for status, answer in operation.answers.items()}
-    if operation.alternative:
-        first = next(iter(responses))
-        responses[first] = responses[first] | operation.alternative
-    guarded = () if operation.public else GUARDED
-    for status in sorted({*operation.refusals, *ALWAYS, *guarded} - set(responses)):
+def _operation(endpoint: Endpoint, path: str, book: SchemaBook, error: Schema) -> dict[str, Any]:
+    responses = {status: _content(answer, book) for status, answer in endpoint.answers.items()}
+    first = next(iter(responses))
+    responses[first] = responses[first] | endpoint.alternative
+    parameters = _path_parameters(path)
+    is_public = endpoint.may is EVERYONE
+    errors = {*endpoint.errors, *ALWAYS, *(() if is_public else GUARDED)}
+    errors |= {404} if parameters else set()
+    errors |= {415} if endpoint.body else set()
+    for status in sorted(errors - set(responses)):
         responses[status] = error
-    described: dict[str, Any] = {
-        "summary": operation.summary,
-        "operationId": _operation_id(operation),
-        "parameters": _path_parameters(operation.path) + [_query(*parameter) for parameter in operation.query],
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": _operation_id(endpoint.method.lower(), path),
+        "parameters": parameters + [_query(*parameter) for parameter in endpoint.query or ()],
         "responses": {
             str(status): {"description": WORDS[status], "content": content} for status, content in responses.items()
         },
     }
-    if operation.body is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": book.reference(operation.body)}},
-        }
-    if operation.form is not None:
-        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
-    if operation.public:
-        described["security"] = []
-    return described
+    if endpoint.body is not None:
+        content = {"application/json": {"schema": book.reference(endpoint.body)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if endpoint.form is not None:
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": endpoint.form}}}
+    if is_public:
+        operation["security"] = []
+    return operation
 
 
 def _content(answer: Any, book: SchemaBook) -> Schema:
@@ -120,14 +112,22 @@ def _content(answer: Any, book: SchemaBook) -> Schema:
     return {"application/json": {"schema": book.reference(answer)}}
 
 
-def _operation_id(operation: Operation) -> str:
-    words = "".join(letter if letter.isalnum() else " " for letter in operation.path).split()
-    return "_".join((operation.method, *words)) if words else f"{operation.method}_home"
+def _operation_id(method: str, path: str) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", VARIABLE.sub(r" \3 ", path))
+    return "_".join((method, *words)) if words else f"{method}_home"
 
 
 def _path_parameters(path: str) -> list[Schema]:
-    names = [part.split("}")[0] for part in path.split("{")[1:]]
-    return [{"name": name, "in": "path", "required": True, "schema": PARAMETERS[name]} for name in names]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _converted(converter, arguments)}
+        for converter, arguments, name in VARIABLE.findall(path)
+    ]
+
+
+def _converted(converter: str, arguments: str) -> Schema:
+    if converter == "any":
+        return {"type": "string", "enum": [word.strip() for word in arguments.split(",")]}
+    return CONVERTERS[converter]
 
 
 def _query(name: str, schema: Schema, description: str) -> Schema:

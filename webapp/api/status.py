@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, current_app, jsonify
 
 from db.analyses import predictions
 from webapp.api.openapi import document
+from webapp.api.shapes_status import ModelStatusShape
+from webapp.endpoints import JSON_OBJECT, SIGNED_IN, declared, endpoint
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("status", __name__)
@@ -22,13 +24,13 @@ def model_status_fields() -> dict[str, object]:
     return {**services.predictor.status(), "uptime_s": uptime_s, "predictions_served": served}
 
 
-@blueprint.get("/model_status")
+@endpoint(blueprint, "GET", "/model_status", may=SIGNED_IN, answers={200: ModelStatusShape}, is_cross_origin=True)
 def model_status() -> Response:
-    """Return name, version, digest, metrics, limits and counters of every model."""
+    """Models and their metrics."""
     return jsonify(model_status_fields())
 
 
-@blueprint.get("/openapi.json")
+@endpoint(blueprint, "GET", "/openapi.json", may=SIGNED_IN, answers={200: JSON_OBJECT})
 def openapi() -> Response:
-    """Return the OpenAPI 3.1 document."""
-    return jsonify(document(current_services().options.version))
+    """The OpenAPI document."""
+    return jsonify(document(current_services().options.version, declared(current_app)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import date
+from typing import Any
 from urllib.parse import urlencode
 
 from db.domain.records import StudyState, WorklistOrder, WorklistQuery
@@ -17,6 +18,29 @@ MAX_DIGITS = 9
 FIELDS = ("q", "state", "reviewed", "date_from", "date_to", "min_probability", "max_probability", "sort")
 """Parameters of a saved filter; ``limit`` and ``cursor`` only page."""
 REVIEWED = {"yes": True, "no": False}
+STATE: dict[str, Any] = {"type": "string", "enum": [state.value for state in StudyState]}
+DATE: dict[str, Any] = {"type": "string", "pattern": r"^\d{4}-?\d{2}-?\d{2}$"}
+SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+WORKLIST_QUERY = (
+    ("state", STATE, "Only studies in this state."),
+    (
+        "q",
+        {"type": "string", "maxLength": 2000},
+        "Words in name, id, accession number, description or study UID; one or two letters match the start of a word.",
+    ),
+    ("date_from", DATE, "Only studies of this study date or later."),
+    ("date_to", DATE, "Only studies of this study date or earlier."),
+    ("min_probability", SHARE, "Only studies whose highest calibrated probability is this or more."),
+    ("max_probability", SHARE, "Only studies whose highest calibrated probability is this or less."),
+    ("reviewed", {"type": "string", "enum": ["yes", "no"]}, "Only reviewed, or only unread studies."),
+    (
+        "sort",
+        {"type": "string", "enum": ["newest", "oldest", "priority"], "default": "newest"},
+        "By arrival; or overdue ones first, then by probability, then those without one, then reviewed ones.",
+    ),
+    ("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "Studies on one page."),
+    ("cursor", {"type": "string"}, "`next` of the previous page."),
+)
 
 
 def read_query(parameters: Mapping[str, str], max_wait_s: float) -> WorklistQuery:

@@ -14,6 +14,7 @@ from db.archive import search
 from db.archive.search import Between, Condition, Like, OneOf, Page, SearchResult
 from webapp.dicomweb import attributes
 from webapp.dicomweb.negotiation import JSON, check_json
+from webapp.endpoints import ANY_QUERY, READ_CLINICAL, endpoint
 from webapp.http.errors import BadRequestError
 from webapp.http.forms import UID_PATTERN
 from webapp.reading import blinded_reading
@@ -52,24 +53,29 @@ class Query:
         return "all" in self.fields
 
 
-@blueprint.get("/studies")
+@endpoint(blueprint, "GET", "/studies", may=READ_CLINICAL, query=ANY_QUERY)
 def studies() -> Response:
     """Search for studies."""
     query, result = _search(search.STUDY_KEYWORDS, search.search_studies)
     return _answer(query, result, [attributes.study(match.study) for match in result.matches])
 
 
-@blueprint.get("/series")
-@blueprint.get("/studies/<uid:study_uid>/series")
+@endpoint(blueprint, "GET", "/series", "/studies/<uid:study_uid>/series", may=READ_CLINICAL, query=ANY_QUERY)
 def series(study_uid: str | None = None) -> Response:
     """Search for series."""
     query, result = _search(search.SERIES_KEYWORDS, search.search_series, StudyInstanceUID=study_uid)
     return _answer(query, result, [attributes.series(match) for match in result.matches])
 
 
-@blueprint.get("/instances")
-@blueprint.get("/studies/<uid:study_uid>/instances")
-@blueprint.get("/studies/<uid:study_uid>/series/<uid:series_uid>/instances")
+@endpoint(
+    blueprint,
+    "GET",
+    "/instances",
+    "/studies/<uid:study_uid>/instances",
+    "/studies/<uid:study_uid>/series/<uid:series_uid>/instances",
+    may=READ_CLINICAL,
+    query=ANY_QUERY,
+)
 def instances(study_uid: str | None = None, series_uid: str | None = None) -> Response:
     """Search for instances; attributes outside the index are read from their files."""
     parents = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid}

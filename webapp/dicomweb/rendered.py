@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 
 from webapp.dicomweb.negotiation import accepted
 from webapp.dicomweb.retrieve import INSTANCE, instances_of
+from webapp.endpoints import ANY_QUERY, READ_CLINICAL, endpoint
 from webapp.http.errors import BadRequestError, NotAcceptableError, NotFoundError
 from webapp.ports import RenderOptions
 from webapp.services.registry import compute_slot, current_services
@@ -21,8 +22,14 @@ MAX_VALUE = 1_000_000.0
 DEFAULT_QUALITY = 90
 
 
-@blueprint.get(INSTANCE + "/rendered")
-@blueprint.get(INSTANCE + "/frames/<int:frame_number>/rendered")
+@endpoint(
+    blueprint,
+    "GET",
+    INSTANCE + "/rendered",
+    INSTANCE + "/frames/<int:frame_number>/rendered",
+    may=READ_CLINICAL,
+    query=ANY_QUERY,
+)
 def picture(study_uid: str, series_uid: str, sop_uid: str, frame_number: int = 1) -> Response:
     """Render a frame, the first by default."""
     options = _render_options()

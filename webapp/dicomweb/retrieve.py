@@ -24,6 +24,7 @@ from webapp.dicomweb.negotiation import (
     choose_frames,
     choose_instances,
 )
+from webapp.endpoints import ANY_QUERY, READ_CLINICAL, endpoint
 from webapp.http.errors import BadRequestError, NotFoundError
 from webapp.ports import StoredFiles
 from webapp.reading import blinded_reading
@@ -82,9 +83,15 @@ def bulk_url(instance: ArchivedInstance) -> str:
     return reference_to(f"{path}/bulkdata")
 
 
-@blueprint.get(STUDY + "/metadata")
-@blueprint.get(SERIES + "/metadata")
-@blueprint.get(INSTANCE + "/metadata")
+@endpoint(
+    blueprint,
+    "GET",
+    STUDY + "/metadata",
+    SERIES + "/metadata",
+    INSTANCE + "/metadata",
+    may=READ_CLINICAL,
+    query=ANY_QUERY,
+)
 def metadata(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
     """Return instances in the DICOM JSON Model."""
     check_json()
@@ -101,7 +108,7 @@ def _listed(documents: Iterator[str | None]) -> Iterator[str]:
     return itertools.chain(["["], [] if first is None else [first], (f",{document}" for document in readable), ["]"])
 
 
-@blueprint.get(INSTANCE + "/frames/<frame_list>")
+@endpoint(blueprint, "GET", INSTANCE + "/frames/<frame_list>", may=READ_CLINICAL, query=ANY_QUERY)
 def frames(study_uid: str, series_uid: str, sop_uid: str, frame_list: str) -> Response:
     """Return frames, as stored or uncompressed."""
     numbers = _frame_numbers(frame_list)
@@ -149,9 +156,7 @@ def _frame(files: StoredFiles, instance: ArchivedInstance, url: str, choice: Cho
     return Part(content_type, f"{url}/{number}", content.size_bytes, content.pieces)
 
 
-@blueprint.get(STUDY)
-@blueprint.get(SERIES)
-@blueprint.get(INSTANCE)
+@endpoint(blueprint, "GET", STUDY, SERIES, INSTANCE, may=READ_CLINICAL, query=ANY_QUERY)
 def part10_files(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
     """Return instances as PS3.10 files, as stored or uncompressed."""
     selected = instances_of(study_uid, series_uid, sop_uid)
@@ -178,7 +183,7 @@ def _part10_file(files: StoredFiles, choice: Choice, instance: ArchivedInstance,
     return Part(content_type, url, content.size_bytes, content.pieces)
 
 
-@blueprint.get(INSTANCE + "/bulkdata/<path:place>")
+@endpoint(blueprint, "GET", INSTANCE + "/bulkdata/<path:place>", may=READ_CLINICAL, query=ANY_QUERY)
 def bulk_data(study_uid: str, series_uid: str, sop_uid: str, place: str) -> Response:
     """Return a bulk data value, at the URL given in the metadata."""
     steps = place.split("/")

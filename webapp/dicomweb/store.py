@@ -15,6 +15,7 @@ from webapp.accounts.identity import principal
 from webapp.dicomweb.attributes import Attributes, retrieve_url, values
 from webapp.dicomweb.boundaries import PlainBoundaries
 from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, UNQUOTED_TYPE, check_json
+from webapp.endpoints import ANY_QUERY, UPLOAD, endpoint
 from webapp.http.errors import BadRequestError, UploadRefusedError
 from webapp.ports import InstanceOutcome, InstanceReception
 from webapp.services.registry import Services, compute_slot, current_services
@@ -28,8 +29,7 @@ MAX_FAILED = 1000
 OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0xA700, 0xC000
 
 
-@blueprint.post("/studies")
-@blueprint.post("/studies/<uid:study_uid>")
+@endpoint(blueprint, "POST", "/studies", "/studies/<uid:study_uid>", may=UPLOAD, query=ANY_QUERY, is_upload=True)
 def store(study_uid: str = "") -> Response:
     """Store the posted instances, and return the outcome of each."""
     check_json()

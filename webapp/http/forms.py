@@ -26,6 +26,23 @@ UPLOAD_FIELDS = frozenset(
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female", "o": "other", "other": "other"}
 YES = frozenset({"yes", "true", "1", "on", "y"})
 NO = frozenset({"no", "false", "0", "off", "n"})
+FILE: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+UPLOAD_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "image": FILE
+        | {"description": "PNG, JPEG, a DICOM instance, or a zip of a DICOM series; detected by content."},
+        "file": FILE | {"description": "The same as `image`."},
+        "row": {"type": "number", "minimum": 0, "description": "0-based row of a nodule in a DICOM instance."},
+        "column": {"type": "number", "minimum": 0, "description": "0-based column of a nodule in a DICOM instance."},
+        "age": {"type": "integer", "minimum": 0, "maximum": 130},
+        "sex": {"type": "string", "enum": ["female", "male", "other"]},
+        "smoking_pack_years": {"type": "number", "minimum": 0, "maximum": 500},
+        "family_history": {"type": "string", "enum": ["yes", "no"]},
+        "symptoms": {"type": "string", "maxLength": 2000},
+    },
+    "anyOf": [{"required": ["image"]}, {"required": ["file"]}],
+}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 UID_PATTERN = re.compile(r"[0-9.]{1,64}")
 

@@ -18,6 +18,9 @@ from db.results import deliveries
 from db.results import failures as result_failures
 from webapp.accounts.identity import principal
 from webapp.api import serializers
+from webapp.api.shapes_admin import CountShape, DeliveriesShape, OverviewShape, ResendShape, ResultFailuresShape
+from webapp.api.shapes_studies import DeliveryShape
+from webapp.endpoints import ADMINISTER, HTML, endpoint
 from webapp.http import forms
 from webapp.http.errors import BadRequestError, NotFoundError
 from webapp.services.registry import current_services
@@ -25,6 +28,13 @@ from webapp.services.registry import current_services
 blueprint = Blueprint("admin", __name__)
 
 MAX_AE_TITLE = 16
+DELIVERY_QUERY = (
+    (
+        "status",
+        {"type": "string", "enum": ["pending", "sent", "committed", "failed", "declined"]},
+        "Only deliveries with this status; `failed` are the dead letters.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +70,9 @@ def _overview(session: Session) -> Overview:
     )
 
 
-@blueprint.get("/admin")
+@endpoint(blueprint, "GET", "/admin", may=ADMINISTER, answers={200: HTML})
 def page() -> str:
-    """Show the administration page."""
+    """Peers, destinations, deliveries and jobs as a page."""
     with current_services().database.read() as session:
         overview = _overview(session)
     loads = {load.destination: load for load in overview.loads}
@@ -70,35 +80,35 @@ def page() -> str:
     return render_template("admin.html", overview=overview, loads=loads, options=options, statuses=DeliveryStatus)
 
 
-@blueprint.post("/admin/deliveries/<hex_id:delivery_id>/resend")
+@endpoint(blueprint, "POST", "/admin/deliveries/<hex_id:delivery_id>/resend", may=ADMINISTER)
 def resend_from_page(delivery_id: str) -> BaseResponse:
     """Resend one object, and return to the page."""
     _resend(delivery_id)
     return redirect(url_for("admin.page", _anchor="deliveries"), 303)
 
 
-@blueprint.post("/admin/dead-letters/resend")
+@endpoint(blueprint, "POST", "/admin/dead-letters/resend", may=ADMINISTER)
 def resend_all_from_page() -> BaseResponse:
     """Resend failed deliveries, and return to the page."""
     _resend_dead_letters(_ae_title(request.form.get("destination", "")))
     return redirect(url_for("admin.page", _anchor="dead-letters"), 303)
 
 
-@blueprint.post("/admin/results/<hex_id:analysis_id>/retry")
+@endpoint(blueprint, "POST", "/admin/results/<hex_id:analysis_id>/retry", may=ADMINISTER)
 def retry_results_from_page(analysis_id: str) -> BaseResponse:
     """Retry the creation of result objects, and return to the page."""
     _retry_results(analysis_id)
     return redirect(url_for("admin.page", _anchor="result-failures"), 303)
 
 
-@blueprint.post("/admin/priors/again")
+@endpoint(blueprint, "POST", "/admin/priors/again", may=ADMINISTER)
 def fetch_again_from_page() -> BaseResponse:
     """Retry the retrieval of missing priors, and return to the page."""
     _fetch_again()
     return redirect(url_for("admin.page", _anchor="priors"), 303)
 
 
-@blueprint.post("/admin/analyses/<hex_id:analysis_id>/again")
+@endpoint(blueprint, "POST", "/admin/analyses/<hex_id:analysis_id>/again", may=ADMINISTER)
 def analyse_again_from_page(analysis_id: str) -> BaseResponse:
     """Request a further analysis by the same model, and return to the page."""
     with current_services().database.begin() as session:
@@ -109,9 +119,9 @@ def analyse_again_from_page(analysis_id: str) -> BaseResponse:
     return redirect(url_for("admin.page", _anchor="jobs"), 303)
 
 
-@blueprint.get("/api/v1/admin")
+@endpoint(blueprint, "GET", "/api/v1/admin", may=ADMINISTER, answers={200: OverviewShape})
 def overview() -> Response:
-    """Return peers, destinations, dead letters and jobs."""
+    """Peers, destinations, dead letters and jobs."""
     with current_services().database.read() as session:
         content = _overview(session)
     options = current_services().options
@@ -129,9 +139,11 @@ def overview() -> Response:
     )
 
 
-@blueprint.get("/api/v1/admin/deliveries")
+@endpoint(
+    blueprint, "GET", "/api/v1/admin/deliveries", may=ADMINISTER, answers={200: DeliveriesShape}, query=DELIVERY_QUERY
+)
 def delivery_listing() -> Response:
-    """List deliveries, latest change first."""
+    """Deliveries, latest change first."""
     status_text = request.args.get("status") or None
     if status_text is not None and status_text not in set(DeliveryStatus):
         raise BadRequestError("Unknown status.", code="bad_status")
@@ -141,27 +153,47 @@ def delivery_listing() -> Response:
     return jsonify(items=[serializers.delivery(record) for record in records])
 
 
-@blueprint.post("/api/v1/admin/deliveries/<hex_id:delivery_id>/resend")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/admin/deliveries/<hex_id:delivery_id>/resend",
+    may=ADMINISTER,
+    answers={200: DeliveryShape},
+)
 def resend(delivery_id: str) -> Response:
-    """Resend one object."""
+    """Resend an object."""
     return jsonify(serializers.delivery(_resend(delivery_id)))
 
 
-@blueprint.post("/api/v1/admin/results/<hex_id:analysis_id>/retry")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/admin/results/<hex_id:analysis_id>/retry",
+    may=ADMINISTER,
+    answers={200: ResultFailuresShape},
+)
 def retry_results(analysis_id: str) -> Response:
     """Retry the creation of result objects."""
     return jsonify(items=[serializers.result_failure(record) for record in _retry_results(analysis_id)])
 
 
-@blueprint.post("/api/v1/admin/dead-letters/resend")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/admin/dead-letters/resend",
+    may=ADMINISTER,
+    answers={200: DeliveriesShape},
+    errors=(422,),
+    body=ResendShape,
+)
 def resend_all() -> Response:
-    """Resend failed deliveries, to one destination or to all."""
+    """Resend failed deliveries."""
     body = forms.json_body() if request.data else {}
     sent = _resend_dead_letters(_ae_title(forms.text_of(body, "destination")))
     return jsonify(items=[serializers.delivery(record) for record in sent])
 
 
-@blueprint.post("/api/v1/admin/priors/again")
+@endpoint(blueprint, "POST", "/api/v1/admin/priors/again", may=ADMINISTER, answers={200: CountShape})
 def fetch_again() -> Response:
     """Retry the retrieval of missing priors."""
     return jsonify(count=_fetch_again())

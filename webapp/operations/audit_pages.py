@@ -9,6 +9,7 @@ from db.audit import trail as audit
 from db.domain.records import AuditEvent
 from db.read_models import result_timeline as timelines
 from webapp.accounts.identity import principal
+from webapp.endpoints import AUDIT, HTML, endpoint
 from webapp.http.errors import BadRequestError, NotFoundError
 from webapp.http.forms import clean_text
 from webapp.services.registry import current_services
@@ -18,11 +19,15 @@ blueprint = Blueprint("trail", __name__)
 PAGE = 100
 MAX_SUBJECT = 64
 MAX_DIGITS = 15
+AUDIT_QUERY = (
+    ("subject", {"type": "string", "maxLength": 64}, "Only events about this opaque id."),
+    ("before", {"type": "integer", "minimum": 1}, "Only events before this sequence number."),
+)
 
 
-@blueprint.get("/audit")
+@endpoint(blueprint, "GET", "/audit", may=AUDIT, answers={200: HTML}, query=AUDIT_QUERY)
 def page() -> str:
-    """List events, newest first; ``subject`` filters by object id, ``before`` pages."""
+    """The audit trail as a page."""
     subject = clean_text(request.args.get("subject", "")) or None
     before = request.args.get("before", "")
     if before and not (before.isascii() and before.isdigit() and len(before) <= MAX_DIGITS):
@@ -38,9 +43,9 @@ def page() -> str:
     )
 
 
-@blueprint.get("/audit/results/<hex_id:analysis_id>")
+@endpoint(blueprint, "GET", "/audit/results/<hex_id:analysis_id>", may=AUDIT, answers={200: HTML})
 def result_timeline(analysis_id: str) -> str:
-    """Show the timeline of one result, and record the view."""
+    """The timeline of one result."""
     services, actor = current_services(), principal().name
     with services.database.read() as session:
         timeline = timelines.result_timeline(session, analysis_id)

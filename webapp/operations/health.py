@@ -12,8 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from db.audit import trail as audit
 from db.domain.errors import DbError
-from webapp.accounts import access
 from webapp.accounts.identity import Principal
+from webapp.api.shapes_status import LivenessShape, ReadinessShape
+from webapp.endpoints import ANY_QUERY, EVERYONE, OBSERVE, TEXT, endpoint
 from webapp.services.registry import Services, current_services
 
 blueprint = Blueprint("health", __name__)
@@ -23,15 +24,23 @@ PROBE_BYTES = 65536
 """Bytes written and synced to test the disk: a quota may apply although the file system reports free space."""
 
 
-@blueprint.get("/livez")
+@endpoint(blueprint, "GET", "/livez", may=EVERYONE, answers={200: LivenessShape}, query=ANY_QUERY, is_probe=True)
 def livez() -> Response:
-    """Return liveness of the process, without further checks."""
+    """Liveness of the process."""
     return jsonify(alive=True)
 
 
-@blueprint.get("/readyz")
+@endpoint(
+    blueprint,
+    "GET",
+    "/readyz",
+    may=EVERYONE,
+    answers={200: ReadinessShape, 503: ReadinessShape},
+    query=ANY_QUERY,
+    is_probe=True,
+)
 def readyz() -> tuple[Response, int]:
-    """Return readiness; callers that are not signed in get the status only."""
+    """Readiness of the service."""
     if not _may_read_details():
         ready = current_services().readiness.is_ready(lambda: _is_ready(_checks()))
         return jsonify(ready=ready), 200 if ready else 503
@@ -52,7 +61,7 @@ def _may_read_details() -> bool:
     if not current_services().options.auth_required:
         return True
     caller: Principal | None = g.get("principal")
-    return caller is not None and access.may_observe(caller.role)
+    return caller is not None and caller.role in OBSERVE
 
 
 def _database(services: Services) -> bool:
@@ -90,7 +99,7 @@ def _outcome(check: Callable[[Services], bool]) -> str:
     return "ok" if check(current_services()) else "failed"
 
 
-@blueprint.get("/metrics")
+@endpoint(blueprint, "GET", "/metrics", may=OBSERVE, answers={200: TEXT}, query=ANY_QUERY)
 def metrics() -> Response:
-    """Return the metrics in Prometheus text format."""
+    """Counters for Prometheus."""
     return Response(generate_latest(current_services().metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -15,6 +15,9 @@ from webapp.services.registry import current_services
 if TYPE_CHECKING:
     from webapp.operations.model_comparison import CandidateReport
 
+from webapp.api.shapes_candidate import CandidateShape
+from webapp.endpoints import ADMINISTER, HTML, endpoint
+
 blueprint = Blueprint("candidate", __name__)
 
 
@@ -27,15 +30,15 @@ def _report() -> CandidateReport | None:
         return candidate_report(session, models[0]) if models else None
 
 
-@blueprint.get("/admin/candidate")
+@endpoint(blueprint, "GET", "/admin/candidate", may=ADMINISTER, answers={200: HTML})
 def page() -> str:
-    """Show the comparison and the promotions."""
+    """How the candidate model compares, as a page."""
     with current_services().database.read() as session:
         changes = promotions.promotions(session)
     return render_template("candidate.html", report=_report(), changes=changes)
 
 
-@blueprint.post("/admin/candidate/rollback")
+@endpoint(blueprint, "POST", "/admin/candidate/rollback", may=ADMINISTER)
 def roll_back_from_page() -> BaseResponse:
     """Restore the previous live model, and return to the page."""
     with current_services().database.begin() as session:
@@ -43,8 +46,8 @@ def roll_back_from_page() -> BaseResponse:
     return redirect(url_for("candidate.page", _anchor="changes"), 303)
 
 
-@blueprint.get("/api/v1/admin/candidate")
+@endpoint(blueprint, "GET", "/api/v1/admin/candidate", may=ADMINISTER, answers={200: CandidateShape})
 def comparison() -> Response:
-    """Return the comparison as JSON; ``report`` is null without a shadow model."""
+    """How the candidate model compares."""
     report = _report()
     return jsonify(report=report.as_json() if report else None)

@@ -11,6 +11,7 @@ from flask_babel import lazy_gettext as _l
 
 from db.analyses.quarantine import held_scanners
 from db.monitoring.drift_observations import latest_report
+from webapp.endpoints import AUDIT, HTML, endpoint
 from webapp.operations import drift_plots, plots
 from webapp.operations.drift_plots import Overlay, Trend
 from webapp.operations.plots import Reliability
@@ -63,9 +64,9 @@ class SiteView:
     diagrams: dict[str, Reliability]
 
 
-@blueprint.get("/monitoring")
+@endpoint(blueprint, "GET", "/monitoring", may=AUDIT, answers={200: HTML})
 def page() -> str:
-    """Show the latest monitoring report."""
+    """Drift and calibration of the model in use, as a page."""
     with current_services().database.read() as session:
         latest, held = latest_report(session), {scanner.key for scanner in held_scanners(session)}
     at, report = latest or (None, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, render_template
 
 from webapp.api.status import model_status_fields
+from webapp.endpoints import ANY_QUERY, EVERYONE, HTML, PNG, SIGNED_IN, UPLOAD, endpoint
 from webapp.http.errors import NotFoundError
 from webapp.operations.model_cards import model_cards
 from webapp.services.registry import current_services
@@ -12,38 +13,44 @@ from webapp.services.registry import current_services
 blueprint = Blueprint("pages", __name__)
 
 
-@blueprint.get("/")
+@endpoint(blueprint, "GET", "/", may=EVERYONE, answers={200: HTML}, query=ANY_QUERY)
 def home() -> str:
-    """Show the educational page."""
+    """Educational page."""
     return render_template("home.html")
 
 
-@blueprint.get("/detector")
+@endpoint(blueprint, "GET", "/detector", may=UPLOAD, answers={200: HTML})
 def detector() -> str:
-    """Show the upload form."""
+    """Upload form."""
     options = current_services().options
     limits = {"max_image_mb": options.max_image_bytes // 2**20, "max_upload_mb": options.max_upload_bytes // 2**20}
     return render_template("detector.html", **limits)
 
 
-@blueprint.get("/model")
+@endpoint(blueprint, "GET", "/model", may=SIGNED_IN, answers={200: HTML})
 def model_card() -> str:
-    """Show the model cards: metrics, intended use and limits."""
+    """Model card."""
     cards, predictor = model_cards(model_status_fields()), current_services().predictor
     plots = {name: predictor.plots(name) for name in (str(card.status["name"]) for card in cards)}
     return render_template("model.html", cards=cards, plots=plots)
 
 
-@blueprint.get("/model/<model_name>/<plot>.png")
+@endpoint(
+    blueprint,
+    "GET",
+    "/model/<model_name>/<any(reliability_before, reliability_after, roc, histogram):plot>.png",
+    may=SIGNED_IN,
+    answers={200: PNG},
+)
 def model_plot(model_name: str, plot: str) -> Response:
-    """Return a plot of a model's bundle."""
+    """A plot of a model bundle."""
     content = current_services().predictor.plots(model_name).get(plot)
     if content is None:
         raise NotFoundError("Plot not found.")
     return Response(content, mimetype="image/png")
 
 
-@blueprint.get("/favicon.ico", endpoint="favicon")
+@endpoint(blueprint, "GET", "/favicon.ico", may=EVERYONE, query=ANY_QUERY)
 def favicon() -> Response:
     """Return the icon that browsers request by default."""
     return current_app.send_static_file("icon.svg")

@@ -8,49 +8,66 @@ from werkzeug.wrappers import Response as BaseResponse
 from db.analyses import analyses, quarantine
 from webapp.accounts.identity import principal
 from webapp.api import serializers
-from webapp.api.shapes_admin import ScannerShape
+from webapp.api.shapes_admin import HoldScannerShape, ReleaseScannerShape, ScannerShape, ScannersShape
+from webapp.endpoints import ADMINISTER, endpoint
 from webapp.http import forms
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("scanners", __name__)
 
 
-@blueprint.get("/api/v1/admin/scanners")
+@endpoint(blueprint, "GET", "/api/v1/admin/scanners", may=ADMINISTER, answers={200: ScannersShape})
 def listing() -> Response:
-    """List the scanners of recent series, and those in quarantine."""
+    """Scanners and their quarantine."""
     with current_services().database.read() as session:
         states = quarantine.scanner_states(session)
     return jsonify(items=[serializers.scanner(state) for state in states])
 
 
-@blueprint.post("/api/v1/admin/scanners/<hex_id:key>/hold")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/admin/scanners/<hex_id:key>/hold",
+    may=ADMINISTER,
+    answers={200: ScannerShape},
+    errors=(422,),
+    body=HoldScannerShape,
+)
 def hold(key: str) -> Response:
     """Put a scanner into quarantine."""
     return jsonify(_hold(key, forms.text_of(forms.json_body(), "reason")))
 
 
-@blueprint.post("/api/v1/admin/scanners/<hex_id:key>/release")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/admin/scanners/<hex_id:key>/release",
+    may=ADMINISTER,
+    answers={200: ScannerShape},
+    errors=(422,),
+    body=ReleaseScannerShape,
+)
 def release(key: str) -> Response:
-    """Release a scanner; ``rerun`` requests new analyses of its quarantined series."""
+    """Release a scanner from quarantine."""
     body = forms.json_body()
     return jsonify(_release(key, forms.text_of(body, "reason"), rerun=body.get("rerun") is True))
 
 
-@blueprint.post("/admin/scanners/<hex_id:key>/hold")
+@endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/hold", may=ADMINISTER)
 def hold_from_page(key: str) -> BaseResponse:
     """Put a scanner into quarantine, and return to the page."""
     _hold(key, forms.text_of(request.form, "reason"))
     return _page()
 
 
-@blueprint.post("/admin/scanners/<hex_id:key>/release")
+@endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/release", may=ADMINISTER)
 def release_from_page(key: str) -> BaseResponse:
     """Release a scanner, and return to the page."""
     _release(key, forms.text_of(request.form, "reason"), rerun=request.form.get("rerun") == "yes")
     return _page()
 
 
-@blueprint.post("/admin/scanners/<hex_id:key>/rerun")
+@endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/rerun", may=ADMINISTER)
 def rerun_from_page(key: str) -> BaseResponse:
     """Request new analyses of a released scanner's quarantined series, and return to the page."""
     with current_services().database.begin() as session:

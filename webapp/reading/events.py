@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from flask import Blueprint, Response, request
 
 from webapp.accounts.identity import access_check
+from webapp.endpoints import EVENTS, READ_CLINICAL, endpoint
 from webapp.services.registry import Services, current_services
 
 blueprint = Blueprint("events", __name__)
@@ -24,9 +25,9 @@ HAS_GONE = "waitress.client_disconnected"
 """WSGI environment key of waitress' function that tells whether the client disconnected."""
 
 
-@blueprint.get("/events")
+@endpoint(blueprint, "GET", "/events", may=READ_CLINICAL, answers={200: EVENTS}, is_background=True)
 def stream() -> Response:
-    """Stream the worklist's version, now and after each change."""
+    """Server-sent events: the worklist changed."""
     services = current_services()
     version = services.change_feed.version()
     if services.stream_slots.acquire(blocking=False):

@@ -28,7 +28,20 @@ from db.studies.completion import force_complete
 from db.studies.instances import series_record
 from webapp.accounts.identity import principal
 from webapp.api import serializers
-from webapp.api.shapes_studies import FindingShape
+from webapp.api.shapes_studies import (
+    AnalysesShape,
+    CompletedShape,
+    FindingShape,
+    NewAnalysisShape,
+    NewAssessmentShape,
+    NewFindingShape,
+    NewOverruleShape,
+    NewReadingShape,
+    RecordedShape,
+    SlicesShape,
+    StudyShape,
+)
+from webapp.endpoints import DECIDE, HTML, OPERATE, PNG, READ_CLINICAL, endpoint
 from webapp.http import forms
 from webapp.http.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
 from webapp.ports import MapName, MarkedPoint
@@ -36,6 +49,11 @@ from webapp.reading import blinded_reading
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("studies", __name__)
+
+MAP_QUERY = (
+    ("map", {"type": "string", "enum": ["attention", "gradient"], "default": "attention"},
+     "The network's attention, or the gradient of its output."),
+)  # fmt: skip
 
 
 def detail_of(study_uid: str) -> StudyDetail:
@@ -67,9 +85,9 @@ def record_view(study_uid: str, detail: StudyDetail | None = None) -> None:
     services.view_log.recorded(actor, study_uid)
 
 
-@blueprint.get("/studies/<uid:study_uid>")
+@endpoint(blueprint, "GET", "/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: HTML})
 def viewer(study_uid: str) -> str:
-    """Show the viewer."""
+    """The viewer."""
     details = detail_of(study_uid)
     record_view(study_uid, details)
     study, hide_model = serializers.study(details), blinded_reading.reads_first()
@@ -77,27 +95,41 @@ def viewer(study_uid: str) -> str:
     return render_template("viewer.html", study=shown, hide_model=hide_model, max_text=forms.MAX_TEXT)
 
 
-@blueprint.get("/api/v1/studies/<uid:study_uid>")
+@endpoint(blueprint, "GET", "/api/v1/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: StudyShape})
 def detail(study_uid: str) -> Response:
-    """Return the study with its series, analyses and findings."""
+    """A study with series, analyses and findings."""
     details = detail_of(study_uid)
     record_view(study_uid, details)
     study = serializers.study(details)
     return jsonify(blinded_reading.blind_study(study) if blinded_reading.is_model_hidden() else study)
 
 
-@blueprint.get("/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices")
+@endpoint(
+    blueprint,
+    "GET",
+    "/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices",
+    may=READ_CLINICAL,
+    answers={200: SlicesShape},
+)
 def slices(study_uid: str, series_uid: str) -> Response:
-    """List the displayable slices of a series in anatomical order."""
+    """A series' slices in anatomical order."""
     record_view(study_uid)
     references = current_services().images.slices(study_uid, series_uid)
     listed = [serializers.slice_(reference) for reference in references]
     return jsonify(series_instance_uid=series_uid, slices=listed)
 
 
-@blueprint.post("/api/v1/studies/<uid:study_uid>/findings")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/studies/<uid:study_uid>/findings",
+    may=DECIDE,
+    answers={201: FindingShape},
+    errors=(422,),
+    body=NewFindingShape,
+)
 def add_finding(study_uid: str) -> tuple[Response, int]:
-    """Analyse and record the point that a reader marked."""
+    """Mark a nodule, which is analysed at once."""
     body = forms.json_body()
     point = MarkedPoint(
         series_instance_uid=forms.uid_of(body, "series_instance_uid"),
@@ -120,9 +152,17 @@ def add_finding(study_uid: str) -> tuple[Response, int]:
     return jsonify(_serialized(record)), 201
 
 
-@blueprint.get("/api/v1/findings/<finding_id>/attention.png")
+@endpoint(
+    blueprint,
+    "GET",
+    "/api/v1/findings/<finding_id>/attention.png",
+    may=READ_CLINICAL,
+    answers={200: PNG},
+    errors=(409, 422),
+    query=MAP_QUERY,
+)
 def attention(finding_id: str) -> Response:
-    """Return the model's attention (or ``map=gradient``) as a transparent image of the slice."""
+    """The model's attention, as a transparent image of the size of the slice."""
     kind = request.args.get("map", "attention")
     if kind not in get_args(MapName):
         raise BadRequestError("The map must be attention or gradient.", code="bad_map")
@@ -154,17 +194,25 @@ def _finding(finding_id: str) -> FindingRecord:
     return record
 
 
-@blueprint.delete("/api/v1/findings/<finding_id>")
+@endpoint(blueprint, "DELETE", "/api/v1/findings/<finding_id>", may=DECIDE, answers={200: RecordedShape}, errors=(409,))
 def withdraw_finding(finding_id: str) -> Response:
-    """Withdraw a finding that this reader marked."""
+    """Remove a reader's mark."""
     with current_services().database.begin() as session:
         findings.withdraw_finding(session, finding_id, reader=principal().name)
     return jsonify(recorded=True)
 
 
-@blueprint.post("/api/v1/findings/<finding_id>/assessment")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/findings/<finding_id>/assessment",
+    may=DECIDE,
+    answers={201: FindingShape},
+    errors=(422,),
+    body=NewAssessmentShape,
+)
 def assess(finding_id: str) -> tuple[Response, int]:
-    """Record a reader's verdict; earlier ones stay on record."""
+    """Record a verdict on a finding."""
     body = forms.json_body()
     word = body.get("verdict")
     if not isinstance(word, str) or word not in set(Verdict):
@@ -175,15 +223,30 @@ def assess(finding_id: str) -> tuple[Response, int]:
     return jsonify(_serialized(_finding(finding_id))), 201
 
 
-@blueprint.delete("/api/v1/findings/<finding_id>/assessment")
+@endpoint(
+    blueprint,
+    "DELETE",
+    "/api/v1/findings/<finding_id>/assessment",
+    may=DECIDE,
+    answers={200: FindingShape},
+    errors=(409,),
+)
 def withdraw_assessment(finding_id: str) -> Response:
-    """Withdraw this reader's latest verdict; the previous one counts again."""
+    """Withdraw the latest verdict; the previous one counts again."""
     with current_services().database.begin() as session:
         findings.withdraw_assessment(session, finding_id, reader=principal().name)
     return jsonify(_serialized(_finding(finding_id)))
 
 
-@blueprint.post("/api/v1/studies/<uid:study_uid>/readings")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/studies/<uid:study_uid>/readings",
+    may=DECIDE,
+    answers={201: RecordedShape},
+    errors=(422,),
+    body=NewReadingShape,
+)
 def record_reading(study_uid: str) -> tuple[Response, int]:
     """Record that a reader opened a study, revealed the model's findings, or closed it."""
     body = forms.json_body()
@@ -205,9 +268,17 @@ def record_reading(study_uid: str) -> tuple[Response, int]:
     return jsonify(recorded=True), 201
 
 
-@blueprint.post("/api/v1/studies/<uid:study_uid>/analyses")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/studies/<uid:study_uid>/analyses",
+    may=OPERATE,
+    answers={202: AnalysesShape},
+    errors=(409, 422),
+    body=NewAnalysisShape,
+)
 def analyse_again(study_uid: str) -> tuple[Response, int]:
-    """Request new analyses, which a worker runs."""
+    """Request new analyses."""
     body = forms.json_body() if request.data else {}
     series_uid = forms.uid_of(body, "series_instance_uid") if "series_instance_uid" in body else None
     model, actor = _model_identity(), principal().name
@@ -221,9 +292,17 @@ def analyse_again(study_uid: str) -> tuple[Response, int]:
     return jsonify(analyses=[serializers.analysis(record) for record in requested]), 202
 
 
-@blueprint.post("/api/v1/studies/<uid:study_uid>/overruled")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/studies/<uid:study_uid>/overruled",
+    may=DECIDE,
+    answers={202: AnalysesShape},
+    errors=(409, 422),
+    body=NewOverruleShape,
+)
 def overrule(study_uid: str) -> tuple[Response, int]:
-    """Overrule refusals, with a reason, and request analyses."""
+    """Overrule refusals as derived, lossy or of another kernel, and request analyses."""
     body = forms.json_object(request.get_json())
     codes, reason = body.get("overrule"), forms.text_of(body, "reason")
     if not isinstance(codes, list) or not codes or not all(isinstance(c, str) and c in OVERRULABLE for c in codes):
@@ -258,9 +337,9 @@ def _model_identity() -> ModelIdentity:
     return ModelIdentity(name, version, sha256)
 
 
-@blueprint.post("/api/v1/studies/<uid:study_uid>/complete")
+@endpoint(blueprint, "POST", "/api/v1/studies/<uid:study_uid>/complete", may=OPERATE, answers={202: CompletedShape})
 def complete(study_uid: str) -> tuple[Response, int]:
-    """Mark the study as complete."""
+    """Mark a study as complete."""
     with current_services().database.begin() as session:
         forced = force_complete(session, study_uid, requested_by=principal().name)
     return jsonify(series=[serializers.series(record) for record in forced]), 202

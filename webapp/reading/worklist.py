@@ -14,11 +14,20 @@ from db.worklist import rows as records
 from db.worklist import saved_filters
 from webapp.accounts.identity import principal
 from webapp.api import serializers
-from webapp.api.shapes_worklist import WorklistItemShape
-from webapp.api.worklist_query import DEFAULT_LIMIT, address, filter_fields, read_query
+from webapp.api.shapes_worklist import (
+    NewReviewShape,
+    NewSavedFilterShape,
+    ReviewShape,
+    SavedFilterShape,
+    SavedFiltersShape,
+    WorklistItemShape,
+    WorklistShape,
+)
+from webapp.api.worklist_query import DEFAULT_LIMIT, WORKLIST_QUERY, address, filter_fields, read_query
+from webapp.endpoints import DECIDE, EMPTY, HTML, READ_CLINICAL, endpoint
 from webapp.http import forms
 from webapp.http.errors import BadRequestError
-from webapp.parameters import WORKLIST, check_names
+from webapp.parameters import check_names, names_of
 from webapp.reading import blinded_reading
 from webapp.services.registry import current_services
 
@@ -42,16 +51,16 @@ def _page_of(query: WorklistQuery) -> WorklistPage:
         raise BadRequestError("The cursor is invalid.", code="bad_cursor") from None
 
 
-@blueprint.get("/api/v1/worklist")
+@endpoint(blueprint, "GET", "/api/v1/worklist", may=READ_CLINICAL, answers={200: WorklistShape}, query=WORKLIST_QUERY)
 def listing() -> Response:
-    """List studies, newest first by default."""
+    """Studies, newest first by default."""
     result = _page_of(query_of_request())
     return jsonify(items=_serialized(result.items), next=result.next_cursor)
 
 
-@blueprint.get("/worklist")
+@endpoint(blueprint, "GET", "/worklist", may=READ_CLINICAL, answers={200: HTML}, query=WORKLIST_QUERY)
 def page() -> str:
-    """Show the worklist."""
+    """The worklist as a page."""
     query = query_of_request()
     result = _page_of(query)
     max_wait_s, reads_first = current_services().options.max_wait_s, blinded_reading.reads_first()
@@ -88,7 +97,14 @@ def _waited_s(item: WorklistItem) -> float:
     return (datetime.now(UTC) - item.received_at).total_seconds()
 
 
-@blueprint.post("/api/v1/studies/<uid:study_uid>/review")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/studies/<uid:study_uid>/review",
+    may=DECIDE,
+    answers={200: ReviewShape},
+    body=NewReviewShape,
+)
 def review(study_uid: str) -> Response:
     """Mark a study as reviewed or unread."""
     is_reviewed = forms.json_body().get("reviewed")
@@ -103,31 +119,39 @@ def review(study_uid: str) -> Response:
     return jsonify(study_instance_uid=study_uid, reviewed=is_reviewed)
 
 
-@blueprint.get("/api/v1/worklist/filters")
+@endpoint(blueprint, "GET", "/api/v1/worklist/filters", may=READ_CLINICAL, answers={200: SavedFiltersShape})
 def filters() -> Response:
-    """List the caller's saved filters."""
+    """The caller's saved filters."""
     with current_services().database.read() as session:
         saved = saved_filters.saved_filters(session, principal().name)
     return jsonify(filters=[serializers.saved_filter(record) for record in saved])
 
 
-@blueprint.post("/api/v1/worklist/filters")
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/worklist/filters",
+    may=READ_CLINICAL,
+    answers={201: SavedFilterShape},
+    errors=(422,),
+    body=NewSavedFilterShape,
+)
 def save_filter() -> tuple[Response, int]:
-    """Save a filter under a name; an existing one is overwritten."""
+    """Save a filter under a name."""
     body = forms.json_body()
     query = forms.json_object(body.get("query"))
     if not all(isinstance(value, str) for value in query.values()):
         raise BadRequestError("A filter must contain worklist parameters as texts.", code="bad_filter")
-    check_names(query, WORKLIST)
+    check_names(query, names_of(WORKLIST_QUERY))
     read_query(query, current_services().options.max_wait_s)
     with current_services().database.begin() as session:
         record = saved_filters.save_filter(session, principal().name, forms.text_of(body, "name"), filter_fields(query))
     return jsonify(serializers.saved_filter(record)), 201
 
 
-@blueprint.delete("/api/v1/worklist/filters/<hex_id:filter_id>")
+@endpoint(blueprint, "DELETE", "/api/v1/worklist/filters/<hex_id:filter_id>", may=READ_CLINICAL, answers={204: EMPTY})
 def remove_filter(filter_id: str) -> Response:
-    """Delete one of the caller's saved filters."""
+    """Delete a saved filter."""
     with current_services().database.begin() as session:
         saved_filters.remove_filter(session, principal().name, filter_id)
     return Response(status=204)

@@ -16,10 +16,12 @@ from db.analyses import predictions as records
 from db.domain.records import UploadPatient, UploadPrediction
 from webapp.accounts.identity import principal
 from webapp.api import serializers
+from webapp.api.shapes_uploads import PredictionShape, StudyTakenShape
+from webapp.endpoints import HTML, PNG, UPLOAD, endpoint
 from webapp.http.error_handlers import wants_html
 from webapp.http.errors import BadRequestError, NotFoundError, UploadRefusedError, WebError
 from webapp.http.forms import UPLOAD_FIELDS as FORM_FIELDS
-from webapp.http.forms import position_of, upload_patient_of
+from webapp.http.forms import UPLOAD_FORM, position_of, upload_patient_of
 from webapp.ports import UnfitInputError, UploadAnswer
 from webapp.services.registry import compute_slot, current_services
 from webapp.services.upload_images import ImageName
@@ -31,9 +33,20 @@ blueprint = Blueprint("predictions", __name__)
 FILE_FIELDS = ("image", "file")
 
 
-@blueprint.post("/predict")
+@endpoint(
+    blueprint,
+    "POST",
+    "/predict",
+    may=UPLOAD,
+    answers={200: PredictionShape, 202: StudyTakenShape},
+    errors=(415, 422, 429),
+    form=UPLOAD_FORM,
+    alternative=HTML,
+    is_upload=True,
+    is_cross_origin=True,
+)
 def predict() -> Response:
-    """Analyse one uploaded slice or instance, or store a zip as a study."""
+    """Analyse one slice or nodule; store a zip as a study."""
     services = current_services()
     services.prediction_limit.take(request.remote_addr or "")
     try:
@@ -43,9 +56,18 @@ def predict() -> Response:
         raise
 
 
-@blueprint.post("/predict/preview")
+@endpoint(
+    blueprint,
+    "POST",
+    "/predict/preview",
+    may=UPLOAD,
+    answers={200: PNG},
+    errors=(415, 422, 429),
+    form=UPLOAD_FORM,
+    is_upload=True,
+)
 def preview() -> Response:
-    """Render an uploaded DICOM instance, to mark a nodule in it; nothing is stored."""
+    """Render a DICOM instance in the lung window; nothing is stored."""
     current_services().prediction_limit.take(request.remote_addr or "")
     upload = _uploaded_file()
     if uploads.kind_of(_head(upload)) is not UploadKind.DICOM:
@@ -192,9 +214,16 @@ def _page(prediction: UploadPrediction) -> str:
     )
 
 
-@blueprint.get("/predictions/<hex_id:prediction_id>")
+@endpoint(
+    blueprint,
+    "GET",
+    "/predictions/<hex_id:prediction_id>",
+    may=UPLOAD,
+    answers={200: PredictionShape},
+    alternative=HTML,
+)
 def show(prediction_id: str) -> Response:
-    """Show an earlier prediction."""
+    """An earlier prediction."""
     with current_services().database.read() as session:
         prediction = records.prediction_record(session, prediction_id)
     if prediction is None:
@@ -202,9 +231,15 @@ def show(prediction_id: str) -> Response:
     return _answer(prediction)
 
 
-@blueprint.get("/predictions/<hex_id:prediction_id>/<any(image, attention):name>.png")
+@endpoint(
+    blueprint,
+    "GET",
+    "/predictions/<hex_id:prediction_id>/<any(image, attention):name>.png",
+    may=UPLOAD,
+    answers={200: PNG},
+)
 def picture(prediction_id: str, name: str) -> Response:
-    """Return the image as analysed, or its attention overlay."""
+    """The image as analysed, or the attention overlay."""
     content = current_services().upload_images.load(prediction_id, cast("ImageName", name))
     if content is None:
         raise NotFoundError("Image not found, or no longer stored.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from flask import Blueprint
 
 from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
-from webapp.access_table import rules, table
-from webapp.accounts import access
+from webapp.access_table import table
+from webapp.assembly import declared_endpoints
+from webapp.endpoints import EVERYONE, Endpoint, check_declared, endpoint
 
 VALUES = {
     "study_uid": "1.2.3",
@@ -50,34 +52,50 @@ def routes(web: Web) -> list[tuple[str, str, str]]:
     ]
 
 
+DECLARED: dict[tuple[str, str], Endpoint] = {(entry.name, entry.method): entry for entry in declared_endpoints()}
+
+
 def test_every_route_is_declared_and_every_declaration_is_a_route(web: Web) -> None:
-    result = {(endpoint, method) for endpoint, method, _ in routes(web)}
-    assert result == {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
+    routed = {(rule.endpoint, method, rule.rule) for rule in web.app.url_map.iter_rules() for method in rule.methods}
+    routed = {entry for entry in routed if entry[1] not in ("HEAD", "OPTIONS")}
+    assert routed == {(entry.name, entry.method, path) for entry in DECLARED.values() for path in entry.paths}
+
+
+def test_a_declaration_without_roles_is_refused() -> None:
+    with pytest.raises(TypeError, match="may"):
+        endpoint(Blueprint("x", __name__), "GET", "/x")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_an_app_with_an_undeclared_route_does_not_start(web: Web, method: str) -> None:
+    web.app.add_url_rule("/forgotten", "forgotten", lambda: "secret", methods=[method])
+    with pytest.raises(LookupError, match=f"{method} /forgotten"):
+        check_declared(web.app)
 
 
 def test_the_table_of_who_may_do_what_has_every_route_and_method(web: Web) -> None:
-    lines = table(rules()).splitlines()
+    lines = table(declared_endpoints()).splitlines()
     assert len(lines) == 2 + len(routes(web))
     assert "| `/admin` | GET |  | yes |  |  |  |" in lines
     assert "| `/livez` | GET | yes | yes | yes | yes | yes |" in lines
 
 
 def test_only_these_endpoints_are_public() -> None:
-    table = {(endpoint, method) for endpoint, methods in access.TABLE.items() for method in methods}
-    assert {pair for pair in table if access.may(None, *pair)} == OPEN_WITHOUT_SIGN_IN
+    assert {pair for pair, entry in DECLARED.items() if entry.permits(None)} == OPEN_WITHOUT_SIGN_IN
+    assert {pair for pair, entry in DECLARED.items() if entry.may is EVERYONE} == OPEN_WITHOUT_SIGN_IN
 
 
 def test_every_route_answers_every_role_as_the_table_says(locked: Web) -> None:
     wrong = []
-    for endpoint, method, url in routes(locked):
+    for name, method, url in routes(locked):
         for role in CALLERS:
             headers = locked.bearer(role) if role else {}
             client = locked.client()
             response = client.open(url, method=method, headers={**headers, "Accept": "application/json"})
             response.close()
             is_refused = response.status_code in (401, 403)
-            if is_refused == access.may(role, endpoint, method) and (endpoint, role) != ("account.sign_in", None):
-                wrong.append((endpoint, method, role, response.status_code))
+            if is_refused == DECLARED[name, method].permits(role) and (name, role) != ("account.sign_in", None):
+                wrong.append((name, method, role, response.status_code))
     # without its form token the sign-in form refuses strangers too: checked in test_account
     assert [entry for entry in wrong if entry[0] != "account.sign_in"] == []
 

@@ -17,10 +17,33 @@ from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.doubles import noise_png
 from tests.unit.webapp.test_openapi import DOCUMENT, problems, resolved
 from tests.unit.webapp.test_studies import api, shown_study
-from webapp.api.openapi import OPERATIONS
-from webapp.api.operations import Operation
 from webapp.http.oversized import TOO_LARGE
 
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the document."""
+
+    method: str
+    path: str
+    query: tuple[str, ...]
+    body: dict[str, Any] | None
+    form: dict[str, Any] | None
+
+
+def operations() -> Iterator[Operation]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, described in methods.items():
+            content = described.get("requestBody", {}).get("content", {})
+            body, form = (
+                resolved(content[kind]["schema"]) if kind in content else None
+                for kind in ("application/json", "multipart/form-data")
+            )
+            query = tuple(entry["name"] for entry in described["parameters"] if entry["in"] == "query")
+            yield Operation(method, path, query, body, form)
+
+
+OPERATIONS = tuple(operations())
 STREAMS = {"/events"}
 """Answered for as long as the reader stays."""
 WRONG_VALUES = ["", " ", "0", "-1", "1.5", "x", "x" * 3000, "\0", "\u202e", "5000001", "9" * 30, "nan", "20260231"]
@@ -46,7 +69,7 @@ def questions(operation: Operation, known: dict[str, str]) -> Iterator[Question]
     for name in re.findall(r"\{(\w+)\}", operation.path):
         for value in ("1.9", "0" * 32, "f" * 32, "x", "%00", "9" * 70):
             yield Question(f"{name} {value}", path_of(operation, known | {name: value}))
-    for name, _, _ in operation.query:
+    for name in operation.query:
         for value in WRONG_VALUES:
             yield Question(f"{name}={value[:9]!r}", path, {"query_string": {name: value}})
     if operation.method != "get":
@@ -75,9 +98,8 @@ def forms(operation: Operation, path: str) -> Iterator[Question]:
 
 
 def json_bodies(operation: Operation, path: str) -> Iterator[Question]:
-    content = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]["content"]
-    schema = resolved(content["application/json"]["schema"])
-    honest = {name: example(inner) for name, inner in schema["properties"].items()}
+    assert operation.body is not None
+    honest = {name: example(inner) for name, inner in operation.body["properties"].items()}
     yield Question("an honest body", path, {"json": honest})
     for name in honest:
         yield Question(f"without {name}", path, {"json": {key: honest[key] for key in honest if key != name}})

@@ -1,0 +1,164 @@
+"""Declaration of endpoints: route, permitted roles, parameters, body and answers, each stated once.
+
+``endpoint`` adds a route to a blueprint and its declaration to the app. The guard, ``/openapi.json`` and the table of
+roles (``webapp.access_table``) read the declarations; an app with an undeclared route does not start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from flask import Blueprint, Flask, current_app
+from flask.sansio.app import App
+
+from db.domain.records import Role
+
+ADMIN, RADIOLOGIST, AUDITOR, SERVICE = Role.ADMIN, Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE
+
+Roles = frozenset[Role] | None
+"""The permitted roles; None means everyone, signed in or not."""
+
+EVERYONE: Final[Roles] = None
+SIGNED_IN: Final = frozenset(Role)
+READ_CLINICAL: Final = frozenset(Role)
+UPLOAD: Final = frozenset({ADMIN, RADIOLOGIST, SERVICE})
+DECIDE: Final = frozenset({RADIOLOGIST})
+"""A verdict on a finding is a clinical act: an administrator's account is not a reader's."""
+OPERATE: Final = frozenset({ADMIN, RADIOLOGIST})
+ADMINISTER: Final = frozenset({ADMIN})
+AUDIT: Final = frozenset({ADMIN, AUDITOR})
+OBSERVE: Final = frozenset({ADMIN, AUDITOR, SERVICE})
+
+Content = dict[str, Any]
+"""OpenAPI content of an answer: schemas by media type."""
+PNG: Final[Content] = {"image/png": {"schema": {"type": "string", "contentEncoding": "binary"}}}
+HTML: Final[Content] = {"text/html": {"schema": {"type": "string"}}}
+TEXT: Final[Content] = {"text/plain": {"schema": {"type": "string"}}}
+EVENTS: Final[Content] = {"text/event-stream": {"schema": {"type": "string"}}}
+JSON_OBJECT: Final[Content] = {"application/json": {"schema": {"type": "object"}}}
+EMPTY: Final[Content] = {}
+
+Query = tuple[tuple[str, dict[str, Any], str], ...]
+"""Name, schema and description of each query parameter."""
+ANY_QUERY: Final = None
+"""Query parameters are not checked by the guard: they are ignored, or DICOMweb's own rules apply."""
+
+EXTENSION = "lungnode_endpoints"
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Declaration of one method of one view."""
+
+    name: str
+    """Flask's name of the view: blueprint and function."""
+    method: str
+    paths: tuple[str, ...]
+    """URL rules."""
+    may: Roles
+    summary: str
+    """First line of the view's docstring."""
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    """Shape (JSON) or content by HTTP status; empty for endpoints left out of ``/openapi.json``."""
+    errors: tuple[int, ...] = ()
+    """Error statuses besides those of every endpoint, path (404) and body (415)."""
+    query: Query | None = ()
+    body: Any = None
+    form: dict[str, Any] | None = None
+    alternative: Content = field(default_factory=dict)
+    """Further content of the first answer, selected by ``Accept``."""
+    is_upload: bool = False
+    """Whether the body may be as large as an upload."""
+    is_probe: bool = False
+    """Whether it is exempt from the host check."""
+    is_cross_origin: bool = False
+    """Whether the origins of ``WebOptions.cors_origins`` may use it."""
+    is_background: bool = False
+    """Whether its requests are automatic, and do not extend a session."""
+
+    def permits(self, role: Role | None) -> bool:
+        """Return whether a role (None: not signed in) may use it."""
+        return self.may is None or role in self.may
+
+
+def endpoint(
+    blueprint: Blueprint, method: str, *paths: str, may: Roles, **facts: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Add a view to a blueprint with its declaration.
+
+    Parameters
+    ----------
+    paths
+        URL rules, relative to the blueprint's prefix.
+    may
+        The permitted roles; required.
+    facts
+        Other fields of ``Endpoint``.
+    """
+
+    def add(view: Callable[P, R]) -> Callable[P, R]:
+        declaration = Endpoint(
+            name=f"{blueprint.name}.{view.__name__}",
+            method=method,
+            paths=tuple(f"{blueprint.url_prefix or ''}{path}" for path in paths),
+            may=may,
+            summary=(view.__doc__ or "").partition("\n")[0].removesuffix("."),
+            **facts,
+        )
+        for path in paths:
+            blueprint.add_url_rule(path, view_func=cast("Any", view), methods=[method])
+        blueprint.record(lambda state: declare(state.app, declaration))
+        return view
+
+    return add
+
+
+def declare(app: App, declaration: Endpoint) -> None:
+    """Add a declaration to an app."""
+    _declarations(app)[declaration.name, declaration.method] = declaration
+
+
+def declare_static(app: Flask) -> None:
+    """Declare Flask's own route of static files."""
+    paths = (f"{app.static_url_path}/<path:filename>",)
+    summary = "Static files"
+    declare(app, Endpoint(name="static", method="GET", paths=paths, may=EVERYONE, summary=summary, query=ANY_QUERY))
+
+
+def check_declared(app: Flask) -> None:
+    """Check that every route of an app is declared.
+
+    Raises
+    ------
+    LookupError
+        For a route that nothing permits.
+    """
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            if (rule.endpoint, method) not in _declarations(app):
+                raise LookupError(f"{method} {rule.rule} is not declared: use webapp.endpoints.endpoint")
+
+
+def declared(app: Flask) -> tuple[Endpoint, ...]:
+    """Return the declarations of an app."""
+    return tuple(_declarations(app).values())
+
+
+def find(name: str | None, method: str) -> Endpoint | None:
+    """Return the declaration of a view and method of the current app (HEAD counts as GET)."""
+    return _declarations(current_app).get((name or "", "GET" if method == "HEAD" else method))
+
+
+def may(role: Role | None, name: str, method: str) -> bool:
+    """Return whether a role (None: not signed in) may use a view with this method (False if undeclared)."""
+    declaration = find(name, method)
+    return declaration is not None and declaration.permits(role)
+
+
+def _declarations(app: App) -> dict[tuple[str, str], Endpoint]:
+    declarations: dict[tuple[str, str], Endpoint] = app.extensions.setdefault(EXTENSION, {})
+    return declarations
