@@ -11,7 +11,7 @@ ARGS ?=
 WORKERS ?= auto
 # The pages' modules, bundled by Vite; Node comes from PyPI where the machine has none.
 ASSETS := webapp/static/built/viewer.js
-FRONTEND := $(shell find frontend \( -name node_modules -o -name __pycache__ \) -prune -o -type f -print)
+FRONTEND := $(shell find frontend \( -name node_modules -o -name __pycache__ -o -path frontend/tests \) -prune -o -type f -print)
 # Another index for torch and torchvision alone, for instance PyTorch's CPU wheels (README, "Install").
 TORCH_INDEX ?=
 # The versions that are installed; pyproject.toml has the ranges that they are chosen from (make lock).

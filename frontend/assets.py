@@ -92,6 +92,12 @@ def check() -> None:
     npm("run", "check")
 
 
+def test() -> None:
+    """Run the modules' unit tests."""
+    install()
+    npm("test")
+
+
 def reformat() -> None:
     """Format the modules and fix what the linter fixes safely."""
     install()
@@ -103,6 +109,8 @@ if __name__ == "__main__":
         print(" ".join(requirements()))
     elif "--check" in sys.argv:
         check()
+    elif "--test" in sys.argv:
+        test()
     elif "--format" in sys.argv:
         reformat()
     elif "--npm" in sys.argv:

@@ -56,6 +56,7 @@ export default defineConfig({
   },
   worker: { format: "es", rollupOptions: { output: PARTS } },
   plugins: [stylesAsProperties(), compressed()],
+  test: { include: ["tests/**/*.test.ts"], pool: "threads", isolate: false },
   build: {
     outDir: OUT,
     emptyOutDir: true,

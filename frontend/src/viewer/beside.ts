@@ -4,7 +4,8 @@ import { getJson } from "../../../webapp/static/http.js";
 import { _ } from "../../../webapp/static/words.js";
 import { all, element, find } from "./dom";
 import { loadSeries } from "./engine";
-import { middleMm, nearestSlice } from "./geometry";
+import { linkOffsetMm, nearestSlice } from "./geometry";
+import { mostSimilarSeries } from "./order";
 import { Pane, type PaneCalls } from "./pane";
 import type { SeriesItem, Study } from "./types";
 
@@ -45,7 +46,7 @@ export class Beside {
   async open(studyUid: string): Promise<void> {
     try {
       const study = (await getJson(`/api/v1/studies/${studyUid}`)) as Study;
-      const item = this.likeliest(study);
+      const item = this.mostSimilar(study);
       if (!item) {
         this.first.say(_("That study has no images."));
         return;
@@ -95,9 +96,7 @@ export class Beside {
     const pane = this.pane as Pane;
     const series = await loadSeries(study.study_instance_uid, item.series_instance_uid);
     if (this.pane !== pane) return; // closed meanwhile
-    const [here, there] = [middleMm(this.first.series?.slices ?? []), middleMm(series.slices)];
-    const isSameFrame = this.shareFrame(study);
-    this.offsetMm = here === null || there === null || isSameFrame ? 0 : there - here;
+    this.offsetMm = this.shareFrame(study) ? 0 : linkOffsetMm(this.first.series?.slices ?? [], series.slices);
     const z = this.first.slice?.position_mm?.[2];
     const index = z === undefined ? null : nearestSlice(series.slices, z + this.offsetMm);
     pane.isFollowing = true; // to open it is no reason to move the other one
@@ -111,17 +110,12 @@ export class Beside {
     return study.study_instance_uid === this.first.study?.study_instance_uid;
   }
 
-  // The series of another study that is like the one that is shown: of its modality, with the most similar number of
-  // images.
-  private likeliest(study: Study): SeriesItem | null {
-    const shown = this.first.study?.series.find(
-      ({ series_instance_uid }) => series_instance_uid === this.first.series?.uid,
+  private mostSimilar(study: Study): SeriesItem | null {
+    const uid = this.first.series?.uid;
+    return mostSimilarSeries(
+      study.series,
+      this.first.study?.series.find(({ series_instance_uid }) => series_instance_uid === uid),
     );
-    const same = study.series.filter(({ modality }) => modality === shown?.modality);
-    const candidates = same.length ? same : study.series;
-    const unlike = ({ instance_count }: SeriesItem) =>
-      Math.abs(instance_count - (shown?.instance_count ?? instance_count));
-    return [...candidates].sort((a, b) => unlike(a) - unlike(b) || b.instance_count - a.instance_count)[0] ?? null;
   }
 
   private makePane(): Pane {

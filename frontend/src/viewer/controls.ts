@@ -6,14 +6,10 @@ import { _ } from "../../../webapp/static/words.js";
 import { all, find } from "./dom";
 import { removeLastLength, type Tool, useTool } from "./engine";
 import type { Viewer } from "./main";
-import type { Pane, Window } from "./pane";
+import type { Pane } from "./pane";
+import { isSameWindow, PRESETS, type Window } from "./window_level";
 
-const PRESETS: Record<string, Window> = {
-  // HU
-  lung: { center: -600, width: 1500 },
-  mediastinum: { center: 50, width: 400 },
-  bone: { center: 400, width: 1800 },
-};
+const SHOWN_AS_SAME_HU = 1;
 const STAY_SIGNED_IN_MS = 60_000;
 
 export class Controls {
@@ -72,13 +68,10 @@ export class Controls {
     this.showWindow(window);
   }
 
-  showWindow({ center, width }: Window): void {
+  showWindow(window: Window): void {
     for (const button of all("window")) {
       const preset = PRESETS[button.dataset.window as string] as Window;
-      button.setAttribute(
-        "aria-pressed",
-        String(Math.abs(preset.center - center) < 1 && Math.abs(preset.width - width) < 1),
-      );
+      button.setAttribute("aria-pressed", String(isSameWindow(window, preset, SHOWN_AS_SAME_HU)));
     }
   }
 

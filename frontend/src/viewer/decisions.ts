@@ -1,6 +1,5 @@
 // What a reader decides about findings: saved one after the other, and a draft until the server has it.
 import type { Draft, DraftStore } from "../../../webapp/static/drafts.js";
-import { postJson } from "../../../webapp/static/http.js";
 import type { Assessment, Finding, Verdict } from "./types";
 
 export interface Decision {
@@ -10,6 +9,7 @@ export interface Decision {
 }
 
 export interface DecisionCalls {
+  save(id: string, decision: Decision): Promise<Finding>; // on the server
   changed(finding: Finding): void;
   failed(error: Error): void;
   redraw(): void;
@@ -106,7 +106,7 @@ export class Decisions {
 
   private async post(id: string, decision: Decision, request: number): Promise<void> {
     try {
-      const finding = (await postJson(`/api/v1/findings/${id}/assessment`, decision)) as Finding;
+      const finding = await this.calls.save(id, decision);
       if (this.sent.get(id) === request) this.settle(id, decision);
       this.calls.changed(finding);
     } catch (error) {

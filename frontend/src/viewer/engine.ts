@@ -24,14 +24,8 @@ import {
 } from "@cornerstonejs/tools";
 import { getJson } from "../../../webapp/static/http.js";
 import { find } from "./dom";
-import { fromTheHead } from "./geometry";
-import type { Slice, Triple } from "./types";
-
-export interface Size {
-  // in pixels of the screen
-  width: number;
-  height: number;
-}
+import { fromTheHead, type Plane, type Size } from "./geometry";
+import type { Slice } from "./types";
 
 export type Tool = "window" | "pan" | "zoom" | "length" | "mark";
 
@@ -184,15 +178,6 @@ export async function loadSeries(studyUid: string, seriesUid: string): Promise<S
 // Where Cornerstone puts the middle of the first pixel: at its place, or, drawing without WebGL, half a pixel further.
 export function cornerOffset(): number {
   return getShouldUseCPURendering() ? 0.5 : 0;
-}
-
-// How a frame lies in space, as Cornerstone draws it: a frame without a place or a spacing gets one of its own.
-export interface Plane {
-  imagePositionPatient: Triple;
-  rowCosines: Triple;
-  columnCosines: Triple;
-  rowPixelSpacing: number;
-  columnPixelSpacing: number;
 }
 
 export function planeOf(imageId: string): Plane {

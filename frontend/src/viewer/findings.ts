@@ -1,7 +1,7 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
 
 import type { Draft, DraftStore } from "../../../webapp/static/drafts.js";
-import { deleteJson } from "../../../webapp/static/http.js";
+import { deleteJson, postJson } from "../../../webapp/static/http.js";
 import { _, english, recorded } from "../../../webapp/static/words.js";
 import { Decisions } from "./decisions";
 import { type Child, element, fromTemplate, millimetres, probabilityBar, svg } from "./dom";
@@ -102,6 +102,7 @@ export class FindingList {
     private readonly calls: ListCalls,
   ) {
     this.decisions = new Decisions(drafts, {
+      save: async (id, decision) => (await postJson(`/api/v1/findings/${id}/assessment`, decision)) as Finding,
       changed: calls.changed,
       failed: calls.failed,
       redraw: () => this.render(this.state),

@@ -9,6 +9,28 @@ const AXES = [
 const OBLIQUE = 0.4;
 const UNMEASURED_MM = 8; // a mark's size where there is no diameter
 const AIR_MM = 3; // between a nodule and its mark
+const SCALES_MM = [200, 100, 50, 20, 10, 5];
+const LONGEST_SCALE_PX = 150;
+const INDICES = [0, 1, 2] as const;
+
+// How a frame lies in space, as Cornerstone draws it: a frame without a place or a spacing gets one of its own.
+export interface Plane {
+  imagePositionPatient: Triple;
+  rowCosines: Triple;
+  columnCosines: Triple;
+  rowPixelSpacing: number;
+  columnPixelSpacing: number;
+}
+
+export interface Pixel {
+  row: number; // counted from 0 at the middle of the first pixel
+  column: number;
+}
+
+export interface Size {
+  width: number;
+  height: number;
+}
 
 export function letters(direction: number[]): string {
   return AXES.map(([plus, minus], axis) => ({
@@ -59,9 +81,50 @@ export function nearestSlice(slices: Slice[], z: number): number | null {
   return nearest;
 }
 
-// The height that lies in the middle of a stack; null where its slices have no place.
-export function middleMm(slices: Slice[]): number | null {
+// The height in the middle of a stack; null where its slices have no place.
+function middleMm(slices: Slice[]): number | null {
   const first = slices[0]?.position_mm;
   const last = slices.at(-1)?.position_mm;
   return first && last ? (first[2] + last[2]) / 2 : null;
+}
+
+// Height in one stack that corresponds to height 0 in another, where only their middles are known to correspond.
+export function linkOffsetMm(stack: Slice[], other: Slice[]): number {
+  const [middle, otherMiddle] = [middleMm(stack), middleMm(other)];
+  return middle === null || otherMiddle === null ? 0 : otherMiddle - middle;
+}
+
+// The point of the patient where the middle of a pixel is drawn; cornerOffset is how many pixels further it is drawn.
+export function pointOfPixel(plane: Plane, { row, column }: Pixel, cornerOffset = 0): Triple {
+  const along = (axis: 0 | 1 | 2) =>
+    plane.imagePositionPatient[axis] +
+    plane.rowCosines[axis] * (column + cornerOffset) * plane.columnPixelSpacing +
+    plane.columnCosines[axis] * (row + cornerOffset) * plane.rowPixelSpacing;
+  return [along(0), along(1), along(2)];
+}
+
+// The pixel at a point of the patient, projected onto the plane; the inverse of pointOfPixel.
+export function pixelOfPoint(plane: Plane, point: Readonly<Triple>, cornerOffset = 0): Pixel {
+  const along = (cosines: Triple) =>
+    INDICES.reduce<number>((sum, axis) => sum + (point[axis] - plane.imagePositionPatient[axis]) * cosines[axis], 0);
+  return {
+    row: along(plane.columnCosines) / plane.rowPixelSpacing - cornerOffset,
+    column: along(plane.rowCosines) / plane.columnPixelSpacing - cornerOffset,
+  };
+}
+
+// Whether a place lies on one of the pixels of an image, which reach half a pixel beyond their middles.
+export function isOnImage({ row, column }: Pixel, { rows, columns }: { rows: number; columns: number }): boolean {
+  return row >= -0.5 && column >= -0.5 && row <= rows - 0.5 && column <= columns - 0.5;
+}
+
+// Whether a circle about a point lies inside a pane; of one that has no room in it, as much as fits about the point.
+export function isInView([x, y]: readonly [number, number], radius: number, { width, height }: Size): boolean {
+  const margin = Math.min(radius, width / 2, height / 2);
+  return x >= margin && y >= margin && x <= width - margin && y <= height - margin;
+}
+
+// The longest length that a scale bar can show in its room.
+export function scaleLengthMm(pxPerMm: number): number {
+  return SCALES_MM.find((length) => length * pxPerMm <= LONGEST_SCALE_PX) ?? 5;
 }

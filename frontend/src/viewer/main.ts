@@ -10,15 +10,18 @@ import { Controls } from "./controls";
 import { all, find, fromTemplate, svg } from "./dom";
 import { loadSeries, onFrameError, onPixelRatio } from "./engine";
 import { FindingList } from "./findings";
-import { distanceMm, markRadiusMm } from "./geometry";
+import { markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
 import { Leaving } from "./leaving";
-import type { Attention, Explanation, Mark } from "./overlay";
+import { type Mark, marksOnSlice, sliceIndex } from "./marks";
+import { byMalignancy, largestSeries, stepThrough } from "./order";
+import type { Attention, Explanation } from "./overlay";
 import { Overruling } from "./overruling";
-import { Pane, type PaneCalls, type Window } from "./pane";
+import { Pane, type PaneCalls } from "./pane";
 import { Reading } from "./reading";
 import { finish, goBack } from "./rounds";
 import type { Finding, Study } from "./types";
+import type { Window } from "./window_level";
 
 const SETTLED = ["analysed", "not_analysed", "failed"];
 
@@ -128,28 +131,11 @@ class Viewer {
 
   private marksOf(pane: Pane, findings: Finding[]): Mark[] {
     const { series, slice } = pane;
-    if (!this.areMarksShown || !series || !slice) return [];
-    return findings.flatMap((finding, number) => {
-      const own = this.sliceOf(pane, finding);
-      if (own < 0) return [];
-      const isOwn = own === pane.index;
-      const radiusMm = markRadiusMm(
-        finding,
-        isOwn ? 0 : distanceMm(slice.position_mm, series.slices[own]?.position_mm ?? null),
-      );
-      if (radiusMm === null) return [];
-      const classes = [finding.origin, finding.verdict, !isOwn && "near", finding.id === this.selected && "selected"]
-        .filter(Boolean)
-        .join(" ");
-      return [{ finding, radiusMm, classes, label: isOwn ? String(number + 1) : "" }];
-    });
+    return this.areMarksShown && series && slice ? marksOnSlice(series, pane.index, findings, this.selected) : [];
   }
 
   private sliceOf(pane: Pane, finding: Finding): number {
-    if (finding.series_instance_uid !== pane.series?.uid) return -1;
-    return pane.series.slices.findIndex(
-      (slice) => slice.sop_instance_uid === finding.sop_instance_uid && slice.frame_number === finding.frame_number,
-    );
+    return sliceIndex(pane.series, finding);
   }
 
   private attentionHere(): Attention | null {
@@ -232,10 +218,7 @@ class Viewer {
   /* series and findings */
 
   private largestSeries(): string | null {
-    return (
-      [...(this.study?.series ?? [])].sort((a, b) => b.instance_count - a.instance_count)[0]?.series_instance_uid ??
-      null
-    );
+    return largestSeries(this.study?.series ?? [])?.series_instance_uid ?? null;
   }
 
   async openSeries(uid: string, finding: Finding | null = null): Promise<void> {
@@ -246,12 +229,7 @@ class Viewer {
     this.opening = uid;
     const series = await loadSeries(this.studyUid, uid);
     if (this.opening !== uid) return; // another one was chosen meanwhile
-    const at = finding
-      ? series.slices.findIndex(
-          ({ sop_instance_uid, frame_number }) =>
-            sop_instance_uid === finding.sop_instance_uid && frame_number === finding.frame_number,
-        )
-      : -1;
+    const at = finding ? sliceIndex(series, finding) : -1;
     await this.pane.show(this.study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));
     this.draw();
   }
@@ -271,10 +249,12 @@ class Viewer {
   }
 
   stepFinding(by: number): void {
-    const ids = this.shownFindings().map(({ id }) => id);
-    if (!ids.length) return;
-    const at = ids.indexOf(this.selected ?? "");
-    void this.select(ids[at < 0 ? (by > 0 ? 0 : ids.length - 1) : (at + by + ids.length) % ids.length] ?? null);
+    const id = stepThrough(
+      this.shownFindings().map((finding) => finding.id),
+      this.selected,
+      by,
+    );
+    if (id) void this.select(id);
   }
 
   private replace(finding: Finding): void {
@@ -291,9 +271,8 @@ class Viewer {
     this.draw();
   }
 
-  // As the server lists them: most probably malignant first, those without an answer last.
   private sort(): void {
-    this.study?.findings.sort((a, b) => (b.malignancy_probability ?? -1) - (a.malignancy_probability ?? -1));
+    this.study?.findings.sort(byMalignancy);
   }
 
   /* the study */

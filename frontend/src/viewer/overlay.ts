@@ -1,15 +1,9 @@
 // What lies over the image: circles of findings, the place that is being analysed, the attention, a scale.
 import { _ } from "../../../webapp/static/words.js";
 import { find, svg } from "./dom";
+import { scaleLengthMm } from "./geometry";
+import { type Ellipse, ellipseOf, isHit, type Mark } from "./marks";
 import type { Pane } from "./pane";
-import type { Finding } from "./types";
-
-export interface Mark {
-  finding: Finding;
-  radiusMm: number;
-  label: string; // its number in the list; empty beside its own slice
-  classes: string;
-}
 
 export type MapName = "attention" | "gradient";
 
@@ -28,9 +22,6 @@ export interface Overlaid {
   pending: { row: number; column: number } | null;
   attention: Attention | null;
 }
-
-const SCALES_MM = [200, 100, 50, 20, 10, 5];
-const LONGEST_SCALE_PX = 150;
 
 export class Overlay {
   private readonly root: SVGSVGElement;
@@ -60,8 +51,7 @@ export class Overlay {
   }
 
   contains(mark: Mark, x: number, y: number): boolean {
-    const { cx, cy, rx, ry } = this.ellipse(mark.finding.row, mark.finding.column, mark.radiusMm);
-    return ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1.6;
+    return isHit(this.ellipse(mark.finding.row, mark.finding.column, mark.radiusMm), x, y);
   }
 
   private mark(mark: Mark): SVGElement[] {
@@ -77,12 +67,9 @@ export class Overlay {
     return svg("ellipse", { ...this.ellipse(row, column, radiusMm), class: classes });
   }
 
-  private ellipse(row: number, column: number, radiusMm: number): { cx: number; cy: number; rx: number; ry: number } {
-    const { plane } = this.pane;
-    const [cx, cy] = this.pane.toCanvas(row, column);
-    const [right] = this.pane.toCanvas(row, column + radiusMm / plane.columnPixelSpacing);
-    const [, below] = this.pane.toCanvas(row + radiusMm / plane.rowPixelSpacing, column);
-    return { cx, cy, rx: Math.abs(right - cx), ry: Math.abs(below - cy) };
+  private ellipse(row: number, column: number, radiusMm: number): Ellipse {
+    const { pane } = this;
+    return ellipseOf((...pixel) => pane.toCanvas(...pixel), pane.plane, { row, column }, radiusMm);
   }
 
   private attention({ url, opacity }: Attention): SVGElement {
@@ -107,7 +94,7 @@ export class Overlay {
     const [, top] = this.pane.toCanvas(0, 0);
     const [, below] = this.pane.toCanvas(1 / plane.rowPixelSpacing, 0);
     const perMm = Math.abs(below - top);
-    const mm = SCALES_MM.find((length) => length * perMm <= LONGEST_SCALE_PX) ?? 5;
+    const mm = scaleLengthMm(perMm);
     this.scale.toggleAttribute("hidden", !this.pane.slice?.row_spacing_mm);
     const height = mm * perMm;
     const text = svg(

@@ -7,7 +7,6 @@ import {
   bitmapSize,
   cornerOffset,
   joinTools,
-  type Plane,
   planeOf,
   type Series,
   setBitmapSize,
@@ -15,16 +14,13 @@ import {
   startEngine,
   type Tool,
 } from "./engine";
-import { edgeLetters } from "./geometry";
-import { type Mark, type Overlaid, Overlay } from "./overlay";
+import { edgeLetters, isInView, isOnImage, type Pixel, type Plane, pixelOfPoint, pointOfPixel } from "./geometry";
+import type { Mark } from "./marks";
+import { type Overlaid, Overlay } from "./overlay";
 import { Prefetch } from "./prefetch";
-import type { Edge, SeriesItem, Slice, Study, Triple } from "./types";
+import type { Edge, SeriesItem, Slice, Study } from "./types";
 import { WheelSlices } from "./wheel.js";
-
-export interface Window {
-  center: number;
-  width: number;
-}
+import { isSameWindow, rangeOf, type Window, windowOf } from "./window_level";
 
 export interface PaneCalls {
   shown(pane: Pane): void; // another slice is on the screen
@@ -189,7 +185,7 @@ export class Pane {
     this.readWindow();
     if (!this.series || this.isOpening) return;
     this.viewport.setProperties({
-      voiRange: { lower: window.center - window.width / 2, upper: window.center + window.width / 2 },
+      voiRange: rangeOf(window),
     });
     this.viewport.render();
   }
@@ -250,23 +246,11 @@ export class Pane {
   }
 
   private toWorld(row: number, column: number): Types.Point3 {
-    const { plane } = this;
-    const along = (axis: 0 | 1 | 2) =>
-      plane.imagePositionPatient[axis] +
-      plane.rowCosines[axis] * (column + cornerOffset()) * plane.columnPixelSpacing +
-      plane.columnCosines[axis] * (row + cornerOffset()) * plane.rowPixelSpacing;
-    return [along(0), along(1), along(2)];
+    return pointOfPixel(this.plane, { row, column }, cornerOffset());
   }
 
-  toPixel(x: number, y: number): { row: number; column: number } {
-    const { plane } = this;
-    const world = this.viewport.canvasToWorld([x, y]);
-    const along = (cosines: Triple) =>
-      AXES.reduce<number>((sum, axis) => sum + (world[axis] - plane.imagePositionPatient[axis]) * cosines[axis], 0);
-    return {
-      row: along(plane.columnCosines) / plane.rowPixelSpacing - cornerOffset(),
-      column: along(plane.rowCosines) / plane.columnPixelSpacing - cornerOffset(),
-    };
+  toPixel(x: number, y: number): Pixel {
+    return pixelOfPoint(this.plane, this.viewport.canvasToWorld([x, y]), cornerOffset());
   }
 
   private listen(): void {
@@ -318,9 +302,7 @@ export class Pane {
     if (!spot) return;
     const [x, y] = this.toCanvas(spot.row, spot.column);
     const [edge] = this.toCanvas(spot.row, spot.column + spot.radiusMm / this.plane.columnPixelSpacing);
-    const { width, height } = this.view.getBoundingClientRect();
-    const margin = Math.min(Math.abs(edge - x) + MARGIN_PX, width / 2, height / 2);
-    if (x >= margin && y >= margin && x <= width - margin && y <= height - margin) return;
+    if (isInView([x, y], Math.abs(edge - x) + MARGIN_PX, this.view.getBoundingClientRect())) return;
     this.centre(this.toWorld(spot.row, spot.column));
     this.viewport.render();
   }
@@ -358,11 +340,9 @@ export class Pane {
   private onWindow(): void {
     const range = this.viewport.getProperties().voiRange;
     if (!range || this.isOpening) return;
-    const told = { center: (range.lower + range.upper) / 2, width: range.upper - range.lower };
-    const known = this.window;
-    if (known && Math.abs(told.center - known.center) < ROUNDING_HU && Math.abs(told.width - known.width) < ROUNDING_HU)
-      return;
-    this.window = told;
+    const window = windowOf(range);
+    if (this.window && isSameWindow(window, this.window, ROUNDING_HU)) return;
+    this.window = window;
     this.readWindow();
     this.calls.windowed(this, this.window);
   }
@@ -392,9 +372,9 @@ export class Pane {
     if (!press || !this.slice || Math.hypot(event.clientX - press.x, event.clientY - press.y) > STILL_PX) return;
     const box = this.view.getBoundingClientRect();
     const at: [number, number] = [event.clientX - box.left, event.clientY - box.top];
-    const { row, column } = this.toPixel(...at);
-    if (row < -0.5 || column < -0.5 || row > this.slice.rows - 0.5 || column > this.slice.columns - 0.5) return;
-    if (this.tool === "mark") this.calls.marked(this, Math.max(0, row), Math.max(0, column));
+    const pixel = this.toPixel(...at);
+    if (!isOnImage(pixel, this.slice)) return;
+    if (this.tool === "mark") this.calls.marked(this, Math.max(0, pixel.row), Math.max(0, pixel.column));
     else if (this.tool !== "length") {
       const hit = this.drawn.marks.find((mark: Mark) => this.overlay.contains(mark, ...at));
       if (hit) this.calls.picked(this, hit.finding.id);

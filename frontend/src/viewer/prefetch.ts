@@ -1,6 +1,7 @@
 // Fetches the frames of a series outwards from where the reader is, so that scrolling never waits for long.
 import { cache, imageLoader } from "@cornerstonejs/core";
 import type { Series } from "./engine";
+import { nearestIndex } from "./order";
 
 const AT_ONCE = 5;
 
@@ -29,7 +30,7 @@ export class Prefetch {
 
   private fill(): void {
     while (!this.closed && this.running < AT_ONCE) {
-      const next = this.nearest();
+      const next = nearestIndex(this.waiting, this.at);
       if (next === null) return;
       this.waiting.delete(next);
       this.running += 1;
@@ -51,13 +52,5 @@ export class Prefetch {
     } catch {
       // told when the reader comes to it
     }
-  }
-
-  private nearest(): number | null {
-    let nearest: number | null = null;
-    for (const index of this.waiting) {
-      if (nearest === null || Math.abs(index - this.at) < Math.abs(nearest - this.at)) nearest = index;
-    }
-    return nearest;
   }
 }

@@ -2,13 +2,13 @@
 import { askForModel, postJson } from "../../../webapp/static/http.js";
 import { readFirst } from "../../../webapp/static/readfirst.js";
 import { remembered } from "./dom";
+import { VisibleTime } from "./visible_time";
 
 type Happened = "opened" | "revealed" | "closed";
 
 export class Reading {
   isHidden: boolean;
-  private startedAt: number | null = null;
-  private seen = 0; // milliseconds on the screen before the page was last hidden
+  private readonly time = new VisibleTime();
 
   constructor(
     private readonly studyUid: string,
@@ -17,14 +17,14 @@ export class Reading {
   ) {
     this.isHidden = isHidden && remembered(`revealed ${studyUid}`) !== "yes";
     askForModel(!this.isHidden);
-    document.addEventListener("visibilitychange", () => this.onVisibility());
+    document.addEventListener("visibilitychange", () => this.time.setVisible(!document.hidden, performance.now()));
     addEventListener("pagehide", () => this.log("closed"));
   }
 
   // The first image is on the screen: the reading begins.
   begin(): void {
-    if (this.startedAt !== null) return;
-    this.startedAt = performance.now();
+    if (this.time.hasStarted) return;
+    this.time.start(performance.now(), !document.hidden);
     this.log("opened");
   }
 
@@ -45,19 +45,9 @@ export class Reading {
     if (isHidden) remembered(`revealed ${this.studyUid}`, "no");
   }
 
-  private get seconds(): number {
-    return (this.seen + (this.startedAt === null || document.hidden ? 0 : performance.now() - this.startedAt)) / 1000;
-  }
-
-  private onVisibility(): void {
-    if (this.startedAt === null) return;
-    if (document.hidden) this.seen += performance.now() - this.startedAt;
-    else this.startedAt = performance.now();
-  }
-
   private log(event: Happened): void {
-    if (!this.mayDecide || this.startedAt === null) return;
-    const seconds = Math.round(this.seconds * 10) / 10;
+    if (!this.mayDecide || !this.time.hasStarted) return;
+    const seconds = this.time.seconds(performance.now());
     postJson(
       `/api/v1/studies/${this.studyUid}/readings`,
       { event, model_hidden: this.isHidden, seconds },
