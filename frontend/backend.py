@@ -34,9 +34,9 @@ def build_editable(folder: str, config_settings: Settings = None, metadata_direc
 
 
 def _missing() -> list[str]:
-    return [] if assets.BUNDLE.is_file() else assets.requirements()
+    return [] if assets.is_built() else assets.requirements()
 
 
 def _bundle() -> None:
-    if not assets.BUNDLE.is_file():
+    if not assets.is_built():
         assets.build()

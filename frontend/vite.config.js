@@ -1,6 +1,6 @@
 // Bundles the pages' modules into ../webapp/static/built; nothing is fetched from another host at run time.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -8,6 +8,10 @@ import { defineConfig } from "vite";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const OUT = here("../webapp/static/built");
+
+// Each module of src/pages is an entry: a template of the server loads it by its name.
+const PAGES = readdirSync(here("src/pages")).filter((name) => name.endsWith(".ts"));
+const ENTRIES = Object.fromEntries(PAGES.map((name) => [name.slice(0, -3), here(`src/pages/${name}`)]));
 
 // Everything but the entries is named by its content, so that browsers may keep it for ever.
 const PARTS = {
@@ -52,7 +56,7 @@ export default defineConfig({
   base: "./",
   resolve: {
     // vtk.js writes mesh files with it; its Node base class breaks in browsers
-    alias: { xmlbuilder2: here("src/no-xml.js") },
+    alias: { xmlbuilder2: here("src/no_xml.ts") },
   },
   worker: { format: "es", rollupOptions: { output: PARTS } },
   plugins: [stylesAsProperties(), compressed()],
@@ -65,7 +69,7 @@ export default defineConfig({
     chunkSizeWarningLimit: 6000,
     modulePreload: { polyfill: false },
     rollupOptions: {
-      input: { viewer: here("src/viewer/main.ts") },
+      input: ENTRIES,
       output: { ...PARTS, entryFileNames: "[name].js" },
     },
   },

@@ -1,6 +1,6 @@
 // Verdicts on their way to the server, and drafts until it has them.
 import { beforeEach, describe, expect, test } from "vitest";
-import { DraftStore } from "../../webapp/static/drafts.js";
+import { DraftStore } from "../src/shared/drafts";
 import { type Decision, Decisions } from "../src/viewer/decisions";
 import type { Assessment, Finding } from "../src/viewer/types";
 import { finding } from "./records";

@@ -1,6 +1,6 @@
 // Unsaved verdicts and comments: stored for their reader alone.
 import { beforeEach, expect, test } from "vitest";
-import { DraftStore, dropAllDrafts } from "../../webapp/static/drafts.js";
+import { DraftStore, dropAllDrafts } from "../src/shared/drafts";
 import { MemoryStorage } from "./storage";
 
 const draft = { verdict: "accept", reason: "", comment: "text", error: "", isPending: false };

@@ -1,6 +1,6 @@
 // Slices for what wheels and trackpads report.
 import { expect, test } from "vitest";
-import { WheelSlices } from "../src/viewer/wheel.js";
+import { WheelSlices } from "../src/viewer/wheel";
 
 const [PIXEL, LINE, PAGE] = [0, 1, 2];
 const TRACKPAD = 3; // ticks that browsers count for each pixel of a trackpad

@@ -62,6 +62,13 @@ def test_no_line_of_the_modules_is_longer_than_120(root: Path, tracked: tuple[Pa
     ]
 
 
+def test_every_page_script_is_typescript_in_the_build(root: Path, tracked: tuple[Path, ...]) -> None:
+    assert not [path for path in tracked if path.parts[0] == "webapp" and path.suffix in {".js", ".mjs", ".ts"}]
+    templates = "".join(page.read_text(encoding="utf-8") for page in (root / "webapp/templates").glob("*.html"))
+    loaded = re.findall(r"""asset\(["'](?:built/)?(\w+)\.js["']\)""", templates)
+    assert sorted(loaded) == sorted(page.stem for page in (root / "frontend/src/pages").glob("*.ts"))
+
+
 def test_no_code_of_the_packages_is_committed(tracked: tuple[Path, ...]) -> None:
     assert not [
         path for path in tracked if "node_modules" in path.parts or path.parts[:3] == ("webapp", "static", "built")

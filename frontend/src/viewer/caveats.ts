@@ -1,7 +1,7 @@
 // What limits the analyses of the study; some of it is sent only once the model's findings are.
 
-import { recorded } from "../../../webapp/static/words.js";
-import { element, find, fromTemplate } from "./dom";
+import { element, find, fromTemplate } from "../shared/dom";
+import { recorded } from "../shared/i18n";
 import type { Reason } from "./types";
 
 export function showCaveats(caveats: Reason[]): void {

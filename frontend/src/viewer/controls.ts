@@ -1,12 +1,12 @@
 // Toolbar, slider, rails and keyboard.
 
-import { getJson } from "../../../webapp/static/http.js";
-import { installHelp, isTyping } from "../../../webapp/static/live.js";
-import { _ } from "../../../webapp/static/words.js";
-import { all, find } from "./dom";
+import { installHelp, isTyping } from "../shared/dialogs";
+import { all, find } from "../shared/dom";
+import { getJson } from "../shared/http";
+import { _ } from "../shared/i18n";
 import { removeLastLength, type Tool, useTool } from "./engine";
-import type { Viewer } from "./main";
 import type { Pane } from "./pane";
+import type { Viewer } from "./viewer";
 import { isSameWindow, PRESETS, type Window } from "./window_level";
 
 const SHOWN_AS_SAME_HU = 1;
@@ -35,10 +35,10 @@ export class Controls {
     this.slider.addEventListener("input", () => viewer.pane.go(Number(this.slider.value) - 1));
     document
       .querySelector("[data-again]")
-      ?.addEventListener("click", () => void viewer.ask("analyses", _("Asked for a new analysis.")));
+      ?.addEventListener("click", () => void viewer.request("analyses", _("Asked for a new analysis.")));
     document
       .querySelector("[data-complete]")
-      ?.addEventListener("click", () => void viewer.ask("complete", _("Not waiting for more images.")));
+      ?.addEventListener("click", () => void viewer.request("complete", _("Not waiting for more images.")));
     find("reveal").addEventListener("click", () => viewer.reveal());
     find<HTMLInputElement>("blind-mode").addEventListener("change", (event) =>
       viewer.hideModel((event.target as HTMLInputElement).checked),
@@ -54,7 +54,7 @@ export class Controls {
   useTool(name: Tool): void {
     this.tool = name;
     useTool(name);
-    for (const pane of [this.viewer.pane, this.viewer.beside.pane]) pane?.setTool(name);
+    for (const pane of [this.viewer.pane, this.viewer.comparison.pane]) pane?.setTool(name);
     for (const button of all<HTMLButtonElement>("tool")) {
       const isChosen = button.dataset.tool === name;
       button.setAttribute("aria-checked", String(isChosen));
@@ -64,7 +64,7 @@ export class Controls {
 
   usePreset(name: string): void {
     const window = PRESETS[name] as Window;
-    for (const pane of [this.viewer.pane, this.viewer.beside.pane]) pane?.setWindow(window);
+    for (const pane of [this.viewer.pane, this.viewer.comparison.pane]) pane?.setWindow(window);
     this.showWindow(window);
   }
 
@@ -125,7 +125,7 @@ export class Controls {
   private listenToKeys(): void {
     const { viewer } = this;
     const go = (by: number) => () => viewer.active.step(by);
-    const showHelp = installHelp() as () => void;
+    const showHelp = installHelp();
     const keys: Record<string, () => void> = {
       ArrowUp: go(-1),
       ArrowDown: go(1),
@@ -160,14 +160,14 @@ export class Controls {
         removeLastLength();
       },
       h: () => this.toggleMarks(),
-      b: () => void viewer.beside.toggleLatest(),
-      y: () => viewer.beside.link(!viewer.beside.isLinked),
+      b: () => void viewer.comparison.toggleLatest(),
+      y: () => viewer.comparison.link(!viewer.comparison.isLinked),
       "?": showHelp,
       e: () => void viewer.finish(),
       Escape: () => (this.tool === "window" ? void viewer.goBack() : this.useTool("window")),
     };
     document.addEventListener("keydown", (event) => {
-      if (isTyping(event.target as HTMLElement)) return;
+      if (isTyping(event.target)) return;
       if ((event.ctrlKey || event.metaKey) && event.key === "z") {
         event.preventDefault();
         void viewer.list.undo();

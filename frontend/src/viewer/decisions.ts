@@ -1,5 +1,5 @@
 // What a reader decides about findings: saved one after the other, and a draft until the server has it.
-import type { Draft, DraftStore } from "../../../webapp/static/drafts.js";
+import type { Draft, DraftStore } from "../shared/drafts";
 import type { Assessment, Finding, Verdict } from "./types";
 
 export interface Decision {

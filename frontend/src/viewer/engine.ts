@@ -22,8 +22,8 @@ import {
   WindowLevelTool,
   ZoomTool,
 } from "@cornerstonejs/tools";
-import { getJson } from "../../../webapp/static/http.js";
-import { find } from "./dom";
+import { find } from "../shared/dom";
+import { getJson } from "../shared/http";
 import { fromTheHead, type Plane, type Size } from "./geometry";
 import type { Slice } from "./types";
 
@@ -159,8 +159,8 @@ interface Document {
 export async function loadSeries(studyUid: string, seriesUid: string): Promise<Series> {
   const study = `/dicom-web/studies/${studyUid}/series/${seriesUid}`;
   const [listed, documents] = await Promise.all([
-    getJson(`/api/v1/studies/${studyUid}/series/${seriesUid}/slices`) as Promise<{ slices: Slice[] }>,
-    getJson(`${study}/metadata`, { accept: "application/dicom+json" }) as Promise<Document[]>,
+    getJson<{ slices: Slice[] }>(`/api/v1/studies/${studyUid}/series/${seriesUid}/slices`),
+    getJson<Document[]>(`${study}/metadata`, { accept: "application/dicom+json" }),
   ]);
   const described = new Map(documents.map((document) => [String(document["00080018"]?.Value?.[0]), document]));
   const all = fromTheHead(listed.slices);

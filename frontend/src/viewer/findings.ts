@@ -1,10 +1,11 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
 
-import type { Draft, DraftStore } from "../../../webapp/static/drafts.js";
-import { deleteJson, postJson } from "../../../webapp/static/http.js";
-import { _, english, recorded } from "../../../webapp/static/words.js";
+import { type Child, element, fromTemplate, svg } from "../shared/dom";
+import type { Draft, DraftStore } from "../shared/drafts";
+import { deleteJson, postJson } from "../shared/http";
+import { _, english, recorded } from "../shared/i18n";
 import { Decisions } from "./decisions";
-import { type Child, element, fromTemplate, millimetres, probabilityBar, svg } from "./dom";
+import { millimetres, probabilityBar } from "./display";
 import { histogramFigure } from "./histogram";
 import type { Explanation, MapName } from "./overlay";
 import { arrange, type Part, Slots } from "./slots";
@@ -42,7 +43,7 @@ const MAPS: Record<MapName, { label: string; tells: string }> = {
     ),
   },
 };
-const SAID: Record<string, string> = {
+const TERMS: Record<string, string> = {
   // words of the records
   benign: _("benign"),
   malignant: _("malignant"),
@@ -102,7 +103,7 @@ export class FindingList {
     private readonly calls: ListCalls,
   ) {
     this.decisions = new Decisions(drafts, {
-      save: async (id, decision) => (await postJson(`/api/v1/findings/${id}/assessment`, decision)) as Finding,
+      save: (id, decision) => postJson<Finding>(`/api/v1/findings/${id}/assessment`, decision),
       changed: calls.changed,
       failed: calls.failed,
       redraw: () => this.render(this.state),
@@ -412,7 +413,7 @@ export class FindingList {
     const rows: [string, string][] = [
       [_("Diameter"), millimetres(finding.diameter_mm)],
       ...(typeof attributes.density === "string"
-        ? [[_("Density"), SAID[attributes.density] ?? attributes.density] as [string, string]]
+        ? [[_("Density"), TERMS[attributes.density] ?? attributes.density] as [string, string]]
         : []),
       ...(typeof attributes.volume_mm3 === "number"
         ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]]
@@ -422,7 +423,7 @@ export class FindingList {
         _("Nodule probability"),
         finding.displayed_nodule === null ? _("not assessed") : recorded(finding.displayed_nodule),
       ],
-      [_("Prediction set (90 %)"), finding.prediction_set.map((name) => SAID[name] ?? name).join(_(" or ")) || "–"],
+      [_("Prediction set (90 %)"), finding.prediction_set.map((name) => TERMS[name] ?? name).join(_(" or ")) || "–"],
       [_("Position"), `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
     ];
     return element(
@@ -581,7 +582,7 @@ export class FindingList {
     if (!finding || !this.reader.mayDecide) return;
     const url = `/api/v1/findings/${finding.id}`;
     if (this.ownOf(finding))
-      await this.attempt(async () => this.calls.changed((await deleteJson(`${url}/assessment`)) as Finding));
+      await this.attempt(async () => this.calls.changed((await deleteJson<Finding>(`${url}/assessment`)) as Finding));
     else if (this.isOwnMark(finding))
       await this.attempt(async () => {
         await deleteJson(url);

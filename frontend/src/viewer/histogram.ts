@@ -1,6 +1,7 @@
 // Where a score lies among those of known nodules, benign and malignant, that the model never learned from.
-import { _ } from "../../../webapp/static/words.js";
-import { element, svg } from "./dom";
+
+import { element, svg } from "../shared/dom";
+import { _ } from "../shared/i18n";
 import type { Histogram } from "./types";
 
 const WIDE = 200;

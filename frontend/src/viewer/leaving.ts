@@ -1,5 +1,6 @@
 // Leaving the viewer: a reader is asked first where something of theirs is not saved.
-import { find } from "./dom";
+import { ask } from "../shared/dialogs";
+import { find } from "../shared/dom";
 import type { FindingList } from "./findings";
 
 export class Leaving {
@@ -26,19 +27,10 @@ export class Leaving {
   async isAllowed(): Promise<boolean> {
     await this.list.decisions.settled;
     if (!this.isUnsaved) return true;
-    const answer = await this.ask();
+    const answer = await ask(find<HTMLDialogElement>("leave"));
     if (answer === "save") return this.list.saveAll();
     if (answer === "discard") this.list.decisions.dropAll();
     return answer === "discard";
-  }
-
-  private ask(): Promise<string> {
-    const dialog = find<HTMLDialogElement>("leave");
-    dialog.returnValue = "";
-    dialog.showModal();
-    return new Promise((resolve) => {
-      dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
-    });
   }
 
   private onSubmit(event: SubmitEvent): void {

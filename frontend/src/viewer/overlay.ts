@@ -1,6 +1,7 @@
 // What lies over the image: circles of findings, the place that is being analysed, the attention, a scale.
-import { _ } from "../../../webapp/static/words.js";
-import { find, svg } from "./dom";
+
+import { find, svg } from "../shared/dom";
+import { _ } from "../shared/i18n";
 import { scaleLengthMm } from "./geometry";
 import { type Ellipse, ellipseOf, isHit, type Mark } from "./marks";
 import type { Pane } from "./pane";

@@ -1,8 +1,8 @@
 // "Analyse anyway": a radiologist overrules the refusals of a study that can be overruled, and says why.
 
-import { postJson } from "../../../webapp/static/http.js";
-import { _, recorded } from "../../../webapp/static/words.js";
-import { element, find } from "./dom";
+import { element, find } from "../shared/dom";
+import { postJson } from "../shared/http";
+import { _, recorded } from "../shared/i18n";
 import type { Study } from "./types";
 
 export class Overruling {

@@ -1,8 +1,9 @@
 // One viewport: a stack of slices, who they belong to, the marks on them, and what mouse and wheel do there.
 
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
-import { _, number } from "../../../webapp/static/words.js";
-import { dicomDate, find } from "./dom";
+import { find } from "../shared/dom";
+import { _, number } from "../shared/i18n";
+import { dicomDate } from "./display";
 import {
   bitmapSize,
   cornerOffset,
@@ -19,7 +20,7 @@ import type { Mark } from "./marks";
 import { type Overlaid, Overlay } from "./overlay";
 import { Prefetch } from "./prefetch";
 import type { Edge, SeriesItem, Slice, Study } from "./types";
-import { WheelSlices } from "./wheel.js";
+import { WheelSlices } from "./wheel";
 import { isSameWindow, rangeOf, type Window, windowOf } from "./window_level";
 
 export interface PaneCalls {

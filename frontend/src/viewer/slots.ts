@@ -1,5 +1,5 @@
 // Parts of the page that are made anew only when what they show has changed: focus, caret and drags outlast the rest.
-import type { Child } from "./dom";
+import type { Child } from "../shared/dom";
 
 export type Part = [name: string, shows: unknown, make: () => Child];
 

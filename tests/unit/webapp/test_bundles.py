@@ -17,7 +17,7 @@ MODULE = b"export const answer = 42;\n" * 20
 
 @pytest.fixture(autouse=True)
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("built/viewer.js", "built/parts/codec-abc.wasm", "site.js"):
+    for name in ("built/viewer.js", "built/parts/codec-abc.wasm", "tokens.css"):
         path = tmp_path / "static" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(MODULE)
@@ -49,7 +49,7 @@ def test_others_get_it_plain(web: Web, accepted: str) -> None:
 
 
 def test_only_what_was_bundled_is_sent_compressed(web: Web) -> None:
-    assert fetched(web, "/static/site.js").data == MODULE
+    assert fetched(web, "/static/tokens.css").data == MODULE
     assert fetched(web, "/static/built/none.js").status_code == 404
 
 
@@ -65,7 +65,7 @@ def test_only_the_viewer_and_its_workers_may_compile_codecs(web: Web) -> None:
         (viewer, True),
         ("/static/built/viewer.js", True),
         ("/worklist", False),
-        ("/static/site.js", False),
+        ("/static/tokens.css", False),
     ):
         policy = fetched(web, path).headers["Content-Security-Policy"]
         assert ("'wasm-unsafe-eval'" in policy, "worker-src 'self'" in policy) == (may, may), path

@@ -55,7 +55,7 @@ def test_every_file_that_a_page_names_is_there(web: Web) -> None:
             assert response.status_code == 200, address
             response.close()
     for module in STATIC.rglob("*.js"):
-        for name in re.findall(r'from "(\.[^"]+)"', module.read_text(encoding="utf-8")):
+        for name in re.findall(r'(?:from|import) ?"(\.[^"]+)"', module.read_text(encoding="utf-8")):
             assert (module.parent / name).is_file(), (module.name, name)
 
 
@@ -79,7 +79,7 @@ def test_pages_with_patients_are_not_cached(web: Web, path: str) -> None:
 
 
 def test_static_files_are_cached_by_content(web: Web) -> None:
-    for address, expected in (("/static/site.js?v=1", "immutable"), ("/static/site.js", "no-cache")):
+    for address, expected in (("/static/tokens.css?v=1", "immutable"), ("/static/tokens.css", "no-cache")):
         response = web.client().get(address)
         assert expected in response.headers["Cache-Control"]
         assert response.headers["ETag"]

@@ -1,4 +1,0 @@
-// Stands for xmlbuilder2, which only vtk.js' writers of mesh files need.
-export function create() {
-  throw new Error("XML is not written here.");
-}

@@ -1,0 +1,50 @@
+// Elements without markup: text from datasets never becomes HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+type Value = string | number | boolean | null | undefined | ((event: never) => void);
+export type Attributes = Record<string, Value>;
+export type Child = Node | string | null | undefined | false;
+
+function fill<E extends Element>(made: E, attributes: Attributes, children: Child[]): E {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name.slice(2), value as EventListener);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
+  }
+  made.append(...children.filter((child): child is Node | string => Boolean(child)));
+  return made;
+}
+
+export function element<K extends keyof HTMLElementTagNameMap>(
+  name: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  return fill(document.createElement(name), attributes, children);
+}
+
+export function svg<K extends keyof SVGElementTagNameMap>(
+  name: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): SVGElementTagNameMap[K] {
+  return fill(document.createElementNS(SVG, name) as SVGElementTagNameMap[K], attributes, children);
+}
+
+// The element that the page's template promises; a page without it is a mistake of ours.
+export function find<E extends Element = HTMLElement>(name: string, root: ParentNode = document): E {
+  const found = root.querySelector<E>(`[data-${name}]`);
+  if (!found) throw new Error(`the page has no data-${name}`);
+  return found;
+}
+
+export function all<E extends Element = HTMLElement>(name: string, root: ParentNode = document): E[] {
+  return [...root.querySelectorAll<E>(`[data-${name}]`)];
+}
+
+export function fromTemplate(selector: string): Node {
+  const template = document.querySelector<HTMLTemplateElement>(`template${selector}`);
+  if (!template) throw new Error(`the page has no template ${selector}`);
+  return template.content.cloneNode(true);
+}

@@ -1,0 +1,374 @@
+// The viewer: puts panes, findings, the reading and the patient's other studies together.
+
+import { ask } from "../shared/dialogs";
+import { all, find, fromTemplate, svg } from "../shared/dom";
+import { DraftStore } from "../shared/drafts";
+import { getJson, getText, goToSignIn, onSignedOut, postJson, RefusedError } from "../shared/http";
+import { _ } from "../shared/i18n";
+import { tabStorage } from "../shared/tab_storage";
+import { BlindedReading } from "./blinded_reading";
+import { showCaveats } from "./caveats";
+import { Comparison } from "./comparison";
+import { Controls } from "./controls";
+import { loadSeries, onFrameError, onPixelRatio } from "./engine";
+import { FindingList } from "./findings";
+import { markRadiusMm } from "./geometry";
+import { isHistogram } from "./histogram";
+import { Leaving } from "./leaving";
+import { type Mark, marksOnSlice, sliceIndex } from "./marks";
+import { finish, goBack } from "./navigation";
+import { byMalignancy, largestSeries, stepThrough } from "./order";
+import type { Attention, Explanation } from "./overlay";
+import { Overruling } from "./overruling";
+import { Pane, type PaneCalls } from "./pane";
+import type { Finding, Study } from "./types";
+import type { Window } from "./window_level";
+
+const SETTLED = ["analysed", "not_analysed", "failed"];
+
+export class Viewer {
+  readonly root = find("viewer");
+  readonly studyUid = this.root.dataset.study as string;
+  readonly api = `/api/v1/studies/${this.studyUid}`;
+  readonly mayDecide = this.root.dataset.mayDecide === "yes";
+  readonly reading = new BlindedReading(this.studyUid, this.mayDecide, this.root.dataset.hideModel === "yes");
+  readonly pane: Pane;
+  readonly comparison: Comparison;
+  readonly list: FindingList;
+  readonly leaving: Leaving;
+  readonly controls: Controls;
+  readonly overruling: Overruling;
+  active: Pane;
+  study: Study | null = null;
+  selected: string | null = null;
+  areMarksShown = true;
+  explanation: Explanation | null = null;
+  private opening: string | null = null;
+  private version = 0; // of what is known of the study: an answer that was under way meanwhile is out of date
+
+  constructor() {
+    const calls: PaneCalls = {
+      shown: (pane) => this.onShown(pane),
+      windowed: (pane, window) => this.onWindow(pane, window),
+      loaded: (pane, loaded, all) => this.onLoaded(pane, loaded, all),
+      picked: (pane, id) => {
+        if (pane === this.pane) void this.select(id);
+      },
+      marked: (pane, row, column) => void this.mark(pane, row, column),
+      entered: (pane) => this.enter(pane),
+    };
+    this.pane = this.active = new Pane(find("pane"), "main", calls);
+    this.comparison = new Comparison(this.pane, calls, () => this.draw());
+    const reader = { name: this.root.dataset.reader ?? "", mayDecide: this.mayDecide };
+    this.list = new FindingList(find("findings"), reader, new DraftStore(this.studyUid, reader.name, tabStorage()), {
+      select: (id) => void this.select(id === this.selected ? null : id),
+      changed: (finding) => this.replace(finding),
+      withdrawn: (finding) => this.remove(finding),
+      failed: (error) => this.onFailure(error),
+      explained: (explanation) => {
+        this.explanation = explanation;
+        this.draw();
+      },
+      typed: () => this.controls.staySignedIn(),
+    });
+    this.leaving = new Leaving(this.list);
+    onSignedOut(() => this.onSignedOut());
+    this.controls = new Controls(this);
+    this.overruling = new Overruling(`${this.api}/overruled`, () => {
+      void this.afterRequest(_("Analysis requested."));
+    });
+    const fit = () => {
+      for (const pane of [this.pane, this.comparison.pane]) pane?.fit();
+    };
+    addEventListener("resize", fit); // before the browser draws; what else changes a pane's size is observed
+    onPixelRatio(fit);
+    onFrameError((imageId) => {
+      for (const pane of [this.pane, this.comparison.pane]) pane?.frameFailed(imageId);
+    });
+  }
+
+  async start(): Promise<void> {
+    this.controls.useTool("window");
+    this.controls.usePreset("lung");
+    this.study = await getJson<Study>(this.api);
+    this.overruling.show(this.study);
+    this.draw();
+    const { unsaved } = this.list.decisions;
+    const first = this.shownFindings().find(({ id }) => unsaved.includes(id)) ?? this.shownFindings()[0] ?? null;
+    const uid = first?.series_instance_uid ?? this.largestSeries();
+    if (!uid) {
+      this.pane.say(_("No images have arrived yet."));
+      return;
+    }
+    this.selected = first?.id ?? null;
+    await this.openSeries(uid, first);
+    const { metrics } = await getJson<{ metrics?: { histogram?: unknown } }>("/model_status");
+    if (isHistogram(metrics?.histogram)) this.list.histogram = metrics.histogram;
+    this.draw();
+  }
+
+  /* what is shown */
+
+  shownFindings(): Finding[] {
+    const all = this.study?.findings ?? [];
+    return this.reading.isHidden ? all.filter(({ origin }) => origin === "reader") : all;
+  }
+
+  draw(): void {
+    const findings = this.shownFindings();
+    this.list.render({
+      findings,
+      selected: this.selected,
+      isBlind: this.reading.isHidden,
+      explanation: this.explanation,
+    });
+    find("finding-count").textContent = this.reading.isHidden ? _("hidden") : String(findings.length);
+    find("blind").hidden = !this.reading.isHidden;
+    this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere() });
+    const other = this.comparison.pane;
+    if (other?.study) other.draw({ marks: this.reading.isHidden ? [] : this.marksOf(other, other.study.findings) });
+    this.drawTicks(findings);
+  }
+
+  private marksOf(pane: Pane, findings: Finding[]): Mark[] {
+    const { series, slice } = pane;
+    return this.areMarksShown && series && slice ? marksOnSlice(series, pane.index, findings, this.selected) : [];
+  }
+
+  private sliceOf(pane: Pane, finding: Finding): number {
+    return sliceIndex(pane.series, finding);
+  }
+
+  private attentionHere(): Attention | null {
+    const finding = this.shownFindings().find(({ id }) => id === this.selected);
+    if (!this.explanation || this.reading.isHidden || !finding || this.sliceOf(this.pane, finding) !== this.pane.index)
+      return null;
+    const { map, opacity } = this.explanation;
+    return { url: `/api/v1/findings/${finding.id}/attention.png?map=${map}`, opacity };
+  }
+
+  private drawTicks(findings: Finding[]): void {
+    const ticks = find<SVGElement>("ticks");
+    const count = Math.max(this.pane.series?.slices.length ?? 0, 1);
+    const wide = Math.max(count / 300, 0.3);
+    const here = findings.map((finding) => this.sliceOf(this.pane, finding)).filter((index) => index >= 0);
+    ticks.setAttribute("viewBox", `0 0 ${count} 4`);
+    ticks.replaceChildren(
+      ...here.map((index) => svg("rect", { x: index + 0.5 - wide / 2, y: 0, width: wide, height: 4 })),
+    );
+  }
+
+  /* what happens in the panes */
+
+  private onShown(pane: Pane): void {
+    if (pane === this.pane) {
+      this.controls.showSlice(pane);
+      this.reading.begin();
+      performance.mark("viewer:first-slice");
+    }
+    this.comparison.follow(pane);
+    this.draw();
+  }
+
+  private onWindow(pane: Pane, window: Window): void {
+    this.controls.showWindow(window);
+    const other = pane === this.pane ? this.comparison.pane : this.pane;
+    if (other && pane === this.active) other.setWindow(window);
+  }
+
+  private onLoaded(pane: Pane, loaded: number, all: number): void {
+    if (pane !== this.pane) return;
+    this.controls.showLoaded(loaded, all);
+    if (loaded === all) performance.mark("viewer:all-slices");
+  }
+
+  private enter(pane: Pane): void {
+    this.active = pane;
+    for (const one of [this.pane, this.comparison.pane])
+      one?.root.classList.toggle("active", one === pane && this.comparison.pane !== null);
+  }
+
+  private async mark(pane: Pane, row: number, column: number): Promise<void> {
+    const slice = pane.slice;
+    if (pane !== this.pane || !pane.series || !slice) {
+      pane.say(_("Places are marked in the study that is being read."));
+      return;
+    }
+    pane.draw({ pending: { row, column } });
+    pane.say("");
+    try {
+      const finding = await postJson<Finding>(`${this.api}/findings`, {
+        series_instance_uid: pane.series.uid,
+        sop_instance_uid: slice.sop_instance_uid,
+        row,
+        column,
+        frame_number: slice.frame_number,
+      });
+      this.version += 1;
+      this.study?.findings.push(finding);
+      this.sort();
+      await this.select(finding.id);
+      this.controls.useTool("window");
+    } catch (error) {
+      pane.say((error as Error).message);
+    } finally {
+      pane.draw({ pending: null });
+    }
+  }
+
+  /* series and findings */
+
+  private largestSeries(): string | null {
+    return largestSeries(this.study?.series ?? [])?.series_instance_uid ?? null;
+  }
+
+  async openSeries(uid: string, finding: Finding | null = null): Promise<void> {
+    const item = this.study?.series.find(({ series_instance_uid }) => series_instance_uid === uid);
+    if (!this.study || !item) return;
+    this.controls.showSeries(uid);
+    this.pane.say(_("Loading…"));
+    this.opening = uid;
+    const series = await loadSeries(this.studyUid, uid);
+    if (this.opening !== uid) return; // another one was chosen meanwhile
+    const at = finding ? sliceIndex(series, finding) : -1;
+    await this.pane.show(this.study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));
+    this.draw();
+  }
+
+  async select(id: string | null): Promise<void> {
+    this.selected = id;
+    const finding = this.shownFindings().find((candidate) => candidate.id === id);
+    if (finding && finding.series_instance_uid !== this.pane.series?.uid)
+      await this.openSeries(finding.series_instance_uid, finding).catch((error: Error) => this.pane.say(error.message));
+    else if (finding && this.sliceOf(this.pane, finding) >= 0) this.bring(finding);
+    this.draw();
+  }
+
+  private bring(finding: Finding): void {
+    const { row, column } = finding;
+    this.pane.bring({ index: this.sliceOf(this.pane, finding), row, column, radiusMm: markRadiusMm(finding, 0) ?? 0 });
+  }
+
+  stepFinding(by: number): void {
+    const id = stepThrough(
+      this.shownFindings().map((finding) => finding.id),
+      this.selected,
+      by,
+    );
+    if (id) void this.select(id);
+  }
+
+  private replace(finding: Finding): void {
+    this.version += 1;
+    if (this.study)
+      this.study.findings = this.study.findings.map((known) => (known.id === finding.id ? finding : known));
+    this.draw();
+  }
+
+  private remove(finding: Finding): void {
+    this.version += 1;
+    if (this.study) this.study.findings = this.study.findings.filter(({ id }) => id !== finding.id);
+    this.selected = null;
+    this.draw();
+  }
+
+  private sort(): void {
+    this.study?.findings.sort(byMalignancy);
+  }
+
+  /* the study */
+
+  hideModel(isHidden: boolean): void {
+    this.reading.choose(isHidden);
+    void this.afterHiding();
+  }
+
+  async goBack(): Promise<void> {
+    if (await this.leaving.isAllowed()) goBack();
+  }
+
+  async finish(): Promise<void> {
+    if (!all("finish").length || !(await this.leaving.isAllowed())) return;
+    await finish(this.studyUid).catch((error: Error) => this.pane.say(error.message));
+  }
+
+  reveal(): void {
+    this.reading.reveal();
+    void this.afterHiding();
+  }
+
+  // What is hidden was not sent: ask again for this study and for the compared one.
+  private async afterHiding(): Promise<void> {
+    this.explanation = null;
+    this.draw();
+    await Promise.all([this.refresh(), this.comparison.refresh()]).catch((error: Error) =>
+      this.pane.say(error.message),
+    );
+    if (!this.shownFindings().some(({ id }) => id === this.selected)) this.selected = null;
+    this.draw();
+  }
+
+  // Read the study again; what has not changed is not drawn again.
+  async refresh(): Promise<void> {
+    const [before, version] = [this.study, ++this.version];
+    const study = await getJson<Study>(this.api, { background: true });
+    // an older answer, or no news
+    if (version !== this.version || JSON.stringify(study) === JSON.stringify(before)) return;
+    this.study = study;
+    if (before && before.state !== study.state && SETTLED.includes(study.state)) await this.refreshPage();
+    const isHeld = study.state === "not_analysed" && study.reasons.some(({ code }) => code === "scanner_held");
+    find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld ? "held" : study.state}"]`));
+    this.controls.showState(study.state);
+    this.overruling.show(study);
+    showCaveats(study.caveats);
+    if (!study.findings.some(({ id }) => id === this.selected)) this.selected = null;
+    this.draw();
+  }
+
+  // There is a new answer: take over what only the server writes, and leave what the reader has done as it is.
+  private async refreshPage(): Promise<void> {
+    const page = new DOMParser().parseFromString(await getText(location.pathname), "text/html");
+    for (const here of all("live")) {
+      const fresh = page.querySelector(`[data-live="${here.dataset.live}"]`);
+      if (fresh && here.innerHTML !== fresh.innerHTML) here.replaceChildren(...document.adoptNode(fresh).childNodes);
+    }
+    this.list.emptyText = page.querySelector<HTMLElement>("[data-findings]")?.dataset.none ?? this.list.emptyText;
+    const uid = this.pane.series?.uid ?? this.largestSeries();
+    if (uid && !this.pane.series) await this.openSeries(uid);
+    else if (uid) this.controls.showSeries(uid);
+  }
+
+  /* what could not be saved */
+
+  private onFailure(error: Error): void {
+    if (!(error instanceof RefusedError && error.status === 401)) this.pane.say(error.message);
+  }
+
+  private onSignedOut(): void {
+    if (this.overruling.isOpen) return; // it says so, and keeps the reason that was typed
+    if (!this.list.decisions.unsaved.length) {
+      goToSignIn();
+      return;
+    }
+    const dialog = find<HTMLDialogElement>("signed-out");
+    if (dialog.open) return;
+    void ask(dialog).then((answer) => {
+      if (answer === "again") void this.list.saveAll();
+      else goToSignIn();
+    });
+  }
+
+  async request(path: string, done: string): Promise<void> {
+    try {
+      await postJson(`${this.api}/${path}`, {});
+      await this.afterRequest(done);
+    } catch (error) {
+      this.pane.say((error as Error).message);
+    }
+  }
+
+  private async afterRequest(done: string): Promise<void> {
+    this.pane.say(done);
+    await this.refresh().catch((error: Error) => this.pane.say(error.message));
+  }
+}

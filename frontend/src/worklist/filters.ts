@@ -1,0 +1,87 @@
+// What the list shows follows the form at its head, and the URL follows too.
+import { find } from "../shared/dom";
+import { load } from "./list";
+import { dayBefore, type Filters, filtersOf, foldedCount, worklistUrl } from "./query";
+
+const TYPING_MS = 180;
+
+const form = find<HTMLFormElement>("filters");
+const search = form.elements.namedItem("q") as HTMLInputElement;
+const more = find<HTMLDetailsElement>("more");
+let typing = 0;
+
+export function chosenFilters(): Filters {
+  return filtersOf(new FormData(form));
+}
+
+function narrowedBadge(): Element {
+  const present = more.querySelector("[data-narrowed]");
+  if (present) return present;
+  const badge = document.createElement("b");
+  badge.className = "badge num";
+  badge.setAttribute("data-narrowed", "");
+  more.querySelector("summary")?.append(badge);
+  return badge;
+}
+
+export function filter(): void {
+  const filters = chosenFilters();
+  const url = worklistUrl(filters);
+  history.replaceState(null, "", url);
+  const badge = narrowedBadge();
+  const count = foldedCount(filters);
+  badge.toggleAttribute("hidden", count === 0);
+  badge.textContent = String(count);
+  void load(url);
+}
+
+export function setFilter(name: string, value: string): void {
+  const field = form.elements.namedItem(name);
+  if (field instanceof RadioNodeList || field instanceof HTMLSelectElement || field instanceof HTMLInputElement) {
+    field.value = value;
+    filter();
+  }
+}
+
+// Switch between a value and leaving it open.
+export function toggleFilter(name: string, value: string): void {
+  setFilter(name, chosenFilters()[name] === value ? "" : value);
+}
+
+// Choose a state by its number in the form, 0 for any.
+export function chooseState(number: number): void {
+  const state = form.querySelectorAll<HTMLInputElement>("input[name=state]")[number];
+  if (state) setFilter("state", state.value);
+}
+
+export function focusSearch(): void {
+  search.select();
+}
+
+export const isSearch = (target: EventTarget | null): target is HTMLInputElement => target === search;
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  filter();
+});
+form.addEventListener("change", (event) => {
+  if (event.target !== search) filter();
+});
+search.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(filter, TYPING_MS);
+});
+for (const button of form.querySelectorAll<HTMLElement>("[data-days]")) {
+  button.addEventListener("click", () => {
+    (form.elements.namedItem("date_to") as HTMLInputElement).value = "";
+    setFilter("date_from", dayBefore(new Date(), Number(button.dataset.days)));
+  });
+}
+document.addEventListener("click", (event) => {
+  if (more.open && !more.contains(event.target as Node)) more.open = false;
+});
+more.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  more.open = false;
+  more.querySelector("summary")?.focus();
+});
