@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,8 +215,8 @@ def test_a_manifest_reads_back(node: Settings, tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "moved") == manifest
 
 
-def killed_at(call: int, settings: Settings, source: Path) -> bool:
-    """Restore in a process that is killed at its so-manieth call for the file system; whether it came so far."""
+def killed_at(call: int, action: Callable[[], object]) -> bool:
+    """Run in a process that is killed at its so-manieth call for the file system; whether it came so far."""
     pid = os.fork()
     if not pid:
         calls = itertools.count(1)
@@ -226,7 +227,7 @@ def killed_at(call: int, settings: Settings, source: Path) -> bool:
 
         sys.addaudithook(kill)
         try:
-            restore_backup(settings, source)
+            action()
         finally:
             os._exit(0)
     _, status = os.waitpid(pid, 0)
@@ -246,7 +247,7 @@ def test_a_killed_restore_leaves_nothing_or_a_home_that_is_refused_or_all_of_it(
     expected, states = content(whole), []
     for call in itertools.count(1):
         other = Settings(home=tmp_path / f"other{call}")
-        if not killed_at(call, other, tmp_path / "backup"):
+        if not killed_at(call, partial(restore_backup, other, tmp_path / "backup")):
             break
         if not other.home.exists() or not [path for path in other.home.iterdir() if path.name != DRAFT]:
             states.append("nothing")
@@ -289,3 +290,58 @@ def test_a_database_elsewhere_that_is_not_the_restores_is_never_overwritten(node
     with pytest.raises(BackupError, match="exists; a restore never overwrites"):
         restore_backup(other, tmp_path / "backup")
     assert (tmp_path / "a.db").read_bytes() == b"records"
+
+
+def call_count(action: Callable[[], object]) -> int:
+    """Return how many calls for the file system an action makes."""
+    low, high = 1, 2
+    while killed_at(high, action):
+        low, high = high, 2 * high
+    while low < high - 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if killed_at(middle, action) else (low, middle)
+    return low
+
+
+def test_a_killed_backup_blocks_no_next_one_and_is_restored_or_refused(node: Settings, tmp_path: Path) -> None:
+    whole = Settings(home=tmp_path / "whole")
+    create_backup(node, tmp_path / "expected")
+    restore_backup(whole, tmp_path / "expected")
+    expected, states = content(whole), []
+    numbers = itertools.count()
+    count = call_count(lambda: create_backup(node, tmp_path / f"counted{os.getpid()}"))
+    for call in [*range(1, count - 12, max(1, count // 12)), *range(count - 12, count + 1)]:
+        target = tmp_path / f"backup{next(numbers)}"
+        assert killed_at(call, partial(create_backup, node, target))
+        draft = target.with_name(f"{target.name}.partial")
+        assert not (target.exists() and draft.exists())
+        if target.exists():
+            states.append("complete")
+            with pytest.raises(BackupError, match=f"^{target} exists; specify a new folder$"):
+                create_backup(node, target)
+            create_backup(node, target.with_name(f"{target.name}-next"))
+        else:
+            states.append("partial" if draft.exists() else "nothing")
+            assert_restored_or_refused(draft, Settings(home=tmp_path / f"early{call}"), expected)
+            create_backup(node, target)
+            assert not draft.exists()
+        assert_restored(target, Settings(home=tmp_path / f"other{call}"), expected)
+    assert states == sorted(states, key=["nothing", "partial", "complete"].index)
+    assert min(states.count(state) for state in ("partial", "complete")) >= 1
+
+
+def assert_restored(source: Path, other: Settings, expected: dict[str, bytes]) -> None:
+    restore_backup(other, source)
+    assert content(other) == expected
+    assert event_count(other) == 1
+
+
+def assert_restored_or_refused(source: Path, other: Settings, expected: dict[str, bytes]) -> None:
+    """What an interrupted backup left is complete, or refused in one line, and HOME is then as it was."""
+    if (source / "manifest.json").is_file() and (source / "manifest.json").read_bytes():
+        assert_restored(source, other, expected)
+        return
+    with pytest.raises(BackupError) as refusal:
+        restore_backup(other, source)
+    assert str(refusal.value) == f"{source} is not a backup: manifest.json is missing or unreadable"
+    assert not other.home.exists()

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -159,19 +160,29 @@ def test_a_database_of_another_release_says_so(
     assert "db upgrade" not in captured.err
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["serve"],
-        ["doctor"],
-        ["audit", "verify"],
-        ["db", "upgrade"],
-        ["predict", __file__],
-        ["backup", "copy"],
-        ["purge"],
-    ],
-    ids=" ".join,
-)
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Yield every command with a value for each argument and option that it requires."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        values = [
+            *(word for parameter in command.params if parameter.required for word in value_of(parameter)),
+            *(["--study", "1.2.3"] if path == ("retrieve",) else []),
+        ]
+        yield [*path, *values]
+
+
+def value_of(parameter: Any) -> list[str]:
+    value = {"path": __file__, "choice": next(iter(getattr(parameter.type, "choices", ["x"])))}.get(
+        parameter.type.name, "x"
+    )
+    return [str(value)] if parameter.param_type_name == "argument" else [parameter.opts[0], str(value)]
+
+
+COMMANDS = [command for command in leaves(typer.main.get_command(app)) if command[0] != "restore"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
 def test_a_home_that_a_restore_left_unfinished_is_refused(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
