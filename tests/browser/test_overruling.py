@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from db.accounts import users
 from db.analyses import analyses
 from db.audit import trail as audit
-from db.domain.records import AnalysisOutcome, AnalysisRecord, Reason, Role
+from db.domain.records import AnalysisOutcome, AnalysisRecord, NewFinding, Reason, Role
+from dicom_node.phantom.generate import make_phantom
+from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.series.gate import GateThresholds
-from dicom_node.series.pipeline import analyse_series
+from dicom_node.series.pipeline import Analyzer, analyse_series
 from dicom_node.series.types import StoredInstance
+from inference.predictor import load_models
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
-from tests.factories import Defects, ct_series
+from tests.factories import CtSeries, Defects, ct_series
 from tests.fast_analyzer import FastAnalyzer
 from tests.unit.webapp.doubles import MODEL, Study, uid
 
@@ -52,10 +58,13 @@ def refused_study(site: Site, attributes: dict[str, object]) -> tuple[Study, tup
     return study, written.paths
 
 
-def analyse(site: Site, record: AnalysisRecord, paths: tuple[Path, ...]) -> AnalysisOutcome:
+def analyse(
+    site: Site, record: AnalysisRecord, paths: tuple[Path, ...], analyzer: Analyzer | None = None
+) -> AnalysisOutcome:
     """Answer an analysis as the worker does: the real gate and pipeline on the stored files."""
     thresholds = GateThresholds(overruled=frozenset(reason.code for reason in record.overruled))
-    outcome = analyse_series([StoredInstance("", path) for path in paths], FastAnalyzer(), thresholds=thresholds)
+    instances = [StoredInstance("", path) for path in paths]
+    outcome = analyse_series(instances, analyzer or FastAnalyzer(), thresholds=thresholds)
     with site.database.begin() as session:
         analyses.start_analysis(session, record.id)
         analyses.complete_analysis(session, record.id, outcome)
@@ -122,6 +131,57 @@ def test_a_refused_series_is_analysed_on_a_reason_and_the_doubt_is_shown(
     for code in codes:
         expect(page.locator(f"[data-caveat=overruled_{code}]")).to_contain_text("at the request of a radiologist")
     expect(button(page)).to_be_hidden()
+
+
+def sharp_phantom() -> Phantom:
+    """A chest with one nodule whose noise has the texture of a sharp kernel: its power peaks at 0.25 per pixel."""
+    nodule = NoduleSpec(NoduleKind.SOLID, 14.0, side="left")
+    spec = PhantomSpec(slices=28, slice_spacing_mm=2.0, noise_hu=8.0, vessels=False, nodules=(nodule,))
+    phantom = make_phantom(spec)
+    size, white = phantom.volume_hu.shape[1:], np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None])
+    power = np.exp(-(((frequency - 0.25) / 0.02) ** 2))
+    volume_hu = np.empty_like(phantom.volume_hu)
+    for source, target in zip(phantom.volume_hu, volume_hu, strict=True):
+        noise = np.fft.irfft2(np.fft.rfft2(white.standard_normal(size)) * power, s=size)
+        target[:] = np.clip(source + noise * (30.0 / noise.std()), -1024, 3071)
+    return replace(phantom, volume_hu=volume_hu)
+
+
+def test_findings_refused_for_the_measured_kernel_are_rated_on_a_reason(
+    site: Site, open_page: Callable[..., Page]
+) -> None:
+    """The shipped models refuse to rate the nodule for its grain alone, and rate it once that is overruled."""
+    phantom, analyzer, seed = sharp_phantom(), load_models(None, "cpu").nodule, uid()
+    identity = SeriesIdentity(patient_name="Phantom^Sharp", patient_id=seed[-12:], uid_seed=seed)
+    written = ct_series(
+        site.folder / seed, volume_hu=phantom.volume_hu, spacing_mm=phantom.spacing_mm, identity=identity
+    )
+    study = site.index(written)
+    with site.database.begin() as session:
+        first = analyses.request_analysis(session, study.series_id, MODEL, requested_by="system")
+    refused = nodule_of(analyse(site, first, written.paths, analyzer), written, phantom)
+    assert ([reason.code for reason in refused.reasons], refused.malignancy_probability) == (["kernel"], None)
+    page = open_page()
+    page.goto(f"{site.url}/studies/{study.study_instance_uid}")
+    expect(page.locator("[data-findings]")).to_contain_text("mark of the reconstruction kernel")
+    overrule(page)
+    (record,) = pending(site, study)
+    assert record.overruled == (Reason("kernel", REASON),)
+    rated = nodule_of(analyse(site, record, written.paths, analyzer), written, phantom)
+    assert (rated.reasons, rated.malignancy_probability is not None) == ((), True)
+    expect(page.locator("[data-state]")).to_contain_text("Analysed")
+    expect(page.locator("[data-caveat=overruled_kernel]")).to_contain_text("at the request of a radiologist")
+    expect(page.locator("[data-findings]")).not_to_contain_text("mark of the reconstruction kernel")
+    expect(button(page)).to_be_hidden()
+
+
+def nodule_of(outcome: AnalysisOutcome, written: CtSeries, phantom: Phantom) -> NewFinding:
+    """Return the finding at the phantom's nodule."""
+    centre = written.position_mm(phantom.nodules[0].index)
+    finding = min(outcome.findings, key=lambda finding: math.dist(finding.position_mm, centre))
+    assert math.dist(finding.position_mm, centre) < 5.0
+    return finding
 
 
 def test_the_dialog_is_accessible(site: Site, open_page: Callable[..., Page], axe: str) -> None:
