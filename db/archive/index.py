@@ -84,7 +84,7 @@ def known_results(session: Session, sop_instance_uids: Sequence[str]) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file named by the index. ``sha256`` is that of its dataset, empty for results."""
+    """A file named by the index. ``sha256`` is of the dataset of an instance, and of the file of a result."""
 
     study_instance_uid: str
     sop_instance_uid: str
@@ -103,7 +103,7 @@ def indexed_files(session: Session, after: str = "", *, limit: int = 500) -> tup
         .limit(limit)
     )
     results = (
-        select(StudyRow.study_instance_uid, ResultRow.sop_instance_uid, ResultRow.path, literal("", String()))
+        select(StudyRow.study_instance_uid, ResultRow.sop_instance_uid, ResultRow.path, ResultRow.sha256)
         .join(ResultRow, ResultRow.study_id == StudyRow.id)
         .where(ResultRow.sop_instance_uid > after)
         .order_by(ResultRow.sop_instance_uid)

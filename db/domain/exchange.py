@@ -33,7 +33,7 @@ class PriorStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A result object. ``path`` is relative to the store's root."""
+    """A result object. ``path`` is relative to the store's root, ``sha256`` is of the file, or empty if unknown."""
 
     kind: str
     sop_class_uid: str
@@ -43,6 +43,7 @@ class NewResult:
     modality: str
     instance_number: int
     path: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

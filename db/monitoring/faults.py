@@ -13,10 +13,11 @@ from db.audit import trail as audit
 from db.domain.records import AuditEvent
 from db.engine.session import insert_once, now
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
+from db.tables.exchange import ResultRow
 from db.tables.health import FaultRow
 
 DAMAGED_FILE = "damaged_file"
-"""A stored file differs from the received bytes; the subject is its path in the store."""
+"""A stored file differs from what was received or made; the subject is its path in the store."""
 DAMAGED_DATABASE = "damaged_database"
 """SQLite reports inconsistent database pages."""
 CLOCK = "clock"
@@ -85,13 +86,19 @@ def faults(session: Session, *, code: str | None = None, limit: int = 50) -> tup
 
 
 def _studies(session: Session, paths: Sequence[str]) -> dict[str, str]:
-    """Return Study Instance UIDs by path of stored instances, in one pass over the index."""
+    """Return Study Instance UIDs by path of stored instances and results, in one pass over the index each."""
     if not paths:
         return {}
-    statement = (
+    instances = (
         select(InstanceRow.path, StudyRow.study_instance_uid)
         .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
         .join(StudyRow, SeriesRow.study_id == StudyRow.id)
         .where(InstanceRow.path.in_(paths))
     )
-    return {row.path: row.study_instance_uid for row in session.execute(statement)}
+    results = (
+        select(ResultRow.path, StudyRow.study_instance_uid)
+        .join(StudyRow, ResultRow.study_id == StudyRow.id)
+        .where(ResultRow.path.in_(paths))
+    )
+    rows = (row for statement in (instances, results) for row in session.execute(statement))
+    return {row.path: row.study_instance_uid for row in rows}

@@ -92,6 +92,7 @@ def _results(session: Session, analysis_id: str) -> tuple[NewResult, ...]:
             modality=row.modality,
             instance_number=row.instance_number,
             path=row.path,
+            sha256=row.sha256,
         )
         for row in session.scalars(statement.order_by(ResultRow.series_number, ResultRow.instance_number))
     )

@@ -13,9 +13,10 @@ from db.domain.errors import UnknownRecordError
 from db.domain.exchange import ResultFailure
 from db.domain.records import AuditEvent, Reason
 from db.engine.session import free_text, new_id, now
+from db.results.objects import RETRACTION, VERIFIED
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow, StudyRow
-from db.tables.exchange import ResultFailureRow
+from db.tables.exchange import ResultFailureRow, ResultRow
 
 FIRST_PAUSE = timedelta(minutes=15)
 LONGEST_PAUSE = timedelta(hours=4)
@@ -45,6 +46,20 @@ def record_failure(session: Session, analysis_id: str, purpose: str, reason: str
     details: dict[str, object] = {"purpose": purpose, "reason": row.reason, "attempts": row.attempts}
     audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure", details))
     return _record(row, *_study_of(session, analysis_id))
+
+
+def request_remake(session: Session, path: str) -> bool:
+    """Have a damaged or missing result file made again by a worker; False if the path is not that of a result."""
+    result = session.scalars(select(ResultRow).where(ResultRow.path == path)).first()
+    if result is None:
+        return False
+    purpose = {VERIFIED: "verified", RETRACTION: "retraction"}.get(result.kind, "report")
+    record_failure(session, result.analysis_id, purpose, "a stored object is damaged")
+    row = _row(session, result.analysis_id, purpose)
+    if row is not None:
+        row.next_attempt_at = now(session)
+    session.flush()
+    return True
 
 
 def clear_failure(session: Session, analysis_id: str, purpose: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, exists, func, or_, select
@@ -36,6 +36,8 @@ IN_THE_MAKING = timedelta(seconds=15)
 """Time left to the workflow of an analysis to create its results itself."""
 LEFT_BEHIND = timedelta(minutes=2)
 """Time after which missing results mean that their workflow was lost."""
+BATCH_SIZE = 500
+"""Paths in one statement."""
 VERDICTS_QUIET = timedelta(seconds=15)
 """Pause after which a reader's verdicts are reported."""
 SUPERSEDED = "A newer analysis of the series replaces this result."
@@ -69,12 +71,16 @@ def record_results(session: Session, analysis_id: str, results: Iterable[NewResu
             "instance_number": result.instance_number,
             "kind": result.kind,
             "path": result.path,
+            "sha256": result.sha256,
             "created_at": moment,
         }
         if not insert_once(session, ResultRow, values):
             existing = select(ResultRow).where(ResultRow.sop_instance_uid == values["sop_instance_uid"])
             row = session.scalars(existing).one()  # the same words again: they are the newer analysis' now
             row.analysis_id, row.created_at = analysis_id, moment
+            if row.sha256 != result.sha256:  # its file was damaged, and made again
+                row.sha256 = result.sha256
+                audit.append(session, AuditEvent("result:remade", "system", row.id, details={"kind": result.kind}))
         else:
             details: dict[str, object] = {"analysis": analysis_id, "kind": result.kind}
             audit.append(session, AuditEvent("result:made", "system", str(values["id"]), details=details))
@@ -85,6 +91,16 @@ def results_of_analysis(session: Session, analysis_id: str) -> tuple[ResultRecor
     statement = select(ResultRow).where(ResultRow.analysis_id == analysis_id)
     rows = session.scalars(statement.order_by(ResultRow.created_at, ResultRow.series_number, ResultRow.instance_number))
     return tuple(_record(row) for row in rows)
+
+
+def result_digests(session: Session, paths: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of result files by path; paths that are not recorded, or without digest, are left out."""
+    digests: dict[str, str] = {}
+    for start in range(0, len(paths), BATCH_SIZE):
+        batch = paths[start : start + BATCH_SIZE]
+        statement = select(ResultRow.path, ResultRow.sha256).where(ResultRow.path.in_(batch), ResultRow.sha256 != "")
+        digests |= {row.path: row.sha256 for row in session.execute(statement)}
+    return digests
 
 
 def retract(
@@ -268,5 +284,6 @@ def _record(row: ResultRow) -> ResultRecord:
         modality=row.modality,
         instance_number=row.instance_number,
         path=row.path,
+        sha256=row.sha256,
     )
     return ResultRecord(row.analysis_id, result_object, row.created_at)

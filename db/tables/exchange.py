@@ -32,6 +32,7 @@ class ResultRow(Base):
     instance_number: Mapped[int]
     kind: Mapped[str]
     path: Mapped[str]
+    sha256: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[datetime]
 
 

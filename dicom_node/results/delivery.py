@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,11 +34,13 @@ from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES
 from dicom_node.encoding.uids import derived_uid
 from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.storage.files import Files
+from dicom_node.storage.integrity import Integrity
 
 _log = logging.getLogger(__name__)
 
 CONFIRM_S = (60.0, 300.0, 1800.0, 7200.0, 21600.0)
 """So long after it was sent, an object that no commitment report came for is looked for at the node."""
+DAMAGED = "the stored object is damaged; it is created again"
 PARALLEL = 8
 """Destinations served at once: one that hangs holds up no other."""
 
@@ -152,6 +154,7 @@ class _Courier:
     def __init__(self, database: Database, files: Files, config: DeliveryConfig, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._files = files
+        self._integrity = Integrity(database, files)
         self._config = config
         self._clock = clock
         self._round = DeliveryRound()
@@ -180,7 +183,7 @@ class _Courier:
             with NodeConnection(node, self._config.station, contexts, self._config.timeouts) as connection:
                 takes_some = any(connection.accepts(uid) for uid in RESULT_CLASSES)
                 sent = []
-                for delivery in due:
+                for delivery in self._intact(due):
                     answer = connection.store(self._files.fetch([delivery.path])[0])
                     self._record(node, delivery, answer, takes_some=takes_some)
                     if answer.outcome is StoreOutcome.STORED:
@@ -191,11 +194,19 @@ class _Courier:
             for delivery in due:
                 self._retry(delivery, error.reason)
 
+    def _intact(self, due: Sequence[DeliveryRecord]) -> Iterator[DeliveryRecord]:
+        """Yield deliveries whose file is intact; others are tried again once it was made again."""
+        for delivery in due:
+            if self._integrity.damaged([delivery.path]):
+                self._retry(delivery, DAMAGED)
+            else:
+                yield delivery
+
     def _post(self, node: RemoteNode, due: Sequence[DeliveryRecord]) -> None:
         """Send by STOW-RS, and verify by QIDO-RS at once."""
         web = WebNode(node, self._config.timeouts)
         sent = []
-        for delivery in due:
+        for delivery in self._intact(due):
             try:
                 answer = web.store(self._files.fetch([delivery.path])[0])
             except NodeUnreachableError as error:

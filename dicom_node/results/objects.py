@@ -19,6 +19,7 @@ from db.analyses import analyses, findings
 from db.database import Database
 from db.domain.exchange import NewResult, RetractionCode, RetractionRecord
 from db.domain.records import AnalysisRecord, AnalysisStatus, DeliveryRecord, FindingOrigin, FindingRecord
+from db.monitoring import faults
 from db.results import deliveries
 from db.results import failures as result_failures
 from db.results import objects as results
@@ -33,11 +34,11 @@ from dicom_node.results.job import (
     SourceInstance,
     expected_objects,
 )
-from dicom_node.storage.files import Files
+from dicom_node.storage.files import RESULTS, Files
+from dicom_node.storage.integrity import Integrity, file_sha256
 
 _log = logging.getLogger(__name__)
 
-RESULTS_FOLDER = "results"
 PARAMETERS = "algorithm_parameters"
 """Name of the measure of an analysis that holds parameters of its algorithm for the report."""
 
@@ -111,6 +112,7 @@ class ResultMaker:
         self._database = database
         self._files = files
         self._settings = settings
+        self._integrity = Integrity(database, files)
 
     def make(self, analysis_id: str) -> tuple[DeliveryRecord, ...]:
         """Make missing objects and deliveries of an analysis; idempotent.
@@ -215,7 +217,7 @@ class ResultMaker:
                 result.sop_instance_uid,
                 result.series_instance_uid,
                 result.instance_number,
-                result.path.removeprefix(f"{RESULTS_FOLDER}/"),
+                result.path.removeprefix(f"{RESULTS}/"),
             )
             for result in (record.object for record in results.results_of_analysis(session, analysis_id))
         ]
@@ -234,7 +236,7 @@ class ResultMaker:
                 SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, path)
                 for instance, path in zip(instances, paths, strict=True)
             ),
-            folder=self._files.root / RESULTS_FOLDER,
+            folder=self._files.root / RESULTS,
             station=self._settings.station,
             software_version=self._settings.software_version,
             algorithm_parameters=self._parameters(analysis),
@@ -243,14 +245,13 @@ class ResultMaker:
             reader_names=reader_names,
             **purpose,
         )
-        # what was made before, perhaps elsewhere, is brought here: those bytes count
-        self._files.fetch(f"{RESULTS_FOLDER}/{result.path}" for result in expected_objects(job))
+        self._fetch_intact(job)
         failure = None
         try:
             objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
         except ResultsError as error:
             objects, failure = error.objects, error
-        self._files.persist([f"{RESULTS_FOLDER}/{result.path}" for result in objects], once=True)
+        self._files.persist([f"{RESULTS}/{result.path}" for result in objects], once=True)
         requested = self._request(analysis.id, objects)
         with self._database.begin() as session:
             if failure is not None:
@@ -262,6 +263,16 @@ class ResultMaker:
         _log.info("results:made", extra={"analysis_id": analysis.id, "object_count": len(objects)})
         return requested
 
+    def _fetch_intact(self, job: ReportJob) -> None:
+        """Bring what was made before, perhaps elsewhere, here, as those bytes count; delete what is damaged of it."""
+        with self._database.read() as session:
+            earlier = self._stored_results(session, job.analysis.id)
+        objects = [*expected_objects(job), *(result for result in earlier if _purpose_of(result) is job.purpose)]
+        paths = dict.fromkeys(f"{RESULTS}/{result.path}" for result in objects)
+        self._files.fetch(paths)
+        for path in self._integrity.damaged(list(paths)):
+            self._files.remove(path)
+
     def _parameters(self, analysis: AnalysisRecord) -> dict[str, str]:
         stated = analysis.measures.get(PARAMETERS)
         parameters = {str(name): str(value) for name, value in stated.items()} if isinstance(stated, dict) else {}
@@ -269,8 +280,11 @@ class ResultMaker:
 
     def _request(self, analysis_id: str, objects: Sequence[ResultObject]) -> tuple[DeliveryRecord, ...]:
         destinations = [name for name in self._settings.destinations if name != self._settings.station]
+        created = [self._new_result(result) for result in objects]
         with self._database.begin() as session:
-            results.record_results(session, analysis_id, [_new_result(result) for result in objects])
+            results.record_results(session, analysis_id, created)
+            for result in created:
+                faults.mend(session, faults.DAMAGED_FILE, result.path)
             return tuple(
                 deliveries.request_delivery(
                     session,
@@ -279,29 +293,34 @@ class ResultMaker:
                     sop_class_uid=result.sop_class_uid,
                     kind=result.kind,
                     destination=destination,
-                    path=f"{RESULTS_FOLDER}/{result.path}",
+                    path=f"{RESULTS}/{result.path}",
                 )
                 for destination in destinations
                 for result in objects
             )
+
+    def _new_result(self, result: ResultObject) -> NewResult:
+        """Describe an object for the index, with the digest of its file as it is stored."""
+        kind, path = KINDS[result.kind], f"{RESULTS}/{result.path}"
+        return NewResult(
+            kind=result.kind,
+            sop_class_uid=result.sop_class_uid,
+            sop_instance_uid=result.sop_instance_uid,
+            series_instance_uid=result.series_instance_uid,
+            series_number=kind.series_number,
+            modality=kind.modality,
+            instance_number=result.instance_number,
+            path=path,
+            sha256=file_sha256(self._files.fetch([path])[0]),
+        )
 
 
 def _is_verified(record: FindingRecord) -> bool:
     return record.assessment is not None or record.origin is FindingOrigin.READER
 
 
-def _new_result(result: ResultObject) -> NewResult:
-    kind = KINDS[result.kind]
-    return NewResult(
-        kind=result.kind,
-        sop_class_uid=result.sop_class_uid,
-        sop_instance_uid=result.sop_instance_uid,
-        series_instance_uid=result.series_instance_uid,
-        series_number=kind.series_number,
-        modality=kind.modality,
-        instance_number=result.instance_number,
-        path=f"{RESULTS_FOLDER}/{result.path}",
-    )
+def _purpose_of(result: ResultObject) -> Purpose:
+    return {results.VERIFIED: Purpose.VERIFIED, results.RETRACTION: Purpose.RETRACTION}.get(result.kind, Purpose.REPORT)
 
 
 def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 300.0) -> list[ResultObject]:

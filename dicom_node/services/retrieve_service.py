@@ -163,11 +163,13 @@ class RetrieveService:
         return NodeConnection(node, self._station, [*stored, *plain], self._timeouts)
 
     def is_damaged(self, instance: ArchivedInstance) -> bool:
-        """Whether an object's file is damaged, which is reported; False where it cannot be read now."""
+        """Whether an object's file is damaged, which is reported; False where it cannot be fetched now."""
         try:
             return bool(self._integrity.damaged([instance.path]))
         except StoreUnreachableError:
             return False
+        except DbError:
+            return True  # the digests of results cannot be read
 
     def path(self, instance: ArchivedInstance) -> Any:
         """Return the path of an object; opening one that cannot be fetched fails."""

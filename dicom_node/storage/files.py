@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-INSTANCES = "instances"
-"""The folder of what was received; results and what is just arriving have their own."""
+INSTANCES, RESULTS = "instances", "results"
+"""The folders of what was received and of what was made of it; what is just arriving has its own."""
 
 
 class StoreUnreachableError(OSError):

@@ -18,7 +18,7 @@ from threading import Lock
 from time import time
 from typing import Any, TypeVar
 
-from dicom_node.storage.files import INSTANCES, StoreUnreachableError, below
+from dicom_node.storage.files import INSTANCES, RESULTS, StoreUnreachableError, below
 
 T = TypeVar("T")
 
@@ -227,7 +227,7 @@ def _touch(path: Path) -> bool:
 
 def _files_below(root: Path) -> Iterator[tuple[float, int, Path]]:
     """List use time, size and path of each cached file, without those just being written."""
-    for folder in (INSTANCES, "results"):
+    for folder in (INSTANCES, RESULTS):
         for path in (root / folder).rglob("*.dcm"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()

@@ -26,11 +26,12 @@ app = typer.Typer(help="Stored files.", no_args_is_help=True)
 def verify() -> int:
     """Compare every stored file with its digest; prints one JSON object for each damaged or missing file.
 
-    The last line counts. A damaged file is repaired when its instance is received again (`lungnode retrieve --force`).
+    The last line counts. A damaged file is repaired when its instance is received again (`lungnode retrieve --force`);
+    a damaged or missing result is created again by a worker.
     """
     from db.audit import trail as audit
     from db.domain.records import AuditEvent
-    from db.monitoring import faults
+    from dicom_node.storage.integrity import report
     from lungnode.wiring.base import open_store
 
     settings, checked, wrong = read_settings(), 0, 0
@@ -40,7 +41,7 @@ def verify() -> int:
             if problem:
                 wrong += 1
                 with database.begin() as session:
-                    faults.report(session, faults.DAMAGED_FILE, file.path, {"problem": problem})
+                    report(session, file.path, {"problem": problem})
                 uids = {"study_instance_uid": file.study_instance_uid, "sop_instance_uid": file.sop_instance_uid}
                 print(json.dumps({"problem": problem, **uids, "path": file.path}), flush=True)
         outcome, details = "failure" if wrong else "success", {"files": checked, "wrong": wrong}
@@ -100,9 +101,18 @@ def _problem(database: Database, store: InstanceStore, file: IndexedFile) -> str
     from db.archive.purge import named_paths
 
     is_stored = store.files.exists(file.path)
-    if is_stored and (not file.sha256 or store.matches_digest(file.path, file.sha256)):
+    if is_stored and not _is_damaged(store, file):
         return ""
     with database.read() as session:
         if not named_paths(session, [file.path]):
             return ""  # purged meanwhile
     return "damaged" if is_stored else "missing"
+
+
+def _is_damaged(store: InstanceStore, file: IndexedFile) -> bool:
+    from dicom_node.storage.files import RESULTS
+    from dicom_node.storage.integrity import is_damaged
+
+    if not file.path.startswith(f"{RESULTS}/"):
+        return not store.matches_digest(file.path, file.sha256)
+    return is_damaged(store.absolute(file.path), file.sha256)

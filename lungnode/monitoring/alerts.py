@@ -211,7 +211,7 @@ class Alerts:
 
 FAULT_TEXTS = {
     faults.DAMAGED_FILE: "{} stored files are damaged and not sent or analysed: `lungnode store verify` lists them, "
-    "`lungnode retrieve --force` repairs them.",
+    "`lungnode retrieve --force` repairs them; results are created again.",
     faults.DAMAGED_DATABASE: "The database is damaged: stop the service and restore a backup.",
     faults.CLOCK: "The clock of this machine was changed, so no study is deleted: correct it, or run "
     "`lungnode purge --accept-clock` if it is right.",

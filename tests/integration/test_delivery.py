@@ -21,11 +21,15 @@ from pynetdicom import AE, build_role, evt
 
 from benchmarks.receivers import path_without_ours
 from db.analyses import analyses, findings
+from db.archive.index import instances
 from db.audit.trail import recent
 from db.database import Database
 from db.domain.records import AnalysisOutcome, DeliveryRecord, DeliveryStatus, NewFinding, Reason
+from db.monitoring import faults
 from db.read_models import studies
 from db.results import deliveries
+from db.results import failures as result_failures
+from db.results.objects import results_of_analysis
 from dicom_node.client.peer import RemoteNode, ScuTimeouts, echo
 from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.encoding.commitment_messages import (
@@ -41,11 +45,17 @@ from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
 from dicom_node.results.job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
 from dicom_node.results.objects import ReportSettings, ResultMaker
+from dicom_node.sandbox.decode_process import DecodeLimits
+from dicom_node.services.retrieve_service import RetrieveService
 from dicom_node.services.storage_service import start_listener
 from dicom_node.storage.files import LocalFiles
 from dicom_node.storage.instance_store import InstanceStore
+from dicom_node.storage.integrity import Integrity, report
+from lungnode.adapters.archive_files import ArchiveFiles
+from lungnode.commands.store import examine
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 from tests.integration.service import held_port
+from webapp.ports import UnfitInputError
 
 STATION = "LUNGNODE"
 TIMEOUTS = ScuTimeouts(connect_s=5, association_s=10, response_s=20)
@@ -562,3 +572,89 @@ def test_findings_of_readers_are_not_reported(place: Place) -> None:
     assert "Finding 2" not in str(sr)
     with place.database.read() as session:
         assert deliveries.pending_deliveries(session, now=datetime.now(UTC))
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "a flipped bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+    "a flipped bit of the meta information": lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+    "zeros": lambda content: bytes(len(content)),
+    "longer": lambda content: content + b"\0",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_of_a_result_is_noticed(place: Place, damage: str) -> None:
+    checking = Integrity(place.database, LocalFiles(place.store))
+    with place.database.read() as session:
+        paths = [record.object.path for record in results_of_analysis(session, place.analysis_id)]
+    assert len(paths) == 3
+    assert checking.damaged(paths) == ()
+    for path in paths:
+        content = (place.store / path).read_bytes()
+        (place.store / path).write_bytes(DAMAGES[damage](content))
+    assert checking.damaged(paths) == tuple(paths)
+
+
+def test_damaged_results_are_not_sent_until_they_were_made_again(place: Place, tmp_path: Path) -> None:
+    place.results("PACS")
+    records = {kind: record for (kind, _), record in place.records().items()}
+    contents = {kind: (place.store / records[kind].path).read_bytes() for kind in ("sr", "pr")}
+    for kind, damage in (("sr", "a flipped bit"), ("pr", "cut")):
+        (place.store / records[kind].path).write_bytes(DAMAGES[damage](contents[kind]))
+    damaged = {records[kind].path for kind in contents}
+    with running(Pacs()) as pacs:
+        assert place.deliver(pacs.node) == DeliveryRound(sent=1, retried=2)
+        assert [ds.SOPInstanceUID for ds in pacs.received] == [records["sc"].sop_instance_uid]
+        assert all("damaged" in place.records()[kind, "PACS"].reason for kind in contents)
+        assert_refused_elsewhere(place, damaged, tmp_path)
+        with place.database.read() as session:
+            listed = {(fault.subject, fault.study_instance_uid) for fault in faults.faults(session)}
+            (failure,) = result_failures.result_failures(session)
+        assert listed == {(path, place.series.study_instance_uid) for path in damaged}
+        assert (failure.purpose, failure.reason) == ("report", "a stored object is damaged")
+        settings = ReportSettings(STATION, "0.1.0", ("PACS",), {"temperature": "1.2"})
+        ResultMaker(place.database, LocalFiles(place.store), settings).follow_up()
+        assert {kind: (place.store / records[kind].path).read_bytes() for kind in contents} == contents
+        with place.database.read() as session:
+            assert (faults.faults(session), result_failures.result_failures(session)) == ((), ())
+        later = datetime.now(UTC) + timedelta(hours=1)
+        assert place.deliver(pacs.node, clock=lambda: later) == DeliveryRound(sent=2)
+    assert set(place.statuses().values()) == {"sent"}
+
+
+def assert_refused_elsewhere(place: Place, damaged: set[str], scratch: Path) -> None:
+    """Damaged results are refused by C-MOVE, C-GET and WADO, and listed by ``store verify``."""
+    with InstanceStore(place.store) as store:
+        problems = {file.path: problem for file, problem in examine(place.database, store) if problem}
+        assert problems == dict.fromkeys(damaged, "damaged")
+        with place.database.read() as session:
+            archived = instances(session, [place.series.study_instance_uid])
+        retrieval = RetrieveService(place.database, store, STATION, {})
+        assert {instance.path for instance in archived if retrieval.is_damaged(instance)} == damaged
+        path = min(damaged)
+        files = ArchiveFiles(store, DecodeLimits(scratch=scratch), place.database)
+        try:
+            for read in (lambda: files.check([path]), lambda: files.part10_file(path, ExplicitVRLittleEndian)):
+                with pytest.raises(UnfitInputError) as refusal:
+                    read()
+                assert (refusal.value.status, refusal.value.code) == (500, "damaged_file")
+            assert list(files.documents([path], ["http://x"])) == [None]
+        finally:
+            files.close()
+
+
+def test_a_result_that_is_lost_is_listed_and_made_again(place: Place) -> None:
+    record = place.results("PACS")[0]
+    (place.store / record.path).unlink()
+    with InstanceStore(place.store) as store:
+        problems = {file.path: problem for file, problem in examine(place.database, store) if problem}
+    assert problems == {record.path: "missing"}
+    with place.database.begin() as session:
+        report(session, record.path, {"problem": "missing"})
+    settings = ReportSettings(STATION, "0.1.0", ("PACS",), {"temperature": "1.2"})
+    ResultMaker(place.database, LocalFiles(place.store), settings).follow_up()
+    with place.database.read() as session:
+        assert faults.faults(session) == ()
+    assert (place.store / record.path).is_file()

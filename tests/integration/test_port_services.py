@@ -20,6 +20,7 @@ from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.presentation import PresentationContext
 
 from benchmarks.receivers import path_without_ours
+from db.archive.index import instances
 from db.audit.trail import recent
 from db.database import Database
 from db.domain.exchange import CommitmentRecord
@@ -612,6 +613,29 @@ def test_a_damaged_instance_is_a_failed_sub_operation_and_a_fault(node: Node) ->
     assert failed.FailedSOPInstanceUIDList == uid
     with node.database.read() as session:
         assert [(one.code, one.subject) for one in faults.faults(session)] == [(faults.DAMAGED_FILE, stored)]
+
+
+def test_a_damaged_result_is_a_failed_sub_operation_and_a_fault(node: Node) -> None:
+    with node.database.read() as session:
+        results = [one for one in instances(session, [node.series.study_instance_uid]) if one.sop_class_uid != CT]
+    path, query = (
+        node.store.absolute(results[0].path),
+        identifier("STUDY", StudyInstanceUID=results[0].study_instance_uid),
+    )
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        association = node.associate([(STUDY_ROOT_MOVE, None)])
+        *_, (status, failed) = association.send_c_move(query, "PACS", STUDY_ROOT_MOVE)
+        association.release()
+        sent = [ds.SOPInstanceUID for ds in node.pacs.received]
+    finally:
+        path.write_bytes(content)
+        node.pacs.received.clear()
+    assert (status.Status, failed.FailedSOPInstanceUIDList) == (0xB000, results[0].sop_instance_uid)
+    assert results[0].sop_instance_uid not in sent
+    with node.database.read() as session:
+        assert results[0].path in [one.subject for one in faults.faults(session)]
 
 
 @pytest.mark.parametrize("action", [commitment_request([], "2.25.3"), commitment_request([("1.2", "")], "2.25.4")])

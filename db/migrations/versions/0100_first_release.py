@@ -595,6 +595,7 @@ def create_tables() -> None:
     sa.Column('instance_number', sa.Integer(), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
     sa.Column('path', sa.Text(), nullable=False),
+    sa.Column('sha256', sa.String(length=64), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['analysis_id'], ['analyses.id'], name=op.f('fk_results_analysis_id_analyses')),
     sa.ForeignKeyConstraint(['study_id'], ['studies.id'], name=op.f('fk_results_study_id_studies')),
