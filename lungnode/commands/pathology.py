@@ -48,8 +48,8 @@ def import_file(
 
     A row names a study or series by UID, and a nodule by the id of a finding or by its position in the patient (mm).
     """
-    rows = list(_rows(file))
-    with open_database(read_settings()) as database, database.begin() as session:
+    settings, rows = read_settings(), list(_rows(file))
+    with open_database(settings) as database, database.begin() as session:
         counts, problems = _import(session, rows, replace=replace)
         if problems or dry_run:
             session.rollback()
