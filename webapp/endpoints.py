@@ -6,14 +6,18 @@ roles (``webapp.access_table``) read the declarations; an app with an undeclared
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar
 
-from flask import Blueprint, Flask, current_app
+from flask import Blueprint, Flask, Response, current_app, request
 from flask.sansio.app import App
+from pydantic import BaseModel, ValidationError
 
 from db.domain.records import Role
+from webapp.http.errors import BadRequestError, UploadRefusedError, WebError
+from webapp.http.forms import json_body
 
 ADMIN, RADIOLOGIST, AUDITOR, SERVICE = Role.ADMIN, Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE
 
@@ -40,14 +44,36 @@ EVENTS: Final[Content] = {"text/event-stream": {"schema": {"type": "string"}}}
 JSON_OBJECT: Final[Content] = {"application/json": {"schema": {"type": "object"}}}
 EMPTY: Final[Content] = {}
 
-Query = tuple[tuple[str, dict[str, Any], str], ...]
-"""Name, schema and description of each query parameter."""
 ANY_QUERY: Final = None
 """Query parameters are not checked by the guard: they are ignored, or DICOMweb's own rules apply."""
 
 EXTENSION = "lungnode_endpoints"
 P = ParamSpec("P")
 R = TypeVar("R")
+M = TypeVar("M", bound=BaseModel)
+
+
+class NoQuery(BaseModel):
+    """No query parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Error for a field of a request that does not fit its annotation, in whose metadata it stands."""
+
+    message: str
+    """For users, with ``{name}`` for the field's name; it never contains the value."""
+    code: str = "invalid_field"
+    status: int = 422
+    is_missing: bool = False
+    """Whether it is for a missing field only."""
+
+    def error(self, name: str) -> WebError:
+        """Return the error for a field."""
+        message = self.message.format(name=name)
+        if self.status == 400:
+            return BadRequestError(message, code=self.code)
+        return UploadRefusedError(self.status, self.code, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +89,11 @@ class Endpoint:
     summary: str
     """First line of the view's docstring."""
     answers: Mapping[int, Any] = field(default_factory=dict)
-    """Shape (JSON) or content by HTTP status; empty for endpoints left out of ``/openapi.json``."""
+    """Model or content by HTTP status, the usual one first; empty for endpoints left out of ``/openapi.json``."""
     errors: tuple[int, ...] = ()
-    """Error statuses besides those of every endpoint, path (404) and body (415)."""
-    query: Query | None = ()
-    body: Any = None
+    """Error statuses besides those of every endpoint, of the path (404) and of the body (415, and its rules')."""
+    query: type[BaseModel] | None = NoQuery
+    body: type[BaseModel] | None = None
     form: dict[str, Any] | None = None
     alternative: Content = field(default_factory=dict)
     """Further content of the first answer, selected by ``Accept``."""
@@ -90,6 +116,9 @@ def endpoint(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Add a view to a blueprint with its declaration.
 
+    The view is called with the path's variables, with ``query`` and ``body`` where models of these are declared, and
+    may return a model of ``answers``.
+
     Parameters
     ----------
     paths
@@ -109,12 +138,64 @@ def endpoint(
             summary=(view.__doc__ or "").partition("\n")[0].removesuffix("."),
             **facts,
         )
+
+        @functools.wraps(view)
+        def answer(*args: P.args, **variables: P.kwargs) -> Any:
+            if declaration.query not in (NoQuery, ANY_QUERY):
+                variables["query"] = validated(declaration.query, request.args)
+            if declaration.body is not None:
+                variables["body"] = _body(declaration.body)
+            return _response(view(*args, **variables), declaration)
+
         for path in paths:
-            blueprint.add_url_rule(path, view_func=cast("Any", view), methods=[method])
+            blueprint.add_url_rule(path, view_func=answer, methods=[method])
         blueprint.record(lambda state: declare(state.app, declaration))
         return view
 
     return add
+
+
+def validated(model: type[M], values: Mapping[str, Any]) -> M:
+    """Return values as a model.
+
+    Raises
+    ------
+    BadRequestError, UploadRefusedError
+        By the rule of the first field that does not fit.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = str(error["loc"][0])
+    rules = rules_of(model, name)
+    fitting = [rule for rule in rules if rule.is_missing == (error["type"] == "missing")] or rules
+    raise fitting[0].error(name)
+
+
+def rules_of(model: type[BaseModel], name: str) -> list[Rule]:
+    """Return the rules of a field of a request."""
+    return [rule for rule in model.model_fields[name].metadata if isinstance(rule, Rule)]
+
+
+def is_body_required(model: type[BaseModel]) -> bool:
+    """Return whether a request needs a body of this model."""
+    return any(entry.is_required() for entry in model.model_fields.values())
+
+
+def _body(model: type[M]) -> M:
+    """Return the body of the current request."""
+    return validated(model, json_body() if request.data or is_body_required(model) else {})
+
+
+def _response(answer: Any, declaration: Endpoint) -> Any:
+    """Return a view's answer as a response, a model as JSON; its status is the usual one unless stated."""
+    model, status = answer if isinstance(answer, tuple) else (answer, next(iter(declaration.answers), 200))
+    if not isinstance(model, BaseModel):
+        return answer
+    if type(model) is not declaration.answers[status]:
+        raise TypeError(f"{declaration.name} does not declare {type(model).__name__} for {status}")
+    return Response(model.model_dump_json(), status, mimetype="application/json")
 
 
 def declare(app: App, declaration: Endpoint) -> None:

@@ -6,12 +6,12 @@ Public pages, probes and metrics ignore parameters, and an identity provider may
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 from flask import request
 
-from webapp.endpoints import ANY_QUERY, Endpoint, Query
+from webapp.endpoints import Endpoint
 from webapp.http.errors import BadRequestError
 from webapp.http.i18n import english
 
@@ -26,9 +26,9 @@ def check_request(endpoint: Endpoint) -> None:
     BadRequestError
         400, naming the parameter, never its value.
     """
-    if endpoint.query is ANY_QUERY:
+    if endpoint.query is None:
         return
-    check_names(request.args, names_of(endpoint.query))
+    check_names(request.args, endpoint.query.model_fields)
     for name, values in request.args.lists():
         if len(values) > 1:
             raise BadRequestError(
@@ -36,12 +36,7 @@ def check_request(endpoint: Endpoint) -> None:
             )
 
 
-def names_of(query: Query) -> frozenset[str]:
-    """Return the names of declared parameters."""
-    return frozenset(name for name, _, _ in query)
-
-
-def check_names(names: Iterable[str], allowed: frozenset[str]) -> None:
+def check_names(names: Iterable[str], allowed: Container[str]) -> None:
     """Refuse names that are not allowed.
 
     Raises

@@ -17,8 +17,8 @@ from db.domain.records import StudyState
 from webapp import endpoints
 from webapp.accounts.identity import Principal, current_form_token
 from webapp.accounts.names import shown_name
-from webapp.api import serializers
-from webapp.api.shapes import ReasonShape
+from webapp.api import models_studies
+from webapp.api.models import Reason
 from webapp.http import i18n, rounding
 from webapp.services.registry import current_services
 
@@ -60,15 +60,15 @@ def install(app: Flask) -> None:
         nav=NAVIGATION,
         state_words={state.value: word for state, word in STATE_WORDS.items()},
         age_at=age_at,
-        displayed_malignancy=serializers.displayed_malignancy,
-        displayed_nodule=serializers.displayed_nodule,
+        displayed_malignancy=models_studies.displayed_malignancy,
+        displayed_nodule=models_studies.displayed_nodule,
     )
     app.context_processor(_page_values)
 
 
-def is_partial_coverage(caveats: Iterable[ReasonShape]) -> bool:
+def is_partial_coverage(caveats: Iterable[Reason]) -> bool:
     """Return whether any caveat states partial coverage of the lungs."""
-    return any(caveat["code"] in PARTIAL_COVERAGE for caveat in caveats)
+    return any(caveat.code in PARTIAL_COVERAGE for caveat in caveats)
 
 
 def asset(name: str) -> str:

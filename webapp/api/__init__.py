@@ -1,1 +1,1 @@
-"""JSON API: shapes, operations, OpenAPI document, serializers."""
+"""JSON API: models of requests and answers, OpenAPI document."""

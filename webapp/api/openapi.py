@@ -1,16 +1,21 @@
-"""OpenAPI 3.1 document, generated from the shapes that the code is type-checked against."""
+"""OpenAPI 3.1 document, generated from the declarations of the endpoints."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from webapp.api.schema import Schema, SchemaBook
-from webapp.api.shapes import Error
-from webapp.endpoints import EVERYONE, Endpoint
-from webapp.http.routing import HexIdConverter, UidConverter
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+from pydantic_core import core_schema
 
+from webapp.api.models import UID_SCHEMA, Error
+from webapp.endpoints import EVERYONE, Endpoint, is_body_required, rules_of
+from webapp.http.routing import HexIdConverter
+
+Schema = dict[str, Any]
+PREFIX = "#/components/schemas/"
 DESCRIPTION = (
     "A calibrated second reader for lung CT. Every result is a second reading for a physician, never a diagnosis. "
     "Where sign-in is on, send a token (`Authorization: Bearer ...`); browsers send their session and a form token. "
@@ -41,20 +46,32 @@ VARIABLE = re.compile(r"<(?:(\w+)(?:\((.*?)\))?:)?(\w+)>")
 """A variable of a URL rule: converter, its arguments, name."""
 CONVERTERS: dict[str, Schema] = {
     "": {"type": "string"},
-    "uid": {"type": "string", "pattern": f"^{UidConverter.regex}$"},
+    "uid": {"type": "string", **UID_SCHEMA},
     "hex_id": {"type": "string", "pattern": f"^{HexIdConverter.regex}$"},
 }
 
 
+class PlainSchemas(GenerateJsonSchema):
+    """JSON Schema (2020-12) in which a nullable type is one schema with two types."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:
+        """Return the schema of a type or null."""
+        inner, null = self.generate_inner(schema["schema"]), {"type": "null"}
+        if isinstance(inner.get("type"), str) and "enum" not in inner:
+            return inner | {"type": [inner["type"], "null"]}
+        return {"anyOf": [inner, null]}
+
+
 def document(version: str, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """Return the OpenAPI document of the endpoints that declare answers."""
-    book = SchemaBook()
-    error = {"application/json": {"schema": book.reference(Error)}}
+    published = [endpoint for endpoint in endpoints if endpoint.answers]
+    schemas = _schemas(published)
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in endpoints:
-        for path in endpoint.paths if endpoint.answers else ():
-            url = VARIABLE.sub(r"{\3}", path)
-            paths.setdefault(url, {})[endpoint.method.lower()] = _operation(endpoint, path, book, error)
+    for endpoint in published:
+        for path in endpoint.paths:
+            operation = _operation(endpoint, path, schemas)
+            paths.setdefault(VARIABLE.sub(r"{\3}", path), {})[endpoint.method.lower()] = operation
+    queries = {endpoint.query.__name__ for endpoint in published if endpoint.query}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -67,7 +84,7 @@ def document(version: str, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "security": [{"token": []}, {"session": [], "form": []}],
         "paths": paths,
         "components": {
-            "schemas": dict(sorted(book.schemas.items())),
+            "schemas": {name: schema for name, schema in sorted(schemas.items()) if name not in queries},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "lungnode_session"},
@@ -77,39 +94,66 @@ def document(version: str, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     }
 
 
-def _operation(endpoint: Endpoint, path: str, book: SchemaBook, error: Schema) -> dict[str, Any]:
-    responses = {status: _content(answer, book) for status, answer in endpoint.answers.items()}
+def _schemas(endpoints: Iterable[Endpoint]) -> dict[str, Schema]:
+    """Return the schemas of all models by name."""
+    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Error, "serialization"): None}
+    for endpoint in endpoints:
+        models |= {(answer, "serialization"): None for answer in endpoint.answers.values() if isinstance(answer, type)}
+        models |= {(model, "validation"): None for model in (endpoint.body, endpoint.query) if model is not None}
+    template = PREFIX + "{model}"
+    _, definitions = models_json_schema(list(models), ref_template=template, schema_generator=PlainSchemas)
+    return {name: _plain(schema) for name, schema in definitions["$defs"].items()}
+
+
+def _plain(schema: Any) -> Any:
+    """Return a schema without titles and empty defaults."""
+    if isinstance(schema, list):
+        return [_plain(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("additionalProperties") is True:
+        schema = schema | {"additionalProperties": {}}
+    omitted = {"title"} | ({"default"} if schema.get("default", "") in (None, "") else set())
+    return {name: _plain(inner) for name, inner in schema.items() if name not in omitted or isinstance(inner, dict)}
+
+
+def _operation(endpoint: Endpoint, path: str, schemas: Mapping[str, Schema]) -> dict[str, Any]:
+    responses = {status: _content(answer) for status, answer in endpoint.answers.items()}
     first = next(iter(responses))
     responses[first] = responses[first] | endpoint.alternative
     parameters = _path_parameters(path)
-    is_public = endpoint.may is EVERYONE
-    errors = {*endpoint.errors, *ALWAYS, *(() if is_public else GUARDED)}
-    errors |= {404} if parameters else set()
-    errors |= {415} if endpoint.body else set()
-    for status in sorted(errors - set(responses)):
-        responses[status] = error
+    for status in sorted(_errors(endpoint) - set(responses) | ({404} if parameters else set())):
+        responses[status] = _content(Error)
     operation: dict[str, Any] = {
         "summary": endpoint.summary,
         "operationId": _operation_id(endpoint.method.lower(), path),
-        "parameters": parameters + [_query(*parameter) for parameter in endpoint.query or ()],
+        "parameters": parameters + (_query(schemas[endpoint.query.__name__]) if endpoint.query else []),
         "responses": {
             str(status): {"description": WORDS[status], "content": content} for status, content in responses.items()
         },
     }
     if endpoint.body is not None:
-        content = {"application/json": {"schema": book.reference(endpoint.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": is_body_required(endpoint.body), "content": _content(endpoint.body)}
     if endpoint.form is not None:
         operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": endpoint.form}}}
-    if is_public:
+    if endpoint.may is EVERYONE:
         operation["security"] = []
     return operation
 
 
-def _content(answer: Any, book: SchemaBook) -> Schema:
+def _errors(endpoint: Endpoint) -> set[int]:
+    """Return the error statuses of an endpoint."""
+    errors = {*endpoint.errors, *ALWAYS, *(() if endpoint.may is EVERYONE else GUARDED)}
+    if endpoint.body is not None:
+        rules = [rule for name in endpoint.body.model_fields for rule in rules_of(endpoint.body, name)]
+        errors |= {415} | {rule.status for rule in rules}
+    return errors
+
+
+def _content(answer: Any) -> Schema:
     if isinstance(answer, dict):
         return answer
-    return {"application/json": {"schema": book.reference(answer)}}
+    return {"application/json": {"schema": {"$ref": PREFIX + answer.__name__}}}
 
 
 def _operation_id(method: str, path: str) -> str:
@@ -130,5 +174,9 @@ def _converted(converter: str, arguments: str) -> Schema:
     return CONVERTERS[converter]
 
 
-def _query(name: str, schema: Schema, description: str) -> Schema:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+def _query(schema: Schema) -> list[Schema]:
+    """Return the parameters of a query model's schema."""
+    return [
+        {"name": name, "in": "query", "required": False, "description": entry.pop("description", ""), "schema": entry}
+        for name, entry in ((name, dict(entry)) for name, entry in schema.get("properties", {}).items())
+    ]

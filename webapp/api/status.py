@@ -7,8 +7,8 @@ import time
 from flask import Blueprint, Response, current_app, jsonify
 
 from db.analyses import predictions
+from webapp.api.models_status import ModelStatus
 from webapp.api.openapi import document
-from webapp.api.shapes_status import ModelStatusShape
 from webapp.endpoints import JSON_OBJECT, SIGNED_IN, declared, endpoint
 from webapp.services.registry import current_services
 
@@ -24,10 +24,10 @@ def model_status_fields() -> dict[str, object]:
     return {**services.predictor.status(), "uptime_s": uptime_s, "predictions_served": served}
 
 
-@endpoint(blueprint, "GET", "/model_status", may=SIGNED_IN, answers={200: ModelStatusShape}, is_cross_origin=True)
-def model_status() -> Response:
+@endpoint(blueprint, "GET", "/model_status", may=SIGNED_IN, answers={200: ModelStatus}, is_cross_origin=True)
+def model_status() -> ModelStatus:
     """Models and their metrics."""
-    return jsonify(model_status_fields())
+    return ModelStatus.model_validate(model_status_fields())
 
 
 @endpoint(blueprint, "GET", "/openapi.json", may=SIGNED_IN, answers={200: JSON_OBJECT})

@@ -2,74 +2,122 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
 from db.domain.records import StudyState, WorklistOrder, WorklistQuery
-from webapp.http.errors import BadRequestError
+from webapp.endpoints import Rule
 from webapp.http.forms import MAX_TEXT, clean_text
+from webapp.http.i18n import english
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_DIGITS = 9
 FIELDS = ("q", "state", "reviewed", "date_from", "date_to", "min_probability", "max_probability", "sort")
 """Parameters of a saved filter; ``limit`` and ``cursor`` only page."""
-REVIEWED = {"yes": True, "no": False}
-STATE: dict[str, Any] = {"type": "string", "enum": [state.value for state in StudyState]}
-DATE: dict[str, Any] = {"type": "string", "pattern": r"^\d{4}-?\d{2}-?\d{2}$"}
-SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
-WORKLIST_QUERY = (
-    ("state", STATE, "Only studies in this state."),
-    (
-        "q",
-        {"type": "string", "maxLength": 2000},
-        "Words in name, id, accession number, description or study UID; one or two letters match the start of a word.",
-    ),
-    ("date_from", DATE, "Only studies of this study date or later."),
-    ("date_to", DATE, "Only studies of this study date or earlier."),
-    ("min_probability", SHARE, "Only studies whose highest calibrated probability is this or more."),
-    ("max_probability", SHARE, "Only studies whose highest calibrated probability is this or less."),
-    ("reviewed", {"type": "string", "enum": ["yes", "no"]}, "Only reviewed, or only unread studies."),
-    (
-        "sort",
-        {"type": "string", "enum": ["newest", "oldest", "priority"], "default": "newest"},
-        "By arrival; or overdue ones first, then by probability, then those without one, then reviewed ones.",
-    ),
-    ("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "Studies on one page."),
-    ("cursor", {"type": "string"}, "`next` of the previous page."),
-)
 
 
-def read_query(parameters: Mapping[str, str], max_wait_s: float) -> WorklistQuery:
-    """Return the query of URL parameters.
+def _date(text: str) -> str:
+    """Return ``2026-01-31`` or ``20260131`` in the latter form, which sorts by time."""
+    return date.fromisoformat(text).strftime("%Y%m%d")
+
+
+def whole_number(text: str) -> int:
+    """Return a number of up to nine ASCII digits.
 
     Raises
     ------
-    BadRequestError
-        For an unknown state or order, an invalid date, a probability outside 0 to 1, or a limit outside 1 to 500.
+    ValueError
     """
-    text = clean_text(parameters.get("q", ""))
-    if len(text) > MAX_TEXT:
-        raise BadRequestError("The search text is too long.", code="bad_text")
-    state = _word(parameters, "state", set(StudyState), "Unknown state.")
-    reviewed = _word(parameters, "reviewed", set(REVIEWED), "Reviewed must be yes or no.")
-    order = _word(parameters, "sort", set(WorklistOrder), "The order must be newest, oldest or priority.")
-    return WorklistQuery(
-        state=StudyState(state) if state else None,
-        text=text,
-        date_from=_date(parameters, "date_from"),
-        date_to=_date(parameters, "date_to"),
-        min_probability=_probability(parameters, "min_probability"),
-        max_probability=_probability(parameters, "max_probability"),
-        is_reviewed=REVIEWED.get(reviewed),
-        order=WorklistOrder(order) if order else WorklistOrder.NEWEST,
-        max_wait_s=max_wait_s,
-        limit=_limit(parameters),
-        cursor=parameters.get("cursor", "").strip() or None,
-    )
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise ValueError("not a whole number")
+    return int(text)
+
+
+Date = Annotated[
+    str,
+    AfterValidator(_date),
+    Field(json_schema_extra={"pattern": r"^\d{4}-?\d{2}-?\d{2}$"}),
+    Rule(english("Dates must have the form 2026-01-31 or 20260131."), "bad_date", 400),
+]
+Bound = Annotated[
+    Annotated[float, Field(ge=0, le=1)] | SkipJsonSchema[None],
+    Rule(english("Probabilities must be between 0 and 1."), "bad_probability", 400),
+]
+
+
+class WorklistParameters(BaseModel):
+    """Filters, order and page of the worklist; empty parameters are ignored."""
+
+    q: Annotated[
+        str,
+        Field(
+            max_length=MAX_TEXT,
+            description="Words in name, id, accession number, description or study UID; one or two letters match the "
+            "start of a word.",
+        ),
+        BeforeValidator(clean_text),
+        Rule(english("The search text is too long."), "bad_text", 400),
+    ] = ""
+    state: Annotated[
+        StudyState | SkipJsonSchema[None],
+        Field(description="Only studies in this state."),
+        Rule(english("Unknown state."), "bad_state", 400),
+    ] = None
+    reviewed: Annotated[
+        Literal["yes", "no"] | SkipJsonSchema[None],
+        Field(description="Only reviewed, or only unread studies."),
+        Rule(english("Reviewed must be yes or no."), "bad_reviewed", 400),
+    ] = None
+    sort: Annotated[
+        WorklistOrder,
+        Field(
+            description="By arrival; or overdue ones first, then by probability, then those without one, then reviewed "
+            "ones."
+        ),
+        Rule(english("The order must be newest, oldest or priority."), "bad_sort", 400),
+    ] = WorklistOrder.NEWEST
+    date_from: Annotated[Date, Field(description="Only studies of this study date or later.")] = ""
+    date_to: Annotated[Date, Field(description="Only studies of this study date or earlier.")] = ""
+    min_probability: Annotated[
+        Bound, Field(description="Only studies whose highest calibrated probability is this or more.")
+    ] = None
+    max_probability: Annotated[
+        Bound, Field(description="Only studies whose highest calibrated probability is this or less.")
+    ] = None
+    limit: Annotated[
+        int,
+        Field(ge=1, le=MAX_LIMIT, description="Studies on one page."),
+        BeforeValidator(whole_number),
+        Rule(f"The limit must be a whole number from 1 to {MAX_LIMIT}.", "bad_limit", 400),
+    ] = DEFAULT_LIMIT
+    cursor: Annotated[str | SkipJsonSchema[None], Field(description="`next` of the previous page.")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value.strip() for name, value in values.items() if value.strip()}
+
+    def to_query(self, max_wait_s: float) -> WorklistQuery:
+        """Return the query of the database."""
+        return WorklistQuery(
+            state=self.state,
+            text=self.q,
+            date_from=self.date_from,
+            date_to=self.date_to,
+            min_probability=self.min_probability,
+            max_probability=self.max_probability,
+            is_reviewed=None if self.reviewed is None else self.reviewed == "yes",
+            order=self.sort,
+            max_wait_s=max_wait_s,
+            limit=self.limit,
+            cursor=self.cursor,
+        )
 
 
 def filter_fields(parameters: Mapping[str, str]) -> dict[str, str]:
@@ -84,41 +132,3 @@ def address(fields: Mapping[str, str | None]) -> str:
     """Return the worklist's URL with these parameters."""
     query = urlencode({name: value for name, value in fields.items() if value})
     return f"/worklist?{query}" if query else "/worklist"
-
-
-def _word(parameters: Mapping[str, str], name: str, allowed: set[str], refusal: str) -> str:
-    word = parameters.get(name, "").strip()
-    if word and word not in allowed:
-        raise BadRequestError(refusal, code=f"bad_{name}")
-    return word
-
-
-def _date(parameters: Mapping[str, str], name: str) -> str:
-    """Return ``2026-01-31`` or ``20260131`` in the latter form, which sorts by time."""
-    given = parameters.get(name, "").strip()
-    if not given:
-        return ""
-    try:
-        return date.fromisoformat(given).strftime("%Y%m%d")
-    except ValueError:
-        raise BadRequestError("Dates must have the form 2026-01-31 or 20260131.", code="bad_date") from None
-
-
-def _probability(parameters: Mapping[str, str], name: str) -> float | None:
-    given = parameters.get(name, "").strip()
-    if not given:
-        return None
-    try:
-        value = float(given)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise BadRequestError("Probabilities must be between 0 and 1.", code="bad_probability")
-    return value
-
-
-def _limit(parameters: Mapping[str, str]) -> int:
-    limit = parameters.get("limit", "").strip() or str(DEFAULT_LIMIT)
-    if not (limit.isascii() and limit.isdigit() and len(limit) <= MAX_DIGITS and 1 <= int(limit) <= MAX_LIMIT):
-        raise BadRequestError(f"The limit must be a whole number from 1 to {MAX_LIMIT}.", code="bad_limit")
-    return int(limit)

@@ -27,19 +27,30 @@ SEXES = {"m": "male", "male": "male", "f": "female", "female": "female", "o": "o
 YES = frozenset({"yes", "true", "1", "on", "y"})
 NO = frozenset({"no", "false", "0", "off", "n"})
 FILE: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+PIXEL: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": MAX_PIXEL_INDEX}
 UPLOAD_FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
         "image": FILE
         | {"description": "PNG, JPEG, a DICOM instance, or a zip of a DICOM series; detected by content."},
         "file": FILE | {"description": "The same as `image`."},
-        "row": {"type": "number", "minimum": 0, "description": "0-based row of a nodule in a DICOM instance."},
-        "column": {"type": "number", "minimum": 0, "description": "0-based column of a nodule in a DICOM instance."},
-        "age": {"type": "integer", "minimum": 0, "maximum": 130},
+        "row": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": MAX_PIXEL_INDEX,
+            "description": "0-based row of a nodule in a DICOM instance.",
+        },
+        "column": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": MAX_PIXEL_INDEX,
+            "description": "0-based column of a nodule in a DICOM instance.",
+        },
+        "age": {"type": "integer", "minimum": 0, "maximum": MAX_AGE},
         "sex": {"type": "string", "enum": ["female", "male", "other"]},
-        "smoking_pack_years": {"type": "number", "minimum": 0, "maximum": 500},
+        "smoking_pack_years": {"type": "number", "minimum": 0, "maximum": MAX_PACK_YEARS},
         "family_history": {"type": "string", "enum": ["yes", "no"]},
-        "symptoms": {"type": "string", "maxLength": 2000},
+        "symptoms": {"type": "string", "maxLength": MAX_TEXT},
     },
     "anyOf": [{"required": ["image"]}, {"required": ["file"]}],
 }
@@ -160,35 +171,3 @@ def text_of(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise _bad_field(name, f"must be a text of at most {MAX_TEXT} characters")
     return clean_text(value)
-
-
-def uid_of(body: Mapping[str, Any], name: str) -> str:
-    """Return a UID field (PS3.5 9.1)."""
-    value = body.get(name)
-    if not isinstance(value, str) or not UID_PATTERN.fullmatch(value):
-        raise _bad_field(name, "must be a DICOM UID")
-    return value
-
-
-def coordinate_of(body: Mapping[str, Any], name: str) -> float:
-    """Return a 0-based pixel coordinate field."""
-    value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_PIXEL_INDEX:
-        raise _bad_field(name, "must be a number of pixels of at least 0")
-    return float(value)
-
-
-def seconds_of(body: Mapping[str, Any], name: str) -> float:
-    """Return a field with a time in seconds, at most a day."""
-    value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
-        raise _bad_field(name, "must be a number of seconds of at least 0")
-    return float(value)
-
-
-def frame_of(body: Mapping[str, Any]) -> int:
-    """Return the 1-based frame number, 1 by default."""
-    value = body.get("frame_number", 1)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PIXEL_INDEX:
-        raise _bad_field("frame_number", "must be an integer of at least 1")
-    return value

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -17,29 +21,34 @@ from db.read_models import operations
 from db.results import deliveries
 from db.results import failures as result_failures
 from webapp.accounts.identity import principal
-from webapp.api import serializers
-from webapp.api.shapes_admin import CountShape, DeliveriesShape, OverviewShape, ResendShape, ResultFailuresShape
-from webapp.api.shapes_studies import DeliveryShape
-from webapp.endpoints import ADMINISTER, HTML, endpoint
-from webapp.http import forms
+from webapp.api import models, models_admin
+from webapp.api.models_admin import Count, Deliveries, Resend, ResultFailures
+from webapp.api.models_studies import Delivery
+from webapp.endpoints import ADMINISTER, HTML, Rule, endpoint
 from webapp.http.errors import BadRequestError, NotFoundError
+from webapp.http.i18n import english
+from webapp.options import Node
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("admin", __name__)
 
 MAX_AE_TITLE = 16
-DELIVERY_QUERY = (
-    (
-        "status",
-        {"type": "string", "enum": ["pending", "sent", "committed", "failed", "declined"]},
-        "Only deliveries with this status; `failed` are the dead letters.",
-    ),
-)
+
+
+class DeliveryParameters(BaseModel):
+    """Parameters of the list of deliveries."""
+
+    status: Annotated[
+        DeliveryStatus | SkipJsonSchema[None],
+        BeforeValidator(lambda text: text or None),
+        Field(description="Only deliveries with this status; `failed` are the dead letters."),
+        Rule(english("Unknown status."), "bad_status", 400),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
-    """Data of the administration page."""
+class OverviewRecords:
+    """Records of the administration page."""
 
     loads: tuple[operations.DestinationLoad, ...]
     dead_letters: tuple[DeliveryRecord, ...]
@@ -54,8 +63,8 @@ class Overview:
     faults: tuple[faults.Fault, ...]
 
 
-def _overview(session: Session) -> Overview:
-    return Overview(
+def _overview(session: Session) -> OverviewRecords:
+    return OverviewRecords(
         loads=operations.destination_loads(session),
         dead_letters=deliveries.dead_letters(session, limit=operations.LISTED),
         dead_letter_count=deliveries.dead_letter_count(session),
@@ -119,38 +128,41 @@ def analyse_again_from_page(analysis_id: str) -> BaseResponse:
     return redirect(url_for("admin.page", _anchor="jobs"), 303)
 
 
-@endpoint(blueprint, "GET", "/api/v1/admin", may=ADMINISTER, answers={200: OverviewShape})
-def overview() -> Response:
+@endpoint(blueprint, "GET", "/api/v1/admin", may=ADMINISTER, answers={200: models_admin.Overview})
+def overview() -> models_admin.Overview:
     """Peers, destinations, dead letters and jobs."""
     with current_services().database.read() as session:
         content = _overview(session)
     options = current_services().options
-    return jsonify(
-        peers=[serializers.node(node) for node in options.peers],
-        destinations=[serializers.destination(node, content.loads) for node in options.destinations],
-        dead_letters=[serializers.delivery(record) for record in content.dead_letters],
-        dead_letter_count=content.dead_letter_count,
-        result_failures=[serializers.result_failure(record) for record in content.result_failures],
-        result_failure_count=content.result_failure_count,
-        jobs=[serializers.analysis(record) for record in content.jobs],
-        prior_shortfalls=[serializers.prior_shortfall(record) for record in content.shortfalls],
-        associations=[serializers.association(record) for record in content.associations],
-        faults=[serializers.fault(record) for record in content.faults],
+    return models_admin.Overview.model_validate(
+        models.merged(
+            content,
+            peers=options.peers,
+            destinations=[_destination(node, content.loads) for node in options.destinations],
+            prior_shortfalls=content.shortfalls,
+        )
+    )
+
+
+def _destination(node: Node, loads: Iterable[operations.DestinationLoad]) -> dict[str, object]:
+    """Return a destination with its delivery counts."""
+    load = next((load for load in loads if load.destination == node.ae_title), None)
+    return models.merged(
+        node,
+        deliveries={status.value: load.counts.get(status, 0) if load else 0 for status in DeliveryStatus},
+        last_sent_at=load.last_sent_at if load else None,
+        oldest_pending_at=load.oldest_pending_at if load else None,
     )
 
 
 @endpoint(
-    blueprint, "GET", "/api/v1/admin/deliveries", may=ADMINISTER, answers={200: DeliveriesShape}, query=DELIVERY_QUERY
+    blueprint, "GET", "/api/v1/admin/deliveries", may=ADMINISTER, answers={200: Deliveries}, query=DeliveryParameters
 )
-def delivery_listing() -> Response:
+def delivery_listing(query: DeliveryParameters) -> Deliveries:
     """Deliveries, latest change first."""
-    status_text = request.args.get("status") or None
-    if status_text is not None and status_text not in set(DeliveryStatus):
-        raise BadRequestError("Unknown status.", code="bad_status")
-    status = DeliveryStatus(status_text) if status_text else None
     with current_services().database.read() as session:
-        records = operations.recent_deliveries(session, status=status)
-    return jsonify(items=[serializers.delivery(record) for record in records])
+        records = operations.recent_deliveries(session, status=query.status)
+    return Deliveries.model_validate({"items": records})
 
 
 @endpoint(
@@ -158,11 +170,11 @@ def delivery_listing() -> Response:
     "POST",
     "/api/v1/admin/deliveries/<hex_id:delivery_id>/resend",
     may=ADMINISTER,
-    answers={200: DeliveryShape},
+    answers={200: Delivery},
 )
-def resend(delivery_id: str) -> Response:
+def resend(delivery_id: str) -> Delivery:
     """Resend an object."""
-    return jsonify(serializers.delivery(_resend(delivery_id)))
+    return Delivery.model_validate(_resend(delivery_id))
 
 
 @endpoint(
@@ -170,11 +182,11 @@ def resend(delivery_id: str) -> Response:
     "POST",
     "/api/v1/admin/results/<hex_id:analysis_id>/retry",
     may=ADMINISTER,
-    answers={200: ResultFailuresShape},
+    answers={200: ResultFailures},
 )
-def retry_results(analysis_id: str) -> Response:
+def retry_results(analysis_id: str) -> ResultFailures:
     """Retry the creation of result objects."""
-    return jsonify(items=[serializers.result_failure(record) for record in _retry_results(analysis_id)])
+    return ResultFailures.model_validate({"items": _retry_results(analysis_id)})
 
 
 @endpoint(
@@ -182,21 +194,18 @@ def retry_results(analysis_id: str) -> Response:
     "POST",
     "/api/v1/admin/dead-letters/resend",
     may=ADMINISTER,
-    answers={200: DeliveriesShape},
-    errors=(422,),
-    body=ResendShape,
+    answers={200: Deliveries},
+    body=Resend,
 )
-def resend_all() -> Response:
+def resend_all(body: Resend) -> Deliveries:
     """Resend failed deliveries."""
-    body = forms.json_body() if request.data else {}
-    sent = _resend_dead_letters(_ae_title(forms.text_of(body, "destination")))
-    return jsonify(items=[serializers.delivery(record) for record in sent])
+    return Deliveries.model_validate({"items": _resend_dead_letters(_ae_title(body.destination))})
 
 
-@endpoint(blueprint, "POST", "/api/v1/admin/priors/again", may=ADMINISTER, answers={200: CountShape})
-def fetch_again() -> Response:
+@endpoint(blueprint, "POST", "/api/v1/admin/priors/again", may=ADMINISTER, answers={200: Count})
+def fetch_again() -> Count:
     """Retry the retrieval of missing priors."""
-    return jsonify(count=_fetch_again())
+    return Count(count=_fetch_again())
 
 
 def _ae_title(text: str) -> str | None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request
+from typing import Annotated
+
+from flask import Blueprint, render_template
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from db.analyses.analyses import analysis_record
 from db.audit import trail as audit
 from db.domain.records import AuditEvent
 from db.read_models import result_timeline as timelines
 from webapp.accounts.identity import principal
-from webapp.endpoints import AUDIT, HTML, endpoint
-from webapp.http.errors import BadRequestError, NotFoundError
+from webapp.endpoints import AUDIT, HTML, Rule, endpoint
+from webapp.http.errors import NotFoundError
 from webapp.http.forms import clean_text
+from webapp.http.i18n import english
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("trail", __name__)
@@ -19,27 +24,42 @@ blueprint = Blueprint("trail", __name__)
 PAGE = 100
 MAX_SUBJECT = 64
 MAX_DIGITS = 15
-AUDIT_QUERY = (
-    ("subject", {"type": "string", "maxLength": 64}, "Only events about this opaque id."),
-    ("before", {"type": "integer", "minimum": 1}, "Only events before this sequence number."),
-)
 
 
-@endpoint(blueprint, "GET", "/audit", may=AUDIT, answers={200: HTML}, query=AUDIT_QUERY)
-def page() -> str:
+def _sequence_number(text: str) -> int | None:
+    """Return a number of up to 15 ASCII digits; None if empty."""
+    if text and not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise ValueError("not a sequence number")
+    return int(text) if text else None
+
+
+class AuditParameters(BaseModel):
+    """Parameters of the audit trail."""
+
+    before: Annotated[
+        Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
+        BeforeValidator(_sequence_number),
+        Field(description="Only events before this sequence number."),
+        Rule(english("The cursor must be a sequence number."), "bad_cursor", 400),
+    ] = None
+    subject: Annotated[
+        str,
+        Field(max_length=MAX_SUBJECT, description="Only events about this opaque id."),
+        BeforeValidator(clean_text),
+        Rule(english("Unknown subject."), "bad_subject", 400),
+    ] = ""
+
+
+@endpoint(blueprint, "GET", "/audit", may=AUDIT, answers={200: HTML}, query=AuditParameters)
+def page(query: AuditParameters) -> str:
     """The audit trail as a page."""
-    subject = clean_text(request.args.get("subject", "")) or None
-    before = request.args.get("before", "")
-    if before and not (before.isascii() and before.isdigit() and len(before) <= MAX_DIGITS):
-        raise BadRequestError("The cursor must be a sequence number.", code="bad_cursor")
-    if subject is not None and len(subject) > MAX_SUBJECT:
-        raise BadRequestError("Unknown subject.", code="bad_subject")
+    subject, before = query.subject or None, query.before
     with current_services().database.read() as session:
-        entries = audit.recent(session, limit=PAGE + 1, before=int(before) if before else None, subject=subject)
+        entries = audit.recent(session, limit=PAGE + 1, before=before, subject=subject)
         has_story = subject is not None and analysis_record(session, subject) is not None
     older = entries[PAGE - 1].sequence if len(entries) > PAGE else None
     return render_template(
-        "audit.html", entries=entries[:PAGE], subject=subject, older=older, before=before, has_story=has_story
+        "audit.html", entries=entries[:PAGE], subject=subject, older=older, before=before or "", has_story=has_story
     )
 
 

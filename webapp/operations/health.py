@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Callable
 
 import structlog
-from flask import Blueprint, Response, g, jsonify
+from flask import Blueprint, Response, g
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from db.audit import trail as audit
 from db.domain.errors import DbError
 from webapp.accounts.identity import Principal
-from webapp.api.shapes_status import LivenessShape, ReadinessShape
+from webapp.api.models_status import Liveness, Readiness
 from webapp.endpoints import ANY_QUERY, EVERYONE, OBSERVE, TEXT, endpoint
 from webapp.services.registry import Services, current_services
 
@@ -24,10 +24,10 @@ PROBE_BYTES = 65536
 """Bytes written and synced to test the disk: a quota may apply although the file system reports free space."""
 
 
-@endpoint(blueprint, "GET", "/livez", may=EVERYONE, answers={200: LivenessShape}, query=ANY_QUERY, is_probe=True)
-def livez() -> Response:
+@endpoint(blueprint, "GET", "/livez", may=EVERYONE, answers={200: Liveness}, query=ANY_QUERY, is_probe=True)
+def livez() -> Liveness:
     """Liveness of the process."""
-    return jsonify(alive=True)
+    return Liveness(alive=True)
 
 
 @endpoint(
@@ -35,18 +35,18 @@ def livez() -> Response:
     "GET",
     "/readyz",
     may=EVERYONE,
-    answers={200: ReadinessShape, 503: ReadinessShape},
+    answers={200: Readiness, 503: Readiness},
     query=ANY_QUERY,
     is_probe=True,
 )
-def readyz() -> tuple[Response, int]:
+def readyz() -> tuple[Readiness, int]:
     """Readiness of the service."""
     if not _may_read_details():
         ready = current_services().readiness.is_ready(lambda: _is_ready(_checks()))
-        return jsonify(ready=ready), 200 if ready else 503
+        return Readiness(ready=ready), 200 if ready else 503
     checks = _checks()
     ready = _is_ready(checks)
-    return jsonify(ready=ready, checks=checks), 200 if ready else 503
+    return Readiness(ready=ready, checks=checks), 200 if ready else 503
 
 
 def _checks() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from db.analyses import promotions, shadow
@@ -15,7 +15,7 @@ from webapp.services.registry import current_services
 if TYPE_CHECKING:
     from webapp.operations.model_comparison import CandidateReport
 
-from webapp.api.shapes_candidate import CandidateShape
+from webapp.api.models_status import Candidate
 from webapp.endpoints import ADMINISTER, HTML, endpoint
 
 blueprint = Blueprint("candidate", __name__)
@@ -46,8 +46,8 @@ def roll_back_from_page() -> BaseResponse:
     return redirect(url_for("candidate.page", _anchor="changes"), 303)
 
 
-@endpoint(blueprint, "GET", "/api/v1/admin/candidate", may=ADMINISTER, answers={200: CandidateShape})
-def comparison() -> Response:
+@endpoint(blueprint, "GET", "/api/v1/admin/candidate", may=ADMINISTER, answers={200: Candidate})
+def comparison() -> Candidate:
     """How the candidate model compares."""
     report = _report()
-    return jsonify(report=report.as_json() if report else None)
+    return Candidate.model_validate({"report": report.as_json() if report else None})

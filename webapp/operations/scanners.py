@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, redirect, request, url_for
+from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from db.analyses import analyses, quarantine
 from webapp.accounts.identity import principal
-from webapp.api import serializers
-from webapp.api.shapes_admin import HoldScannerShape, ReleaseScannerShape, ScannerShape, ScannersShape
+from webapp.api.models_admin import HoldScanner, ReleaseScanner, Scanner, Scanners
 from webapp.endpoints import ADMINISTER, endpoint
 from webapp.http import forms
 from webapp.services.registry import current_services
@@ -16,12 +15,12 @@ from webapp.services.registry import current_services
 blueprint = Blueprint("scanners", __name__)
 
 
-@endpoint(blueprint, "GET", "/api/v1/admin/scanners", may=ADMINISTER, answers={200: ScannersShape})
-def listing() -> Response:
+@endpoint(blueprint, "GET", "/api/v1/admin/scanners", may=ADMINISTER, answers={200: Scanners})
+def listing() -> Scanners:
     """Scanners and their quarantine."""
     with current_services().database.read() as session:
         states = quarantine.scanner_states(session)
-    return jsonify(items=[serializers.scanner(state) for state in states])
+    return Scanners.model_validate({"items": states})
 
 
 @endpoint(
@@ -29,13 +28,12 @@ def listing() -> Response:
     "POST",
     "/api/v1/admin/scanners/<hex_id:key>/hold",
     may=ADMINISTER,
-    answers={200: ScannerShape},
-    errors=(422,),
-    body=HoldScannerShape,
+    answers={200: Scanner},
+    body=HoldScanner,
 )
-def hold(key: str) -> Response:
+def hold(key: str, body: HoldScanner) -> Scanner:
     """Put a scanner into quarantine."""
-    return jsonify(_hold(key, forms.text_of(forms.json_body(), "reason")))
+    return _hold(key, body.reason)
 
 
 @endpoint(
@@ -43,14 +41,12 @@ def hold(key: str) -> Response:
     "POST",
     "/api/v1/admin/scanners/<hex_id:key>/release",
     may=ADMINISTER,
-    answers={200: ScannerShape},
-    errors=(422,),
-    body=ReleaseScannerShape,
+    answers={200: Scanner},
+    body=ReleaseScanner,
 )
-def release(key: str) -> Response:
+def release(key: str, body: ReleaseScanner) -> Scanner:
     """Release a scanner from quarantine."""
-    body = forms.json_body()
-    return jsonify(_release(key, forms.text_of(body, "reason"), rerun=body.get("rerun") is True))
+    return _release(key, body.reason, rerun=body.rerun)
 
 
 @endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/hold", may=ADMINISTER)
@@ -79,17 +75,17 @@ def _page() -> BaseResponse:
     return redirect(url_for("admin.page", _anchor="scanners"), 303)
 
 
-def _hold(key: str, reason: str) -> ScannerShape:
+def _hold(key: str, reason: str) -> Scanner:
     with current_services().database.begin() as session:
         scanner = quarantine.scanner_by_key(session, key)
         quarantine.hold_scanner(session, scanner, reason, held_by=principal().name)
-        return serializers.scanner(quarantine.state_of(session, scanner))
+        return Scanner.model_validate(quarantine.state_of(session, scanner))
 
 
-def _release(key: str, reason: str, *, rerun: bool) -> ScannerShape:
+def _release(key: str, reason: str, *, rerun: bool) -> Scanner:
     with current_services().database.begin() as session:
         scanner = quarantine.scanner_by_key(session, key)
         quarantine.release_scanner(session, scanner, reason, released_by=principal().name)
         if rerun:
             analyses.rerun_quarantined(session, scanner, requested_by=principal().name)
-        return serializers.scanner(quarantine.state_of(session, scanner))
+        return Scanner.model_validate(quarantine.state_of(session, scanner))

@@ -11,11 +11,11 @@ from dataclasses import replace
 from flask import request
 
 from db.domain.caveats import ABOUT_FINDINGS
-from db.domain.records import WorklistOrder, WorklistQuery
+from db.domain.records import FindingOrigin, WorklistOrder, WorklistQuery
 from webapp.accounts.identity import principal
-from webapp.api.shapes import ReasonShape
-from webapp.api.shapes_studies import FindingShape, StudyShape
-from webapp.api.shapes_worklist import WorklistItemShape
+from webapp.api.models import Reason
+from webapp.api.models_studies import Finding, Study
+from webapp.api.models_worklist import WorklistItem
 
 COOKIE = "lungnode_hide_model"
 SHOWN_HEADER = "X-Lungnode-Model"
@@ -50,57 +50,38 @@ def blind_fields(fields: Mapping[str, str]) -> dict[str, str]:
     return visible | {"sort": WorklistOrder.OLDEST.value} if visible.get("sort") == WorklistOrder.PRIORITY else visible
 
 
-def blind_item(item: WorklistItemShape) -> WorklistItemShape:
+def blind_item(item: WorklistItem) -> WorklistItem:
     """Return a worklist item without model output, unless this reader reviewed the study."""
-    if item["reviewed_by"] == principal().name:
-        return item
-    return {
-        **item,
-        "finding_count": None,
-        "malignancy_probability": None,
-        "interval": None,
-        "displayed": None,
-        "caveats": blind_caveats(item["caveats"]),
-        "result_failures": [],
-    }
+    return item if item.reviewed_by == principal().name else item.model_copy(update=_hidden(item))
 
 
-def blind_caveats(caveats: list[ReasonShape]) -> list[ReasonShape]:
+def _hidden(item: WorklistItem) -> dict[str, object]:
+    """Return the fields that replace a study's model output."""
+    output = dict.fromkeys(("finding_count", "malignancy_probability", "interval", "displayed"))
+    return output | {"caveats": blind_caveats(item.caveats), "result_failures": []}
+
+
+def blind_caveats(caveats: list[Reason]) -> list[Reason]:
     """Return the caveats that reveal nothing about findings."""
-    return [caveat for caveat in caveats if caveat["code"] not in ABOUT_FINDINGS]
+    return [caveat for caveat in caveats if caveat.code not in ABOUT_FINDINGS]
 
 
-def blind_study(study: StudyShape) -> StudyShape:
+def blind_study(study: Study) -> Study:
     """Return a study with readers' marks only, without model output and deliveries, whose number reveals findings."""
-    own = [blind_finding(finding) for finding in study["findings"] if finding["origin"] == "reader"]
-    series_codes = {reason["code"] for series in study["series"] for reason in series["reasons"]}
-    return {
-        **study,
-        "finding_count": None,
-        "malignancy_probability": None,
-        "interval": None,
-        "displayed": None,
-        "caveats": blind_caveats(study["caveats"]),
-        "result_failures": [],
-        "overrulable": [code for code in study["overrulable"] if code in series_codes],
-        "analyses": [{**analysis, "caveats": blind_caveats(analysis["caveats"])} for analysis in study["analyses"]],
-        "findings": own,
+    series_codes = {reason.code for series in study.series for reason in series.reasons}
+    analyses = [analysis.model_copy(update={"caveats": blind_caveats(analysis.caveats)}) for analysis in study.analyses]
+    parts: dict[str, object] = {
+        "overrulable": [code for code in study.overrulable if code in series_codes],
+        "analyses": analyses,
+        "findings": [blind_finding(finding) for finding in study.findings if finding.origin is FindingOrigin.READER],
         "deliveries": [],
     }
+    return study.model_copy(update=_hidden(study) | parts)
 
 
-def blind_finding(finding: FindingShape) -> FindingShape:
+def blind_finding(finding: Finding) -> Finding:
     """Return a finding's position and verdict, without model output."""
-    return {
-        **finding,
-        "diameter_mm": None,
-        "nodule_probability": None,
-        "malignancy_probability": None,
-        "interval": None,
-        "displayed": None,
-        "displayed_basis": None,
-        "displayed_nodule": None,
-        "prediction_set": [],
-        "reasons": [],
-        "attributes": {},
-    }
+    measures = ("diameter_mm", "nodule_probability", "malignancy_probability", "interval")
+    texts = ("displayed", "displayed_basis", "displayed_nodule")
+    lists: dict[str, object] = {"prediction_set": [], "reasons": [], "attributes": {}}
+    return finding.model_copy(update=dict.fromkeys((*measures, *texts)) | lists)

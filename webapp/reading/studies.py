@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from typing import Annotated
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, render_template
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from db.analyses import analyses, findings
-from db.analyses.overruling import OVERRULABLE, request_overruled
-from db.analyses.readings import ReadingEvent
+from db.analyses.overruling import request_overruled
 from db.analyses.readings import record_reading as record_event
 from db.audit import trail as audit
 from db.domain.records import (
@@ -21,39 +21,43 @@ from db.domain.records import (
     Reason,
     StudyDetail,
     StudyState,
-    Verdict,
 )
 from db.read_models import studies as records
 from db.studies.completion import force_complete
 from db.studies.instances import series_record
 from webapp.accounts.identity import principal
-from webapp.api import serializers
-from webapp.api.shapes_studies import (
-    AnalysesShape,
-    CompletedShape,
-    FindingShape,
-    NewAnalysisShape,
-    NewAssessmentShape,
-    NewFindingShape,
-    NewOverruleShape,
-    NewReadingShape,
-    RecordedShape,
-    SlicesShape,
-    StudyShape,
+from webapp.api.models_studies import (
+    Analyses,
+    Completed,
+    Finding,
+    NewAnalysis,
+    NewAssessment,
+    NewFinding,
+    NewOverrule,
+    NewReading,
+    Recorded,
+    Slices,
+    Study,
 )
-from webapp.endpoints import DECIDE, HTML, OPERATE, PNG, READ_CLINICAL, endpoint
+from webapp.endpoints import DECIDE, HTML, OPERATE, PNG, READ_CLINICAL, Rule, endpoint
 from webapp.http import forms
 from webapp.http.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
+from webapp.http.i18n import english
 from webapp.ports import MapName, MarkedPoint
 from webapp.reading import blinded_reading
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("studies", __name__)
 
-MAP_QUERY = (
-    ("map", {"type": "string", "enum": ["attention", "gradient"], "default": "attention"},
-     "The network's attention, or the gradient of its output."),
-)  # fmt: skip
+
+class MapParameters(BaseModel):
+    """Parameters of an attention map."""
+
+    map: Annotated[
+        MapName,
+        Field(description="The network's attention, or the gradient of its output."),
+        Rule(english("The map must be attention or gradient."), "bad_map", 400),
+    ] = "attention"
 
 
 def detail_of(study_uid: str) -> StudyDetail:
@@ -90,18 +94,18 @@ def viewer(study_uid: str) -> str:
     """The viewer."""
     details = detail_of(study_uid)
     record_view(study_uid, details)
-    study, hide_model = serializers.study(details), blinded_reading.reads_first()
+    study, hide_model = Study.model_validate(details), blinded_reading.reads_first()
     shown = blinded_reading.blind_study(study) if hide_model else study
     return render_template("viewer.html", study=shown, hide_model=hide_model, max_text=forms.MAX_TEXT)
 
 
-@endpoint(blueprint, "GET", "/api/v1/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: StudyShape})
-def detail(study_uid: str) -> Response:
+@endpoint(blueprint, "GET", "/api/v1/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: Study})
+def detail(study_uid: str) -> Study:
     """A study with series, analyses and findings."""
     details = detail_of(study_uid)
     record_view(study_uid, details)
-    study = serializers.study(details)
-    return jsonify(blinded_reading.blind_study(study) if blinded_reading.is_model_hidden() else study)
+    study = Study.model_validate(details)
+    return blinded_reading.blind_study(study) if blinded_reading.is_model_hidden() else study
 
 
 @endpoint(
@@ -109,14 +113,13 @@ def detail(study_uid: str) -> Response:
     "GET",
     "/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices",
     may=READ_CLINICAL,
-    answers={200: SlicesShape},
+    answers={200: Slices},
 )
-def slices(study_uid: str, series_uid: str) -> Response:
+def slices(study_uid: str, series_uid: str) -> Slices:
     """A series' slices in anatomical order."""
     record_view(study_uid)
     references = current_services().images.slices(study_uid, series_uid)
-    listed = [serializers.slice_(reference) for reference in references]
-    return jsonify(series_instance_uid=series_uid, slices=listed)
+    return Slices.model_validate({"series_instance_uid": series_uid, "slices": references})
 
 
 @endpoint(
@@ -124,20 +127,12 @@ def slices(study_uid: str, series_uid: str) -> Response:
     "POST",
     "/api/v1/studies/<uid:study_uid>/findings",
     may=DECIDE,
-    answers={201: FindingShape},
-    errors=(422,),
-    body=NewFindingShape,
+    answers={201: Finding},
+    body=NewFinding,
 )
-def add_finding(study_uid: str) -> tuple[Response, int]:
+def add_finding(study_uid: str, body: NewFinding) -> Finding:
     """Mark a nodule, which is analysed at once."""
-    body = forms.json_body()
-    point = MarkedPoint(
-        series_instance_uid=forms.uid_of(body, "series_instance_uid"),
-        sop_instance_uid=forms.uid_of(body, "sop_instance_uid"),
-        row=forms.coordinate_of(body, "row"),
-        column=forms.coordinate_of(body, "column"),
-        frame_number=forms.frame_of(body),
-    )
+    point = MarkedPoint(**body.model_dump())
     answer = current_services().predictor.analyse_place(study_uid, point)
     with current_services().database.begin() as session:
         record = findings.add_reader_finding(
@@ -149,7 +144,7 @@ def add_finding(study_uid: str) -> tuple[Response, int]:
             reader=principal().name,
             scanner=answer.scanner,
         )
-    return jsonify(_serialized(record)), 201
+    return _shown(record)
 
 
 @endpoint(
@@ -159,13 +154,10 @@ def add_finding(study_uid: str) -> tuple[Response, int]:
     may=READ_CLINICAL,
     answers={200: PNG},
     errors=(409, 422),
-    query=MAP_QUERY,
+    query=MapParameters,
 )
-def attention(finding_id: str) -> Response:
+def attention(finding_id: str, query: MapParameters) -> Response:
     """The model's attention, as a transparent image of the size of the slice."""
-    kind = request.args.get("map", "attention")
-    if kind not in get_args(MapName):
-        raise BadRequestError("The map must be attention or gradient.", code="bad_map")
     record = _finding(finding_id)
     if SCANNER_HELD in record.finding.reasons:
         raise ConflictError(SCANNER_HELD.text, code=SCANNER_HELD.code)
@@ -177,12 +169,12 @@ def attention(finding_id: str) -> Response:
         column=record.finding.column,
         frame_number=record.finding.frame_number,
     )
-    png = current_services().predictor.attention(record.study_instance_uid, point, cast("MapName", kind))
+    png = current_services().predictor.attention(record.study_instance_uid, point, query.map)
     return Response(png, mimetype="image/png")
 
 
-def _serialized(record: FindingRecord) -> FindingShape:
-    finding = serializers.finding(record)
+def _shown(record: FindingRecord) -> Finding:
+    finding = Finding.model_validate(record)
     return blinded_reading.blind_finding(finding) if blinded_reading.is_model_hidden() else finding
 
 
@@ -194,12 +186,12 @@ def _finding(finding_id: str) -> FindingRecord:
     return record
 
 
-@endpoint(blueprint, "DELETE", "/api/v1/findings/<finding_id>", may=DECIDE, answers={200: RecordedShape}, errors=(409,))
-def withdraw_finding(finding_id: str) -> Response:
+@endpoint(blueprint, "DELETE", "/api/v1/findings/<finding_id>", may=DECIDE, answers={200: Recorded}, errors=(409,))
+def withdraw_finding(finding_id: str) -> Recorded:
     """Remove a reader's mark."""
     with current_services().database.begin() as session:
         findings.withdraw_finding(session, finding_id, reader=principal().name)
-    return jsonify(recorded=True)
+    return Recorded(recorded=True)
 
 
 @endpoint(
@@ -207,20 +199,16 @@ def withdraw_finding(finding_id: str) -> Response:
     "POST",
     "/api/v1/findings/<finding_id>/assessment",
     may=DECIDE,
-    answers={201: FindingShape},
-    errors=(422,),
-    body=NewAssessmentShape,
+    answers={201: Finding},
+    body=NewAssessment,
 )
-def assess(finding_id: str) -> tuple[Response, int]:
+def assess(finding_id: str, body: NewAssessment) -> Finding:
     """Record a verdict on a finding."""
-    body = forms.json_body()
-    word = body.get("verdict")
-    if not isinstance(word, str) or word not in set(Verdict):
-        raise BadRequestError("The verdict must be accept, reject or unsure.", code="bad_verdict")
-    reason, comment = forms.text_of(body, "reason"), forms.text_of(body, "comment")
     with current_services().database.begin() as session:
-        findings.record_assessment(session, finding_id, Verdict(word), reason, comment, reader=principal().name)
-    return jsonify(_serialized(_finding(finding_id))), 201
+        findings.record_assessment(
+            session, finding_id, body.verdict, body.reason, body.comment, reader=principal().name
+        )
+    return _shown(_finding(finding_id))
 
 
 @endpoint(
@@ -228,14 +216,14 @@ def assess(finding_id: str) -> tuple[Response, int]:
     "DELETE",
     "/api/v1/findings/<finding_id>/assessment",
     may=DECIDE,
-    answers={200: FindingShape},
+    answers={200: Finding},
     errors=(409,),
 )
-def withdraw_assessment(finding_id: str) -> Response:
+def withdraw_assessment(finding_id: str) -> Finding:
     """Withdraw the latest verdict; the previous one counts again."""
     with current_services().database.begin() as session:
         findings.withdraw_assessment(session, finding_id, reader=principal().name)
-    return jsonify(_serialized(_finding(finding_id)))
+    return _shown(_finding(finding_id))
 
 
 @endpoint(
@@ -243,29 +231,21 @@ def withdraw_assessment(finding_id: str) -> Response:
     "POST",
     "/api/v1/studies/<uid:study_uid>/readings",
     may=DECIDE,
-    answers={201: RecordedShape},
-    errors=(422,),
-    body=NewReadingShape,
+    answers={201: Recorded},
+    body=NewReading,
 )
-def record_reading(study_uid: str) -> tuple[Response, int]:
+def record_reading(study_uid: str, body: NewReading) -> Recorded:
     """Record that a reader opened a study, revealed the model's findings, or closed it."""
-    body = forms.json_body()
-    event, hidden = body.get("event"), body.get("model_hidden")
-    if not isinstance(event, str) or event not in set(ReadingEvent):
-        raise BadRequestError("The event must be opened, revealed or closed.", code="bad_event")
-    if not isinstance(hidden, bool):
-        raise BadRequestError("model_hidden must be true or false.", code="bad_event")
-    seconds = forms.seconds_of(body, "seconds")
     with current_services().database.begin() as session:
         record_event(
             session,
             study_uid,
-            ReadingEvent(event),
-            is_model_hidden=hidden,
-            seconds=seconds,
+            body.event,
+            is_model_hidden=body.model_hidden,
+            seconds=body.seconds,
             reader=principal().name,
         )
-    return jsonify(recorded=True), 201
+    return Recorded(recorded=True)
 
 
 @endpoint(
@@ -273,23 +253,21 @@ def record_reading(study_uid: str) -> tuple[Response, int]:
     "POST",
     "/api/v1/studies/<uid:study_uid>/analyses",
     may=OPERATE,
-    answers={202: AnalysesShape},
-    errors=(409, 422),
-    body=NewAnalysisShape,
+    answers={202: Analyses},
+    errors=(409,),
+    body=NewAnalysis,
 )
-def analyse_again(study_uid: str) -> tuple[Response, int]:
+def analyse_again(study_uid: str, body: NewAnalysis) -> Analyses:
     """Request new analyses."""
-    body = forms.json_body() if request.data else {}
-    series_uid = forms.uid_of(body, "series_instance_uid") if "series_instance_uid" in body else None
     model, actor = _model_identity(), principal().name
     with current_services().database.begin() as session:
-        if series_uid is None:
-            requested = analyses.request_reanalysis(session, study_uid, model, requested_by=actor)
+        if body.series_instance_uid:
+            requested = _request_again(session, study_uid, body.series_instance_uid, model)
         else:
-            requested = _request_again(session, study_uid, series_uid, model)
+            requested = analyses.request_reanalysis(session, study_uid, model, requested_by=actor)
     if not requested:
         raise ConflictError("The study is still being received.", code="still_receiving")
-    return jsonify(analyses=[serializers.analysis(record) for record in requested]), 202
+    return Analyses.model_validate({"analyses": requested})
 
 
 @endpoint(
@@ -297,25 +275,21 @@ def analyse_again(study_uid: str) -> tuple[Response, int]:
     "POST",
     "/api/v1/studies/<uid:study_uid>/overruled",
     may=DECIDE,
-    answers={202: AnalysesShape},
-    errors=(409, 422),
-    body=NewOverruleShape,
+    answers={202: Analyses},
+    errors=(409,),
+    body=NewOverrule,
 )
-def overrule(study_uid: str) -> tuple[Response, int]:
+def overrule(study_uid: str, body: NewOverrule) -> Analyses:
     """Overrule refusals as derived, lossy or of another kernel, and request analyses."""
-    body = forms.json_object(request.get_json())
-    codes, reason = body.get("overrule"), forms.text_of(body, "reason")
-    if not isinstance(codes, list) or not codes or not all(isinstance(c, str) and c in OVERRULABLE for c in codes):
-        raise BadRequestError("Only derived, lossy and kernel can be overruled.", code="bad_overrule")
-    if not reason:
+    if not body.reason:
         raise BadRequestError("A reason is needed.", code="reason_missing")
-    overruled = tuple(Reason(code, reason) for code in dict.fromkeys(codes))
+    overruled = tuple(Reason(code, body.reason) for code in dict.fromkeys(body.overrule))
     model = _model_identity()
     with current_services().database.begin() as session:
         requested = request_overruled(session, study_uid, model, overruled, requested_by=principal().name)
     if not requested:
         raise ConflictError("No series of this study was refused for such a reason.", code="nothing_to_overrule")
-    return jsonify(analyses=[serializers.analysis(record) for record in requested]), 202
+    return Analyses.model_validate({"analyses": requested})
 
 
 def _request_again(
@@ -337,9 +311,9 @@ def _model_identity() -> ModelIdentity:
     return ModelIdentity(name, version, sha256)
 
 
-@endpoint(blueprint, "POST", "/api/v1/studies/<uid:study_uid>/complete", may=OPERATE, answers={202: CompletedShape})
-def complete(study_uid: str) -> tuple[Response, int]:
+@endpoint(blueprint, "POST", "/api/v1/studies/<uid:study_uid>/complete", may=OPERATE, answers={202: Completed})
+def complete(study_uid: str) -> Completed:
     """Mark a study as complete."""
     with current_services().database.begin() as session:
         forced = force_complete(session, study_uid, requested_by=principal().name)
-    return jsonify(series=[serializers.series(record) for record in forced]), 202
+    return Completed.model_validate({"series": forced})

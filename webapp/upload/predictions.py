@@ -9,14 +9,13 @@ import uuid
 from datetime import UTC, datetime
 from typing import cast
 
-from flask import Blueprint, Response, g, jsonify, make_response, render_template, request, url_for
+from flask import Blueprint, Response, g, make_response, render_template, request, url_for
 from werkzeug.datastructures import FileStorage
 
 from db.analyses import predictions as records
 from db.domain.records import UploadPatient, UploadPrediction
 from webapp.accounts.identity import principal
-from webapp.api import serializers
-from webapp.api.shapes_uploads import PredictionShape, StudyTakenShape
+from webapp.api.models_uploads import AcceptedStudy, Prediction
 from webapp.endpoints import HTML, PNG, UPLOAD, endpoint
 from webapp.http.error_handlers import wants_html
 from webapp.http.errors import BadRequestError, NotFoundError, UploadRefusedError, WebError
@@ -38,7 +37,7 @@ FILE_FIELDS = ("image", "file")
     "POST",
     "/predict",
     may=UPLOAD,
-    answers={200: PredictionShape, 202: StudyTakenShape},
+    answers={200: Prediction, 202: AcceptedStudy},
     errors=(415, 422, 429),
     form=UPLOAD_FORM,
     alternative=HTML,
@@ -149,11 +148,15 @@ def _take_study(upload: FileStorage) -> Response:
     if wants_html():
         response = make_response(render_template("study_taken.html", url=url, study=study))
     else:
-        response = jsonify(serializers.accepted_study(study, url))
+        response = _json(AcceptedStudy.of(study, url))
     response.status_code = 202
     response.headers["Location"] = url
     response.headers["Vary"] = "Accept"
     return response
+
+
+def _json(answer: AcceptedStudy | Prediction) -> Response:
+    return Response(answer.model_dump_json(), mimetype="application/json")
 
 
 def _record(content: bytes, answer: UploadAnswer, patient: UploadPatient) -> UploadPrediction:
@@ -187,7 +190,7 @@ def _answer(prediction: UploadPrediction) -> Response:
     if wants_html():
         response = make_response(_page(prediction))
     else:
-        response = jsonify(serializers.prediction(prediction, _explanation_url(prediction.id)))
+        response = _json(Prediction.of(prediction, _explanation_url(prediction.id)))
         response.headers["Server-Timing"] = f"total;dur={(time.perf_counter() - g.started) * 1000:.1f}"
     response.headers["Vary"] = "Accept"
     return response
@@ -204,7 +207,7 @@ def _explanation_url(prediction_id: str) -> str | None:
 
 
 def _page(prediction: UploadPrediction) -> str:
-    answer = serializers.prediction(prediction, _explanation_url(prediction.id))
+    answer = Prediction.of(prediction, _explanation_url(prediction.id))
     return render_template(
         "result.html",
         answer=answer,
@@ -219,7 +222,7 @@ def _page(prediction: UploadPrediction) -> str:
     "GET",
     "/predictions/<hex_id:prediction_id>",
     may=UPLOAD,
-    answers={200: PredictionShape},
+    answers={200: Prediction},
     alternative=HTML,
 )
 def show(prediction_id: str) -> Response:

@@ -68,24 +68,6 @@ def test_a_body_is_an_object(body: object) -> None:
         forms.json_object(body)
 
 
-@pytest.mark.parametrize("value", [None, 3, "", "1.2.x", "1" * 65, "../../etc", ["1.2"]])
-def test_uids_are_checked(value: object) -> None:
-    with pytest.raises(UploadRefusedError):
-        forms.uid_of({"series_instance_uid": value}, "series_instance_uid")
-
-
-@pytest.mark.parametrize("value", [None, "3", True, -1, float("nan"), float("inf"), 1e9, [1]])
-def test_coordinates_are_checked(value: object) -> None:
-    with pytest.raises(UploadRefusedError):
-        forms.coordinate_of({"row": value}, "row")
-
-
-@pytest.mark.parametrize("value", ["1", 0, True, 1.5, 10**9])
-def test_frames_are_checked(value: object) -> None:
-    with pytest.raises(UploadRefusedError):
-        forms.frame_of({"frame_number": value})
-
-
 def test_text_that_turns_direction_around_is_cleaned() -> None:
     assert forms.text_of({"comment": "a\u202eb\x07"}, "comment") == "ab"
     with pytest.raises(UploadRefusedError):
