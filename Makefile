@@ -1,7 +1,7 @@
 # lungnode: `make help` lists the targets. Every target installs what it needs into .venv and can be called first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help assets words install install-dev demo serve test check format docs bench lock sbom audit clean
+.PHONY: help assets words types install install-dev demo serve test check format docs bench lock sbom audit clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -57,6 +57,9 @@ assets: $(ASSETS) ## Bundle the pages' modules (the other targets do it too)
 
 words: $(VENV)/.installed ## Collect the pages' texts and compile their translations
 	@$(PY) frontend/words.py
+
+types: $(VENV)/.installed ## Write the TypeScript types of the API from its OpenAPI document
+	@$(PY) frontend/api_types.py
 
 install: $(VENV)/.installed ## Install the service into .venv
 

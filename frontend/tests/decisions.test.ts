@@ -17,6 +17,7 @@ const assessment = (values: Partial<Assessment> = {}): Assessment => ({
   ...accept,
   reader: "anna",
   reader_name: "Anna",
+  created_at: "2026-01-01T00:00:00.000Z",
   ...values,
 });
 

@@ -1,5 +1,6 @@
 // Advance to the next unread study of the worklist.
 import { expect, test } from "vitest";
+import type { StudyState } from "../src/shared/api";
 import { nextStudy, unreadQuery } from "../src/viewer/next_study";
 
 test.each([
@@ -24,7 +25,7 @@ test("the query of the page itself stays", () => {
   expect(page.toString()).toBe("cursor=abc");
 });
 
-const study = (study_instance_uid: string, state = "analysed") => ({ study_instance_uid, state });
+const study = (study_instance_uid: string, state: StudyState = "analysed") => ({ study_instance_uid, state });
 
 test.each([
   ["first one", [study("1"), study("2")], "1"],

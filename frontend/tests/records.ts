@@ -6,6 +6,7 @@ export function slice(z: number | null, values: Partial<Slice> = {}): Slice {
   return {
     sop_instance_uid: `1.2.${z}`,
     frame_number: 1,
+    instance_number: null,
     position_mm: z === null ? null : ([-100, -100, z] as Triple),
     rows: 512,
     columns: 512,
@@ -41,8 +42,10 @@ export function finding(values: Partial<Finding> = {}): Finding {
     reasons: [],
     attributes: {},
     origin: "model",
+    model: { name: "nodule", version: "1", sha256: "" },
     verdict: null,
     assessment: null,
+    created_at: "2026-01-01T00:00:00.000Z",
     created_by: "",
     created_by_name: "",
     ...values,
@@ -56,6 +59,7 @@ export function seriesItem(values: Partial<SeriesItem> = {}): SeriesItem {
     series_description: "",
     modality: "CT",
     instance_count: 100,
+    state: "analysed",
     reasons: [],
     ...values,
   };

@@ -1,11 +1,6 @@
 // Requests to our own API: the form token goes along, refusals become errors with a sentence for people.
+import type { ErrorDetail } from "./api";
 import { english, recorded } from "./i18n";
-
-interface ErrorDetail {
-  message?: string;
-  reference?: string;
-  code?: string;
-}
 
 export class RefusedError extends Error {
   readonly reference: string;
@@ -13,7 +8,7 @@ export class RefusedError extends Error {
 
   constructor(
     readonly status: number,
-    detail: ErrorDetail | undefined,
+    detail: Partial<ErrorDetail> | undefined,
   ) {
     super(recorded(detail?.message || english("The service did not answer.")));
     this.reference = detail?.reference || "";
@@ -58,7 +53,7 @@ const noteActivity = () => document.dispatchEvent(new Event("lungnode:request"))
 
 async function checked(response: Response): Promise<Response> {
   if (response.ok) return response;
-  const body = (await response.json().catch(() => ({}))) as { error?: ErrorDetail };
+  const body = (await response.json().catch(() => ({}))) as { error?: Partial<ErrorDetail> };
   if (response.status === 401 && !isLeaving) signedOut();
   throw new RefusedError(response.status, body.error);
 }

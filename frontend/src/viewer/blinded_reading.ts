@@ -1,10 +1,9 @@
 // "Hide the model until I have read": the choice, and the log of reading times for the audit trail.
+import type { ReadingEvent } from "../shared/api";
 import { askForModel, postJson } from "../shared/http";
 import { setReadFirst } from "../shared/preferences";
 import { remembered } from "../shared/tab_storage";
 import { VisibleTime } from "./visible_time";
-
-type ReadingEvent = "opened" | "revealed" | "closed";
 
 export class BlindedReading {
   isHidden: boolean;

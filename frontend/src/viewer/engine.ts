@@ -22,10 +22,10 @@ import {
   WindowLevelTool,
   ZoomTool,
 } from "@cornerstonejs/tools";
+import type { Slice, Slices } from "../shared/api";
 import { find } from "../shared/dom";
 import { getJson } from "../shared/http";
 import { fromTheHead, type Plane, type Size } from "./geometry";
-import type { Slice } from "./types";
 
 export type Tool = "window" | "pan" | "zoom" | "length" | "mark";
 
@@ -159,7 +159,7 @@ interface Document {
 export async function loadSeries(studyUid: string, seriesUid: string): Promise<Series> {
   const study = `/dicom-web/studies/${studyUid}/series/${seriesUid}`;
   const [listed, documents] = await Promise.all([
-    getJson<{ slices: Slice[] }>(`/api/v1/studies/${studyUid}/series/${seriesUid}/slices`),
+    getJson<Slices>(`/api/v1/studies/${studyUid}/series/${seriesUid}/slices`),
     getJson<Document[]>(`${study}/metadata`, { accept: "application/dicom+json" }),
   ]);
   const described = new Map(documents.map((document) => [String(document["00080018"]?.Value?.[0]), document]));

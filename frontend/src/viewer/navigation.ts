@@ -1,7 +1,8 @@
 // From study to study: back to the worklist as it was left, or on to what is to be read next in it.
+import type { Worklist } from "../shared/api";
 import { getJson, postJson } from "../shared/http";
 import { remembered } from "../shared/tab_storage";
-import { type ListedStudy, nextStudy, unreadQuery } from "./next_study";
+import { nextStudy, unreadQuery } from "./next_study";
 
 // What the worklist showed when it was left (`pages/worklist.ts`).
 const leftAt = (): URLSearchParams => new URLSearchParams(remembered("worklist") ?? "");
@@ -14,7 +15,7 @@ export function goBack(): void {
 // This study is dealt with: on to the next one that is to be read, in the order and by the filters of the worklist.
 export async function finish(studyUid: string): Promise<void> {
   await postJson(`/api/v1/studies/${studyUid}/review`, { reviewed: true });
-  const { items } = await getJson<{ items: ListedStudy[] }>(`/api/v1/worklist?${unreadQuery(leftAt())}`);
+  const { items } = await getJson<Worklist>(`/api/v1/worklist?${unreadQuery(leftAt())}`);
   const next = nextStudy(items, studyUid);
   if (next) location.assign(`/studies/${next.study_instance_uid}`);
   else goBack();

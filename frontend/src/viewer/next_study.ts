@@ -1,8 +1,7 @@
 // The study to read next: the first unread one, in the order and by the filters of the worklist.
-export interface ListedStudy {
-  study_instance_uid: string;
-  state: string;
-}
+import type { WorklistItem } from "../shared/api";
+
+export type ListedStudy = Pick<WorklistItem, "study_instance_uid" | "state">;
 
 const LIMIT = 10; // studies that are still being received are passed over
 // Parameters of the worklist that filter or order it; the API refuses any other.

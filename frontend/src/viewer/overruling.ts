@@ -47,7 +47,8 @@ export class Overruling {
 
   // What is overruled, in words; the same refusal of several series or findings is listed once.
   private refusals(): string[] {
-    const { series = [], findings = [], overrulable = [] } = this.study ?? {};
+    const { series = [], findings = [] } = this.study ?? {};
+    const overrulable: string[] = this.study?.overrulable ?? [];
     const reasons = [...series, ...findings]
       .flatMap((each) => each.reasons)
       .filter(({ code }) => overrulable.includes(code));

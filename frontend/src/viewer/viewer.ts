@@ -1,5 +1,6 @@
 // The viewer: puts panes, findings, the reading and the patient's other studies together.
 
+import type { ModelStatus } from "../shared/api";
 import { ask } from "../shared/dialogs";
 import { all, find, fromTemplate, svg } from "../shared/dom";
 import { DraftStore } from "../shared/drafts";
@@ -102,7 +103,7 @@ export class Viewer {
     }
     this.selected = first?.id ?? null;
     await this.openSeries(uid, first);
-    const { metrics } = await getJson<{ metrics?: { histogram?: unknown } }>("/model_status");
+    const { metrics } = await getJson<ModelStatus>("/model_status");
     if (isHistogram(metrics?.histogram)) this.list.histogram = metrics.histogram;
     this.draw();
   }
