@@ -24,7 +24,8 @@ SHARE_SCHEMA: dict[str, Any] = {"minimum": 0, "maximum": 1}
 
 def moment(at: datetime) -> str:
     """Format a time in UTC (RFC 3339)."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def rounded(digits: int) -> Callable[[float], float]:

@@ -251,9 +251,7 @@ class NewAssessment(Body):
     """A reader's verdict on a finding."""
 
     verdict: Annotated[
-        Verdict,
-        Field(strict=False),
-        Rule(english("The verdict must be accept, reject or unsure."), "bad_verdict", 400),
+        Verdict, Field(strict=False), Rule(english("The verdict must be accept, reject or unsure."), "bad_verdict", 400)
     ]
     reason: Text = ""
     comment: Text = ""

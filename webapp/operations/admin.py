@@ -166,11 +166,7 @@ def delivery_listing(query: DeliveryParameters) -> Deliveries:
 
 
 @endpoint(
-    blueprint,
-    "POST",
-    "/api/v1/admin/deliveries/<hex_id:delivery_id>/resend",
-    may=ADMINISTER,
-    answers={200: Delivery},
+    blueprint, "POST", "/api/v1/admin/deliveries/<hex_id:delivery_id>/resend", may=ADMINISTER, answers={200: Delivery}
 )
 def resend(delivery_id: str) -> Delivery:
     """Resend an object."""
@@ -178,11 +174,7 @@ def resend(delivery_id: str) -> Delivery:
 
 
 @endpoint(
-    blueprint,
-    "POST",
-    "/api/v1/admin/results/<hex_id:analysis_id>/retry",
-    may=ADMINISTER,
-    answers={200: ResultFailures},
+    blueprint, "POST", "/api/v1/admin/results/<hex_id:analysis_id>/retry", may=ADMINISTER, answers={200: ResultFailures}
 )
 def retry_results(analysis_id: str) -> ResultFailures:
     """Retry the creation of result objects."""
@@ -190,12 +182,7 @@ def retry_results(analysis_id: str) -> ResultFailures:
 
 
 @endpoint(
-    blueprint,
-    "POST",
-    "/api/v1/admin/dead-letters/resend",
-    may=ADMINISTER,
-    answers={200: Deliveries},
-    body=Resend,
+    blueprint, "POST", "/api/v1/admin/dead-letters/resend", may=ADMINISTER, answers={200: Deliveries}, body=Resend
 )
 def resend_all(body: Resend) -> Deliveries:
     """Resend failed deliveries."""

@@ -31,13 +31,7 @@ def livez() -> Liveness:
 
 
 @endpoint(
-    blueprint,
-    "GET",
-    "/readyz",
-    may=EVERYONE,
-    answers={200: Readiness, 503: Readiness},
-    query=ANY_QUERY,
-    is_probe=True,
+    blueprint, "GET", "/readyz", may=EVERYONE, answers={200: Readiness, 503: Readiness}, query=ANY_QUERY, is_probe=True
 )
 def readyz() -> tuple[Readiness, int]:
     """Readiness of the service."""

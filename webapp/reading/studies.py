@@ -123,12 +123,7 @@ def slices(study_uid: str, series_uid: str) -> Slices:
 
 
 @endpoint(
-    blueprint,
-    "POST",
-    "/api/v1/studies/<uid:study_uid>/findings",
-    may=DECIDE,
-    answers={201: Finding},
-    body=NewFinding,
+    blueprint, "POST", "/api/v1/studies/<uid:study_uid>/findings", may=DECIDE, answers={201: Finding}, body=NewFinding
 )
 def add_finding(study_uid: str, body: NewFinding) -> Finding:
     """Mark a nodule, which is analysed at once."""
@@ -212,12 +207,7 @@ def assess(finding_id: str, body: NewAssessment) -> Finding:
 
 
 @endpoint(
-    blueprint,
-    "DELETE",
-    "/api/v1/findings/<finding_id>/assessment",
-    may=DECIDE,
-    answers={200: Finding},
-    errors=(409,),
+    blueprint, "DELETE", "/api/v1/findings/<finding_id>/assessment", may=DECIDE, answers={200: Finding}, errors=(409,)
 )
 def withdraw_assessment(finding_id: str) -> Finding:
     """Withdraw the latest verdict; the previous one counts again."""
@@ -227,12 +217,7 @@ def withdraw_assessment(finding_id: str) -> Finding:
 
 
 @endpoint(
-    blueprint,
-    "POST",
-    "/api/v1/studies/<uid:study_uid>/readings",
-    may=DECIDE,
-    answers={201: Recorded},
-    body=NewReading,
+    blueprint, "POST", "/api/v1/studies/<uid:study_uid>/readings", may=DECIDE, answers={201: Recorded}, body=NewReading
 )
 def record_reading(study_uid: str, body: NewReading) -> Recorded:
     """Record that a reader opened a study, revealed the model's findings, or closed it."""

@@ -96,12 +96,7 @@ def _waited_s(item: records.WorklistItem) -> float:
 
 
 @endpoint(
-    blueprint,
-    "POST",
-    "/api/v1/studies/<uid:study_uid>/review",
-    may=DECIDE,
-    answers={200: Review},
-    body=NewReview,
+    blueprint, "POST", "/api/v1/studies/<uid:study_uid>/review", may=DECIDE, answers={200: Review}, body=NewReview
 )
 def review(study_uid: str, body: NewReview) -> Review:
     """Mark a study as reviewed or unread."""
@@ -123,12 +118,7 @@ def filters() -> SavedFilters:
 
 
 @endpoint(
-    blueprint,
-    "POST",
-    "/api/v1/worklist/filters",
-    may=READ_CLINICAL,
-    answers={201: SavedFilter},
-    body=NewSavedFilter,
+    blueprint, "POST", "/api/v1/worklist/filters", may=READ_CLINICAL, answers={201: SavedFilter}, body=NewSavedFilter
 )
 def save_filter(body: NewSavedFilter) -> SavedFilter:
     """Save a filter under a name."""

@@ -218,12 +218,7 @@ def _page(prediction: UploadPrediction) -> str:
 
 
 @endpoint(
-    blueprint,
-    "GET",
-    "/predictions/<hex_id:prediction_id>",
-    may=UPLOAD,
-    answers={200: Prediction},
-    alternative=HTML,
+    blueprint, "GET", "/predictions/<hex_id:prediction_id>", may=UPLOAD, answers={200: Prediction}, alternative=HTML
 )
 def show(prediction_id: str) -> Response:
     """An earlier prediction."""
