@@ -133,18 +133,18 @@ def test_a_refused_series_is_analysed_on_a_reason_and_the_doubt_is_shown(
     expect(button(page)).to_be_hidden()
 
 
-def sharp_phantom() -> Phantom:
-    """A chest with one nodule whose noise has the texture of a sharp kernel: its power peaks at 0.25 per pixel."""
+def grainy_phantom() -> Phantom:
+    """A chest with one nodule whose noise has an unusual grain: its power peaks at 0.25 per pixel along the rows."""
     nodule = NoduleSpec(NoduleKind.SOLID, 14.0, side="left")
     spec = PhantomSpec(slices=28, slice_spacing_mm=2.0, noise_hu=8.0, vessels=False, nodules=(nodule,))
     phantom = make_phantom(spec)
     size, white = phantom.volume_hu.shape[1:], np.random.default_rng(0)
-    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None])
-    power = np.exp(-(((frequency - 0.25) / 0.02) ** 2))
+    down, across = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
+    power = np.exp(-(((across - 0.25) / 0.05) ** 2) - (down / 0.15) ** 2)
     volume_hu = np.empty_like(phantom.volume_hu)
     for source, target in zip(phantom.volume_hu, volume_hu, strict=True):
         noise = np.fft.irfft2(np.fft.rfft2(white.standard_normal(size)) * power, s=size)
-        target[:] = np.clip(source + noise * (30.0 / noise.std()), -1024, 3071)
+        target[:] = np.clip(source + noise * (20.0 / noise.std()), -1024, 3071)
     return replace(phantom, volume_hu=volume_hu)
 
 
@@ -152,7 +152,7 @@ def test_findings_refused_for_the_measured_kernel_are_rated_on_a_reason(
     site: Site, open_page: Callable[..., Page]
 ) -> None:
     """The shipped models refuse to rate the nodule for its grain alone, and rate it once that is overruled."""
-    phantom, analyzer, seed = sharp_phantom(), load_models(None, "cpu").nodule, uid()
+    phantom, analyzer, seed = grainy_phantom(), load_models(None, "cpu").nodule, uid()
     identity = SeriesIdentity(patient_name="Phantom^Sharp", patient_id=seed[-12:], uid_seed=seed)
     written = ct_series(
         site.folder / seed, volume_hu=phantom.volume_hu, spacing_mm=phantom.spacing_mm, identity=identity
