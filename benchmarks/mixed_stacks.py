@@ -11,6 +11,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.measure import parser, report
+from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import PhantomSpec
 from dicom_node.sandbox.decode_process import DecodeProcess
 from dicom_node.series.coherence import anatomy_alternation, texture_alternation
-from dicom_node.series.gate import GateThresholds
 from dicom_node.series.geometry import order_frames
-from dicom_node.series.types import Refusal
+from inference.gate import GateThresholds
 
 Volume = NDArray[np.int16]
 RNG_SEED = 0
@@ -109,9 +110,8 @@ def read_volumes(data: Path, most: int) -> Iterator[Volume]:
                 with tarfile.open(source) as tar:
                     tar.extractall(folder, filter="data")
             frames = [frame for file in process.headers(sorted(folder.rglob("*.dcm"))) for frame in file or ()]
-            ordered = order_frames(frames)
-            if not isinstance(ordered, Refusal):
-                yield process.volume_hu(ordered.frames)
+            with suppress(UnfitImagesError):
+                yield process.volume_hu(order_frames(frames).frames)
 
 
 def row(kind: str, volumes: list[Volume]) -> dict[str, object]:

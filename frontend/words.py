@@ -7,7 +7,6 @@ templates of recorded reasons.
 
 from __future__ import annotations
 
-import ast
 import io
 import json
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ TEMPLATE = TRANSLATIONS / "messages.pot"
 KEYWORDS = DEFAULT_KEYWORDS | {
     "_l": None,
     "english": None,
-    **dict.fromkeys(("Refusal", "Reason", "Abstention"), (2,)),  # code, then the text for people
+    **dict.fromkeys(("Reason", "Abstention"), (2,)),  # code, then the text for people
     **dict.fromkeys(("BadRequestError", "ForbiddenError", "NotFoundError", "ConflictError", "UnavailableError"), (1,)),
     **dict.fromkeys(
         ("UploadRefusedError", "UnfitInputError", "ZipRefusedError", "_answer"), (3,)
@@ -55,21 +54,7 @@ def extracted() -> Catalog:
         ROOT, methods, options, keywords=KEYWORDS, directory_filter=lambda folder: Path(folder).name != "built"
     ):
         catalog.add(message, None, [(path, line)], auto_comments=comments, context=context)
-    for path in sorted((ROOT / "dicom_node").rglob("*.py")):
-        for text in class_texts(path):
-            catalog.add(text, None, [(path.relative_to(ROOT).as_posix(), 0)])
     return catalog
-
-
-def class_texts(path: Path) -> list[str]:
-    """List what errors of a module say: their class's ``text``."""
-    classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
-    return [
-        line.value.value
-        for line in (line for found in classes for line in found.body if isinstance(line, ast.Assign))
-        if isinstance(line.targets[0], ast.Name) and line.targets[0].id == "text"
-        if isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
-    ]
 
 
 def template(catalog: Catalog) -> bytes:

@@ -11,6 +11,7 @@ from typing import Protocol
 from inference.bundle import Bundle, bundle_folders, describe_bundle, parameter_count
 from inference.engines.selection import Engine, answering_digest, choose_engine
 from inference.errors import BundleError
+from inference.gate import FilterThresholds, GateThresholds, PictureThresholds, read_gate
 from inference.malignancy.submodels import Variant, answering
 from inference.types import ModelStatus
 
@@ -64,16 +65,19 @@ def describe_models(
 
 
 def checked_bundles(bundles: Mapping[str, Bundle], variant: str) -> dict[str, Bundle]:
-    """Check that each bundle is for its task, and apply ``variant`` to the nodule bundle.
+    """Check that each bundle is for its task and has a valid gate, and apply ``variant`` to the nodule bundle.
 
     Raises
     ------
     BundleError
-        A bundle is for another task, or has no calibration for that variant.
+        A bundle is for another task, has an invalid gate, or has no calibration for that variant.
     """
     for task, bundle in bundles.items():
         if bundle.task != task:
             raise BundleError(f"the bundle in {bundle.folder} is for {bundle.task!r}, not {task!r}")
+    read_gate(bundles["nodule"].recipe, GateThresholds)
+    read_gate(bundles["filter"].recipe, FilterThresholds)
+    read_gate(bundles["slice"].recipe, PictureThresholds)
     return {**bundles, "nodule": answering(bundles["nodule"], variant)}
 
 

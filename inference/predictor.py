@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from inference.devices import resolve_device
 from inference.displayed import DisplayedProbability, Question
 from inference.engines.cache import NetworkCache
 from inference.engines.selection import choose_engine
+from inference.gate import FilterThresholds, GateThresholds, read_gate
 from inference.lungs.search_region import segment_lungs
 from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.estimator import CLASSES, Index, MalignancyEstimator, Nodule
@@ -58,8 +58,9 @@ class NoduleAnalyzer:
     def __init__(self, nodule: Ensemble, nodule_filter: Ensemble) -> None:
         self._nodule = nodule
         self._nodule_filter = nodule_filter
-        self._estimator = MalignancyEstimator(nodule, nodule_filter.bundle.recipe)
-        self._gate: dict[str, Any] = nodule.bundle.recipe["gate"]
+        self.gate = read_gate(nodule.bundle.recipe, GateThresholds)
+        self._filter_gate = read_gate(nodule_filter.bundle.recipe, FilterThresholds)
+        self._estimator = MalignancyEstimator(nodule, nodule_filter.bundle.recipe, self.gate)
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
         self.sha256 = analyzer_digest(nodule, nodule_filter)
@@ -76,25 +77,24 @@ class NoduleAnalyzer:
         """Return the nodules of a volume by descending malignancy, at most ``gate.max_findings``.
 
         A candidate that the filter does not confirm is not shown and gets no malignancy. ``overruled`` are codes of
-        abstentions that a radiologist overruled, see ``MalignancyEstimator``.
+        abstentions that a radiologist overruled; only ``kernel`` can be.
         """
         report_progress = progress or (lambda _fraction, _text: None)
         started = time.monotonic()
-        if unfit := self.why_not(volume):
+        if unfit := self._why_not(volume):
             return VolumeAnalysis((), (unfit,))
         report_progress(0.0, "finding the lungs")
         lungs = segment_lungs(volume)
         if isinstance(lungs, Abstention):
             return VolumeAnalysis((), (lungs,))
         report_progress(0.1, "looking for candidates")
-        rules = self._nodule_filter.bundle.recipe["gate"]
-        candidates = find_candidates(volume, lungs, limit=int(rules["max_candidates"]))
+        candidates = find_candidates(volume, lungs, limit=self._filter_gate.max_candidates)
         report_progress(0.3, f"sorting {len(candidates)} candidates")
         confirmed, left_out = self._apply_filter(volume, candidates)
         report_progress(0.7, f"grading {len(confirmed)} nodules")
-        findings = self._assess(
-            volume, confirmed, MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, overruled)
-        )
+        gate = replace(self.gate, grain=None) if "kernel" in overruled else self.gate
+        estimator = MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, gate)
+        findings = self._assess(volume, confirmed, estimator)
         report_progress(1.0, "done")
         measures: dict[str, object] = {
             "duration_s": round(time.monotonic() - started, 2),
@@ -107,13 +107,8 @@ class NoduleAnalyzer:
         }
         remarks = [*lungs.remarks]
         if left_out:
-            remarks.append(Remark("FINDINGS_LIMITED", {"limit": self._gate["max_findings"], "count": left_out}))
+            remarks.append(Remark("FINDINGS_LIMITED", {"limit": self.gate.max_findings, "count": left_out}))
         return VolumeAnalysis(findings, (), measures, tuple(remarks))
-
-    @property
-    def gate_thresholds(self) -> dict[str, Any]:
-        """Requirements for a series to be analysed, from the bundle."""
-        return dict(self._gate)
 
     def analyse_slice(
         self, slice_hu: NDArray[np.int16], spacing_mm: tuple[float, float], centre: tuple[float, float]
@@ -129,9 +124,8 @@ class NoduleAnalyzer:
         """
         index = (0.0, *centre)
         volume = CtVolume(slice_hu[None], (1.0, *spacing_mm), np.eye(4))
-        low, high = self._gate["pixel_mm"]
-        if not all(low <= spacing <= high for spacing in spacing_mm):
-            return NoduleFinding(index, None, None, None, None, abstentions=(_unfit_pixels(low, high),))
+        if unfit := self.gate.why_not_pixels(spacing_mm):
+            return NoduleFinding(index, None, None, None, None, abstentions=(unfit,))
         patch = cut_patch(volume, index, z_extent_mm=(0.0, 0.0))
         middle = np.array(patch.hu.shape) // 2
         if float(patch.hu[middle[0], middle[1] - 3 : middle[1] + 4, middle[2] - 3 : middle[2] + 4].max()) < EMPTY_HU:
@@ -157,7 +151,7 @@ class NoduleAnalyzer:
         The reader vouches for the nodule, except where the filter is all but sure that there is none: a slip of the
         hand gets no malignancy.
         """
-        if unfit := self.why_not(volume):
+        if unfit := self._why_not(volume):
             return NoduleFinding(index, None, None, None, None, abstentions=(unfit,))
         measure = measure_nodule(volume, index)
         if isinstance(measure, Abstention):
@@ -165,7 +159,7 @@ class NoduleAnalyzer:
             return self._estimator.unassessed(index, nodule, measure)
         candidate = Candidate(measure.center_index, measure.equivalent_diameter_mm, 0.0)
         nodule = self._filtered(volume, [candidate])[0]
-        if nodule.probability < self._nodule_filter.bundle.recipe["operating_points"].get("doubt", 0.0):
+        if nodule.probability < self._filter_gate.doubt:
             reason = Abstention("unlike_nodule", "No nodule-like structure at this point")
             return self._estimator.unassessed(index, nodule, reason)
         return self._estimator.findings(volume, [(measure, nodule)])[0]
@@ -185,19 +179,8 @@ class NoduleAnalyzer:
         field_mm = view.field_mm[1]
         return place_on_slice(shown(weights, kind, field_mm), shape, index[1:], spacing_mm, field_mm)
 
-    def why_not(self, volume: CtVolume) -> Abstention | None:
-        """Return why the volume's geometry is outside the validated range, if it is."""
-        slice_mm, row_mm, column_mm = volume.spacing_mm
-        low, high = self._gate["pixel_mm"]
-        if not (low <= row_mm <= high and low <= column_mm <= high):
-            return _unfit_pixels(low, high)
-        if not 0 < slice_mm <= self._gate["max_slice_mm"]:
-            return Abstention(
-                "slice_spacing", "slices are more than {most} mm apart".format(most=self._gate["max_slice_mm"])
-            )
-        if volume.volume_hu.shape[0] < self._gate["min_slices"]:
-            return Abstention("too_few_slices", "fewer than {least} slices".format(least=self._gate["min_slices"]))
-        return None
+    def _why_not(self, volume: CtVolume) -> Abstention | None:
+        return self.gate.why_not_geometry(volume.volume_hu.shape[0], volume.spacing_mm)
 
     def _filtered(self, volume: CtVolume, candidates: list[Candidate]) -> list[Nodule]:
         answer = self._nodule_filter.answer_at(volume, [PatchCentre(candidate.index) for candidate in candidates])
@@ -205,16 +188,15 @@ class NoduleAnalyzer:
 
     def _apply_filter(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> tuple[list[_Confirmed], int]:
         """Return the candidates above the filter's operating point by probability, and how many exceed the limit."""
-        threshold = self._nodule_filter.bundle.recipe["operating_points"]["confirm"]
         nodules = self._filtered(volume, list(candidates))
         ranked = sorted(zip(nodules, candidates, strict=True), key=lambda pair: -pair[0].probability)
         confirmed: list[_Confirmed] = []
         for nodule, candidate in ranked:
-            if nodule.probability < threshold:
+            if nodule.probability < self._filter_gate.confirm:
                 break
-            if all(_apart_mm(volume, candidate.index, c.candidate.index) > self._gate["merge_mm"] for c in confirmed):
+            if all(_apart_mm(volume, candidate.index, c.candidate.index) > self.gate.merge_mm for c in confirmed):
                 confirmed.append(_Confirmed(candidate, nodule))
-        limit = int(self._gate["max_findings"])
+        limit = self.gate.max_findings
         return confirmed[:limit], max(0, len(confirmed) - limit)
 
     def _assess(
@@ -228,19 +210,11 @@ class NoduleAnalyzer:
         for item, measure in zip(confirmed, measures, strict=True):
             if isinstance(measure, Abstention):
                 unmeasured.append(self._estimator.unassessed(item.candidate.index, item.nodule, measure))
-            elif all(
-                _apart_mm(volume, measure.center_index, m.center_index) > self._gate["merge_mm"] for m, _ in measured
-            ):
+            elif all(_apart_mm(volume, measure.center_index, m.center_index) > self.gate.merge_mm for m, _ in measured):
                 measured.append((measure, item.nodule))
         assessed = estimator.findings(volume, measured)
         assessed.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
         return (*assessed, *unmeasured)
-
-
-def _unfit_pixels(low: float, high: float) -> Abstention:
-    return Abstention(
-        "pixel_spacing", "pixel spacing is outside {low} to {high} mm, the validated range".format(low=low, high=high)
-    )
 
 
 def _apart_mm(volume: CtVolume, a: Index, b: Index) -> float:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicom_node.series.pipeline import Progress
 from inference.errors import BundleError
+from inference.gate import GateThresholds
 from inference.types import CtVolume, NoduleFinding, VolumeAnalysis
 from lungnode.logs import configure_logging
 
@@ -30,6 +31,7 @@ class FastAnalyzer:
     sha256: str = MODEL_SHA256
     name: str = "fast"
     version: str = "0"
+    gate: GateThresholds = field(default_factory=GateThresholds)
 
     def analyse(
         self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()

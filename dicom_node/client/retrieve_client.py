@@ -21,13 +21,14 @@ from dicom_node.client.query_client import MoveAnswer, QueryConnection, SeriesMa
 from dicom_node.client.query_keys import QueryError
 from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES
 from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
-from dicom_node.series.gate import GateThresholds
 
 _log = logging.getLogger(__name__)
 
 SINGLE_FRAME_CT = "1.2.840.10008.5.1.4.1.1.2"
 TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
 """A PACS may fetch a study from tape before it says anything."""
+FEW_INSTANCES = 12
+"""A CT series of fewer instances may hold scout views alone; its SOP classes are queried."""
 SETTLE_S = 10.0
 """A PACS may answer before it has sent everything; as long as something came within this time, more is waited for."""
 COMPLETE, HERE, INCOMPLETE, LEFT_OUT = "complete", "here already", "incomplete", "left out"
@@ -161,7 +162,7 @@ class SeriesFetcher:
         is_ct = series.modality == "CT"
         if not is_ct and not scope.all_modalities:
             return NOT_CT
-        is_small = 0 < expected < GateThresholds().min_slices
+        is_small = 0 < expected < FEW_INSTANCES
         if is_ct and not (is_small and not scope.all_modalities):
             return ""
         sop_class_uids = self._connection.find_instances(study_instance_uid, series.series_instance_uid).values()

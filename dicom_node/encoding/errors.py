@@ -22,10 +22,14 @@
     |   +-- StorageFullError              0xA700  too little free space, or none
     |   +-- StorageUnavailableError       0xA700  the store or the index does not answer
     +-- ZipRefusedError                           an uploaded zip is not taken
+    +-- RefusedError                              images are not analysed or displayed; carries its reason
+        +-- DecodeError                           they cannot be decoded (``sandbox.decode_process``)
+        +-- UnfitImagesError                      they are not fit for the models (``series``)
 """
 
 from __future__ import annotations
 
+from db.domain.records import Reason
 from dicom_node.encoding.status import Status
 
 UNREADABLE = (AttributeError, LookupError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
@@ -236,3 +240,24 @@ class ZipRefusedError(DicomNodeError):
         super().__init__(self.text)
         self.http_status = http_status
         self.code = code
+
+
+class RefusedError(DicomNodeError):
+    """Images are not analysed or displayed.
+
+    Attributes
+    ----------
+    reason
+        For display and the record; holds nothing from a dataset.
+    attributes
+        Acquisition attributes of the series without identity, where its headers were read.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+        self.attributes: dict[str, str] = {}
+
+
+class UnfitImagesError(RefusedError):
+    """The images are not fit for the models."""

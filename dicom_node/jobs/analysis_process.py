@@ -16,15 +16,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from db.domain.records import AnalysisOutcome, ModelIdentity
+from db.domain.records import AnalysisOutcome, ModelIdentity, Reason
 from dicom_node.encoding.errors import DicomNodeError
 from dicom_node.sandbox.decode_process import DecodeLimits
-from dicom_node.series.gate import GateThresholds
 from dicom_node.series.pipeline import Analyzer, analyse_series
 from dicom_node.series.types import StoredInstance
 from inference.errors import InferenceError
@@ -36,21 +35,19 @@ MakeAnalyzer = Callable[[], Analyzer]
 
 
 class AnalysisProcessError(DicomNodeError):
-    """Base class of failed attempts; ``code`` is stable, ``text`` a sentence without dataset values."""
+    """Base class of failed attempts; ``reason`` holds no dataset values."""
 
-    code = "analysis_failed"
-    text = "The analysis failed."
+    reason = Reason("analysis_failed", "The analysis failed.")
 
     def __init__(self, text: str = "") -> None:
-        self.text = text or self.text
-        super().__init__(self.text)
+        self.reason = Reason(self.reason.code, text or self.reason.text)
+        super().__init__(self.reason.text)
 
 
 class ModelUnavailableError(AnalysisProcessError):
     """The models cannot be loaded."""
 
-    code = "model_unavailable"
-    text = "The models cannot be loaded."
+    reason = Reason("model_unavailable", "The models cannot be loaded.")
 
 
 class AnalysisError(AnalysisProcessError):
@@ -60,22 +57,19 @@ class AnalysisError(AnalysisProcessError):
 class AnalysisCrashError(AnalysisProcessError):
     """The analysing process died."""
 
-    code = "analysis_crashed"
-    text = "The analysing process ended while it worked on this series."
+    reason = Reason("analysis_crashed", "The analysing process ended while it worked on this series.")
 
 
 class AnalysisTimeoutError(AnalysisProcessError):
     """The analysis exceeded its time limit."""
 
-    code = "analysis_timeout"
-    text = "The analysis takes longer than is allowed."
+    reason = Reason("analysis_timeout", "The analysis takes longer than is allowed.")
 
 
 class AnalysisInterruptedError(AnalysisProcessError):
     """The service is shutting down; the attempt does not count."""
 
-    code = "interrupted"
-    text = "The analysis was interrupted by a shutdown."
+    reason = Reason("interrupted", "The analysis was interrupted by a shutdown.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +243,13 @@ def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, 
         _log.exception("model:unavailable")
         pipe.send(_why_unavailable(error))
         return
-    thresholds = GateThresholds.from_bundle(getattr(analyzer, "gate_thresholds", None) or {})
     pipe.send(ModelIdentity(analyzer.name, analyzer.version, analyzer.sha256))
     while True:
         try:
             files, overruled = pipe.recv()
         except EOFError:
             return
-        pipe.send(_outcome(files, analyzer, replace(thresholds, overruled=overruled), limits))
+        pipe.send(_outcome(files, analyzer, overruled, limits))
 
 
 def _why_unavailable(error: Exception) -> str:
@@ -265,12 +258,12 @@ def _why_unavailable(error: Exception) -> str:
 
 
 def _outcome(
-    files: list[tuple[str, str]], analyzer: Analyzer, thresholds: GateThresholds, limits: DecodeLimits
+    files: list[tuple[str, str]], analyzer: Analyzer, overruled: frozenset[str], limits: DecodeLimits
 ) -> AnalysisOutcome | str:
     """Analyse; return only the type of an exception, whose message may hold patient data."""
     instances = [StoredInstance(uid, Path(path)) for uid, path in files]
     try:
-        return analyse_series(instances, analyzer, limits=limits, thresholds=thresholds)
+        return analyse_series(instances, analyzer, limits=limits, overruled=overruled)
     except Exception as error:  # noqa: BLE001 - whatever a model raises is a failed attempt
         _log.exception("analysis:raised")
         return type(error).__name__

@@ -97,8 +97,10 @@ class Attempts:
             _log.warning("analysis:interrupted", extra={"analysis_id": analysis_id})
             return Attempt.INTERRUPTED, None
         except AnalysisProcessError as error:
-            _log.warning("analysis:attempt_failed", extra={"analysis_id": analysis_id, "reason_code": error.code})
-            return Attempt.FAILED, Reason(error.code, error.text)
+            _log.warning(
+                "analysis:attempt_failed", extra={"analysis_id": analysis_id, "reason_code": error.reason.code}
+            )
+            return Attempt.FAILED, error.reason
         except Exception as error:  # noqa: BLE001 - the worker's own boundary: a bad series must not block the queue
             _log.exception("analysis:attempt_raised", extra={"analysis_id": analysis_id})
             return Attempt.FAILED, Reason(

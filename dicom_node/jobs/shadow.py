@@ -16,7 +16,7 @@ from typing import Protocol
 from db.analyses import analyses
 from db.analyses import shadow as trials
 from db.database import Database
-from db.domain.records import AnalysisOutcome, ModelIdentity, Reason
+from db.domain.records import AnalysisOutcome, ModelIdentity
 from db.engine.session import now
 from dicom_node.jobs.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
 from dicom_node.series.types import StoredInstance
@@ -82,7 +82,7 @@ class ShadowRuns:
         try:
             return self._run_due()
         except ModelUnavailableError:
-            _log.error("shadow:model_unavailable", extra={"code": ModelUnavailableError.code})
+            _log.error("shadow:model_unavailable", extra={"code": ModelUnavailableError.reason.code})
             self._not_before_s = self._clock() + UNAVAILABLE_PAUSE_S
         except AnalysisInterruptedError:
             _log.info("shadow:interrupted")
@@ -121,7 +121,7 @@ class ShadowRuns:
         except (AnalysisInterruptedError, ModelUnavailableError):
             raise
         except AnalysisProcessError as error:
-            outcome = AnalysisOutcome(reasons=(Reason(error.code, error.text),))
+            outcome = AnalysisOutcome(reasons=(error.reason,))
         with self._database.begin() as session:
             trials.record_shadow_run(session, analysis_id, model, outcome)
         _log.info("shadow:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from dicom_node.encoding.errors import DicomNodeError
+from db.domain.records import Reason
+from dicom_node.encoding.errors import RefusedError
 from dicom_node.sandbox.frames import MAX_FRAMES, MAX_PICTURE_PIXELS, FrameHeader
 
 T = TypeVar("T")
@@ -68,14 +69,13 @@ class GreyPicture:
     """Whether more than 1 % of the pixels are coloured."""
 
 
-class DecodeError(DicomNodeError):
-    """Base class of failures in the decoding child; messages hold nothing from a dataset."""
+class DecodeError(RefusedError):
+    """Base class of failures in the decoding child."""
 
-    code = "unreadable"
-    text = "The images cannot be decoded."
+    REASON = Reason("unreadable", "The images cannot be decoded.")
 
     def __init__(self) -> None:
-        super().__init__(self.text)
+        super().__init__(self.REASON)
 
 
 class UnreadablePixelsError(DecodeError):
@@ -85,22 +85,19 @@ class UnreadablePixelsError(DecodeError):
 class DecodeCrashError(DecodeError):
     """The child died."""
 
-    code = "decoder_crashed"
-    text = "Corrupt or malformed files: decoding them ended the process."
+    REASON = Reason("decoder_crashed", "Corrupt or malformed files: decoding them ended the process.")
 
 
 class DecodeMemoryError(DecodeError):
     """The child reached its memory limit."""
 
-    code = "decoder_out_of_memory"
-    text = "Decoding the images exceeded the memory limit."
+    REASON = Reason("decoder_out_of_memory", "Decoding the images exceeded the memory limit.")
 
 
 class DecodeTimeoutError(DecodeError):
     """The child did not answer in time."""
 
-    code = "decoder_timeout"
-    text = "Decoding the images exceeded the time limit."
+    REASON = Reason("decoder_timeout", "Decoding the images exceeded the time limit.")
 
 
 class DecodeProcess:

@@ -1,4 +1,4 @@
-"""Assembly of the instances of one series to a volume in HU with true geometry, or the reason for refusal.
+"""Assembly of the instances of one series to a volume in HU with true geometry.
 
 Headers are read first, without pixels; the gate and the geometry decide on them; only then are pixels decoded. Both
 happen in a child process (``decode_process``), so that a damaged or hostile file cannot take the worker with it.
@@ -8,6 +8,7 @@ Slice index 0 is the lowest (most inferior) slice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from db.domain.caveats import Caveat
 from db.domain.records import Reason
-from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits, DecodeProcess
+from dicom_node.encoding.errors import RefusedError, UnfitImagesError
+from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess
 from dicom_node.sandbox.frames import FrameHeader
-from dicom_node.series.gate import GateThresholds, is_localizer, why_not_headers
+from dicom_node.series.gate import is_localizer, why_not_headers
 from dicom_node.series.geometry import SeriesStack, build_stack, order_frames, source_slice
 from dicom_node.series.stack_choice import check_pixels, choose_stack, shown_frames
-from dicom_node.series.types import LoadedSeries, Refusal, SeriesGeometry, SourceSlice, StoredInstance
+from dicom_node.series.types import LoadedSeries, SeriesGeometry, SourceSlice, StoredInstance
+from inference.gate import GateThresholds
 from inference.types import CtVolume
 
 
@@ -29,8 +32,9 @@ def load_series(
     limits: DecodeLimits | None = None,
     thresholds: GateThresholds | None = None,
     *,
+    overruled: frozenset[str] = frozenset(),
     process: DecodeProcess | None = None,
-) -> LoadedSeries | Refusal:
+) -> LoadedSeries:
     """Read, check, order and decode one series.
 
     Parameters
@@ -41,37 +45,34 @@ def load_series(
         What the decoding child may use.
     thresholds
         What the models were validated for.
+    overruled
+        Codes of refusals that a radiologist overruled (``db.analyses.overruling``).
     process
         A decoding child to use; None starts one for this series alone, so that no patient's files meet another's.
 
     Returns
     -------
-    LoadedSeries | Refusal
-        The volume, int16 HU ``(slices, rows, columns)``, inferior to superior; or why there is none.
+    LoadedSeries
+        The volume, int16 HU ``(slices, rows, columns)``, inferior to superior.
+
+    Raises
+    ------
+    RefusedError
+        The series is not fit for the models, or cannot be decoded.
     """
-    limits = limits or DecodeLimits()
-    thresholds = thresholds or GateThresholds()
-    try:
-        if process is not None:
-            return _load(process, instances, limits, thresholds)
-        with DecodeProcess(limits) as own:
-            return _load(own, instances, limits, thresholds)
-    except DecodeError as error:
-        return Refusal(error.code, error.text)
-
-
-def _load(
-    process: DecodeProcess, instances: Sequence[StoredInstance], limits: DecodeLimits, thresholds: GateThresholds
-) -> LoadedSeries | Refusal:
-    stack = _read_stack(process, instances, thresholds)
-    if isinstance(stack, Refusal):
-        return stack
-    if refusal := _too_large(stack, limits):
-        return refusal
-    checked = check_pixels(stack, process.volume_hu(stack.frames), process, thresholds)
-    if isinstance(checked, Refusal):
-        return replace(checked, attributes=_attributes(stack.frames))
-    stack, volume_hu = checked
+    limits, thresholds = limits or DecodeLimits(), thresholds or GateThresholds()
+    with nullcontext(process) if process is not None else DecodeProcess(limits) as decoder:
+        files = decoder.headers([instance.path for instance in instances])
+        frames = [frame for file in files if file for frame in file]
+        try:
+            if None in files:
+                raise UnfitImagesError(Reason("unreadable_headers", "Some images of the series cannot be read."))
+            stack = _stack(decoder, frames, thresholds, overruled)
+            _check_size(stack, limits)
+            stack, volume_hu = check_pixels(stack, decoder.volume_hu(stack.frames), decoder, thresholds)
+        except RefusedError as error:
+            error.attributes = _attributes(frames)
+            raise
     return LoadedSeries(
         geometry=stack.geometry,
         volume=CtVolume(volume_hu, stack.geometry.spacing_mm, stack.affine),
@@ -80,20 +81,18 @@ def _load(
     )
 
 
-def series_geometry(instances: Sequence[StoredInstance], process: DecodeProcess) -> SeriesGeometry | Refusal:
+def series_geometry(instances: Sequence[StoredInstance], process: DecodeProcess) -> SeriesGeometry:
     """Order the slices of a series anatomically, without pixels and without the gate, for display.
 
     Raises
     ------
+    UnfitImagesError
+        The series has no usable geometry.
     DecodeError
         The decoding child died, hung or ran out of memory.
     """
     frames = [frame for file in process.headers([i.path for i in instances]) if file for frame in file]
-    ordered = order_frames(frames)
-    if isinstance(ordered, Refusal):
-        return ordered
-    stack = build_stack(shown_frames(ordered))
-    return stack if isinstance(stack, Refusal) else stack.geometry
+    return build_stack(shown_frames(order_frames(frames))).geometry
 
 
 def listed_slices(instances: Sequence[StoredInstance], process: DecodeProcess) -> tuple[SourceSlice, ...]:
@@ -109,49 +108,41 @@ def listed_slices(instances: Sequence[StoredInstance], process: DecodeProcess) -
     return tuple(source_slice(frame) for frame in frames)
 
 
-def load_frame_hu(frame: FrameHeader, process: DecodeProcess) -> NDArray[np.int16] | Refusal:
-    """Decode one frame to HU, ``(rows, columns)`` int16, for display."""
+def load_frame_hu(frame: FrameHeader, process: DecodeProcess) -> NDArray[np.int16]:
+    """Decode one frame to HU, ``(rows, columns)`` int16, for display.
+
+    Raises
+    ------
+    UnfitImagesError
+        It has no HU.
+    DecodeError
+        It cannot be decoded.
+    """
     if frame.slope is None or frame.intercept is None:
-        return Refusal("missing_rescale", "The image lacks Rescale Slope or Intercept.")
-    try:
-        return process.volume_hu([frame])[0]
-    except DecodeError as error:
-        return Refusal(error.code, error.text)
+        raise UnfitImagesError(Reason("missing_rescale", "The image lacks Rescale Slope or Intercept."))
+    return process.volume_hu([frame])[0]
 
 
-def _read_stack(
-    process: DecodeProcess, instances: Sequence[StoredInstance], thresholds: GateThresholds
-) -> SeriesStack | Refusal:
-    """Read headers, apply the gate and order: a regular stack or the reason for refusal."""
-    files = process.headers([instance.path for instance in instances])
-    if any(file is None for file in files):
-        return Refusal("unreadable_headers", "Some images of the series cannot be read.")
-    frames = [frame for file in files if file for frame in file]
-    stack = _stack(process, frames, thresholds)
-    return replace(stack, attributes=_attributes(frames)) if isinstance(stack, Refusal) and frames else stack
-
-
-def _stack(process: DecodeProcess, frames: list[FrameHeader], thresholds: GateThresholds) -> SeriesStack | Refusal:
+def _stack(
+    process: DecodeProcess, frames: list[FrameHeader], thresholds: GateThresholds, overruled: frozenset[str]
+) -> SeriesStack:
+    """Apply the gate to headers and order them: a regular stack."""
     caveats: tuple[Reason, ...] = ()
     localizers = sum(map(is_localizer, frames))
     if 0 < localizers < len(frames):
         frames = [frame for frame in frames if not is_localizer(frame)]
         caveats = (Caveat.LOCALIZERS_LEFT_OUT.stated(count=localizers),)
-    if refusal := why_not_headers(frames, thresholds.overruled):
-        return refusal
-    ordered = order_frames(frames)
-    if isinstance(ordered, Refusal):
-        return ordered
-    return choose_stack(process, replace(ordered, caveats=caveats), thresholds)
+    if reason := why_not_headers(frames, overruled):
+        raise UnfitImagesError(reason)
+    return choose_stack(process, replace(order_frames(frames), caveats=caveats), thresholds)
 
 
-def _too_large(stack: SeriesStack, limits: DecodeLimits) -> Refusal | None:
+def _check_size(stack: SeriesStack, limits: DecodeLimits) -> None:
     voxels = len(stack.frames) * stack.frames[0].rows * stack.frames[0].columns
     if voxels > limits.max_voxels:
-        return Refusal("too_large", "The series has more voxels than can be analysed.")
-    return None
+        raise UnfitImagesError(Reason("too_large", "The series has more voxels than can be analysed."))
 
 
 def _attributes(frames: Sequence[FrameHeader]) -> dict[str, str]:
-    """Return acquisition attributes of the first slice, without identity."""
-    return dict(frames[0].attributes)
+    """Return acquisition attributes of the first frame, without identity."""
+    return dict(frames[0].attributes) if frames else {}

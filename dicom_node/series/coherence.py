@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.series.gate import GateThresholds
+from inference.gate import GateThresholds
 
 BLOCKS = 64
 """Blocks of pixels on a side, at least, whose means are compared: anatomy stays, noise does not."""

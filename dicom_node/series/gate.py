@@ -11,37 +11,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    JPEG2000MC,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+    LegacyConvertedEnhancedCTImageStorage,
+)
 
 from db.analyses.overruling import OVERRULABLE
+from db.domain.records import Reason
 from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.geometry import SeriesStack
-from dicom_node.series.types import Refusal
+from dicom_node.series.types import reason_of
+from inference.gate import GateThresholds
 
-CT_SOP_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
-    }
-)
-ALWAYS_LOSSY = frozenset(
-    {
-        "1.2.840.10008.1.2.4.50",  # JPEG Baseline
-        "1.2.840.10008.1.2.4.51",  # JPEG Extended
-        "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
-    }
-)
-MAYBE_LOSSY = frozenset(
-    {
-        "1.2.840.10008.1.2.4.91",  # JPEG 2000
-        "1.2.840.10008.1.2.4.93",  # JPEG 2000 Part 2
-        "1.2.840.10008.1.2.4.203",  # High-Throughput JPEG 2000
-    }
-)
+CT_SOP_CLASSES = frozenset({CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
+ALWAYS_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
+MAYBE_LOSSY = frozenset({JPEG2000, JPEG2000MC, HTJ2K})
 MADE_FROM_OTHERS = frozenset(
     {
         *(
@@ -67,59 +61,6 @@ MADE_FROM_OTHERS = frozenset(
 """Words in values of Image Type after the first that name reformats, projections, renderings and captures."""
 LOSSY_COMPRESSION_CODE = "113040"
 """The one code of CID 7203 (Image Derivation) that leaves an image what it was; ``is_lossy`` judges it."""
-
-
-@dataclass(frozen=True, slots=True)
-class GateThresholds:
-    """Validated input of the models; part of the model bundle, never of the settings.
-
-    Parameters
-    ----------
-    min_slices
-        Fewest slices of a stack.
-    min_extent_mm
-        Least height of a stack along its normal; the models look at cubes of 32 mm.
-    max_slice_spacing_mm, min_slice_spacing_mm
-        Range of the distance between slices.
-    max_pixel_spacing_mm, min_pixel_spacing_mm
-        Range of the distance between pixels.
-    max_obliquity_deg
-        Largest angle between the slices' normal and the long axis of the patient.
-    max_pixel_aspect
-        Largest ratio of the two pixel spacings.
-    max_alternation, max_texture_alternation
-        How far neighbouring slices may differ more than every other slice does, see ``dicom_node.series.coherence``.
-    """
-
-    min_slices: int = 12
-    min_extent_mm: float = 36.0
-    max_slice_spacing_mm: float = 5.0
-    min_slice_spacing_mm: float = 0.2
-    max_pixel_spacing_mm: float = 1.5
-    min_pixel_spacing_mm: float = 0.3
-    max_obliquity_deg: float = 20.0
-    max_pixel_aspect: float = 1.01
-    max_alternation: float = 0.06
-    max_texture_alternation: float = 0.25
-    overruled: frozenset[str] = frozenset()
-    """Codes of refusals that a radiologist overruled for one analysis (``db.analyses.overruling``)."""
-
-    @classmethod
-    def from_bundle(cls, values: Mapping[str, object]) -> GateThresholds:
-        """Read a bundle's gate; absent names keep their defaults.
-
-        Besides the names above, ``pixel_mm`` is the range of the pixel spacing and ``max_slice_mm`` the largest
-        distance between slices.
-        """
-        bundle_values = dict(values)
-        if isinstance(pixel := bundle_values.get("pixel_mm"), list | tuple):
-            bundle_values["min_pixel_spacing_mm"], bundle_values["max_pixel_spacing_mm"] = pixel
-        if "max_slice_mm" in bundle_values:
-            bundle_values["max_slice_spacing_mm"] = bundle_values["max_slice_mm"]
-        names = {field.name for field in fields(cls)} - {"overruled"}
-        chosen = {name: float(str(bundle_values[name])) for name in names & bundle_values.keys()}
-        least = int(chosen.pop("min_slices", cls().min_slices))
-        return cls(least, **chosen)  # type: ignore[arg-type]
 
 
 def is_localizer(frame: FrameHeader) -> bool:
@@ -176,102 +117,66 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-_Check = tuple[Callable[[FrameHeader], bool], Refusal]
+_Check = tuple[Callable[[FrameHeader], bool], Reason]
 
 _FRAME_CHECKS: tuple[_Check, ...] = (
     (
         lambda f: f.modality != "CT" or f.sop_class_uid not in CT_SOP_CLASSES,
-        Refusal("not_ct", "The series is not a CT series."),
+        Reason("not_ct", "The series is not a CT series."),
     ),
-    (is_localizer, Refusal("localizer", "The series is a localizer (scout view).")),
+    (is_localizer, Reason("localizer", "The series is a localizer (scout view).")),
     (
         lambda f: f.burned_in.upper() == "YES",
-        Refusal("burned_in", "The images have text burned in; they are captures, not measurements."),
+        Reason("burned_in", "The images have text burned in; they are captures, not measurements."),
     ),
     (
         is_derived,
-        Refusal("derived", "The series was derived from other images (reformatted, projected or captured)."),
+        Reason("derived", "The series was derived from other images (reformatted, projected or captured)."),
     ),
     (
         lambda f: f.slope is None or f.intercept is None,
-        Refusal("missing_rescale", "Images lack Rescale Slope or Intercept; their values cannot be read as HU."),
+        Reason("missing_rescale", "Images lack Rescale Slope or Intercept; their values cannot be read as HU."),
     ),
     (
         lambda f: not has_usable_rescale(f),
-        Refusal("invalid_rescale", "Invalid Rescale Slope/Intercept for CT."),
+        Reason("invalid_rescale", "Invalid Rescale Slope/Intercept for CT."),
     ),
     (
         lambda f: not is_hounsfield(f),
-        Refusal("not_hounsfield", "The values of the images are not Hounsfield units (Rescale Type)."),
+        Reason("not_hounsfield", "The values of the images are not Hounsfield units (Rescale Type)."),
     ),
     (
         lambda f: not has_usable_coding(f),
-        Refusal("unsupported_pixels", "Unsupported pixel format for CT."),
+        Reason("unsupported_pixels", "Unsupported pixel format for CT."),
     ),
     (
         is_lossy,
-        Refusal("lossy", "The images were compressed with loss; the models are not validated for such images."),
+        Reason("lossy", "The images were compressed with loss; the models are not validated for such images."),
     ),
 )
 
 
-def why_not_headers(frames: Sequence[FrameHeader], overruled: frozenset[str] = frozenset()) -> Refusal | None:
+def why_not_headers(frames: Sequence[FrameHeader], overruled: frozenset[str] = frozenset()) -> Reason | None:
     """Return the first reason why frames with such headers are not analysed, or None.
 
     Of ``overruled``, what a radiologist may overrule (``db.analyses.overruling.OVERRULABLE``) is no reason.
     """
     if not frames:
-        return Refusal("no_images", "The series holds no image that can be read.")
-    for fails, refusal in _FRAME_CHECKS:
-        if refusal.code in overruled & OVERRULABLE:
+        return Reason("no_images", "The series holds no image that can be read.")
+    for fails, reason in _FRAME_CHECKS:
+        if reason.code in overruled & OVERRULABLE:
             continue
         if any(fails(frame) for frame in frames):
-            return refusal
+            return reason
     return None
 
 
-def why_not_stack(stack: SeriesStack, thresholds: GateThresholds) -> Refusal | None:
+def why_not_stack(stack: SeriesStack, thresholds: GateThresholds) -> Reason | None:
     """Return the first reason why a stack of such geometry is not analysed, or None."""
-    return _why_not_axial(stack, thresholds) or _why_not_slices(stack, thresholds) or _why_not_pixels(stack, thresholds)
-
-
-def _why_not_axial(stack: SeriesStack, thresholds: GateThresholds) -> Refusal | None:
     if _obliquity_deg(stack) > thresholds.max_obliquity_deg:
-        return Refusal("not_axial", "The slices are not axial.")
-    return None
-
-
-def _why_not_slices(stack: SeriesStack, thresholds: GateThresholds) -> Refusal | None:
-    slice_mm, count = stack.geometry.spacing_mm[0], len(stack.frames)
-    if count < thresholds.min_slices or count * slice_mm < thresholds.min_extent_mm:
-        return Refusal(
-            "too_few_slices",
-            "Too few slices ({count}, {extent} mm); at least {min_slices} over {min_extent} mm needed.".format(
-                count=count,
-                extent=f"{count * slice_mm:.0f}",
-                min_slices=thresholds.min_slices,
-                min_extent=f"{thresholds.min_extent_mm:g}",
-            ),
-        )
-    if slice_mm > thresholds.max_slice_spacing_mm * 1.01:
-        return Refusal(
-            "coarse_slices",
-            "The slices are {spacing} mm apart; the models need {most} mm or less.".format(
-                spacing=f"{slice_mm:.1f}", most=f"{thresholds.max_slice_spacing_mm:g}"
-            ),
-        )
-    if slice_mm < thresholds.min_slice_spacing_mm:
-        return Refusal("implausible_spacing", "The distance between the slices is implausibly small.")
-    return None
-
-
-def _why_not_pixels(stack: SeriesStack, thresholds: GateThresholds) -> Refusal | None:
-    low, high = sorted(stack.geometry.spacing_mm[1:])
-    if low < thresholds.min_pixel_spacing_mm or high > thresholds.max_pixel_spacing_mm:
-        return Refusal("implausible_pixel_spacing", "The pixels are too small or too large for a chest CT.")
-    if high > thresholds.max_pixel_aspect * low:
-        return Refusal("non_square_pixels", "The pixels are not square.")
-    return None
+        return Reason("not_axial", "The slices are not axial.")
+    unfit = thresholds.why_not_geometry(len(stack.frames), stack.geometry.spacing_mm)
+    return reason_of(unfit) if unfit else None
 
 
 def _obliquity_deg(stack: SeriesStack) -> float:

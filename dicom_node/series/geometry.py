@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from db.domain.caveats import Caveat
 from db.domain.records import Reason
+from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.frames import FrameHeader
-from dicom_node.series.types import Refusal, SeriesGeometry, SourceSlice
+from dicom_node.series.types import SeriesGeometry, SourceSlice
 
 SAME_POSITION_MM = 0.02
 """Slices nearer than this to each other are one place; the thinnest reconstructions are 0.2 mm apart."""
@@ -75,10 +76,16 @@ class SeriesStack:
     caveats: tuple[Reason, ...]
 
 
-def order_frames(frames: Sequence[FrameHeader]) -> OrderedFrames | Refusal:
-    """Sort frames along their common normal, inferior to superior; frames of one position stay adjacent."""
-    if refusal := _incomparable(frames):
-        return refusal
+def order_frames(frames: Sequence[FrameHeader]) -> OrderedFrames:
+    """Sort frames along their common normal, inferior to superior; frames of one position stay adjacent.
+
+    Raises
+    ------
+    UnfitImagesError
+        The frames cannot be one volume.
+    """
+    if reason := _incomparable(frames):
+        raise UnfitImagesError(reason)
     normal = _normal(frames[0])
     along = [float(np.dot(normal, frame.position_mm or (0.0, 0.0, 0.0))) for frame in frames]
     order = sorted(range(len(frames)), key=lambda i: (along[i], _number(frames[i]), frames[i].sop_instance_uid))
@@ -104,16 +111,20 @@ def without(ordered: OrderedFrames, dropped: Sequence[int]) -> OrderedFrames:
     return replace(ordered, frames=frames, along_mm=ordered.along_mm[remaining])
 
 
-def build_stack(ordered: OrderedFrames) -> SeriesStack | Refusal:
-    """Check that the positions are regular and straight, and compute the affine."""
-    if len(ordered.frames) < 2:
-        return Refusal("too_few_slices", "The series has a single slice; a volume cannot be made of it.")
-    if refusal := _irregular(ordered):
-        return refusal
+def build_stack(ordered: OrderedFrames) -> SeriesStack:
+    """Check that the positions are regular and straight, and compute the affine.
+
+    Raises
+    ------
+    UnfitImagesError
+        They are not.
+    """
+    if reason := _irregular(ordered):
+        raise UnfitImagesError(reason)
     positions = np.array([frame.position_mm for frame in ordered.frames], dtype=np.float64)  # (slices, 3)
     start, step = fit_line(positions)
-    if refusal := _crooked(positions - start, step, ordered):
-        return refusal
+    if reason := _crooked(positions - start, step, ordered):
+        raise UnfitImagesError(reason)
     spacing = (float(np.dot(step, ordered.normal)), *_pixel_spacing(ordered.frames[0]))
     return SeriesStack(
         frames=ordered.frames,
@@ -185,29 +196,27 @@ def _normal(frame: FrameHeader) -> NDArray[np.float64]:
     return normal if normal[largest] > 0 else -normal
 
 
-def _incomparable(frames: Sequence[FrameHeader]) -> Refusal | None:
+def _incomparable(frames: Sequence[FrameHeader]) -> Reason | None:
     """Return why these frames cannot be one volume."""
     if not frames:
-        return Refusal("no_images", "The series holds no image that can be read.")
+        return Reason("no_images", "The series holds no image that can be read.")
     if any(f.position_mm is None or f.orientation is None or not _is_plane(f.orientation) for f in frames):
-        return Refusal("no_geometry", "Image Position or Orientation (Patient) is missing.")
+        return Reason("no_geometry", "Image Position or Orientation (Patient) is missing.")
     if any(f.pixel_spacing_mm is None or min(f.pixel_spacing_mm) <= 0 for f in frames):
-        return Refusal("no_pixel_spacing", "Pixel Spacing of the images is missing.")
-    if refusal := _mixed(frames):
-        return refusal
-    return None
+        return Reason("no_pixel_spacing", "Pixel Spacing of the images is missing.")
+    return _mixed(frames)
 
 
-def _mixed(frames: Sequence[FrameHeader]) -> Refusal | None:
+def _mixed(frames: Sequence[FrameHeader]) -> Reason | None:
     first = frames[0]
     if any((f.rows, f.columns) != (first.rows, first.columns) for f in frames):
-        return Refusal("mixed_size", "The images of the series differ in their number of rows or columns.")
+        return Reason("mixed_size", "The images of the series differ in their number of rows or columns.")
     if any(not np.allclose(f.orientation or (), first.orientation or (), atol=2e-3) for f in frames):
-        return Refusal("mixed_orientation", "The images of the series are oriented differently.")
+        return Reason("mixed_orientation", "The images of the series are oriented differently.")
     if any(not np.allclose(_pixel_spacing(f), _pixel_spacing(first), rtol=1e-3) for f in frames):
-        return Refusal("mixed_pixel_spacing", "The images of the series differ in pixel size.")
+        return Reason("mixed_pixel_spacing", "The images of the series differ in pixel size.")
     if any(f.frame_of_reference_uid != first.frame_of_reference_uid for f in frames):
-        return Refusal("mixed_frame_of_reference", "The images of the series do not share one frame of reference.")
+        return Reason("mixed_frame_of_reference", "The images of the series do not share one frame of reference.")
     return None
 
 
@@ -218,19 +227,21 @@ def _is_plane(orientation: Sequence[float]) -> bool:
     return bool(np.allclose(lengths, 1.0, atol=1e-2) and abs(np.dot(row, column)) < 1e-2)
 
 
-def _irregular(ordered: OrderedFrames) -> Refusal | None:
+def _irregular(ordered: OrderedFrames) -> Reason | None:
     """Return the refusal of gaps and uneven distances."""
+    if len(ordered.frames) < 2:
+        return Reason("too_few_slices", "The series has a single slice; a volume cannot be made of it.")
     distances = np.diff(ordered.along_mm)
     if float(np.median(distances)) < SAME_POSITION_MM:
-        return Refusal("repeated_positions", "The series holds several different images at the same positions.")
+        return Reason("repeated_positions", "The series holds several different images at the same positions.")
     if not is_even(ordered):
-        return _gaps(ordered) or Refusal("uneven_spacing", "The slices are not evenly spaced.")
+        return _gaps(ordered) or Reason("uneven_spacing", "The slices are not evenly spaced.")
     if _is_thinned(ordered.frames, float(np.median(distances))):
-        return Refusal("gaps", "Slices are missing: image numbers skip and the slices are thinner than their distance.")
+        return Reason("gaps", "Slices are missing: image numbers skip and the slices are thinner than their distance.")
     return None
 
 
-def _gaps(ordered: OrderedFrames) -> Refusal | None:
+def _gaps(ordered: OrderedFrames) -> Reason | None:
     distances = np.diff(ordered.along_mm)
     window = min(WINDOW, len(distances))
     usual = float(np.median(ordered.along_mm[window:] - ordered.along_mm[:-window])) / window
@@ -239,7 +250,7 @@ def _gaps(ordered: OrderedFrames) -> Refusal | None:
     if not gaps:
         return None
     missing = int(np.sum(np.maximum(np.rint(distances[wide] / usual) - 1, 1)))
-    return Refusal(
+    return Reason(
         "gaps", "About {missing} slices are missing in {gaps} gaps of the stack.".format(missing=missing, gaps=gaps)
     )
 
@@ -306,14 +317,14 @@ def _shear_deg(step: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
     return math.degrees(math.acos(min(1.0, float(np.dot(step, normal) / np.linalg.norm(step)))))
 
 
-def _crooked(from_start: NDArray[np.float64], step: NDArray[np.float64], ordered: OrderedFrames) -> Refusal | None:
+def _crooked(from_start: NDArray[np.float64], step: NDArray[np.float64], ordered: OrderedFrames) -> Reason | None:
     """Return the refusal of a tilted gantry, or of slices shifted against each other."""
     if _shear_deg(step, ordered.normal) > MAX_SHEAR_DEG:
-        return Refusal("gantry_tilt", "The stack is sheared: it was acquired with a tilted gantry.")
+        return Reason("gantry_tilt", "The stack is sheared: it was acquired with a tilted gantry.")
     offsets = from_start - np.arange(len(from_start))[:, None] * step  # (slices, 3)
     across = offsets - np.outer(offsets @ ordered.normal, ordered.normal)
     if np.max(np.linalg.norm(across, axis=1)) > max(1.0, *_pixel_spacing(ordered.frames[0])):
-        return Refusal("shifted_slices", "The slices of the stack are shifted against each other.")
+        return Reason("shifted_slices", "The slices of the stack are shifted against each other.")
     return None
 
 

@@ -15,12 +15,13 @@ from db.analyses.overruling import OVERRULABLE
 from db.analyses.scanners import Scanner, scanner_of
 from db.domain.caveats import Caveat
 from db.domain.records import AnalysisOutcome, NewFinding, Reason
+from dicom_node.encoding.errors import RefusedError, UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.series.assembly import load_series
-from dicom_node.series.gate import GateThresholds
-from dicom_node.series.types import LoadedSeries, Refusal, StoredInstance
+from dicom_node.series.types import LoadedSeries, StoredInstance, reason_of
 from inference.drift.series_drift import summarise
-from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
+from inference.gate import GateThresholds
+from inference.types import CtVolume, NoduleFinding, VolumeAnalysis
 
 Progress = Callable[[float, str], None]
 """Called with the share that is done (0..1) and the name of the stage."""
@@ -44,6 +45,11 @@ class Analyzer(Protocol):
         """Digest of all its weights and recipes."""
         ...
 
+    @property
+    def gate(self) -> GateThresholds:
+        """What it was validated for."""
+        ...
+
     def analyse(
         self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
     ) -> VolumeAnalysis:
@@ -60,7 +66,7 @@ def analyse_series(
     analyzer: Analyzer,
     *,
     limits: DecodeLimits | None = None,
-    thresholds: GateThresholds | None = None,
+    overruled: frozenset[str] = frozenset(),
     progress: Progress | None = None,
 ) -> AnalysisOutcome:
     """Analyse one series; every reason for the lack of an answer is part of the outcome.
@@ -73,41 +79,47 @@ def analyse_series(
         The models.
     limits
         What decoding may use.
-    thresholds
-        What the models were validated for.
+    overruled
+        Codes of refusals that a radiologist overruled.
     progress
         Called with the progress of the analysis.
     """
     started = time.monotonic()
-    loaded = load_series(instances, limits, thresholds)
+    measures: dict[str, object]
+    try:
+        loaded = load_series(instances, limits, analyzer.gate, overruled=overruled)
+    except RefusedError as error:
+        measures = {"load_s": round(time.monotonic() - started, 3), "instance_count": len(instances)}
+        measures |= {"acquisition": error.attributes} if error.attributes else {}
+        return AnalysisOutcome(reasons=(error.reason,), measures=measures)
     loaded_s = time.monotonic() - started
-    if isinstance(loaded, Refusal):
-        measures: dict[str, object] = {"load_s": round(loaded_s, 3), "instance_count": len(instances)}
-        measures |= {"acquisition": loaded.attributes} if loaded.attributes else {}
-        return AnalysisOutcome(reasons=(Reason(loaded.code, loaded.text),), measures=measures)
-    overruled = thresholds.overruled if thresholds is not None else frozenset()
     analysis = analyzer.analyse(loaded.volume, progress=progress, overruled=overruled)
     measures = _measures(loaded) | _parameters(analyzer) | analysis.measures
     measures |= {"load_s": round(loaded_s, 3), "duration_s": round(time.monotonic() - started, 3)}
     doubts = (Caveat[f"OVERRULED_{code.upper()}"].stated() for code in sorted(overruled & OVERRULABLE))
     caveats = (*doubts, *loaded.caveats, *(Caveat[remark.name].stated(**remark.values) for remark in analysis.remarks))
     if analysis.abstentions:
-        return AnalysisOutcome(reasons=_reasons(analysis.abstentions), measures=measures, caveats=caveats)
+        reasons = tuple(map(reason_of, analysis.abstentions))
+        return AnalysisOutcome(reasons=reasons, measures=measures, caveats=caveats)
     new_findings = tuple(to_new_finding(finding, loaded) for finding in analysis.findings)
     return AnalysisOutcome(new_findings, measures=measures, caveats=(*caveats, *_caveats(analysis.findings)))
 
 
 def analyse_place(
     loaded: LoadedSeries, analyzer: Analyzer, *, sop_instance_uid: str, frame_number: int, place: tuple[float, float]
-) -> NewFinding | Refusal:
-    """Analyse the ``(row, column)`` that a reader marked in one slice of a loaded series."""
+) -> NewFinding:
+    """Analyse the ``(row, column)`` that a reader marked in one slice of a loaded series.
+
+    Raises
+    ------
+    UnfitImagesError
+        The volume has no such slice (``no_such_frame``), or the point lies outside it.
+    """
     index = slice_index(loaded, sop_instance_uid, frame_number)
-    if index is None:
-        return Refusal("no_such_frame", "This image is not part of the series' volume.")
     row, column = place
     source = loaded.geometry.slices[index]
     if not (-0.5 <= row <= source.rows - 0.5 and -0.5 <= column <= source.columns - 0.5):
-        return Refusal("outside_image", "The point lies outside the image.")
+        raise UnfitImagesError(Reason("outside_image", "The point lies outside the image."))
     return to_new_finding(analyzer.analyse_place(loaded.volume, (float(index), row, column)), loaded)
 
 
@@ -126,7 +138,7 @@ def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
         malignancy_probability=finding.malignancy_probability,
         interval=finding.interval,
         prediction_set=finding.prediction_set,
-        reasons=_reasons(finding.abstentions),
+        reasons=tuple(map(reason_of, finding.abstentions)),
         attributes=dict(finding.attributes),
     )
 
@@ -136,16 +148,18 @@ def scanner_of_series(loaded: LoadedSeries) -> Scanner:
     return scanner_of(_whence(loaded))
 
 
-def slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int | None:
-    """Return the index of the slice of a frame, or None."""
+def slice_index(loaded: LoadedSeries, sop_instance_uid: str, frame_number: int) -> int:
+    """Return the index of the slice of a frame.
+
+    Raises
+    ------
+    UnfitImagesError
+        The volume has no such slice (``no_such_frame``).
+    """
     for index, source in enumerate(loaded.geometry.slices):
         if source.sop_instance_uid == sop_instance_uid and source.frame_number == frame_number:
             return index
-    return None
-
-
-def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
-    return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
+    raise UnfitImagesError(Reason("no_such_frame", "This image is not part of the series' volume."))
 
 
 def _caveats(findings: Sequence[NoduleFinding]) -> tuple[Reason, ...]:

@@ -7,16 +7,19 @@ for one is parted again, or refused.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from db.domain.caveats import Caveat
+from db.domain.records import Reason
+from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeProcess
 from dicom_node.series.acquisitions import Separation, separate
 from dicom_node.series.coherence import is_mixed
-from dicom_node.series.gate import GateThresholds, why_not_stack
+from dicom_node.series.gate import why_not_stack
 from dicom_node.series.geometry import (
     MAX_REPEATED_FRACTION,
     OrderedFrames,
@@ -26,7 +29,7 @@ from dicom_node.series.geometry import (
     repeated_positions,
     without,
 )
-from dicom_node.series.types import Refusal
+from inference.gate import GateThresholds
 
 SUSPECT = frozenset({"repeated_positions", "uneven_spacing", "gaps"})
 """Refusals that two stacks in one series may be the cause of."""
@@ -34,39 +37,53 @@ SIMILAR_EXTENT = 0.9
 """Of the largest extent, that a stack must have to be chosen for its number of slices."""
 
 
-def choose_stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThresholds) -> SeriesStack | Refusal:
-    """Return the stack to analyse, with a caveat where others are left out, or the reason why there is none."""
+def choose_stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThresholds) -> SeriesStack:
+    """Return the stack to analyse, with a caveat where others are left out.
+
+    Raises
+    ------
+    UnfitImagesError
+        There is none.
+    """
     ordered = _without_copies(process, ordered)
     separation = separate(ordered)
-    if separation.is_mixed:
-        return _largest(process, separation, thresholds)
-    stack = _stack(process, ordered, thresholds)
-    if not isinstance(stack, Refusal) or stack.code not in SUSPECT:
-        return stack
-    separation = separate(ordered, is_suspect=True)
-    return _largest(process, separation, thresholds) if separation.is_mixed else stack
+    if not separation.is_mixed:
+        try:
+            return _stack(process, ordered, thresholds)
+        except UnfitImagesError as error:
+            if error.reason.code not in SUSPECT:
+                raise
+            separation = separate(ordered, is_suspect=True)
+            if not separation.is_mixed:
+                raise
+    return _largest(process, separation, thresholds)
 
 
 def check_pixels(
     stack: SeriesStack, volume_hu: NDArray[np.int16], process: DecodeProcess, thresholds: GateThresholds
-) -> tuple[SeriesStack, NDArray[np.int16]] | Refusal:
-    """Return the stack and its volume if its slices belong together; else its largest coherent part, or a refusal."""
+) -> tuple[SeriesStack, NDArray[np.int16]]:
+    """Return the stack and its volume if its slices belong together, else its largest coherent part.
+
+    Raises
+    ------
+    UnfitImagesError
+        No part is coherent.
+    """
     if not is_mixed(volume_hu, thresholds):
         return stack, volume_hu
-    refusal = Refusal(
-        "mixed_stacks",
-        "The images of several acquisitions alternate in this series: neighbouring slices do not match.",
+    separation = separate(replace(order_frames(stack.frames), caveats=stack.caveats), is_suspect=True)
+    with suppress(UnfitImagesError):
+        part = _largest(process, separation, thresholds)
+        index = {id(frame): number for number, frame in enumerate(stack.frames)}
+        part_hu = volume_hu[[index[id(frame)] for frame in part.frames]]
+        if not is_mixed(part_hu, thresholds):
+            return part, part_hu
+    raise UnfitImagesError(
+        Reason(
+            "mixed_stacks",
+            "The images of several acquisitions alternate in this series: neighbouring slices do not match.",
+        )
     )
-    ordered = order_frames(stack.frames)
-    if isinstance(ordered, Refusal):
-        return refusal
-    separation = separate(replace(ordered, caveats=stack.caveats), is_suspect=True)
-    part = _largest(process, separation, thresholds) if separation.is_mixed else refusal
-    if isinstance(part, Refusal):
-        return refusal
-    index = {id(frame): number for number, frame in enumerate(stack.frames)}
-    part_hu = volume_hu[[index[id(frame)] for frame in part.frames]]
-    return refusal if is_mixed(part_hu, thresholds) else (part, part_hu)
 
 
 def shown_frames(ordered: OrderedFrames) -> OrderedFrames:
@@ -77,17 +94,21 @@ def shown_frames(ordered: OrderedFrames) -> OrderedFrames:
     return without(ordered, [index for group in repeated_positions(ordered) for index in group[1:]])
 
 
-def _largest(process: DecodeProcess, separation: Separation, thresholds: GateThresholds) -> SeriesStack | Refusal:
+def _largest(process: DecodeProcess, separation: Separation, thresholds: GateThresholds) -> SeriesStack:
     """Return the largest complete stack: of those with nearly the largest extent, the one with most slices."""
-    stacks = [_stack(process, each, thresholds) for each in separation.stacks]
-    complete = [stack for stack in stacks if isinstance(stack, SeriesStack)]
+    complete = []
+    for ordered in separation.stacks:
+        with suppress(UnfitImagesError):
+            complete.append(_stack(process, ordered, thresholds))
     attributes = ", ".join(separation.attributes)
     if not complete:
-        return Refusal(
-            "mixed_stacks",
-            "The series mixes {count} image stacks (differing in {attributes}), none of which is complete.".format(
-                count=len(stacks), attributes=attributes
-            ),
+        raise UnfitImagesError(
+            Reason(
+                "mixed_stacks",
+                "The series mixes {count} image stacks (differing in {attributes}), none of which is complete.".format(
+                    count=len(separation.stacks), attributes=attributes
+                ),
+            )
         )
     furthest = max(map(_extent_mm, complete))
     chosen = max(
@@ -95,7 +116,7 @@ def _largest(process: DecodeProcess, separation: Separation, thresholds: GateThr
         key=lambda stack: len(stack.frames),
     )
     caveat = Caveat.OTHER_ACQUISITIONS_LEFT_OUT.stated(
-        stacks=len(stacks),
+        stacks=len(separation.stacks),
         attribute=attributes,
         count=len(chosen.frames),
         total=sum(len(each.frames) for each in separation.stacks),
@@ -108,12 +129,11 @@ def _extent_mm(stack: SeriesStack) -> float:
     return len(stack.frames) * stack.geometry.spacing_mm[0]
 
 
-def _stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThresholds) -> SeriesStack | Refusal:
-    single = _one_image_per_position(process, ordered)
-    if isinstance(single, Refusal):
-        return single
-    stack = build_stack(single)
-    return stack if isinstance(stack, Refusal) else why_not_stack(stack, thresholds) or stack
+def _stack(process: DecodeProcess, ordered: OrderedFrames, thresholds: GateThresholds) -> SeriesStack:
+    stack = build_stack(_one_image_per_position(process, ordered))
+    if reason := why_not_stack(stack, thresholds):
+        raise UnfitImagesError(reason)
+    return stack
 
 
 def _without_copies(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames:
@@ -131,7 +151,7 @@ def _differing(process: DecodeProcess, ordered: OrderedFrames, groups: tuple[tup
     return sum(len({digests[index] for index in group}) > 1 for group in groups)
 
 
-def _one_image_per_position(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames | Refusal:
+def _one_image_per_position(process: DecodeProcess, ordered: OrderedFrames) -> OrderedFrames:
     """Drop duplicates: identical images everywhere, different ones only at few positions.
 
     A table position may overlap the next one by a few slices; then the image with the lower number stays. More is a
@@ -143,11 +163,13 @@ def _one_image_per_position(process: DecodeProcess, ordered: OrderedFrames) -> O
     differing = _differing(process, ordered, groups)
     position_count = len(ordered.frames) - sum(len(group) - 1 for group in groups)
     if differing > MAX_REPEATED_FRACTION * position_count:
-        return Refusal(
-            "repeated_positions",
-            "The series holds several different images at {differing} of {places} positions.".format(
-                differing=differing, places=position_count
-            ),
+        raise UnfitImagesError(
+            Reason(
+                "repeated_positions",
+                "The series holds several different images at {differing} of {places} positions.".format(
+                    differing=differing, places=position_count
+                ),
+            )
         )
     if differing:
         caveat = Caveat.REPEATED_POSITIONS.stated(count=differing, total=position_count)

@@ -1,12 +1,12 @@
-"""Types of a series: slices in order, their source instances, and refusals."""
+"""Types of a series: slices in order and their source instances."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from db.domain.records import Reason
-from inference.types import CtVolume
+from inference.types import Abstention, CtVolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,6 @@ class LoadedSeries:
     """Caveats of reading the series (``db.domain.caveats``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Reason why a series is not analysed: a stable code, a sentence, and its origin where known."""
-
-    code: str
-    text: str
-    attributes: dict[str, str] = field(default_factory=dict, compare=False)
+def reason_of(abstention: Abstention) -> Reason:
+    """Convert an abstention of the models to the reason that is recorded."""
+    return Reason(abstention.code, abstention.text)

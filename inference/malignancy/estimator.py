@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from inference.calibration.calibration import prediction_set
 from inference.calibration.evidence import displayed_for, displayed_malignancy
 from inference.displayed import DisplayedProbability, Question
+from inference.gate import GateThresholds
 from inference.malignancy.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
 from inference.malignancy.submodels import doubts, submodel_answers, submodel_recipes
 from inference.nodules.measurement import NoduleMeasure
@@ -33,7 +33,7 @@ class Nodule:
 
 
 class MalignancyEstimator:
-    """Estimates the malignancy of measured nodules by the ensemble; thresholds come from its recipe.
+    """Estimates the malignancy of measured nodules by the ensemble.
 
     Parameters
     ----------
@@ -41,15 +41,14 @@ class MalignancyEstimator:
         The malignancy ensemble.
     filter_recipe
         The recipe whose evidence bounds the probability of being a nodule.
-    overruled
-        Codes of abstentions that a radiologist overruled; only ``kernel`` can be.
+    gate
+        Limits of what is assessed.
     """
 
-    def __init__(self, ensemble: Ensemble, filter_recipe: dict[str, Any], overruled: Collection[str] = ()) -> None:
+    def __init__(self, ensemble: Ensemble, filter_recipe: dict[str, Any], gate: GateThresholds) -> None:
         self._nodule = ensemble
         self._filter_recipe = filter_recipe
-        gate: dict[str, Any] = ensemble.bundle.recipe["gate"]
-        self._gate = {name: limit for name, limit in gate.items() if name != "grain" or "kernel" not in overruled}
+        self._gate = gate
 
     def unassessed(self, index: Index, nodule: Nodule, reason: Abstention) -> NoduleFinding:
         """Return a finding that could not be measured, without a malignancy."""
@@ -80,11 +79,11 @@ class MalignancyEstimator:
         self, volume: CtVolume, measure: NoduleMeasure, attention: NDArray[np.float32] | None
     ) -> tuple[Abstention, ...]:
         """Return the reasons why this nodule is outside the validated range, if any."""
-        low, high = self._gate["diameter_mm"]
+        low, high = self._gate.diameter_mm
         reasons = why_unlike(surroundings_of(volume, measure.center_index), self._gate)
         if not low <= measure.longest_mm <= high:
             reasons = (_unfit_diameter(low, high), *reasons)
-        least, member = self._gate.get("attention_in_lung", 0.0), self._nodule.planar_member
+        least, member = self._gate.attention_in_lung, self._nodule.planar_member
         if member is not None and attention is not None and least > 0:
             nodule = measure.center_index, measure.mask, measure.mask_box
             share = share_in_lung(attention, member[0].field_mm[1], volume, nodule)
@@ -148,7 +147,7 @@ class MalignancyEstimator:
             }
             for name, probability in probabilities.items()
         }
-        return {"opinions": records, "doubts": list(doubts(probabilities, self._gate))}
+        return {"opinions": records, "doubts": list(doubts(probabilities, self._gate.opinions_apart))}
 
 
 def _unfit_diameter(low: float, high: float) -> Abstention:

@@ -6,14 +6,13 @@ networks' margins, by an unknown amount beyond the range of the training crops.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from inference.gate import GateThresholds
 from inference.types import Abstention, CtVolume
 
 HALF_MM = (4.0, 15.0, 15.0)
@@ -94,13 +93,14 @@ def _plain_lung(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
     return ndi.binary_erosion(smooth < LUNG_BELOW_HU, structure=np.ones((1, 3, 3), bool), border_value=1)
 
 
-def why_unlike(surroundings: Surroundings | None, gate: Mapping[str, Any]) -> tuple[Abstention, ...]:
+def why_unlike(surroundings: Surroundings | None, gate: GateThresholds) -> tuple[Abstention, ...]:
     """Return abstentions for measures outside the gate's limits, or for too little lung."""
+    limits = {measure: limit for measure in LIMITED if (limit := getattr(gate, measure)) is not None}
     if surroundings is None:
-        return (NO_LUNG,) if any(measure in gate for measure in LIMITED) else ()
+        return (NO_LUNG,) if limits else ()
     reasons = []
-    for measure, why in LIMITED.items():
-        low, high = gate.get(measure, (-np.inf, np.inf))
+    for measure, (low, high) in limits.items():
+        why = LIMITED[measure]
         if not low <= getattr(surroundings, measure) <= high:
             reasons.append(replace(why, text=why.text.format(low=f"{low:.0f}", high=f"{high:.0f}")))
     return tuple(reasons)

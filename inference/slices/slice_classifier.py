@@ -11,6 +11,7 @@ from inference.bundle import Bundle
 from inference.calibration.calibration import calibrated_classes, class_set
 from inference.calibration.evidence import displayed_for
 from inference.displayed import Question
+from inference.gate import PictureThresholds, read_gate
 from inference.networks.attention import stretched
 from inference.networks.planar import AttentionResNet
 from inference.ood.picture_gate import COLOURED, UNLIKE_TRAINING, PictureGate
@@ -23,17 +24,17 @@ MIN_SIDE = 64
 
 def gate_of(bundle: Bundle) -> PictureGate:
     """Return the gate of a slice bundle."""
-    gate = bundle.recipe["gate"]
+    gate = read_gate(bundle.recipe, PictureThresholds)
     return PictureGate(
         mean=bundle.weights["gate.mean"].double().numpy(),
         components=bundle.weights["gate.components"].double().numpy(),
         scale=bundle.weights["gate.scale"].double().numpy(),
         references=bundle.weights["gate.references"].double().numpy(),
         spread=bundle.weights["gate.spread"].double().numpy(),
-        max_distance=gate["max_distance"],
-        max_residual=gate["max_residual"],
-        max_neighbour=gate["max_neighbour"],
-        limits={name: (low, high) for name, (low, high) in gate["measures"].items()},
+        max_distance=gate.max_distance,
+        max_residual=gate.max_residual,
+        max_neighbour=gate.max_neighbour,
+        limits=gate.measures,
     )
 
 

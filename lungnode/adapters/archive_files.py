@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from db.database import Database
+from dicom_node.encoding.errors import RefusedError
 from dicom_node.sandbox import render_options
-from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits
+from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.storage.files import Files, StoreUnreachableError
 from dicom_node.storage.instance_files import Content, InstanceFiles
 from dicom_node.storage.instance_store import InstanceStore
@@ -35,7 +36,7 @@ class ArchiveFiles:
 
     def documents(self, paths: Sequence[str], urls: Sequence[str]) -> Iterator[str | None]:
         """See ``StoredFiles``."""
-        with _refusing():
+        with refusing():
             damaged = set(self._integrity.damaged(paths))
             chosen = [(path, url) for path, url in zip(paths, urls, strict=True) if path not in damaged]
             local_paths = self._store.files.fetch(path for path, _ in chosen)
@@ -45,9 +46,8 @@ class ArchiveFiles:
 
     def check(self, paths: Sequence[str]) -> None:
         """See ``StoredFiles``."""
-        with refusing_unreachable():
-            if self._integrity.damaged(paths):
-                raise UnfitInputError(500, REASON.code, REASON.text)
+        with refusing():
+            check_undamaged(self._integrity, paths)
 
     def _checked(self, path: str) -> Path:
         """Return the local path of a stored file after checking its integrity."""
@@ -56,22 +56,22 @@ class ArchiveFiles:
 
     def frame(self, path: str, frame_number: int, *, stored: bool) -> Content | None:
         """See ``StoredFiles``."""
-        with _refusing():
+        with refusing():
             return self._files.frame(self._checked(path), frame_number, stored=stored)
 
     def part10_file(self, path: str, transfer_syntax_uid: str) -> Content:
         """See ``StoredFiles``."""
-        with refusing_unreachable():
+        with refusing():
             return self._files.part10_file(self._checked(path), transfer_syntax_uid)
 
     def uncompressed(self, path: str) -> Content:
         """See ``StoredFiles``."""
-        with _refusing():
+        with refusing():
             return self._files.uncompressed(self._checked(path))
 
     def bulk(self, path: str, element_path: Sequence[str]) -> Content:
         """See ``StoredFiles``."""
-        with _refusing():
+        with refusing():
             return self._files.bulk(self._checked(path), element_path)
 
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
@@ -83,7 +83,7 @@ class ArchiveFiles:
             size=rendering.size,
             region=rendering.region,
         )
-        with _refusing():
+        with refusing():
             return self._files.rendered(self._checked(path), frame_number, options)
 
 
@@ -95,34 +95,33 @@ class SharedPictures:
 
     def persist(self, paths: Sequence[str]) -> None:
         """See ``SharedFiles``."""
-        with refusing_unreachable():
+        with refusing():
             self._files.persist(paths)
 
     def fetch(self, paths: Sequence[str]) -> object:
         """See ``SharedFiles``."""
-        with refusing_unreachable():
+        with refusing():
             return self._files.fetch(paths)
 
     def remove(self, path: str) -> None:
         """See ``SharedFiles``."""
-        with refusing_unreachable():
+        with refusing():
             self._files.remove(path)
 
 
+def check_undamaged(integrity: Integrity, paths: Sequence[str]) -> None:
+    """Raise ``UnfitInputError`` (500) where a stored file is damaged."""
+    if integrity.damaged(paths):
+        raise UnfitInputError(500, REASON.code, REASON.text)
+
+
 @contextmanager
-def refusing_unreachable() -> Iterator[None]:
-    """Convert an unreachable object store to ``UnfitInputError`` (503)."""
+def refusing() -> Iterator[None]:
+    """Convert refusals (422, of an unknown frame 404) and an unreachable store (503) to ``UnfitInputError``."""
     try:
         yield
     except StoreUnreachableError:
         raise UnfitInputError(503, "store_unreachable", "The image store does not answer; try again later.") from None
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Convert decoding errors to ``UnfitInputError`` (422)."""
-    try:
-        with refusing_unreachable():
-            yield
-    except DecodeError as error:
-        raise UnfitInputError(422, error.code, error.text) from None
+    except RefusedError as error:
+        status = 404 if error.reason.code == "no_such_frame" else 422
+        raise UnfitInputError(status, error.reason.code, error.reason.text) from None

@@ -12,23 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.domain.records import ModelIdentity, Reason
-from dicom_node.sandbox.decode_process import (
-    DecodeError,
-    DecodeLimits,
-    DecodeProcess,
-    GreyPicture,
-    UnreadablePixelsError,
-)
+from dicom_node.encoding.errors import UnfitImagesError
+from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess, GreyPicture, UnreadablePixelsError
 from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.assembly import load_frame_hu
-from dicom_node.series.gate import GateThresholds, why_not_headers
+from dicom_node.series.gate import why_not_headers
 from dicom_node.series.pipeline import analyse_place, scanner_of_series, slice_index
-from dicom_node.series.types import Refusal
+from dicom_node.series.types import reason_of
 from inference.displayed import Question, displayed_of
 from inference.networks.explanation import MapKind
 from inference.predictor import Models, NoduleAnalyzer
 from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
+from lungnode.adapters.archive_files import refusing
 from lungnode.adapters.image_codec import (
     LUNG_WINDOW,
     MAX_SIDE_PX,
@@ -61,7 +57,6 @@ class ModelPredictor:
         self._stored = stored
         self._scratch = limits.scratch
         self._process = DecodeProcess(replace(limits, own_memory_mb=UPLOAD_MEMORY_MB, timeout_s=UPLOAD_TIMEOUT_S))
-        self._thresholds = GateThresholds.from_bundle(models.nodule.gate_thresholds)
 
     def close(self) -> None:
         """End the decoding child."""
@@ -72,38 +67,33 @@ class ModelPredictor:
         if content[_DICM] != b"DICM":
             return self._slice_answer(self._picture(content))
         place = None if row is None or column is None else (row, column)
-        with self._written(content) as path:
+        with self._written(content) as path, refusing():
             return self._instance_answer(path, place)
 
     def preview(self, content: bytes) -> bytes:
         """See ``Predictor``."""
-        with self._written(content) as path:
+        with self._written(content) as path, refusing():
             hu = load_frame_hu(self._frames(path)[0], self._process)
-        if isinstance(hu, Refusal):
-            raise UnfitInputError(422, hu.code, hu.text)
         return grey_png(windowed(hu, LUNG_WINDOW))
 
     def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
-        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
-        finding = analyse_place(
-            loaded,
-            self._models.nodule,
-            sop_instance_uid=place.sop_instance_uid,
-            frame_number=place.frame_number,
-            place=(place.row, place.column),
-        )
-        if isinstance(finding, Refusal):
-            status = 404 if finding.code == "no_such_frame" else 422
-            raise UnfitInputError(status, finding.code, finding.text)
+        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._models.nodule.gate)
+        with refusing():
+            finding = analyse_place(
+                loaded,
+                self._models.nodule,
+                sop_instance_uid=place.sop_instance_uid,
+                frame_number=place.frame_number,
+                place=(place.row, place.column),
+            )
         return PointAnswer(identity_of(self._models.nodule), finding, scanner_of_series(loaded))
 
     def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
-        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._thresholds)
-        index = slice_index(loaded, place.sop_instance_uid, place.frame_number)
-        if index is None:
-            raise UnfitInputError(404, "no_such_frame", "This image is not part of the series' volume.")
+        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._models.nodule.gate)
+        with refusing():
+            index = slice_index(loaded, place.sop_instance_uid, place.frame_number)
         centre = (float(index), place.row, place.column)
         weights = self._models.nodule.explanation(loaded.volume, centre, MapKind(kind))
         if weights is None:
@@ -146,7 +136,7 @@ class ModelPredictor:
             probabilities=prediction.probabilities,
             prediction_set=prediction.prediction_set,
             in_domain=prediction.is_in_domain,
-            reasons=_reasons(prediction.abstentions),
+            reasons=tuple(map(reason_of, prediction.abstentions)),
             unvalidated=_unvalidated(prediction),
             model=identity_of(classifier),
             temperature=classifier.temperature,
@@ -157,24 +147,20 @@ class ModelPredictor:
 
     def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnswer:
         frames = self._frames(path)
-        hu = load_frame_hu(frames[0], self._process)
-        if isinstance(hu, Refusal):
-            if hu.code == "missing_rescale":
-                return self._nodule_answer("dicom", (Reason(hu.code, hu.text),), None, None)
-            raise UnfitInputError(422, hu.code, hu.text)
+        try:
+            hu = load_frame_hu(frames[0], self._process)
+        except UnfitImagesError as error:
+            return self._nodule_answer("dicom", (error.reason,), None, None)
         png = grey_png(windowed(hu, LUNG_WINDOW), max_side=MAX_SIDE_PX)
-        if refusal := _why_not_instance(frames, place):
-            return self._nodule_answer("dicom", (Reason(refusal.code, refusal.text),), None, png)
+        if reason := _why_not_instance(frames, place):
+            return self._nodule_answer("dicom", (reason,), None, png)
         if place is None:
             raise AssertionError("an instance without a place is refused above")
         finding = self._finding(hu, frames[0], place)
         return self._nodule_answer("nodule", (), finding, png, self._overlay(hu, frames[0], finding))
 
     def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
-        try:
-            frames = self._process.headers([path], at_most=2)[0]  # a second one: multi-frame
-        except DecodeError as error:
-            raise UnfitInputError(422, error.code, error.text) from None
+        frames = self._process.headers([path], at_most=2)[0]  # a second one: multi-frame
         if not frames:
             raise UnfitInputError(422, "unreadable_headers", "The DICOM instance cannot be read.")
         if not (frames[0].sop_class_uid and frames[0].rows and frames[0].columns):
@@ -208,7 +194,7 @@ class ModelPredictor:
         overlay: bytes | None = None,
     ) -> UploadAnswer:
         """Return the answer for a DICOM instance; without a class if there is no finding or it abstains."""
-        abstentions = _reasons(finding.abstentions) if finding else reasons
+        abstentions = tuple(map(reason_of, finding.abstentions)) if finding else reasons
         probability = finding.malignancy_probability if finding else None
         probabilities = {} if probability is None else {"benign": 1.0 - probability, "malignant": probability}
         top = max(probabilities, key=lambda name: probabilities[name]) if probabilities else None
@@ -234,27 +220,23 @@ def identity_of(model: NoduleAnalyzer | SliceClassifier) -> ModelIdentity:
     return ModelIdentity(model.name, model.version, model.sha256)
 
 
-def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] | None) -> Refusal | None:
+def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] | None) -> Reason | None:
     """Return the reason why an uploaded instance has no answer, if any."""
-    if refusal := why_not_headers(frames):
-        return refusal
+    if reason := why_not_headers(frames):
+        return reason
     if place is None:
-        return Refusal(
+        return Reason(
             "place_needed",
             "A DICOM instance is answered for one nodule: send the fields row and column of its centre, "
             "or upload the whole series as a zip.",
         )
     if len(frames) > 1:
-        return Refusal("multi_frame", "A multi-frame instance is answered as a study: upload it as a zip.")
+        return Reason("multi_frame", "A multi-frame instance is answered as a study: upload it as a zip.")
     return None
 
 
 def _no_finding(place: tuple[float, float], code: str, text: str) -> NoduleFinding:
     return NoduleFinding((0.0, *place), None, None, None, None, abstentions=(Abstention(code, text),))
-
-
-def _reasons(abstentions: Sequence[Abstention]) -> tuple[Reason, ...]:
-    return tuple(Reason(abstention.code, abstention.text) for abstention in abstentions)
 
 
 def _displayed(finding: NoduleFinding | None) -> dict[str, object] | None:

@@ -12,13 +12,14 @@ from db.analyses.overruling import overruled_of_series
 from db.database import Database
 from db.domain.records import SeriesRecord
 from db.studies.instances import series_instances, series_record
+from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits, DecodeProcess
 from dicom_node.series.assembly import listed_slices, load_series, series_geometry
-from dicom_node.series.gate import GateThresholds
-from dicom_node.series.types import LoadedSeries, Refusal, SeriesGeometry, SourceSlice, StoredInstance
+from dicom_node.series.types import LoadedSeries, SeriesGeometry, SourceSlice, StoredInstance
 from dicom_node.storage.instance_store import InstanceStore
-from dicom_node.storage.integrity import REASON, Integrity
-from lungnode.adapters.archive_files import refusing_unreachable
+from dicom_node.storage.integrity import Integrity
+from inference.gate import GateThresholds
+from lungnode.adapters.archive_files import check_undamaged, refusing
 from webapp.ports import SliceReference, UnfitInputError
 
 Value = TypeVar("Value")
@@ -100,13 +101,9 @@ class StoredSeries:
         with self._database.read() as session:
             paths = [record.path for record in series_instances(session, series.id)]
             overruled = overruled_of_series(session, series.id)
-        with refusing_unreachable():
-            if self._integrity.damaged(paths):
-                raise UnfitInputError(500, REASON.code, REASON.text)
-        loaded = load_series(self._instances(series), self._limits, replace(thresholds, overruled=overruled))
-        if isinstance(loaded, Refusal):
-            raise UnfitInputError(422, loaded.code, loaded.text)
-        return loaded
+        with refusing():
+            check_undamaged(self._integrity, paths)
+            return load_series(self._instances(series), self._limits, thresholds, overruled=overruled)
 
     def _series(self, study_uid: str, series_uid: str) -> SeriesRecord | None:
         with self._database.read() as session:
@@ -116,17 +113,18 @@ class StoredSeries:
     def _instances(self, series: SeriesRecord) -> list[StoredInstance]:
         with self._database.read() as session:
             records = series_instances(session, series.id)
-        with refusing_unreachable():
+        with refusing():
             paths = self._store.files.fetch([record.path for record in records])
         return [StoredInstance(record.sop_instance_uid, path) for record, path in zip(records, paths, strict=True)]
 
     def _list(self, series: SeriesRecord) -> tuple[SliceReference, ...]:
         instances = self._instances(series)
         try:
-            geometry = series_geometry(instances, self._process)
-            if isinstance(geometry, SeriesGeometry):
-                return tuple(_reference(source, geometry) for source in geometry.slices)
-            return tuple(_reference(source, None) for source in listed_slices(instances, self._process))
+            try:
+                geometry = series_geometry(instances, self._process)
+            except UnfitImagesError:
+                return tuple(_reference(source, None) for source in listed_slices(instances, self._process))
+            return tuple(_reference(source, geometry) for source in geometry.slices)
         except DecodeError:
             return ()
 

@@ -178,7 +178,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         pool, model = live.start()
     except ModelUnavailableError as error:
         text = (
-            f"the models cannot be loaded ({error.text.rstrip('.')}): check LUNGNODE_MODEL__BUNDLE and "
+            f"the models cannot be loaded ({error.reason.text.rstrip('.')}): check LUNGNODE_MODEL__BUNDLE and "
             "LUNGNODE_MODEL__DEVICE"
         )
         raise PartError("model_unavailable", text) from None

@@ -18,7 +18,6 @@ from db.domain.records import AnalysisOutcome, AnalysisRecord, NewFinding, Reaso
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity
-from dicom_node.series.gate import GateThresholds
 from dicom_node.series.pipeline import Analyzer, analyse_series
 from dicom_node.series.types import StoredInstance
 from inference.predictor import load_models
@@ -62,9 +61,9 @@ def analyse(
     site: Site, record: AnalysisRecord, paths: tuple[Path, ...], analyzer: Analyzer | None = None
 ) -> AnalysisOutcome:
     """Answer an analysis as the worker does: the real gate and pipeline on the stored files."""
-    thresholds = GateThresholds(overruled=frozenset(reason.code for reason in record.overruled))
+    overruled = frozenset(reason.code for reason in record.overruled)
     instances = [StoredInstance("", path) for path in paths]
-    outcome = analyse_series(instances, analyzer or FastAnalyzer(), thresholds=thresholds)
+    outcome = analyse_series(instances, analyzer or FastAnalyzer(), overruled=overruled)
     with site.database.begin() as session:
         analyses.start_analysis(session, record.id)
         analyses.complete_analysis(session, record.id, outcome)

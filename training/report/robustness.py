@@ -63,8 +63,8 @@ class Bench:
 
     @classmethod
     def of(cls, nodule: Bundle, nodule_filter: Bundle, device: torch.device, *, rotations: int = ROTATIONS) -> Bench:
-        """Load both, without the gate's minimum number of slices, which research crops do not have."""
-        gate = {**nodule.recipe["gate"], "min_slices": 1}
+        """Load both, without the gate's minimum number and extent of slices, which research crops do not have."""
+        gate = {**nodule.recipe["gate"], "min_slices": 1, "min_extent_mm": 0}
         on_crops = replace(nodule, recipe={**nodule.recipe, "gate": gate})
         ensemble = Ensemble(on_crops, device, rotations=rotations)
         return cls(ensemble, NoduleAnalyzer(ensemble, Ensemble(nodule_filter, device, rotations=1)))

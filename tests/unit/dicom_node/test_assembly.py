@@ -18,11 +18,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, LegacyConvertedEnhancedCTImageStorage
 
+from db.domain.records import Reason
+from dicom_node.encoding.errors import RefusedError, UnfitImagesError
 from dicom_node.phantom.enhanced import enhanced_instance
 from dicom_node.phantom.writer import TRANSFER_SYNTAXES, SeriesIdentity, SeriesLayout, save_instance
 from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess
 from dicom_node.series.assembly import load_frame_hu, load_series, series_geometry
-from dicom_node.series.types import LoadedSeries, Refusal, SeriesGeometry, StoredInstance
+from dicom_node.series.types import LoadedSeries, StoredInstance
 from tests.factories import CtSeries, Defects, ct_series
 
 SPACING_MM = (2.5, 0.7, 0.7)
@@ -48,9 +50,7 @@ def stored(series: CtSeries | Path) -> list[StoredInstance]:
 
 
 def loaded(series: CtSeries | Path) -> LoadedSeries:
-    result = load_series(stored(series), process=PROCESS)
-    assert isinstance(result, LoadedSeries), result
-    return result
+    return load_series(stored(series), process=PROCESS)
 
 
 def test_the_volume_has_the_hu_and_the_geometry_that_were_written(tmp_path: Path) -> None:
@@ -248,17 +248,18 @@ def test_a_file_that_is_no_dicom_is_refused_in_words(tmp_path: Path) -> None:
     assert refused(series).code == "unreadable_headers"
 
 
-def refused(series: CtSeries) -> Refusal:
-    result = load_series(stored(series), process=PROCESS)
-    assert isinstance(result, Refusal)
-    assert len(result.text) > 20
-    return result
+def refused(series: CtSeries) -> Reason:
+    with pytest.raises(RefusedError) as error:
+        load_series(stored(series), process=PROCESS)
+    assert len(error.value.reason.text) > 20
+    return error.value.reason
 
 
 def test_a_series_too_large_to_analyse_is_refused(tmp_path: Path) -> None:
-    result = load_series(stored(small_series(tmp_path)), DecodeLimits(max_voxels=1000))
-    assert isinstance(result, Refusal)
-    assert result.code == "too_large"
+    with pytest.raises(UnfitImagesError) as error:
+        load_series(stored(small_series(tmp_path)), DecodeLimits(max_voxels=1000))
+    assert error.value.reason.code == "too_large"
+    assert error.value.attributes["Manufacturer"] == "lungnode phantom"
 
 
 def test_attributes_tell_the_acquisition_and_nobody(tmp_path: Path) -> None:
@@ -271,7 +272,6 @@ def test_a_viewer_gets_the_geometry_of_a_series_that_is_not_analysed(tmp_path: P
     series = small_series(tmp_path, n=3)
     with DecodeProcess() as process:
         geometry = series_geometry(stored(series), process)
-    assert isinstance(geometry, SeriesGeometry)
     assert [s.sop_instance_uid for s in geometry.slices] == list(series.sop_instance_uids)
 
 
@@ -282,8 +282,9 @@ def test_a_viewer_gets_one_frame(tmp_path: Path) -> None:
     with DecodeProcess() as process:
         frames = process.headers([path])[0] or ()
         np.testing.assert_array_equal(load_frame_hu(frames[4], process), series.volume_hu[4])
-        assert isinstance(missing := load_frame_hu(replace(frames[4], slope=None), process), Refusal)
-        assert missing.code == "missing_rescale"
+        with pytest.raises(UnfitImagesError) as error:
+            load_frame_hu(replace(frames[4], slope=None), process)
+        assert error.value.reason.code == "missing_rescale"
 
 
 @pytest.fixture(scope="session")

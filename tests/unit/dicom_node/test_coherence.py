@@ -11,13 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.mixed_stacks import COHERENT, MIXES, alternate, read_volumes
+from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import PhantomSpec
 from dicom_node.sandbox.decode_process import DecodeProcess
 from dicom_node.series.assembly import load_series
 from dicom_node.series.coherence import is_mixed
-from dicom_node.series.gate import GateThresholds
-from dicom_node.series.types import LoadedSeries, Refusal, StoredInstance
+from dicom_node.series.types import StoredInstance
+from inference.gate import GateThresholds
 from tests.factories import Defects, ct_series
 
 LIMITS = GateThresholds()
@@ -92,14 +93,13 @@ def mixed_series(folder: Path, *, number_step: int) -> list[StoredInstance]:
 
 
 def test_a_mix_that_only_pixels_show_is_refused(tmp_path: Path, process: DecodeProcess) -> None:
-    result = load_series(mixed_series(tmp_path, number_step=0), process=process)
-    assert isinstance(result, Refusal)
-    assert result.code == "mixed_stacks"
+    with pytest.raises(UnfitImagesError) as refused:
+        load_series(mixed_series(tmp_path, number_step=0), process=process)
+    assert refused.value.reason.code == "mixed_stacks"
 
 
 def test_a_mix_that_pixels_and_image_numbers_show_is_parted(tmp_path: Path, process: DecodeProcess) -> None:
     result = load_series(mixed_series(tmp_path, number_step=100), process=process)
-    assert isinstance(result, LoadedSeries), result
     np.testing.assert_array_equal(result.volume.volume_hu, phantom(1)[::2])
     assert "other_acquisitions_left_out" in [caveat.code for caveat in result.caveats]
     assert result.volume.spacing_mm[0] == pytest.approx(4.0)

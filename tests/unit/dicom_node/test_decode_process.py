@@ -17,6 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
+from dicom_node.encoding.errors import RefusedError
 from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
 from dicom_node.sandbox.decode_process import (
     DecodeCrashError,
@@ -28,7 +29,7 @@ from dicom_node.sandbox.decode_process import (
 )
 from dicom_node.sandbox.inflating import DEFLATED
 from dicom_node.series.assembly import load_series
-from dicom_node.series.types import Refusal, StoredInstance
+from dicom_node.series.types import StoredInstance
 from tests.factories import CtSeries, Defects, ct_series
 
 
@@ -133,16 +134,16 @@ def unreadable() -> NoReturn:
 
 def test_a_series_with_a_memory_bomb_is_refused(tmp_path: Path, series: CtSeries) -> None:
     bomb = deflated_bomb(tmp_path / "bomb.dcm", series.paths[0], 500)
-    result = load_series([StoredInstance("", p) for p in (bomb, *series.paths)], DecodeLimits(memory_mb=480))
-    assert isinstance(result, Refusal)
-    assert result.code == "unreadable", "its header is plain; the bomb goes off where its pixels are read"
+    with pytest.raises(RefusedError) as refused:
+        load_series([StoredInstance("", p) for p in (bomb, *series.paths)], DecodeLimits(memory_mb=480))
+    assert refused.value.reason.code == "unreadable", "its header is plain; the bomb goes off where pixels are read"
 
 
 def test_a_volume_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     large = ct_series(tmp_path, volume_hu=np.zeros((33, 2048, 2048), np.int16), spacing_mm=(3.0, 0.7, 0.7))
-    result = load_series([StoredInstance("", p) for p in large.paths], DecodeLimits(memory_mb=260))
-    assert isinstance(result, Refusal)
-    assert result.code in ("decoder_out_of_memory", "decoder_crashed", "unreadable")
+    with pytest.raises(RefusedError) as refused:
+        load_series([StoredInstance("", p) for p in large.paths], DecodeLimits(memory_mb=260))
+    assert refused.value.reason.code in ("decoder_out_of_memory", "decoder_crashed", "unreadable")
 
 
 def test_the_child_ends_with_its_parent(series: CtSeries) -> None:

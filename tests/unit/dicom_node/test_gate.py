@@ -10,11 +10,12 @@ import pytest
 from pydicom.dataset import Dataset
 
 from db.domain.caveats import Caveat
+from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeProcess
 from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.assembly import load_series
-from dicom_node.series.gate import GateThresholds, is_derived
-from dicom_node.series.types import LoadedSeries, Refusal, StoredInstance
+from dicom_node.series.gate import is_derived
+from dicom_node.series.types import LoadedSeries, StoredInstance
 from tests.factories import Defects, ct_series
 
 SPACING_MM = (2.5, 0.7, 0.7)
@@ -32,7 +33,7 @@ CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
-def verdict(folder: Path, defects: Defects, **options: Any) -> Refusal | LoadedSeries:
+def load(folder: Path, defects: Defects, **options: Any) -> LoadedSeries:
     size = {"n": 24, "rows": 16, "spacing_mm": SPACING_MM}
     series = ct_series(folder, **(size | options), defects=defects)
     return load_series([StoredInstance("", path) for path in series.paths], process=PROCESS)
@@ -175,11 +176,11 @@ def test_a_description_of_derivation_is_only_text(tmp_path: Path) -> None:
 def test_an_unfit_series_is_refused_with_a_code_and_a_sentence(
     tmp_path: Path, code: str, defects: Defects, options: dict[str, Any]
 ) -> None:
-    result = verdict(tmp_path, defects, **options)
-    assert isinstance(result, Refusal), "it was accepted"
-    assert result.code == code
-    assert result.text.endswith(".")
-    assert len(result.text.split()) >= 5
+    with pytest.raises(UnfitImagesError) as refused:
+        load(tmp_path, defects, **options)
+    assert refused.value.reason.code == code
+    assert refused.value.reason.text.endswith(".")
+    assert len(refused.value.reason.text.split()) >= 5
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:pydicom")
@@ -200,27 +201,11 @@ def test_an_unfit_series_is_refused_with_a_code_and_a_sentence(
     ],
 )
 def test_what_does_not_change_the_hu_is_not_refused(tmp_path: Path, defects: Defects) -> None:
-    assert isinstance(verdict(tmp_path, defects), LoadedSeries)
+    load(tmp_path, defects)
 
 
 def test_a_series_with_skipped_image_numbers_alone_carries_a_caveat(tmp_path: Path) -> None:
     def from_two(ds: Dataset, index: int) -> None:
         ds.InstanceNumber = index + 2
 
-    result = verdict(tmp_path, Defects(alter=from_two))
-    assert isinstance(result, LoadedSeries)
-    assert result.caveats == (Caveat.IMAGE_NUMBERS_SKIP.stated(),)
-
-
-def test_thresholds_come_from_the_bundle() -> None:
-    thresholds = GateThresholds.from_bundle({"min_slices": 40, "max_slice_spacing_mm": 3, "of_another_release": 1})
-    assert thresholds.min_slices == 40
-    assert isinstance(thresholds.min_slices, int)
-    assert thresholds.max_slice_spacing_mm == 3.0
-    assert thresholds.max_pixel_spacing_mm == GateThresholds().max_pixel_spacing_mm
-
-
-def test_ranges_of_the_bundle_are_understood() -> None:
-    thresholds = GateThresholds.from_bundle({"pixel_mm": [0.45, 0.98], "max_slice_mm": 3.0, "merge_mm": 5.0})
-    assert (thresholds.min_pixel_spacing_mm, thresholds.max_pixel_spacing_mm) == (0.45, 0.98)
-    assert thresholds.max_slice_spacing_mm == 3.0
+    assert load(tmp_path, Defects(alter=from_two)).caveats == (Caveat.IMAGE_NUMBERS_SKIP.stated(),)

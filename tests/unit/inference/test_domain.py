@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from inference.gate import GateThresholds
 from inference.ood.surroundings import surroundings_of, why_unlike
 from inference.types import CtVolume
 
-GATE = {"noise_hu": [5.0, 60.0], "grain": [-0.4, 0.4], "lung_hu": [-950.0, -740.0]}
+GATE = GateThresholds(noise_hu=(5.0, 60.0), grain=(-0.4, 0.4), lung_hu=(-950.0, -740.0))
 
 
 def lung(*, noise_hu: float = 25.0, offset_hu: float = 0.0, blur: float = 0.0) -> CtVolume:

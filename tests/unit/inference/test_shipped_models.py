@@ -108,7 +108,7 @@ def test_one_slice_alone_is_graded_by_the_planar_network() -> None:
 
 @pytest.mark.parametrize(
     ("spacing_mm", "place", "code"),
-    [((0.7, 0.7), (10.0, 10.0), "no_nodule_here"), ((2.0, 2.0), (48.0, 48.0), "pixel_spacing")],
+    [((0.7, 0.7), (10.0, 10.0), "no_nodule_here"), ((2.0, 2.0), (48.0, 48.0), "implausible_pixel_spacing")],
 )
 def test_one_slice_is_not_graded_where_nothing_is_or_scale_is_unknown(
     spacing_mm: tuple[float, float], place: tuple[float, float], code: str
@@ -148,11 +148,10 @@ def test_a_finding_tells_what_each_opinion_says_whichever_answers() -> None:
 
 
 def test_opinions_far_apart_are_a_stated_doubt() -> None:
-    gate = {"opinions_apart": 0.2}
-    assert doubts({"planar": 0.41, "volumetric": 0.62}, gate) == ("the 2D and the 3D networks disagree",)
-    assert doubts({"planar": 0.41, "volumetric": 0.60}, gate) == ()
-    assert doubts({"planar": 0.1, "volumetric": 0.9}, {}) == ()
-    assert doubts({"planar": 0.1}, gate) == ()
+    assert doubts({"planar": 0.41, "volumetric": 0.62}, 0.2) == ("the 2D and the 3D networks disagree",)
+    assert doubts({"planar": 0.41, "volumetric": 0.60}, 0.2) == ()
+    assert doubts({"planar": 0.1, "volumetric": 0.9}, 1.0) == ()
+    assert doubts({"planar": 0.1}, 0.2) == ()
 
 
 def test_a_bundle_without_opinions_says_so_when_one_is_asked_for() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from db.intake.ingest import record_instance
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.storage.instance_store import InstanceStore
 from inference.description import ModelsDescription
+from inference.gate import GateThresholds
 from inference.networks.explanation import MapKind
 from inference.predictor import Models
 from inference.types import Abstention, ClassPrediction, CtVolume, ModelStatus, NoduleFinding
@@ -36,13 +37,10 @@ class Nodule:
     version: str = "1"
     sha256: str = "a" * 64
     temperature: float = 1.3
+    gate: GateThresholds = field(default_factory=GateThresholds)
 
     def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
         return NoduleFinding(index, 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
-
-    @property
-    def gate_thresholds(self) -> dict[str, object]:
-        return {}
 
     def analyse_slice(
         self, hu: NDArray[np.int16], spacing_mm: tuple[float, float], place: tuple[float, float]

@@ -87,7 +87,7 @@ def test_a_finding_recorded_without_evidence_shows_no_percentage(web: Web) -> No
 def test_a_finding_carries_both_opinions_and_the_doubt_in_the_words_of_the_model(web: Web, study: Study) -> None:
     described = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json["findings"][0]["attributes"]
     opinions = {name: opinion["probability"] for name, opinion in described["opinions"].items()}
-    assert described["doubts"] == list(doubts(opinions, {"opinions_apart": 0.16}))
+    assert described["doubts"] == list(doubts(opinions, 0.16))
     assert described["doubts"] != []
 
 
