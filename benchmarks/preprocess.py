@@ -32,7 +32,7 @@ from dicom_node.sandbox.frames import read_frame_headers
 from inference.slices.slice_image import slice_input
 from inference.types import CtVolume
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import PatchBatch, cut_patch
+from inference.volumes.patches import cut_patch
 from inference.volumes.preprocessing import PreprocessingSpec
 from lungnode.adapters.image_codec import windowed
 
@@ -169,14 +169,13 @@ def input_rows(count: int) -> list[dict[str, object]]:
         np.diag([0.7, 0.7, 1.25, 1.0]),
     )
     patch = cut_patch(volume, (SLICES / 2, 256.3, 255.7))
-    batch = PatchBatch.of([patch])
     plane = ViewSpec((PreprocessingSpec(),))
     cube = ViewSpec((PreprocessingSpec(size=32),), volumetric=True)
     grey = rng.integers(0, 255, (ROWS, ROWS)).astype(np.uint8)
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         ("HU to patch", lambda: cut_patch(volume, (SLICES / 2, 256.3, 255.7))),
-        ("patch to 224 x 224", lambda: plane.plain(batch)),
-        ("patch to 32 x 32 x 32", lambda: cube.plain(batch)),
+        ("patch to 224 x 224", lambda: plane.inputs([patch])),
+        ("patch to 32 x 32 x 32", lambda: cube.inputs([patch])),
         ("picture to 224 x 224", lambda: slice_input(grey)),
     )
     empty = {"usual_ms": None, "usual / own": None}

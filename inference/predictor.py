@@ -31,7 +31,7 @@ from inference.nodules.measurement import NoduleMeasure, measure_nodule
 from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, Candidate, CtVolume, NoduleFinding, Remark, VolumeAnalysis
 from inference.volumes.blas import one_blas_thread
-from inference.volumes.patches import PatchBatch, PatchCentre, cut_patch
+from inference.volumes.patches import PatchCentre, cut_patch
 
 Progress = Callable[[float, str], None]
 EMPTY_HU = -700.0
@@ -174,7 +174,7 @@ class NoduleAnalyzer:
             return None
         view, network = member
         patch = cut_patch(volume, index, z_extent_mm=(0.0, 0.0))
-        weights = MAPS[kind](view, network, PatchBatch.of([patch], self._nodule.device))[0]
+        weights = MAPS[kind](view, network, view.inputs([patch], self._nodule.device))[0]
         shape, spacing_mm = volume.volume_hu.shape[1:], volume.spacing_mm[1:]
         field_mm = view.field_mm[1]
         return place_on_slice(shown(weights, kind, field_mm), shape, index[1:], spacing_mm, field_mm)

@@ -30,7 +30,7 @@ from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.submodels import Variant, submodel_answers
 from inference.metrics import auc, expected_calibration_error, plain
 from inference.volumes.patch_views import ViewSpec, rotate
-from inference.volumes.patches import Patch, PatchBatch
+from inference.volumes.patches import Patch
 from training.data.features import measured_features
 from training.data.leaks import refuse_leaks
 from training.data.nodules import DataError, read_rows
@@ -93,7 +93,7 @@ def quantise(bundle: Bundle, patches: list[Patch], *, seed: int) -> dict[str, st
     files = {}
     for member, network in bundle.members(torch.device("cpu")):
         view = ViewSpec.from_json(member["view"])
-        inputs = [rotate(view.plain(PatchBatch.of([p])), int(rng.integers(8))).contiguous().numpy() for p in chosen]
+        inputs = [rotate(view.inputs([p]), int(rng.integers(8))).contiguous().numpy() for p in chosen]
         graph = bundle.folder / "int8" / f"{member['prefix']}.xml"
         write_network(quantised(converted(network, view.input_shape), inputs), graph)
         for path in (graph, graph.with_suffix(".bin")):

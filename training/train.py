@@ -25,15 +25,13 @@ import numpy as np
 import torch
 
 from inference.bundle import build_network, write_weights
-from inference.engines.selection import torch_runner
-from inference.malignancy.ensemble import member_margins
 from inference.networks.planar import PRESETS, parameter_count
-from inference.volumes.patches import PatchBatch
+from training.data.augment import PatchBatch
 from training.data.leaks import refuse_leaks
 from training.data.nodules import DataError
 from training.data.slices import train_slices
 from training.data.splits import LeakError, group_folds, split_hash
-from training.fitting.tasks import GROUPS, READERS, Group, PatchSamples, PatchTask
+from training.fitting.tasks import GROUPS, READERS, Group, PatchSamples, PatchTask, patch_margins
 from training.loop import EpochReport, fit
 from training.parallel import World, WorldError, join_world
 
@@ -148,8 +146,7 @@ class PatchTrainer:
     ) -> None:
         """Set the margins of the ``held`` samples (first process only)."""
         if self.world.is_first:
-            patches = self.batch[torch.from_numpy(held).to(self.device)]
-            margins[held] = member_margins(torch_runner(network, self.device), group.view, patches).numpy()
+            margins[held] = patch_margins(network, group.view, [self.task.patches[i] for i in held], self.device)
 
 
 def train_checkpoints(groups: list[Group], trainer: PatchTrainer) -> dict[str, Any]:

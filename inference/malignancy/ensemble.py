@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from inference.memory_layout import as_inference_layout
 from inference.networks.planar import AttentionResNet
 from inference.types import CtVolume
 from inference.volumes.patch_views import ViewSpec, rotate
-from inference.volumes.patches import Patch, PatchBatch, PatchCentre, sample_patch
+from inference.volumes.patches import Patch, PatchCentre, sample_patch, sample_view
 
 Array = NDArray[np.float64]
 
@@ -62,20 +62,13 @@ class EnsembleAnswer:
     """Sigmoid of the mean of the groups' margins, uncalibrated."""
 
 
-def member_margins(
-    run: Runner, view: ViewSpec, batch: PatchBatch, *, rotations: int = 8, batch_size: int = 32
+def network_margins(
+    run: Runner, inputs: Iterable[torch.Tensor], *, rotations: int = 8, batch_size: int = 32
 ) -> torch.Tensor:
     """Return the mean logit margin over ``rotations`` rotations and flips, ``(n,)`` float32 on the CPU.
 
-    Each patch is sampled once and its image rotated; ``batch_size`` images run at once, rotations included.
+    ``inputs`` are parts ``(n, channels, ...)``; ``batch_size`` images run at once, rotations included.
     """
-    step = max(1, batch_size // rotations)
-    inputs = (view.plain(batch[start : start + step]) for start in range(0, len(batch), step))
-    return _mean_margins(run, inputs, rotations=rotations, batch_size=batch_size)
-
-
-def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, rotations: int, batch_size: int) -> torch.Tensor:
-    """See ``member_margins``; ``inputs`` are generated lazily."""
     margins = []
     with torch.inference_mode():
         for plain in inputs:
@@ -83,6 +76,15 @@ def _mean_margins(run: Runner, inputs: Iterable[torch.Tensor], *, rotations: int
             logits = torch.cat([run(part) for part in torch.split(rotated, batch_size)])
             margins.append((logits[:, 1] - logits[:, 0]).reshape(rotations, -1).mean(dim=0).cpu())
     return torch.cat(margins) if margins else torch.zeros(0)
+
+
+def view_parts(
+    view: ViewSpec, samples: Iterable[NDArray[np.float32]], device: torch.device, size: int
+) -> Iterator[torch.Tensor]:
+    """Generate network inputs from sampled HU, at most ``size`` at once."""
+    remaining = iter(samples)
+    while part := list(islice(remaining, size)):
+        yield view.network_input(torch.from_numpy(np.stack(part)).to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,38 +142,30 @@ class Ensemble:
         """The first two-dimensional network (for attention maps), with its view."""
         return next(((m.view, m.network) for m in self._members if isinstance(m.network, AttentionResNet)), None)
 
-    def margins(self, patches: list[Patch]) -> Array:
+    def margins(self, patches: Sequence[Patch]) -> Array:
         """Return the logit margin of every member, ``(members, n)``."""
-        if not patches:
-            return np.zeros((len(self._members), 0))
-        batch = PatchBatch.of(patches, self.device)
-        margins = [
-            member_margins(member.run, member.view, batch, rotations=self._rotations, batch_size=self._batch_size)
-            for member in self._members
-        ]
-        return torch.stack(margins).numpy().astype(np.float64)
+        return self._margins(sample_view, patches)
 
     def margins_at(self, volume: CtVolume, centres: Sequence[PatchCentre]) -> Array:
         """Return the logit margin of every member at points of a volume, ``(members, n)``."""
-        margins = []
+        return self._margins(partial(sample_patch, volume), centres)
+
+    def _margins(self, sample: Callable[..., NDArray[np.float32]], places: Sequence[Patch | PatchCentre]) -> Array:
+        margins, size = [], max(1, self._batch_size // self._rotations)
         with ThreadPoolExecutor(2) as threads:
             for member in self._members:
-                cut = partial(sample_patch, volume, shape=member.view.shape, field_mm=member.view.field_mm)
-                inputs = self._inputs(member.view, threads.map(cut, centres))
+                cut = partial(sample, shape=member.view.shape, field_mm=member.view.field_mm)
+                inputs = view_parts(member.view, threads.map(cut, places), self.device, size)
                 margins.append(
-                    _mean_margins(member.run, inputs, rotations=self._rotations, batch_size=self._batch_size)
+                    network_margins(member.run, inputs, rotations=self._rotations, batch_size=self._batch_size)
                 )
         return torch.stack(margins).numpy().astype(np.float64)
-
-    def _inputs(self, view: ViewSpec, samples: Iterator[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
-        while part := list(islice(samples, max(1, self._batch_size // self._rotations))):
-            yield view.network_input(torch.from_numpy(np.stack(part)).to(self.device))
 
     def answer_at(self, volume: CtVolume, centres: Sequence[PatchCentre]) -> EnsembleAnswer:
         """Return the calibrated answer at points of a volume, without measured features."""
         return combine(self.margins_at(volume, centres), self.bundle.recipe)
 
-    def answer(self, patches: list[Patch], features: Array | None = None) -> EnsembleAnswer:
+    def answer(self, patches: Sequence[Patch], features: Array | None = None) -> EnsembleAnswer:
         """Return the calibrated answer for patches."""
         return combine(self.margins(patches), self.bundle.recipe, features)
 

@@ -19,7 +19,6 @@ from inference.memory_layout import as_channels_last
 from inference.networks.attention import stretched
 from inference.networks.planar import AttentionResNet
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import PatchBatch
 from inference.volumes.preprocessing import normalise
 
 Weights = NDArray[np.float32]
@@ -38,16 +37,14 @@ class MapKind(StrEnum):
     GRADIENT = "gradient"
 
 
-def attention_weights(view: ViewSpec, network: AttentionResNet, batch: PatchBatch) -> Weights:
-    """Return the network's spatial attention, ``(n, h, w)`` in 0..1 over the view's field."""
+def attention_weights(_view: ViewSpec, network: AttentionResNet, inputs: Tensor) -> Weights:
+    """Return the network's spatial attention for ``view.inputs``, ``(n, h, w)`` in 0..1 over the view's field."""
     with torch.inference_mode():
-        attention = network.attention_map(as_channels_last(view.plain(batch)))
+        attention = network.attention_map(as_channels_last(inputs))
     return np.asarray(attention.float().cpu().numpy(), dtype=np.float32)
 
 
-def gradient_weights(
-    view: ViewSpec, network: AttentionResNet, batch: PatchBatch, *, steps: int = PATH_STEPS
-) -> Weights:
+def gradient_weights(view: ViewSpec, network: AttentionResNet, inputs: Tensor, *, steps: int = PATH_STEPS) -> Weights:
     """Return how far each pixel moves the malignant margin from that of plain lung, ``(n, size, size)``, >= 0.
 
     Integrated gradients (Sundararajan et al. 2017, eq. 3), absolute values summed over the view's windows.
@@ -58,11 +55,10 @@ def gradient_weights(
         logits = network(inputs)
         return logits[:, 1] - logits[:, 0]
 
-    inputs = view.plain(batch)
     plain = torch.full_like(inputs[:, :1], PLAIN_LUNG_HU)
     baselines = torch.cat([normalise(plain, spec) for spec in view.windows], dim=1)
     moved = IntegratedGradients(margin).attribute(
-        inputs, baselines=baselines, n_steps=steps, internal_batch_size=max(steps, len(batch))
+        inputs, baselines=baselines, n_steps=steps, internal_batch_size=max(steps, len(inputs))
     )
     return np.asarray(moved.abs().sum(dim=1).detach().cpu().numpy(), dtype=np.float32)
 
@@ -75,7 +71,7 @@ def shown(weights: Weights, kind: MapKind, field_mm: float) -> Weights:
     return stretched(weights)
 
 
-MAPS: dict[MapKind, Callable[[ViewSpec, AttentionResNet, PatchBatch], Weights]] = {
+MAPS: dict[MapKind, Callable[[ViewSpec, AttentionResNet, Tensor], Weights]] = {
     MapKind.ATTENTION: attention_weights,
     MapKind.GRADIENT: gradient_weights,
 }

@@ -15,7 +15,7 @@ from inference.networks.explanation import attention_weights, share_on
 from inference.networks.planar import AttentionResNet
 from inference.types import Abstention, CtVolume
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import PatchBatch, cut_patch
+from inference.volumes.patches import cut_patch
 
 Mask = NDArray[np.bool_]
 SOFT_TISSUE_HU = -300.0
@@ -41,7 +41,7 @@ def attention_around(
 ) -> NDArray[np.float32]:
     """Return the planar network's attention around ``index`` in its slice, ``(h, w)`` in 0..1."""
     view, network = member
-    return attention_weights(view, network, PatchBatch.of([cut_patch(volume, index, z_extent_mm=(0.0, 0.0))]))[0]
+    return attention_weights(view, network, view.inputs([cut_patch(volume, index, z_extent_mm=(0.0, 0.0))]))[0]
 
 
 def attention_in_lung(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from inference.volumes.patches import PatchBatch, sample
+from inference.volumes.patches import Patch, sample_view
 from inference.volumes.preprocessing import PreprocessingSpec, normalise
 
 
@@ -40,9 +42,10 @@ class ViewSpec:
         hu = hu[:, None] if self.volumetric else hu
         return torch.cat([normalise(hu, spec) for spec in self.windows], dim=1)
 
-    def plain(self, batch: PatchBatch) -> Tensor:
-        """Return the unaugmented view."""
-        return self.network_input(sample(batch, shape=self.shape, field_mm=self.field_mm))
+    def inputs(self, patches: Sequence[Patch], device: torch.device | str = "cpu") -> Tensor:
+        """Return the network's input of patches, ``(n, channels, ...)`` on ``device``."""
+        hu = np.stack([sample_view(patch, shape=self.shape, field_mm=self.field_mm) for patch in patches])
+        return self.network_input(torch.from_numpy(hu).to(device))
 
     def to_json(self) -> dict[str, object]:
         """Return JSON values for ``bundle.json``."""

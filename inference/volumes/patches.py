@@ -7,13 +7,12 @@ series are cut and padded the same way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from inference.types import CtVolume
 
@@ -75,29 +74,47 @@ def cut_patch(
     z_extent_mm: tuple[float, float] | None = None,
 ) -> Patch:
     """Return the patch around a point in a series or research crop."""
-    z, y, x = _readings(volume, PatchCentre(index, z_extent_mm))
-    hu = _resampled(volume, (z.voxels, y.voxels, x.voxels), (z.weights, y.weights, x.weights))  # (41, 81, 81)
+    readings = _readings(volume, PatchCentre(index, z_extent_mm))
+    z, y, x = readings
+    hu = _resampled(_read(volume, readings), [reading.weights for reading in readings])  # (41, 81, 81)
     return Patch(hu.astype(np.float16), (z.low_mm, y.low_mm, x.low_mm), (z.high_mm, y.high_mm, x.high_mm))
 
 
 def sample_patch(
     volume: CtVolume, centre: PatchCentre, *, shape: tuple[int, int, int], field_mm: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Return what ``sample`` returns for an unrotated patch, read directly from the volume: ``shape``, HU.
+    """Sample the patch around a point on a grid of ``shape`` over ``field_mm``, read directly from the volume: HU.
 
-    Equal up to the patch's rounding to float16, and faster: only visible voxels are read.
+    As ``sample_view`` of the patch, without its rounding to float16, and faster: only visible voxels are read.
+
+    Parameters
+    ----------
+    shape, field_mm
+        Grid points and extent (pixel edge to pixel edge), (z, y, x); a plane has ``shape[0] == 1``.
     """
-    box, weights = [], []
-    for axis, reading in enumerate(_readings(volume, centre)):
+    readings = _readings(volume, centre)
+    views = _view_weights(shape, field_mm, [(reading.low_mm, reading.high_mm) for reading in readings])
+    weights = [view @ reading.weights for view, reading in zip(views, readings, strict=True)]
+    return _sampled(_read(volume, readings), weights)
+
+
+def sample_view(
+    patch: Patch, *, shape: tuple[int, int, int], field_mm: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """Sample a patch on a grid of ``shape`` over ``field_mm``; see ``sample_patch``."""
+    return _sampled(patch.hu, _view_weights(shape, field_mm, list(zip(patch.low_mm, patch.high_mm, strict=True))))
+
+
+def _view_weights(
+    shape: tuple[int, int, int], field_mm: tuple[float, float, float], box_mm: Sequence[tuple[float, float]]
+) -> list[NDArray[np.float32]]:
+    """Return one matrix ``(shape[axis], PATCH_SHAPE[axis])`` for each axis; points outside the box get its edge."""
+    weights = []
+    for axis, (low_mm, high_mm) in enumerate(box_mm):
         offsets_mm = (np.arange(shape[axis]) - (shape[axis] - 1) / 2) * (field_mm[axis] / shape[axis])
-        seen_mm = np.clip(offsets_mm, reading.low_mm, reading.high_mm)
-        size = PATCH_SHAPE[axis]
-        through = _linear_weights(seen_mm / PATCH_SPACING_MM[axis] + size // 2, size) @ reading.weights
-        used = np.flatnonzero(through.any(axis=0))
-        first, stop = int(used[0]), int(used[-1]) + 1
-        box.append(slice(reading.voxels.start + first, reading.voxels.start + stop))
-        weights.append(through[:, first:stop])
-    return _resampled(volume, (box[0], box[1], box[2]), (weights[0], weights[1], weights[2]))
+        visible_mm, size = np.clip(offsets_mm, low_mm, high_mm), PATCH_SHAPE[axis]
+        weights.append(_linear_weights(visible_mm / PATCH_SPACING_MM[axis] + size // 2, size))
+    return weights
 
 
 def _readings(volume: CtVolume, centre: PatchCentre) -> list[_Reading]:
@@ -123,11 +140,24 @@ def _readings(volume: CtVolume, centre: PatchCentre) -> list[_Reading]:
     return readings
 
 
-def _resampled(
-    volume: CtVolume, box: tuple[slice, slice, slice], weights: tuple[NDArray[np.float32], ...]
-) -> NDArray[np.float32]:
-    values = volume.volume_hu[box].astype(np.float32)
-    return np.tensordot(weights[0], weights[1] @ (values @ weights[2].T), axes=1)
+def _read(volume: CtVolume, readings: list[_Reading]) -> NDArray[np.int16]:
+    z, y, x = readings
+    return volume.volume_hu[z.voxels, y.voxels, x.voxels]
+
+
+def _sampled(hu: NDArray[Any], weights: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Apply one matrix to each axis, reading only what has a weight."""
+    box, used_weights = [], []
+    for matrix in weights:
+        used = np.flatnonzero(matrix.any(axis=0))
+        part = slice(int(used[0]), int(used[-1]) + 1)
+        box.append(part)
+        used_weights.append(matrix[:, part])
+    return _resampled(hu[box[0], box[1], box[2]], used_weights)
+
+
+def _resampled(hu: NDArray[Any], weights: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.tensordot(weights[0], weights[1] @ (hu.astype(np.float32) @ weights[2].T), axes=1)
 
 
 def _linear_weights(at: NDArray[np.float64], size: int) -> NDArray[np.float32]:
@@ -143,74 +173,3 @@ def z_extent_of(diameter_mm: float) -> tuple[float, float]:
     """
     half = max(1.25, 0.45 * diameter_mm)
     return -half, half
-
-
-@dataclass(slots=True)
-class PatchBatch:
-    """Patches as tensors on one device: ``hu (n, z, y, x)``, ``low (n, 3)`` and ``high (n, 3)`` in mm."""
-
-    hu: Tensor
-    low: Tensor
-    high: Tensor
-
-    @classmethod
-    def of(cls, patches: list[Patch], device: torch.device | str = "cpu") -> PatchBatch:
-        """Stack patches on ``device``."""
-        return cls(
-            torch.from_numpy(np.stack([p.hu for p in patches])).to(device),
-            torch.tensor([p.low_mm for p in patches], dtype=torch.float32, device=device),
-            torch.tensor([p.high_mm for p in patches], dtype=torch.float32, device=device),
-        )
-
-    def __len__(self) -> int:
-        return len(self.hu)
-
-    def __getitem__(self, index: Tensor | slice) -> PatchBatch:
-        return PatchBatch(self.hu[index], self.low[index], self.high[index])
-
-
-def sample(
-    batch: PatchBatch,
-    *,
-    shape: tuple[int, int, int],
-    field_mm: tuple[float, float, float],
-    matrix: Tensor | None = None,
-    shift_mm: Tensor | None = None,
-) -> Tensor:
-    """Sample each patch on a grid of ``shape`` spanning ``field_mm``, rotated and shifted.
-
-    Coordinates that leave the box of real voxels are clamped to it (its edge repeats).
-
-    Parameters
-    ----------
-    batch
-        ``n`` patches.
-    shape, field_mm
-        Grid points and extent (pixel edge to pixel edge), (z, y, x); a plane has ``shape[0] == 1``.
-    matrix
-        ``(n, 3, 3)`` or ``(1, 3, 3)`` applied to (z, y, x) offsets in mm; identity by default.
-    shift_mm
-        ``(n, 3)`` added to the offsets; zero by default.
-
-    Returns
-    -------
-    Tensor
-        ``(n, *shape)`` float32, HU.
-    """
-    device, n = batch.hu.device, len(batch)
-    axes = [
-        (torch.arange(k, device=device, dtype=torch.float32) - (k - 1) / 2) * (mm / k)
-        for k, mm in zip(shape, field_mm, strict=True)
-    ]
-    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(1, -1, 3)  # (1, points, 3)
-    if matrix is not None:
-        offsets = offsets @ matrix.transpose(1, 2)
-    if shift_mm is not None:
-        offsets = offsets + shift_mm[:, None, :]
-    offsets = torch.maximum(torch.minimum(offsets, batch.high[:, None, :]), batch.low[:, None, :])
-    half = torch.tensor([(k // 2) * mm for k, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)], device=device)
-    grid = (offsets / half).flip(-1).reshape(n, *shape, 3)  # grid_sample wants (x, y, z) in -1..1
-    sampled = functional.grid_sample(
-        batch.hu[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=True
-    )
-    return sampled[:, 0]

@@ -5,12 +5,85 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import PatchBatch, sample
+from inference.volumes.patches import PATCH_SHAPE, PATCH_SPACING_MM, Patch
+
+
+@dataclass(slots=True)
+class PatchBatch:
+    """Patches as tensors on one device: ``hu (n, z, y, x)``, ``low (n, 3)`` and ``high (n, 3)`` in mm."""
+
+    hu: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, patches: list[Patch], device: torch.device | str = "cpu") -> PatchBatch:
+        """Stack patches on ``device``."""
+        return cls(
+            torch.from_numpy(np.stack([p.hu for p in patches])).to(device),
+            torch.tensor([p.low_mm for p in patches], dtype=torch.float32, device=device),
+            torch.tensor([p.high_mm for p in patches], dtype=torch.float32, device=device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.hu)
+
+    def __getitem__(self, index: Tensor | slice) -> PatchBatch:
+        return PatchBatch(self.hu[index], self.low[index], self.high[index])
+
+
+def sample_moved(
+    batch: PatchBatch,
+    *,
+    shape: tuple[int, int, int],
+    field_mm: tuple[float, float, float],
+    matrix: Tensor | None = None,
+    shift_mm: Tensor | None = None,
+) -> Tensor:
+    """Sample each patch on a rotated and shifted grid of ``shape`` spanning ``field_mm``.
+
+    Unmoved, it is ``inference.volumes.patches.sample_view`` up to rounding. Coordinates that leave the box of real
+    voxels are clamped to it (its edge repeats).
+
+    Parameters
+    ----------
+    batch
+        ``n`` patches.
+    shape, field_mm
+        Grid points and extent (pixel edge to pixel edge), (z, y, x); a plane has ``shape[0] == 1``.
+    matrix
+        ``(n, 3, 3)`` or ``(1, 3, 3)`` applied to (z, y, x) offsets in mm; identity by default.
+    shift_mm
+        ``(n, 3)`` added to the offsets; zero by default.
+
+    Returns
+    -------
+    Tensor
+        ``(n, *shape)`` float32, HU.
+    """
+    device, n = batch.hu.device, len(batch)
+    axes = [
+        (torch.arange(k, device=device, dtype=torch.float32) - (k - 1) / 2) * (mm / k)
+        for k, mm in zip(shape, field_mm, strict=True)
+    ]
+    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(1, -1, 3)  # (1, points, 3)
+    if matrix is not None:
+        offsets = offsets @ matrix.transpose(1, 2)
+    if shift_mm is not None:
+        offsets = offsets + shift_mm[:, None, :]
+    offsets = torch.maximum(torch.minimum(offsets, batch.high[:, None, :]), batch.low[:, None, :])
+    half = torch.tensor([(k // 2) * mm for k, mm in zip(PATCH_SHAPE, PATCH_SPACING_MM, strict=True)], device=device)
+    grid = (offsets / half).flip(-1).reshape(n, *shape, 3)  # grid_sample wants (x, y, z) in -1..1
+    sampled = functional.grid_sample(
+        batch.hu[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return sampled[:, 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +150,7 @@ def random_view(batch: PatchBatch, view: ViewSpec, spec: AugmentSpec, generator:
     trim_low = _uniform(generator, (n, 3), spec.min_box, 1.0, device)
     trim_high = _uniform(generator, (n, 3), spec.min_box, 1.0, device)
     trimmed = PatchBatch(batch.hu, batch.low * trim_low, batch.high * trim_high)
-    hu = sample(
+    hu = sample_moved(
         trimmed,
         shape=view.shape,
         field_mm=view.field_mm,

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference.bundle import build_network
-from inference.engines.selection import torch_runner
-from inference.malignancy.ensemble import member_margins
 from inference.memory_layout import as_channels_last, as_inference_layout
-from inference.volumes.patches import PatchBatch
+from training.data.augment import PatchBatch
 from training.data.records import DataError
 from training.federated.counts import MarginCounts
 from training.federated.plan import Plan
-from training.fitting.tasks import Group, PatchSamples, PatchTask, read_nodule_task
+from training.fitting.tasks import Group, PatchSamples, PatchTask, patch_margins, read_nodule_task
 from training.loop import half_precision, loss_of
 
 LEFT_AT_HOME = "num_batches_tracked"
@@ -66,9 +64,9 @@ class Site:
         chosen = self.chosen(split, labelled=True)
         if not len(chosen):
             return np.zeros(0), np.zeros(0, dtype=bool)
-        patches = self.batch[torch.from_numpy(chosen)]
-        run = torch_runner(as_inference_layout(network.eval()), self.batch.hu.device)
-        return member_margins(run, group.view, patches).double().numpy(), self.task.labels[chosen]
+        patches = [self.task.patches[i] for i in chosen]
+        margins = patch_margins(as_inference_layout(network.eval()), group.view, patches, self.batch.hu.device)
+        return margins, self.task.labels[chosen]
 
     def counts(self, network: nn.Module, group: Group, split: str) -> MarginCounts:
         """Return the numbers of benign and malignant nodules in each bin of the margin."""

@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from torch import Tensor
+from torch import Tensor, nn
 
+from inference.engines.selection import torch_runner
 from inference.lungs.search_region import segment_lungs
+from inference.malignancy.ensemble import network_margins, view_parts
 from inference.nodules.candidates import find_candidates
 from inference.types import Abstention
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import Patch, PatchBatch, cut_patch
+from inference.volumes.patches import Patch, cut_patch, sample_view
 from inference.volumes.preprocessing import PreprocessingSpec
-from training.data.augment import AugmentSpec, random_view
+from training.data.augment import AugmentSpec, PatchBatch, random_view
 from training.data.nodules import DataError, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
 from training.data.own_data import is_own_data
 from training.data.pasting import dense_places, nodule_weight, paste, places_in_lung
@@ -136,6 +138,15 @@ def filter_groups(preset: str) -> list[Group]:
             noise_hu=60.0, offset_hu=15.0, blur_probability=0.4,
         )
     ]  # fmt: skip
+
+
+def patch_margins(
+    network: nn.Module, view: ViewSpec, patches: list[Patch], device: torch.device
+) -> NDArray[np.float64]:
+    """Return the margins ``(n,)`` of patches as the ensemble computes them (``inference.malignancy.ensemble``)."""
+    samples = (sample_view(patch, shape=view.shape, field_mm=view.field_mm) for patch in patches)
+    inputs = view_parts(view, samples, device, 4)
+    return network_margins(torch_runner(network, device), inputs).double().numpy()
 
 
 GROUPS: dict[str, Callable[[str], list[Group]]] = {"nodule": nodule_groups, "filter": filter_groups}

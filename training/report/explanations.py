@@ -15,7 +15,6 @@ from inference.metrics import bootstrap_interval
 from inference.networks.attention import place_on_slice
 from inference.networks.explanation import attention_weights, gradient_weights, share_on
 from inference.ood.attention_check import RIM_MM, lung_of
-from inference.volumes.patches import PatchBatch
 from training.data.features import MeasuredCrop
 from training.data.nodules import NoduleCrop, crop_patch
 from training.fitting.report_metrics import size_parts
@@ -44,11 +43,11 @@ def map_shares(ensemble: Ensemble, crop: NoduleCrop) -> Array | None:
     if member is None or not nodule.any():
         return None
     view, network = member
-    batch = PatchBatch.of([crop_patch(crop)], ensemble.device)
-    attention = attention_weights(view, network, batch)[0]
+    inputs = view.inputs([crop_patch(crop)], ensemble.device)
+    attention = attention_weights(view, network, inputs)[0]
     maps = {
         "attention": attention,
-        "gradient": gradient_weights(view, network, batch)[0],
+        "gradient": gradient_weights(view, network, inputs)[0],
         "uniform": np.ones_like(attention),
     }
     plane_hu, spacing_mm = crop.volume.volume_hu[place], crop.volume.spacing_mm[1:]

@@ -18,10 +18,10 @@ from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.engines import selection
 from inference.engines.selection import Engine, answering_digest, choose_engine, why_unusable
 from inference.errors import BundleError
-from inference.malignancy.ensemble import Ensemble, member_margins
+from inference.malignancy.ensemble import Ensemble, network_margins
 from inference.types import CtVolume
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import Patch, PatchBatch, cut_patch
+from inference.volumes.patches import Patch, cut_patch
 from inference.volumes.preprocessing import PreprocessingSpec
 from lungnode.settings.analysis import ModelSettings
 from tests.factories import SimpleNodule, add_ball, simple_chest
@@ -124,9 +124,9 @@ def test_every_turn_counts_in_the_mean(patches: list[Patch]) -> None:
         seen.append(inputs)
         return torch.stack([torch.zeros(len(inputs)), inputs[:, 0, 0, 0]], dim=1)
 
-    batch, plane = PatchBatch.of(patches[:2]), ViewSpec((PreprocessingSpec(),))
-    margins = member_margins(run, plane, batch, rotations=8)
-    corners = plane.plain(batch)[:, 0][:, [0, 0, -1, -1], [0, -1, 0, -1]]  # a corner lies in each corner twice
+    inputs = ViewSpec((PreprocessingSpec(),)).inputs(patches[:2])
+    margins = network_margins(run, [inputs], rotations=8)
+    corners = inputs[:, 0][:, [0, 0, -1, -1], [0, -1, 0, -1]]  # a corner lies in each corner twice
     assert margins == pytest.approx(corners.mean(dim=1), abs=1e-6)
     assert len(torch.cat(seen)) == 16
 

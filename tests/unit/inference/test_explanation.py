@@ -11,7 +11,7 @@ from inference.malignancy.ensemble import Ensemble
 from inference.networks.attention import place_on_slice
 from inference.networks.explanation import attention_weights, gradient_weights, share_on
 from inference.types import CtVolume
-from inference.volumes.patches import PatchBatch, cut_patch
+from inference.volumes.patches import cut_patch
 from training.report.explanations import regions
 
 
@@ -34,9 +34,9 @@ def test_the_gradient_map_lies_on_what_is_not_plain_lung() -> None:
     ensemble = Ensemble(read_bundle(SHIPPED / "nodule"), torch.device("cpu"))
     assert ensemble.planar_member is not None
     view, network = ensemble.planar_member
-    batch = PatchBatch.of([cut_patch(volume, (4, 32, 32))])
-    attention = attention_weights(view, network, batch)[0]
-    gradient = gradient_weights(view, network, batch, steps=4)[0]
+    inputs = view.inputs([cut_patch(volume, (4, 32, 32))])
+    attention = attention_weights(view, network, inputs)[0]
+    gradient = gradient_weights(view, network, inputs, steps=4)[0]
     assert attention.shape == (14, 14)
     assert gradient.shape == (224, 224)
     assert 0 <= attention.min() <= attention.max() <= 1

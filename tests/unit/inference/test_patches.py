@@ -14,13 +14,15 @@ from inference.volumes.patch_views import ViewSpec, rotate
 from inference.volumes.patches import (
     PATCH_SHAPE,
     PATCH_SPACING_MM,
-    PatchBatch,
+    Patch,
     PatchCentre,
     cut_patch,
-    sample,
     sample_patch,
+    sample_view,
 )
 from inference.volumes.preprocessing import PreprocessingSpec, apply_window, normalise
+
+CUBE, FIELD_MM = (32, 32, 32), (32.0, 32.0, 32.0)
 
 
 def ball(spacing: tuple[float, float, float], centre: tuple[float, float, float], radius_mm: float) -> CtVolume:
@@ -35,8 +37,7 @@ def ball(spacing: tuple[float, float, float], centre: tuple[float, float, float]
 def test_a_ball_has_the_same_size_in_pixels_whatever_the_spacing(spacing: tuple[float, float, float]) -> None:
     centre = tuple(round(30 / s) for s in spacing)
     volume = ball(spacing, centre, 6.0)
-    batch = PatchBatch.of([cut_patch(volume, centre)])
-    plane = sample(batch, shape=(1, 224, 224), field_mm=(1.0, 32.0, 32.0))[0, 0]
+    plane = sample_view(cut_patch(volume, centre), shape=(1, 224, 224), field_mm=(1.0, 32.0, 32.0))[0]
     area_mm2 = float((plane > -400).sum()) * (32 / 224) ** 2
     assert area_mm2 == pytest.approx(np.pi * 36, rel=0.08)
 
@@ -57,29 +58,6 @@ def test_cutting_equals_linear_interpolation_with_repeated_edges() -> None:
     assert np.abs(expected - patch.hu.astype(np.float32)).max() <= 0.5  # float16 keeps 11 bits
 
 
-@pytest.mark.parametrize(
-    ("shape", "field_mm"), [((24, 24, 24), (28.0, 28.0, 28.0)), ((1, 224, 224), (1.0, 32.0, 32.0))]
-)
-@pytest.mark.parametrize("spacing", [(2.5, 0.7, 0.7), (0.6, 0.9, 0.5)])
-@pytest.mark.parametrize(
-    "centre",
-    [PatchCentre((9.4, 30.3, 35.9)), PatchCentre((0.2, 2.3, 68.9)), PatchCentre((12.0, 31.0, 30.0), (-3.1, 4.2))],
-)
-def test_looking_straight_at_a_place_is_looking_at_its_patch(
-    centre: PatchCentre,
-    spacing: tuple[float, float, float],
-    shape: tuple[int, int, int],
-    field_mm: tuple[float, float, float],
-) -> None:
-    rng = np.random.default_rng(2)
-    volume = CtVolume(rng.integers(-1000, 400, (20, 60, 70)).astype(np.int16), spacing, np.eye(4))
-    batch = PatchBatch.of([cut_patch(volume, centre.index, z_extent_mm=centre.z_extent_mm)])
-    seen = sample(batch, shape=shape, field_mm=field_mm)[0].numpy()
-    assert sample_patch(volume, centre, shape=shape, field_mm=field_mm) == pytest.approx(
-        seen, abs=0.51
-    )  # float16 rounds
-
-
 def test_what_lies_outside_the_box_never_reaches_the_view() -> None:
     rng = np.random.default_rng(1)
     volume = CtVolume(rng.integers(-1000, 400, (40, 80, 80)).astype(np.int16), (1.0, 0.5, 0.5), np.eye(4))
@@ -88,14 +66,15 @@ def test_what_lies_outside_the_box_never_reaches_the_view() -> None:
     changed[26:] = 3000
     other = CtVolume(changed, volume.spacing_mm, volume.affine)
     views = [
-        sample(
-            PatchBatch.of([cut_patch(v, (20.0, 40.0, 40.0), z_extent_mm=(-4.0, 4.0))]),
-            shape=(32, 32, 32),
-            field_mm=(32.0, 32.0, 32.0),
-        )
+        view
         for v in (volume, other)
+        for view in (
+            sample_patch(v, PatchCentre((20.0, 40.0, 40.0), (-4.0, 4.0)), shape=CUBE, field_mm=FIELD_MM),
+            sample_view(cut_patch(v, (20.0, 40.0, 40.0), z_extent_mm=(-4.0, 4.0)), shape=CUBE, field_mm=FIELD_MM),
+        )
     ]
-    assert torch.equal(views[0], views[1])
+    np.testing.assert_array_equal(views[0], views[2])
+    np.testing.assert_array_equal(views[1], views[3])
 
 
 @settings(max_examples=30, deadline=None)
@@ -117,26 +96,21 @@ def test_normalisation_maps_the_window_to_minus_one_to_one() -> None:
     assert torch.allclose(ends, torch.tensor([-1.0, 0.0, 1.0]), atol=1e-6)
 
 
-def _turned_grid(number: int) -> torch.Tensor:
-    """The matrix of one turn over (z, y, x): quarter turns, then flips."""
-    quarters, flip = number % 4, -1.0 if number >= 4 else 1.0
-    c, s = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[quarters]
-    return torch.tensor([[[1.0, 0.0, 0.0], [0.0, c, -s * flip], [0.0, s, c * flip]]])
-
-
 @pytest.mark.parametrize("volumetric", [False, True])
-def test_turning_a_picture_is_to_the_bit_sampling_through_a_turned_grid(volumetric: bool) -> None:
+def test_a_rotated_input_is_that_of_the_rotated_patch(volumetric: bool) -> None:
     rng = np.random.default_rng(0)
-    volume = CtVolume(rng.integers(-900, 100, (30, 60, 60)).astype(np.int16), (1.5, 0.7, 0.7), np.eye(4))
-    batch = PatchBatch.of([cut_patch(volume, (12.0, 20.3, 31.9)), cut_patch(volume, (3.0, 50.0, 9.5))])
+    hu = rng.integers(-900, 100, PATCH_SHAPE).astype(np.float16)
     view = ViewSpec(
         (PreprocessingSpec(size=24), PreprocessingSpec(size=24, window_center=300.0)), volumetric=volumetric
     )
-    rotations = [rotate(view.plain(batch), number) for number in range(8)]
-    for number, rotated in enumerate(rotations):
-        hu = sample(batch, shape=view.shape, field_mm=view.field_mm, matrix=_turned_grid(number))
-        assert torch.equal(rotated, view.network_input(hu))
-    assert len({tuple(rotated[0].flatten().tolist()) for rotated in rotations}) == 8
+    box = (-9.0, -15.0, -15.0), (9.0, 15.0, 15.0)
+    plain, rotated = view.inputs([Patch(hu, *box)]), []
+    for number in range(8):
+        turned = np.rot90(hu, -(number % 4), axes=(1, 2))
+        turned = turned[..., ::-1] if number >= 4 else turned
+        rotated.append(view.inputs([Patch(np.ascontiguousarray(turned), *box)]))
+        torch.testing.assert_close(rotate(plain, number), rotated[-1], atol=1e-5, rtol=0)
+    assert len({tuple(each.flatten().tolist()) for each in rotated}) == 8
 
 
 def test_a_view_survives_the_way_through_json() -> None:
