@@ -32,7 +32,7 @@ class PriorStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NewResult:
+class ResultObject:
     """A result object. ``path`` is relative to the store's root, ``sha256`` is of the file, or empty if unknown."""
 
     kind: str
@@ -51,7 +51,7 @@ class ResultRecord:
     """A recorded result object."""
 
     analysis_id: str
-    object: NewResult
+    object: ResultObject
     created_at: datetime
 
 

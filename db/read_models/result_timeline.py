@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from db.analyses.analyses import analysis_record
 from db.analyses.findings import assessments_of_finding, findings_of_analysis
 from db.audit import trail as audit
-from db.domain.exchange import NewResult
+from db.domain.exchange import ResultObject
 from db.domain.records import AnalysisRecord, AssessmentRecord, AuditEntry, DeliveryRecord, FindingRecord
 from db.results.deliveries import delivery_of_row
+from db.results.objects import object_of_row
 from db.tables.arrivals import InstanceRow, SeriesRow
 from db.tables.exchange import DeliveryRow, ResultRow
 
@@ -39,7 +40,7 @@ class ResultTimeline:
     senders: tuple[SenderRecord, ...]
     findings: tuple[FindingRecord, ...]
     assessments: tuple[AssessmentRecord, ...]
-    results: tuple[NewResult, ...]
+    results: tuple[ResultObject, ...]
     deliveries: tuple[DeliveryRecord, ...]
     views: tuple[AuditEntry, ...]
     events: tuple[AuditEntry, ...]
@@ -80,22 +81,10 @@ def _series_of_study(session: Session, series_id: str) -> tuple[str, ...]:
     return tuple(session.scalars(select(SeriesRow.id).where(SeriesRow.study_id == study_id)))
 
 
-def _results(session: Session, analysis_id: str) -> tuple[NewResult, ...]:
+def _results(session: Session, analysis_id: str) -> tuple[ResultObject, ...]:
     statement = select(ResultRow).where(ResultRow.analysis_id == analysis_id)
-    return tuple(
-        NewResult(
-            kind=row.kind,
-            sop_class_uid=row.sop_class_uid,
-            sop_instance_uid=row.sop_instance_uid,
-            series_instance_uid=row.series_instance_uid,
-            series_number=row.series_number,
-            modality=row.modality,
-            instance_number=row.instance_number,
-            path=row.path,
-            sha256=row.sha256,
-        )
-        for row in session.scalars(statement.order_by(ResultRow.series_number, ResultRow.instance_number))
-    )
+    rows = session.scalars(statement.order_by(ResultRow.series_number, ResultRow.instance_number))
+    return tuple(map(object_of_row, rows))
 
 
 def _senders(session: Session, analysis: AnalysisRecord) -> tuple[SenderRecord, ...]:

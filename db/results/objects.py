@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from db.analyses import findings
 from db.audit import trail as audit
 from db.domain.errors import UnknownRecordError
-from db.domain.exchange import NewResult, ResultRecord, RetractionCode, RetractionRecord
+from db.domain.exchange import ResultObject, ResultRecord, RetractionCode, RetractionRecord
 from db.domain.records import (
     SCANNER_HELD,
     AnalysisRecord,
@@ -45,7 +45,7 @@ ALL_REJECTED = "A reader rejected every finding of this result."
 WITHDRAWN = "the result was withdrawn before it was sent"
 
 
-def record_results(session: Session, analysis_id: str, results: Iterable[NewResult]) -> None:
+def record_results(session: Session, analysis_id: str, results: Iterable[ResultObject]) -> None:
     """Index result objects; already indexed ones are assigned to this analysis.
 
     Raises
@@ -90,7 +90,7 @@ def results_of_analysis(session: Session, analysis_id: str) -> tuple[ResultRecor
     """List the result objects of an analysis, oldest first."""
     statement = select(ResultRow).where(ResultRow.analysis_id == analysis_id)
     rows = session.scalars(statement.order_by(ResultRow.created_at, ResultRow.series_number, ResultRow.instance_number))
-    return tuple(_record(row) for row in rows)
+    return tuple(ResultRecord(row.analysis_id, object_of_row(row), row.created_at) for row in rows)
 
 
 def result_digests(session: Session, paths: Sequence[str]) -> dict[str, str]:
@@ -274,8 +274,9 @@ def _retraction(row: RetractionRow) -> RetractionRecord:
     return RetractionRecord(row.analysis_id, row.code, row.reason, row.requested_by, row.requested_at)
 
 
-def _record(row: ResultRow) -> ResultRecord:
-    result_object = NewResult(
+def object_of_row(row: ResultRow) -> ResultObject:
+    """Return the result object of a row."""
+    return ResultObject(
         kind=row.kind,
         sop_class_uid=row.sop_class_uid,
         sop_instance_uid=row.sop_instance_uid,
@@ -286,4 +287,3 @@ def _record(row: ResultRow) -> ResultRecord:
         path=row.path,
         sha256=row.sha256,
     )
-    return ResultRecord(row.analysis_id, result_object, row.created_at)

@@ -22,7 +22,8 @@ import pydicom.config
 from pydantic import TypeAdapter
 from pydicom.dataset import Dataset
 
-from dicom_node.results.job import CreatedResults, ReportJob, ResultFailure, ResultObject, expected_objects
+from db.domain.exchange import ResultObject
+from dicom_node.results.job import CreatedResults, ReportJob, expected_objects
 from dicom_node.results.parametric_map import build_pm
 from dicom_node.results.presentation_state import build_pr, presentation_states
 from dicom_node.results.rejection_note import build_ko
@@ -75,12 +76,12 @@ def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> CreatedR
     An object that cannot be made with all that it inherits is made with no more than it cannot do without.
     """
     objects: list[ResultObject] = []
-    failures: list[ResultFailure] = []
+    failures: dict[str, str] = {}
     for kind, plan in _plans(job, limits).items():
         try:
             objects += _write_missing(job, plan)
         except Exception as error:  # noqa: BLE001 - whatever a library makes of a strange value; recorded by its kind
-            failures.append(ResultFailure(kind, type(error).__name__))
+            failures[kind] = type(error).__name__
     return CreatedResults(objects, failures)
 
 

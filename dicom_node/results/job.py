@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from db.domain.exchange import RetractionRecord
+from db.domain.exchange import ResultObject, RetractionRecord
 from db.domain.records import AnalysisRecord, FindingRecord
 from dicom_node.encoding.uids import derived_uid
+from dicom_node.storage.files import RESULTS
 
 RECIPE = "results-5"
 """Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
@@ -50,31 +51,11 @@ CHOSEN_KINDS = ("sr", "sc", "pr")
 
 
 @dataclass(frozen=True, slots=True)
-class ResultObject:
-    """A result object on disk. ``kind`` is a name of ``KINDS``; ``path`` is relative to the results folder."""
-
-    kind: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    instance_number: int
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResultFailure:
-    """Objects of a kind that could not be made; ``cause`` is the name of an exception's class."""
-
-    kind: str
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
 class CreatedResults:
-    """Result objects of a job, and the kinds that failed."""
+    """Result objects of a job, and the kinds that failed, each with the name of an exception's class."""
 
     objects: list[ResultObject]
-    failures: list[ResultFailure]
+    failures: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +90,7 @@ class ReportJob:
     station
         AE title under which this node is known.
     folder
-        Where result files go: the ``results`` folder of the store.
+        Where result files go: the root of the store.
     earlier
         What was made of the analysis before: predecessors of a verified report, or what a withdrawal rejects.
     retraction
@@ -197,8 +178,17 @@ def _has_attention(job: ReportJob) -> bool:
 
 def result_object(job: ReportJob, kind: str, number: int = 1) -> ResultObject:
     """Return one object of a job: its UIDs follow from the content of the report."""
-    uid = job.uid(kind, "instance", str(number))
-    return ResultObject(kind, KINDS[kind].sop_class_uid, uid, job.uid(kind, "series"), number, result_path(uid))
+    uid, about = job.uid(kind, "instance", str(number)), KINDS[kind]
+    return ResultObject(
+        kind=kind,
+        sop_class_uid=about.sop_class_uid,
+        sop_instance_uid=uid,
+        series_instance_uid=job.uid(kind, "series"),
+        series_number=about.series_number,
+        modality=about.modality,
+        instance_number=number,
+        path=result_path(uid),
+    )
 
 
 def page_count(job: ReportJob) -> int:
@@ -207,6 +197,6 @@ def page_count(job: ReportJob) -> int:
 
 
 def result_path(sop_instance_uid: str) -> str:
-    """Return the path of a result's file, relative to the results folder: a digest, never a UID."""
+    """Return the path of a result's file in the store: a digest, never a UID."""
     name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()
-    return f"{name[:2]}/{name}.dcm"
+    return f"{RESULTS}/{name[:2]}/{name}.dcm"

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from db.accounts.provider_accounts import display_names
 from db.analyses import analyses, findings
 from db.database import Database
-from db.domain.exchange import NewResult, RetractionCode, RetractionRecord
+from db.domain.exchange import ResultObject, RetractionCode, RetractionRecord
 from db.domain.records import AnalysisRecord, AnalysisStatus, DeliveryRecord, FindingOrigin, FindingRecord
 from db.monitoring import faults
 from db.results import deliveries
@@ -30,11 +30,10 @@ from dicom_node.results.job import (
     CreatedResults,
     Purpose,
     ReportJob,
-    ResultObject,
     SourceInstance,
     expected_objects,
 )
-from dicom_node.storage.files import RESULTS, Files
+from dicom_node.storage.files import Files
 from dicom_node.storage.integrity import Integrity, file_sha256
 
 _log = logging.getLogger(__name__)
@@ -146,9 +145,7 @@ class ResultMaker:
             if analysis is None or analysis.status is not AnalysisStatus.CURRENT:
                 return ()
             records = [record for record in results.series_findings(session, analysis) if _is_verified(record)]
-            reports = [
-                result for result in self._stored_results(session, analysis_id) if result.kind in ("sr", "verified")
-            ]
+            reports = [result for result in _stored(session, analysis_id) if result.kind in ("sr", "verified")]
         if not records or not reports:
             return ()
         return self._make(analysis, records, purpose=Purpose.VERIFIED, earlier=(reports[-1],))
@@ -166,7 +163,7 @@ class ResultMaker:
             retraction = results.retraction(session, analysis_id)
             rejected = [
                 result
-                for result in self._stored_results(session, analysis_id)
+                for result in _stored(session, analysis_id)
                 if result.kind not in (results.VERIFIED, results.RETRACTION)
             ]
         if analysis is None or retraction is None or not rejected:
@@ -209,19 +206,6 @@ class ResultMaker:
             with self._database.begin() as session:
                 result_failures.clear_failure(session, analysis_id, purpose)
 
-    def _stored_results(self, session: Session, analysis_id: str) -> list[ResultObject]:
-        return [
-            ResultObject(
-                result.kind,
-                result.sop_class_uid,
-                result.sop_instance_uid,
-                result.series_instance_uid,
-                result.instance_number,
-                result.path.removeprefix(f"{RESULTS}/"),
-            )
-            for result in (record.object for record in results.results_of_analysis(session, analysis_id))
-        ]
-
     def _make(
         self, analysis: AnalysisRecord, records: Sequence[FindingRecord], **purpose: Any
     ) -> tuple[DeliveryRecord, ...]:
@@ -236,7 +220,7 @@ class ResultMaker:
                 SourceInstance(instance.sop_instance_uid, instance.sop_class_uid, path)
                 for instance, path in zip(instances, paths, strict=True)
             ),
-            folder=self._files.root / RESULTS,
+            folder=self._files.root,
             station=self._settings.station,
             software_version=self._settings.software_version,
             algorithm_parameters=self._parameters(analysis),
@@ -251,7 +235,7 @@ class ResultMaker:
             objects = make_in_child(job, memory_mb=self._settings.memory_mb, timeout_s=self._settings.timeout_s)
         except ResultsError as error:
             objects, failure = error.objects, error
-        self._files.persist([f"{RESULTS}/{result.path}" for result in objects], once=True)
+        self._files.persist([result.path for result in objects], once=True)
         requested = self._request(analysis.id, objects)
         with self._database.begin() as session:
             if failure is not None:
@@ -266,9 +250,9 @@ class ResultMaker:
     def _fetch_intact(self, job: ReportJob) -> None:
         """Bring what was made before, perhaps elsewhere, here, as those bytes count; delete what is damaged of it."""
         with self._database.read() as session:
-            earlier = self._stored_results(session, job.analysis.id)
+            earlier = _stored(session, job.analysis.id)
         objects = [*expected_objects(job), *(result for result in earlier if _purpose_of(result) is job.purpose)]
-        paths = dict.fromkeys(f"{RESULTS}/{result.path}" for result in objects)
+        paths = dict.fromkeys(result.path for result in objects)
         self._files.fetch(paths)
         for path in self._integrity.damaged(list(paths)):
             self._files.remove(path)
@@ -280,7 +264,8 @@ class ResultMaker:
 
     def _request(self, analysis_id: str, objects: Sequence[ResultObject]) -> tuple[DeliveryRecord, ...]:
         destinations = [name for name in self._settings.destinations if name != self._settings.station]
-        created = [self._new_result(result) for result in objects]
+        paths = self._files.fetch([result.path for result in objects])
+        created = [replace(result, sha256=file_sha256(path)) for result, path in zip(objects, paths, strict=True)]
         with self._database.begin() as session:
             results.record_results(session, analysis_id, created)
             for result in created:
@@ -293,26 +278,11 @@ class ResultMaker:
                     sop_class_uid=result.sop_class_uid,
                     kind=result.kind,
                     destination=destination,
-                    path=f"{RESULTS}/{result.path}",
+                    path=result.path,
                 )
                 for destination in destinations
                 for result in objects
             )
-
-    def _new_result(self, result: ResultObject) -> NewResult:
-        """Describe an object for the index, with the digest of its file as it is stored."""
-        kind, path = KINDS[result.kind], f"{RESULTS}/{result.path}"
-        return NewResult(
-            kind=result.kind,
-            sop_class_uid=result.sop_class_uid,
-            sop_instance_uid=result.sop_instance_uid,
-            series_instance_uid=result.series_instance_uid,
-            series_number=kind.series_number,
-            modality=kind.modality,
-            instance_number=result.instance_number,
-            path=path,
-            sha256=file_sha256(self._files.fetch([path])[0]),
-        )
 
 
 def _is_verified(record: FindingRecord) -> bool:
@@ -321,6 +291,10 @@ def _is_verified(record: FindingRecord) -> bool:
 
 def _purpose_of(result: ResultObject) -> Purpose:
     return {results.VERIFIED: Purpose.VERIFIED, results.RETRACTION: Purpose.RETRACTION}.get(result.kind, Purpose.REPORT)
+
+
+def _stored(session: Session, analysis_id: str) -> list[ResultObject]:
+    return [record.object for record in results.results_of_analysis(session, analysis_id)]
 
 
 def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 300.0) -> list[ResultObject]:
@@ -356,7 +330,7 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
     except ValidationError:
         raise ResultsError("the process that makes them gave no answer") from None
     if result.failures:
-        failed = ", ".join(f"{KINDS[failure.kind].name} ({failure.cause})" for failure in result.failures)
+        failed = ", ".join(f"{KINDS[kind].name} ({cause})" for kind, cause in result.failures.items())
         raise ResultsError(failed, result.objects)
     return result.objects
 

@@ -18,8 +18,9 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
+from db.domain.exchange import ResultObject
 from dicom_node.results.identity import SourceHeader, bear_identity
-from dicom_node.results.job import ReportJob, ResultObject
+from dicom_node.results.job import ReportJob
 from dicom_node.results.source import content_moment, header, read_identity, stamp
 from dicom_node.results.verified_report import SCHEME
 from inference.networks.attention import place_on_slice

@@ -8,9 +8,9 @@ from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
-from db.domain.exchange import RetractionCode
+from db.domain.exchange import ResultObject, RetractionCode
 from dicom_node.results.identity import SourceHeader, bear_identity
-from dicom_node.results.job import ReportJob, ResultObject
+from dicom_node.results.job import ReportJob
 from dicom_node.results.source import header, local_moment, plain, stamp
 from dicom_node.results.verified_report import person_observer
 

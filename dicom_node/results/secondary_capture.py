@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
 
 from db.domain.caveats import NO_NODULE_FOUND
+from db.domain.exchange import ResultObject
 from db.domain.records import FindingRecord, NewFinding
 from dicom_node.results.displayed import displayed_malignancy, displayed_nodule
 from dicom_node.results.identity import SourceHeader, bear_identity, unrepresented
-from dicom_node.results.job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob, ResultObject
+from dicom_node.results.job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob
 from dicom_node.results.source import content_moment, header, plain, stamp
 from dicom_node.results.structured_report import doubts_of
 from dicom_node.results.summary_page import FindingPanel, SlicePicture, SummaryText, draw_pages

@@ -14,6 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
+from db.domain.exchange import ResultObject
 from db.domain.records import NewFinding
 from dicom_node.results.identity import SourceHeader, repair, source_header
 from dicom_node.results.job import (
@@ -21,7 +22,6 @@ from dicom_node.results.job import (
     MANUFACTURER,
     SERIES_DESCRIPTION,
     ReportJob,
-    ResultObject,
     SourceInstance,
 )
 from dicom_node.sandbox.frames import FrameHeader, read_frame_headers

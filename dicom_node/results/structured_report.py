@@ -31,11 +31,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from db.domain.caveats import NO_NODULE_FOUND
+from db.domain.exchange import ResultObject
 from db.domain.records import FindingRecord, NewFinding, Reason
 from dicom_node.encoding.uids import derived_uid
 from dicom_node.results.displayed import bound_measurements, displayed_comments, limit_evaluations
 from dicom_node.results.identity import SourceHeader, bear_identity, unrepresented
-from dicom_node.results.job import MANUFACTURER, Purpose, ReportJob, ResultObject
+from dicom_node.results.job import MANUFACTURER, Purpose, ReportJob
 from dicom_node.results.source import (
     content_moment,
     evidence,

@@ -91,7 +91,7 @@ def analysed_series(archive: Archive, folder: Path, n: int) -> CtSeries:
                 SourceInstance(one.sop_instance_uid, one.sop_class_uid, archive.store.root / one.path)
                 for one in analyses.analysis_instances(session, analysis_id)
             ),
-            folder=archive.store.root / "results",
+            folder=archive.store.root,
             station="LUNGNODE",
             software_version="test",
         )
@@ -116,7 +116,7 @@ def _keep(archive: Archive, analysis_id: str, job: ReportJob) -> None:
                     modality=str(ds.Modality),
                     instance_number=int(ds.InstanceNumber),
                     kind=made.kind,
-                    path=f"results/{made.path}",
+                    path=made.path,
                     created_at=now(session),
                 )
             )

@@ -14,7 +14,7 @@ from db.analyses import analyses, findings
 from db.audit import trail as audit
 from db.audit.verification import verify
 from db.database import Database
-from db.domain.exchange import NewResult, RetractionCode
+from db.domain.exchange import ResultObject, RetractionCode
 from db.domain.records import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
 from db.monitoring import clock, faults
 from db.monitoring.clock import Moment
@@ -81,7 +81,7 @@ def place(tmp_path: Path, migrated_url: str) -> Iterator[Place]:
         analysis_id = answer_series(database, series_id, AnalysisOutcome(findings=(found,)))
         (store.root / "results").mkdir()
         (store.root / "results" / "a.dcm").write_text(CANARY)
-        made = NewResult("sr", "1.2.840.10008.5.1.4.1.1.88.34", "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
+        made = ResultObject("sr", "1.2.840.10008.5.1.4.1.1.88.34", "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
         with database.begin() as session:
             results.record_results(session, analysis_id, [made])
             (recorded,) = findings.findings_of_analysis(session, analysis_id)

@@ -15,7 +15,7 @@ import structlog
 
 from db.audit import trail as audit
 from db.database import Database, load_or_create_audit_key
-from db.domain.exchange import NewResult
+from db.domain.exchange import ResultObject
 from db.domain.records import AnalysisOutcome, DeliveryStatus
 from db.read_models.studies import study_detail
 from db.results import deliveries
@@ -74,7 +74,7 @@ def home(
         analysis_id = answer_series(database, index_series(database, series, store.root), AnalysisOutcome())
         (store.root / "results").mkdir()
         (store.root / "results" / "a.dcm").write_text("x")
-    made = NewResult("sr", SR, "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
+    made = ResultObject("sr", SR, "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
     with database.begin() as session:
         results.record_results(session, analysis_id, [made])
         asked = {"analysis_id": analysis_id, "sop_instance_uid": "2.25.9", "sop_class_uid": SR, "kind": "sr"}

@@ -85,7 +85,7 @@ def test_each_rescale_has_a_presentation_state_of_its_own(
     marks = [mark(series, index if is_single else 0, 1 if is_single else index + 1) for index in range(COUNT)]
     job = job_of(series, tmp_path / "r", *marks, kinds=("pr",))
     made = make_results(job)
-    assert made.failures == []
+    assert made.failures == {}
     assert [one.kind for one in made.objects] == ["sr", *["pr"] * count]
     outlined: list[int] = []
     for one in made.objects[1:]:

@@ -110,7 +110,7 @@ def changed(series: CtSeries, folder: Path, odd: dict[str, bytes]) -> CtSeries:
 
 def made_of(job: ReportJob) -> list[Dataset]:
     made = make_results(job)
-    assert made.failures == []
+    assert made.failures == {}
     return [pydicom.dcmread(job.folder / one.path) for one in made.objects]
 
 
