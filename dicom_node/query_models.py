@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
-STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
-STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+from pynetdicom import sop_class
+
+STUDY_ROOT_FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+STUDY_ROOT_MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
+STUDY_ROOT_GET = sop_class.StudyRootQueryRetrieveInformationModelGet

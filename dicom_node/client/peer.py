@@ -18,6 +18,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config, evt
 from pynetdicom.association import Association
+from pynetdicom.sop_class import Verification
 
 from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.encoding.commitment_messages import (
@@ -30,7 +31,6 @@ from dicom_node.encoding.commitment_messages import (
 from dicom_node.encoding.errors import UNREADABLE, DicomNodeError
 from dicom_node.port.tls import TlsFiles, client_context
 
-VERIFICATION = "1.2.840.10008.1.1"
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 MAX_CONTEXTS = 128
 
@@ -307,7 +307,7 @@ def store_contexts(sop_class_uids: Iterable[str]) -> list[tuple[str, Sequence[st
 def echo(node: RemoteNode, station: str, timeouts: ScuTimeouts | None = None) -> str:
     """Send a C-ECHO and return why it failed, or None."""
     try:
-        with NodeConnection(node, station, store_contexts([VERIFICATION]), timeouts) as connection:
+        with NodeConnection(node, station, store_contexts([Verification]), timeouts) as connection:
             return "" if connection.echo() else "C-ECHO was not answered with success"
     except NodeUnreachableError as error:
         return error.reason

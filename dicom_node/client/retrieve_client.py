@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pydicom.uid import CTImageStorage
+
 from db.database import Database
 from db.domain.records import PatientAttributes
 from db.intake.retrievals import count_of_other_studies, database_time, study_identity
@@ -24,7 +26,6 @@ from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 
 _log = logging.getLogger(__name__)
 
-SINGLE_FRAME_CT = "1.2.840.10008.5.1.4.1.1.2"
 TIMEOUTS = ScuTimeouts(connect_s=15.0, association_s=30.0, response_s=1800.0)
 """A PACS may fetch a study from tape before it says anything."""
 FEW_INSTANCES = 12
@@ -170,7 +171,7 @@ class SeriesFetcher:
         if not classes or "" in classes:
             return ""
         if is_ct:
-            return SCOUT if classes == {SINGLE_FRAME_CT} else ""
+            return SCOUT if classes == {CTImageStorage} else ""
         return "" if classes & STORAGE_CLASSES.keys() else NOT_STORED
 
     def _fetch(self, study: ExpectedStudy, series: SeriesMatch, expected: int) -> FetchedSeries:

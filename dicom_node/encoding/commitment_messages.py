@@ -10,6 +10,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from db.database import Database
 from db.domain.errors import DbError
@@ -18,8 +19,8 @@ from db.results import deliveries
 
 _log = logging.getLogger(__name__)
 
-COMMITMENT_CLASS = "1.2.840.10008.1.20.1"
-COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
+COMMITMENT_CLASS = StorageCommitmentPushModel
+COMMITMENT_INSTANCE = StorageCommitmentPushModelInstance
 ALL_COMMITTED, FAILURES_EXIST = 1, 2
 """Event types of N-EVENT-REPORT (PS3.4 J.3.3.1.1)."""
 MAX_REFERENCES = 10_000

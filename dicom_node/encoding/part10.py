@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
 from dicom_node.encoding.errors import (
     InvalidAttributeError,
     MalformedElementError,
@@ -13,7 +15,6 @@ from dicom_node.encoding.errors import (
     TruncatedDatasetError,
 )
 from dicom_node.encoding.header import is_uid
-from dicom_node.encoding.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 
 IMPLEMENTATION_CLASS_UID = "2.25.18854031096232292418299380667706978813"
 """UUID-derived (PS3.5 B.2), drawn once for this project."""
@@ -108,9 +109,9 @@ def read_media_meta(content: bytes | memoryview) -> tuple[FileMeta, int]:
         return _group_2(content, 0)
     if group == 8 and element <= _FIRST_ELEMENTS:
         if vr in _FIRST_VRS:
-            return FileMeta("", "", EXPLICIT_LITTLE_ENDIAN), 0
+            return FileMeta("", "", ExplicitVRLittleEndian), 0
         if struct.unpack_from("<L", content, 4)[0] <= _FIRST_BYTES:
-            return FileMeta("", "", IMPLICIT_LITTLE_ENDIAN), 0
+            return FileMeta("", "", ImplicitVRLittleEndian), 0
     raise NotDicomError
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pydicom.uid import MediaStorageDirectoryStorage
+
 from dicom_node.encoding.errors import NotDicomError
 from dicom_node.encoding.part10 import FileMeta, read_media_meta
 from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES
@@ -60,7 +62,7 @@ _TEXTS: Final[dict[OtherKind, tuple[str, str]]] = {
 }
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _BY_CLASS: Final[tuple[tuple[str, OtherKind], ...]] = (
-    ("1.2.840.10008.1.3.10", OtherKind.DICOMDIR),
+    (MediaStorageDirectoryStorage, OtherKind.DICOMDIR),
     (_STORAGE + "88.59", OtherKind.KEY_OBJECT_SELECTION),
     (_STORAGE + "88", OtherKind.STRUCTURED_REPORT),
     (_STORAGE + "11", OtherKind.PRESENTATION_STATE),

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pydicom.uid import ImplicitVRLittleEndian
+
 from dicom_node.encoding.header import is_uid
 from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
 
@@ -190,7 +192,7 @@ class _Reader:
 
     def more_results(self) -> bytes:
         """Return the results of contexts with invalid ids."""
-        syntax = _item(_TRANSFER, b"1.2.840.10008.1.2")
+        syntax = _item(_TRANSFER, ImplicitVRLittleEndian.encode())
         return b"".join(
             _item(_RESULT, bytes([number, 0, _NO_REASON, 0]) + syntax) for number in sorted(self.unusable_ids)
         )

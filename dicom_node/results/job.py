@@ -8,6 +8,15 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    CTImageStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
+)
+
 from db.domain.exchange import ResultObject, RetractionRecord
 from db.domain.records import AnalysisRecord, FindingRecord
 from dicom_node.encoding.uids import derived_uid
@@ -17,12 +26,6 @@ RECIPE = "results-5"
 """Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
 SERIES_DESCRIPTION = "lungnode second reader, not a diagnosis"
 MANUFACTURER = "lungnode"
-COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11.1"
-KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
-PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 FINDINGS_PER_PAGE, MAX_PAGES = 4, 3
 
 
@@ -37,12 +40,12 @@ class ResultKind:
 
 
 KINDS = {
-    "sr": ResultKind("structured report", COMPREHENSIVE_3D_SR, "SR", 9801),
-    "sc": ResultKind("summary image", SECONDARY_CAPTURE, "OT", 9802),
-    "pr": ResultKind("presentation state", PRESENTATION_STATE, "PR", 9803),
-    "verified": ResultKind("verified report", COMPREHENSIVE_3D_SR, "SR", 9804),
-    "ko": ResultKind("rejection note", KEY_OBJECTS, "KO", 9805),
-    "pm": ResultKind("attention map", PARAMETRIC_MAP, "OT", 9806),
+    "sr": ResultKind("structured report", Comprehensive3DSRStorage, "SR", 9801),
+    "sc": ResultKind("summary image", SecondaryCaptureImageStorage, "OT", 9802),
+    "pr": ResultKind("presentation state", GrayscaleSoftcopyPresentationStateStorage, "PR", 9803),
+    "verified": ResultKind("verified report", Comprehensive3DSRStorage, "SR", 9804),
+    "ko": ResultKind("rejection note", KeyObjectSelectionDocumentStorage, "KO", 9805),
+    "pm": ResultKind("attention map", ParametricMapStorage, "OT", 9806),
 }
 """By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, and a
 map of the network's attention."""
@@ -169,7 +172,7 @@ def _counts(job: ReportJob) -> dict[str, int]:
 
 def _has_attention(job: ReportJob) -> bool:
     """Whether a finding on a single-frame slice has an attention map."""
-    slices = {source.sop_instance_uid for source in job.sources if source.sop_class_uid == CT_IMAGE}
+    slices = {source.sop_instance_uid for source in job.sources if source.sop_class_uid == CTImageStorage}
     return any(
         "attention" in record.finding.attributes and record.finding.sop_instance_uid in slices
         for record in job.findings

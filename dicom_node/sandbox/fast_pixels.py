@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
-from pydicom.uid import JPEGLSTransferSyntaxes
+from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
 from rle.utils import decode_pixel_data
 
 from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -26,7 +26,6 @@ from dicom_node.sandbox.frames import FrameHeader
 _ELEMENT_BYTES = 12
 """Tag, VR and length of Pixel Data, which has a long VR; without a VR they are 8 (PS3.5 7.1.2, 7.1.3)."""
 _TAG = b"\xe0\x7f\x10\x00"
-_RLE = "1.2.840.10008.1.2.5"
 _PLUGINS = dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls", "gdcm"))
 """Decoders in another order than pydicom's: both use CharLS, but GDCM copies each pixel through a str."""
 
@@ -121,7 +120,7 @@ def _decompressed(descriptor: int, header: FrameHeader) -> NDArray[np.generic] |
     size = (header.rows, header.columns)
     if codestream.size_of(frame[: codestream.HEAD_BYTES]) not in (None, size):
         raise ValueError("compressed pixels have another size than the header says")
-    if header.transfer_syntax_uid == _RLE:
+    if header.transfer_syntax_uid == RLELossless:
         return _of_runs(frame, header)
     codestream.check_end(header.transfer_syntax_uid, frame[-codestream.TAIL_BYTES :])
     *preferred, last = _PLUGINS.get(header.transfer_syntax_uid, ("",))

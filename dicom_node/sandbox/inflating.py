@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
 from dicom_node.encoding.part10 import FileMeta, encode_file_meta, read_file_meta
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 MAX_INFLATED_BYTES = 1 << 30
 MAX_RATIO = 200
 """CT deflates to a third, a phantom of little but air to a hundredth; beyond that it is a bomb."""
@@ -49,17 +49,17 @@ def plain_file(path: Path) -> Iterator[PlainFile]:
     """
     with path.open("rb") as file:
         meta, start = read_file_meta(file.read(_META_BYTES))
-        if meta.transfer_syntax_uid != DEFLATED:
+        if meta.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
             yield PlainFile(path, meta.transfer_syntax_uid)
             return
         file.seek(start)
         with tempfile.NamedTemporaryFile(prefix="lungnode-", suffix=".dcm") as copy:
-            plain = FileMeta(meta.sop_class_uid, meta.sop_instance_uid, EXPLICIT_LITTLE_ENDIAN, meta.source_ae_title)
+            plain = FileMeta(meta.sop_class_uid, meta.sop_instance_uid, ExplicitVRLittleEndian, meta.source_ae_title)
             copy.write(encode_file_meta(plain))
             for piece in _inflated(file, path.stat().st_size - start):
                 copy.write(piece)
             copy.flush()
-            yield PlainFile(Path(copy.name), DEFLATED)
+            yield PlainFile(Path(copy.name), DeflatedExplicitVRLittleEndian)
 
 
 def _inflated(file: BinaryIO, deflated_bytes: int) -> Iterator[bytes]:

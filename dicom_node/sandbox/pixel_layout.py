@@ -11,9 +11,9 @@ from typing import BinaryIO
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import parse_basic_offsets, parse_fragments
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
-from dicom_node.sandbox.inflating import DEFLATED, plain_file
+from dicom_node.sandbox.inflating import plain_file
 
 Range = tuple[int, int]
 """Offset and length in the file, bytes."""
@@ -55,7 +55,7 @@ def read_layout(path: Path) -> PixelLayout:
     with plain_file(path) as plain, plain.path.open("rb") as file:
         ds = dcmread(file, stop_before_pixels=True)
         syntax = plain.transfer_syntax_uid
-        if syntax == DEFLATED:
+        if syntax == DeflatedExplicitVRLittleEndian:
             return PixelLayout(syntax, _frame_count(ds) if "Rows" in ds else 0, None, None)
         if not next_tag(file, ds):
             if "Rows" in ds or "SOPInstanceUID" not in ds:

@@ -12,17 +12,16 @@ from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
+from pynetdicom.sop_class import Verification
 
 from dicom_node.client.peer import silence_library
 from dicom_node.encoding.commitment_messages import COMMITMENT_CLASS
 from dicom_node.encoding.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.encoding.status import Status
 from dicom_node.encoding.transfer_syntaxes import (
-    IMPLICIT_LITTLE_ENDIAN,
     RESULT_CLASSES,
     STORAGE_CLASSES,
     TRANSFER_SYNTAXES,
-    VERIFICATION,
 )
 from dicom_node.intake.instance_intake import Announced, Intake, IntakeVerdict, Reception
 from dicom_node.port.association import PortAssociation
@@ -82,7 +81,7 @@ def start_listener(
     ae.maximum_pdu_size = settings.max_pdu_bytes
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = settings.timeout_s
     ae.maximum_associations = 1 << 20  # places are given by the listener, before pynetdicom counts
-    ae.add_supported_context(VERIFICATION, PLAIN_SYNTAXES)
+    ae.add_supported_context(Verification, PLAIN_SYNTAXES)
     roles = {"scu_role": True, "scp_role": True} if services else {}  # C-GET: the peer may take the provider's part
     for sop_class_uid in STORAGE_CLASSES:
         ae.add_supported_context(sop_class_uid, [*TRANSFER_SYNTAXES], **roles)
@@ -172,6 +171,3 @@ class _Sink:
     def abandon(self) -> None:
         """See StoreSink."""
         self._reception.abandon()
-
-
-__all__ = ["IMPLICIT_LITTLE_ENDIAN", "Listener", "ListenerSettings", "PortServices", "StorageHandler", "start_listener"]

@@ -15,14 +15,15 @@ from threading import Lock
 from typing import BinaryIO
 
 from pydantic import TypeAdapter
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.sandbox.decode_process import DecodeCrashError, DecodeLimits, DecodeProcess, validated
 from dicom_node.sandbox.pixel_layout import PixelLayout, Range
 from dicom_node.sandbox.render_options import RenderOptions
 
-NATIVE = "1.2.840.10008.1.2.1"
+NATIVE = ExplicitVRLittleEndian
 """Explicit VR Little Endian: what uncompressed data are sent in."""
-UNCOMPRESSED = frozenset({NATIVE, "1.2.840.10008.1.2"})
+UNCOMPRESSED = frozenset({NATIVE, ImplicitVRLittleEndian})
 DOCUMENTS_AT_ONCE = 16
 """Files described by one request to the child, so that others get their turn."""
 CACHED_LAYOUTS = 4096

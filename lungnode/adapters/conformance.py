@@ -90,21 +90,23 @@ def _entity(settings: Settings) -> Section:
 
 
 def _services(settings: Settings) -> Sequence[Section]:
+    from pynetdicom.sop_class import Verification
+
     from dicom_node.encoding.commitment_messages import COMMITMENT_CLASS
     from dicom_node.encoding.status import Status
-    from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+    from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES, TRANSFER_SYNTAXES
     from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
     from dicom_node.services.storage_service import PLAIN_SYNTAXES
 
     plain, every = ", ".join(PLAIN_SYNTAXES), ", ".join(TRANSFER_SYNTAXES)
-    accepted = [(VERIFICATION, NAMES[VERIFICATION], plain, "SCP")]
+    accepted = [(Verification, NAMES[Verification], plain, "SCP")]
     accepted += [(uid, name, every, "SCP; SCU for C-GET") for uid, name in STORAGE_CLASSES.items()]
     accepted += [(uid, name, plain, "SCP for our own; SCU for C-GET") for uid, name in RESULT_CLASSES.items()]
     accepted += [(uid, NAMES[uid], plain, "SCP") for uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET)]
     accepted.append((COMMITMENT_CLASS, NAMES[COMMITMENT_CLASS], plain, "SCP; SCU by role selection"))
     both = ", ".join(PLAIN_SYNTAXES[:2])
     proposed = [(uid, name, both, "SCU") for uid, name in RESULT_CLASSES.items()]
-    proposed += [(uid, NAMES[uid], both, "SCU") for uid in (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_MOVE)]
+    proposed += [(uid, NAMES[uid], both, "SCU") for uid in (Verification, STUDY_ROOT_FIND, STUDY_ROOT_MOVE)]
     proposed.append((COMMITMENT_CLASS, NAMES[COMMITMENT_CLASS], both, "SCU; SCP by role selection for reports"))
     columns = ("abstract syntax", "name", "transfer syntaxes", "role")
     statuses = [(f"0x{int(status):04X}", status.name.lower().replace("_", " ")) for status in sorted(Status, key=int)]

@@ -15,11 +15,17 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+from pynetdicom.sop_class import Verification
 
 from db.domain.records import AnalysisRecord, AnalysisStatus, FindingOrigin, FindingRecord, ModelIdentity, NewFinding
 from dicom_node.client.peer import (
-    VERIFICATION,
     NodeUnreachableError,
     ScuTimeouts,
     StoreOutcome,
@@ -34,10 +40,6 @@ from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.results.job import (
     CHOSEN_KINDS,
-    COMPREHENSIVE_3D_SR,
-    PARAMETRIC_MAP,
-    PRESENTATION_STATE,
-    SECONDARY_CAPTURE,
     ReportJob,
     SourceInstance,
 )
@@ -48,10 +50,10 @@ from lungnode.settings.service import Settings
 from lungnode.wiring.nodes import remote_node
 
 KINDS = {
-    COMPREHENSIVE_3D_SR: "structured report",
-    SECONDARY_CAPTURE: "summary image",
-    PRESENTATION_STATE: "presentation state",
-    PARAMETRIC_MAP: "attention map",
+    Comprehensive3DSRStorage: "structured report",
+    SecondaryCaptureImageStorage: "summary image",
+    GrayscaleSoftcopyPresentationStateStorage: "presentation state",
+    ParametricMapStorage: "attention map",
 }
 TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)
 COMMITMENT_WAIT_S = 5.0
@@ -65,7 +67,7 @@ def examine_pacs(settings: Settings, pacs: Destination) -> list[Check]:
     ]
     node = remote_node(settings, configured[0].model_copy(update={"host": pacs.host}) if configured else pacs)
     station = settings.dicom.ae_title
-    contexts = store_contexts((VERIFICATION, *KINDS, STUDY_ROOT_FIND, COMMITMENT_CLASS))
+    contexts = store_contexts((Verification, *KINDS, STUDY_ROOT_FIND, COMMITMENT_CLASS))
     with tempfile.TemporaryDirectory() as folder:  # created before the association is opened
         try:
             objects = make_objects(Path(folder), station, settings.dicom.results)
@@ -101,7 +103,7 @@ def _services(connection: QueryConnection, objects: Sequence[Dataset]) -> Iterat
 
 
 def _echo(connection: QueryConnection) -> Check:
-    if not connection.accepts(VERIFICATION):
+    if not connection.accepts(Verification):
         return Check("C-ECHO", False, "the PACS does not offer Verification")
     is_fine = connection.echo()
     return Check("C-ECHO", is_fine, "answered" if is_fine else "not answered with success")

@@ -133,10 +133,11 @@ def read_row(row: Mapping[str, str]) -> NewPathology:
         A column is missing or invalid.
     """
     from db.analyses.pathology import NewPathology
+    from dicom_node.encoding.header import is_uid
 
     values = {name: row.get(name, "") for name in COLUMNS}
     for name in ("study_instance_uid", "series_instance_uid"):
-        if values[name] and not re.fullmatch(r"[0-9.]{1,64}", values[name]):
+        if values[name] and not is_uid(values[name]):
             raise RowError(f"{name} is not a UID")
     if not values["study_instance_uid"] and not values["series_instance_uid"]:
         raise RowError("study_instance_uid or series_instance_uid is required")

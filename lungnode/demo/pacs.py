@@ -11,7 +11,13 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    SecondaryCaptureImageStorage,
+)
 from pynetdicom import AE, evt
+from pynetdicom.sop_class import Verification
 
 from dicom_node.client.peer import (
     UNCOMPRESSED,
@@ -23,7 +29,6 @@ from dicom_node.client.peer import (
     silence_library,
 )
 from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES
-from dicom_node.results.job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
 from lungnode.errors import CommandError
 
 AE_TITLE = "REHEARSAL"
@@ -60,8 +65,12 @@ class RehearsalPacs:
     def __enter__(self) -> RehearsalPacs:
         silence_library()
         ae = AE(AE_TITLE)
-        ae.add_supported_context("1.2.840.10008.1.1")
-        for sop_class_uid in (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, PRESENTATION_STATE):
+        ae.add_supported_context(Verification)
+        for sop_class_uid in (
+            Comprehensive3DSRStorage,
+            SecondaryCaptureImageStorage,
+            GrayscaleSoftcopyPresentationStateStorage,
+        ):
             ae.add_supported_context(sop_class_uid, list(UNCOMPRESSED))
         self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._on_store)])
         self.port = self._server.server_address[1]

@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ImplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+)
 from pynetdicom import AE, build_role, evt
 
 from benchmarks.receivers import path_without_ours
@@ -43,7 +49,6 @@ from dicom_node.intake.instance_intake import Intake
 from dicom_node.port.listener import ListenerSettings
 from dicom_node.query_models import STUDY_ROOT_FIND
 from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, RetryPolicy, deliver_due
-from dicom_node.results.job import COMPREHENSIVE_3D_SR, PRESENTATION_STATE, SECONDARY_CAPTURE
 from dicom_node.results.objects import ReportSettings, ResultMaker
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.services.retrieve_service import RetrieveService
@@ -66,7 +71,11 @@ class Pacs:
     """A storage SCP with configurable answers that may commit what it has."""
 
     ae_title: str = "PACS"
-    classes: tuple[str, ...] = (COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE, PRESENTATION_STATE)
+    classes: tuple[str, ...] = (
+        Comprehensive3DSRStorage,
+        SecondaryCaptureImageStorage,
+        GrayscaleSoftcopyPresentationStateStorage,
+    )
     syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     status: Callable[[str], int] = lambda _sop_class_uid: 0x0000
     commits: bool = False
@@ -268,7 +277,7 @@ def test_reasons_go_into_the_report_of_a_series_that_was_not_analysed(place: Pla
 
 
 def test_a_node_gets_the_formats_that_it_negotiates(place: Place) -> None:
-    with running(Pacs(classes=(SECONDARY_CAPTURE,))) as pacs:
+    with running(Pacs(classes=(SecondaryCaptureImageStorage,))) as pacs:
         place.results("PACS")
         assert place.deliver(pacs.node) == DeliveryRound(sent=1, declined=2)
         assert place.deliver(pacs.node) == DeliveryRound()
@@ -340,7 +349,7 @@ def test_a_node_that_comes_back_gets_what_waited(place: Place, port: int) -> Non
 def test_a_node_that_rejects_our_title_is_named(place: Place) -> None:
     ae = AE("PACS")
     ae.require_calling_aet = ["SOMEONE"]
-    ae.add_supported_context(SECONDARY_CAPTURE)
+    ae.add_supported_context(SecondaryCaptureImageStorage)
     server = ae.start_server(("127.0.0.1", 0), block=False)
     try:
         place.results("PACS")
@@ -403,7 +412,7 @@ def test_a_commitment_on_the_same_association_is_recorded(place: Place) -> None:
 
 
 def test_what_the_node_lost_is_sent_again(place: Place) -> None:
-    with running(Pacs(commits=True, loses=frozenset({COMPREHENSIVE_3D_SR}))) as pacs:
+    with running(Pacs(commits=True, loses=frozenset({Comprehensive3DSRStorage}))) as pacs:
         place.results("PACS")
         assert place.deliver(pacs.node) == DeliveryRound(sent=3, committed=2)
         assert place.statuses()["sr", "PACS"] == "pending"
@@ -483,7 +492,7 @@ def test_without_a_report_the_node_is_asked_whether_it_lists_the_object(place: P
 
 
 def test_the_trail_tells_of_every_attempt(place: Place) -> None:
-    with running(Pacs(status=lambda uid: 0xA700 if uid == COMPREHENSIVE_3D_SR else 0)) as pacs:
+    with running(Pacs(status=lambda uid: 0xA700 if uid == Comprehensive3DSRStorage else 0)) as pacs:
         place.results("PACS")
         place.deliver(pacs.node)
     with place.database.read() as session:

@@ -12,9 +12,9 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.sop_class import Verification
 from pynetdicom.transport import AssociationSocket
 
-from dicom_node.client.peer import VERIFICATION
 from dicom_node.client.scu_association import RequestingEntity
 from tests.integration.service import until
 
@@ -28,7 +28,7 @@ def answering_node(*callers: str) -> Iterator[int]:
     """A node that answers C-ECHO of these callers, or of all."""
     ae = AE("NODE")
     ae.require_calling_aet = list(callers)
-    ae.add_supported_context(VERIFICATION)
+    ae.add_supported_context(Verification)
     server = ae.start_server(("127.0.0.1", 0), block=False)
     try:
         yield server.server_address[1]
@@ -60,7 +60,7 @@ def test_a_reactor_that_is_held_up_takes_no_response(entity: type[AE], monkeypat
         monkeypatch.setattr(DIMSEServiceProvider, "get_msg", dawdle)
         ae = entity("STATION")
         ae.dimse_timeout = 2
-        ae.add_requested_context(VERIFICATION)
+        ae.add_requested_context(Verification)
         association = ae.associate("127.0.0.1", port)
         assert association.is_established
         try:
@@ -94,7 +94,7 @@ def test_a_rejection_that_comes_at_once_is_one(entity: type[AE], monkeypatch: py
     with answering_node("SOMEBODY") as port:
         monkeypatch.setattr(Association, "set_socket", wake_late)
         ae = entity("STATION")
-        ae.add_requested_context(VERIFICATION)
+        ae.add_requested_context(Verification)
         association = ae.associate("127.0.0.1", port)
     assert association.is_rejected
     assert association.acceptor.primitive.diagnostic == 3  # PS3.8 table 9-21: calling AE title not recognised

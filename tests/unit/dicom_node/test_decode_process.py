@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless
 
 from dicom_node.encoding.errors import RefusedError
 from dicom_node.encoding.part10 import encode_file_meta, read_file_meta
@@ -27,7 +27,6 @@ from dicom_node.sandbox.decode_process import (
     DecodeTimeoutError,
     UnreadablePixelsError,
 )
-from dicom_node.sandbox.inflating import DEFLATED
 from dicom_node.series.assembly import load_series
 from dicom_node.series.types import StoredInstance
 from tests.factories import CtSeries, Defects, ct_series
@@ -73,7 +72,9 @@ def deflated_bomb(path: Path, honest: Path, megabytes: int) -> Path:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = packer.compress(honest.read_bytes()[start:])
     body += b"".join(packer.compress(bytes(1 << 20)) for _ in range(megabytes))
-    path.write_bytes(encode_file_meta(replace(meta, transfer_syntax_uid=DEFLATED)) + body + packer.flush())
+    path.write_bytes(
+        encode_file_meta(replace(meta, transfer_syntax_uid=DeflatedExplicitVRLittleEndian)) + body + packer.flush()
+    )
     return path
 
 
