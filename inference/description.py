@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from inference.bundle import Bundle, bundle_folders, describe_bundle, parameter_count
 from inference.engines.selection import Engine, answering_digest, choose_engine
@@ -18,15 +17,6 @@ from inference.types import ModelStatus
 PLOTS = ("reliability_before", "reliability_after", "roc", "histogram")
 NVIDIA_DRIVER = Path("/dev/nvidiactl")
 """Present wherever a process can reach an NVIDIA GPU."""
-
-
-class _HasDigest(Protocol):
-    """A bundle, or an ensemble whose engine can have weights of its own."""
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 digest."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +95,8 @@ def device_name(setting: str) -> str:
     return str(resolve_device(setting))
 
 
-def analyzer_digest(nodule: _HasDigest, nodule_filter: _HasDigest) -> str:
-    """Return the joint digest of nodule model and filter, as findings record it."""
-    return joint_digest(nodule.sha256, nodule_filter.sha256)
-
-
 def joint_digest(nodule_sha256: str, filter_sha256: str) -> str:
-    """Return the SHA-256 of two digests."""
+    """Return the joint digest of nodule model and filter, as findings record it."""
     return hashlib.sha256(f"{nodule_sha256}{filter_sha256}".encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inference.bundle import bundle_folders, read_bundle
 from inference.calibration.calibration import prediction_set
 from inference.calibration.evidence import displayed_for
-from inference.description import ModelsDescription, analyzer_digest, checked_bundles, description_of
+from inference.description import ModelsDescription, checked_bundles, description_of, joint_digest
 from inference.devices import resolve_device
 from inference.displayed import DisplayedProbability, Question
 from inference.engines.cache import NetworkCache
@@ -63,7 +63,7 @@ class NoduleAnalyzer:
         self._estimator = MalignancyEstimator(nodule, nodule_filter.bundle.recipe, self.gate)
         self.name = nodule.bundle.name
         self.version = nodule.bundle.version
-        self.sha256 = analyzer_digest(nodule, nodule_filter)
+        self.sha256 = joint_digest(nodule.sha256, nodule_filter.sha256)
 
     @property
     def temperature(self) -> float:

@@ -7,7 +7,6 @@ Worklist, study page, provenance, API and result objects show every kind alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum, unique
 
 from db.domain.records import Reason
@@ -98,8 +97,3 @@ ABOUT_FINDINGS = frozenset(
     )
 )
 """Codes of caveats about the model's findings; hidden where the findings are."""
-
-
-def is_partial(caveats: Iterable[Reason]) -> bool:
-    """Return whether any caveat states that the images show only part of the lungs."""
-    return any(caveat.code in PARTIAL_COVERAGE for caveat in caveats)

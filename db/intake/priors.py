@@ -136,12 +136,6 @@ def patient_of(session: Session, study_id: str) -> PatientAttributes:
     return attributes(session.scalars(statement.where(StudyRow.id == study_id)).one())
 
 
-def priors_of_study(session: Session, study_id: str) -> tuple[PriorStudy, ...]:
-    """List the priors scheduled for a study."""
-    statement = select(PriorStudyRow).where(PriorStudyRow.study_id == study_id)
-    return tuple(_prior(row) for row in session.scalars(statement.order_by(PriorStudyRow.created_at)))
-
-
 def record_prior(
     session: Session,
     prior_id: str,

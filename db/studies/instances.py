@@ -66,18 +66,6 @@ def input_digest(instances: Iterable[InstanceRecord]) -> str:
     return digest.hexdigest()
 
 
-def resolve_instance(session: Session, study_uid: str, sop_uid: str) -> tuple[SeriesRecord, InstanceRecord] | None:
-    """Return an instance and its series if it belongs to that study, else None."""
-    statement = (
-        select(InstanceRow, SeriesRow)
-        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
-        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-        .where(StudyRow.study_instance_uid == study_uid, InstanceRow.sop_instance_uid == sop_uid)
-    )
-    row = session.execute(statement).one_or_none()
-    return (series_of_row(row[1], study_uid), instance_of_row(row[0])) if row else None
-
-
 def series_statement() -> Select[SeriesRow, str]:
     """Select series with the UID of their study."""
     return select(SeriesRow, StudyRow.study_instance_uid).join(StudyRow, SeriesRow.study_id == StudyRow.id)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import build_context, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from db.database import Database
@@ -123,21 +121,3 @@ def report_handler(database: Database, ae_titles: Iterable[str]) -> Callable[[An
         return 0x0000, None
 
     return handle
-
-
-def take_reports(server: Any, database: Database, ae_titles: Iterable[str]) -> None:
-    """Add the context for N-EVENT-REPORTs to a listening pynetdicom server.
-
-    The peer opens an association of its own and proposes the provider's role on it (PS3.4 J.3.3).
-
-    Parameters
-    ----------
-    server
-        A pynetdicom server; associations that stand already are not concerned.
-    ae_titles
-        Destinations that are asked to commit.
-    """
-    context = build_context(COMMITMENT_CLASS, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    context.scu_role = context.scp_role = True
-    server.contexts.append(context)
-    server.bind(evt.EVT_N_EVENT_REPORT, report_handler(database, ae_titles))

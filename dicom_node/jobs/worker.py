@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from db.analyses import analyses, scheduling
 from db.database import Database
@@ -22,12 +21,8 @@ _log = logging.getLogger(__name__)
 REQUESTED_BY = "system"
 
 
-class Submit(Protocol):
-    """Enqueues an analysis durably, once (``AnalysisWorkflows.submit``)."""
-
-    def __call__(self, analysis: AnalysisRecord, due: datetime) -> str:
-        """Enqueue an analysis with its due time, and return the name of the workflow."""
-        ...
+Submit = Callable[[AnalysisRecord, datetime], str]
+"""Enqueues an analysis with its due time durably, once; returns the name of its workflow."""
 
 
 @dataclass(slots=True)

@@ -28,7 +28,6 @@ _NUMBER_STRINGS = {
     "IS": re.compile(r"[+-]?\d{1,12}", re.ASCII),
 }
 _MAX_PARTS = 10_000
-_LONG_TEXT = frozenset({"UT", "LT", "ST"})
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from db.analyses.promotions import NONE, PromotedBundle, live_promotion
 from dicom_node.storage.files import Files
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnswer
 
     DescribedPredictor = LazyPredictor | UnavailablePredictor
+    Follower = Callable[[AnalysisPool, ModelIdentity], None]
+    """Switches ``Attempts`` and ``Worker`` to another model."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,14 +102,6 @@ def checked(bundle: LiveBundle | None) -> Path | None:
     if describe_bundle(bundle.folder).sha256 != bundle.sha256:
         raise BundleError(f"the bundle in {bundle.folder} differs from the promoted one")
     return bundle.folder
-
-
-class Follower(Protocol):
-    """Callback that switches ``Attempts`` and ``Worker`` to another model."""
-
-    def __call__(self, pool: AnalysisPool, model: ModelIdentity) -> None:
-        """Use this pool and model from now on."""
-        ...
 
 
 class LivePool:

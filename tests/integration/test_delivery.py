@@ -23,7 +23,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
 )
-from pynetdicom import AE, build_role, evt
+from pynetdicom import AE, build_context, build_role, evt
 
 from benchmarks.receivers import path_without_ours
 from db.analyses import analyses, findings
@@ -42,7 +42,7 @@ from dicom_node.encoding.commitment_messages import (
     COMMITMENT_CLASS,
     COMMITMENT_INSTANCE,
     record_report,
-    take_reports,
+    report_handler,
 )
 from dicom_node.encoding.commitment_messages import CommitmentReport as Report
 from dicom_node.intake.instance_intake import Intake
@@ -437,7 +437,10 @@ def test_a_commitment_may_come_later_on_an_association_of_the_node(place: Place)
     with InstanceStore(place.store) as store:
         listener = start_listener(ListenerSettings(port=0, ae_title=STATION), Intake(store, place.database))
         try:
-            take_reports(listener.server, place.database, ["PACS"])
+            context = build_context(COMMITMENT_CLASS)
+            context.scu_role = context.scp_role = True
+            listener.server.contexts.append(context)
+            listener.server.bind(evt.EVT_N_EVENT_REPORT, report_handler(place.database, ["PACS"]))
             assert _report(listener.port, "STRANGER", place) == 0x0124
             assert set(place.statuses().values()) == {"sent"}
             assert _report(listener.port, "PACS", place) == 0x0000

@@ -22,7 +22,7 @@ from pynetdicom import AE, evt
 from db.domain.records import AnalysisOutcome, NewFinding
 from db.read_models import studies
 from dicom_node.client.peer import RemoteNode, ScuTimeouts, echo
-from dicom_node.encoding.commitment_messages import report_handler, take_reports
+from dicom_node.encoding.commitment_messages import COMMITMENT_CLASS, report_handler
 from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, deliver_due
 from dicom_node.results.objects import ReportSettings, ResultMaker
 from dicom_node.storage.files import LocalFiles
@@ -115,8 +115,8 @@ def test_orthanc_takes_commits_and_gives_back_every_result(tmp_path: Path) -> No
 
     ae = AE(STATION)
     ae.add_supported_context("1.2.840.10008.1.1")
+    ae.add_supported_context(COMMITMENT_CLASS, scu_role=True, scp_role=True)
     listener = ae.start_server(("127.0.0.1", 0), block=False)
-    take_reports(listener, database, ["ORTHANC"])
     listener.bind(evt.EVT_N_EVENT_REPORT, on_report)
     try:
         with orthanc(tmp_path / "orthanc", listener.server_address[1]) as pacs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -167,9 +166,3 @@ def answered(everyone: Answers) -> Answers:
     if not given.any():
         raise DataError("the gate refuses every picture of the split")
     return everyone.where(given)
-
-
-FINDERS: dict[str, Callable[[Bundle, Path, str, torch.device], Answers]] = {
-    "filter": filter_answers,
-    "slice": slice_answers,
-}

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from inference.bundle import Bundle, bundle_folders, read_bundle, write_recipe
 from inference.calibration.calibration import CALIBRATORS, calibrated, conformal_thresholds, fit_temperature
 from inference.calibration.evidence import Evidence
-from inference.description import analyzer_digest
+from inference.description import joint_digest
 from inference.displayed import Question
 from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.submodels import answering, submodel_answers
@@ -251,8 +251,8 @@ def bundle_of(folder: Path, task: str) -> tuple[Bundle, str, tuple[str, ...]]:
         )
     nodule, nodule_filter = bundles["nodule"], bundles["filter"]
     submodels = nodule.recipe.get("opinions", {})
-    other_digests = tuple(analyzer_digest(answering(nodule, name), nodule_filter) for name in submodels)
-    return bundles[task], analyzer_digest(nodule, nodule_filter), other_digests
+    other_digests = tuple(joint_digest(answering(nodule, name).sha256, nodule_filter.sha256) for name in submodels)
+    return bundles[task], joint_digest(nodule.sha256, nodule_filter.sha256), other_digests
 
 
 def samples_of_data(bundle: Bundle, data: Path, device: torch.device) -> SiteSamples:

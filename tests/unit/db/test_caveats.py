@@ -6,7 +6,7 @@ from string import Formatter
 
 import pytest
 
-from db.domain.caveats import ABOUT_FINDINGS, PARTIAL_COVERAGE, Caveat, is_partial
+from db.domain.caveats import ABOUT_FINDINGS, PARTIAL_COVERAGE, Caveat
 
 
 def stated(kind: Caveat) -> str:
@@ -28,6 +28,4 @@ def test_a_value_that_is_not_named_is_an_error() -> None:
 
 
 def test_only_caveats_of_coverage_say_that_the_lungs_are_partly_in_view() -> None:
-    assert is_partial([Caveat.THICK_SLICES.stated(size="5"), Caveat.ONE_LUNG.stated()])
-    assert not is_partial([Caveat.THICK_SLICES.stated(size="5")])
     assert not PARTIAL_COVERAGE & ABOUT_FINDINGS

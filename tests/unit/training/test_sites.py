@@ -31,7 +31,7 @@ from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.calibration.calibration import CALIBRATORS, calibrated
-from inference.description import analyzer_digest
+from inference.description import joint_digest
 from inference.predictor import load_models
 from inference.types import CtVolume
 from tests.factories import sqlite_database
@@ -40,7 +40,7 @@ from training.data.nodules import DataError
 from training.recalibration.recalibrate import recalibrated
 from training.recalibration.site_samples import SiteSamples, margin_of, samples_from, verdict_label
 
-DIGEST = analyzer_digest(read_bundle(SHIPPED / "nodule"), read_bundle(SHIPPED / "filter"))
+DIGEST = joint_digest(read_bundle(SHIPPED / "nodule").sha256, read_bundle(SHIPPED / "filter").sha256)
 SHIPPED_MODEL = ModelIdentity("lungnode-nodule", "1.0.0", DIGEST)
 FINDINGS_EACH = 10
 
@@ -148,7 +148,7 @@ def test_verdicts_given_before_a_recalibration_count_in_the_next(
 ) -> None:
     assert recalibrate(tmp_path / "out", site[0]) == 0
     after = read_bundle(tmp_path / "out")
-    digest = analyzer_digest(read_bundle(SHIPPED / "nodule"), after)
+    digest = joint_digest(read_bundle(SHIPPED / "nodule").sha256, after.sha256)
     database = Database(site[0], bytes(32))
     with database.read() as session:
         records = findings.findings_with_patients(session)
