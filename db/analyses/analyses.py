@@ -23,7 +23,7 @@ from db.domain.records import (
     Reason,
     StudyState,
 )
-from db.engine.session import checked_json, new_id, now
+from db.engine.session import checked_json, new_id, now, record_of
 from db.studies.instances import input_digest, series_instances
 from db.studies.lifecycle import UNFINISHED, locked_study, refresh_study, unique
 from db.tables.analyses import AnalysisRow
@@ -350,23 +350,10 @@ def _statement() -> Select[AnalysisRow, SeriesRow, StudyRow]:
 
 
 def _record(row: AnalysisRow, series: SeriesRow, study: StudyRow) -> AnalysisRecord:
-    return AnalysisRecord(
-        id=row.id,
-        series_id=row.series_id,
+    return record_of(
+        AnalysisRecord,
+        row,
         series_instance_uid=series.series_instance_uid,
         study_instance_uid=study.study_instance_uid,
-        input_digest=row.input_digest,
         model=_model(row),
-        status=row.status,
-        reasons=row.reasons,
-        requested_by=row.requested_by,
-        attempts=row.attempts,
-        requested_at=row.requested_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        run_number=row.run_number,
-        instance_count=row.instance_count,
-        measures=row.measures,
-        caveats=row.caveats,
-        overruled=row.overruled,
     )

@@ -23,7 +23,7 @@ from db.domain.records import (
     NewFinding,
     Verdict,
 )
-from db.engine.session import check_finite, check_share, checked_json, free_text, new_id, now
+from db.engine.session import check_finite, check_share, checked_json, free_text, new_id, now, record_of
 from db.studies.lifecycle import is_for_readers, locked_study, refresh_study, shown_findings
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
@@ -331,31 +331,23 @@ def _build(
     interval = None
     if row.interval_low is not None and row.interval_high is not None:
         interval = (row.interval_low, row.interval_high)
-    finding = NewFinding(
+    finding = record_of(
+        NewFinding,
+        row,
         sop_instance_uid=sop_instance_uid,
-        frame_number=row.frame_number,
         row=row.row_px,
         column=row.column_px,
         position_mm=(row.x_mm, row.y_mm, row.z_mm),
-        diameter_mm=row.diameter_mm,
-        nodule_probability=row.nodule_probability,
-        malignancy_probability=row.malignancy_probability,
         interval=interval,
-        prediction_set=row.prediction_set,
-        reasons=row.reasons,
-        attributes=row.attributes,
     )
-    return FindingRecord(
-        id=row.id,
-        analysis_id=row.analysis_id,
+    return record_of(
+        FindingRecord,
+        row,
         series_instance_uid=uids[0],
         study_instance_uid=uids[1],
-        origin=row.origin,
         finding=finding,
         model=ModelIdentity(row.model_name, row.model_version, row.model_sha256),
         assessment=assessment,
-        created_at=row.created_at,
-        created_by=row.created_by,
     )
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
 from db.domain.records import AuditEvent, ModelIdentity, UploadPatient, UploadPrediction
-from db.engine.session import check_finite, check_share, checked_json, free_text
+from db.engine.session import check_finite, check_share, checked_json, free_text, record_of
 from db.tables.analyses import PredictionRow
 
 
@@ -79,21 +79,12 @@ def prediction_record(session: Session, prediction_id: str) -> UploadPrediction 
     row = session.get(PredictionRow, prediction_id)
     if row is None:
         return None
-    return UploadPrediction(
-        id=row.id,
-        kind=row.kind,
-        input_sha256=row.input_sha256,
-        predicted_class=row.predicted_class,
+    return record_of(
+        UploadPrediction,
+        row,
         probabilities=dict(row.probabilities),
-        prediction_set=row.prediction_set,
-        in_domain=row.in_domain,
-        reasons=row.reasons,
-        unvalidated=row.unvalidated,
         model=ModelIdentity(row.model_name, row.model_version, row.model_sha256),
-        temperature=row.temperature,
         patient=UploadPatient(row.age, row.sex, row.smoking_pack_years, row.family_history, row.symptoms),
-        created_at=row.created_at,
-        displayed=row.displayed,
     )
 
 

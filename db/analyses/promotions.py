@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from db.audit import trail as audit
 from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.records import AuditEvent, ModelIdentity, PromotionKind
-from db.engine.session import checked_json, free_text, lock_names, now
+from db.engine.session import checked_json, free_text, lock_names, now, record_of
 from db.tables.models import PromotionRow
 
 NONE = 0
@@ -138,14 +138,6 @@ def _add(
 
 def _record(row: PromotionRow) -> PromotionRecord:
     model = ModelIdentity(row.model_name, row.model_version, row.model_sha256)
-    return PromotionRecord(
-        number=row.number,
-        kind=row.kind,
-        bundle=PromotedBundle(model, row.bundle_sha256, row.files) if row.bundle_sha256 else None,
-        back_to=row.back_to,
-        by=row.by,
-        reason=row.reason,
-        is_forced=row.is_forced,
-        figures=row.figures,
-        at=row.at,
+    return record_of(
+        PromotionRecord, row, bundle=PromotedBundle(model, row.bundle_sha256, row.files) if row.bundle_sha256 else None
     )

@@ -13,7 +13,7 @@ from db.analyses.scanners import Scanner, recent_scanners, scanner_of
 from db.audit import trail as audit
 from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.records import AnalysisStatus, AuditEvent
-from db.engine.session import free_text, lock_names, new_id, now
+from db.engine.session import free_text, lock_names, new_id, now, record_of
 from db.tables.analyses import AnalysisRow
 from db.tables.scanners import ScannerHoldRow
 
@@ -191,13 +191,4 @@ def _details(scanner: Scanner, reason: str) -> dict[str, object]:
 
 
 def _record(row: ScannerHoldRow) -> HoldRecord:
-    return HoldRecord(
-        scanner=Scanner(row.model, row.kernel, row.slice_spacing),
-        reason=row.reason,
-        held_by=row.held_by,
-        held_at=row.held_at,
-        series_count=row.series_count,
-        release_reason=row.release_reason,
-        released_by=row.released_by,
-        released_at=row.released_at,
-    )
+    return record_of(HoldRecord, row, scanner=Scanner(row.model, row.kernel, row.slice_spacing))

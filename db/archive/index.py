@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, String, Subquery, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
 
+from db.engine.session import record_of
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow
 
@@ -59,15 +60,7 @@ def instances(
         candidates.c.sop_instance_uid,
     )
     return tuple(
-        ArchivedInstance(
-            study_instance_uid=studies[row.study_id],
-            series_instance_uid=row.series_instance_uid,
-            sop_instance_uid=row.sop_instance_uid,
-            sop_class_uid=row.sop_class_uid,
-            transfer_syntax_uid=row.transfer_syntax_uid,
-            instance_number=row.instance_number,
-            path=row.path,
-        )
+        record_of(ArchivedInstance, row, study_instance_uid=studies[row.study_id])
         for row in session.execute(statement.order_by(*order))
     )
 

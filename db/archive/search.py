@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from db.archive import index as archive
 from db.archive.index import ArchivedInstance
 from db.domain.records import PatientAttributes
+from db.engine.session import record_of
 from db.studies import patients
 from db.tables.arrivals import PatientRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow
@@ -294,14 +295,9 @@ def _described(session: Session, rows: Sequence[Row[Any]], reads_first: str | No
         before = counts[study_id]
         counts[study_id] = (before[0] + series_count, before[1] + int(instance_count))
     return {
-        study_id: ArchivedStudy(
-            study_instance_uid=study.study_instance_uid,
-            study_date=study.study_date,
-            study_time=study.study_time,
-            local_study_id=study.local_study_id,
-            study_description=study.study_description,
-            accession_number=study.accession_number,
-            referring_physician=study.referring_physician,
+        study_id: record_of(
+            ArchivedStudy,
+            study,
             patient=patients.attributes(patient),
             modalities=tuple(sorted(modalities[study_id])),
             series_count=counts[study_id][0],

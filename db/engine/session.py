@@ -6,8 +6,10 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import func, select
@@ -15,6 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from db.domain.errors import InvalidRecordError
+
+Record = TypeVar("Record")
 
 KEY_LIMIT = 256
 """Longest identifying text, in characters; DICOM allows 64 (PS3.5 6.2, LO), real senders exceed it."""
@@ -107,3 +111,13 @@ def checked_json(field: str, values: Mapping[str, object]) -> dict[str, object]:
     except (TypeError, ValueError) as error:
         raise InvalidRecordError(field, "are not plain JSON values") from error
     return dict(values)
+
+
+def record_of(kind: type[Record], row: object, /, **others: Any) -> Record:
+    """Return a record with the values of a row's attributes of the same names, and ``others``."""
+    return kind(**{name: getattr(row, name) for name in _field_names(kind) if name not in others}, **others)
+
+
+@cache
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

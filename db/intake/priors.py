@@ -12,7 +12,7 @@ from db.domain.errors import UnknownRecordError
 from db.domain.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
 from db.domain.records import AuditEvent, PatientAttributes, Reason, StudyState
 from db.engine.due_times import is_due
-from db.engine.session import free_text, insert_once, key_text, new_id, now
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.studies.lifecycle import locked_study, refresh_study
 from db.studies.patients import attributes
 from db.tables.analyses import AnalysisRow
@@ -183,16 +183,12 @@ def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ..
             .limit(limit)
         )
         for row, study_instance_uid, expected, received in session.execute(statement):
-            item = PriorShortfall(
+            item = record_of(
+                PriorShortfall,
+                row,
                 study_instance_uid=study_instance_uid,
-                pacs=row.pacs,
-                status=row.status,
                 expected_count=expected,
                 received_count=received,
-                attempts=row.attempts,
-                reason=row.reason,
-                updated_at=row.updated_at,
-                next_attempt_at=row.next_attempt_at,
             )
             items.append(item)
     return tuple(sorted(items, key=lambda item: item.updated_at, reverse=True)[:limit])
@@ -226,15 +222,4 @@ def set_aside(session: Session, series_id: str, study_instance_uid: str) -> bool
 
 
 def _prior(row: PriorStudyRow) -> PriorStudy:
-    return PriorStudy(
-        id=row.id,
-        study_id=row.study_id,
-        pacs=row.pacs,
-        study_instance_uid=row.study_instance_uid,
-        status=row.status,
-        expected_count=row.expected_count,
-        received_count=row.received_count,
-        attempts=row.attempts,
-        reason=row.reason,
-        updated_at=row.updated_at,
-    )
+    return record_of(PriorStudy, row)

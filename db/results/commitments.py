@@ -13,7 +13,7 @@ from db.domain.errors import UnknownRecordError
 from db.domain.exchange import CommitmentRecord, CommitmentStatus
 from db.domain.records import AuditEvent, InstanceRecord
 from db.engine.due_times import is_due
-from db.engine.session import free_text, insert_once, key_text, new_id, now
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.studies.instances import instance_of_row
 from db.tables.arrivals import InstanceRow
 from db.tables.exchange import CommitmentRow
@@ -109,14 +109,4 @@ def _locked(session: Session, request_id: str) -> CommitmentRow:
 
 
 def _record(row: CommitmentRow) -> CommitmentRecord:
-    return CommitmentRecord(
-        id=row.id,
-        transaction_uid=row.transaction_uid,
-        ae_title=row.ae_title,
-        peer_address=row.peer_address,
-        references=tuple((str(pair[0]), str(pair[1])) for pair in row.wanted),
-        status=row.status,
-        attempts=row.attempts,
-        reason=row.reason,
-        created_at=row.created_at,
-    )
+    return record_of(CommitmentRecord, row, references=tuple((str(pair[0]), str(pair[1])) for pair in row.wanted))

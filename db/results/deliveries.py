@@ -12,7 +12,7 @@ from db.audit import trail as audit
 from db.domain.errors import UnknownRecordError
 from db.domain.records import AuditEvent, DeliveryRecord, DeliveryStatus
 from db.engine.due_times import is_due
-from db.engine.session import free_text, insert_once, key_text, new_id, now
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow
 from db.tables.exchange import DeliveryRow
@@ -239,17 +239,4 @@ def deliveries_of_study(session: Session, study_id: str) -> tuple[DeliveryRecord
 
 def delivery_of_row(row: DeliveryRow) -> DeliveryRecord:
     """Build the record of a delivery's row."""
-    return DeliveryRecord(
-        id=row.id,
-        analysis_id=row.analysis_id,
-        sop_instance_uid=row.sop_instance_uid,
-        sop_class_uid=row.sop_class_uid,
-        kind=row.kind,
-        destination=row.destination,
-        status=row.status,
-        path=row.path,
-        attempts=row.attempts,
-        reason=row.reason,
-        updated_at=row.updated_at,
-        next_attempt_at=row.next_attempt_at,
-    )
+    return record_of(DeliveryRecord, row)

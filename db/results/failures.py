@@ -12,7 +12,7 @@ from db.audit import trail as audit
 from db.domain.errors import UnknownRecordError
 from db.domain.exchange import ResultFailure
 from db.domain.records import AuditEvent, Reason
-from db.engine.session import free_text, new_id, now
+from db.engine.session import free_text, new_id, now, record_of
 from db.results.objects import RETRACTION, VERIFIED
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow, StudyRow
@@ -164,13 +164,4 @@ def _study_of(session: Session, analysis_id: str) -> tuple[str, str]:
 
 
 def _record(row: ResultFailureRow, _study_id: str, study_uid: str) -> ResultFailure:
-    return ResultFailure(
-        analysis_id=row.analysis_id,
-        study_instance_uid=study_uid,
-        purpose=row.purpose,
-        reason=row.reason,
-        attempts=row.attempts,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        next_attempt_at=row.next_attempt_at,
-    )
+    return record_of(ResultFailure, row, study_instance_uid=study_uid)

@@ -21,7 +21,7 @@ from db.domain.records import (
     StudyState,
     Verdict,
 )
-from db.engine.session import free_text, insert_once, key_text, new_id, now
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.results import deliveries
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import SeriesRow, StudyRow
@@ -276,14 +276,4 @@ def _retraction(row: RetractionRow) -> RetractionRecord:
 
 def object_of_row(row: ResultRow) -> ResultObject:
     """Return the result object of a row."""
-    return ResultObject(
-        kind=row.kind,
-        sop_class_uid=row.sop_class_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        series_instance_uid=row.series_instance_uid,
-        series_number=row.series_number,
-        modality=row.modality,
-        instance_number=row.instance_number,
-        path=row.path,
-        sha256=row.sha256,
-    )
+    return record_of(ResultObject, row)

@@ -9,6 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db.domain.records import InstanceRecord, SeriesRecord, StudyState
+from db.engine.session import record_of
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 
 
@@ -73,30 +74,9 @@ def series_statement() -> Select[SeriesRow, str]:
 
 def series_of_row(row: SeriesRow, study_instance_uid: str) -> SeriesRecord:
     """Build the record of a series' row."""
-    return SeriesRecord(
-        id=row.id,
-        series_instance_uid=row.series_instance_uid,
-        study_instance_uid=study_instance_uid,
-        series_number=row.series_number,
-        series_description=row.series_description,
-        modality=row.modality,
-        instance_count=row.instance_count,
-        state=row.state,
-        reasons=row.reasons,
-        last_received_at=row.last_received_at,
-        is_forced=row.is_forced,
-    )
+    return record_of(SeriesRecord, row, study_instance_uid=study_instance_uid)
 
 
 def instance_of_row(row: InstanceRow) -> InstanceRecord:
     """Build the record of an instance's row."""
-    return InstanceRecord(
-        sop_instance_uid=row.sop_instance_uid,
-        sop_class_uid=row.sop_class_uid,
-        transfer_syntax_uid=row.transfer_syntax_uid,
-        instance_number=row.instance_number,
-        path=row.path,
-        size_bytes=row.size_bytes,
-        sha256=row.sha256,
-        received_at=row.received_at,
-    )
+    return record_of(InstanceRecord, row)

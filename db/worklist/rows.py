@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.exchange import ResultFailure
 from db.domain.records import ReadingLoad, WorklistItem, WorklistPage, WorklistQuery
-from db.engine.session import now
+from db.engine.session import now, record_of
 from db.results.failures import failures_of_studies, reasons_of
 from db.studies import patients
 from db.tables.arrivals import PatientRow, StudyRow
@@ -62,26 +62,12 @@ def worklist_item(
     if study.interval_low is not None and study.interval_high is not None:
         interval = (study.interval_low, study.interval_high)
     waited = (study.settled_at or now(session)) - study.received_at
-    return WorklistItem(
-        study_instance_uid=study.study_instance_uid,
+    return record_of(
+        WorklistItem,
+        study,
         patient=patients.attributes(patient),
-        accession_number=study.accession_number,
-        study_date=study.study_date,
-        study_description=study.study_description,
-        state=study.state,
-        reasons=study.reasons,
-        series_count=study.series_count,
-        instance_count=study.instance_count,
-        finding_count=study.finding_count,
-        malignancy_probability=study.malignancy_probability,
         interval=interval,
-        displayed=study.displayed,
-        received_at=study.received_at,
-        analysed_at=study.analysed_at,
         waiting_s=max(0.0, waited.total_seconds()),
-        reviewed_at=study.reviewed_at,
-        reviewed_by=study.reviewed_by,
-        caveats=study.caveats,
         result_failures=reasons_of(failures),
     )
 
