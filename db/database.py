@@ -21,6 +21,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from db.audit.trail import AuditedSession
 from db.domain.errors import AuditKeyError, DatabaseUnavailableError
 from db.engine.connections import database_url, make_engine
+from db.engine.files import sync_folder
 from db.engine.sqlite import READ_ONLY, begin_with
 from db.engine.write_lock import WriteLock
 from db.tables.audit import AuditHeadRow
@@ -109,15 +110,7 @@ def _create_key_file(path: Path) -> None:
             return
     finally:
         draft.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _utc_now() -> datetime:

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from pydicom.dataset import Dataset
 
 from db.domain.exchange import ResultObject
+from db.engine.files import sync_folder
 from dicom_node.results.job import CreatedResults, ReportJob, expected_objects
 from dicom_node.results.parametric_map import build_pm
 from dicom_node.results.presentation_state import build_pr, presentation_states
@@ -30,6 +31,7 @@ from dicom_node.results.rejection_note import build_ko
 from dicom_node.results.secondary_capture import build_pages
 from dicom_node.results.source import read_identity
 from dicom_node.results.structured_report import build_sr
+from dicom_node.sandbox.child import limit_process, take_over_stdout
 from dicom_node.sandbox.decode_process import DecodeLimits
 
 JOBS: TypeAdapter[ReportJob] = TypeAdapter(ReportJob)
@@ -47,11 +49,9 @@ class _Plan:
 
 def main(memory_mb: int, cpu_s: int) -> None:
     """Read one job from standard input, make its objects, and print their names on standard output."""
-    replies = os.fdopen(os.dup(1), "wb")
+    replies = take_over_stdout()
     silence()
-    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_process({resource.RLIMIT_AS: memory_mb << 20, resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_CORE: 0})
     gc.disable()  # a report is a great many small objects, and all of this ends with it
     job = JOBS.validate_json(sys.stdin.buffer.read())
     created = make_results(job, DecodeLimits(memory_mb=memory_mb))
@@ -60,10 +60,7 @@ def main(memory_mb: int, cpu_s: int) -> None:
 
 
 def silence() -> None:
-    """Discard all output of libraries, which may quote patient data."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
+    """Turn off warnings and logs of libraries, which may quote patient data."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -146,11 +143,7 @@ def write_once(ds: Dataset, path: Path) -> None:
             os.link(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -33,6 +31,7 @@ from dicom_node.results.job import (
     SourceInstance,
     expected_objects,
 )
+from dicom_node.sandbox.child import child_environment
 from dicom_node.storage.files import Files
 from dicom_node.storage.integrity import Integrity, file_sha256
 
@@ -305,11 +304,6 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
     ResultsError
         The process failed, hung or ran out of memory.
     """
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {
-        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "TZ") if name in os.environ
-    }
-    environment |= {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", "dicom_node.results.child", str(memory_mb), str(int(2 * timeout_s) + 1)]
     try:
         completed = subprocess.run(  # noqa: S603 - our own interpreter and module
@@ -318,7 +312,7 @@ def make_in_child(job: ReportJob, *, memory_mb: int = 6144, timeout_s: float = 3
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=timeout_s,
-            env=environment,
+            env=child_environment(),
             check=False,
         )
     except subprocess.TimeoutExpired:

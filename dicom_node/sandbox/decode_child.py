@@ -24,6 +24,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
 from dicom_node.sandbox import instance_child
+from dicom_node.sandbox.child import limit_process, take_over_stdout
 from dicom_node.sandbox.decode import read_frames_hu
 from dicom_node.sandbox.frames import FrameHeader, read_frame_headers
 from dicom_node.sandbox.parallel import parallel_map
@@ -33,8 +34,16 @@ Message = dict[str, object]
 
 def main(memory_mb: int, own_memory_mb: int, cpu_s: int) -> None:
     """Answer requests until the parent closes the pipe."""
-    replies = _take_over_stdout()
-    _limit(memory_mb, own_memory_mb, cpu_s)
+    replies = take_over_stdout()
+    limit_process(
+        {
+            resource.RLIMIT_AS: memory_mb << 20,
+            resource.RLIMIT_DATA: own_memory_mb << 20,
+            resource.RLIMIT_FSIZE: memory_mb << 20,
+            resource.RLIMIT_CPU: cpu_s,
+            resource.RLIMIT_CORE: 0,
+        }
+    )
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.simplefilter("ignore")
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -43,28 +52,6 @@ def main(memory_mb: int, own_memory_mb: int, cpu_s: int) -> None:
         reply = _answer(json.loads(requests.get()))
         replies.write(json.dumps(reply).encode() + b"\n")
         replies.flush()
-
-
-def _take_over_stdout() -> BinaryIO:
-    """Reserve the reply pipe: codecs print to stdout and stderr, possibly patient data."""
-    replies = os.fdopen(os.dup(1), "wb")
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    return replies
-
-
-def _limit(memory_mb: int, own_memory_mb: int, cpu_s: int) -> None:
-    for kind, value in (
-        (resource.RLIMIT_AS, memory_mb << 20),
-        (resource.RLIMIT_DATA, own_memory_mb << 20),
-        (resource.RLIMIT_FSIZE, memory_mb << 20),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(kind)[1]
-        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (allowed, allowed))
 
 
 def _read_requests(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from db.domain.records import Reason
 from dicom_node.encoding.errors import RefusedError
+from dicom_node.sandbox.child import child_environment
 from dicom_node.sandbox.frames import MAX_FRAMES, MAX_PICTURE_PIXELS, FrameHeader
 
 T = TypeVar("T")
@@ -203,13 +204,6 @@ class DecodeProcess:
 
 def _start(limits: DecodeLimits) -> subprocess.Popen[bytes]:
     """Start a child without secrets: its environment holds only what Python needs."""
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {
-        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR") if name in os.environ
-    }
-    environment |= {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    if limits.scratch is not None:
-        environment["TMPDIR"] = str(limits.scratch)
     command = [sys.executable, "-P", "-m", "dicom_node.sandbox.decode_child"]
     own_mb = limits.memory_mb if limits.own_memory_mb is None else limits.own_memory_mb
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -217,7 +211,7 @@ def _start(limits: DecodeLimits) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env=child_environment(limits.scratch),
         start_new_session=True,
         bufsize=0,
     )

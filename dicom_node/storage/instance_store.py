@@ -24,6 +24,7 @@ from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
+from db.engine.files import sync_folder
 from dicom_node.encoding.errors import InstanceError, StorageFullError
 from dicom_node.encoding.part10 import FileMeta, read_file_meta
 from dicom_node.storage.files import INSTANCES, Files, LocalFiles
@@ -32,14 +33,6 @@ from dicom_node.storage.spool import BufferPool, Spool, storage_error
 _REMEMBERED_FOLDERS = 10_000
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x20000
 """FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL of linux/fs.h, as most machines number them; ``chattr +T``."""
-
-
-def _sync_folder(folder: str | Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +66,7 @@ class InstanceStore:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         incoming.mkdir(mode=0o700, exist_ok=True)
         (self.root / INSTANCES).mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(self.root)
+        sync_folder(self.root)
         _spread(incoming)
         _sweep(incoming)
         self._incoming, self._claim = _claim(incoming)
@@ -165,7 +158,7 @@ class InstanceStore:
                     spool.give_name(path)
                 folders.add(folder)
             for folder in folders:
-                _sync_folder(folder)
+                sync_folder(folder)
             self.files.persist([stored.path for _, stored in placed])
         except OSError as error:
             raise storage_error(error) from None
@@ -194,8 +187,8 @@ class InstanceStore:
                 return
             folder = Path(name)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
-            _sync_folder(folder.parent.parent)
+            sync_folder(folder.parent)
+            sync_folder(folder.parent.parent)
             if len(self._folders) >= _REMEMBERED_FOLDERS:
                 self._folders.clear()
             self._folders.add(name)

@@ -118,14 +118,12 @@ class ModelPredictor:
 
     def _picture(self, content: bytes) -> GreyPicture:
         """Decode a PNG or JPEG in the decoding process."""
-        with self._written(content, ".picture") as path:
+        with self._written(content, ".picture") as path, refusing():
             try:
                 return self._process.picture(path)
             except UnreadablePixelsError:
                 text = "The picture cannot be decoded; it may be damaged."
                 raise UnfitInputError(422, "unreadable_image", text) from None
-            except DecodeError as error:
-                raise UnfitInputError(422, error.code, error.text) from None
 
     def _slice_answer(self, picture: GreyPicture) -> UploadAnswer:
         classifier, grey = self._models.slice, picture.grey

@@ -28,8 +28,8 @@ from pathlib import Path, PurePosixPath
 
 from sqlalchemy.engine import URL, make_url
 
+from db.engine.files import sync_folder
 from lungnode.commands import postgres_tools
-from lungnode.commands.restore_mark import sync_folder
 from lungnode.errors import BackupError
 from lungnode.settings.service import Settings
 

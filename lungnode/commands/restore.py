@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from sqlalchemy.engine import URL, make_url
 
+from db.engine.files import sync_folder
 from lungnode.commands import postgres_tools
 from lungnode.commands.backup import Manifest, claimed, copy_file, file_sha256, make_folder, read_manifest, sqlite_path
-from lungnode.commands.restore_mark import DRAFT, NAME, UnfinishedRestore, mark, sync_folder, unfinished_restore, unmark
+from lungnode.commands.restore_mark import DRAFT, NAME, UnfinishedRestore, mark, unfinished_restore, unmark
 from lungnode.errors import BackupError
 from lungnode.settings.service import Settings
 

@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from db.engine.files import sync_folder
 from lungnode.errors import CommandError
 
 NAME = "restore.unfinished"
@@ -65,12 +66,3 @@ def refuse_unfinished(home: Path) -> None:
             f"{home} is incomplete: a restore was interrupted or is running; "
             f"run `lungnode restore {begun.source}` again"
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Fsync a folder, so that its entries are durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
