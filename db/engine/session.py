@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -114,10 +113,6 @@ def checked_json(field: str, values: Mapping[str, object]) -> dict[str, object]:
 
 
 def record_of(kind: type[Record], row: object, /, **others: Any) -> Record:
-    """Return a record with the values of a row's attributes of the same names, and ``others``."""
-    return kind(**{name: getattr(row, name) for name in _field_names(kind) if name not in others}, **others)
-
-
-@cache
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    """Return a record, a dataclass, with the values of a row's attributes of the same names, and ``others``."""
+    names = (field.name for field in fields(kind))  # type: ignore[arg-type]
+    return kind(**{name: getattr(row, name) for name in names if name not in others}, **others)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from db.database import Database
@@ -76,13 +76,7 @@ class ArchiveFiles:
 
     def rendered(self, path: str, frame_number: int, rendering: RenderOptions) -> Content | None:
         """See ``StoredFiles``."""
-        options = render_options.RenderOptions(
-            media_type=rendering.media_type,
-            quality=rendering.quality,
-            window=rendering.window,
-            size=rendering.size,
-            region=rendering.region,
-        )
+        options = render_options.RenderOptions(**asdict(rendering))
         with refusing():
             return self._files.rendered(self._checked(path), frame_number, options)
 
