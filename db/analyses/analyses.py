@@ -25,7 +25,7 @@ from db.domain.records import (
 )
 from db.engine.session import checked_json, new_id, now, record_of
 from db.studies.instances import input_digest, series_instances
-from db.studies.lifecycle import UNFINISHED, locked_study, refresh_study, unique
+from db.studies.lifecycle import UNFINISHED, locked_study, refresh_study, study_id_of, unique
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow, StudyRow
 
@@ -82,10 +82,7 @@ def request_reanalysis(
     UnknownRecordError
         If the study does not exist.
     """
-    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("study")
-    locked_study(session, study_id)
+    study_id = locked_study(session, study_id_of(session, study_uid)).id
     statement = select(SeriesRow.id).where(SeriesRow.study_id == study_id, SeriesRow.state != StudyState.RECEIVING)
     series_ids = session.scalars(statement.order_by(SeriesRow.series_number, SeriesRow.id)).all()
     return tuple(

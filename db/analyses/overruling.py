@@ -13,11 +13,10 @@ from sqlalchemy.orm import Session
 
 from db.analyses.analyses import request_analysis
 from db.audit import trail as audit
-from db.domain.errors import UnknownRecordError
 from db.domain.records import AnalysisRecord, AnalysisStatus, AuditEvent, ModelIdentity, Reason, StudyState
-from db.studies.lifecycle import locked_study
+from db.studies.lifecycle import locked_study, study_id_of
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import SeriesRow, StudyRow
+from db.tables.arrivals import SeriesRow
 
 OVERRULABLE = frozenset({"derived", "lossy", "kernel"})
 """Codes of reasons of a series (derived, lossy) and of findings (kernel)."""
@@ -46,10 +45,7 @@ def request_overruled(
     UnknownRecordError
         If the study does not exist.
     """
-    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("study")
-    locked_study(session, study_id)
+    study_id = locked_study(session, study_id_of(session, study_uid)).id
     requested = []
     for series in session.scalars(select(SeriesRow).where(SeriesRow.study_id == study_id)).all():
         current = _current(session, series.id)

@@ -15,6 +15,7 @@ from db.audit import trail as audit
 from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.records import AnalysisStatus, AuditEvent
 from db.engine.session import insert_once, now
+from db.studies.lifecycle import study_id_of
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import SeriesRow, StudyRow
 from db.tables.ground_truth import PathologyRow
@@ -127,12 +128,7 @@ def _study_and_series(session: Session, new: NewPathology) -> tuple[str, str | N
         if row is None or new.study_instance_uid not in ("", row[2]):
             raise UnknownRecordError("series")
         return row[1], row[0]
-    study_id = session.scalars(
-        select(StudyRow.id).where(StudyRow.study_instance_uid == new.study_instance_uid)
-    ).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("study")
-    return study_id, None
+    return study_id_of(session, new.study_instance_uid), None
 
 
 def _named_finding(session: Session, new: NewPathology, study_id: str, series_id: str | None) -> FindingRow:

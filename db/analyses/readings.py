@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.errors import InvalidRecordError
 from db.domain.records import AuditEvent
 from db.engine.session import check_finite
-from db.tables.arrivals import StudyRow
+from db.studies.lifecycle import study_id_of
 from db.tables.audit import AuditEventRow
 
 
@@ -48,9 +48,7 @@ def record_reading(
     check_finite("seconds", seconds)
     if seconds < 0:
         raise InvalidRecordError("seconds", "is below 0")
-    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("study")
+    study_id = study_id_of(session, study_uid)
     details: dict[str, object] = {"model_hidden": is_model_hidden, "seconds": round(seconds, 1)}
     audit.append(session, AuditEvent(f"reading:{reading_event}", reader, study_id, details=details))
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.errors import UnknownRecordError
 from db.domain.records import AuditEvent
 from db.engine.session import now
-from db.studies.lifecycle import locked_study
+from db.studies.lifecycle import locked_study, study_id_of
 from db.tables.arrivals import StudyRow
 
 
@@ -42,10 +40,7 @@ def reopen_study(session: Session, study_uid: str, *, reopened_by: str) -> None:
 
 
 def _study(session: Session, study_uid: str) -> StudyRow:
-    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("study")
-    return locked_study(session, study_id)
+    return locked_study(session, study_id_of(session, study_uid))
 
 
 def _details(study: StudyRow) -> dict[str, object]:

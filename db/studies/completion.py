@@ -6,11 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.errors import UnknownRecordError
 from db.domain.records import AuditEvent, SeriesRecord, StudyState
 from db.studies.instances import series_of_row
-from db.studies.lifecycle import locked_study
-from db.tables.arrivals import SeriesRow, StudyRow
+from db.studies.lifecycle import locked_study, study_id_of
+from db.tables.arrivals import SeriesRow
 
 
 def force_complete(session: Session, study_uid: str, *, requested_by: str) -> tuple[SeriesRecord, ...]:
@@ -21,10 +20,7 @@ def force_complete(session: Session, study_uid: str, *, requested_by: str) -> tu
     UnknownRecordError
         If the study does not exist.
     """
-    study_id = session.scalars(select(StudyRow.id).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("study")
-    locked_study(session, study_id)
+    study_id = locked_study(session, study_id_of(session, study_uid)).id
     statement = select(SeriesRow).where(SeriesRow.study_id == study_id, SeriesRow.state == StudyState.RECEIVING)
     rows = session.scalars(statement.execution_options(populate_existing=True)).all()
     for row in rows:

@@ -46,6 +46,21 @@ def unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return tuple(dict.fromkeys(reasons))
 
 
+def study_id_of(session: Session, study_instance_uid: str) -> str:
+    """Return the opaque id of a study.
+
+    Raises
+    ------
+    UnknownRecordError
+        If the study does not exist.
+    """
+    statement = select(StudyRow.id).where(StudyRow.study_instance_uid == study_instance_uid)
+    study_id = session.scalars(statement).one_or_none()
+    if study_id is None:
+        raise UnknownRecordError("study")
+    return study_id
+
+
 def locked_study(session: Session, study_id: str) -> StudyRow:
     """Lock the study's row until the transaction ends; required before any change below a study."""
     statement = (
