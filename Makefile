@@ -10,7 +10,8 @@ ARGS ?=
 # Parallel test workers; 0 runs the tests in one process.
 WORKERS ?= auto
 # The pages' modules, bundled by Vite; Node comes from PyPI where the machine has none.
-ASSETS := webapp/static/built/viewer.js
+BUNDLE := webapp/static/built/viewer.js
+ASSETS := $(patsubst frontend/src/pages/%.ts,webapp/static/built/%.js,$(wildcard frontend/src/pages/*.ts))
 FRONTEND := $(shell find frontend \( -name node_modules -o -name __pycache__ -o -path frontend/tests \) -prune -o -type f -print)
 # Another index for torch and torchvision alone, for instance PyTorch's CPU wheels (README, "Install").
 TORCH_INDEX ?=
@@ -38,10 +39,14 @@ $(VENV)/.torch: $(PY)
 	  $(PIP) install --index-url "$(TORCH_INDEX)" $$(grep -E '^torch(vision)?==' $(CONSTRAINTS)); fi
 	@touch $@
 
-$(ASSETS): $(FRONTEND) | $(PY)
+$(BUNDLE): $(FRONTEND) | $(PY)
 	@echo "bundling the pages' modules"
 	@needs=$$($(PY) frontend/assets.py --needs); [ -z "$$needs" ] || $(PIP) install $$needs
 	@$(PY) frontend/assets.py
+
+# The same build makes them all.
+$(filter-out $(BUNDLE),$(ASSETS)): | $(BUNDLE)
+	@test -e $@ || $(PY) frontend/assets.py
 
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch | $(ASSETS)
 	@echo "installing lungnode and what it needs into $(VENV) (some minutes the first time)"

@@ -93,11 +93,13 @@ class Site:
 @pytest.fixture(scope="session", autouse=True)
 def bundle() -> None:
     """The pages' modules as they stand; ``make`` has bundled them already, someone at work may not have."""
-    built = ROOT / "webapp" / "static" / "built" / "viewer.js"
+    pages = (ROOT / "frontend" / "src" / "pages").glob("*.ts")
+    built = [ROOT / "webapp" / "static" / "built" / f"{page.stem}.js" for page in pages]
     sources = [path for path in (ROOT / "frontend" / "src").rglob("*") if path.is_file()]
     with (ROOT / "frontend" / "vite.config.js").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers share one bundle
-        if not built.is_file() or built.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+        newest = max(path.stat().st_mtime for path in sources)
+        if not all(path.is_file() and path.stat().st_mtime >= newest for path in built):
             subprocess.run([sys.executable, "frontend/assets.py"], cwd=ROOT, check=True)
 
 

@@ -1,59 +1,16 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
 
-import { type Child, element, fromTemplate, svg } from "../shared/dom";
+import { type Child, element, fromTemplate } from "../shared/dom";
 import type { Draft, DraftStore } from "../shared/drafts";
 import { deleteJson, postJson } from "../shared/http";
-import { _, english, recorded } from "../shared/i18n";
+import { _ } from "../shared/i18n";
 import { Decisions } from "./decisions";
 import { millimetres, probabilityBar } from "./display";
-import { histogramFigure } from "./histogram";
-import type { Explanation, MapName } from "./overlay";
+import { factList, mapChoice, notes, similarNodules } from "./finding_facts";
+import { BUTTONS, REASONS, VERDICT_WORDS, VERDICTS } from "./finding_terms";
+import type { Explanation } from "./overlay";
 import { arrange, type Part, Slots } from "./slots";
 import type { Assessment, Finding, Histogram, Verdict } from "./types";
-
-const REASONS: Record<Verdict, string[]> = {
-  // kept in English
-  accept: [english("Nodule"), english("Known before"), english("Suspicious")],
-  reject: [
-    english("Vessel"),
-    english("Scar"),
-    english("Lymph node"),
-    english("Calcified"),
-    english("Artefact"),
-    english("Not in the lung"),
-  ],
-  unsure: [english("Follow up"), english("Second opinion"), english("Poor image")],
-};
-const WORDS: Record<Verdict, string> = { accept: _("Accepted"), reject: _("Rejected"), unsure: _("Unsure") };
-const BUTTONS: Record<Verdict, string> = { accept: _("Accept"), reject: _("Reject"), unsure: _("Unsure") };
-const MAPS: Record<MapName, { label: string; tells: string }> = {
-  // shares: docs/model/nodule.md, "Explanations"
-  attention: {
-    label: _("Attention"),
-    tells: _(
-      "Where the network's attention lay. Measured on known nodules it is no more on the nodule than anywhere else " +
-        "(11 % of it, for 11 % of the picture), so it does not show what the number rests on.",
-    ),
-  },
-  gradient: {
-    label: _("Gradients"),
-    tells: _(
-      "Pixels that move the number. On known nodules 42 % of it lies on the nodule, which is 11 % of the picture. " +
-        "It does not say why, and brighter is not more malignant.",
-    ),
-  },
-};
-const TERMS: Record<string, string> = {
-  // words of the records
-  benign: _("benign"),
-  malignant: _("malignant"),
-  solid: _("solid"),
-  "part-solid": _("part-solid"),
-  "ground-glass": _("ground-glass"),
-};
-english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/malignancy/submodels.py)
-const HALF = 0.5;
-const VERDICTS = Object.keys(BUTTONS) as Verdict[];
 
 export interface ListCalls {
   select(id: string): void;
@@ -231,9 +188,9 @@ export class FindingList {
   private factParts(finding: Finding, facts: object): Part[] {
     return [
       ["notes", facts, () => notes(finding)],
-      ["facts", facts, () => this.facts(finding)],
-      ["known", [facts, this.histogram], () => this.known(finding)],
-      ["explanation", this.state.explanation?.map, () => this.explanation()],
+      ["facts", facts, () => factList(finding)],
+      ["known", [facts, this.histogram], () => similarNodules(finding, this.histogram)],
+      ["explanation", this.state.explanation?.map, () => mapChoice(this.state.explanation, this.calls.explained)],
     ];
   }
 
@@ -296,7 +253,7 @@ export class FindingList {
 
   private draftBar(id: string, { verdict, reason, error, isPending }: Draft, own: Assessment | null): HTMLElement {
     if (isPending) return element("p", { class: "draft small muted", role: "status" }, _("Saving…"));
-    const decision = `${WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
+    const decision = `${VERDICT_WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
     const isComment = !error && verdict === own?.verdict && reason === own.reason;
     const text = isComment ? _("The comment is not saved.") : _("Not saved: {decision}. {error}", { decision, error });
     return element(
@@ -319,7 +276,7 @@ export class FindingList {
   }
 
   private leftoverBar(id: string, { verdict, reason }: Draft): HTMLElement {
-    const decision = `${WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
+    const decision = `${VERDICT_WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
     return element(
       "div",
       { class: "draft note warn small", role: "status" },
@@ -399,98 +356,13 @@ export class FindingList {
           "span",
           { class: "verdict" },
           fromTemplate(`[data-icon="${verdict}"]`),
-          reason ? `${WORDS[verdict]}: ${_(reason)}` : WORDS[verdict],
+          reason ? `${VERDICT_WORDS[verdict]}: ${_(reason)}` : VERDICT_WORDS[verdict],
         ),
       );
       tags.push(element("span", {}, reader_name));
       if (comment) tags.push(element("span", { class: "comment" }, comment));
     }
     return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);
-  }
-
-  private facts(finding: Finding): HTMLElement {
-    const { attributes } = finding;
-    const rows: [string, string][] = [
-      [_("Diameter"), millimetres(finding.diameter_mm)],
-      ...(typeof attributes.density === "string"
-        ? [[_("Density"), TERMS[attributes.density] ?? attributes.density] as [string, string]]
-        : []),
-      ...(typeof attributes.volume_mm3 === "number"
-        ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]]
-        : []),
-      ...submodels(finding),
-      [
-        _("Nodule probability"),
-        finding.displayed_nodule === null ? _("not assessed") : recorded(finding.displayed_nodule),
-      ],
-      [_("Prediction set (90 %)"), finding.prediction_set.map((name) => TERMS[name] ?? name).join(_(" or ")) || "–"],
-      [_("Position"), `${finding.position_mm.map((part) => part.toFixed(0)).join(", ")} mm`],
-    ];
-    return element(
-      "dl",
-      { class: "facts num" },
-      ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]),
-    );
-  }
-
-  private known(finding: Finding): Child {
-    const { displayed_basis: basis, interval, malignancy_probability: score } = finding;
-    if (basis === null || score === null) return null;
-    const frequency = element(
-      "div",
-      { class: "frequency" },
-      interval && hundredDots(...interval),
-      element("p", {}, sentence(recorded(basis))),
-    );
-    return element(
-      "div",
-      { class: "known-nodules" },
-      frequency,
-      interval && this.histogram && histogramFigure(this.histogram, score),
-    );
-  }
-
-  private explanation(): HTMLElement {
-    const { explanation } = this.state;
-    const choice = (map: MapName | null, label: string) =>
-      element(
-        "label",
-        {},
-        element("input", {
-          type: "radio",
-          name: "map",
-          checked: (explanation?.map ?? null) === map,
-          "data-map": map ?? "none",
-          "data-key": `map ${map}`,
-          onchange: () => this.calls.explained(map && { map, opacity: explanation?.opacity ?? HALF }),
-        }),
-        label,
-      );
-    const maps = (Object.keys(MAPS) as MapName[]).map((map) => choice(map, MAPS[map].label));
-    const slider =
-      explanation &&
-      element("input", {
-        type: "range",
-        min: 0,
-        max: 100,
-        step: 5,
-        value: Math.round(explanation.opacity * 100),
-        "data-key": "opacity",
-        "aria-label": _("Opacity of the map"),
-        oninput: (event: Event) =>
-          this.calls.explained({
-            map: explanation.map,
-            opacity: Number((event.target as HTMLInputElement).value) / 100,
-          }),
-      });
-    return element(
-      "fieldset",
-      { class: "explanation" },
-      element("legend", {}, _("Map over the image")),
-      element("div", { class: "choices" }, choice(null, _("None")), ...maps),
-      slider,
-      explanation && element("p", { class: "small muted", role: "note" }, MAPS[explanation.map].tells),
-    );
   }
 
   private verdicts(chosen: Verdict | undefined): HTMLElement {
@@ -597,46 +469,4 @@ export class FindingList {
       this.calls.failed(error as Error);
     }
   }
-}
-
-const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-
-// Why there is no answer, or why it is to be doubted.
-function notes({ reasons, attributes }: Finding): Child {
-  const texts = [...reasons.map(({ text }) => text), ...(attributes.doubts ?? [])];
-  return (
-    texts.length > 0 &&
-    element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, recorded(text))))
-  );
-}
-
-// What the 2D and the 3D networks say alone, each bounded by its own calibration cases.
-function submodels({ attributes }: Finding): [string, string][] {
-  const [planar, volumetric] = [attributes.opinions?.planar?.displayed, attributes.opinions?.volumetric?.displayed];
-  return planar && volumetric
-    ? [[_("Sub-models"), `2D ${recorded(planar.bounds)}, 3D ${recorded(volumetric.bounds)}`]]
-    : [];
-}
-
-// Filled up to the lower bound, half filled up to the upper one.
-function hundredDots(low: number, high: number): SVGElement {
-  const [least, most] = [Math.floor(low * 100), Math.min(Math.ceil(high * 100), 99)];
-  const dots = Array.from({ length: 100 }, (_, index) =>
-    svg("circle", {
-      cx: 10.5 + 21 * (index % 10),
-      cy: 10.5 + 21 * Math.floor(index / 10),
-      r: 7,
-      class: index < least ? "on" : index < most ? "maybe" : null,
-    }),
-  );
-  return svg(
-    "svg",
-    {
-      class: "dots",
-      viewBox: "0 0 210 210",
-      role: "img",
-      "aria-label": _("100 dots, {count} of them filled", { count: least }),
-    },
-    ...dots,
-  );
 }
