@@ -120,6 +120,7 @@ def test_focus_and_caret_stay_in_the_field(
 
 
 def test_nothing_is_drawn_again_for_another_study(site: Site, study: Study, viewer: Page) -> None:
+    expect(viewer.locator("[data-histogram]")).to_be_visible()  # the last thing that comes by itself
     viewer.evaluate(
         """() => {
           window.drawn = [];
