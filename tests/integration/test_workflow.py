@@ -19,7 +19,6 @@ from typing import TypeVar
 
 import pydicom
 import pytest
-from dbos import DBOSClient
 
 from db.analyses import analyses
 from db.audit import trail as audit
@@ -95,15 +94,6 @@ class Node:
     def results(self) -> list[str]:
         """Analyses whose results are made."""
         return sorted(path.name for path in (self.folder / "results").glob("*"))
-
-    def steps(self) -> list[str]:
-        """Steps of the workflow under way whose outcomes are on record."""
-        client = DBOSClient(system_database_url=self.system_url)
-        try:
-            under_way = [one.workflow_id for one in client.list_workflows(status="PENDING")]
-            return [step["function_name"] for name in under_way for step in client.list_workflow_steps(name)]
-        finally:
-            client.destroy()
 
     def failures(self) -> int:
         """How often it is on record that results could not be made."""
@@ -213,30 +203,21 @@ def test_results_that_fail_are_tried_again_after_a_pause(node: Node) -> None:
     assert node.failures() == 1
 
 
-@dataclass(frozen=True)
-class Left:
-    """What a worker of an earlier release was at when it was killed, and how often results are made in the end."""
-
-    options: dict[str, object]
-    is_there: Callable[[Node], bool]
-    steps: int
-    makings: int
-
-
-LEFT = {
-    "the first try at results": Left({"results": "hangs"}, lambda node: len(node.makings()) == 1, 1, 2),
-    "the pause after it": Left({"results": "fails", "retry_s": 6.0}, lambda node: node.failures() == 1, 3, 2),
-    "the end after the last step": Left({"lingers": True}, lambda node: len(node.results()) == 1, 2, 1),
-}
-
-
-@pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
-def test_what_an_earlier_release_left_is_taken_up_at_the_step_where_it_was(node: Node, left: Left) -> None:
+@pytest.mark.parametrize(
+    ("options", "is_reached"),
+    [
+        ({"results": "hangs"}, lambda node: len(node.makings()) == 1),
+        ({"results": "fails", "retry_s": 6.0}, lambda node: node.failures() == 1),
+    ],
+    ids=["the first try at results", "the pause after it"],
+)
+def test_results_are_made_after_a_kill(
+    node: Node, options: dict[str, object], is_reached: Callable[[Node], bool]
+) -> None:
     uid = node.receive(20, 1)
-    node.options = left.options | {"is_earlier": True}
+    node.options = options
     node.start()
-    until(lambda: left.is_there(node), bool, 120)
-    until(node.steps, lambda steps: len(steps) == left.steps, 60)
+    until(lambda: is_reached(node), bool, 120)
     node.kill()
     node.options = {}
     node.start()
@@ -244,26 +225,8 @@ def test_what_an_earlier_release_left_is_taken_up_at_the_step_where_it_was(node:
     after = node.receive(20, 2)
     assert node.wait(after).state is StudyState.ANALYSED
     until(node.results, lambda made: len(made) == 2, 60)
-    assert len(node.makings()) == left.makings + 1
+    assert len(node.makings()) == 3
     assert [analysis.attempts for analysis in node.analyses(uid)] == [1]
-    assert "UnexpectedStep" not in node.log.read_text()
-
-
-@pytest.mark.parametrize("trouble", ["hangs", "fails"])
-def test_an_earlier_release_takes_up_results_that_this_one_left(node: Node, trouble: str) -> None:
-    """While releases roll, or when one is taken back."""
-    uid = node.receive(20, 1)
-    node.options = {"results": trouble, "retry_s": 6.0}
-    node.start()
-    until(lambda: node.failures() if trouble == "fails" else len(node.makings()), bool, 120)
-    until(node.steps, lambda steps: len(steps) == (3 if trouble == "fails" else 1), 60)
-    node.kill()
-    node.options = {"is_earlier": True}
-    node.start()
-    until(node.results, lambda made: len(made) == 1, 60)
-    assert len(node.makings()) == 2
-    assert [analysis.attempts for analysis in node.analyses(uid)] == [1]
-    assert "UnexpectedStep" not in node.log.read_text()
 
 
 def test_a_refused_series_is_not_analysed_and_says_why(node: Node) -> None:

@@ -14,8 +14,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from dbos import DBOS
-
 from db.database import Database
 from dicom_node.jobs.analysis_process import AnalysisLimits, AnalysisPool
 from dicom_node.jobs.attempts import Attempts
@@ -27,20 +25,6 @@ from lungnode.logs import configure_logging
 from tests.fast_analyzer import make_fast_analyzer
 
 AUDIT_KEY = bytes(range(32))
-
-
-class EarlierWorkflows(AnalysisWorkflows):
-    """As before results had a queue of their own: each analysis made them as its last step."""
-
-    lingers = False
-    """Whether it dawdles between its last step and its end."""
-
-    def _results(self, root: str, analysis_id: str) -> None:
-        for pause_s in (*self._config.retry_delays_s, None):
-            if DBOS.run_step({"name": "results"}, self._steps.make_results, analysis_id) or pause_s is None:
-                break
-            DBOS.sleep(pause_s)
-        time.sleep(3600 if self.lingers else 0)
 
 
 def result_maker(folder: Path, trouble: str) -> Callable[[str], None]:
@@ -80,8 +64,7 @@ def main(options: dict[str, object]) -> None:
     name = str(options.get("executor_id", "worker-1"))
     pause_s = float(str(options.get("retry_s", 0.05)))
     config = WorkflowConfig(str(options["system_url"]), name, retry_delays_s=(pause_s, pause_s), poll_s=0.1)
-    workflows = (EarlierWorkflows if options.get("is_earlier") else AnalysisWorkflows)(config, steps)
-    EarlierWorkflows.lingers = bool(options.get("lingers"))
+    workflows = AnalysisWorkflows(config, steps)
     workflows.launch()
     worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
     worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
