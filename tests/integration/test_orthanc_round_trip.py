@@ -28,11 +28,12 @@ from dicom_node.intake.instance_intake import Intake
 from dicom_node.port.listener import Listener, ListenerSettings
 from dicom_node.query_models import STUDY_ROOT_MOVE
 from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, deliver_due
-from dicom_node.results.objects import RESULTS_FOLDER, ReportSettings, ResultMaker
+from dicom_node.results.objects import ReportSettings, ResultMaker
 from dicom_node.services.commitment_service import CommitmentService
 from dicom_node.services.query_service import QueryService
 from dicom_node.services.retrieve_service import RetrieveService
 from dicom_node.services.storage_service import PortServices, start_listener
+from dicom_node.storage.files import RESULTS
 from dicom_node.storage.instance_store import InstanceStore
 from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
 from tests.integration.service import held_port
@@ -56,7 +57,7 @@ class Node:
 
     def made(self) -> dict[str, Dataset]:
         """Every result object by its UID."""
-        files = (self.store.root / RESULTS_FOLDER).rglob("*.dcm")
+        files = (self.store.root / RESULTS).rglob("*.dcm")
         return {str(ds.SOPInstanceUID): ds for ds in map(dcmread, files)}
 
     def held(self) -> dict[str, Dataset]:
