@@ -32,7 +32,11 @@ PRIVATE = {
 """By library and file."""
 OWN = {"_dbos_config", "_ae", "_assoc", "_code", "_enqueue", "_is_cancelled", "_lock", "_results", "_running", "_send"}
 """Names of this project that happen to be private ones of a library as well."""
-OWN_IN = {("dicom_node/jobs/workflow.py", "_config"), ("lungnode/demo/pacs.py", "_server")}
+OWN_IN = {
+    ("dicom_node/jobs/workflow.py", "_config"),
+    ("lungnode/demo/pacs.py", "_server"),
+    ("lungnode/commands/doctor_pacs.py", "_sources"),
+}
 
 
 @cache
