@@ -179,7 +179,7 @@ def test_news_leave_what_is_typed_focused_and_unchanged_alone(site: Site, open_p
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half a na")
     page.route("**/worklist/filters", lambda route: route.abort())
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status").filter(has_text="cannot be reached")).to_be_attached()
+    expect(page.get_by_role("dialog").get_by_role("alert").filter(has_text="cannot be reached")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half a na")  # to be tried again
     expect(page.get_by_role("dialog")).to_be_visible()
 

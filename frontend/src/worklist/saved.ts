@@ -9,37 +9,40 @@ import { say, sayError } from "./toast";
 const FILTERS = "/api/v1/worklist/filters";
 const dialog = document.querySelector("dialog[data-save]") as HTMLDialogElement;
 const form = find<HTMLFormElement>("save-form");
+const problem = find("save-error", form);
 const name = form.elements.namedItem("name") as HTMLInputElement;
-
-// Change the saved filters and show them; returns whether it was done.
-async function change(request: () => Promise<unknown>, done: string): Promise<boolean> {
-  let isDone = true;
-  try {
-    await request();
-    say(done);
-  } catch (error) {
-    isDone = false;
-    sayError(error);
-  }
-  await load(location.pathname + location.search);
-  return isDone;
-}
 
 async function save(): Promise<void> {
   const label = name.value.trim();
   if (!label) return;
+  problem.hidden = true;
+  try {
+    await postJson(FILTERS, { name: label, query: chosenFilters() });
+  } catch (error) {
+    problem.textContent = error instanceof Error ? error.message : String(error);
+    problem.hidden = false;
+    return;
+  }
   dialog.close();
-  const request = () => postJson(FILTERS, { name: label, query: chosenFilters() });
-  const isSaved = await change(request, _("Saved as “{name}”.", { name: label }));
-  if (!isSaved)
-    dialog.showModal(); // with the name that was typed
-  else if (name.value.trim() === label) name.value = "";
+  say(_("Saved as “{name}”.", { name: label }));
+  if (name.value.trim() === label) name.value = "";
+  await load(location.pathname + location.search);
+}
+
+async function remove(id: string): Promise<void> {
+  try {
+    await deleteJson(`${FILTERS}/${id}`);
+    say(_("Filter removed."));
+  } catch (error) {
+    sayError(error);
+  }
+  await load(location.pathname + location.search);
 }
 
 find("saved").addEventListener("click", (event) => {
   const target = event.target as Element;
-  const remove = target.closest<HTMLElement>("[data-remove]");
-  if (remove) void change(() => deleteJson(`${FILTERS}/${remove.dataset.remove}`), _("Filter removed."));
+  const id = target.closest<HTMLElement>("[data-remove]")?.dataset.remove;
+  if (id) void remove(id);
   if (target.closest("[data-save-open]")) dialog.showModal();
 });
 find("save-cancel", form).addEventListener("click", () => dialog.close());
