@@ -184,6 +184,21 @@ def test_news_leave_what_is_typed_focused_and_unchanged_alone(site: Site, open_p
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def test_long_texts_of_a_sender_leave_the_columns_in_place(site: Site, open_page: Callable[..., Page]) -> None:
+    study = add_study(site.database, name=f"{'A' * 200}^{'B' * 100}", patient_id="P" * 64)
+    page = open_page()
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(f"{site.url}/worklist")
+    row = page.locator(f"tr[data-study='{study.study_instance_uid}']")
+    expect(row).to_be_visible()
+    is_wider = page.locator("[data-list]").evaluate("(list) => list.scrollWidth > list.clientWidth")
+    assert not is_wider
+    assert row.evaluate("(row) => row.offsetHeight") < 200
+    page.goto(f"{site.url}/studies/{study.study_instance_uid}")
+    expect(page.locator("[data-patient-name]")).to_be_visible()
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+
 def test_a_search_that_is_being_typed_survives_news(site: Site, open_page: Callable[..., Page]) -> None:
     site.analysed_study(name="Typing^Search", patient_id="TYPE-1")
     page = open_page()
