@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -15,6 +14,7 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 EXTRAS = frozenset({"openvino", "s3", "training"})
 """Optional dependencies of lungnode that an installation may have."""
@@ -42,12 +42,7 @@ def runtime_closure(name: str = "lungnode", extras: frozenset[str] = EXTRAS) -> 
             or any(requirement.marker.evaluate({"extra": extra}) for extra in key[1] | {""})
         ]
         waiting += [(requirement.name, frozenset(requirement.extras)) for requirement in required]
-        yield installed, {canonical(requirement.name) for requirement in required}
-
-
-def canonical(name: str) -> str:
-    """Return the normalized name of a package (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+        yield installed, {canonicalize_name(requirement.name) for requirement in required}
 
 
 def licences(installed: Distribution) -> list[str]:
@@ -68,7 +63,7 @@ def bill_of_materials(closure: Iterable[tuple[Distribution, set[str]]]) -> Bom:
     requires: dict[str, set[str]] = {}
     factory = LicenseFactory()
     for installed, required in closure:
-        name = canonical(installed.metadata["Name"])
+        name = canonicalize_name(installed.metadata["Name"])
         requires.setdefault(name, set()).update(required)
         url = PackageURL("pypi", name=name, version=installed.version)
         stated = licences(installed)

@@ -40,7 +40,7 @@ def has_node() -> bool:
 
 
 def is_built() -> bool:
-    """Whether every page has its entry in the bundle."""
+    """Return whether every page has its entry in the bundle."""
     return all((BUILT / f"{page.stem}.js").is_file() for page in [BUNDLE, *PAGES.glob("*.ts")])
 
 

@@ -48,7 +48,7 @@ BOUNDS: Final = {
 TEXT: Final = english("{bounds} ({k} of {n} similar)")
 SENTENCES: Final = {
     Question.MALIGNANCY: english(
-        "{k} of {n} test nodules with a similar score were rated malignant by radiologists ({bounds})"
+        "{k} of {n} calibration nodules with a similar score were rated malignant by radiologists ({bounds})"
     ),
     Question.NODULE: english("{k} of {n} test structures with a similar score were nodules ({bounds})"),
     Question.SLICE: english("{k} of {n} test images with a similar score were labelled malignant ({bounds})"),

@@ -39,8 +39,8 @@ class BoundConcepts:
 MALIGNANCY = BoundConcepts(
     CodedConcept("rated-mal-low", SCHEME, "Probability of a malignant rating by readers, lower limit"),
     CodedConcept("rated-mal-high", SCHEME, "Probability of a malignant rating by readers, upper limit"),
-    CodedConcept("similar", SCHEME, "Test nodules with a similar score"),
-    CodedConcept("similar-mal", SCHEME, "Test nodules with a similar score rated malignant"),
+    CodedConcept("similar", SCHEME, "Calibration nodules with a similar score"),
+    CodedConcept("similar-mal", SCHEME, "Calibration nodules with a similar score rated malignant"),
 )
 NODULE = BoundConcepts(
     CodedConcept("nodule-low", SCHEME, "Probability of being a nodule, lower limit"),

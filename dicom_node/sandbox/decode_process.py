@@ -67,7 +67,7 @@ class GreyPicture:
     grey: NDArray[np.uint8]
     """``(rows, columns)``, 0..255, upright, transparency on black; at half the size above ``MAX_PICTURE_PIXELS``."""
     is_coloured: bool
-    """Whether more than 1 % of the pixels are coloured."""
+    """True where more than 1 % of the pixels are coloured."""
 
 
 class DecodeError(RefusedError):

@@ -47,7 +47,7 @@ class Analyzer(Protocol):
 
     @property
     def gate(self) -> GateThresholds:
-        """What it was validated for."""
+        """Validated input of the nodule model."""
         ...
 
     def analyse(

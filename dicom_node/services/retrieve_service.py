@@ -163,7 +163,7 @@ class RetrieveService:
         return NodeConnection(node, self._station, [*stored, *plain], self._timeouts)
 
     def is_damaged(self, instance: ArchivedInstance) -> bool:
-        """Whether an object's file is damaged, which is reported; False where it cannot be fetched now."""
+        """Return whether an object's file is damaged, which is reported; False where it cannot be fetched now."""
         try:
             return bool(self._integrity.damaged([instance.path]))
         except StoreUnreachableError:

@@ -57,7 +57,7 @@ def file_sha256(path: Path) -> str:
 
 
 def is_damaged(path: Path, sha256: str = "") -> bool:
-    """Whether a file's content contradicts ``sha256``, or else its name; False for a missing file or without digest."""
+    """Return whether a file contradicts ``sha256``, or else its name; False for a missing file or without digest."""
     if not sha256 and not _ADDRESS.fullmatch("/".join(path.parts[-4:])):
         return False
     try:

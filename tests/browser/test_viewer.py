@@ -279,7 +279,7 @@ def test_attention_and_gradients_are_off_until_asked_for_and_say_what_they_show(
 
 def test_a_probability_lies_among_known_nodules(viewer: Page) -> None:
     expect(viewer.locator(".finding.selected .frequency")).to_contain_text(
-        "28 of 34 test nodules with a similar score were rated malignant by radiologists (65 to 94 %)"
+        "28 of 34 calibration nodules with a similar score were rated malignant by radiologists (65 to 94 %)"
     )
     figure = viewer.locator("[data-histogram]")
     expect(figure).to_have_attribute(

@@ -45,7 +45,7 @@ LIMITS: dict[str, list[str]] = {
         "A nodule is not a patient: the number says nothing about the rest of the lungs.",
         "Trained on one collection of US sites; other scanners, kernels and populations may differ.",
         "Validated for pixels of 0.4 to 1.0 mm, slices up to 3.5 mm apart and nodules of 3 to 40 mm.",
-        "What is shown is bounded by few test nodules with a similar score, as rated by radiologists.",
+        "What is shown is bounded by calibration nodules with a similar score, as rated by radiologists.",
     ],
     "filter": [
         "What is no nodule comes from two sources only: blobs beside nodules, and one nodule-free series.",

@@ -35,7 +35,7 @@ export function factList(finding: Finding): HTMLElement {
   );
 }
 
-// How test nodules with a similar score were rated.
+// Ratings of the calibration nodules with a similar score.
 export function similarNodules(finding: Finding, histogram: Histogram | null): Child {
   const { displayed_basis: basis, interval, malignancy_probability: score } = finding;
   if (basis === null || score === null) return null;

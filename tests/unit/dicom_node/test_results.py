@@ -149,7 +149,7 @@ def test_the_report_states_probability_interval_size_and_algorithm(series: CtSer
     comments = [i.TextValue for i in group.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "121106"]
     assert comments[:3] == [
         "49 to 83 % (23 of 34 similar)",
-        "23 of 34 test nodules with a similar score were rated malignant by radiologists (49 to 83 %)",
+        "23 of 34 calibration nodules with a similar score were rated malignant by radiologists (49 to 83 %)",
         "Nodule probability: > 91 % (34 of 34 similar)",
     ]
     assert float(item_of(group, "81827009").MeasuredValueSequence[0].NumericValue) == 14.0

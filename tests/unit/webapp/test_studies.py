@@ -68,7 +68,7 @@ def test_a_study_is_given_as_documented(web: Web, study: Study) -> None:
     assert finding["interval"] == [0.5564, 0.8712]
     assert finding["displayed"] == "55 to 88 % (25 of 34 similar)"
     assert finding["displayed_basis"] == (
-        "25 of 34 test nodules with a similar score were rated malignant by radiologists (55 to 88 %)"
+        "25 of 34 calibration nodules with a similar score were rated malignant by radiologists (55 to 88 %)"
     )
     assert finding["displayed_nodule"] == "> 82 % (32 of 34 similar)"
 
