@@ -1,7 +1,7 @@
 # lungnode: `make help` lists the targets. Every target installs what it needs into .venv and can be called first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help assets words types install install-dev demo serve test check format docs bench lock sbom audit clean
+.PHONY: help assets words types install install-dev demo serve test endurance check format docs bench lock sbom audit clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -76,8 +76,11 @@ demo: $(VENV)/.installed ## Rehearse the whole flow with a generated chest CT (A
 serve: $(VENV)/.installed ## Run the service with the settings of the environment
 	@$(BIN)/lungnode serve $(ARGS)
 
-test: $(VENV)/.installed-dev ## Run all tests (ARGS="-k intake" for some of them)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(VENV)/.installed-dev ## Run the tests, but for those of make endurance (ARGS="-k intake" for some of them)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/endurance $(ARGS)
+
+endurance: $(VENV)/.installed-dev ## Kill, starve and attack the service, and run what measures it (many minutes)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/endurance $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, layers, house rules and documentation
 	@$(BIN)/ruff format --check .

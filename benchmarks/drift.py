@@ -39,9 +39,9 @@ from inference.drift.series_drift import REFERENCE, WINDOW, compare
 from inference.metrics import wilson_interval
 from lungnode.monitoring.drift_watch import answers, collect_finished
 from lungnode.monitoring.watch_report import RAISE_P, RECENT_VERDICTS, overrides, p_of_increase, run_watch
-from tests.factories import ct_series, simple_chest, sqlite_database
-from tests.integration.service import Sender, Service
-from tests.watched_series import Recorder, Source, summary
+from tests.support.factories import ct_series, simple_chest, sqlite_database
+from tests.support.service import Sender, Service
+from tests.support.watched_series import Recorder, Source, summary
 
 Row = dict[str, object]
 

@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.receivers import free_port
 from lungnode.monitoring.watch_report import run_watch
 from tests.browser.conftest import ARGUMENTS, chromium_path, served
-from tests.watched_series import rehearsed
+from tests.support.watched_series import rehearsed
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 from benchmarks.measure import report
-from tests.factories import CtSeries
-from tests.integration.scale_out import (
+from tests.support.factories import CtSeries
+from tests.support.scale_out import (
     SLICES,
     cluster,
     kill_at_random,

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.environment import NETWORK_CACHE
+from tests.support.environment import NETWORK_CACHE
 
 ROOT = Path(__file__).resolve().parent.parent
+
+pytest_plugins = ["tests.support.databases"]
 
 settings.register_profile("lungnode", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lungnode")

@@ -18,9 +18,9 @@ import pytest
 
 from db.database import Database
 from dicom_node.phantom.writer import SeriesIdentity
-from tests.browser.serve import NODULE, SPACING_MM, chest
-from tests.factories import CtSeries, ct_series, index_series
-from tests.unit.webapp.doubles import Study, finding_at, finish, new_database
+from tests.support.factories import CtSeries, ct_series, index_series
+from tests.support.serve import NODULE, SPACING_MM, chest
+from tests.support.webapp_doubles import Study, finding_at, finish, new_database
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -106,7 +106,7 @@ def bundle() -> None:
 @contextmanager
 def served(folder: Path, *arguments: str) -> Iterator[Site]:
     database = new_database(folder)
-    command = [sys.executable, "-m", "tests.browser.serve", str(folder), *arguments]
+    command = [sys.executable, "-m", "tests.support.serve", str(folder), *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

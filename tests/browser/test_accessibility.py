@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from db.domain.records import StudyState
 from tests.browser.conftest import Site
-from tests.unit.webapp.doubles import add_study, noise_png, put_in_state
+from tests.support.webapp_doubles import add_study, noise_png, put_in_state
 
 pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
 pytestmark = pytest.mark.browser

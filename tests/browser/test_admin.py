@@ -13,7 +13,7 @@ from db.domain.records import AnalysisOutcome, DeliveryStatus, Role
 from db.results import deliveries
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
-from tests.unit.webapp.doubles import MODEL, SCANNER, add_study, finding_at, finish
+from tests.support.webapp_doubles import MODEL, SCANNER, add_study, finding_at, finish
 
 __all__ = ["axe"]
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site
-from tests.unit.webapp.doubles import noise_png
+from tests.support.webapp_doubles import noise_png
 
 pytestmark = pytest.mark.browser
 

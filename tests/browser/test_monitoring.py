@@ -12,7 +12,7 @@ from db.domain.records import Role
 from lungnode.monitoring.watch_report import run_watch
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
-from tests.watched_series import rehearsed
+from tests.support.watched_series import rehearsed
 
 __all__ = ["axe"]
 

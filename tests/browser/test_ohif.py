@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.ohif import Front, shown, viewer_folder
-from tests.factories import CtSeries
-from tests.integration.dicomweb_support import analysed_series, serving
+from tests.support.dicomweb import analysed_series, serving
+from tests.support.factories import CtSeries
+from tests.support.ohif import Front, shown, viewer_folder
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -23,9 +23,9 @@ from dicom_node.series.types import StoredInstance
 from inference.predictor import load_models
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
-from tests.factories import CtSeries, Defects, ct_series
-from tests.fast_analyzer import FastAnalyzer
-from tests.unit.webapp.doubles import MODEL, Study, uid
+from tests.support.factories import CtSeries, Defects, ct_series
+from tests.support.fast_analyzer import FastAnalyzer
+from tests.support.webapp_doubles import MODEL, Study, uid
 
 __all__ = ["axe"]
 

@@ -11,10 +11,10 @@ from db.accounts import users
 from db.analyses import analyses
 from db.domain.records import AssessmentRecord, Role
 from tests.browser.conftest import Site
-from tests.browser.serve import NODULE
 from tests.browser.test_viewer import OWN, findings_of, opened, pane, shows
-from tests.integration.service import until
-from tests.unit.webapp.doubles import MODEL, Study, add_study, finding_at, finish
+from tests.support.serve import NODULE
+from tests.support.service import until
+from tests.support.webapp_doubles import MODEL, Study, add_study, finding_at, finish
 
 pytestmark = pytest.mark.browser
 

@@ -16,9 +16,9 @@ from db.audit import trail as audit
 from db.domain.records import FindingRecord
 from db.read_models.studies import study_detail
 from tests.browser.conftest import Site
-from tests.browser.serve import NODULE, SIDE, SLICES, SPACING_MM
-from tests.integration.service import until
-from tests.unit.webapp.doubles import Study
+from tests.support.serve import NODULE, SIDE, SLICES, SPACING_MM
+from tests.support.service import until
+from tests.support.webapp_doubles import Study
 
 pytestmark = pytest.mark.browser
 

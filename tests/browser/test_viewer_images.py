@@ -11,10 +11,10 @@ from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import NoduleKind, NoduleSpec, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.browser.conftest import Site, served, watched
-from tests.browser.serve import NODULE, SPACING_MM, chest
 from tests.browser.test_viewer import LUNG, OWN, grey_at, middle_of, opened, place_of, shows
-from tests.factories import Defects, ct_series
-from tests.unit.webapp.doubles import Study
+from tests.support.factories import Defects, ct_series
+from tests.support.serve import NODULE, SPACING_MM, chest
+from tests.support.webapp_doubles import Study
 
 pytestmark = pytest.mark.browser
 

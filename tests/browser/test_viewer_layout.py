@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Site
-from tests.browser.serve import NODULE, SLICES
 from tests.browser.test_viewer import OWN, box_of, middle_of, nodule_on_screen, opened, pane, place_of, screen, shows
-from tests.integration.service import until
-from tests.unit.webapp.doubles import Study
+from tests.support.serve import NODULE, SLICES
+from tests.support.service import until
+from tests.support.webapp_doubles import Study
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db.audit import trail as audit
-from tests.factories import SimpleNodule, ct_series
-from tests.integration.service import Sender, Service
+from tests.support.factories import SimpleNodule, ct_series
+from tests.support.service import Sender, Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 

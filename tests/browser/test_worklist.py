@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from db.audit import trail as audit
 from tests.browser.conftest import Site
-from tests.unit.webapp.doubles import add_study, finding_at, finish
+from tests.support.webapp_doubles import add_study, finding_at, finish
 
 pytestmark = pytest.mark.browser
 

@@ -17,7 +17,7 @@ from pynetdicom.sop_class import CTImageStorage, PatientRootQueryRetrieveInforma
 from benchmarks.serving import AE_TITLE, Service, running_service
 from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.phantom.writer import SeriesIdentity
-from tests.factories import CtSeries, Defects, ct_series
+from tests.support.factories import CtSeries, Defects, ct_series
 
 pytestmark = pytest.mark.slow
 

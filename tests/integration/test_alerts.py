@@ -22,7 +22,7 @@ from lungnode.monitoring.alerts import Alerts, post_json
 from lungnode.settings.dicom import DicomSettings, TlsSettings
 from lungnode.settings.notices import AlertSettings
 from lungnode.settings.service import Settings
-from tests.factories import answer_series, ct_series, index_series, sqlite_database
+from tests.support.factories import answer_series, ct_series, index_series, sqlite_database
 
 HOUR = timedelta(hours=1)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.environment import clean_environment
-from tests.factories import ct_series
+from tests.support.environment import clean_environment
+from tests.support.factories import ct_series
 
 
 def type_command(home: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason
 from db.monitoring import drift_observations
 from lungnode.monitoring.watch_report import refresh_report, run_watch
 from tests.integration.test_database_analyses import arrive, complete, request, start
-from tests.watched_series import Recorder, Source
+from tests.support.watched_series import Recorder, Source
 
 
 def test_series_are_collected_compared_and_reported(database: Database) -> None:

@@ -58,8 +58,8 @@ from dicom_node.storage.instance_store import InstanceStore
 from dicom_node.storage.integrity import Integrity, report
 from lungnode.adapters.archive_files import ArchiveFiles
 from lungnode.commands.store import examine
-from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
-from tests.integration.service import held_port
+from tests.support.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
+from tests.support.service import held_port
 from webapp.ports import UnfitInputError
 
 STATION = "LUNGNODE"

@@ -26,8 +26,8 @@ from dicom_node.encoding.commitment_messages import COMMITMENT_CLASS, report_han
 from dicom_node.results.delivery import DeliveryConfig, DeliveryRound, deliver_due
 from dicom_node.results.objects import ReportSettings, ResultMaker
 from dicom_node.storage.files import LocalFiles
-from tests.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
-from tests.integration.service import held_port
+from tests.support.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
+from tests.support.service import held_port
 
 pytestmark = pytest.mark.orthanc
 

@@ -21,8 +21,8 @@ from dicom_node.services.storage_service import start_listener
 from dicom_node.storage.instance_store import InstanceStore
 from lungnode.demo.pacs import push, study_files
 from lungnode.errors import CommandError
-from tests.environment import clean_environment
-from tests.factories import Defects, ct_series, sqlite_database
+from tests.support.environment import clean_environment
+from tests.support.factories import Defects, ct_series, sqlite_database
 
 ROOT = Path(__file__).parents[2]
 

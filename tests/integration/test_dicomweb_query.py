@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from dicom_node.phantom.writer import SeriesIdentity
-from tests.factories import CtSeries, ct_series, index_series
-from tests.integration.dicomweb_support import Archive, serving
+from tests.support.dicomweb import Archive, serving
+from tests.support.factories import CtSeries, ct_series, index_series
 
 NAMES = ("Doe^Jane", "Doe^John", "Roe^Richard")
 

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from db.analyses.reviews import reopen_study, review_study
 from db.tables.exchange import ResultRow
-from tests.factories import CtSeries
-from tests.integration.dicomweb_support import Archive, analysed_series, serving
+from tests.support.dicomweb import Archive, analysed_series, serving
+from tests.support.factories import CtSeries
 from webapp.reading.blinded_reading import COOKIE, SHOWN_HEADER
 
 SLICES = 6

@@ -12,8 +12,8 @@ import requests
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.factories import CtSeries, Defects, ct_series, index_series
-from tests.integration.dicomweb_support import Archive, serving
+from tests.support.dicomweb import Archive, serving
+from tests.support.factories import CtSeries, Defects, ct_series, index_series
 
 ROWS, COLUMNS = 48, 64
 

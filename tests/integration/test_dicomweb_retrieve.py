@@ -13,8 +13,8 @@ import requests
 
 from db.archive.index import instances
 from db.monitoring import faults
-from tests.factories import CtSeries, ct_series, index_series
-from tests.integration.dicomweb_support import Archive, serving
+from tests.support.dicomweb import Archive, serving
+from tests.support.factories import CtSeries, ct_series, index_series
 
 SYNTAXES = {
     "explicit": "1.2.840.10008.1.2.1",

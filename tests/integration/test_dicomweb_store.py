@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from db.audit import trail as audit
-from tests.factories import CtSeries, ct_series
-from tests.integration.dicomweb_support import Archive, serving
+from tests.support.dicomweb import Archive, serving
+from tests.support.factories import CtSeries, ct_series
 
 TYPE = 'multipart/related; type="application/dicom"; boundary=here'
 FAILURES, STORED, REASON = "00081198", "00081199", "00081197"

@@ -22,7 +22,7 @@ from lungnode.commands.doctor import Check
 from lungnode.commands.doctor_pacs import examine_pacs, make_objects
 from lungnode.settings.dicom import Destination
 from lungnode.settings.service import Settings
-from tests.integration.service import held_port
+from tests.support.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 

@@ -20,9 +20,9 @@ from lungnode.monitoring.drift_watch import collect_finished, hold_drifted, scan
 from lungnode.monitoring.watch_report import run_watch
 from lungnode.settings.notices import AlertSettings
 from lungnode.settings.service import Settings
-from tests.factories import ct_series, simple_chest, sqlite_database
-from tests.fast_analyzer import FastAnalyzer
-from tests.watched_series import Recorder, Source
+from tests.support.factories import ct_series, simple_chest, sqlite_database
+from tests.support.fast_analyzer import FastAnalyzer
+from tests.support.watched_series import Recorder, Source
 
 N, ROWS, SPACING = 40, 128, (4.0, 1.5, 1.5)
 

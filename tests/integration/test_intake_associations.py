@@ -26,7 +26,7 @@ from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES, TRANSFER_SYNT
 from dicom_node.port.access import PeerRule
 from dicom_node.port.listener import Listener, ListenerSettings
 from dicom_node.storage.instance_store import dataset_sha256
-from tests.intake_support import (
+from tests.support.intake import (
     BIG_ENDIAN,
     CT,
     DEFLATED,
@@ -40,7 +40,7 @@ from tests.intake_support import (
     part10,
     running_node,
 )
-from tests.integration.service import until
+from tests.support.service import until
 
 VERIFICATION = "1.2.840.10008.1.1"
 

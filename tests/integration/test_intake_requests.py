@@ -18,7 +18,7 @@ from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.port.acceptor import AcceptorLimits
 from dicom_node.port.access import PeerRule
 from dicom_node.port.listener import Listener, ListenerSettings
-from tests.intake_support import CT, IMPLICIT, Node, listening, running_node
+from tests.support.intake import CT, IMPLICIT, Node, listening, running_node
 
 SETTINGS = ListenerSettings(port=0, timeout_s=20, acceptor=AcceptorLimits(timeout_s=1.0))
 

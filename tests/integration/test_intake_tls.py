@@ -33,8 +33,8 @@ from lungnode.settings.dicom import Destination, DicomSettings, Peer, TlsSetting
 from lungnode.settings.service import Settings
 from lungnode.wiring import nodes as wiring_nodes
 from lungnode.wiring import port as wiring_port
-from tests.intake_support import CT, EXPLICIT, ct_dataset, listening, part10, running_node
-from tests.integration.service import until
+from tests.support.intake import CT, EXPLICIT, ct_dataset, listening, part10, running_node
+from tests.support.service import until
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
@@ -161,7 +161,7 @@ def test_only_a_good_certificate_and_a_current_protocol_get_in(
     listener: Listener, certificates: Path, name: str | None, version: ssl.TLSVersion
 ) -> None:
     """C2: {good, none, another authority's, expired, for another use} x {TLS 1.0, 1.1, 1.2, 1.3}."""
-    from tests.integration.test_intake_hostile_peers import associate_rq
+    from tests.endurance.test_intake_hostile_peers import associate_rq
 
     context = client(certificates, name)
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -222,7 +222,7 @@ def test_handshakes_that_are_never_finished_are_in_nobodys_way(
 
 
 def test_idle_tls_associations_give_way(listener: Listener, certificates: Path) -> None:
-    from tests.integration.test_intake_hostile_peers import associate_rq
+    from tests.endurance.test_intake_hostile_peers import associate_rq
 
     with ExitStack() as stack:
         for _ in range(8):
@@ -382,7 +382,7 @@ def test_an_ae_title_is_bound_to_its_certificate(
 
 
 def test_a_rejected_certificate_is_answered_as_an_unknown_calling_ae_title(tmp_path: Path, certificates: Path) -> None:
-    from tests.integration.test_intake_hostile_peers import associate_rq
+    from tests.endurance.test_intake_hostile_peers import associate_rq
 
     rule = PeerRule("PACS", "127.0.0.1", certificate=CertificateRule(names=frozenset({"CN:pacs"})))
     files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")

@@ -38,7 +38,7 @@ from dicom_node.port.listener import ListenerSettings
 from dicom_node.services.storage_service import start_listener
 from dicom_node.storage.instance_store import InstanceStore
 from lungnode.cli import run
-from tests.factories import CtSeries, Defects, ct_series
+from tests.support.factories import CtSeries, Defects, ct_series
 
 IMAGES = 12
 TIMEOUTS = ScuTimeouts(10, 30, 120)

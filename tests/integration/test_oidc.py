@@ -20,10 +20,10 @@ from db.accounts.provider_accounts import provider_account_id
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.records import Role
-from tests.factories import sqlite_database
-from tests.integration.oidc_provider import CLIENT_ID, CLIENT_SECRET
-from tests.integration.service import held_port
-from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
+from tests.support.factories import sqlite_database
+from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET
+from tests.support.service import held_port
+from tests.support.webapp_doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
 from webapp import create_app
 from webapp.http.server import make_server
 from webapp.options import OidcProvider, WebOptions
@@ -80,7 +80,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("oidc")
     database = sqlite_database(folder)
-    command = [sys.executable, "-W", "ignore", "-m", "tests.integration.oidc_provider"]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.oidc_provider"]
     with (
         held_port() as port,
         subprocess.Popen(

@@ -35,9 +35,9 @@ from dicom_node.services.retrieve_service import RetrieveService
 from dicom_node.services.storage_service import PortServices, start_listener
 from dicom_node.storage.files import RESULTS
 from dicom_node.storage.instance_store import InstanceStore
-from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
-from tests.integration.service import held_port
 from tests.integration.test_delivery_orthanc import STATION, TIMEOUTS, Orthanc, orthanc
+from tests.support.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
+from tests.support.service import held_port
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
 KINDS = ["sr", "sc", "pr", "pm", "verified", "ko"]

@@ -44,8 +44,8 @@ from dicom_node.services.retrieve_service import RetrieveService
 from dicom_node.services.storage_service import PortServices, start_listener
 from dicom_node.storage.files import LocalFiles
 from dicom_node.storage.instance_store import InstanceStore
-from tests.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
-from tests.integration.service import held_port
+from tests.support.factories import CtSeries, SimpleNodule, answer_series, ct_series, sqlite_database
+from tests.support.service import held_port
 
 CT = next(iter(STORAGE_CLASSES))
 NODULE = SimpleNodule((3.0, 20.0, 14.0), 14.0)

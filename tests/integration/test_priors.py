@@ -34,8 +34,8 @@ from dicom_node.services.query_service import QueryService
 from dicom_node.services.retrieve_service import RetrieveService
 from dicom_node.services.storage_service import PortServices, start_listener
 from dicom_node.storage.instance_store import InstanceStore
-from tests.factories import MODEL, CtSeries, Defects, ct_series, sqlite_database
-from tests.integration.conftest import AUDIT_KEY
+from tests.support.databases import AUDIT_KEY
+from tests.support.factories import MODEL, CtSeries, Defects, ct_series, sqlite_database
 
 TIMEOUTS = ScuTimeouts(10, 30, 120)
 

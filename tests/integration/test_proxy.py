@@ -16,9 +16,9 @@ from db.accounts import passwords, users
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.records import Role
-from tests.factories import sqlite_database
-from tests.integration.nginx import running_nginx
-from tests.unit.webapp.doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
+from tests.support.factories import sqlite_database
+from tests.support.nginx import running_nginx
+from tests.support.webapp_doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
 from webapp import create_app
 from webapp.http.server import make_server
 from webapp.options import WebOptions

@@ -27,8 +27,8 @@ from db.tables.health import ClockRow
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.storage.instance_store import InstanceStore
 from dicom_node.storage.purge import Purge
-from tests.factories import CtSeries, answer_series, ct_series, index_series
-from tests.integration.conftest import AUDIT_KEY
+from tests.support.databases import AUDIT_KEY
+from tests.support.factories import CtSeries, answer_series, ct_series, index_series
 
 CANARY = "CANARY^PHI"
 DAY = timedelta(days=1)

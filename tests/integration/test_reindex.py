@@ -25,9 +25,9 @@ from dicom_node.intake.instance_intake import Announced, Intake
 from dicom_node.intake.instance_intake import Sender as Calling
 from dicom_node.intake.reindex import ReindexedFile, reindex
 from dicom_node.storage.instance_store import InstanceStore
-from tests.factories import CtSeries, ct_series, sqlite_database
-from tests.integration.scale_out import make_series
-from tests.integration.service import Sender, Service
+from tests.support.factories import CtSeries, ct_series, sqlite_database
+from tests.support.scale_out import make_series
+from tests.support.service import Sender, Service
 
 TODAY = datetime(2026, 11, 29, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from db.results import failures as result_failures
 from db.results.objects import results_of_analysis
 from dicom_node.results.objects import ReportSettings, ResultMaker, ResultsError
 from dicom_node.storage.files import LocalFiles
-from tests.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
+from tests.support.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 
 PAUSE_H = 24
 

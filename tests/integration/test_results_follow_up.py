@@ -20,7 +20,7 @@ from db.results import objects as results
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results.objects import ReportSettings, ResultMaker
 from dicom_node.storage.files import LocalFiles
-from tests.factories import CtSeries, answer_series, ct_series, index_series, sqlite_database
+from tests.support.factories import CtSeries, answer_series, ct_series, index_series, sqlite_database
 
 SITTING = timedelta(minutes=1)
 

@@ -30,8 +30,8 @@ from lungnode.commands.retrieve import choose_pacs
 from lungnode.errors import CommandError
 from lungnode.settings.dicom import DicomSettings, Peer
 from lungnode.settings.service import Settings
-from tests.factories import CtSeries, Defects, ct_series
-from tests.integration.service import held_port
+from tests.support.factories import CtSeries, Defects, ct_series
+from tests.support.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 

@@ -16,7 +16,7 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.transport import AssociationSocket
 
 from dicom_node.client.scu_association import RequestingEntity
-from tests.integration.service import until
+from tests.support.service import until
 
 ECHOES = 10
 GET_MESSAGE = DIMSEServiceProvider.get_msg

@@ -21,8 +21,8 @@ from db.domain.records import AnalysisStatus, StudyState
 from dicom_node.client.peer import RemoteNode, echo
 from dicom_node.phantom.writer import SeriesIdentity
 from lungnode.commands.healthcheck import is_up
-from tests.factories import CtSeries, SimpleNodule, ct_series
-from tests.integration.service import Sender, Service, is_running, tree_of, until
+from tests.support.factories import CtSeries, SimpleNodule, ct_series
+from tests.support.service import Sender, Service, is_running, tree_of, until
 
 pytestmark = pytest.mark.timeout(900)  # many processes start here; a busy machine takes its time
 

@@ -18,8 +18,8 @@ from pydicom import dcmread
 
 from dicom_node.client.peer import NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome
 from dicom_node.client.stow import WebNode
-from tests.factories import ct_series
-from tests.integration.service import held_port
+from tests.support.factories import ct_series
+from tests.support.service import held_port
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 PLUGINS = [

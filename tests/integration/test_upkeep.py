@@ -22,7 +22,7 @@ from db.results import deliveries
 from db.results import objects as results
 from dicom_node.storage.instance_store import InstanceStore
 from lungnode.cli import run
-from tests.factories import CtSeries, answer_series, ct_series, index_series
+from tests.support.factories import CtSeries, answer_series, ct_series, index_series
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 AGE = timedelta(days=31)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.serve import SMALL_BYTES as LIMIT
-from tests.unit.webapp.doubles import new_database
+from tests.support.serve import SMALL_BYTES as LIMIT
+from tests.support.webapp_doubles import new_database
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
@@ -25,7 +25,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/fo
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("bodies")
     new_database(folder).dispose()
-    command = [sys.executable, "-m", "tests.browser.serve", str(folder), "small"]
+    command = [sys.executable, "-m", "tests.support.serve", str(folder), "small"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield int(json.loads(process.stdout.readline())["port"])

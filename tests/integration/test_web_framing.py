@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nginx import running_nginx
-from tests.unit.webapp.doubles import new_database
+from tests.support.nginx import running_nginx
+from tests.support.webapp_doubles import new_database
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDDEN = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -23,7 +23,7 @@ HIDDEN = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("server")
     new_database(folder).dispose()
-    command = [sys.executable, "-m", "tests.browser.serve", str(folder)]
+    command = [sys.executable, "-m", "tests.support.serve", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield int(json.loads(process.stdout.readline())["port"])

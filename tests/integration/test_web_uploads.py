@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.intake_support import ct_dataset, part10
-from tests.integration.dicomweb_support import Archive, serving
+from tests.support.dicomweb import Archive, serving
+from tests.support.intake import ct_dataset, part10
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,9 @@ from db.monitoring import workers
 from db.read_models import studies
 from db.studies.instances import series_record
 from dicom_node.phantom.writer import SeriesIdentity
-from tests.factories import ct_series
-from tests.fast_analyzer import CRASHES, HANGS, RAISES
-from tests.integration.workflow_process import AUDIT_KEY
+from tests.support.factories import ct_series
+from tests.support.fast_analyzer import CRASHES, HANGS, RAISES
+from tests.support.workflow_process import AUDIT_KEY
 
 T = TypeVar("T")
 FINISHED = (StudyState.ANALYSED, StudyState.NOT_ANALYSED, StudyState.FAILED)
@@ -62,7 +62,7 @@ class Node:
 
     def start(self) -> None:
         options = {"folder": str(self.folder), "url": self.url, "system_url": self.system_url, **self.options}
-        command = [sys.executable, "-m", "tests.integration.workflow_process", json.dumps(options)]
+        command = [sys.executable, "-m", "tests.support.workflow_process", json.dumps(options)]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from tests.migrated import migrate_sqlite
+from tests.support.migrated import migrate_sqlite
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from db.database import Database, load_or_create_audit_key
-from tests.migrated import migrate_sqlite
+from tests.support.migrated import migrate_sqlite
 
 
 @pytest.fixture

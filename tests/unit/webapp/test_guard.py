@@ -7,8 +7,8 @@ import io
 import pytest
 
 from db.domain.records import Role
+from tests.support.webapp_doubles import noise_png
 from tests.unit.webapp.conftest import Web
-from tests.unit.webapp.doubles import noise_png
 
 ANALYSES = "/api/v1/studies/1.2.3/analyses"
 

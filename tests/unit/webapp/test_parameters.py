@@ -6,8 +6,8 @@ import pytest
 
 from db.domain.records import Role
 from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.reading.test_studies import shown_study
 from tests.unit.webapp.test_access import VALUES
-from tests.unit.webapp.test_studies import shown_study
 from webapp.assembly import declared_endpoints
 from webapp.endpoints import ANY_QUERY
 

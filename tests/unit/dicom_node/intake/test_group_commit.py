@@ -1,0 +1,74 @@
+"""Many threads commit together: none waits for ever, none is answered for another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from db.studies.instances import instance_record
+from dicom_node.intake.instance_intake import IntakeVerdict, Sender
+from tests.support.intake import Node, announced, ct_dataset, encoded, running_node
+
+THREADS = 8
+SENDER = Sender("PACS", "127.0.0.1")
+
+
+@pytest.fixture
+def node(tmp_path: Path):
+    with running_node(tmp_path) as made:
+        yield made
+
+
+def receive(node: Node, number: int) -> IntakeVerdict:
+    ds = ct_dataset(number)
+    return node.intake.receive(announced(ds), encoded(ds), SENDER)
+
+
+def at_once(work: Callable[[int], object]) -> list[object]:
+    """Run work for as many numbers as there are threads, all begun together; an exception is its outcome."""
+    start = Barrier(THREADS)
+
+    def one(number: int) -> object:
+        start.wait(60)
+        try:
+            return work(number)
+        except RuntimeError as error:
+            return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(one, range(1, THREADS + 1), timeout=60))
+
+
+def test_threads_that_commit_together_all_get_their_own_verdict(node: Node) -> None:
+    for turn in range(5):
+        verdicts = at_once(lambda number, turn=turn: receive(node, 100 * turn + number))
+        assert [verdict.code for verdict in verdicts] == ["stored"] * THREADS
+    again = at_once(lambda number: receive(node, number))
+    assert [verdict.code for verdict in again] == ["duplicate"] * THREADS
+    with node.database.read() as session:
+        for turn in range(5):
+            for number in range(1, THREADS + 1):
+                uid = str(ct_dataset(100 * turn + number).SOPInstanceUID)
+                assert instance_record(session, uid) is not None
+
+
+def test_an_unforeseen_error_of_a_leader_leaves_nobody_waiting(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(node, 99)
+    publish = node.store.publish
+    failures = iter([True])
+
+    def failing(received: object) -> None:
+        if next(failures, False):
+            raise RuntimeError("not foreseen")
+        publish(received)
+
+    monkeypatch.setattr(node.store, "publish", failing)
+    outcomes = at_once(lambda number: receive(node, number))
+    codes = ["error" if isinstance(outcome, RuntimeError) else outcome.code for outcome in outcomes]
+    assert codes.count("error") == 1
+    assert set(codes) <= {"error", "storage-unavailable", "stored"}
+    assert receive(node, 98).code == "stored"

@@ -1,0 +1,209 @@
+"""The worklist, as page and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from db.audit import trail as audit
+from db.domain.records import Reason, Role, StudyState
+from tests.support.webapp_doubles import add_study, finding_at, finish, put_in_state
+from tests.unit.webapp.conftest import Web
+
+FIELDS = [
+    *("study_instance_uid", "patient", "accession_number", "study_date", "study_description", "state", "reasons"),
+    *("series_count", "instance_count", "finding_count", "malignancy_probability", "interval", "displayed"),
+    *("received_at", "analysed_at", "waiting_s", "reviewed_at", "reviewed_by", "caveats", "result_failures"),
+]
+STRANGE = "<img src=x onerror=alert(1)>^{{7*7}}"
+
+
+def test_an_item_has_the_documented_fields(web: Web) -> None:
+    study = add_study(web.database)
+    finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=0.73)])
+    body = web.client().get("/api/v1/worklist").json
+    assert list(body) == ["items", "next"]
+    item = body["items"][0]
+    assert list(item) == FIELDS
+    assert item["patient"] == {"id": "PID-1", "name": "Doe^Jane", "birth_date": "19610215", "sex": "F"}
+    assert (item["state"], item["finding_count"], item["series_count"], item["instance_count"]) == ("analysed", 1, 1, 3)
+    assert (item["malignancy_probability"], item["interval"]) == (0.73, [0.5564, 0.8712])
+    assert item["displayed"] == "55 to 88 % (25 of 34 similar)"
+    assert item["received_at"].endswith("Z")
+    assert item["analysed_at"].endswith("Z")
+    assert body["next"] is None
+
+
+@pytest.mark.parametrize("state", list(StudyState))
+def test_every_state_can_be_asked_for(web: Web, state: StudyState) -> None:
+    for expected in StudyState:
+        put_in_state(web.database, add_study(web.database, patient_id=expected.value), expected)
+    items = web.client().get(f"/api/v1/worklist?state={state}").json["items"]
+    assert [item["patient"]["id"] for item in items] == [state.value]
+    page = web.client().get(f"/worklist?state={state}").text
+    assert f'<td><span class="chip {state}">' in page.replace("\n", "")
+
+
+def test_reasons_stand_in_words(web: Web) -> None:
+    study = add_study(web.database)
+    finish(web.database, study, reasons=[Reason("localizer", "A localizer, not a volume.")])
+    item = web.client().get("/api/v1/worklist").json["items"][0]
+    assert item["state"] == "not_analysed"
+    assert item["reasons"] == [{"code": "localizer", "text": "A localizer, not a volume."}]
+    assert "A localizer, not a volume." in web.client().get("/worklist").text
+
+
+def test_pages_follow_one_another(web: Web) -> None:
+    for number in range(5):
+        add_study(web.database, patient_id=f"P{number}")
+    observed, cursor = [], ""
+    for _ in range(3):
+        body = web.client().get("/api/v1/worklist", query_string={"limit": 2, "cursor": cursor}).json
+        observed += [item["patient"]["id"] for item in body["items"]]
+        cursor = body["next"]
+    assert observed == ["P4", "P3", "P2", "P1", "P0"]
+    assert cursor is None
+    page = web.client().get("/worklist?limit=2").text
+    assert 'rel="next"' in page
+
+
+def test_text_is_looked_for(web: Web) -> None:
+    add_study(web.database, name="Müller^Ägidius", patient_id="1")
+    add_study(web.database, name="Doe^Jane", patient_id="2")
+    items = web.client().get("/api/v1/worklist?q=müller").json["items"]
+    assert [item["patient"]["id"] for item in items] == ["1"]
+    assert "No matches" in web.client().get("/worklist?q=nobody-of-that-name").text
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("state=done", "bad_state"),
+        ("limit=0", "bad_limit"),
+        ("limit=501", "bad_limit"),
+        ("limit=00000500000", "bad_limit"),
+        ("limit=-1", "bad_limit"),
+        ("limit=x", "bad_limit"),
+        ("limit=%C2%B2", "bad_limit"),
+        ("limit=" + "9" * 5000, "bad_limit"),
+        ("cursor=abc", "bad_cursor"),
+        ("cursor=" + "A" * 3000, "bad_cursor"),
+        ("q=" + "x" * 2001, "bad_text"),
+        ("sort=random", "bad_sort"),
+        ("reviewed=maybe", "bad_reviewed"),
+        ("date_from=20260231", "bad_date"),
+        ("date_to=yesterday", "bad_date"),
+        ("min_probability=1.01", "bad_probability"),
+        ("min_probability=nan", "bad_probability"),
+        ("max_probability=50%25", "bad_probability"),
+    ],
+)
+def test_what_is_not_understood_is_refused(web: Web, query: str, code: str) -> None:
+    response = web.client().get(f"/api/v1/worklist?{query}")
+    assert (response.status_code, response.json["error"]["code"]) == (400, code)
+
+
+def test_names_never_become_markup(web: Web) -> None:
+    add_study(web.database, name=STRANGE, patient_id="<b>id</b>", description='"><svg onload=alert(2)>')
+    page = web.client().get("/worklist").text
+    for text in ("<img src", "<b>id</b>", "<svg onload"):
+        assert text not in page
+    assert "{{7*7}}" in page  # a template's own marks stay text
+
+
+def test_an_empty_worklist_says_so(web: Web) -> None:
+    assert "No study yet" in web.client().get("/worklist").text
+
+
+def listed(web: Web, query: str) -> list[str]:
+    return [item["patient"]["id"] for item in web.client().get(f"/api/v1/worklist?{query}").json["items"]]
+
+
+def test_probability_date_and_review_can_be_asked_for(web: Web) -> None:
+    for patient_id, likely in (("low", 0.1), ("high", 0.9)):
+        study = add_study(web.database, patient_id=patient_id)
+        finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=likely)])
+    add_study(web.database, patient_id="none")
+    assert listed(web, "min_probability=0.5") == ["high"]
+    assert listed(web, "max_probability=0.5") == ["low"]
+    assert listed(web, "sort=priority") == ["high", "low", "none"]
+    assert listed(web, "sort=oldest") == ["low", "high", "none"]
+    assert listed(web, "date_from=2026-01-14&date_to=20260114") == ["none", "high", "low"]
+    assert listed(web, "date_from=2026-01-15") == []
+    assert web.client().post(f"/api/v1/studies/{study.study_instance_uid}/review", json={"reviewed": True}).json == {
+        "study_instance_uid": study.study_instance_uid,
+        "reviewed": True,
+    }
+    assert listed(web, "reviewed=yes") == ["high"]
+    assert listed(web, "sort=priority") == ["low", "none", "high"]
+
+
+def test_the_page_says_what_waits_too_long(make_web: Callable[..., Web]) -> None:
+    web = make_web(max_wait_s=0.0)
+    add_study(web.database)
+    page = web.client().get("/worklist").text
+    assert "unread 0 s" in page
+    assert "waiting over 0 s" in page
+
+
+def test_a_review_needs_yes_or_no_and_a_study(web: Web) -> None:
+    study = add_study(web.database)
+    url = f"/api/v1/studies/{study.study_instance_uid}/review"
+    for body in ({}, {"reviewed": "yes"}, []):
+        assert web.client().post(url, json=body).status_code == 400
+    assert web.client().post("/api/v1/studies/1.2.999/review", json={"reviewed": True}).status_code == 404
+
+
+def test_a_review_is_a_readers_act_and_on_record(locked: Web) -> None:
+    study = add_study(locked.database)
+    url = f"/api/v1/studies/{study.study_instance_uid}/review"
+    client = locked.client()
+    assert client.post(url, json={"reviewed": True}, headers=locked.bearer(Role.ADMIN)).status_code == 403
+    assert client.post(url, json={"reviewed": True}, headers=locked.bearer(Role.RADIOLOGIST)).status_code == 200
+    with locked.database.read() as session:
+        latest = audit.recent(session, limit=1)[0].event
+    assert (latest.action, latest.actor) == ("study:reviewed", "token:program-radiologist")
+
+
+def test_filters_are_saved_shown_and_removed(web: Web) -> None:
+    client = web.client()
+    query = {"state": "failed", "q": "", "sort": "newest", "min_probability": "0.2", "cursor": "x"}
+    made = client.post("/api/v1/worklist/filters", json={"name": "To <b>do</b>", "query": query})
+    assert made.status_code == 201
+    assert made.json["query"] == {"state": "failed", "min_probability": "0.2"}
+    assert made.json["url"] == "/worklist?state=failed&min_probability=0.2"
+    page = client.get(made.json["url"]).text
+    assert "To &lt;b&gt;do&lt;/b&gt;" in page
+    assert 'aria-current="true"><bdi>To' in page
+    assert client.get("/api/v1/worklist/filters").json == {"filters": [made.json]}
+    assert client.delete(f"/api/v1/worklist/filters/{made.json['id']}").status_code == 204
+    assert client.get("/api/v1/worklist/filters").json == {"filters": []}
+
+
+@pytest.mark.parametrize("name", ["limit", "state", "q", "date_from", "min_probability", "reviewed", "sort", "cursor"])
+@pytest.mark.parametrize("empty", ["", " ", "%09"])
+def test_blank_parameters_are_as_if_they_were_left_out(web: Web, name: str, empty: str) -> None:
+    assert web.client().get(f"/api/v1/worklist?{name}={empty}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": "x"},
+        {"name": "x", "query": {"state": 1}},
+        {"name": "x", "query": {"state": "done"}},
+        {"name": "x", "query": {"patient": "y"}},
+        {"name": "x", "query": {"State": "queued"}},
+    ],
+)
+def test_a_filter_that_shows_nothing_is_not_saved(web: Web, body: dict[str, object]) -> None:
+    assert web.client().post("/api/v1/worklist/filters", json=body).status_code == 400
+
+
+def test_a_reader_sees_only_the_own_filters(locked: Web) -> None:
+    client, reader, admin = locked.client(), locked.bearer(Role.RADIOLOGIST), locked.bearer(Role.ADMIN)
+    made = client.post("/api/v1/worklist/filters", json={"name": "Mine", "query": {}}, headers=reader).json
+    assert client.get("/api/v1/worklist/filters", headers=admin).json == {"filters": []}
+    assert client.delete(f"/api/v1/worklist/filters/{made['id']}", headers=admin).status_code == 404
