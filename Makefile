@@ -1,14 +1,18 @@
 # lungnode: `make help` lists the targets. Every target installs what it needs into .venv and can be called first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help assets words types install install-dev demo serve test endurance check format docs bench lock sbom audit clean
+.PHONY: help assets words types install install-dev demo serve test coverage endurance check format docs bench lock sbom audit clean
 
-VENV ?= .venv
+# The interpreter, a name or a path, in an environment of its own (PYTHON=python3.13: .venv-python3.13); without it the
+# first of python3, python3.11, python3.12 and python3.13 that fits makes .venv.
+PYTHON ?=
+VENV ?= .venv$(if $(PYTHON),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 ARGS ?=
 # Parallel test workers; 0 runs the tests in one process.
 WORKERS ?= auto
+PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 # The pages' modules, bundled by Vite; Node comes from PyPI where the machine has none.
 BUNDLE := webapp/static/built/viewer.js
 ASSETS := $(patsubst frontend/src/pages/%.ts,webapp/static/built/%.js,$(wildcard frontend/src/pages/*.ts))
@@ -26,12 +30,13 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(PY):
-	@python=$$(for name in python3 python3.11 python3.12 python3.13; do \
-	  $$name -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	@python=$$(for name in $(or $(PYTHON),python3 python3.11 python3.12 python3.13); do \
+	  "$$name" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	    && { echo $$name; break; }; done); \
 	if [ -z "$$python" ]; then \
-	  echo "make: needs Python 3.11, 3.12 or 3.13 with venv (Debian: apt install python3 python3-venv)" >&2; exit 1; fi; \
-	echo "creating $(VENV) with $$($$python --version)"; $$python -m venv $(VENV)
+	  echo "make: $(PYTHON:%=% does not fit: )needs Python 3.11, 3.12 or 3.13 with venv (Debian: apt install python3 python3-venv)" >&2; \
+	  exit 1; fi; \
+	echo "creating $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV)
 
 $(VENV)/.torch: $(PY)
 	@if [ -n "$(TORCH_INDEX)" ]; then \
@@ -77,10 +82,17 @@ serve: $(VENV)/.installed ## Run the service with the settings of the environmen
 	@$(BIN)/lungnode serve $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run the tests, but for those of make endurance (ARGS="-k intake" for some of them)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/endurance $(ARGS)
+	@$(PY) -m $(PYTEST) --junit-xml build/tests/test.xml --ignore tests/endurance $(ARGS)
+
+coverage: $(VENV)/.installed-dev ## Measure the lines and branches that make test runs (HTML=1: pages in build/coverage/html)
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/coverage run -m $(PYTEST) --junit-xml build/tests/test.xml --ignore tests/endurance $(ARGS) || failed=1; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage json --quiet && $(BIN)/coverage report \
+	  && $(PY) .ci/coverage_table.py build/coverage/report.json $(if $(HTML),&& $(BIN)/coverage html --quiet) \
+	  && exit $${failed:-0}
 
 endurance: $(VENV)/.installed-dev ## Kill, starve and attack the service, and run what measures it (many minutes)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/endurance $(ARGS)
+	@$(PY) -m $(PYTEST) --junit-xml build/tests/endurance.xml tests/endurance $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, layers, house rules and documentation
 	@$(BIN)/ruff format --check .
