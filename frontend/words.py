@@ -27,9 +27,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "english": None,
     **dict.fromkeys(("Reason", "Abstention"), (2,)),  # code, then the text for people
     **dict.fromkeys(("BadRequestError", "ForbiddenError", "NotFoundError", "ConflictError", "UnavailableError"), (1,)),
-    **dict.fromkeys(
-        ("UploadRefusedError", "UnfitInputError", "ZipRefusedError", "_answer"), (3,)
-    ),  # status, code, text
+    **dict.fromkeys(("UnfitInputError", "ZipRefusedError", "_answer"), (3,)),  # status, code, text
 }
 BROWSER = (".js", ".ts")
 NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # a catalogue changes only when a text does

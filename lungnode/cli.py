@@ -113,7 +113,7 @@ def _known_errors() -> tuple[type[Exception], ...]:
         ("db.domain.errors", "DbError"),
         ("dicom_node.encoding.errors", "DicomNodeError"),
         ("inference.errors", "InferenceError"),
-        ("webapp.ports", "UnfitInputError"),
+        ("webapp.http.errors", "UnfitInputError"),
         ("sqlalchemy.exc", "SQLAlchemyError"),
     ):
         family = getattr(sys.modules.get(module), name, None)

@@ -16,7 +16,7 @@ from flask.sansio.app import App
 from pydantic import BaseModel, ValidationError
 
 from db.domain.records import Role
-from webapp.http.errors import BadRequestError, UploadRefusedError, WebError
+from webapp.http.errors import BadRequestError, UnfitInputError, WebError
 from webapp.http.forms import json_body
 
 ADMIN, RADIOLOGIST, AUDITOR, SERVICE = Role.ADMIN, Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE
@@ -73,7 +73,7 @@ class Rule:
         message = self.message.format(name=name)
         if self.status == 400:
             return BadRequestError(message, code=self.code)
-        return UploadRefusedError(self.status, self.code, message)
+        return UnfitInputError(self.status, self.code, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def validated(model: type[M], values: Mapping[str, Any]) -> M:
 
     Raises
     ------
-    BadRequestError, UploadRefusedError
+    BadRequestError, UnfitInputError
         By the rule of the first field that does not fit.
     """
     try:

@@ -13,7 +13,7 @@ from flask import request
 
 from webapp.endpoints import Endpoint
 from webapp.http.errors import BadRequestError
-from webapp.http.i18n import english
+from webapp.http.messages import english
 
 MAX_SHOWN: Final = 64
 

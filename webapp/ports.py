@@ -11,32 +11,20 @@ from mmap import mmap
 from typing import Literal, Protocol
 
 from db.analyses.scanners import Scanner
-from db.domain.records import ModelIdentity, NewFinding, Reason
+from db.domain.records import ModelIdentity, NewFinding, UploadAnswer
 
 MapName = Literal["attention", "gradient"]
 
 
 @dataclass(frozen=True, slots=True)
-class UploadAnswer:
-    """Model output for one upload; probabilities are in 0..1."""
+class UploadAnalysis:
+    """Answer to an upload, and the images to show with it."""
 
-    kind: str
-    """``slice`` (PNG, JPEG), ``nodule`` (DICOM with row and column) or ``dicom`` (DICOM without)."""
-    predicted_class: str | None
-    probabilities: dict[str, float]
-    prediction_set: tuple[str, ...]
-    in_domain: bool
-    reasons: tuple[Reason, ...]
-    unvalidated: dict[str, object] | None
-    """``{"class": ..., "confidence": {...}}`` of the unvalidated output for an input outside the domain, if any."""
-    model: ModelIdentity
-    temperature: float
+    answer: UploadAnswer
     image_png: bytes | None
     """The 8-bit image as analysed, upright, at most 1024 pixels a side."""
     attention_png: bytes | None
     """The attention overlay on that image, same size (RGBA)."""
-    displayed: dict[str, object] | None = None
-    """Displayed probability of ``malignant``, as recorded by ``inference.displayed``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +82,10 @@ class StatementSection:
     tables: tuple[StatementTable, ...] = ()
 
 
-class UnfitInputError(Exception):
-    """The input cannot be processed: ``status`` is the HTTP status, ``code`` stable, ``message`` for users."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-
 class Predictor(Protocol):
     """Analysis of uploads and marked points. Calls take 10 ms to 2 s on two cores and are thread-safe."""
 
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         """Analyse an uploaded PNG, JPEG or DICOM instance, detected by content.
 
         Raises

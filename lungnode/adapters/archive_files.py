@@ -15,7 +15,8 @@ from dicom_node.storage.files import Files, StoreUnreachableError
 from dicom_node.storage.instance_files import Content, InstanceFiles
 from dicom_node.storage.instance_store import InstanceStore
 from dicom_node.storage.integrity import REASON, Integrity
-from webapp.ports import RenderOptions, UnfitInputError
+from webapp.http.errors import UnfitInputError
+from webapp.ports import RenderOptions
 
 INSTANCE_TIMEOUT_S = 60.0
 """Time limit per instance: usually milliseconds, some seconds for an Enhanced CT of thousands of frames."""

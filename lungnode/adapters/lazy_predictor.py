@@ -17,7 +17,7 @@ from inference.description import ModelsDescription
 if TYPE_CHECKING:
     from lungnode.adapters.model_predictor import ModelPredictor
     from lungnode.adapters.unavailable_predictor import UnavailablePredictor
-    from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnswer
+    from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnalysis
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class LazyPredictor:
             if self._predictor is not None:
                 self._predictor.close()
 
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         """See ``Predictor``."""
         return self.load().predict_upload(content, row=row, column=column)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dicom_node.jobs.analysis_process import AnalysisPool, MakeAnalyzer
     from lungnode.adapters.lazy_predictor import LazyPredictor
     from lungnode.adapters.unavailable_predictor import UnavailablePredictor
-    from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnswer
+    from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnalysis
 
     DescribedPredictor = LazyPredictor | UnavailablePredictor
     Follower = Callable[[AnalysisPool, ModelIdentity], None]
@@ -210,7 +210,7 @@ class SwitchingPredictor:
             if predictor is not None:
                 predictor.close()
 
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         """See ``Predictor``."""
         return self._live.predict_upload(content, row=row, column=column)
 

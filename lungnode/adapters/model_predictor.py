@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from db.domain.records import ModelIdentity, Reason
+from db.domain.records import ModelIdentity, Reason, UploadAnswer
 from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess, GreyPicture, UnreadablePixelsError
 from dicom_node.sandbox.frames import FrameHeader
@@ -23,7 +23,7 @@ from inference.displayed import Question, displayed_of
 from inference.networks.explanation import MapKind
 from inference.predictor import Models, NoduleAnalyzer
 from inference.slices.slice_classifier import SliceClassifier
-from inference.types import Abstention, ClassPrediction, CtVolume, NoduleFinding
+from inference.types import Abstention, CtVolume, NoduleFinding
 from lungnode.adapters.archive_files import refusing
 from lungnode.adapters.image_codec import (
     LUNG_WINDOW,
@@ -34,7 +34,8 @@ from lungnode.adapters.image_codec import (
 )
 from lungnode.adapters.lazy_predictor import status_of
 from lungnode.adapters.stored_series import StoredSeries
-from webapp.ports import MapName, MarkedPoint, PointAnswer, UnfitInputError, UploadAnswer
+from webapp.http.errors import UnfitInputError
+from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnalysis
 
 UPLOAD_TIMEOUT_S = 15.0
 UPLOAD_MEMORY_MB = 320
@@ -62,7 +63,7 @@ class ModelPredictor:
         """End the decoding child."""
         self._process.close()
 
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         """See ``Predictor``."""
         if content[_DICM] != b"DICM":
             return self._slice_answer(self._picture(content))
@@ -125,37 +126,34 @@ class ModelPredictor:
                 text = "The picture cannot be decoded; it may be damaged."
                 raise UnfitInputError(422, "unreadable_image", text) from None
 
-    def _slice_answer(self, picture: GreyPicture) -> UploadAnswer:
+    def _slice_answer(self, picture: GreyPicture) -> UploadAnalysis:
         classifier, grey = self._models.slice, picture.grey
         prediction = classifier.predict(grey, is_coloured=picture.is_coloured)
-        return UploadAnswer(
+        answer = UploadAnswer(
             kind="slice",
-            predicted_class=prediction.predicted_class,
             probabilities=prediction.probabilities,
-            prediction_set=prediction.prediction_set,
-            in_domain=prediction.is_in_domain,
+            prediction_set=prediction.prediction_set if prediction.is_in_domain else (),
             reasons=tuple(map(reason_of, prediction.abstentions)),
-            unvalidated=_unvalidated(prediction),
             model=identity_of(classifier),
             temperature=classifier.temperature,
-            image_png=grey_png(grey, max_side=MAX_SIDE_PX),
-            attention_png=overlay_png(classifier.attention(grey)) if prediction.probabilities else None,
-            displayed=prediction.displayed.to_json() if prediction.displayed else None,
+            displayed=prediction.displayed.to_json() if prediction.displayed and prediction.is_in_domain else None,
         )
+        overlay = overlay_png(classifier.attention(grey)) if prediction.probabilities else None
+        return UploadAnalysis(answer, grey_png(grey, max_side=MAX_SIDE_PX), overlay)
 
-    def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnswer:
+    def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnalysis:
         frames = self._frames(path)
         try:
             hu = load_frame_hu(frames[0], self._process)
         except UnfitImagesError as error:
-            return self._nodule_answer("dicom", (error.reason,), None, None)
+            return UploadAnalysis(self._no_answer(error.reason), None, None)
         png = grey_png(windowed(hu, LUNG_WINDOW), max_side=MAX_SIDE_PX)
         if reason := _why_not_instance(frames, place):
-            return self._nodule_answer("dicom", (reason,), None, png)
+            return UploadAnalysis(self._no_answer(reason), png, None)
         if place is None:
             raise AssertionError("an instance without a place is refused above")
         finding = self._finding(hu, frames[0], place)
-        return self._nodule_answer("nodule", (), finding, png, self._overlay(hu, frames[0], finding))
+        return UploadAnalysis(self._nodule_answer(finding), png, self._overlay(hu, frames[0], finding))
 
     def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
         frames = self._process.headers([path], at_most=2)[0]  # a second one: multi-frame
@@ -183,33 +181,25 @@ class ModelPredictor:
         weights = self._models.nodule.explanation(volume, finding.index, MapKind.ATTENTION)
         return None if weights is None else overlay_png(weights)
 
-    def _nodule_answer(
-        self,
-        kind: str,
-        reasons: tuple[Reason, ...],
-        finding: NoduleFinding | None,
-        png: bytes | None,
-        overlay: bytes | None = None,
-    ) -> UploadAnswer:
-        """Return the answer for a DICOM instance; without a class if there is no finding or it abstains."""
-        abstentions = tuple(map(reason_of, finding.abstentions)) if finding else reasons
-        probability = finding.malignancy_probability if finding else None
-        probabilities = {} if probability is None else {"benign": 1.0 - probability, "malignant": probability}
-        top = max(probabilities, key=lambda name: probabilities[name]) if probabilities else None
-        in_domain = not abstentions and top is not None
+    def _nodule_answer(self, finding: NoduleFinding) -> UploadAnswer:
+        """Return the answer for a marked nodule; without a class if the model abstains."""
+        probability = finding.malignancy_probability
+        is_in_domain = probability is not None and not finding.abstentions
+        shown = displayed_of(finding.attributes, Question.MALIGNANCY, probability) if is_in_domain else None
         return UploadAnswer(
-            kind=kind,
-            predicted_class=top if in_domain else None,
-            probabilities=probabilities,
-            prediction_set=finding.prediction_set if finding else (),
-            in_domain=in_domain,
-            reasons=abstentions,
-            unvalidated={"class": top, "confidence": probabilities} if top is not None and not in_domain else None,
+            kind="nodule",
+            probabilities={} if probability is None else {"benign": 1.0 - probability, "malignant": probability},
+            prediction_set=finding.prediction_set if is_in_domain else (),
+            reasons=tuple(map(reason_of, finding.abstentions)),
             model=identity_of(self._models.nodule),
             temperature=self._models.nodule.temperature,
-            image_png=png,
-            attention_png=overlay,
-            displayed=_displayed(finding),
+            displayed=shown.to_json() if shown else None,
+        )
+
+    def _no_answer(self, reason: Reason) -> UploadAnswer:
+        """Return the answer for a DICOM instance that is not analysed."""
+        return UploadAnswer(
+            "dicom", {}, (), (reason,), identity_of(self._models.nodule), self._models.nodule.temperature
         )
 
 
@@ -235,19 +225,3 @@ def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] 
 
 def _no_finding(place: tuple[float, float], code: str, text: str) -> NoduleFinding:
     return NoduleFinding((0.0, *place), None, None, None, None, abstentions=(Abstention(code, text),))
-
-
-def _displayed(finding: NoduleFinding | None) -> dict[str, object] | None:
-    """Return the displayed malignancy of a finding as JSON values."""
-    if finding is None:
-        return None
-    shown = displayed_of(finding.attributes, Question.MALIGNANCY, finding.malignancy_probability)
-    return shown.to_json() if shown else None
-
-
-def _unvalidated(prediction: ClassPrediction) -> dict[str, object] | None:
-    """Return the raw answer for an input outside the validated domain, which is shown only behind a warning."""
-    if prediction.is_in_domain or not prediction.probabilities:
-        return None
-    top = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
-    return {"class": top, "confidence": prediction.probabilities}

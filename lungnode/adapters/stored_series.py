@@ -20,7 +20,8 @@ from dicom_node.storage.instance_store import InstanceStore
 from dicom_node.storage.integrity import Integrity
 from inference.gate import GateThresholds
 from lungnode.adapters.archive_files import check_undamaged, refusing
-from webapp.ports import SliceReference, UnfitInputError
+from webapp.http.errors import UnfitInputError
+from webapp.ports import SliceReference
 
 Value = TypeVar("Value")
 

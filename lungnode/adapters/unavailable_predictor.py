@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from webapp.ports import MapName, MarkedPoint, PointAnswer, UnfitInputError, UploadAnswer
+from webapp.http.errors import UnfitInputError
+from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnalysis
 
 
 class UnavailablePredictor:
@@ -15,7 +16,7 @@ class UnavailablePredictor:
         """Return itself."""
         return self
 
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         """See ``Predictor``."""
         raise self._refusal()
 

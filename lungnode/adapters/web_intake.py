@@ -8,7 +8,8 @@ from dicom_node.encoding.errors import ZipRefusedError
 from dicom_node.intake.instance_intake import Intake, Sender
 from dicom_node.intake.part10_intake import Part10Reception
 from dicom_node.intake.zip_intake import WEB, store_zip
-from webapp.ports import AcceptedStudy, InstanceOutcome, LeftOutFiles, UnfitInputError
+from webapp.http.errors import UnfitInputError
+from webapp.ports import AcceptedStudy, InstanceOutcome, LeftOutFiles
 
 
 class WebIntake:

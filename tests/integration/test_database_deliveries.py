@@ -26,6 +26,7 @@ from db.domain.records import (
     Reason,
     ReceivedInstance,
     Role,
+    UploadAnswer,
     UploadPatient,
     UploadPrediction,
     Verdict,
@@ -140,31 +141,19 @@ def test_deliveries_of_nothing_are_refused(database: Database, analysis: Analysi
 def prediction(model: ModelIdentity) -> UploadPrediction:
     return UploadPrediction(
         id="f" * 32,
-        kind="slice",
         input_sha256="a" * 64,
-        predicted_class="malignant",
-        probabilities={"benign": 0.1234, "malignant": 0.8766},
-        prediction_set=("malignant",),
-        in_domain=True,
-        reasons=(),
-        unvalidated=None,
-        model=model,
-        temperature=1.1,
+        answer=UploadAnswer("slice", {"benign": 0.1234, "malignant": 0.8766}, ("malignant",), (), model, 1.1),
         patient=UploadPatient(61, "F", 30.5, True, "CANARY cough"),
         created_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
     )
 
 
 def test_a_prediction_reads_back_as_it_was_answered(database: Database, prediction: UploadPrediction) -> None:
+    shares, reasons = {"benign": 0.6, "malignant": 0.4}, (Reason("not_ct", "This is no CT slice."),)
     abstained = replace(
         prediction,
         id="e" * 32,
-        predicted_class=None,
-        probabilities={},
-        prediction_set=(),
-        in_domain=False,
-        reasons=(Reason("not_ct", "This is no CT slice."),),
-        unvalidated={"class": "benign", "confidence": {"benign": 0.6, "malignant": 0.4}},
+        answer=replace(prediction.answer, probabilities=shares, prediction_set=(), reasons=reasons),
         patient=UploadPatient(),
     )
     with database.begin() as session:
@@ -183,16 +172,23 @@ def test_a_prediction_reads_back_as_it_was_answered(database: Database, predicti
     [
         {"probabilities": {"benign": 1.5}},
         {"probabilities": {"benign": float("nan")}},
-        {"unvalidated": {"class": object()}},
+        {"probabilities": {"benign": 1.5}, "reasons": (Reason("not_ct", "This is no CT slice."),)},
+        {"displayed": {"text": object()}},
         {"temperature": float("inf")},
-        {"patient": UploadPatient(smoking_pack_years=float("nan"))},
     ],
 )
 def test_a_prediction_that_is_none_is_refused(
     database: Database, prediction: UploadPrediction, wrong: dict[str, object]
 ) -> None:
+    answer = replace(prediction.answer, **wrong)
     with pytest.raises(InvalidRecordError), database.begin() as session:
-        predictions.record_prediction(session, replace(prediction, **wrong), actor="ann")
+        predictions.record_prediction(session, replace(prediction, answer=answer), actor="ann")
+
+
+def test_a_patient_with_impossible_numbers_is_refused(database: Database, prediction: UploadPrediction) -> None:
+    patient = UploadPatient(smoking_pack_years=float("nan"))
+    with pytest.raises(InvalidRecordError), database.begin() as session:
+        predictions.record_prediction(session, replace(prediction, patient=patient), actor="ann")
 
 
 def test_no_identity_reaches_the_audit_trail(

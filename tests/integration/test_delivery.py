@@ -60,7 +60,7 @@ from lungnode.adapters.archive_files import ArchiveFiles
 from lungnode.commands.store import examine
 from tests.support.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 from tests.support.service import held_port
-from webapp.ports import UnfitInputError
+from webapp.http.errors import UnfitInputError
 
 STATION = "LUNGNODE"
 TIMEOUTS = ScuTimeouts(connect_s=5, association_s=10, response_s=20)

@@ -30,7 +30,7 @@ from lungnode.adapters.archive_files import SharedPictures
 from lungnode.adapters.live_model import checked, keep_bundle, located
 from tests.support.factories import ct_series, sqlite_database
 from tests.support.object_store import object_store
-from webapp.ports import UnfitInputError
+from webapp.http.errors import UnfitInputError
 from webapp.services import upload_images
 from webapp.services.upload_images import UploadImages
 

@@ -26,12 +26,14 @@ from db.domain.records import (
     Reason,
     ReceivedInstance,
     StudyState,
+    UploadAnswer,
 )
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from inference.calibration.evidence import displayed_limits
 from inference.displayed import DisplayedProbability, Question
 from tests.support.migrated import migrate_sqlite
+from webapp.http.errors import UnfitInputError
 from webapp.ports import (
     AcceptedStudy,
     LeftOutFiles,
@@ -40,8 +42,7 @@ from webapp.ports import (
     PointAnswer,
     RenderOptions,
     SliceReference,
-    UnfitInputError,
-    UploadAnswer,
+    UploadAnalysis,
 )
 
 MODEL = ModelIdentity("nodule", "1.0", "ab" * 32)
@@ -137,7 +138,7 @@ class CannedPredictor:
     has_model: bool = True
     calls: list[tuple[int, float | None, float | None]] = field(default_factory=list)
 
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnswer:
+    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         """Read the picture with Pillow and answer."""
         self.calls.append((len(content), row, column))
         if self.fails:
@@ -157,22 +158,21 @@ class CannedPredictor:
             raise self.fails
         return noise_png()
 
-    def _dicom(self, row: float | None, column: float | None) -> UploadAnswer:
+    def _dicom(self, row: float | None, column: float | None) -> UploadAnalysis:
         if row is None or column is None:
             reason = Reason("no_place", "Say where the nodule is: send row and column.")
-            return UploadAnswer("dicom", None, {}, (), False, (reason,), None, MODEL, 1.31, None, None)
+            return UploadAnalysis(UploadAnswer("dicom", {}, (), (reason,), MODEL, 1.31), None, None)
         return self._answer("nodule", MODEL, noise_png(), None)
 
-    def _answer(self, kind: str, model: ModelIdentity, image: bytes, attention: bytes | None) -> UploadAnswer:
+    def _answer(self, kind: str, model: ModelIdentity, image: bytes, attention: bytes | None) -> UploadAnalysis:
         shares = {"benign": 1 - self.malignant, "malignant": self.malignant}
         named = max(shares, key=lambda name: shares[name])
         if self.in_domain:
             question = Question.SLICE if kind == "slice" else Question.MALIGNANCY
             shown = shown_share(self.malignant, question).to_json()
-            return UploadAnswer(kind, named, shares, (named,), True, (), None, model, 1.1, image, attention, shown)
-        raw: dict[str, object] = {"class": named, "confidence": shares}
+            return UploadAnalysis(UploadAnswer(kind, shares, (named,), (), model, 1.1, shown), image, attention)
         reason = Reason("not_ct", "The picture does not look like a CT slice in a soft-tissue window.")
-        return UploadAnswer(kind, None, shares, (named,), False, (reason,), raw, model, 1.1, image, attention)
+        return UploadAnalysis(UploadAnswer(kind, shares, (), (reason,), model, 1.1), image, attention)
 
     def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """Answer a click."""

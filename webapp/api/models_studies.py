@@ -41,7 +41,7 @@ from webapp.api.models import (
 from webapp.api.models_worklist import WorklistItem
 from webapp.endpoints import Rule
 from webapp.http.forms import MAX_PIXEL_INDEX, MAX_SECONDS
-from webapp.http.i18n import english
+from webapp.http.messages import english
 
 OverrulableCode = Literal["derived", "lossy", "kernel"]
 Hundredths = Annotated[float, AfterValidator(rounded(2))]

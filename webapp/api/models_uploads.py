@@ -75,11 +75,9 @@ class RawAnswer(Answer):
     confidence: dict[str, Share]
 
     @classmethod
-    def of(cls, unvalidated: dict[str, object]) -> Self:
+    def of(cls, answer: records.UploadAnswer) -> Self:
         """Return the unvalidated output, with confidences that sum to 1."""
-        shares, named = unvalidated.get("confidence"), unvalidated.get("class")
-        numbers = {str(name): float(share) for name, share in shares.items()} if isinstance(shares, dict) else {}
-        return cls(predicted_class=None if named is None else str(named), confidence=rounding.confidence(numbers))
+        return cls(predicted_class=answer.top_class, confidence=rounding.confidence(answer.probabilities))
 
 
 class Prediction(Answer):
@@ -102,27 +100,30 @@ class Prediction(Answer):
     @classmethod
     def of(cls, record: records.UploadPrediction, explanation_url: str | None) -> Self:
         """Return the prediction of a record."""
-        shares = rounding.confidence(record.probabilities) if record.in_domain else {}
-        shown = displayed_prediction(record)
-        reasons = [reason.text for reason in record.reasons]
+        answer = record.answer
+        shares = rounding.confidence(answer.probabilities) if answer.in_domain else {}
+        shown = displayed_prediction(answer)
+        reasons = [reason.text for reason in answer.reasons]
         return cls.model_validate(
             merged(
                 record,
+                predicted_class=answer.predicted_class,
                 confidence=shares,
                 confidence_percent=rounding.percent(shares),
                 displayed=shown.text if shown else None,
                 displayed_basis=shown.sentence if shown else None,
                 interval=(shown.low, shown.high) if isinstance(shown, DisplayedProbability) else None,
-                input={"kind": record.kind, "in_domain": record.in_domain, "reasons": reasons},
-                model=merged(record.model, temperature=record.temperature),
+                prediction_set=answer.prediction_set,
+                input={"kind": answer.kind, "in_domain": answer.in_domain, "reasons": reasons},
+                model=merged(answer.model, temperature=answer.temperature),
                 explanation_url=explanation_url,
-                unvalidated=None if record.unvalidated is None else RawAnswer.of(record.unvalidated),
+                unvalidated=RawAnswer.of(answer) if answer.probabilities and not answer.in_domain else None,
             )
         )
 
 
-def displayed_prediction(record: records.UploadPrediction) -> Displayed | None:
+def displayed_prediction(answer: records.UploadAnswer) -> Displayed | None:
     """Return the displayed probability of ``malignant``; None without a validated result."""
-    if not record.in_domain or "malignant" not in record.probabilities:
+    if not answer.in_domain or "malignant" not in answer.probabilities:
         return None
-    return read_displayed(record.displayed, Question.SLICE if record.kind == "slice" else Question.MALIGNANCY)
+    return read_displayed(answer.displayed, Question.SLICE if answer.kind == "slice" else Question.MALIGNANCY)

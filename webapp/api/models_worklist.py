@@ -13,7 +13,7 @@ from webapp.api.models import Answer, Body, Interval, Moment, Probability, Reaso
 from webapp.api.worklist_query import address
 from webapp.endpoints import Rule
 from webapp.http.forms import clean_text
-from webapp.http.i18n import english
+from webapp.http.messages import english
 
 
 class Patient(Answer):

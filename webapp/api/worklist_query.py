@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from db.domain.records import StudyState, WorklistOrder, WorklistQuery
 from webapp.endpoints import Rule
 from webapp.http.forms import MAX_TEXT, clean_text
-from webapp.http.i18n import english
+from webapp.http.messages import english
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500

@@ -16,7 +16,7 @@ from webapp.dicomweb.attributes import Attributes, retrieve_url, values
 from webapp.dicomweb.boundaries import PlainBoundaries
 from webapp.dicomweb.negotiation import DICOM, JSON, MULTIPART, UNQUOTED_TYPE, check_json
 from webapp.endpoints import ANY_QUERY, UPLOAD, endpoint
-from webapp.http.errors import BadRequestError, UploadRefusedError
+from webapp.http.errors import BadRequestError, UnfitInputError
 from webapp.ports import InstanceOutcome, InstanceReception
 from webapp.services.registry import Services, compute_slot, current_services
 
@@ -46,12 +46,12 @@ def _boundary() -> str:
 
     Raises
     ------
-    UploadRefusedError
+    UnfitInputError
         415 for anything but multipart/related PS3.10 files.
     """
     media_type, options = parse_options_header(UNQUOTED_TYPE.sub(r'type="\1"', request.headers.get("Content-Type", "")))
     if media_type.lower() != MULTIPART or options.get("type", DICOM).lower() != DICOM or not options.get("boundary"):
-        raise UploadRefusedError(
+        raise UnfitInputError(
             415, "unsupported_type", 'Send multipart/related; type="application/dicom" with a boundary.'
         )
     return options["boundary"]
@@ -104,7 +104,7 @@ class _Parts:
 
     def _begin(self) -> None:
         if len(self.outcomes) >= MAX_INSTANCES:
-            raise UploadRefusedError(413, "too_many_instances", f"Send at most {MAX_INSTANCES} instances at once.")
+            raise UnfitInputError(413, "too_many_instances", f"Send at most {MAX_INSTANCES} instances at once.")
         self._open = self._services.intake.open_instance(actor=self._actor, study_instance_uid=self._study_uid)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -118,7 +118,7 @@ class _Parts:
             self.outcomes.append(outcome)
             self._failed += not outcome.is_stored
             if self._failed > MAX_FAILED:
-                raise UploadRefusedError(
+                raise UnfitInputError(
                     413,
                     "too_many_failures",
                     f"More than {MAX_FAILED} parts could not be stored; the rest was not read.",

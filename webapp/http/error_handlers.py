@@ -15,8 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from db.domain.errors import DatabaseUnavailableError, InvalidRecordError, NotYoursError, UnknownRecordError
 from webapp.http.errors import BusyError, NotSignedInError, TooManyRequestsError, WebError
-from webapp.http.i18n import english
-from webapp.ports import UnfitInputError
+from webapp.http.messages import english
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +61,6 @@ def wants_html() -> bool:
 def install(app: Flask) -> None:
     """Register the error handlers."""
     app.register_error_handler(WebError, _web_error)
-    app.register_error_handler(UnfitInputError, _unfit_input)
     app.register_error_handler(UnknownRecordError, _unknown_record)
     app.register_error_handler(InvalidRecordError, _invalid_record)
     app.register_error_handler(NotYoursError, _not_yours)
@@ -77,10 +75,6 @@ def _web_error(error: WebError) -> BaseResponse:
         return redirect(url_for("account.sign_in_page", next=request.full_path.rstrip("?")), 303)
     retry_after_s = math.ceil(error.retry_after_s) if isinstance(error, TooManyRequestsError | BusyError) else None
     return _answer(error.status, error.code, error.message, retry_after_s)
-
-
-def _unfit_input(error: UnfitInputError) -> BaseResponse:
-    return _answer(error.status, error.code, error.message)
 
 
 def _unknown_record(error: UnknownRecordError) -> BaseResponse:

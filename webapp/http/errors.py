@@ -7,17 +7,18 @@
     ├── NotFoundError           404
     ├── NotAcceptableError      406
     ├── ConflictError           409
-    ├── UploadRefusedError      400, 413, 415, 422
+    ├── UnfitInputError         400, 404, 413, 415, 422, 500, 503
     ├── TooManyRequestsError    429
     ├── BusyError               503
     └── UnavailableError        503
 
-Messages hold no value that came with the request or out of a dataset.
+Messages hold no value that came with the request or out of a dataset. The implementations of ``webapp.ports`` raise
+``UnfitInputError``; this module imports no Flask.
 """
 
 from __future__ import annotations
 
-from webapp.http.i18n import english
+from webapp.http.messages import english
 
 
 class WebError(Exception):
@@ -80,8 +81,8 @@ class ConflictError(WebError):
     code = "conflict"
 
 
-class UploadRefusedError(WebError):
-    """A refused upload; ``status`` is the HTTP status."""
+class UnfitInputError(WebError):
+    """The input cannot be processed; ``status`` is the HTTP status."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message, code=code)

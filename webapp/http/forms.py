@@ -11,7 +11,7 @@ from typing import Any
 from flask import request
 
 from db.domain.records import UploadPatient
-from webapp.http.errors import BadRequestError, UploadRefusedError
+from webapp.http.errors import BadRequestError, UnfitInputError
 
 MAX_AGE = 130
 MAX_PACK_YEARS = 500.0
@@ -71,8 +71,8 @@ def clean_text(text: str) -> str:
     return _CONTROL.sub("", text).strip()
 
 
-def _bad_field(name: str, rule: str) -> UploadRefusedError:
-    return UploadRefusedError(422, "invalid_field", f"The field {name} {rule}.")
+def _bad_field(name: str, rule: str) -> UnfitInputError:
+    return UnfitInputError(422, "invalid_field", f"The field {name} {rule}.")
 
 
 def _number(form: Mapping[str, str], name: str, low: float, high: float) -> float | None:
@@ -102,7 +102,7 @@ def upload_patient_of(form: Mapping[str, str]) -> UploadPatient:
 
     Raises
     ------
-    UploadRefusedError
+    UnfitInputError
         422 naming the field and its rule, never the value.
     """
     age = _number(form, "age", 0, MAX_AGE)

@@ -39,11 +39,6 @@ def language() -> str:
     return chosen if chosen in languages else request.accept_languages.best_match(list(languages)) or SOURCE
 
 
-def english(text: str) -> str:
-    """Mark a text that is recorded and sent in English, and translated for display."""
-    return text
-
-
 def translated(text: str) -> str:
     """Translate a recorded text, such as a reason; texts missing from the catalogue stay English."""
     if not text or language() == SOURCE:

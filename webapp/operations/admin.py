@@ -26,7 +26,7 @@ from webapp.api.models_admin import Count, Deliveries, Resend, ResultFailures
 from webapp.api.models_studies import Delivery
 from webapp.endpoints import ADMINISTER, HTML, Rule, endpoint
 from webapp.http.errors import BadRequestError, NotFoundError
-from webapp.http.i18n import english
+from webapp.http.messages import english
 from webapp.options import Node
 from webapp.services.registry import current_services
 

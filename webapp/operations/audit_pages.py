@@ -16,7 +16,7 @@ from webapp.accounts.identity import principal
 from webapp.endpoints import AUDIT, HTML, Rule, endpoint
 from webapp.http.errors import NotFoundError
 from webapp.http.forms import clean_text
-from webapp.http.i18n import english
+from webapp.http.messages import english
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("trail", __name__)

@@ -42,7 +42,7 @@ from webapp.api.models_studies import (
 from webapp.endpoints import DECIDE, HTML, OPERATE, PNG, READ_CLINICAL, Rule, endpoint
 from webapp.http import forms
 from webapp.http.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
-from webapp.http.i18n import english
+from webapp.http.messages import english
 from webapp.ports import MapName, MarkedPoint
 from webapp.reading import blinded_reading
 from webapp.services.registry import current_services

@@ -18,10 +18,10 @@ from webapp.accounts.identity import principal
 from webapp.api.models_uploads import AcceptedStudy, Prediction
 from webapp.endpoints import HTML, PNG, UPLOAD, endpoint
 from webapp.http.error_handlers import wants_html
-from webapp.http.errors import BadRequestError, NotFoundError, UploadRefusedError, WebError
+from webapp.http.errors import BadRequestError, NotFoundError, UnfitInputError, WebError
 from webapp.http.forms import UPLOAD_FIELDS as FORM_FIELDS
 from webapp.http.forms import UPLOAD_FORM, position_of, upload_patient_of
-from webapp.ports import UnfitInputError, UploadAnswer
+from webapp.ports import UploadAnalysis
 from webapp.services.registry import compute_slot, current_services
 from webapp.services.upload_images import ImageName
 from webapp.upload import uploads
@@ -50,7 +50,7 @@ def predict() -> Response:
     services.prediction_limit.take(request.remote_addr or "")
     try:
         return _predict()
-    except (UnfitInputError, WebError) as refusal:
+    except WebError as refusal:
         services.metrics.refusals.labels(refusal.code).inc()
         raise
 
@@ -70,7 +70,7 @@ def preview() -> Response:
     current_services().prediction_limit.take(request.remote_addr or "")
     upload = _uploaded_file()
     if uploads.kind_of(_head(upload)) is not UploadKind.DICOM:
-        raise UploadRefusedError(415, "not_dicom", "Preview is available for DICOM instances only.")
+        raise UnfitInputError(415, "not_dicom", "Preview is available for DICOM instances only.")
     with compute_slot():
         return Response(current_services().predictor.preview(_content(upload)), mimetype="image/png")
 
@@ -80,16 +80,16 @@ def _predict() -> Response:
     kind = uploads.kind_of(_head(upload))
     patient, position = upload_patient_of(request.form), position_of(request.form)
     if position is not None and kind is not UploadKind.DICOM:
-        raise UploadRefusedError(422, "place_without_dicom", "The fields row and column require a DICOM instance.")
+        raise UnfitInputError(422, "place_without_dicom", "The fields row and column require a DICOM instance.")
     if kind is UploadKind.ZIP:
         return _take_study(upload)
     content = _content(upload)
     is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
     with current_services().large_picture_slots.take() if is_large else compute_slot():
-        answer = current_services().predictor.predict_upload(
+        analysis = current_services().predictor.predict_upload(
             content, row=position.row if position else None, column=position.column if position else None
         )
-    return _answer(_record(content, answer, patient))
+    return _answer(_record(content, analysis, patient))
 
 
 def _uploaded_file() -> FileStorage:
@@ -99,15 +99,15 @@ def _uploaded_file() -> FileStorage:
     ------
     BadRequestError
         There is none in the expected fields.
-    UploadRefusedError
+    UnfitInputError
         422 for several files, or a repeated field.
     """
     files = [(name, file) for name, file in request.files.items(multi=True) if file.filename or _head(file)]
     if len(files) > 1:
-        raise UploadRefusedError(422, "several_files", "Upload one file at a time; a series as one zip.")
+        raise UnfitInputError(422, "several_files", "Upload one file at a time; a series as one zip.")
     for name, values in request.form.lists():
         if name in FORM_FIELDS and len(set(values)) > 1:
-            raise UploadRefusedError(422, "invalid_field", f"The field {name} is given more than once.")
+            raise UnfitInputError(422, "invalid_field", f"The field {name} is given more than once.")
     if not any(name in FILE_FIELDS for name in request.files):
         raise BadRequestError("Send an image in the field image (multipart/form-data).", code="no_image")
     for name, file in files:
@@ -127,7 +127,7 @@ def _content(upload: FileStorage) -> bytes:
     limit = current_services().options.max_image_bytes
     content = upload.stream.read(limit + 1)
     if len(content) > limit:
-        raise UploadRefusedError(413, "image_too_large", f"A single image must not exceed {limit // 2**20} MiB.")
+        raise UnfitInputError(413, "image_too_large", f"A single image must not exceed {limit // 2**20} MiB.")
     return content
 
 
@@ -159,30 +159,21 @@ def _json(answer: AcceptedStudy | Prediction) -> Response:
     return Response(answer.model_dump_json(), mimetype="application/json")
 
 
-def _record(content: bytes, answer: UploadAnswer, patient: UploadPatient) -> UploadPrediction:
+def _record(content: bytes, analysis: UploadAnalysis, patient: UploadPatient) -> UploadPrediction:
     """Store images and record the prediction, before responding."""
     services = current_services()
     prediction = UploadPrediction(
         id=uuid.uuid4().hex,
-        kind=answer.kind,
         input_sha256=hashlib.sha256(content).hexdigest(),
-        predicted_class=answer.predicted_class if answer.in_domain else None,
-        probabilities=answer.probabilities if answer.in_domain else {},
-        prediction_set=answer.prediction_set if answer.in_domain else (),
-        in_domain=answer.in_domain,
-        reasons=answer.reasons,
-        unvalidated=answer.unvalidated,
-        model=answer.model,
-        temperature=answer.temperature,
+        answer=analysis.answer,
         patient=patient,
         created_at=datetime.now(UTC),
-        displayed=answer.displayed if answer.in_domain else None,
     )
-    services.upload_images.save(prediction.id, answer.image_png, answer.attention_png)
+    services.upload_images.save(prediction.id, analysis.image_png, analysis.attention_png)
     with services.database.begin() as session:
         records.record_prediction(session, prediction, actor=principal().name)
-    answered = "yes" if prediction.predicted_class is not None else "no"
-    services.metrics.predictions.labels(prediction.kind, answered).inc()
+    answered = "yes" if analysis.answer.in_domain else "no"
+    services.metrics.predictions.labels(analysis.answer.kind, answered).inc()
     return prediction
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from webapp.http.errors import UploadRefusedError
+from webapp.http.errors import UnfitInputError
 
 MAX_SIDE_PX = 8192
 """Larger than any CT slice; the largest radiography detector has about 5000."""
@@ -63,17 +63,17 @@ def kind_of(head: bytes) -> UploadKind:
 
     Raises
     ------
-    UploadRefusedError
+    UnfitInputError
         400 for an empty file, 415 for any other type.
     """
     if not head:
-        raise UploadRefusedError(400, "empty_upload", "The uploaded file is empty.")
+        raise UnfitInputError(400, "empty_upload", "The uploaded file is empty.")
     if head[DICM_OFFSET : DICM_OFFSET + 4] == b"DICM":
         return UploadKind.DICOM
     for magic, kind in MAGIC:
         if head.startswith(magic):
             return kind
-    raise UploadRefusedError(415, "unsupported_type", "Unsupported file. Use PNG, JPEG, DICOM (PS3.10) or a zip.")
+    raise UnfitInputError(415, "unsupported_type", "Unsupported file. Use PNG, JPEG, DICOM (PS3.10) or a zip.")
 
 
 def check_image(kind: UploadKind, content: bytes) -> ImageSize:
@@ -81,25 +81,25 @@ def check_image(kind: UploadKind, content: bytes) -> ImageSize:
 
     Raises
     ------
-    UploadRefusedError
+    UnfitInputError
         413 for too many pixels; 415 for CMYK images; 422 for a broken header, an animation or too few pixels.
     """
     size = _png_size(content) if kind is UploadKind.PNG else _jpeg_size(content)
     if max(size.columns, size.rows) > MAX_SIDE_PX or size.columns * size.rows > MAX_PIXELS:
-        raise UploadRefusedError(
+        raise UnfitInputError(
             413,
             "too_many_pixels",
             f"Images must not exceed {MAX_SIDE_PX} pixels a side or {MAX_PIXELS} in total.",
         )
     if min(size.columns, size.rows) < MIN_SIDE_PX:
-        raise UploadRefusedError(422, "too_few_pixels", f"Images must have at least {MIN_SIDE_PX} pixels a side.")
+        raise UnfitInputError(422, "too_few_pixels", f"Images must have at least {MIN_SIDE_PX} pixels a side.")
     if kind is UploadKind.JPEG and content.count(JPEG_SCAN) > MAX_JPEG_SCANS:
         raise _broken("The JPEG has too many scans.")
     return size
 
 
-def _broken(text: str) -> UploadRefusedError:
-    return UploadRefusedError(422, "unreadable_image", text)
+def _broken(text: str) -> UnfitInputError:
+    return UnfitInputError(422, "unreadable_image", text)
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -119,7 +119,7 @@ def _png_size(content: bytes) -> ImageSize:
     columns, rows = struct.unpack_from(">II", content, at)
     for name, _, _ in chunks:
         if name == b"acTL":
-            raise UploadRefusedError(422, "animated_image", "Animated images are not supported; send one slice.")
+            raise UnfitInputError(422, "animated_image", "Animated images are not supported; send one slice.")
         if name == b"IDAT":
             return ImageSize(columns, rows)
     raise _broken("The PNG contains no image data.")
@@ -149,5 +149,5 @@ def _jpeg_frame(content: bytes, at: int) -> ImageSize:
         raise _broken("The JPEG frame header is cut off.")
     _, rows, columns, components = struct.unpack_from(">BHHB", content, at)
     if components not in (1, 3):
-        raise UploadRefusedError(415, "unsupported_colours", "Only greyscale and RGB images are supported, not CMYK.")
+        raise UnfitInputError(415, "unsupported_colours", "Only greyscale and RGB images are supported, not CMYK.")
     return ImageSize(columns, rows)

@@ -15,7 +15,7 @@ from inference.description import ModelsDescription, describe_models
 from lungnode.adapters import lazy_predictor
 from lungnode.adapters.lazy_predictor import LazyPredictor
 from lungnode.adapters.unavailable_predictor import UnavailablePredictor
-from webapp.ports import UnfitInputError
+from webapp.http.errors import UnfitInputError
 
 
 @pytest.fixture(scope="module")

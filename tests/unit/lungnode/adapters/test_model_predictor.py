@@ -28,7 +28,8 @@ from lungnode.adapters.model_predictor import ModelPredictor
 from lungnode.adapters.stored_series import StoredSeries
 from lungnode.adapters.unavailable_predictor import UnavailablePredictor
 from tests.support.factories import CtSeries, Defects, ct_series
-from webapp.ports import MarkedPoint, UnfitInputError
+from webapp.http.errors import UnfitInputError
+from webapp.ports import MarkedPoint
 
 
 @dataclass
@@ -125,11 +126,12 @@ def picture() -> bytes:
 
 
 def test_a_picture_is_answered_by_the_slice_model(predictor: ModelPredictor) -> None:
-    answer = predictor.predict_upload(picture(), row=None, column=None)
+    analysis = predictor.predict_upload(picture(), row=None, column=None)
+    answer = analysis.answer
     assert (answer.kind, answer.predicted_class, answer.in_domain) == ("slice", "malignant", True)
     assert answer.model.name == "slice"
-    assert answer.image_png is not None
-    assert answer.attention_png is not None
+    assert analysis.image_png is not None
+    assert analysis.attention_png is not None
 
 
 def peak_mib() -> float:
@@ -143,9 +145,9 @@ def test_a_large_picture_is_not_decoded_in_this_process(predictor: ModelPredicto
     predictor.predict_upload(picture(), row=None, column=None)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before_mib = peak_mib()
-    answer = predictor.predict_upload(stream.getvalue(), row=None, column=None)
+    analysis = predictor.predict_upload(stream.getvalue(), row=None, column=None)
     assert peak_mib() - before_mib < 128, "a quarter of its pixels, and their attention"
-    with Image.open(io.BytesIO(answer.image_png or b"")) as shown:
+    with Image.open(io.BytesIO(analysis.image_png or b"")) as shown:
         assert shown.size == (1024, 1024)
 
 
@@ -162,35 +164,36 @@ def test_a_picture_outside_the_domain_has_its_raw_answer_apart(stored: StoredSer
         Models(cast("Any", Nodule()), cast("Any", unlike), description()), stored, DecodeLimits()
     )
     try:
-        answer = predictor.predict_upload(picture(), row=None, column=None)
+        answer = predictor.predict_upload(picture(), row=None, column=None).answer
     finally:
         predictor.close()
     assert answer.predicted_class is None
-    assert answer.unvalidated == {"class": "malignant", "confidence": {"benign": 0.2, "malignant": 0.8}}
+    assert (answer.top_class, answer.probabilities) == ("malignant", {"benign": 0.2, "malignant": 0.8})
+    assert (answer.prediction_set, answer.displayed) == ((), None)
     assert [reason.code for reason in answer.reasons] == ["unlike_training"]
 
 
 def test_an_instance_with_a_place_is_answered_by_the_nodule_model(predictor: ModelPredictor, series: CtSeries) -> None:
-    answer = predictor.predict_upload(series.paths[9].read_bytes(), row=20.0, column=21.0)
+    analysis = predictor.predict_upload(series.paths[9].read_bytes(), row=20.0, column=21.0)
+    answer = analysis.answer
     assert (answer.kind, answer.predicted_class) == ("nodule", "malignant")
     assert answer.probabilities == pytest.approx({"benign": 0.3, "malignant": 0.7})
     assert answer.temperature == 1.3
-    assert answer.image_png is not None
-    assert answer.attention_png is not None
-    picture_, overlay = (np.asarray(Image.open(io.BytesIO(png))) for png in (answer.image_png, answer.attention_png))
+    images = (analysis.image_png, analysis.attention_png)
+    picture_, overlay = (np.asarray(Image.open(io.BytesIO(png or b""))) for png in images)
     assert picture_.shape == overlay.shape[:2]
     assert np.unravel_index(overlay[..., 3].argmax(), picture_.shape) == (20, 21)
 
 
 def test_an_instance_without_a_place_says_how_to_ask(predictor: ModelPredictor, series: CtSeries) -> None:
-    answer = predictor.predict_upload(series.paths[9].read_bytes(), row=None, column=None)
+    answer = predictor.predict_upload(series.paths[9].read_bytes(), row=None, column=None).answer
     assert (answer.kind, answer.predicted_class, answer.in_domain) == ("dicom", None, False)
     assert [reason.code for reason in answer.reasons] == ["place_needed"]
 
 
 def test_an_instance_that_is_no_ct_is_not_answered(predictor: ModelPredictor, tmp_path: Path) -> None:
     other = ct_series(tmp_path, n=2, rows=16, defects=Defects(attributes={"Modality": "MR"}))
-    answer = predictor.predict_upload(other.paths[0].read_bytes(), row=1.0, column=1.0)
+    answer = predictor.predict_upload(other.paths[0].read_bytes(), row=1.0, column=1.0).answer
     assert [reason.code for reason in answer.reasons] == ["not_ct"]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from db.domain.records import UploadPatient
 from webapp.http import forms
-from webapp.http.errors import BadRequestError, UploadRefusedError
+from webapp.http.errors import BadRequestError, UnfitInputError
 
 
 def test_all_patient_fields_are_read() -> None:
@@ -47,7 +47,7 @@ def test_the_short_name_of_pack_years_works_too() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_by_name_and_never_repeated(field: str, value: str) -> None:
-    with pytest.raises(UploadRefusedError) as refused:
+    with pytest.raises(UnfitInputError) as refused:
         forms.upload_patient_of({field: value})
     assert refused.value.status == 422
     assert field in refused.value.message
@@ -58,7 +58,7 @@ def test_a_place_has_both_coordinates_or_none() -> None:
     assert forms.position_of({}) is None
     assert forms.position_of({"row": "0", "column": "12.5"}) == forms.PixelPosition(0.0, 12.5)
     for half in ({"row": "1"}, {"column": "1"}, {"row": "-1", "column": "1"}, {"row": "nan", "column": "1"}):
-        with pytest.raises(UploadRefusedError):
+        with pytest.raises(UnfitInputError):
             forms.position_of(half)
 
 
@@ -70,7 +70,7 @@ def test_a_body_is_an_object(body: object) -> None:
 
 def test_text_that_turns_direction_around_is_cleaned() -> None:
     assert forms.text_of({"comment": "a\u202eb\x07"}, "comment") == "ab"
-    with pytest.raises(UploadRefusedError):
+    with pytest.raises(UnfitInputError):
         forms.text_of({"comment": 3}, "comment")
 
 
@@ -81,5 +81,5 @@ def test_a_line_break_is_counted_as_browsers_count_it(sent: str, characters: int
     symptoms = forms.upload_patient_of({"symptoms": text}).symptoms
     assert symptoms is not None
     assert len(symptoms) == forms.MAX_TEXT
-    with pytest.raises(UploadRefusedError):
+    with pytest.raises(UnfitInputError):
         forms.upload_patient_of({"symptoms": text + "x"})

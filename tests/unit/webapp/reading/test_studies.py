@@ -17,7 +17,7 @@ from db.results import deliveries as sent
 from inference.malignancy.submodels import doubts
 from tests.support.webapp_doubles import MODEL, Study, add_study, finding_at, finish, put_in_state, uid
 from tests.unit.webapp.conftest import Web
-from webapp.ports import UnfitInputError
+from webapp.http.errors import UnfitInputError
 from webapp.services import view_audit
 from webapp.services.view_audit import WINDOW_S, ViewLog
 

@@ -6,6 +6,7 @@ import io
 import re
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from werkzeug.datastructures import MultiDict
@@ -17,7 +18,8 @@ from db.domain.errors import DatabaseUnavailableError
 from tests.support.webapp_doubles import noise_png
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.upload.test_uploads import jpeg, zipped
-from webapp.ports import LeftOutFiles, UnfitInputError
+from webapp.http.errors import UnfitInputError
+from webapp.ports import LeftOutFiles
 from webapp.services import registry
 from webapp.upload import predictions as views
 
@@ -72,8 +74,8 @@ def test_the_answer_is_on_record_before_it_is_given(web: Web) -> None:
         record = predictions.prediction_record(session, answer["id"])
         event = audit.recent(session, limit=1)[0].event
     assert record is not None
-    assert (record.predicted_class, record.patient.age, record.patient.symptoms) == ("malignant", 61, "cough")
-    assert record.probabilities["malignant"] == pytest.approx(0.8766)
+    assert (record.answer.predicted_class, record.patient.age, record.patient.symptoms) == ("malignant", 61, "cough")
+    assert record.answer.probabilities["malignant"] == pytest.approx(0.8766)
     assert (event.action, event.subject) == ("prediction:answered", answer["id"])
     assert "cough" not in str(event)
 
@@ -291,9 +293,8 @@ def test_a_set_of_both_classes_reads_cannot_tell(web: Web, monkeypatch: pytest.M
     real = web.predictor.predict_upload
 
     def both(content: bytes, *, row: float | None, column: float | None):
-        from dataclasses import replace
-
-        return replace(real(content, row=row, column=column), prediction_set=("benign", "malignant"))
+        analysis = real(content, row=row, column=column)
+        return replace(analysis, answer=replace(analysis.answer, prediction_set=("benign", "malignant")))
 
     monkeypatch.setattr(web.predictor, "predict_upload", both)
     assert "cannot tell" in post(web, noise_png(), headers=HTML).text

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.webapp_doubles import noise_png
-from webapp.http.errors import UploadRefusedError
+from webapp.http.errors import UnfitInputError
 from webapp.upload import uploads
 from webapp.upload.uploads import UploadKind
 
@@ -73,7 +73,7 @@ def test_the_type_is_detected_by_content(head: bytes, expected: UploadKind) -> N
     ],
 )
 def test_other_types_are_refused(what: str, head: bytes, status: int, code: str) -> None:
-    with pytest.raises(UploadRefusedError) as refused:
+    with pytest.raises(UnfitInputError) as refused:
         uploads.kind_of(head[:132])
     assert (refused.value.status, refused.value.code) == (status, code), what
 
@@ -107,7 +107,7 @@ def test_other_types_are_refused(what: str, head: bytes, status: int, code: str)
 def test_pictures_are_refused_by_their_header(
     what: str, kind: UploadKind, content: bytes, status: int, code: str
 ) -> None:
-    with pytest.raises(UploadRefusedError) as refused:
+    with pytest.raises(UnfitInputError) as refused:
         uploads.check_image(kind, content)
     assert (refused.value.status, refused.value.code) == (status, code), what
 
@@ -133,7 +133,7 @@ def test_sixteen_million_pixels_pass() -> None:
 def status_of(check: Callable[..., None], *arguments: object) -> int:
     try:
         check(*arguments)
-    except UploadRefusedError as refused:
+    except UnfitInputError as refused:
         return refused.status
     return 200
 
@@ -156,6 +156,6 @@ def test_a_jpeg_of_very_many_scans_is_refused() -> None:
     uploads.check_image(UploadKind.JPEG, progressive)
     at = progressive.rindex(uploads.JPEG_SCAN)
     repeated = progressive[:at] + progressive[at:-2] * 100 + progressive[-2:]
-    with pytest.raises(UploadRefusedError) as refused:
+    with pytest.raises(UnfitInputError) as refused:
         uploads.check_image(UploadKind.JPEG, repeated)
     assert (refused.value.status, refused.value.code) == (422, "unreadable_image")
