@@ -25,12 +25,12 @@ def runtime_closure(name: str = "lungnode", extras: frozenset[str] = EXTRAS) -> 
 
     Distributions for other platforms, which are not installed, are left out.
     """
-    waiting, seen = [(name, extras)], set[tuple[str, frozenset[str]]]()
+    waiting, visited = [(name, extras)], set[tuple[str, frozenset[str]]]()
     while waiting:
         key = waiting.pop()
-        if key in seen:
+        if key in visited:
             continue
-        seen.add(key)
+        visited.add(key)
         try:
             installed = distribution(key[0])
         except PackageNotFoundError:
@@ -67,7 +67,9 @@ def bill_of_materials(closure: Iterable[tuple[Distribution, set[str]]]) -> Bom:
         requires.setdefault(name, set()).update(required)
         url = PackageURL("pypi", name=name, version=installed.version)
         stated = licences(installed)
-        made = [factory.make_from_string(stated[0])] if len(stated) == 1 else map(factory.make_with_name, stated)
+        stated_licences = (
+            [factory.make_from_string(stated[0])] if len(stated) == 1 else map(factory.make_with_name, stated)
+        )
         components.setdefault(
             name,
             Component(
@@ -76,7 +78,7 @@ def bill_of_materials(closure: Iterable[tuple[Distribution, set[str]]]) -> Bom:
                 version=installed.version,
                 purl=url,
                 bom_ref=url.to_string(),
-                licenses=made,
+                licenses=stated_licences,
             ),
         )
     root, *others = components.values()

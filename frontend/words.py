@@ -91,8 +91,8 @@ def browser_words(catalog: Catalog, english: Catalog) -> str:
         for message in english
         if message.id in words and "{" in message.id and any(path.endswith(".py") for path, _ in message.locations)
     ]
-    told = {"words": words, "recorded": sorted(recorded)}
-    return json.dumps(told, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
+    payload = {"words": words, "recorded": sorted(recorded)}
+    return json.dumps(payload, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
 
 
 def main() -> None:

@@ -145,7 +145,7 @@ class NoduleAnalyzer:
         return NoduleFinding(index, None, None, probability, interval, classes, attributes=attributes)
 
     @one_blas_thread()
-    def analyse_place(self, volume: CtVolume, index: Index) -> NoduleFinding:
+    def analyse_point(self, volume: CtVolume, index: Index) -> NoduleFinding:
         """Assess the point that a reader marked, ``(slice, row, column)``.
 
         The reader vouches for the nodule, except where the filter is all but sure that there is none: a slip of the

@@ -115,8 +115,8 @@ def single_slice_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[s
     """Return metrics of the single-slice answer, if the bundle has one."""
     if "single_slice" not in bundle.recipe:
         return None
-    alone = combine(answers.margins, {**bundle.recipe, **bundle.recipe["single_slice"]})
-    return binary_figures(answers.labels, alone.uncalibrated, alone.probabilities, answers.groups, draws=draws)
+    answer = combine(answers.margins, {**bundle.recipe, **bundle.recipe["single_slice"]})
+    return binary_figures(answers.labels, answer.uncalibrated, answer.probabilities, answers.groups, draws=draws)
 
 
 def evaluate_filter(bundle: Bundle, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:

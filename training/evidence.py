@@ -111,8 +111,8 @@ def parts_of_split(bundle: Bundle, args: argparse.Namespace) -> Parts:
     }
     single = None
     if "single_slice" in bundle.recipe:
-        alone = overlaid(bundle.recipe, bundle.recipe["single_slice"])
-        single = evidence_of([probabilities_of(one, alone) for one in together])
+        single_slice = overlaid(bundle.recipe, bundle.recipe["single_slice"])
+        single = evidence_of([probabilities_of(one, single_slice) for one in together])
     evidence = evidence_of([one.after for one in together])
     coverage = display_coverage(held_out_cases(evidence, seed=args.seed), split)
     sizes = {}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.memory_layout import as_channels_last, as_inference_layout
-from training.parallel import ALONE, World, WorldError
+from training.parallel import SINGLE_PROCESS, World, WorldError
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def fit(
     schedule: Schedule,
     *,
     seed: int,
-    world: World = ALONE,
+    world: World = SINGLE_PROCESS,
     checkpoint: Path | None = None,
     compiled: bool = False,
     validate: Callable[[nn.Module], float] | None = None,

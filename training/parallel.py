@@ -93,7 +93,7 @@ class World:
                 distributed.broadcast(value, src=0)
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
 @contextmanager

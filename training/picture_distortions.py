@@ -66,12 +66,12 @@ def turned(grey: Grey, _: np.random.Generator, *, quarters: int) -> Grey:
     return np.ascontiguousarray(np.rot90(grey, quarters))
 
 
-def beside(grey: Grey, _: np.random.Generator) -> Grey:
+def side_by_side(grey: Grey, _: np.random.Generator) -> Grey:
     """Return the slice twice, side by side."""
     return np.hstack([grey, grey])
 
 
-def beside_mirrored(grey: Grey, _: np.random.Generator) -> Grey:
+def side_by_side_mirrored(grey: Grey, _: np.random.Generator) -> Grey:
     """The slice and its mirror image side by side."""
     return np.hstack([grey, grey[:, ::-1]])
 
@@ -156,8 +156,8 @@ UNACCEPTABLE: dict[str, Distort] = {
     "rotated by 90": partial(turned, quarters=1),
     "rotated by 180": partial(turned, quarters=2),
     "rotated by 270": partial(turned, quarters=3),
-    "side by side": beside,
-    "side by side, mirrored": beside_mirrored,
+    "side by side": side_by_side,
+    "side by side, mirrored": side_by_side_mirrored,
     "side by side, squeezed": squeezed_beside,
     "one upon the other": stacked,
     "four tiles": tiled,

@@ -51,7 +51,7 @@ UNBOUNDED = 1e9
 VERSIONS = [name for name in ACCEPTABLE if name != "as it is"]
 NEAR_QUANTILE = 0.99
 """Share of val's pictures, and of their acceptable versions, that lie within ``max_neighbour`` before it is widened."""
-MADE = 20
+PICTURES_PER_KIND = 20
 """Foreign pictures of each kind."""
 
 
@@ -169,7 +169,7 @@ def gate_figures(
     some = numbers[::every]
     table = np.array(list(pool.map(partial(refused, gate, names), some, paths[::every], chunksize=2)))  # (n, names)
     labels = np.array([picture.label for picture in pictures])
-    kinds = {name: [bool(gate.why_unlike(make(np.random.default_rng((1, k))))) for k in range(MADE)]
+    kinds = {name: [bool(gate.why_unlike(make(np.random.default_rng((1, k))))) for k in range(PICTURES_PER_KIND)]
              for name, make in FOREIGN.items()}  # fmt: skip
     by_class = {label: counted(as_they_are[labels == label]) for label in sorted(set(labels))}
     return {

@@ -105,7 +105,7 @@ class Predictor(Protocol):
         """
         ...
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
+    def analyse_point(self, study_instance_uid: str, point: MarkedPoint) -> PointAnswer:
         """Analyse the point that a reader marked.
 
         Raises
@@ -115,7 +115,7 @@ class Predictor(Protocol):
         """
         ...
 
-    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, point: MarkedPoint, kind: MapName = "attention") -> bytes:
         """Return the planar network's attention around a point: a transparent PNG (RGBA) of the size of its slice.
 
         ``gradient`` shows the gradient of its output instead; it takes about a second.
@@ -123,7 +123,7 @@ class Predictor(Protocol):
         Raises
         ------
         UnfitInputError
-            As ``analyse_place``; 404 also if the model has no planar network.
+            As ``analyse_point``; 404 also if the model has no planar network.
         """
         ...
 

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.analyses.findings import add_model_findings
-from db.analyses.quarantine import is_held, quarantined_analyses
+from db.analyses.quarantine import is_in_quarantine, quarantined_analyses
 from db.analyses.scanners import Scanner, scanner_of
 from db.audit import trail as audit
 from db.domain.errors import UnknownRecordError
@@ -183,7 +183,7 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     is_late = current is not None and current.ordinal > row.ordinal
     if current is not None and not is_late:
         _supersede(session, current, by=row.id)
-    is_quarantined = is_held(session, scanner_of(outcome.measures))
+    is_quarantined = is_in_quarantine(session, scanner_of(outcome.measures))
     row.status = AnalysisStatus.SUPERSEDED if is_late else AnalysisStatus.CURRENT
     if is_quarantined:
         row.status = AnalysisStatus.QUARANTINED
@@ -250,7 +250,9 @@ def _latest_run(session: Session, series_id: str, digest: str, model: ModelIdent
 
 
 def _was_released(session: Session, analysis: AnalysisRow) -> bool:
-    return analysis.status is AnalysisStatus.QUARANTINED and not is_held(session, scanner_of(analysis.measures))
+    return analysis.status is AnalysisStatus.QUARANTINED and not is_in_quarantine(
+        session, scanner_of(analysis.measures)
+    )
 
 
 def _resume_series(series: SeriesRow, analysis: AnalysisRow) -> None:

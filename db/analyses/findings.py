@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.analyses.quarantine import is_held
+from db.analyses.quarantine import is_in_quarantine
 from db.analyses.readings import was_read_first
 from db.analyses.scanners import Scanner
 from db.audit import trail as audit
@@ -77,7 +77,7 @@ def add_reader_finding(
         raise UnknownRecordError("series")
     series = row_pair[0]
     study = locked_study(session, series.study_id)
-    if SCANNER_HELD in series.reasons or (scanner is not None and is_held(session, scanner)):
+    if SCANNER_HELD in series.reasons or (scanner is not None and is_in_quarantine(session, scanner)):
         finding = position_only(finding)
     row = _row(session, series, finding, model, ordinal=study.finding_count)
     row.analysis_id, row.origin, row.created_by = None, FindingOrigin.READER, reader

@@ -70,7 +70,7 @@ def latest_proven(session: Session, limit: int = LATEST) -> tuple[Proven, ...]:
         .join(StudyRow, FindingRow.study_id == StudyRow.id)
         .join(ObservationRow, ObservationRow.series_id == FindingRow.series_id)
         .where(FindingRow.malignancy_probability.is_not(None))
-        .order_by(PathologyRow.told_on.desc(), PathologyRow.imported_at.desc(), PathologyRow.id)
+        .order_by(PathologyRow.reported_on.desc(), PathologyRow.imported_at.desc(), PathologyRow.id)
         .limit(limit)
     )
     latest: dict[str, Proven] = {}

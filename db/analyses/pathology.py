@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     """Outcome of an import."""
 
     ADDED = "added"
-    KNOWN = "known"
+    UNCHANGED = "unchanged"
     REPLACED = "replaced"
 
 
@@ -50,7 +50,7 @@ class NewPathology:
     finding_id: str
     position_mm: tuple[float, float, float] | None
     is_malignant: bool
-    told_on: str
+    reported_on: str
     """ISO 8601 date."""
     source: str
 
@@ -62,7 +62,7 @@ class PathologyRecord:
     id: str
     finding_id: str | None
     is_malignant: bool
-    told_on: str
+    reported_on: str
     source: str
     imported_by: str
     imported_at: datetime
@@ -84,7 +84,7 @@ def import_pathology(session: Session, new: NewPathology, *, imported_by: str, r
     if position is None:
         raise InvalidRecordError("position", "is missing, as is a finding")
     target = new.finding_id or ",".join(f"{value:.1f}" for value in position)
-    key = hashlib.sha256(f"{study_id}\0{target}\0{new.told_on}\0{new.source}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{study_id}\0{target}\0{new.reported_on}\0{new.source}".encode()).hexdigest()[:32]
     existing = session.get(PathologyRow, key)
     if existing is not None:
         return _import_again(session, existing, new, imported_by=imported_by, replace=replace)
@@ -96,7 +96,7 @@ def import_pathology(session: Session, new: NewPathology, *, imported_by: str, r
         "finding_id": finding_id,
         **dict(zip(("x_mm", "y_mm", "z_mm"), position, strict=True)),
         "is_malignant": new.is_malignant,
-        "told_on": new.told_on,
+        "reported_on": new.reported_on,
         "source": new.source,
         "imported_by": imported_by,
         "imported_at": now(session),
@@ -111,7 +111,7 @@ def pathology_records(session: Session) -> tuple[PathologyRecord, ...]:
     rows = session.scalars(select(PathologyRow).order_by(PathologyRow.imported_at, PathologyRow.id))
     return tuple(
         PathologyRecord(
-            row.id, row.finding_id, row.is_malignant, row.told_on, row.source, row.imported_by, row.imported_at
+            row.id, row.finding_id, row.is_malignant, row.reported_on, row.source, row.imported_by, row.imported_at
         )
         for row in rows
     )
@@ -158,7 +158,7 @@ def _import_again(
     session: Session, row: PathologyRow, new: NewPathology, *, imported_by: str, replace: bool
 ) -> Imported:
     if row.is_malignant == new.is_malignant:
-        return Imported(Outcome.KNOWN, row.finding_id is not None)
+        return Imported(Outcome.UNCHANGED, row.finding_id is not None)
     if not replace:
         raise InvalidRecordError("label", "contradicts an imported report of the same position, date and source")
     row.is_malignant, row.imported_by, row.imported_at = new.is_malignant, imported_by, now(session)
@@ -168,5 +168,5 @@ def _import_again(
 
 
 def _audit(session: Session, action: str, key: str, subject: str, new: NewPathology, imported_by: str) -> None:
-    details: dict[str, object] = {"pathology": key, "malignant": new.is_malignant, "date": new.told_on}
+    details: dict[str, object] = {"pathology": key, "malignant": new.is_malignant, "date": new.reported_on}
     audit.append(session, AuditEvent(action, imported_by, subject, details=details))

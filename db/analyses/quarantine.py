@@ -1,4 +1,4 @@
-"""Scanner quarantine: series of a held scanner are analysed and stored, not shown to readers and not sent."""
+"""Scanner quarantine: series of a quarantined scanner are analysed and stored, not shown to readers and not sent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.records import AnalysisStatus, AuditEvent
 from db.engine.session import free_text, lock_names, new_id, now, record_of
 from db.tables.analyses import AnalysisRow
-from db.tables.scanners import ScannerHoldRow
+from db.tables.scanners import ScannerQuarantineRow
 
 
 @dataclass(frozen=True, slots=True)
-class HoldRecord:
+class QuarantineRecord:
     """One quarantine of a scanner; ``released_at`` is None while it is in force."""
 
     scanner: Scanner
@@ -33,8 +33,10 @@ class HoldRecord:
     released_at: datetime | None
 
 
-def hold_scanner(session: Session, scanner: Scanner, reason: str, *, held_by: str, series_count: int = 0) -> HoldRecord:
-    """Put a scanner into quarantine; no change if it is held already.
+def quarantine_scanner(
+    session: Session, scanner: Scanner, reason: str, *, held_by: str, series_count: int = 0
+) -> QuarantineRecord:
+    """Put a scanner into quarantine; no change if it is there already.
 
     Raises
     ------
@@ -42,10 +44,10 @@ def hold_scanner(session: Session, scanner: Scanner, reason: str, *, held_by: st
         Without a reason.
     """
     checked_reason = _checked_reason(reason)
-    lock_names(session, f"hold:{scanner.key}")
-    if (held := _current(session, scanner)) is not None:
-        return _record(held)
-    row = ScannerHoldRow(
+    lock_names(session, f"quarantine:{scanner.key}")
+    if (current := _current(session, scanner)) is not None:
+        return _record(current)
+    row = ScannerQuarantineRow(
         id=new_id(),
         **scanner._asdict(),
         series_count=series_count,
@@ -62,7 +64,7 @@ def hold_scanner(session: Session, scanner: Scanner, reason: str, *, held_by: st
     return _record(row)
 
 
-def release_scanner(session: Session, scanner: Scanner, reason: str, *, released_by: str) -> HoldRecord:
+def release_scanner(session: Session, scanner: Scanner, reason: str, *, released_by: str) -> QuarantineRecord:
     """Release a scanner; its quarantined analyses stay quarantined.
 
     Raises
@@ -70,13 +72,13 @@ def release_scanner(session: Session, scanner: Scanner, reason: str, *, released
     InvalidRecordError
         Without a reason.
     UnknownRecordError
-        If it is not held.
+        If it is not in quarantine.
     """
     checked_reason = _checked_reason(reason)
-    lock_names(session, f"hold:{scanner.key}")
+    lock_names(session, f"quarantine:{scanner.key}")
     row = _current(session, scanner)
     if row is None:
-        raise UnknownRecordError("held scanner")
+        raise UnknownRecordError("scanner in quarantine")
     row.release_reason, row.released_by, row.released_at = checked_reason, released_by, now(session)
     session.flush()
     audit.append(
@@ -85,20 +87,24 @@ def release_scanner(session: Session, scanner: Scanner, reason: str, *, released
     return _record(row)
 
 
-def is_held(session: Session, scanner: Scanner) -> bool:
+def is_in_quarantine(session: Session, scanner: Scanner) -> bool:
     """Return whether a scanner is in quarantine."""
     return _current(session, scanner) is not None
 
 
-def held_scanners(session: Session) -> dict[Scanner, HoldRecord]:
+def quarantined_scanners(session: Session) -> dict[Scanner, QuarantineRecord]:
     """Return the scanners in quarantine, with their records."""
-    rows = session.scalars(select(ScannerHoldRow).where(ScannerHoldRow.released_at.is_(None)))
+    rows = session.scalars(select(ScannerQuarantineRow).where(ScannerQuarantineRow.released_at.is_(None)))
     return {record.scanner: record for record in map(_record, rows)}
 
 
-def latest_hold(session: Session, scanner: Scanner) -> HoldRecord | None:
+def latest_quarantine(session: Session, scanner: Scanner) -> QuarantineRecord | None:
     """Return the latest quarantine of a scanner, or None."""
-    statement = select(ScannerHoldRow).where(_is(scanner)).order_by(ScannerHoldRow.held_at.desc(), ScannerHoldRow.id)
+    statement = (
+        select(ScannerQuarantineRow)
+        .where(_is(scanner))
+        .order_by(ScannerQuarantineRow.held_at.desc(), ScannerQuarantineRow.id)
+    )
     row = session.scalars(statement.limit(1)).one_or_none()
     return _record(row) if row else None
 
@@ -116,14 +122,14 @@ class ScannerState:
     scanner: Scanner
     series_count: int
     """Number among the latest completed series."""
-    hold: HoldRecord | None
+    hold: QuarantineRecord | None
     quarantined_count: int
     """Quarantined series, also after a release."""
 
 
 def scanner_states(session: Session) -> tuple[ScannerState, ...]:
     """List the scanners of recent series, and those in quarantine."""
-    counts, held = recent_scanners(session), held_scanners(session)
+    counts, held = recent_scanners(session), quarantined_scanners(session)
     quarantined: dict[Scanner, int] = {}
     for _, measures in session.execute(_quarantined()):
         key = scanner_of(measures)
@@ -167,16 +173,16 @@ def _quarantined() -> Select[str, dict[str, object]]:
     return statement.order_by(AnalysisRow.requested_at, AnalysisRow.id)
 
 
-def _current(session: Session, scanner: Scanner) -> ScannerHoldRow | None:
-    statement = select(ScannerHoldRow).where(_is(scanner), ScannerHoldRow.released_at.is_(None))
+def _current(session: Session, scanner: Scanner) -> ScannerQuarantineRow | None:
+    statement = select(ScannerQuarantineRow).where(_is(scanner), ScannerQuarantineRow.released_at.is_(None))
     return session.scalars(statement).one_or_none()
 
 
 def _is(scanner: Scanner) -> ColumnElement[bool]:
     return and_(
-        ScannerHoldRow.model == scanner.model,
-        ScannerHoldRow.kernel == scanner.kernel,
-        ScannerHoldRow.slice_spacing == scanner.slice_spacing,
+        ScannerQuarantineRow.model == scanner.model,
+        ScannerQuarantineRow.kernel == scanner.kernel,
+        ScannerQuarantineRow.slice_spacing == scanner.slice_spacing,
     )
 
 
@@ -190,5 +196,5 @@ def _details(scanner: Scanner, reason: str) -> dict[str, object]:
     return {"scanner": list(scanner), "reason": reason}
 
 
-def _record(row: ScannerHoldRow) -> HoldRecord:
-    return record_of(HoldRecord, row, scanner=Scanner(row.model, row.kernel, row.slice_spacing))
+def _record(row: ScannerQuarantineRow) -> QuarantineRecord:
+    return record_of(QuarantineRecord, row, scanner=Scanner(row.model, row.kernel, row.slice_spacing))

@@ -87,14 +87,14 @@ def record_shadow_run(session: Session, analysis_id: str, model: ModelIdentity, 
         "model_version": model.version,
         "model_sha256": model.sha256,
         "reasons": outcome.reasons,
-        "findings": checked_json("findings", {"found": [_finding_json(finding) for finding in outcome.findings]}),
+        "findings": checked_json("findings", {"findings": [_finding_json(finding) for finding in outcome.findings]}),
         "measures": checked_json("measures", outcome.measures),
         "finished_at": now(session),
     }
     if not insert_once(session, ShadowRunRow, values):
         return False
     details: dict[str, object] = {"model_sha256": model.sha256, "reasons": [reason.code for reason in outcome.reasons]}
-    audit.append(session, AuditEvent("trial:recorded", SYSTEM, analysis_id, details=details))
+    audit.append(session, AuditEvent("shadow:recorded", SYSTEM, analysis_id, details=details))
     return True
 
 
@@ -124,7 +124,7 @@ def pairs(session: Session, sha256: str, since: datetime | None = None) -> Itera
 
 def _pair(session: Session, row: Row[ShadowRunRow, str]) -> Pair:
     shadow_run, patient_id = row
-    shadow_findings = shadow_run.findings["found"]
+    shadow_findings = shadow_run.findings["findings"]
     live = findings_of_analysis(session, shadow_run.analysis_id)
     return Pair(
         patient_id=patient_id,
@@ -139,7 +139,7 @@ def _pair(session: Session, row: Row[ShadowRunRow, str]) -> Pair:
 
 def _malignant(session: Session, finding_ids: list[str]) -> dict[str, bool]:
     rows = select(PathologyRow.finding_id, PathologyRow.is_malignant).where(PathologyRow.finding_id.in_(finding_ids))
-    labels = session.execute(rows.order_by(PathologyRow.told_on, PathologyRow.imported_at, PathologyRow.id))
+    labels = session.execute(rows.order_by(PathologyRow.reported_on, PathologyRow.imported_at, PathologyRow.id))
     return {str(finding_id): is_malignant for finding_id, is_malignant in labels}
 
 

@@ -30,7 +30,7 @@ class AnalysisStatus(StrEnum):
     CURRENT = "current"
     SUPERSEDED = "superseded"
     FAILED = "failed"
-    QUARANTINED = "shadow"
+    QUARANTINED = "quarantined"
     """Completed while its scanner was in quarantine: stored, not shown to readers and not sent."""
 
 

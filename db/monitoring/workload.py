@@ -84,5 +84,5 @@ def _outcome(row: AnalysisRow) -> str:
     if row.status is AnalysisStatus.FAILED:
         return "failed"
     if row.status is AnalysisStatus.QUARANTINED:
-        return "shadow"
+        return "quarantined"
     return "not_analysed" if row.reasons else "analysed"

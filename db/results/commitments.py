@@ -40,7 +40,7 @@ def record_request(
         "ae_title": ae_title,
         "transaction_uid": key_text("transaction_uid", transaction_uid, limit=64),
         "peer_address": peer_address,
-        "wanted": [list(pair) for pair in references],
+        "sop_references": [list(pair) for pair in references],
         "status": CommitmentStatus.PENDING,
         "attempts": 0,
         "reason": "",
@@ -109,4 +109,6 @@ def _locked(session: Session, request_id: str) -> CommitmentRow:
 
 
 def _record(row: CommitmentRow) -> CommitmentRecord:
-    return record_of(CommitmentRecord, row, references=tuple((str(pair[0]), str(pair[1])) for pair in row.wanted))
+    return record_of(
+        CommitmentRecord, row, references=tuple((str(pair[0]), str(pair[1])) for pair in row.sop_references)
+    )

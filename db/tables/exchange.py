@@ -89,7 +89,7 @@ class RetractionRow(Base):
 
 
 class CommitmentRow(Base):
-    """A peer's storage commitment request; ``wanted`` lists ``[SOP Class UID, SOP Instance UID]``."""
+    """A peer's storage commitment request; ``sop_references`` lists ``[SOP Class UID, SOP Instance UID]``."""
 
     __tablename__ = "commitments"
     __table_args__ = (
@@ -101,7 +101,7 @@ class CommitmentRow(Base):
     ae_title: Mapped[str]
     transaction_uid: Mapped[str] = mapped_column(Uid)
     peer_address: Mapped[str]
-    wanted: Mapped[list[Any]] = mapped_column(JSON)
+    sop_references: Mapped[list[Any]] = mapped_column(JSON)
     status: Mapped[CommitmentStatus] = mapped_column(words(CommitmentStatus, "status"))
     attempts: Mapped[int]
     reason: Mapped[str]

@@ -45,7 +45,7 @@ class PathologyRow(Base):
     y_mm: Mapped[float]
     z_mm: Mapped[float]
     is_malignant: Mapped[bool]
-    told_on: Mapped[str]
+    reported_on: Mapped[str]
     source: Mapped[str]
     imported_by: Mapped[str]
     imported_at: Mapped[datetime] = mapped_column(index=True)

@@ -17,10 +17,10 @@ from db.tables.column_types import words
 class ShadowRunRow(Base):
     """Output of a shadow model for the series of an analysis; never shown to readers."""
 
-    __tablename__ = "trials"
+    __tablename__ = "shadow_runs"
     __table_args__ = (
         UniqueConstraint("analysis_id", "model_sha256"),
-        Index("ix_trials_model_sha256_finished_at", "model_sha256", "finished_at"),
+        Index("ix_shadow_runs_model_sha256_finished_at", "model_sha256", "finished_at"),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, OpaqueId, Sha256
 
 
-class ScannerHoldRow(Base):
+class ScannerQuarantineRow(Base):
     """A quarantine of a scanner, until its release."""
 
-    __tablename__ = "scanner_holds"
+    __tablename__ = "scanner_quarantines"
     __table_args__ = (
         Index(
-            "uq_scanner_holds_one_each",
+            "uq_scanner_quarantines_one_each",
             "model",
             "kernel",
             "slice_spacing",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from db.analyses import analyses
-from db.analyses import shadow as trials
+from db.analyses import shadow as shadow_records
 from db.database import Database
 from db.domain.records import AnalysisOutcome, ModelIdentity
 from db.engine.session import now
@@ -101,7 +101,7 @@ class ShadowRuns:
             self._model = self._started().start()
         with self._database.read() as session:
             moment = now(session)
-            due = trials.without_shadow_run(session, self._model, moment - MAX_AGE, moment - MIN_AGE)
+            due = shadow_records.without_shadow_run(session, self._model, moment - MAX_AGE, moment - MIN_AGE)
         count = 0
         for analysis_id in due:
             if count and not self._may_go_on():
@@ -123,7 +123,7 @@ class ShadowRuns:
         except AnalysisProcessError as error:
             outcome = AnalysisOutcome(reasons=(error.reason,))
         with self._database.begin() as session:
-            trials.record_shadow_run(session, analysis_id, model, outcome)
+            shadow_records.record_shadow_run(session, analysis_id, model, outcome)
         _log.info("shadow:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
 
     def _started(self) -> ShadowProcess:

@@ -205,8 +205,8 @@ def heart_parts(build: Build) -> tuple[Ellipsoid, tuple[Ellipsoid, ...]]:
         a, b, c = (axis * size for axis in axes)
         return Ellipsoid((float(x), float(y), float(z)), (a, b, c), HEART_FRAME)
 
-    whole = part(0, 0, 0, 61, 43, 46)
-    return whole, (
+    outline = part(0, 0, 0, 61, 43, 46)
+    return outline, (
         part(20, -17, -4, 31, 15, 17),
         part(14, 18, 2, 34, 14, 22),
         part(-32, -18, 6, 19, 19, 20),

@@ -110,14 +110,19 @@ def _frame_groups(layout: SeriesLayout, index: int, moment: str, event_uid: str)
         FrameAcquisitionDuration=4000.0, StackID="1", InStackPositionNumber=index + 1,
         DimensionIndexValues=[1, index + 1],
     )  # fmt: skip
-    place = layout.position_mm(index)
-    center = [0.0, 0.0, place[2]]
+    position_mm = layout.position_mm(index)
+    z_mm = position_mm[2]
+    center = [0.0, 0.0, z_mm]
     return _item(
         FrameContentSequence=[content],
-        PlanePositionSequence=[_item(ImagePositionPatient=[format_decimal(part) for part in place])],
+        PlanePositionSequence=[_item(ImagePositionPatient=[format_decimal(part) for part in position_mm])],
         IrradiationEventIdentificationSequence=[_item(IrradiationEventUID=event_uid)],
         CTPositionSequence=[
-            _item(TablePosition=place[2], DataCollectionCenterPatient=center, ReconstructionTargetCenterPatient=center)
+            _item(
+                TablePosition=position_mm[2],
+                DataCollectionCenterPatient=center,
+                ReconstructionTargetCenterPatient=center,
+            )
         ],
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dicom_node.phantom.anatomy import Build, Plane
 from dicom_node.phantom.geometry import FULL, Array, Grid, Tube, blend, cover_tubes, tubes_along
-from dicom_node.phantom.nodules import Cover, Surroundings, paint_nodule, place
+from dicom_node.phantom.nodules import Cover, Surroundings, paint_nodule, place_nodule
 from dicom_node.phantom.noise import KERNELS, Enlarger, SliceFilter, noise_profile, smooth_field
 from dicom_node.phantom.skeleton import CARTILAGE_HU, CORTEX_HU, MARROW_HU, skeleton
 from dicom_node.phantom.spec import Phantom, PhantomSpec, PlacedNodule
@@ -59,7 +59,7 @@ def make_phantom(spec: PhantomSpec | None = None) -> Phantom:
 
     Raises
     ------
-    NoPlaceError
+    NoSpaceForNoduleError
         A nodule that was asked for does not fit into the part of the lungs that the series shows.
     """
     spec = spec or PhantomSpec()
@@ -115,11 +115,11 @@ def _twig_ends(canvas: _Canvas, side: int, count: int) -> np.ndarray[tuple[int, 
     step = max(1, round(3.0 / grid.spacing_mm[1]))
     inside = canvas.lung[:, ::step, ::step] > FULL * 3 // 4
     inside &= ((grid.axis(2)[::step] > 0) == (side > 0))[None, None, :]
-    found = np.argwhere(inside)
-    if not len(found):
+    points = np.argwhere(inside)
+    if not len(points):
         return np.empty((0, 3))
-    picked = found[canvas.rng.permutation(len(found))[:count]] + canvas.rng.uniform(
-        -0.5, 0.5, (min(count, len(found)), 3)
+    picked = points[canvas.rng.permutation(len(points))[:count]] + canvas.rng.uniform(
+        -0.5, 0.5, (min(count, len(points)), 3)
     )
     picked *= (1, step, step)
     return (picked * grid.spacing_mm + grid.origin_mm[::-1])[:, ::-1]
@@ -185,8 +185,8 @@ def _paint_nodules(canvas: _Canvas, vessel_cover: Cover) -> tuple[PlacedNodule, 
     rng = np.random.default_rng([canvas.spec.seed, 7])
     around = Surroundings.of(canvas.grid, canvas.lung, vessel_cover)
     placed: list[PlacedNodule] = []
-    for wanted in canvas.spec.nodules:
-        placed.append(place(canvas.grid, around, wanted, placed, rng))
+    for nodule_spec in canvas.spec.nodules:
+        placed.append(place_nodule(canvas.grid, around, nodule_spec, placed, rng))
     for nodule in placed:
         paint_nodule(canvas.grid, canvas.volume, canvas.scratch, nodule, rng)
     return tuple(placed)

@@ -17,11 +17,11 @@ BONE_FROM_HU = 320.0
 """What is denser is a rib that a nodule at the pleura does not replace."""
 
 
-class NoPlaceError(ValueError):
+class NoSpaceForNoduleError(ValueError):
     """A requested nodule does not fit in the lungs."""
 
     def __init__(self, nodule: NoduleSpec) -> None:
-        super().__init__(f"no place in the lungs fits a {nodule.kind} nodule of {nodule.diameter_mm} mm")
+        super().__init__(f"no position in the lungs fits a {nodule.kind} nodule of {nodule.diameter_mm} mm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Surroundings:
         return cls(step, depth.astype(np.float32), vessel[:, ::step, ::step], grid.axis(2)[::step])
 
 
-def place(
+def place_nodule(
     grid: Grid, around: Surroundings, spec: NoduleSpec, taken: list[PlacedNodule], rng: np.random.Generator
 ) -> PlacedNodule:
     """Return a position for a nodule, clear of those already placed.
 
     Raises
     ------
-    NoPlaceError
+    NoSpaceForNoduleError
         Nothing fits.
     """
     if spec.position_mm is not None:
@@ -72,14 +72,14 @@ def place(
         fits &= (np.abs(around.x) > 75)[None, None, :]
     candidates = np.argwhere(fits)
     if not len(candidates):
-        raise NoPlaceError(spec)
+        raise NoSpaceForNoduleError(spec)
     picked = candidates[rng.permutation(len(candidates))[:200]]
     ranked = sorted(picked.tolist(), key=lambda at: _crowding(grid, around, at, spec))
     for at in ranked:
         nodule = _placed(grid, around.step, at, spec)
         if all(_apart(nodule, other) for other in taken):
             return nodule
-    raise NoPlaceError(spec)
+    raise NoSpaceForNoduleError(spec)
 
 
 def _crowding(grid: Grid, around: Surroundings, at: list[int], spec: NoduleSpec) -> float:
@@ -136,8 +136,8 @@ class Surface:
     def mean_radius(self) -> float:
         """Return the radius of the sphere of equal volume."""
         k = np.arange(2000) + 0.5
-        polar, turn = np.arccos(1 - 2 * k / 2000), np.pi * (1 + 5**0.5) * k
-        unit = (np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar))
+        polar, azimuth = np.arccos(1 - 2 * k / 2000), np.pi * (1 + 5**0.5) * k
+        unit = (np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar))
         return float(np.mean(self.level(tuple(part.astype(np.float32) for part in unit)) ** 3) ** (1 / 3))  # type: ignore[arg-type]
 
 

@@ -41,7 +41,7 @@ class SliceFilter:
         transfer *= 1 + kernel.enhancement * np.exp(-(((f - 0.35) / 0.2) ** 2)) * (1 - np.exp(-((f / 0.15) ** 2)))
         # ramp times a smooth cut-off: the noise power of filtered back-projection
         grain = np.sqrt(f * np.exp(-((f / kernel.noise_peak_per_mm) ** 2)))
-        grain /= np.sqrt(np.mean(np.square(_whole(grain, grid.shape[2]))))
+        grain /= np.sqrt(np.mean(np.square(_full_spectrum(grain, grid.shape[2]))))
         return cls(transfer.astype(np.float32), grain.astype(np.float32))
 
     def apply(self, plane: Array, noise: Array | None) -> Array:
@@ -52,7 +52,7 @@ class SliceFilter:
         return np.asarray(scipy.fft.irfft2(spectrum, s=plane.shape), dtype=np.float32)
 
 
-def _whole(half: Array, columns: int) -> Array:
+def _full_spectrum(half: Array, columns: int) -> Array:
     """Expand the half spectrum of a real FFT to the full one (for its mean)."""
     mirrored = half[:, 1 : (columns + 1) // 2]
     return np.concatenate([half, mirrored], axis=1)
@@ -93,9 +93,9 @@ class Enlarger:
 
 
 def _weights(size: int, target: int) -> Array:
-    place = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
-    low = np.minimum(place.astype(int), max(size - 2, 0))
+    source = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
+    low = np.minimum(source.astype(int), max(size - 2, 0))
     weights = np.zeros((target, size), np.float32)
-    weights[np.arange(target), low] = 1 - (place - low)
-    weights[np.arange(target), np.minimum(low + 1, size - 1)] += place - low
+    weights[np.arange(target), low] = 1 - (source - low)
+    weights[np.arange(target), np.minimum(low + 1, size - 1)] += source - low
     return weights

@@ -38,7 +38,7 @@ class NoduleSpec:
     side: str | None = None
     """``left`` or ``right`` (the patient's); None takes either."""
     position_mm: tuple[float, float, float] | None = None
-    """Centre in the patient's frame (LPS, mm); None finds a place by the seed."""
+    """Centre in the patient's frame (LPS, mm); None chooses one by the seed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,10 +81,10 @@ class Chest:
         cover[body] = lung * (1 - middle[body] * np.float32(1 / FULL))
         core, plane = self.windows["core"]
         cover[core] *= 1 - core_cover(plane, z)
-        whole, _ = heart_parts(self.build)
+        heart_outline, _ = heart_parts(self.build)
         heart, plane = self.windows["heart"]
-        if whole.is_near(z, 8):
-            cover[heart] *= 1 - plane.cover(whole.depth(plane.x, plane.y, z) + 5)
+        if heart_outline.is_near(z, 8):
+            cover[heart] *= 1 - plane.cover(heart_outline.depth(plane.x, plane.y, z) + 5)
         return cover
 
     def paint(self, z: float, hu: Array, lung: NDArray[np.uint8], grain: Array) -> None:
@@ -168,9 +168,9 @@ class Chest:
         edge = 24 + 34 * np.cos(np.clip(plane.y / 60, -1.5, 1.5)) - 44 * low - 10 * np.sin(plane.y / 14)
         liver = inner * plane.cover(edge - plane.x) * plane.cover(np.hypot(plane.x - 4, plane.y - 40) - 27)
         part += liver * (LIVER_HU + 0.22 * self.lift_hu - part)
-        whole = np.zeros(hu.shape, np.float32)
-        whole[body] = inner
-        self._paint_left_abdomen(z, hu, whole)
+        cover = np.zeros(hu.shape, np.float32)
+        cover[body] = inner
+        self._paint_left_abdomen(z, hu, cover)
 
     def _paint_left_abdomen(self, z: float, hu: Array, inner: Array) -> None:
         """Paint the stomach with its air on top, and the spleen."""
@@ -184,12 +184,12 @@ class Chest:
         part += spleen * (SPLEEN_HU + 0.28 * self.lift_hu - part)
 
     def _paint_heart(self, z: float, hu: Array) -> None:
-        whole, chambers = heart_parts(self.build)
-        if not whole.is_near(z, 8):
+        heart_outline, chambers = heart_parts(self.build)
+        if not heart_outline.is_near(z, 8):
             return
         window, plane = self.windows["heart"]
         part = hu[window]
-        outside = whole.depth(plane.x, plane.y, z)
+        outside = heart_outline.depth(plane.x, plane.y, z)
         muscle = outside - 1.5 + 2 * np.sin(plane.x / 11) * np.sin(plane.y / 13 + z / 9)
         for depth, value in ((outside + 4.4, 48.0), (outside + 3.2, FAT_HU), (muscle, 50 + 0.3 * self.lift_hu)):
             part += plane.cover(depth) * (np.float32(value) - part)

@@ -86,7 +86,7 @@ def _is_pixel_data(element: bytes | bytearray, header: FrameHeader, length: int)
 
 def _pixels_at(header: FrameHeader) -> tuple[int, int, int]:
     if header.pixels_at is None:
-        raise ValueError("no place of the pixels")
+        raise ValueError("no offset of the pixels")
     return header.pixels_at
 
 

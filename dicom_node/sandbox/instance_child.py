@@ -71,8 +71,8 @@ def _write_uncompressed(plain: PlainFile, target: Path) -> int:
 
 
 def bulk_value(request: Message) -> object:
-    """Answer ``path``, ``place`` (tag, or item numbers and tags within sequences) with the value in ``target``."""
-    *around, tag = _texts(request["place"])
+    """Answer ``path``, ``tag_path`` (tag, or item numbers and tags within sequences) with the value in ``target``."""
+    *around, tag = _texts(request["tag_path"])
     with plain_file(Path(str(request["path"]))) as plain:
         ds: Dataset = dcmread(plain.path)
     for sequence, item in zip(around[::2], around[1::2], strict=True):

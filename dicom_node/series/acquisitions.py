@@ -102,7 +102,7 @@ def _description(name: str) -> str:
 def _alternating(ordered: OrderedFrames, name: str, least: int) -> Mask | None:
     """Return the mask of a stack by an attribute that alternates along the others, or None.
 
-    Of several such parts, one with fewest images a place, then the largest.
+    Of several such parts, one with fewest images a position, then the largest.
     """
     values = [_value(frame, name) for frame in ordered.frames]
     if len(set(values)) < 2:

@@ -21,7 +21,7 @@ from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.types import SeriesGeometry, SourceSlice
 
 SAME_POSITION_MM = 0.02
-"""Slices nearer than this to each other are one place; the thinnest reconstructions are 0.2 mm apart."""
+"""Slices nearer than this to each other count as one position; the thinnest reconstructions are 0.2 mm apart."""
 UNEVEN_FRACTION = 0.1
 """Share of the slice spacing by which a position may lie off the line through all of them, and a distance between
 neighbours off the spacing. A sampled volume is then nowhere off by more than a tenth of a slice."""

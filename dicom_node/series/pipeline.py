@@ -56,7 +56,7 @@ class Analyzer(Protocol):
         """Detect and assess every nodule of a volume, despite abstentions with these codes."""
         ...
 
-    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+    def analyse_point(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
         """Assess the point ``(slice, row, column)`` that a reader marked."""
         ...
 
@@ -105,8 +105,8 @@ def analyse_series(
     return AnalysisOutcome(new_findings, measures=measures, caveats=(*caveats, *_caveats(analysis.findings)))
 
 
-def analyse_place(
-    loaded: LoadedSeries, analyzer: Analyzer, *, sop_instance_uid: str, frame_number: int, place: tuple[float, float]
+def analyse_point(
+    loaded: LoadedSeries, analyzer: Analyzer, *, sop_instance_uid: str, frame_number: int, point: tuple[float, float]
 ) -> NewFinding:
     """Analyse the ``(row, column)`` that a reader marked in one slice of a loaded series.
 
@@ -116,11 +116,11 @@ def analyse_place(
         The volume has no such slice (``no_such_frame``), or the point lies outside it.
     """
     index = slice_index(loaded, sop_instance_uid, frame_number)
-    row, column = place
+    row, column = point
     source = loaded.geometry.slices[index]
     if not (-0.5 <= row <= source.rows - 0.5 and -0.5 <= column <= source.columns - 0.5):
         raise UnfitImagesError(Reason("outside_image", "The point lies outside the image."))
-    return to_new_finding(analyzer.analyse_place(loaded.volume, (float(index), row, column)), loaded)
+    return to_new_finding(analyzer.analyse_point(loaded.volume, (float(index), row, column)), loaded)
 
 
 def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:

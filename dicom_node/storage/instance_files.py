@@ -165,18 +165,18 @@ class InstanceFiles:
         """
         return self._written_by_child({"operation": "uncompressed", "path": str(path)})
 
-    def bulk(self, path: Path, place: Sequence[str]) -> Content:
-        """Return the value at a place: a tag, or item numbers and tags in turn within sequences.
+    def bulk(self, path: Path, tag_path: Sequence[str]) -> Content:
+        """Return the value of an element: ``tag_path`` is a tag, or item numbers and tags in turn within sequences.
 
         Raises
         ------
         DecodeError
         """
-        if len(place) == 1 and place[0].upper() == "7FE00010":
+        if len(tag_path) == 1 and tag_path[0].upper() == "7FE00010":
             layout = self.layout(path)
             if layout.pixel_data is not None:
                 return _content(path.open("rb"), [layout.pixel_data], layout.transfer_syntax_uid)
-        return self._written_by_child({"operation": "bulk_value", "path": str(path), "place": list(place)})
+        return self._written_by_child({"operation": "bulk_value", "path": str(path), "tag_path": list(tag_path)})
 
     def _written_by_child(self, request: Mapping[str, object]) -> Content:
         """Have the child write a file, which is unlinked before it is sent."""

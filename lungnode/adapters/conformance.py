@@ -175,9 +175,9 @@ def _annex(settings: Settings) -> Section:
     words = {"sr": "report, TID 1500", "sc": "summary pages", "pr": "outlines on the slices",
              "verified": "report that a reader verified", "ko": "withdrawal (113001 or 113037, DCM)",
              "pm": "where the network looked, 32-bit float"}  # fmt: skip
-    made = {"sr", "verified", "ko", *settings.dicom.results}
+    enabled = {"sr", "verified", "ko", *settings.dicom.results}
     rows = [
-        (words[name], kind.sop_class_uid, kind.modality, str(kind.series_number), _yes(name in made))
+        (words[name], kind.sop_class_uid, kind.modality, str(kind.series_number), _yes(name in enabled))
         for name, kind in KINDS.items()
     ]
     return Section(

@@ -77,13 +77,13 @@ class LazyPredictor:
         """See ``Predictor``."""
         return self.load().preview(content)
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
+    def analyse_point(self, study_instance_uid: str, point: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
-        return self.load().analyse_place(study_instance_uid, place)
+        return self.load().analyse_point(study_instance_uid, point)
 
-    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, point: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
-        return self.load().attention(study_instance_uid, place, kind)
+        return self.load().attention(study_instance_uid, point, kind)
 
     def plots(self, model_name: str) -> Mapping[str, bytes]:
         """See ``Predictor``."""

@@ -218,13 +218,13 @@ class SwitchingPredictor:
         """See ``Predictor``."""
         return self._live.preview(content)
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
+    def analyse_point(self, study_instance_uid: str, point: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
-        return self._live.analyse_place(study_instance_uid, place)
+        return self._live.analyse_point(study_instance_uid, point)
 
-    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, point: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
-        return self._live.attention(study_instance_uid, place, kind)
+        return self._live.attention(study_instance_uid, point, kind)
 
     def plots(self, model_name: str) -> Mapping[str, bytes]:
         """See ``Predictor``."""

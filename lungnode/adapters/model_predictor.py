@@ -17,7 +17,7 @@ from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess, GreyP
 from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.assembly import load_frame_hu
 from dicom_node.series.gate import why_not_headers
-from dicom_node.series.pipeline import analyse_place, scanner_of_series, slice_index
+from dicom_node.series.pipeline import analyse_point, scanner_of_series, slice_index
 from dicom_node.series.types import reason_of
 from inference.displayed import Question, displayed_of
 from inference.networks.explanation import MapKind
@@ -67,9 +67,9 @@ class ModelPredictor:
         """See ``Predictor``."""
         if content[_DICM] != b"DICM":
             return self._slice_answer(self._picture(content))
-        place = None if row is None or column is None else (row, column)
+        point = None if row is None or column is None else (row, column)
         with self._written(content) as path, refusing():
-            return self._instance_answer(path, place)
+            return self._instance_answer(path, point)
 
     def preview(self, content: bytes) -> bytes:
         """See ``Predictor``."""
@@ -77,25 +77,25 @@ class ModelPredictor:
             hu = load_frame_hu(self._frames(path)[0], self._process)
         return grey_png(windowed(hu, LUNG_WINDOW))
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
+    def analyse_point(self, study_instance_uid: str, point: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
-        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._models.nodule.gate)
+        loaded = self._stored.volume(study_instance_uid, point.series_instance_uid, self._models.nodule.gate)
         with refusing():
-            finding = analyse_place(
+            finding = analyse_point(
                 loaded,
                 self._models.nodule,
-                sop_instance_uid=place.sop_instance_uid,
-                frame_number=place.frame_number,
-                place=(place.row, place.column),
+                sop_instance_uid=point.sop_instance_uid,
+                frame_number=point.frame_number,
+                point=(point.row, point.column),
             )
         return PointAnswer(identity_of(self._models.nodule), finding, scanner_of_series(loaded))
 
-    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, point: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
-        loaded = self._stored.volume(study_instance_uid, place.series_instance_uid, self._models.nodule.gate)
+        loaded = self._stored.volume(study_instance_uid, point.series_instance_uid, self._models.nodule.gate)
         with refusing():
-            index = slice_index(loaded, place.sop_instance_uid, place.frame_number)
-        centre = (float(index), place.row, place.column)
+            index = slice_index(loaded, point.sop_instance_uid, point.frame_number)
+        centre = (float(index), point.row, point.column)
         weights = self._models.nodule.explanation(loaded.volume, centre, MapKind(kind))
         if weights is None:
             raise UnfitInputError(404, "no_attention", "This model has no network that looks at single planes.")
@@ -141,18 +141,18 @@ class ModelPredictor:
         overlay = overlay_png(classifier.attention(grey)) if prediction.probabilities else None
         return UploadAnalysis(answer, grey_png(grey, max_side=MAX_SIDE_PX), overlay)
 
-    def _instance_answer(self, path: Path, place: tuple[float, float] | None) -> UploadAnalysis:
+    def _instance_answer(self, path: Path, point: tuple[float, float] | None) -> UploadAnalysis:
         frames = self._frames(path)
         try:
             hu = load_frame_hu(frames[0], self._process)
         except UnfitImagesError as error:
             return UploadAnalysis(self._no_answer(error.reason), None, None)
         png = grey_png(windowed(hu, LUNG_WINDOW), max_side=MAX_SIDE_PX)
-        if reason := _why_not_instance(frames, place):
+        if reason := _why_not_instance(frames, point):
             return UploadAnalysis(self._no_answer(reason), png, None)
-        if place is None:
-            raise AssertionError("an instance without a place is refused above")
-        finding = self._finding(hu, frames[0], place)
+        if point is None:
+            raise AssertionError("an instance without a point is refused above")
+        finding = self._finding(hu, frames[0], point)
         return UploadAnalysis(self._nodule_answer(finding), png, self._overlay(hu, frames[0], finding))
 
     def _frames(self, path: Path) -> tuple[FrameHeader, ...]:
@@ -165,13 +165,13 @@ class ModelPredictor:
             raise UnfitInputError(413, "too_many_pixels", "A DICOM instance may have 2048 x 2048 pixels at most.")
         return frames
 
-    def _finding(self, hu: NDArray[np.int16], frame: FrameHeader, place: tuple[float, float]) -> NoduleFinding:
+    def _finding(self, hu: NDArray[np.int16], frame: FrameHeader, point: tuple[float, float]) -> NoduleFinding:
         spacing_mm = frame.pixel_spacing_mm
         if spacing_mm is None:
-            return _no_finding(place, "no_pixel_spacing", "The image does not say how large its pixels are.")
-        if not (-0.5 <= place[0] <= frame.rows - 0.5 and -0.5 <= place[1] <= frame.columns - 0.5):
+            return _no_finding(point, "no_pixel_spacing", "The image does not say how large its pixels are.")
+        if not (-0.5 <= point[0] <= frame.rows - 0.5 and -0.5 <= point[1] <= frame.columns - 0.5):
             raise UnfitInputError(422, "outside_image", "The point lies outside the image.")
-        return self._models.nodule.analyse_slice(hu, spacing_mm, place)
+        return self._models.nodule.analyse_slice(hu, spacing_mm, point)
 
     def _overlay(self, hu: NDArray[np.int16], frame: FrameHeader, finding: NoduleFinding) -> bytes | None:
         """Return the attention overlay of an assessed nodule's slice."""
@@ -208,11 +208,11 @@ def identity_of(model: NoduleAnalyzer | SliceClassifier) -> ModelIdentity:
     return ModelIdentity(model.name, model.version, model.sha256)
 
 
-def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] | None) -> Reason | None:
+def _why_not_instance(frames: Sequence[FrameHeader], point: tuple[float, float] | None) -> Reason | None:
     """Return the reason why an uploaded instance has no answer, if any."""
     if reason := why_not_headers(frames):
         return reason
-    if place is None:
+    if point is None:
         return Reason(
             "place_needed",
             "A DICOM instance is answered for one nodule: send the fields row and column of its centre, "
@@ -223,5 +223,5 @@ def _why_not_instance(frames: Sequence[FrameHeader], place: tuple[float, float] 
     return None
 
 
-def _no_finding(place: tuple[float, float], code: str, text: str) -> NoduleFinding:
-    return NoduleFinding((0.0, *place), None, None, None, None, abstentions=(Abstention(code, text),))
+def _no_finding(point: tuple[float, float], code: str, text: str) -> NoduleFinding:
+    return NoduleFinding((0.0, *point), None, None, None, None, abstentions=(Abstention(code, text),))

@@ -24,11 +24,11 @@ class UnavailablePredictor:
         """See ``Predictor``."""
         raise self._refusal()
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
+    def analyse_point(self, study_instance_uid: str, point: MarkedPoint) -> PointAnswer:
         """See ``Predictor``."""
         raise self._refusal()
 
-    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, point: MarkedPoint, kind: MapName = "attention") -> bytes:
         """See ``Predictor``."""
         raise self._refusal()
 

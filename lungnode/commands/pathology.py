@@ -60,7 +60,7 @@ def import_file(
     if problems:
         typer.echo("lungnode: nothing was imported", err=True)
         return 1
-    totals = {name: counts[name] for name in ("added", "known", "replaced", "without_finding")}
+    totals = {name: counts[name] for name in ("added", "unchanged", "replaced", "without_finding")}
     typer.echo(json.dumps({"rows": len(rows), **totals, "dry_run": dry_run}))
     return 0
 
@@ -156,7 +156,7 @@ def read_row(row: Mapping[str, str]) -> NewPathology:
         finding_id=values["finding_id"],
         position_mm=position,
         is_malignant=LABELS[values["label"].lower()],
-        told_on=_date(values["date"]),
+        reported_on=_date(values["date"]),
         source=values["source"],
     )
 

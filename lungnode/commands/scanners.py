@@ -33,11 +33,11 @@ def list_scanners() -> None:
 @scanner_app.command("hold")
 def hold(key: Key, reason: Reason) -> None:
     """Quarantine a scanner: its results are neither shown nor sent until it is released."""
-    from db.analyses.quarantine import hold_scanner, scanner_by_key, state_of
+    from db.analyses.quarantine import quarantine_scanner, scanner_by_key, state_of
 
     with open_database(read_settings()) as database, database.begin() as session:
         scanner = scanner_by_key(session, key)
-        hold_scanner(session, scanner, reason, held_by=who())
+        quarantine_scanner(session, scanner, reason, held_by=who())
         state = state_of(session, scanner)
     print(_line(state))
 
@@ -66,7 +66,7 @@ def release(
 def _line(state: ScannerState) -> str:
     hold = state.hold
     line: dict[str, object] = {"key": state.scanner.key, **state.scanner._asdict()}
-    line |= {"series_count": state.series_count, "shadow_count": state.quarantined_count, "held": hold is not None}
+    line |= {"series_count": state.series_count, "quarantined_count": state.quarantined_count, "held": hold is not None}
     if hold is not None:
         line |= {"reason": hold.reason, "held_by": hold.held_by, "held_at": hold.held_at.isoformat()}
     return json.dumps(line)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from db.analyses.quarantine import held_scanners
+from db.analyses.quarantine import quarantined_scanners
 from db.database import Database
 from db.domain.records import DeliveryStatus
 from db.monitoring import faults
@@ -36,7 +36,7 @@ LIST_HOURS = 24
 """The same for a revocation list; CAs issue one for about a week, some days before the last one expires."""
 
 Entry = dict[str, Any]
-"""Start of a condition (``since``) and last notification of each webhook (``told``)."""
+"""Start of a condition (``since``) and last notification of each webhook (``notified``)."""
 Post = Callable[[str, dict[str, object]], bool]
 
 
@@ -83,30 +83,32 @@ class Alerts:
         for condition in self.conditions(now):
             entry = entries.get(condition.code)
             if condition.is_wrong:
-                entries[condition.code] = self._raise(condition, entry or {"since": now.isoformat(), "told": {}}, now)
+                entries[condition.code] = self._raise(
+                    condition, entry or {"since": now.isoformat(), "notified": {}}, now
+                )
             elif entry is not None and not self._clear(condition, entry):
                 del entries[condition.code]
         self._write_entries(entries)
 
     def _raise(self, condition: Condition, entry: Entry, now: datetime) -> Entry:
         """Notify each webhook not notified yet or not within ``REPEAT``; return the updated entry."""
-        notified = dict(entry["told"])
+        notified = dict(entry["notified"])
         for url in self._urls():
             last = notified.get(_key(url))
             if last is None or abs(now - datetime.fromisoformat(last)) >= REPEAT:  # a clock may have run ahead
                 state = "raised" if last is None else "repeated"
                 if self._send(url, condition, state, entry["since"]):
                     notified[_key(url)] = now.isoformat()
-        return {"since": entry["since"], "told": notified}
+        return {"since": entry["since"], "notified": notified}
 
     def _clear(self, condition: Condition, entry: Entry) -> Entry | None:
         """Notify each notified webhook that the condition is over; return the entry of those still to be notified."""
         pending = {
-            _key(url): entry["told"][_key(url)]
+            _key(url): entry["notified"][_key(url)]
             for url in self._urls()
-            if _key(url) in entry["told"] and not self._send(url, condition, "cleared", entry["since"])
+            if _key(url) in entry["notified"] and not self._send(url, condition, "cleared", entry["since"])
         }
-        entry["told"] = pending
+        entry["notified"] = pending
         return entry if pending else None
 
     def _urls(self) -> list[str]:
@@ -118,7 +120,7 @@ class Alerts:
         with self._database.read() as session:
             load, latest, report = workload(session), latest_arrival(session), latest_report(session)
             uncommitted = uncommitted_count(session, now - UNCOMMITTED_FOR)
-            held_count = len(held_scanners(session))
+            held_count = len(quarantined_scanners(session))
             broken = faults.counts(session)
         conditions = []
         if enabled.no_study_h:
@@ -201,7 +203,9 @@ class Alerts:
         except (OSError, ValueError):
             return {}
         items = content.items() if isinstance(content, dict) else ()
-        return {code: entry for code, entry in items if isinstance(entry, dict) and isinstance(entry.get("told"), dict)}
+        return {
+            code: entry for code, entry in items if isinstance(entry, dict) and isinstance(entry.get("notified"), dict)
+        }
 
     def _write_entries(self, entries: dict[str, Any]) -> None:
         draft = self._state.with_name(f".{self._state.name}")

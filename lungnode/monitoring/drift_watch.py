@@ -141,23 +141,23 @@ def _indices(outputs: OutputDrift | TooFew) -> dict[str, float]:
     return {name: result.psi for name, result in results.items() if isinstance(result, Stability)}
 
 
-def hold_drifted(database: Database) -> int:
+def quarantine_drifted(database: Database) -> int:
     """Quarantine every scanner that drifted in its latest block; return the number of new ones.
 
     A released scanner is quarantined again only after a further complete block of series.
     """
-    from db.analyses.quarantine import hold_scanner, is_held, latest_hold
+    from db.analyses.quarantine import is_in_quarantine, latest_quarantine, quarantine_scanner
     from inference.drift.series_drift import WINDOW
 
     count = 0
     with database.begin() as session:
         for state in scanner_drifts(session):
             scanner, series_count = state.watched.scanner, state.watched.series_count
-            last = latest_hold(session, scanner)
-            if not state.drifted or is_held(session, scanner):
+            last = latest_quarantine(session, scanner)
+            if not state.drifted or is_in_quarantine(session, scanner):
                 continue
             if last is None or series_count >= last.series_count + WINDOW:
                 reason = "unlike its first series: " + ", ".join(state.drifted)
-                hold_scanner(session, scanner, reason, held_by="system", series_count=series_count)
+                quarantine_scanner(session, scanner, reason, held_by="system", series_count=series_count)
                 count += 1
     return count

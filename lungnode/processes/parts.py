@@ -213,7 +213,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         task.start(stop)
     shadow_runs = wiring_models.build_shadow_runs(settings, database, store)
     if shadow_runs is not None:
-        PeriodicTask("trials", SHADOW_S, with_advisory_lock(database, "trials", shadow_runs.run_due)).start(stop)
+        PeriodicTask("shadow", SHADOW_S, with_advisory_lock(database, "shadow", shadow_runs.run_due)).start(stop)
     PeriodicTask(
         "worker:beat", HEARTBEAT_S, wiring_worker.build_heartbeat_monitor(settings, database, workflows).beat
     ).start(stop)

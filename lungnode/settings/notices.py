@@ -22,7 +22,7 @@ class AlertSettings(Section):
     """Alert on results that could not be delivered or were never committed."""
     drift: bool = True
     """Alert on drift of inputs, outputs, override rate or calibration (`/monitoring`)."""
-    hold_drifted: bool = False
+    quarantine_drifted: bool = False
     """Quarantine drifting scanners automatically: analysed, not shown or sent (`lungnode scanner list`)."""
 
 

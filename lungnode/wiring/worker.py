@@ -91,7 +91,7 @@ def build_periodic_tasks(settings: Settings, database: Database, store: Instance
     from dicom_node.jobs.worker import PeriodicTask, with_advisory_lock
     from dicom_node.storage.purge import Purge
     from lungnode.monitoring.alerts import Alerts
-    from lungnode.monitoring.drift_watch import hold_drifted
+    from lungnode.monitoring.drift_watch import quarantine_drifted
     from lungnode.monitoring.self_check import (
         CLOCK_EVERY_S,
         DATABASE_EVERY_S,
@@ -108,8 +108,8 @@ def build_periodic_tasks(settings: Settings, database: Database, store: Instance
         PeriodicTask("pages", DATABASE_EVERY_S, partial(check_database, database), first_s=10.0),
         PeriodicTask("files", FILES_EVERY_S, partial(check_files, database, store), first_s=20.0),
     ]
-    if settings.alerts.hold_drifted:
-        tasks.append(PeriodicTask("holds", WATCH_EVERY_S, partial(hold_drifted, database)))
+    if settings.alerts.quarantine_drifted:
+        tasks.append(PeriodicTask("quarantine", WATCH_EVERY_S, partial(quarantine_drifted, database)))
     if settings.alerts.webhooks:
         alerts = Alerts(settings, database, settings.home / "alerts.json")
         tasks.append(PeriodicTask("alerts", 60.0, alerts.notify))

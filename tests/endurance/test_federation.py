@@ -28,7 +28,7 @@ def test_sites_train_together_over_tls_while_one_of_them_dies(
     command = ["--sites", *map(str, sites), "--out", str(tmp_path / "out"), "--rounds", "2", "--wait", "180"]
     assert rehearse.main([*command, "--stop-site", "1"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert [r["kept"] for r in summary["rounds"]] == [3, 2]
+    assert [r["accepted"] for r in summary["rounds"]] == [3, 2]
     assert summary["test"]["n"] == 12  # the dead site's six are missing
     assert summary["calibrator"] is not None
     weights = load_file(tmp_path / "out" / "joint" / "model.safetensors")

@@ -17,7 +17,7 @@ BANNED = re.compile(
 BANNED_TEXT = re.compile(r"(?i)(?<![a-z])(?:told|strangers?|owes?|given up)(?![a-z])")
 """In texts of the pages; those for patients may tell them something."""
 BANNED_NAMES = frozenset({"told", "tells", "stranger", "strangers", "nobody", "owe", "owes"})
-COLUMNS = frozenset({"told_on"})
+COLUMNS = frozenset({"reported_on"})
 """Columns of the database, which keep their names."""
 
 

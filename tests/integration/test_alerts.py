@@ -162,7 +162,7 @@ def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Pa
     hook, ahead = Hook(), [timedelta(0)]
     alerts, scanner = alerts_of(tmp_path, database, hook, ahead), Scanner("Maker One", "B60f", "1.0 mm")
     with database.begin() as session:
-        quarantine.hold_scanner(session, scanner, "noise went up", held_by="chief")
+        quarantine.quarantine_scanner(session, scanner, "noise went up", held_by="chief")
     alerts.notify()
     ahead[0] = 25 * HOUR
     alerts.notify()

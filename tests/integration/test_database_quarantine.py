@@ -47,9 +47,9 @@ def answered(scanner: Scanner, *found: NewFinding, reasons: tuple[Reason, ...] =
     return AnalysisOutcome(found, reasons, measures_of(scanner))
 
 
-def hold(database: Database, scanner: Scanner = SHARP) -> quarantine.HoldRecord:
+def hold(database: Database, scanner: Scanner = SHARP) -> quarantine.QuarantineRecord:
     with database.begin() as session:
-        return quarantine.hold_scanner(session, scanner, "noise went up", held_by="chief")
+        return quarantine.quarantine_scanner(session, scanner, "noise went up", held_by="chief")
 
 
 def release(database: Database, scanner: Scanner = SHARP) -> None:
@@ -202,10 +202,10 @@ def test_holding_is_on_record_once_with_who_and_why(database: Database) -> None:
     with pytest.raises(UnknownRecordError):
         release(database)
     with pytest.raises(InvalidRecordError), database.begin() as session:
-        quarantine.hold_scanner(session, SHARP, "  ", held_by="chief")
+        quarantine.quarantine_scanner(session, SHARP, "  ", held_by="chief")
     with database.read() as session:
-        assert not quarantine.is_held(session, SHARP)
-        last = quarantine.latest_hold(session, SHARP)
+        assert not quarantine.is_in_quarantine(session, SHARP)
+        last = quarantine.latest_quarantine(session, SHARP)
         events = [(e.event.action, e.event.actor, e.event.details["reason"]) for e in audit.recent(session, limit=9)]
     assert last is not None
     assert (last.held_by, last.release_reason) == ("chief", "serviced")

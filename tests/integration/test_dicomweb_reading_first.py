@@ -51,7 +51,7 @@ def addresses(archive: Archive, study_uid: str, results: list[ResultRow]) -> set
             "sop_uid": row.sop_instance_uid,
             "frame_list": "1",
             "frame_number": 1,
-            "place": "00420011",
+            "tag_path": "00420011",
         }
         for rule in readable:
             filled.add(adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments}))

@@ -16,7 +16,7 @@ from dicom_node.series.pipeline import analyse_series
 from dicom_node.series.types import StoredInstance
 from inference.drift.series_drift import REFERENCE, WINDOW
 from lungnode.monitoring.alerts import Alerts
-from lungnode.monitoring.drift_watch import collect_finished, hold_drifted, scanner_drifts
+from lungnode.monitoring.drift_watch import collect_finished, quarantine_drifted, scanner_drifts
 from lungnode.monitoring.watch_report import run_watch
 from lungnode.settings.notices import AlertSettings
 from lungnode.settings.service import Settings
@@ -78,13 +78,13 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
     assert {"lung_hu", "soft_hu", "hu_shares"} <= set(scanner.drifted)
     assert at is not None
     assert "CANARY" not in json.dumps(report)
-    assert hold_drifted(database) == 1
+    assert quarantine_drifted(database) == 1
     with database.read() as session:
-        (held,) = quarantine.held_scanners(session).values()
+        (held,) = quarantine.quarantined_scanners(session).values()
         assert (held.held_by, held.series_count) == ("system", REFERENCE + 2 * WINDOW)
     with database.begin() as session:
         quarantine.release_scanner(session, held.scanner, "looked at: a new protocol", released_by="chief")
-    assert hold_drifted(database) == 0, "what somebody released is not held again for the same series"
+    assert quarantine_drifted(database) == 0, "what somebody released is not held again for the same series"
     assert block(3, usual) == [], "one block without drift ends no alarm"
     assert block(4, usual) == [("drift", "cleared")]
 

@@ -44,9 +44,9 @@ class FastAnalyzer:
         if slices == RAISES:
             raise ValueError("CANARY^PHI in a message")
         time.sleep(3600 if slices == HANGS else self.delay_s)
-        return VolumeAnalysis((self.analyse_place(volume, _densest(volume)),))
+        return VolumeAnalysis((self.analyse_point(volume, _densest(volume)),))
 
-    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+    def analyse_point(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
         """Judge every place alike."""
         return NoduleFinding(index, 8.0, 0.9, 0.6, (0.4, 0.8), ("malignant",))
 

@@ -158,7 +158,7 @@ class Recorder:
             is_malignant = bool(self.rng.random() < 1 / (1 + np.exp(-odds)))
             rows[PathologyRow].append(
                 {"id": new_id(), "study_id": ids["study_id"], "finding_id": finding, "x_mm": 0.0, "y_mm": 0.0}
-                | {"z_mm": 0.0, "is_malignant": is_malignant, "told_on": "2026-02-01", "source": "biopsy"}
+                | {"z_mm": 0.0, "is_malignant": is_malignant, "reported_on": "2026-02-01", "source": "biopsy"}
                 | {"imported_by": "system", "imported_at": at}
             )
 

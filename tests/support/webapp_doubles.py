@@ -174,7 +174,7 @@ class CannedPredictor:
         reason = Reason("not_ct", "The picture does not look like a CT slice in a soft-tissue window.")
         return UploadAnalysis(UploadAnswer(kind, shares, (), (reason,), model, 1.1), image, attention)
 
-    def analyse_place(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
+    def analyse_point(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
         """Answer a click."""
         if self.fails:
             raise self.fails

@@ -125,8 +125,8 @@ def random_matrices(
     scale = torch.exp(_uniform(generator, (n,), -spec.max_scale, spec.max_scale, device))
     zeros, ones = torch.zeros_like(angle), torch.ones_like(angle)
     cos, sin = angle.cos(), angle.sin()
-    turn = torch.stack([ones, zeros, zeros, zeros, cos, -sin, zeros, sin, cos], 1).reshape(n, 3, 3)
-    matrix = turn * flip[:, None, :] * scale[:, None, None]
+    rotation = torch.stack([ones, zeros, zeros, zeros, cos, -sin, zeros, sin, cos], 1).reshape(n, 3, 3)
+    matrix = rotation * flip[:, None, :] * scale[:, None, None]
     if view.volumetric and spec.max_tilt:
         tilt = _uniform(generator, (n,), -spec.max_tilt, spec.max_tilt, device)
         c, s = tilt.cos(), tilt.sin()
@@ -139,8 +139,8 @@ def _random_shift(batch: PatchBatch, spec: AugmentSpec, view: ViewSpec, generato
     device, n = batch.hu.device, len(batch)
     shift = _normal(generator, (n, 3), device).clamp(-2.5, 2.5) * spec.shift_mm
     if not view.volumetric:
-        place = _uniform(generator, (n,), -spec.slice_jitter, spec.slice_jitter, device)
-        shift[:, 0] = torch.where(place < 0, -place * batch.low[:, 0], place * batch.high[:, 0])
+        jitter = _uniform(generator, (n,), -spec.slice_jitter, spec.slice_jitter, device)
+        shift[:, 0] = torch.where(jitter < 0, -jitter * batch.low[:, 0], jitter * batch.high[:, 0])
     return shift
 
 

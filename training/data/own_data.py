@@ -81,9 +81,9 @@ def own_digest(folder: Path, row: NoduleRow) -> str:
 @lru_cache(maxsize=2)
 def _scan(folder: Path, series: str) -> Scan:
     """Return one series, cached while its nodules are read."""
-    place = folder / series
-    if place.exists():
-        return read_series(place)
+    series_folder = folder / series
+    if series_folder.exists():
+        return read_series(series_folder)
     path = series_folders(folder).get(series)
     if path is None:
         raise DataError(f"{TABLE} names a series that is neither a folder nor a SeriesInstanceUID in {folder}")
@@ -151,10 +151,10 @@ def _marked_index(scan: Scan, line: Line, number: int) -> tuple[float, float, fl
         at = np.linalg.solve(scan.volume.affine, [*position, 1.0])
         index = (float(at[0]), float(at[1]), float(at[2]))
     else:
-        place = scan.slice_index(line.get("slice", ""))
-        if place is None:
+        slice_index = scan.slice_index(line.get("slice", ""))
+        if slice_index is None:
             raise DataError(f"{TABLE}, line {number}: no slice of the series has this SOP Instance UID or image number")
-        index = (float(place), _number(line, "row", number), _number(line, "column", number))
+        index = (float(slice_index), _number(line, "row", number), _number(line, "column", number))
     if not all(-0.5 <= v <= size - 0.5 for v, size in zip(index, scan.volume.volume_hu.shape, strict=True)):
         raise DataError(f"{TABLE}, line {number}: the centre lies outside the series")
     return index

@@ -77,12 +77,14 @@ def _images(source: Path, series_instance_uid: str | None) -> list[pydicom.Datas
 def series_folders(folder: Path) -> dict[str, Path]:
     """Map each SeriesInstanceUID to its folder in ``folder``, by the first DICOM file of each."""
     matches: dict[str, Path] = {}
-    for place in sorted(p for p in folder.rglob("*") if p.is_dir()):
-        for path in sorted(p for p in place.iterdir() if p.is_file()):
+    for subfolder in sorted(p for p in folder.rglob("*") if p.is_dir()):
+        for path in sorted(p for p in subfolder.iterdir() if p.is_file()):
             with path.open("rb") as file:
                 if file.read(132)[128:] != b"DICM":
                     continue
-            matches.setdefault(str(pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID), place)
+            matches.setdefault(
+                str(pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID), subfolder
+            )
     return matches
 
 
@@ -162,7 +164,7 @@ def _regular_step(
     distances = np.diff(along)
     usual = float(np.median(distances))
     if distances.min() < SAME_PLACE_MM:
-        raise _UnfitError("several images lie at the same place")
+        raise _UnfitError("several images lie at the same position")
     if distances.max() > GAP * usual:
         raise _UnfitError("slices are missing: the stack has gaps")
     if np.abs(distances - usual).max() > max(UNEVEN_MM, UNEVEN_SHARE * usual):

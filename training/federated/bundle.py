@@ -58,7 +58,7 @@ def record_of_run(summary: dict[str, Any]) -> dict[str, Any]:
     fields = ("group", "strategy", "rounds", "local_epochs", "sites", "seed")
     return {
         **{name: summary["plan"][name] for name in fields},
-        "sites_kept": [one["kept"] for one in summary["rounds"]],
+        "sites_accepted": [one["accepted"] for one in summary["rounds"]],
         "samples": max(one.get("samples", 0) for one in summary["rounds"]),
         "privacy": summary["privacy"],
     }

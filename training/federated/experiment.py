@@ -96,7 +96,7 @@ class Experiment:
         """Train on the pooled nodules of all sites."""
         return *train_alone(self.pool, self.plan), {}
 
-    def alone(self, number: int) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
+    def single_site(self, number: int) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
         """Train and calibrate on one site only."""
         return *train_alone(Site.read(self.folders[number]), self.plan), {}
 
@@ -105,9 +105,9 @@ class Experiment:
     ) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
         """Train on all sites by a strategy, calibrated on the sum of their counts."""
         arrays, summary = run_federation(InProcess(self.folders, apps, plan), plan)
-        kept = [r["kept"] for r in summary["rounds"]]
+        accepted_counts = [r["accepted"] for r in summary["rounds"]]
         calibrator = summary["calibrator"] or {"kind": "none", "parameters": {}}
-        return network_of(plan, arrays), calibrator, {"kept": kept, "privacy": summary["privacy"]}
+        return network_of(plan, arrays), calibrator, {"accepted": accepted_counts, "privacy": summary["privacy"]}
 
 
 def ways(experiment: Experiment) -> dict[str, Callable[[], tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]]]:
@@ -123,7 +123,7 @@ def ways(experiment: Experiment) -> dict[str, Callable[[], tuple[torch.nn.Module
     trainings = {"pool of all data": experiment.pooled}
     for number, name in enumerate(SITES):
         size = experiment.sizes[number].get("train", 0)
-        trainings[f"alone: {name} ({size})"] = lambda number=number: experiment.alone(number)  # type: ignore[misc]
+        trainings[f"alone: {name} ({size})"] = lambda number=number: experiment.single_site(number)  # type: ignore[misc]
     for strategy in ("fedavg", "fedprox", "trimmed", "median"):
         trainings[f"{strategy}"] = federated(strategy=strategy)
     for strategy in ("fedavg", "trimmed", "median"):

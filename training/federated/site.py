@@ -129,8 +129,8 @@ def train_round(
     losses = []
     for _ in range(plan.local_epochs):
         order = torch.randperm(len(samples), generator=generator)
-        whole = len(order) // plan.batch_size * plan.batch_size
-        for chosen in torch.split(order[:whole] if whole else order, plan.batch_size):
+        batched_count = len(order) // plan.batch_size * plan.batch_size
+        for chosen in torch.split(order[:batched_count] if batched_count else order, plan.batch_size):
             if len(chosen) < 2:
                 continue  # batch norm wants company
             inputs, targets = samples.batch(chosen, generator)

@@ -33,7 +33,7 @@ class Round:
     number: int
     asked: int
     answered: int
-    kept: int
+    accepted: int
     samples: int = 0
     """Reported training samples of the accepted sites (with differential privacy each counts as one)."""
     refused: list[str] = field(default_factory=list)
@@ -43,7 +43,8 @@ class Round:
         """Return one line of text."""
         refused = f", refused: {'; '.join(self.refused)}" if self.refused else ""
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        return f"round {self.number}: {self.kept} of {self.asked} sites kept ({self.answered} answered){loss}{refused}"
+        accepted = f"{self.accepted} of {self.asked} sites accepted ({self.answered} answered)"
+        return f"round {self.number}: {accepted}{loss}{refused}"
 
 
 class Guarded(Strategy):
@@ -73,14 +74,14 @@ class Guarded(Strategy):
         report = self.rounds[-1]
         answered = [m for m in replies if not m.has_error()]
         report.answered = len(answered)
-        kept = self._sane(answered, report)
-        report.kept = len(kept)
-        report.samples = sum(_weight(reply) for reply in kept)
-        if len(kept) < self.plan.least:
+        accepted = self._sane(answered, report)
+        report.accepted = len(accepted)
+        report.samples = sum(_weight(reply) for reply in accepted)
+        if len(accepted) < self.plan.least:
             report.refused.append(f"fewer than {self.plan.least} good replies, the joint network stays")
             self.on_round(report)
             return None, None
-        arrays, metrics = self.strategy.aggregate_train(server_round, kept)
+        arrays, metrics = self.strategy.aggregate_train(server_round, accepted)
         if metrics is not None and isinstance(loss := metrics.get("loss"), float):
             report.loss = loss
         self.on_round(report)
@@ -93,9 +94,9 @@ class Guarded(Strategy):
             lengths.append(length)
             if fault:
                 report.refused.append(fault)
-        whole = [x for x in lengths if np.isfinite(x)]
-        limit = WILD * float(np.median(whole)) if len(whole) > 2 else np.inf
-        for length in whole:
+        finite_lengths = [x for x in lengths if np.isfinite(x)]
+        limit = WILD * float(np.median(finite_lengths)) if len(finite_lengths) > 2 else np.inf
+        for length in finite_lengths:
             if length > limit > 0:
                 report.refused.append(f"an update {length / limit * WILD:.0f} times as long as the median site's")
         return [r for r, length in zip(replies, lengths, strict=True) if np.isfinite(length) and length <= limit]

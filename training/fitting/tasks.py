@@ -242,9 +242,9 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
     jobs = [(folder, row) for row in rows]
     with ProcessPoolExecutor(workers) as pool:
         nodules = list(pool.map(_nodule_with_weight, jobs, chunksize=8))
-        beside = list(pool.map(_distractors, jobs, chunksize=8))
+        distractors = list(pool.map(_distractors, jobs, chunksize=8))
     samples = _FilterSamples()
-    for row, (patch, _), blobs in zip(rows, nodules, beside, strict=True):
+    for row, (patch, _), blobs in zip(rows, nodules, distractors, strict=True):
         samples.add(patch, label=True, name=row.file, group=row.patient_id, split=row.split)
         for number, blob in enumerate(blobs):
             name = f"{row.file}:beside:{number}"
@@ -295,8 +295,8 @@ def _add_scan(
     places = {split: [p for p in free if split_at(p) == split] for split in ("train", "val")}
     for row, patch, weight in nodules:
         for number in range(PASTED_PER_NODULE):
-            place = places[row.split].pop()
-            pasted = paste(cut_patch(volume, place), patch, weight.astype(np.float32))
+            position = places[row.split].pop()
+            pasted = paste(cut_patch(volume, position), patch, weight.astype(np.float32))
             name = f"{row.file}:{scan}:{number}"
             samples.add(pasted, label=True, name=name, group=row.patient_id, split=row.split)
 

@@ -123,14 +123,15 @@ def samples_from(
     target: Bundle,
     digest: str,
     labels: dict[str, bool] | None,
-    siblings: tuple[str, ...] = (),
+    same_bundle_digests: tuple[str, ...] = (),
 ) -> SiteSamples:
     """Return samples of the model ``digest``; one per nodule, by the latest verdict.
 
-    Findings of the models that ``target`` was recalibrated from, and of the same bundle when another opinion answered
-    (``siblings``), count with their stored margins: the networks are the same. Those of any other model are left out.
+    Findings of the models that ``target`` was recalibrated from, and of the same bundle when another submodel answered
+    (``same_bundle_digests``), count with their stored margins: the networks are the same. Those of any other model are
+    left out.
     """
-    ancestors = (set(target.recipe.get("site", {}).get("digests", ())) | set(siblings)) - {digest}
+    ancestors = (set(target.recipe.get("site", {}).get("digests", ())) | set(same_bundle_digests)) - {digest}
     counts: Counter[str] = Counter()
     latest: dict[tuple[object, ...], tuple[float, bool, str, datetime, dict[str, float]]] = {}
     for patient, record in records:
@@ -147,11 +148,11 @@ def samples_from(
             counts[source] += 1
             continue
         moment = record.assessment.created_at if record.assessment else record.created_at
-        place = (record.series_instance_uid, *(round(v, 1) for v in record.finding.position_mm))
-        if place in latest:
+        nodule_key = (record.series_instance_uid, *(round(v, 1) for v in record.finding.position_mm))
+        if nodule_key in latest:
             counts["same_place_again"] += 1
-        if place not in latest or latest[place][3] < moment:
-            latest[place] = (margin, label, patient, moment, submodel_margins(record))
+        if nodule_key not in latest or latest[nodule_key][3] < moment:
+            latest[nodule_key] = (margin, label, patient, moment, submodel_margins(record))
             counts[source] += 1
     values = list(latest.values())
     return SiteSamples(

@@ -54,7 +54,7 @@ TASKS = ("nodule", "filter", "slice")
 TOLERANCE = 0.005
 """Accepted difference of an AUC from the recorded one; processors round bfloat16 differently."""
 DENSITY_PLACES = 25
-KEPT = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
+REPORTED_KEYS = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
         "conformal", "operating_points", "gate", "weights_sha256", "input_shape",
         "display_coverage", "separation")  # fmt: skip
 
@@ -120,7 +120,7 @@ def scan_density(data: Path) -> dict[str, Any] | None:
         volume = read_scan(scan_sources(data)[0])
     except DataError:
         return None
-    return density_figures(volume, [place.index for place in lung_places(volume, DENSITY_PLACES, seed=1)])
+    return density_figures(volume, [point.index for point in lung_places(volume, DENSITY_PLACES, seed=1)])
 
 
 def filter_figures(job: Job) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def bundle_record(bundle: Bundle) -> dict[str, Any]:
     evidence = read_evidence(bundle.recipe, Question.MALIGNANCY)
     record = {
         "sha256": bundle.sha256,
-        **{key: bundle.recipe[key] for key in KEPT if key in bundle.recipe},
+        **{key: bundle.recipe[key] for key in REPORTED_KEYS if key in bundle.recipe},
         "combination": bundle.recipe.get("combination", {}),
     }
     if evidence is not None:

@@ -27,72 +27,72 @@ class NodulePoint:
 Distort = Callable[[NodulePoint, np.random.Generator], NodulePoint]
 
 
-def _with_hu(place: NodulePoint, hu: NDArray[np.floating]) -> NodulePoint:
+def _with_hu(point: NodulePoint, hu: NDArray[np.floating]) -> NodulePoint:
     stored = np.clip(np.rint(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
-    return replace(place, volume=replace(place.volume, volume_hu=stored))
+    return replace(point, volume=replace(point.volume, volume_hu=stored))
 
 
-def unchanged(place: NodulePoint, _: np.random.Generator) -> NodulePoint:
+def unchanged(point: NodulePoint, _: np.random.Generator) -> NodulePoint:
     """Return the input unchanged."""
-    return place
+    return point
 
 
-def off_centre(place: NodulePoint, rng: np.random.Generator, *, distance_mm: float) -> NodulePoint:
+def off_centre(point: NodulePoint, rng: np.random.Generator, *, distance_mm: float) -> NodulePoint:
     """Point beside the centre, in its slice, in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
-    _, row_mm, column_mm = place.volume.spacing_mm
-    row = place.index[1] + distance_mm * np.sin(angle) / row_mm
-    column = place.index[2] + distance_mm * np.cos(angle) / column_mm
-    _, rows, columns = place.volume.volume_hu.shape
-    index = (place.index[0], float(np.clip(row, 0, rows - 1)), float(np.clip(column, 0, columns - 1)))
-    return replace(place, index=index)
+    _, row_mm, column_mm = point.volume.spacing_mm
+    row = point.index[1] + distance_mm * np.sin(angle) / row_mm
+    column = point.index[2] + distance_mm * np.cos(angle) / column_mm
+    _, rows, columns = point.volume.volume_hu.shape
+    index = (point.index[0], float(np.clip(row, 0, rows - 1)), float(np.clip(column, 0, columns - 1)))
+    return replace(point, index=index)
 
 
-def wrong_pixels(place: NodulePoint, _: np.random.Generator, *, factor: float) -> NodulePoint:
+def wrong_pixels(point: NodulePoint, _: np.random.Generator, *, factor: float) -> NodulePoint:
     """State another pixel size than the true one."""
-    slice_mm, row_mm, column_mm = place.volume.spacing_mm
-    affine = place.volume.affine.copy()
+    slice_mm, row_mm, column_mm = point.volume.spacing_mm
+    affine = point.volume.affine.copy()
     affine[:, 1:3] *= factor
-    volume = replace(place.volume, spacing_mm=(slice_mm, row_mm * factor, column_mm * factor), affine=affine)
-    return replace(place, volume=volume)
+    volume = replace(point.volume, spacing_mm=(slice_mm, row_mm * factor, column_mm * factor), affine=affine)
+    return replace(point, volume=volume)
 
 
-def offset(place: NodulePoint, _: np.random.Generator, *, hu: float) -> NodulePoint:
+def offset(point: NodulePoint, _: np.random.Generator, *, hu: float) -> NodulePoint:
     """Shift all Hounsfield units, as a wrong rescale intercept does."""
-    return _with_hu(place, place.volume.volume_hu + hu)
+    return _with_hu(point, point.volume.volume_hu + hu)
 
 
-def noisier(place: NodulePoint, rng: np.random.Generator, *, sd_hu: float) -> NodulePoint:
+def noisier(point: NodulePoint, rng: np.random.Generator, *, sd_hu: float) -> NodulePoint:
     """Add white noise."""
-    return _with_hu(place, place.volume.volume_hu + rng.normal(0, sd_hu, place.volume.volume_hu.shape))
+    return _with_hu(point, point.volume.volume_hu + rng.normal(0, sd_hu, point.volume.volume_hu.shape))
 
 
-def smoother(place: NodulePoint, _: np.random.Generator, *, sigma_mm: float) -> NodulePoint:
+def smoother(point: NodulePoint, _: np.random.Generator, *, sigma_mm: float) -> NodulePoint:
     """Blur within the slices, as a softer kernel does."""
-    row_mm, column_mm = place.volume.spacing_mm[1:]
-    hu = place.volume.volume_hu.astype(np.float64)
-    return _with_hu(place, ndi.gaussian_filter(hu, (0, sigma_mm / row_mm, sigma_mm / column_mm), mode="nearest"))
+    row_mm, column_mm = point.volume.spacing_mm[1:]
+    hu = point.volume.volume_hu.astype(np.float64)
+    return _with_hu(point, ndi.gaussian_filter(hu, (0, sigma_mm / row_mm, sigma_mm / column_mm), mode="nearest"))
 
 
-def thicker(place: NodulePoint, _: np.random.Generator, *, slices: int) -> NodulePoint:
+def thicker(point: NodulePoint, _: np.random.Generator, *, slices: int) -> NodulePoint:
     """Average neighbouring slices into one, the nodule's slice amid its group; fewer are averaged at either end."""
-    hu = place.volume.volume_hu.astype(np.float64)
-    first = (round(place.index[0]) - slices // 2) % slices
+    hu = point.volume.volume_hu.astype(np.float64)
+    first = (round(point.index[0]) - slices // 2) % slices
     starts = [0, *range(first or slices, len(hu), slices)]
     averaged = np.stack([hu[a:b].mean(axis=0) for a, b in zip(starts, [*starts[1:], len(hu)], strict=True)])
-    group = int(np.searchsorted(starts, round(place.index[0]), side="right")) - 1
-    slice_mm, row_mm, column_mm = place.volume.spacing_mm
-    affine = place.volume.affine.copy()
+    group = int(np.searchsorted(starts, round(point.index[0]), side="right")) - 1
+    slice_mm, row_mm, column_mm = point.volume.spacing_mm
+    affine = point.volume.affine.copy()
     affine[:, 0] *= slices
-    volume = CtVolume(place.volume.volume_hu, (slice_mm * slices, row_mm, column_mm), affine)
-    return _with_hu(NodulePoint(volume, (float(group), *place.index[1:])), averaged)
+    volume = CtVolume(point.volume.volume_hu, (slice_mm * slices, row_mm, column_mm), affine)
+    return _with_hu(NodulePoint(volume, (float(group), *point.index[1:])), averaged)
 
 
-def upside_down(place: NodulePoint, _: np.random.Generator) -> NodulePoint:
+def upside_down(point: NodulePoint, _: np.random.Generator) -> NodulePoint:
     """Stack the slices the other way round."""
-    flipped = np.ascontiguousarray(place.volume.volume_hu[::-1])
-    index = (len(flipped) - 1 - place.index[0], *place.index[1:])
-    return NodulePoint(replace(place.volume, volume_hu=flipped), index)
+    flipped = np.ascontiguousarray(point.volume.volume_hu[::-1])
+    index = (len(flipped) - 1 - point.index[0], *point.index[1:])
+    return NodulePoint(replace(point.volume, volume_hu=flipped), index)
 
 
 DISTORTIONS: dict[str, Distort] = {

@@ -38,8 +38,8 @@ def regions(plane_hu: NDArray[np.int16], nodule: Mask, spacing_mm: tuple[float, 
 def map_shares(ensemble: Ensemble, crop: NoduleCrop) -> Array | None:
     """Return the share of each map in each region, ``(maps, regions)``; None if the readers' mask misses the slice."""
     member = ensemble.planar_member
-    place = round(crop.centre[0])
-    nodule = crop.mask[place]
+    slice_index = round(crop.centre[0])
+    nodule = crop.mask[slice_index]
     if member is None or not nodule.any():
         return None
     view, network = member
@@ -50,7 +50,7 @@ def map_shares(ensemble: Ensemble, crop: NoduleCrop) -> Array | None:
         "gradient": gradient_weights(view, network, inputs)[0],
         "uniform": np.ones_like(attention),
     }
-    plane_hu, spacing_mm = crop.volume.volume_hu[place], crop.volume.spacing_mm[1:]
+    plane_hu, spacing_mm = crop.volume.volume_hu[slice_index], crop.volume.spacing_mm[1:]
     masks = regions(plane_hu, nodule, spacing_mm)
     shape = (plane_hu.shape[0], plane_hu.shape[1])
     laid = {name: place_on_slice(m, shape, crop.centre[1:], spacing_mm, view.field_mm[1]) for name, m in maps.items()}

@@ -113,8 +113,8 @@ def _errors(samples: dict[str, Any]) -> list[str]:
     columns = ("label", "labelled", "after", "diameter_mm", "automatic_diameter_mm", "mean_rating")
     rows = [
         (abs(p - y), y, p, reader, automatic, rating)
-        for y, known, p, reader, automatic, rating in zip(*(samples[c] for c in columns), strict=True)
-        if known and (p >= 0.5) != bool(y)
+        for y, is_labelled, p, reader, automatic, rating in zip(*(samples[c] for c in columns), strict=True)
+        if is_labelled and (p >= 0.5) != bool(y)
     ]
     worst = sorted(rows, reverse=True)[:8]
     lines = [
@@ -139,10 +139,10 @@ def _reasons(own: dict[str, Any]) -> str:
 
 
 def _robustness(results: dict[str, Any], sha256: str) -> list[str]:
-    served, alone = [], []
+    served, ungated = [], []
     for name, own in results["distortions"].items():
         served.append([name, percent(own["served"]["abstained"]), _reasons(own["served"]), *_answered(own["served"])])
-        alone.append([name, *_answered(own["alone"])])
+        ungated.append([name, *_answered(own["alone"])])
     figures = ["AUC", "loss of AUC", "Brier", "ECE (floor)", "mean probability"]
     return [
         "## What goes wrong with images",
@@ -161,7 +161,7 @@ def _robustness(results: dict[str, Any], sha256: str) -> list[str]:
         "The model alone, at the very place that is pointed at, whatever the image: what would be said without the "
         "gate.",
         "",
-        *table(["", *figures], alone),
+        *table(["", *figures], ungated),
         *_empty(results["empty"]),
         *_wall(results.get("wall")),
     ]
@@ -224,9 +224,9 @@ def _explanations(results: dict[str, Any] | None) -> list[str]:
     for part, maps in results["shares"].items():
         for name, by_region in maps.items():
             rows.append([part, name, *(within(own["mean"], own["interval"]) for own in by_region.values())])
-    whole = results["shares"]["all"]
+    shares = results["shares"]["all"]
     ratios = {
-        name: whole[name]["nodule"]["mean"] / whole["uniform"]["nodule"]["mean"] for name in ("attention", "gradient")
+        name: shares[name]["nodule"]["mean"] / shares["uniform"]["nodule"]["mean"] for name in ("attention", "gradient")
     }
     return [
         "## Where the planar network looks",

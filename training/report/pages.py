@@ -257,10 +257,10 @@ def _seeds(results: list[dict[str, Any]] | None) -> list[str]:
 
 def _networks(results: dict[str, Any]) -> list[str]:
     """What each network alone achieves, and how much each column weighs in the combination."""
-    alone, combined = results["metrics"].get("networks"), results["bundle"]["combination"]
+    by_network, combined = results["metrics"].get("networks"), results["bundle"]["combination"]
     lines = []
-    if alone:
-        rows = [[name, within(own["auc"], own["auc_interval"])] for name, own in alone.items()]
+    if by_network:
+        rows = [[name, within(own["auc"], own["auc_interval"])] for name, own in by_network.items()]
         lines += ["### Each network alone", "", *table(["network", "AUC"], rows)]
     if len(combined.get("weights", ())) > 1:
         names = [*combined["groups"], *(name.replace("_", " ") for name in combined["features"])]

@@ -1,7 +1,7 @@
 """``python -m training.report.robustness --data DIR --split NAME --bundle DIR``: evaluate distorted nodules.
 
-Every nodule of a split is distorted, one thing at a time, and graded twice: by the networks alone at the place that is
-pointed at, and as the service answers a reader's click, which refines the place, measures, and abstains outside the
+Every nodule of a split is distorted, one thing at a time, and assessed twice: by the networks alone at the marked
+point, and as the service answers a reader's click, which refines the point, measures, and abstains outside the
 validated domain. Prints one JSON object last.
 """
 
@@ -69,16 +69,16 @@ class Bench:
         ensemble = Ensemble(on_crops, device, rotations=rotations)
         return cls(ensemble, NoduleAnalyzer(ensemble, Ensemble(nodule_filter, device, rotations=1)))
 
-    def alone(self, places: list[NodulePoint]) -> Array:
+    def ungated(self, places: list[NodulePoint]) -> Array:
         """Return the ensemble's probabilities at the points, without gates."""
-        measures = [measure_nodule(place.volume, place.index) for place in places]
-        known = [None if isinstance(measure, Abstention) else measure for measure in measures]
-        patches = [cut_patch(place.volume, place.index) for place in places]
-        return assessed(self.nodule, patches, known).probabilities
+        measures = [measure_nodule(point.volume, point.index) for point in places]
+        usable_measures = [None if isinstance(measure, Abstention) else measure for measure in measures]
+        patches = [cut_patch(point.volume, point.index) for point in places]
+        return assessed(self.nodule, patches, usable_measures).probabilities
 
     def served(self, places: list[NodulePoint]) -> list[NoduleFinding]:
         """Return the service's findings at the points."""
-        return [self.analyzer.analyse_place(place.volume, place.index) for place in places]
+        return [self.analyzer.analyse_point(point.volume, point.index) for point in places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def served_figures(labels: NDArray[np.bool_], findings: list[NoduleFinding]) -> 
 
 def distorted(nodules: Nodules, distort: Distort, seed: int) -> list[NodulePoint]:
     """Return all nodules distorted, each by its own generator: equal direction and noise for each strength."""
-    return [distort(place, np.random.default_rng((seed, i))) for i, place in enumerate(nodules.places)]
+    return [distort(point, np.random.default_rng((seed, i))) for i, point in enumerate(nodules.places)]
 
 
 def distortion_figures(
@@ -154,7 +154,7 @@ def distortion_figures(
         findings = bench.served(places)
         # where the service abstains it loses nothing and gains nothing: such nodules leave both sides of the loss
         served = np.array([np.nan if f.malignancy_probability is None else f.malignancy_probability for f in findings])
-        answers = {"alone": bench.alone(places), "served": served}
+        answers = {"alone": bench.ungated(places), "served": served}
         usual = usual or answers
         figures[name] = {
             "alone": answer_figures(labels, answers["alone"]),
@@ -205,7 +205,7 @@ def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
     findings = bench.served(places)
     malignancy = [f.malignancy_probability for f in findings if f.malignancy_probability is not None]
     nodule = [f.nodule_probability for f in findings if f.nodule_probability is not None]
-    alone = bench.alone(places)
+    ungated = bench.ungated(places)
     reasons = Counter(f.abstentions[0].code for f in findings if f.malignancy_probability is None and f.abstentions)
     return {
         "n": len(places),
@@ -214,7 +214,7 @@ def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
         "mean_probability": float(np.mean(malignancy)) if malignancy else None,
         "share_above_half": sum(p >= 0.5 for p in malignancy) / len(findings),
         "median_nodule_probability": float(np.median(nodule)) if nodule else None,
-        "alone_mean_probability": float(alone.mean()),
+        "alone_mean_probability": float(ungated.mean()),
     }
 
 

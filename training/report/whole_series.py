@@ -41,16 +41,16 @@ class Mark:
 
 def read_marks(data: Path) -> dict[str, list[Mark]]:
     """Marks by patient; readers' rows whose centres lie within a radius of each other are one nodule."""
-    found: dict[str, list[list[dict[str, str]]]] = defaultdict(list)
+    nodules_by_patient: dict[str, list[list[dict[str, str]]]] = defaultdict(list)
     with (data / "lidc_idri_dicom" / "annotations_by_reader.csv").open(newline="") as file:
         for line in csv.DictReader(file):
-            nodules = found[line["patient_id"]]
+            nodules = nodules_by_patient[line["patient_id"]]
             same = next((n for n in nodules if _is_same(n[0], line)), None)
             if same is None:
                 nodules.append([line])
             else:
                 same.append(line)
-    return {patient: [_mark(lines) for lines in nodules] for patient, nodules in found.items()}
+    return {patient: [_mark(lines) for lines in nodules] for patient, nodules in nodules_by_patient.items()}
 
 
 def _is_same(a: dict[str, str], b: dict[str, str]) -> bool:

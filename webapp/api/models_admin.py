@@ -161,7 +161,7 @@ class Scanner(Answer):
     slice_spacing: str
     series_count: int
     hold: Hold | None
-    shadow_count: int
+    quarantined_count: int
 
     @model_validator(mode="before")
     @classmethod
@@ -169,7 +169,7 @@ class Scanner(Answer):
         if not isinstance(state, ScannerState):
             return state
         scanner = state.scanner
-        return merged(state, **scanner._asdict(), key=scanner.key, shadow_count=state.quarantined_count)
+        return merged(state, **scanner._asdict(), key=scanner.key, quarantined_count=state.quarantined_count)
 
 
 class Scanners(Answer):

@@ -37,7 +37,7 @@ NUMBER_OF_FRAMES = "00280008"
 MAX_FRAMES_ASKED = 10_000
 STUDY = "/studies/<uid:study_uid>"
 SERIES = STUDY + "/series/<uid:series_uid>"
-BULK_PLACE = re.compile(r"([0-9A-Fa-f]{8}/[0-9]{1,6}/){0,8}[0-9A-Fa-f]{8}")
+BULK_TAG_PATH = re.compile(r"([0-9A-Fa-f]{8}/[0-9]{1,6}/){0,8}[0-9A-Fa-f]{8}")
 INSTANCE = SERIES + "/instances/<uid:sop_uid>"
 
 
@@ -183,16 +183,16 @@ def _part10_file(files: StoredFiles, choice: Choice, instance: ArchivedInstance,
     return Part(content_type, url, content.size_bytes, content.pieces)
 
 
-@endpoint(blueprint, "GET", INSTANCE + "/bulkdata/<path:place>", may=READ_CLINICAL, query=ANY_QUERY)
-def bulk_data(study_uid: str, series_uid: str, sop_uid: str, place: str) -> Response:
+@endpoint(blueprint, "GET", INSTANCE + "/bulkdata/<path:tag_path>", may=READ_CLINICAL, query=ANY_QUERY)
+def bulk_data(study_uid: str, series_uid: str, sop_uid: str, tag_path: str) -> Response:
     """Return a bulk data value, at the URL given in the metadata."""
-    steps = place.split("/")
-    if not BULK_PLACE.fullmatch(place):
+    steps = tag_path.split("/")
+    if not BULK_TAG_PATH.fullmatch(tag_path):
         raise NotFoundError("Value not found.")
     instance = instances_of(study_uid, series_uid, sop_uid)[0]
     choice = choose_bulk()
     content = current_services().files.bulk(instance.path, steps)
-    part = Part(OCTETS, f"{instance_url(instance)}/bulkdata/{place}", content.size_bytes, content.pieces)
+    part = Part(OCTETS, f"{instance_url(instance)}/bulkdata/{tag_path}", content.size_bytes, content.pieces)
     if not choice.is_multipart:
         return Response(part.pieces, content_type=OCTETS, headers={"Content-Length": str(part.size_bytes)})
     return multipart([part], OCTETS)

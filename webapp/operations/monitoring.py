@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, render_template
 from flask_babel import lazy_gettext as _l
 
-from db.analyses.quarantine import held_scanners
+from db.analyses.quarantine import quarantined_scanners
 from db.monitoring.drift_observations import latest_report
 from webapp.endpoints import AUDIT, HTML, endpoint
 from webapp.operations import drift_plots, plots
@@ -68,7 +68,7 @@ class SiteView:
 def page() -> str:
     """Drift and calibration of the model in use, as a page."""
     with current_services().database.read() as session:
-        latest, held = latest_report(session), {scanner.key for scanner in held_scanners(session)}
+        latest, held = latest_report(session), {scanner.key for scanner in quarantined_scanners(session)}
     at, report = latest or (None, {})
     return render_template(
         "monitoring.html",

@@ -78,7 +78,7 @@ def _page() -> BaseResponse:
 def _hold(key: str, reason: str) -> Scanner:
     with current_services().database.begin() as session:
         scanner = quarantine.scanner_by_key(session, key)
-        quarantine.hold_scanner(session, scanner, reason, held_by=principal().name)
+        quarantine.quarantine_scanner(session, scanner, reason, held_by=principal().name)
         return Scanner.model_validate(quarantine.state_of(session, scanner))
 
 

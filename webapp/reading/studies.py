@@ -128,7 +128,7 @@ def slices(study_uid: str, series_uid: str) -> Slices:
 def add_finding(study_uid: str, body: NewFinding) -> Finding:
     """Mark a nodule, which is analysed at once."""
     point = MarkedPoint(**body.model_dump())
-    answer = current_services().predictor.analyse_place(study_uid, point)
+    answer = current_services().predictor.analyse_point(study_uid, point)
     with current_services().database.begin() as session:
         record = findings.add_reader_finding(
             session,

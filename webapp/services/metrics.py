@@ -69,7 +69,7 @@ def _lately(done: LatelyDone) -> Iterator[Metric]:
         for share in QUANTILES if values else ():
             seconds.add_metric((stage, str(share)), _quantile(values, share))
     outcomes = GaugeMetricFamily("lungnode_analyses_24h", "Analyses that ended, last 24 hours.", labels=("outcome",))
-    for outcome in ("analysed", "not_analysed", "failed", "shadow"):
+    for outcome in ("analysed", "not_analysed", "failed", "quarantined"):
         outcomes.add_metric((outcome,), done.outcomes[outcome])
     reasons = GaugeMetricFamily(
         "lungnode_gate_reasons_24h", "Why there was no answer, last 24 hours.", labels=("reason",)

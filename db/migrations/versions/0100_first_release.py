@@ -158,7 +158,7 @@ def create_tables() -> None:
     sa.Column('ae_title', sa.Text(), nullable=False),
     sa.Column('transaction_uid', sa.String(length=64), nullable=False),
     sa.Column('peer_address', sa.Text(), nullable=False),
-    sa.Column('wanted', sa.JSON(), nullable=False),
+    sa.Column('sop_references', sa.JSON(), nullable=False),
     sa.Column('status', sa.Enum('pending', 'reported', 'failed', name='status', native_enum=False, create_constraint=True, length=16), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
@@ -251,7 +251,7 @@ def create_tables() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_saved_filters')),
     sa.UniqueConstraint('owner', 'name', name=op.f('uq_saved_filters_owner_name'))
     )
-    op.create_table('scanner_holds',
+    op.create_table('scanner_quarantines',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('model', sa.Text(), nullable=False),
     sa.Column('kernel', sa.Text(), nullable=False),
@@ -263,9 +263,9 @@ def create_tables() -> None:
     sa.Column('release_reason', sa.Text(), nullable=False),
     sa.Column('released_by', sa.Text(), nullable=False),
     sa.Column('released_at', sa.DateTime(timezone=True), nullable=True),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_scanner_holds'))
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_scanner_quarantines'))
     )
-    op.create_index('uq_scanner_holds_one_each', 'scanner_holds', ['model', 'kernel', 'slice_spacing'], unique=True, sqlite_where=sa.text('released_at IS NULL'), postgresql_where=sa.text('released_at IS NULL'))
+    op.create_index('uq_scanner_quarantines_one_each', 'scanner_quarantines', ['model', 'kernel', 'slice_spacing'], unique=True, sqlite_where=sa.text('released_at IS NULL'), postgresql_where=sa.text('released_at IS NULL'))
     op.create_table('served_revisions',
     sa.Column('revision', sa.String(length=32), nullable=False),
     sa.PrimaryKeyConstraint('revision', name=op.f('pk_served_revisions'))
@@ -473,7 +473,7 @@ def create_tables() -> None:
     sa.Column('model_version', sa.Text(), nullable=False),
     sa.Column('model_sha256', sa.String(length=64), nullable=False),
     sa.Column('run_number', sa.Integer(), nullable=False),
-    sa.Column('status', sa.Enum('queued', 'running', 'current', 'superseded', 'failed', 'shadow', name='status', native_enum=False, create_constraint=True, length=16), nullable=False),
+    sa.Column('status', sa.Enum('queued', 'running', 'current', 'superseded', 'failed', 'quarantined', name='status', native_enum=False, create_constraint=True, length=16), nullable=False),
     sa.Column('reasons', sa.JSON(), nullable=False),
     sa.Column('caveats', sa.JSON(), server_default='[]', nullable=False),
     sa.Column('overruled', sa.JSON(), server_default='[]', nullable=False),
@@ -613,7 +613,7 @@ def create_tables() -> None:
     sa.ForeignKeyConstraint(['analysis_id'], ['analyses.id'], name=op.f('fk_retractions_analysis_id_analyses')),
     sa.PrimaryKeyConstraint('analysis_id', name=op.f('pk_retractions'))
     )
-    op.create_table('trials',
+    op.create_table('shadow_runs',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('analysis_id', sa.String(length=32), nullable=False),
     sa.Column('model_name', sa.Text(), nullable=False),
@@ -623,11 +623,11 @@ def create_tables() -> None:
     sa.Column('findings', sa.JSON(), nullable=False),
     sa.Column('measures', sa.JSON(), nullable=False),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=False),
-    sa.ForeignKeyConstraint(['analysis_id'], ['analyses.id'], name=op.f('fk_trials_analysis_id_analyses')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_trials')),
-    sa.UniqueConstraint('analysis_id', 'model_sha256', name=op.f('uq_trials_analysis_id_model_sha256'))
+    sa.ForeignKeyConstraint(['analysis_id'], ['analyses.id'], name=op.f('fk_shadow_runs_analysis_id_analyses')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_shadow_runs')),
+    sa.UniqueConstraint('analysis_id', 'model_sha256', name=op.f('uq_shadow_runs_analysis_id_model_sha256'))
     )
-    op.create_index('ix_trials_model_sha256_finished_at', 'trials', ['model_sha256', 'finished_at'], unique=False)
+    op.create_index('ix_shadow_runs_model_sha256_finished_at', 'shadow_runs', ['model_sha256', 'finished_at'], unique=False)
     op.create_table('assessments',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('finding_id', sa.String(length=32), nullable=False),
@@ -652,7 +652,7 @@ def create_tables() -> None:
     sa.Column('y_mm', sa.Float(precision=53), nullable=False),
     sa.Column('z_mm', sa.Float(precision=53), nullable=False),
     sa.Column('is_malignant', sa.Boolean(), nullable=False),
-    sa.Column('told_on', sa.Text(), nullable=False),
+    sa.Column('reported_on', sa.Text(), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),
     sa.Column('imported_by', sa.Text(), nullable=False),
     sa.Column('imported_at', sa.DateTime(timezone=True), nullable=False),
@@ -690,8 +690,8 @@ def drop_tables() -> None:
     op.drop_table('pathology')
     op.drop_index('ix_assessments_created_at', table_name='assessments')
     op.drop_table('assessments')
-    op.drop_index('ix_trials_model_sha256_finished_at', table_name='trials')
-    op.drop_table('trials')
+    op.drop_index('ix_shadow_runs_model_sha256_finished_at', table_name='shadow_runs')
+    op.drop_table('shadow_runs')
     op.drop_table('retractions')
     op.drop_index(op.f('ix_results_study_id'), table_name='results')
     op.drop_index(op.f('ix_results_analysis_id'), table_name='results')
@@ -739,8 +739,8 @@ def drop_tables() -> None:
     op.drop_index(op.f('ix_sign_in_attempts_attempted_at'), table_name='sign_in_attempts')
     op.drop_table('sign_in_attempts')
     op.drop_table('served_revisions')
-    op.drop_index('uq_scanner_holds_one_each', table_name='scanner_holds', sqlite_where=sa.text('released_at IS NULL'), postgresql_where=sa.text('released_at IS NULL'))
-    op.drop_table('scanner_holds')
+    op.drop_index('uq_scanner_quarantines_one_each', table_name='scanner_quarantines', sqlite_where=sa.text('released_at IS NULL'), postgresql_where=sa.text('released_at IS NULL'))
+    op.drop_table('scanner_quarantines')
     op.drop_table('saved_filters')
     op.drop_table('provider_accounts')
     op.drop_table('promotions')

@@ -30,7 +30,7 @@ export interface Analysis {
 }
 
 /** Status of one analysis of one series by one model. */
-export type AnalysisStatus = "queued" | "running" | "current" | "superseded" | "failed" | "shadow";
+export type AnalysisStatus = "queued" | "running" | "current" | "superseded" | "failed" | "quarantined";
 
 /** A reader's verdict. */
 export interface Assessment {
@@ -457,7 +457,7 @@ export interface Scanner {
   slice_spacing: string;
   series_count: number;
   hold: Hold | null;
-  shadow_count: number;
+  quarantined_count: number;
 }
 
 /** Scanners of recent series, and those in quarantine. */

@@ -124,4 +124,4 @@ def test_headers_and_volumes_have_one_limit(
         return
     volume = CtVolume(np.full((slices, 8, 8), -800, np.int16), spacing_mm, np.eye(4))
     assert analyzer.analyse(volume).abstentions == (unfit,)
-    assert analyzer.analyse_place(volume, (0.0, 4.0, 4.0)).abstentions == (unfit,)
+    assert analyzer.analyse_point(volume, (0.0, 4.0, 4.0)).abstentions == (unfit,)

@@ -137,7 +137,7 @@ def test_each_opinion_answers_under_an_identity_and_with_figures_of_its_own() ->
 def test_a_finding_tells_what_each_opinion_says_whichever_answers() -> None:
     volume, told = chest(radius_mm=4.5), {}
     for name in OPINIONS:
-        finding = load_models(None, "cpu", "torch-float32", name).nodule.analyse_place(volume, (20, 48, 48))
+        finding = load_models(None, "cpu", "torch-float32", name).nodule.analyse_point(volume, (20, 48, 48))
         opinions = finding.attributes["opinions"]
         assert isinstance(opinions, dict)
         assert finding.malignancy_probability == pytest.approx(opinions[name]["probability"], abs=1e-4)
@@ -180,5 +180,5 @@ def test_a_network_that_looks_away_from_the_lung_gets_no_answer() -> None:
     gate = {**shipped.recipe["gate"], "attention_in_lung": (shares[0] + shares[1]) / 2}
     strict = replace(shipped, recipe={**shipped.recipe, "gate": gate})
     analyzer = NoduleAnalyzer(*(Ensemble(b, torch.device("cpu")) for b in (strict, nodule_filter)))
-    codes = [[a.code for a in analyzer.analyse_place(v, (20, 48, 48)).abstentions] for v in (free, walled)]
+    codes = [[a.code for a in analyzer.analyse_point(v, (20, 48, 48)).abstentions] for v in (free, walled)]
     assert codes == [[], ["attention_outside_lung"]]

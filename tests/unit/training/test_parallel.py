@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.parallel import ALONE, World
+from training.parallel import SINGLE_PROCESS, World
 
 
 @given(n=st.integers(1, 40), size=st.integers(1, 8), seed=st.integers(0, 99))
@@ -23,7 +23,7 @@ def test_weighted_means_of_the_parts_average_to_the_mean_of_the_batch(n: int, si
 
 def test_alone_nothing_changes() -> None:
     value = torch.arange(3)
-    assert ALONE.agreed(value) is value
-    part, weight = ALONE.share_of(value)
+    assert SINGLE_PROCESS.agreed(value) is value
+    part, weight = SINGLE_PROCESS.share_of(value)
     assert part.equal(value)
     assert weight == 1.0

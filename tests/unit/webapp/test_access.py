@@ -27,7 +27,7 @@ VALUES = {
     "analysis_id": "2" * 32,
     "key": "3" * 32,
     "frame_list": "1",
-    "place": "7FE00010",
+    "tag_path": "7FE00010",
 }
 CALLERS: tuple[Role | None, ...] = (None, *Role)
 OPEN_WITHOUT_SIGN_IN = {

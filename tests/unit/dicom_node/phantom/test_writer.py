@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dicom_node.phantom.generate import make_phantom
-from dicom_node.phantom.nodules import NoPlaceError
+from dicom_node.phantom.nodules import NoSpaceForNoduleError
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Attachment, NoduleKind, NoduleSpec, Phantom, PhantomSpec
 from dicom_node.phantom.writer import SERIES_DESCRIPTION, TRANSFER_SYNTAXES, SeriesIdentity
@@ -106,7 +106,7 @@ def test_every_kind_and_attachment_can_be_placed_on_the_side_asked_for() -> None
 
 
 def test_a_nodule_that_fits_nowhere_is_refused() -> None:
-    with pytest.raises(NoPlaceError, match="no place"):
+    with pytest.raises(NoSpaceForNoduleError, match="no position"):
         make_phantom(replace(SMALL, slices=4, vessels=False, nodules=(NoduleSpec(NoduleKind.SOLID, 60.0),)))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.series.assembly import load_series
-from dicom_node.series.pipeline import Progress, analyse_place, analyse_series
+from dicom_node.series.pipeline import Progress, analyse_point, analyse_series
 from dicom_node.series.types import StoredInstance
 from inference.gate import GateThresholds
 from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
@@ -42,7 +42,7 @@ class BrightestPlace:
         index = np.argwhere(volume.volume_hu > 1000).mean(axis=0)
         return VolumeAnalysis((self._finding((float(index[0]), float(index[1]), float(index[2]))),), measures={"n": 1})
 
-    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+    def analyse_point(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
         return self._finding(index)
 
     def _finding(self, index: tuple[float, float, float]) -> NoduleFinding:
@@ -139,7 +139,7 @@ def test_progress_is_told(series: CtSeries) -> None:
 def test_a_readers_click_is_analysed_where_it_points(series: CtSeries) -> None:
     loaded = load_series(stored(series))
     uid = series.sop_instance_uids[5]
-    finding = analyse_place(loaded, BrightestPlace(), sop_instance_uid=uid, frame_number=1, place=(8.0, 9.0))
+    finding = analyse_point(loaded, BrightestPlace(), sop_instance_uid=uid, frame_number=1, point=(8.0, 9.0))
     assert finding.sop_instance_uid == uid
     assert finding.position_mm == pytest.approx(series.position_mm((5, 8, 9)), abs=1e-3)
 
@@ -158,5 +158,5 @@ def test_a_click_outside_is_refused(
     loaded = load_series(stored(series))
     uid = uid or series.sop_instance_uids[5]
     with pytest.raises(UnfitImagesError) as refused:
-        analyse_place(loaded, BrightestPlace(), sop_instance_uid=uid, frame_number=frame, place=place)
+        analyse_point(loaded, BrightestPlace(), sop_instance_uid=uid, frame_number=frame, point=place)
     assert refused.value.reason.code == code

@@ -40,7 +40,7 @@ class Nodule:
     temperature: float = 1.3
     gate: GateThresholds = field(default_factory=GateThresholds)
 
-    def analyse_place(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
+    def analyse_point(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
         return NoduleFinding(index, 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
 
     def analyse_slice(
@@ -232,7 +232,7 @@ def test_a_place_outside_the_image_is_unfit(predictor: ModelPredictor, series: C
 
 def test_a_click_is_answered_under_the_identity_of_the_analyses(predictor: ModelPredictor, series: CtSeries) -> None:
     place = MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0)
-    answer = predictor.analyse_place(series.study_instance_uid, place)
+    answer = predictor.analyse_point(series.study_instance_uid, place)
     assert answer.model.sha256 == predictor.status()["sha256"] == "a" * 64
     assert answer.finding.position_mm == pytest.approx(series.position_mm((4, 10, 12)), abs=1e-3)
 
@@ -252,7 +252,7 @@ def test_a_click_on_nothing_is_unfit(
 ) -> None:
     place = replace(MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0), **changes)
     with pytest.raises(UnfitInputError) as refusal:
-        predictor.analyse_place(study or series.study_instance_uid, place)
+        predictor.analyse_point(study or series.study_instance_uid, place)
     assert refusal.value.status == expected
 
 

@@ -59,12 +59,12 @@ def test_reports_are_matched_kept_once_and_on_record(
     rows = (by_id, near, nowhere)
     assert imported(tmp_path, *rows, arguments=("--dry-run",)) == 0
     assert told(capsys) == {
-        "rows": 3, "added": 3, "known": 0, "replaced": 0, "without_finding": 1, "dry_run": True
+        "rows": 3, "added": 3, "unchanged": 0, "replaced": 0, "without_finding": 1, "dry_run": True
     }  # fmt: skip
     assert imported(tmp_path, *rows) == 0
     assert told(capsys)["added"] == 3
     assert imported(tmp_path, *rows) == 0
-    assert told(capsys)["known"] == 3
+    assert told(capsys)["unchanged"] == 3
     assert imported(tmp_path, by_id.replace("malignant", "benign")) == 1
     assert "row 2: label contradicts" in capsys.readouterr().err
     assert imported(tmp_path, by_id.replace("malignant", "benign"), arguments=("--replace",)) == 0

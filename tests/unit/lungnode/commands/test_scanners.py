@@ -46,7 +46,7 @@ def test_a_scanner_is_held_and_released_by_its_key(database: Database, capsys: p
     assert (held["held"], held["held_by"]) == (True, f"command:{getpass.getuser()}")
     assert told(capsys, "release", key, "--reason", "serviced", "--rerun")["held"] is False
     with database.read() as session:
-        assert quarantine.held_scanners(session) == {}
+        assert quarantine.quarantined_scanners(session) == {}
         reasons = [e.event.details.get("reason") for e in audit.recent(session, limit=2)]
     assert reasons == ["serviced", "noise went up"]
 

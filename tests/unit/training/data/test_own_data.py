@@ -102,7 +102,7 @@ def test_training_cuts_the_patch_that_serving_looks_at(tmp_path: Path, monkeypat
         return margins_at(ensemble, volume, centres)
 
     monkeypatch.setattr(Ensemble, "margins_at", watched)
-    finding = load_models(None, "cpu").nodule.analyse_place(crop.volume, CENTRE)
+    finding = load_models(None, "cpu").nodule.analyse_point(crop.volume, CENTRE)
     assert finding.index == crop.centre
     volume, centre = seen[-1]
     ours, served = crop_patch(crop), cut_patch(volume, centre.index, z_extent_mm=centre.z_extent_mm)

@@ -200,7 +200,7 @@ ONE = {"w": np.ones(4)}
 def test_a_bad_reply_is_turned_away_and_the_others_count(bad: dict[str, np.ndarray], words: str) -> None:
     weights, report = one_round([ONE, ONE, bad, ONE])
     np.testing.assert_allclose(weights, 1.0)
-    assert report.kept == 3
+    assert report.accepted == 3
     assert words in " ".join(report.refused)
 
 
@@ -208,7 +208,7 @@ def test_a_bad_reply_is_turned_away_and_the_others_count(bad: dict[str, np.ndarr
 def test_a_site_cannot_weigh_more_than_it_may(n: float) -> None:
     weights, report = one_round([ONE, ONE, ONE], n=n)
     assert weights is None
-    assert report.kept == 0
+    assert report.accepted == 0
 
 
 def test_a_round_with_too_few_answers_changes_nothing() -> None:
@@ -244,7 +244,7 @@ def joint(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_three_sites_train_one_network_and_calibrate_it(joint: Path) -> None:
     summary = json.loads((joint / "federated.json").read_text())
-    assert [r["kept"] for r in summary["rounds"]] == [3] * 4
+    assert [r["accepted"] for r in summary["rounds"]] == [3] * 4
     assert [r["samples"] for r in summary["rounds"]] == [48] * 4
     assert summary["rounds"][-1]["loss"] < summary["rounds"][0]["loss"]
     assert summary["test"]["n"] == 18
@@ -261,7 +261,7 @@ def test_joint_weights_become_a_bundle_that_is_measured_and_answers(
     assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["n"] == 6
     recipe = json.loads((out / "bundle.json").read_text())
     (run,) = recipe["training_data"]["federated"]
-    assert (run["sites"], run["samples"], run["sites_kept"]) == (3, 48, [3] * 4)
+    assert (run["sites"], run["samples"], run["sites_accepted"]) == (3, 48, [3] * 4)
     assert "48 samples" in (out / "MODEL_CARD.md").read_text()
     assert evaluate.main(["--data", data, "--split", "test", "--bundle", str(out), "--draws", "20"]) == 0
     assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["auc"] > 0.9
@@ -284,7 +284,7 @@ def test_weights_that_were_changed_after_the_run_become_no_bundle(
 def test_a_site_that_sends_no_numbers_and_one_that_is_absent_do_not_stop_the_others(folders: list[Path]) -> None:
     apps = [make_app(), make_app([broken_update()]), None]
     _, summary = run_federation(InProcess(folders, apps, replace(SMALL, least=1)), replace(SMALL, least=1))
-    assert [r["kept"] for r in summary["rounds"]] == [1, 1]
+    assert [r["accepted"] for r in summary["rounds"]] == [1, 1]
     assert summary["test"]["n"] == 12
 
 

@@ -308,7 +308,7 @@ def test_what_a_finding_rests_on_is_stored_with_it() -> None:
     )
     noise = np.random.default_rng(0).normal(0, 20, distance_mm.shape)
     volume = CtVolume((np.where(distance_mm < 6, 40, -850) + noise).astype(np.int16), (1.25, 0.7, 0.7), np.eye(4))
-    finding = load_models(None, "cpu").nodule.analyse_place(volume, (15.0, 32.0, 32.0))
+    finding = load_models(None, "cpu").nodule.analyse_point(volume, (15.0, 32.0, 32.0))
     for task, probability in (("filter", finding.nodule_probability), ("nodule", finding.malignancy_probability)):
         margin = finding.attributes.get("nodule_margin" if task == "filter" else "malignancy_margin")
         if probability is None:

@@ -35,7 +35,7 @@ def held(locked: Web) -> tuple[Study, str, str]:
     """A study of a held scanner with a finding; gives the study and the ids of analysis and finding."""
     study = add_study(locked.database)
     with locked.database.begin() as session:
-        quarantine.hold_scanner(session, SCANNER, "noise went up", held_by="chief")
+        quarantine.quarantine_scanner(session, SCANNER, "noise went up", held_by="chief")
         record = analyses.request_analysis(session, study.series_id, MODEL, requested_by="system")
         analyses.start_analysis(session, record.id)
         analyses.complete_analysis(session, record.id, AnalysisOutcome((telling_finding(study),), (), MEASURES))
@@ -142,7 +142,7 @@ def test_an_administrator_holds_and_releases_with_a_reason_that_is_on_record(
 def test_programs_hold_and_release_too(locked: Web, held: tuple[Study, str, str]) -> None:
     address, headers = f"/api/v1/admin/scanners/{SCANNER.key}", locked.bearer(Role.ADMIN)
     released = locked.client().post(f"{address}/release", json={"reason": "serviced"}, headers=headers)
-    assert (released.status_code, released.json["hold"], released.json["shadow_count"]) == (200, None, 1)
+    assert (released.status_code, released.json["hold"], released.json["quarantined_count"]) == (200, None, 1)
     assert locked.client().post(f"{address}/hold", json={"reason": "noise"}, headers=headers).json["hold"]
     unknown = f"/api/v1/admin/scanners/{'0' * 32}/hold"
     assert locked.client().post(unknown, json={"reason": "noise"}, headers=headers).status_code == 404
