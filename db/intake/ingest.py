@@ -190,14 +190,14 @@ class _Batch:
         self._session, self._instances = session, instances
         self._connection = session.connection()
         self._moment = now(session)
-        self._known: dict[str, str] = {}
+        self._stored_digests: dict[str, str] = {}
         self._studies: dict[str, _Study] = {}
         self._series: dict[str, _Series] = {}
         self._load()
 
     def _load(self) -> None:
         for sop_instance_uid, sha256 in self._fetch(_known_instances, "sop_instance_uid"):
-            self._known[sop_instance_uid] = sha256
+            self._stored_digests[sop_instance_uid] = sha256
         for series_uid, series_id, count, study_uid, study_id, *patient in self._fetch(
             _series_with_owner, "series_instance_uid"
         ):
@@ -214,9 +214,9 @@ class _Batch:
 
     def record(self, instance: ReceivedInstance) -> StoreVerdict:
         """Return the verdict on one instance."""
-        known_sha256 = self._known.get(instance.sop_instance_uid)
-        if known_sha256 is not None:
-            if known_sha256 == instance.sha256:
+        stored_sha256 = self._stored_digests.get(instance.sop_instance_uid)
+        if stored_sha256 is not None:
+            if stored_sha256 == instance.sha256:
                 return StoreVerdict.DUPLICATE
             return self._refuse(instance, StoreVerdict.CONFLICT)
         study = self._studies.get(instance.study_instance_uid)
@@ -244,7 +244,7 @@ class _Batch:
     def _add(self, study: _Study, series: _Series, instance: ReceivedInstance) -> None:
         series.instance_count += 1
         study.new_instances += 1
-        self._known[instance.sop_instance_uid] = instance.sha256
+        self._stored_digests[instance.sop_instance_uid] = instance.sha256
         row = instance_row(instance, series.id, series.instance_count)
         series.rows.append(row | {"received_at": self._moment})
 
