@@ -17,7 +17,7 @@ from webapp.dicomweb import query, rendered, retrieve, store
 from webapp.endpoints import Endpoint, check_declared, declare_static, declared
 from webapp.http import error_handlers, i18n, routing
 from webapp.http.concurrency import Slots
-from webapp.http.rate_limit import RateLimit
+from webapp.http.rate_limit import RateClass, RateLimit
 from webapp.http.sessions import SessionStore
 from webapp.operations import admin, audit_pages, conformance, health, model_candidate, monitoring, pages, scanners
 from webapp.options import WebOptions
@@ -91,9 +91,11 @@ def assemble(
         sessions=SessionStore(database, options.session_idle_s, options.session_lifetime_s),
         metrics=Metrics(database, options.counts_folder),
         change_feed=ChangeFeed(database),
-        view_log=ViewLog(),
-        prediction_limit=RateLimit(options.predictions_per_minute),
-        sign_in_limit=RateLimit(options.sign_ins_per_minute),
+        view_log=ViewLog(database),
+        limits={
+            RateClass.PREDICTIONS: RateLimit(options.predictions_per_minute),
+            RateClass.SIGN_INS: RateLimit(options.sign_ins_per_minute),
+        },
         prediction_slots=threading.BoundedSemaphore(options.max_predictions),
         stream_slots=threading.BoundedSemaphore(options.max_streams),
         archive_slots=Slots(ARCHIVES, waiting=options.threads // 4, wait_s=20.0),

@@ -1,4 +1,4 @@
-"""Declaration of endpoints: route, permitted roles, parameters, body and answers, each stated once.
+"""Declaration of endpoints: route, roles, rate limit, audit, parameters, form or body, and answers, each stated once.
 
 ``endpoint`` adds a route to a blueprint and its declaration to the app. The guard, ``/openapi.json`` and the table of
 roles (``webapp.access_table``) read the declarations; an app with an undeclared route does not start.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypedDict, TypeVar, Unpack
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.sansio.app import App
 from pydantic import BaseModel, ValidationError
 
 from db.domain.records import Role
 from webapp.http.errors import BadRequestError, UnfitInputError, WebError
 from webapp.http.forms import json_body
+from webapp.http.rate_limit import RateClass
+from webapp.services.registry import current_services
+from webapp.services.view_audit import ViewAudit
 
 ADMIN, RADIOLOGIST, AUDITOR, SERVICE = Role.ADMIN, Role.RADIOLOGIST, Role.AUDITOR, Role.SERVICE
 
@@ -76,6 +79,24 @@ class Rule:
         return UnfitInputError(self.status, self.code, message)
 
 
+class EndpointFacts(TypedDict, total=False):
+    """Optional fields of ``Endpoint``."""
+
+    answers: Mapping[int, Any]
+    errors: tuple[int, ...]
+    query: type[BaseModel] | None
+    body: type[BaseModel] | None
+    form: type[BaseModel] | None
+    alternative: Content
+    limit: RateClass | None
+    audit: ViewAudit | None
+    counts_refusals: bool
+    is_upload: bool
+    is_probe: bool
+    is_cross_origin: bool
+    is_background: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """Declaration of one method of one view."""
@@ -91,12 +112,19 @@ class Endpoint:
     answers: Mapping[int, Any] = field(default_factory=dict)
     """Model or content by HTTP status, the usual one first; empty for endpoints left out of ``/openapi.json``."""
     errors: tuple[int, ...] = ()
-    """Error statuses besides those of every endpoint, of the path (404) and of the body (415, and its rules')."""
+    """Error statuses besides those of every endpoint, of the path (404), of the limit (429) and of body or form."""
     query: type[BaseModel] | None = NoQuery
     body: type[BaseModel] | None = None
-    form: dict[str, Any] | None = None
+    form: type[BaseModel] | None = None
+    """Model of the ``multipart/form-data`` or URL-encoded form."""
     alternative: Content = field(default_factory=dict)
     """Further content of the first answer, selected by ``Accept``."""
+    limit: RateClass | None = None
+    """Rate limit per client address."""
+    audit: ViewAudit | None = None
+    """Audit event of a successful request, recorded before its answer is sent; if that fails, nothing is shown."""
+    counts_refusals: bool = False
+    """Whether its errors are counted in ``lungnode_upload_refusals``."""
     is_upload: bool = False
     """Whether the body may be as large as an upload."""
     is_probe: bool = False
@@ -112,12 +140,12 @@ class Endpoint:
 
 
 def endpoint(
-    blueprint: Blueprint, method: str, *paths: str, may: Roles, **facts: Any
+    blueprint: Blueprint, method: str, *paths: str, may: Roles, **facts: Unpack[EndpointFacts]
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Add a view to a blueprint with its declaration.
 
-    The view is called with the path's variables, with ``query`` and ``body`` where models of these are declared, and
-    may return a model of ``answers``.
+    The view is called with the path's variables, with ``query``, ``body`` and ``form`` where models of these are
+    declared, and may return a model of ``answers``.
 
     Parameters
     ----------
@@ -141,11 +169,17 @@ def endpoint(
 
         @functools.wraps(view)
         def answer(*args: P.args, **variables: P.kwargs) -> Any:
-            if declaration.query not in (NoQuery, ANY_QUERY):
-                variables["query"] = validated(declaration.query, request.args)
-            if declaration.body is not None:
-                variables["body"] = _body(declaration.body)
-            return _response(view(*args, **variables), declaration)
+            try:
+                variables.update(_models(declaration))
+                response = _response(view(*args, **variables), declaration)
+            except WebError as refusal:
+                if declaration.counts_refusals:
+                    current_services().metrics.refusals.labels(refusal.code).inc()
+                raise
+            if declaration.audit is not None:
+                subject = str(variables.get(declaration.audit.variable) or g.viewed)
+                current_services().view_log.record(declaration.audit, g.principal.name, subject)
+            return response
 
         for path in paths:
             blueprint.add_url_rule(path, view_func=answer, methods=[method])
@@ -181,6 +215,27 @@ def rules_of(model: type[BaseModel], name: str) -> list[Rule]:
 def is_body_required(model: type[BaseModel]) -> bool:
     """Return whether a request needs a body of this model."""
     return any(entry.is_required() for entry in model.model_fields.values())
+
+
+def _models(declaration: Endpoint) -> dict[str, BaseModel]:
+    """Return the checked query, body and form of the current request, as far as they are declared."""
+    models: dict[str, BaseModel] = {}
+    if declaration.query is not None and declaration.query is not NoQuery:
+        models["query"] = validated(declaration.query, request.args)
+    if declaration.body is not None:
+        models["body"] = _body(declaration.body)
+    if declaration.form is not None:
+        models["form"] = _form(declaration.form)
+    return models
+
+
+def _form(model: type[M]) -> M:
+    """Return the form of the current request; blank fields are absent, and files are in lists."""
+    for name, values in request.form.lists():
+        if name in model.model_fields and len(set(values)) > 1:
+            raise UnfitInputError(422, "invalid_field", f"The field {name} is given more than once.")
+    texts = {name: text for name, text in request.form.items() if text.strip()}
+    return validated(model, texts | dict(request.files.lists()))
 
 
 def _body(model: type[M]) -> M:

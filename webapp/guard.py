@@ -1,4 +1,4 @@
-"""Checks of every request before its view: host, caller, permission, origin and parameters."""
+"""Checks of every request before its view: host, caller, permission, origin, parameters and rate."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def guard() -> None:
     if request.method not in SAFE_METHODS:
         _check_origin(endpoint, caller)
     parameters.check_request(endpoint)
+    if endpoint.limit is not None:
+        current_services().limits[endpoint.limit].take(request.remote_addr or "")
 
 
 def _check_host() -> None:

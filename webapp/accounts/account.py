@@ -16,6 +16,7 @@ from webapp.accounts.identity import FORM_COOKIE, SESSION_COOKIE, principal
 from webapp.endpoints import ANY_QUERY, EVERYONE, SIGNED_IN, endpoint
 from webapp.http.addresses import is_own_path
 from webapp.http.errors import TooManyRequestsError
+from webapp.http.rate_limit import RateClass
 from webapp.http.sessions import form_token
 from webapp.services.registry import current_services
 
@@ -36,13 +37,12 @@ def sign_in_page() -> BaseResponse:
     return form(200, "")
 
 
-@endpoint(blueprint, "POST", "/sign-in", may=EVERYONE, query=ANY_QUERY)
+@endpoint(blueprint, "POST", "/sign-in", may=EVERYONE, query=ANY_QUERY, limit=RateClass.SIGN_INS)
 def sign_in() -> BaseResponse:
     """Check name and password and start a session with a fresh cookie."""
     services = current_services()
     if not services.options.auth_required:
         return redirect(url_for("pages.home"), 303)
-    services.sign_in_limit.take(request.remote_addr or "")
     user = _checked_user(request.form.get("name", ""), request.form.get("password", ""))
     if user is None:
         return form(401, REFUSED)

@@ -25,6 +25,7 @@ from db.domain.records import AuditEvent, Role
 from webapp.accounts.account import form, safe_next, start_session
 from webapp.endpoints import ANY_QUERY, EVERYONE, endpoint
 from webapp.http.errors import NotFoundError, UnavailableError
+from webapp.http.rate_limit import RateClass
 from webapp.options import OidcProvider
 from webapp.services.registry import EXTENSION, Services, absolute_url, current_services
 
@@ -82,11 +83,10 @@ def _configured() -> tuple[OidcProvider, Any]:
     return provider, current_app.extensions[CLIENT]
 
 
-@endpoint(blueprint, "GET", "/", may=EVERYONE, query=ANY_QUERY)
+@endpoint(blueprint, "GET", "/", may=EVERYONE, query=ANY_QUERY, limit=RateClass.SIGN_INS)
 def start() -> Response:
     """Redirect the browser to the provider."""
     _, client = _configured()
-    current_services().sign_in_limit.take(request.remote_addr or "")
     session.clear()
     session["next"] = safe_next(request.args.get("next", ""))
     try:
@@ -95,11 +95,10 @@ def start() -> Response:
         raise UnavailableError("The identity provider is unreachable.") from None
 
 
-@endpoint(blueprint, "GET", "/callback", may=EVERYONE, query=ANY_QUERY)
+@endpoint(blueprint, "GET", "/callback", may=EVERYONE, query=ANY_QUERY, limit=RateClass.SIGN_INS)
 def callback() -> Response:
     """Complete the sign-in after the provider's redirect, and start a session with a fresh cookie."""
     provider, client = _configured()
-    current_services().sign_in_limit.take(request.remote_addr or "")
     target = safe_next(str(session.pop("next", "")))
     try:
         claims = client.authorize_access_token().get("userinfo") or {}

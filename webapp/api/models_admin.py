@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from db.analyses.quarantine import ScannerState
 from db.domain.exchange import PriorStatus
@@ -188,3 +188,10 @@ class ReleaseScanner(HoldScanner):
     """Reason for a scanner's release, and whether to re-analyse its quarantined series."""
 
     rerun: Annotated[bool, Rule("The field {name} must be true or false.")] = False
+
+
+class ReasonForm(BaseModel):
+    """Reason for an action of a page, and whether to re-analyse a scanner's quarantined series."""
+
+    reason: Text = ""
+    rerun: Annotated[bool, Rule("The field {name} must be yes or no.")] = False

@@ -99,7 +99,8 @@ def _schemas(endpoints: Iterable[Endpoint]) -> dict[str, Schema]:
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Error, "serialization"): None}
     for endpoint in endpoints:
         models |= {(answer, "serialization"): None for answer in endpoint.answers.values() if isinstance(answer, type)}
-        models |= {(model, "validation"): None for model in (endpoint.body, endpoint.query) if model is not None}
+        requests = (endpoint.body, endpoint.form, endpoint.query)
+        models |= {(model, "validation"): None for model in requests if model is not None}
     template = PREFIX + "{model}"
     _, definitions = models_json_schema(list(models), ref_template=template, schema_generator=PlainSchemas)
     return {name: _plain(schema) for name, schema in definitions["$defs"].items()}
@@ -135,7 +136,7 @@ def _operation(endpoint: Endpoint, path: str, schemas: Mapping[str, Schema]) -> 
     if endpoint.body is not None:
         operation["requestBody"] = {"required": is_body_required(endpoint.body), "content": _content(endpoint.body)}
     if endpoint.form is not None:
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": endpoint.form}}}
+        operation["requestBody"] = {"required": True, "content": _content(endpoint.form, "multipart/form-data")}
     if endpoint.may is EVERYONE:
         operation["security"] = []
     return operation
@@ -144,16 +145,17 @@ def _operation(endpoint: Endpoint, path: str, schemas: Mapping[str, Schema]) -> 
 def _errors(endpoint: Endpoint) -> set[int]:
     """Return the error statuses of an endpoint."""
     errors = {*endpoint.errors, *ALWAYS, *(() if endpoint.may is EVERYONE else GUARDED)}
+    errors |= {429} if endpoint.limit is not None else set()
     if endpoint.body is not None:
         rules = [rule for name in endpoint.body.model_fields for rule in rules_of(endpoint.body, name)]
         errors |= {415} | {rule.status for rule in rules}
     return errors
 
 
-def _content(answer: Any) -> Schema:
+def _content(answer: Any, media_type: str = "application/json") -> Schema:
     if isinstance(answer, dict):
         return answer
-    return {"application/json": {"schema": {"$ref": PREFIX + answer.__name__}}}
+    return {media_type: {"schema": {"$ref": PREFIX + answer.__name__}}}
 
 
 def _operation_id(method: str, path: str) -> str:

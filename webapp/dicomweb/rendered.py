@@ -12,6 +12,7 @@ from webapp.endpoints import ANY_QUERY, READ_CLINICAL, endpoint
 from webapp.http.errors import BadRequestError, NotAcceptableError, NotFoundError
 from webapp.ports import RenderOptions
 from webapp.services.registry import compute_slot, current_services
+from webapp.services.view_audit import ViewAudit
 
 blueprint = Blueprint("rendered", __name__, url_prefix="/dicom-web")
 
@@ -29,6 +30,7 @@ DEFAULT_QUALITY = 90
     INSTANCE + "/frames/<int:frame_number>/rendered",
     may=READ_CLINICAL,
     query=ANY_QUERY,
+    audit=ViewAudit.STUDY,
 )
 def picture(study_uid: str, series_uid: str, sop_uid: str, frame_number: int = 1) -> Response:
     """Render a frame, the first by default."""

@@ -28,8 +28,8 @@ from webapp.endpoints import ANY_QUERY, READ_CLINICAL, endpoint
 from webapp.http.errors import BadRequestError, NotFoundError
 from webapp.ports import StoredFiles
 from webapp.reading import blinded_reading
-from webapp.reading.studies import record_view
 from webapp.services.registry import current_services, reference_to
+from webapp.services.view_audit import ViewAudit
 
 blueprint = Blueprint("wado", __name__, url_prefix="/dicom-web")
 
@@ -42,7 +42,7 @@ INSTANCE = SERIES + "/instances/<uid:sop_uid>"
 
 
 def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[ArchivedInstance]:
-    """Return the instances that a URL names, and record the view.
+    """Return the instances that a URL names.
 
     Raises
     ------
@@ -59,7 +59,6 @@ def instances_of(study_uid: str, series_uid: str | None = None, sop_uid: str | N
         )
     if not matches:
         raise NotFoundError("Study, series or instance not found.")
-    record_view(study_uid)
     return list(matches)
 
 
@@ -91,6 +90,7 @@ def bulk_url(instance: ArchivedInstance) -> str:
     INSTANCE + "/metadata",
     may=READ_CLINICAL,
     query=ANY_QUERY,
+    audit=ViewAudit.STUDY,
 )
 def metadata(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
     """Return instances in the DICOM JSON Model."""
@@ -108,7 +108,9 @@ def _listed(documents: Iterator[str | None]) -> Iterator[str]:
     return itertools.chain(["["], [] if first is None else [first], (f",{document}" for document in readable), ["]"])
 
 
-@endpoint(blueprint, "GET", INSTANCE + "/frames/<frame_list>", may=READ_CLINICAL, query=ANY_QUERY)
+@endpoint(
+    blueprint, "GET", INSTANCE + "/frames/<frame_list>", may=READ_CLINICAL, query=ANY_QUERY, audit=ViewAudit.STUDY
+)
 def frames(study_uid: str, series_uid: str, sop_uid: str, frame_list: str) -> Response:
     """Return frames, as stored or uncompressed."""
     numbers = _frame_numbers(frame_list)
@@ -156,7 +158,7 @@ def _frame(files: StoredFiles, instance: ArchivedInstance, url: str, choice: Cho
     return Part(content_type, f"{url}/{number}", content.size_bytes, content.pieces)
 
 
-@endpoint(blueprint, "GET", STUDY, SERIES, INSTANCE, may=READ_CLINICAL, query=ANY_QUERY)
+@endpoint(blueprint, "GET", STUDY, SERIES, INSTANCE, may=READ_CLINICAL, query=ANY_QUERY, audit=ViewAudit.STUDY)
 def part10_files(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Response:
     """Return instances as PS3.10 files, as stored or uncompressed."""
     selected = instances_of(study_uid, series_uid, sop_uid)
@@ -183,7 +185,9 @@ def _part10_file(files: StoredFiles, choice: Choice, instance: ArchivedInstance,
     return Part(content_type, url, content.size_bytes, content.pieces)
 
 
-@endpoint(blueprint, "GET", INSTANCE + "/bulkdata/<path:tag_path>", may=READ_CLINICAL, query=ANY_QUERY)
+@endpoint(
+    blueprint, "GET", INSTANCE + "/bulkdata/<path:tag_path>", may=READ_CLINICAL, query=ANY_QUERY, audit=ViewAudit.STUDY
+)
 def bulk_data(study_uid: str, series_uid: str, sop_uid: str, tag_path: str) -> Response:
     """Return a bulk data value, at the URL given in the metadata."""
     steps = tag_path.split("/")

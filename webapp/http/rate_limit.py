@@ -6,10 +6,18 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from enum import StrEnum
 
 from webapp.http.errors import TooManyRequestsError
 
 MAX_CLIENTS = 10_000
+
+
+class RateClass(StrEnum):
+    """Requests that count towards one limit."""
+
+    PREDICTIONS = "predictions"
+    SIGN_INS = "sign_ins"
 
 
 class RateLimit:

@@ -10,14 +10,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from db.analyses.analyses import analysis_record
 from db.audit import trail as audit
-from db.domain.records import AuditEvent
 from db.read_models import result_timeline as timelines
-from webapp.accounts.identity import principal
 from webapp.endpoints import AUDIT, HTML, Rule, endpoint
 from webapp.http.errors import NotFoundError
 from webapp.http.forms import clean_text
 from webapp.http.messages import english
 from webapp.services.registry import current_services
+from webapp.services.view_audit import ViewAudit
 
 blueprint = Blueprint("trail", __name__)
 
@@ -63,17 +62,18 @@ def page(query: AuditParameters) -> str:
     )
 
 
-@endpoint(blueprint, "GET", "/audit/results/<hex_id:analysis_id>", may=AUDIT, answers={200: HTML})
+@endpoint(
+    blueprint,
+    "GET",
+    "/audit/results/<hex_id:analysis_id>",
+    may=AUDIT,
+    answers={200: HTML},
+    audit=ViewAudit.RESULT,
+)
 def result_timeline(analysis_id: str) -> str:
     """The timeline of one result."""
-    services, actor = current_services(), principal().name
-    with services.database.read() as session:
+    with current_services().database.read() as session:
         timeline = timelines.result_timeline(session, analysis_id)
     if timeline is None:
         raise NotFoundError("Result not found.")
-    subject = f"story {analysis_id}"
-    if services.view_log.is_new_view(actor, subject):
-        with services.database.begin() as session:
-            audit.append(session, AuditEvent("audit:read", actor, analysis_id))
-        services.view_log.recorded(actor, subject)
     return render_template("result_timeline.html", timeline=timeline)

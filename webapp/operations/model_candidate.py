@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from db.analyses import promotions, shadow
 from webapp.accounts.identity import principal
-from webapp.http import forms
 from webapp.services.registry import current_services
 
 if TYPE_CHECKING:
     from webapp.operations.model_comparison import CandidateReport
 
+from webapp.api.models_admin import ReasonForm
 from webapp.api.models_status import Candidate
 from webapp.endpoints import ADMINISTER, HTML, endpoint
 
@@ -38,11 +38,11 @@ def page() -> str:
     return render_template("candidate.html", report=_report(), changes=changes)
 
 
-@endpoint(blueprint, "POST", "/admin/candidate/rollback", may=ADMINISTER)
-def roll_back_from_page() -> BaseResponse:
+@endpoint(blueprint, "POST", "/admin/candidate/rollback", may=ADMINISTER, form=ReasonForm)
+def roll_back_from_page(form: ReasonForm) -> BaseResponse:
     """Restore the previous live model, and return to the page."""
     with current_services().database.begin() as session:
-        promotions.roll_back(session, by=principal().name, reason=forms.text_of(request.form, "reason"))
+        promotions.roll_back(session, by=principal().name, reason=form.reason)
     return redirect(url_for("candidate.page", _anchor="changes"), 303)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, redirect, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from db.analyses import analyses, quarantine
 from webapp.accounts.identity import principal
-from webapp.api.models_admin import HoldScanner, ReleaseScanner, Scanner, Scanners
+from webapp.api.models_admin import HoldScanner, ReasonForm, ReleaseScanner, Scanner, Scanners
 from webapp.endpoints import ADMINISTER, endpoint
-from webapp.http import forms
 from webapp.services.registry import current_services
 
 blueprint = Blueprint("scanners", __name__)
@@ -49,17 +48,17 @@ def release(key: str, body: ReleaseScanner) -> Scanner:
     return _release(key, body.reason, rerun=body.rerun)
 
 
-@endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/hold", may=ADMINISTER)
-def hold_from_page(key: str) -> BaseResponse:
+@endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/hold", may=ADMINISTER, form=ReasonForm)
+def hold_from_page(key: str, form: ReasonForm) -> BaseResponse:
     """Put a scanner into quarantine, and return to the page."""
-    _hold(key, forms.text_of(request.form, "reason"))
+    _hold(key, form.reason)
     return _page()
 
 
-@endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/release", may=ADMINISTER)
-def release_from_page(key: str) -> BaseResponse:
+@endpoint(blueprint, "POST", "/admin/scanners/<hex_id:key>/release", may=ADMINISTER, form=ReasonForm)
+def release_from_page(key: str, form: ReasonForm) -> BaseResponse:
     """Release a scanner, and return to the page."""
-    _release(key, forms.text_of(request.form, "reason"), rerun=request.form.get("rerun") == "yes")
+    _release(key, form.reason, rerun=form.rerun)
     return _page()
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, g, render_template
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from db.analyses import analyses, findings
 from db.analyses.overruling import request_overruled
 from db.analyses.readings import record_reading as record_event
-from db.audit import trail as audit
 from db.domain.records import (
     SCANNER_HELD,
     AnalysisRecord,
-    AuditEvent,
     FindingRecord,
     ModelIdentity,
     Reason,
@@ -46,6 +44,7 @@ from webapp.http.messages import english
 from webapp.ports import MapName, MarkedPoint
 from webapp.reading import blinded_reading
 from webapp.services.registry import current_services
+from webapp.services.view_audit import ViewAudit
 
 blueprint = Blueprint("studies", __name__)
 
@@ -75,35 +74,21 @@ def detail_of(study_uid: str) -> StudyDetail:
     return detail
 
 
-def record_view(study_uid: str, detail: StudyDetail | None = None) -> None:
-    """Record a view of a study; if that fails, nothing is shown."""
-    services, actor = current_services(), principal().name
-    if not services.view_log.is_new_view(actor, study_uid):
-        return
-    series_ids = [series.id for series in (detail or detail_of(study_uid)).series]
-    with services.database.begin() as session:
-        audit.append(
-            session,
-            AuditEvent("study:viewed", actor, series_ids[0] if series_ids else "", details={"series": series_ids}),
-        )
-    services.view_log.recorded(actor, study_uid)
-
-
-@endpoint(blueprint, "GET", "/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: HTML})
+@endpoint(blueprint, "GET", "/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: HTML}, audit=ViewAudit.STUDY)
 def viewer(study_uid: str) -> str:
     """The viewer."""
     details = detail_of(study_uid)
-    record_view(study_uid, details)
     study, hide_model = Study.model_validate(details), blinded_reading.reads_first()
     shown = blinded_reading.blind_study(study) if hide_model else study
     return render_template("viewer.html", study=shown, hide_model=hide_model, max_text=forms.MAX_TEXT)
 
 
-@endpoint(blueprint, "GET", "/api/v1/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: Study})
+@endpoint(
+    blueprint, "GET", "/api/v1/studies/<uid:study_uid>", may=READ_CLINICAL, answers={200: Study}, audit=ViewAudit.STUDY
+)
 def detail(study_uid: str) -> Study:
     """A study with series, analyses and findings."""
     details = detail_of(study_uid)
-    record_view(study_uid, details)
     study = Study.model_validate(details)
     return blinded_reading.blind_study(study) if blinded_reading.is_model_hidden() else study
 
@@ -114,10 +99,10 @@ def detail(study_uid: str) -> Study:
     "/api/v1/studies/<uid:study_uid>/series/<uid:series_uid>/slices",
     may=READ_CLINICAL,
     answers={200: Slices},
+    audit=ViewAudit.STUDY,
 )
 def slices(study_uid: str, series_uid: str) -> Slices:
     """A series' slices in anatomical order."""
-    record_view(study_uid)
     references = current_services().images.slices(study_uid, series_uid)
     return Slices.model_validate({"series_instance_uid": series_uid, "slices": references})
 
@@ -148,6 +133,7 @@ def add_finding(study_uid: str, body: NewFinding) -> Finding:
     "/api/v1/findings/<finding_id>/attention.png",
     may=READ_CLINICAL,
     answers={200: PNG},
+    audit=ViewAudit.STUDY,
     errors=(409, 422),
     query=MapParameters,
 )
@@ -156,7 +142,7 @@ def attention(finding_id: str, query: MapParameters) -> Response:
     record = _finding(finding_id)
     if SCANNER_HELD in record.finding.reasons:
         raise ConflictError(SCANNER_HELD.text, code=SCANNER_HELD.code)
-    record_view(record.study_instance_uid)
+    g.viewed = record.study_instance_uid
     point = MarkedPoint(
         series_instance_uid=record.series_instance_uid,
         sop_instance_uid=record.finding.sop_instance_uid,

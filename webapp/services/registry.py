@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -14,7 +14,7 @@ from flask import current_app, request
 from db.database import Database
 from webapp.http.concurrency import Slots
 from webapp.http.errors import TooManyRequestsError
-from webapp.http.rate_limit import RateLimit
+from webapp.http.rate_limit import RateClass, RateLimit
 from webapp.http.sessions import SessionStore
 from webapp.options import WebOptions
 from webapp.ports import Predictor, StoredFiles, StudyImages, StudyIntake
@@ -42,8 +42,7 @@ class Services:
     metrics: Metrics
     change_feed: ChangeFeed
     view_log: ViewLog
-    prediction_limit: RateLimit
-    sign_in_limit: RateLimit
+    limits: Mapping[RateClass, RateLimit]
     prediction_slots: threading.BoundedSemaphore
     stream_slots: threading.BoundedSemaphore
     password_slots: Slots

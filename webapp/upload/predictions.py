@@ -9,7 +9,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import cast
 
-from flask import Blueprint, Response, g, make_response, render_template, request, url_for
+from flask import Blueprint, Response, g, make_response, render_template, url_for
 from werkzeug.datastructures import FileStorage
 
 from db.analyses import predictions as records
@@ -18,18 +18,16 @@ from webapp.accounts.identity import principal
 from webapp.api.models_uploads import AcceptedStudy, Prediction
 from webapp.endpoints import HTML, PNG, UPLOAD, endpoint
 from webapp.http.error_handlers import wants_html
-from webapp.http.errors import BadRequestError, NotFoundError, UnfitInputError, WebError
-from webapp.http.forms import UPLOAD_FIELDS as FORM_FIELDS
-from webapp.http.forms import UPLOAD_FORM, position_of, upload_patient_of
+from webapp.http.errors import NotFoundError, UnfitInputError
+from webapp.http.rate_limit import RateClass
 from webapp.ports import UploadAnalysis
 from webapp.services.registry import compute_slot, current_services
 from webapp.services.upload_images import ImageName
 from webapp.upload import uploads
+from webapp.upload.form import UploadForm
 from webapp.upload.uploads import UploadKind
 
 blueprint = Blueprint("predictions", __name__)
-
-FILE_FIELDS = ("image", "file")
 
 
 @endpoint(
@@ -38,21 +36,26 @@ FILE_FIELDS = ("image", "file")
     "/predict",
     may=UPLOAD,
     answers={200: Prediction, 202: AcceptedStudy},
-    errors=(415, 422, 429),
-    form=UPLOAD_FORM,
+    errors=(415, 422),
+    form=UploadForm,
     alternative=HTML,
+    limit=RateClass.PREDICTIONS,
+    counts_refusals=True,
     is_upload=True,
     is_cross_origin=True,
 )
-def predict() -> Response:
+def predict(form: UploadForm) -> Response:
     """Analyse one slice or nodule; store a zip as a study."""
-    services = current_services()
-    services.prediction_limit.take(request.remote_addr or "")
-    try:
-        return _predict()
-    except WebError as refusal:
-        services.metrics.refusals.labels(refusal.code).inc()
-        raise
+    kind = form.kind
+    if form.row is not None and kind is not UploadKind.DICOM:
+        raise UnfitInputError(422, "place_without_dicom", "The fields row and column require a DICOM instance.")
+    if kind is UploadKind.ZIP:
+        return _take_study(form.upload)
+    content = _content(form.upload)
+    is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
+    with current_services().large_picture_slots.take() if is_large else compute_slot():
+        analysis = current_services().predictor.predict_upload(content, row=form.row, column=form.column)
+    return _answer(_record(content, analysis, form.patient))
 
 
 @endpoint(
@@ -61,65 +64,17 @@ def predict() -> Response:
     "/predict/preview",
     may=UPLOAD,
     answers={200: PNG},
-    errors=(415, 422, 429),
-    form=UPLOAD_FORM,
+    errors=(415, 422),
+    form=UploadForm,
+    limit=RateClass.PREDICTIONS,
     is_upload=True,
 )
-def preview() -> Response:
+def preview(form: UploadForm) -> Response:
     """Render a DICOM instance in the lung window; nothing is stored."""
-    current_services().prediction_limit.take(request.remote_addr or "")
-    upload = _uploaded_file()
-    if uploads.kind_of(_head(upload)) is not UploadKind.DICOM:
+    if form.kind is not UploadKind.DICOM:
         raise UnfitInputError(415, "not_dicom", "Preview is available for DICOM instances only.")
     with compute_slot():
-        return Response(current_services().predictor.preview(_content(upload)), mimetype="image/png")
-
-
-def _predict() -> Response:
-    upload = _uploaded_file()
-    kind = uploads.kind_of(_head(upload))
-    patient, position = upload_patient_of(request.form), position_of(request.form)
-    if position is not None and kind is not UploadKind.DICOM:
-        raise UnfitInputError(422, "place_without_dicom", "The fields row and column require a DICOM instance.")
-    if kind is UploadKind.ZIP:
-        return _take_study(upload)
-    content = _content(upload)
-    is_large = kind is not UploadKind.DICOM and uploads.check_image(kind, content).is_large
-    with current_services().large_picture_slots.take() if is_large else compute_slot():
-        analysis = current_services().predictor.predict_upload(
-            content, row=position.row if position else None, column=position.column if position else None
-        )
-    return _answer(_record(content, analysis, patient))
-
-
-def _uploaded_file() -> FileStorage:
-    """Return the form's file.
-
-    Raises
-    ------
-    BadRequestError
-        There is none in the expected fields.
-    UnfitInputError
-        422 for several files, or a repeated field.
-    """
-    files = [(name, file) for name, file in request.files.items(multi=True) if file.filename or _head(file)]
-    if len(files) > 1:
-        raise UnfitInputError(422, "several_files", "Upload one file at a time; a series as one zip.")
-    for name, values in request.form.lists():
-        if name in FORM_FIELDS and len(set(values)) > 1:
-            raise UnfitInputError(422, "invalid_field", f"The field {name} is given more than once.")
-    if not any(name in FILE_FIELDS for name in request.files):
-        raise BadRequestError("Send an image in the field image (multipart/form-data).", code="no_image")
-    for name, file in files:
-        if name in FILE_FIELDS:
-            return file
-    return next(request.files[name] for name in FILE_FIELDS if name in request.files)
-
-
-def _head(upload: FileStorage) -> bytes:
-    head = upload.stream.read(uploads.DICM_OFFSET + 4)
-    upload.stream.seek(0)
-    return head
+        return Response(current_services().predictor.preview(_content(form.upload)), mimetype="image/png")
 
 
 def _content(upload: FileStorage) -> bytes:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from werkzeug.datastructures import FileStorage
+
 from webapp.http.errors import UnfitInputError
 
 MAX_SIDE_PX = 8192
@@ -25,7 +27,8 @@ JPEG_SCAN = b"\xff\xda"
 JPEG_MAGIC = b"\xff\xd8\xff"
 ZIP_MAGIC = b"PK\x03\x04"
 EMPTY_ZIP_MAGIC = b"PK\x05\x06"
-DICM_OFFSET = 128
+DICM_OFFSET, DICM = 128, b"DICM"
+"""Preamble and prefix (PS3.10 7.1)."""
 
 
 class UploadKind(StrEnum):
@@ -58,6 +61,13 @@ class ImageSize:
         return self.columns * self.rows > LARGE_PIXELS
 
 
+def head_of(file: FileStorage) -> bytes:
+    """Return the bytes by which the type of a file is detected."""
+    head = file.stream.read(DICM_OFFSET + len(DICM))
+    file.stream.seek(0)
+    return head
+
+
 def kind_of(head: bytes) -> UploadKind:
     """Detect the type by the first 132 bytes; file names and declared types are ignored.
 
@@ -68,7 +78,7 @@ def kind_of(head: bytes) -> UploadKind:
     """
     if not head:
         raise UnfitInputError(400, "empty_upload", "The uploaded file is empty.")
-    if head[DICM_OFFSET : DICM_OFFSET + 4] == b"DICM":
+    if head.startswith(DICM, DICM_OFFSET):
         return UploadKind.DICOM
     for magic, kind in MAGIC:
         if head.startswith(magic):

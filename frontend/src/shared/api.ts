@@ -533,6 +533,19 @@ export interface Study {
 /** Processing state of a study or series. */
 export type StudyState = "receiving" | "queued" | "analysing" | "analysed" | "not_analysed" | "failed";
 
+/** One file, in either of two fields, and optional details. */
+export interface UploadForm {
+  image?: string;
+  file?: string;
+  row?: number;
+  column?: number;
+  age?: number;
+  sex?: "female" | "male" | "other";
+  smoking_pack_years?: number;
+  family_history?: "yes" | "no";
+  symptoms?: string;
+}
+
 /** Detected kind of the upload, and whether the model is validated for such input. */
 export interface UploadInput {
   kind: "slice" | "nodule" | "dicom";

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from db.analyses import analyses
 from db.audit import trail as audit
-from db.domain.errors import DatabaseUnavailableError
+from db.domain.errors import DatabaseUnavailableError, UnknownRecordError
 from db.domain.records import AnalysisOutcome, AnalysisStatus, AuditEvent, Reason, Role, StudyState
 from db.results import deliveries as sent
 from inference.malignancy.submodels import doubts
@@ -19,7 +19,7 @@ from tests.support.webapp_doubles import MODEL, Study, add_study, finding_at, fi
 from tests.unit.webapp.conftest import Web
 from webapp.http.errors import UnfitInputError
 from webapp.services import view_audit
-from webapp.services.view_audit import WINDOW_S, ViewLog
+from webapp.services.view_audit import WINDOW_S, ViewAudit, ViewLog
 
 FINDING_FIELDS = {
     *("id", "series_instance_uid", "sop_instance_uid", "row", "column", "position_mm", "diameter_mm"),
@@ -445,20 +445,25 @@ def test_looking_goes_on_record_once_in_a_while_and_for_everyone(locked: Web) ->
     assert [event.actor for event in looks(locked)] == ["token:program-auditor", "token:program-radiologist"]
 
 
-def test_a_look_some_time_later_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_some_time_later_is_recorded_again(web: Web, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    log = ViewLog(clock=lambda: now[0])
-    log.recorded("reader", "1.2")
-    assert not log.is_new_view("reader", "1.2")
-    assert log.is_new_view("reader", "1.3")
-    assert log.is_new_view("other", "1.2")
-    now[0] += WINDOW_S
-    assert log.is_new_view("reader", "1.2")
+    log = ViewLog(web.database, clock=lambda: now[0])
     monkeypatch.setattr(view_audit, "MAX_ENTRIES", 2)
-    for number in range(5):
-        log.recorded("reader", str(number))
-    assert log.is_new_view("reader", "2")
-    assert not log.is_new_view("reader", "4")
+
+    def is_recorded(actor: str, uid: str = study.study_instance_uid) -> bool:
+        before = len(looks(web))
+        log.record(ViewAudit.STUDY, actor, uid)
+        return len(looks(web)) > before
+
+    assert is_recorded("reader")
+    assert not is_recorded("reader")
+    assert is_recorded("other")
+    now[0] += WINDOW_S
+    assert is_recorded("reader")
+    assert is_recorded("third")
+    assert is_recorded("other"), "the oldest entry was dropped"
+    with pytest.raises(UnknownRecordError):
+        log.record(ViewAudit.STUDY, "reader", "1.2.3")
 
 
 def test_what_cannot_be_put_on_record_is_not_shown(web: Web, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
