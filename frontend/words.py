@@ -40,7 +40,7 @@ OF_ANSWERS = (
     "webapp/http/error_handlers.py",
     "dicom_node/intake/zip_",
 )
-"""Why there is no answer: sent in English, said by the modules in the browser."""
+"""Modules with reasons for no answer: sent in English, translated in the browser."""
 
 
 def extracted() -> Catalog:

@@ -80,7 +80,7 @@ class ClassPrediction:
 
     @property
     def is_in_domain(self) -> bool:
-        """Whether the model was validated for such an input."""
+        """Return True if the model was validated for such an input."""
         return not self.abstentions
 
     @property

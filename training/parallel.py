@@ -31,7 +31,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the first process, which writes and prints."""
+        """Return True if this is the first process, which writes and prints."""
         return self.rank == 0
 
     def agreed(self, value: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class Rule:
     code: str = "invalid_field"
     status: int = 422
     is_missing: bool = False
-    """Whether it is for a missing field only."""
+    """True if it is for a missing field only."""
 
     def error(self, name: str) -> WebError:
         """Return the error for a field."""
@@ -126,13 +126,13 @@ class Endpoint:
     counts_refusals: bool = False
     """Whether its errors are counted in ``lungnode_upload_refusals``."""
     is_upload: bool = False
-    """Whether the body may be as large as an upload."""
+    """True if the body may be as large as an upload."""
     is_probe: bool = False
-    """Whether it is exempt from the host check."""
+    """True if it is exempt from the host check."""
     is_cross_origin: bool = False
-    """Whether the origins of ``WebOptions.cors_origins`` may use it."""
+    """True if the origins of ``WebOptions.cors_origins`` may use it."""
     is_background: bool = False
-    """Whether its requests are automatic, and do not extend a session."""
+    """True if its requests are automatic, and do not extend a session."""
 
     def permits(self, role: Role | None) -> bool:
         """Return whether a role (None: not signed in) may use it."""

@@ -56,9 +56,9 @@ class WebOptions:
     version: str = "0"
     """Version of the product, shown in the footer and in ``/openapi.json``."""
     auth_required: bool = True
-    """Whether sign-in is required; ``False`` only on a loopback bind."""
+    """True if sign-in is required; ``False`` only on a loopback bind."""
     bound_to_loopback: bool = True
-    """Whether the port is bound to loopback; the Host header is then checked against DNS rebinding."""
+    """True if the port is bound to loopback; the Host header is then checked against DNS rebinding."""
     allowed_hosts: tuple[str, ...] = ()
     """Permitted host names in addition to loopback ones; empty, and not bound to loopback, means any."""
     public_url: str = ""
@@ -78,7 +78,7 @@ class WebOptions:
     session_lifetime_s: float = 12 * 3600
     """Age at which a session ends."""
     secure_cookies: bool = False
-    """Whether to set Secure cookies and HSTS (HTTPS only)."""
+    """Set Secure cookies and HSTS (HTTPS only)."""
     predictions_per_minute: int = 600
     """Uploads answered per client and minute; more get 429."""
     sign_ins_per_minute: int = 10

@@ -77,7 +77,7 @@ class StoreVerdict(StrEnum):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the sender must get a failure status."""
+        """Return True if the sender must get a failure status."""
         return self not in (StoreVerdict.STORED, StoreVerdict.DUPLICATE)
 
 
@@ -204,7 +204,7 @@ class AnalysisRecord:
     attempts: int
     requested_at: datetime
     started_at: datetime | None
-    """When the latest attempt began."""
+    """Start of the latest attempt."""
     finished_at: datetime | None
     run_number: int = 1
     """1 for the first run of this input by this model; re-runs increment it."""
@@ -290,7 +290,7 @@ class AnalysisOutcome:
 
     @property
     def is_analysed(self) -> bool:
-        """Whether the series was analysed (with or without findings)."""
+        """Return True if the series was analysed (with or without findings)."""
         return not self.reasons
 
 
@@ -455,7 +455,7 @@ class UploadAnswer:
 
     @property
     def in_domain(self) -> bool:
-        """Whether the model was validated for such input and gives an answer."""
+        """Return True if the model was validated for such input and gives an answer."""
         return bool(self.probabilities) and not self.reasons
 
     @property
@@ -550,5 +550,5 @@ class AuditVerification:
 
     @property
     def is_intact(self) -> bool:
-        """Whether no row was altered, removed or inserted."""
+        """Return True if no row was altered, removed or inserted."""
         return not self.problems

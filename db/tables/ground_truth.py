@@ -28,7 +28,7 @@ class AssessmentRow(Base):
     comment: Mapped[str]
     reader: Mapped[str]
     is_read_first: Mapped[bool] = mapped_column(server_default=false())
-    """Whether the reader had read the study before the model was shown, by the audit trail."""
+    """True if the reader had read the study before the model was shown, by the audit trail."""
     created_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
 

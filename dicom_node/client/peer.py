@@ -176,11 +176,11 @@ class NodeConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the association is still established."""
+        """Return True if the association is still established."""
         return self._association is not None and bool(self._association.is_established)
 
     def accepts(self, sop_class_uid: str) -> bool:
-        """Whether the node accepted a SOP class in at least one of the transfer syntaxes."""
+        """Return True if the node accepted a SOP class in at least one of the transfer syntaxes."""
         return any(context.abstract_syntax == sop_class_uid for context in self._open().accepted_contexts)
 
     def echo(self) -> bool:
@@ -328,7 +328,7 @@ def silence_library() -> None:
 
 
 def _accepts_nothing(association: Association) -> bool:
-    """Whether the node accepted the association and no context, on which pynetdicom aborts it."""
+    """Return True if the node accepted the association and no context, on which pynetdicom aborts it."""
     answer = association.acceptor.primitive
     return answer is not None and answer.result == 0 and not association.accepted_contexts
 

@@ -56,7 +56,7 @@ class PriorSource:
     hours: tuple[int, int] | None = None
 
     def is_open(self, moment: datetime) -> bool:
-        """Whether the PACS may be queried at this time of day."""
+        """Return True if the PACS may be queried at this time of day."""
         if self.hours is None:
             return True
         first, last = self.hours

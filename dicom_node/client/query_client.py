@@ -43,7 +43,7 @@ class MoveAnswer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the PACS reports that every instance was sent."""
+        """Return True if the PACS reports that every instance was sent."""
         return self.status in (0, 0xB000) and not self.failed
 
 
@@ -155,7 +155,7 @@ class QueryConnection(NodeConnection):
         return {value_text(answer, "SOPInstanceUID"): value_text(answer, "SOPClassUID") for answer in answers}
 
     def has_instance(self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> bool:
-        """Whether the PACS lists an instance.
+        """Return True if the PACS lists an instance.
 
         Raises
         ------

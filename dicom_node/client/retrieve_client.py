@@ -227,7 +227,7 @@ class SeriesFetcher:
 
 
 def _differ(expected: str, arrived: str) -> bool:
-    """Whether two values contradict each other; an absent one contradicts nothing."""
+    """Return True if two values contradict each other; an absent one contradicts nothing."""
     return bool(expected.strip() and arrived.strip()) and expected.strip() != arrived.strip()
 
 

@@ -65,7 +65,7 @@ class WebNode:
         return _answer(self._ask("/studies", body, {"Content-Type": content_type}))
 
     def has_instance(self, study_instance_uid: str, sop_instance_uid: str) -> bool:
-        """Whether the archive lists an instance.
+        """Return True if the archive lists an instance.
 
         Raises
         ------

@@ -71,7 +71,7 @@ class Elements:
     pixel_data: tuple[int, int]
     """Offset and length of the value of Pixel Data; where it is encapsulated, from its offset table to its end."""
     is_flat: bool
-    """Whether no length is undefined and every VR is a known one."""
+    """True if no length is undefined and every VR is a known one."""
 
 
 class ByteSource(Protocol):
@@ -82,7 +82,7 @@ class ByteSource(Protocol):
         ...
 
     def reaches(self, offset: int) -> bool:
-        """Whether there are at least ``offset`` bytes."""
+        """Return True if there are at least ``offset`` bytes."""
         ...
 
 

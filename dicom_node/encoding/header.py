@@ -70,7 +70,7 @@ class InstanceHeader:
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text is a UID (PS3.5 9.1); leading zeros of a component are accepted, as devices in use write them."""
+    """Return True if a text is a UID (PS3.5 9.1), or one with leading zeros in a component, as devices in use write."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 

@@ -22,7 +22,7 @@ from dicom_node.storage.instance_store import InstanceStore, StoredFile
 from dicom_node.storage.spool import Spool
 
 _GATHER_S = 0.001
-"""How long a leader waits at most for a group as large as the last one."""
+"""Longest wait, in seconds, of a leader for a group as large as the last one."""
 _BATCH = 64
 """Rows of one transaction at most, so that readers of SQLite and other writers get their turn."""
 

@@ -101,7 +101,7 @@ class IntakeVerdict:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the sender may delete its copy."""
+        """Return True if the sender may delete its copy."""
         return self.status is Status.SUCCESS
 
 

@@ -38,7 +38,7 @@ class ReindexedFile:
 
     path: str
     is_new: bool = False
-    """Whether that row was made just now."""
+    """True if that row is new."""
     problem: str = ""
     """A stable code: that of a refusal at the port, ``damaged``, or the index's verdict."""
 

@@ -171,7 +171,7 @@ class Ellipsoid:
     """Rows are the unit vectors of the axes."""
 
     def is_near(self, z: float, margin_mm: float) -> bool:
-        """Whether a slice may show it, or its surroundings within a margin."""
+        """Return True if a slice may show it, or its surroundings within a margin."""
         reach = float(np.sqrt(np.sum(np.square(self.rotation[:, 2] * np.array(self.axes)))))
         return abs(z - self.center[2]) < reach + margin_mm * max(self.axes) / min(self.axes)
 

@@ -14,7 +14,7 @@ from dicom_node.phantom.spec import Attachment, NoduleKind, NoduleSpec, PlacedNo
 Cover = NDArray[np.uint8]
 SOLID_HU, GROUND_GLASS_HU, CALCIUM_HU = 52.0, -560.0, 620.0
 BONE_FROM_HU = 320.0
-"""What is denser is a rib that a nodule at the pleura does not replace."""
+"""HU above which tissue is rib, which a nodule at the pleura does not replace."""
 
 
 class NoSpaceForNoduleError(ValueError):

@@ -80,7 +80,7 @@ class PhantomSpec:
     kernel: str = "standard"
     """``standard`` (softer) or ``lung`` (sharper, noisier)."""
     contrast_hu: float = 190.0
-    """How far contrast medium raises blood above its 45 HU; 0 for a native series."""
+    """HU by which contrast medium raises blood above its 45 HU; 0 without contrast."""
     vessels: bool = True
     nodules: tuple[NoduleSpec, ...] = DEFAULT_NODULES
 

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 _ABORT = b"\7\0\0\0\0\4\0\0\2"  # PS3.8 9.3.8: A-ABORT by the service provider, followed by the reason
 _UNRECOGNISED, _UNEXPECTED, _INVALID = b"\1", b"\2", b"\6"
 _CLOSING_S = 0.5
-"""How long a refused peer may take to read the reason, before the connection is reset."""
+"""Seconds that a refused peer has to read the reason before the connection is reset."""
 _IGNORED_BYTES = 1 << 20
 """Bytes that it may send meanwhile."""
 REQUEST_BYTES = 1 << 20
@@ -59,7 +59,7 @@ class AcceptorLimits:
     timeout_s: float = 10.0
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
     admission_s: float = 6.0
-    """How long a complete request waits for a slot (longer than a stalled association's grace) before a busy reply."""
+    """Seconds that a complete request waits for a slot (longer than a stalled association's grace) before a busy reply."""
     buffered_bytes: int = 32 << 20
     """Of all incomplete requests together; beyond it the longest one is dropped."""
 
@@ -129,7 +129,7 @@ class _PendingConnection:
 
 
 def _has_decrypted_bytes(connection: socket.socket) -> bool:
-    """Whether decrypted bytes wait in the TLS layer, which no selector reports."""
+    """Return True if decrypted bytes wait in the TLS layer, which no selector reports."""
     return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
@@ -156,7 +156,7 @@ class AdmissionPolicy(Protocol):
         ...
 
     def is_known(self, address: str) -> bool:
-        """Whether a configured peer calls from this address; connections of unknown hosts are limited."""
+        """Return True if a configured peer calls from this address; connections of unknown hosts are limited."""
         ...
 
     def on_refused(self, refusal: RefusedConnection) -> None:

@@ -24,7 +24,7 @@ class PeerRule:
     host: str
     may_store: bool = True
     may_query: bool = False
-    """Whether it may query and retrieve."""
+    """True if it may query and retrieve."""
     certificate: CertificateRule = ANY_CERTIFICATE
     """Certificate it must present; by default any of the CA."""
 
@@ -109,7 +109,7 @@ class AccessRules:
         self._is_open = not tuple(peers)
 
     def is_known_address(self, address: str) -> bool:
-        """Whether any peer calls from this address."""
+        """Return True if any peer calls from this address."""
         return self._is_open or address in self._addresses or address in OWN_ADDRESSES
 
     def check_request(self, request: AssociationRequest, address: str, certificate: bytes = b"") -> Sender | Rejection:

@@ -113,7 +113,7 @@ class PortAssociation(Association):
 
     @property
     def was_used(self) -> bool:
-        """Whether anything followed the association request."""
+        """Return True if anything followed the association request."""
         return bool(self.dul.pdu_count > 1)
 
     def mark_upper_layer_ready(self) -> None:

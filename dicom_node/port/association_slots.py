@@ -22,7 +22,7 @@ class SlotHolder(Protocol):
 
     @property
     def was_used(self) -> bool:
-        """Whether a message ever began on it."""
+        """Return True if a message ever began on it."""
         ...
 
     @property

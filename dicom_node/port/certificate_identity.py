@@ -45,7 +45,7 @@ class CertificateRule:
     """Names of which it must bear one, whole and without wildcards, as ``names`` spells them."""
 
     def allows(self, certificate: bytes) -> bool:
-        """Whether a certificate (DER; empty: none presented) satisfies the rule."""
+        """Return True if a certificate (DER; empty: none presented) satisfies the rule."""
         if not self.fingerprints and not self.names:
             return True
         if not certificate or (self.fingerprints and fingerprint(certificate) not in self.fingerprints):

@@ -69,7 +69,7 @@ def command_field(elements: dict[int, bytes]) -> int:
 
 
 def has_dataset(elements: dict[int, bytes]) -> bool:
-    """Whether a dataset follows (PS3.7 E.1, Command Data Set Type)."""
+    """Return True if a dataset follows (PS3.7 E.1, Command Data Set Type)."""
     return _number(elements, _DATASET_TYPE) != NO_DATASET
 
 

@@ -51,7 +51,7 @@ class ListenerSettings:
     max_pdu_bytes: int = 262144
     """Maximum length of a P-DATA-TF that we announce (PS3.8 D.1)."""
     is_fast: bool = True
-    """Whether C-STORE goes straight from the socket to the store; False takes pynetdicom's own path."""
+    """True if C-STORE goes straight from the socket to the store; False takes pynetdicom's own path."""
     acceptor: AcceptorLimits = field(default_factory=AcceptorLimits)
     tls: ServerTls | None = None
     """None means plain connections."""
@@ -210,7 +210,7 @@ class Listener:
         self._shared.publish_load(associations=count)
 
     def is_known(self, address: str) -> bool:
-        """Whether any peer calls from an address."""
+        """Return True if any peer calls from an address."""
         return self._rules.is_known_address(address)
 
     def on_refused(self, refusal: RefusedConnection) -> None:

@@ -82,7 +82,7 @@ class MessageReceiver:
 
     @property
     def is_amid_message(self) -> bool:
-        """Whether a message has begun and not ended."""
+        """Return True if a message has begun and not ended."""
         return bool(self._command) or self._awaits_dataset
 
     def feed(self, payload: memoryview) -> None:

@@ -59,7 +59,7 @@ class PduReader:
 
     @property
     def has_bytes(self) -> bool:
-        """Whether bytes can be read without the socket."""
+        """Return True if bytes can be read without the socket."""
         return self._end > self._start or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
 
     def read_pdu(self, timeout_s: float) -> tuple[int, memoryview]:

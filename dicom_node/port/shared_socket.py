@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from typing import Any
 
 ACCEPT_DELAY_S = 0.005
-"""How long a more loaded process leaves a caller to the others (they may be busy, or stuck)."""
+"""Seconds that a more loaded process leaves a caller to the others (they may be busy, or stuck)."""
 _STEP_S = 0.0005
 _BACKLOG = 512
 _GONE = -1

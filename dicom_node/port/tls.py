@@ -28,7 +28,7 @@ class TlsFiles:
     revocations: Path | None = None
     """Certificate revocation lists of the authorities; given, they are checked."""
     requires_certificate: bool = True
-    """Whether callers must present a certificate; without one, only the address identifies them."""
+    """True if callers must present a certificate; without one, only the address identifies them."""
 
 
 def expiry(certificate: Path) -> datetime:
@@ -69,7 +69,7 @@ def _lists(revocations: Path) -> list[x509.CertificateRevocationList]:
 
 
 def checks_chain(files: TlsFiles) -> bool:
-    """Whether CA certificates are checked too: where there is a CRL of every CA in ``authority``."""
+    """Return True if CA certificates are checked too: where there is a CRL of every CA in ``authority``."""
     if files.revocations is None:
         return False
     authorities = x509.load_pem_x509_certificates(files.authority.read_bytes())

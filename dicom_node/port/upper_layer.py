@@ -50,7 +50,7 @@ _ASSOCIATE_AC = 2
 _PROGRESS_BYTES = 16384
 _SEND_BYTES = 1 << 18
 _LINGER_S = 1.0
-"""How long a peer may take to close an ended connection (PS3.8 9.1.5 leaves the ARTIM time open)."""
+"""Seconds that a peer has to close an ended connection (PS3.8 9.1.5 leaves the ARTIM time open)."""
 _AWAITING_REQUEST, _ESTABLISHED, _AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"
 
 
@@ -337,5 +337,5 @@ class BoundedUpperLayer(DULServiceProvider):
 
     @property
     def is_amid_message(self) -> bool:
-        """Whether a message has begun and not ended."""
+        """Return True if a message has begun and not ended."""
         return self.receiver is not None and self.receiver.is_amid_message

@@ -83,7 +83,7 @@ class DeliveryConfig:
     commitment_wait_s: float = 10.0
 
     def is_ourselves(self, node: RemoteNode) -> bool:
-        """Whether a node is this node itself."""
+        """Return True if a node is this node itself."""
         if node.url:
             return False
         if node.ae_title == self.station:

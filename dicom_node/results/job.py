@@ -171,7 +171,7 @@ def _counts(job: ReportJob) -> dict[str, int]:
 
 
 def _has_attention(job: ReportJob) -> bool:
-    """Whether a finding on a single-frame slice has an attention map."""
+    """Return True if a finding on a single-frame slice has an attention map."""
     slices = {source.sop_instance_uid for source in job.sources if source.sop_class_uid == CTImageStorage}
     return any(
         "attention" in record.finding.attributes and record.finding.sop_instance_uid in slices

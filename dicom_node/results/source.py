@@ -123,7 +123,7 @@ def frame_headers(path: Path) -> tuple[FrameHeader, ...]:
 
 
 def is_multi_frame(sop_class_uid: str) -> bool:
-    """Whether images of a class are referenced by frame (PS3.3 10.3)."""
+    """Return True if images of a class are referenced by frame (PS3.3 10.3)."""
     return sop_class_uid in MULTI_FRAME
 
 

@@ -113,7 +113,7 @@ def _volume(request: Message) -> object:
 
 
 def _is_dealt_out(frame: FrameHeader) -> bool:
-    """Whether a frame may be decoded in parallel: an ordinary compressed slice of bounded memory.
+    """Return True if a frame may be decoded in parallel: an ordinary compressed slice of bounded memory.
 
     Not where the codec uses every core by itself, with as many threads.
     """

@@ -103,7 +103,7 @@ def _elements_of(descriptor: int, requested_tags: frozenset[int]) -> FastHeader 
 
 
 def _has_plain_pixels(elements: Elements, *, encapsulated: bool) -> bool:
-    """Whether ``read_fast_pixels`` can read them: grey, of one sample, of a size that fits in memory."""
+    """Return True if ``read_fast_pixels`` can read them: grey, of one sample, of a size that fits in memory."""
     raw = {keyword: elements.values.get(tag, b"") for keyword, tag in _PIXEL_TAGS.items()}
     if any(len(value) != 2 or elements.vrs[_PIXEL_TAGS[name]] not in (b"", b"US") for name, value in raw.items()):
         return False
@@ -122,7 +122,7 @@ def _has_plain_pixels(elements: Elements, *, encapsulated: bool) -> bool:
 
 
 def _is_ours(head: bytes, start: int, meta: FileMeta) -> bool:
-    """Whether the file meta information is byte for byte what intake writes."""
+    """Return True if the file meta information is byte for byte what intake writes."""
     return head[:start] == encode_file_meta(meta)
 
 

@@ -45,7 +45,7 @@ class Separation:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether there is more than one."""
+        """Return True if there is more than one."""
         return len(self.stacks) > 1
 
 
@@ -144,7 +144,7 @@ def _candidates(ordered: OrderedFrames, values: Sequence[str]) -> Iterator[Mask]
 
 
 def _is_between(ordered: OrderedFrames, mask: Mask, least: int) -> bool:
-    """Whether enough images of either part lie within the range of the other."""
+    """Return True if enough images of either part lie within the range of the other."""
     own, others = ordered.along_mm[mask], ordered.along_mm[~mask]
     if not len(own) or not len(others):
         return False

@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 def is_mixed(volume_hu: NDArray[np.int16], thresholds: GateThresholds) -> bool:
-    """Whether the slices alternate between several stacks.
+    """Return True if the slices alternate between several stacks.
 
     Parameters
     ----------

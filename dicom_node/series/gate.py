@@ -64,12 +64,12 @@ LOSSY_COMPRESSION_CODE = "113040"
 
 
 def is_localizer(frame: FrameHeader) -> bool:
-    """Whether the frame is a scout view (PS3.3 C.8.2.1.1.1)."""
+    """Return True if the frame is a scout view (PS3.3 C.8.2.1.1.1)."""
     return any("LOCALIZER" in value.upper() or value.upper() == "SCOUT" for value in frame.image_type)
 
 
 def is_derived(frame: FrameHeader) -> bool:
-    """Whether the frame was derived from other images.
+    """Return True if the frame was derived from other images.
 
     Value 1 of Image Type says whether the pixels are original (PS3.3 C.7.6.1.1.2); value 2 only says when the image was
     made, so that a retrospective reconstruction is ORIGINAL, SECONDARY. Words that name reformats or captures, and a
@@ -84,24 +84,24 @@ def is_derived(frame: FrameHeader) -> bool:
 
 
 def is_lossy(frame: FrameHeader) -> bool:
-    """Whether the pixels were ever lossily compressed (PS3.3 C.7.6.1.1.5), in doubt yes."""
+    """Return True if the pixels were or may have been lossily compressed (PS3.3 C.7.6.1.1.5)."""
     if frame.lossy == "01" or frame.transfer_syntax_uid in ALWAYS_LOSSY:
         return True
     return frame.transfer_syntax_uid in MAYBE_LOSSY and frame.lossy != "00"
 
 
 def is_hounsfield(frame: FrameHeader) -> bool:
-    """Whether the rescaled values are HU; CT need not say so (PS3.3 C.11.1.1.2)."""
+    """Return True if the rescaled values are HU; CT need not say so (PS3.3 C.11.1.1.2)."""
     return frame.rescale_type in ("", "HU")
 
 
 def has_usable_rescale(frame: FrameHeader) -> bool:
-    """Whether slope and intercept are numbers that a CT scale can have."""
+    """Return True if slope and intercept are numbers that a CT scale can have."""
     return 0.01 <= _number(frame.slope) <= 16 and abs(_number(frame.intercept)) <= 32768
 
 
 def has_usable_coding(frame: FrameHeader) -> bool:
-    """Whether the stored words are one sample of 8 or 16 bits that a table can map."""
+    """Return True if the stored words are one sample of 8 or 16 bits that a table can map."""
     return (
         frame.samples_per_pixel == 1
         and frame.bits_allocated in (8, 16)

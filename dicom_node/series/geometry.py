@@ -221,7 +221,7 @@ def _mixed(frames: Sequence[FrameHeader]) -> Reason | None:
 
 
 def _is_plane(orientation: Sequence[float]) -> bool:
-    """Whether the cosines are two unit vectors at a right angle."""
+    """Return True if the cosines are two unit vectors at a right angle."""
     row, column = np.array(orientation[:3]), np.array(orientation[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     return bool(np.allclose(lengths, 1.0, atol=1e-2) and abs(np.dot(row, column)) < 1e-2)
@@ -256,7 +256,7 @@ def _gaps(ordered: OrderedFrames) -> Reason | None:
 
 
 def is_even(ordered: OrderedFrames) -> bool:
-    """Whether the positions along the normal are those of evenly spaced slices, precise or rounded.
+    """Return True if the positions along the normal are those of evenly spaced slices, precise or rounded.
 
     A line is fitted through the positions by slice index. Each position may lie a tenth of the spacing off it, each
     distance between neighbours a tenth off the spacing. Where all positions are multiples of a coarser step they may
@@ -282,14 +282,14 @@ def _rounding_mm(along_mm: NDArray[np.float64]) -> float:
 
 
 def _is_numbered(frames: Sequence[FrameHeader]) -> bool:
-    """Whether image or frame numbers go up or down by one from slice to slice."""
+    """Return True if image or frame numbers go up or down by one from slice to slice."""
     numbers = [_number(frame) for frame in frames]
     steps = {(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(numbers)}
     return steps in ({(1, 0)}, {(-1, 0)}, {(0, 1)}, {(0, -1)})
 
 
 def _is_thinned(frames: Sequence[FrameHeader], usual_mm: float) -> bool:
-    """Whether every second (third, ...) image is absent: numbers and thickness must both say so."""
+    """Return True if every second (third, ...) image is absent: numbers and thickness must both say so."""
     numbers = sorted({f.instance_number for f in frames if f.instance_number is not None})
     if len(numbers) != len(frames) or len(numbers) < 3:
         return False

@@ -282,7 +282,7 @@ def _event_information(
 
 
 def _stays_silent(assoc: Any, wait_s: float) -> bool:
-    """Whether the peer keeps its association open without a message for a while."""
+    """Return True if the peer keeps its association open without a message for a while."""
     end = time.monotonic() + wait_s
     pause = threading.Event()
     while time.monotonic() < end:

@@ -52,7 +52,7 @@ class Key:
 
     @property
     def has_wildcards(self) -> bool:
-        """Whether it is a wildcard match."""
+        """Return True if it is a wildcard match."""
         return self.vr not in ("UI", "DA", "TM", "IS") and any(set(value) & set("*?") for value in self.values)
 
 
@@ -144,7 +144,7 @@ def _text(value: object) -> str:
 
 
 def is_match(key: Key, candidates: Sequence[str]) -> bool:
-    """Whether one of the values matches a key; a key without a value matches any."""
+    """Return True if one of the values matches a key; a key without a value matches any."""
     return not key.values or any(
         _matches_one(key.vr, requested, value) for requested in key.values for value in candidates
     )
@@ -171,7 +171,7 @@ def _folded(name: str) -> str:
 
 
 def _is_within(requested: str, value: str) -> bool:
-    """Whether a value is in a range (PS3.4 C.2.2.2.5); an absent value is in none."""
+    """Return True if a value is in a range (PS3.4 C.2.2.2.5); an absent value is in none."""
     low, _, high = requested.partition("-")
     return bool(value) and (not low or value >= low) and (not high or value[: len(high)] <= high)
 
@@ -251,12 +251,12 @@ def image_values(instance: ArchivedInstance) -> dict[str, Sequence[str]]:
 
 
 def matches(identifier: Identifier, values: Values) -> bool:
-    """Whether values match all supported keys; unsupported keys are ignored."""
+    """Return True if values match all supported keys; unsupported keys are ignored."""
     return all(is_match(key, values[key.keyword]) for key in identifier.keys if key.keyword in values)
 
 
 def has_unknown_keys(identifier: Identifier, values: Values) -> bool:
-    """Whether an unsupported optional key was requested (answered with 0xFF01, PS3.4 C.4.1.1.4)."""
+    """Return True if an unsupported optional key was requested (answered with 0xFF01, PS3.4 C.4.1.1.4)."""
     return any(key.keyword not in values for key in identifier.keys)
 
 

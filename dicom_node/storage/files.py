@@ -49,7 +49,7 @@ class Files(Protocol):
         ...
 
     def exists(self, path: str) -> bool:
-        """Whether a file is stored."""
+        """Return True if a file is stored."""
         ...
 
     def instances(self) -> Iterator[str]:

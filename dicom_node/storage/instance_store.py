@@ -92,7 +92,7 @@ class InstanceStore:
         return self.files.fetch([path])[0]
 
     def matches_digest(self, path: str, sha256: str) -> bool:
-        """Whether a stored file holds the received dataset; its bytes are read."""
+        """Return True if a stored file holds the received dataset; its bytes are read."""
         try:
             return self.files.exists(path) and dataset_sha256(self.absolute(path)) == sha256
         except OSError:

@@ -38,9 +38,9 @@ REASON = Reason(
 )
 LARGE_BYTES = 16 << 20
 TRUSTED_S = 600.0
-"""How long a large file with unchanged inode, size and dates counts as checked."""
+"""Time for which a large file with unchanged inode, size and dates counts as checked."""
 REPORT_EVERY_S = 60.0
-"""How often the same damaged file is reported."""
+"""Interval between reports of the same damaged file."""
 REMEMBERED = 4096
 _ADDRESS = re.compile(rf"{INSTANCES}/[0-9a-f]{{2}}/[0-9a-f]{{62}}/[0-9a-f]{{64}}\.dcm")
 
@@ -121,7 +121,7 @@ class Integrity:
         return is_damaged(self._files.fetch([path])[0], sha256)
 
     def _is_trusted(self, local_path: Path, sha256: str) -> bool:
-        """Whether a large file was checked recently; notes that it is checked now."""
+        """Return True if a large file was checked recently; notes that it is checked now."""
         try:
             state = local_path.stat()
         except OSError:

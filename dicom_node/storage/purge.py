@@ -38,7 +38,7 @@ class PurgeRound:
     study_count: int = 0
     file_count: int = 0
     clock_jump: timedelta | None = None
-    """How far the clock jumped, where nothing was removed for that (``db.monitoring.clock``)."""
+    """Jump of the clock for which nothing was removed (``db.monitoring.clock``), or None."""
 
 
 def purged_paths(root: Path) -> set[str]:

@@ -46,7 +46,7 @@ class Engine(StrEnum):
 
     @property
     def is_openvino(self) -> bool:
-        """Whether the engine needs OpenVINO."""
+        """Return True if the engine needs OpenVINO."""
         return self.name.startswith("OPENVINO")
 
 

@@ -110,7 +110,7 @@ class Surface:
         return (pieces[:, None] * (a + b + c) / 4.0).sum(axis=0) / volume_mm3, volume_mm3
 
     def contains(self, offsets_mm: Doubles) -> Mask:
-        """Whether each ``(..., 3)`` offset from the centre lies within the surface."""
+        """Return a mask of the ``(..., 3)`` offsets from the centre that lie within the surface."""
         sphere = self.sphere
         lat_n, lon_n = sphere.map_corners.shape[:2]
         radius_map = (self.radii_mm[sphere.map_corners] * sphere.map_weights).sum(axis=2)
@@ -324,7 +324,7 @@ def _profiles(volume: CtVolume, centre: Doubles, offsets_mm: Doubles) -> tuple[F
 
 
 def _on_wall(wall: Mask, offsets_mm: Doubles, away_mm: Doubles) -> Mask:
-    """Which samples lie on the wall; what is beyond the patch counts as its edge."""
+    """Mark the samples on the wall; what is beyond the patch counts as its edge."""
     flat = np.zeros(offsets_mm.shape[1:], np.int32)
     for axis in range(3):
         steps = (offsets_mm[axis] + (away_mm[axis] + SEARCH_HALF_MM + WALL_GRID_MM / 2)) * (1.0 / WALL_GRID_MM)

@@ -162,7 +162,7 @@ def _mapped(threads: ThreadPoolExecutor, values: Floats, maps: AxisMaps) -> Floa
 
 
 def _opened(threads: ThreadPoolExecutor, fine: _Grid) -> _Grid:
-    """What is left when vessels and small solid nodules are opened away and what is denser than glass is clipped."""
+    """Remove vessels and small solid nodules by opening, and clip what is denser than ground glass."""
     maps = [AxisMap(gaussian_map(n, 0.8, 2.5)[::2]) for n in fine.above_lung_hu.shape]
     half = _mapped(threads, fine.above_lung_hu, (maps[0], maps[1], maps[2]))
     np.minimum(half, GLASS_BELOW_HU - LUNG_HU, out=half)

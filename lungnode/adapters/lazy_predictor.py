@@ -49,7 +49,7 @@ class LazyPredictor:
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether the models were loaded."""
+        """Return True if the models were loaded."""
         return self._predictor is not None and self._predictor.is_available
 
     def load(self) -> ModelPredictor | UnavailablePredictor:

@@ -39,7 +39,7 @@ class ScannerDrift:
 
     @property
     def is_alarmed(self) -> bool:
-        """Whether any of the latest ``CALM`` blocks drifted."""
+        """Return True if any of the latest ``CALM`` blocks drifted."""
         return any(check.drifted for check in self.checks[-CALM:])
 
 

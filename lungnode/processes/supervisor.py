@@ -57,7 +57,7 @@ class _Part:
     started_s: float = 0.0
     restarts: int = 0
     was_healthy: bool = False
-    """Whether it ever ran for ``HEALTHY_S`` seconds."""
+    """True if it ever ran for ``HEALTHY_S`` seconds."""
     restart_at_s: float | None = None
 
 

@@ -24,11 +24,11 @@ class Peer(Section):
     port: int = Field(default=104, ge=1, le=65535)
     """Port that it listens on."""
     may_store: bool = True
-    """Whether it may send instances for analysis."""
+    """True if it may send instances for analysis."""
     query_ae_title: str = Field(default="", pattern=AE_TITLE_PATTERN.replace("^", "^(").replace("$", ")?$"))
     """Called AE title for C-FIND and C-MOVE, if different from the one it stores with."""
     tls: bool = False
-    """Whether associations to it use TLS."""
+    """True if associations to it use TLS."""
     tls_name: str = ""
     """Name in its certificate when it is called, if different from `host`."""
     certificate_sha256: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Peer(Section):
     certificate_names: tuple[str, ...] = ()
     """`DNS:`, `URI:` or `CN:` and a name, one of which its client certificate must contain; empty: any."""
     may_query: bool = False
-    """Whether it may query and retrieve instances and results."""
+    """True if it may query and retrieve instances and results."""
     priors: int = Field(default=0, ge=0, le=20)
     """Number of prior chest CTs retrieved from it for each received study; 0: none."""
     priors_hours: tuple[int, int] | None = None
@@ -44,7 +44,7 @@ class Peer(Section):
 
     @property
     def is_bound(self) -> bool:
-        """Whether it is identified by its certificate."""
+        """Return True if it is identified by its certificate."""
         return bool(self.certificate_sha256 or self.certificate_names)
 
     @field_validator("certificate_sha256")
@@ -74,9 +74,9 @@ class Destination(Section):
     port: int = Field(default=0, ge=0, le=65535)
     """Its port."""
     storage_commitment: bool = False
-    """Whether storage commitment is requested (N-ACTION, PS3.4 J; C-FIND or QIDO-RS without a report)."""
+    """True if storage commitment is requested (N-ACTION, PS3.4 J; C-FIND or QIDO-RS without a report)."""
     tls: bool = False
-    """Whether associations to it use TLS."""
+    """True if associations to it use TLS."""
     tls_name: str = ""
     """Name in its certificate, if different from `host`."""
     url: str = Field(default="", pattern=r"^(https?://\S+)?$")
@@ -105,7 +105,7 @@ class TlsSettings(Section):
     revocations: Path | None = None
     """PEM file of the CAs' revocation lists; an expired list rejects every peer. Unset: not checked."""
     require_certificate: bool = True
-    """Whether callers must present a certificate; `false` encrypts without authenticating them."""
+    """True if callers must present a certificate; `false` encrypts without authenticating them."""
 
     @model_validator(mode="after")
     def _complete(self) -> TlsSettings:

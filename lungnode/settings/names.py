@@ -28,7 +28,7 @@ OTHER_PREFIXES = ("LUNGNODE_TEST_", "LUNGNODE_BENCHMARK_")
 OTHER_NAMES = frozenset({"LUNGNODE_TAG"})
 """Variables of the deployment: the tag of the container image (`docker/compose.yaml`)."""
 _SERVICE_LINK = re.compile(r"LUNGNODE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-"""What Kubernetes and Docker set in each container for a service whose name begins with `lungnode`."""
+"""Variables that Kubernetes and Docker set in each container for a service whose name begins with `lungnode`."""
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
 _SIMILAR = 0.6
 _TYPING_ERROR = 0.9

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     @property
     def web_auth_required(self) -> bool:
-        """Whether clinical pages require sign-in."""
+        """Return True if clinical pages require sign-in."""
         is_reached_from_elsewhere = self.web.public_url is not None or not is_loopback(self.web.host)
         return self.web.auth == "on" or (self.web.auth is None and is_reached_from_elsewhere)
 

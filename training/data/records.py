@@ -32,7 +32,7 @@ class NoduleRow:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether the ratings are usable and their mean is not 3."""
+        """Return True if the ratings are usable and their mean is not 3."""
         return self.ratings_ok and np.isfinite(self.mean_malignancy) and self.mean_malignancy != 3.0
 
     @property

@@ -74,7 +74,7 @@ class Job:
     rotations: int
     progress: Callable[[str], None]
     robustness: dict[str, Any] | None = None
-    """What ``training.report.robustness --out`` wrote; None measures it now, which takes long."""
+    """Output of ``training.report.robustness --out``; None measures it now, which takes long."""
     seeds: tuple[Bundle, ...] = ()
     """Slice bundles trained with other seeds, for the variation of metrics."""
 

@@ -256,7 +256,7 @@ def _seeds(results: list[dict[str, Any]] | None) -> list[str]:
 
 
 def _networks(results: dict[str, Any]) -> list[str]:
-    """What each network alone achieves, and how much each column weighs in the combination."""
+    """Return the tables of each network's AUC and of the weights of the combination."""
     by_network, combined = results["metrics"].get("networks"), results["bundle"]["combination"]
     lines = []
     if by_network:

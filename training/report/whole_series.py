@@ -54,7 +54,7 @@ def read_marks(data: Path) -> dict[str, list[Mark]]:
 
 
 def _is_same(a: dict[str, str], b: dict[str, str]) -> bool:
-    """Whether two readers' outlines share slices and the centres lie within a diameter of each other."""
+    """Return True if two readers' outlines share slices and the centres lie within a diameter of each other."""
     shares_slices = float(a["z_min_mm"]) <= float(b["z_max_mm"]) and float(b["z_min_mm"]) <= float(a["z_max_mm"])
     columns, rows = (float(a[name]) - float(b[name]) for name in ("centre_col_x", "centre_row_y"))
     return shares_slices and (columns**2 + rows**2) ** 0.5 < float(b["diameter_px_x"])

@@ -49,7 +49,7 @@ class Query:
 
     @property
     def wants_all(self) -> bool:
-        """Whether all attributes are requested."""
+        """Return True if all attributes are requested."""
         return "all" in self.fields
 
 

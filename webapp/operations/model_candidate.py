@@ -32,7 +32,7 @@ def _report() -> CandidateReport | None:
 
 @endpoint(blueprint, "GET", "/admin/candidate", may=ADMINISTER, answers={200: HTML})
 def page() -> str:
-    """How the candidate model compares, as a page."""
+    """Render the comparison of the candidate model with the live one."""
     with current_services().database.read() as session:
         changes = promotions.promotions(session)
     return render_template("candidate.html", report=_report(), changes=changes)
@@ -48,6 +48,6 @@ def roll_back_from_page(form: ReasonForm) -> BaseResponse:
 
 @endpoint(blueprint, "GET", "/api/v1/admin/candidate", may=ADMINISTER, answers={200: Candidate})
 def comparison() -> Candidate:
-    """How the candidate model compares."""
+    """Return the comparison of the candidate model with the live one."""
     report = _report()
     return Candidate.model_validate({"report": report.as_json() if report else None})

@@ -57,7 +57,7 @@ class ImageSize:
 
     @property
     def is_large(self) -> bool:
-        """Whether only one such image is decoded at a time."""
+        """Return True if only one such image is decoded at a time."""
         return self.columns * self.rows > LARGE_PIXELS
 
 
