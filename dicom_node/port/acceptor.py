@@ -59,7 +59,7 @@ class AcceptorLimits:
     timeout_s: float = 10.0
     """For the whole A-ASSOCIATE-RQ, however it is cut."""
     admission_s: float = 6.0
-    """Seconds that a complete request waits for a slot (longer than a stalled association's grace) before a busy reply."""
+    """Seconds that a complete request waits for a slot before a busy reply; above a stalled association's grace."""
     buffered_bytes: int = 32 << 20
     """Of all incomplete requests together; beyond it the longest one is dropped."""
 

@@ -36,7 +36,7 @@ def viewer(site: Site, study: Study, request: pytest.FixtureRequest) -> Page:
 
 
 def prior(page: Page) -> Locator:
-    return page.locator("[data-pane][data-name=beside]")
+    return page.locator("[data-pane][data-name=comparison]")
 
 
 def show_prior(page: Page) -> None:
@@ -210,12 +210,12 @@ def test_a_prior_opens_in_the_window_of_the_current_study(viewer: Page) -> None:
     fits(viewer)
     assert windows(viewer) == ["C 50 W 400 HU"] * 2
     row, column = NODULE.index[1:]
-    left, right = (box_of(viewer.locator(f"[data-pane][data-name={name}]")) for name in ("main", "beside"))
+    left, right = (box_of(viewer.locator(f"[data-pane][data-name={name}]")) for name in ("main", "comparison"))
     x, y = place_of(viewer, row, column)
     drawn = screen(viewer)
     here, there = drawn[round(y), round(x)], drawn[round(y), round(x + right["x"] - left["x"])]
     assert abs(int(here) - int(there)) <= 2
-    prior(viewer).locator("[data-beside-series]").select_option(index=0)
+    prior(viewer).locator("[data-comparison-series]").select_option(index=0)
     assert windows(viewer) == ["C 50 W 400 HU"] * 2
 
 

@@ -24,7 +24,7 @@ export class Preview {
     this.image = find<HTMLImageElement>("preview", form);
   }
 
-  // Why a file is not sent; empty where it is.
+  // Reason why a file is not sent; empty if it is.
   async obstacle(file: File): Promise<string> {
     return this.tooLarge(file, await kindOfFile(file).catch(() => "other" as const));
   }
@@ -40,7 +40,7 @@ export class Preview {
     const hint = find("file-hint", this.form);
     hint.textContent = obstacle || HINTS[kind];
     hint.hidden = !hint.textContent;
-    if (kind === "dicom") find<HTMLDetailsElement>("place", this.form).open = true;
+    if (kind === "dicom") find<HTMLDetailsElement>("nodule-position", this.form).open = true;
     if (kind === "png" || kind === "jpeg") {
       this.showImage(URL.createObjectURL(file));
       return;

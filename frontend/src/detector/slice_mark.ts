@@ -15,7 +15,7 @@ export class SliceMark {
     this.column = form.elements.namedItem("column") as HTMLInputElement;
     for (const field of [this.row, this.column]) field.addEventListener("input", () => this.draw());
     this.image.addEventListener("load", () => this.draw());
-    this.image.addEventListener("click", (event) => this.place(event));
+    this.image.addEventListener("click", (event) => this.setPoint(event));
   }
 
   show(url: string): void {
@@ -34,7 +34,7 @@ export class SliceMark {
     circle?.setAttribute("r", String(naturalWidth / 40));
   }
 
-  private place(event: MouseEvent): void {
+  private setPoint(event: MouseEvent): void {
     const { naturalWidth, naturalHeight } = this.image;
     if (!naturalWidth) return; // it is still on its way, and has no rows or columns yet
     const box = this.image.getBoundingClientRect();

@@ -1,4 +1,4 @@
-// Entry of every page: the dark and light switch, local times, the language, and leaving when nobody is there.
+// Entry of every page: the dark and light switch, local times, the language, and signing out after idleness.
 import { dropAllDrafts } from "../shared/drafts";
 import { setLanguage } from "../shared/preferences";
 import { tabStorage } from "../shared/tab_storage";
@@ -27,7 +27,7 @@ function switchTheme(): void {
 function leaveWhenIdle(idleS: number): void {
   let timer = 0;
   const leave = () => {
-    document.dispatchEvent(new Event("lungnode:leaving")); // asks nobody: what is not saved stays in this tab
+    document.dispatchEvent(new Event("lungnode:leaving")); // without a question: unsaved texts stay in this tab
     location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   };
   const restart = () => {

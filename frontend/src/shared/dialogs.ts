@@ -12,7 +12,7 @@ export function ask(dialog: HTMLDialogElement): Promise<string> {
   });
 }
 
-// Whether a key belongs to a field or to a dialog, and so to no shortcut of the page.
+// True if a key belongs to a field or a dialog, and so to no shortcut of the page.
 export function isTyping(target: EventTarget | null): boolean {
   return (target instanceof Element && target.matches(TYPED_INTO)) || document.querySelector("dialog[open]") !== null;
 }

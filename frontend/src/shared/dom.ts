@@ -6,14 +6,14 @@ type Value = string | number | boolean | null | undefined | ((event: never) => v
 export type Attributes = Record<string, Value>;
 export type Child = Node | string | null | undefined | false;
 
-function fill<E extends Element>(made: E, attributes: Attributes, children: Child[]): E {
+function fill<E extends Element>(target: E, attributes: Attributes, children: Child[]): E {
   for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(name.slice(2), value as EventListener);
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
+    if (typeof value === "function") target.addEventListener(name.slice(2), value as EventListener);
+    else if (value === true) target.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) target.setAttribute(name, String(value));
   }
-  made.append(...children.filter((child): child is Node | string => Boolean(child)));
-  return made;
+  target.append(...children.filter((child): child is Node | string => Boolean(child)));
+  return target;
 }
 
 export function element<K extends keyof HTMLElementTagNameMap>(
@@ -34,9 +34,9 @@ export function svg<K extends keyof SVGElementTagNameMap>(
 
 // The element that the page's template promises; a page without it is a mistake of ours.
 export function find<E extends Element = HTMLElement>(name: string, root: ParentNode = document): E {
-  const found = root.querySelector<E>(`[data-${name}]`);
-  if (!found) throw new Error(`the page has no data-${name}`);
-  return found;
+  const match = root.querySelector<E>(`[data-${name}]`);
+  if (!match) throw new Error(`the page has no data-${name}`);
+  return match;
 }
 
 export function all<E extends Element = HTMLElement>(name: string, root: ParentNode = document): E[] {

@@ -39,7 +39,7 @@ export function askForModel(isAsked = true): void {
 
 // Sign in again, and come back to this page.
 export function goToSignIn(): void {
-  document.dispatchEvent(new Event("lungnode:leaving")); // asks nobody: what is not saved stays in this tab
+  document.dispatchEvent(new Event("lungnode:leaving")); // without a question: unsaved texts stay in this tab
   location.replace(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 

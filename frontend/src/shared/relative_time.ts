@@ -1,4 +1,4 @@
-// How long ago a moment was, in words of a language.
+// The age of a moment in words of a language.
 type Step = [limit: number, unit: Intl.RelativeTimeFormatUnit, seconds: number];
 
 const STEPS: Step[] = [

@@ -5,7 +5,7 @@ const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSty
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-// What a time element shows: seconds where the order of events matters, an age, the clock for today, or the moment.
+// The text of a time element: seconds where the order of events matters, an age, the clock for today, or the moment.
 function textOf(date: Date, { dataset }: HTMLTimeElement, now: Date): string {
   if (dataset.exact !== undefined) return exact.format(date);
   if (dataset.ago !== undefined) return ago(date, now, document.documentElement.lang);

@@ -1,4 +1,4 @@
-// What limits the analyses of the study; some of it is sent only once the model's findings are.
+// Caveats of the study's analyses; some of it is sent only once the model's findings are.
 
 import { element, find, fromTemplate } from "../shared/dom";
 import { recorded } from "../shared/i18n";

@@ -9,12 +9,12 @@ import { mostSimilarSeries } from "./order";
 import { Pane, type PaneCalls } from "./pane";
 import type { SeriesItem, Study } from "./types";
 
-const PANE_ID = "beside";
+const PANE_ID = "comparison";
 
 export class Comparison {
   pane: Pane | null = null;
   isLinked = true;
-  private offsetMm = 0; // height in the other study that lies beside height 0 in this one
+  private offsetMm = 0; // height in the other study that corresponds to height 0 in this one
 
   constructor(
     private readonly first: Pane,
@@ -119,11 +119,11 @@ export class Comparison {
   }
 
   private createPane(): Pane {
-    const fragment = find<HTMLTemplateElement>("pane-beside").content.cloneNode(true) as DocumentFragment;
+    const fragment = find<HTMLTemplateElement>("pane-comparison").content.cloneNode(true) as DocumentFragment;
     const root = fragment.firstElementChild as HTMLElement;
     find("panes").append(root);
     find("panes").classList.add("two");
-    find("close-beside", root).addEventListener("click", () => this.close());
+    find("close-comparison", root).addEventListener("click", () => this.close());
     const pane = new Pane(root, PANE_ID, this.calls);
     this.first.fit(); // it has half the room now
     pane.setTool(this.first.tool);
@@ -132,7 +132,7 @@ export class Comparison {
   }
 
   private listSeries(study: Study, shown: SeriesItem): void {
-    const picker = find<HTMLSelectElement>("beside-series", (this.pane as Pane).root);
+    const picker = find<HTMLSelectElement>("comparison-series", (this.pane as Pane).root);
     picker.replaceChildren(
       ...study.series.map((item) =>
         element(

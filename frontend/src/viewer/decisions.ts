@@ -1,4 +1,4 @@
-// What a reader decides about findings: saved one after the other, and a draft until the server has it.
+// A reader's verdicts on findings: saved one after the other, and a draft until the server has it.
 import type { Draft, DraftStore } from "../shared/drafts";
 import type { Assessment, Finding, Verdict } from "./types";
 
@@ -51,7 +51,7 @@ export class Decisions {
     this.calls.redraw();
   }
 
-  // What stands in the comment field; it belongs to the verdict that the reader had given when the writing began.
+  // Keep the text of the comment field; it belongs to the verdict that the reader had given when the writing began.
   type(id: string, comment: string, own: Assessment | null): void {
     const draft = this.drafts.get(id);
     const decision = draft ?? own;

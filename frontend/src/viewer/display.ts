@@ -10,7 +10,7 @@ export function dicomDate(text: string): string {
   return /^\d{8}$/.test(text) ? day(text) : text || _("no date");
 }
 
-// What is shown of a probability, and the interval as a bar where there is one.
+// The displayed probability, with its interval as a bar if there is one.
 export function probabilityBar(displayed: string, interval: [number, number] | null): HTMLElement {
   const value = element("span", { class: "value" }, recorded(displayed));
   if (!interval) return element("span", { class: "prob muted" }, value);

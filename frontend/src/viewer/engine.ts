@@ -104,10 +104,10 @@ export function onPixelRatio(changed: () => void): void {
   watch();
 }
 
-// Frames that cannot be loaded are told where they should be shown; what else hears of them need not fail for it.
-export function onFrameError(told: (imageId: string) => void): void {
+// Call a function for each frame that cannot be loaded; rejected promises of such requests are not errors of the page.
+export function onFrameError(report: (imageId: string) => void): void {
   eventTarget.addEventListener(coreEnums.Events.IMAGE_LOAD_ERROR, ((event: CustomEvent<{ imageId: string }>) =>
-    told(event.detail.imageId)) as EventListener);
+    report(event.detail.imageId)) as EventListener);
   addEventListener("unhandledrejection", (event) => {
     if (event.reason instanceof XMLHttpRequest || event.reason?.request instanceof XMLHttpRequest)
       event.preventDefault();
@@ -175,7 +175,7 @@ export async function loadSeries(studyUid: string, seriesUid: string): Promise<S
   };
 }
 
-// Where Cornerstone puts the middle of the first pixel: at its place, or, drawing without WebGL, half a pixel further.
+// Offset of the first pixel's middle in Cornerstone: 0, or, drawing without WebGL, half a pixel.
 export function cornerOffset(): number {
   return getShouldUseCPURendering() ? 0.5 : 0;
 }

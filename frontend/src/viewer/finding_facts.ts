@@ -1,4 +1,4 @@
-// What the list shows of the selected finding: notes, measurements, similar nodules, maps.
+// Details of the selected finding: notes, measurements, similar nodules, maps.
 import { type Child, element, svg } from "../shared/dom";
 import { _, recorded } from "../shared/i18n";
 import { millimetres } from "./display";
@@ -9,7 +9,7 @@ import type { Finding, Histogram } from "./types";
 
 const HALF = 0.5; // opacity of a map at first
 
-// What is measured and computed of a finding.
+// Measurements and computed attributes of a finding.
 export function factList(finding: Finding): HTMLElement {
   const { attributes } = finding;
   const rows: [string, string][] = [
@@ -101,7 +101,7 @@ export function mapChoice(
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
-// Why there is no answer, or why it is to be doubted.
+// Reasons for no answer, or for doubting it.
 export function notes({ reasons, attributes }: Finding): Child {
   const texts = [...reasons.map(({ text }) => text), ...(attributes.doubts ?? [])];
   return (
@@ -110,7 +110,7 @@ export function notes({ reasons, attributes }: Finding): Child {
   );
 }
 
-// What the 2D and the 3D networks say alone, each bounded by its own calibration cases.
+// Probabilities of the 2D and the 3D networks alone, each bounded by its own calibration cases.
 function submodels({ attributes }: Finding): [string, string][] {
   const [planar, volumetric] = [attributes.opinions?.planar?.displayed, attributes.opinions?.volumetric?.displayed];
   return planar && volumetric

@@ -24,7 +24,7 @@ export interface ListCalls {
 export interface ListState {
   findings: Finding[];
   selected: string | null;
-  isBlind: boolean; // the model's numbers are not told, not even of a place that the reader marked
+  isBlind: boolean; // the model's numbers are hidden, also at points that the reader marked
   explanation: Explanation | null; // which map lies over the image, if any
 }
 
@@ -306,7 +306,7 @@ export class FindingList {
   }
 
   private type(id: string, comment: string): void {
-    const finding = this.state.findings.find((known) => known.id === id);
+    const finding = this.state.findings.find((candidate) => candidate.id === id);
     this.decisions.type(id, comment, finding ? this.ownOf(finding) : null);
     this.calls.typed();
   }
@@ -329,7 +329,7 @@ export class FindingList {
 
   /* what is said of a finding */
 
-  // The latest verdict, where it is this reader's own: nobody else's text is sent under their name.
+  // The latest verdict, if it is this reader's own: no other reader's text is sent under their name.
   private ownOf({ assessment }: Finding): Assessment | null {
     return assessment?.reader === this.reader.name ? assessment : null;
   }

@@ -1,4 +1,4 @@
-// Where things are in the patient: orientation letters, distances between slices, what lies near a slice.
+// Positions in the patient: orientation letters, distances between slices, what lies near a slice.
 import type { Edge, Finding, Slice, Triple } from "./types";
 
 const AXES = [
@@ -13,7 +13,7 @@ const SCALES_MM = [200, 100, 50, 20, 10, 5];
 const LONGEST_SCALE_PX = 150;
 const INDICES = [0, 1, 2] as const;
 
-// How a frame lies in space, as Cornerstone draws it: a frame without a place or a spacing gets one of its own.
+// The plane of a frame as Cornerstone draws it; a frame without position or spacing gets defaults.
 export interface Plane {
   imagePositionPatient: Triple;
   rowCosines: Triple;
@@ -113,12 +113,12 @@ export function pixelOfPoint(plane: Plane, point: Readonly<Triple>, cornerOffset
   };
 }
 
-// Whether a place lies on one of the pixels of an image, which reach half a pixel beyond their middles.
+// True if a point lies on a pixel of an image; pixels reach half a pixel beyond their middles.
 export function isOnImage({ row, column }: Pixel, { rows, columns }: { rows: number; columns: number }): boolean {
   return row >= -0.5 && column >= -0.5 && row <= rows - 0.5 && column <= columns - 0.5;
 }
 
-// Whether a circle about a point lies inside a pane; of one that has no room in it, as much as fits about the point.
+// True if a circle lies inside a pane; of one larger than the pane, as much as fits about its middle.
 export function isInView([x, y]: readonly [number, number], radius: number, { width, height }: Size): boolean {
   const margin = Math.min(radius, width / 2, height / 2);
   return x >= margin && y >= margin && x <= width - margin && y <= height - margin;

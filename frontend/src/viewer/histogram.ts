@@ -1,4 +1,4 @@
-// Where a score lies among those of known nodules, benign and malignant, that the model never learned from.
+// Histogram of scores of labelled held-out nodules, benign and malignant, with the bin of one score marked.
 
 import { element, svg } from "../shared/dom";
 import { _ } from "../shared/i18n";
@@ -7,8 +7,8 @@ import type { Histogram } from "./types";
 const WIDE = 200;
 const HALF = 34; // malignant above the line, benign below
 
-export function isHistogram(told: unknown): told is Histogram {
-  const { edges, benign, malignant } = (told ?? {}) as Partial<Histogram>;
+export function isHistogram(value: unknown): value is Histogram {
+  const { edges, benign, malignant } = (value ?? {}) as Partial<Histogram>;
   const counts = [benign, malignant];
   return (
     Array.isArray(edges) &&

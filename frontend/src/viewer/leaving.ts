@@ -23,7 +23,7 @@ export class Leaving {
     return this.list.decisions.unsaved.length > 0;
   }
 
-  // Whether to leave, after saving or dropping what is not saved.
+  // True if the page may be left, after saving or dropping what is not saved.
   async isAllowed(): Promise<boolean> {
     await this.list.decisions.settled;
     if (!this.isUnsaved) return true;

@@ -60,7 +60,7 @@ export function ellipseOf(toCanvas: ToCanvas, plane: Plane, { row, column }: Pix
   return { cx, cy, rx: Math.abs(right - cx), ry: Math.abs(below - cy) };
 }
 
-// Whether a click hits a mark: a little outside counts.
+// True if a click hits a mark: a little outside counts.
 export function isHit({ cx, cy, rx, ry }: Ellipse, x: number, y: number): boolean {
   return ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= REACH;
 }

@@ -4,7 +4,7 @@ import { getJson, postJson } from "../shared/http";
 import { remembered } from "../shared/tab_storage";
 import { nextStudy, unreadQuery } from "./next_study";
 
-// What the worklist showed when it was left (`pages/worklist.ts`).
+// Query of the worklist when it was left (`pages/worklist.ts`).
 const leftAt = (): URLSearchParams => new URLSearchParams(remembered("worklist") ?? "");
 
 export function goBack(): void {

@@ -1,4 +1,4 @@
-// What lies over the image: circles of findings, the place that is being analysed, the attention, a scale.
+// Overlay of the image: circles of findings, the point that is being analysed, the attention, a scale.
 
 import { find, svg } from "../shared/dom";
 import { _ } from "../shared/i18n";

@@ -45,7 +45,7 @@ export class Overruling {
     this.dialog.showModal();
   }
 
-  // What is overruled, in words; the same refusal of several series or findings is listed once.
+  // Texts of the refusals to overrule; the same refusal of several series or findings is listed once.
   private refusals(): string[] {
     const { series = [], findings = [] } = this.study ?? {};
     const overrulable: string[] = this.study?.overrulable ?? [];

@@ -32,7 +32,7 @@ export interface PaneCalls {
   entered(pane: Pane): void;
 }
 
-// Where in a series a finding lies, and how large its mark is.
+// A finding's position in a series, and the radius of its mark.
 export interface Spot {
   index: number;
   row: number;
@@ -164,9 +164,9 @@ export class Pane {
   go(index: number, { isFollowing = false } = {}): void {
     if (!this.series?.imageIds.length || this.isOpening) return;
     this.isFollowing = isFollowing;
-    const wanted = Math.min(this.series.imageIds.length - 1, Math.max(0, index));
+    const shown = Math.min(this.series.imageIds.length - 1, Math.max(0, index));
     this.viewport
-      .setImageIdIndex(wanted)
+      .setImageIdIndex(shown)
       .catch((error: Error) => this.say(error.message || _("This slice cannot be shown.")));
   }
 
@@ -241,7 +241,7 @@ export class Pane {
     this.root.remove();
   }
 
-  // Where the middle of a pixel is on the screen; row and column count from 0 at the middle of the first pixel.
+  // The middle of a pixel on the screen; row and column count from 0 at the middle of the first pixel.
   toCanvas(row: number, column: number): Types.Point2 {
     return this.viewport.worldToCanvas(this.toWorld(row, column));
   }

@@ -50,7 +50,7 @@ export class Prefetch {
         await imageLoader.loadAndCacheImage(imageId, { priority: 5, requestType: "prefetch" });
       else await cache.getImageLoadObject(imageId)?.promise;
     } catch {
-      // told when the reader comes to it
+      // reported when the reader opens that slice
     }
   }
 }

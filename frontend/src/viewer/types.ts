@@ -6,7 +6,7 @@ export type SeriesItem = api.Series;
 export type Triple = [number, number, number];
 export type Edge = "left" | "right" | "top" | "bottom";
 
-// What the model recorded beside (inference/predictor.py); earlier records hold less.
+// Attributes that the model recorded (inference/predictor.py); earlier records hold fewer.
 export interface FindingAttributes {
   density?: string;
   volume_mm3?: number;
@@ -22,7 +22,7 @@ export interface Study extends Omit<api.Study, "findings"> {
   findings: Finding[];
 }
 
-// How known nodules of a held-out split were answered: counts between edges of the probability (metrics of a model).
+// Scores of labelled nodules of a held-out split: counts between edges of the probability (metrics of a model).
 export interface Histogram {
   edges: number[];
   benign: number[];

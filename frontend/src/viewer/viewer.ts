@@ -261,8 +261,7 @@ export class Viewer {
 
   private replace(finding: Finding): void {
     this.version += 1;
-    if (this.study)
-      this.study.findings = this.study.findings.map((known) => (known.id === finding.id ? finding : known));
+    if (this.study) this.study.findings = this.study.findings.map((old) => (old.id === finding.id ? finding : old));
     this.draw();
   }
 
@@ -298,7 +297,7 @@ export class Viewer {
     void this.afterHiding();
   }
 
-  // What is hidden was not sent: ask again for this study and for the compared one.
+  // Hidden results were not sent: ask again for this study and for the compared one.
   private async afterHiding(): Promise<void> {
     this.explanation = null;
     this.draw();

@@ -23,7 +23,7 @@ export function windowOf({ lower, upper }: Range): Window {
   return { center: (lower + upper) / 2, width: upper - lower };
 }
 
-// Whether two windows differ by less than a tolerance in HU, as after rounding.
+// True if two windows differ by less than a tolerance in HU, as after rounding.
 export function isSameWindow(a: Window, b: Window, tolerance: number): boolean {
   return Math.abs(a.center - b.center) < tolerance && Math.abs(a.width - b.width) < tolerance;
 }

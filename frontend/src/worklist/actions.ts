@@ -1,4 +1,4 @@
-// What is done to a study from its row: reviewed or not, analysed again, not waited for any longer.
+// Actions on a study from its row: mark as reviewed or unread, analyse again, close for new images.
 import { ask } from "../shared/dialogs";
 import { find } from "../shared/dom";
 import { postJson } from "../shared/http";

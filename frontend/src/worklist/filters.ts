@@ -1,4 +1,4 @@
-// What the list shows follows the form at its head, and the URL follows too.
+// The list and the URL follow the filter form at the list's head.
 import { find } from "../shared/dom";
 import { load } from "./list";
 import { dayBefore, type Filters, filtersOf, foldedCount, worklistUrl } from "./query";

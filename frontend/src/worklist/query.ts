@@ -3,7 +3,7 @@ export type Filters = Record<string, string>;
 
 const FOLDED_AWAY = ["date_from", "date_to", "min_probability", "max_probability"]; // below "More"
 
-// What a form asks for, without what is left open.
+// The filters of a form, without empty ones.
 export function filtersOf(entries: Iterable<[string, unknown]>): Filters {
   const trimmed = [...entries].map(([name, value]) => [name, String(value).trim()] as const);
   return Object.fromEntries(trimmed.filter(([, value]) => value));
@@ -14,7 +14,7 @@ export function worklistUrl(filters: Filters): string {
   return query.size ? `/worklist?${query}` : "/worklist";
 }
 
-// How many filters are set that the form folds away.
+// Number of set filters that the form folds away.
 export function foldedCount(filters: Filters): number {
   return FOLDED_AWAY.filter((name) => name in filters).length;
 }

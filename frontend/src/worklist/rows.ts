@@ -4,7 +4,7 @@ import { localiseTimes } from "../shared/times";
 const REPLACED = ["[data-list]", "[data-load]", "[data-saved]"];
 const MARKED_HERE = ["current", "news", "busy"];
 
-// What a row says, without the times, which change by themselves.
+// Text of a row without the times, which change by themselves.
 export function gistOf(row: HTMLTableRowElement): string {
   return [...row.cells]
     .slice(0, 5)
@@ -12,7 +12,7 @@ export function gistOf(row: HTMLTableRowElement): string {
     .join("|");
 }
 
-// What the server wrote, without what this page has made of it: times in the reader's words, the chosen row.
+// Markup as the server wrote it, without the changes of this page: times in the reader's words, the chosen row.
 function sourceOf(part: Element, { rows: withRows = true } = {}): string {
   const copy = part.cloneNode(true) as Element;
   if (!withRows) {
