@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, String, Subquery, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
 
+from db.domain.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from db.engine.session import record_of
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow
 
-RESULT_SYNTAX = "1.2.840.10008.1.2.1"
 """Transfer syntax of results: Explicit VR Little Endian."""
 RESULT_DESCRIPTION = "lungnode second reader, not a diagnosis"
 """Series Description of results."""
@@ -180,7 +180,7 @@ def all_instances(study_ids: Sequence[str] | None = None, reads_first: str | Non
         ResultRow.series_number,
         ResultRow.sop_instance_uid,
         ResultRow.sop_class_uid,
-        literal(RESULT_SYNTAX, String()),
+        literal(EXPLICIT_VR_LITTLE_ENDIAN, String()),
         ResultRow.instance_number,
         ResultRow.path,
     ).where(is_shown(reads_first))

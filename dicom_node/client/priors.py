@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.domain.exchange import PriorSearch, PriorStatus, PriorStudy
+from db.domain.uids import is_uid
 from db.intake import priors
 from dicom_node.client.peer import NodeUnreachableError, RemoteNode, ScuTimeouts
 from dicom_node.client.query_client import QUERY_CONTEXTS, QueryConnection, SeriesMatch, StudyMatch
@@ -30,7 +31,6 @@ from dicom_node.client.retrieve_client import (
     FetchedSeries,
     SeriesFetcher,
 )
-from dicom_node.encoding.header import is_uid
 
 _log = logging.getLogger(__name__)
 

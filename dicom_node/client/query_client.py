@@ -10,9 +10,9 @@ from typing import Any, Self
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
+from db.domain.uids import is_uid
 from dicom_node.client.peer import UNCOMPRESSED, NodeConnection
 from dicom_node.client.query_keys import QueryError, exact_key, exact_uid, mismatched_key, value_text
-from dicom_node.encoding.header import is_uid
 from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import re
 
 from pydicom.dataset import Dataset
 
+from db.domain.uids import is_uid
 from dicom_node.encoding.errors import UNREADABLE, DicomNodeError
-from dicom_node.encoding.header import is_uid
 
 WILDCARDS = "*?\\"
 """The backslash separates values, and would ask for several."""

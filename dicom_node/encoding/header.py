@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from db.domain.uids import is_uid
 from dicom_node.encoding.elements import ByteSource, Elements, Encoding, WalkLimits, walk_elements
 from dicom_node.encoding.errors import InvalidAttributeError, MissingAttributeError
 from dicom_node.encoding.text import character_encodings, decode_text
@@ -33,7 +34,6 @@ _TAGS: dict[str, int] = {
     "InstanceNumber": 0x00200013,
 }
 _HEADER_TAGS = frozenset(_TAGS.values()) | {_CHARACTER_SET}
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DATE = re.compile(r"(\d{4})[.\-]?(\d{2})[.\-]?(\d{2})")
 _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
 _INTEGER = re.compile(r"[+-]?\d{1,10}")
@@ -67,11 +67,6 @@ class InstanceHeader:
     series_description: str
     instance_number: int | None
     has_pixel_data: bool
-
-
-def is_uid(text: str) -> bool:
-    """Return True if a text is a UID (PS3.5 9.1), or one with leading zeros in a component, as devices in use write."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def read_header(source: ByteSource, encoding: Encoding, limits: WalkLimits | None = None) -> InstanceHeader:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from db.domain.uids import is_uid
 from dicom_node.encoding.errors import (
     InvalidAttributeError,
     MalformedElementError,
@@ -14,7 +15,6 @@ from dicom_node.encoding.errors import (
     NotDicomError,
     TruncatedDatasetError,
 )
-from dicom_node.encoding.header import is_uid
 
 IMPLEMENTATION_CLASS_UID = "2.25.18854031096232292418299380667706978813"
 """UUID-derived (PS3.5 B.2), drawn once for this project."""

@@ -16,6 +16,7 @@ from db.audit.trail import append
 from db.database import Database
 from db.domain.errors import DbError, InvalidRecordError
 from db.domain.records import AuditEvent, PatientAttributes, ReceivedInstance, StoreVerdict
+from db.domain.uids import is_uid
 from db.intake.arrival_check import expected_verdicts
 from dicom_node.encoding.elements import WalkLimits
 from dicom_node.encoding.errors import (
@@ -29,7 +30,7 @@ from dicom_node.encoding.errors import (
     UnsupportedSopClassError,
     UnsupportedTransferSyntaxError,
 )
-from dicom_node.encoding.header import InstanceHeader, is_uid, read_header
+from dicom_node.encoding.header import InstanceHeader, read_header
 from dicom_node.encoding.part10 import FileMeta
 from dicom_node.encoding.status import Status
 from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES, TRANSFER_SYNTAXES

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.uid import CTImageStorage, MediaStorageDirectoryStorage
 
 from dicom_node.encoding.errors import NotDicomError
 from dicom_node.encoding.part10 import FileMeta, read_media_meta
@@ -60,7 +60,7 @@ _TEXTS: Final[dict[OtherKind, tuple[str, str]]] = {
     OtherKind.EMPTY: (english("1 empty file"), english("{count} empty files")),
     OtherKind.NOT_DICOM: (english("1 file that is not DICOM"), english("{count} files that are not DICOM")),
 }
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_STORAGE = CTImageStorage.rpartition(".")[0] + "."
 _BY_CLASS: Final[tuple[tuple[str, OtherKind], ...]] = (
     (MediaStorageDirectoryStorage, OtherKind.DICOMDIR),
     (_STORAGE + "88.59", OtherKind.KEY_OBJECT_SELECTION),

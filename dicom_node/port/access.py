@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address, ip_address
 
+from db.domain.uids import APPLICATION_CONTEXT
 from dicom_node.intake.instance_intake import Sender
-from dicom_node.port.associate_request import APPLICATION_CONTEXT, AssociationRequest
+from dicom_node.port.associate_request import AssociationRequest
 from dicom_node.port.certificate_identity import ANY_CERTIFICATE, CertificateRule
 
 _log = logging.getLogger(__name__)

@@ -15,10 +15,9 @@ from functools import lru_cache
 
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicom_node.encoding.header import is_uid
+from db.domain.uids import is_uid
 from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
 
-APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 DEFAULT_MAX_PDU_BYTES = 16384
 MAX_ITEMS = 20_000
 """128 contexts of all transfer syntaxes that there are have under 8000."""

@@ -23,6 +23,7 @@ from db.database import Database
 from db.domain.errors import DbError
 from db.domain.exchange import CommitmentRecord
 from db.domain.records import InstanceRecord
+from db.domain.uids import is_uid
 from db.results import commitments
 from dicom_node.client.peer import UNCOMPRESSED, NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts
 from dicom_node.encoding.commitment_messages import (
@@ -34,7 +35,6 @@ from dicom_node.encoding.commitment_messages import (
     commitment_request,
 )
 from dicom_node.encoding.errors import UNREADABLE
-from dicom_node.encoding.header import is_uid
 from dicom_node.storage.files import StoreUnreachableError
 from dicom_node.storage.instance_store import InstanceStore
 

@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from db.domain.uids import APPLICATION_CONTEXT
 from webapp.ports import StatementSection as Section
 from webapp.ports import StatementTable as Table
 
 if TYPE_CHECKING:
     from lungnode.settings.service import Settings
-
-NAMES = {
-    "1.2.840.10008.1.1": "Verification",
-    "1.2.840.10008.1.20.1": "Storage Commitment Push Model",
-    "1.2.840.10008.5.1.4.1.2.2.1": "Study Root Query/Retrieve - FIND",
-    "1.2.840.10008.5.1.4.1.2.2.2": "Study Root Query/Retrieve - MOVE",
-    "1.2.840.10008.5.1.4.1.2.2.3": "Study Root Query/Retrieve - GET",
-}
 
 
 def statement(settings: Settings) -> tuple[Section, ...]:
@@ -76,7 +69,7 @@ def _entity(settings: Settings) -> Section:
     dicom = settings.dicom
     rows = [
         ("AE title", dicom.ae_title),
-        ("Application context", "1.2.840.10008.3.1.1.1"),
+        ("Application context", APPLICATION_CONTEXT),
         ("Implementation class UID", IMPLEMENTATION_CLASS_UID),
         ("Implementation version name", IMPLEMENTATION_VERSION_NAME),
         ("Maximum PDU length", f"{ListenerSettings().max_pdu_bytes} bytes"),
@@ -98,16 +91,23 @@ def _services(settings: Settings) -> Sequence[Section]:
     from dicom_node.query_models import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
     from dicom_node.services.storage_service import PLAIN_SYNTAXES
 
+    names: dict[str, str] = {
+        Verification: "Verification",
+        COMMITMENT_CLASS: "Storage Commitment Push Model",
+        STUDY_ROOT_FIND: "Study Root Query/Retrieve - FIND",
+        STUDY_ROOT_MOVE: "Study Root Query/Retrieve - MOVE",
+        STUDY_ROOT_GET: "Study Root Query/Retrieve - GET",
+    }
     plain, every = ", ".join(PLAIN_SYNTAXES), ", ".join(TRANSFER_SYNTAXES)
-    accepted = [(Verification, NAMES[Verification], plain, "SCP")]
+    accepted = [(Verification, names[Verification], plain, "SCP")]
     accepted += [(uid, name, every, "SCP; SCU for C-GET") for uid, name in STORAGE_CLASSES.items()]
     accepted += [(uid, name, plain, "SCP for our own; SCU for C-GET") for uid, name in RESULT_CLASSES.items()]
-    accepted += [(uid, NAMES[uid], plain, "SCP") for uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET)]
-    accepted.append((COMMITMENT_CLASS, NAMES[COMMITMENT_CLASS], plain, "SCP; SCU by role selection"))
+    accepted += [(uid, names[uid], plain, "SCP") for uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET)]
+    accepted.append((COMMITMENT_CLASS, names[COMMITMENT_CLASS], plain, "SCP; SCU by role selection"))
     both = ", ".join(PLAIN_SYNTAXES[:2])
     proposed = [(uid, name, both, "SCU") for uid, name in RESULT_CLASSES.items()]
-    proposed += [(uid, NAMES[uid], both, "SCU") for uid in (Verification, STUDY_ROOT_FIND, STUDY_ROOT_MOVE)]
-    proposed.append((COMMITMENT_CLASS, NAMES[COMMITMENT_CLASS], both, "SCU; SCP by role selection for reports"))
+    proposed += [(uid, names[uid], both, "SCU") for uid in (Verification, STUDY_ROOT_FIND, STUDY_ROOT_MOVE)]
+    proposed.append((COMMITMENT_CLASS, names[COMMITMENT_CLASS], both, "SCU; SCP by role selection for reports"))
     columns = ("abstract syntax", "name", "transfer syntaxes", "role")
     statuses = [(f"0x{int(status):04X}", status.name.lower().replace("_", " ")) for status in sorted(Status, key=int)]
     return (

@@ -133,7 +133,7 @@ def read_row(row: Mapping[str, str]) -> NewPathology:
         A column is missing or invalid.
     """
     from db.analyses.pathology import NewPathology
-    from dicom_node.encoding.header import is_uid
+    from db.domain.uids import is_uid
 
     values = {name: row.get(name, "") for name in COLUMNS}
     for name in ("study_instance_uid", "series_instance_uid"):

@@ -14,6 +14,7 @@ DATA_SUFFIXES = (
     *(".db", ".sqlite", ".pkl", ".pt", ".pth", ".zip"),
 )
 MAX_FILE_BYTES = 1_500_000
+PRODUCT = ("db", "dicom_node", "frontend", "inference", "lungnode", "training", "webapp")
 TEXT_SUFFIXES = {
     *(".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".cfg", ".ini", ".txt"),
     *(".html", ".css", ".js", ".json", ""),
@@ -27,6 +28,14 @@ def test_no_path_of_one_machine(root: Path, tracked: tuple[Path, ...]) -> None:
             text = (root / path).read_text(encoding="utf-8", errors="replace")
             found += [f"{path}: {hit.group()}" for hit in MACHINE_PATH.finditer(text)]
     assert not found
+
+
+def test_identifiers_of_dicom_are_named(root: Path, tracked: tuple[Path, ...]) -> None:
+    """pydicom, pynetdicom or ``db.domain.uids`` has a name for each UID of the standard."""
+    product = [path for path in tracked if path.parts[0] in PRODUCT and path.suffix in {".py", ".ts", ".html"}]
+    assert len(product) > 300
+    literal = [path.as_posix() for path in product if "1.2.840.10008" in (root / path).read_text(encoding="utf-8")]
+    assert literal == ["db/domain/uids.py"]
 
 
 def test_no_data_is_committed(root: Path, tracked: tuple[Path, ...]) -> None:

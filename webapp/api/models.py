@@ -14,11 +14,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from db.domain.uids import MAX_LENGTH, PATTERN
 from webapp.accounts.names import shown_name
 from webapp.endpoints import Rule
 from webapp.http.forms import MAX_TEXT, clean_text
 
-UID_SCHEMA: dict[str, Any] = {"pattern": "^[0-9.]{1,64}$"}
+UID_SCHEMA: dict[str, Any] = {"pattern": f"^{PATTERN}$", "maxLength": MAX_LENGTH}
 SHARE_SCHEMA: dict[str, Any] = {"minimum": 0, "maximum": 1}
 
 
@@ -45,7 +46,9 @@ Triple = tuple[float, float, float]
 Sextuple = tuple[float, float, float, float, float, float]
 ShownName = Annotated[str, AfterValidator(shown_name)]
 """Name to display; for identity provider accounts it does not identify the person."""
-GivenUid = Annotated[str, Field(pattern=UID_SCHEMA["pattern"]), Rule("The field {name} must be a DICOM UID.")]
+GivenUid = Annotated[
+    str, Field(pattern=f"^{PATTERN}$", max_length=MAX_LENGTH), Rule("The field {name} must be a DICOM UID.")
+]
 """A UID of a request (PS3.5 9.1)."""
 Text = Annotated[
     str,

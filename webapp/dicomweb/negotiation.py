@@ -7,6 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import request
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 from werkzeug.http import parse_accept_header, parse_options_header
 
 from webapp.http.errors import NotAcceptableError
@@ -14,18 +24,18 @@ from webapp.http.errors import NotAcceptableError
 DICOM, JSON, OCTETS = "application/dicom", "application/dicom+json", "application/octet-stream"
 MULTIPART = "multipart/related"
 ANY_SYNTAX = "*"
-NATIVE = "1.2.840.10008.1.2.1"
-"""Explicit VR Little Endian, the default of uncompressed responses (PS3.18 8.7.3.5.2)."""
+UNCOMPRESSED: str = ExplicitVRLittleEndian
+"""The default of uncompressed responses (PS3.18 8.7.3.5.2)."""
 UNQUOTED_TYPE = re.compile(r"""\btype=([^\s",;]+)""")
 """Viewers leave out the quotes that a ``/`` in a parameter needs (RFC 9110 5.6.6)."""
-STORED_TYPES = {
-    "1.2.840.10008.1.2.5": "image/dicom-rle",
-    "1.2.840.10008.1.2.4.57": "image/jpeg",
-    "1.2.840.10008.1.2.4.70": "image/jpeg",
-    "1.2.840.10008.1.2.4.80": "image/jls",
-    "1.2.840.10008.1.2.4.81": "image/jls",
-    "1.2.840.10008.1.2.4.90": "image/jp2",
-    "1.2.840.10008.1.2.4.91": "image/jp2",
+STORED_TYPES: dict[str, str] = {
+    RLELossless: "image/dicom-rle",
+    JPEGLossless: "image/jpeg",
+    JPEGLosslessSV1: "image/jpeg",
+    JPEGLSLossless: "image/jls",
+    JPEGLSNearLossless: "image/jls",
+    JPEG2000Lossless: "image/jp2",
+    JPEG2000: "image/jp2",
 }
 """Media types of frames as they are stored (PS3.18 table 8.7.3-5)."""
 
@@ -87,7 +97,7 @@ def choose_frames(stored_syntax: str) -> Choice:
     NotAcceptableError
     """
     for offer in accepted():
-        if offer.matches(OCTETS) and offer.transfer_syntax in {"", NATIVE, ANY_SYNTAX, stored_syntax}:
+        if offer.matches(OCTETS) and offer.transfer_syntax in {"", UNCOMPRESSED, ANY_SYNTAX, stored_syntax}:
             as_stored = offer.transfer_syntax in {ANY_SYNTAX, stored_syntax} and bool(offer.transfer_syntax)
             return Choice(OCTETS, as_stored, offer.is_multipart or offer.media_type == "*/*")
         compressed = STORED_TYPES.get(stored_syntax)
@@ -123,6 +133,6 @@ def choose_instances(stored_syntaxes: Sequence[str]) -> Choice:
         is_multipart = offer.is_multipart or offer.media_type == "*/*" or len(stored_syntaxes) > 1
         if offer.transfer_syntax == ANY_SYNTAX or {offer.transfer_syntax} == stored:
             return Choice(DICOM, as_stored=True, is_multipart=is_multipart)
-        if offer.transfer_syntax in {"", NATIVE}:
+        if offer.transfer_syntax in {"", UNCOMPRESSED}:
             return Choice(DICOM, as_stored=False, is_multipart=is_multipart)
     raise NotAcceptableError(DICOM)

@@ -12,11 +12,11 @@ from flask import Blueprint, Response, request
 
 from db.archive import search
 from db.archive.search import Between, Condition, Like, OneOf, Page, SearchResult
+from db.domain.uids import is_uid
 from webapp.dicomweb import attributes
 from webapp.dicomweb.negotiation import JSON, check_json
 from webapp.endpoints import ANY_QUERY, READ_CLINICAL, endpoint
 from webapp.http.errors import BadRequestError
-from webapp.http.forms import UID_PATTERN
 from webapp.reading import blinded_reading
 from webapp.services.registry import current_services
 
@@ -177,26 +177,26 @@ def _condition(keyword: str, values: Sequence[str]) -> Condition:
     if any(len(value) > MAX_VALUE for value in values) and not keyword.endswith("UID"):
         raise _bad_value(keyword)
     if keyword.endswith("UID"):
-        return OneOf(_each(keyword, values, UID_PATTERN))
+        return OneOf(_each(keyword, values, is_uid))
     if keyword in {"SeriesNumber", "InstanceNumber"}:
-        return OneOf(_each(keyword, values, re.compile(r"[+-]?\d{1,10}")))
+        return OneOf(_each(keyword, values, re.compile(r"[+-]?\d{1,10}").fullmatch))
     if keyword.endswith("Date"):
         return _range(keyword, values, _DATE, ("", ""))
     if keyword.endswith("Time"):
         return _range(keyword, values, _TIME, ("", _LATEST))
     if keyword in _LISTS:
-        return OneOf(_each(keyword, values, re.compile(r"[A-Za-z0-9_ ]{1,16}")))
+        return OneOf(_each(keyword, values, re.compile(r"[A-Za-z0-9_ ]{1,16}").fullmatch))
     wild = [value for value in values if "*" in value or "?" in value]
     if len(values) > (1 if wild else MAX_VALUES):
         raise _bad_value(keyword)
     return Like(wild[0]) if wild else OneOf(tuple(values))
 
 
-def _each(keyword: str, values: Sequence[str], pattern: re.Pattern[str]) -> tuple[str, ...]:
+def _each(keyword: str, values: Sequence[str], is_valid: Callable[[str], object]) -> tuple[str, ...]:
     """Parse a list of values, joined by commas or backslashes (PS3.18 8.3.4.1)."""
     listed = tuple(part.strip() for value in values for part in _SEPARATORS.split(value) if part.strip())
     limit = MAX_UIDS if keyword.endswith("UID") else MAX_VALUES
-    if not 0 < len(listed) <= limit or not all(pattern.fullmatch(part) for part in listed):
+    if not 0 < len(listed) <= limit or not all(map(is_valid, listed)):
         raise _bad_value(keyword)
     return listed
 

@@ -16,8 +16,8 @@ from webapp.dicomweb.attributes import retrieve_url
 from webapp.dicomweb.multipart import Part, multipart
 from webapp.dicomweb.negotiation import (
     JSON,
-    NATIVE,
     OCTETS,
+    UNCOMPRESSED,
     Choice,
     check_json,
     choose_bulk,
@@ -177,7 +177,7 @@ def part10_files(study_uid: str, series_uid: str | None = None, sop_uid: str | N
 
 def _part10_file(files: StoredFiles, choice: Choice, instance: ArchivedInstance, url: str) -> Part:
     syntax = instance.transfer_syntax_uid
-    if choice.as_stored or syntax == NATIVE:
+    if choice.as_stored or syntax == UNCOMPRESSED:
         content = files.part10_file(instance.path, syntax)
     else:
         content = files.uncompressed(instance.path)

@@ -13,7 +13,6 @@ MAX_TEXT = 2000
 MAX_PIXEL_INDEX = 100_000.0
 MAX_SECONDS = 86_400.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
-UID_PATTERN = re.compile(r"[0-9.]{1,64}")
 
 
 def clean_text(text: str) -> str:

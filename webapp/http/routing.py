@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from flask import Flask
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, ValidationError
+
+from db.domain.uids import PATTERN, is_uid
 
 
 class UidConverter(BaseConverter):
-    """A DICOM UID (PS3.5 9.1): digits and dots, at most 64."""
+    """A DICOM UID."""
 
-    regex = r"[0-9.]{1,64}"
+    regex = PATTERN
+
+    def to_python(self, value: str) -> str:
+        """Return the UID; one that is too long matches no route."""
+        if not is_uid(value):
+            raise ValidationError
+        return value
 
 
 class HexIdConverter(BaseConverter):

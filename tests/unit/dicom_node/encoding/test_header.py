@@ -14,6 +14,7 @@ from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from db.domain.uids import is_uid
 from dicom_node.encoding import elements
 from dicom_node.encoding.elements import Encoding, FileSource, MemorySource, WalkLimits, walk_elements
 from dicom_node.encoding.errors import (
@@ -25,7 +26,7 @@ from dicom_node.encoding.errors import (
     MissingAttributeError,
     TruncatedDatasetError,
 )
-from dicom_node.encoding.header import _HEADER_TAGS, InstanceHeader, is_uid, read_header
+from dicom_node.encoding.header import _HEADER_TAGS, InstanceHeader, read_header
 from dicom_node.encoding.part10 import FileMeta, encode_file_meta, read_file_meta
 from dicom_node.encoding.text import character_encodings, decode_text
 from dicom_node.encoding.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -132,27 +133,6 @@ def test_no_bytes_make_decoding_fail(charset: bytes, raw: bytes) -> None:
     decoded = decode_text(raw, character_encodings(charset), is_name=True)
 
     assert not any(char < " " for char in decoded)
-
-
-@pytest.mark.parametrize(
-    ("text", "valid"),
-    [
-        ("1.2.840.10008.1.1", True),
-        ("1.02.003", True),
-        ("0", True),
-        ("1." + "2" * 62, True),
-        ("1." + "2" * 63, False),
-        ("", False),
-        ("1..2", False),
-        (".1", False),
-        ("1.", False),
-        ("1.2\n", False),
-        ("1.2/../3", False),
-        ("1.2\u0663", False),
-    ],
-)
-def test_uids_are_digits_and_dots(text: str, valid: bool) -> None:
-    assert is_uid(text) is valid
 
 
 @pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])

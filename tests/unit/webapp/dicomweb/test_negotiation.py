@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.webapp.conftest import Web
-from webapp.dicomweb.negotiation import ANY_SYNTAX, NATIVE, OCTETS, Choice, choose_frames
+from webapp.dicomweb.negotiation import ANY_SYNTAX, OCTETS, UNCOMPRESSED, Choice, choose_frames
 
 J2K = "1.2.840.10008.1.2.4.90"
 
@@ -16,7 +16,7 @@ J2K = "1.2.840.10008.1.2.4.90"
         (f'multipart/related; type="{OCTETS}"; transfer-syntax={ANY_SYNTAX}', True),
         (f"multipart/related; type={OCTETS}; transfer-syntax={ANY_SYNTAX}", True),
         (f"multipart/related;type={OCTETS};transfer-syntax={J2K}", True),
-        (f"multipart/related; type={OCTETS}; transfer-syntax={NATIVE}", False),
+        (f"multipart/related; type={OCTETS}; transfer-syntax={UNCOMPRESSED}", False),
         (f"multipart/related; type={OCTETS}", False),
     ],
 )
