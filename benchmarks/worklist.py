@@ -24,7 +24,8 @@ from sqlalchemy import insert, text
 
 from benchmarks.measure import parser, report
 from db.database import Database
-from db.domain.records import PatientAttributes, Reason, ReceivedInstance, StudyState
+from db.domain.reasons import Reason
+from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.engine import schema
 from db.engine.session import new_id
 from db.intake.ingest import search_text

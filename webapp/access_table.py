@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from webapp.assembly import declared_endpoints
 from webapp.endpoints import Endpoint
 

@@ -15,7 +15,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.sansio.app import App
 from pydantic import BaseModel, ValidationError
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from webapp.http.errors import BadRequestError, UnfitInputError, WebError
 from webapp.http.forms import json_body
 from webapp.http.rate_limit import RateClass

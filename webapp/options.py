@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from webapp.ports import StatementSection
 
 

@@ -11,7 +11,9 @@ from mmap import mmap
 from typing import Literal, Protocol
 
 from db.analyses.scanners import Scanner
-from db.domain.records import ModelIdentity, NewFinding, UploadAnswer
+from db.domain.findings import NewFinding
+from db.domain.models import ModelIdentity
+from db.domain.uploads import UploadAnswer
 
 MapName = Literal["attention", "gradient"]
 

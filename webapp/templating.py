@@ -13,7 +13,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
 from db.domain.caveats import PARTIAL_COVERAGE
-from db.domain.records import StudyState
+from db.domain.studies import StudyState
 from webapp import endpoints
 from webapp.accounts.identity import Principal, current_form_token
 from webapp.accounts.names import shown_name

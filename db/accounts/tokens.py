@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from db.accounts.names import ADMINISTRATOR, account_name, name_key
 from db.audit import trail as audit
+from db.domain.accounts import Role, TokenRecord
+from db.domain.audit import AuditEvent
 from db.domain.errors import NameTakenError, UnknownRecordError
-from db.domain.records import AuditEvent, Role, TokenRecord
 from db.engine.session import insert_once, new_id, now
 from db.tables.accounts import TokenRow, UserRow
 

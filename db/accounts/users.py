@@ -19,8 +19,9 @@ from db.accounts.passwords import checked_password, decoy, hashed, matches
 from db.accounts.provider_accounts import provider_row
 from db.accounts.tokens import revoke_tokens_of
 from db.audit import trail as audit
+from db.domain.accounts import Role, UserRecord
+from db.domain.audit import AuditEvent
 from db.domain.errors import NameTakenError, SignInDelayedError, UnknownRecordError
-from db.domain.records import AuditEvent, Role, UserRecord
 from db.engine.session import insert_once, new_id, now
 from db.tables.accounts import ProviderAccountRow, UserRow
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.accounts.names import PROVIDER_PREFIX
 from db.accounts.provider_accounts import ProviderAccount
-from db.domain.records import Role, UserRecord
+from db.domain.accounts import Role, UserRecord
 from db.engine.session import now
 from db.tables.accounts import ProviderAccountRow, UserRow, WebSessionRow
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.analyses.scanners import Scanner
-from db.domain.records import FindingOrigin, Verdict
+from db.domain.findings import FindingOrigin, Verdict
 from db.tables.analyses import FindingRow
 from db.tables.arrivals import StudyRow
 from db.tables.ground_truth import AssessmentRow, PathologyRow

@@ -13,7 +13,11 @@ from sqlalchemy.orm import Session
 
 from db.analyses.analyses import request_analysis
 from db.audit import trail as audit
-from db.domain.records import AnalysisRecord, AnalysisStatus, AuditEvent, ModelIdentity, Reason, StudyState
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.audit import AuditEvent
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import StudyState
 from db.studies.lifecycle import locked_study, study_id_of
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import SeriesRow

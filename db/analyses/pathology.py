@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
+from db.domain.analyses import AnalysisStatus
+from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import AnalysisStatus, AuditEvent
 from db.engine.session import insert_once, now
 from db.studies.lifecycle import study_id_of
 from db.tables.analyses import AnalysisRow, FindingRow

@@ -8,7 +8,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.records import AuditEvent, ModelIdentity, UploadAnswer, UploadPatient, UploadPrediction
+from db.domain.audit import AuditEvent
+from db.domain.models import ModelIdentity
+from db.domain.uploads import UploadAnswer, UploadPatient, UploadPrediction
 from db.engine.session import check_finite, check_share, checked_json, free_text, record_of
 from db.tables.analyses import PredictionRow
 

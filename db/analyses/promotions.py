@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
+from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import AuditEvent, ModelIdentity, PromotionKind
+from db.domain.models import ModelIdentity, PromotionKind
 from db.engine.session import checked_json, free_text, lock_names, now, record_of
 from db.tables.models import PromotionRow
 

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, aliased
 
 from db.analyses.scanners import Scanner, recent_scanners, scanner_of
 from db.audit import trail as audit
+from db.domain.analyses import AnalysisStatus
+from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import AnalysisStatus, AuditEvent
 from db.engine.session import free_text, lock_names, new_id, now, record_of
 from db.tables.analyses import AnalysisRow
 from db.tables.scanners import ScannerQuarantineRow

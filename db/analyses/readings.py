@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
+from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError
-from db.domain.records import AuditEvent
 from db.engine.session import check_finite
 from db.studies.lifecycle import study_id_of
 from db.tables.audit import AuditEventRow

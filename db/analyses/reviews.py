@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.records import AuditEvent
+from db.domain.audit import AuditEvent
 from db.engine.session import now
 from db.studies.lifecycle import locked_study, study_id_of
 from db.tables.arrivals import StudyRow

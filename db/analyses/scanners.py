@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.domain.records import AnalysisStatus
+from db.domain.analyses import AnalysisStatus
 from db.tables.analyses import AnalysisRow
 
 UNKNOWN = "unknown"

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.analyses.analyses import SYSTEM
-from db.domain.records import AnalysisRecord
+from db.domain.analyses import AnalysisRecord
 from db.tables.arrivals import StudyRow
 
 SLICE_S = 2.0

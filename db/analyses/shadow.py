@@ -15,15 +15,11 @@ from sqlalchemy.orm import Session
 
 from db.analyses.findings import findings_of_analysis
 from db.audit import trail as audit
-from db.domain.records import (
-    AnalysisOutcome,
-    AnalysisStatus,
-    AuditEvent,
-    FindingRecord,
-    ModelIdentity,
-    NewFinding,
-    StudyState,
-)
+from db.domain.analyses import AnalysisOutcome, AnalysisStatus
+from db.domain.audit import AuditEvent
+from db.domain.findings import FindingRecord, NewFinding
+from db.domain.models import ModelIdentity
+from db.domain.studies import StudyState
 from db.engine.session import checked_json, insert_once, new_id, now
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow, StudyRow

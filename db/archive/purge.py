@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.audit import AuditEvent
+from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import CommitmentStatus, PriorStatus
-from db.domain.records import AuditEvent, DeliveryStatus
 from db.studies.lifecycle import SETTLED, UNFINISHED, locked_study
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow

@@ -13,7 +13,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from db.archive import index as archive
 from db.archive.index import ArchivedInstance
-from db.domain.records import PatientAttributes
+from db.domain.studies import PatientAttributes
 from db.engine.session import record_of
 from db.studies import patients
 from db.tables.arrivals import PatientRow, SeriesRow, StudyRow

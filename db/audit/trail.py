@@ -21,8 +21,8 @@ from sqlalchemy import event, insert, select, update
 from sqlalchemy.orm import Session, SessionTransaction
 
 from db.audit.chain import ChainKey, Head
+from db.domain.audit import AuditEntry, AuditEvent
 from db.domain.errors import AuditKeyError, UnfitDatabaseError
-from db.domain.records import AuditEntry, AuditEvent
 from db.engine.session import free_text, now
 from db.tables.audit import AuditEventRow, AuditHeadRow
 

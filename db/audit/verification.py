@@ -16,8 +16,8 @@ from sqlalchemy import Row, exists, select, text
 from sqlalchemy.orm import Session
 
 from db.audit.chain import ChainKey, Head
+from db.domain.audit import AuditVerification
 from db.domain.errors import AuditKeyError
-from db.domain.records import AuditVerification
 from db.tables.accounts import UserRow
 from db.tables.analyses import PredictionRow
 from db.tables.arrivals import StudyRow

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum, unique
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 
 
 @unique

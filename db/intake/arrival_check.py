@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.archive.index import batched
-from db.domain.records import ReceivedInstance, StoreVerdict
+from db.domain.studies import ReceivedInstance, StoreVerdict
 from db.studies import patients
 from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import ClauseElement
 
 from db.database import Database
-from db.domain.records import PatientAttributes, ReceivedInstance, StudyState
+from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.engine.session import free_text, lock_key, new_id
 from db.studies import patients
 from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow

@@ -12,14 +12,9 @@ from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import (
-    AuditEvent,
-    PatientAttributes,
-    Reason,
-    ReceivedInstance,
-    StoreVerdict,
-    StudyState,
-)
+from db.domain.audit import AuditEvent
+from db.domain.reasons import Reason
+from db.domain.studies import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState
 from db.engine.session import free_text, key_text, lock_names, new_id, now
 from db.intake.bulk_append import append_instances, instance_row, is_one_of, names_to_lock, uid_parameters
 from db.studies import patients

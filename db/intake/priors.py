@@ -8,9 +8,11 @@ from sqlalchemy import and_, exists, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
+from db.domain.audit import AuditEvent
 from db.domain.errors import UnknownRecordError
 from db.domain.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
-from db.domain.records import AuditEvent, PatientAttributes, Reason, StudyState
+from db.domain.reasons import Reason
+from db.domain.studies import PatientAttributes, StudyState
 from db.engine.due_times import is_due
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.studies.lifecycle import locked_study, refresh_study

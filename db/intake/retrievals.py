@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.domain.records import PatientAttributes
+from db.domain.studies import PatientAttributes
 from db.engine.session import now
 from db.studies.patients import attributes
 from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow

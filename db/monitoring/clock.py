@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.records import AuditEvent
+from db.domain.audit import AuditEvent
 from db.monitoring import faults
 from db.tables.arrivals import SeriesRow
 from db.tables.health import ClockRow

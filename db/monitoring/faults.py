@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.records import AuditEvent
+from db.domain.audit import AuditEvent
 from db.engine.session import insert_once, now
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow

@@ -9,7 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.domain.records import AnalysisStatus, DeliveryStatus, StudyState, Workload
+from db.domain.analyses import AnalysisStatus
+from db.domain.deliveries import DeliveryStatus
+from db.domain.studies import StudyState
+from db.domain.workload import Workload
 from db.engine.session import now
 from db.results.failures import failure_count
 from db.studies.lifecycle import UNFINISHED

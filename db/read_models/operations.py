@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.analyses.analyses import analysis_record, pending_analyses
-from db.domain.records import AnalysisRecord, AnalysisStatus, DeliveryRecord, DeliveryStatus
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.deliveries import DeliveryRecord, DeliveryStatus
 from db.results.deliveries import delivery_of_row
 from db.tables.analyses import AnalysisRow
 from db.tables.exchange import DeliveryRow

@@ -11,8 +11,11 @@ from sqlalchemy.orm import Session
 from db.analyses.analyses import analysis_record
 from db.analyses.findings import assessments_of_finding, findings_of_analysis
 from db.audit import trail as audit
+from db.domain.analyses import AnalysisRecord
+from db.domain.audit import AuditEntry
+from db.domain.deliveries import DeliveryRecord
 from db.domain.exchange import ResultObject
-from db.domain.records import AnalysisRecord, AssessmentRecord, AuditEntry, DeliveryRecord, FindingRecord
+from db.domain.findings import AssessmentRecord, FindingRecord
 from db.results.deliveries import delivery_of_row
 from db.results.objects import object_of_row
 from db.tables.arrivals import InstanceRow, SeriesRow

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from db.analyses.analyses import analyses_of_study
 from db.analyses.findings import findings_of_study
-from db.domain.records import OtherStudy, StudyDetail
+from db.domain.studies import OtherStudy
+from db.domain.worklist import StudyDetail
 from db.results.deliveries import deliveries_of_study
 from db.results.failures import failures_of_studies
 from db.studies.instances import (

@@ -9,9 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
+from db.domain.audit import AuditEvent
 from db.domain.errors import UnknownRecordError
 from db.domain.exchange import CommitmentRecord, CommitmentStatus
-from db.domain.records import AuditEvent, InstanceRecord
+from db.domain.studies import InstanceRecord
 from db.engine.due_times import is_due
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.studies.instances import instance_of_row

@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
+from db.domain.audit import AuditEvent
+from db.domain.deliveries import DeliveryRecord, DeliveryStatus
 from db.domain.errors import UnknownRecordError
-from db.domain.records import AuditEvent, DeliveryRecord, DeliveryStatus
 from db.engine.due_times import is_due
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.tables.analyses import AnalysisRow

@@ -9,9 +9,10 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
+from db.domain.audit import AuditEvent
 from db.domain.errors import UnknownRecordError
 from db.domain.exchange import ResultFailure
-from db.domain.records import AuditEvent, Reason
+from db.domain.reasons import Reason
 from db.engine.session import free_text, new_id, now, record_of
 from db.results.objects import RETRACTION, VERIFIED
 from db.tables.analyses import AnalysisRow

@@ -10,17 +10,13 @@ from sqlalchemy.orm import Session, aliased
 
 from db.analyses import findings
 from db.audit import trail as audit
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.audit import AuditEvent
 from db.domain.errors import UnknownRecordError
 from db.domain.exchange import ResultObject, ResultRecord, RetractionCode, RetractionRecord
-from db.domain.records import (
-    SCANNER_HELD,
-    AnalysisRecord,
-    AnalysisStatus,
-    AuditEvent,
-    FindingRecord,
-    StudyState,
-    Verdict,
-)
+from db.domain.findings import FindingRecord, Verdict
+from db.domain.reasons import SCANNER_HELD
+from db.domain.studies import StudyState
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
 from db.results import deliveries
 from db.tables.analyses import AnalysisRow, FindingRow

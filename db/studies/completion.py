@@ -6,7 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
-from db.domain.records import AuditEvent, SeriesRecord, StudyState
+from db.domain.audit import AuditEvent
+from db.domain.studies import SeriesRecord, StudyState
 from db.studies.instances import series_of_row
 from db.studies.lifecycle import locked_study, study_id_of
 from db.tables.arrivals import SeriesRow

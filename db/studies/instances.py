@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.domain.records import InstanceRecord, SeriesRecord, StudyState
+from db.domain.studies import InstanceRecord, SeriesRecord, StudyState
 from db.engine.session import record_of
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 

@@ -8,8 +8,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from db.domain.analyses import AnalysisStatus
 from db.domain.errors import UnknownRecordError
-from db.domain.records import SCANNER_HELD, AnalysisStatus, FindingOrigin, Reason, StudyState, displayed_text
+from db.domain.findings import FindingOrigin, displayed_text
+from db.domain.reasons import SCANNER_HELD, Reason
+from db.domain.studies import StudyState
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import SeriesRow, StudyRow
 

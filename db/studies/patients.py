@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.domain.records import PatientAttributes
+from db.domain.studies import PatientAttributes
 from db.engine.session import free_text, key_text, lock_names, new_id, now
 from db.tables.arrivals import PatientRow
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from db.tables.base import Base, OpaqueId, Sha256
 from db.tables.column_types import words
 

@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain.records import AnalysisStatus, FindingOrigin, Reason
+from db.domain.analyses import AnalysisStatus
+from db.domain.findings import FindingOrigin
+from db.domain.reasons import Reason
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.base import Base, OpaqueId, Sha256
 from db.tables.column_types import words

@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain.records import Reason, StudyState
+from db.domain.reasons import Reason
+from db.domain.studies import StudyState
 from db.tables.base import Base, OpaqueId, Sha256, Uid
 from db.tables.column_types import words
 

@@ -1,4 +1,4 @@
-"""Base of all tables. Rows never leave ``db``: repositories return the records of ``db.domain.records``.
+"""Base of all tables. Rows never leave ``db``: repositories return the records of ``db.domain``.
 
 ``id`` columns are opaque; patient identity and DICOM UIDs are only in the columns named for them.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, Float, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from db.tables.column_types import Names, Reasons, UtcDateTime
 
 NAMING = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, DateTime, Enum
 from sqlalchemy.types import TypeDecorator
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import CommitmentStatus, PriorStatus, RetractionCode
-from db.domain.records import DeliveryStatus
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import StudyRow
 from db.tables.base import Base, OpaqueId, Uid

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain.records import Verdict
+from db.domain.findings import Verdict
 from db.tables.analyses import FindingRow
 from db.tables.arrivals import StudyRow
 from db.tables.base import Base, OpaqueId

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain.records import PromotionKind, Reason
+from db.domain.models import PromotionKind
+from db.domain.reasons import Reason
 from db.tables.analyses import AnalysisRow
 from db.tables.base import Base, OpaqueId, Sha256
 from db.tables.column_types import words

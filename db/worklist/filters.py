@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, column, func, select, table, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.domain.records import WorklistOrder, WorklistQuery
+from db.domain.worklist import WorklistOrder, WorklistQuery
 from db.engine.session import free_text
 from db.studies import patients
 from db.tables.arrivals import StudyRow

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, UnaryExpression, and_, func, literal, or_,
 from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidCursorError
-from db.domain.records import WorklistOrder, WorklistQuery
+from db.domain.worklist import WorklistOrder, WorklistQuery
 from db.tables.arrivals import StudyRow
 from db.tables.column_types import UtcDateTime
 

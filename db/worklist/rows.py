@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.domain.exchange import ResultFailure
-from db.domain.records import ReadingLoad, WorklistItem, WorklistPage, WorklistQuery
+from db.domain.worklist import ReadingLoad, WorklistItem, WorklistPage, WorklistQuery
 from db.engine.session import now, record_of
 from db.results.failures import failures_of_studies, reasons_of
 from db.studies import patients

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import SavedFilter
+from db.domain.worklist import SavedFilter
 from db.engine.session import checked_json, free_text, lock_names, new_id, now
 from db.tables.accounts import SavedFilterRow
 

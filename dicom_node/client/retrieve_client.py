@@ -15,7 +15,7 @@ from datetime import datetime
 from pydicom.uid import CTImageStorage
 
 from db.database import Database
-from db.domain.records import PatientAttributes
+from db.domain.studies import PatientAttributes
 from db.intake.retrievals import count_of_other_studies, database_time, study_identity
 from db.studies.instances import series_record
 from dicom_node.client.peer import ScuTimeouts

@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from db.database import Database
+from db.domain.deliveries import DeliveryStatus
 from db.domain.errors import DbError
-from db.domain.records import DeliveryStatus
 from db.results import deliveries
 
 _log = logging.getLogger(__name__)

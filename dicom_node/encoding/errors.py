@@ -29,7 +29,7 @@
 
 from __future__ import annotations
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from dicom_node.encoding.status import Status
 
 UNREADABLE = (AttributeError, LookupError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)

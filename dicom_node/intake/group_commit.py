@@ -15,7 +15,7 @@ from threading import Lock
 
 from db.database import Database
 from db.domain.errors import DatabaseUnavailableError, DbError, InvalidRecordError
-from db.domain.records import ReceivedInstance, StoreVerdict
+from db.domain.studies import ReceivedInstance, StoreVerdict
 from db.intake.ingest import record_arrivals
 from dicom_node.encoding.errors import InstanceError, InvalidAttributeError, StorageUnavailableError
 from dicom_node.storage.instance_store import InstanceStore, StoredFile

@@ -14,8 +14,9 @@ from pathlib import Path
 from db.archive import index as archive
 from db.audit.trail import append
 from db.database import Database
+from db.domain.audit import AuditEvent
 from db.domain.errors import DbError, InvalidRecordError
-from db.domain.records import AuditEvent, PatientAttributes, ReceivedInstance, StoreVerdict
+from db.domain.studies import PatientAttributes, ReceivedInstance, StoreVerdict
 from db.domain.uids import is_uid
 from db.intake.arrival_check import expected_verdicts
 from dicom_node.encoding.elements import WalkLimits

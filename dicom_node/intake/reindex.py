@@ -15,7 +15,7 @@ from itertools import islice
 from db.archive.purge import named_paths
 from db.database import Database
 from db.domain.errors import InvalidRecordError
-from db.domain.records import ReceivedInstance, StoreVerdict
+from db.domain.studies import ReceivedInstance, StoreVerdict
 from db.intake.ingest import record_arrivals
 from dicom_node.encoding.elements import FileSource
 from dicom_node.encoding.errors import InstanceError, InvalidAttributeError

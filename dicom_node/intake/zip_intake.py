@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from mmap import mmap
 
 from db.domain.errors import InvalidRecordError
-from db.domain.records import ReceivedInstance, StoreVerdict
+from db.domain.studies import ReceivedInstance, StoreVerdict
 from db.studies.patients import is_same_within_study, normalised
 from dicom_node.encoding.elements import MemorySource
 from dicom_node.encoding.errors import HeaderError, InstanceError, UnsupportedTransferSyntaxError, ZipRefusedError

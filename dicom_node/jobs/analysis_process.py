@@ -21,7 +21,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from db.domain.records import AnalysisOutcome, ModelIdentity, Reason
+from db.domain.analyses import AnalysisOutcome
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
 from dicom_node.encoding.errors import DicomNodeError
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.series.pipeline import Analyzer, analyse_series

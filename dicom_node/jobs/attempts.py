@@ -15,8 +15,11 @@ from typing import Protocol
 from db.analyses import analyses
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
+from db.domain.audit import AuditEvent
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import AnalysisOutcome, AnalysisRecord, AnalysisStatus, AuditEvent, ModelIdentity, Reason
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
 from dicom_node.jobs.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
 from dicom_node.results.objects import ResultsError
 from dicom_node.series.types import StoredInstance

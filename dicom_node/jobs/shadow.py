@@ -16,7 +16,8 @@ from typing import Protocol
 from db.analyses import analyses
 from db.analyses import shadow as shadow_records
 from db.database import Database
-from db.domain.records import AnalysisOutcome, ModelIdentity
+from db.domain.analyses import AnalysisOutcome
+from db.domain.models import ModelIdentity
 from db.engine.session import now
 from dicom_node.jobs.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
 from dicom_node.series.types import StoredInstance

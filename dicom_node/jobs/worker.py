@@ -11,8 +11,10 @@ from datetime import datetime
 
 from db.analyses import analyses, scheduling
 from db.database import Database
+from db.domain.analyses import AnalysisRecord
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import AnalysisRecord, ModelIdentity, SeriesRecord, StudyState
+from db.domain.models import ModelIdentity
+from db.domain.studies import SeriesRecord, StudyState
 from db.intake import priors
 from db.studies.instances import receiving_series, series_record
 

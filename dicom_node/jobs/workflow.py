@@ -17,7 +17,8 @@ from functools import partial
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 
-from db.domain.records import AnalysisRecord, Reason
+from db.domain.analyses import AnalysisRecord
+from db.domain.reasons import Reason
 from dicom_node.jobs.attempts import Attempt
 
 _log = logging.getLogger(__name__)

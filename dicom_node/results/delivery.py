@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from db.database import Database
-from db.domain.records import DeliveryRecord, DeliveryStatus
+from db.domain.deliveries import DeliveryRecord, DeliveryStatus
 from db.results import deliveries
 from dicom_node.client.peer import (
     UNCOMPRESSED,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from highdicom.sr import CodedConcept, Measurement, QualitativeEvaluation
 from pydicom.sr.codedict import codes
 
-from db.domain.records import NewFinding
+from db.domain.findings import NewFinding
 from dicom_node.results.verified_report import SCHEME
 from inference.displayed import Censored, Displayed, DisplayedProbability, Question, displayed_of
 

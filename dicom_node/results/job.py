@@ -17,8 +17,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from db.domain.analyses import AnalysisRecord
 from db.domain.exchange import ResultObject, RetractionRecord
-from db.domain.records import AnalysisRecord, FindingRecord
+from db.domain.findings import FindingRecord
 from dicom_node.encoding.uids import derived_uid
 from dicom_node.storage.files import RESULTS
 

@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 from db.accounts.provider_accounts import display_names
 from db.analyses import analyses, findings
 from db.database import Database
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.deliveries import DeliveryRecord
 from db.domain.exchange import ResultObject, RetractionCode, RetractionRecord
-from db.domain.records import AnalysisRecord, AnalysisStatus, DeliveryRecord, FindingOrigin, FindingRecord
+from db.domain.findings import FindingOrigin, FindingRecord
 from db.monitoring import faults
 from db.results import deliveries
 from db.results import failures as result_failures

@@ -21,7 +21,7 @@ from highdicom.pr import (
 from pydicom.dataset import Dataset
 
 from db.domain.exchange import ResultObject
-from db.domain.records import NewFinding
+from db.domain.findings import NewFinding
 from dicom_node.results.displayed import displayed_malignancy
 from dicom_node.results.identity import SourceHeader, bear_identity
 from dicom_node.results.job import ReportJob, result_object

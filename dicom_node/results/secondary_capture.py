@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from db.domain.caveats import NO_NODULE_FOUND
 from db.domain.exchange import ResultObject
-from db.domain.records import FindingRecord, NewFinding
+from db.domain.findings import FindingRecord, NewFinding
 from dicom_node.results.displayed import displayed_malignancy, displayed_nodule
 from dicom_node.results.identity import SourceHeader, bear_identity, unrepresented
 from dicom_node.results.job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob

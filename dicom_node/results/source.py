@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from db.domain.exchange import ResultObject
-from db.domain.records import NewFinding
+from db.domain.findings import NewFinding
 from dicom_node.results.identity import SourceHeader, repair, source_header
 from dicom_node.results.job import (
     KINDS,

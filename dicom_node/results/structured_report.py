@@ -32,7 +32,8 @@ from pydicom.sr.codedict import codes
 
 from db.domain.caveats import NO_NODULE_FOUND
 from db.domain.exchange import ResultObject
-from db.domain.records import FindingRecord, NewFinding, Reason
+from db.domain.findings import FindingRecord, NewFinding
+from db.domain.reasons import Reason
 from dicom_node.encoding.uids import derived_uid
 from dicom_node.results.displayed import bound_measurements, displayed_comments, limit_evaluations
 from dicom_node.results.identity import SourceHeader, bear_identity, unrepresented

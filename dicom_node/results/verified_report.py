@@ -17,7 +17,7 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from db.domain.records import AssessmentRecord, FindingOrigin, FindingRecord, Verdict
+from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, Verdict
 from dicom_node.results.job import Purpose, ReportJob
 from dicom_node.results.source import plain
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from dicom_node.encoding.errors import RefusedError
 from dicom_node.sandbox.child import child_environment
 from dicom_node.sandbox.frames import MAX_FRAMES, MAX_PICTURE_PIXELS, FrameHeader

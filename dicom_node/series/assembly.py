@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.domain.caveats import Caveat
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from dicom_node.encoding.errors import RefusedError, UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess
 from dicom_node.sandbox.frames import FrameHeader

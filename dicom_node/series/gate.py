@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from db.analyses.overruling import OVERRULABLE
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.geometry import SeriesStack
 from dicom_node.series.types import reason_of

@@ -1,6 +1,6 @@
 """Analysis of one series: order, HU, prediction, and the outcome as records; also of a point that a reader marked.
 
-Here the language of predictions (``inference.types``) is translated into that of records (``db.domain.records``).
+Here the language of predictions (``inference.types``) is translated into that of records (``db.domain``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import numpy as np
 
 from db.analyses.overruling import OVERRULABLE
 from db.analyses.scanners import Scanner, scanner_of
+from db.domain.analyses import AnalysisOutcome
 from db.domain.caveats import Caveat
-from db.domain.records import AnalysisOutcome, NewFinding, Reason
+from db.domain.findings import NewFinding
+from db.domain.reasons import Reason
 from dicom_node.encoding.errors import RefusedError, UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.series.assembly import load_series

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.domain.caveats import Caveat
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeProcess
 from dicom_node.series.acquisitions import Separation, separate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from inference.types import Abstention, CtVolume
 
 

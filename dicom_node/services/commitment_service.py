@@ -22,7 +22,7 @@ from db.archive import index as archive
 from db.database import Database
 from db.domain.errors import DbError
 from db.domain.exchange import CommitmentRecord
-from db.domain.records import InstanceRecord
+from db.domain.studies import InstanceRecord
 from db.domain.uids import is_uid
 from db.results import commitments
 from dicom_node.client.peer import UNCOMPRESSED, NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts

@@ -13,8 +13,8 @@ from db.archive import search as archive_search
 from db.archive.search import Condition, Match, OneOf, Page
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.audit import AuditEvent
 from db.domain.errors import DbError
-from db.domain.records import AuditEvent
 from dicom_node.encoding.errors import DicomNodeError
 from dicom_node.services.identifiers import (
     IMAGE,

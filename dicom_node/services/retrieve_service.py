@@ -22,8 +22,8 @@ from db.archive.index import ArchivedInstance
 from db.archive.search import OneOf
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.audit import AuditEvent
 from db.domain.errors import DbError
-from db.domain.records import AuditEvent
 from dicom_node.client.peer import (
     UNCOMPRESSED,
     NodeConnection,

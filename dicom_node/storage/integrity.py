@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.domain.errors import DbError
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from db.monitoring import faults
 from db.results.failures import request_remake
 from db.results.objects import result_digests

@@ -20,7 +20,7 @@ from dicom_node.storage.files import Files
 
 if TYPE_CHECKING:
     from db.database import Database
-    from db.domain.records import ModelIdentity
+    from db.domain.models import ModelIdentity
     from dicom_node.jobs.analysis_process import AnalysisPool, MakeAnalyzer
     from lungnode.adapters.lazy_predictor import LazyPredictor
     from lungnode.adapters.unavailable_predictor import UnavailablePredictor

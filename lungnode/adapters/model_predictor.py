@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from db.domain.records import ModelIdentity, Reason, UploadAnswer
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.uploads import UploadAnswer
 from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess, GreyPicture, UnreadablePixelsError
 from dicom_node.sandbox.frames import FrameHeader

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from db.analyses.overruling import overruled_of_series
 from db.database import Database
-from db.domain.records import SeriesRecord
+from db.domain.studies import SeriesRecord
 from db.studies.instances import series_instances, series_record
 from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits, DecodeProcess

@@ -27,7 +27,7 @@ PAGES_S = 60.0
 
 
 class RoleName(StrEnum):
-    """Roles of users and tokens (the values of ``db.domain.records.Role``)."""
+    """Roles of users and tokens (the values of ``db.domain.accounts.Role``)."""
 
     ADMIN = "admin"
     RADIOLOGIST = "radiologist"
@@ -86,7 +86,7 @@ def audit_anchor(file: Annotated[Path, typer.Argument(help="File to write; store
 def user_add(name: Name, role: Role = RoleName.RADIOLOGIST) -> None:
     """Add a user; the password is prompted for or read from standard input."""
     from db.accounts.users import add_user
-    from db.domain import records as domain
+    from db.domain import accounts as domain
 
     with open_database(read_settings()) as database:
         password = _read_password()
@@ -131,7 +131,7 @@ def user_enable(name: Account) -> None:
 def user_role(name: Name, role: Annotated[RoleName, typer.Argument(help="The new role.")]) -> None:
     """Change a user's role; ends the user's sessions and tokens."""
     from db.accounts.users import set_role
-    from db.domain import records as domain
+    from db.domain import accounts as domain
 
     with open_database(read_settings()) as database, database.begin() as session:
         set_role(session, name, domain.Role(role.value))
@@ -171,7 +171,7 @@ def token_create(
 ) -> None:
     """Create an API token; it is printed once, only its digest is stored."""
     from db.accounts.tokens import create_token
-    from db.domain import records as domain
+    from db.domain import accounts as domain
 
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     with open_database(read_settings()) as database, database.begin() as session:

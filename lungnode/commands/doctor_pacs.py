@@ -24,7 +24,9 @@ from pydicom.uid import (
 )
 from pynetdicom.sop_class import Verification
 
-from db.domain.records import AnalysisRecord, AnalysisStatus, FindingOrigin, FindingRecord, ModelIdentity, NewFinding
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.findings import FindingOrigin, FindingRecord, NewFinding
+from db.domain.models import ModelIdentity
 from dicom_node.client.peer import (
     NodeUnreachableError,
     ScuTimeouts,

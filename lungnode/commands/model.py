@@ -16,7 +16,7 @@ from lungnode.errors import CommandError
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from db.domain.records import ModelIdentity
+    from db.domain.models import ModelIdentity
     from inference.drift.comparison import Figure
     from lungnode.settings.service import Settings
     from webapp.operations.model_comparison import CandidateReport
@@ -151,7 +151,7 @@ def check_admin(session: Session, name: str) -> None:
         There is no enabled user of that name with the role admin.
     """
     from db.accounts.users import user_record
-    from db.domain.records import Role
+    from db.domain.accounts import Role
 
     user = user_record(session, name=name)
     if user is None or user.is_disabled or user.role is not Role.ADMIN:
@@ -167,7 +167,7 @@ def configured_folder(settings: Settings) -> Path:
 
 def identity_of(settings: Settings, over: Path | None = None) -> ModelIdentity:
     """Load models as the service does, and return the identity that findings are recorded under."""
-    from db.domain.records import ModelIdentity
+    from db.domain.models import ModelIdentity
     from inference.predictor import load_models
 
     model = settings.model

@@ -53,8 +53,8 @@ def retract(
     reason: Annotated[str, typer.Option("--reason", help="Reason in words, shown in the PACS.")],
 ) -> None:
     """Withdraw a study's results, in the PACS too (IHE IOCM); prints one JSON object per analysis."""
+    from db.domain.analyses import AnalysisStatus
     from db.domain.exchange import RetractionCode
-    from db.domain.records import AnalysisStatus
     from db.read_models.studies import study_detail
     from db.results import objects as results
 

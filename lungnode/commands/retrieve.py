@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from db.database import Database
-from db.domain.records import PatientAttributes
+from db.domain.studies import PatientAttributes
 from dicom_node.client.peer import NodeUnreachableError
 from dicom_node.client.query_client import QUERY_CONTEXTS, QueryConnection, StudyMatch
 from dicom_node.client.query_keys import InexactKeyError, QueryError, exact_key, exact_uid, plain_date

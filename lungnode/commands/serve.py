@@ -114,8 +114,8 @@ def _prepare(settings: Settings, names: Sequence[PartName]) -> None:
 def _audit(settings: Settings, action: str, names: Sequence[PartName]) -> None:
     """Append to the audit log; at the end an unavailable database is only logged."""
     from db.audit.trail import append
+    from db.domain.audit import AuditEvent
     from db.domain.errors import DatabaseUnavailableError
-    from db.domain.records import AuditEvent
     from lungnode.wiring.base import open_database
 
     details: dict[str, object] = {"version": package_version("lungnode"), "parts": [name.value for name in names]}

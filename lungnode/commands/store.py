@@ -30,7 +30,7 @@ def verify() -> int:
     a damaged or missing result is created again by a worker.
     """
     from db.audit import trail as audit
-    from db.domain.records import AuditEvent
+    from db.domain.audit import AuditEvent
     from dicom_node.storage.integrity import report
     from lungnode.wiring.base import open_store
 
@@ -59,7 +59,7 @@ def reindex_files() -> int:
     Safe while the service runs: indexed series are analysed as if they had just been received.
     """
     from db.audit import trail as audit
-    from db.domain.records import AuditEvent
+    from db.domain.audit import AuditEvent
     from dicom_node.intake.reindex import reindex
     from lungnode.wiring.base import build_intake, open_store
 

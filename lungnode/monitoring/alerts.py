@@ -16,7 +16,7 @@ from typing import Any
 
 from db.analyses.quarantine import quarantined_scanners
 from db.database import Database
-from db.domain.records import DeliveryStatus
+from db.domain.deliveries import DeliveryStatus
 from db.monitoring import faults
 from db.monitoring.drift_observations import latest_report
 from db.monitoring.workload import latest_arrival, workload

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from db.analyses.ground_truth import Judged, Proven, latest_judged, latest_proven
-from db.domain.records import Verdict
+from db.domain.findings import Verdict
 from db.engine.session import now
 from db.monitoring.drift_observations import (
     Outcomes,

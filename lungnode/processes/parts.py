@@ -23,7 +23,7 @@ from lungnode.wiring import web as wiring_web
 from lungnode.wiring import worker as wiring_worker
 
 if TYPE_CHECKING:
-    from db.domain.records import ModelIdentity
+    from db.domain.models import ModelIdentity
     from dicom_node.jobs.analysis_process import AnalysisPool, MakeAnalyzer
     from dicom_node.port.shared_socket import Port
 

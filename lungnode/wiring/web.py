@@ -10,7 +10,7 @@ from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from lungnode.adapters.live_model import LiveBundle, SwitchingPredictor, checked
 from lungnode.settings.dicom import Destination, Peer
 from lungnode.settings.service import Settings, is_loopback

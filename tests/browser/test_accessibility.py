@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from db.domain.records import StudyState
+from db.domain.studies import StudyState
 from tests.browser.conftest import Site
 from tests.support.webapp_doubles import add_study, noise_png, put_in_state
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db.accounts import users
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.browser.conftest import Site
 
 pytestmark = pytest.mark.browser

@@ -9,7 +9,9 @@ from playwright.sync_api import Page, expect
 
 from db.accounts import users
 from db.analyses import analyses
-from db.domain.records import AnalysisOutcome, DeliveryStatus, Role
+from db.domain.accounts import Role
+from db.domain.analyses import AnalysisOutcome
+from db.domain.deliveries import DeliveryStatus
 from db.results import deliveries
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious

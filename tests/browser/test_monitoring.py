@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db.accounts import users
-from db.domain.records import Role
+from db.domain.accounts import Role
 from lungnode.monitoring.watch_report import run_watch
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious

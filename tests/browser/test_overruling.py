@@ -14,7 +14,10 @@ from playwright.sync_api import Locator, Page, Request, Route, expect
 from db.accounts import users
 from db.analyses import analyses
 from db.audit import trail as audit
-from db.domain.records import AnalysisOutcome, AnalysisRecord, NewFinding, Reason, Role
+from db.domain.accounts import Role
+from db.domain.analyses import AnalysisOutcome, AnalysisRecord
+from db.domain.findings import NewFinding
+from db.domain.reasons import Reason
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity

@@ -9,7 +9,8 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from db.accounts import users
 from db.analyses import analyses
-from db.domain.records import AssessmentRecord, Role
+from db.domain.accounts import Role
+from db.domain.findings import AssessmentRecord
 from tests.browser.conftest import Site
 from tests.browser.test_viewer import OWN, findings_of, opened, pane, shows
 from tests.support.serve import NODULE

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from db.audit import trail as audit
-from db.domain.records import FindingRecord
+from db.domain.findings import FindingRecord
 from db.read_models.studies import study_detail
 from tests.browser.conftest import Site
 from tests.support.serve import NODULE, SIDE, SLICES, SPACING_MM

@@ -25,7 +25,7 @@ from benchmarks.receive import encoded_slice
 from benchmarks.sender import BrokenOffError, send
 from db.database import Database
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import StudyState
+from db.domain.studies import StudyState
 from db.engine.server_probe import AGAIN_S, ANSWER_S, PATIENCE_S
 from db.tables.arrivals import InstanceRow, SeriesRow
 from tests.support.factories import CtSeries

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from db.audit.verification import verify
-from db.domain.records import AnalysisStatus, StudyState
+from db.domain.analyses import AnalysisStatus
+from db.domain.studies import StudyState
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.support.factories import CtSeries, ct_series
 from tests.support.service import Sender, Service, until

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from db.audit.verification import verify
-from db.domain.records import AnalysisStatus
+from db.domain.analyses import AnalysisStatus
 from db.engine import schema
 from tests.support.factories import CtSeries
 from tests.support.postgres_server import PostgresMissingError

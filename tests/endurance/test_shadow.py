@@ -14,7 +14,8 @@ import pytest
 import requests
 
 from db.analyses import findings, quarantine, shadow
-from db.domain.records import AnalysisRecord, AnalysisStatus, StudyState
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.studies import StudyState
 from db.results.objects import results_of_analysis
 from dicom_node.phantom.writer import SeriesIdentity
 from inference.bundle import SHIPPED

@@ -10,7 +10,7 @@ from pynetdicom.sop_class import Verification
 
 from db.archive.index import ArchivedInstance
 from db.archive.search import ArchivedSeries, ArchivedStudy
-from db.domain.records import PatientAttributes
+from db.domain.studies import PatientAttributes
 from dicom_node import query_models
 from dicom_node.encoding import commitment_messages, part10, transfer_syntaxes
 from dicom_node.encoding.status import Status

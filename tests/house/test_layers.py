@@ -22,7 +22,7 @@ def test_layers_hold(root: Path) -> None:
     ("statement", "forbidden"),
     [
         ("import webapp", ("torch", "torchvision", "pynetdicom", "highdicom")),
-        ("import db.domain.records, db.database", ("torch", "flask", "pydicom", "pydantic_settings")),
+        ("import db.domain.studies, db.database", ("torch", "flask", "pydicom", "pydantic_settings")),
         ("import inference.types", ("flask", "sqlalchemy", "pydicom", "pynetdicom", "pydantic_settings")),
         ("import lungnode.cli", ("torch", "flask", "sqlalchemy", "pydicom", "pynetdicom", "numpy", "dbos")),
         ("import lungnode.settings.table, lungnode.logs", ("torch", "sqlalchemy", "pynetdicom", "numpy")),

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from db.audit.trail import append
 from db.audit.verification import verify
 from db.database import Database, load_or_create_audit_key
-from db.domain.records import AuditEvent
+from db.domain.audit import AuditEvent
 from db.engine.schema import upgrade
 from lungnode.commands import restore
 from lungnode.commands.backup import create_backup

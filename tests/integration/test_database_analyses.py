@@ -12,22 +12,14 @@ from db.analyses import analyses, findings
 from db.audit import trail as audit
 from db.audit.verification import verify
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.caveats import Caveat
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import (
-    AnalysisOutcome,
-    AnalysisRecord,
-    AnalysisStatus,
-    FindingOrigin,
-    ModelIdentity,
-    NewFinding,
-    Reason,
-    ReceivedInstance,
-    StudyDetail,
-    StudyState,
-    Verdict,
-    WorklistQuery,
-)
+from db.domain.findings import FindingOrigin, NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import ReceivedInstance, StudyState
+from db.domain.worklist import StudyDetail, WorklistQuery
 from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.studies.instances import input_digest, series_record

@@ -14,7 +14,9 @@ from db.archive import index as archive
 from db.archive import search
 from db.archive.search import Between, Condition, Like, OneOf, Page
 from db.database import Database
-from db.domain.records import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
+from db.domain.analyses import AnalysisOutcome
+from db.domain.models import ModelIdentity
+from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.engine.session import new_id, now
 from db.intake.ingest import record_instance
 from db.studies import instances

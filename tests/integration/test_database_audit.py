@@ -18,8 +18,9 @@ from db.audit import trail as audit
 from db.audit.chain import ChainKey, Head
 from db.audit.verification import verify, write_anchor
 from db.database import Database
+from db.domain.audit import AuditEvent
 from db.domain.errors import AuditKeyError, UnfitDatabaseError
-from db.domain.records import AuditEvent, ReceivedInstance
+from db.domain.studies import ReceivedInstance
 from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.tables.audit import AuditEventRow, AuditHeadRow

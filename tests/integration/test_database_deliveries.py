@@ -15,22 +15,15 @@ from db.analyses import analyses, findings, predictions
 from db.audit import trail as audit
 from db.audit.verification import verify
 from db.database import Database
+from db.domain.accounts import Role
+from db.domain.analyses import AnalysisOutcome, AnalysisRecord
+from db.domain.deliveries import DeliveryRecord, DeliveryStatus
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import (
-    AnalysisOutcome,
-    AnalysisRecord,
-    DeliveryRecord,
-    DeliveryStatus,
-    ModelIdentity,
-    NewFinding,
-    Reason,
-    ReceivedInstance,
-    Role,
-    UploadAnswer,
-    UploadPatient,
-    UploadPrediction,
-    Verdict,
-)
+from db.domain.findings import NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import ReceivedInstance
+from db.domain.uploads import UploadAnswer, UploadPatient, UploadPrediction
 from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.results import deliveries

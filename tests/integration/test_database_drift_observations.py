@@ -11,7 +11,11 @@ from db.analyses import findings, ground_truth, readings
 from db.analyses.readings import ReadingEvent
 from db.archive import purge
 from db.database import Database
-from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import ReceivedInstance
 from db.monitoring import drift_observations
 from lungnode.monitoring.watch_report import refresh_report, run_watch
 from tests.integration.test_database_analyses import arrive, complete, request, start

@@ -16,16 +16,12 @@ from db.analyses import analyses, findings
 from db.audit import trail as audit
 from db.audit.verification import verify
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome, AnalysisStatus
+from db.domain.audit import AuditEvent
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import (
-    AnalysisOutcome,
-    AnalysisStatus,
-    AuditEvent,
-    ModelIdentity,
-    NewFinding,
-    ReceivedInstance,
-    Verdict,
-)
+from db.domain.findings import NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.studies import ReceivedInstance
 from db.engine import schema
 from db.intake.ingest import record_instance
 from db.read_models import studies

@@ -8,7 +8,7 @@ from db.analyses.promotions import PromotedBundle, PromotionRecord, live_promoti
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import ModelIdentity, PromotionKind
+from db.domain.models import ModelIdentity, PromotionKind
 
 
 def bundle(letter: str) -> PromotedBundle:

@@ -11,21 +11,13 @@ from db.analyses import analyses, findings, quarantine
 from db.analyses.scanners import Scanner, recent_scanners
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import (
-    SCANNER_HELD,
-    AnalysisOutcome,
-    AnalysisRecord,
-    AnalysisStatus,
-    ModelIdentity,
-    NewFinding,
-    Reason,
-    ReceivedInstance,
-    StudyDetail,
-    StudyState,
-    Verdict,
-    WorklistQuery,
-)
+from db.domain.findings import NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.reasons import SCANNER_HELD, Reason
+from db.domain.studies import ReceivedInstance, StudyState
+from db.domain.worklist import StudyDetail, WorklistQuery
 from db.monitoring import drift_observations
 from db.read_models import studies
 from db.results import objects as results

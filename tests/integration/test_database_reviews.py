@@ -9,8 +9,11 @@ import pytest
 from db.analyses import analyses, reviews
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import AnalysisOutcome, ModelIdentity, ReceivedInstance, WorklistItem, WorklistQuery
+from db.domain.models import ModelIdentity
+from db.domain.studies import ReceivedInstance
+from db.domain.worklist import WorklistItem, WorklistQuery
 from db.intake.ingest import record_instance
 from db.studies.instances import receiving_series, series_record
 from db.worklist import rows as worklist

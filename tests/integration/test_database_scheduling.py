@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from db.analyses import scheduling
-from db.domain.records import AnalysisRecord, AnalysisStatus, ModelIdentity
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.models import ModelIdentity
 from db.intake.ingest import record_instance
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

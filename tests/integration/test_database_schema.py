@@ -16,7 +16,7 @@ from sqlalchemy import inspect, text
 from db.audit.verification import verify
 from db.database import Database
 from db.domain.errors import UnfitDatabaseError
-from db.domain.records import ReceivedInstance
+from db.domain.studies import ReceivedInstance
 from db.engine import schema
 from db.engine.connections import make_engine
 from db.intake.ingest import record_instance

@@ -7,7 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from db.analyses import findings, shadow
 from db.database import Database
-from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, ReceivedInstance, Verdict
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import ReceivedInstance
 from tests.integration.test_database_analyses import analyse, arrive
 from tests.integration.test_database_quarantine import SHARP, answered, detail, hold
 

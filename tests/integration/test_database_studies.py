@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.domain.records import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState, WorklistQuery
+from db.domain.studies import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState
+from db.domain.worklist import WorklistQuery
 from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.studies.completion import force_complete

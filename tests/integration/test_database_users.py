@@ -11,8 +11,8 @@ from sqlalchemy import text
 from db.accounts import passwords, sign_in_attempts, tokens, users
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.accounts import Role, UserRecord
 from db.domain.errors import InvalidRecordError, NameTakenError, SignInDelayedError, UnknownRecordError
-from db.domain.records import Role, UserRecord
 
 PASSWORD = "correct horse battery"
 

@@ -13,18 +13,13 @@ from sqlalchemy import text
 
 from db.analyses import analyses
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome
+from db.domain.deliveries import DeliveryStatus
 from db.domain.errors import InvalidCursorError
-from db.domain.records import (
-    AnalysisOutcome,
-    DeliveryStatus,
-    ModelIdentity,
-    PatientAttributes,
-    Reason,
-    ReceivedInstance,
-    StudyState,
-    WorklistPage,
-    WorklistQuery,
-)
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
+from db.domain.worklist import WorklistPage, WorklistQuery
 from db.intake.ingest import record_instance
 from db.monitoring import workload
 from db.results import deliveries

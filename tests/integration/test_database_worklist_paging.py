@@ -14,7 +14,8 @@ from sqlalchemy import event, text
 from benchmarks.worklist import CLOCK, fill
 from db.database import Database
 from db.domain.errors import InvalidCursorError
-from db.domain.records import StudyState, WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
+from db.domain.studies import StudyState
+from db.domain.worklist import WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
 from db.worklist import rows as worklist
 from db.worklist.filters import NARROW
 

@@ -30,7 +30,10 @@ from db.analyses import analyses, findings
 from db.archive.index import instances
 from db.audit.trail import recent
 from db.database import Database
-from db.domain.records import AnalysisOutcome, DeliveryRecord, DeliveryStatus, NewFinding, Reason
+from db.domain.analyses import AnalysisOutcome
+from db.domain.deliveries import DeliveryRecord, DeliveryStatus
+from db.domain.findings import NewFinding
+from db.domain.reasons import Reason
 from db.monitoring import faults
 from db.read_models import studies
 from db.results import deliveries

@@ -19,7 +19,8 @@ import pytest
 from pydicom import dcmread
 from pynetdicom import AE, evt
 
-from db.domain.records import AnalysisOutcome, NewFinding
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding
 from db.read_models import studies
 from dicom_node.client.peer import RemoteNode, ScuTimeouts, echo
 from dicom_node.encoding.commitment_messages import COMMITMENT_CLASS, report_handler

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from db.analyses import quarantine
-from db.domain.records import AnalysisOutcome
+from db.domain.analyses import AnalysisOutcome
 from db.monitoring.drift_observations import latest_report, watched_scanners
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.series.pipeline import analyse_series

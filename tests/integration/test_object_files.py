@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from db.analyses.promotions import PromotedBundle
 from db.database import Database
-from db.domain.records import ModelIdentity
+from db.domain.models import ModelIdentity
 from db.engine.schema import upgrade
 from db.monitoring.clock import Clocks, read_clocks
 from db.studies.instances import receiving_series, series_instances, series_record

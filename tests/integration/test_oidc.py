@@ -19,7 +19,7 @@ from db.accounts import users
 from db.accounts.provider_accounts import provider_account_id
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.support.factories import sqlite_database
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET
 from tests.support.service import held_port

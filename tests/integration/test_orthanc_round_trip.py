@@ -17,7 +17,8 @@ from pynetdicom import AE, evt
 
 from db.analyses import findings
 from db.database import Database
-from db.domain.records import AnalysisOutcome, NewFinding, Verdict
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding, Verdict
 from db.read_models import studies
 from db.results import objects as results
 from db.studies.instances import series_record

@@ -23,8 +23,9 @@ from benchmarks.receivers import path_without_ours
 from db.archive.index import instances
 from db.audit.trail import recent
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome
 from db.domain.exchange import CommitmentRecord
-from db.domain.records import AnalysisOutcome, NewFinding
+from db.domain.findings import NewFinding
 from db.monitoring import faults
 from db.results import commitments
 from db.studies.instances import series_record

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from db.analyses import analyses
 from db.database import Database
 from db.domain.exchange import PriorSearch, PriorStatus
-from db.domain.records import StudyState
+from db.domain.studies import StudyState
 from db.intake import priors
 from db.read_models import studies
 from db.studies.instances import series_record

@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from db.accounts import passwords, users
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.support.factories import sqlite_database
 from tests.support.nginx import running_nginx
 from tests.support.webapp_doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages

@@ -14,8 +14,10 @@ from db.analyses import analyses, findings
 from db.audit import trail as audit
 from db.audit.verification import verify
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome
+from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import ResultObject, RetractionCode
-from db.domain.records import AnalysisOutcome, DeliveryStatus, NewFinding, Verdict
+from db.domain.findings import NewFinding, Verdict
 from db.monitoring import clock, faults
 from db.monitoring.clock import Moment
 from db.read_models.studies import study_detail

@@ -17,7 +17,7 @@ import pytest
 
 from db.database import Database
 from db.domain.errors import InvalidRecordError
-from db.domain.records import InstanceRecord, ReceivedInstance, StoreVerdict, StudyState
+from db.domain.studies import InstanceRecord, ReceivedInstance, StoreVerdict, StudyState
 from db.intake.ingest import record_arrivals
 from db.studies.instances import series_instances, series_record
 from dicom_node.encoding.part10 import read_file_meta

@@ -9,8 +9,9 @@ import pytest
 
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome
 from db.domain.errors import UnknownRecordError
-from db.domain.records import AnalysisOutcome, NewFinding
+from db.domain.findings import NewFinding
 from db.results import failures as result_failures
 from db.results.objects import results_of_analysis
 from dicom_node.results.objects import ReportSettings, ResultMaker, ResultsError

@@ -13,8 +13,10 @@ from pydicom.dataset import Dataset
 
 from db.analyses import findings
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome
 from db.domain.exchange import RetractionCode
-from db.domain.records import AnalysisOutcome, NewFinding, Reason, Verdict
+from db.domain.findings import NewFinding, Verdict
+from db.domain.reasons import Reason
 from db.results import deliveries
 from db.results import objects as results
 from dicom_node.phantom.writer import SeriesIdentity

@@ -17,7 +17,8 @@ import requests
 
 from db.audit import trail as audit
 from db.audit.verification import verify
-from db.domain.records import AnalysisStatus, StudyState
+from db.domain.analyses import AnalysisStatus
+from db.domain.studies import StudyState
 from dicom_node.client.peer import RemoteNode, echo
 from dicom_node.phantom.writer import SeriesIdentity
 from lungnode.commands.healthcheck import is_up

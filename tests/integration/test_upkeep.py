@@ -15,8 +15,9 @@ import structlog
 
 from db.audit import trail as audit
 from db.database import Database, load_or_create_audit_key
+from db.domain.analyses import AnalysisOutcome
+from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import ResultObject
-from db.domain.records import AnalysisOutcome, DeliveryStatus
 from db.read_models.studies import study_detail
 from db.results import deliveries
 from db.results import objects as results

@@ -23,15 +23,9 @@ import pytest
 from db.analyses import analyses
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import (
-    AnalysisRecord,
-    AnalysisStatus,
-    ModelIdentity,
-    PatientAttributes,
-    ReceivedInstance,
-    SeriesRecord,
-    StudyState,
-)
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
+from db.domain.models import ModelIdentity
+from db.domain.studies import PatientAttributes, ReceivedInstance, SeriesRecord, StudyState
 from db.intake.ingest import record_instance
 from db.monitoring import workers
 from db.read_models import studies

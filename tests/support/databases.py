@@ -19,7 +19,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
 from db.database import Database
-from db.domain.records import ModelIdentity, NewFinding, PatientAttributes, ReceivedInstance
+from db.domain.findings import NewFinding
+from db.domain.models import ModelIdentity
+from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.engine import schema
 from tests.support.postgres_server import PostgresMissingError, running_server
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from db.analyses import analyses, findings
 from db.database import Database
-from db.domain.records import AnalysisOutcome
+from db.domain.analyses import AnalysisOutcome
 from db.engine.session import new_id, now
 from db.tables.arrivals import StudyRow
 from db.tables.exchange import ResultRow

@@ -18,7 +18,9 @@ from pydicom.dataset import Dataset
 
 from db.analyses import analyses
 from db.database import Database
-from db.domain.records import AnalysisOutcome, ModelIdentity, PatientAttributes, ReceivedInstance
+from db.domain.analyses import AnalysisOutcome
+from db.domain.models import ModelIdentity
+from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.encoding.part10 import read_file_meta

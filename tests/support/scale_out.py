@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from db.domain.records import AnalysisStatus
+from db.domain.analyses import AnalysisStatus
 from db.engine.session import new_id
 from db.results import objects as results
 from dicom_node.phantom.writer import SeriesIdentity

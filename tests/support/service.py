@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 import pydicom
 
 from db.database import Database, load_or_create_audit_key
-from db.domain.records import AnalysisRecord, InstanceRecord, SeriesRecord, StudyState
+from db.domain.analyses import AnalysisRecord
+from db.domain.studies import InstanceRecord, SeriesRecord, StudyState
 from db.read_models import studies
 from db.studies.instances import series_instances, series_record
 from dicom_node.client.peer import NodeConnection, NodeUnreachableError, RemoteNode, ScuTimeouts, StoreOutcome

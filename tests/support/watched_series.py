@@ -11,7 +11,10 @@ import numpy as np
 from sqlalchemy import insert
 
 from db.database import Database
-from db.domain.records import AnalysisStatus, FindingOrigin, Reason, StudyState, Verdict
+from db.domain.analyses import AnalysisStatus
+from db.domain.findings import FindingOrigin, Verdict
+from db.domain.reasons import Reason
+from db.domain.studies import StudyState
 from db.engine.session import new_id
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow

@@ -18,16 +18,12 @@ from PIL import Image, UnidentifiedImageError
 from db.analyses import analyses
 from db.analyses.scanners import Scanner
 from db.database import Database
-from db.domain.records import (
-    AnalysisOutcome,
-    ModelIdentity,
-    NewFinding,
-    PatientAttributes,
-    Reason,
-    ReceivedInstance,
-    StudyState,
-    UploadAnswer,
-)
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
+from db.domain.uploads import UploadAnswer
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from inference.calibration.evidence import displayed_limits

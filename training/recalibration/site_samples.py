@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.analyses.findings import findings_with_patients
 from db.database import AUDIT_KEY_BYTES, Database
 from db.domain.errors import DbError
-from db.domain.records import FindingOrigin, FindingRecord, Verdict
+from db.domain.findings import FindingOrigin, FindingRecord, Verdict
 from db.engine import schema
 from inference.bundle import Bundle
 from inference.calibration.calibration import calibrated

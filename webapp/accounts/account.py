@@ -10,8 +10,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from db.accounts import users
 from db.accounts.web_sessions import SessionGrant, user_grant
 from db.audit import trail as audit
+from db.domain.accounts import UserRecord
+from db.domain.audit import AuditEvent
 from db.domain.errors import SignInDelayedError
-from db.domain.records import AuditEvent, UserRecord
 from webapp.accounts.identity import FORM_COOKIE, SESSION_COOKIE, principal
 from webapp.endpoints import ANY_QUERY, EVERYONE, SIGNED_IN, endpoint
 from webapp.http.addresses import is_own_path

@@ -12,7 +12,7 @@ from flask import g, request
 
 from db.accounts import tokens
 from db.accounts.names import TOKEN_ACTOR_PREFIX
-from db.domain.records import Role
+from db.domain.accounts import Role
 from webapp.endpoints import find
 from webapp.http.sessions import form_token
 from webapp.services.registry import Services, current_services

@@ -21,7 +21,8 @@ from db.accounts.names import ANONYMOUS, display_name
 from db.accounts.provider_accounts import record_provider_account
 from db.accounts.web_sessions import provider_grant
 from db.audit import trail as audit
-from db.domain.records import AuditEvent, Role
+from db.domain.accounts import Role
+from db.domain.audit import AuditEvent
 from webapp.accounts.account import form, safe_next, start_session
 from webapp.endpoints import ANY_QUERY, EVERYONE, endpoint
 from webapp.http.errors import NotFoundError, UnavailableError

@@ -9,17 +9,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from db.analyses.overruling import OVERRULABLE, OVERRULABLE_STATES
 from db.analyses.readings import ReadingEvent
-from db.domain import records
-from db.domain.records import (
-    AnalysisStatus,
-    DeliveryStatus,
-    FindingOrigin,
-    FindingRecord,
-    SeriesRecord,
-    StudyDetail,
-    StudyState,
-    Verdict,
-)
+from db.domain import findings
+from db.domain.analyses import AnalysisStatus
+from db.domain.deliveries import DeliveryStatus
+from db.domain.findings import FindingOrigin, FindingRecord, Verdict
+from db.domain.studies import SeriesRecord, StudyState
+from db.domain.worklist import StudyDetail
 from inference.displayed import Displayed, Question, displayed_of
 from webapp.api import models
 from webapp.api.models import (
@@ -108,12 +103,12 @@ class Finding(Answer):
         )
 
 
-def displayed_malignancy(finding: records.NewFinding) -> Displayed | None:
+def displayed_malignancy(finding: findings.NewFinding) -> Displayed | None:
     """Return the displayed malignancy of a finding."""
     return displayed_of(finding.attributes, Question.MALIGNANCY, finding.malignancy_probability)
 
 
-def displayed_nodule(finding: records.NewFinding) -> Displayed | None:
+def displayed_nodule(finding: findings.NewFinding) -> Displayed | None:
     """Return the displayed nodule probability of a finding."""
     return displayed_of(finding.attributes, Question.NODULE, finding.nodule_probability)
 

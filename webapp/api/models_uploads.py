@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from db.domain import records
+from db.domain import uploads
 from inference.displayed import Displayed, DisplayedProbability, Question, read_displayed
 from webapp import ports
 from webapp.api.models import ABSENT, Answer, Model, Percent, Share, Uid, merged, rounded
@@ -75,7 +75,7 @@ class RawAnswer(Answer):
     confidence: dict[str, Share]
 
     @classmethod
-    def of(cls, answer: records.UploadAnswer) -> Self:
+    def of(cls, answer: uploads.UploadAnswer) -> Self:
         """Return the unvalidated output, with confidences that sum to 1."""
         return cls(predicted_class=answer.top_class, confidence=rounding.confidence(answer.probabilities))
 
@@ -98,7 +98,7 @@ class Prediction(Answer):
     unvalidated: RawAnswer | SkipJsonSchema[None] = ABSENT
 
     @classmethod
-    def of(cls, record: records.UploadPrediction, explanation_url: str | None) -> Self:
+    def of(cls, record: uploads.UploadPrediction, explanation_url: str | None) -> Self:
         """Return the prediction of a record."""
         answer = record.answer
         shares = rounding.confidence(answer.probabilities) if answer.in_domain else {}
@@ -122,7 +122,7 @@ class Prediction(Answer):
         )
 
 
-def displayed_prediction(answer: records.UploadAnswer) -> Displayed | None:
+def displayed_prediction(answer: uploads.UploadAnswer) -> Displayed | None:
     """Return the displayed probability of ``malignant``; None without a validated result."""
     if not answer.in_domain or "malignant" not in answer.probabilities:
         return None

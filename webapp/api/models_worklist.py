@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from db.domain.records import StudyState
+from db.domain.studies import StudyState
 from db.worklist.saved_filters import NAME_LIMIT
 from inference.displayed import NO_EVIDENCE
 from webapp.api.models import Answer, Body, Interval, Moment, Probability, Reason, Uid, rounded

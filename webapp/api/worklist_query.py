@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from db.domain.records import StudyState, WorklistOrder, WorklistQuery
+from db.domain.studies import StudyState
+from db.domain.worklist import WorklistOrder, WorklistQuery
 from webapp.endpoints import Rule
 from webapp.http.forms import MAX_TEXT, clean_text
 from webapp.http.messages import english

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
 from db.analyses import analyses, quarantine
+from db.domain.analyses import AnalysisRecord
+from db.domain.deliveries import DeliveryRecord, DeliveryStatus
 from db.domain.exchange import PriorShortfall, ResultFailure
-from db.domain.records import AnalysisRecord, DeliveryRecord, DeliveryStatus
 from db.intake import priors
 from db.monitoring import association_log, faults
 from db.read_models import operations

@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from db.analyses import shadow
 from db.analyses.shadow import Pair, ShadowFinding
-from db.domain.records import FindingRecord, ModelIdentity, Verdict
+from db.domain.findings import FindingRecord, Verdict
+from db.domain.models import ModelIdentity
 from inference.drift.comparison import DECISION, Comparison, Conclusion, compare_models
 from inference.metrics import plain
 

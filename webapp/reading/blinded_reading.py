@@ -11,7 +11,8 @@ from dataclasses import replace
 from flask import request
 
 from db.domain.caveats import ABOUT_FINDINGS
-from db.domain.records import FindingOrigin, WorklistOrder, WorklistQuery
+from db.domain.findings import FindingOrigin
+from db.domain.worklist import WorklistOrder, WorklistQuery
 from webapp.accounts.identity import principal
 from webapp.api.models import Reason
 from webapp.api.models_studies import Finding, Study

@@ -11,15 +11,12 @@ from sqlalchemy.orm import Session
 from db.analyses import analyses, findings
 from db.analyses.overruling import request_overruled
 from db.analyses.readings import record_reading as record_event
-from db.domain.records import (
-    SCANNER_HELD,
-    AnalysisRecord,
-    FindingRecord,
-    ModelIdentity,
-    Reason,
-    StudyDetail,
-    StudyState,
-)
+from db.domain.analyses import AnalysisRecord
+from db.domain.findings import FindingRecord
+from db.domain.models import ModelIdentity
+from db.domain.reasons import SCANNER_HELD, Reason
+from db.domain.studies import StudyState
+from db.domain.worklist import StudyDetail
 from db.read_models import studies as records
 from db.studies.completion import force_complete
 from db.studies.instances import series_record

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, render_template, request
 
 from db.analyses import reviews
-from db.domain import records
+from db.domain import worklist as domain
 from db.domain.errors import InvalidCursorError
-from db.domain.records import StudyState, WorklistOrder, WorklistPage, WorklistQuery
+from db.domain.studies import StudyState
+from db.domain.worklist import WorklistOrder, WorklistPage, WorklistQuery
 from db.worklist import rows, saved_filters
 from webapp.accounts.identity import principal
 from webapp.api.models_worklist import (
@@ -86,12 +87,12 @@ def page(query: WorklistParameters) -> str:
     )
 
 
-def _items(listed: Iterable[records.WorklistItem]) -> list[WorklistItem]:
+def _items(listed: Iterable[domain.WorklistItem]) -> list[WorklistItem]:
     items = [WorklistItem.model_validate(record) for record in listed]
     return [blinded_reading.blind_item(item) for item in items] if blinded_reading.reads_first() else items
 
 
-def _waited_s(item: records.WorklistItem) -> float:
+def _waited_s(item: domain.WorklistItem) -> float:
     return (datetime.now(UTC) - item.received_at).total_seconds()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import AuditEntry
+from db.domain.audit import AuditEntry
 
 _SUBJECTS = frozenset({"study", "series", "instance", "analysis", "finding", "delivery"})
 _VIEWED = "study:viewed"

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import AuditEvent
+from db.domain.audit import AuditEvent
 from db.studies.instances import series_of_study
 from db.studies.lifecycle import study_id_of
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.json_schema import SkipJsonSchema
 from werkzeug.datastructures import FileStorage
 
-from db.domain.records import UploadPatient
+from db.domain.uploads import UploadPatient
 from webapp.endpoints import Rule
 from webapp.http.errors import BadRequestError, UnfitInputError
 from webapp.http.forms import MAX_PIXEL_INDEX, MAX_TEXT, clean_text

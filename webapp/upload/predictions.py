@@ -13,7 +13,7 @@ from flask import Blueprint, Response, g, make_response, render_template, url_fo
 from werkzeug.datastructures import FileStorage
 
 from db.analyses import predictions as records
-from db.domain.records import UploadPatient, UploadPrediction
+from db.domain.uploads import UploadPatient, UploadPrediction
 from webapp.accounts.identity import principal
 from webapp.api.models_uploads import AcceptedStudy, Prediction
 from webapp.endpoints import HTML, PNG, UPLOAD, endpoint

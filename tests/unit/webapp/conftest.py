@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from db.accounts import passwords, tokens, users
 from db.database import Database
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.support.webapp_doubles import (
     DATABASE_FILE,
     CannedPredictor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Blueprint
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.unit.webapp.conftest import Web
 from webapp.access_table import table
 from webapp.assembly import declared_endpoints

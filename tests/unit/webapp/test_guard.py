@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.support.webapp_doubles import noise_png
 from tests.unit.webapp.conftest import Web
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.reading.test_studies import shown_study
 from tests.unit.webapp.test_access import VALUES

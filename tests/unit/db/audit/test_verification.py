@@ -11,8 +11,8 @@ from db.audit import trail as audit
 from db.audit import verification
 from db.audit.verification import verify
 from db.database import Database
+from db.domain.audit import AuditEvent
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import AuditEvent
 
 BATCH = 500
 

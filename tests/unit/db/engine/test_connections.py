@@ -19,8 +19,8 @@ from sqlalchemy.exc import IntegrityError
 from db.audit import trail as audit
 from db.audit.verification import verify
 from db.database import Database, load_or_create_audit_key
+from db.domain.audit import AuditEvent
 from db.domain.errors import AuditKeyError, DatabaseUnavailableError, UnfitDatabaseError
-from db.domain.records import AuditEvent
 from db.engine import schema
 from db.engine.connections import database_url
 

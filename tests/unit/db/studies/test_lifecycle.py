@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.domain.records import Reason, StudyState
+from db.domain.reasons import Reason
+from db.domain.studies import StudyState
 from db.studies.lifecycle import PRECEDENCE, SETTLED, study_state, unique
 
 SCOUT = Reason("localizer", "A localizer is not analysed.")

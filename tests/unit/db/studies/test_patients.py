@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.domain.errors import InvalidRecordError
-from db.domain.records import PatientAttributes
+from db.domain.studies import PatientAttributes
 from db.studies.patients import contradicts, folded_name, folded_text, is_same_within_study, normalised
 
 ANN = PatientAttributes("P1", "H", "Müller^Anna", "19700101", "F")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.errors import DatabaseUnavailableError, InvalidRecordError
-from db.domain.records import ReceivedInstance, StoreVerdict, StudyState
+from db.domain.studies import ReceivedInstance, StoreVerdict, StudyState
 from db.intake.ingest import record_arrivals
 from db.studies.instances import instance_record, receiving_series, series_instances
 from dicom_node.encoding.elements import WalkLimits

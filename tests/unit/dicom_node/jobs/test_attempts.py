@@ -11,17 +11,11 @@ import pytest
 from db.analyses import analyses
 from db.audit import trail as audit
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import (
-    AnalysisOutcome,
-    AnalysisRecord,
-    AnalysisStatus,
-    ModelIdentity,
-    PatientAttributes,
-    Reason,
-    ReceivedInstance,
-    StudyState,
-)
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
+from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError

@@ -12,7 +12,8 @@ import pytest
 from db.analyses import analyses
 from db.analyses import shadow as shadow_runs
 from db.database import Database
-from db.domain.records import AnalysisOutcome, AnalysisStatus, ModelIdentity
+from db.domain.analyses import AnalysisOutcome, AnalysisStatus
+from db.domain.models import ModelIdentity
 from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
 from dicom_node.jobs.shadow import UNAVAILABLE_PAUSE_S, ShadowRuns
 from dicom_node.series.types import StoredInstance

@@ -14,17 +14,10 @@ from hypothesis import strategies as st
 
 from db.analyses import analyses
 from db.database import Database
+from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import (
-    AnalysisOutcome,
-    AnalysisRecord,
-    AnalysisStatus,
-    ModelIdentity,
-    PatientAttributes,
-    ReceivedInstance,
-    SeriesRecord,
-    StudyState,
-)
+from db.domain.models import ModelIdentity
+from db.domain.studies import PatientAttributes, ReceivedInstance, SeriesRecord, StudyState
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.jobs.worker import QuietWatch, Worker, WorkerConfig

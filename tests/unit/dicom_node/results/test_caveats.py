@@ -12,7 +12,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from db.domain.caveats import NO_NODULE_FOUND, Caveat
-from db.domain.records import AssessmentRecord, Reason, Verdict
+from db.domain.findings import AssessmentRecord, Verdict
+from db.domain.reasons import Reason
 from dicom_node.results import summary_page
 from dicom_node.results.child import make_objects
 from dicom_node.results.job import Purpose, ReportJob

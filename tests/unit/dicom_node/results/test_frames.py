@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import LegacyConvertedEnhancedCTImageStorage
 
-from db.domain.records import NewFinding
+from db.domain.findings import NewFinding
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results.child import make_results

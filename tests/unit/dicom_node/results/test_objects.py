@@ -18,18 +18,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from db.domain.analyses import AnalysisRecord, AnalysisStatus
 from db.domain.exchange import RetractionCode, RetractionRecord
-from db.domain.records import (
-    AnalysisRecord,
-    AnalysisStatus,
-    AssessmentRecord,
-    FindingOrigin,
-    FindingRecord,
-    ModelIdentity,
-    NewFinding,
-    Reason,
-    Verdict,
-)
+from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results.child import make_objects, write_once

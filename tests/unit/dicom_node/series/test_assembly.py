@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, LegacyConvertedEnhancedCTImageStorage
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from dicom_node.encoding.errors import RefusedError, UnfitImagesError
 from dicom_node.phantom.enhanced import enhanced_instance
 from dicom_node.phantom.writer import TRANSFER_SYNTAXES, SeriesIdentity, SeriesLayout, save_instance

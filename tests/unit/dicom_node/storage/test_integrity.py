@@ -10,7 +10,7 @@ import pytest
 
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import PatientAttributes, ReceivedInstance
+from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.intake.ingest import record_instance
 from db.monitoring import faults
 from dicom_node.encoding.part10 import FileMeta

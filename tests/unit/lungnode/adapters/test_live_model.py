@@ -11,7 +11,7 @@ import pytest
 
 from db.analyses.promotions import PromotedBundle, promote, roll_back
 from db.database import Database
-from db.domain.records import ModelIdentity
+from db.domain.models import ModelIdentity
 from dicom_node.jobs.analysis_process import ModelUnavailableError
 from dicom_node.storage.files import LocalFiles
 from inference.bundle import SHIPPED, read_bundle

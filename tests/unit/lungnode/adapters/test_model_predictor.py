@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from db.database import Database
-from db.domain.records import PatientAttributes, ReceivedInstance
+from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.engine import schema
 from db.intake.ingest import record_instance
 from dicom_node.sandbox.decode_process import DecodeLimits

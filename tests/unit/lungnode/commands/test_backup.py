@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from db.audit.trail import append
 from db.audit.verification import verify
 from db.database import Database, load_or_create_audit_key
-from db.domain.records import AuditEvent
+from db.domain.audit import AuditEvent
 from db.engine.schema import upgrade
 from lungnode.commands.backup import claimed, create_backup, read_manifest
 from lungnode.commands.restore import restore_backup

@@ -12,7 +12,10 @@ from db.accounts import users
 from db.analyses import findings, promotions, shadow
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Role, Verdict
+from db.domain.accounts import Role
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding, Verdict
+from db.domain.models import ModelIdentity
 from dicom_node.phantom.writer import SeriesIdentity
 from inference.bundle import SHIPPED
 from lungnode.cli import run

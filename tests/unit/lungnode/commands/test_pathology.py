@@ -10,7 +10,8 @@ import pytest
 from db.analyses import analyses, findings
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import AnalysisOutcome, NewFinding
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding
 from lungnode.cli import run
 from tests.support.factories import CtSeries, answer_series, ct_series, index_series
 

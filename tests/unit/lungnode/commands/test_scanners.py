@@ -11,7 +11,7 @@ import pytest
 from db.analyses import quarantine
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import AnalysisOutcome
+from db.domain.analyses import AnalysisOutcome
 from lungnode.cli import run
 from tests.support.factories import answer_series, ct_series, index_series
 

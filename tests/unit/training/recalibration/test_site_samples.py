@@ -16,17 +16,10 @@ from scipy.special import expit
 
 from db.analyses import analyses, findings
 from db.database import Database
-from db.domain.records import (
-    AnalysisOutcome,
-    AssessmentRecord,
-    FindingOrigin,
-    FindingRecord,
-    ModelIdentity,
-    NewFinding,
-    PatientAttributes,
-    ReceivedInstance,
-    Verdict,
-)
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from inference.bundle import SHIPPED, Bundle, read_bundle

@@ -14,7 +14,7 @@ from db.accounts.provider_accounts import ProviderAccount, record_provider_accou
 from db.accounts.web_sessions import SessionGrant, provider_grant, user_grant
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import Role
+from db.domain.accounts import Role
 from db.tables.accounts import TokenRow, UserRow, WebSessionRow
 from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
 from webapp.accounts.identity import SESSION_COOKIE

@@ -8,7 +8,7 @@ import pytest
 
 from db.accounts import users
 from db.accounts.sign_in_attempts import FREE_ATTEMPTS
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
 from webapp.accounts.account import REFUSED, safe_next
 from webapp.accounts.identity import SESSION_COOKIE

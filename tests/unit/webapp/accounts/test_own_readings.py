@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from db.audit import trail as audit
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.support.webapp_doubles import Study, add_study, finding_at, finish
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.reading.test_studies import api, finding_of

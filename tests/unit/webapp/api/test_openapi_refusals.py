@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from db.domain.accounts import Role
 from db.domain.errors import DatabaseUnavailableError
-from db.domain.records import Role
 from tests.support.webapp_doubles import noise_png
 from tests.unit.webapp.api.test_openapi import DOCUMENT, problems, resolved
 from tests.unit.webapp.conftest import Web

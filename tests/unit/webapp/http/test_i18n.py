@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain.records import Reason
+from db.domain.reasons import Reason
 from tests.support.webapp_doubles import add_study, finding_at, finish
 from tests.unit.webapp.conftest import Web
 from webapp.http.i18n import COOKIE

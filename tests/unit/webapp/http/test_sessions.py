@@ -11,7 +11,7 @@ import pytest
 from db.accounts import users
 from db.accounts.web_sessions import SessionGrant, user_grant
 from db.database import Database
-from db.domain.records import Role
+from db.domain.accounts import Role
 from db.engine.schema import upgrade
 from webapp.http import sessions
 from webapp.http.sessions import SessionStore, form_token, is_form_token

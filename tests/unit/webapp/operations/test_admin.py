@@ -8,8 +8,11 @@ import pytest
 
 from db.analyses import findings
 from db.audit import trail as audit
+from db.domain.accounts import Role
+from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import PriorStatus
-from db.domain.records import DeliveryStatus, Role, StudyState, Verdict
+from db.domain.findings import Verdict
+from db.domain.studies import StudyState
 from db.intake import priors
 from db.monitoring import association_log
 from db.monitoring.association_log import AssociationEvent

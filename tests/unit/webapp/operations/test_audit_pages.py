@@ -6,7 +6,8 @@ import pytest
 
 from db.accounts.provider_accounts import record_provider_account
 from db.audit import trail as audit
-from db.domain.records import AuditEvent, Role
+from db.domain.accounts import Role
+from db.domain.audit import AuditEvent
 from tests.support.webapp_doubles import add_study
 from tests.unit.webapp.conftest import Web
 from webapp.operations import audit_pages

@@ -10,7 +10,11 @@ import pytest
 from db.analyses import findings, shadow
 from db.analyses.pathology import NewPathology, import_pathology
 from db.analyses.promotions import PromotedBundle, live_promotion, promote, roll_back
-from db.domain.records import AnalysisOutcome, ModelIdentity, NewFinding, Reason, Role, Verdict
+from db.domain.accounts import Role
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding, Verdict
+from db.domain.models import ModelIdentity
+from db.domain.reasons import Reason
 from inference.drift.comparison import Conclusion
 from tests.support.webapp_doubles import MODEL, add_study, finding_at, finish
 from tests.unit.webapp.api.test_openapi import answer_schema, problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from db.domain.records import Role
+from db.domain.accounts import Role
 from db.monitoring.drift_observations import latest_report
 from lungnode.monitoring.watch_report import run_watch
 from tests.support.watched_series import rehearsed

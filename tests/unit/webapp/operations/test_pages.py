@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import webapp
-from db.domain.records import Role
+from db.domain.accounts import Role
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.reading.test_studies import shown_study
 from webapp.templating import age_at, dicom_date, duration, person_name, sentence

@@ -9,7 +9,9 @@ import pytest
 
 from db.analyses import analyses, findings, quarantine
 from db.audit import trail as audit
-from db.domain.records import AnalysisOutcome, NewFinding, Role
+from db.domain.accounts import Role
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding
 from tests.support.webapp_doubles import MODEL, SCANNER, Study, add_study, finding_at
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.reading.test_studies import api, place

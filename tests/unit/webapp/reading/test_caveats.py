@@ -8,8 +8,9 @@ from string import Formatter
 import pytest
 
 from db.analyses import analyses
+from db.domain.analyses import AnalysisOutcome
 from db.domain.caveats import ABOUT_FINDINGS, NO_NODULE_FOUND, PARTIAL_COVERAGE, Caveat
-from db.domain.records import AnalysisOutcome, Reason
+from db.domain.reasons import Reason
 from tests.support.webapp_doubles import MODEL, Study, add_study
 from tests.unit.webapp.conftest import Web
 from webapp.reading.blinded_reading import COOKIE

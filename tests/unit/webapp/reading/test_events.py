@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from db.audit import trail as audit
 from db.database import Database
-from db.domain.records import AuditEvent
+from db.domain.audit import AuditEvent
 from db.tables.accounts import WebSessionRow
 from tests.support.webapp_doubles import add_study
 from tests.unit.webapp.conftest import Web
@@ -130,7 +130,7 @@ def test_streams_end_when_the_server_closes(web: Web) -> None:
 
 
 def test_a_stream_does_not_keep_a_session_alive(locked: Web) -> None:
-    from db.domain.records import Role
+    from db.domain.accounts import Role
 
     client, _ = locked.signed_in(Role.RADIOLOGIST)
     database = locked.app.extensions[EXTENSION].database

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from db.audit import trail as audit
-from db.domain.records import Role
+from db.domain.accounts import Role
 from db.results import failures as result_failures
 from tests.support.webapp_doubles import Study, add_study, finding_at, finish
 from tests.unit.webapp.conftest import Web

@@ -11,8 +11,12 @@ from werkzeug.test import TestResponse
 
 from db.analyses import analyses
 from db.audit import trail as audit
+from db.domain.accounts import Role
+from db.domain.analyses import AnalysisOutcome, AnalysisStatus
+from db.domain.audit import AuditEvent
 from db.domain.errors import DatabaseUnavailableError, UnknownRecordError
-from db.domain.records import AnalysisOutcome, AnalysisStatus, AuditEvent, Reason, Role, StudyState
+from db.domain.reasons import Reason
+from db.domain.studies import StudyState
 from db.results import deliveries as sent
 from inference.malignancy.submodels import doubts
 from tests.support.webapp_doubles import MODEL, Study, add_study, finding_at, finish, put_in_state, uid

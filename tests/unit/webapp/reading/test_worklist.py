@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from db.audit import trail as audit
-from db.domain.records import Reason, Role, StudyState
+from db.domain.accounts import Role
+from db.domain.reasons import Reason
+from db.domain.studies import StudyState
 from tests.support.webapp_doubles import add_study, finding_at, finish, put_in_state
 from tests.unit.webapp.conftest import Web
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from werkzeug.datastructures import FileStorage
 
-from db.domain.records import UploadPatient
+from db.domain.uploads import UploadPatient
 from webapp.endpoints import validated
 from webapp.http.errors import UnfitInputError, WebError
 from webapp.http.forms import MAX_TEXT
