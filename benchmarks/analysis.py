@@ -27,7 +27,7 @@ from inference.predictor import NoduleAnalyzer
 from inference.types import CtVolume
 
 STAGES = ("lungs", "candidates", "sorting", "grading")
-"""What the analyser tells of, in order."""
+"""Stages that the analyzer reports, in order."""
 ENGINES = tuple(engine for engine in Engine if engine is not Engine.TORCH_COMPILED)
 
 
@@ -42,11 +42,11 @@ def analyzers(bundle: Path | None, device: torch.device, engines: Collection[Eng
     bundles = [read_bundle(bundle_folders(bundle)[task]) for task in ("nodule", "filter")]
     naive = (Ensemble(b, device, engine=Engine.TORCH_FLOAT32, batch_size=1) for b in bundles)
     chosen = (Ensemble(b, device, engine=choose_engine("auto", b, device.type)) for b in bundles)
-    made = {"naive": NoduleAnalyzer(*naive), "auto": NoduleAnalyzer(*chosen)}
+    by_name = {"naive": NoduleAnalyzer(*naive), "auto": NoduleAnalyzer(*chosen)}
     for engine in engines:
         if not why_unusable(engine, device.type) and not any(why_unfit(engine, b) for b in bundles):
-            made[str(engine)] = NoduleAnalyzer(*(Ensemble(b, device, engine=engine) for b in bundles))
-    return made
+            by_name[str(engine)] = NoduleAnalyzer(*(Ensemble(b, device, engine=engine) for b in bundles))
+    return by_name
 
 
 def measure(analyzer: NoduleAnalyzer, volume: CtVolume) -> tuple[float, float, dict[str, float]]:
@@ -70,10 +70,10 @@ def main() -> None:
     given = options.parse_args()
     volume = chest(given.slices, given.length, given.rows)
     engines = [Engine(name) for name in given.engines.split(",")]
-    made = analyzers(given.bundle, resolve_device(given.device), engines)
-    rounds: dict[str, list[tuple[float, float, dict[str, float]]]] = {name: [] for name in made}
+    by_name = analyzers(given.bundle, resolve_device(given.device), engines)
+    rounds: dict[str, list[tuple[float, float, dict[str, float]]]] = {name: [] for name in by_name}
     for _ in range(given.repeat):
-        for name, analyzer in made.items():
+        for name, analyzer in by_name.items():
             rounds[name].append(measure(analyzer, volume))
     medians = {name: statistics.median(wall for wall, _, _ in taken) for name, taken in rounds.items()}
     rows: list[dict[str, object]] = [

@@ -25,7 +25,7 @@ CLIENTS = (
     "revoked",
     "of another peer",
 )
-"""Who calls, by certificate; only the first may get in."""
+"""Clients by certificate; only the first may associate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,14 @@ def issue(
 
 def write_certificates(folder: Path) -> None:
     """Write the authority, its revocation list, the node's certificate, and one for each of ``CLIENTS``."""
-    authority, stranger = issue("authority", is_authority=True), issue("stranger", is_authority=True)
+    authority, other_authority = issue("authority", is_authority=True), issue("stranger", is_authority=True)
     revoked = issue("revoked", authority)
     holders = {
         "authority": authority,
         "node": issue("node", authority),
         "good": issue("good", authority),
         "self-signed": issue("self-signed"),
-        "other authority": issue("other", stranger),
+        "other authority": issue("other", other_authority),
         "expired": issue("expired", authority, starts=-30 * DAY, ends=-DAY),
         "not yet valid": issue("early", authority, starts=DAY),
         "for servers only": issue("server", authority, usages=(ExtendedKeyUsageOID.SERVER_AUTH,)),

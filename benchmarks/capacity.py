@@ -32,7 +32,7 @@ SCALES = {"hospital": 200, "group": 5_000, "country": 100_000}
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What runs: listener processes, workers with one analysis at a time each, and PostgreSQL hosts."""
+    """The processes that run: listener processes, workers with one analysis at a time each, and PostgreSQL hosts."""
 
     listeners: int
     workers: int
@@ -52,7 +52,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a day came to."""
+    """Figures of one simulated day."""
 
     latencies: np.ndarray[Any, Any]
     busy: dict[str, float]
@@ -87,7 +87,7 @@ def draw_studies(times: Iterable[float], costs: dict[str, Any], rng: np.random.G
 
 
 def receiving_s(study: Study, costs: dict[str, Any]) -> float:
-    """Seconds that a listener's place is taken by all series of a study: the sender's pace, or its share of ours."""
+    """Seconds that a listener's slot is taken by all series of a study: the sender's pace, or its share of ours."""
     pace = min(costs["sender"]["slices_per_s"], costs["receive"]["slices_per_s"] / places_of(costs))
     return study.slices * costs["study"]["series"] / pace
 
@@ -140,8 +140,8 @@ def simulate(studies: list[Study], stages: list[Stage]) -> Outcome:
             if not servers:
                 yield environment.timeout(seconds)
                 continue
-            with pools[name].request() as place:
-                yield place
+            with pools[name].request() as slot:
+                yield slot
                 hour[number, min(25, int(environment.now // 3600))] += seconds
                 yield environment.timeout(seconds)
         latencies[index] = environment.now - study.arrival
@@ -214,7 +214,7 @@ def row_of(scale: str, per_day: int, fleet: Fleet, outcome: Outcome, costs: dict
     }
 
 
-def plot(path: Path, found: list[tuple[str, Fleet, Outcome]]) -> None:
+def plot(path: Path, results: list[tuple[str, Fleet, Outcome]]) -> None:
     """Distribution of the latency at each scale."""
     import matplotlib as mpl
 
@@ -222,7 +222,7 @@ def plot(path: Path, found: list[tuple[str, Fleet, Outcome]]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-    for scale, fleet, outcome in found:
+    for scale, fleet, outcome in results:
         values = np.sort(outcome.latencies)
         kind = "GPU" if fleet.gpu else "CPU"
         axes.plot(values, np.linspace(0, 1, len(values)), label=f"{scale}, {fleet.workers} workers, {kind}",
@@ -237,7 +237,7 @@ def plot(path: Path, found: list[tuple[str, Fleet, Outcome]]) -> None:
 
 
 def plot_workers(path: Path, per_day: int, fleet: Fleet, costs: dict[str, Any], hours: range, seed: int) -> None:
-    """What breaks when workers are missing: median and 99th percentile against their number."""
+    """Plot the median and the 99th percentile of waiting against the number of workers."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -266,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     costs = tomllib.loads(args.costs.read_text())
-    rows, found = [], []
+    rows, results = [], []
     for scale in args.scales.split(","):
         if scale not in SCALES:
             print(f"benchmarks.capacity: {scale!r} is none of {', '.join(SCALES)}", file=sys.stderr)
@@ -276,14 +276,14 @@ def main(argv: list[str] | None = None) -> int:
         for gpu in (False, True):
             fleet, outcome = smallest_fleet(per_day, costs, gpu=gpu, seed=args.seed, hours=hours)
             rows.append(row_of(scale, per_day, fleet, outcome, costs))
-            found.append((scale, fleet, outcome))
+            results.append((scale, fleet, outcome))
             print(f"{scale}: {fleet}", file=sys.stderr, flush=True)
             if args.plots and scale == "country" and not gpu:
                 args.plots.mkdir(parents=True, exist_ok=True)
                 plot_workers(args.plots / "workers.png", per_day, fleet, costs, hours, args.seed)
     if args.plots:
         args.plots.mkdir(parents=True, exist_ok=True)
-        plot(args.plots / "latency.png", found)
+        plot(args.plots / "latency.png", results)
     report("capacity", rows, goal_s=GOAL_S)
     return 0
 

@@ -4,9 +4,9 @@ Usage: ``python -m benchmarks.drift --only push|simulate|look [--shift HU] [--sc
 
 ``push`` runs ``lungnode serve`` (a fast analyzer in the models' place) in a home of its own on loopback, and pushes
 generated chest CT by C-STORE, each of another patient: the reference and a block as they are, then a block whose
-values are shifted, then two blocks as they are. It tells what the page, the metrics and a webhook say after each.
+values are shifted, then two blocks as they are. It records what the page, the metrics and a webhook report after each.
 ``simulate`` compares blocks of drawn series, as patients differ, with the reference of their scanner: how often is
-drift told where nothing changed, and where something did. ``look`` measures the CPU time of the watch over a database
+drift reported without a change, and with one. ``look`` measures the CPU time of the watch over a database
 with so many analyses (of ten scanners, in 25 days), and after 20 more.
 """
 
@@ -52,17 +52,17 @@ PATIENCE_S = 900.0
 
 
 class Hook:
-    """A webhook on loopback that remembers what it was told of drift."""
+    """A webhook on loopback that records the states of drift that it received."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.states: list[str] = []
         hook = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 if message["alert"] == "drift":
-                    hook.told.append(str(message["state"]))
+                    hook.states.append(str(message["state"]))
                 self.send_response(204)
                 self.end_headers()
 
@@ -74,7 +74,7 @@ class Hook:
 
     @property
     def url(self) -> str:
-        """Where it is told."""
+        """Its address."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def close(self) -> None:
@@ -85,11 +85,11 @@ class Hook:
 
 @contextmanager
 def running(folder: Path, hook: Hook) -> Iterator[Service]:
-    """Run the service, which tells the webhook."""
+    """Run the service, which notifies the webhook."""
     settings = {
         "LUNGNODE_ALERTS__WEBHOOKS": json.dumps([hook.url]),
         "LUNGNODE_WEB__AUTH": "off",
-        "LUNGNODE_DICOM__RESULTS": "[]",  # nobody is sent any, and they would take most of the time
+        "LUNGNODE_DICOM__RESULTS": "[]",  # they would take most of the time
     }
     service = Service(folder / "home", quiet_s=2.0, environment=settings)
     service.start()
@@ -101,7 +101,7 @@ def running(folder: Path, hook: Hook) -> Iterator[Service]:
 
 
 def push(shift_hu: int) -> list[Row]:
-    """Push blocks of series through the SCP and tell what is told after each."""
+    """Push blocks of series through the SCP and record what is reported after each."""
     plan = (
         ("reference and a block", REFERENCE + WINDOW, 0, ""),
         ("a shifted block", WINDOW, shift_hu, "raised"),
@@ -119,9 +119,11 @@ def push(shift_hu: int) -> list[Row]:
             metrics = _wait(partial(_metrics, service), f"lungnode_drift_series{{}} {sent}.0")
             seconds = round(time.monotonic() - began, 1)
             page = requests.get(f"{service.addresses['web']['url']}monitoring", timeout=60).text
-            told = _wait(lambda: " ".join(hook.told), expected)
+            notified = _wait(lambda: " ".join(hook.states), expected)
             alarms = {"metrics": "lungnode_drift_alarm{} 1.0" in metrics, "page": "chip failed" in page}
-            rows.append({"pushed": name, "shift_hu": shift, "series": sent, "seconds": seconds, **alarms, "hook": told})
+            rows.append(
+                {"pushed": name, "shift_hu": shift, "series": sent, "seconds": seconds, **alarms, "hook": notified}
+            )
     hook.close()
     return rows
 
@@ -129,11 +131,11 @@ def push(shift_hu: int) -> list[Row]:
 def _wait(observe: Callable[[], str], expected: str) -> str:
     """Observe once a second until the text holds what is expected."""
     deadline = time.monotonic() + PATIENCE_S
-    while expected not in (seen := observe()):
+    while expected not in (observed := observe()):
         if time.monotonic() > deadline:
-            raise SystemExit(f"no {expected!r} within {PATIENCE_S:.0f} s: {seen[-500:]}")
+            raise SystemExit(f"no {expected!r} within {PATIENCE_S:.0f} s: {observed[-500:]}")
         time.sleep(1.0)
-    return seen
+    return observed
 
 
 def _send(service: Service, folder: Path, number: int, shift_hu: int) -> None:
@@ -157,7 +159,7 @@ def _metrics(service: Service) -> str:
 
 
 def simulate(scanners: int) -> list[Row]:
-    """Tell how often comparisons tell of drift, unshifted and shifted."""
+    """Return how often comparisons find drift, unshifted and shifted."""
     return [
         _simulated("nothing", scanners, Source()),
         *(_simulated(f"+{hu} HU", scanners // 10, Source(shift_hu=hu)) for hu in (10, 20, 50)),
@@ -169,45 +171,53 @@ def simulate(scanners: int) -> list[Row]:
 
 def _simulated_verdicts(rate: float, streams: int) -> Row:
     """Look after each verdict of streams in which readers override 10 % at first and ``rate`` in the last 100."""
-    rng, told, alarmed = np.random.default_rng(2), 0, 0
+    rng, alarm_count, alarmed = np.random.default_rng(2), 0, 0
     where, looks = Scanner("", "", ""), VERDICTS - 2 * RECENT_VERDICTS + 1
     for _ in range(streams):
         overridden = rng.random(VERDICTS) < np.where(np.arange(VERDICTS) < VERDICTS - 100, 0.1, rate)
         judged = [Judged(where, "", "", Verdict.REJECT if one else Verdict.ACCEPT, False, None) for one in overridden]
         raised = [p_of_increase(overrides(judged[:n])) < RAISE_P for n in range(2 * RECENT_VERDICTS, VERDICTS + 1)]
-        told, alarmed = told + sum(raised), alarmed + any(raised)
-    return _row(f"overrides 10 % to {rate:.0%}", (told, looks * streams), (alarmed, streams))
+        alarm_count, alarmed = alarm_count + sum(raised), alarmed + any(raised)
+    return _row(f"overrides 10 % to {rate:.0%}", (alarm_count, looks * streams), (alarmed, streams))
 
 
 def _simulated_calibration(factor: float, streams: int) -> Row:
     """Look after every fifth case of streams in which probabilities come true, times ``factor``."""
-    rng, told, alarmed = np.random.default_rng(3), 0, 0
+    rng, alarm_count, alarmed = np.random.default_rng(3), 0, 0
     sizes = range(MIN_CASES, CASES + 1, 5)
     for _ in range(streams):
         probabilities = rng.beta(0.7, 1.3, CASES)
         labels, patients = rng.random(CASES) < factor * probabilities, np.arange(CASES).astype(np.str_)
-        found = [watch_calibration(probabilities[:n], labels[:n], patients[:n]) for n in sizes]
-        raised = [isinstance(one, Calibration) and one.p < RAISE_P for one in found]
-        told, alarmed = told + sum(raised), alarmed + any(raised)
-    return _row(f"outcomes x {factor:g}", (told, len(sizes) * streams), (alarmed, streams))
+        watches = [watch_calibration(probabilities[:n], labels[:n], patients[:n]) for n in sizes]
+        raised = [isinstance(one, Calibration) and one.p < RAISE_P for one in watches]
+        alarm_count, alarmed = alarm_count + sum(raised), alarmed + any(raised)
+    return _row(f"outcomes x {factor:g}", (alarm_count, len(sizes) * streams), (alarmed, streams))
 
 
 def _simulated(name: str, scanners: int, changed: Source) -> Row:
     """Compare ``BLOCKS`` blocks of each scanner with its own reference."""
     rng = np.random.default_rng(1)
-    told, of_scanner, comparisons = 0, 0, 0
+    alarm_count, of_scanner, comparisons = 0, 0, 0
     for _ in range(scanners):
         reference = _drawn(rng, REFERENCE, Source())
-        found = [_tells(reference, _drawn(rng, WINDOW, changed)) for _ in range(BLOCKS)]
-        told, of_scanner, comparisons = told + sum(found), of_scanner + any(found), comparisons + BLOCKS
-    return _row(name, (told, comparisons), (of_scanner, scanners))
+        alarms = [_has_drifted(reference, _drawn(rng, WINDOW, changed)) for _ in range(BLOCKS)]
+        alarm_count, of_scanner, comparisons = alarm_count + sum(alarms), of_scanner + any(alarms), comparisons + BLOCKS
+    return _row(name, (alarm_count, comparisons), (of_scanner, scanners))
 
 
 def _row(name: str, comparisons: tuple[int, int], streams: tuple[int, int]) -> Row:
-    (told, n), (alarmed, of) = comparisons, streams
-    low, high = wilson_interval(told, n)
-    told_of = {"scanners": of, "alarmed": alarmed}
-    return {"changed": name, "looks": n, "told": told, "share": told / n, "low": low, "high": high, **told_of}
+    (alarm_count, n), (alarmed, of) = comparisons, streams
+    low, high = wilson_interval(alarm_count, n)
+    by_scanner = {"scanners": of, "alarmed": alarmed}
+    return {
+        "changed": name,
+        "looks": n,
+        "alarms": alarm_count,
+        "share": alarm_count / n,
+        "low": low,
+        "high": high,
+        **by_scanner,
+    }
 
 
 def _drawn(rng: np.random.Generator, n: int, source: Source) -> tuple[list[dict[str, object]], list[Answer]]:
@@ -218,12 +228,12 @@ def _drawn(rng: np.random.Generator, n: int, source: Source) -> tuple[list[dict[
         odds = rng.normal(-1.5, 1.6, count) + source.more_malignant
         nodule, malignancy = rng.beta(6, 1.2, count), 1 / (1 + np.exp(-odds))
         sizes = {"nodule_mm": float(np.median(rng.lognormal(2, 0.4, count))) if count else None}
-        told = (tuple(nodule.tolist()), tuple(malignancy.tolist()))
-        observed.append(Observation("", (), summary(rng, source.shift_hu) | sizes, *told))
+        probabilities = (tuple(nodule.tolist()), tuple(malignancy.tolist()))
+        observed.append(Observation("", (), summary(rng, source.shift_hu) | sizes, *probabilities))
     return [one.summary or {} for one in observed], answers(observed)
 
 
-def _tells(
+def _has_drifted(
     reference: tuple[list[dict[str, object]], list[Answer]], recent: tuple[list[dict[str, object]], list[Answer]]
 ) -> bool:
     return bool(compare(reference[0], recent[0]).drifted or compare_answers(reference[1], recent[1]).drifted)

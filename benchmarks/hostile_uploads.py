@@ -194,8 +194,8 @@ def main() -> None:
     options.add_argument("--clients", type=int, default=4)
     options.add_argument("--attacks", default=",".join(name.replace(",", "") for name in every))
     given = options.parse_args()
-    wanted = given.attacks.split(",")
-    chosen = {name: make for name, make in every.items() if name.replace(",", "") in wanted}
+    chosen_names = given.attacks.split(",")
+    chosen = {name: make for name, make in every.items() if name.replace(",", "") in chosen_names}
     with (
         tempfile.TemporaryDirectory() as folder,
         running_service(Path(folder), {"LUNGNODE_WEB__AUTH": "off"}) as service,

@@ -35,14 +35,14 @@ from benchmarks.sender import BrokenOffError, send
 from dicom_node.storage.instance_store import dataset_sha256
 
 STEPS = ("pwrite64", "ftruncate", "fdatasync", "rename", "fsync", "sendto")
-"""Where strace delivers the signal: as such a call of the process begins."""
+"""System calls at whose start strace delivers the signal."""
 LONGEST_S = 2.0
 LOOK_EVERY_S = 0.02
 
 
 @dataclass(slots=True)
 class Tally:
-    """What came of all cycles."""
+    """Counts over all cycles."""
 
     acknowledged: dict[str, int] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
@@ -51,11 +51,11 @@ class Tally:
     restart_s: list[float] = field(default_factory=list)
     partial_files: int = 0
     looks: int = 0
-    """How often another program opened the database, read and closed it."""
+    """Number of times another program opened the database, read and closed it."""
 
 
 def can_trace() -> bool:
-    """Whether strace is here and may be used."""
+    """Return True if strace is installed and may trace."""
     if shutil.which("strace") is None:
         return False
     return subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False).returncode == 0
@@ -121,13 +121,13 @@ def looking_in(database: Path, tally: Tally) -> Iterator[None]:
     """Open, read and close the database again and again while the block runs."""
     stop = threading.Event()
 
-    def look() -> None:
+    def open_and_close() -> None:
         while not stop.wait(LOOK_EVERY_S):
             with contextlib.closing(sqlite3.connect(database, timeout=5)) as index:
                 index.execute("SELECT count(*) FROM instances").fetchone()
             tally.looks += 1
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=open_and_close)
     thread.start()
     try:
         yield
@@ -151,7 +151,7 @@ def check(folder: Path, uids: set[str], tally: Tally) -> None:
 
 
 def run_cycle(folder: Path, rng: random.Random, cycle: int, associations: int, tally: Tally, step: str) -> None:
-    """Start, push, kill, start again, check what this cycle was told."""
+    """Start, push, kill, start again, check what was acknowledged."""
     before = set(tally.acknowledged)
     process, port, _ = start(folder, step, rng.randrange(5, 60))
     with looking_in(folder / "lungnode.db", tally):
@@ -182,8 +182,8 @@ def run(cycles: int, associations: int, seed: int) -> dict[str, object]:
         for cycle in range(cycles):
             step = STEPS[cycle // 2 % len(STEPS)] if traced and cycle % 2 else ""
             run_cycle(folder, rng, cycle, associations, tally, step)
-            told = f"{len(tally.acknowledged)} instances answered, {len(set(tally.lost))} lost"
-            print(f"cycle {cycle + 1} of {cycles}: {told}", file=sys.stderr, flush=True)
+            summary = f"{len(tally.acknowledged)} instances answered, {len(set(tally.lost))} lost"
+            print(f"cycle {cycle + 1} of {cycles}: {summary}", file=sys.stderr, flush=True)
         check(folder, set(tally.acknowledged), tally)
     statuses = Counter(tally.acknowledged.values())
     return {

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a process' use of the machine, a table, one JSON object."""
+"""Shared parts of the benchmarks: a process' use of the machine, a table, one JSON object."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def forget_peak(pid: int) -> None:
 
 def descendants(pid: int) -> list[int]:
     """Give the living descendants of a process."""
-    found = []
+    pids = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # a thread that has just ended
             for child in task.read_text().split():
-                found += [int(child), *descendants(int(child))]
-    return found
+                pids += [int(child), *descendants(int(child))]
+    return pids
 
 
 def machine() -> dict[str, object]:
@@ -69,9 +69,9 @@ def machine() -> dict[str, object]:
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Make a parser with what all benchmarks take."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--repeat", type=int, default=3, help="runs of each; the median counts")
-    return made
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--repeat", type=int, default=3, help="runs of each; the median counts")
+    return options
 
 
 def report(name: str, rows: Sequence[dict[str, object]], **more: object) -> None:

@@ -54,8 +54,8 @@ def study_path(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     path = ""
     for line in process.stdout:
-        found = re.search(r"/studies/[0-9.]+", line)
-        path = found[0] if found else path
+        match = re.search(r"/studies/[0-9.]+", line)
+        path = match[0] if match else path
         if READY in line and path:
             return path
     raise SystemExit("the demonstration ended without an answer")

@@ -58,7 +58,7 @@ TECHNIQUE: dict[str, object] = {
 PRIVATE_ELEMENTS = 20
 LOW_HU, HIGH_HU = -1000.0, 400.0
 ROOM = np.empty((ROWS, ROWS), np.int16)
-"""Where slices are decoded to, as the decoding process does: one after the other in the same memory."""
+"""Buffer that slices are decoded into one after the other, as in the decoding process."""
 
 
 def store_as_scanned(path: Path) -> None:
@@ -161,7 +161,7 @@ def timed_ms(work: Callable[[Path], object], path: Path) -> float:
 
 
 def input_rows(count: int) -> list[dict[str, object]]:
-    """Time cutting a place out of a volume and making the networks' inputs of it."""
+    """Time cutting a patch out of a volume and making the networks' inputs of it."""
     rng = np.random.default_rng(0)
     volume = CtVolume(
         rng.integers(-1000, 400, (SLICES, ROWS, ROWS)).astype(np.int16),

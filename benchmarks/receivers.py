@@ -25,7 +25,7 @@ from benchmarks.measure import end_process
 
 AE_TITLE = "BENCH"
 ANNOUNCEMENT = Path("run", "dicom.json")
-"""What ours writes when all its processes listen, in its folder."""
+"""File that ours writes when all its processes listen, in its folder."""
 _UNSYNCED = "LUNGNODE_BENCHMARK_UNSYNCED"
 
 
@@ -35,15 +35,15 @@ class Receiver:
 
     name: str
     promise: str
-    """What is true when it answers 0x0000."""
+    """Durability of an instance when it answers 0x0000."""
     command: Callable[[int, Path], list[str]]
     is_there: Callable[[], bool] = lambda: True
     has_no_index: bool = False
-    """Whether its files may be taken away between runs."""
+    """True if its files may be removed between runs."""
     announces: bool = False
-    """Whether it writes where it listens once all of its processes do."""
+    """True if it writes its address once all of its processes listen."""
     is_nodelay: bool = True
-    """Whether DCMTK's TCP_NODELAY is set; peers as shipped have it not."""
+    """True if DCMTK's TCP_NODELAY is set; it is not by default."""
     share: float = 1.0
     """Share of the instances that it is sent: as shipped, a peer needs 40 ms for each."""
 
@@ -82,13 +82,13 @@ def _orthanc_program() -> str | None:
 
 
 def _is_dcmtk_storescp() -> bool:
-    """Whether the storescp on the path is DCMTK's; pynetdicom installs a program of the same name."""
+    """Return True if the storescp on the path is DCMTK's; pynetdicom installs a program of the same name."""
     program = shutil.which("storescp", path=path_without_ours())
     return program is not None
 
 
 def path_without_ours() -> str:
-    """Where DCMTK is looked for: pynetdicom installs programs of the same names beside our Python."""
+    """Return the search path for DCMTK, without the folder of our Python, where pynetdicom's programs lie."""
     ours = sysconfig.get_path("scripts")
     return os.pathsep.join(folder for folder in os.get_exec_path() if folder.rstrip("/") != ours)
 
@@ -141,7 +141,7 @@ def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -160,8 +160,8 @@ def wait_until_it_listens(
     end = time.monotonic() + limit_s
     while time.monotonic() < end and process.poll() is None:
         with socket.socket() as probe:
-            is_told = announcement is None or announcement.exists()
-            if is_told and probe.connect_ex(("127.0.0.1", port)) == 0:
+            is_announced = announcement is None or announcement.exists()
+            if is_announced and probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
     raise SystemExit(f"a receiver did not start; see its log (status {process.returncode})")

@@ -7,7 +7,7 @@ are made. ``quiet_s`` lasts from the last acknowledgement to the start of the an
 the service's own clock; ``whole_s`` ends when the API says ``analysed``, and ``objects_s`` when the last result object
 is at the PACS. CPU is that of all processes of the service. Memory is the sum of what each process had at most, so
 pages that processes share count in each. With a bundle in shadow (ADR 0021), whose digest is not the live one's, and a
-pause of 12 s, its trial of one study runs while the next one comes; ``trials`` counts those that are done.
+pause of 12 s, its shadow run of one study goes on while the next one comes; ``shadow_runs`` counts those that are done.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ENDS = frozenset({"analysed", "not_analysed", "failed"})
 
 
 def settings(pacs_port: int | None = None, shadow: Path | None = None) -> dict[str, str]:
-    """Say how the service is run; without a PACS nobody gets results."""
+    """Return how the service is run; without a PACS results are not sent."""
     pacs = [] if pacs_port is None else [{"ae_title": PACS, "host": "127.0.0.1", "port": pacs_port}]
     return {
         "LUNGNODE_DICOM__QUIET_S": str(QUIET_S),
@@ -80,7 +80,7 @@ def run(service: Service, study: str, instances: list[tuple[str, bytes]]) -> tup
     if refused:
         raise SystemExit(f"{len(refused)} instances were refused, the first with 0x{refused[0]:04X}")
     answer, peak_mib = _result(service, study)
-    whole = time.time()
+    ended = time.time()
     analysis = answer["analyses"][0]
     started, finished = (datetime.fromisoformat(analysis[name]).timestamp() for name in ("started_at", "finished_at"))
     return began, {
@@ -88,7 +88,7 @@ def run(service: Service, study: str, instances: list[tuple[str, bytes]]) -> tup
         "push_s": pushed - began,
         "quiet_s": started - pushed,
         "analysis_s": finished - started,
-        "whole_s": whole - began,
+        "whole_s": ended - began,
         "objects_s": None,
         "cpu_s": usage(service.pid).cpu_s - cpu_s,
         "peak_mib": peak_mib,
@@ -125,7 +125,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     add_size(options)
     options.add_argument("--pause", type=float, default=0.0, help="seconds between a result and the next study")
-    options.add_argument("--shadow", type=Path, help="bundle that is tried in shadow")
+    options.add_argument("--shadow", type=Path, help="bundle that is run in shadow mode")
     given = options.parse_args()
     phantom = make_phantom(chest_spec(given.slices, given.length, given.rows))
     rows: list[dict[str, object]] = []
@@ -140,7 +140,7 @@ def main() -> None:
             time.sleep(given.pause if rows else 0)
             first_byte, row = run(service, study, instances)
             pushed.append((study, first_byte))
-            rows.append({"run": len(rows) + 1, **row, "trials": service.log.read_text().count("shadow:done")})
+            rows.append({"run": len(rows) + 1, **row, "shadow_runs": service.log.read_text().count("shadow:done")})
         for row, (study, first_byte) in zip(rows, pushed, strict=True):
             row["objects_s"] = _delivered(service, study) - first_byte
     report("service", rows, quiet_s=QUIET_S, load=os.getloadavg())

@@ -116,8 +116,8 @@ def _ready_service(process: subprocess.Popen[bytes], home: Path, log_path: Path)
     end = time.monotonic() + READY_S
     while time.monotonic() < end and process.poll() is None:
         if (home / "run" / "serve.json").exists():
-            told = json.loads((home / "run" / "serve.json").read_text())
-            service = Service(process.pid, told["dicom"]["port"], told["web"]["port"], home, log_path)
+            status = json.loads((home / "run" / "serve.json").read_text())
+            service = Service(process.pid, status["dicom"]["port"], status["web"]["port"], home, log_path)
             if service.get("/readyz")[0] == 200:
                 return service
         time.sleep(0.2)

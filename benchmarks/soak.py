@@ -1,9 +1,9 @@
-"""Whether anything grows: the whole service for as long as one likes, with studies, readers and hostile peers.
+"""Growth of memory, files and threads of the whole service, under studies, readers and hostile peers.
 
 Usage: ``python -m benchmarks.soak --minutes N [--every 10] [--slices 24] [--rows 256] [--out runs/soak]``. ``lungnode
 serve`` runs all its parts on loopback with SQLite. Every few seconds a study of a new patient is pushed: by DCMTK's
 ``storescu`` on one association, by our own sender on one, or on an association for each third of it. Meanwhile the
-probes of ``benchmarks.strangers`` hold connections open in turns, pages are asked for, and once in a while a study is
+probes of ``benchmarks.hostile_peers`` hold connections open in turns, pages are requested, and sometimes a study is
 sent again or left without an end. Each part is sampled with all its children: memory (RSS; pages that processes share
 count in each), open files, threads; and the sizes of database and store.
 
@@ -32,18 +32,18 @@ import numpy as np
 import requests
 from scipy import stats
 
+from benchmarks.hostile_peers import PROBES
 from benchmarks.measure import descendants, parser, report
 from benchmarks.receivers import AE_TITLE, path_without_ours
 from benchmarks.sender import BrokenOffError, connect, send
 from benchmarks.service import ENDS, instances_of, settings, study_of
 from benchmarks.serving import Service, running_service
-from benchmarks.strangers import PROBES
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
 
 PARTS = ("dicom", "worker", "web")
 SAMPLE_S, LOOK_S, ASK_S = 5.0, 1.0, 2.0
-STRANGERS = 5
+HOSTILE_PEERS = 5
 """Connections of a probe at once."""
 RESULT_S = 300.0
 """After which a study without a result counts as failed."""
@@ -58,7 +58,7 @@ SLICE_MM, PIXEL_MM = 2.5, 0.95
 
 @dataclass
 class Record:
-    """What was seen; threads append to it."""
+    """Observations of the run; threads append to it."""
 
     began: float = field(default_factory=time.monotonic)
     samples: list[dict[str, float]] = field(default_factory=list)
@@ -76,17 +76,17 @@ class Record:
 
 def sample(service: Service, home: Path) -> dict[str, float]:
     """Read memory, files and threads of each part, and the sizes of what is kept."""
-    told = json.loads((home / "run" / "serve.json").read_text())
-    found: dict[str, float] = {}
+    status = json.loads((home / "run" / "serve.json").read_text())
+    values: dict[str, float] = {}
     for part in PARTS:
-        pid = int(told[part]["pid"])
+        pid = int(status[part]["pid"])
         members = [pid, *descendants(pid)]
-        found |= {f"{part}_mib": _status(members, "VmRSS") / 1024, f"{part}_threads": _status(members, "Threads")}
-        found[f"{part}_files"] = sum(_open_files(member) for member in members)
-    found["supervisor_mib"] = _status([service.pid], "VmRSS") / 1024
-    found["database_mib"] = sum(path.stat().st_size for path in home.glob("*.db*")) / 2**20
-    found["store_mib"] = _size(home / "store") / 2**20
-    return found
+        values |= {f"{part}_mib": _status(members, "VmRSS") / 1024, f"{part}_threads": _status(members, "Threads")}
+        values[f"{part}_files"] = sum(_open_files(member) for member in members)
+    values["supervisor_mib"] = _status([service.pid], "VmRSS") / 1024
+    values["database_mib"] = sum(path.stat().st_size for path in home.glob("*.db*")) / 2**20
+    values["store_mib"] = _size(home / "store") / 2**20
+    return values
 
 
 def _status(members: Sequence[int], name: str) -> float:
@@ -128,10 +128,10 @@ class Soak:
             (every_s, self._push),
             (every_s / 2, self._annoy),
             (ASK_S, self._ask),
-            (LOOK_S, self._look),
+            (LOOK_S, self._check),
             (SAMPLE_S, self._sample),
         ]
-        threads = [threading.Thread(target=self._repeat, args=(stop, pause, turn)) for pause, turn in turns]
+        threads = [threading.Thread(target=self._repeat, args=(stop, pause, action)) for pause, action in turns]
         for thread in threads:
             thread.start()
         stop.wait(60 * minutes)
@@ -140,17 +140,17 @@ class Soak:
             thread.join()
         end = time.monotonic() + RESULT_S
         while self.record.waiting and time.monotonic() < end:
-            self._look(0)
+            self._check(0)
             time.sleep(LOOK_S)
         self.record.counts["studies without a result"] += len(self.record.waiting)
 
-    def _repeat(self, stop: threading.Event, pause_s: float, turn: Callable[[int], None]) -> None:
+    def _repeat(self, stop: threading.Event, pause_s: float, action: Callable[[int], None]) -> None:
         number, due = 0, time.monotonic()
         while not stop.is_set():
             try:
-                turn(number)
+                action(number)
             except (OSError, ValueError, KeyError) as error:
-                self.record.count(f"{turn.__name__.strip('_')} failed: {type(error).__name__}")
+                self.record.count(f"{action.__name__.strip('_')} failed: {type(error).__name__}")
             number, due = number + 1, max(due + pause_s, time.monotonic())
             stop.wait(due - time.monotonic())
 
@@ -162,15 +162,15 @@ class Soak:
         if way == 0 and (program := shutil.which("storescu", path=path_without_ours())):
             address = ["-aec", AE_TITLE, "+sd", "127.0.0.1", str(self._service.dicom_port), str(folder)]
             done = subprocess.run([program, *address], capture_output=True, check=False, timeout=120)
-            whole = done.returncode == 0
-            self.record.count("pushed by storescu" if whole else "storescu failed")
+            is_complete = done.returncode == 0
+            self.record.count("pushed by storescu" if is_complete else "storescu failed")
         else:
             step = max(1, len(instances) // 3) if way == 2 else len(instances)
-            whole = True
+            is_complete = True
             for at in range(0, len(instances), step):
-                whole &= self._send(instances[at : at + step])
+                is_complete &= self._send(instances[at : at + step])
             self.record.count("pushed by our sender")
-        if whole:
+        if is_complete:
             self.record.waiting[study] = time.monotonic()
         if number % 10 == 9:
             self._send(self._last)  # a PACS that forgot that it had sent this
@@ -203,7 +203,7 @@ class Soak:
         if name == "a PDU of 4 GiB" and number // len(PROBES) % 4:
             return  # each sends 64 MiB
         held = []
-        for _ in range(STRANGERS):
+        for _ in range(HOSTILE_PEERS):
             with contextlib.suppress(OSError):
                 connection = connect(self._service.dicom_port, 5)
                 held.append(connection)
@@ -221,14 +221,14 @@ class Soak:
         self.record.pages_s.append(time.monotonic() - asked)
         self.record.count("pages" if answer.ok else f"{PATHS[number % len(PATHS)]} answered {answer.status_code}")
 
-    def _look(self, _number: int) -> None:
+    def _check(self, _number: int) -> None:
         """See which studies have their result."""
         for study, since in list(self.record.waiting.items()):
-            told = study_of(self._service, study)
+            study_state = study_of(self._service, study)
             now = time.monotonic()
-            if told is not None and told["state"] in ENDS:
+            if study_state is not None and study_state["state"] in ENDS:
                 self.record.results_s.append(now - since)
-                self.record.count(" ".join([told["state"], *(one["code"] for one in told["reasons"])]))
+                self.record.count(" ".join([study_state["state"], *(one["code"] for one in study_state["reasons"])]))
                 del self.record.waiting[study]
             elif now - since > RESULT_S:
                 self.record.count("studies without a result")
@@ -282,12 +282,12 @@ def plot(samples: Sequence[dict[str, float]], path: Path) -> None:
 
     figure, panels = plt.subplots(2, 2, figsize=(11, 7), sharex=True)
     minutes = [60 * one["at_h"] for one in samples]
-    kept = ["database_mib", "store_mib"]
+    disk_series = ["database_mib", "store_mib"]
     shown = {
         "memory (RSS), MiB": [f"{part}_mib" for part in (*PARTS, "supervisor")],
         "open files": [f"{part}_files" for part in PARTS],
         "threads": [f"{part}_threads" for part in PARTS],
-        "database and store, MiB": kept,
+        "database and store, MiB": disk_series,
     }
     for panel, (title, names) in zip(panels.flat, shown.items(), strict=True):
         for name in names:
@@ -300,7 +300,7 @@ def plot(samples: Sequence[dict[str, float]], path: Path) -> None:
 
 
 def main() -> None:
-    """Run for the minutes asked for and tell what grew."""
+    """Run for the given minutes and report what grew."""
     options = parser(__doc__ or "")
     options.add_argument("--minutes", type=float, required=True)
     options.add_argument("--every", type=float, default=10.0, help="seconds from study to study")

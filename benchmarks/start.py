@@ -100,13 +100,13 @@ def main() -> None:
                 runs.setdefault(way, []).append(start(folder, given.idle))
     names = ("ready_s", "cpu_s", "idle_mib", "first_answer_s")
     rows: list[dict[str, object]] = [
-        {"started": way, **{name: _median(found, name) for name in names}} for way, found in runs.items()
+        {"started": way, **{name: _median(samples, name) for name in names}} for way, samples in runs.items()
     ]
     report("start", rows)
 
 
-def _median(found: list[dict[str, float]], name: str) -> float | None:
-    values = [run[name] for run in found if name in run]
+def _median(samples: list[dict[str, float]], name: str) -> float | None:
+    values = [run[name] for run in samples if name in run]
     return round(statistics.median(values), 2) if values else None
 
 

@@ -39,7 +39,7 @@ GIVEN = ("Anna", "Minh", "Luis", "Ewa", "Chidi", "Wei", "Nour", "João", "Petr",
 STATES = (StudyState.ANALYSED,) * 90 + (StudyState.NOT_ANALYSED,) * 8 + (StudyState.FAILED, StudyState.QUEUED)
 PROTOCOLS = ("CT Thorax", "CT Thorax low dose", "CT Thorax/Abdomen with contrast")
 OLD_PROTOCOL, OLD_SHARE = "CT Thorax spiral", 0.4
-"""What the node's first studies were called, and how many of all these are: the latest studies say nothing of it."""
+"""Descriptions of the node's first studies and their share of all studies, which the latest do not show."""
 WHY = {
     StudyState.NOT_ANALYSED: (Reason("few_slices", "Fewer slices than the model needs."),),
     StudyState.FAILED: (Reason("timeout", "The analysis took too long."),),

@@ -43,8 +43,8 @@ sync_api.expect.set_options(timeout=PATIENCE_MS)
 def chromium_path() -> str | None:
     """Where Chromium is, if it is anywhere."""
     named = os.environ.get("LUNGNODE_TEST_CHROMIUM")
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    return named or next((path for path in found if path), None)
+    paths = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return named or next((path for path in paths if path), None)
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,14 @@ def served(folder: Path, *arguments: str) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with served(tmp_path_factory.mktemp("site")) as made:
-        yield made
+    with served(tmp_path_factory.mktemp("site")) as served_site:
+        yield served_site
 
 
 @pytest.fixture(scope="module")
 def locked_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with served(tmp_path_factory.mktemp("locked"), "auth") as made:
-        yield made
+    with served(tmp_path_factory.mktemp("locked"), "auth") as served_site:
+        yield served_site
 
 
 @pytest.fixture(scope="session")
@@ -139,9 +139,9 @@ def launch() -> Iterator[Callable[..., sync_api.Browser]]:
     with sync_api.sync_playwright() as playwright, ExitStack() as stack:
 
         def make(*arguments: str) -> sync_api.Browser:
-            made = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
-            stack.callback(made.close)
-            return made
+            browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
+            stack.callback(browser.close)
+            return browser
 
         yield make
 

@@ -31,9 +31,11 @@ def viewer_path(site: Site) -> str:
 
 def serious(page: Page, axe: str) -> list[str]:
     page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    violations = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     return [
-        f"{entry['id']}: {entry['nodes'][0]['target']}" for entry in found if entry["impact"] in ("serious", "critical")
+        f"{entry['id']}: {entry['nodes'][0]['target']}"
+        for entry in violations
+        if entry["impact"] in ("serious", "critical")
     ]
 
 
@@ -45,17 +47,17 @@ def test_nothing_serious_is_wrong(
     picture.write_bytes(noise_png(256, 256))
     page = open_page(color_scheme=theme)
     page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-    found = {}
+    violations = {}
     for path in ("/", "/model", "/worklist", "/nothing", "/detector"):
         page.goto(site.url + path)
-        found[path] = serious(page, axe)
+        violations[path] = serious(page, axe)
     page.set_input_files("#image", picture)
     page.click("[data-submit]")
     page.wait_for_url("**/predictions/*")
-    found["result"] = serious(page, axe)
+    violations["result"] = serious(page, axe)
     page.goto(site.url + viewer_path)
     page.wait_for_selector(".finding.selected")
     page.keyboard.press("r")
     page.wait_for_selector(".finding .verdict")
-    found["viewer"] = serious(page, axe)
-    assert {path: problems for path, problems in found.items() if problems} == {}
+    violations["viewer"] = serious(page, axe)
+    assert {path: problems for path, problems in violations.items() if problems} == {}

@@ -26,18 +26,18 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, CtS
     folder = tmp_path_factory.mktemp("archive")
     with serving(folder) as archive:
         series = analysed_series(archive, folder, SLICES)
-        with shown(viewer, archive.url.removesuffix("/dicom-web")) as made:
-            yield made, series
+        with shown(viewer, archive.url.removesuffix("/dicom-web")) as shown_front:
+            yield shown_front, series
 
 
 @pytest.mark.timeout(600)
 def test_ohif_lists_and_opens_a_study_with_its_results(front: tuple[Front, CtSeries], browser: Browser) -> None:
-    made, series = front
+    shown_front, series = front
     page = browser.new_page(viewport={"width": 1400, "height": 850})
     page.set_default_timeout(PATIENCE_MS)
-    with made.watching(page):
-        opens_from_its_list(page, made, series)
-        gets_every_slice(page, made)
+    with shown_front.watching(page):
+        opens_from_its_list(page, shown_front, series)
+        gets_every_slice(page, shown_front)
     if folder := os.environ.get("LUNGNODE_TEST_SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / "ohif.png"))
     page.close()
@@ -58,7 +58,7 @@ def gets_every_slice(page: Page, front: Front) -> None:
     while len(loaded(front)) < SLICES and time.monotonic() < ends_at:
         page.wait_for_timeout(500)
     assert len(loaded(front)) >= SLICES
-    assert [told for told in front.asked if told[0] >= 400] == []
+    assert [answer for answer in front.asked if answer[0] >= 400] == []
 
 
 def loaded(front: Front) -> set[str]:

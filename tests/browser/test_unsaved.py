@@ -145,15 +145,15 @@ def test_the_opacity_slider_is_dragged_through_events(site: Site, study: Study, 
     y = box["y"] + box["height"] / 2
     viewer.mouse.move(box["x"] + box["width"] / 2, y)
     viewer.mouse.down()
-    seen = []
+    opacities = []
     for part in (0.6, 0.7, 0.8, 0.9):
         viewer.mouse.move(box["x"] + box["width"] * part, y)
-        seen.append(float(viewer.locator("[data-attention-image]").get_attribute("opacity") or 0))
+        opacities.append(float(viewer.locator("[data-attention-image]").get_attribute("opacity") or 0))
         if part == 0.7:
             other_study(site, study, viewer)
     viewer.mouse.up()
-    assert seen == sorted(set(seen))
-    assert seen[-1] == pytest.approx(0.9, abs=0.06)
+    assert opacities == sorted(set(opacities))
+    assert opacities[-1] == pytest.approx(0.9, abs=0.06)
 
 
 def lose(route: Route) -> None:

@@ -54,8 +54,8 @@ def shows(page: Page, index: int) -> None:
     expect(pane(page)).to_have_attribute("data-shown", str(index))
 
 
-def box_of(found: Locator) -> dict[str, float]:
-    box = found.bounding_box()
+def box_of(element: Locator) -> dict[str, float]:
+    box = element.bounding_box()
     assert box is not None
     return box
 
@@ -84,8 +84,8 @@ def grey_at(page: Page, row: float, column: float) -> int:
     return int(screen(page)[round(y), round(x)])
 
 
-def middle_of(found: Locator) -> tuple[float, float]:
-    box = box_of(found)
+def middle_of(element: Locator) -> tuple[float, float]:
+    box = box_of(element)
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
@@ -169,13 +169,13 @@ def test_windows_change_the_picture(viewer: Page) -> None:
 
 
 def test_the_readers_window_stands_when_a_series_is_opened(viewer: Page) -> None:
-    told = viewer.locator("[data-readout-window]").first
+    readout = viewer.locator("[data-readout-window]").first
     viewer.keyboard.press("2")
-    expect(told).to_have_text("C 50 W 400 HU")
+    expect(readout).to_have_text("C 50 W 400 HU")
     with viewer.expect_response("**/slices"):
         viewer.locator("[data-series]").first.click()
     shows(viewer, SLICES // 2)
-    expect(told).to_have_text("C 50 W 400 HU", timeout=20_000)  # not the window that its images came with
+    expect(readout).to_have_text("C 50 W 400 HU", timeout=20_000)  # not the window that its images came with
     expect(viewer.get_by_role("button", name="Mediastinum")).to_have_attribute("aria-pressed", "true")
 
 
@@ -244,28 +244,28 @@ def test_a_length_is_measured_in_millimetres_and_removed(viewer: Page) -> None:
     viewer.mouse.move(*start)
     viewer.mouse.down()
     viewer.mouse.move(*end, steps=6)
-    told = viewer.locator(".svg-layer text").filter(has_text="mm")
+    lengths = viewer.locator(".svg-layer text").filter(has_text="mm")
     viewer.mouse.move(end[0] + 2, end[1])
     viewer.wait_for_timeout(300)  # a hand rests before it lets go
     viewer.mouse.move(*end)
     length = pytest.approx(64 * SPACING_MM[2], rel=0.01)
-    until(told.all_text_contents, lambda found: [float(one.split()[0]) for one in found] == [length])
+    until(lengths.all_text_contents, lambda texts: [float(one.split()[0]) for one in texts] == [length])
     viewer.mouse.up()
-    expect(told).to_have_count(1)
-    assert float((told.text_content() or "").split()[0]) == length
+    expect(lengths).to_have_count(1)
+    assert float((lengths.text_content() or "").split()[0]) == length
     viewer.keyboard.press("Delete")
-    expect(told).to_have_count(0)
+    expect(lengths).to_have_count(0)
 
 
 def test_attention_and_gradients_are_off_until_asked_for_and_say_what_they_show(viewer: Page) -> None:
     overlay = viewer.locator("[data-attention-image]")
     expect(overlay).to_have_count(0)
     before = grey_at(viewer, *LUNG)
-    for label, name, told in (("Gradients", "gradient", "42 %"), ("Attention", "attention", "no more on the nodule")):
+    for label, name, share in (("Gradients", "gradient", "42 %"), ("Attention", "attention", "no more on the nodule")):
         with viewer.expect_response(f"**/attention.png?map={name}") as answered:
             viewer.get_by_label(label, exact=True).check()
         assert answered.value.status == 200
-        expect(viewer.locator(".explanation")).to_contain_text(told)
+        expect(viewer.locator(".explanation")).to_contain_text(share)
     expect(overlay).to_have_attribute("opacity", "0.5")
     viewer.get_by_label("Opacity of the map").fill("100")
     expect(overlay).to_have_attribute("opacity", "1")
@@ -313,7 +313,7 @@ def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
     expected = [("reading:opened", True), ("reading:revealed", True), ("reading:closed", False)]
     until(  # a page that is left says so on its way, and nobody waits for that
         lambda: [(event.action, event.details["model_hidden"]) for event in readings(site)[-3:]],
-        lambda told: told == expected,
+        lambda answer: answer == expected,
     )
     seconds = [event.details["seconds"] for event in readings(site)[-3:]]
     assert seconds == sorted(seconds)  # type: ignore[type-var]
@@ -363,8 +363,8 @@ def test_an_earlier_study_stands_beside_and_scrolls_along(site: Site, shared_pag
     page.get_by_role("button", name="Close the other study").click()
     expect(comparison).to_have_count(0)
     with site.database.read() as session:
-        seen = [entry.event for entry in audit.recent(session) if entry.event.action == "study:viewed"]
-    assert before.series_id in {event.subject for event in seen}
+        views = [entry.event for entry in audit.recent(session) if entry.event.action == "study:viewed"]
+    assert before.series_id in {event.subject for event in views}
 
 
 def test_a_rerun_is_asked_for_and_escape_leads_back(viewer: Page) -> None:

@@ -73,9 +73,9 @@ def pixels(width: int, height: int, ratio: float) -> Callable[[Page], None]:
         session = page.context.new_cdp_session(page)
         metrics = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": False}
         session.send("Emulation.setDeviceMetricsOverride", metrics)
-        seen = [ratio, width, height]
+        size = [ratio, width, height]
         until(
-            lambda: page.evaluate("[devicePixelRatio, innerWidth, innerHeight]"), lambda now: now == pytest.approx(seen)
+            lambda: page.evaluate("[devicePixelRatio, innerWidth, innerHeight]"), lambda now: now == pytest.approx(size)
         )
 
     return change
@@ -161,8 +161,8 @@ def test_the_image_fits_its_pane_after_a_change_of_layout(viewer: Page, change: 
     shows(viewer, OWN)
     fits(viewer)
     ring_is_on_the_nodule(viewer)
-    place = place_of(viewer, *NODULE.index[1:])
-    assert middle_of(viewer.locator(".mark.selected")) == pytest.approx(place, abs=1.5)
+    position = place_of(viewer, *NODULE.index[1:])
+    assert middle_of(viewer.locator(".mark.selected")) == pytest.approx(position, abs=1.5)
     expect(viewer.locator("[data-readout-zoom]").first).to_have_text("100 %")
 
 
@@ -182,9 +182,9 @@ def test_zoom_and_middle_stay_through_a_change_of_layout(viewer: Page, change: s
     side = min(box["width"], box["height"]) * np.exp(200 / 300)
     left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
     row, column = NODULE.index[1:]
-    place = (left + (column + 0.5) / 128 * side, top + (row + 0.5) / 128 * side)
+    position = (left + (column + 0.5) / 128 * side, top + (row + 0.5) / 128 * side)
     mark = viewer.locator(".mark.selected")
-    assert middle_of(mark) == pytest.approx(place, abs=3)
+    assert middle_of(mark) == pytest.approx(position, abs=3)
     viewer.keyboard.press("n")
     viewer.keyboard.press("p")
     shows(viewer, OWN)

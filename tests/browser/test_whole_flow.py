@@ -31,13 +31,13 @@ def test_a_pushed_study_is_closed_analysed_reviewed_and_analysed_again(
 ) -> None:
     nodule = SimpleNodule((10.0, 16.0, 12.0), 9.0, hu=900.0)
     series = ct_series(tmp_path / "series", n=20, rows=32, spacing_mm=(2.5, 0.7, 0.7), nodules=(nodule,))
-    told = service.start()
+    status = service.start()
     page = open_page()
-    page.goto(told["web"]["url"] + "worklist")
+    page.goto(status["web"]["url"] + "worklist")
     expect(page.locator("[data-live]")).to_have_class("live js-only on")
     expect(page.get_by_role("heading", name="No study yet")).to_be_visible()
 
-    sender = Sender(told["dicom"]["port"])
+    sender = Sender(status["dicom"]["port"])
     sender.send(series.paths)
     assert len(sender.acknowledged) == len(series.paths)
     row = page.locator("tr[data-study]")

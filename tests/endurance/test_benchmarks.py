@@ -25,8 +25,8 @@ def test_paging_is_measured_in_every_order() -> None:
     assert all(0 < row["json_median_ms"] <= row["json_p99_ms"] for row in rows)
 
 
-def test_strangers_are_in_nobodys_way_and_only_a_good_certificate_gets_in() -> None:
-    result = run_benchmark("strangers", "--counts", "5", "--stores", "2", "--watch", "0")
+def test_hostile_peers_delay_no_store_and_only_a_valid_certificate_is_accepted() -> None:
+    result = run_benchmark("hostile_peers", "--counts", "5", "--stores", "2", "--watch", "0")
     rows, matrix = result["rows"], result["certificates"]
     assert isinstance(rows, list)
     assert isinstance(matrix, list)

@@ -48,7 +48,7 @@ PATHS = "/livez", "/readyz", "/api/v1/worklist"
 
 
 @dataclass
-class Seen:
+class Observations:
     """What senders and a browser saw, with the time at which each thing was asked and answered."""
 
     stores: list[tuple[float, float, str, int]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Seen:
 
 
 @contextmanager
-def pushing(service: Service, observed: Seen) -> Iterator[None]:
+def pushing(service: Service, observed: Observations) -> Iterator[None]:
     """Store slices and ask for pages, each in a thread of its own, until the block ends."""
     stop = threading.Event()
     port, web = int(service.addresses["dicom"]["port"]), int(service.addresses["web"]["port"])
@@ -89,7 +89,7 @@ def pushing(service: Service, observed: Seen) -> Iterator[None]:
             talk.join()
 
 
-def _push(port: int, stop: threading.Event, observed: Seen) -> None:
+def _push(port: int, stop: threading.Event, observed: Observations) -> None:
     """Push small series, an association each, on and on."""
     while not stop.is_set():
         uid = f"2.25.{secrets.randbits(96)}"
@@ -121,7 +121,7 @@ def _ask(port: int, path: str, stop: threading.Event, answers: list[tuple[float,
         stop.wait(0.2)
 
 
-def told(observed: Seen, gone: float, back: float) -> dict[str, object]:
+def summary(observed: Observations, gone: float, back: float) -> dict[str, object]:
     """Sum up what was seen between two moments."""
     during = [one for one in observed.stores if one[1] > gone and one[0] < back]
     return {
@@ -139,8 +139,8 @@ def told(observed: Seen, gone: float, back: float) -> dict[str, object]:
     }
 
 
-def check(service: Service, observed: Seen, gone: float, back: float, waits_s: float) -> None:
-    print(told(observed, gone, back))
+def check(service: Service, observed: Observations, gone: float, back: float, waits_s: float) -> None:
+    print(summary(observed, gone, back))
     statuses = {status for _, _, _, status in observed.stores}
     assert 0 in statuses
     assert all(status == 0 or status >> 8 in (0xA7, 0xC2) for status in statuses), statuses
@@ -218,7 +218,7 @@ def test_a_postgresql_that_is_gone_for_a_while_loses_nothing(
     postgres: PostgresServer,
     trouble: Callable[[PostgresServer], AbstractContextManager[None]],
 ) -> None:
-    service, observed = Service(tmp_path / "home", postgres.url.render_as_string(hide_password=False)), Seen()
+    service, observed = Service(tmp_path / "home", postgres.url.render_as_string(hide_password=False)), Observations()
     with closing(service):
         service.start()
         with pushing(service, observed):
@@ -270,7 +270,7 @@ def closing_database(postgres: PostgresServer) -> Iterator[Database]:
 
 
 def test_an_sqlite_file_that_somebody_holds_loses_nothing(tmp_path: Path) -> None:
-    service, observed = Service(tmp_path / "home"), Seen()
+    service, observed = Service(tmp_path / "home"), Observations()
     with closing(service):
         service.start()
         with pushing(service, observed):

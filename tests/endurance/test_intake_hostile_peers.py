@@ -34,14 +34,14 @@ SETTINGS = ListenerSettings(port=0, timeout_s=2, max_associations=8, acceptor=LI
 
 @pytest.fixture
 def node(tmp_path: Path):
-    with running_node(tmp_path) as made:
-        yield made
+    with running_node(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
 def listener(node: Node):
-    with listening(node, SETTINGS) as made:
-        yield made
+    with listening(node, SETTINGS) as opened:
+        yield opened
 
 
 def item(kind: int, value: bytes) -> bytes:

@@ -70,7 +70,7 @@ def test_nothing_acknowledged_is_lost_and_every_series_is_analysed_once(
         sender.send(series.paths)
         assert len(sender.acknowledged) == 24
     for uid in pushed:
-        until(lambda uid=uid: current_of(service, uid), lambda seen: seen == [24], 120)  # type: ignore[misc]
+        until(lambda uid=uid: current_of(service, uid), lambda covered: covered == [24], 120)  # type: ignore[misc]
         assert len(service.instances(uid)) == 24
     assert verify(service.database).is_intact
 
@@ -85,7 +85,7 @@ def test_killed_during_analysis_it_is_finished_once(service: Service, make_serie
     series = make_series(1)
     Sender(service.start()["dicom"]["port"]).send(series.paths)
     for calls in range(1, CYCLES + 1):
-        until(lambda: len(list(service.calls.glob("*"))), lambda seen, least=calls: seen >= least)  # type: ignore[misc]
+        until(lambda: len(list(service.calls.glob("*"))), lambda call_count, least=calls: call_count >= least)  # type: ignore[misc]
         service.kill()
         service.delay_s = 0.0 if calls == CYCLES else 3600
         service.start()

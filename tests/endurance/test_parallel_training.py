@@ -29,19 +29,19 @@ def torchrun(processes: int, *arguments: object, root: Path) -> dict[str, object
 
 
 def test_processes_share_each_batch_and_end_with_one_network(root: Path, tmp_path: Path) -> None:
-    found = {}
+    by_processes = {}
     for processes in (1, 2):
         (tmp_path / str(processes)).mkdir()
-        found[processes] = torchrun(processes, FITS, tmp_path / str(processes), root=root)
-    alone, together = found[1], found[2]
-    assert together["one_sample"] == alone["one_sample"]
-    assert together["unequal_shards"] == pytest.approx(alone["unequal_shards"], abs=4e-3)  # bfloat16 sums differ
+        by_processes[processes] = torchrun(processes, FITS, tmp_path / str(processes), root=root)
+    one_process, together = by_processes[1], by_processes[2]
+    assert together["one_sample"] == one_process["one_sample"]
+    assert together["unequal_shards"] == pytest.approx(one_process["unequal_shards"], abs=4e-3)  # bfloat16 sums differ
     assert together["same_everywhere"]
     for processes in (1, 2):
-        assert found[processes]["resumed"] == found[processes]["whole"]
+        assert by_processes[processes]["resumed"] == by_processes[processes]["whole"]
         wrong = f"was written by {2 * processes} processes, not {processes}"
-        assert wrong in str(found[processes]["refusal"])
-    assert together["whole"] != alone["whole"]
+        assert wrong in str(by_processes[processes]["refusal"])
+    assert together["whole"] != one_process["whole"]
 
 
 def test_the_training_command_runs_in_two_processes_of_which_one_writes(root: Path, tmp_path: Path) -> None:
@@ -51,6 +51,6 @@ def test_the_training_command_runs_in_two_processes_of_which_one_writes(root: Pa
     assert (summary["processes"], summary["samples"]) == (2, 16)
     unseen = np.load(tmp_path / "out" / "unseen.npz")
     assert np.isfinite(unseen["margins"]).sum(axis=1).tolist() == [6] * len(unseen["margins"])
-    made = json.loads((tmp_path / "out" / "members.json").read_text())
+    members = json.loads((tmp_path / "out" / "members.json").read_text())
     written = (tmp_path / "out" / "model.safetensors").read_bytes()
-    assert hashlib.sha256(written).hexdigest() == made["weights_sha256"]
+    assert hashlib.sha256(written).hexdigest() == members["weights_sha256"]

@@ -40,31 +40,31 @@ KILLS = 6
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[Cluster]:
     try:
-        with cluster(tmp_path / "hosts") as made:
-            yield made
+        with cluster(tmp_path / "hosts") as running:
+            yield running
     except PostgresMissingError as error:
         pytest.skip(str(error))
 
 
 def test_killed_at_random_nothing_is_lost_and_every_series_has_one_result(hosts: Cluster, tmp_path: Path) -> None:
-    made = [make_series(tmp_path, number) for number in range(SERIES)]
+    all_series = [make_series(tmp_path, number) for number in range(SERIES)]
     hosts.start(delay_s=0.3)
     killing = kill_at_random(hosts, KILLS, 20261125, threading.Event())
-    pushed = push(made, [service.ports[0] for service in hosts.listeners])
+    pushed = push(all_series, [service.ports[0] for service in hosts.listeners])
     hosts.note(f"all acknowledged over {pushed.associations} associations")
     killing.join()
-    wait_for_results(hosts, made)
-    found = outcome(hosts, pushed, tmp_path)
-    assert (found.lost, found.damaged) == (0, 0), "\n".join(hosts.log)
-    assert found.current == [SLICES] * SERIES
-    assert found.reports == SERIES
+    wait_for_results(hosts, all_series)
+    result = outcome(hosts, pushed, tmp_path)
+    assert (result.lost, result.damaged) == (0, 0), "\n".join(hosts.log)
+    assert result.current == [SLICES] * SERIES
+    assert result.reports == SERIES
     assert verify(hosts.workers[0].database).is_intact
     assert _worklist(hosts, 0) == _worklist(hosts, 1) != []
 
 
 def test_a_release_rolls_over_the_hosts_and_no_study_fails(hosts: Cluster, tmp_path: Path) -> None:
     """The migration first; then code of both releases side by side, the earlier one restarted on the later schema."""
-    made = [make_series(tmp_path, number) for number in range(5)]
+    all_series = [make_series(tmp_path, number) for number in range(5)]
     later = next_release(tmp_path / "next")
     hosts.start(listeners=1, workers=1, webs=1, delay_s=0.2)
     acknowledged: dict[str, set[str]] = {}
@@ -73,24 +73,24 @@ def test_a_release_rolls_over_the_hosts_and_no_study_fails(hosts: Cluster, tmp_p
         ports = [service.ports[0] for service in hosts.listeners]
         acknowledged.update(push(series, ports, associations=2).acknowledged)
 
-    send(made[0])
+    send(all_series[0])
     (old_listener,), (old_worker,) = hosts.listeners, hosts.workers
     environment = {**os.environ, **old_worker.environment, "LUNGNODE_HOME": str(tmp_path / "admin")}
     environment |= {"LUNGNODE_DATABASE__URL": old_worker.url, "PYTHONPATH": str(later)}
     subprocess.run([sys.executable, "-m", "lungnode", "db", "upgrade"], env=environment, cwd=later, check=True)
     assert schema.current(old_worker.url) == NEXT_REVISION
-    send(made[1])
+    send(all_series[1])
     hosts.kill(old_worker)
     hosts.start(listeners=1, workers=1, webs=0, delay_s=0.2, root=later)
-    send(made[2], made[3])
+    send(all_series[2], all_series[3])
     for service in (old_listener, old_worker):
         service.stop()
     hosts.listeners.remove(old_listener)
-    send(made[4])
-    wait_for_results(hosts, made)
-    found = outcome(hosts, Push(acknowledged), tmp_path)
-    assert (found.lost, found.damaged, found.reports) == (0, 0, len(made))
-    statuses = {one.status for series in made for one in hosts.webs[0].analyses(series.series_instance_uid)}
+    send(all_series[4])
+    wait_for_results(hosts, all_series)
+    result = outcome(hosts, Push(acknowledged), tmp_path)
+    assert (result.lost, result.damaged, result.reports) == (0, 0, len(all_series))
+    statuses = {one.status for series in all_series for one in hosts.webs[0].analyses(series.series_instance_uid)}
     assert AnalysisStatus.FAILED not in statuses
 
 

@@ -44,12 +44,12 @@ def second(tmp_path: Path) -> Path:
 def service(tmp_path: Path, second: Path) -> Iterator[Service]:
     """Its live model needs no weights; the second one is real. Results have a destination, which is never there."""
     nowhere = json.dumps([{"ae_title": "ARCHIVE", "host": "127.0.0.1", "port": 9}])
-    made = Service(
+    started = Service(
         tmp_path / "home",
         environment={"LUNGNODE_MODEL__SHADOW_BUNDLE": str(second), "LUNGNODE_DICOM__DESTINATIONS": nowhere},
     )
-    yield made
-    made.close()
+    yield started
+    started.close()
 
 
 def chest(folder: Path, number: int) -> CtSeries:
@@ -73,8 +73,8 @@ def did(service: Service, *arguments: str, stdin: str = "") -> dict[str, object]
     """Run a command that succeeds and prints one JSON object."""
     done = typed(service, *arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr
-    told: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def latest(service: Service, series: CtSeries) -> AnalysisRecord:
@@ -82,8 +82,8 @@ def latest(service: Service, series: CtSeries) -> AnalysisRecord:
 
 
 def digest_of_the_web(service: Service) -> str:
-    told = requests.get(service.addresses["web"]["url"] + "model_status", timeout=30).json()
-    return str(told["sha256"])
+    status = requests.get(service.addresses["web"]["url"] + "model_status", timeout=30).json()
+    return str(status["sha256"])
 
 
 def digest_of_the_second(service: Service) -> str:
@@ -109,9 +109,9 @@ def run_until_by(service: Service, series: CtSeries, sha256: str) -> None:
 
 
 def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tmp_path: Path) -> None:
-    told = service.start()
-    push = Sender(told["dicom"]["port"])
-    url = told["web"]["url"]
+    status = service.start()
+    push = Sender(status["dicom"]["port"])
+    url = status["web"]["url"]
     first, held, last = (chest(tmp_path, number) for number in (1, 2, 3))
 
     push.send(first.paths)
@@ -140,17 +140,17 @@ def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tm
     assert (pair.failed_with, len(pair.live), len(pair.shadow)) == ("", 1, 1)
 
     typed(service, "user", "add", "chief", "--role", "admin", stdin="correct horse battery\n")
-    wanted = ("model", "promote", second, "--by", "chief", "--reason", "a rehearsal", "--force")
-    assert did(service, *wanted)["live"] == second
+    promote = ("model", "promote", second, "--by", "chief", "--reason", "a rehearsal", "--force")
+    assert did(service, *promote)["live"] == second
     did(service, "scanner", "release", key, "--reason", "serviced", "--rerun")
     until(lambda: latest(service, held), lambda one: one.status is AnalysisStatus.CURRENT, 240)
-    until(lambda: digest_of_the_web(service), lambda seen: seen == second, 120)
+    until(lambda: digest_of_the_web(service), lambda digest: digest == second, 120)
     run_until_by(service, held, second)
     with service.database.read() as session:
         assert quarantine.quarantined_analyses(session) == ()
 
     assert did(service, "model", "rollback", "--by", "chief", "--reason", "complaints")["live"]
-    until(lambda: digest_of_the_web(service), lambda seen: seen == own, 120)
+    until(lambda: digest_of_the_web(service), lambda digest: digest == own, 120)
     run_until_by(service, held, MODEL_SHA256)
     push.send(last.paths)
     assert service.wait_finished(last.series_instance_uid).state is StudyState.ANALYSED

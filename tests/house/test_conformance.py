@@ -49,9 +49,9 @@ def test_statuses_are_those_that_are_answered(page: str) -> None:
 def test_rejections_are_those_of_the_code(page: str) -> None:
     rows = re.findall(r"\| (permanent|transient) \| (user|provider).*?(\d+) \|", section(page, "Who may associate"))
     results, sources = {"permanent": 1, "transient": 2}, {"user": 1}
-    told = {(results[result], sources.get(source), int(reason)) for result, source, reason in rows}
-    made = {(value[0], value[1] if value[1] == 1 else None, value[2]) for value in (one.value for one in Rejection)}
-    assert told == made
+    documented = {(results[result], sources.get(source), int(reason)) for result, source, reason in rows}
+    in_code = {(value[0], value[1] if value[1] == 1 else None, value[2]) for value in (one.value for one in Rejection)}
+    assert documented == in_code
 
 
 def test_identity_and_limits_are_those_of_the_code(page: str) -> None:
@@ -72,12 +72,12 @@ def test_queries_are_those_that_are_answered(page: str) -> None:
     text = section(page, "Query/Retrieve SCP")
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", text)
     assert uids == [query_models.STUDY_ROOT_FIND, query_models.STUDY_ROOT_MOVE, query_models.STUDY_ROOT_GET]
-    known = {
+    documented = {
         "STUDY": identifiers.study_values(ArchivedStudy(*[""] * 7, PatientAttributes(""), (), 0, 0)),
         "SERIES": identifiers.series_values("", ArchivedSeries("", None, "", "", 0)),
         "IMAGE": identifiers.image_values(ArchivedInstance("", "", "", "", "", None, "")),
     }
-    for level, values in known.items():
+    for level, values in documented.items():
         (row,) = re.findall(rf"^\| {level} \| (.*) \|$", text, flags=re.MULTILINE)
         listed = re.findall(r"\b[A-Z]\w+\b", row)
         assert set(listed) == set(values) - {"InstanceAvailability"}, level

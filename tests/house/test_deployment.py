@@ -25,8 +25,10 @@ KUBERNETES = "1.31"
 
 
 def manifests(folder: Path) -> list[dict[str, Any]]:
-    documents = [found for path in sorted(folder.glob("*.yaml")) for found in yaml.safe_load_all(path.read_text())]
-    return [found for found in documents if found and found["kind"] != "Kustomization"]
+    documents = [
+        document for path in sorted(folder.glob("*.yaml")) for document in yaml.safe_load_all(path.read_text())
+    ]
+    return [document for document in documents if document and document["kind"] != "Kustomization"]
 
 
 def lint(*command: str | Path) -> str:
@@ -58,13 +60,15 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     lint("systemd-analyze", "verify", "--man=no", unit)
 
 
-@pytest.mark.parametrize("manifest", manifests(BASE), ids=lambda found: f"{found['kind']}-{found['metadata']['name']}")
+@pytest.mark.parametrize(
+    "manifest", manifests(BASE), ids=lambda document: f"{document['kind']}-{document['metadata']['name']}"
+)
 def test_manifests_fit_the_schema(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
 def test_a_wrong_manifest_is_noticed() -> None:
-    wrong = next(found for found in manifests(BASE) if found["kind"] == "StatefulSet")
+    wrong = next(document for document in manifests(BASE) if document["kind"] == "StatefulSet")
     wrong["spec"]["replicsa"] = 3
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
@@ -73,14 +77,14 @@ def test_a_wrong_manifest_is_noticed() -> None:
 def built(overlay: str) -> dict[str, dict[str, Any]]:
     """What kustomize makes of a folder, by kind and name."""
     documents = list(yaml.safe_load_all(lint("kubectl", "kustomize", DOCKER / "kubernetes" / overlay)))
-    return {f"{found['kind']} {found['metadata']['name']}": found for found in documents}
+    return {f"{document['kind']} {document['metadata']['name']}": document for document in documents}
 
 
 @pytest.mark.parametrize("overlay", ["base", "gpu"])
 def test_kustomize_builds_what_fits_the_schema(overlay: str) -> None:
-    found = built(overlay)
-    assert len(found) == len(manifests(BASE))  # none is left out, none is there twice
-    for manifest in found.values():
+    built_manifests = built(overlay)
+    assert len(built_manifests) == len(manifests(BASE))  # none is left out, none is there twice
+    for manifest in built_manifests.values():
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
         assert manifest["kind"] == "Namespace" or manifest["metadata"]["namespace"] == "lungnode"
 
@@ -120,24 +124,24 @@ def commands() -> dict[str, list[str]]:
     """The commands of images, compose file, unit and manifests, by where they stand."""
     lines = (DOCKER / "Dockerfile").read_text().splitlines()
     entry = json.loads(next(line for line in lines if line.startswith("ENTRYPOINT")).split(" ", 1)[1])
-    found = {"image": entry + json.loads(next(line for line in lines if line.startswith("CMD")).split(" ", 1)[1])}
+    by_file = {"image": entry + json.loads(next(line for line in lines if line.startswith("CMD")).split(" ", 1)[1])}
     services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
-    found |= {f"compose {part}": entry + services[part]["command"] for part in PARTS}
+    by_file |= {f"compose {part}": entry + services[part]["command"] for part in PARTS}
     start = next(line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart="))
     path, *rest = start.removeprefix("ExecStart=").split()
-    found |= {f"unit {part}": [Path(path).name, *(word.replace("%i", part) for word in rest)] for part in PARTS}
+    by_file |= {f"unit {part}": [Path(path).name, *(word.replace("%i", part) for word in rest)] for part in PARTS}
     for workload in manifests(BASE):
         if workload["kind"] in {"Deployment", "StatefulSet"}:
             (container,) = workload["spec"]["template"]["spec"]["containers"]
-            found[f"kubernetes {container['name']}"] = entry + container["args"]
-    return found
+            by_file[f"kubernetes {container['name']}"] = entry + container["args"]
+    return by_file
 
 
 def test_all_places_start_a_part_in_the_same_way() -> None:
-    found = commands()
-    assert found.pop("image") == ["lungnode", "serve"]
-    assert len(found) == 9
-    assert all(command == ["lungnode", "serve", "--only", place.split()[1]] for place, command in found.items())
+    by_file = commands()
+    assert by_file.pop("image") == ["lungnode", "serve"]
+    assert len(by_file) == 9
+    assert all(command == ["lungnode", "serve", "--only", file.split()[1]] for file, command in by_file.items())
 
 
 @pytest.mark.slow

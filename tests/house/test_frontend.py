@@ -31,9 +31,9 @@ def assets(root: Path) -> ModuleType:
 
 def test_packages_are_named_exactly_and_locked(root: Path, lock: dict[str, Any]) -> None:
     package = json.loads((root / "frontend/package.json").read_text(encoding="utf-8"))
-    wanted = package["dependencies"] | package["devDependencies"]
-    assert all(EXACT.fullmatch(version) for version in wanted.values()), wanted
-    assert {name: lock["packages"][f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    required = package["dependencies"] | package["devDependencies"]
+    assert all(EXACT.fullmatch(version) for version in required.values()), required
+    assert {name: lock["packages"][f"node_modules/{name}"]["version"] for name in required} == required
 
 
 def test_the_lock_names_digests_and_no_host(lock: dict[str, Any]) -> None:

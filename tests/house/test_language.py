@@ -51,22 +51,22 @@ def first_lines(tree: ast.Module) -> set[str]:
 
 
 def test_names_are_the_field_s(root: Path) -> None:
-    found = {
+    offending = {
         f"{path}: {name}"
         for path, tree in modules(root)
         for name in names_of(tree)
         if name not in COLUMNS and BANNED_NAMES & set(name.lower().split("_"))
     }
-    assert not found, "\n".join(sorted(found))
+    assert not offending, "\n".join(sorted(offending))
 
 
 def test_docstrings_open_with_what_the_thing_is_or_does(root: Path) -> None:
-    found = {f"{path}: {line}" for path, tree in modules(root) for line in first_lines(tree) if BANNED.search(line)}
-    assert not found, "\n".join(sorted(found))
+    offending = {f"{path}: {line}" for path, tree in modules(root) for line in first_lines(tree) if BANNED.search(line)}
+    assert not offending, "\n".join(sorted(offending))
 
 
 @pytest.mark.parametrize("catalogue", ["webapp/translations/messages.pot"])
 def test_texts_of_the_pages_are_the_field_s(catalogue: str, root: Path) -> None:
     text = (root / catalogue).read_text(encoding="utf-8")
-    found = [line for line in text.splitlines() if line.startswith(("msgid", '"')) and BANNED_TEXT.search(line)]
-    assert not found, "\n".join(found)
+    offending = [line for line in text.splitlines() if line.startswith(("msgid", '"')) and BANNED_TEXT.search(line)]
+    assert not offending, "\n".join(offending)

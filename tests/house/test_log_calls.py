@@ -59,8 +59,8 @@ def field_names(call: ast.Call) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_log_calls_are_constants_with_allowed_fields(package: str, root: Path) -> None:
-    found = [line for path in sorted((root / package).rglob("*.py")) for line in problems(path)]
-    assert not found, "\n".join(found)
+    offending = [line for path in sorted((root / package).rglob("*.py")) for line in problems(path)]
+    assert not offending, "\n".join(offending)
 
 
 def test_a_value_in_an_event_is_found(tmp_path: Path) -> None:

@@ -30,8 +30,10 @@ def test_fitting_interpreter_makes_the_environment(root: Path, tmp_path: Path) -
     python = tmp_path / "venv" / "bin" / "python"
     done = make(root, python, f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}")
     assert done.returncode == 0, done.stderr
-    made = subprocess.run([python, "-c", "import sys; print(sys.version)"], capture_output=True, text=True, check=True)
-    assert made.stdout.strip() == sys.version
+    version = subprocess.run(
+        [python, "-c", "import sys; print(sys.version)"], capture_output=True, text=True, check=True
+    )
+    assert version.stdout.strip() == sys.version
 
 
 @pytest.mark.parametrize("python", ["python3.10-is-absent", "/bin/false"])

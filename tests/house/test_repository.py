@@ -22,12 +22,12 @@ TEXT_SUFFIXES = {
 
 
 def test_no_path_of_one_machine(root: Path, tracked: tuple[Path, ...]) -> None:
-    found = []
+    offending = []
     for path in tracked:
         if path.suffix in TEXT_SUFFIXES and path != Path("tests/house/test_repository.py"):
             text = (root / path).read_text(encoding="utf-8", errors="replace")
-            found += [f"{path}: {hit.group()}" for hit in MACHINE_PATH.finditer(text)]
-    assert not found
+            offending += [f"{path}: {hit.group()}" for hit in MACHINE_PATH.finditer(text)]
+    assert not offending
 
 
 def test_identifiers_of_dicom_are_named(root: Path, tracked: tuple[Path, ...]) -> None:
@@ -52,23 +52,23 @@ def test_only_the_phantom_is_pictured(tracked: tuple[Path, ...]) -> None:
 
 def test_nothing_is_pinned_exactly(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    wanted = [
+    requirements = [
         *project["dependencies"],
         *(line for lines in project["optional-dependencies"].values() for line in lines),
     ]
-    assert not [line for line in wanted if "==" in line]
+    assert not [line for line in requirements if "==" in line]
 
 
 def test_no_dependency_spreads_its_licence(root: Path) -> None:
     closure = [installed for installed, _ in runpy.run_path(str(root / "docker" / "sbom.py"))["runtime_closure"]()]
     assert len(closure) > 40
-    assert not [found.metadata["Name"] for found in closure if is_gpl(found)]
-    assert "pylibjpeg-libjpeg" not in {found.metadata["Name"] for found in closure}
+    assert not [each.metadata["Name"] for each in closure if is_gpl(each)]
+    assert "pylibjpeg-libjpeg" not in {each.metadata["Name"] for each in closure}
 
 
-def is_gpl(found: Distribution) -> bool:
+def is_gpl(installed: Distribution) -> bool:
     """Whether every licence that a distribution names is a GPL (the Lesser GPL may be linked)."""
-    metadata = found.metadata
+    metadata = installed.metadata
     named = [text for text in metadata.get_all("Classifier") or () if text.startswith("License ::")]
     stated = (metadata.get("License-Expression"), metadata.get("License"))
     named += [text for text in stated if text and len(text) < 200]

@@ -79,8 +79,8 @@ def analysed_series(archive: Archive, folder: Path, n: int) -> CtSeries:
     nodule = SimpleNodule((n / 2, 100.0, 170.0), 16.0)
     series = ct_series(folder / "ct", n=n, rows=256, nodules=(nodule,), identity=identity)
     series_id = index_series(archive.database, series, archive.store.root)
-    found = finding_at(series.sop_instance_uids[n // 2], 100, 170)
-    analysis_id = answer_series(archive.database, series_id, AnalysisOutcome((found,)))
+    finding = finding_at(series.sop_instance_uids[n // 2], 100, 170)
+    analysis_id = answer_series(archive.database, series_id, AnalysisOutcome((finding,)))
     with archive.database.read() as session:
         analysis = analyses.analysis_record(session, analysis_id)
         assert analysis is not None
@@ -101,22 +101,22 @@ def analysed_series(archive: Archive, folder: Path, n: int) -> CtSeries:
 
 def _keep(archive: Archive, analysis_id: str, job: ReportJob) -> None:
     """Make the result objects and put them into the index."""
-    for made in make_in_child(job):
-        ds = pydicom.dcmread(job.folder / made.path, stop_before_pixels=True)
+    for result in make_in_child(job):
+        ds = pydicom.dcmread(job.folder / result.path, stop_before_pixels=True)
         with archive.database.begin() as session:
             session.add(
                 ResultRow(
                     id=new_id(),
                     analysis_id=analysis_id,
                     study_id=session.scalars(select(StudyRow.id)).one(),
-                    sop_instance_uid=made.sop_instance_uid,
-                    sop_class_uid=made.sop_class_uid,
+                    sop_instance_uid=result.sop_instance_uid,
+                    sop_class_uid=result.sop_class_uid,
                     series_instance_uid=str(ds.SeriesInstanceUID),
                     series_number=int(ds.SeriesNumber),
                     modality=str(ds.Modality),
                     instance_number=int(ds.InstanceNumber),
-                    kind=made.kind,
-                    path=made.path,
+                    kind=result.kind,
+                    path=result.path,
                     created_at=now(session),
                 )
             )

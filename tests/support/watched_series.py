@@ -186,16 +186,18 @@ def summary(rng: np.random.Generator, shift_hu: float = 0.0) -> dict[str, object
 
 def _acquisition(source: Source, kernel: str) -> dict[str, str]:
     maker, _, model = source.model.partition(" ")
-    told = {"Manufacturer": maker, "ManufacturerModelName": model, "ConvolutionKernel": kernel}
-    return {name: text for name, text in told.items() if text}
+    attributes = {"Manufacturer": maker, "ManufacturerModelName": model, "ConvolutionKernel": kernel}
+    return {name: text for name, text in attributes.items() if text}
 
 
 def rehearsed(database: Database) -> Recorder:
     """Record a day at two sites with three scanners: one that stays, one that drifts, one that is new."""
     recorder = Recorder(database, began=datetime.now(UTC) - timedelta(hours=20), every=timedelta(minutes=2))
-    known = {"judged": 0.5, "proven": 0.25}
-    recorder.record(Source(site="NORTH", **known), 180)
-    recorder.record(Source("Phantom Two", "FC51", "SOUTH", **known), 120)
-    recorder.record(Source("Phantom Two", "FC51", "SOUTH", shift_hu=60, more_malignant=2.5, rejected=0.5, **known), 40)
+    thresholds = {"judged": 0.5, "proven": 0.25}
+    recorder.record(Source(site="NORTH", **thresholds), 180)
+    recorder.record(Source("Phantom Two", "FC51", "SOUTH", **thresholds), 120)
+    recorder.record(
+        Source("Phantom Two", "FC51", "SOUTH", shift_hu=60, more_malignant=2.5, rejected=0.5, **thresholds), 40
+    )
     recorder.record(Source("Phantom Three", "STANDARD", "SOUTH"), 25)
     return recorder

@@ -170,19 +170,19 @@ class CannedPredictor:
         reason = Reason("not_ct", "The picture does not look like a CT slice in a soft-tissue window.")
         return UploadAnalysis(UploadAnswer(kind, shares, (), (reason,), model, 1.1), image, attention)
 
-    def analyse_point(self, study_instance_uid: str, place: MarkedPoint) -> PointAnswer:
+    def analyse_point(self, study_instance_uid: str, point: MarkedPoint) -> PointAnswer:
         """Answer a click."""
         if self.fails:
             raise self.fails
-        finding = finding_at(place.sop_instance_uid, place.row, place.column, malignancy=0.42)
+        finding = finding_at(point.sop_instance_uid, point.row, point.column, malignancy=0.42)
         return PointAnswer(MODEL, finding, SCANNER)
 
-    def attention(self, study_instance_uid: str, place: MarkedPoint, kind: MapName = "attention") -> bytes:
+    def attention(self, study_instance_uid: str, point: MarkedPoint, kind: MapName = "attention") -> bytes:
         """A round spot about the place, on a slice of 128 pixels; smaller for the gradient map."""
         if self.fails:
             raise self.fails
         y, x = np.mgrid[0:128, 0:128]
-        heat = np.exp(-((y - place.row) ** 2 + (x - place.column) ** 2) / (200.0 if kind == "attention" else 50.0))
+        heat = np.exp(-((y - point.row) ** 2 + (x - point.column) ** 2) / (200.0 if kind == "attention" else 50.0))
         rgba = np.stack([np.full_like(heat, 255), 140 + 0 * heat, 0 * heat, 170 * heat], axis=-1)
         return png_of(rgba.astype(np.uint8))
 

@@ -29,8 +29,8 @@ AUDIT_KEY = bytes(range(32))
 
 def result_maker(folder: Path, trouble: str) -> Callable[[str], None]:
     """Touch one file for each analysis, after one for each call; ``hangs`` before, ``fails`` at the first call."""
-    made, calls, number = folder / "results", folder / "makings", count()
-    for one in (made, calls):
+    results, calls, number = folder / "results", folder / "makings", count()
+    for one in (results, calls):
         one.mkdir(exist_ok=True)
 
     def make(analysis_id: str) -> None:
@@ -39,7 +39,7 @@ def result_maker(folder: Path, trouble: str) -> Callable[[str], None]:
             time.sleep(3600)
         if trouble == "fails" and next(number) == 0:
             raise OSError
-        (made / analysis_id).touch()
+        (results / analysis_id).touch()
 
     return make
 

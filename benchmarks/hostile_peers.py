@@ -1,10 +1,10 @@
-"""What strangers can do to the DICOM port while someone stores: the table of probes, and who gets in by TLS.
+"""Effect of hostile peers on the DICOM port during stores: the table of probes, and the certificates that TLS accepts.
 
-Usage: ``python -m benchmarks.strangers [--counts 1,50,200] [--stores 5] [--timeout 8] [--watch 30]``. The listener is
+Usage: ``python -m benchmarks.hostile_peers [--counts 1,50,200] [--stores 5] [--timeout 8] [--watch 30]``. The port is
 the service's own (``lungnode serve --only dicom``), once plain and once by TLS with mutual authentication, a revocation
 list, and AE titles that are bound to their certificate. Each probe holds so many connections open while slices are
 stored, each on an association of its own: how many were, the slowest of them, how much more memory the service had at
-once, and, with the last of the counts, after how long it had closed all that the strangers held (empty: not within
+once, and, with the last of the counts, after how long it had closed all connections of the probe (empty: not within
 ``--watch`` seconds). Then every certificate is tried with every protocol.
 """
 
@@ -34,7 +34,7 @@ from benchmarks.receivers import AE_TITLE, free_port, wait_until_it_listens
 from benchmarks.sender import BrokenOffError, associate_rq, connect, send
 
 TITLE = AE_TITLE
-REQUEST = associate_rq(TITLE, "STRANGER")
+REQUEST = associate_rq(TITLE, "HOSTILE")
 HUGE = struct.pack(">BBL", 4, 0, 0xFFFFFFFF)
 HUGE_SENT_MIB = 64
 PATIENCE_S = 20.0
@@ -52,7 +52,7 @@ Talk = Callable[[socket.socket], None]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """The port under trial; ``good`` is the context of who may get in, None without TLS."""
+    """The port under test; ``good`` is the context of who may get in, None without TLS."""
 
     number: int
     process_id: int
@@ -123,7 +123,7 @@ def running(folder: Path, certificates: Path | None, timeout_s: float) -> Iterat
         settings |= {f"DICOM__TLS__{name}": str(certificates / file) for name, file in TLS_FILES.items()}
         good = context_of(certificates, "good")
         settings["DICOM__PEERS"] = json.dumps(
-            [{"ae_title": title, "certificate_names": ["CN:good"]} for title in ("STRANGER", "BENCHSCU")]
+            [{"ae_title": title, "certificate_names": ["CN:good"]} for title in ("HOSTILE", "BENCHSCU")]
         )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNGNODE_")}
     environment |= {f"LUNGNODE_{name}": value for name, value in settings.items()}
@@ -139,14 +139,14 @@ def running(folder: Path, certificates: Path | None, timeout_s: float) -> Iterat
 
 def context_of(certificates: Path, client: str) -> ssl.SSLContext:
     """A client's side, as weak as OpenSSL lets it be, so that it is the port that refuses."""
-    made = ssl.create_default_context(cafile=str(certificates / "authority.crt"))
+    context = ssl.create_default_context(cafile=str(certificates / "authority.crt"))
     if client != "none":
-        made.load_cert_chain(certificates / f"{client}.crt", certificates / f"{client}.key")
-    return made
+        context.load_cert_chain(certificates / f"{client}.crt", certificates / f"{client}.key")
+    return context
 
 
 def probe(port: Port, name: str, count: int, stores: int, watch_s: float) -> dict[str, object]:
-    """Hold connections of strangers while slices are stored."""
+    """Hold connections of a probe while slices are stored."""
     forget_peak(port.process_id)
     before = usage(port.process_id).peak_mib
     held = []
@@ -163,7 +163,7 @@ def probe(port: Port, name: str, count: int, stores: int, watch_s: float) -> dic
     return {
         "probe": name,
         "tls": "yes" if port.good else "no",
-        "strangers": count,
+        "connections": count,
         "stored": f"{len(times)}/{stores}",
         "slowest_s": round(max(times, default=float("nan")), 3),
         "more_mib": round(usage(port.process_id).peak_mib - before, 1),
@@ -219,7 +219,7 @@ PROTOCOLS: dict[str, tuple[ssl.TLSVersion, str]] = {
 
 
 def admitted(port: Port, certificates: Path, client: str, protocol: str) -> str:
-    """Whether a request to associate is answered; ``-`` where this machine's OpenSSL cannot ask so."""
+    """Return "in" if an association request is answered, else "out"; "-" if this OpenSSL lacks the protocol."""
     version, ciphers = PROTOCOLS[protocol]
     context = context_of(certificates, client)
     try:
@@ -239,7 +239,7 @@ def admitted(port: Port, certificates: Path, client: str, protocol: str) -> str:
 
 
 def plainly(port: Port) -> str:
-    """Whether a request without TLS is answered as one."""
+    """Return "in" if a request without TLS is answered as an association request, else "out"."""
     try:
         with connect(port.number, PATIENCE_S) as connection:
             connection.sendall(REQUEST)
@@ -251,10 +251,10 @@ def plainly(port: Port) -> str:
 def main() -> None:
     """Try everything and print both tables."""
     arguments = parser(__doc__ or "")
-    arguments.add_argument("--counts", default="1,50,200", help="strangers at once, comma-separated")
+    arguments.add_argument("--counts", default="1,50,200", help="connections at once, comma-separated")
     arguments.add_argument("--stores", type=int, default=5, help="slices stored during each probe")
     arguments.add_argument("--timeout", type=float, default=8.0, help="LUNGNODE_DICOM__TIMEOUT_S of the port")
-    arguments.add_argument("--watch", type=float, default=30.0, help="seconds to wait until strangers are closed")
+    arguments.add_argument("--watch", type=float, default=30.0, help="seconds to wait until all connections are closed")
     given = arguments.parse_args()
     counts = [int(text) for text in given.counts.split(",")]
     rows: list[dict[str, object]] = []
@@ -274,10 +274,10 @@ def main() -> None:
                         print(table([rows[-1]]).splitlines()[1], file=sys.stderr, flush=True)
                 if files is not None:
                     for client in CLIENTS:
-                        tried = {protocol: admitted(port, files, client, protocol) for protocol in PROTOCOLS}
-                        matrix.append({"certificate": client, **tried, "plain": plainly(port)})
+                        outcomes = {protocol: admitted(port, files, client, protocol) for protocol in PROTOCOLS}
+                        matrix.append({"certificate": client, **outcomes, "plain": plainly(port)})
     print(table(matrix), file=sys.stderr)
-    report("strangers", rows, certificates=matrix)
+    report("hostile_peers", rows, certificates=matrix)
 
 
 if __name__ == "__main__":
