@@ -32,12 +32,12 @@ class Hook:
     """A webhook that is a list; it may be away."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.received: list[tuple[str, str]] = []
         self.is_away = False
 
     def __call__(self, _url: str, message: dict[str, object]) -> bool:
         if not self.is_away:
-            self.told.append((str(message["alert"]), str(message["state"])))
+            self.received.append((str(message["alert"]), str(message["state"])))
         return not self.is_away
 
 
@@ -46,8 +46,8 @@ def database(tmp_path: Path) -> Database:
     return sqlite_database(tmp_path)
 
 
-def alerts_of(tmp_path: Path, database: Database, hook: Hook, ahead: list[timedelta], **wanted: object) -> Alerts:
-    settings = Settings(home=tmp_path, alerts=AlertSettings(webhooks=("http://127.0.0.1:9/",), **wanted))  # type: ignore[arg-type]
+def alerts_of(tmp_path: Path, database: Database, hook: Hook, ahead: list[timedelta], **enabled: object) -> Alerts:
+    settings = Settings(home=tmp_path, alerts=AlertSettings(webhooks=("http://127.0.0.1:9/",), **enabled))  # type: ignore[arg-type]
     clock = lambda: datetime.now(UTC) + ahead[0]  # noqa: E731
     return Alerts(settings, database, tmp_path / "alerts.json", post=hook, clock=clock)
 
@@ -56,7 +56,7 @@ def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_
     hook, ahead = Hook(), [timedelta(0)]
     alerts = alerts_of(tmp_path, database, hook, ahead)
     alerts.notify()
-    assert hook.told == []
+    assert hook.received == []
     series_id = index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
     analysis_id = answer_series(database, series_id, AnalysisOutcome())
     with database.begin() as session:
@@ -70,13 +70,13 @@ def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_
     hook.is_away = False
     alerts.notify()
     alerts.notify()
-    assert hook.told == [("dead_letters", "raised")]
+    assert hook.received == [("dead_letters", "raised")]
     ahead[0] = 25 * HOUR
     alerts_of(tmp_path, database, hook, ahead).notify()  # after a restart
     with database.begin() as session:
         deliveries.resend(session, delivery.id, requested_by="ada")
     alerts.notify()
-    assert [state for _, state in hook.told] == ["raised", "repeated", "cleared"]
+    assert [state for _, state in hook.received] == ["raised", "repeated", "cleared"]
 
 
 def test_what_was_never_committed_is_told_for_a_week(tmp_path: Path, database: Database) -> None:
@@ -90,22 +90,22 @@ def test_what_was_never_committed_is_told_for_a_week(tmp_path: Path, database: D
         deliveries.record_delivery(session, sent[1], DeliveryStatus.SENT)
     alerts = alerts_of(tmp_path, database, hook, ahead)
     alerts.notify()
-    assert hook.told == []
+    assert hook.received == []
     with database.begin() as session:
         deliveries.schedule_check(session, sent[1], None, f"{deliveries.UNCOMMITTED}, and the node does not list it")
     alerts.notify()
     ahead[0] = 8 * 24 * HOUR
     alerts.notify()
-    assert hook.told == [("uncommitted", "raised"), ("uncommitted", "cleared")]
+    assert hook.received == [("uncommitted", "raised"), ("uncommitted", "cleared")]
 
 
 def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path, database: Database) -> None:
-    told: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
     away = {"http://two.example/"}
 
     def post(url: str, message: dict[str, object]) -> bool:
         if url not in away:
-            told.append((url[7:10], str(message["state"])))
+            received.append((url[7:10], str(message["state"])))
         return url not in away
 
     ahead = [timedelta(0)]
@@ -115,11 +115,11 @@ def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path
     ahead[0] = 2 * HOUR
     for _ in range(3):
         alerts.notify()
-    assert told == [("one", "raised")]
+    assert received == [("one", "raised")]
     away.clear()
     alerts.notify()
     alerts.notify()
-    assert told[1:] == [("two", "raised")]
+    assert received[1:] == [("two", "raised")]
     away.add("http://two.example/")
     ahead[0] = timedelta(0)
     index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
@@ -128,7 +128,7 @@ def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path
     away.clear()
     alerts.notify()
     alerts.notify()
-    assert told[2:] == [("one", "cleared"), ("two", "cleared")]
+    assert received[2:] == [("one", "cleared"), ("two", "cleared")]
     assert "example" not in (tmp_path / "alerts.json").read_text()
 
 
@@ -144,7 +144,7 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, database: Database
         alerts = AlertSettings(webhooks=("http://127.0.0.1:9/",))  # type: ignore[arg-type]
         settings = Settings(home=tmp_path, dicom=DicomSettings(tls=tls), alerts=alerts)
         Alerts(settings, database, tmp_path / "alerts.json", post=hook).notify()
-        assert hook.told == expected
+        assert hook.received == expected
 
 
 def test_a_revocation_list_that_ends_soon_or_cannot_be_read_is_told(tmp_path: Path, database: Database) -> None:
@@ -156,7 +156,7 @@ def test_a_revocation_list_that_ends_soon_or_cannot_be_read_is_told(tmp_path: Pa
         Alerts(settings, database, tmp_path / "alerts.json", post=hook).notify()
         lists.write_bytes(revocation_list(authority, (), ends=timedelta(hours=hours)))
         Alerts(settings, database, tmp_path / "alerts.json", post=hook).notify()
-        assert [state for code, state in hook.told if code == "revocations"] == expected.split()
+        assert [state for code, state in hook.received if code == "revocations"] == expected.split()
 
 
 def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Path, database: Database) -> None:
@@ -170,7 +170,7 @@ def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Pa
     with database.begin() as session:
         quarantine.release_scanner(session, scanner, "serviced", released_by="chief")
     alerts.notify()
-    assert hook.told == [("scanners_held", state) for state in ("raised", "repeated", "cleared")]
+    assert hook.received == [("scanners_held", state) for state in ("raised", "repeated", "cleared")]
 
 
 def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> None:
@@ -178,14 +178,14 @@ def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> 
     alerts = alerts_of(tmp_path, database, hook, ahead, no_study_h=2, queue_age_m=0)
     ahead[0] = HOUR
     alerts.notify()
-    assert hook.told == []
+    assert hook.received == []
     ahead[0] = 3 * HOUR
     alerts.notify()
-    assert hook.told == [("no_study", "raised")]
+    assert hook.received == [("no_study", "raised")]
     ahead[0] = timedelta(0)
     index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
     alerts.notify()
-    assert hook.told[-1] == ("no_study", "cleared")
+    assert hook.received[-1] == ("no_study", "cleared")
     with database.read() as session:
         assert len(receiving_series(session)) == 1
 

@@ -53,9 +53,9 @@ def test_a_dump_comes_back_with_its_chain_and_goes_on(postgres_databases: Callab
     database = open_node(other)
     with database.begin() as session:
         append(session, AuditEvent("study:received", "test"))
-    found = verify(database)
+    verification = verify(database)
     database.dispose()
-    assert (found.event_count, found.problems) == (2, ())
+    assert (verification.event_count, verification.problems) == (2, ())
 
     with pytest.raises(BackupError, match="not empty"):
         restore_backup(make_node(tmp_path / "third", other.database_url), tmp_path / "backup")

@@ -295,11 +295,11 @@ def test_a_chain_recomputed_without_the_key_is_found(database: Database) -> None
 
 def test_another_key_neither_verifies_nor_writes(database: Database) -> None:
     write(database, 3)
-    stranger = Database(database.url, OTHER_KEY)
-    assert len(verify(stranger).problems) == 4
+    other = Database(database.url, OTHER_KEY)
+    assert len(verify(other).problems) == 4
     with pytest.raises(AuditKeyError, match="does not fit"):
-        write(stranger, 1)
-    stranger.dispose()
+        write(other, 1)
+    other.dispose()
     assert verify(database).event_count == 3
 
 

@@ -192,14 +192,14 @@ def test_no_identity_reaches_the_audit_trail(
     prediction: UploadPrediction,
 ) -> None:
     """Every event of the whole flow, refusals too, holds opaque ids only."""
-    stranger = replace(received().patient, patient_id="CANARY-2", name="CANARY^OTHER")
+    other_patient = replace(received().patient, patient_id="CANARY-2", name="CANARY^OTHER")
     with database.begin() as session:
         for instance in (
             received(1),
             replace(received(1), sha256="f" * 64),
-            received(2, patient=stranger),
+            received(2, patient=other_patient),
             replace(received(3, study="1.2.4"), series_instance_uid="1.2.3.1"),
-            received(1, study="1.2.5", patient=replace(stranger, patient_id="PID-1")),
+            received(1, study="1.2.5", patient=replace(other_patient, patient_id="PID-1")),
         ):
             record_instance(session, instance)
         force_complete(session, "1.2.3", requested_by="ann")

@@ -35,8 +35,8 @@ def measures_of(scanner: Scanner) -> dict[str, object]:
     return {"acquisition": acquisition, "spacing_mm": [1.0, 0.7, 0.7], "summary": {"lung_hu": -850.0}, "found": 3}
 
 
-def answered(scanner: Scanner, *found: NewFinding, reasons: tuple[Reason, ...] = ()) -> AnalysisOutcome:
-    return AnalysisOutcome(found, reasons, measures_of(scanner))
+def answered(scanner: Scanner, *new_findings: NewFinding, reasons: tuple[Reason, ...] = ()) -> AnalysisOutcome:
+    return AnalysisOutcome(new_findings, reasons, measures_of(scanner))
 
 
 def hold(database: Database, scanner: Scanner = SHARP) -> quarantine.QuarantineRecord:
@@ -58,16 +58,16 @@ def analyse(database: Database, series_id: str, model: ModelIdentity, outcome: A
 
 def record(database: Database, analysis_id: str) -> AnalysisRecord:
     with database.read() as session:
-        found = analyses.analysis_record(session, analysis_id)
-    assert found is not None
-    return found
+        analysis = analyses.analysis_record(session, analysis_id)
+    assert analysis is not None
+    return analysis
 
 
 def detail(database: Database, study_uid: str) -> StudyDetail:
     with database.read() as session:
-        found = studies.study_detail(session, study_uid)
-    assert found is not None
-    return found
+        study = studies.study_detail(session, study_uid)
+    assert study is not None
+    return study
 
 
 def test_results_of_a_held_scanner_are_stored_and_not_shown(
@@ -146,10 +146,10 @@ def test_a_place_that_a_reader_marks_gets_no_number_while_the_scanner_is_held(
     instance = received()
     arrive(database, instance)  # not analysed yet: the click itself tells the scanner
     described = new_finding(instance.sop_instance_uid, probability=0.77)
-    place = (instance.study_instance_uid, instance.series_instance_uid)
+    uids = (instance.study_instance_uid, instance.series_instance_uid)
     with database.begin() as session:
-        held = findings.add_reader_finding(session, *place, described, model, reader="reader", scanner=SHARP)
-        shown = findings.add_reader_finding(session, *place, described, model, reader="reader", scanner=SMOOTH)
+        held = findings.add_reader_finding(session, *uids, described, model, reader="reader", scanner=SHARP)
+        shown = findings.add_reader_finding(session, *uids, described, model, reader="reader", scanner=SMOOTH)
     assert (held.finding.malignancy_probability, held.finding.reasons) == (None, (SCANNER_HELD,))
     assert held.finding.position_mm == described.position_mm
     assert shown.finding.malignancy_probability == 0.77

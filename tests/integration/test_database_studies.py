@@ -109,12 +109,12 @@ def test_other_bytes_under_the_same_uid_keep_the_first_and_are_audited(database:
 )
 def test_a_study_is_never_shared_by_two_patients(database: Database, received: Received, other: dict[str, str]) -> None:
     record(database, received(1))
-    stranger = replace(received(2), patient=replace(received().patient, **other))
-    assert record(database, stranger) is StoreVerdict.PATIENT_CONFLICT
+    of_other_patient = replace(received(2), patient=replace(received().patient, **other))
+    assert record(database, of_other_patient) is StoreVerdict.PATIENT_CONFLICT
     assert record(database, received(3)) is StoreVerdict.STORED
     with database.read() as session:
         detail = studies.study_detail(session, "1.2.3")
-        assert instance_record(session, stranger.sop_instance_uid) is None
+        assert instance_record(session, of_other_patient.sop_instance_uid) is None
     assert detail is not None
     assert detail.item.patient == received().patient
     assert detail.item.instance_count == 2
@@ -175,10 +175,10 @@ def test_studies_of_one_patient_share_the_patient(database: Database, received: 
 
 
 def test_patients_without_an_id_are_never_taken_for_one(database: Database, received: Received) -> None:
-    nobody = PatientAttributes(patient_id="")
+    without_id = PatientAttributes(patient_id="")
     for study in ("1.2.3", "1.2.4", "1.2.5"):
-        record(database, received(1, study=study, patient=nobody))
-        record(database, received(2, study=study, patient=nobody))
+        record(database, received(1, study=study, patient=without_id))
+        record(database, received(2, study=study, patient=without_id))
     assert count(database, PatientRow) == 3
     assert count(database, InstanceRow) == 6
     assert codes(database, "1.2.5") == []

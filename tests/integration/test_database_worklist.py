@@ -40,19 +40,19 @@ def page(database: Database, **query: object) -> WorklistPage:
         return worklist.worklist_page(session, WorklistQuery(**query))  # type: ignore[arg-type]
 
 
-def uids(found: WorklistPage) -> list[str]:
-    return [item.study_instance_uid for item in found.items]
+def uids(listed: WorklistPage) -> list[str]:
+    return [item.study_instance_uid for item in listed.items]
 
 
 def walk(database: Database, **query: object) -> list[str]:
     observed: list[str] = []
     cursor = None
     while True:
-        found = page(database, cursor=cursor, **query)
-        observed += uids(found)
-        if found.next_cursor is None:
+        listed = page(database, cursor=cursor, **query)
+        observed += uids(listed)
+        if listed.next_cursor is None:
             return observed
-        cursor = found.next_cursor
+        cursor = listed.next_cursor
 
 
 def test_an_empty_worklist_has_no_next_page(database: Database) -> None:
@@ -122,7 +122,7 @@ def test_a_cursor_holds_no_identity(database: Database, received: Received) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "is_match"),
     [
         ("müller", True),
         ("MULLER anna", True),
@@ -139,13 +139,13 @@ def test_a_cursor_holds_no_identity(database: Database, received: Received) -> N
         ("\0", False),
     ],
 )
-def test_text_search_looks_for_every_word(database: Database, received: Received, words: str, found: bool) -> None:
+def test_text_search_looks_for_every_word(database: Database, received: Received, words: str, is_match: bool) -> None:
     person = PatientAttributes("PID-77", "", "Müller^Anna", "19700101", "F")
     arrive(database, received(1, study="1.2.77", patient=person, accession_number="ACC-78"))
     other = replace(person, patient_id="Q", name="X^Y")
     arrive(database, received(1, study="1.2.5", study_description="Kopf", accession_number="B", patient=other))
-    assert ("1.2.77" in uids(page(database, text=words))) is found
-    if found:
+    assert ("1.2.77" in uids(page(database, text=words))) is is_match
+    if is_match:
         assert "1.2.5" not in uids(page(database, text=words))
 
 

@@ -139,7 +139,7 @@ def test_nothing_starves_however_many_likelier_studies_arrive(many: Database) ->
 
 def test_the_clock_moves_nothing_between_pages(many: Database) -> None:
     order = {"order": WorklistOrder.PRIORITY, "is_reviewed": False}
-    whole = [item.study_instance_uid for item in walk(many, 500, **order)]
+    one_page = [item.study_instance_uid for item in walk(many, 500, **order)]
     observed, cursor = [], None
     for hours in itertools.count():
         many._clock = lambda hours=hours: CLOCK + timedelta(hours=hours)
@@ -147,7 +147,7 @@ def test_the_clock_moves_nothing_between_pages(many: Database) -> None:
         observed += [item.study_instance_uid for item in result.items]
         if (cursor := result.next_cursor) is None:
             break
-    assert observed == whole
+    assert observed == one_page
 
 
 def test_a_cursor_belongs_to_its_order(many: Database) -> None:

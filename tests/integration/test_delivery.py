@@ -167,7 +167,7 @@ def _after_response(pacs: Pacs) -> Callable[[Any], None]:
 
 
 @dataclass
-class Place:
+class DeliverySetup:
     """A database, its store, and an analysed series with its results made."""
 
     database: Database
@@ -195,7 +195,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an analysed series whose results are made: making them takes seconds, copying them does not."""
     folder = tmp_path_factory.mktemp("made")
     nodule = SimpleNodule((6.0, 20.0, 14.0), 14.0)
@@ -206,113 +206,113 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         series.sop_instance_uids[6], 1, 20.0, 14.0, series.position_mm(nodule.index), 14.0, 0.97, 0.67, (0.45, 0.82)
     )
     analysis_id = answer_series(database, series_id, AnalysisOutcome(findings=(finding,)))
-    Place(database, folder / "store", series, analysis_id).results()
+    DeliverySetup(database, folder / "store", series, analysis_id).results()
     database.dispose()
     (folder / "analysis").write_text(analysis_id)
     return folder
 
 
 @pytest.fixture
-def place(made: Path, tmp_path: Path) -> Iterator[Place]:
+def setup(results_folder: Path, tmp_path: Path) -> Iterator[DeliverySetup]:
     folder = tmp_path / "home"
-    shutil.copytree(made, folder)
+    shutil.copytree(results_folder, folder)
     series = ct_series(tmp_path / "again", n=12, rows=40, nodules=(SimpleNodule((6.0, 20.0, 14.0), 14.0),))
     database = sqlite_database(folder)
-    yield Place(database, folder / "store", series, (folder / "analysis").read_text())
+    yield DeliverySetup(database, folder / "store", series, (folder / "analysis").read_text())
     database.dispose()
 
 
-def test_results_arrive_whole_in_the_same_study(place: Place) -> None:
+def test_results_arrive_whole_in_the_same_study(setup: DeliverySetup) -> None:
     with running(Pacs()) as pacs:
-        requested = place.results("PACS")
+        requested = setup.results("PACS")
         assert [record.kind for record in requested] == ["sr", "sc", "pr"]
         assert {record.status.value for record in requested} == {"pending"}
-        assert place.deliver(pacs.node) == DeliveryRound(sent=3)
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=3)
     assert {ds.SOPClassUID for ds in pacs.received} == set(pacs.classes)
-    assert {ds.StudyInstanceUID for ds in pacs.received} == {place.series.study_instance_uid}
+    assert {ds.StudyInstanceUID for ds in pacs.received} == {setup.series.study_instance_uid}
     assert pacs.associations == 1
     for ds in pacs.received:
-        path = next(r.path for r in place.records().values() if r.sop_instance_uid == ds.SOPInstanceUID)
-        assert dcmread(place.store / path) == ds
-    assert set(place.statuses().values()) == {"sent"}
-    assert place.deliver(pacs.node) == DeliveryRound()
+        path = next(r.path for r in setup.records().values() if r.sop_instance_uid == ds.SOPInstanceUID)
+        assert dcmread(setup.store / path) == ds
+    assert set(setup.statuses().values()) == {"sent"}
+    assert setup.deliver(pacs.node) == DeliveryRound()
 
 
-def test_asking_again_makes_and_sends_nothing_again(place: Place) -> None:
+def test_asking_again_makes_and_sends_nothing_again(setup: DeliverySetup) -> None:
     with running(Pacs()) as pacs:
-        first = place.results("PACS")
-        files = {path: path.stat().st_mtime_ns for path in (place.store / "results").rglob("*.dcm")}
-        place.deliver(pacs.node)
-        assert [record.id for record in place.results("PACS")] == [record.id for record in first]
-        assert place.deliver(pacs.node) == DeliveryRound()
+        first = setup.results("PACS")
+        files = {path: path.stat().st_mtime_ns for path in (setup.store / "results").rglob("*.dcm")}
+        setup.deliver(pacs.node)
+        assert [record.id for record in setup.results("PACS")] == [record.id for record in first]
+        assert setup.deliver(pacs.node) == DeliveryRound()
         assert {path: path.stat().st_mtime_ns for path in files} == files
         assert len(files) == len(pacs.received) == 3
 
 
-def test_without_a_destination_results_are_made_and_sent_once_there_is_one(place: Place) -> None:
-    assert place.results() == ()
-    assert len(list((place.store / "results").rglob("*.dcm"))) == 3
+def test_without_a_destination_results_are_made_and_sent_once_there_is_one(setup: DeliverySetup) -> None:
+    assert setup.results() == ()
+    assert len(list((setup.store / "results").rglob("*.dcm"))) == 3
     with running(Pacs()) as pacs:
-        assert len(place.results("PACS")) == 3
-        assert place.deliver(pacs.node).sent == 3
+        assert len(setup.results("PACS")) == 3
+        assert setup.deliver(pacs.node).sent == 3
 
 
-def test_a_superseded_analysis_is_not_reported_and_its_successor_gets_objects_of_its_own(place: Place) -> None:
-    old = {record.sop_instance_uid for record in place.results("PACS")}
-    with place.database.read() as session:
-        record = analyses.analysis_record(session, place.analysis_id)
+def test_a_superseded_analysis_is_not_reported_and_its_successor_gets_objects_of_its_own(setup: DeliverySetup) -> None:
+    old = {record.sop_instance_uid for record in setup.results("PACS")}
+    with setup.database.read() as session:
+        record = analyses.analysis_record(session, setup.analysis_id)
     assert record is not None
-    renewed = answer_series(place.database, record.series_id, AnalysisOutcome(), force=True)
-    assert place.results("PACS") == ()
-    place.analysis_id = renewed
-    assert not old & {record.sop_instance_uid for record in place.results("PACS")}
+    renewed = answer_series(setup.database, record.series_id, AnalysisOutcome(), force=True)
+    assert setup.results("PACS") == ()
+    setup.analysis_id = renewed
+    assert not old & {record.sop_instance_uid for record in setup.results("PACS")}
 
 
-def test_reasons_go_into_the_report_of_a_series_that_was_not_analysed(place: Place) -> None:
-    with place.database.read() as session:
-        record = analyses.analysis_record(session, place.analysis_id)
+def test_reasons_go_into_the_report_of_a_series_that_was_not_analysed(setup: DeliverySetup) -> None:
+    with setup.database.read() as session:
+        record = analyses.analysis_record(session, setup.analysis_id)
     assert record is not None
     outcome = AnalysisOutcome(reasons=(Reason("too_few_slices", "The series has too few slices."),))
-    place.analysis_id = answer_series(place.database, record.series_id, outcome, force=True)
-    sr = dcmread(place.store / place.results("PACS")[0].path)
+    setup.analysis_id = answer_series(setup.database, record.series_id, outcome, force=True)
+    sr = dcmread(setup.store / setup.results("PACS")[0].path)
     assert "The series has too few slices." in str(sr)
     assert "No algorithms succeeded; without findings" in str(sr)
 
 
-def test_a_node_gets_the_formats_that_it_negotiates(place: Place) -> None:
+def test_a_node_gets_the_formats_that_it_negotiates(setup: DeliverySetup) -> None:
     with running(Pacs(classes=(SecondaryCaptureImageStorage,))) as pacs:
-        place.results("PACS")
-        assert place.deliver(pacs.node) == DeliveryRound(sent=1, declined=2)
-        assert place.deliver(pacs.node) == DeliveryRound()
-    assert place.statuses() == {("sr", "PACS"): "declined", ("sc", "PACS"): "sent", ("pr", "PACS"): "declined"}
-    assert place.records()["sr", "PACS"].reason == "the node does not accept Comprehensive 3D SR Storage"
-    with place.database.begin() as session:
+        setup.results("PACS")
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=1, declined=2)
+        assert setup.deliver(pacs.node) == DeliveryRound()
+    assert setup.statuses() == {("sr", "PACS"): "declined", ("sc", "PACS"): "sent", ("pr", "PACS"): "declined"}
+    assert setup.records()["sr", "PACS"].reason == "the node does not accept Comprehensive 3D SR Storage"
+    with setup.database.begin() as session:
         assert deliveries.dead_letters(session) == ()
-        deliveries.resend(session, place.records()["sr", "PACS"].id, requested_by="ada")
+        deliveries.resend(session, setup.records()["sr", "PACS"].id, requested_by="ada")
     with running(Pacs()) as pacs:
-        assert place.deliver(pacs.node) == DeliveryRound(sent=1)
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=1)
 
 
-def test_a_node_that_takes_none_of_our_formats_is_a_failure(place: Place) -> None:
+def test_a_node_that_takes_none_of_our_formats_is_a_failure(setup: DeliverySetup) -> None:
     with running(Pacs(classes=("1.2.840.10008.5.1.4.1.1.2",))) as pacs:
-        place.results("PACS")
-        assert place.deliver(pacs.node) == DeliveryRound(failed=3)
+        setup.results("PACS")
+        assert setup.deliver(pacs.node) == DeliveryRound(failed=3)
 
 
-def test_a_node_that_speaks_implicit_only_gets_implicit(place: Place) -> None:
+def test_a_node_that_speaks_implicit_only_gets_implicit(setup: DeliverySetup) -> None:
     with running(Pacs(syntaxes=(ImplicitVRLittleEndian,))) as pacs:
-        place.results("PACS")
-        assert place.deliver(pacs.node).sent == 3
+        setup.results("PACS")
+        assert setup.deliver(pacs.node).sent == 3
     assert {ds.file_meta.TransferSyntaxUID for ds in pacs.received} == {ImplicitVRLittleEndian}
 
 
 @pytest.mark.parametrize(("code", "status"), [(0xA700, "pending"), (0xC123, "failed"), (0xB000, "sent")])
-def test_what_the_node_answers_decides(place: Place, code: int, status: str) -> None:
+def test_what_the_node_answers_decides(setup: DeliverySetup, code: int, status: str) -> None:
     with running(Pacs(status=lambda _uid: code)) as pacs:
-        place.results("PACS")
-        place.deliver(pacs.node)
-    assert set(place.statuses().values()) == {status}
-    assert all(f"0x{code:04X}" in record.reason for record in place.records().values())
+        setup.results("PACS")
+        setup.deliver(pacs.node)
+    assert set(setup.statuses().values()) == {status}
+    assert all(f"0x{code:04X}" in record.reason for record in setup.records().values())
 
 
 @pytest.fixture
@@ -322,137 +322,139 @@ def port() -> Iterator[int]:
         yield held
 
 
-def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(place: Place, port: int) -> None:
+def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(
+    setup: DeliverySetup, port: int
+) -> None:
     away = RemoteNode("PACS", "127.0.0.1", port)
-    place.results("PACS")
+    setup.results("PACS")
     now = datetime.now(UTC) + timedelta(seconds=1)
     policy = RetryPolicy(first_s=60, longest_s=100, max_attempts=3)
-    assert place.deliver(away, retry=policy, clock=lambda: now) == DeliveryRound(retried=3)
-    first = place.records()["sr", "PACS"]
+    assert setup.deliver(away, retry=policy, clock=lambda: now) == DeliveryRound(retried=3)
+    first = setup.records()["sr", "PACS"]
     assert first.next_attempt_at == now + timedelta(seconds=60)
     assert first.reason == "nothing answers at its address"
-    assert place.deliver(away, retry=policy, clock=lambda: now + timedelta(seconds=59)) == DeliveryRound()
+    assert setup.deliver(away, retry=policy, clock=lambda: now + timedelta(seconds=59)) == DeliveryRound()
     later = now + timedelta(seconds=61)
-    assert place.deliver(away, retry=policy, clock=lambda: later) == DeliveryRound(retried=3)
-    assert place.records()["sr", "PACS"].next_attempt_at == later + timedelta(seconds=100)
+    assert setup.deliver(away, retry=policy, clock=lambda: later) == DeliveryRound(retried=3)
+    assert setup.records()["sr", "PACS"].next_attempt_at == later + timedelta(seconds=100)
     last = later + timedelta(seconds=101)
-    assert place.deliver(away, retry=policy, clock=lambda: last) == DeliveryRound(failed=3)
-    assert place.records()["sr", "PACS"].reason.startswith("failed after 3 attempts")
-    assert place.records()["sr", "PACS"].attempts == 3
+    assert setup.deliver(away, retry=policy, clock=lambda: last) == DeliveryRound(failed=3)
+    assert setup.records()["sr", "PACS"].reason.startswith("failed after 3 attempts")
+    assert setup.records()["sr", "PACS"].attempts == 3
 
 
-def test_a_node_that_comes_back_gets_what_waited(place: Place, port: int) -> None:
-    place.results("PACS")
-    place.deliver(RemoteNode("PACS", "127.0.0.1", port))
+def test_a_node_that_comes_back_gets_what_waited(setup: DeliverySetup, port: int) -> None:
+    setup.results("PACS")
+    setup.deliver(RemoteNode("PACS", "127.0.0.1", port))
     with running(Pacs()) as pacs:
         later = datetime.now(UTC) + timedelta(hours=2)
-        assert place.deliver(pacs.node, clock=lambda: later).sent == 3
+        assert setup.deliver(pacs.node, clock=lambda: later).sent == 3
 
 
-def test_a_node_that_rejects_our_title_is_named(place: Place) -> None:
+def test_a_node_that_rejects_our_title_is_named(setup: DeliverySetup) -> None:
     ae = AE("PACS")
     ae.require_calling_aet = ["SOMEONE"]
     ae.add_supported_context(SecondaryCaptureImageStorage)
     server = ae.start_server(("127.0.0.1", 0), block=False)
     try:
-        place.results("PACS")
-        place.deliver(RemoteNode("PACS", "127.0.0.1", server.server_address[1]))
+        setup.results("PACS")
+        setup.deliver(RemoteNode("PACS", "127.0.0.1", server.server_address[1]))
     finally:
         server.shutdown()
-    assert "rejected the association" in place.records()["sc", "PACS"].reason
-    assert place.records()["sc", "PACS"].status is DeliveryStatus.PENDING
+    assert "rejected the association" in setup.records()["sc", "PACS"].reason
+    assert setup.records()["sc", "PACS"].status is DeliveryStatus.PENDING
 
 
-def test_a_node_that_hangs_holds_up_no_other(place: Place) -> None:
+def test_a_node_that_hangs_holds_up_no_other(setup: DeliverySetup) -> None:
     with socket.socket() as silent, running(Pacs("OTHER")) as pacs:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        place.results("SILENT", "OTHER")
+        setup.results("SILENT", "OTHER")
         hanging = RemoteNode("SILENT", "127.0.0.1", silent.getsockname()[1])
         config = DeliveryConfig(STATION, (hanging, pacs.node), timeouts=ScuTimeouts(5, 5, 5))
-        assert deliver_due(place.database, LocalFiles(place.store), config) == DeliveryRound(sent=3, retried=3)
-    assert place.records()["sr", "SILENT"].reason == "the node does not answer or ended the association"
+        assert deliver_due(setup.database, LocalFiles(setup.store), config) == DeliveryRound(sent=3, retried=3)
+    assert setup.records()["sr", "SILENT"].reason == "the node does not answer or ended the association"
 
 
-def test_nothing_is_ever_sent_to_ourselves(place: Place) -> None:
-    assert place.results(STATION) == ()
+def test_nothing_is_ever_sent_to_ourselves(setup: DeliverySetup) -> None:
+    assert setup.results(STATION) == ()
     with running(Pacs("MIRROR")) as pacs:
-        place.results("MIRROR", "GONE")
-        ended = place.deliver(pacs.node, own_address=("127.0.0.1", pacs.port))
+        setup.results("MIRROR", "GONE")
+        ended = setup.deliver(pacs.node, own_address=("127.0.0.1", pacs.port))
     assert ended == DeliveryRound(failed=6)
-    assert place.records()["sr", "MIRROR"].reason == "this destination is this node itself"
-    assert place.records()["sr", "GONE"].reason == "this destination is no longer configured"
+    assert setup.records()["sr", "MIRROR"].reason == "this destination is this node itself"
+    assert setup.records()["sr", "GONE"].reason == "this destination is no longer configured"
     assert pacs.received == []
 
 
-def test_a_result_that_comes_back_is_never_taken_for_analysis(place: Place, tmp_path: Path) -> None:
+def test_a_result_that_comes_back_is_never_taken_for_analysis(setup: DeliverySetup, tmp_path: Path) -> None:
     other = sqlite_database(tmp_path / "other")
     with InstanceStore(tmp_path / "other" / "store") as store:
         listener = start_listener(ListenerSettings(port=0, ae_title="OTHERNODE"), Intake(store, other))
         try:
-            place.results("OTHERNODE")
-            ended = place.deliver(RemoteNode("OTHERNODE", "127.0.0.1", listener.port))
+            setup.results("OTHERNODE")
+            ended = setup.deliver(RemoteNode("OTHERNODE", "127.0.0.1", listener.port))
         finally:
             listener.stop()
     assert ended == DeliveryRound(failed=3)
-    assert place.records()["sc", "OTHERNODE"].reason == "the node refused it (0x0122)"
+    assert setup.records()["sc", "OTHERNODE"].reason == "the node refused it (0x0122)"
     assert list((tmp_path / "other" / "store").rglob("*.dcm")) == []
     other.dispose()
 
 
-def test_a_result_file_that_is_gone_is_a_failure_with_its_reason(place: Place) -> None:
-    (place.store / place.results("PACS")[0].path).unlink()
+def test_a_result_file_that_is_gone_is_a_failure_with_its_reason(setup: DeliverySetup) -> None:
+    (setup.store / setup.results("PACS")[0].path).unlink()
     with running(Pacs()) as pacs:
-        assert place.deliver(pacs.node) == DeliveryRound(sent=2, failed=1)
-    assert "gone or damaged" in place.records()["sr", "PACS"].reason
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=2, failed=1)
+    assert "gone or damaged" in setup.records()["sr", "PACS"].reason
 
 
-def test_a_commitment_on_the_same_association_is_recorded(place: Place) -> None:
+def test_a_commitment_on_the_same_association_is_recorded(setup: DeliverySetup) -> None:
     with running(Pacs(commits=True)) as pacs:
-        place.results("PACS")
-        assert place.deliver(pacs.node) == DeliveryRound(sent=3, committed=3)
-    assert set(place.statuses().values()) == {"committed"}
+        setup.results("PACS")
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=3, committed=3)
+    assert set(setup.statuses().values()) == {"committed"}
 
 
-def test_what_the_node_lost_is_sent_again(place: Place) -> None:
+def test_what_the_node_lost_is_sent_again(setup: DeliverySetup) -> None:
     with running(Pacs(commits=True, loses=frozenset({Comprehensive3DSRStorage}))) as pacs:
-        place.results("PACS")
-        assert place.deliver(pacs.node) == DeliveryRound(sent=3, committed=2)
-        assert place.statuses()["sr", "PACS"] == "pending"
-        assert [*place.statuses().values()].count("committed") == 2
-        assert place.records()["sr", "PACS"].reason == "not committed: it has no such object"
+        setup.results("PACS")
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=3, committed=2)
+        assert setup.statuses()["sr", "PACS"] == "pending"
+        assert [*setup.statuses().values()].count("committed") == 2
+        assert setup.records()["sr", "PACS"].reason == "not committed: it has no such object"
         pacs.loses = frozenset()
-        assert place.deliver(pacs.node) == DeliveryRound(sent=1, committed=1)
-    assert set(place.statuses().values()) == {"committed"}
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=1, committed=1)
+    assert set(setup.statuses().values()) == {"committed"}
 
 
-def test_a_node_without_commitment_leaves_the_objects_sent(place: Place) -> None:
+def test_a_node_without_commitment_leaves_the_objects_sent(setup: DeliverySetup) -> None:
     with running(Pacs()) as pacs:
-        place.results("PACS")
+        setup.results("PACS")
         node = replace(pacs.node, storage_commitment=True)
-        assert place.deliver(node) == DeliveryRound(sent=3)
+        assert setup.deliver(node) == DeliveryRound(sent=3)
 
 
-def test_a_commitment_may_come_later_on_an_association_of_the_node(place: Place) -> None:
+def test_a_commitment_may_come_later_on_an_association_of_the_node(setup: DeliverySetup) -> None:
     with running(Pacs()) as pacs:
-        place.results("PACS")
-        place.deliver(pacs.node)
-    with InstanceStore(place.store) as store:
-        listener = start_listener(ListenerSettings(port=0, ae_title=STATION), Intake(store, place.database))
+        setup.results("PACS")
+        setup.deliver(pacs.node)
+    with InstanceStore(setup.store) as store:
+        listener = start_listener(ListenerSettings(port=0, ae_title=STATION), Intake(store, setup.database))
         try:
             context = build_context(COMMITMENT_CLASS)
             context.scu_role = context.scp_role = True
             listener.server.contexts.append(context)
-            listener.server.bind(evt.EVT_N_EVENT_REPORT, report_handler(place.database, ["PACS"]))
-            assert _report(listener.port, "STRANGER", place) == 0x0124
-            assert set(place.statuses().values()) == {"sent"}
-            assert _report(listener.port, "PACS", place) == 0x0000
+            listener.server.bind(evt.EVT_N_EVENT_REPORT, report_handler(setup.database, ["PACS"]))
+            assert _report(listener.port, "STRANGER", setup) == 0x0124
+            assert set(setup.statuses().values()) == {"sent"}
+            assert _report(listener.port, "PACS", setup) == 0x0000
         finally:
             listener.stop()
-    assert set(place.statuses().values()) == {"committed"}
+    assert set(setup.statuses().values()) == {"committed"}
 
 
-def _report(port: int, ae_title: str, place: Place) -> int:
+def _report(port: int, ae_title: str, setup: DeliverySetup) -> int:
     ae = RequestingEntity(ae_title)
     ae.add_requested_context(COMMITMENT_CLASS)
     role = build_role(COMMITMENT_CLASS, scp_role=True)
@@ -461,7 +463,7 @@ def _report(port: int, ae_title: str, place: Place) -> int:
     information = Dataset()
     information.TransactionUID = "2.25.77"
     information.ReferencedSOPSequence = []
-    for record in place.records().values():
+    for record in setup.records().values():
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = record.sop_class_uid, record.sop_instance_uid
         information.ReferencedSOPSequence.append(item)
@@ -470,45 +472,45 @@ def _report(port: int, ae_title: str, place: Place) -> int:
     return int(status.Status)
 
 
-def test_a_report_about_strangers_changes_nothing(place: Place) -> None:
-    assert record_report(place.database, "PACS", Report("2.25.1", ("2.25.2",), {"2.25.3": "it has no room"})) == 0
+def test_a_report_about_strangers_changes_nothing(setup: DeliverySetup) -> None:
+    assert record_report(setup.database, "PACS", Report("2.25.1", ("2.25.2",), {"2.25.3": "it has no room"})) == 0
 
 
-def test_without_a_report_the_node_is_asked_whether_it_lists_the_object(place: Place) -> None:
+def test_without_a_report_the_node_is_asked_whether_it_lists_the_object(setup: DeliverySetup) -> None:
     with running(Pacs()) as pacs:
-        place.results("PACS")
+        setup.results("PACS")
         node = replace(pacs.node, storage_commitment=True)
-        place.deliver(node)
+        setup.deliver(node)
         soon = datetime.now(UTC) + timedelta(seconds=61)
-        assert place.deliver(node, clock=lambda: soon) == DeliveryRound()
-        assert place.records()["sr", "PACS"].reason == "no commitment report came, and the node answers no queries"
+        assert setup.deliver(node, clock=lambda: soon) == DeliveryRound()
+        assert setup.records()["sr", "PACS"].reason == "no commitment report came, and the node answers no queries"
         pacs.lists = frozenset(ds.SOPInstanceUID for ds in pacs.received if ds.Modality == "SR")
     with running(pacs):
         later = datetime.now(UTC) + timedelta(seconds=301)
         node = replace(pacs.node, storage_commitment=True)
-        assert place.deliver(node, clock=lambda: later) == DeliveryRound(committed=1)
-        assert place.statuses() == {("sr", "PACS"): "committed", ("sc", "PACS"): "sent", ("pr", "PACS"): "sent"}
+        assert setup.deliver(node, clock=lambda: later) == DeliveryRound(committed=1)
+        assert setup.statuses() == {("sr", "PACS"): "committed", ("sc", "PACS"): "sent", ("pr", "PACS"): "sent"}
         last = datetime.now(UTC) + timedelta(days=1)
-        assert place.deliver(node, clock=lambda: last) == DeliveryRound()
-        assert place.records()["sc", "PACS"].next_attempt_at is None
-        assert "does not list it" in place.records()["sc", "PACS"].reason
-        with place.database.read() as session:
+        assert setup.deliver(node, clock=lambda: last) == DeliveryRound()
+        assert setup.records()["sc", "PACS"].next_attempt_at is None
+        assert "does not list it" in setup.records()["sc", "PACS"].reason
+        with setup.database.read() as session:
             assert deliveries.uncommitted_count(session, datetime.now(UTC) - timedelta(days=1)) == 2
             assert deliveries.uncommitted_count(session, datetime.now(UTC) + timedelta(days=1)) == 0
 
 
-def test_the_trail_tells_of_every_attempt(place: Place) -> None:
+def test_the_trail_tells_of_every_attempt(setup: DeliverySetup) -> None:
     with running(Pacs(status=lambda uid: 0xA700 if uid == Comprehensive3DSRStorage else 0)) as pacs:
-        place.results("PACS")
-        place.deliver(pacs.node)
-    with place.database.read() as session:
+        setup.results("PACS")
+        setup.deliver(pacs.node)
+    with setup.database.read() as session:
         actions = [entry.event.action for entry in recent(session, limit=20)]
     assert actions.count("delivery:requested") == 3
     assert "delivery:sent" in actions
     assert "delivery:retried" in actions
 
 
-def test_a_delivery_that_is_killed_is_finished_by_the_next(place: Place, tmp_path: Path) -> None:
+def test_a_delivery_that_is_killed_is_finished_by_the_next(setup: DeliverySetup, tmp_path: Path) -> None:
     """Killed after the node has stored an object and before that is recorded: sent again, harmlessly."""
     code = """
 import os, sys
@@ -524,13 +526,13 @@ config = DeliveryConfig("LUNGNODE", (RemoteNode("PACS", "127.0.0.1", int(sys.arg
 deliver_due(database, LocalFiles(Path(sys.argv[2])), config)
 """
     with running(Pacs()) as pacs:
-        place.results("PACS")
-        command = [sys.executable, "-c", code, place.database.url, str(place.store), str(pacs.port)]
+        setup.results("PACS")
+        command = [sys.executable, "-c", code, setup.database.url, str(setup.store), str(pacs.port)]
         killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=60)
         assert killed.returncode == -9
-        assert set(place.statuses().values()) == {"pending"}
-        assert place.deliver(pacs.node) == DeliveryRound(sent=3)
-    assert set(place.statuses().values()) == {"sent"}
+        assert set(setup.statuses().values()) == {"pending"}
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=3)
+    assert set(setup.statuses().values()) == {"sent"}
     uids = [ds.SOPInstanceUID for ds in pacs.received]
     assert len(uids) == 4
     assert len(set(uids)) == 3
@@ -545,7 +547,7 @@ def test_an_echo_is_answered_or_says_why_not(port: int) -> None:
 
 
 @pytest.mark.dcmtk
-def test_dcmtk_takes_the_results(place: Place, port: int, tmp_path: Path) -> None:
+def test_dcmtk_takes_the_results(setup: DeliverySetup, port: int, tmp_path: Path) -> None:
     program = shutil.which("storescp", path=path_without_ours())
     if program is None:
         pytest.skip("DCMTK's storescp is not installed")
@@ -559,8 +561,8 @@ def test_dcmtk_takes_the_results(place: Place, port: int, tmp_path: Path) -> Non
         try:
             node = RemoteNode("DCMTK", "127.0.0.1", port)
             _wait_for(node)
-            place.results("DCMTK")
-            assert place.deliver(node).sent == 3
+            setup.results("DCMTK")
+            assert setup.deliver(node).sent == 3
         finally:
             server.terminate()
     assert len(list(folder.iterdir())) == 3
@@ -573,19 +575,19 @@ def _wait_for(node: RemoteNode) -> None:
         assert datetime.now(UTC) < deadline, "the node did not come up"
 
 
-def test_findings_of_readers_are_not_reported(place: Place) -> None:
-    with place.database.begin() as session:
-        detail = studies.study_detail(session, place.series.study_instance_uid)
+def test_findings_of_readers_are_not_reported(setup: DeliverySetup) -> None:
+    with setup.database.begin() as session:
+        detail = studies.study_detail(session, setup.series.study_instance_uid)
         assert detail is not None
         (marked,) = detail.findings
         findings.add_reader_finding(
-            session, place.series.study_instance_uid, place.series.series_instance_uid,
+            session, setup.series.study_instance_uid, setup.series.series_instance_uid,
             replace(marked.finding, row=30.0), marked.model, reader="reader",
         )  # fmt: skip
-    sr = dcmread(place.store / place.results("PACS")[0].path)
+    sr = dcmread(setup.store / setup.results("PACS")[0].path)
     assert str(sr).count("Finding 1") == 1
     assert "Finding 2" not in str(sr)
-    with place.database.read() as session:
+    with setup.database.read() as session:
         assert deliveries.pending_deliveries(session, now=datetime.now(UTC))
 
 
@@ -600,56 +602,56 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_of_a_result_is_noticed(place: Place, damage: str) -> None:
-    checking = Integrity(place.database, LocalFiles(place.store))
-    with place.database.read() as session:
-        paths = [record.object.path for record in results_of_analysis(session, place.analysis_id)]
+def test_damage_of_a_result_is_noticed(setup: DeliverySetup, damage: str) -> None:
+    checking = Integrity(setup.database, LocalFiles(setup.store))
+    with setup.database.read() as session:
+        paths = [record.object.path for record in results_of_analysis(session, setup.analysis_id)]
     assert len(paths) == 3
     assert checking.damaged(paths) == ()
     for path in paths:
-        content = (place.store / path).read_bytes()
-        (place.store / path).write_bytes(DAMAGES[damage](content))
+        content = (setup.store / path).read_bytes()
+        (setup.store / path).write_bytes(DAMAGES[damage](content))
     assert checking.damaged(paths) == tuple(paths)
 
 
-def test_damaged_results_are_not_sent_until_they_were_made_again(place: Place, tmp_path: Path) -> None:
-    place.results("PACS")
-    records = {kind: record for (kind, _), record in place.records().items()}
-    contents = {kind: (place.store / records[kind].path).read_bytes() for kind in ("sr", "pr")}
+def test_damaged_results_are_not_sent_until_they_were_made_again(setup: DeliverySetup, tmp_path: Path) -> None:
+    setup.results("PACS")
+    records = {kind: record for (kind, _), record in setup.records().items()}
+    contents = {kind: (setup.store / records[kind].path).read_bytes() for kind in ("sr", "pr")}
     for kind, damage in (("sr", "a flipped bit"), ("pr", "cut")):
-        (place.store / records[kind].path).write_bytes(DAMAGES[damage](contents[kind]))
+        (setup.store / records[kind].path).write_bytes(DAMAGES[damage](contents[kind]))
     damaged = {records[kind].path for kind in contents}
     with running(Pacs()) as pacs:
-        assert place.deliver(pacs.node) == DeliveryRound(sent=1, retried=2)
+        assert setup.deliver(pacs.node) == DeliveryRound(sent=1, retried=2)
         assert [ds.SOPInstanceUID for ds in pacs.received] == [records["sc"].sop_instance_uid]
-        assert all("damaged" in place.records()[kind, "PACS"].reason for kind in contents)
-        assert_refused_elsewhere(place, damaged, tmp_path)
-        with place.database.read() as session:
+        assert all("damaged" in setup.records()[kind, "PACS"].reason for kind in contents)
+        assert_refused_elsewhere(setup, damaged, tmp_path)
+        with setup.database.read() as session:
             listed = {(fault.subject, fault.study_instance_uid) for fault in faults.faults(session)}
             (failure,) = result_failures.result_failures(session)
-        assert listed == {(path, place.series.study_instance_uid) for path in damaged}
+        assert listed == {(path, setup.series.study_instance_uid) for path in damaged}
         assert (failure.purpose, failure.reason) == ("report", "a stored object is damaged")
         settings = ReportSettings(STATION, "0.1.0", ("PACS",), {"temperature": "1.2"})
-        ResultMaker(place.database, LocalFiles(place.store), settings).follow_up()
-        assert {kind: (place.store / records[kind].path).read_bytes() for kind in contents} == contents
-        with place.database.read() as session:
+        ResultMaker(setup.database, LocalFiles(setup.store), settings).follow_up()
+        assert {kind: (setup.store / records[kind].path).read_bytes() for kind in contents} == contents
+        with setup.database.read() as session:
             assert (faults.faults(session), result_failures.result_failures(session)) == ((), ())
         later = datetime.now(UTC) + timedelta(hours=1)
-        assert place.deliver(pacs.node, clock=lambda: later) == DeliveryRound(sent=2)
-    assert set(place.statuses().values()) == {"sent"}
+        assert setup.deliver(pacs.node, clock=lambda: later) == DeliveryRound(sent=2)
+    assert set(setup.statuses().values()) == {"sent"}
 
 
-def assert_refused_elsewhere(place: Place, damaged: set[str], scratch: Path) -> None:
+def assert_refused_elsewhere(setup: DeliverySetup, damaged: set[str], scratch: Path) -> None:
     """Damaged results are refused by C-MOVE, C-GET and WADO, and listed by ``store verify``."""
-    with InstanceStore(place.store) as store:
-        problems = {file.path: problem for file, problem in examine(place.database, store) if problem}
+    with InstanceStore(setup.store) as store:
+        problems = {file.path: problem for file, problem in examine(setup.database, store) if problem}
         assert problems == dict.fromkeys(damaged, "damaged")
-        with place.database.read() as session:
-            archived = instances(session, [place.series.study_instance_uid])
-        retrieval = RetrieveService(place.database, store, STATION, {})
+        with setup.database.read() as session:
+            archived = instances(session, [setup.series.study_instance_uid])
+        retrieval = RetrieveService(setup.database, store, STATION, {})
         assert {instance.path for instance in archived if retrieval.is_damaged(instance)} == damaged
         path = min(damaged)
-        files = ArchiveFiles(store, DecodeLimits(scratch=scratch), place.database)
+        files = ArchiveFiles(store, DecodeLimits(scratch=scratch), setup.database)
         try:
             for read in (lambda: files.check([path]), lambda: files.part10_file(path, ExplicitVRLittleEndian)):
                 with pytest.raises(UnfitInputError) as refusal:
@@ -660,16 +662,16 @@ def assert_refused_elsewhere(place: Place, damaged: set[str], scratch: Path) -> 
             files.close()
 
 
-def test_a_result_that_is_lost_is_listed_and_made_again(place: Place) -> None:
-    record = place.results("PACS")[0]
-    (place.store / record.path).unlink()
-    with InstanceStore(place.store) as store:
-        problems = {file.path: problem for file, problem in examine(place.database, store) if problem}
+def test_a_result_that_is_lost_is_listed_and_made_again(setup: DeliverySetup) -> None:
+    record = setup.results("PACS")[0]
+    (setup.store / record.path).unlink()
+    with InstanceStore(setup.store) as store:
+        problems = {file.path: problem for file, problem in examine(setup.database, store) if problem}
     assert problems == {record.path: "missing"}
-    with place.database.begin() as session:
+    with setup.database.begin() as session:
         report(session, record.path, {"problem": "missing"})
     settings = ReportSettings(STATION, "0.1.0", ("PACS",), {"temperature": "1.2"})
-    ResultMaker(place.database, LocalFiles(place.store), settings).follow_up()
-    with place.database.read() as session:
+    ResultMaker(setup.database, LocalFiles(setup.store), settings).follow_up()
+    with setup.database.read() as session:
         assert faults.faults(session) == ()
-    assert (place.store / record.path).is_file()
+    assert (setup.store / record.path).is_file()

@@ -104,7 +104,7 @@ def test_orthanc_takes_commits_and_gives_back_every_result(tmp_path: Path) -> No
         series.sop_instance_uids[6], 1, 20.0, 14.0, series.position_mm(nodule.index), 14.0, 0.97, 0.67, (0.45, 0.82)
     )
     analysis_id = answer_series(database, series_id, AnalysisOutcome(findings=(finding,)))
-    made = ResultMaker(database, LocalFiles(store), ReportSettings(STATION, "0.1.0", ("ORTHANC",))).make(analysis_id)
+    objects = ResultMaker(database, LocalFiles(store), ReportSettings(STATION, "0.1.0", ("ORTHANC",))).make(analysis_id)
 
     reported = threading.Event()
     handle = report_handler(database, ["ORTHANC"])
@@ -124,15 +124,15 @@ def test_orthanc_takes_commits_and_gives_back_every_result(tmp_path: Path) -> No
             config = DeliveryConfig(STATION, (pacs.node,), timeouts=TIMEOUTS, commitment_wait_s=0.1)
             assert deliver_due(database, LocalFiles(store), config) == DeliveryRound(sent=3)
             assert reported.wait(60), "Orthanc did not report"
-            kept = {
+            stored = {
                 ds.SOPInstanceUID: ds
                 for ds in (dcmread(BytesIO(pacs.file(instance))) for instance in pacs.ask("/instances"))
             }
             (study,) = pacs.ask("/studies?expand")
     finally:
         listener.shutdown()
-    for delivery in made:
-        assert kept[delivery.sop_instance_uid] == dcmread(store / delivery.path)
+    for delivery in objects:
+        assert stored[delivery.sop_instance_uid] == dcmread(store / delivery.path)
     assert study["MainDicomTags"]["StudyInstanceUID"] == series.study_instance_uid
     with database.read() as session:
         detail = studies.study_detail(session, series.study_instance_uid)

@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    kept = clean_environment()
-    return kept | {"OMP_NUM_THREADS": "1"} | changes
+    variables = clean_environment()
+    return variables | {"OMP_NUM_THREADS": "1"} | changes
 
 
 def run_demo(*arguments: str, timeout_s: float = 280, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -46,15 +46,15 @@ def run_demo(*arguments: str, timeout_s: float = 280, **changes: str) -> subproc
 
 def processes_with(text: str) -> list[int]:
     """Processes whose environment mentions a text: what the demonstration started has its HOME there."""
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 if text.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
+                    pids.append(int(entry.name))
             except OSError:
                 continue
-    return found
+    return pids
 
 
 @pytest.mark.timeout(600)
@@ -127,9 +127,9 @@ def test_studies_of_any_syntax_are_pushed_as_they_are(
 ) -> None:
     ct_series(tmp_path / "study", n=4, rows=32, transfer_syntax=transfer_syntax)
     files = study_files(tmp_path / "study")
-    seen: list[int] = []
-    push(listener, files, seen.append)
-    assert seen == [1, 2, 3, 4]
+    counts: list[int] = []
+    push(listener, files, counts.append)
+    assert counts == [1, 2, 3, 4]
     stored = list((tmp_path / "home" / "store").rglob("*.dcm"))
     assert len(stored) == 4
 
@@ -141,7 +141,7 @@ def test_a_refused_image_is_an_error_that_says_which(tmp_path: Path, listener: R
         for name, uid in (("ct", "1.2.840.10008.5.1.4.1.1.2"), ("mr", mr))
     )
     (file,) = study_files(taken.parent)
-    seen: list[int] = []
+    counts: list[int] = []
     with pytest.raises(CommandError, match="image 2 of 2 was refused: the node does not accept MR Image Storage"):
-        push(listener, [file, replace(file, path=refused, sop_class_uid=mr)], seen.append)
-    assert seen == [1]
+        push(listener, [file, replace(file, path=refused, sop_class_uid=mr)], counts.append)
+    assert counts == [1]

@@ -18,8 +18,8 @@ NAMES = ("Doe^Jane", "Doe^John", "Roe^Richard")
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with serving(tmp_path_factory.mktemp("archive")) as made:
-        yield made
+    with serving(tmp_path_factory.mktemp("archive")) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -40,27 +40,27 @@ def asked(archive: Archive, path: str) -> requests.Response:
 
 def test_a_study_tells_what_its_files_tell(archive: Archive, series: list[CtSeries]) -> None:
     one = series[0]
-    (found,) = asked(archive, f"studies?StudyInstanceUID={one.study_instance_uid}").json()
-    told, stored = pydicom.Dataset.from_json(found), pydicom.dcmread(one.paths[0], stop_before_pixels=True)
+    (item,) = asked(archive, f"studies?StudyInstanceUID={one.study_instance_uid}").json()
+    dataset, stored = pydicom.Dataset.from_json(item), pydicom.dcmread(one.paths[0], stop_before_pixels=True)
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"):
-        assert told[keyword].value == stored[keyword].value, keyword
-    assert (told.NumberOfStudyRelatedSeries, told.NumberOfStudyRelatedInstances) == (1, 3)
-    assert told.ModalitiesInStudy == "CT"
-    assert told.RetrieveURL == f"{archive.url}/studies/{one.study_instance_uid}"
-    assert requests.get(told.RetrieveURL, timeout=30).status_code == 200
+        assert dataset[keyword].value == stored[keyword].value, keyword
+    assert (dataset.NumberOfStudyRelatedSeries, dataset.NumberOfStudyRelatedInstances) == (1, 3)
+    assert dataset.ModalitiesInStudy == "CT"
+    assert dataset.RetrieveURL == f"{archive.url}/studies/{one.study_instance_uid}"
+    assert requests.get(dataset.RetrieveURL, timeout=30).status_code == 200
 
 
 def test_another_project_s_client_pages_through_all_studies(archive: Archive, series: list[CtSeries]) -> None:
-    found = archive.client.search_for_studies(limit=2, get_remaining=True)
-    assert {one["0020000D"]["Value"][0] for one in found} == {one.study_instance_uid for one in series}
+    studies = archive.client.search_for_studies(limit=2, get_remaining=True)
+    assert {one["0020000D"]["Value"][0] for one in studies} == {one.study_instance_uid for one in series}
 
 
 def test_series_and_instances_are_found_below_a_study(archive: Archive, series: list[CtSeries]) -> None:
     one = series[1]
-    (found,) = archive.client.search_for_series(one.study_instance_uid)
-    told = pydicom.Dataset.from_json(found)
-    assert (told.SeriesInstanceUID, told.Modality) == (one.series_instance_uid, "CT")
-    assert told.NumberOfSeriesRelatedInstances == 3
+    (item,) = archive.client.search_for_series(one.study_instance_uid)
+    dataset = pydicom.Dataset.from_json(item)
+    assert (dataset.SeriesInstanceUID, dataset.Modality) == (one.series_instance_uid, "CT")
+    assert dataset.NumberOfSeriesRelatedInstances == 3
     listed = archive.client.search_for_instances(one.study_instance_uid, one.series_instance_uid)
     instances = [pydicom.Dataset.from_json(entry) for entry in listed]
     assert [ds.InstanceNumber for ds in instances] == [1, 2, 3]
@@ -116,8 +116,8 @@ def test_studies_are_found(archive: Archive, series: list[CtSeries], query: str,
 def test_lists_of_uids_are_taken(archive: Archive, series: list[CtSeries]) -> None:
     uids = [one.study_instance_uid for one in series[:2]]
     for query in (",".join(uids), "%5C".join(uids), "&StudyInstanceUID=".join(uids)):
-        found = asked(archive, f"studies?StudyInstanceUID={query}").json()
-        assert {one["0020000D"]["Value"][0] for one in found} == set(uids)
+        items = asked(archive, f"studies?StudyInstanceUID={query}").json()
+        assert {one["0020000D"]["Value"][0] for one in items} == set(uids)
     assert len(asked(archive, f"series?StudyInstanceUID={uids[0]},{uids[1]}").json()) == 2
     assert len(asked(archive, "instances?PatientName=Doe*&InstanceNumber=2").json()) == 2
 

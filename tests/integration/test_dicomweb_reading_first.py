@@ -22,19 +22,19 @@ REPORT = "SR"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Archive, CtSeries]]:
+def archive_with_series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Archive, CtSeries]]:
     folder: Path = tmp_path_factory.mktemp("archive")
     with serving(folder) as archive:
         yield archive, analysed_series(archive, folder, SLICES)
 
 
 @pytest.fixture(scope="module")
-def results(place: tuple[Archive, CtSeries]) -> list[ResultRow]:
-    with place[0].database.read() as session:
-        made = list(session.scalars(select(ResultRow)))
+def results(archive_with_series: tuple[Archive, CtSeries]) -> list[ResultRow]:
+    with archive_with_series[0].database.read() as session:
+        rows = list(session.scalars(select(ResultRow)))
         session.expunge_all()
-    assert {row.modality for row in made} >= {"OT", "PR", REPORT}
-    return made
+    assert {row.modality for row in rows} >= {"OT", "PR", REPORT}
+    return rows
 
 
 def addresses(archive: Archive, study_uid: str, results: list[ResultRow]) -> set[str]:
@@ -58,7 +58,9 @@ def addresses(archive: Archive, study_uid: str, results: list[ResultRow]) -> set
     return filled
 
 
-def told(archive: Archive, address: str, headers: dict[str, str], results: list[ResultRow]) -> tuple[int, bool]:
+def request_shows_results(
+    archive: Archive, address: str, headers: dict[str, str], results: list[ResultRow]
+) -> tuple[int, bool]:
     """Status of an answer, and whether it speaks of a result."""
     answer = requests.get(archive.url.removesuffix("/dicom-web") + address, headers=ANY | headers, timeout=60)
     words = [word for row in results for word in (row.series_instance_uid, row.sop_instance_uid)]
@@ -66,21 +68,21 @@ def told(archive: Archive, address: str, headers: dict[str, str], results: list[
 
 
 def test_no_route_tells_of_results_before_the_study_is_read(
-    place: tuple[Archive, CtSeries], results: list[ResultRow]
+    archive_with_series: tuple[Archive, CtSeries], results: list[ResultRow]
 ) -> None:
-    archive, series = place
+    archive, series = archive_with_series
     uids = {uid for row in results for uid in (row.series_instance_uid, row.sop_instance_uid)}
     every = addresses(archive, series.study_instance_uid, results)
     for address in sorted(every):
-        status, speaks = told(archive, address, READER, results)
+        status, speaks = request_shows_results(archive, address, READER, results)
         assert not speaks, address
         assert status in (204, 404) or not uids & set(address.split("/")), address
-    shown = {address for address in every if told(archive, address, {}, results)[1]}
+    shown = {address for address in every if request_shows_results(archive, address, {}, results)[1]}
     assert len(shown) >= 10  # the walk sees results where they may be seen
 
 
-def test_the_study_counts_and_is_found_by_its_images_alone(place: tuple[Archive, CtSeries]) -> None:
-    archive, series = place
+def test_the_study_counts_and_is_found_by_its_images_alone(archive_with_series: tuple[Archive, CtSeries]) -> None:
+    archive, series = archive_with_series
     url = f"{archive.url}/studies"
     (study,) = requests.get(url, headers=READER, timeout=30).json()
     assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([1], [SLICES])
@@ -92,14 +94,14 @@ def test_the_study_counts_and_is_found_by_its_images_alone(place: tuple[Archive,
 
 
 def test_results_are_shown_to_who_asks_for_them_and_to_who_is_done(
-    place: tuple[Archive, CtSeries], results: list[ResultRow]
+    archive_with_series: tuple[Archive, CtSeries], results: list[ResultRow]
 ) -> None:
-    archive, series = place
+    archive, series = archive_with_series
     address = f"/dicom-web/studies/{series.study_instance_uid}/series"
-    assert told(archive, address, READER | {SHOWN_HEADER: "shown"}, results) == (200, True)
+    assert request_shows_results(archive, address, READER | {SHOWN_HEADER: "shown"}, results) == (200, True)
     for reader, shown in (("another", False), ("local", True)):
         with archive.database.begin() as session:
             review_study(session, series.study_instance_uid, reviewed_by=reader)
-        assert told(archive, address, READER, results) == (200, shown)
+        assert request_shows_results(archive, address, READER, results) == (200, shown)
         with archive.database.begin() as session:
             reopen_study(session, series.study_instance_uid, reopened_by=reader)

@@ -20,24 +20,24 @@ ROWS, COLUMNS = 48, 64
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with serving(tmp_path_factory.mktemp("archive")) as made:
-        yield made
+    with serving(tmp_path_factory.mktemp("archive")) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def series(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> CtSeries:
     attributes = {"WindowCenter": [-600, 40], "WindowWidth": [1500, 400]}
-    made = ct_series(
+    written = ct_series(
         tmp_path_factory.mktemp("series"), n=2, rows=ROWS, columns=COLUMNS, transfer_syntax="j2k",
         defects=Defects(attributes=attributes),
     )  # fmt: skip
-    index_series(archive.database, made, archive.store.root)
-    return made
+    index_series(archive.database, written, archive.store.root)
+    return written
 
 
 def asked(archive: Archive, series: CtSeries, query: str = "", accept: str = "image/png") -> requests.Response:
-    place = f"studies/{series.study_instance_uid}/series/{series.series_instance_uid}"
-    url = f"{archive.url}/{place}/instances/{series.sop_instance_uids[0]}/rendered?{query}"
+    series_path = f"studies/{series.study_instance_uid}/series/{series.series_instance_uid}"
+    url = f"{archive.url}/{series_path}/instances/{series.sop_instance_uids[0]}/rendered?{query}"
     return requests.get(url, headers={"Accept": accept}, timeout=60)
 
 
@@ -66,8 +66,8 @@ def test_the_window_that_was_asked_for_is_taken(archive: Archive, series: CtSeri
         "linear-exact": (hu - 40) / 400 + 0.5,
         "sigmoid": 1 / (1 + np.exp(-4 * (hu - 40) / 400)),
     }[function]
-    found = picture(asked(archive, series, f"window=40,400,{function}")).astype(float)
-    assert np.abs(found - np.clip(shares, 0, 1) * 255).max() <= 1
+    grey = picture(asked(archive, series, f"window=40,400,{function}")).astype(float)
+    assert np.abs(grey - np.clip(shares, 0, 1) * 255).max() <= 1
 
 
 def test_jpeg_is_the_default_and_close_to_the_frame(archive: Archive, series: CtSeries) -> None:
@@ -78,10 +78,10 @@ def test_jpeg_is_the_default_and_close_to_the_frame(archive: Archive, series: Ct
 
 
 def test_a_viewport_cuts_and_scales_without_distortion(archive: Archive, series: CtSeries) -> None:
-    whole = picture(asked(archive, series))
+    full = picture(asked(archive, series))
     assert picture(asked(archive, series, "viewport=32,32")).shape == (24, 32)
     cut = picture(asked(archive, series, "viewport=16,8,10,20,16,8"))
-    assert np.array_equal(cut, whole[20:28, 10:26])
+    assert np.array_equal(cut, full[20:28, 10:26])
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ OCTETS = 'multipart/related; type="application/octet-stream"'
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with serving(tmp_path_factory.mktemp("archive")) as made:
-        yield made
+    with serving(tmp_path_factory.mktemp("archive")) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +47,20 @@ def series(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def frame_url(archive: Archive, series: CtSeries, index: int, frames: str = "1") -> str:
-    place = f"{series.study_instance_uid}/series/{series.series_instance_uid}"
-    return f"{archive.url}/studies/{place}/instances/{series.sop_instance_uids[index]}/frames/{frames}"
+    series_path = f"{series.study_instance_uid}/series/{series.series_instance_uid}"
+    return f"{archive.url}/studies/{series_path}/instances/{series.sop_instance_uids[index]}/frames/{frames}"
 
 
 def test_metadata_say_what_the_files_say(archive: Archive, series: dict[str, CtSeries]) -> None:
     for written in series.values():
-        found = archive.client.retrieve_series_metadata(written.study_instance_uid, written.series_instance_uid)
-        by_uid = {one["00080018"]["Value"][0]: pydicom.Dataset.from_json(one, lambda *_: b"") for one in found}
+        items = archive.client.retrieve_series_metadata(written.study_instance_uid, written.series_instance_uid)
+        by_uid = {one["00080018"]["Value"][0]: pydicom.Dataset.from_json(one, lambda *_: b"") for one in items}
         assert sorted(by_uid) == sorted(written.sop_instance_uids)
         for path, uid in zip(written.paths, written.sop_instance_uids, strict=True):
-            stored, told = pydicom.dcmread(path, stop_before_pixels=True), by_uid[uid]
+            stored, listed = pydicom.dcmread(path, stop_before_pixels=True), by_uid[uid]
             for element in stored:
                 if element.keyword not in {"SpecificCharacterSet", "PixelData"}:
-                    assert told[element.tag].value == element.value, element.keyword
+                    assert listed[element.tag].value == element.value, element.keyword
 
 
 def test_metadata_are_in_the_order_of_image_numbers(archive: Archive, series: dict[str, CtSeries]) -> None:
@@ -68,9 +68,9 @@ def test_metadata_are_in_the_order_of_image_numbers(archive: Archive, series: di
     for uids in ((), (written.series_instance_uid,), (written.series_instance_uid, written.sop_instance_uids[1])):
         steps = (f"/{level}/{uid}" for level, uid in zip(("series", "instances"), uids, strict=False))
         path = written.study_instance_uid + "".join(steps)
-        found = requests.get(f"{archive.url}/studies/{path}/metadata", timeout=30)
-        assert found.headers["Content-Type"] == "application/dicom+json"
-        numbers = [one["00200013"]["Value"][0] for one in found.json()]
+        answer = requests.get(f"{archive.url}/studies/{path}/metadata", timeout=30)
+        assert answer.headers["Content-Type"] == "application/dicom+json"
+        numbers = [one["00200013"]["Value"][0] for one in answer.json()]
         assert numbers == sorted(numbers)
         assert len(numbers) == (1 if len(uids) == 2 else 3)
 
@@ -81,8 +81,8 @@ def test_bulk_data_are_found_whatever_host_a_proxy_names(
 ) -> None:
     written = series["explicit"]
     address = f"{archive.url}/studies/{written.study_instance_uid}/metadata"
-    found = requests.get(address, headers={"Host": host} if host else {}, timeout=30).json()
-    for instance in found:
+    items = requests.get(address, headers={"Host": host} if host else {}, timeout=30).json()
+    for instance in items:
         bulk = requests.get(urljoin(address, instance["7FE00010"]["BulkDataURI"]), timeout=30)
         assert (bulk.status_code, len(bulk.content) > 0) == (200, True)
 
@@ -167,13 +167,13 @@ def test_a_damaged_file_is_left_out_and_does_no_harm(
 ) -> None:
     written = ct_series(tmp_path, n=2, rows=32, seed=99)
     index_series(archive.database, written, archive.store.root)
-    found = archive.client.retrieve_series_metadata(written.study_instance_uid, written.series_instance_uid)
-    assert len(found) == 2
+    items = archive.client.retrieve_series_metadata(written.study_instance_uid, written.series_instance_uid)
+    assert len(items) == 2
     for path in archive.store.root.glob("*.dcm"):
         if path.read_bytes() == written.paths[0].read_bytes():
             path.write_bytes(path.read_bytes()[:400])
-    found = archive.client.retrieve_series_metadata(written.study_instance_uid, written.series_instance_uid)
-    assert [one["00080018"]["Value"][0] for one in found] == [written.sop_instance_uids[1]]
+    items = archive.client.retrieve_series_metadata(written.study_instance_uid, written.series_instance_uid)
+    assert [one["00080018"]["Value"][0] for one in items] == [written.sop_instance_uids[1]]
     answer = requests.get(frame_url(archive, written, 0), timeout=30)
     assert answer.status_code == 422
 
@@ -201,8 +201,8 @@ def test_a_damaged_instance_is_refused_in_every_form_and_reported(tmp_path: Path
         forms = ["", "/frames/1", "/rendered", "/bulkdata/7FE00010"]
         assert [requests.get(damaged + form, timeout=30).status_code for form in forms] == [200] * 4
         with archive.database.read() as session:
-            (found,) = instances(session, [study], sop_instance_uids=[written.sop_instance_uids[1]])
-        path = archive.store.root / found.path
+            (row,) = instances(session, [study], sop_instance_uids=[written.sop_instance_uids[1]])
+        path = archive.store.root / row.path
         content = bytearray(path.read_bytes())
         content[-7] ^= 1
         path.write_bytes(content)

@@ -20,8 +20,8 @@ FAILURES, STORED, REASON = "00081198", "00081199", "00081197"
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with serving(tmp_path_factory.mktemp("archive")) as made:
-        yield made
+    with serving(tmp_path_factory.mktemp("archive")) as served:
+        yield served
 
 
 def body(*parts: bytes, part_type: str = "application/dicom") -> bytes:
@@ -52,10 +52,10 @@ def series_of(folder: Path, seed: int) -> CtSeries:
 
 def test_what_another_project_s_client_stores_can_be_retrieved(archive: Archive, tmp_path: Path) -> None:
     series = series_of(tmp_path, 1)
-    told = archive.client.store_instances([pydicom.dcmread(path) for path in series.paths])
-    referenced = {item.ReferencedSOPInstanceUID: item.RetrieveURL for item in told.ReferencedSOPSequence}
+    response = archive.client.store_instances([pydicom.dcmread(path) for path in series.paths])
+    referenced = {item.ReferencedSOPInstanceUID: item.RetrieveURL for item in response.ReferencedSOPSequence}
     assert set(referenced) == set(series.sop_instance_uids)
-    assert "FailedSOPSequence" not in told
+    assert "FailedSOPSequence" not in response
     for path in series.paths:
         sent = pydicom.dcmread(path)
         address = f"/studies/{series.study_instance_uid}/series/{series.series_instance_uid}/instances/"
@@ -65,8 +65,8 @@ def test_what_another_project_s_client_stores_can_be_retrieved(archive: Archive,
         assert (
             answer.headers["Content-Type"] == f"application/dicom; transfer-syntax={sent.file_meta.TransferSyntaxUID}"
         )
-        kept = pydicom.dcmread(io.BytesIO(answer.content))
-        assert kept == sent
+        stored = pydicom.dcmread(io.BytesIO(answer.content))
+        assert stored == sent
     with archive.database.read() as session:
         actors = {entry.event.actor for entry in audit.recent(session) if entry.event.action == "study:received"}
     assert actors == {"WEB"}
@@ -157,8 +157,8 @@ def test_a_body_that_is_none_is_refused(archive: Archive, content: bytes, conten
 
 def test_a_body_that_breaks_off_stores_nothing_of_the_part_that_was_open(archive: Archive, tmp_path: Path) -> None:
     series = series_of(tmp_path, 5)
-    whole = body(series.paths[0].read_bytes(), series.paths[1].read_bytes())
-    assert post(archive, whole[:-500]).status_code == 400
-    found = requests.get(f"{archive.url}/studies/{series.study_instance_uid}/instances", timeout=30)
-    assert len(found.json()) == 1
+    full_body = body(series.paths[0].read_bytes(), series.paths[1].read_bytes())
+    assert post(archive, full_body[:-500]).status_code == 400
+    answer = requests.get(f"{archive.url}/studies/{series.study_instance_uid}/instances", timeout=30)
+    assert len(answer.json()) == 1
     assert list((archive.store.root / "incoming").rglob("*.part")) == []

@@ -49,11 +49,11 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
     tmp_path: Path,
 ) -> None:
     usual, shifted = analysed(tmp_path / "usual", 0), analysed(tmp_path / "shifted", 100)
-    database, told = sqlite_database(tmp_path), []
+    database, notifications = sqlite_database(tmp_path), []
     settings = Settings(home=tmp_path, alerts=AlertSettings(webhooks=("http://127.0.0.1:9/",)))  # type: ignore[arg-type]
 
     def hook(_url: str, message: dict[str, object]) -> bool:
-        told.append((message["alert"], message["state"]))
+        notifications.append((message["alert"], message["state"]))
         assert "CANARY" not in json.dumps(message)
         return True
 
@@ -61,12 +61,12 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
 
     def block(number: int, outcome: AnalysisOutcome) -> list[tuple[object, object]]:
         """Record a block of series, look, and give what was told."""
-        told.clear()
+        notifications.clear()
         first = REFERENCE + (number - 1) * WINDOW if number else 0
         recorder.record_measures(*(of_patient(at, outcome) for at in range(first, REFERENCE + number * WINDOW)))
         run_watch(database)
         alerts.notify()
-        return [told_one for told_one in told if told_one[0] == "drift"]
+        return [told_one for told_one in notifications if told_one[0] == "drift"]
 
     assert block(0, usual) == []
     assert block(1, usual) == []

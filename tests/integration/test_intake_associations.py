@@ -47,14 +47,14 @@ VERIFICATION = "1.2.840.10008.1.1"
 
 @pytest.fixture
 def node(tmp_path: Path):
-    with running_node(tmp_path) as made:
-        yield made
+    with running_node(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture(params=["fast", "stock"])
 def listener(request: pytest.FixtureRequest, node: Node):
-    with listening(node, ListenerSettings(port=0, timeout_s=10, is_fast=request.param == "fast")) as made:
-        yield made
+    with listening(node, ListenerSettings(port=0, timeout_s=10, is_fast=request.param == "fast")) as opened:
+        yield opened
 
 
 def associate(
@@ -156,7 +156,7 @@ def test_a_remembered_answer_is_what_was_negotiated(node: Node, listener: Listen
     request = associate_rq("LUNGNODE", "PACS")
     negotiated = answer_to(listener, request)
     assert negotiated[0] == 2
-    until(lambda: listener.negotiation_cache.find(request), lambda found: found is not None)  # once the answer is out
+    until(lambda: listener.negotiation_cache.find(request), lambda cached: cached is not None)  # once the answer is out
     assert answer_to(listener, request) == negotiated
     other = request.replace(b"PACS  ", b"PACS2 ")
     assert listener.negotiation_cache.find(other) is None
@@ -259,8 +259,8 @@ def restricted(node: Node):
         PeerRule("VIEWER", "127.0.0.1", may_store=False),
         PeerRule("FAR", "127.0.0.2"),
     )
-    with listening(node, ListenerSettings(port=0, timeout_s=10, peers=peers)) as made:
-        yield made
+    with listening(node, ListenerSettings(port=0, timeout_s=10, peers=peers)) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize(
@@ -379,11 +379,11 @@ def dcmtk(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "series"
-    made.mkdir()
+    series_folder = tmp_path / "series"
+    series_folder.mkdir()
     for number in range(12):
-        (made / f"{number}.dcm").write_bytes(part10(ct_dataset(number, rows=128)))
-    return made
+        (series_folder / f"{number}.dcm").write_bytes(part10(ct_dataset(number, rows=128)))
+    return series_folder
 
 
 @pytest.mark.dcmtk

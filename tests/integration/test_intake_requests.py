@@ -25,14 +25,14 @@ SETTINGS = ListenerSettings(port=0, timeout_s=20, acceptor=AcceptorLimits(timeou
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with running_node(tmp_path_factory.mktemp("node")) as made:
-        yield made
+    with running_node(tmp_path_factory.mktemp("node")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def listener(node: Node) -> Iterator[Listener]:
-    with listening(node, SETTINGS) as made:
-        yield made
+    with listening(node, SETTINGS) as opened:
+        yield opened
 
 
 def item(kind: int, value: bytes) -> bytes:
@@ -75,13 +75,13 @@ def answer(listener: Listener, pdu: bytes) -> bytes:
 
 def results(accept: bytes) -> dict[int, int]:
     """Result of each presentation context of an A-ASSOCIATE-AC, by its number."""
-    found, offset = {}, 74
+    by_context, offset = {}, 74
     while offset < len(accept):
         kind, length = struct.unpack_from(">BxH", accept, offset)
         if kind == 0x21:
-            found[accept[offset + 4]] = accept[offset + 6]
+            by_context[accept[offset + 4]] = accept[offset + 6]
         offset += 4 + length
-    return found
+    return by_context
 
 
 CT_UID = CT.encode()
@@ -180,9 +180,9 @@ def test_each_refusal_is_logged_with_its_reason(
 
 def wait_for(find: Any) -> Any:
     deadline = time.monotonic() + 20
-    while not (found := find()) and time.monotonic() < deadline:
+    while not (value := find()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return found
+    return value
 
 
 def test_unfinished_requests_take_bounded_memory(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def listener(tmp_path: Path, certificates: Path):
     files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
     limits = AcceptorLimits(timeout_s=2)
     settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, acceptor=limits, tls=ServerTls(files))
-    with running_node(tmp_path) as node, listening(node, settings) as made:
-        yield made
+    with running_node(tmp_path) as node, listening(node, settings) as opened:
+        yield opened
 
 
 def client(certificates: Path, name: str | None) -> ssl.SSLContext:
@@ -120,12 +120,18 @@ def test_a_peer_of_our_authority_stores(listener: Listener, certificates: Path) 
 
 def test_a_listener_is_healthy_while_it_shakes_hands(listener: Listener, tmp_path: Path, monkeypatch) -> None:
     """A port alone proves nothing: it stays open when those behind it are gone."""
-    told = {"supervisor_pid": os.getpid(), "host": "127.0.0.1", "port": listener.port, "ae_title": "LUNGNODE", "tls": 1}
-    (tmp_path / "dicom.json").write_text(json.dumps(told))
+    status = {
+        "supervisor_pid": os.getpid(),
+        "host": "127.0.0.1",
+        "port": listener.port,
+        "ae_title": "LUNGNODE",
+        "tls": 1,
+    }
+    (tmp_path / "dicom.json").write_text(json.dumps(status))
     assert is_up(tmp_path, "dicom")
     monkeypatch.setattr("lungnode.commands.healthcheck.TIMEOUT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        (tmp_path / "dicom.json").write_text(json.dumps(told | {"port": closed.getsockname()[1]}))
+        (tmp_path / "dicom.json").write_text(json.dumps(status | {"port": closed.getsockname()[1]}))
         assert not is_up(tmp_path, "dicom")
 
 
@@ -147,8 +153,10 @@ def test_why_a_handshake_failed_is_logged_and_who_looks_whether_the_port_is_open
     store(listener, client(certificates, "expired"))
     store(listener, client(certificates, None))
     assert store(listener, client(certificates, "pacs")) == 0
-    told = [record.__dict__["reason_code"] for record in caplog.records if record.msg == "association:tls_refused"]
-    assert told == ["certificate_has_expired", "peer_did_not_return_a_certificate"]
+    reason_codes = [
+        record.__dict__["reason_code"] for record in caplog.records if record.msg == "association:tls_refused"
+    ]
+    assert reason_codes == ["certificate_has_expired", "peer_did_not_return_a_certificate"]
 
 
 VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -352,11 +360,11 @@ BINDINGS: dict[str, tuple[dict[str, list[str]], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("told", BINDINGS)
+@pytest.mark.parametrize("binding", BINDINGS)
 def test_an_ae_title_is_bound_to_its_certificate(
-    tmp_path: Path, certificates: Path, caplog: pytest.LogCaptureFixture, told: str
+    tmp_path: Path, certificates: Path, caplog: pytest.LogCaptureFixture, binding: str
 ) -> None:
-    rule, expected = BINDINGS[told]
+    rule, expected = BINDINGS[binding]
     rule = rule | {"certificate_sha256": [sha256_of(certificates, name) for name in rule.get("certificate_sha256", [])]}
     peers = (Peer(ae_title="PACS", **rule), Peer(ae_title="FREE"))  # type: ignore[arg-type]
     tls = TlsSettings(
@@ -429,8 +437,8 @@ def test_dcmtk_stores_by_tls(listener: Listener, certificates: Path, tmp_path: P
 def listening_with(certificates: Path, name: str, folder: Path) -> Iterator[Listener]:
     files = TlsFiles(certificates / f"{name}.crt", certificates / f"{name}.key", certificates / "authority.crt")
     settings = ListenerSettings(port=0, timeout_s=5, tls=ServerTls(files))
-    with running_node(folder) as node, listening(node, settings) as made:
-        yield made
+    with running_node(folder) as node, listening(node, settings) as opened:
+        yield opened
 
 
 CALLS = [
@@ -468,8 +476,8 @@ def test_the_settings_make_both_sides_of_tls(tmp_path: Path, certificates: Path)
     tls = TlsSettings(
         certificate=certificates / "node.crt", key=certificates / "node.key", authority=certificates / "authority.crt"
     )
-    told = wiring_port.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls)))
-    with running_node(tmp_path) as node, listening(node, told) as listener:
+    listener_settings = wiring_port.listener_settings(Settings(home=tmp_path, dicom=DicomSettings(port=0, tls=tls)))
+    with running_node(tmp_path) as node, listening(node, listener_settings) as listener:
         destination = Destination(
             ae_title="LUNGNODE", host="127.0.0.1", port=listener.port, tls=True, tls_name="localhost"
         )

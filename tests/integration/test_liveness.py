@@ -18,7 +18,7 @@ class Clock:
         return self.now_s
 
 
-def roster(database: Database, name: str, clock: Clock, resumed: list[str]) -> HeartbeatMonitor:
+def monitor(database: Database, name: str, clock: Clock, resumed: list[str]) -> HeartbeatMonitor:
     def resume(names: Sequence[str]) -> int:
         resumed.extend(names)
         return len(names)
@@ -28,8 +28,8 @@ def roster(database: Database, name: str, clock: Clock, resumed: list[str]) -> H
 
 def test_what_a_silent_worker_left_is_taken_up_after_a_minute_and_its_own_never(database: Database) -> None:
     clock, resumed = Clock(), list[str]()
-    roster(database, "worker-2", clock, resumed).beat()
-    living = roster(database, "worker-1", clock, resumed)
+    monitor(database, "worker-2", clock, resumed).beat()
+    living = monitor(database, "worker-1", clock, resumed)
     for _ in range(12):
         living.beat()
         clock.now_s += 5
@@ -39,7 +39,7 @@ def test_what_a_silent_worker_left_is_taken_up_after_a_minute_and_its_own_never(
 
 
 def test_two_workers_of_one_name_are_told_apart(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    one, two = (roster(database, "worker-1", Clock(), []) for _ in range(2))
+    one, two = (monitor(database, "worker-1", Clock(), []) for _ in range(2))
     one.beat()
     one.beat()
     assert "worker:name_conflict" not in caplog.text

@@ -80,16 +80,16 @@ def ignoring(keyword: str) -> Answer:
 
 def by_prefix(keyword: str) -> Answer:
     def answer(query: Dataset, ds: Dataset) -> Dataset | None:
-        wanted = str(query.get(keyword) or "")
-        return ignoring(keyword)(query, ds) if str(ds.get(keyword, "")).startswith(wanted) else None
+        prefix = str(query.get(keyword) or "")
+        return ignoring(keyword)(query, ds) if str(ds.get(keyword, "")).startswith(prefix) else None
 
     return answer
 
 
 def folding_case(keyword: str) -> Answer:
     def answer(query: Dataset, ds: Dataset) -> Dataset | None:
-        wanted = str(query.get(keyword) or "")
-        is_equal = not wanted or str(ds.get(keyword, "")).lower() == wanted.lower()
+        expected = str(query.get(keyword) or "")
+        is_equal = not expected or str(ds.get(keyword, "")).lower() == expected.lower()
         return ignoring(keyword)(query, ds) if is_equal else None
 
     return answer
@@ -97,13 +97,13 @@ def folding_case(keyword: str) -> Answer:
 
 def leaving_out(keyword: str, inner: Answer, *, with_empty: bool) -> Answer:
     def answer(query: Dataset, ds: Dataset) -> Dataset | None:
-        found = inner(query, ds)
-        if found is not None and keyword in found and query.get(keyword):
+        match = inner(query, ds)
+        if match is not None and keyword in match and query.get(keyword):
             if with_empty:
-                setattr(found, keyword, "")
+                setattr(match, keyword, "")
             else:
-                delattr(found, keyword)
-        return found
+                delattr(match, keyword)
+        return match
 
     return answer
 
@@ -124,9 +124,9 @@ class LoosePacs:
         query = event.identifier
         self.keys += [(element.keyword, str(element.value)) for element in query if element.value]
         for datasets in self.series.values():
-            found = self.answer(query, datasets[0])
-            if found is not None:
-                yield 0xFF00, found
+            match = self.answer(query, datasets[0])
+            if match is not None:
+                yield 0xFF00, match
 
     def on_move(self, event: Any) -> Iterator[Any]:
         datasets = self.moved(self.series[str(event.identifier.SeriesInstanceUID)])
@@ -183,7 +183,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Node
             database.dispose()
 
 
-def made(folder: Path, name: str, **attributes: str) -> CtSeries:
+def named_series(folder: Path, name: str, **attributes: str) -> CtSeries:
     identity = SeriesIdentity(patient_name="A^B", study_description="CT Thorax", uid_seed=name)
     return ct_series(folder / name, n=IMAGES, rows=16, identity=identity, defects=Defects(attributes=attributes))
 
@@ -215,7 +215,7 @@ def test_only_the_accession_number_that_was_asked_for_is_fetched(
 ) -> None:
     ours, port = node
     numbers = {"asked": "a4711", "longer": "a47110", "upper": "A4711", "none": ""}
-    series = {name: made(ours.folder, name, AccessionNumber=number) for name, number in numbers.items()}
+    series = {name: named_series(ours.folder, name, AccessionNumber=number) for name, number in numbers.items()}
     with served(archive(series, ANSWERS[behaviour], port)) as pacs:
         name_peer(monkeypatch, pacs.port)
         assert run(["retrieve", "--accession", "a4711"]) == 0
@@ -235,7 +235,7 @@ def test_an_answer_without_the_value_that_was_asked_for_is_ignored(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     ours, port = node
-    series = {"asked": made(ours.folder, "asked", AccessionNumber="4711")}
+    series = {"asked": named_series(ours.folder, "asked", AccessionNumber="4711")}
     with served(archive(series, leaving_out(keyword, ignoring(keyword), with_empty=with_empty), port)) as pacs:
         name_peer(monkeypatch, pacs.port)
         run(["retrieve", "--accession", "4711"])
@@ -273,7 +273,7 @@ def test_studies_of_two_patients_with_one_accession_number_are_not_fetched_toget
     node: tuple[Node, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours, port = node
-    series = {name: made(ours.folder, name, AccessionNumber="4711", PatientID=name) for name in ("P1", "P2")}
+    series = {name: named_series(ours.folder, name, AccessionNumber="4711", PatientID=name) for name in ("P1", "P2")}
     with served(archive(series, strict, port)) as pacs:
         name_peer(monkeypatch, pacs.port)
         assert run(["retrieve", "--accession", "4711"]) == 1
@@ -299,7 +299,7 @@ def test_images_that_contradict_the_answer_are_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     ours, port = node
-    pacs = archive({"asked": made(ours.folder, "asked", AccessionNumber="4711")}, strict, port)
+    pacs = archive({"asked": named_series(ours.folder, "asked", AccessionNumber="4711")}, strict, port)
 
     def altered(datasets: list[Dataset]) -> list[Dataset]:
         for ds in datasets:
@@ -319,15 +319,15 @@ def test_images_of_another_study_that_come_instead_are_counted(
     node: tuple[Node, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours, port = node
-    other = [dcmread(path) for path in made(ours.folder, "other", AccessionNumber="9").paths]
-    pacs = archive({"asked": made(ours.folder, "asked", AccessionNumber="4711")}, strict, port)
+    other = [dcmread(path) for path in named_series(ours.folder, "other", AccessionNumber="9").paths]
+    pacs = archive({"asked": named_series(ours.folder, "asked", AccessionNumber="4711")}, strict, port)
     pacs.moved = lambda _: other
     with served(pacs):
         name_peer(monkeypatch, pacs.port)
         assert run(["retrieve", "--accession", "4711"]) == 1
     out, error = capsys.readouterr()
-    told = json.loads(out)
-    assert (told["outcome"], told["received"], told["unrequested"]) == ("incomplete", 0, IMAGES)
+    counts = json.loads(out)
+    assert (counts["outcome"], counts["received"], counts["unrequested"]) == ("incomplete", 0, IMAGES)
     assert f"LOOSE sent {IMAGES} instances of other studies in the meantime" in error
 
 
@@ -361,8 +361,8 @@ def test_earlier_studies_are_those_of_the_same_patient_alone(
     node: tuple[Node, int], attributes: dict[str, str], answer: Answer, is_fetched: bool
 ) -> None:
     ours, port = node
-    take(ours.intake, made(ours.folder, "current", **CURRENT))
-    earlier = made(ours.folder, "earlier", **{**EARLIER, **attributes})
+    take(ours.intake, named_series(ours.folder, "current", **CURRENT))
+    earlier = named_series(ours.folder, "earlier", **{**EARLIER, **attributes})
     with served(archive({"earlier": earlier}, answer, port)) as pacs:
         remote = RemoteNode("LOOSE", "127.0.0.1", pacs.port)
         PriorFetcher(ours.database, "LUNGNODE", [PriorSource(remote, 3)], timeouts=TIMEOUTS).run_due()
@@ -371,8 +371,8 @@ def test_earlier_studies_are_those_of_the_same_patient_alone(
 
 def test_an_earlier_study_that_arrives_under_another_patient_is_reported(node: tuple[Node, int]) -> None:
     ours, port = node
-    take(ours.intake, made(ours.folder, "current", **CURRENT))
-    pacs = archive({"earlier": made(ours.folder, "earlier", **EARLIER)}, strict, port)
+    take(ours.intake, named_series(ours.folder, "current", **CURRENT))
+    pacs = archive({"earlier": named_series(ours.folder, "earlier", **EARLIER)}, strict, port)
 
     def altered(datasets: list[Dataset]) -> list[Dataset]:
         for ds in datasets:
@@ -395,9 +395,9 @@ def test_instances_of_other_studies_that_come_with_an_earlier_one_are_reported(
     node: tuple[Node, int], is_whole: bool
 ) -> None:
     ours, port = node
-    take(ours.intake, made(ours.folder, "current", **CURRENT))
-    other = [dcmread(path) for path in made(ours.folder, "other", PatientID="P2").paths]
-    pacs = archive({"earlier": made(ours.folder, "earlier", **EARLIER)}, strict, port)
+    take(ours.intake, named_series(ours.folder, "current", **CURRENT))
+    other = [dcmread(path) for path in named_series(ours.folder, "other", PatientID="P2").paths]
+    pacs = archive({"earlier": named_series(ours.folder, "earlier", **EARLIER)}, strict, port)
     pacs.moved = lambda datasets: (datasets if is_whole else datasets[:-1]) + other
     with served(pacs):
         remote = RemoteNode("LOOSE", "127.0.0.1", pacs.port)
@@ -414,8 +414,8 @@ def test_instances_of_other_studies_that_come_with_an_earlier_one_are_reported(
 @pytest.mark.parametrize("patient_id", ["P*", "P?", "*"])
 def test_a_patient_id_with_wildcards_is_not_asked_for(node: tuple[Node, int], patient_id: str) -> None:
     ours, port = node
-    take(ours.intake, made(ours.folder, "current", **{**CURRENT, "PatientID": patient_id}))
-    pacs = archive({"earlier": made(ours.folder, "earlier", **EARLIER)}, ignoring("PatientID"), port)
+    take(ours.intake, named_series(ours.folder, "current", **{**CURRENT, "PatientID": patient_id}))
+    pacs = archive({"earlier": named_series(ours.folder, "earlier", **EARLIER)}, ignoring("PatientID"), port)
     with served(pacs):
         remote = RemoteNode("LOOSE", "127.0.0.1", pacs.port)
         PriorFetcher(ours.database, "LUNGNODE", [PriorSource(remote, 1)], timeouts=TIMEOUTS).run_due()

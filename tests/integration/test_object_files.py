@@ -44,7 +44,7 @@ def address() -> Iterator[ObjectStoreAddress]:
 
 
 @pytest.fixture
-def place(address: ObjectStoreAddress, request: pytest.FixtureRequest) -> ObjectStoreAddress:
+def bucket(address: ObjectStoreAddress, request: pytest.FixtureRequest) -> ObjectStoreAddress:
     """A prefix of its own for each test."""
     url = f"{address.url}/{request.node.name}"
     return ObjectStoreAddress(url, address.endpoint_url, address.key, address.secret)
@@ -64,20 +64,20 @@ def write(files: ObjectFiles, path: str, content: bytes) -> None:
     (files.root / path).write_bytes(content)
 
 
-def test_a_promoted_bundle_is_on_every_host(tmp_path: Path, place: ObjectStoreAddress) -> None:
-    here, there = ObjectFiles(tmp_path / "here", place), ObjectFiles(tmp_path / "there", place)
+def test_a_promoted_bundle_is_on_every_host(tmp_path: Path, bucket: ObjectStoreAddress) -> None:
+    here, there = ObjectFiles(tmp_path / "here", bucket), ObjectFiles(tmp_path / "there", bucket)
     sha256 = read_bundle(SHIPPED / "filter").sha256
-    kept = keep_bundle(here, SHIPPED / "filter", sha256)
-    found = located(there, PromotedBundle(ModelIdentity("filter", "1", sha256), sha256, kept))
-    assert found.folder.is_relative_to(tmp_path / "there")
-    assert checked(found) == found.folder
+    files = keep_bundle(here, SHIPPED / "filter", sha256)
+    located_bundle = located(there, PromotedBundle(ModelIdentity("filter", "1", sha256), sha256, files))
+    assert located_bundle.folder.is_relative_to(tmp_path / "there")
+    assert checked(located_bundle) == located_bundle.folder
 
 
 def test_any_web_shows_the_pictures_of_an_upload_and_forgets_the_oldest_for_all(
-    tmp_path: Path, place: ObjectStoreAddress, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bucket: ObjectStoreAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload_images, "_SLACK", 0)
-    webs = [ObjectFiles(tmp_path / name, place) for name in ("here", "there", "elsewhere")]
+    webs = [ObjectFiles(tmp_path / name, bucket) for name in ("here", "there", "elsewhere")]
     here, there, elsewhere = (UploadImages(files.root / "evidence", 1, SharedPictures(files)) for files in webs)
     here.save("a" * 32, b"image", b"attention")
     assert there.has("a" * 32, "image")
@@ -90,8 +90,10 @@ def test_any_web_shows_the_pictures_of_an_upload_and_forgets_the_oldest_for_all(
     assert elsewhere.load("b" * 32, "image") == b"image"
 
 
-def test_pictures_that_cannot_be_shared_are_refused_in_words(tmp_path: Path, place: ObjectStoreAddress) -> None:
-    files = ObjectFiles(tmp_path / "here", ObjectStoreAddress(place.url, "http://127.0.0.1:9", place.key, place.secret))
+def test_pictures_that_cannot_be_shared_are_refused_in_words(tmp_path: Path, bucket: ObjectStoreAddress) -> None:
+    files = ObjectFiles(
+        tmp_path / "here", ObjectStoreAddress(bucket.url, "http://127.0.0.1:9", bucket.key, bucket.secret)
+    )
     folder = UploadImages(files.root / "evidence", 1, SharedPictures(files))
     with pytest.raises(UnfitInputError, match="image store does not answer"):
         folder.save("a" * 32, b"image", None)
@@ -105,30 +107,30 @@ def send(intake: Intake, path: Path) -> Status:
 
 
 def test_what_one_host_acknowledges_another_reads(
-    tmp_path: Path, place: ObjectStoreAddress, database: Database
+    tmp_path: Path, bucket: ObjectStoreAddress, database: Database
 ) -> None:
     series = ct_series(tmp_path / "series", n=4, rows=16)
-    with InstanceStore(ObjectFiles(tmp_path / "one", place)) as here:
+    with InstanceStore(ObjectFiles(tmp_path / "one", bucket)) as here:
         assert [send(Intake(here, database), path) for path in series.paths] == [Status.SUCCESS] * 4
     with database.read() as session:
         record = series_record(session, series_instance_uid=series.series_instance_uid)
         assert record is not None
         instances = series_instances(session, record.id)
-    elsewhere = ObjectFiles(tmp_path / "two", place)
-    found = elsewhere.fetch([instance.path for instance in instances])
-    assert [dataset_sha256(path) for path in found] == [instance.sha256 for instance in instances]
+    elsewhere = ObjectFiles(tmp_path / "two", bucket)
+    paths = elsewhere.fetch([instance.path for instance in instances])
+    assert [dataset_sha256(path) for path in paths] == [instance.sha256 for instance in instances]
 
 
 def test_what_is_kept_is_listed_and_taken_up_from_another_host(
-    tmp_path: Path, place: ObjectStoreAddress, database: Database
+    tmp_path: Path, bucket: ObjectStoreAddress, database: Database
 ) -> None:
     series, lost = ct_series(tmp_path / "series", n=3, rows=16), sqlite_database(tmp_path / "lost")
-    with InstanceStore(ObjectFiles(tmp_path / "one", place)) as here:
+    with InstanceStore(ObjectFiles(tmp_path / "one", bucket)) as here:
         assert [send(Intake(here, lost), path) for path in series.paths] == [Status.SUCCESS] * 3
     lost.dispose()
-    with InstanceStore(ObjectFiles(tmp_path / "two", place)) as there:
+    with InstanceStore(ObjectFiles(tmp_path / "two", bucket)) as there:
         assert len(list(there.files.instances())) == 3
-        assert [found.is_new for found in reindex(database, there, Intake(there, database))] == [True] * 3
+        assert [entry.is_new for entry in reindex(database, there, Intake(there, database))] == [True] * 3
 
 
 def test_nothing_is_acknowledged_while_the_store_does_not_answer(tmp_path: Path, database: Database) -> None:
@@ -146,15 +148,15 @@ def test_a_store_that_does_not_answer_is_no_missing_file(tmp_path: Path) -> None
         files.fetch(["instances/ab/c.dcm"])
 
 
-def test_what_was_never_kept_is_not_there(tmp_path: Path, place: ObjectStoreAddress) -> None:
-    files = ObjectFiles(tmp_path, place)
+def test_what_was_never_kept_is_not_there(tmp_path: Path, bucket: ObjectStoreAddress) -> None:
+    files = ObjectFiles(tmp_path, bucket)
     (missing,) = files.fetch(["instances/ab/c.dcm"])
     assert not missing.exists()
     assert not files.exists("instances/ab/c.dcm")
 
 
-def test_a_result_that_is_kept_is_never_replaced(tmp_path: Path, place: ObjectStoreAddress) -> None:
-    one, two = ObjectFiles(tmp_path / "one", place), ObjectFiles(tmp_path / "two", place)
+def test_a_result_that_is_kept_is_never_replaced(tmp_path: Path, bucket: ObjectStoreAddress) -> None:
+    one, two = ObjectFiles(tmp_path / "one", bucket), ObjectFiles(tmp_path / "two", bucket)
     write(one, "results/ab/c.dcm", b"first")
     one.persist(["results/ab/c.dcm"], once=True)
     write(two, "results/ab/c.dcm", b"second")
@@ -162,8 +164,8 @@ def test_a_result_that_is_kept_is_never_replaced(tmp_path: Path, place: ObjectSt
     assert (two.root / "results/ab/c.dcm").read_bytes() == b"first"
 
 
-def test_the_cache_stays_within_its_bound_but_for_what_is_in_use(tmp_path: Path, place: ObjectStoreAddress) -> None:
-    files = ObjectFiles(tmp_path, place, cache_bytes=10_000, grace_s=100)
+def test_the_cache_stays_within_its_bound_but_for_what_is_in_use(tmp_path: Path, bucket: ObjectStoreAddress) -> None:
+    files = ObjectFiles(tmp_path, bucket, cache_bytes=10_000, grace_s=100)
     paths = [f"instances/ab/{number}.dcm" for number in range(12)]
     for number, path in enumerate(paths):
         write(files, path, bytes(1000))
@@ -177,15 +179,15 @@ def test_the_cache_stays_within_its_bound_but_for_what_is_in_use(tmp_path: Path,
 
 
 @pytest.mark.parametrize("path", ["../audit.key", "/etc/passwd", "instances/../../x"])
-def test_no_path_leads_out_of_the_store(tmp_path: Path, place: ObjectStoreAddress, path: str) -> None:
+def test_no_path_leads_out_of_the_store(tmp_path: Path, bucket: ObjectStoreAddress, path: str) -> None:
     with pytest.raises(ValueError, match="out of the store"):
-        ObjectFiles(tmp_path / "here", place).fetch([path])
+        ObjectFiles(tmp_path / "here", bucket).fetch([path])
 
 
 def test_purged_studies_leave_the_store_and_what_is_resent_stays(
-    tmp_path: Path, place: ObjectStoreAddress, database: Database
+    tmp_path: Path, bucket: ObjectStoreAddress, database: Database
 ) -> None:
-    old, kept = (ct_series(tmp_path / name, n=2, rows=16, seed=seed) for name, seed in (("old", 1), ("kept", 1)))
+    old, resent = (ct_series(tmp_path / name, n=2, rows=16, seed=seed) for name, seed in (("old", 1), ("kept", 1)))
     now = read_clocks()
 
     def after(days: float) -> Clocks:
@@ -193,7 +195,7 @@ def test_purged_studies_leave_the_store_and_what_is_resent_stays(
         moved = timedelta(days=days)
         return lambda: replace(now, wall=now.wall + moved, uptime_s=now.uptime_s + moved.total_seconds())
 
-    files = ObjectFiles(tmp_path / "one", place)
+    files = ObjectFiles(tmp_path / "one", bucket)
     with InstanceStore(files) as store:
         intake = Intake(store, database)
         for path in old.paths:
@@ -203,11 +205,11 @@ def test_purged_studies_leave_the_store_and_what_is_resent_stays(
             session.execute(text("UPDATE studies SET state = 'not_analysed'"))
             session.execute(text("UPDATE series SET state = 'not_analysed'"))
         assert purge.run().study_count == 1
-        assert send(intake, kept.paths[0]) is Status.SUCCESS
+        assert send(intake, resent.paths[0]) is Status.SUCCESS
         with database.read() as session:
             (record,) = receiving_series(session)
             (instance,) = series_instances(session, record.id)
         Purge(database, store, timedelta(days=10), clocks=after(2.1)).run()
         assert files.exists(instance.path)
-        remote, prefix = place.open()
+        remote, prefix = bucket.open()
         assert list(remote.find(prefix)) == [f"{prefix}/{instance.path}"]

@@ -56,15 +56,15 @@ class Node:
     series: CtSeries
     third: list[Dataset]
 
-    def made(self) -> dict[str, Dataset]:
+    def result_datasets(self) -> dict[str, Dataset]:
         """Every result object by its UID."""
         files = (self.store.root / RESULTS).rglob("*.dcm")
         return {str(ds.SOPInstanceUID): ds for ds in map(dcmread, files)}
 
     def held(self) -> dict[str, Dataset]:
         """Everything that Orthanc has, by its UID."""
-        found = (dcmread(BytesIO(self.pacs.file(one))) for one in self.pacs.ask("/instances"))
-        return {str(ds.SOPInstanceUID): ds for ds in found}
+        datasets = (dcmread(BytesIO(self.pacs.file(one))) for one in self.pacs.ask("/instances"))
+        return {str(ds.SOPInstanceUID): ds for ds in datasets}
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +112,10 @@ def until(answer: Callable[[], Any], what: str) -> Any:
     """Ask again until there is an answer."""
     end = datetime.now(UTC) + timedelta(seconds=90)
     pause = threading.Event()
-    while not (found := answer()):
+    while not (value := answer()):
         assert datetime.now(UTC) < end, f"{what} did not come"
         pause.wait(0.2)
-    return found
+    return value
 
 
 def test_1_what_orthanc_pushes_is_committed_to_it(node: Node) -> None:
@@ -130,21 +130,23 @@ def test_1_what_orthanc_pushes_is_committed_to_it(node: Node) -> None:
     assert job["InstancesCount"] == 6
     assert job["FailedInstancesCount"] == 0
     path = f"/storage-commitment/{job['StorageCommitmentTransactionUID']}"
-    report = until(lambda: found if (found := node.pacs.ask(path))["Status"] != "Pending" else None, "the report")
+    report = until(
+        lambda: report_job if (report_job := node.pacs.ask(path))["Status"] != "Pending" else None, "the report"
+    )
     assert report["Status"] == "Success"
     assert len(report["Success"]) == 6
 
 
 def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> None:
     uid = node.series.sop_instance_uids[3]
-    found = NewFinding(
+    new_finding = NewFinding(
         uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82),
         attributes={"attention": {"field_mm": 60.0, "weights": [[0.0, 1.0], [0.5, 0.25]]}},
     )  # fmt: skip
     with node.database.read() as session:
         record = series_record(session, series_instance_uid=node.series.series_instance_uid)
     assert record is not None
-    analysis_id = answer_series(node.database, record.id, AnalysisOutcome(findings=(found,)))
+    analysis_id = answer_series(node.database, record.id, AnalysisOutcome(findings=(new_finding,)))
     maker = ResultMaker(
         node.database, node.store.files, ReportSettings(STATION, "0.1.0", ("ORTHANC",), kinds=tuple(KINDS))
     )
@@ -162,17 +164,17 @@ def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> No
     assert deliver_due(node.database, node.store.files, config) == DeliveryRound(sent=2)
     statuses = until(lambda: committed_of(node), "commitment of every object")
     assert statuses == dict.fromkeys(KINDS, "committed")
-    made, held = node.made(), node.held()
-    assert len(made) == 6
-    assert {uid: held[uid] for uid in made} == made
+    objects, held = node.result_datasets(), node.held()
+    assert len(objects) == 6
+    assert {uid: held[uid] for uid in objects} == objects
     assert len(held) == 12
     for instance in node.pacs.ask("/instances"):
         tags = node.pacs.ask(f"/instances/{instance}/simplified-tags")
-        if tags["SOPInstanceUID"] in made and "RealWorldValueMappingSequence" in str(tags):
+        if tags["SOPInstanceUID"] in objects and "RealWorldValueMappingSequence" in str(tags):
             assert tags["NumberOfFrames"] == "1"
-        elif tags["SOPInstanceUID"] in made and tags["Modality"] == "OT":
+        elif tags["SOPInstanceUID"] in objects and tags["Modality"] == "OT":
             assert node.pacs.get(f"/instances/{instance}/preview").startswith(b"\x89PNG")
-        elif tags["SOPInstanceUID"] in made:
+        elif tags["SOPInstanceUID"] in objects:
             assert "ContentSequence" in tags or "GraphicAnnotationSequence" in tags
 
 
@@ -185,8 +187,8 @@ def committed_of(node: Node) -> dict[str, str] | None:
     with node.database.read() as session:
         detail = studies.study_detail(session, node.series.study_instance_uid)
     assert detail is not None
-    found = {one.kind: one.status.value for one in detail.deliveries}
-    return found if set(found.values()) == {"committed"} else None
+    statuses = {one.kind: one.status.value for one in detail.deliveries}
+    return statuses if set(statuses.values()) == {"committed"} else None
 
 
 def test_3_orthanc_gives_everything_back_by_c_move(node: Node) -> None:
@@ -199,7 +201,7 @@ def test_3_orthanc_gives_everything_back_by_c_move(node: Node) -> None:
     association.release()
     assert (status.Status, status.NumberOfCompletedSuboperations) == (0, 12)
     back = {str(ds.SOPInstanceUID): ds for ds in node.third}
-    for uid, ds in node.made().items():
+    for uid, ds in node.result_datasets().items():
         assert [element for element in back[uid] if element.tag.group > 2] == [e for e in ds if e.tag.group > 2]
 
 
@@ -208,10 +210,10 @@ def test_4_orthanc_finds_and_moves_everything_from_our_store(node: Node) -> None
     node.pacs.delete(f"/studies/{study}")
     assert node.pacs.ask("/instances") == []
     query = {"Level": "Study", "Query": {"StudyInstanceUID": node.series.study_instance_uid, "ModalitiesInStudy": "SR"}}
-    found = node.pacs.ask("/modalities/us/query", query)
-    assert node.pacs.ask(f"/queries/{found['ID']}/answers") == ["0"]
+    search = node.pacs.ask("/modalities/us/query", query)
+    assert node.pacs.ask(f"/queries/{search['ID']}/answers") == ["0"]
     try:
-        node.pacs.ask(f"/queries/{found['ID']}/retrieve", {"TargetAet": "ORTHANC", "Synchronous": True})
+        node.pacs.ask(f"/queries/{search['ID']}/retrieve", {"TargetAet": "ORTHANC", "Synchronous": True})
     except HTTPError as error:
         pytest.fail(error.read().decode())
-    assert node.held().keys() == {*node.made(), *node.series.sop_instance_uids}
+    assert node.held().keys() == {*node.result_datasets(), *node.series.sop_instance_uids}

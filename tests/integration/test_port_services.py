@@ -121,11 +121,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         )
         intake = Intake(store, database)
         listener = start_listener(ListenerSettings(port=0, peers=peers), intake, services)
-        made = Node(listener, database, store, series, commitment, pacs)
+        running = Node(listener, database, store, series, commitment, pacs)
         try:
-            send(made)
-            answer(made, folder)
-            yield made
+            send(running)
+            answer(running, folder)
+            yield running
         finally:
             listener.stop()
             server.shutdown()
@@ -143,8 +143,8 @@ def answer(node: Node, folder: Path) -> None:
         record = series_record(session, series_instance_uid=node.series.series_instance_uid)
     assert record is not None
     uid = node.series.sop_instance_uids[3]
-    found = NewFinding(uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82))
-    analysis = answer_series(node.database, record.id, AnalysisOutcome(findings=(found,)))
+    finding = NewFinding(uid, 1, 20.0, 14.0, node.series.position_mm(NODULE.index), 14.0, 0.97, 0.67, (0.45, 0.82))
+    analysis = answer_series(node.database, record.id, AnalysisOutcome(findings=(finding,)))
     ResultMaker(node.database, LocalFiles(folder / "store"), ReportSettings("LUNGNODE", "0.1.0")).make(analysis)
 
 
@@ -158,13 +158,13 @@ def identifier(level: str, **keys: Any) -> Dataset:
 
 def find(node: Node, query: Dataset, ae_title: str = "PACS") -> tuple[list[Dataset], int]:
     association = node.associate([(STUDY_ROOT_FIND, None)], ae_title)
-    found, code = [], -1
+    identifiers, code = [], -1
     for status, answer in association.send_c_find(query, STUDY_ROOT_FIND):
         code = int(status.Status)
         if answer is not None:
-            found.append(answer)
+            identifiers.append(answer)
     association.release()
-    return found, code
+    return identifiers, code
 
 
 def test_a_study_is_listed_with_its_results(node: Node) -> None:
@@ -206,8 +206,8 @@ def test_a_study_is_listed_with_its_results(node: Node) -> None:
 def test_keys_match_as_the_standard_says(node: Node, keys: dict[str, Any], is_found: bool) -> None:
     if "StudyInstanceUID" in keys:
         keys = {"StudyInstanceUID": ["1.2.3", node.series.study_instance_uid]}
-    found, code = find(node, identifier("STUDY", **keys))
-    assert (len(found), code) == (int(is_found), 0)
+    identifiers, code = find(node, identifier("STUDY", **keys))
+    assert (len(identifiers), code) == (int(is_found), 0)
 
 
 def item(**values: Any) -> Dataset:
@@ -242,8 +242,8 @@ def test_a_key_that_is_not_matched_never_widens_the_answer(node: Node, keys: dic
     ids=str,
 )
 def test_an_unknown_key_without_a_value_is_ignored(node: Node, keys: dict[str, Any]) -> None:
-    found, code = find(node, identifier("STUDY", PatientID="TEST-1", **keys))
-    assert (len(found), code) == (1, 0)
+    identifiers, code = find(node, identifier("STUDY", PatientID="TEST-1", **keys))
+    assert (len(identifiers), code) == (1, 0)
 
 
 @pytest.mark.parametrize(("patient_id", "count"), [("TEST-1", 4), ("TEST-2", 0), ("", 4)])
@@ -541,7 +541,7 @@ def test_who_is_told_on_its_own_association_while_we_look_is_not_told_again(
 ) -> None:
     looked, reported, due_requests = threading.Event(), threading.Event(), commitments.due_requests
 
-    def look(session: Any, *, now: datetime) -> tuple[CommitmentRecord, ...]:
+    def due_after_pause(session: Any, *, now: datetime) -> tuple[CommitmentRecord, ...]:
         due = due_requests(session, now=now)
         if due:
             looked.set()
@@ -552,7 +552,7 @@ def test_who_is_told_on_its_own_association_while_we_look_is_not_told_again(
         while not looked.is_set():
             node.commitment.report_due()
 
-    monkeypatch.setattr(commitments, "due_requests", look)
+    monkeypatch.setattr(commitments, "due_requests", due_after_pause)
     looking = threading.Thread(target=due)
     looking.start()
     request_commitment(node, [(CT, node.series.sop_instance_uids[0])], keep_open=True)
@@ -601,7 +601,7 @@ def test_a_damaged_instance_is_a_failed_sub_operation_and_a_fault(node: Node) ->
     with node.database.read() as session:
         stored = commitments.known_instances(session, [uid])[uid].path
     path, query = node.store.absolute(stored), identifier("STUDY", StudyInstanceUID=node.series.study_instance_uid)
-    content, whole = path.read_bytes(), move(node, query)[1]
+    content, intact = path.read_bytes(), move(node, query)[1]
     try:
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         association = node.associate([(STUDY_ROOT_MOVE, None)])
@@ -610,7 +610,7 @@ def test_a_damaged_instance_is_a_failed_sub_operation_and_a_fault(node: Node) ->
     finally:
         path.write_bytes(content)
         node.pacs.received.clear()
-    assert (status.Status, status.NumberOfCompletedSuboperations) == (0xB000, whole - 1)
+    assert (status.Status, status.NumberOfCompletedSuboperations) == (0xB000, intact - 1)
     assert failed.FailedSOPInstanceUIDList == uid
     with node.database.read() as session:
         assert [(one.code, one.subject) for one in faults.faults(session)] == [(faults.DAMAGED_FILE, stored)]

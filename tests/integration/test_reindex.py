@@ -33,7 +33,7 @@ TODAY = datetime(2026, 11, 29, tzinfo=UTC)
 
 
 @dataclass
-class Place:
+class ReindexSetup:
     """Three instances in the store that another database knows."""
 
     lost: Database
@@ -61,51 +61,51 @@ def receive(store: InstanceStore, database: Database, series: CtSeries) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, database: Database) -> Iterator[Place]:
+def setup(tmp_path: Path, database: Database) -> Iterator[ReindexSetup]:
     lost = sqlite_database(tmp_path / "lost.db")
     series = ct_series(tmp_path / "sent", n=3, rows=16)
     with InstanceStore(tmp_path / "store") as store:
         receive(store, lost, series)
-        yield Place(lost, database, store, series)
+        yield ReindexSetup(lost, database, store, series)
     lost.dispose()
 
 
-def test_files_that_no_row_names_become_what_they_were(place: Place) -> None:
-    assert [found.is_new for found in place.reindex()] == [True] * 3
-    before, after = place.rows(place.lost), place.rows(place.database)
+def test_files_that_no_row_names_become_what_they_were(setup: ReindexSetup) -> None:
+    assert [entry.is_new for entry in setup.reindex()] == [True] * 3
+    before, after = setup.rows(setup.lost), setup.rows(setup.database)
     assert len(before) == 3
     assert [replace(one, received_at=TODAY) for one in after] == [replace(one, received_at=TODAY) for one in before]
-    assert [(found.is_new, found.problem) for found in place.reindex()] == [(False, "")] * 3
+    assert [(entry.is_new, entry.problem) for entry in setup.reindex()] == [(False, "")] * 3
 
 
-def test_what_is_not_what_its_name_says_is_left_and_told(place: Place) -> None:
-    altered, cut, _ = sorted(place.store.root.rglob("*.dcm"))
+def test_what_is_not_what_its_name_says_is_left_and_told(setup: ReindexSetup) -> None:
+    altered, cut, _ = sorted(setup.store.root.rglob("*.dcm"))
     altered.write_bytes(altered.read_bytes()[:-2] + b"\1\2")
     cut.write_bytes(cut.read_bytes()[:300])
     contents = altered.read_bytes(), cut.read_bytes()
-    found = {found.path: found for found in place.reindex()}
-    assert found[str(altered.relative_to(place.store.root))].problem == "damaged"
-    assert found[str(cut.relative_to(place.store.root))].problem
-    assert sum(one.is_new for one in found.values()) == len(place.rows(place.database)) == 1
+    entry = {entry.path: entry for entry in setup.reindex()}
+    assert entry[str(altered.relative_to(setup.store.root))].problem == "damaged"
+    assert entry[str(cut.relative_to(setup.store.root))].problem
+    assert sum(one.is_new for one in entry.values()) == len(setup.rows(setup.database)) == 1
     assert (altered.read_bytes(), cut.read_bytes()) == contents
 
 
-def test_what_contradicts_the_records_is_left_and_kept(place: Place, tmp_path: Path) -> None:
+def test_what_contradicts_the_records_is_left_and_kept(setup: ReindexSetup, tmp_path: Path) -> None:
     """Meanwhile the study came under another patient: the records' first stays, but nothing is thrown away."""
-    ds = pydicom.dcmread(place.series.paths[0])
+    ds = pydicom.dcmread(setup.series.paths[0])
     ds.PatientID, ds.SOPInstanceUID = "SOMEBODY-ELSE", "2.25.1"
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     ds.save_as(tmp_path / "other.dcm")
     with InstanceStore(tmp_path / "elsewhere") as elsewhere:
-        receive(elsewhere, place.database, replace(place.series, paths=(tmp_path / "other.dcm",)))
-    assert [found.problem for found in place.reindex()] == ["patient_conflict"] * 3
-    assert len(list(place.store.root.rglob("*.dcm"))) == 3
+        receive(elsewhere, setup.database, replace(setup.series, paths=(tmp_path / "other.dcm",)))
+    assert [entry.problem for entry in setup.reindex()] == ["patient_conflict"] * 3
+    assert len(list(setup.store.root.rglob("*.dcm"))) == 3
 
 
 def test_a_file_that_the_index_cannot_hold_keeps_no_other_from_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    setup: ReindexSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = min(str(path.relative_to(place.store.root)) for path in place.store.root.rglob("*.dcm"))
+    refused = min(str(path.relative_to(setup.store.root)) for path in setup.store.root.rglob("*.dcm"))
 
     def record(database: Database, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
         if instances[0].path == refused:
@@ -113,18 +113,18 @@ def test_a_file_that_the_index_cannot_hold_keeps_no_other_from_it(
         return record_arrivals(database, instances)
 
     monkeypatch.setattr("dicom_node.intake.reindex.record_arrivals", record)
-    found = {one.path: one for one in place.reindex()}
-    assert found.pop(refused).problem == "invalid-attribute"
-    assert [one.is_new for one in found.values()] == [True, True]
+    entries = {one.path: one for one in setup.reindex()}
+    assert entries.pop(refused).problem == "invalid-attribute"
+    assert [one.is_new for one in entries.values()] == [True, True]
 
 
-def test_what_is_just_being_purged_stays_purged(place: Place) -> None:
-    paths = [str(path.relative_to(place.store.root)) for path in place.store.root.rglob("*.dcm")]
-    journal = place.store.root / "purged" / "ab.json"
+def test_what_is_just_being_purged_stays_purged(setup: ReindexSetup) -> None:
+    paths = [str(path.relative_to(setup.store.root)) for path in setup.store.root.rglob("*.dcm")]
+    journal = setup.store.root / "purged" / "ab.json"
     journal.parent.mkdir()
     journal.write_text(json.dumps({"at": "2026-01-01T00:00:00+00:00", "paths": paths}))
-    assert not any(found.is_new for found in place.reindex())
-    assert place.rows(place.database) == []
+    assert not any(entry.is_new for entry in setup.reindex())
+    assert setup.rows(setup.database) == []
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ SITTING = timedelta(minutes=1)
 
 
 @dataclass
-class Place:
+class FollowUpSetup:
     """An analysed series on a node with a clock that is moved by hand."""
 
     database: Database
@@ -40,8 +40,10 @@ class Place:
 
     def answer(self, *probabilities: float, force: bool = False) -> str:
         uid = self.series.sop_instance_uids[1]
-        found = tuple(NewFinding(uid, 1, 5.0, 5.0, (0.0, 0.0, 0.0), 9.0, 0.9, p, (0.0, 1.0)) for p in probabilities)
-        return answer_series(self.database, self.series_id, AnalysisOutcome(findings=found), force=force)
+        new_findings = tuple(
+            NewFinding(uid, 1, 5.0, 5.0, (0.0, 0.0, 0.0), 9.0, 0.9, p, (0.0, 1.0)) for p in probabilities
+        )
+        return answer_series(self.database, self.series_id, AnalysisOutcome(findings=new_findings), force=force)
 
     def judge(self, analysis_id: str, verdict: Verdict) -> None:
         with self.database.begin() as session:
@@ -53,7 +55,7 @@ class Place:
         self.maker.follow_up()
         self.ahead[0] += SITTING
 
-    def made(self, analysis_id: str) -> list[Dataset]:
+    def result_datasets(self, analysis_id: str) -> list[Dataset]:
         with self.database.read() as session:
             records = results.results_of_analysis(session, analysis_id)
         return [dcmread(self.store / record.object.path) for record in records]
@@ -64,92 +66,92 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def setup(tmp_path: Path) -> Iterator[FollowUpSetup]:
     series = ct_series(tmp_path / "series", n=3, rows=16)
     ahead = [timedelta(0)]
     database = sqlite_database(tmp_path, clock=lambda: datetime.now(UTC) + ahead[0])
     series_id = index_series(database, series, tmp_path / "store")
     maker = ResultMaker(database, LocalFiles(tmp_path / "store"), ReportSettings("LUNGNODE", "0.1.0", ("PACS",)))
-    yield Place(database, tmp_path / "store", series, series_id, ahead, maker)
+    yield FollowUpSetup(database, tmp_path / "store", series, series_id, ahead, maker)
     database.dispose()
 
 
-def test_verdicts_make_one_verified_report_for_each_sitting(place: Place) -> None:
-    analysis_id = place.answer(0.7)
-    place.maker.make(analysis_id)
-    place.follow_up()
-    assert place.kinds(analysis_id) == ["sr", "sc", "pr"]
-    place.judge(analysis_id, Verdict.ACCEPT)
-    place.follow_up()
-    place.follow_up()
-    first, *_, verified = place.made(analysis_id)
-    assert place.kinds(analysis_id) == ["sr", "sc", "pr", "verified"]
+def test_verdicts_make_one_verified_report_for_each_sitting(setup: FollowUpSetup) -> None:
+    analysis_id = setup.answer(0.7)
+    setup.maker.make(analysis_id)
+    setup.follow_up()
+    assert setup.kinds(analysis_id) == ["sr", "sc", "pr"]
+    setup.judge(analysis_id, Verdict.ACCEPT)
+    setup.follow_up()
+    setup.follow_up()
+    first, *_, verified = setup.result_datasets(analysis_id)
+    assert setup.kinds(analysis_id) == ["sr", "sc", "pr", "verified"]
     assert verified.VerificationFlag == "VERIFIED"
     before = verified.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert before.ReferencedSOPInstanceUID == first.SOPInstanceUID
-    place.judge(analysis_id, Verdict.UNSURE)
-    place.follow_up()
-    again = place.made(analysis_id)[-1]
+    setup.judge(analysis_id, Verdict.UNSURE)
+    setup.follow_up()
+    again = setup.result_datasets(analysis_id)[-1]
     before = again.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert before.ReferencedSOPInstanceUID == verified.SOPInstanceUID
 
 
-def test_a_result_whose_findings_are_all_rejected_is_withdrawn(place: Place) -> None:
-    analysis_id = place.answer(0.7, 0.2)
-    requested = place.maker.make(analysis_id)
-    place.judge(analysis_id, Verdict.REJECT)
-    place.follow_up()
-    place.follow_up()
-    assert place.kinds(analysis_id) == ["sr", "sc", "pr", "verified", "ko"]
-    rejection = place.made(analysis_id)[-1]
+def test_a_result_whose_findings_are_all_rejected_is_withdrawn(setup: FollowUpSetup) -> None:
+    analysis_id = setup.answer(0.7, 0.2)
+    requested = setup.maker.make(analysis_id)
+    setup.judge(analysis_id, Verdict.REJECT)
+    setup.follow_up()
+    setup.follow_up()
+    assert setup.kinds(analysis_id) == ["sr", "sc", "pr", "verified", "ko"]
+    rejection = setup.result_datasets(analysis_id)[-1]
     assert rejection.ConceptNameCodeSequence[0].CodeValue == RetractionCode.QUALITY
     named = rejection.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     rejected = {item.ReferencedSOPInstanceUID for one in named for item in one.ReferencedSOPSequence}
     assert rejected == {delivery.sop_instance_uid for delivery in requested}
-    with place.database.read() as session:
-        found = [deliveries.delivery_record(session, delivery.id) for delivery in requested]
-    assert {one.status.value for one in found if one} == {"declined"}
+    with setup.database.read() as session:
+        records = [deliveries.delivery_record(session, delivery.id) for delivery in requested]
+    assert {one.status.value for one in records if one} == {"declined"}
 
 
-def test_a_result_that_a_newer_one_replaces_is_withdrawn_once_that_is_made(place: Place) -> None:
-    old = place.answer(0.7)
-    place.maker.make(old)
-    new = place.answer(0.4, force=True)
-    place.follow_up()
-    assert "ko" not in place.kinds(old)
-    place.maker.make(new)
-    place.follow_up()
-    place.follow_up()
-    assert place.kinds(old)[-1] == "ko"
-    assert "ko" not in place.kinds(new)
+def test_a_result_that_a_newer_one_replaces_is_withdrawn_once_that_is_made(setup: FollowUpSetup) -> None:
+    old = setup.answer(0.7)
+    setup.maker.make(old)
+    new = setup.answer(0.4, force=True)
+    setup.follow_up()
+    assert "ko" not in setup.kinds(old)
+    setup.maker.make(new)
+    setup.follow_up()
+    setup.follow_up()
+    assert setup.kinds(old)[-1] == "ko"
+    assert "ko" not in setup.kinds(new)
 
 
-def test_the_same_answer_again_is_not_withdrawn(place: Place) -> None:
-    old = place.answer(0.7)
-    place.maker.make(old)
-    new = place.answer(0.7, force=True)
-    place.maker.make(new)
-    place.follow_up()
-    assert (place.kinds(old), place.kinds(new)) == ([], ["sr", "sc", "pr"])
+def test_the_same_answer_again_is_not_withdrawn(setup: FollowUpSetup) -> None:
+    old = setup.answer(0.7)
+    setup.maker.make(old)
+    new = setup.answer(0.7, force=True)
+    setup.maker.make(new)
+    setup.follow_up()
+    assert (setup.kinds(old), setup.kinds(new)) == ([], ["sr", "sc", "pr"])
 
 
-def test_of_a_study_without_an_answer_the_largest_series_tells_why_once_all_are_settled(place: Place) -> None:
+def test_of_a_study_without_an_answer_the_largest_series_tells_why_once_all_are_settled(setup: FollowUpSetup) -> None:
     identity = SeriesIdentity(patient_name="TEST^CHEST", patient_id="TEST-1", uid_seed="localizer").resolved("")
-    small = ct_series(place.store.parent / "small", n=1, rows=16, identity=identity)
-    localizer = place_in_study(place, small)
+    small = ct_series(setup.store.parent / "small", n=1, rows=16, identity=identity)
+    localizer = place_in_study(setup, small)
     why = AnalysisOutcome(reasons=(Reason("localizer", "A localizer."),))
-    first = answer_series(place.database, localizer, why)
-    assert place.maker.make(first) == ()
-    main = answer_series(place.database, place.series_id, AnalysisOutcome(reasons=(Reason("few", "Too few slices."),)))
-    place.follow_up()
-    assert place.kinds(main) == []  # for now that is left to its own workflow
-    place.follow_up()
-    assert place.kinds(first) == []
-    assert place.kinds(main) == ["sr", "sc"]
-    assert "Too few slices." in str(place.made(main)[0])
+    first = answer_series(setup.database, localizer, why)
+    assert setup.maker.make(first) == ()
+    main = answer_series(setup.database, setup.series_id, AnalysisOutcome(reasons=(Reason("few", "Too few slices."),)))
+    setup.follow_up()
+    assert setup.kinds(main) == []  # for now that is left to its own workflow
+    setup.follow_up()
+    assert setup.kinds(first) == []
+    assert setup.kinds(main) == ["sr", "sc"]
+    assert "Too few slices." in str(setup.result_datasets(main)[0])
 
 
-def place_in_study(place: Place, series: CtSeries) -> str:
+def place_in_study(setup: FollowUpSetup, series: CtSeries) -> str:
     """Index another series as one of the same study."""
-    moved = replace(series, study_instance_uid=place.series.study_instance_uid)
-    return index_series(place.database, moved, place.store)
+    moved = replace(series, study_instance_uid=setup.series.study_instance_uid)
+    return index_series(setup.database, moved, setup.store)

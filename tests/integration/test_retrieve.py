@@ -189,13 +189,13 @@ def test_damaged_files_are_found_and_mended_by_fetching_them_again(
         status = run(["store", "verify"])
         return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    status, (*found, counts) = verify()
+    status, (*damaged, counts) = verify()
     assert (status, counts) == (1, {"files": 12, "wrong": 2})
-    assert {(one["problem"], tmp_path / "store" / one["path"]) for one in found} == {
+    assert {(one["problem"], tmp_path / "store" / one["path"]) for one in damaged} == {
         ("damaged", rotten),
         ("missing", gone),
     }
-    assert {one["study_instance_uid"] for one in found} == {study}
+    assert {one["study_instance_uid"] for one in damaged} == {study}
     assert retrieve(capsys, "--study", study)[1][12]["outcome"] == "here already"
     assert retrieve(capsys, "--study", study, "--force")[1][12]["outcome"] == "complete"
     assert verify() == (0, [{"files": 12, "wrong": 0}])

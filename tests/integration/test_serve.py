@@ -47,20 +47,20 @@ def answers(port: int) -> bool:
 
 
 def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) -> None:
-    told = service.start()
-    assert told["event"] == "ready"
-    assert told["pid"] == service.process.pid if service.process else None
-    assert json.loads((service.home / "run" / "serve.json").read_text()) == told
-    assert json.loads((service.home / "run" / "dicom.json").read_text())["port"] == told["dicom"]["port"]
-    assert requests.get(told["web"]["url"] + "livez", timeout=60).status_code == 200
-    assert answers(told["dicom"]["port"])
+    status = service.start()
+    assert status["event"] == "ready"
+    assert status["pid"] == service.process.pid if service.process else None
+    assert json.loads((service.home / "run" / "serve.json").read_text()) == status
+    assert json.loads((service.home / "run" / "dicom.json").read_text())["port"] == status["dicom"]["port"]
+    assert requests.get(status["web"]["url"] + "livez", timeout=60).status_code == 200
+    assert answers(status["dicom"]["port"])
 
-    sender = Sender(told["dicom"]["port"])
+    sender = Sender(status["dicom"]["port"])
     sender.send(series.paths)
     assert len(sender.acknowledged) == 20
     record = service.wait_finished(series.series_instance_uid)
     assert record.state is StudyState.ANALYSED
-    item = requests.get(told["web"]["url"] + "api/v1/worklist", timeout=60).json()["items"][0]
+    item = requests.get(status["web"]["url"] + "api/v1/worklist", timeout=60).json()["items"][0]
     assert (item["state"], item["finding_count"]) == ("analysed", 1)
 
     assert service.stop() == 0
@@ -80,35 +80,35 @@ def test_late_slices_supersede_the_first_analysis(service: Service, series: CtSe
     Sender(port).send(series.paths[16:])
     until(
         lambda: [analysis.status for analysis in service.analyses(series.series_instance_uid)],
-        lambda seen: seen == [AnalysisStatus.SUPERSEDED, AnalysisStatus.CURRENT],
+        lambda statuses: statuses == [AnalysisStatus.SUPERSEDED, AnalysisStatus.CURRENT],
     )
 
 
 def test_a_part_that_dies_is_restarted_where_it_was(service: Service) -> None:
-    told = service.start()
+    status = service.start()
     for name in ("dicom", "web"):
-        os.kill(told[name]["pid"], signal.SIGKILL)
-        until(lambda pid=told[name]["pid"]: is_running(pid), lambda running: not running)  # type: ignore[misc]
-    until(lambda: answers(told["dicom"]["port"]), bool)
+        os.kill(status[name]["pid"], signal.SIGKILL)
+        until(lambda pid=status[name]["pid"]: is_running(pid), lambda running: not running)  # type: ignore[misc]
+    until(lambda: answers(status["dicom"]["port"]), bool)
 
     def is_served() -> bool:
         try:
-            return requests.get(told["web"]["url"] + "livez", timeout=5).ok
+            return requests.get(status["web"]["url"] + "livez", timeout=5).ok
         except requests.RequestException:
             return False
 
     until(is_served, bool)
     noted = until(
         lambda: json.loads((service.home / "run" / "serve.json").read_text()),
-        lambda now: now["web"]["pid"] != told["web"]["pid"],
+        lambda now: now["web"]["pid"] != status["web"]["pid"],
     )
-    assert noted["web"]["port"] == told["web"]["port"]
+    assert noted["web"]["port"] == status["web"]["port"]
 
 
 def test_the_port_stays_open_while_one_of_its_processes_is_killed(service: Service, tmp_path: Path) -> None:
     service.environment = {"LUNGNODE_DICOM__PROCESSES": "2"}
-    told = service.start("dicom")
-    port = told["dicom"]["port"]
+    status = service.start("dicom")
+    port = status["dicom"]["port"]
     names = [SeriesIdentity(patient_id=f"P{number}", uid_seed=f"port {number}") for number in range(3)]
     pushed = [ct_series(tmp_path / name.patient_id, n=40, rows=32, identity=name) for name in names]
     senders = [Sender(port) for _ in pushed]
@@ -119,7 +119,7 @@ def test_the_port_stays_open_while_one_of_its_processes_is_killed(service: Servi
     for thread in threads:
         thread.start()
     until(lambda: [len(sender.acknowledged) for sender in senders], lambda counts: min(counts) >= 2)
-    os.kill(told["dicom"]["pid"], signal.SIGKILL)
+    os.kill(status["dicom"]["pid"], signal.SIGKILL)
     assert all(answers(port) for _ in range(5)), "the other one answers meanwhile"
     for thread in threads:
         thread.join()
@@ -129,24 +129,24 @@ def test_the_port_stays_open_while_one_of_its_processes_is_killed(service: Servi
         assert service.damaged(series.series_instance_uid) == []
     until(
         lambda: json.loads((service.home / "run" / "dicom.json").read_text()),
-        lambda now: now["pid"] != told["dicom"]["pid"],
+        lambda now: now["pid"] != status["dicom"]["pid"],
     )
     assert service.stop() == 0
 
 
 def test_a_killed_worker_finishes_what_it_had_begun(service: Service, series: CtSeries) -> None:
     service.delay_s = 2.0
-    told = service.start()
-    Sender(told["dicom"]["port"]).send(series.paths)
+    status = service.start()
+    Sender(status["dicom"]["port"]).send(series.paths)
     until(lambda: len(list(service.calls.glob("*"))), lambda calls: calls == 1)
-    os.kill(told["worker"]["pid"], signal.SIGKILL)
+    os.kill(status["worker"]["pid"], signal.SIGKILL)
     assert service.wait_finished(series.series_instance_uid).state is StudyState.ANALYSED
     (analysis,) = service.analyses(series.series_instance_uid)
     assert analysis.attempts == 2
 
 
 def test_killing_the_supervisor_alone_frees_the_ports(service: Service) -> None:
-    told = service.start()
+    status = service.start()
     assert service.process is not None
     tree = tree_of(service.process.pid)
     assert len(tree) >= 5
@@ -156,7 +156,7 @@ def test_killing_the_supervisor_alone_frees_the_ports(service: Service) -> None:
     for name in ("dicom", "web"):
         with socket.socket() as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(("127.0.0.1", told[name]["port"]))
+            listening.bind(("127.0.0.1", status[name]["port"]))
 
 
 def test_ctrl_c_ends_it_as_well(service: Service) -> None:
@@ -166,8 +166,8 @@ def test_ctrl_c_ends_it_as_well(service: Service) -> None:
 
 @pytest.mark.parametrize("part", ["dicom", "web", "worker"])
 def test_one_part_runs_alone(service: Service, part: str) -> None:
-    told = service.start(part)
-    assert set(told) == {"event", "pid", part}
+    status = service.start(part)
+    assert set(status) == {"event", "pid", part}
     assert (service.home / "run" / f"{part}.json").exists()
     assert service.stop() == 0
 
@@ -205,14 +205,14 @@ def test_without_models_it_does_not_start(service: Service, part: str | None) ->
 
 
 def test_images_are_received_while_models_are_missing(service: Service, series: CtSeries) -> None:
-    told = service.start()
+    status = service.start()
     service.calls.mkdir(exist_ok=True)
     (service.calls / "no-model").touch()
-    os.kill(told["worker"]["pid"], signal.SIGKILL)
+    os.kill(status["worker"]["pid"], signal.SIGKILL)
     noted = service.home / "run" / "worker.json"
     until(lambda: json.loads(noted.read_text()).get("problem"), lambda problem: problem == "model_unavailable")
     assert not is_up(service.home / "run", "worker")
-    sender = Sender(told["dicom"]["port"])
+    sender = Sender(status["dicom"]["port"])
     sender.send(series.paths)
     assert len(sender.acknowledged) == 20
     (service.calls / "no-model").unlink()

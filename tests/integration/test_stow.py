@@ -103,11 +103,11 @@ def test_an_answer_means_what_to_do_next(path: Path, status: int, answer: object
 
 
 def test_a_redirection_is_not_followed(path: Path) -> None:
-    stranger = Archive()
-    with running(stranger) as elsewhere, running(Archive(307, location=elsewhere)) as url:
+    other_archive = Archive()
+    with running(other_archive) as elsewhere, running(Archive(307, location=elsewhere)) as url:
         answer = WebNode(RemoteNode("WEB", "", 0, url=url), ScuTimeouts(5, 5, 20)).store(path)
     assert answer.outcome is StoreOutcome.REFUSED
-    assert stranger.bodies == []
+    assert other_archive.bodies == []
 
 
 def test_an_archive_that_is_away_is_told(path: Path) -> None:

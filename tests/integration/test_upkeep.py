@@ -75,12 +75,12 @@ def home(
         analysis_id = answer_series(database, index_series(database, series, store.root), AnalysisOutcome())
         (store.root / "results").mkdir()
         (store.root / "results" / "a.dcm").write_text("x")
-    made = ResultObject("sr", SR, "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
+    result = ResultObject("sr", SR, "2.25.9", "2.25.8", 9801, "SR", 1, "results/a.dcm")
     with database.begin() as session:
-        results.record_results(session, analysis_id, [made])
+        results.record_results(session, analysis_id, [result])
         asked = {"analysis_id": analysis_id, "sop_instance_uid": "2.25.9", "sop_class_uid": SR, "kind": "sr"}
         dead = {
-            name: deliveries.request_delivery(session, destination=name, path=made.path, **asked).id
+            name: deliveries.request_delivery(session, destination=name, path=result.path, **asked).id
             for name in ("PACS", "RIS")
         }
         for one in dead.values():
@@ -94,30 +94,30 @@ def home(
 
 
 def test_dead_letters_are_listed_and_sent_again_to_one_or_to_all(home: Home) -> None:
-    status, told, _ = home.type("resend", "--list")
+    status, lines, _ = home.type("resend", "--list")
     assert status == 0
-    assert {(one["destination"], one["kind"], one["reason"]) for one in told} == {
+    assert {(one["destination"], one["kind"], one["reason"]) for one in lines} == {
         ("PACS", "sr", "connection refused"),
         ("RIS", "sr", "connection refused"),
     }
     assert set(home.statuses().values()) == {DeliveryStatus.FAILED}
-    _, told, _ = home.type("resend", "--to", "RIS")
-    assert [one["id"] for one in told] == [home.dead["RIS"]]
+    _, lines, _ = home.type("resend", "--to", "RIS")
+    assert [one["id"] for one in lines] == [home.dead["RIS"]]
     assert home.statuses() == {"PACS": DeliveryStatus.FAILED, "RIS": DeliveryStatus.PENDING}
-    _, told, _ = home.type("resend")
-    assert [one["id"] for one in told] == [home.dead["PACS"]]
+    _, lines, _ = home.type("resend")
+    assert [one["id"] for one in lines] == [home.dead["PACS"]]
     assert home.type("resend") == (0, [], "")
     assert home.actors("delivery:resent") == ["command:ada", "command:ada"]
 
 
 def test_results_are_withdrawn_once_with_who_and_why(home: Home) -> None:
     uid = home.series.study_instance_uid
-    status, (told,), _ = home.type("retract", uid, "--code", "safety", "--reason", "wrong patient")
+    status, (line,), _ = home.type("retract", uid, "--code", "safety", "--reason", "wrong patient")
     assert status == 0
-    assert (told["code"], told["reason"], told["requested_by"]) == ("113037", "wrong patient", "command:ada")
+    assert (line["code"], line["reason"], line["requested_by"]) == ("113037", "wrong patient", "command:ada")
     with home.database.read() as session:
-        assert results.unreported_retractions(session) == (told["analysis"],)
-    assert home.type("retract", uid, "--code", "quality", "--reason", "again")[1] == [told]  # the first one stands
+        assert results.unreported_retractions(session) == (line["analysis"],)
+    assert home.type("retract", uid, "--code", "quality", "--reason", "again")[1] == [line]  # the first one stands
     assert home.actors("result:retracted") == ["command:ada"]
     status, _, errors = home.type("retract", "1.2.3", "--code", "quality", "--reason", "x")
     assert (status, errors) == (1, "lungnode: study not found\n")

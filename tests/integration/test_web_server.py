@@ -49,15 +49,15 @@ def open_streams(port: int) -> int:
 
 def eventually(port: int, expected: int, within_s: float = 30.0) -> None:
     ends_at = time.monotonic() + within_s
-    while (found := open_streams(port)) != expected:
-        assert time.monotonic() < ends_at, f"{found} streams instead of {expected}"
+    while (count := open_streams(port)) != expected:
+        assert time.monotonic() < ends_at, f"{count} streams instead of {expected}"
 
 
 def connected(stack: ExitStack, port: int, sent: bytes = b"") -> socket.socket:
-    made = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
     if sent:
-        made.sendall(sent)
-    return made
+        connection.sendall(sent)
+    return connection
 
 
 def test_streams_give_their_threads_back_when_readers_go(port: int) -> None:

@@ -16,15 +16,15 @@ from tests.support.intake import ct_dataset, part10
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with serving(tmp_path_factory.mktemp("uploads")) as made:
-        yield made
+    with serving(tmp_path_factory.mktemp("uploads")) as served:
+        yield served
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive_file:
         for name, content in members.items():
-            made.writestr(name, content)
+            archive_file.writestr(name, content)
     return stream.getvalue()
 
 

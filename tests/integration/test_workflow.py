@@ -97,13 +97,13 @@ class Node:
     def receive(self, slices: int, number: int) -> str:
         """Put a series of so many slices into the store and the index, as the intake does."""
         identity = SeriesIdentity(patient_id=f"P{number}", uid_seed=f"series {number}")
-        made = ct_series(
+        series = ct_series(
             self.folder / f"made-{number}", n=slices, rows=16, spacing_mm=(2.5, 0.7, 0.7), identity=identity
         )
         (self.folder / "store").mkdir(exist_ok=True)
-        for path in made.paths:
-            self._record(path, made.study_instance_uid, f"P{number}")
-        return made.series_instance_uid
+        for path in series.paths:
+            self._record(path, series.study_instance_uid, f"P{number}")
+        return series.series_instance_uid
 
     def _record(self, path: Path, study_uid: str, patient: str) -> None:
         ds = pydicom.dcmread(path, stop_before_pixels=True)
@@ -146,10 +146,10 @@ def until(observe: Callable[[], T], holds: Callable[[T], bool], timeout_s: float
     """Observe until it holds."""
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
-    while not holds(seen := observe()):
-        assert time.monotonic() < deadline, f"still {seen} after {timeout_s} s"
+    while not holds(observed := observe()):
+        assert time.monotonic() < deadline, f"still {observed} after {timeout_s} s"
         pause.wait(0.05)
-    return seen
+    return observed
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_quiet_series_is_analysed_and_its_results_are_made(node: Node) -> None
     (analysis,) = node.analyses(uid)
     assert analysis.status is AnalysisStatus.CURRENT
     assert analysis.attempts == 1
-    until(node.results, lambda made: len(made) == 1, 120)
+    until(node.results, lambda results: len(results) == 1, 120)
     assert node.calls(20) == len(node.makings()) == 1
 
 
@@ -183,7 +183,7 @@ def test_the_next_series_is_analysed_while_results_are_made(node: Node) -> None:
     node.kill()
     node.options = {}
     node.start()
-    until(node.results, lambda made: len(made) == 3, 120)
+    until(node.results, lambda results: len(results) == 3, 120)
     assert all(analysis.attempts == 1 for uid in uids for analysis in node.analyses(uid))
 
 
@@ -191,8 +191,8 @@ def test_results_that_fail_are_tried_again_after_a_pause(node: Node) -> None:
     node.options = {"results": "fails"}
     uid = node.receive(20, 1)
     node.start()
-    (made,) = until(node.results, lambda made: len(made) == 1, 120)
-    assert node.makings() == [made, made]
+    (results,) = until(node.results, lambda results: len(results) == 1, 120)
+    assert node.makings() == [results, results]
     assert node.wait(uid).state is StudyState.ANALYSED
     assert node.failures() == 1
 
@@ -215,10 +215,10 @@ def test_results_are_made_after_a_kill(
     node.kill()
     node.options = {}
     node.start()
-    until(node.results, lambda made: len(made) == 1, 60)
+    until(node.results, lambda results: len(results) == 1, 60)
     after = node.receive(20, 2)
     assert node.wait(after).state is StudyState.ANALYSED
-    until(node.results, lambda made: len(made) == 2, 60)
+    until(node.results, lambda results: len(results) == 2, 60)
     assert len(node.makings()) == 3
     assert [analysis.attempts for analysis in node.analyses(uid)] == [1]
 
@@ -252,7 +252,7 @@ def test_what_a_dead_worker_left_is_finished_once(node: Node) -> None:
     uid = node.receive(20, 1)
     for calls in range(1, 5):
         node.start()
-        until(lambda: node.calls(20), lambda seen, least=calls: seen >= least, 120)  # type: ignore[misc]
+        until(lambda: node.calls(20), lambda call_count, least=calls: call_count >= least, 120)  # type: ignore[misc]
         node.kill()
     node.options = {"delay_s": 0}
     node.start()
@@ -265,10 +265,10 @@ def test_what_a_dead_worker_left_is_finished_once(node: Node) -> None:
 def test_what_a_silent_worker_left_is_finished_by_another(node: Node) -> None:
     """The dead one never comes back; the other was busy with nothing and knows it by its heartbeats alone."""
     node.options = {"delay_s": 3600}
-    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "silent_s": 4.0})
+    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "heartbeat_timeout_s": 4.0})
     uid = node.receive(20, 1)
     node.start()
-    until(lambda: node.calls(20), lambda seen: seen == 1, 120)
+    until(lambda: node.calls(20), lambda call_count: call_count == 1, 120)
     other.start()
     try:
         until(lambda: _beats(node), lambda beats: len(beats) == 2 and min(beats.values()) > 2, 60)
@@ -283,10 +283,10 @@ def test_what_a_silent_worker_left_is_finished_by_another(node: Node) -> None:
 
 def test_a_worker_that_lives_keeps_its_work(node: Node) -> None:
     node.options = {"delay_s": 12}
-    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "silent_s": 4.0})
+    other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "heartbeat_timeout_s": 4.0})
     uid = node.receive(20, 1)
     node.start()
-    until(lambda: node.calls(20), lambda seen: seen == 1, 120)
+    until(lambda: node.calls(20), lambda call_count: call_count == 1, 120)
     other.start()
     try:
         assert node.wait(uid).state is StudyState.ANALYSED
@@ -312,14 +312,14 @@ def test_killed_at_any_moment_every_series_gets_exactly_one_analysis(node: Node)
     for uid in uids:
         assert node.wait(uid).state is StudyState.ANALYSED
         assert [analysis.status for analysis in node.analyses(uid)] == [AnalysisStatus.CURRENT]
-    until(node.results, lambda made: len(made) == len(uids), 120)
+    until(node.results, lambda results: len(results) == len(uids), 120)
 
 
 def test_the_analysing_process_ends_with_its_worker(node: Node) -> None:
     node.options = {"delay_s": 3600}
     node.receive(20, 1)
     node.start()
-    until(lambda: node.calls(20), lambda seen: seen == 1, 60)
+    until(lambda: node.calls(20), lambda call_count: call_count == 1, 60)
     (mark,) = (node.folder / "calls").iterdir()
     child = int(mark.name.split("-")[1])
     assert node.process is not None
@@ -341,7 +341,7 @@ def test_a_model_that_was_replaced_answers_under_its_own_name(node: Node) -> Non
         stale = ModelIdentity("old", "0", "0" * 64)
         analyses.request_analysis(session, node.series(uid).id, stale, requested_by="reader")
     node.start()
-    until(lambda: node.analyses(uid), lambda seen: seen[-1].status is AnalysisStatus.CURRENT, 60)
+    until(lambda: node.analyses(uid), lambda records: records[-1].status is AnalysisStatus.CURRENT, 60)
     old, new = node.analyses(uid)
     assert (old.status, old.reasons[0].code) == (AnalysisStatus.FAILED, "model_replaced")
     assert new.model.sha256 != old.model.sha256
@@ -355,7 +355,7 @@ def test_lost_workflows_are_submitted_again(node: Node) -> None:
     node.options = {"delay_s": 3600}
     uid = node.receive(20, 1)
     node.start()
-    until(lambda: node.calls(20), lambda seen: seen == 1, 60)
+    until(lambda: node.calls(20), lambda call_count: call_count == 1, 60)
     node.kill()
     for path in node.folder.glob("dbos.db*"):
         path.unlink()

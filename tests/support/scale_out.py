@@ -25,7 +25,7 @@ from tests.support.object_store import object_store, settings
 from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.service import ROOT, Sender, Service, until
 
-SILENT_S = 15
+HEARTBEAT_TIMEOUT_S = 15
 SLICES = 24
 
 
@@ -71,7 +71,7 @@ class Cluster:
             **settings(self.address),
             "LUNGNODE_DATABASE__AUDIT_KEY_FILE": str(self.folder / "audit.key"),
             "LUNGNODE_WORKER__EXECUTOR_ID": name,
-            "LUNGNODE_WORKER__HEARTBEAT_TIMEOUT_S": str(SILENT_S),
+            "LUNGNODE_WORKER__HEARTBEAT_TIMEOUT_S": str(HEARTBEAT_TIMEOUT_S),
         }
         url = self.postgres.url.render_as_string(hide_password=False)
         return Service(self.folder / name, database_url=url, delay_s=delay_s, quiet_s=3.0, environment=environment)

@@ -68,10 +68,12 @@ def main(options: dict[str, object]) -> None:
     workflows.launch()
     worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
     worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
-    silent_s = float(str(options.get("silent_s", 60)))
-    roster = HeartbeatMonitor(database, name, "0", workflows.resume, workflows.resume_strays, timeout_s=silent_s)
+    heartbeat_timeout_s = float(str(options.get("heartbeat_timeout_s", 60)))
+    monitor = HeartbeatMonitor(
+        database, name, "0", workflows.resume, workflows.resume_strays, timeout_s=heartbeat_timeout_s
+    )
     stop = threading.Event()
-    PeriodicTask("worker:beat", 0.2, roster.beat).start(stop)
+    PeriodicTask("worker:beat", 0.2, monitor.beat).start(stop)
     print("ready", flush=True)
     worker.run(stop)
 

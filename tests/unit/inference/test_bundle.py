@@ -154,10 +154,10 @@ def test_an_opinion_is_never_bounded_by_the_ensembles_cases() -> None:
 
 def test_measured_features_count_and_missing_ones_count_as_average() -> None:
     number = FEATURES.index("longest_mm")
-    known = {**combination("volumetric"), "features": ["longest_mm"], "mean": [0.0, 2.0], "std": [1.0, 0.5],
+    combined = {**combination("volumetric"), "features": ["longest_mm"], "mean": [0.0, 2.0], "std": [1.0, 0.5],
              "weights": [1.0, 2.0]}  # fmt: skip
     features = np.zeros((3, len(FEATURES)))
     features[:, number] = (2.5, 2.0, np.nan)
-    answer = combine(np.zeros((1, 3)), recipe("0" * 64, combination=known), features)
+    answer = combine(np.zeros((1, 3)), recipe("0" * 64, combination=combined), features)
     assert answer.margins == pytest.approx([2.0, 0.0, 0.0])
     assert answer.uncalibrated == pytest.approx([0.5] * 3)

@@ -107,13 +107,13 @@ def test_one_slice_alone_is_graded_by_the_planar_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing_mm", "place", "code"),
+    ("spacing_mm", "point", "code"),
     [((0.7, 0.7), (10.0, 10.0), "no_nodule_here"), ((2.0, 2.0), (48.0, 48.0), "implausible_pixel_spacing")],
 )
 def test_one_slice_is_not_graded_where_nothing_is_or_scale_is_unknown(
-    spacing_mm: tuple[float, float], place: tuple[float, float], code: str
+    spacing_mm: tuple[float, float], point: tuple[float, float], code: str
 ) -> None:
-    finding = load_models(None, "cpu").nodule.analyse_slice(chest().volume_hu[20], spacing_mm, place)
+    finding = load_models(None, "cpu").nodule.analyse_slice(chest().volume_hu[20], spacing_mm, point)
     assert finding.malignancy_probability is None
     assert [a.code for a in finding.abstentions] == [code]
 
@@ -135,16 +135,16 @@ def test_each_opinion_answers_under_an_identity_and_with_figures_of_its_own() ->
 
 
 def test_a_finding_tells_what_each_opinion_says_whichever_answers() -> None:
-    volume, told = chest(radius_mm=4.5), {}
+    volume, opinions_by_variant = chest(radius_mm=4.5), {}
     for name in OPINIONS:
         finding = load_models(None, "cpu", "torch-float32", name).nodule.analyse_point(volume, (20, 48, 48))
         opinions = finding.attributes["opinions"]
         assert isinstance(opinions, dict)
         assert finding.malignancy_probability == pytest.approx(opinions[name]["probability"], abs=1e-4)
         assert finding.attributes["malignancy_margin"] == opinions[name]["margin"]
-        told[name] = opinions
-    assert told["ensemble"] == told["planar"] == told["volumetric"]
-    assert len({own["probability"] for own in told["ensemble"].values()}) == 3
+        opinions_by_variant[name] = opinions
+    assert opinions_by_variant["ensemble"] == opinions_by_variant["planar"] == opinions_by_variant["volumetric"]
+    assert len({own["probability"] for own in opinions_by_variant["ensemble"].values()}) == 3
 
 
 def test_opinions_far_apart_are_a_stated_doubt() -> None:

@@ -16,11 +16,11 @@ from tests.support.migrated import migrate_sqlite
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An empty HOME that commands take; the logs are afterwards as they were."""
-    made = tmp_path / "home"
-    made.mkdir()
-    monkeypatch.setenv("LUNGNODE_HOME", str(made))
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("LUNGNODE_HOME", str(folder))
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield made
+    yield folder
     logging.getLogger().handlers[:] = handlers
     logging.getLogger().setLevel(level)
     logging.captureWarnings(capture=False)
@@ -31,6 +31,6 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 def home_database(home: Path) -> Iterator[Database]:
     """Its database."""
     url = migrate_sqlite(home / "lungnode.db")
-    made = Database(url, load_or_create_audit_key(home / "audit.key"))
-    yield made
-    made.dispose()
+    database = Database(url, load_or_create_audit_key(home / "audit.key"))
+    yield database
+    database.dispose()

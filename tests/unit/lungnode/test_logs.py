@@ -50,7 +50,7 @@ def test_allowed_fields_are_kept_and_others_named_but_dropped(stream: io.StringI
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"),
+    ("value", "is_logged"),
     [
         ("1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192", False),
         ("2.25.1.2.3.4.123456", False),
@@ -65,9 +65,9 @@ def test_allowed_fields_are_kept_and_others_named_but_dropped(stream: io.StringI
         (True, True),
     ],
 )
-def test_values_that_look_like_an_identity_are_withheld(value: object, kept: bool) -> None:
-    assert (safe_value(value) == value) is kept
-    assert kept or safe_value(value) == WITHHELD
+def test_values_that_look_like_an_identity_are_withheld(value: object, is_logged: bool) -> None:
+    assert (safe_value(value) == value) is is_logged
+    assert is_logged or safe_value(value) == WITHHELD
 
 
 def test_values_inside_lists_are_withheld_too() -> None:

@@ -77,9 +77,9 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def database(tmp_path: Path, blank: Path) -> Iterator[Database]:
     shutil.copyfile(blank, tmp_path / DATABASE_FILE)
-    made = open_database(tmp_path)
-    yield made
-    made.dispose()
+    opened = open_database(tmp_path)
+    yield opened
+    opened.dispose()
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ def test_a_program_that_looks_in_and_leaves_takes_nothing_that_was_written(datab
         assert len(audit.recent(one)) == len(audit.recent(another)) == 1
     log = path.with_name(f"{path.name}-wal")
     before = log.stat().st_ino
-    look = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM audit_events'); c.close()"
-    subprocess.run([sys.executable, "-c", look], check=True)
+    program = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM audit_events'); c.close()"
+    subprocess.run([sys.executable, "-c", program], check=True)
     assert log.stat().st_ino == before
     with database.begin() as session:
         audit.append(session, EVENT)

@@ -286,11 +286,11 @@ def test_a_deflate_bomb_is_not_inflated() -> None:
 
 
 def test_a_cut_off_deflate_stream_is_refused() -> None:
-    whole = encoded(ct_dataset(rows=64), DEFLATED)
+    encoded_dataset = encoded(ct_dataset(rows=64), DEFLATED)
 
-    for size in (0, 1, len(whole) // 2, len(whole) - 2):
+    for size in (0, 1, len(encoded_dataset) // 2, len(encoded_dataset) - 2):
         with pytest.raises(HeaderError):
-            header_of(whole[:size], DEFLATED)
+            header_of(encoded_dataset[:size], DEFLATED)
 
 
 @given(
@@ -302,8 +302,8 @@ def test_stepping_over_plain_elements_finds_what_the_general_walk_finds(
     transfer_syntax: str, changes: list[tuple[int, bytes]], cut_bytes: int
 ) -> None:
     content = bytearray(encoded(ct_dataset(), transfer_syntax))
-    for place, value in changes:
-        at = place % min(len(content), 700)
+    for offset, value in changes:
+        at = offset % min(len(content), 700)
         content[at : at + len(value)] = value
     source = MemorySource(bytes(content[: len(content) - cut_bytes % (len(content) // 2)]))
     outcomes = []

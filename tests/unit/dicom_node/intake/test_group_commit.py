@@ -19,8 +19,8 @@ SENDER = Sender("PACS", "127.0.0.1")
 
 @pytest.fixture
 def node(tmp_path: Path):
-    with running_node(tmp_path) as made:
-        yield made
+    with running_node(tmp_path) as running:
+        yield running
 
 
 def receive(node: Node, number: int) -> IntakeVerdict:
@@ -44,15 +44,15 @@ def at_once(work: Callable[[int], object]) -> list[object]:
 
 
 def test_threads_that_commit_together_all_get_their_own_verdict(node: Node) -> None:
-    for turn in range(5):
-        verdicts = at_once(lambda number, turn=turn: receive(node, 100 * turn + number))
+    for round_number in range(5):
+        verdicts = at_once(lambda number, round_number=round_number: receive(node, 100 * round_number + number))
         assert [verdict.code for verdict in verdicts] == ["stored"] * THREADS
     again = at_once(lambda number: receive(node, number))
     assert [verdict.code for verdict in again] == ["duplicate"] * THREADS
     with node.database.read() as session:
-        for turn in range(5):
+        for round_number in range(5):
             for number in range(1, THREADS + 1):
-                uid = str(ct_dataset(100 * turn + number).SOPInstanceUID)
+                uid = str(ct_dataset(100 * round_number + number).SOPInstanceUID)
                 assert instance_record(session, uid) is not None
 
 

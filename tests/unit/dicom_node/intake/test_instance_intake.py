@@ -40,8 +40,8 @@ from tests.support.intake import (
 
 @pytest.fixture
 def node(tmp_path: Path):
-    with running_node(tmp_path) as made:
-        yield made
+    with running_node(tmp_path) as running:
+        yield running
 
 
 def send(node: Node, ds: Dataset, transfer_syntax: str = EXPLICIT, **changes: str) -> IntakeVerdict:

@@ -20,8 +20,8 @@ from tests.support.intake import DEFLATED, EXPLICIT, IMPLICIT, Node, ct_dataset,
 
 @pytest.fixture
 def node(tmp_path: Path):
-    with running_node(tmp_path) as made:
-        yield made
+    with running_node(tmp_path) as running:
+        yield running
 
 
 def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -319,18 +319,18 @@ def test_a_full_store_is_service_unavailable(tmp_path: Path) -> None:
     assert (caught.value.http_status, caught.value.code) == (503, "storage-full")
 
 
-WHOLE = zipped(*slices(2))
+INTACT = zipped(*slices(2))
 
 
 @pytest.fixture(scope="module")
 def lasting_node(tmp_path_factory):
-    with running_node(tmp_path_factory.mktemp("node")) as made:
-        yield made
+    with running_node(tmp_path_factory.mktemp("node")) as running:
+        yield running
 
 
 @given(data=st.data())
 def test_a_damaged_zip_raises_one_error_only(lasting_node: Node, data: st.DataObject) -> None:
-    content = bytearray(WHOLE)
+    content = bytearray(INTACT)
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with warnings.catch_warnings():

@@ -33,10 +33,10 @@ class Analyzer:
 
     error: Exception | None = None
     outcome: AnalysisOutcome = field(default_factory=AnalysisOutcome)
-    seen: list[list[StoredInstance]] = field(default_factory=list)
+    analysed: list[list[StoredInstance]] = field(default_factory=list)
 
     def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
-        self.seen.append(list(instances))
+        self.analysed.append(list(instances))
         if self.error is not None:
             raise self.error
         return self.outcome
@@ -74,9 +74,9 @@ def attempts(database: Database, analyzer: Analyzer, **options: object) -> Attem
 
 def record(database: Database, identifier: str) -> AnalysisRecord:
     with database.read() as session:
-        found = analyses.analysis_record(session, identifier)
-    assert found is not None
-    return found
+        analysis_record = analyses.analysis_record(session, identifier)
+    assert analysis_record is not None
+    return analysis_record
 
 
 def test_a_store_that_does_not_answer_is_waited_for_as_long_as_it_takes(
@@ -96,7 +96,7 @@ def test_an_answer_is_recorded_once_however_often_it_is_attempted(database: Data
     analyzer = Analyzer()
     for _ in range(3):
         assert attempts(database, analyzer).run(analysis.id) == (Attempt.ANSWERED, None)
-    assert len(analyzer.seen) == 1
+    assert len(analyzer.analysed) == 1
     assert record(database, analysis.id).attempts == 1
     with database.read() as session:
         done = [e for e in audit.recent(session, limit=50) if e.event.action == "analysis:completed"]
@@ -107,7 +107,7 @@ def test_exactly_the_instances_that_were_asked_for_are_analysed(database: Databa
     receive(database, 2)
     analyzer = Analyzer()
     attempts(database, analyzer).run(analysis.id)
-    assert analyzer.seen == [[StoredInstance("1.2.3.1.1", Path("/store/path-1"))]]
+    assert analyzer.analysed == [[StoredInstance("1.2.3.1.1", Path("/store/path-1"))]]
 
 
 @pytest.mark.parametrize("error", [AnalysisCrashError(), ValueError("CANARY^PHI"), MemoryError()])
@@ -146,7 +146,7 @@ def test_what_ends_the_service_again_and_again_is_parked_in_the_end(
             analyses.start_analysis(session, analysis.id)
     analyzer = Analyzer()
     assert attempts(database, analyzer).run(analysis.id) == (Attempt.OVER, None)
-    assert analyzer.seen == []
+    assert analyzer.analysed == []
     assert record(database, analysis.id).reasons[0].code == "interrupted"
 
 
@@ -163,7 +163,7 @@ def test_an_analysis_of_another_model_is_handed_over(database: Database, analysi
     other = ModelIdentity("newer", "1", "e" * 64)
     analyzer = Analyzer()
     assert attempts(database, analyzer, model=other).run(analysis.id) == (Attempt.OVER, None)
-    assert analyzer.seen == []
+    assert analyzer.analysed == []
     with database.read() as session:
         (waiting,) = analyses.pending_analyses(session)
     assert (waiting.model, waiting.requested_by) == (other, "reader")
@@ -238,7 +238,7 @@ def test_a_series_with_a_damaged_file_is_refused_and_never_analysed(
         return paths[:1]
 
     assert attempts(database, analyzer, check_files=check).run(analysis.id) == (Attempt.ANSWERED, None)
-    assert (analyzer.seen, checked) == ([], [["path-1"]])
+    assert (analyzer.analysed, checked) == ([], [["path-1"]])
     done = record(database, analysis.id)
     assert [reason.code for reason in done.reasons] == ["damaged_file"]
     assert done.status is AnalysisStatus.CURRENT

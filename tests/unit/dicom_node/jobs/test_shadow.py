@@ -70,10 +70,10 @@ def bench(tmp_path: Path) -> Bench:
     series_id = index_series(database, ct_series(tmp_path / "series", n=2, rows=16), tmp_path / "store")
     analysis_id = answer_series(database, series_id, AnalysisOutcome())
     ahead[0] = timedelta(minutes=1)
-    made = ShadowRuns(
+    runs = ShadowRuns(
         database, lambda paths: [Path(one) for one in paths], lambda: process, clock=lambda: monotonic_s[0]
     )
-    return Bench(database, process, made, analysis_id, series_id, ahead, monotonic_s)
+    return Bench(database, process, runs, analysis_id, series_id, ahead, monotonic_s)
 
 
 def test_what_was_answered_is_tried_once_and_the_process_ends(bench: Bench) -> None:

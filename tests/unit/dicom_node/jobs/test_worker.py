@@ -250,10 +250,10 @@ def test_deliveries_are_made_beside_the_looks(database: Database) -> None:
 
 
 def test_what_was_made_is_delivered_at_once_and_nothing_before(database: Database) -> None:
-    stop, made = threading.Event(), threading.Event()
+    stop, results_ready = threading.Event(), threading.Event()
     config = WorkerConfig(quiet_s=10.0, poll_s=0.01, deliver_s=3600.0)
-    made.set()
-    Worker(database, MODEL, Queue(), deliver_due=stop.set, config=config, results_ready=made).run(stop)
+    results_ready.set()
+    Worker(database, MODEL, Queue(), deliver_due=stop.set, config=config, results_ready=results_ready).run(stop)
     assert stop.is_set()
     rounds: list[None] = []
     Worker(database, MODEL, Queue(), deliver_due=lambda: rounds.append(None), config=config).run(stop)

@@ -36,42 +36,42 @@ SIZES = st.one_of(st.integers(0, 40), st.integers(4080, 4110), st.integers(0, MA
 @given(
     sizes=st.lists(SIZES, min_size=1, max_size=8),
     cuts=st.lists(st.integers(1, 9000), max_size=12),
-    known=st.integers(0, 30),
+    read_ahead=st.integers(0, 30),
 )
-def test_pdus_come_out_whole_however_they_are_cut(sizes: list[int], cuts: list[int], known: int) -> None:
+def test_pdus_come_out_whole_however_they_are_cut(sizes: list[int], cuts: list[int], read_ahead: int) -> None:
     sent = [pdu(4, bytes([number % 251]) * size) for number, size in enumerate(sizes)]
     stream = b"".join(sent)
-    known = min(known, len(stream))
-    with pair(stream[:known]) as (theirs, inbox):
+    read_ahead = min(read_ahead, len(stream))
+    with pair(stream[:read_ahead]) as (theirs, reader):
 
         def dribble() -> None:
-            start = known
+            start = read_ahead
             for cut in [*cuts, len(stream)]:
                 theirs.sendall(stream[start : start + cut])
                 start += cut
 
         sender = threading.Thread(target=dribble)
         sender.start()
-        for whole in sent:
-            kind, value = inbox.read_pdu(30)
+        for sent_pdu in sent:
+            kind, value = reader.read_pdu(30)
             assert kind == 4
-            assert bytes(value) == whole[6:]
+            assert bytes(value) == sent_pdu[6:]
         sender.join()
-        assert not inbox.has_bytes
+        assert not reader.has_bytes
 
 
 @pytest.mark.parametrize("sent", [b"", b"\4", pdu(4, bytes(100))[:-1], pdu(4, bytes(9000))[:-1]])
 def test_a_peer_that_stops_is_given_up_in_time(sent: bytes) -> None:
-    with pair() as (theirs, inbox):
+    with pair() as (theirs, reader):
         theirs.sendall(sent)
         began = time.monotonic()
         with pytest.raises(ClosedError):
-            inbox.read_pdu(0.5)
+            reader.read_pdu(0.5)
         assert time.monotonic() - began < 20
 
 
 def test_one_byte_now_and_then_is_given_up_too() -> None:
-    with pair() as (theirs, inbox):
+    with pair() as (theirs, reader):
         is_over = threading.Event()
 
         def drip() -> None:
@@ -82,23 +82,23 @@ def test_one_byte_now_and_then_is_given_up_too() -> None:
         theirs.sendall(struct.pack(">BBL", 4, 0, MAX_PDU_BYTES))
         dripping.start()
         with pytest.raises(ClosedError):
-            inbox.read_pdu(0.5)
+            reader.read_pdu(0.5)
         is_over.set()
         dripping.join()
 
 
 @pytest.mark.parametrize("sent", [b"\0" * 6, b"\x08\0\0\0\0\0", struct.pack(">BBL", 4, 0, MAX_PDU_BYTES + 1)])
 def test_what_is_no_pdu_is_refused_unread(sent: bytes) -> None:
-    with pair() as (theirs, inbox):
+    with pair() as (theirs, reader):
         theirs.sendall(sent)
         with pytest.raises(PduError):
-            inbox.read_pdu(5)
+            reader.read_pdu(5)
 
 
 @pytest.mark.parametrize("sent", [b"", pdu(4, bytes(9000))[:5000]])
 def test_a_peer_that_hangs_up_is_told_from_one_that_waits(sent: bytes) -> None:
-    with pair() as (theirs, inbox):
+    with pair() as (theirs, reader):
         theirs.sendall(sent)
         theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(ClosedError, match="closed"):
-            inbox.read_pdu(30)
+            reader.read_pdu(30)

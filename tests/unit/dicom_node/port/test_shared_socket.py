@@ -27,10 +27,10 @@ def test_shares_add_up_to_the_limit(ports: list[Port]) -> None:
 
 
 def test_one_alone_takes_all_there_is() -> None:
-    alone = Port.shared("127.0.0.1", 0)
-    alone.publish_load(pending=200, associations=30)
-    assert (alone.share(32), alone.may_accept(64)) == (32, 64)
-    alone.listening.close()
+    only_port = Port.shared("127.0.0.1", 0)
+    only_port.publish_load(pending=200, associations=30)
+    assert (only_port.share(32), only_port.may_accept(64)) == (32, 64)
+    only_port.listening.close()
 
 
 def test_who_has_fewest_accepts_as_many_as_it_has_fewer(ports: list[Port]) -> None:

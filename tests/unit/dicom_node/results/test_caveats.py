@@ -41,7 +41,7 @@ def limited(job: ReportJob, *caveats: Reason) -> ReportJob:
 
 
 @pytest.fixture(scope="module")
-def made(series: CtSeries, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+def result_datasets(series: CtSeries, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
     """The objects of an answer with every caveat, and the report that a reader verified, read back."""
     folder = tmp_path_factory.mktemp("results")
     job = limited(job_of(series, folder, finding(series)), *ALL)
@@ -56,9 +56,11 @@ def made(series: CtSeries, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.mark.parametrize("kind", Caveat)
 @pytest.mark.parametrize("outlet", ["sr", "verified"])
-def test_a_report_states_every_kind_as_a_code_and_in_words(made: dict[str, Dataset], outlet: str, kind: Caveat) -> None:
-    hd.sr.Comprehensive3DSR.from_dataset(made[outlet])
-    items = groups_of(made[outlet])[0].ContentSequence
+def test_a_report_states_every_kind_as_a_code_and_in_words(
+    result_datasets: dict[str, Dataset], outlet: str, kind: Caveat
+) -> None:
+    hd.sr.Comprehensive3DSR.from_dataset(result_datasets[outlet])
+    items = groups_of(result_datasets[outlet])[0].ContentSequence
     texts = [item.TextValue for item in items if item.ValueType == "TEXT"]
     codes = [
         item.ConceptCodeSequence[0].get("CodeValue") or item.ConceptCodeSequence[0].LongCodeValue
@@ -70,8 +72,8 @@ def test_a_report_states_every_kind_as_a_code_and_in_words(made: dict[str, Datas
 
 
 @pytest.mark.parametrize("kind", Caveat)
-def test_the_summary_image_names_every_kind_in_its_comments(made: dict[str, Dataset], kind: Caveat) -> None:
-    assert stated(kind).text in made["sc"].ImageComments
+def test_the_summary_image_names_every_kind_in_its_comments(result_datasets: dict[str, Dataset], kind: Caveat) -> None:
+    assert stated(kind).text in result_datasets["sc"].ImageComments
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, *caveats: Reason) -> tuple[str, int]:

@@ -84,11 +84,11 @@ def test_each_rescale_has_a_presentation_state_of_its_own(
     is_single = make is single_frames
     marks = [mark(series, index if is_single else 0, 1 if is_single else index + 1) for index in range(COUNT)]
     job = job_of(series, tmp_path / "r", *marks, kinds=("pr",))
-    made = make_results(job)
-    assert made.failures == {}
-    assert [one.kind for one in made.objects] == ["sr", *["pr"] * count]
+    objects = make_results(job)
+    assert objects.failures == {}
+    assert [one.kind for one in objects.objects] == ["sr", *["pr"] * count]
     outlined: list[int] = []
-    for one in made.objects[1:]:
+    for one in objects.objects[1:]:
         state = pydicom.dcmread(job.folder / one.path)
         assert state.SOPInstanceUID == one.sop_instance_uid
         named = {

@@ -109,9 +109,9 @@ def changed(series: CtSeries, folder: Path, odd: dict[str, bytes]) -> CtSeries:
 
 
 def made_of(job: ReportJob) -> list[Dataset]:
-    made = make_results(job)
-    assert made.failures == {}
-    return [pydicom.dcmread(job.folder / one.path) for one in made.objects]
+    objects = make_results(job)
+    assert objects.failures == {}
+    return [pydicom.dcmread(job.folder / one.path) for one in objects.objects]
 
 
 def raw_of(ds: Dataset, keyword: str) -> bytes:
@@ -131,22 +131,22 @@ def test_results_are_made_and_bear_the_identity_as_received(
     expected = {keyword: raw_of(source, keyword) for keyword in IDENTITY}
     with_finding = made_of(job_of(own, tmp_path / "r", finding(own), kinds=("pr",)))
     without = made_of(job_of(own, tmp_path / "s", kinds=("sc",)))
-    assert [made.Modality for made in (*with_finding, *without)] == ["SR", "PR", "SR", "OT"]
-    for made in (*with_finding, *without):
-        assert {keyword: raw_of(made, keyword) for keyword in IDENTITY} == expected
-        assert made.StudyInstanceUID == own.study_instance_uid
-        assert_conforms(made)
+    assert [ds.Modality for ds in (*with_finding, *without)] == ["SR", "PR", "SR", "OT"]
+    for ds in (*with_finding, *without):
+        assert {keyword: raw_of(ds, keyword) for keyword in IDENTITY} == expected
+        assert ds.StudyInstanceUID == own.study_instance_uid
+        assert_conforms(ds)
 
 
-def assert_conforms(made: Dataset) -> None:
+def assert_conforms(ds: Dataset) -> None:
     """Whatever is no identity needs no repair, and is not left out by one."""
     for keyword in IDENTITY:
-        if keyword in made:
-            del made[keyword]
-    checked = [tag for tag in made.keys() if tag.group in (0x0008, 0x0010, 0x0020)]  # noqa: SIM118
-    before = {tag: str(made[tag].value) for tag in checked}
-    repair(made)
-    contents = {tag: str(made[tag].value) for tag in checked if tag in made}
+        if keyword in ds:
+            del ds[keyword]
+    checked = [tag for tag in ds.keys() if tag.group in (0x0008, 0x0010, 0x0020)]  # noqa: SIM118
+    before = {tag: str(ds[tag].value) for tag in checked}
+    repair(ds)
+    contents = {tag: str(ds[tag].value) for tag in checked if tag in ds}
     assert {tag: text for tag, text in before.items() if text not in ("", "None", "[]")} == {
         tag: text for tag, text in contents.items() if text not in ("", "None", "[]")
     }

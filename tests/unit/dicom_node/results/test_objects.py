@@ -57,7 +57,7 @@ DISPLAYED = {"malignancy": shown(Question.MALIGNANCY, 23), "nodule": shown(Quest
 
 def finding(series: CtSeries, **changes: object) -> NewFinding:
     slice_, row, column = NODULE.index
-    whole = NewFinding(
+    complete = NewFinding(
         sop_instance_uid=series.sop_instance_uids[int(slice_)],
         frame_number=1,
         row=row,
@@ -70,7 +70,7 @@ def finding(series: CtSeries, **changes: object) -> NewFinding:
         prediction_set=("benign", "malignant"),
         attributes={"density": "part-solid", "volume_mm3": 1436.8, "displayed": DISPLAYED},
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    return replace(complete, **changes)  # type: ignore[arg-type]
 
 
 def job_of(
@@ -81,7 +81,7 @@ def job_of(
         "analysis", "series", own, study, "cd" * 32, MODEL, AnalysisStatus.CURRENT, reasons, "system", 1,
         MOMENT, MOMENT, MOMENT,
     )  # fmt: skip
-    found = tuple(
+    records = tuple(
         FindingRecord(str(n), "analysis", own, study, FindingOrigin.MODEL, one, MODEL, None, MOMENT, "system")
         for n, one in enumerate(findings)
     )
@@ -89,12 +89,12 @@ def job_of(
         SourceInstance(uid, str(pydicom.dcmread(path, stop_before_pixels=True).SOPClassUID), path)
         for uid, path in zip(series.sop_instance_uids, series.paths, strict=True)
     )
-    whole = ReportJob(record, found, sources, folder, "LUNGNODE", "0.1.0", {"temperature": "1.31"})
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    complete = ReportJob(record, records, sources, folder, "LUNGNODE", "0.1.0", {"temperature": "1.31"})
+    return replace(complete, **changes)  # type: ignore[arg-type]
 
 
 def read_all(job: ReportJob) -> list[Dataset]:
-    return [pydicom.dcmread(job.folder / made.path) for made in make_objects(job)]
+    return [pydicom.dcmread(job.folder / result.path) for result in make_objects(job)]
 
 
 def report_of(job: ReportJob) -> Dataset:
@@ -237,18 +237,18 @@ def test_the_overall_status_is_coded(
     assert len(comments) == 1 + len(reasons) + (code == "111241")
     assert page.pixel_array.shape[1:] == (1280, 3)
     assert 300 < page.Rows < 1000
-    for made in expected_objects(job):
-        assert errors_of(job.folder / made.path) == []
+    for result in expected_objects(job):
+        assert errors_of(job.folder / result.path) == []
 
 
 def test_results_are_of_the_same_patient_and_study_in_new_series(series: CtSeries, tmp_path: Path) -> None:
     source = pydicom.dcmread(series.paths[0], stop_before_pixels=True)
     sr, page, state = read_all(job_of(series, tmp_path / "r", finding(series)))
-    for made in (sr, page, state):
+    for ds in (sr, page, state):
         for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
                         "StudyTime", "StudyID", "AccessionNumber", "StudyDescription"):  # fmt: skip
-            assert made[keyword].value == source[keyword].value, keyword
-        assert made.SeriesInstanceUID != source.SeriesInstanceUID
+            assert ds[keyword].value == source[keyword].value, keyword
+        assert ds.SeriesInstanceUID != source.SeriesInstanceUID
     assert sr.SeriesInstanceUID != page.SeriesInstanceUID
     assert (sr.Modality, page.Modality) == ("SR", "OT")
     evidence = sr.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
@@ -283,8 +283,8 @@ def test_names_in_any_character_set_are_copied(tmp_path: Path, charset: str | li
 
     named = ct_series(tmp_path / "series", n=8, rows=32, defects=Defects(alter=rename))
     job = job_of(named, tmp_path / "r")
-    for made in read_all(job):
-        assert str(made.PatientName) == name
+    for result in read_all(job):
+        assert str(result.PatientName) == name
     for made_object in expected_objects(job):
         assert errors_of(job.folder / made_object.path) == []
 
@@ -302,8 +302,8 @@ def test_a_source_that_lacks_attributes_still_gets_valid_results(tmp_path: Path,
     poor = ct_series(tmp_path / "series", n=8, rows=32, defects=defects)
     job = job_of(poor, tmp_path / "r", finding(poor))
     make_objects(job)
-    for made in expected_objects(job):
-        assert errors_of(job.folder / made.path) == []
+    for result in expected_objects(job):
+        assert errors_of(job.folder / result.path) == []
 
 
 @pytest.mark.filterwarnings("ignore:The value length|Invalid value for VR|A value of type:UserWarning")
@@ -325,10 +325,10 @@ for path in Path(sys.argv[1]).glob("*.dcm"):
     odd = ct_series(tmp_path / "series", n=8, rows=32)
     subprocess.run([sys.executable, "-c", code, str(odd.folder)], check=True, capture_output=True)
     job = job_of(odd, tmp_path / "r")
-    made = make_in_child(job)
+    results = make_in_child(job)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     try:
-        sr = pydicom.dcmread(job.folder / made[0].path)
+        sr = pydicom.dcmread(job.folder / results[0].path)
         assert (sr.PatientID, str(sr.PatientName)) == ("P" * 80, "A^B^C^D^E^F^G")
         assert not sr.PatientBirthDate
         assert not sr.StudyTime
@@ -341,19 +341,19 @@ def test_an_enhanced_source_is_referenced_by_frame(tmp_path: Path) -> None:
     plain_series = ct_series(tmp_path / "plain", n=10, rows=40, nodules=(NODULE,))
     (path,) = write_series(phantom_of(plain_series), tmp_path / "enhanced", SeriesIdentity(), enhanced=True)
     ds = pydicom.dcmread(path, stop_before_pixels=True)
-    whole = replace(
+    complete = replace(
         plain_series, paths=(path,), sop_instance_uids=(str(ds.SOPInstanceUID),),
         study_instance_uid=str(ds.StudyInstanceUID), series_instance_uid=str(ds.SeriesInstanceUID),
     )  # fmt: skip
-    marked = finding(plain_series, sop_instance_uid=whole.sop_instance_uids[0], frame_number=7)
-    job = job_of(whole, tmp_path / "r", marked)
+    marked = finding(plain_series, sop_instance_uid=complete.sop_instance_uids[0], frame_number=7)
+    job = job_of(complete, tmp_path / "r", marked)
     sr, _, state = read_all(job)
     assert state.GraphicAnnotationSequence[0].ReferencedImageSequence[0].ReferencedFrameNumber == 7
     region = item_of(groups_of(sr)[1], "111030")
     assert region.GraphicType == "CIRCLE"
     assert region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedFrameNumber == 7
-    for made in expected_objects(job):
-        assert errors_of(job.folder / made.path) == []
+    for result in expected_objects(job):
+        assert errors_of(job.folder / result.path) == []
 
 
 def test_the_page_shows_the_finding_on_its_slice(series: CtSeries, tmp_path: Path) -> None:
@@ -377,10 +377,10 @@ def test_attention_is_mapped_over_the_slices_of_findings_when_asked_for(series: 
         replace(here, sop_instance_uid=series.sop_instance_uids[2]),
     )
     job = job_of(series, tmp_path / "r", here, again, elsewhere, finding(series), kinds=("sr", "pm"))
-    _, made = expected_objects(job)
+    _, result = expected_objects(job)
     _, pm = read_all(job)
-    assert (made.kind, pm.SOPClassUID.name, pm.Modality) == ("pm", "Parametric Map Storage", "OT")
-    assert errors_of(job.folder / made.path) == []
+    assert (result.kind, pm.SOPClassUID.name, pm.Modality) == ("pm", "Parametric Map Storage", "OT")
+    assert errors_of(job.folder / result.path) == []
     mapping = pm.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
     frames = pm.pixel_array
@@ -390,34 +390,34 @@ def test_attention_is_mapped_over_the_slices_of_findings_when_asked_for(series: 
         for frame in pm.PerFrameFunctionalGroupsSequence
     ]
     on = frames[named.index(series.sop_instance_uids[int(NODULE.index[0])])]
-    alone = frames[named.index(series.sop_instance_uids[2])]
+    single_frame = frames[named.index(series.sop_instance_uids[2])]
     row, column = int(NODULE.index[1]), int(NODULE.index[2])
     half = 30.0 / series.spacing_mm[1]
-    assert alone[row + int(half / 2) + 1, column + int(half / 2) + 1] == pytest.approx(1.0, abs=0.1)
-    assert alone[row - int(half) + 1, column - int(half) + 1] == pytest.approx(0.25, abs=0.05)
-    assert not alone[:, int(column + half) + 1 :].any()
+    assert single_frame[row + int(half / 2) + 1, column + int(half / 2) + 1] == pytest.approx(1.0, abs=0.1)
+    assert single_frame[row - int(half) + 1, column - int(half) + 1] == pytest.approx(0.25, abs=0.05)
+    assert not single_frame[:, int(column + half) + 1 :].any()
     assert on[:, int(column + half) + 1 : int(column + half) + 4].any()  # of the other finding on that slice
-    assert (on >= alone).all()
+    assert (on >= single_frame).all()
 
 
 def test_a_map_is_made_of_slices_without_a_frame_of_reference(tmp_path: Path) -> None:
     bare = ct_series(
         tmp_path / "bare", n=12, rows=40, nodules=(NODULE,), defects=Defects(missing=("FrameOfReferenceUID",))
     )
-    seen = finding(bare, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
-    _, pm = read_all(job_of(bare, tmp_path / "r", seen, kinds=("sr", "pm")))
+    with_attention = finding(bare, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
+    _, pm = read_all(job_of(bare, tmp_path / "r", with_attention, kinds=("sr", "pm")))
     assert pm.FrameOfReferenceUID
     assert pm.pixel_array.max() == 1.0
 
 
 def test_there_is_no_map_without_attention_or_unless_it_is_asked_for(series: CtSeries, tmp_path: Path) -> None:
-    seen = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
+    with_attention = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
 
-    def kinds(*found: NewFinding, **how: Any) -> list[str]:
-        return [made.kind for made in expected_objects(job_of(series, tmp_path, *found, **how))]
+    def kinds(*new_findings: NewFinding, **how: Any) -> list[str]:
+        return [result.kind for result in expected_objects(job_of(series, tmp_path, *new_findings, **how))]
 
-    assert kinds(seen) == ["sr", "sc", "pr"]
-    assert kinds(seen, kinds=("pm", "pr")) == ["sr", "pr", "pm"]  # the report always
+    assert kinds(with_attention) == ["sr", "sc", "pr"]
+    assert kinds(with_attention, kinds=("pm", "pr")) == ["sr", "pr", "pm"]  # the report always
     assert kinds(finding(series), kinds=("sr", "pm")) == ["sr"]
     assert kinds(kinds=("sr", "pm")) == ["sr"]
 
@@ -433,7 +433,7 @@ def test_many_findings_take_several_pages_and_the_rest_is_named() -> None:
 def test_findings_beyond_the_pages_stand_in_the_report(series: CtSeries, tmp_path: Path) -> None:
     job = job_of(series, tmp_path / "r", *[finding(series, row=float(n)) for n in range(14)])
     assert len(groups_of(report_of(job))) == 15
-    assert [made.kind for made in expected_objects(job)] == ["sr", "sc", "sc", "sc", "pr"]
+    assert [result.kind for result in expected_objects(job)] == ["sr", "sc", "sc", "sc", "pr"]
 
 
 Change = Callable[[ReportJob], ReportJob]
@@ -451,8 +451,8 @@ CHANGES: list[Change] = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_other_content_gets_other_uids(series: CtSeries, tmp_path: Path, change: Change) -> None:
     job = job_of(series, tmp_path, finding(series))
-    before = {made.sop_instance_uid for made in expected_objects(job)}
-    after = {made.sop_instance_uid for made in expected_objects(change(job))}
+    before = {result.sop_instance_uid for result in expected_objects(job)}
+    after = {result.sop_instance_uid for result in expected_objects(change(job))}
     assert not before & after
 
 
@@ -460,22 +460,22 @@ def test_the_same_content_is_made_once_whenever_it_is_asked_for(series: CtSeries
     job = job_of(series, tmp_path / "r", finding(series))
     later = replace(job, analysis=replace(job.analysis, id="again", finished_at=MOMENT.replace(year=2027)))
     first = make_objects(job)
-    contents = [(job.folder / made.path).read_bytes() for made in first]
+    contents = [(job.folder / result.path).read_bytes() for result in first]
     assert make_in_child(later) == first
     write_once(pydicom.dcmread(series.paths[0]), job.folder / first[0].path)
-    assert [(job.folder / made.path).read_bytes() for made in first] == contents
+    assert [(job.folder / result.path).read_bytes() for result in first] == contents
     assert not list(job.folder.rglob("*.part"))
 
 
 def test_an_object_that_was_lost_is_made_again_with_the_same_bytes(series: CtSeries, tmp_path: Path) -> None:
-    seen = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0, 0.5]]}})
-    job = job_of(series, tmp_path / "r", seen, kinds=tuple(KINDS))
-    made = make_objects(job)
-    contents = [(job.folder / one.path).read_bytes() for one in made]
-    for one in made:
+    with_attention = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0, 0.5]]}})
+    job = job_of(series, tmp_path / "r", with_attention, kinds=tuple(KINDS))
+    results = make_objects(job)
+    contents = [(job.folder / one.path).read_bytes() for one in results]
+    for one in results:
         (job.folder / one.path).unlink()
-    assert make_in_child(job) == made
-    assert [(job.folder / one.path).read_bytes() for one in made] == contents
+    assert make_in_child(job) == results
+    assert [(job.folder / one.path).read_bytes() for one in results] == contents
 
 
 def verdict(kind: Verdict, comment: str = "", reader: str = "ada") -> AssessmentRecord:
@@ -485,12 +485,12 @@ def verdict(kind: Verdict, comment: str = "", reader: str = "ada") -> Assessment
 def verified_job(series: CtSeries, folder: Path) -> ReportJob:
     job = job_of(series, folder, finding(series), finding(series, row=10.0), finding(series, row=5.0))
     accepted, rejected, marked = job.findings
-    found = (
+    records = (
         replace(accepted, assessment=verdict(Verdict.ACCEPT)),
         replace(rejected, assessment=verdict(Verdict.REJECT, "a vessel – surely", "Zoë^Ω")),
         replace(marked, origin=FindingOrigin.READER, created_by="ada"),
     )
-    return replace(job, findings=found, purpose=Purpose.VERIFIED, earlier=(expected_objects(job)[0],))
+    return replace(job, findings=records, purpose=Purpose.VERIFIED, earlier=(expected_objects(job)[0],))
 
 
 def test_verdicts_make_a_verified_report_that_names_readers_and_predecessors(series: CtSeries, tmp_path: Path) -> None:
@@ -525,7 +525,7 @@ def test_a_withdrawal_rejects_everything_that_was_made(series: CtSeries, tmp_pat
         for item in ko.ContentSequence
         if "ReferencedSOPSequence" in item
     }
-    assert rejected == {made.sop_instance_uid for made in job.earlier}
+    assert rejected == {result.sop_instance_uid for result in job.earlier}
     assert len(rejected) == 3
     assert errors_of(job.folder / expected_objects(job)[0].path) == []
 
@@ -548,23 +548,23 @@ def test_a_presentation_state_outlines_findings_on_their_slices(series: CtSeries
     assert pr.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue == "1: 49 to 83 %"
     window = pr.SoftcopyVOILUTSequence[0]
     assert (window.WindowCenter, window.WindowWidth) == (-600, 1500)
-    assert errors_of(next(job.folder / made.path for made in expected_objects(job) if made.kind == "pr")) == []
+    assert errors_of(next(job.folder / result.path for result in expected_objects(job) if result.kind == "pr")) == []
 
 
-@pytest.mark.parametrize("place", [(0.0, 0.0), (15.0, 31.0), (31.0, 31.0), (31.4, 12.0)])
-def test_an_outline_at_the_border_stays_inside_the_image(tmp_path: Path, place: tuple[float, float]) -> None:
+@pytest.mark.parametrize("pixel", [(0.0, 0.0), (15.0, 31.0), (31.0, 31.0), (31.4, 12.0)])
+def test_an_outline_at_the_border_stays_inside_the_image(tmp_path: Path, pixel: tuple[float, float]) -> None:
     small = ct_series(tmp_path / "small", n=8, rows=32)
-    found = finding(small, sop_instance_uid=small.sop_instance_uids[3], row=place[0], column=place[1])
-    pr = next(ds for ds in read_all(job_of(small, tmp_path / "r", found)) if ds.Modality == "PR")
+    new_finding = finding(small, sop_instance_uid=small.sop_instance_uids[3], row=pixel[0], column=pixel[1])
+    pr = next(ds for ds in read_all(job_of(small, tmp_path / "r", new_finding)) if ds.Modality == "PR")
     (item,) = pr.GraphicAnnotationSequence
     numbers = [*item.GraphicObjectSequence[0].GraphicData, *item.TextObjectSequence[0].AnchorPoint]
     assert all(0 <= number <= 32 for number in numbers)
 
 
 def test_names_of_files_tell_nothing(series: CtSeries, tmp_path: Path) -> None:
-    for made in expected_objects(job_of(series, tmp_path)):
-        assert made.sop_instance_uid not in made.path
-        assert series.study_instance_uid not in made.path
+    for result in expected_objects(job_of(series, tmp_path)):
+        assert result.sop_instance_uid not in result.path
+        assert series.study_instance_uid not in result.path
 
 
 def test_a_source_that_cannot_be_read_is_told_without_its_values(series: CtSeries, tmp_path: Path) -> None:

@@ -101,10 +101,10 @@ def stuck(tmp_path: Path) -> Iterator[tuple[DecodeProcess, list[FrameHeader]]]:
     series = stored_series(tmp_path / "series")
     with DecodeProcess(DecodeLimits(timeout_s=20.0)) as process:
         frames = first_frames(process, series.paths)
-        for place in (3, 4):
-            fifo = tmp_path / f"fifo{place}"
+        for number in (3, 4):
+            fifo = tmp_path / f"fifo{number}"
             os.mkfifo(fifo)
-            frames[place] = replace(frames[place], path=str(fifo))
+            frames[number] = replace(frames[number], path=str(fifo))
         yield process, frames
 
 
@@ -144,19 +144,19 @@ def test_a_hang_is_a_timeout_and_leaves_no_process(stuck: tuple[DecodeProcess, l
     process._limits = replace(process._limits, timeout_s=3.0)
     child = process._child
     assert child is not None
-    found: list[int] = []
+    processes: list[int] = []
 
-    def look() -> None:
+    def list_processes() -> None:
         wait_until(lambda: children(child.pid))
-        found.extend(children(child.pid))
+        processes.extend(children(child.pid))
 
-    looking = threading.Thread(target=look)
+    looking = threading.Thread(target=list_processes)
     looking.start()
     with pytest.raises(DecodeTimeoutError):
         process.volume_hu(frames)
     looking.join()
-    assert found
-    wait_until(lambda: not any(map(is_running, found)))
+    assert processes
+    wait_until(lambda: not any(map(is_running, processes)))
 
 
 WORKER = """
@@ -197,12 +197,12 @@ def test_a_broken_slice_is_refused_whoever_meets_it(tmp_path: Path) -> None:
     with DecodeProcess() as process:
         frames = first_frames(process, series.paths)
         for broken in (0, 7, 19):
-            whole = series.paths[broken].read_bytes()
-            series.paths[broken].write_bytes(whole[: len(whole) // 2])
+            content = series.paths[broken].read_bytes()
+            series.paths[broken].write_bytes(content[: len(content) // 2])
             with pytest.raises(DecodeError) as refused:
                 process.volume_hu(frames)
             assert refused.value.reason.code == "unreadable"
-            series.paths[broken].write_bytes(whole)
+            series.paths[broken].write_bytes(content)
         np.testing.assert_array_equal(process.volume_hu(frames), series.volume_hu)
         assert process._child is not None
         assert children(process._child.pid) == []
@@ -230,8 +230,8 @@ def test_each_item_is_worked_on_once_and_in_order(tmp_path: Path, count: int) ->
 
 
 @pytest.mark.usefixtures("two")
-@pytest.mark.parametrize(("raised", "seen"), [(MemoryError, MemoryError), (OSError, ParallelProcessError)])
-def test_what_a_sibling_raises_is_raised(raised: type[Exception], seen: type[Exception]) -> None:
+@pytest.mark.parametrize(("raised", "expected"), [(MemoryError, MemoryError), (OSError, ParallelProcessError)])
+def test_what_a_sibling_raises_is_raised(raised: type[Exception], expected: type[Exception]) -> None:
     parent = os.getpid()
 
     def work(items: Iterable[int]) -> None:
@@ -239,7 +239,7 @@ def test_what_a_sibling_raises_is_raised(raised: type[Exception], seen: type[Exc
             raise raised
         list(items)
 
-    with pytest.raises(seen):
+    with pytest.raises(expected):
         parallel_map(work, range(10))
 
 
@@ -262,21 +262,21 @@ def test_what_is_raised_here_comes_as_it_is_and_no_sibling_stays() -> None:
 def test_siblings_share_the_memory_of_one(tmp_path: Path) -> None:
     kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
     before = [resource.getrlimit(kind) for kind in kinds]
-    whole = 64 << 30
+    limit_bytes = 64 << 30
 
     def work(items: Iterable[int]) -> None:
         (tmp_path / str(os.getpid())).write_text(" ".join(str(resource.getrlimit(kind)[0]) for kind in kinds))
         list(items)
 
     for kind, (_, hard) in zip(kinds, before, strict=True):
-        resource.setrlimit(kind, (whole, hard))
+        resource.setrlimit(kind, (limit_bytes, hard))
     try:
         parallel_map(work, range(10))
-        assert [resource.getrlimit(kind)[0] for kind in kinds] == [whole, whole]
+        assert [resource.getrlimit(kind)[0] for kind in kinds] == [limit_bytes, limit_bytes]
     finally:
         for kind, limits in zip(kinds, before, strict=True):
             resource.setrlimit(kind, limits)
-    assert [note.read_text() for note in tmp_path.iterdir()] == [f"{whole // 2} {whole // 2}"] * 2
+    assert [note.read_text() for note in tmp_path.iterdir()] == [f"{limit_bytes // 2} {limit_bytes // 2}"] * 2
 
 
 @pytest.mark.parametrize(("memory_mb", "at_most"), [(512, 1), (1535, 1), (1536, 2), (6144, 8)])

@@ -65,8 +65,8 @@ def write(folder: Path, *parts: Part) -> list[StoredInstance]:
         for index, slice_hu in enumerate(part.chest()):
             ds = slice_instance(common, layout, slice_hu, index)
             ds.SOPInstanceUID = f"{ds.SOPInstanceUID[:-3]}.{number}.{index}"
-            place = part.count - 1 - index if part.is_descending else index
-            ds.InstanceNumber = part.first_number + place
+            position = part.count - 1 - index if part.is_descending else index
+            ds.InstanceNumber = part.first_number + position
             for keyword, value in part.attributes.items():
                 setattr(ds, keyword, value)
             if part.describe is not None:

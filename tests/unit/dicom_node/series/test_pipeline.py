@@ -29,12 +29,12 @@ class BrightestPlace:
     version: str = "1"
     sha256: str = "0" * 64
     gate: GateThresholds = field(default_factory=GateThresholds)
-    seen: list[CtVolume] = field(default_factory=list)
+    volumes: list[CtVolume] = field(default_factory=list)
 
     def analyse(
         self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
     ) -> VolumeAnalysis:
-        self.seen.append(volume)
+        self.volumes.append(volume)
         if progress is not None:
             progress(1.0, "done")
         if self.abstention is not None:
@@ -86,7 +86,7 @@ def test_a_refusal_is_an_outcome_and_no_model_is_asked(tmp_path: Path) -> None:
     analyzer = BrightestPlace()
     outcome = analyse_series(stored(series), analyzer)
     assert [reason.code for reason in outcome.reasons] == ["gaps"]
-    assert analyzer.seen == []
+    assert analyzer.volumes == []
 
 
 def test_an_abstention_of_the_models_is_an_outcome(series: CtSeries) -> None:
@@ -106,7 +106,7 @@ def test_an_overruled_refusal_is_analysed_with_the_doubt_stated(
     analyzer = BrightestPlace(Abstention("no_lung", "No lung is in view."))
     assert [reason.code for reason in analyse_series(stored(series), analyzer).reasons] == [code]
     outcome = analyse_series(stored(series), analyzer, overruled=frozenset({code}))
-    assert len(analyzer.seen) == 1
+    assert len(analyzer.volumes) == 1
     assert f"overruled_{code}" in [caveat.code for caveat in outcome.caveats]
 
 
@@ -145,7 +145,7 @@ def test_a_readers_click_is_analysed_where_it_points(series: CtSeries) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uid", "frame", "place", "code"),
+    ("uid", "frame", "point", "code"),
     [
         ("1.2.3", 1, (1.0, 1.0), "no_such_frame"),
         ("", 2, (1.0, 1.0), "no_such_frame"),
@@ -153,10 +153,10 @@ def test_a_readers_click_is_analysed_where_it_points(series: CtSeries) -> None:
     ],
 )
 def test_a_click_outside_is_refused(
-    series: CtSeries, uid: str, frame: int, place: tuple[float, float], code: str
+    series: CtSeries, uid: str, frame: int, point: tuple[float, float], code: str
 ) -> None:
     loaded = load_series(stored(series))
     uid = uid or series.sop_instance_uids[5]
     with pytest.raises(UnfitImagesError) as refused:
-        analyse_point(loaded, BrightestPlace(), sop_instance_uid=uid, frame_number=frame, point=place)
+        analyse_point(loaded, BrightestPlace(), sop_instance_uid=uid, frame_number=frame, point=point)
     assert refused.value.reason.code == code

@@ -23,8 +23,8 @@ META = FileMeta(CT, "1.2.3", EXPLICIT, "PACS")
 
 @pytest.fixture
 def store(tmp_path: Path):
-    with InstanceStore(tmp_path / "store") as made:
-        yield made
+    with InstanceStore(tmp_path / "store") as opened:
+        yield opened
 
 
 def test_what_is_written_is_a_file_that_others_read(store: InstanceStore) -> None:

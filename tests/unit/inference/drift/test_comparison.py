@@ -72,9 +72,9 @@ def test_two_equal_models_differ_by_chance_as_often_as_told() -> None:
 def test_mcnemar_counts_where_only_one_is_right() -> None:
     labels = np.array([True] * 10)
     first, second = np.array([0.9] * 9 + [0.1]), np.array([0.1] * 8 + [0.9] * 2)
-    found = mcnemar(labels, first, second)
-    assert (found.only_first_right, found.only_second_right) == (8, 1)
-    assert found.p == pytest.approx(2 * (1 + 9) / 2**9)
+    comparison = mcnemar(labels, first, second)
+    assert (comparison.only_first_right, comparison.only_second_right) == (8, 1)
+    assert comparison.p == pytest.approx(2 * (1 + 9) / 2**9)
     assert mcnemar(labels, first, first).p == 1.0
 
 
@@ -90,22 +90,27 @@ def test_a_model_that_sees_worse_is_found_and_so_is_one_that_sees_better() -> No
 
 def test_a_model_that_is_calibrated_worse_is_found_though_it_ranks_alike() -> None:
     labels, good, _, patients = findings(200, 2, second_noise=1.0)
-    found = compare_models(labels, good, good**0.2, patients)
-    assert found.conclusion is Conclusion.WORSE
-    assert found.brier is not None
-    assert found.calibration_error is not None
-    assert found.brier.difference_interval[0] > 0
-    assert found.calibration_error.second > found.calibration_error.first
+    comparison = compare_models(labels, good, good**0.2, patients)
+    assert comparison.conclusion is Conclusion.WORSE
+    assert comparison.brier is not None
+    assert comparison.calibration_error is not None
+    assert comparison.brier.difference_interval[0] > 0
+    assert comparison.calibration_error.second > comparison.calibration_error.first
 
 
 def test_too_few_of_a_kind_say_nothing_but_how_many_there_are() -> None:
     labels = np.array([True] * (LEAST - 1) + [False] * 50)
     probabilities = np.linspace(0, 1, len(labels))
-    found = compare_models(labels, probabilities, probabilities, np.arange(len(labels)).astype(str))
-    assert (found.conclusion, found.n, found.positives, found.auc) == (Conclusion.TOO_FEW, 59, LEAST - 1, None)
-    assert "9 patients with positive and 50 with negative findings, 10 of each" in found.reason
+    comparison = compare_models(labels, probabilities, probabilities, np.arange(len(labels)).astype(str))
+    assert (comparison.conclusion, comparison.n, comparison.positives, comparison.auc) == (
+        Conclusion.TOO_FEW,
+        59,
+        LEAST - 1,
+        None,
+    )
+    assert "9 patients with positive and 50 with negative findings, 10 of each" in comparison.reason
 
 
 def test_many_findings_of_few_patients_say_nothing_either() -> None:
-    found = compare_models(*findings(LEAST - 1, 20, second_noise=1.0))
-    assert (found.conclusion, found.n) == (Conclusion.TOO_FEW, 180)
+    comparison = compare_models(*findings(LEAST - 1, 20, second_noise=1.0))
+    assert (comparison.conclusion, comparison.n) == (Conclusion.TOO_FEW, 180)

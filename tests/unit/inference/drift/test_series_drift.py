@@ -20,27 +20,27 @@ def chest(seed: int = 0, shift_hu: int = 0, noise_hu: float = 12.0) -> CtVolume:
 
 def summaries(rng: np.random.Generator, n: int, shift_hu: float = 0.0) -> list[dict[str, object]]:
     """Series of one scanner as patients differ: lung by 30 HU, soft tissue by 10, noise by a fifth."""
-    made: list[dict[str, object]] = []
+    drawn: list[dict[str, object]] = []
     for lung, soft, noise in zip(
         rng.normal(-860, 30, n), rng.normal(40, 10, n), rng.lognormal(2.5, 0.2, n), strict=True
     ):
         voxels = np.concatenate([rng.normal(lung + shift_hu, 60, 400), rng.normal(soft + shift_hu, 40, 600)])
         counts = np.histogram(np.clip(voxels, HU_EDGES[0], HU_EDGES[-1] - 1), HU_EDGES)[0]
-        made.append({
+        drawn.append({
             "lung_hu": lung + shift_hu, "soft_hu": soft + shift_hu, "noise_hu": noise, "slice_mm": 1.25,
             "pixel_mm": round(float(rng.normal(0.7, 0.05)), 3), "nodule_mm": float(rng.lognormal(2, 0.4)),
             "hu_shares": list(counts / counts.sum()),
         })  # fmt: skip
-    return made
+    return drawn
 
 
 def test_a_summary_tells_tissue_noise_and_spacing() -> None:
-    told = summarise(chest(noise_hu=12.0))
-    assert told["lung_hu"] == pytest.approx(-860, abs=3)
-    assert told["soft_hu"] == pytest.approx(40, abs=6)  # muscle at 45, a rim of fat
-    assert told["noise_hu"] == pytest.approx(12, abs=2)
-    assert told["slice_mm"] == 3.0
-    shares = told["hu_shares"]
+    summary = summarise(chest(noise_hu=12.0))
+    assert summary["lung_hu"] == pytest.approx(-860, abs=3)
+    assert summary["soft_hu"] == pytest.approx(40, abs=6)  # muscle at 45, a rim of fat
+    assert summary["noise_hu"] == pytest.approx(12, abs=2)
+    assert summary["slice_mm"] == 3.0
+    shares = summary["hu_shares"]
     assert isinstance(shares, list)
     assert sum(shares) == pytest.approx(1, abs=1e-3)
 
@@ -52,9 +52,9 @@ def test_a_shift_of_all_values_shifts_the_summary() -> None:
 
 
 def test_an_empty_volume_has_a_summary_too() -> None:
-    told = summarise(CtVolume(np.full((3, 16, 16), -1024, np.int16), (1.0, 1.0, 1.0), np.eye(3)))
-    assert told["lung_hu"] is None
-    assert told["noise_hu"] is None
+    summary = summarise(CtVolume(np.full((3, 16, 16), -1024, np.int16), (1.0, 1.0, 1.0), np.eye(3)))
+    assert summary["lung_hu"] is None
+    assert summary["noise_hu"] is None
 
 
 def test_the_stability_index_is_that_of_a_worked_example() -> None:
@@ -71,6 +71,6 @@ def test_a_scanner_that_stays_the_same_seldom_alarms() -> None:
 
 def test_a_hundred_hu_more_are_told_as_such() -> None:
     rng = np.random.default_rng(2)
-    found = compare(summaries(rng, REFERENCE), summaries(rng, WINDOW, shift_hu=100))
-    assert {"lung_hu", "soft_hu", "hu_shares"} <= set(found.drifted)
-    assert not {"noise_hu", "pixel_mm", "nodule_mm"} & set(found.drifted)
+    comparison = compare(summaries(rng, REFERENCE), summaries(rng, WINDOW, shift_hu=100))
+    assert {"lung_hu", "soft_hu", "hu_shares"} <= set(comparison.drifted)
+    assert not {"noise_hu", "pixel_mm", "nodule_mm"} & set(comparison.drifted)

@@ -98,8 +98,8 @@ def test_one_compiled_network_takes_any_number_of_pictures_from_any_thread(
     ensemble = Ensemble(bundle, CPU, engine=Engine.OPENVINO_FLOAT32, rotations=1)
     together = ensemble.margins(patches)
     with ThreadPoolExecutor(4) as threads:
-        alone = np.hstack(list(threads.map(lambda patch: ensemble.margins([patch]), patches)))
-    assert alone == pytest.approx(together, abs=1e-4)
+        one_by_one = np.hstack(list(threads.map(lambda patch: ensemble.margins([patch]), patches)))
+    assert one_by_one == pytest.approx(together, abs=1e-4)
 
 
 @needs_openvino
@@ -118,17 +118,17 @@ def test_the_size_of_batches_changes_no_answer(bundle: Bundle, patches: list[Pat
 
 
 def test_every_turn_counts_in_the_mean(patches: list[Patch]) -> None:
-    seen = []
+    shapes = []
 
     def run(inputs: torch.Tensor) -> torch.Tensor:
-        seen.append(inputs)
+        shapes.append(inputs)
         return torch.stack([torch.zeros(len(inputs)), inputs[:, 0, 0, 0]], dim=1)
 
     inputs = ViewSpec((PreprocessingSpec(),)).inputs(patches[:2])
     margins = network_margins(run, [inputs], rotations=8)
     corners = inputs[:, 0][:, [0, 0, -1, -1], [0, -1, 0, -1]]  # a corner lies in each corner twice
     assert margins == pytest.approx(corners.mean(dim=1), abs=1e-6)
-    assert len(torch.cat(seen)) == 16
+    assert len(torch.cat(shapes)) == 16
 
 
 @needs_openvino
@@ -190,7 +190,7 @@ def test_on_cuda_torch_answers_whatever_is_installed(bundle: Bundle, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("wanted", "installed", "said"),
+    ("setting", "installed", "said"),
     [
         ("openvino-bfloat16", False, "needs a CPU and the extra openvino"),
         ("openvino-int8", True, "holds no checked int8 networks"),
@@ -198,12 +198,12 @@ def test_on_cuda_torch_answers_whatever_is_installed(bundle: Bundle, monkeypatch
     ],
 )
 def test_an_engine_asked_for_in_vain_is_an_error_that_says_why(
-    bundle: Bundle, wanted: str, installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, setting: str, installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(selection, "counts_in_bfloat16", lambda device: True)
-    with pytest.raises(BundleError, match=f"LUNGNODE_MODEL__ENGINE is {wanted}, but .*{said}"):
-        choose_engine(wanted, with_record(bundle, torch_bfloat16=moved(ece=0.004)), "cpu")
+    with pytest.raises(BundleError, match=f"LUNGNODE_MODEL__ENGINE is {setting}, but .*{said}"):
+        choose_engine(setting, with_record(bundle, torch_bfloat16=moved(ece=0.004)), "cpu")
 
 
 def test_the_setting_names_every_engine_and_auto() -> None:

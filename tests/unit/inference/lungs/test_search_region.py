@@ -58,41 +58,41 @@ def index_of(position_mm):
 
 
 def test_both_lungs_have_their_true_volume():
-    found = segment_lungs(volume_of(chest()))
-    assert isinstance(found, LungSegmentation)
-    assert found.extent is LungExtent.COMPLETE
-    assert found.right_ml == pytest.approx(ellipsoid_ml(), rel=0.08)
-    assert found.left_ml == pytest.approx(ellipsoid_ml(), rel=0.08)
-    assert found.total_ml == pytest.approx(found.right_ml + found.left_ml)
+    lungs = segment_lungs(volume_of(chest()))
+    assert isinstance(lungs, LungSegmentation)
+    assert lungs.extent is LungExtent.COMPLETE
+    assert lungs.right_ml == pytest.approx(ellipsoid_ml(), rel=0.08)
+    assert lungs.left_ml == pytest.approx(ellipsoid_ml(), rel=0.08)
+    assert lungs.total_ml == pytest.approx(lungs.right_ml + lungs.left_ml)
 
 
 def test_outside_air_table_and_trachea_are_not_lung():
-    found = segment_lungs(volume_of(chest()))
+    lungs = segment_lungs(volume_of(chest()))
     for position in ((105.0, 5.0, 192.0), (105.0, 298.0, 192.0), (180.0, 160.0, 192.0), (105.0, 160.0, 192.0)):
-        assert not found.contains(index_of(position)).any()
-    assert found.contains(index_of(RIGHT)).all()
+        assert not lungs.contains(index_of(position)).any()
+    assert lungs.contains(index_of(RIGHT)).all()
 
 
 def test_sides_follow_the_patient_and_not_the_array():
     hu = chest(lungs=(RIGHT,))
-    found = segment_lungs(volume_of(hu))
-    assert found.right_ml > 1000.0
-    assert found.left_ml == 0.0
-    assert Remark("ONE_LUNG") in found.remarks
+    lungs = segment_lungs(volume_of(hu))
+    assert lungs.right_ml > 1000.0
+    assert lungs.left_ml == 0.0
+    assert Remark("ONE_LUNG") in lungs.remarks
 
 
 @pytest.mark.parametrize("turned", [np.s_[:, ::-1, ::-1], np.s_[::-1]], ids=["prone", "feet to head"])
 def test_turned_patients_are_found(turned):
-    found = segment_lungs(volume_of(chest()[turned], z_up=turned != np.s_[::-1]))
-    assert found.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.08)
+    lungs = segment_lungs(volume_of(chest()[turned], z_up=turned != np.s_[::-1]))
+    assert lungs.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.08)
 
 
 def test_a_nodule_on_the_pleura_lies_in_the_search_region():
     hu = chest()
-    place = (105.0, 160.0, RIGHT[2] - HALF_AXES[2] + 5.0)
-    hu[ball(place, 16.0) & ellipsoid(RIGHT, HALF_AXES)] = 40.0
-    found = segment_lungs(volume_of(hu))
-    assert found.contains(index_of(place)).all()
+    position = (105.0, 160.0, RIGHT[2] - HALF_AXES[2] + 5.0)
+    hu[ball(position, 16.0) & ellipsoid(RIGHT, HALF_AXES)] = 40.0
+    lungs = segment_lungs(volume_of(hu))
+    assert lungs.contains(index_of(position)).all()
 
 
 def test_padding_around_a_round_field_of_view_is_outside():
@@ -100,27 +100,27 @@ def test_padding_around_a_round_field_of_view_is_outside():
     _, y, x = grid_mm()
     outside = np.broadcast_to((y - 160.0) ** 2 + (x - 192.0) ** 2 > 158.0**2, SHAPE)
     hu[outside] = -5000.0
-    found = segment_lungs(volume_of(hu))
-    assert found.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.08)
+    lungs = segment_lungs(volume_of(hu))
+    assert lungs.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.08)
 
 
 def test_a_field_of_view_that_cuts_the_lungs_still_shows_them():
     cut = chest(table=False)[:, 30:170, 60:180]
-    found = segment_lungs(volume_of(cut))
-    assert found.extent is LungExtent.PARTIAL
-    assert Remark("LUNGS_CUT_BY_FIELD_OF_VIEW") in found.remarks
-    assert found.total_ml > 0.5 * ellipsoid_ml()
+    lungs = segment_lungs(volume_of(cut))
+    assert lungs.extent is LungExtent.PARTIAL
+    assert Remark("LUNGS_CUT_BY_FIELD_OF_VIEW") in lungs.remarks
+    assert lungs.total_ml > 0.5 * ellipsoid_ml()
 
 
 def test_lungs_that_run_out_of_the_volume_are_partial():
-    found = segment_lungs(volume_of(chest()[25:50]))
-    assert found.extent is LungExtent.PARTIAL
-    assert Remark("LUNGS_BEYOND_SLICES") in found.remarks
+    lungs = segment_lungs(volume_of(chest()[25:50]))
+    assert lungs.extent is LungExtent.PARTIAL
+    assert Remark("LUNGS_BEYOND_SLICES") in lungs.remarks
 
 
 def test_emphysema_is_lung():
-    found = segment_lungs(volume_of(chest(lung_hu=-935)))
-    assert found.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.1)
+    lungs = segment_lungs(volume_of(chest(lung_hu=-935)))
+    assert lungs.total_ml == pytest.approx(2 * ellipsoid_ml(), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_lungs_larger_than_a_persons_are_refused():
 
 
 def test_the_bounding_box_holds_the_region_and_its_remainder():
-    found = segment_lungs(volume_of(chest()))
-    box = found.bounding_box()
+    lungs = segment_lungs(volume_of(chest()))
+    box = lungs.bounding_box()
     inside = np.argwhere(ellipsoid(RIGHT, HALF_AXES) | ellipsoid(LEFT, HALF_AXES))
     for axis in range(3):
         assert box[axis].start <= inside[:, axis].min() + 2
         assert box[axis].stop >= inside[:, axis].max() - 1
-    assert found.bounding_box(margin_mm=1e4) == tuple(slice(0, n) for n in SHAPE)
+    assert lungs.bounding_box(margin_mm=1e4) == tuple(slice(0, n) for n in SHAPE)
 
 
 def test_block_mean_averages_whole_blocks():
@@ -172,7 +172,7 @@ def test_block_mean_averages_whole_blocks():
 
 
 def test_margin_widens_the_region():
-    found = segment_lungs(volume_of(chest()))
+    lungs = segment_lungs(volume_of(chest()))
     just_outside = index_of((105.0, 160.0, RIGHT[2] - HALF_AXES[2] - 5.0))
-    assert not found.contains(just_outside).any()
-    assert found.contains(just_outside, margin_mm=10.0).all()
+    assert not lungs.contains(just_outside).any()
+    assert lungs.contains(just_outside, margin_mm=10.0).all()

@@ -38,10 +38,10 @@ def test_the_shipped_model_tells_where_it_looked() -> None:
     analyzer = load_models(None, "cpu").nodule
     volume = CtVolume(hu, spacing_mm, np.eye(4))
     for kind in MapKind:
-        seen = analyzer.explanation(volume, nodule.index, kind)
-        assert seen is not None
-        assert seen.shape == (320, 400)
-        assert (seen.min(), seen.max()) == (0, pytest.approx(1, abs=0.05))
-        rows, columns = np.nonzero(seen)
+        weights = analyzer.explanation(volume, nodule.index, kind)
+        assert weights is not None
+        assert weights.shape == (320, 400)
+        assert (weights.min(), weights.max()) == (0, pytest.approx(1, abs=0.05))
+        rows, columns = np.nonzero(weights)
         assert abs(rows.mean() - 150) < 25
         assert abs(columns.mean() - 270) < 25

@@ -54,8 +54,8 @@ def test_chest_wall_is_not_lung_but_vessels_and_the_nodule_are() -> None:
     nodule = np.zeros((60, 60), dtype=bool)
     nodule[30:45, 15:30] = True  # on the pleura
     hu[nodule] = 40
-    found = regions(hu, nodule, (0.7, 0.7))
-    assert not found["lung"][:, :12].any()
-    assert found["lung"][11, 25:].all()
-    assert found["lung"][nodule].all()
-    assert found["nodule and rim"].sum() > nodule.sum()
+    masks = regions(hu, nodule, (0.7, 0.7))
+    assert not masks["lung"][:, :12].any()
+    assert masks["lung"][11, 25:].all()
+    assert masks["lung"][nodule].all()
+    assert masks["nodule and rim"].sum() > nodule.sum()

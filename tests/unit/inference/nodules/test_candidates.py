@@ -55,33 +55,36 @@ def drawn(nodules):
 
 
 @cache
-def found():
+def candidates_of_chest():
     volume = drawn((*NODULES, PLEURAL))
     return find_candidates(volume, segment_lungs(volume))
 
 
-def distances_mm(candidates, place):
-    return np.linalg.norm(np.array([c.index for c in candidates]) * SPACING_MM - place, axis=1)
+def distances_mm(candidates, position_mm):
+    return np.linalg.norm(np.array([c.index for c in candidates]) * SPACING_MM - position_mm, axis=1)
 
 
 @pytest.mark.parametrize("nodule", [*NODULES, PLEURAL], ids=lambda n: f"{n[1]:.0f} mm {n[2]:.0f} HU")
 def test_every_nodule_is_among_the_strongest(nodule):
-    place, diameter, _ = nodule
-    nearest = distances_mm(found()[:12], place)
+    position_mm, diameter, _ = nodule
+    nearest = distances_mm(candidates_of_chest()[:12], position_mm)
     assert nearest.min() < max(2.0, 0.15 * diameter)
 
 
 def test_the_scale_follows_the_diameter():
-    scales = [found()[int(np.argmin(distances_mm(found(), place)))].scale_mm for place, _, _ in NODULES[:4]]
+    scales = [
+        candidates_of_chest()[int(np.argmin(distances_mm(candidates_of_chest(), position_mm)))].scale_mm
+        for position_mm, _, _ in NODULES[:4]
+    ]
     assert scales == sorted(scales)
     for scale, (_, diameter, _) in zip(scales, NODULES[:4], strict=True):
         assert 0.5 * diameter < scale < 1.7 * diameter
 
 
 def test_candidates_are_sorted_apart_and_inside_the_volume():
-    strengths = [c.strength for c in found()]
+    strengths = [c.strength for c in candidates_of_chest()]
     assert strengths == sorted(strengths, reverse=True)
-    index = np.array([c.index for c in found()])
+    index = np.array([c.index for c in candidates_of_chest()])
     assert (index >= 0).all()
     assert (index <= np.array(SHAPE) - 1).all()
     position = index * SPACING_MM
@@ -90,9 +93,11 @@ def test_candidates_are_sorted_apart_and_inside_the_volume():
 
 
 def test_a_vessel_ranks_below_every_nodule():
-    position = np.array([c.index for c in found()]) * SPACING_MM
+    position = np.array([c.index for c in candidates_of_chest()]) * SPACING_MM
     on_vessel = np.hypot(position[:, 0] - VESSEL[0][0], position[:, 1] - VESSEL[0][1]) < 4.0
-    weakest_nodule = max(int(np.argmin(distances_mm(found(), place))) for place, _, _ in (*NODULES, PLEURAL))
+    weakest_nodule = max(
+        int(np.argmin(distances_mm(candidates_of_chest(), position_mm))) for position_mm, _, _ in (*NODULES, PLEURAL)
+    )
     middle = on_vessel & (np.abs(position[:, 2] - LUNGS[0][2]) < 20.0)
     assert not middle[: weakest_nodule + 1].any()
 
@@ -112,10 +117,10 @@ def test_candidates_are_repeatable():
 
 
 def test_a_mass_with_a_broad_base_on_the_pleura_is_found():
-    place = (70.0, 86.0 + 62.0 - 8.0, 165.0)
-    volume = drawn(((place, 40.0, 40.0),))
+    position_mm = (70.0, 86.0 + 62.0 - 8.0, 165.0)
+    volume = drawn(((position_mm, 40.0, 40.0),))
     candidates = find_candidates(volume, segment_lungs(volume))
-    assert distances_mm(candidates[:5], place).min() < 12.0
+    assert distances_mm(candidates[:5], position_mm).min() < 12.0
 
 
 def test_a_small_nodule_beside_a_mass_is_not_hidden():

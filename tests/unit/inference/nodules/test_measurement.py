@@ -48,8 +48,8 @@ def with_ball(diameter, hu=40.0, wall=False, vessel=False):
 
 
 def measured_at(volume, offset_mm=(0.0, 0.0, 0.0)):
-    place = (MIDDLE_MM + offset_mm) / np.array(volume.spacing_mm)
-    return measure_nodule(volume, (place[0], place[1], place[2]))
+    index = (MIDDLE_MM + offset_mm) / np.array(volume.spacing_mm)
+    return measure_nodule(volume, (index[0], index[1], index[2]))
 
 
 def off_center_mm(measure, spacing=SPACING_MM):
@@ -109,19 +109,19 @@ def test_density_follows_the_solid_share():
 def test_the_mask_is_the_surface_in_voxels():
     measure = measured_at(with_ball(12.0))
     truth = ellipsoid((6.0,) * 3)
-    whole = np.zeros(SHAPE, bool)
-    whole[measure.mask_box] = measure.mask
-    assert 2 * (whole & truth).sum() / (whole.sum() + truth.sum()) > 0.88
-    assert whole.sum() * np.prod(SPACING_MM) == pytest.approx(measure.volume_mm3, rel=0.08)
+    mask = np.zeros(SHAPE, bool)
+    mask[measure.mask_box] = measure.mask
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.88
+    assert mask.sum() * np.prod(SPACING_MM) == pytest.approx(measure.volume_mm3, rel=0.08)
 
 
 def test_a_volume_that_ends_at_the_nodule_does_not_tell_its_size():
-    whole = with_ball(10.0)
+    volume = with_ball(10.0)
     low, high = (round((MIDDLE_MM[0] + side * 5.0) / SPACING_MM[0]) for side in (-1, 1))
-    cut = CtVolume(whole.volume_hu[low : high + 1], SPACING_MM, whole.affine)
-    place = MIDDLE_MM / SPACING_MM
-    measure = measure_nodule(cut, (place[0] - low, place[1], place[2]))
-    assert measure.equivalent_diameter_mm == pytest.approx(measured_at(whole).equivalent_diameter_mm, abs=1.0)
+    cut = CtVolume(volume.volume_hu[low : high + 1], SPACING_MM, volume.affine)
+    index = MIDDLE_MM / SPACING_MM
+    measure = measure_nodule(cut, (index[0] - low, index[1], index[2]))
+    assert measure.equivalent_diameter_mm == pytest.approx(measured_at(volume).equivalent_diameter_mm, abs=1.0)
 
 
 def test_thick_slices_are_measured():
@@ -144,9 +144,9 @@ def test_measuring_is_repeatable():
     assert measured_at(with_ball(8.0)).features() == measured_at(with_ball(8.0)).features()
 
 
-@pytest.mark.parametrize("place", [(-3.0, 10.0, 10.0), (10.0, 10.0, 400.0), (float("nan"), 1.0, 1.0)])
-def test_a_place_outside_is_refused(place):
-    answer = measure_nodule(with_ball(8.0), place)
+@pytest.mark.parametrize("index", [(-3.0, 10.0, 10.0), (10.0, 10.0, 400.0), (float("nan"), 1.0, 1.0)])
+def test_a_place_outside_is_refused(index):
+    answer = measure_nodule(with_ball(8.0), index)
     assert isinstance(answer, Abstention)
     assert answer.code == "outside_volume"
 

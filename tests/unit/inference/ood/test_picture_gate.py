@@ -129,6 +129,6 @@ def test_the_set_of_the_shipped_model_holds_its_class(malignant: float, expected
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_the_most_probable_class_is_always_in_the_set(probability: float, low: float, high: float) -> None:
-    kept = prediction_set(probability, {"benign": low, "malignant": high}, ("benign", "malignant"))
-    assert ("malignant" if probability > 0.5 else "benign") in kept
-    assert ("malignant" in kept) or probability < max(high, 0.5) or probability == 0.5
+    classes = prediction_set(probability, {"benign": low, "malignant": high}, ("benign", "malignant"))
+    assert ("malignant" if probability > 0.5 else "benign") in classes
+    assert ("malignant" in classes) or probability < max(high, 0.5) or probability == 0.5

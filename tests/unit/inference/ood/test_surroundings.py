@@ -23,11 +23,11 @@ def lung(*, noise_hu: float = 25.0, offset_hu: float = 0.0, blur: float = 0.0) -
 
 
 def test_noise_and_lung_are_measured_as_they_are() -> None:
-    found = surroundings_of(lung(noise_hu=30.0), (6, 32, 32))
-    assert found is not None
-    assert found.noise_hu == pytest.approx(30.0 * np.sqrt(1.25), rel=0.1)
-    assert found.lung_hu == pytest.approx(-860.0, abs=5.0)
-    assert abs(found.grain) < 0.15
+    surroundings = surroundings_of(lung(noise_hu=30.0), (6, 32, 32))
+    assert surroundings is not None
+    assert surroundings.noise_hu == pytest.approx(30.0 * np.sqrt(1.25), rel=0.1)
+    assert surroundings.lung_hu == pytest.approx(-860.0, abs=5.0)
+    assert abs(surroundings.grain) < 0.15
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_a_mass_that_fills_the_box_is_judged_by_the_lung_beyond() -> None:
     noise = np.random.default_rng(0).normal(0, 25, z.shape)
     hu = np.where((1.25 * z) ** 2 + (0.7 * y) ** 2 + (0.7 * x) ** 2 < 19.0**2, 40.0, -860.0) + noise
     mass = CtVolume(hu.astype(np.int16), (1.25, 0.7, 0.7), np.eye(4))
-    found = surroundings_of(mass, (12, 48, 48))
-    assert found is not None
-    assert why_unlike(found, GATE) == ()
+    surroundings = surroundings_of(mass, (12, 48, 48))
+    assert surroundings is not None
+    assert why_unlike(surroundings, GATE) == ()

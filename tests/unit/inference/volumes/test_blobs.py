@@ -14,8 +14,8 @@ def smoothed():
     """Four Gaussian blobs, two of them where slices are parted below, on a volume of 32 slices."""
     grid = np.meshgrid(*(np.arange(n) for n in (32, 40, 44)), indexing="ij", sparse=True)
     values = sum(
-        400.0 * np.exp(-sum((g - p) ** 2 for g, p in zip(grid, place, strict=True)) / (2 * SIGMA**2))
-        for place in PLACES
+        400.0 * np.exp(-sum((g - p) ** 2 for g, p in zip(grid, index, strict=True)) / (2 * SIGMA**2))
+        for index in PLACES
     ).astype(np.float32)
     return SmoothedVolume(values, np.ones(values.shape, bool), 1.0, SIGMA, 60.0)
 
@@ -29,9 +29,9 @@ def test_each_blob_is_found_once_however_the_slices_are_parted(smoothed, at_once
 
 def test_what_lies_outside_the_region_is_no_blob(smoothed):
     smoothed.is_inside[:, :10] = False
-    found = find_blobs(smoothed, slice(0, 32))
+    blobs = find_blobs(smoothed, slice(0, 32))
     smoothed.is_inside[:] = True
-    assert found.position_mm == pytest.approx(np.array([PLACES[1], PLACES[3]], float), abs=0.05)
+    assert blobs.position_mm == pytest.approx(np.array([PLACES[1], PLACES[3]], float), abs=0.05)
 
 
 def test_a_volume_too_thin_for_a_laplacian_has_no_blobs():
@@ -58,6 +58,6 @@ def test_a_blob_is_hidden_close_to_a_stronger_one_or_when_faint_inside_it(
         np.array([second_diameter_mm, 10.0]),
         np.array([second_strength, 100.0]),
     )
-    kept = strongest_apart([pair], 10)
-    assert kept.strength.tolist() == ([100.0, second_strength] if is_kept else [100.0])
+    strongest = strongest_apart([pair], 10)
+    assert strongest.strength.tolist() == ([100.0, second_strength] if is_kept else [100.0])
     assert strongest_apart([pair], 1).strength.tolist() == [100.0]

@@ -159,29 +159,29 @@ class Answering:
 def predictor(
     database: Database, files: LocalFiles, can_load: Callable[[], bool]
 ) -> tuple[SwitchingPredictor, list[Answering]]:
-    made: list[Answering] = []
+    created: list[Answering] = []
 
     def build(bundle: LiveBundle | None) -> Answering:
-        made.append(Answering(OWN if bundle is None else "promoted", can_load()))
-        return made[-1]
+        created.append(Answering(OWN if bundle is None else "promoted", can_load()))
+        return created[-1]
 
-    return SwitchingPredictor(database, files, build), made  # type: ignore[arg-type]
+    return SwitchingPredictor(database, files, build), created  # type: ignore[arg-type]
 
 
 def test_the_web_follows_too_and_closes_the_former_model_a_look_later(
     home_database: Database, files: LocalFiles
 ) -> None:
-    web, made = predictor(home_database, files, lambda: True)
+    web, created = predictor(home_database, files, lambda: True)
     web.refresh()
     assert web.status() == {"name": OWN}
     promoted(home_database, files)
     web.refresh()
     assert web.status() == {"name": "promoted"}
-    assert made[0].closed == 0
+    assert created[0].closed == 0
     web.refresh()
-    assert [one.closed for one in made] == [1, 0]
+    assert [one.closed for one in created] == [1, 0]
     web.close()
-    assert [one.closed for one in made] == [1, 1]
+    assert [one.closed for one in created] == [1, 1]
 
 
 def test_the_web_keeps_the_model_that_it_has_where_the_other_cannot_be_loaded(
@@ -202,11 +202,11 @@ def test_the_web_keeps_the_model_that_it_has_where_the_other_cannot_be_loaded(
 def test_the_web_loads_another_model_at_once_only_where_it_had_loaded_the_former(
     home_database: Database, files: LocalFiles
 ) -> None:
-    web, made = predictor(home_database, files, lambda: True)
+    web, created = predictor(home_database, files, lambda: True)
     promoted(home_database, files)
     web.refresh()
-    assert [one.is_in_memory for one in made] == [False, False]
-    made[-1].load()
+    assert [one.is_in_memory for one in created] == [False, False]
+    created[-1].load()
     taken_back(home_database)
     web.refresh()
-    assert [one.is_in_memory for one in made] == [False, True, True]
+    assert [one.is_in_memory for one in created] == [False, True, True]

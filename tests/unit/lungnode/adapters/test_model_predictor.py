@@ -44,16 +44,16 @@ class Nodule:
         return NoduleFinding(index, 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
 
     def analyse_slice(
-        self, hu: NDArray[np.int16], spacing_mm: tuple[float, float], place: tuple[float, float]
+        self, hu: NDArray[np.int16], spacing_mm: tuple[float, float], point: tuple[float, float]
     ) -> NoduleFinding:
-        return NoduleFinding((0.0, *place), 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
+        return NoduleFinding((0.0, *point), 9.0, 0.9, 0.7, (0.5, 0.8), ("malignant",))
 
     def explanation(
         self, volume: CtVolume, index: tuple[float, float, float], kind: MapKind
     ) -> NDArray[np.float32] | None:
-        seen = np.zeros(volume.volume_hu.shape[1:], np.float32)
-        seen[round(index[1]), round(index[2])] = 1.0
-        return seen if kind is MapKind.ATTENTION else None
+        weights = np.zeros(volume.volume_hu.shape[1:], np.float32)
+        weights[round(index[1]), round(index[2])] = 1.0
+        return weights if kind is MapKind.ATTENTION else None
 
 
 @dataclass
@@ -231,8 +231,8 @@ def test_a_place_outside_the_image_is_unfit(predictor: ModelPredictor, series: C
 
 
 def test_a_click_is_answered_under_the_identity_of_the_analyses(predictor: ModelPredictor, series: CtSeries) -> None:
-    place = MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0)
-    answer = predictor.analyse_point(series.study_instance_uid, place)
+    point = MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0)
+    answer = predictor.analyse_point(series.study_instance_uid, point)
     assert answer.model.sha256 == predictor.status()["sha256"] == "a" * 64
     assert answer.finding.position_mm == pytest.approx(series.position_mm((4, 10, 12)), abs=1e-3)
 
@@ -250,9 +250,9 @@ def test_a_click_is_answered_under_the_identity_of_the_analyses(predictor: Model
 def test_a_click_on_nothing_is_unfit(
     predictor: ModelPredictor, series: CtSeries, study: str, changes: dict[str, Any], expected: int
 ) -> None:
-    place = replace(MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0), **changes)
+    point = replace(MarkedPoint(series.series_instance_uid, series.sop_instance_uids[4], 10.0, 12.0), **changes)
     with pytest.raises(UnfitInputError) as refusal:
-        predictor.analyse_point(study or series.study_instance_uid, place)
+        predictor.analyse_point(study or series.study_instance_uid, point)
     assert refusal.value.status == expected
 
 

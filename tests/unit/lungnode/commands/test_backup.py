@@ -62,10 +62,10 @@ def add_event(settings: Settings) -> None:
 
 def event_count(settings: Settings) -> int:
     database = Database(settings.database_url, load_or_create_audit_key(settings.audit_key_path))
-    found = verify(database)
+    verification = verify(database)
     database.dispose()
-    assert found.is_intact
-    return found.event_count
+    assert verification.is_intact
+    return verification.event_count
 
 
 def test_what_was_backed_up_comes_back(node: Settings, tmp_path: Path) -> None:
@@ -242,9 +242,9 @@ def content(settings: Settings) -> dict[str, bytes]:
 
 def test_a_killed_restore_leaves_nothing_or_a_home_that_is_refused_or_all_of_it(node: Settings, tmp_path: Path) -> None:
     create_backup(node, tmp_path / "backup")
-    whole = Settings(home=tmp_path / "whole")
-    restore_backup(whole, tmp_path / "backup")
-    expected, states = content(whole), []
+    complete = Settings(home=tmp_path / "whole")
+    restore_backup(complete, tmp_path / "backup")
+    expected, states = content(complete), []
     for call in itertools.count(1):
         other = Settings(home=tmp_path / f"other{call}")
         if not killed_at(call, partial(restore_backup, other, tmp_path / "backup")):
@@ -304,10 +304,10 @@ def call_count(action: Callable[[], object]) -> int:
 
 
 def test_a_killed_backup_blocks_no_next_one_and_is_restored_or_refused(node: Settings, tmp_path: Path) -> None:
-    whole = Settings(home=tmp_path / "whole")
+    complete = Settings(home=tmp_path / "whole")
     create_backup(node, tmp_path / "expected")
-    restore_backup(whole, tmp_path / "expected")
-    expected, states = content(whole), []
+    restore_backup(complete, tmp_path / "expected")
+    expected, states = content(complete), []
     numbers = itertools.count()
     count = call_count(lambda: create_backup(node, tmp_path / f"counted{os.getpid()}"))
     for call in [*range(1, count - 12, max(1, count // 12)), *range(count - 12, count + 1)]:

@@ -49,7 +49,7 @@ def test_a_sound_node_has_no_faults(node: Settings) -> None:
 
 def test_a_node_that_was_never_started_is_sound(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "new")
-    texts = [look(settings) for look in (_home, _disk, _database, _audit_key, _clock)]
+    texts = [check(settings) for check in (_home, _disk, _database, _audit_key, _clock)]
     assert sum("will be created" in text for text in texts) == 3
     assert not settings.home.exists()
 
@@ -106,8 +106,8 @@ def test_revocation_lists_and_peers_bound_to_their_certificate_are_told(with_tls
         _tls(settings)
     lists.write_text("")
     issue_list(lists, timedelta(days=5))
-    told = r".*, 36[45] days; revocation list until [-0-9 :]{16} UTC; 1 of 2 peers identified by certificate"
-    assert re.fullmatch(told, _tls(settings))
+    expected = r".*, 36[45] days; revocation list until [-0-9 :]{16} UTC; 1 of 2 peers identified by certificate"
+    assert re.fullmatch(expected, _tls(settings))
     for ends in (timedelta(hours=23), timedelta(hours=-1)):
         issue_list(lists, ends)
         with pytest.raises(FaultError, match="every peer is rejected from then on"):

@@ -55,8 +55,8 @@ def test_what_was_tried_is_compared(
 ) -> None:
     assert run(["model", "compare"]) == 1
     assert "LUNGNODE_MODEL__SHADOW_BUNDLE" in capsys.readouterr().err
-    told = [(i % 2 == 0, 0.9 - 0.04 * (i % 12), 0.9 if i % 2 == 0 else 0.1 + 0.01 * i) for i in range(24)]
-    judged(home_database, home, tmp_path / "series", told)
+    cases = [(i % 2 == 0, 0.9 - 0.04 * (i % 12), 0.9 if i % 2 == 0 else 0.1 + 0.01 * i) for i in range(24)]
+    judged(home_database, home, tmp_path / "series", cases)
     assert run(["model", "compare", "bbbb"]) == 0
     table = capsys.readouterr().out
     for words in (
@@ -102,23 +102,23 @@ def test_a_model_is_promoted_by_an_administrator_and_taken_back(
         users.add_user(session, "reader", "correct horse battery", Role.RADIOLOGIST)
     second = identity_of(load_settings(), second_bundle)
     judged(home_database, home, tmp_path / "few", [(True, 0.6, 0.9)], model=second)
-    wanted = ["model", "promote", second.sha256[:12], "--reason", "sees more"]
+    promote = ["model", "promote", second.sha256[:12], "--reason", "sees more"]
 
     def refused(*arguments: str) -> str:
         assert run([*arguments]) == 1
         return capsys.readouterr().err
 
-    assert "must name a user with the role admin" in refused(*wanted, "--by", "reader")
-    assert "too few (1 patients with positive" in refused(*wanted, "--by", "chief")
-    told = [(i % 2 == 0, 0.9 - 0.04 * (i % 12), 0.9 if i % 2 == 0 else 0.1 + 0.01 * i) for i in range(24)]
-    judged(home_database, home, tmp_path / "many", told, model=second)
-    assert run([*wanted, "--by", "chief"]) == 0
+    assert "must name a user with the role admin" in refused(*promote, "--by", "reader")
+    assert "too few (1 patients with positive" in refused(*promote, "--by", "chief")
+    cases = [(i % 2 == 0, 0.9 - 0.04 * (i % 12), 0.9 if i % 2 == 0 else 0.1 + 0.01 * i) for i in range(24)]
+    judged(home_database, home, tmp_path / "many", cases, model=second)
+    assert run([*promote, "--by", "chief"]) == 0
     assert json.loads(capsys.readouterr().out)["live"] == second.sha256
     assert run(["model", "list"]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["state"], one["version"]) for one in listed] == [("live", "second"), ("former", listed[1]["version"])]
     assert listed[0]["calibration"]["temperature"] == 1.4
-    assert "is the live model's already" in refused(*wanted, "--by", "chief")
+    assert "is the live model's already" in refused(*promote, "--by", "chief")
     assert run(["model", "rollback", "--by", "chief", "--reason", "complaints"]) == 0
     assert json.loads(capsys.readouterr().out)["live"] == "the model of the settings"
     assert "promotion to roll back not found" in refused("model", "rollback", "--by", "chief", "--reason", "again")
@@ -141,10 +141,10 @@ def test_a_worse_model_is_promoted_only_by_force(
     monkeypatch.setenv("LUNGNODE_MODEL__SHADOW_BUNDLE", str(second_bundle))
     with home_database.begin() as session:
         users.add_user(session, "chief", "correct horse battery", Role.ADMIN)
-    told = [(i % 2 == 0, 0.9 if i % 2 == 0 else 0.1, 0.5 + 0.01 * (i % 7)) for i in range(24)]
-    judged(home_database, home, tmp_path / "many", told)  # tried under a digest that is not this bundle's
-    wanted = ["model", "promote", SECOND.sha256[:4], "--by", "chief", "--reason", "for a test"]
-    assert run(wanted) == 1
+    cases = [(i % 2 == 0, 0.9 if i % 2 == 0 else 0.1, 0.5 + 0.01 * (i % 7)) for i in range(24)]
+    judged(home_database, home, tmp_path / "many", cases)  # tried under a digest that is not this bundle's
+    promote = ["model", "promote", SECOND.sha256[:4], "--by", "chief", "--reason", "for a test"]
+    assert run(promote) == 1
     assert "not promoted: worse" in capsys.readouterr().err
-    assert run([*wanted, "--force"]) == 1
+    assert run([*promote, "--force"]) == 1
     assert "differs from the shadow-tested one" in capsys.readouterr().err

@@ -26,17 +26,17 @@ def series(tmp_path: Path) -> CtSeries:
 @pytest.fixture
 def database(home_database: Database, home: Path, series: CtSeries) -> Database:
     """The database of a HOME with one series that has a finding at (10, 20, -30)."""
-    found = NewFinding(series.sop_instance_uids[0], 1, 4, 5, (10.0, 20.0, -30.0), 8.0, 0.9, 0.7, (0.5, 0.8))
-    outcome = AnalysisOutcome(findings=(found,))
+    finding = NewFinding(series.sop_instance_uids[0], 1, 4, 5, (10.0, 20.0, -30.0), 8.0, 0.9, 0.7, (0.5, 0.8))
+    outcome = AnalysisOutcome(findings=(finding,))
     answer_series(home_database, index_series(home_database, series, home / "store"), outcome)
     return home_database
 
 
 def finding_id(database: Database) -> str:
     with database.read() as session:
-        (found,) = findings.findings_with_patients(session)
+        (finding,) = findings.findings_with_patients(session)
         assert analyses.pending_analyses(session) == ()
-    return found[1].id
+    return finding[1].id
 
 
 def imported(folder: Path, *rows: str, header: str = HEADER, arguments: tuple[str, ...] = ()) -> int:
@@ -45,7 +45,7 @@ def imported(folder: Path, *rows: str, header: str = HEADER, arguments: tuple[st
     return run(["pathology", "import", str(file), *arguments])
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     answer: dict[str, object] = json.loads(capsys.readouterr().out)
     return answer
 
@@ -59,17 +59,17 @@ def test_reports_are_matched_kept_once_and_on_record(
     nowhere = f"{study},{series.series_instance_uid},,90,20,-30,Malignant,2026-02-05,biopsy"
     rows = (by_id, near, nowhere)
     assert imported(tmp_path, *rows, arguments=("--dry-run",)) == 0
-    assert told(capsys) == {
+    assert printed(capsys) == {
         "rows": 3, "added": 3, "unchanged": 0, "replaced": 0, "without_finding": 1, "dry_run": True
     }  # fmt: skip
     assert imported(tmp_path, *rows) == 0
-    assert told(capsys)["added"] == 3
+    assert printed(capsys)["added"] == 3
     assert imported(tmp_path, *rows) == 0
-    assert told(capsys)["unchanged"] == 3
+    assert printed(capsys)["unchanged"] == 3
     assert imported(tmp_path, by_id.replace("malignant", "benign")) == 1
     assert "row 2: label contradicts" in capsys.readouterr().err
     assert imported(tmp_path, by_id.replace("malignant", "benign"), arguments=("--replace",)) == 0
-    assert told(capsys)["replaced"] == 1
+    assert printed(capsys)["replaced"] == 1
     with database.read() as session:
         actions = [entry.event.action for entry in audit.recent(session, limit=100)]
     assert actions.count("pathology:imported") == 3

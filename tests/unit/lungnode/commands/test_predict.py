@@ -23,7 +23,7 @@ INSTANCE = bytes(128) + b"DICM" + bytes(64)
 def app(tmp_path: Path) -> Iterator[Flask]:
     database = new_database(tmp_path)
     options = WebOptions(upload_images_root=tmp_path / "evidence", auth_required=False)
-    made = create_app(
+    created = create_app(
         database=database,
         predictor=CannedPredictor(),
         images=VolumeImages(),
@@ -31,20 +31,20 @@ def app(tmp_path: Path) -> Iterator[Flask]:
         intake=FixedIntake(),
         options=options,
     )
-    yield made
-    made.extensions[EXTENSION].change_feed.close()
+    yield created
+    created.extensions[EXTENSION].change_feed.close()
     database.dispose()
 
 
 def test_a_picture_gets_the_answer_of_the_web(app: Flask, tmp_path: Path) -> None:
     path = tmp_path / "slice.png"
     path.write_bytes(noise_png())
-    (found,) = answer_files(app, [path], {})
-    assert found.answer is not None
+    (answer,) = answer_files(app, [path], {})
+    assert answer.answer is not None
     web = app.test_client().post("/predict", data={"image": (io.BytesIO(noise_png()), "x")}).get_json()
-    assert found.answer.keys() == web.keys()
-    assert (found.answer["class"], found.answer["confidence"]) == (web["class"], web["confidence"])
-    assert json.loads(as_line(found.answer)) == found.answer
+    assert answer.answer.keys() == web.keys()
+    assert (answer.answer["class"], answer.answer["confidence"]) == (web["class"], web["confidence"])
+    assert json.loads(as_line(answer.answer)) == answer.answer
 
 
 def test_a_place_is_passed_on(app: Flask, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_each_file_that_has_no_answer_says_why_in_a_line(app: Flask, tmp_path: P
     (tmp_path / "torn.png").write_bytes(noise_png()[:60])
     (tmp_path / "fine.png").write_bytes(noise_png())
     paths = [tmp_path / name for name in ("missing.png", "text.txt", "torn.png", "fine.png")]
-    found = list(answer_files(app, paths, {}))
-    assert [one.answer is not None for one in found] == [False, False, False, True]
-    assert found[0].problem == "No such file or directory"
-    assert all(one.problem and "\n" not in one.problem for one in found[:3])
+    answers = list(answer_files(app, paths, {}))
+    assert [one.answer is not None for one in answers] == [False, False, False, True]
+    assert answers[0].problem == "No such file or directory"
+    assert all(one.problem and "\n" not in one.problem for one in answers[:3])

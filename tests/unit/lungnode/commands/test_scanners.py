@@ -31,20 +31,20 @@ def database(home_database: Database, home: Path, tmp_path: Path) -> Database:
     return home_database
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
     assert run(["scanner", *arguments]) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    found: dict[str, object] = json.loads(line)
-    return found
+    scanner: dict[str, object] = json.loads(line)
+    return scanner
 
 
 def test_a_scanner_is_held_and_released_by_its_key(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    listed = told(capsys, "list")
+    listed = printed(capsys, "list")
     key = str(listed["key"])[:8]
     assert (listed["model"], listed["kernel"], listed["held"]) == ("Maker One", "B60f", False)
-    held = told(capsys, "hold", key, "--reason", "noise went up")
+    held = printed(capsys, "hold", key, "--reason", "noise went up")
     assert (held["held"], held["held_by"]) == (True, f"command:{getpass.getuser()}")
-    assert told(capsys, "release", key, "--reason", "serviced", "--rerun")["held"] is False
+    assert printed(capsys, "release", key, "--reason", "serviced", "--rerun")["held"] is False
     with database.read() as session:
         assert quarantine.quarantined_scanners(session) == {}
         reasons = [e.event.details.get("reason") for e in audit.recent(session, limit=2)]
@@ -52,7 +52,7 @@ def test_a_scanner_is_held_and_released_by_its_key(database: Database, capsys: p
 
 
 def test_what_is_not_known_or_not_held_is_one_line(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    key = str(told(capsys, "list")["key"])
+    key = str(printed(capsys, "list")["key"])
     for arguments in (
         ["hold", "0000", "--reason", "x"],
         ["release", key, "--reason", "x"],

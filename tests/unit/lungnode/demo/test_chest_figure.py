@@ -14,9 +14,9 @@ from lungnode.demo import chest_figure
 @pytest.mark.slow
 def test_the_picture_is_made_by_its_script(tmp_path: Path) -> None:
     chest_figure.main(tmp_path)
-    made, shipped = (
+    drawn, shipped = (
         np.asarray(Image.open(folder / "slice.png").convert("RGB"), dtype=float)
         for folder in (tmp_path, chest_figure.PICTURES)
     )
-    assert made.shape == shipped.shape == (chest_figure.HEIGHT_PX, chest_figure.WIDTH_PX, 3)
-    assert np.abs(made - shipped).mean() < 2
+    assert drawn.shape == shipped.shape == (chest_figure.HEIGHT_PX, chest_figure.WIDTH_PX, 3)
+    assert np.abs(drawn - shipped).mean() < 2

@@ -85,7 +85,7 @@ def test_images_are_found_below_and_what_the_node_does_not_take_is_left_out(tmp_
     series = ct_series(tmp_path / "a" / "b", n=3, rows=16, transfer_syntax="jpegls")
     other = Defects(attributes={"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"})
     ct_series(tmp_path / "mr", n=1, rows=16, defects=other)
-    found = study_files(tmp_path)
-    assert [file.path for file in found] == sorted(series.paths)
-    assert {file.transfer_syntax_uid for file in found} == {"1.2.840.10008.1.2.4.80"}
-    assert replace(found[0]) == found[0]
+    files = study_files(tmp_path)
+    assert [file.path for file in files] == sorted(series.paths)
+    assert {file.transfer_syntax_uid for file in files} == {"1.2.840.10008.1.2.4.80"}
+    assert replace(files[0]) == files[0]

@@ -23,11 +23,11 @@ def judged(*shares: tuple[int, float]) -> list[Judged]:
 
 
 def test_an_alarm_lasts_between_its_two_limits() -> None:
-    told, before = [], None
+    alarms, before = [], None
     for p in (0.01, 0.0005, 0.01, 0.002, 0.04, 0.06, 0.01):
         before = {"overrides": lasting({"all": p}, before, "overrides")}
-        told.append(before["overrides"] == ["all"])
-    assert told == [False, True, True, True, True, False, False]
+        alarms.append(before["overrides"] == ["all"])
+    assert alarms == [False, True, True, True, True, False, False]
 
 
 def test_more_overrides_alarm_and_fewer_do_not() -> None:
@@ -39,8 +39,8 @@ def test_more_overrides_alarm_and_fewer_do_not() -> None:
 
 
 def test_few_verdicts_are_counted_and_not_compared() -> None:
-    told = overrides(judged((30, 0.2)))
-    assert (told["n"], told["needed"]) == (30, 100)
-    assert told["all"]["k"] == 6
-    assert p_of_increase(told) == 1.0
-    assert np.isclose(told["all"]["interval"], (0.0951, 0.3731), atol=1e-3).all()
+    counted = overrides(judged((30, 0.2)))
+    assert (counted["n"], counted["needed"]) == (30, 100)
+    assert counted["all"]["k"] == 6
+    assert p_of_increase(counted) == 1.0
+    assert np.isclose(counted["all"]["interval"], (0.0951, 0.3731), atol=1e-3).all()

@@ -92,19 +92,19 @@ def test_own_series_are_trained_calibrated_and_evaluated(tmp_path: Path, capsys:
 def test_training_cuts_the_patch_that_serving_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(tmp_path, {"train": 2})
     crop = read_crop(tmp_path, read_rows(tmp_path)[1])
-    seen: list[tuple[CtVolume, PatchCentre]] = []
+    sampled: list[tuple[CtVolume, PatchCentre]] = []
 
     margins_at = Ensemble.margins_at
 
     def watched(ensemble: Ensemble, volume: CtVolume, centres: Sequence[PatchCentre]) -> NDArray[np.float64]:
         if ensemble.bundle.task == "nodule":
-            seen.extend((volume, centre) for centre in centres)
+            sampled.extend((volume, centre) for centre in centres)
         return margins_at(ensemble, volume, centres)
 
     monkeypatch.setattr(Ensemble, "margins_at", watched)
     finding = load_models(None, "cpu").nodule.analyse_point(crop.volume, CENTRE)
     assert finding.index == crop.centre
-    volume, centre = seen[-1]
+    volume, centre = sampled[-1]
     ours, served = crop_patch(crop), cut_patch(volume, centre.index, z_extent_mm=centre.z_extent_mm)
     np.testing.assert_array_equal(ours.hu, served.hu)
     assert (ours.low_mm, ours.high_mm) == (served.low_mm, served.high_mm)

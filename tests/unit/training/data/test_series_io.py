@@ -98,11 +98,11 @@ def test_the_nodule_of_the_reference_series_is_where_its_readers_saw_it(research
     scan = read_series(research_data / "lidc_idri_dicom" / "LIDC-IDRI-0001.tar.xz")
     assert scan.volume.volume_hu.shape == (133, 512, 512)
     assert scan.volume.spacing_mm == pytest.approx((2.5, 0.703125, 0.703125))
-    place = scan.slice_index("43")
-    assert place is not None
-    _, _, z_mm = scan.volume.position_mm((place, 364.5, 317.0))
+    slice_index = scan.slice_index("43")
+    assert slice_index is not None
+    _, _, z_mm = scan.volume.position_mm((slice_index, 364.5, 317.0))
     assert -125.0 <= z_mm <= -105.0
-    measure = measure_nodule(scan.volume, (float(place), 364.5, 317.0))
+    measure = measure_nodule(scan.volume, (float(slice_index), 364.5, 317.0))
     assert not isinstance(measure, Abstention)
     assert 18 < measure.longest_mm < 40
 

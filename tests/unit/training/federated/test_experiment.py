@@ -46,10 +46,10 @@ SMALL = Plan(rounds=2, local_epochs=1, batch_size=8, sites=3)
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three sites with balls for nodules."""
-    made = [tmp_path_factory.mktemp(f"site-{i}") for i in range(3)]
-    for folder in made:
+    sites = [tmp_path_factory.mktemp(f"site-{i}") for i in range(3)]
+    for folder in sites:
         write_nodules(folder)
-    return made
+    return sites
 
 
 def drawn(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -63,10 +63,10 @@ def drawn(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_counts_of_sites_add_up_to_the_pools() -> None:
     margins, labels = drawn(300)
     parts = [MarginCounts.of(margins[a:b], labels[a:b]) for a, b in ((0, 50), (50, 51), (51, 300))]
-    whole = MarginCounts.of(margins, labels)
+    pooled = MarginCounts.of(margins, labels)
     joint = MarginCounts.sum(parts)
-    assert (joint.benign == whole.benign).all()
-    assert (joint.malignant == whole.malignant).all()
+    assert (joint.benign == pooled.benign).all()
+    assert (joint.malignant == pooled.malignant).all()
     assert joint.malignant.sum() == labels.sum()
 
 
@@ -172,9 +172,9 @@ def reply(weights: dict[str, np.ndarray], n: float = 10, *, to: Message) -> Mess
 
 def one_round(answers: list[dict[str, np.ndarray] | None], *, n: float = 10, **plan: object) -> tuple[object, object]:
     """Let a guarded strategy average these answers to a joint network of zeros; its weights and its report."""
-    wanted = Plan(sites=len(answers), **plan)  # type: ignore[arg-type]
-    strategy = make_strategy(wanted)
-    grid = InProcess([Path()] * len(answers), [None] * len(answers), wanted)
+    round_plan = Plan(sites=len(answers), **plan)  # type: ignore[arg-type]
+    strategy = make_strategy(round_plan)
+    grid = InProcess([Path()] * len(answers), [None] * len(answers), round_plan)
     joint = ArrayRecord({"w": Array(np.zeros(4, dtype=np.float32))})
     messages = list(strategy.configure_train(1, joint, ConfigRecord({}), grid))
     replies = [

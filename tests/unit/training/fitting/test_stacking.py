@@ -30,9 +30,9 @@ def test_cross_fitting_does_not_find_what_is_not_there() -> None:
     _, labels, groups = columns()
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(len(labels), 60))
-    seen = fit_stack(noise, labels, 0.3).margins(noise)
+    fitted = fit_stack(noise, labels, 0.3).margins(noise)
     unseen = cross_fitted(noise, labels, groups, 0.3, seed=0)
-    assert auc(labels, seen) > 0.7
+    assert auc(labels, fitted) > 0.7
     assert auc(labels, unseen) < 0.6
 
 

@@ -60,7 +60,7 @@ def fill(
             path=f"{number}.dcm", size_bytes=1, sha256=f"{number:064x}", modality="CT",
         )  # fmt: skip
         margins = rng.uniform(1.1, 6.0, FINDINGS_EACH)
-        found = tuple(
+        new_findings = tuple(
             NewFinding(
                 uids[2], 1, 5.0, 5.0, (float(k), 0.0, 0.0), 8.0, shipped_probability("filter", z),
                 shipped_probability("nodule", z - 5.0), None,
@@ -74,7 +74,7 @@ def fill(
             assert series is not None
             record = analyses.request_analysis(session, series.id, SHIPPED_MODEL, requested_by="system")
             analyses.start_analysis(session, record.id)
-            analyses.complete_analysis(session, record.id, AnalysisOutcome(found))
+            analyses.complete_analysis(session, record.id, AnalysisOutcome(new_findings))
             stored = findings.findings_of_analysis(session, record.id)
             for z, finding in zip(margins, stored, strict=True):
                 turned_out[finding.id] = bool(rng.random() < expit(0.8 * z - 2.0))
@@ -234,23 +234,25 @@ def test_every_opinion_is_recalibrated_on_its_own_margins_and_kept_where_that_is
     best = CALIBRATORS["temperature"](samples.submodels["volumetric"], samples.labels)
     fits = {**own, "calibration": {"kind": "temperature", "parameters": best}}
     bundle = replace(PLAIN, recipe={**PLAIN.recipe, "opinions": {"planar": own, "volumetric": fits}})
-    made = recalibrated(bundle, samples, site="a", seed=0, today=datetime(2026, 1, 1, tzinfo=UTC))["opinions"]
-    fitted = made["planar"]["calibration"]
+    recalibrated_parts = recalibrated(bundle, samples, site="a", seed=0, today=datetime(2026, 1, 1, tzinfo=UTC))[
+        "opinions"
+    ]
+    fitted = recalibrated_parts["planar"]["calibration"]
     assert fitted["parameters"] == CALIBRATORS[fitted["kind"]](samples.submodels["planar"], samples.labels)
     shipped, now = (abs(float(p) - expit(3.0)) for p in (expit(0.5), calibrated(np.array([0.5]), fitted["kind"],
                                                                                fitted["parameters"])[0]))  # fmt: skip
     assert now < 0.2 * shipped
-    assert made["planar"]["calibration"]["n"] == 600
-    assert made["planar"]["combination"] == own["combination"]
-    assert made["volumetric"] == fits
+    assert recalibrated_parts["planar"]["calibration"]["n"] == 600
+    assert recalibrated_parts["planar"]["combination"] == own["combination"]
+    assert recalibrated_parts["volumetric"] == fits
 
 
 def test_opinions_whose_margins_a_site_does_not_know_are_left_out() -> None:
     bundle = replace(PLAIN, recipe={**PLAIN.recipe, "opinions": {"planar": {}}})
-    made = recalibrated(
+    recalibrated_parts = recalibrated(
         bundle, drawn(600, lambda z: float(expit(3 * z))), site="a", seed=0, today=datetime(2026, 1, 1, tzinfo=UTC)
     )
-    assert made["opinions"] == {}
+    assert recalibrated_parts["opinions"] == {}
 
 
 @given(z=st.floats(-8, 8), a=st.floats(0.1, 5), b=st.floats(-2, 2))

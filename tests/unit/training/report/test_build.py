@@ -77,7 +77,7 @@ def bundles(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(data: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report_folder(data: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on these data, with two distortions."""
     out = tmp_path_factory.mktemp("report") / "model"
     with pytest.MonkeyPatch.context() as patch:
@@ -94,12 +94,12 @@ def figures_of(out: Path) -> dict[str, Any]:
     return json.loads((out / "figures.json").read_text())  # type: ignore[no-any-return]
 
 
-def test_cards_hold_the_figures_that_the_bundle_records(made: Path, bundles: Path) -> None:
-    figures = figures_of(made)
+def test_cards_hold_the_figures_that_the_bundle_records(report_folder: Path, bundles: Path) -> None:
+    figures = figures_of(report_folder)
     for task in TASKS:
         recipe = read_bundle(bundles / task).recipe
         assert figures[task]["metrics"] == recipe["metrics"]
-        card = (made / f"{task}.md").read_text()
+        card = (report_folder / f"{task}.md").read_text()
         assert f"| AUC | {within(recipe['metrics']['auc'], recipe['metrics']['auc_interval'])} |" in card
         assert f"| Brier score | {within(recipe['metrics']['brier'], recipe['metrics']['brier_interval'])} |" in card
         assert recipe["weights_sha256"] in card
@@ -107,49 +107,52 @@ def test_cards_hold_the_figures_that_the_bundle_records(made: Path, bundles: Pat
         assert all(f"| {name} |" in card for name in figures[task]["baselines"])
 
 
-def test_other_seeds_of_the_slice_model_stand_beside(made: Path) -> None:
-    told = figures_of(made)["slice"]
-    assert [own["auc"] for own in told["seeds"]] == [told["metrics"]["auc"]] * 2
-    assert f"| mean | {number(told['metrics']['auc'])} |" in (made / "slice.md").read_text()
+def test_other_seeds_of_the_slice_model_stand_beside(report_folder: Path) -> None:
+    figures = figures_of(report_folder)["slice"]
+    assert [own["auc"] for own in figures["seeds"]] == [figures["metrics"]["auc"]] * 2
+    assert f"| mean | {number(figures['metrics']['auc'])} |" in (report_folder / "slice.md").read_text()
 
 
-def test_the_nodule_card_tells_of_parts_pathology_and_distortions(made: Path) -> None:
-    told = figures_of(made)["nodule"]
-    assert {name: part["n"] for name, part in told["subgroups"]["size"].items()} == {"below 6 mm": 3, "8 to 15 mm": 3}
-    assert told["splits"]["test"] == {
+def test_the_nodule_card_tells_of_parts_pathology_and_distortions(report_folder: Path) -> None:
+    figures = figures_of(report_folder)["nodule"]
+    assert {name: part["n"] for name, part in figures["subgroups"]["size"].items()} == {
+        "below 6 mm": 3,
+        "8 to 15 mm": 3,
+    }
+    assert figures["splits"]["test"] == {
         "nodules": 6, "patients": 6, "labelled": 6, "malignant": 3, "mean_rating_3": 0, "ratings_unusable": 0,
         "median_diameter_mm": 8.0,
     }  # fmt: skip
-    assert (told["pathology"]["n"], told["pathology"]["positives"]) == (2, 1)
-    assert told["explanations"]["n"] == 6
-    assert told["density"] is None
-    assert set(told["robustness"]["distortions"]) == {"as it is", "click 6 mm off"}
-    card = (made / "nodule.md").read_text()
+    assert (figures["pathology"]["n"], figures["pathology"]["positives"]) == (2, 1)
+    assert figures["explanations"]["n"] == 6
+    assert figures["density"] is None
+    assert set(figures["robustness"]["distortions"]) == {"as it is", "click 6 mm off"}
+    card = (report_folder / "nodule.md").read_text()
     for heading in ("Against pathology", "What goes wrong with images", "Where the planar network looks", "Errors"):
         assert f"## {heading}" in card
 
 
-def test_plots_are_small_and_every_one_is_shown(made: Path) -> None:
-    plots = {path.name for path in made.glob("*.png")}
+def test_plots_are_small_and_every_one_is_shown(report_folder: Path) -> None:
+    plots = {path.name for path in report_folder.glob("*.png")}
     assert len(plots) == 19
-    shown = "".join(path.read_text() for path in made.glob("*.md"))
+    shown = "".join(path.read_text() for path in report_folder.glob("*.md"))
     assert {name for name in plots if f"({name})" in shown} == plots
     for name in plots:
-        assert (made / name).stat().st_size < 100_000
-        with Image.open(made / name) as picture:
+        assert (report_folder / name).stat().st_size < 100_000
+        with Image.open(report_folder / name) as picture:
             assert min(picture.size) > 150
 
 
-def test_pages_and_plots_are_drawn_anew_from_the_figures_alone(made: Path, tmp_path: Path) -> None:
-    shutil.copy(made / "figures.json", tmp_path)
+def test_pages_and_plots_are_drawn_anew_from_the_figures_alone(report_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(report_folder / "figures.json", tmp_path)
     (tmp_path / "stale.png").touch()
     assert report.main(["--render", "--out", str(tmp_path)]) == 0
     again = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert again == {path.name: path.read_bytes() for path in made.iterdir()}
+    assert again == {path.name: path.read_bytes() for path in report_folder.iterdir()}
 
 
-def test_no_patient_is_named(made: Path) -> None:
-    assert "P27" not in "".join(path.read_text() for path in made.glob("*.[mj]*"))
+def test_no_patient_is_named(report_folder: Path) -> None:
+    assert "P27" not in "".join(path.read_text() for path in report_folder.glob("*.[mj]*"))
 
 
 def test_figures_of_other_answers_are_refused(

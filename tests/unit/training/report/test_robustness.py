@@ -25,15 +25,15 @@ def test_the_command_tells_what_is_lost_and_what_is_refused(
     monkeypatch.setattr(robustness, "DISTORTIONS", {name: DISTORTIONS[name] for name in SOME})
     assert robustness.main(["--data", str(tmp_path), "--rotations", "1", "--out", str(tmp_path / "figures.json")]) == 0
     figures = last_json(capsys)
-    told = figures["distortions"]
-    assert isinstance(told, dict)
-    assert list(told) == list(SOME)
+    distortions = figures["distortions"]
+    assert isinstance(distortions, dict)
+    assert list(distortions) == list(SOME)
     assert figures["n"] == 6
     assert figures["empty"] is None
-    assert told["as it is"]["alone"]["auc"] == 1.0
-    assert told["as it is"]["alone"]["auc_loss"] == 0.0
-    assert told["as it is"]["served"]["abstained"] == 0.0
-    assert told["pixel size stated x1.4"]["served"]["abstained"] == 0.0  # 0.98 mm is still validated
+    assert distortions["as it is"]["alone"]["auc"] == 1.0
+    assert distortions["as it is"]["alone"]["auc_loss"] == 0.0
+    assert distortions["as it is"]["served"]["abstained"] == 0.0
+    assert distortions["pixel size stated x1.4"]["served"]["abstained"] == 0.0  # 0.98 mm is still validated
     assert (tmp_path / "figures.json").is_file()
 
 

@@ -17,9 +17,9 @@ from tests.unit.webapp.reading.test_studies import api, finding_of
 
 @pytest.fixture
 def study(web: Web) -> Study:
-    made = add_study(web.database)
-    finish(web.database, made, [finding_at(made.sop_instance_uids[1], 30, 20)])
-    return made
+    added = add_study(web.database)
+    finish(web.database, added, [finding_at(added.sop_instance_uids[1], 30, 20)])
+    return added
 
 
 def events(web: Web, prefix: str) -> list[tuple[str, dict[str, object]]]:
@@ -43,8 +43,8 @@ def test_a_verdict_is_taken_back_and_the_one_before_it_counts_again(web: Web, st
 
 def test_a_place_that_a_reader_marked_is_taken_back(web: Web, study: Study) -> None:
     client = web.client()
-    place = {"series_instance_uid": study.series_instance_uid, "sop_instance_uid": study.sop_instance_uids[0]}
-    marked = client.post(api(study, "findings"), json={**place, "row": 1, "column": 2}).json
+    point = {"series_instance_uid": study.series_instance_uid, "sop_instance_uid": study.sop_instance_uids[0]}
+    marked = client.post(api(study, "findings"), json={**point, "row": 1, "column": 2}).json
     assert client.get(api(study)).json["finding_count"] == 2
     assert client.delete(f"/api/v1/findings/{marked['id']}").json == {"recorded": True}
     body = client.get(api(study)).json
@@ -60,10 +60,10 @@ def test_what_the_model_found_cannot_be_taken_back(web: Web, study: Study) -> No
 
 
 def test_a_verdict_is_withdrawn_by_its_author_only(locked: Web) -> None:
-    made = add_study(locked.database)
-    finish(locked.database, made, [finding_at(made.sop_instance_uids[1], 30, 20)])
+    study = add_study(locked.database)
+    finish(locked.database, study, [finding_at(study.sop_instance_uids[1], 30, 20)])
     person, token = locked.signed_in(Role.RADIOLOGIST)
-    finding = person.get(api(made)).json["findings"][0]
+    finding = person.get(api(study)).json["findings"][0]
     url = f"/api/v1/findings/{finding['id']}/assessment"
     assert person.post(url, json={"verdict": "accept"}, headers={"X-CSRF-Token": token}).status_code == 201
     program = locked.client().delete(url, headers=locked.bearer(Role.RADIOLOGIST))

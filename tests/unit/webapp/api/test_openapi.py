@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.webapp_doubles import noise_png
 from tests.unit.webapp.conftest import Web
-from tests.unit.webapp.reading.test_studies import api, place, shown_study
+from tests.unit.webapp.reading.test_studies import api, point_on, shown_study
 from webapp.api.openapi import document
 from webapp.assembly import declared_endpoints
 
@@ -80,10 +80,14 @@ def problems(value: object, schema: dict[str, Any], where: str = "$") -> list[st
 def object_problems(value: dict[str, Any], schema: dict[str, Any], where: str) -> list[str]:
     result = [f"{where}: lacks {name}" for name in schema.get("required", []) if name not in value]
     for name, inner in value.items():
-        known = schema.get("properties", {}).get(
+        properties = schema.get("properties", {}).get(
             name, schema.get("additionalProperties", None if "properties" in schema else {})
         )
-        result += [f"{where}: {name} is not documented"] if known is None else problems(inner, known, f"{where}.{name}")
+        result += (
+            [f"{where}: {name} is not documented"]
+            if properties is None
+            else problems(inner, properties, f"{where}.{name}")
+        )
     return result
 
 
@@ -139,7 +143,7 @@ def test_what_is_answered_fits_the_document(web: Web) -> None:
             root + "/series/{series_uid}/slices",
             client.get(api(study, "series", study.series_instance_uid, "slices")),
         ),
-        ("post", root + "/findings", client.post(api(study, "findings"), json=place(study))),
+        ("post", root + "/findings", client.post(api(study, "findings"), json=point_on(study))),
         ("post", finding_url, client.post(finding_url.format(finding_id=finding), json={"verdict": "reject"})),
         ("get", root, client.get(api(study))),
         (

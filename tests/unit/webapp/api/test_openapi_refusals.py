@@ -59,16 +59,16 @@ class Question:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-def path_of(operation: Operation, known: dict[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda name: known.get(name[1], "0" * 32), operation.path)
+def path_of(operation: Operation, values: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda name: values.get(name[1], "0" * 32), operation.path)
 
 
-def questions(operation: Operation, known: dict[str, str]) -> Iterator[Question]:
-    path = path_of(operation, known)
+def questions(operation: Operation, values: dict[str, str]) -> Iterator[Question]:
+    path = path_of(operation, values)
     yield Question("as documented", path)
     for name in re.findall(r"\{(\w+)\}", operation.path):
         for value in ("1.9", "0" * 32, "f" * 32, "x", "%00", "9" * 70):
-            yield Question(f"{name} {value}", path_of(operation, known | {name: value}))
+            yield Question(f"{name} {value}", path_of(operation, values | {name: value}))
     for name in operation.query:
         for value in WRONG_VALUES:
             yield Question(f"{name}={value[:9]!r}", path, {"query_string": {name: value}})
@@ -139,11 +139,11 @@ def named_things(web: Web) -> dict[str, str]:
 
 def test_wrong_questions_get_documented_answers(make_web: Callable[..., Web]) -> None:
     web = make_web(predictions_per_minute=10**6)
-    known, client, addresses = named_things(web), web.client(), web.app.url_map.bind("localhost")
+    values, client, addresses = named_things(web), web.client(), web.app.url_map.bind("localhost")
     result = []
     for operation in OPERATIONS:
         method = operation.method.upper()
-        for question in questions(operation, known) if operation.path not in STREAMS else ():
+        for question in questions(operation, values) if operation.path not in STREAMS else ():
             if addresses.test(unquote(question.path), method):
                 response = client.open(question.path, method=method, **question.arguments)
                 result += [
@@ -173,7 +173,7 @@ def test_a_database_that_is_gone_is_documented(web: Web, monkeypatch: pytest.Mon
     def gone(*_: object, **__: object) -> None:
         raise DatabaseUnavailableError
 
-    known, result = named_things(web), []
+    values, result = named_things(web), []
     monkeypatch.setattr(type(web.database), "begin", gone)
     monkeypatch.setattr(type(web.database), "read", gone)
     for operation in OPERATIONS:
@@ -181,7 +181,7 @@ def test_a_database_that_is_gone_is_documented(web: Web, monkeypatch: pytest.Mon
             arguments: dict[str, Any] = {"json": {}} if operation.body is not None else {}
             if operation.form is not None:
                 arguments = {"data": {"image": (io.BytesIO(noise_png()), "x")}}
-            path, method = path_of(operation, known), operation.method.upper()
+            path, method = path_of(operation, values), operation.method.upper()
             response = web.client().open(path, method=method, **arguments)
             result += [f"{method} {path}: {text}" for text in documented(operation, response)]
     assert result == []

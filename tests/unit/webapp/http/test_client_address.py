@@ -11,7 +11,7 @@ from webapp.http.client_address import ClientAddressMiddleware
 TRUSTED = tuple(map(ip_network, ("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")))
 
 
-def seen(peer: str, header: str = "x-forwarded-for", trusted=TRUSTED, **fields: str) -> tuple[str, list[str]]:
+def client_of(peer: str, header: str = "x-forwarded-for", trusted=TRUSTED, **fields: str) -> tuple[str, list[str]]:
     """Address that the application gets, and the forwarding headers that it still sees."""
     got: dict[str, object] = {}
 
@@ -51,7 +51,7 @@ def seen(peer: str, header: str = "x-forwarded-for", trusted=TRUSTED, **fields: 
     ],
 )
 def test_the_address_is_the_nearest_that_is_no_trusted_proxy(peer: str, value: str, expected: str) -> None:
-    assert seen(peer, HTTP_X_FORWARDED_FOR=value) == (expected, [])
+    assert client_of(peer, HTTP_X_FORWARDED_FOR=value) == (expected, [])
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_the_address_is_the_nearest_that_is_no_trusted_proxy(peer: str, value: s
     ],
 )
 def test_forwarded_is_read_where_it_is_set(value: str, expected: str) -> None:
-    assert seen("127.0.0.1", "forwarded", HTTP_FORWARDED=value, HTTP_X_FORWARDED_FOR="6.6.6.6") == (expected, [])
+    assert client_of("127.0.0.1", "forwarded", HTTP_FORWARDED=value, HTTP_X_FORWARDED_FOR="6.6.6.6") == (expected, [])
 
 
 def test_the_header_that_is_not_set_is_never_read() -> None:
-    assert seen("127.0.0.1", HTTP_FORWARDED="for=192.0.2.1", HTTP_X_FORWARDED_PROTO="https") == ("127.0.0.1", [])
+    assert client_of("127.0.0.1", HTTP_FORWARDED="for=192.0.2.1", HTTP_X_FORWARDED_PROTO="https") == ("127.0.0.1", [])
 
 
 def test_without_trusted_proxies_every_header_is_ignored() -> None:
-    assert seen("127.0.0.1", trusted=(), HTTP_X_FORWARDED_FOR="192.0.2.1") == ("127.0.0.1", [])
+    assert client_of("127.0.0.1", trusted=(), HTTP_X_FORWARDED_FOR="192.0.2.1") == ("127.0.0.1", [])

@@ -19,8 +19,8 @@ def test_the_documented_example() -> None:
 
 @given(shares)
 def test_sums_stay_whole(values: list[float]) -> None:
-    whole = sum(values)
-    confidence = rounding.confidence({str(index): value / whole for index, value in enumerate(values)})
+    total = sum(values)
+    confidence = rounding.confidence({str(index): value / total for index, value in enumerate(values)})
     assert sum(round(share * 10_000) for share in confidence.values()) == 10_000
     assert sum(round(share * 10) for share in rounding.percent(confidence).values()) == 1_000
 

@@ -39,14 +39,14 @@ class Unmarked(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.texts: list[str] = []
         self.depth = 0
         self.inside: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         named = dict(attributes)
         for name in SPOKEN:
-            self._told(named.get(name) or "")
+            self._collect(named.get(name) or "")
         if tag not in ("meta", "link", "img", "input", "br", "hr", "source"):
             is_data = tag in DATA or named.get("translate") == "no" or (tag != "html" and "lang" in named)
             self.inside.append("data" if is_data else tag)
@@ -57,22 +57,22 @@ class Unmarked(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if "data" not in self.inside:
-            self._told(data)
+            self._collect(data)
 
-    def _told(self, text: str) -> None:
+    def _collect(self, text: str) -> None:
         outside = ""
         for letter in text:
             self.depth += (letter == OPEN) - (letter == CLOSE)
             outside += letter if self.depth == 0 else ""
         if set(WORD.findall(outside)) - PROPER:
-            self.found.append(outside.strip())
+            self.texts.append(outside.strip())
 
 
 def said_outside(page: str) -> list[str]:
     reader = Unmarked()
     reader.feed(page)
     assert reader.depth == 0
-    return reader.found
+    return reader.texts
 
 
 @pytest.fixture

@@ -34,11 +34,11 @@ def test_events_are_filtered_by_object(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "text"),
+    ("value", "text"),
     [(None, "none"), (True, "yes"), (3, "3"), ([], "none"), (["a", None], "a, none"), ("ab" * 32, "abababababab…")],
 )
-def test_details_are_written_for_people(told: object, text: str) -> None:
-    assert detail(told) == text
+def test_details_are_written_for_people(value: object, text: str) -> None:
+    assert detail(value) == text
 
 
 def test_it_is_paged(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,8 @@ def test_two_histograms_share_one_scale_and_state_their_means() -> None:
     assert "reference 50 %, of the latest series 75 %" in drawn.text
 
 
-@pytest.mark.parametrize("told", [None, {}, {"reference": [1.0], "recent": []}, {"reference": ["x"], "recent": [1.0]}])
-def test_what_is_no_comparison_makes_no_plot(told: object) -> None:
-    assert overlay(told, 0, 1, "HU") is None
+@pytest.mark.parametrize(
+    "figures", [None, {}, {"reference": [1.0], "recent": []}, {"reference": ["x"], "recent": [1.0]}]
+)
+def test_what_is_no_comparison_makes_no_plot(figures: object) -> None:
+    assert overlay(figures, 0, 1, "HU") is None

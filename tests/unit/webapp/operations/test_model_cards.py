@@ -26,9 +26,9 @@ def numbers(value: object) -> Iterator[float]:
 
 
 def metrics() -> dict[str, Any]:
-    told = STATUS["metrics"]
-    assert isinstance(told, dict)
-    return dict(told)
+    recorded = STATUS["metrics"]
+    assert isinstance(recorded, dict)
+    return dict(recorded)
 
 
 def test_the_page_shows_the_figures_of_model_status(web: Web) -> None:
@@ -68,10 +68,10 @@ def test_what_is_drawn_is_also_said(web: Web) -> None:
 
 
 def test_a_bundle_without_curves_shows_its_own_plots(web: Web) -> None:
-    told = metrics()
+    recorded = metrics()
     for name in ("reliability", "reliability_before", "roc", "histogram"):
-        del told[name]
-    web.predictor.status = lambda: {"models": [STATUS | {"metrics": told}]}  # type: ignore[method-assign]
+        del recorded[name]
+    web.predictor.status = lambda: {"models": [STATUS | {"metrics": recorded}]}  # type: ignore[method-assign]
     page = web.client().get("/model").text
     assert 'src="/model/nodule/reliability_before.png"' in page
     assert "reliability_after.png" not in page
@@ -81,9 +81,9 @@ def test_a_bundle_without_curves_shows_its_own_plots(web: Web) -> None:
     assert web.client().get("/model/other/reliability_before.png").status_code == 404
 
 
-@pytest.mark.parametrize("told", [{}, {"n": 3}, {"auc": "high"}])
-def test_a_model_that_was_not_measured_has_a_card_without_figures(web: Web, told: dict[str, object]) -> None:
-    web.predictor.status = lambda: {"models": [STATUS | {"metrics": told}]}  # type: ignore[method-assign]
+@pytest.mark.parametrize("recorded", [{}, {"n": 3}, {"auc": "high"}])
+def test_a_model_that_was_not_measured_has_a_card_without_figures(web: Web, recorded: dict[str, object]) -> None:
+    web.predictor.status = lambda: {"models": [STATUS | {"metrics": recorded}]}  # type: ignore[method-assign]
     page = web.client().get("/model").text
     assert 'class="headlines"' not in page
     assert "Tested on nothing" in page
@@ -95,7 +95,7 @@ def test_no_model_is_said_to_be_none(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "figures",
     [
         None,
         [],
@@ -106,10 +106,10 @@ def test_no_model_is_said_to_be_none(web: Web) -> None:
         {"mean": [float("nan")], "observed": [0.1], "low": [0.0], "high": [1.0], "n": [1]},
     ],
 )
-def test_what_is_not_of_the_documented_form_makes_no_plot(told: object) -> None:
-    assert plots.reliability(told) is None
-    assert plots.roc(told, 0.9) is None
-    assert plots.histogram(told) is None
+def test_what_is_not_of_the_documented_form_makes_no_plot(figures: object) -> None:
+    assert plots.reliability(figures) is None
+    assert plots.roc(figures, 0.9) is None
+    assert plots.histogram(figures) is None
 
 
 def test_a_point_lies_where_its_numbers_say() -> None:

@@ -26,7 +26,7 @@ HTML = {"Accept": "text/html"}
 APART_MM = 30.0
 
 
-def place(number: int, malignancy: float | None, *, off_mm: float = 0.0) -> NewFinding:
+def numbered_finding(number: int, malignancy: float | None, *, off_mm: float = 0.0) -> NewFinding:
     return finding_at("", 10, 20, malignancy=malignancy, position_mm=(APART_MM * number + off_mm, 0.0, 0.0))
 
 
@@ -40,7 +40,7 @@ def tried(
     """A study with findings in a row, what the second model says of it, and what a reader said of each."""
     study = add_study(web.database, patient_id=f"P{np.random.default_rng().integers(1 << 40)}")
     sop = study.sop_instance_uids[0]
-    result = [replace(place(i, value), sop_instance_uid=sop) for i, value in enumerate(live)]
+    result = [replace(numbered_finding(i, value), sop_instance_uid=sop) for i, value in enumerate(live)]
     analysis_id = finish(web.database, study, result)
     with web.database.begin() as session:
         shadow.record_shadow_run(session, analysis_id, SECOND, AnalysisOutcome(tuple(second), reasons))
@@ -56,7 +56,13 @@ def report_of(web: Web) -> CandidateReport:
 
 def test_findings_are_paired_by_place_and_each_that_does_not_count_says_why(web: Web) -> None:
     accept, reject = Verdict.ACCEPT, Verdict.REJECT
-    second = [place(0, 0.9, off_mm=4.9), place(1, 0.2, off_mm=5.1), place(2, None), place(3, 0.5), place(4, 0.6)]
+    second = [
+        numbered_finding(0, 0.9, off_mm=4.9),
+        numbered_finding(1, 0.2, off_mm=5.1),
+        numbered_finding(2, None),
+        numbered_finding(3, 0.5),
+        numbered_finding(4, 0.6),
+    ]
     tried(web, [0.8, 0.3, 0.4, None, 0.7, 0.6], second, [accept, reject, reject, accept, Verdict.UNSURE, None])
     tried(web, [0.5], [], [accept], reasons=(Reason("analysis_timeout", "Takes too long."),))
     result = report_of(web)
@@ -74,7 +80,7 @@ def test_findings_are_paired_by_place_and_each_that_does_not_count_says_why(web:
 
 
 def test_of_two_findings_near_one_the_nearer_is_its_pair(web: Web) -> None:
-    tried(web, [0.8], [place(0, 0.1, off_mm=3.0), place(0, 0.9, off_mm=1.0)], [Verdict.ACCEPT])
+    tried(web, [0.8], [numbered_finding(0, 0.1, off_mm=3.0), numbered_finding(0, 0.9, off_mm=1.0)], [Verdict.ACCEPT])
     assert report_of(web).comparison.n == 1
     assert report_of(web).left_out == {}
 
@@ -86,7 +92,7 @@ def many(locked: Web) -> Web:
     for _ in range(30):
         live = np.clip([0.55 + rng.normal() * 0.25, 0.45 + rng.normal() * 0.25], 0.01, 0.99)
         second = np.clip([0.8 + rng.normal() * 0.1, 0.2 + rng.normal() * 0.1], 0.01, 0.99)
-        described = [place(number, float(value)) for number, value in enumerate(second)]
+        described = [numbered_finding(number, float(value)) for number, value in enumerate(second)]
         tried(locked, [float(value) for value in live], described, [Verdict.ACCEPT, Verdict.REJECT])
     return locked
 

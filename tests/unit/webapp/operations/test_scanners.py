@@ -14,7 +14,7 @@ from db.domain.analyses import AnalysisOutcome
 from db.domain.findings import NewFinding
 from tests.support.webapp_doubles import MODEL, SCANNER, Study, add_study, finding_at
 from tests.unit.webapp.conftest import Web
-from tests.unit.webapp.reading.test_studies import api, place
+from tests.unit.webapp.reading.test_studies import api, point_on
 from tests.unit.webapp.test_access import VALUES, routes
 
 HTML = {"Accept": "text/html"}
@@ -109,7 +109,7 @@ def test_an_auditor_reads_the_numbers_in_the_timeline(locked: Web, held: tuple[S
 def test_a_readers_mark_gets_no_number_and_no_map(locked: Web, held: tuple[Study, str, str]) -> None:
     study, _, finding_id = held
     headers = locked.bearer(Role.RADIOLOGIST)
-    marked = locked.client().post(api(study, "findings"), json=place(study), headers=headers)
+    marked = locked.client().post(api(study, "findings"), json=point_on(study), headers=headers)
     assert marked.status_code == 201
     assert (marked.json["malignancy_probability"], marked.json["diameter_mm"]) == (None, None)
     assert [reason["code"] for reason in marked.json["reasons"]] == ["scanner_held"]

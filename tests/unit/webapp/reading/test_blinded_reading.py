@@ -67,17 +67,17 @@ def test_a_study_keeps_its_findings_back_until_they_are_asked_for(web: Web, stud
 
 def test_a_readers_own_mark_is_shown_without_numbers(web: Web, studies: list[Study]) -> None:
     reader, url = reader_of(web), f"/api/v1/studies/{studies[0].study_instance_uid}"
-    place = {
+    point = {
         "series_instance_uid": studies[0].series_instance_uid,
         "sop_instance_uid": studies[0].sop_instance_uids[1],
         "row": 5,
         "column": 6,
     }
-    made = reader.post(f"{url}/findings", json=place).json
-    verdict = reader.post(f"/api/v1/findings/{made['id']}/assessment", json={"verdict": "accept"}).json
+    marked = reader.post(f"{url}/findings", json=point).json
+    verdict = reader.post(f"/api/v1/findings/{marked['id']}/assessment", json={"verdict": "accept"}).json
     listed = reader.get(url).json["findings"]
-    assert [one["id"] for one in listed] == [made["id"]]
-    for described in (made, verdict, *listed):
+    assert [one["id"] for one in listed] == [marked["id"]]
+    for described in (marked, verdict, *listed):
         assert (described["row"], described["column"]) == (5, 6)
         assert (described["malignancy_probability"], described["nodule_probability"], described["interval"]) == (
             None,

@@ -138,12 +138,12 @@ def test_a_stream_does_not_keep_a_session_alive(locked: Web) -> None:
     with database.begin() as session:
         session.execute(update(WebSessionRow).values(last_seen_at=earlier))
 
-    def seen() -> datetime:
+    def last_used() -> datetime:
         with database.read() as session:
             return session.scalars(select(WebSessionRow.last_seen_at)).one()
 
     client.get("/events").close()
     client.get("/api/v1/worklist", headers={"X-Lungnode-Background": "1"})
-    assert seen() == earlier
+    assert last_used() == earlier
     client.get("/api/v1/worklist")
-    assert seen() > earlier
+    assert last_used() > earlier

@@ -38,15 +38,15 @@ def study(web: Web) -> Study:
 
 
 def shown_study(web: Web) -> Study:
-    made = add_study(web.database)
+    study = add_study(web.database)
     volume = np.linspace(-1000, 400, 3 * 64 * 48, dtype=np.int16).reshape(3, 64, 48)
-    web.images.volumes[made.study_instance_uid, made.series_instance_uid] = (
+    web.images.volumes[study.study_instance_uid, study.series_instance_uid] = (
         volume,
-        made.sop_instance_uids,
+        study.sop_instance_uids,
         (2.5, 0.7, 0.8),
     )
-    finish(web.database, made, [finding_at(made.sop_instance_uids[1], 30, 20)])
-    return made
+    finish(web.database, study, [finding_at(study.sop_instance_uids[1], 30, 20)])
+    return study
 
 
 def api(study: Study, *parts: str) -> str:
@@ -153,7 +153,7 @@ def test_slices_come_in_order_with_their_geometry(web: Web, study: Study) -> Non
     assert first["orientation"] == [1, 0, 0, 0, 1, 0]
 
 
-def place(study: Study, **changes: object) -> dict[str, object]:
+def point_on(study: Study, **changes: object) -> dict[str, object]:
     return {
         "series_instance_uid": study.series_instance_uid,
         "sop_instance_uid": study.sop_instance_uids[0],
@@ -164,7 +164,7 @@ def place(study: Study, **changes: object) -> dict[str, object]:
 
 
 def test_a_reader_points_at_a_nodule(web: Web, study: Study) -> None:
-    response = web.client().post(api(study, "findings"), json=place(study))
+    response = web.client().post(api(study, "findings"), json=point_on(study))
     finding = response.json
     assert response.status_code == 201
     assert (finding["origin"], finding["created_by"], finding["row"], finding["column"]) == (
@@ -192,7 +192,7 @@ def test_a_reader_points_at_a_nodule(web: Web, study: Study) -> None:
     ],
 )
 def test_a_place_that_is_none_is_refused(web: Web, study: Study, changes: dict[str, object], status: int) -> None:
-    assert web.client().post(api(study, "findings"), json=place(study, **changes)).status_code == status
+    assert web.client().post(api(study, "findings"), json=point_on(study, **changes)).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_body_that_is_no_json_object_is_refused(
 
 def test_a_point_that_cannot_be_analysed_is_refused(web: Web, study: Study) -> None:
     web.predictor.fails = UnfitInputError(422, "no_geometry", "The series has no usable geometry.")
-    response = web.client().post(api(study, "findings"), json=place(study))
+    response = web.client().post(api(study, "findings"), json=point_on(study))
     assert (response.status_code, response.json["error"]["code"]) == (422, "no_geometry")
     assert len(web.client().get(api(study)).json["findings"]) == 1
 
@@ -295,9 +295,9 @@ BUTTON = re.compile(r"<button[^>]* data-overrule((?: hidden)?)>")
 
 
 def refused_study(web: Web, *reasons: Reason) -> Study:
-    made = add_study(web.database)
-    finish(web.database, made, [], reasons=reasons)
-    return made
+    study = add_study(web.database)
+    finish(web.database, study, [], reasons=reasons)
+    return study
 
 
 def overrule(web: Web, study: Study, codes: object = ("derived",), reason: object = WHY) -> TestResponse:
@@ -356,17 +356,17 @@ def test_an_overruling_without_codes_or_reason_is_refused(web: Web, codes: objec
 
 
 def test_a_finding_of_another_kernel_can_be_overruled(web: Web) -> None:
-    made = add_study(web.database)
-    finding = finding_at(made.sop_instance_uids[1], 30, 20)
+    study = add_study(web.database)
+    finding = finding_at(study.sop_instance_uids[1], 30, 20)
     unrated = replace(
         finding, malignancy_probability=None, interval=None, prediction_set=(), reasons=(Reason("kernel", "Another."),)
     )
-    finish(web.database, made, [unrated])
+    finish(web.database, study, [unrated])
     client = web.client()
     client.set_cookie("lungnode_hide_model", "yes")
-    assert client.get(api(made)).json["overrulable"] == []  # it would say that there is a finding
-    assert client.get(api(made), headers={"X-Lungnode-Model": "shown"}).json["overrulable"] == ["kernel"]
-    assert overrule(web, made, ("kernel",)).status_code == 202
+    assert client.get(api(study)).json["overrulable"] == []  # it would say that there is a finding
+    assert client.get(api(study), headers={"X-Lungnode-Model": "shown"}).json["overrulable"] == ["kernel"]
+    assert overrule(web, study, ("kernel",)).status_code == 202
 
 
 @pytest.mark.parametrize(("role", "status"), [(Role.RADIOLOGIST, 202), (Role.ADMIN, 403), (Role.AUDITOR, 403)])

@@ -171,15 +171,15 @@ def test_a_review_is_a_readers_act_and_on_record(locked: Web) -> None:
 def test_filters_are_saved_shown_and_removed(web: Web) -> None:
     client = web.client()
     query = {"state": "failed", "q": "", "sort": "newest", "min_probability": "0.2", "cursor": "x"}
-    made = client.post("/api/v1/worklist/filters", json={"name": "To <b>do</b>", "query": query})
-    assert made.status_code == 201
-    assert made.json["query"] == {"state": "failed", "min_probability": "0.2"}
-    assert made.json["url"] == "/worklist?state=failed&min_probability=0.2"
-    page = client.get(made.json["url"]).text
+    created = client.post("/api/v1/worklist/filters", json={"name": "To <b>do</b>", "query": query})
+    assert created.status_code == 201
+    assert created.json["query"] == {"state": "failed", "min_probability": "0.2"}
+    assert created.json["url"] == "/worklist?state=failed&min_probability=0.2"
+    page = client.get(created.json["url"]).text
     assert "To &lt;b&gt;do&lt;/b&gt;" in page
     assert 'aria-current="true"><bdi>To' in page
-    assert client.get("/api/v1/worklist/filters").json == {"filters": [made.json]}
-    assert client.delete(f"/api/v1/worklist/filters/{made.json['id']}").status_code == 204
+    assert client.get("/api/v1/worklist/filters").json == {"filters": [created.json]}
+    assert client.delete(f"/api/v1/worklist/filters/{created.json['id']}").status_code == 204
     assert client.get("/api/v1/worklist/filters").json == {"filters": []}
 
 
@@ -206,6 +206,6 @@ def test_a_filter_that_shows_nothing_is_not_saved(web: Web, body: dict[str, obje
 
 def test_a_reader_sees_only_the_own_filters(locked: Web) -> None:
     client, reader, admin = locked.client(), locked.bearer(Role.RADIOLOGIST), locked.bearer(Role.ADMIN)
-    made = client.post("/api/v1/worklist/filters", json={"name": "Mine", "query": {}}, headers=reader).json
+    created = client.post("/api/v1/worklist/filters", json={"name": "Mine", "query": {}}, headers=reader).json
     assert client.get("/api/v1/worklist/filters", headers=admin).json == {"filters": []}
-    assert client.delete(f"/api/v1/worklist/filters/{made['id']}", headers=admin).status_code == 404
+    assert client.delete(f"/api/v1/worklist/filters/{created['id']}", headers=admin).status_code == 404

@@ -414,8 +414,8 @@ def test_only_dicom_is_rendered(web: Web) -> None:
 @pytest.mark.parametrize("kind", ["archive", "large picture"])
 def test_uploads_that_take_much_are_refused_while_others_are_taken(web: Web, kind: str) -> None:
     """So many are taken at once, so many wait; the next one is told at once when to come back."""
-    known = web.app.extensions[registry.EXTENSION]
-    slots = known.archive_slots if kind == "archive" else known.large_picture_slots
+    services = web.app.extensions[registry.EXTENSION]
+    slots = services.archive_slots if kind == "archive" else services.large_picture_slots
     content = zipped({"a.dcm": DICOM}) if kind == "archive" else jpeg("L", (2100, 2100))
     assert post(web, content).status_code in (200, 202)
     with ExitStack() as stack:
