@@ -71,7 +71,7 @@ def issue(
 
 def write_certificates(folder: Path) -> None:
     """Write the authority, its revocation list, the node's certificate, and one for each of ``CLIENTS``."""
-    authority, other_authority = issue("authority", is_authority=True), issue("stranger", is_authority=True)
+    authority, other_authority = issue("authority", is_authority=True), issue("other authority", is_authority=True)
     revoked = issue("revoked", authority)
     holders = {
         "authority": authority,

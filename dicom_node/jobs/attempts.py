@@ -29,7 +29,7 @@ from dicom_node.storage.integrity import REASON
 _log = logging.getLogger(__name__)
 
 MAX_BEGUN_ATTEMPTS = 25
-"""Begun so often without an end, an analysis is parked: something in it ends the whole service each time."""
+"""Attempts without an end after which an analysis fails: something in it ends the whole service each time."""
 
 
 class Attempt(StrEnum):
@@ -110,7 +110,7 @@ class Attempts:
                 "analysis_failed", "The analysis failed ({kind}).".format(kind=type(error).__name__)
             )
 
-    def park(self, analysis_id: str, reason: Reason) -> None:
+    def fail(self, analysis_id: str, reason: Reason) -> None:
         """Mark an analysis as failed with a reason."""
         with self._database.begin() as session:
             is_new = analyses.fail_analysis(session, analysis_id, reason)
@@ -145,7 +145,7 @@ class Attempts:
         if record.status is not AnalysisStatus.RUNNING:
             return _verdict_of(record), None
         if record.attempts > MAX_BEGUN_ATTEMPTS:
-            self.park(analysis_id, Reason("interrupted", "The service ended at each attempt to analyse this series."))
+            self.fail(analysis_id, Reason("interrupted", "The service ended at each attempt to analyse this series."))
             return Attempt.OVER, None
         if record.model.sha256 != model.sha256:
             self._hand_over(record, model)

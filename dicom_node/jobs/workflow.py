@@ -30,7 +30,7 @@ RESULTS_QUEUE = "results"
 """Result objects are made from a queue of its own, so that an answered analysis gives its place to the next at once."""
 WORKFLOW = "analyse_series"
 MAX_FAILED_ATTEMPTS = 3
-"""Failed attempts after which an analysis is parked."""
+"""Failed attempts after which an analysis fails."""
 RETRY_DELAYS_S = (2.0, 10.0)
 """Pauses between attempts to make result objects."""
 INTERRUPTED_DELAY_S = 5.0
@@ -86,14 +86,14 @@ class AnalysisSteps:
     ----------
     run
         One attempt at an analysis.
-    park
+    fail
         Mark it as failed, with the reason.
     make_results
         Make the result objects of an answered analysis and ask for their delivery; False where that failed.
     """
 
     run: Run
-    park: Callable[[str, Reason], None]
+    fail: Callable[[str, Reason], None]
     make_results: Callable[[str], bool]
 
 
@@ -195,7 +195,7 @@ class AnalysisWorkflows:
         elif verdict == Attempt.FAILED and failures + 1 < MAX_FAILED_ATTEMPTS:
             self._enqueue(root, analysis_id, datetime.now(UTC) + RETRY_AFTER, failures=failures + 1)
         elif verdict == Attempt.FAILED:
-            DBOS.run_step({"name": "park"}, self._park, analysis_id, code, text)
+            DBOS.run_step({"name": "fail"}, self._fail, analysis_id, code, text)
         return str(verdict)
 
     def _results(self, root: str, analysis_id: str) -> None:
@@ -226,11 +226,11 @@ class AnalysisWorkflows:
         verdict, reason = self._steps.run(analysis_id)
         return [verdict.value, reason.code if reason else "", reason.text if reason else ""]
 
-    def _park(self, analysis_id: str, code: str, text: str) -> None:
+    def _fail(self, analysis_id: str, code: str, text: str) -> None:
         failure = Reason(
             code, "Failed after {attempts} attempts. {reason}".format(attempts=MAX_FAILED_ATTEMPTS, reason=text)
         )
-        self._steps.park(analysis_id, failure)
+        self._steps.fail(analysis_id, failure)
 
 
 def workflow_id(analysis: AnalysisRecord) -> str:

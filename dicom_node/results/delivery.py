@@ -287,7 +287,7 @@ class _Courier:
                     deliveries.schedule_check(session, delivery.id, at, reason)
 
     def _retry(self, delivery: DeliveryRecord, reason: str) -> None:
-        """Schedule the next attempt, or park the delivery after the last one."""
+        """Schedule the next attempt, or mark the delivery as failed after the last one."""
         policy = self._config.retry
         if delivery.attempts + 1 >= policy.max_attempts:
             self._fail([delivery], f"failed after {delivery.attempts + 1} attempts: {reason}")

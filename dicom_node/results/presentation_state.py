@@ -177,7 +177,7 @@ def _annotation(job: ReportJob, number: int, finding: NewFinding, image: Dataset
 def _within(points: Points, image: Dataset, *, is_circle: bool) -> Points:
     """Clip an outline to the image, as graphics must lie inside it (PS3.3 C.10.5)."""
     columns, rows = float(image.Columns), float(image.Rows)
-    if is_circle and points[1, 0] > columns:  # any point of the circumference tells its radius
+    if is_circle and points[1, 0] > columns:  # any point of the circumference gives its radius
         points = np.array([points[0], 2 * points[0] - points[1]])
     return np.clip(points, 0.0, (columns, rows))
 

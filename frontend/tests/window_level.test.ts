@@ -28,7 +28,7 @@ describe("windowing", () => {
     expect(isSameWindow(window, PRESETS.lung as Window, tolerance)).toBe(expected);
   });
 
-  test("the presets are told apart", () => {
+  test("the presets are distinguished", () => {
     const windows = Object.values(PRESETS);
     for (const [index, window] of windows.entries())
       expect(windows.filter((other) => isSameWindow(window, other, 1))).toEqual([windows[index]]);

@@ -1,6 +1,6 @@
 """Attention check: share of the planar network's attention in lung, around one nodule.
 
-A network that looks at the wall answers for what it was not asked about. The share tells little more than how much of
+A network that looks at the wall answers for what it was not asked about. The share says little more than how much of
 the view is lung (ADR 0012 has the figures); it is one gate among several, and the cheapest.
 """
 

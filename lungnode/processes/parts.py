@@ -197,7 +197,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
         check_files=Integrity(database, store.files).damaged,
     )
     workflows = AnalysisWorkflows(
-        wiring_worker.workflow_config(settings), AnalysisSteps(attempts.run, attempts.park, attempts.results)
+        wiring_worker.workflow_config(settings), AnalysisSteps(attempts.run, attempts.fail, attempts.results)
     )
     workflows.launch()
     deliver = wiring_worker.build_delivery(settings, database, maker, store)

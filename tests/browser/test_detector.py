@@ -58,7 +58,7 @@ def test_it_works_without_scripts(site: Site, open_page: Callable[..., Page], pi
     expect(page.get_by_text("70 years")).to_be_visible()
 
 
-def test_a_refusal_is_told_in_words(site: Site, open_page: Callable[..., Page], tmp_path: Path) -> None:
+def test_a_refusal_is_shown_in_words(site: Site, open_page: Callable[..., Page], tmp_path: Path) -> None:
     path = tmp_path / "text.png"
     path.write_text("hello", encoding="utf-8")
     page = open_page()
@@ -116,7 +116,7 @@ def test_a_dropped_dicom_instance_asks_for_the_place_of_its_nodule(site: Site, o
     expect(page.get_by_text("second reading of one nodule")).to_be_visible()
 
 
-def test_a_wrong_file_is_told_at_once_and_refused_in_words(
+def test_a_wrong_file_is_reported_at_once_and_refused_in_words(
     site: Site, open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     text = tmp_path / "notes.png"

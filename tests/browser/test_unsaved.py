@@ -330,7 +330,7 @@ def test_text_written_when_the_session_ends_is_there_after_signing_in_again(
     assert [record.comment for record in saved(locked_site, study)] == ["written long"]
 
 
-def test_nobody_else_is_shown_what_was_not_saved(locked_site: Site, sign_in: Callable[..., Page]) -> None:
+def test_no_other_user_sees_unsaved_texts(locked_site: Site, sign_in: Callable[..., Page]) -> None:
     study = locked_site.analysed_study()
     page = sign_in("emil", study)
     accept_and_write(page, "mine alone")

@@ -289,7 +289,7 @@ def test_a_probability_lies_among_known_nodules(viewer: Page) -> None:
     assert float(here.get_attribute("x1") or 0) == pytest.approx(0.81 * 200)
 
 
-def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
+def test_a_blinded_reader_sees_no_results_before_the_end_and_times_are_recorded(
     site: Site, study: Study, viewer: Page
 ) -> None:
     viewer.get_by_label("Hide the model until I have read").check()
@@ -311,7 +311,7 @@ def test_who_reads_first_is_told_nothing_until_then_and_the_times_are_kept(
     expect(viewer.locator(".finding")).to_have_count(4)
     viewer.goto(f"{site.url}/worklist")
     expected = [("reading:opened", True), ("reading:revealed", True), ("reading:closed", False)]
-    until(  # a page that is left says so on its way, and nobody waits for that
+    until(  # a page that is left reports it in the background
         lambda: [(event.action, event.details["model_hidden"]) for event in readings(site)[-3:]],
         lambda answer: answer == expected,
     )
@@ -333,7 +333,7 @@ def test_the_banner_and_the_pane_always_say_whose_images_these_are(viewer: Page)
     expect(pane(viewer).locator("[data-corner-study]")).to_have_text("2026-01-14 · Thin 1.0 lung")
 
 
-def test_an_earlier_study_stands_beside_and_scrolls_along(site: Site, shared_page: Page) -> None:
+def test_an_earlier_study_is_compared_and_scrolls_along(site: Site, shared_page: Page) -> None:
     before = site.stored_study(patient_id="B-PRIOR", date="20240301")
     site.stored_study(patient_id="B-SOMEBODY", name="Other^Person")
     study = site.analysed_study(patient_id="B-PRIOR")

@@ -60,7 +60,7 @@ def test_the_use_of_a_process_is_read() -> None:
     mine = usage(os.getpid())
     assert mine.cpu_s > 0
     assert mine.peak_mib > 10
-    assert usage(2**22 + 1).cpu_s == 0  # nobody
+    assert usage(2**22 + 1).cpu_s == 0  # no such process
 
 
 def test_tables_line_up(tmp_path: Path) -> None:

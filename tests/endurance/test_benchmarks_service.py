@@ -31,7 +31,7 @@ def test_uploads_are_measured_by_the_number_of_clients() -> None:
     assert all(0 < row["p50_ms"] <= row["p95_ms"] and row["cpu_ms"] > 0 for row in rows)
 
 
-def test_a_soak_tells_what_grew(tmp_path: Path) -> None:
+def test_a_soak_reports_growth(tmp_path: Path) -> None:
     result = run_benchmark("soak", "--minutes", "0.3", "--every", "4", "--out", str(tmp_path))
     rows, counts = result["rows"], result["counts"]
     assert isinstance(rows, list)

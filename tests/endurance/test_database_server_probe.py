@@ -1,6 +1,6 @@
-"""A8: the database freezes, goes, or is locked while senders push: nobody is told success in vain, and all comes back.
+"""A8: the database freezes, ends, or is locked while senders push: no false success, and full recovery.
 
-``-s`` shows what was seen: how long senders waited, what they were told, and when the service took instances again.
+``-s`` shows the observations: how long senders waited, their statuses, and when the service took instances again.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def test_a_statement_that_is_merely_slow_is_waited_for(postgres: PostgresServer,
 
 
 @pytest.mark.postgres
-def test_no_statement_waits_for_a_server_that_is_frozen_and_the_next_one_is_told_at_once(
+def test_no_statement_waits_for_a_frozen_server_and_the_next_fails_at_once(
     postgres: PostgresServer,
 ) -> None:
     with closing_database(postgres) as database:

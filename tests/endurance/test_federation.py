@@ -39,7 +39,7 @@ def test_sites_train_together_over_tls_while_one_of_them_dies(
 def test_a_site_without_a_registered_key_is_not_let_in(tmp_path: Path) -> None:
     write_nodules(tmp_path / "site")
     with rehearse.Rehearsal([tmp_path / "site"], tmp_path, Plan(sites=1, least=1)) as federation:
-        private, _ = rehearse.write_site_key(tmp_path / "keys", "stranger")
+        private, _ = rehearse.write_site_key(tmp_path / "keys", "outsider")
         federation.folders.append(tmp_path / "site")
         federation.start_site(1, private)
         assert federation.processes["site-1"].wait(60) != 0

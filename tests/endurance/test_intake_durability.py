@@ -57,7 +57,7 @@ def server(root: Path, folder: Path, *wrapper: str) -> Iterator[tuple[subprocess
 
 
 def push(port: int, numbers: range, *, rows: int = 64) -> dict[str, int]:
-    """C-STORE some instances on one association; tells the statuses that came back."""
+    """C-STORE some instances on one association; return the statuses."""
     ae = RequestingEntity("PACS")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     ae.requested_contexts = [build_context(CT, EXPLICIT)]
@@ -121,7 +121,7 @@ def test_what_was_acknowledged_survives_kill_9() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root may mount a small disk")
-def test_a_disk_that_gets_full_is_told_and_forgiven(tmp_path: Path) -> None:
+def test_a_full_disk_is_answered_with_a_failure_status_and_recovered_from(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -157,7 +157,7 @@ def test_a_disk_that_gets_full_is_told_and_forgiven(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_locked_index_is_told_over_the_wire_and_forgiven(tmp_path: Path) -> None:
+def test_a_locked_index_is_answered_with_a_failure_status_and_recovered_from(tmp_path: Path) -> None:
     import sqlite3
 
     with running_node(tmp_path, busy_timeout_s=0.2) as node, listening(node) as listener:

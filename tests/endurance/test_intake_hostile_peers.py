@@ -348,7 +348,7 @@ def test_a_flood_of_rejected_callers_does_not_fill_the_trail(node: Node, listene
     assert status == 0x0000
 
 
-def test_strangers_crowd_out_each_other_and_no_peer(node: Node) -> None:
+def test_unknown_hosts_crowd_out_each_other_and_no_peer(node: Node) -> None:
     """Addresses that no peer calls from hold a few connections at most, whatever they do."""
     limits = AcceptorLimits(connections=64, unknown_hosts=8, timeout_s=60)
     settings = ListenerSettings(port=0, timeout_s=5, acceptor=limits, peers=(PeerRule("LEGIT", "127.0.0.1"),))

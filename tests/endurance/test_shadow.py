@@ -108,7 +108,7 @@ def run_until_by(service: Service, series: CtSeries, sha256: str) -> None:
     until(run, lambda one: one.status is AnalysisStatus.CURRENT and one.model.sha256 == sha256, 120)
 
 
-def test_held_and_tried_unseen_then_promoted_and_taken_back(service: Service, tmp_path: Path) -> None:
+def test_quarantine_shadow_runs_promotion_and_rollback(service: Service, tmp_path: Path) -> None:
     status = service.start()
     push = Sender(status["dicom"]["port"])
     url = status["web"]["url"]

@@ -105,7 +105,7 @@ def test_every_image_is_pinned_by_its_digest() -> None:
         assert re.fullmatch(r"[a-z/]+:[0-9][0-9a-z.-]+@sha256:[0-9a-f]{64}", image)
 
 
-def test_every_service_tells_its_health_is_limited_and_starts_after_what_it_needs() -> None:
+def test_every_service_has_a_health_check_limits_and_dependencies() -> None:
     services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
     for part, service in services.items():
         assert service["healthcheck"]["test"], part

@@ -50,7 +50,7 @@ def first_lines(tree: ast.Module) -> set[str]:
     }
 
 
-def test_names_are_the_field_s(root: Path) -> None:
+def test_identifiers_use_the_field_s_words(root: Path) -> None:
     offending = {
         f"{path}: {name}"
         for path, tree in modules(root)

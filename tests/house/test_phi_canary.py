@@ -159,7 +159,7 @@ def test_file_names_and_leftovers_hold_no_patient(service: Service, flow: list[C
         assert not path.is_file() or b"CANARY" not in path.read_bytes(), f"{path.name} is left in the temporary folder"
 
 
-def test_nobody_else_can_read_what_is_kept(service: Service, flow: list[CtSeries]) -> None:
+def test_no_other_account_can_read_stored_files(service: Service, flow: list[CtSeries]) -> None:
     assert service.home.stat().st_mode & 0o077 == 0
     secret = [path for path in service.home.iterdir() if path.suffix in {".key", ".db"}]
     assert secret

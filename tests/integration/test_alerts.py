@@ -52,7 +52,7 @@ def alerts_of(tmp_path: Path, database: Database, hook: Hook, ahead: list[timede
     return Alerts(settings, database, tmp_path / "alerts.json", post=hook, clock=clock)
 
 
-def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_path: Path, database: Database) -> None:
+def test_dead_letters_raise_a_daily_alert_until_they_are_cleared(tmp_path: Path, database: Database) -> None:
     hook, ahead = Hook(), [timedelta(0)]
     alerts = alerts_of(tmp_path, database, hook, ahead)
     alerts.notify()
@@ -79,7 +79,7 @@ def test_dead_letters_are_told_when_they_begin_daily_and_when_they_are_over(tmp_
     assert [state for _, state in hook.received] == ["raised", "repeated", "cleared"]
 
 
-def test_what_was_never_committed_is_told_for_a_week(tmp_path: Path, database: Database) -> None:
+def test_uncommitted_objects_raise_an_alert_for_a_week(tmp_path: Path, database: Database) -> None:
     hook, ahead = Hook(), [timedelta(0)]
     series_id = index_series(database, ct_series(tmp_path / "s", n=1, rows=16), tmp_path / "store")
     analysis_id = answer_series(database, series_id, AnalysisOutcome())
@@ -99,7 +99,7 @@ def test_what_was_never_committed_is_told_for_a_week(tmp_path: Path, database: D
     assert hook.received == [("uncommitted", "raised"), ("uncommitted", "cleared")]
 
 
-def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path, database: Database) -> None:
+def test_an_unreachable_webhook_is_notified_later_and_the_others_once(tmp_path: Path, database: Database) -> None:
     received: list[tuple[str, str]] = []
     away = {"http://two.example/"}
 
@@ -132,7 +132,7 @@ def test_a_webhook_that_is_away_is_told_later_and_the_others_once(tmp_path: Path
     assert "example" not in (tmp_path / "alerts.json").read_text()
 
 
-def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, database: Database) -> None:
+def test_a_certificate_that_expires_soon_raises_an_alert(tmp_path: Path, database: Database) -> None:
     hook = Hook()
     authority = trustme.CA()
     for days, expected in ((31, []), (29, [("certificate", "raised")])):
@@ -147,7 +147,9 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, database: Database
         assert hook.received == expected
 
 
-def test_a_revocation_list_that_ends_soon_or_cannot_be_read_is_told(tmp_path: Path, database: Database) -> None:
+def test_a_revocation_list_that_expires_soon_or_is_unreadable_raises_an_alert(
+    tmp_path: Path, database: Database
+) -> None:
     hook, lists, authority = Hook(), tmp_path / "lists.pem", issue("authority", is_authority=True)
     tls = TlsSettings(certificate=lists, key=lists, authority=lists, revocations=lists)
     alerts = AlertSettings(webhooks=("http://127.0.0.1:9/",))  # type: ignore[arg-type]
@@ -159,7 +161,7 @@ def test_a_revocation_list_that_ends_soon_or_cannot_be_read_is_told(tmp_path: Pa
         assert [state for code, state in hook.received if code == "revocations"] == expected.split()
 
 
-def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Path, database: Database) -> None:
+def test_a_quarantined_scanner_raises_an_alert_each_day_until_its_release(tmp_path: Path, database: Database) -> None:
     hook, ahead = Hook(), [timedelta(0)]
     alerts, scanner = alerts_of(tmp_path, database, hook, ahead), Scanner("Maker One", "B60f", "1.0 mm")
     with database.begin() as session:
@@ -173,7 +175,7 @@ def test_a_held_scanner_is_told_again_each_day_until_it_is_released(tmp_path: Pa
     assert hook.received == [("scanners_held", state) for state in ("raised", "repeated", "cleared")]
 
 
-def test_no_study_for_some_hours_is_told(tmp_path: Path, database: Database) -> None:
+def test_no_study_for_some_hours_raises_an_alert(tmp_path: Path, database: Database) -> None:
     hook, ahead = Hook(), [timedelta(0)]
     alerts = alerts_of(tmp_path, database, hook, ahead, no_study_h=2, queue_age_m=0)
     ahead[0] = HOUR

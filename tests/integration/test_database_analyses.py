@@ -255,7 +255,7 @@ def test_another_model_makes_another_analysis(database: Database, received: Rece
     assert detail(database).item.state is StudyState.QUEUED
 
 
-def test_a_parked_analysis_holds_its_reason_and_is_not_pending(
+def test_a_failed_analysis_has_its_reason_and_is_not_pending(
     database: Database, received: Received, model: ModelIdentity
 ) -> None:
     poisoned = arrive(database, received(1, series="1"))

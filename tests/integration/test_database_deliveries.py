@@ -229,7 +229,7 @@ def test_no_identity_reaches_the_audit_trail(
 def test_dead_letters_are_listed_and_sent_again(database: Database, analysis: AnalysisRecord) -> None:
     dead, other = deliver(database, analysis), deliver(database, analysis, "2.25.2", "RIS")
     for one in (dead, other):
-        report(database, one, DeliveryStatus.FAILED, reason="given up")
+        report(database, one, DeliveryStatus.FAILED, reason="no answer")
     with database.read() as session:
         assert {one.id for one in deliveries.dead_letters(session)} == {dead.id, other.id}
         assert deliveries.dead_letter_count(session) == 2

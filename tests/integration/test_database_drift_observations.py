@@ -55,7 +55,7 @@ def test_series_are_collected_compared_and_reported(database: Database) -> None:
         ([(ReadingEvent.OPENED, True), (ReadingEvent.CLOSED, True)], False),
     ],
 )
-def test_a_verdict_tells_whether_its_reader_read_first(
+def test_a_verdict_records_whether_its_reader_read_first(
     database: Database,
     received: Callable[..., ReceivedInstance],
     new_finding: Callable[..., NewFinding],

@@ -90,7 +90,7 @@ def test_schema_upgrades_at_once_end_in_one_schema(postgres_url: str) -> None:
         barrier.wait()
         try:
             schema.upgrade(postgres_url)
-        except BaseException as error:  # noqa: BLE001 (told to the test's own thread)
+        except BaseException as error:  # noqa: BLE001 (handed to the test's own thread)
             errors.append(error)
 
     threads = [Thread(target=upgrade) for _ in range(3)]

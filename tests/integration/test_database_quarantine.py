@@ -144,7 +144,7 @@ def test_a_place_that_a_reader_marks_gets_no_number_while_the_scanner_is_held(
 ) -> None:
     hold(database)
     instance = received()
-    arrive(database, instance)  # not analysed yet: the click itself tells the scanner
+    arrive(database, instance)  # not analysed yet: the click's answer names the scanner
     described = new_finding(instance.sop_instance_uid, probability=0.77)
     uids = (instance.study_instance_uid, instance.series_instance_uid)
     with database.begin() as session:

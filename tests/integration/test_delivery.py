@@ -322,9 +322,7 @@ def port() -> Iterator[int]:
         yield held
 
 
-def test_a_node_that_is_away_is_tried_again_with_growing_pauses_and_then_given_up(
-    setup: DeliverySetup, port: int
-) -> None:
+def test_an_unreachable_node_is_retried_with_growing_pauses_and_then_fails(setup: DeliverySetup, port: int) -> None:
     away = RemoteNode("PACS", "127.0.0.1", port)
     setup.results("PACS")
     now = datetime.now(UTC) + timedelta(seconds=1)
@@ -472,7 +470,7 @@ def _report(port: int, ae_title: str, setup: DeliverySetup) -> int:
     return int(status.Status)
 
 
-def test_a_report_about_strangers_changes_nothing(setup: DeliverySetup) -> None:
+def test_a_report_about_unknown_objects_changes_nothing(setup: DeliverySetup) -> None:
     assert record_report(setup.database, "PACS", Report("2.25.1", ("2.25.2",), {"2.25.3": "it has no room"})) == 0
 
 
@@ -499,7 +497,7 @@ def test_without_a_report_the_node_is_asked_whether_it_lists_the_object(setup: D
             assert deliveries.uncommitted_count(session, datetime.now(UTC) + timedelta(days=1)) == 0
 
 
-def test_the_trail_tells_of_every_attempt(setup: DeliverySetup) -> None:
+def test_the_audit_trail_records_every_attempt(setup: DeliverySetup) -> None:
     with running(Pacs(status=lambda uid: 0xA700 if uid == Comprehensive3DSRStorage else 0)) as pacs:
         setup.results("PACS")
         setup.deliver(pacs.node)

@@ -82,7 +82,7 @@ def test_a_study_that_cannot_be_analysed_is_one_clear_line_and_status_1(tmp_path
     assert processes_with(str(tmp_path)) == []
 
 
-def test_a_service_that_cannot_start_is_told(tmp_path: Path) -> None:
+def test_a_service_that_cannot_start_is_reported(tmp_path: Path) -> None:
     home = tmp_path / "home"
     bundle = tmp_path / "no-bundle"
     done = run_demo(

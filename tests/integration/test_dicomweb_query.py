@@ -38,7 +38,7 @@ def asked(archive: Archive, path: str) -> requests.Response:
     return requests.get(f"{archive.url}/{path}", timeout=30)
 
 
-def test_a_study_tells_what_its_files_tell(archive: Archive, series: list[CtSeries]) -> None:
+def test_a_study_has_the_attributes_of_its_files(archive: Archive, series: list[CtSeries]) -> None:
     one = series[0]
     (item,) = asked(archive, f"studies?StudyInstanceUID={one.study_instance_uid}").json()
     dataset, stored = pydicom.Dataset.from_json(item), pydicom.dcmread(one.paths[0], stop_before_pixels=True)

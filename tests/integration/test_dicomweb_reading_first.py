@@ -1,4 +1,4 @@
-"""DICOMweb tells whoever reads first nothing of our results until they are done with the study, on any route."""
+"""DICOMweb shows a blinded reader none of our results before the study is read, on any route."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def request_shows_results(
     return answer.status_code, any(word.encode() in answer.content for word in words)
 
 
-def test_no_route_tells_of_results_before_the_study_is_read(
+def test_no_route_shows_results_before_the_study_is_read(
     archive_with_series: tuple[Archive, CtSeries], results: list[ResultRow]
 ) -> None:
     archive, series = archive_with_series

@@ -1,4 +1,4 @@
-"""STOW-RS: what is posted is stored as the network's instances are, and every refusal is told."""
+"""STOW-RS: what is posted is stored as the network's instances are, and every refusal is reported."""
 
 from __future__ import annotations
 

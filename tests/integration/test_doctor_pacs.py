@@ -104,7 +104,7 @@ def grudging_pacs() -> Iterator[Destination]:
     server.shutdown()
 
 
-def test_what_a_pacs_refuses_is_told(grudging_pacs: Destination) -> None:
+def test_refusals_of_a_pacs_are_reported(grudging_pacs: Destination) -> None:
     checks = by_name(examine_pacs(Settings(), grudging_pacs))
     assert checks["C-ECHO"].is_fine
     assert "0xA700" in checks["C-STORE structured report"].text
@@ -117,13 +117,13 @@ def test_what_a_pacs_refuses_is_told(grudging_pacs: Destination) -> None:
     ]
 
 
-def test_nobody_there_is_told() -> None:
+def test_an_unreachable_pacs_is_reported() -> None:
     (check,) = examine_pacs(Settings(), Destination(ae_title="PACS", host="127.0.0.1", port=1))
     assert not check.is_fine
     assert "nothing answers" in check.text
 
 
-def test_a_wrong_title_is_told(grudging_pacs: Destination) -> None:
+def test_a_wrong_ae_title_is_reported(grudging_pacs: Destination) -> None:
     strict = AE("STRICT")
     strict.require_called_aet = True
     strict.add_supported_context(Verification)

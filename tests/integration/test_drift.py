@@ -60,7 +60,7 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
     alerts, recorder = Alerts(settings, database, tmp_path / "alerts.json", post=hook), Recorder(database)
 
     def block(number: int, outcome: AnalysisOutcome) -> list[tuple[object, object]]:
-        """Record a block of series, look, and give what was told."""
+        """Record a block of series, check for drift, and return the notifications."""
         notifications.clear()
         first = REFERENCE + (number - 1) * WINDOW if number else 0
         recorder.record_measures(*(of_patient(at, outcome) for at in range(first, REFERENCE + number * WINDOW)))

@@ -137,7 +137,7 @@ def test_classes_that_are_not_taken_are_not_negotiated(listener: Listener) -> No
     association.release()
 
 
-def test_the_announced_pdu_is_large_and_our_name_is_told(listener: Listener) -> None:
+def test_the_association_answer_has_a_large_pdu_and_our_implementation_name(listener: Listener) -> None:
     association = associate(listener)
     assert association.acceptor.maximum_length >= 131072
     assert association.acceptor.implementation_version_name == "LUNGNODE"
@@ -274,7 +274,7 @@ def restricted(node: Node):
         ("FAR", "LUNGNODE", "127.0.0.1", 3),
     ],
 )
-def test_strangers_are_rejected_audited_and_named(
+def test_unknown_peers_are_rejected_audited_and_named(
     node: Node,
     restricted: Listener,
     caplog: pytest.LogCaptureFixture,
@@ -337,7 +337,7 @@ def test_four_senders_of_the_same_instances_lose_and_double_nothing(node: Node, 
     assert node.counters.value("instances", "duplicate") == 75
 
 
-def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
+def test_a_full_disk_is_answered_with_a_failure_status_until_there_is_room(tmp_path: Path) -> None:
     ds = ct_dataset()
     with running_node(tmp_path, min_free_bytes=1 << 62) as node, listening(node) as listener:
         association = associate(listener)
@@ -408,7 +408,7 @@ def test_dcmtk_pushes_a_series(node: Node, listener: Listener, folder: Path, com
 
 
 @pytest.mark.dcmtk
-def test_dcmtk_is_told_why(node: Node, listener: Listener, tmp_path: Path) -> None:
+def test_dcmtk_shows_the_reason_of_a_rejection(node: Node, listener: Listener, tmp_path: Path) -> None:
     path = tmp_path / "spoilt.dcm"
     ds = ct_dataset()
     del ds.StudyInstanceUID

@@ -70,12 +70,12 @@ def certificate(
 def certificates(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
     authority(folder, "authority")
-    authority(folder, "stranger")
+    authority(folder, "other-authority")
     certificate(folder, "node", "authority")
     certificate(folder, "pacs", "authority")
     certificate(folder, "server-only", "authority", usage="serverAuth")
     certificate(folder, "expired", "authority", days="-1")
-    certificate(folder, "other", "stranger")
+    certificate(folder, "other", "other-authority")
     certificate(folder, "second", "authority")
     return folder
 
@@ -136,7 +136,7 @@ def test_a_listener_is_healthy_while_it_shakes_hands(listener: Listener, tmp_pat
 
 
 @pytest.mark.parametrize("name", [None, "other", "expired", "server-only"])
-def test_nobody_else_gets_in(listener: Listener, certificates: Path, name: str | None) -> None:
+def test_other_certificates_are_rejected(listener: Listener, certificates: Path, name: str | None) -> None:
     assert store(listener, client(certificates, name)) == -1
     assert store(listener, client(certificates, "pacs")) == 0
 
@@ -210,9 +210,7 @@ def test_weak_encryption_is_refused(listener: Listener, certificates: Path, weak
 @pytest.mark.parametrize(
     "words", [b"", b"\x16", b"\x16\3\1\2\0\1\0\1\xfc\3\3"], ids=["silence", "a byte", "half a hello"]
 )
-def test_handshakes_that_are_never_finished_are_in_nobodys_way(
-    listener: Listener, certificates: Path, words: bytes
-) -> None:
+def test_unfinished_handshakes_delay_no_peer(listener: Listener, certificates: Path, words: bytes) -> None:
     with ExitStack() as stack:
         silent = []
         for _ in range(50):
@@ -305,7 +303,7 @@ def test_a_certificate_that_is_revoked_meanwhile_is_refused_without_a_restart(
     assert [record.msg for record in caplog.records if record.name == "dicom_node.port.tls"] == ["tls:not_renewed"]
 
 
-def test_a_list_that_has_ended_lets_nobody_in(
+def test_an_expired_revocation_list_rejects_every_peer(
     tmp_path: Path, own_authority: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     listed = revocation_list(own_authority, "authority", days="0")
@@ -450,7 +448,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("theirs", "tls_name", "reason"), CALLS)
-def test_we_call_nobody_whose_certificate_is_not_right(
+def test_no_association_is_requested_from_a_node_with_a_wrong_certificate(
     tmp_path: Path, certificates: Path, theirs: str, tls_name: str, reason: str
 ) -> None:
     ours = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")

@@ -38,7 +38,7 @@ def test_what_a_silent_worker_left_is_taken_up_after_a_minute_and_its_own_never(
     assert resumed == ["worker-2"]
 
 
-def test_two_workers_of_one_name_are_told_apart(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_workers_of_one_name_are_distinguished(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     one, two = (monitor(database, "worker-1", Clock(), []) for _ in range(2))
     one.beat()
     one.beat()

@@ -154,7 +154,7 @@ def test_whoever_has_no_role_stays_outside(site: Site, person: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["key", "issuer", "audience", "expired", "nonce"])
-def test_an_identity_token_that_is_wrong_gets_nobody_in(site: Site, how: str) -> None:
+def test_a_wrong_identity_token_is_refused(site: Site, how: str) -> None:
     site.spoil(how)
     try:
         answer = site.visit("ann")
@@ -167,7 +167,7 @@ def test_an_identity_token_that_is_wrong_gets_nobody_in(site: Site, how: str) ->
 
 
 @pytest.mark.parametrize("query", ["", "?code=made-up&state=made-up", "?error=access_denied&state=x"])
-def test_a_callback_that_nobody_asked_for_gets_nobody_in(site: Site, query: str) -> None:
+def test_an_unrequested_callback_is_refused(site: Site, query: str) -> None:
     answer = requests.get(f"{site.url}/sign-in/provider/callback{query}", headers=HTML, timeout=30)
     assert answer.status_code == 403
     assert "lungnode_session" not in answer.cookies
@@ -271,7 +271,7 @@ def test_claims_of_usual_types_give_the_role(site: Site, groups: object) -> None
 @pytest.mark.parametrize(
     "subject", [None, "", 17, True, [], ["a"], {}, "x" * 256, "a\nb", "caf\u00e9", "left out"], ids=repr
 )
-def test_a_subject_of_an_odd_type_gets_nobody_in(site: Site, subject: object) -> None:
+def test_a_subject_of_a_wrong_type_is_refused(site: Site, subject: object) -> None:
     with site.claims(sub=subject):
         answer = site.visit("ann")
     assert answer.status_code == 403

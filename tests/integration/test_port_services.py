@@ -536,9 +536,7 @@ def test_what_was_sent_is_committed_on_the_same_association(node: Node) -> None:
     assert node.pacs.reports == []
 
 
-def test_who_is_told_on_its_own_association_while_we_look_is_not_told_again(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_report_on_the_same_association_is_not_sent_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     looked, reported, due_requests = threading.Event(), threading.Event(), commitments.due_requests
 
     def due_after_pause(session: Any, *, now: datetime) -> tuple[CommitmentRecord, ...]:
@@ -561,7 +559,7 @@ def test_who_is_told_on_its_own_association_while_we_look_is_not_told_again(
     assert node.pacs.reports == []
 
 
-def test_a_peer_that_hangs_up_is_called_back_and_told_what_is_not_safe(
+def test_a_peer_that_released_gets_its_report_with_failures_on_a_new_association(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node.commitment, "_policy", CommitmentPolicy(same_association_s=0.0, own_association_s=0.0))
@@ -702,13 +700,13 @@ def test_an_identifier_of_rubbish_is_refused_and_the_port_lives(node: Node) -> N
 
 
 @pytest.fixture
-def nobody_at() -> Iterator[int]:
+def closed_port() -> Iterator[int]:
     with held_port() as port:
         yield port
 
 
-def test_nobody_listens_at_the_move_destination(node: Node, nobody_at: int) -> None:
-    away = RemoteNode("AWAY", "127.0.0.1", nobody_at)
+def test_a_move_destination_that_does_not_listen_fails(node: Node, closed_port: int) -> None:
+    away = RemoteNode("AWAY", "127.0.0.1", closed_port)
     service = RetrieveService(node.database, node.store, "LUNGNODE", {"AWAY": away})
     before, node.listener.services = node.listener.services, dict.fromkeys(node.listener.services, service.serve)
     try:

@@ -195,7 +195,7 @@ def test_a_study_that_the_pacs_cannot_answer_for_holds_up_no_other(two: Two, mon
     assert (short.expected_count, short.received_count, short.reason) == (12, 0, "the PACS broke off the query")
 
 
-def test_what_does_not_arrive_is_told(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_instances_that_do_not_arrive_are_reported(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicom_node.client.priors.MAX_ATTEMPTS", 1)
     two.listener.stop()
     two.fetcher().run_due()

@@ -1,4 +1,4 @@
-"""Old studies go without a trace of the patient, unless they owe somebody something; the audit trail stays whole."""
+"""Old studies without pending work are deleted without a trace of the patient; the audit trail stays complete."""
 
 from __future__ import annotations
 

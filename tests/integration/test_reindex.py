@@ -78,7 +78,7 @@ def test_files_that_no_row_names_become_what_they_were(setup: ReindexSetup) -> N
     assert [(entry.is_new, entry.problem) for entry in setup.reindex()] == [(False, "")] * 3
 
 
-def test_what_is_not_what_its_name_says_is_left_and_told(setup: ReindexSetup) -> None:
+def test_a_file_that_contradicts_its_name_is_left_and_reported(setup: ReindexSetup) -> None:
     altered, cut, _ = sorted(setup.store.root.rglob("*.dcm"))
     altered.write_bytes(altered.read_bytes()[:-2] + b"\1\2")
     cut.write_bytes(cut.read_bytes()[:300])

@@ -1,4 +1,4 @@
-"""What follows a result: a study without an answer is told once, verdicts are reported, stale results are withdrawn."""
+"""Follow-up of results: an unanswered study is reported once, verdicts are reported, stale results withdrawn."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_same_answer_again_is_not_withdrawn(setup: FollowUpSetup) -> None:
     assert (setup.kinds(old), setup.kinds(new)) == ([], ["sr", "sc", "pr"])
 
 
-def test_of_a_study_without_an_answer_the_largest_series_tells_why_once_all_are_settled(setup: FollowUpSetup) -> None:
+def test_an_unanswered_study_is_reported_by_its_largest_series_once_all_are_settled(setup: FollowUpSetup) -> None:
     identity = SeriesIdentity(patient_name="TEST^CHEST", patient_id="TEST-1", uid_seed="localizer").resolved("")
     small = ct_series(setup.store.parent / "small", n=1, rows=16, identity=identity)
     localizer = place_in_study(setup, small)

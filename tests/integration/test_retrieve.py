@@ -202,7 +202,7 @@ def test_damaged_files_are_found_and_mended_by_fetching_them_again(
 
 
 @pytest.mark.orthanc
-def test_what_does_not_arrive_is_told_and_the_next_study_is_asked_for(
+def test_instances_that_do_not_arrive_are_reported_and_the_next_study_is_requested(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name_peer(monkeypatch, archive.port)
@@ -214,7 +214,7 @@ def test_what_does_not_arrive_is_told_and_the_next_study_is_asked_for(
     assert f"series {archive.ct.series_instance_uid}: 0 of 12 instances arrived" in short
 
 
-def test_a_silent_pacs_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_pacs_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     name_peer(monkeypatch, 1)
     upgrade(Settings().database_url)
     assert run(["retrieve", "--accession", "A1"]) == 1

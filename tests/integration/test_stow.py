@@ -30,7 +30,7 @@ PLUGINS = [
 
 @dataclass
 class Archive:
-    """An archive that answers as it is told, and what it was sent."""
+    """An archive with set answers, which records its requests."""
 
     status: int = 200
     answer: object = None
@@ -110,7 +110,7 @@ def test_a_redirection_is_not_followed(path: Path) -> None:
     assert other_archive.bodies == []
 
 
-def test_an_archive_that_is_away_is_told(path: Path) -> None:
+def test_an_unreachable_archive_is_reported(path: Path) -> None:
     with held_port() as port, pytest.raises(NodeUnreachableError, match="no answer at its URL"):
         WebNode(RemoteNode("WEB", "", 0, url=f"http://127.0.0.1:{port}/x"), ScuTimeouts(2, 2, 2)).store(path)
 

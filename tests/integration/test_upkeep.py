@@ -31,7 +31,7 @@ AGE = timedelta(days=31)
 
 @dataclass
 class Home:
-    """A node with one study that was answered a month ago, its report given up for two destinations."""
+    """A node with one study that was answered a month ago, its report failed for two destinations."""
 
     database: Database
     folder: Path
@@ -123,7 +123,7 @@ def test_results_are_withdrawn_once_with_who_and_why(home: Home) -> None:
     assert (status, errors) == (1, "lungnode: study not found\n")
 
 
-def test_an_old_study_is_purged_only_when_it_owes_nothing(home: Home) -> None:
+def test_an_old_study_is_purged_only_without_pending_work(home: Home) -> None:
     def is_there() -> bool:
         with home.database.read() as session:
             return study_detail(session, home.series.study_instance_uid) is not None

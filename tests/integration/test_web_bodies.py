@@ -73,7 +73,7 @@ def test_chunks_above_the_limit_get_the_answer(port: int, chunk: int) -> None:
         assert refused(connection)["code"] == "request_entity_too_large"
 
 
-def test_whoever_asks_first_is_told_without_sending(port: int) -> None:
+def test_a_client_that_expects_100_continue_is_refused_before_the_body(port: int) -> None:
     with connected(port) as connection:
         connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (2 * LIMIT))
         assert refused(connection)["code"] == "request_entity_too_large"

@@ -1,4 +1,4 @@
-"""The real server: streams give their threads back, slow and silent clients shut nobody out."""
+"""The real server: streams give their threads back, slow and silent clients block no other."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_streams_give_their_threads_back_when_readers_go(port: int) -> None:
         ),
     ],
 )
-def test_clients_that_dawdle_shut_nobody_out(port: int, what: str, sent: bytes) -> None:
+def test_slow_clients_block_no_other(port: int, what: str, sent: bytes) -> None:
     with ExitStack() as stack:
         for _ in range(200):
             connected(stack, port, sent)

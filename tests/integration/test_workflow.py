@@ -232,7 +232,7 @@ def test_a_refused_series_is_not_analysed_and_says_why(node: Node) -> None:
 
 
 @pytest.mark.parametrize("poison", [CRASHES, RAISES, HANGS])
-def test_a_poisoned_series_is_parked_after_three_tries_and_holds_up_nobody(node: Node, poison: int) -> None:
+def test_a_poison_series_fails_after_three_attempts_and_delays_no_other(node: Node, poison: int) -> None:
     node.options = {"timeout_s": 15 if poison == HANGS else 120}
     bad = node.receive(poison, 1)
     good = [node.receive(20, number) for number in (2, 3)]

@@ -31,7 +31,7 @@ from tests.support.migrated import migrate_sqlite
 FIELD_MM = 340.0
 """Side of the square that a test slice covers."""
 HEIGHT_MM = 240.0
-"""Extent of a test chest along the body; ``n`` slices share it evenly unless told otherwise."""
+"""Extent of a test chest along the body; ``n`` slices share it evenly by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Analyzers for tests of everything around the models: real lungs and candidates, no network, and ways to go wrong.
 
-How a volume is to go wrong is told by its number of slices, so that the fault lies in the data and survives restarts.
+The volume's number of slices chooses the kind of failure, so that the fault lies in the data and survives restarts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FastAnalyzer:
     def analyse(
         self, volume: CtVolume, *, progress: Progress | None = None, overruled: Collection[str] = ()
     ) -> VolumeAnalysis:
-        """Mark the call, go wrong where told, then find the densest voxel."""
+        """Mark the call, fail if requested, then find the densest voxel."""
         slices = volume.volume_hu.shape[0]
         self._mark(slices)
         if slices == CRASHES:

@@ -91,7 +91,7 @@ class Front:
 
     @contextmanager
     def watching(self, page: Page) -> Iterator[None]:
-        """Whatever fails within tells what was asked, answered and said."""
+        """Add requests, answers and console messages to whatever fails within."""
         page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
         page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
         page.on("requestfailed", lambda asked: self.said.append(f"not answered: {asked.url} {asked.failure}"))

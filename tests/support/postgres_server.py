@@ -76,7 +76,7 @@ class PostgresServer:
                 os.kill(pid, signal.SIGKILL)
         while any(_is_running(pid) for pid in killed):
             time.sleep(0.01)
-        # a dead process that nobody waited for looks alive to the next server
+        # a dead process that was not waited for looks alive to the next server
         for lock in (self._folder / "data" / "postmaster.pid", *self._folder.glob(".s.PGSQL.*.lock")):
             lock.unlink(missing_ok=True)
 

@@ -34,7 +34,7 @@ NODULE = SimpleNodule(index=(24.0, 52.0, 90.0), diameter_mm=18.0)
 
 
 SMALL_BYTES = 2**20
-"""Largest upload of a server that is told ``small``."""
+"""Largest upload of a server with the option ``small``."""
 
 
 @cache
@@ -54,7 +54,7 @@ def predictor_of(stored: StoredSeries, limits: DecodeLimits, *, has_models: bool
 
 
 def main(folder: Path, words: set[str]) -> None:
-    """Serve until told to end; prints the port once it is open."""
+    """Serve until SIGTERM; prints the port once it is open."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     limits = DecodeLimits(scratch=folder)
     with ExitStack() as stack:

@@ -46,7 +46,7 @@ def until(observe: Callable[[], T], holds: Callable[[T], bool], timeout_s: float
 
 @contextmanager
 def held_port() -> Iterator[int]:
-    """A port at which nobody listens, and that nobody else is given; who is told of it may listen there."""
+    """Reserve a free port for a listener of the caller's; no other caller gets it."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ def tree_of(pid: int) -> list[int]:
 
 @dataclass
 class Service:
-    """``serve`` as a process; kernel ports unless told otherwise."""
+    """``serve`` as a process; kernel ports by default."""
 
     home: Path
     database_url: str = ""

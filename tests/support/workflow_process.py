@@ -60,7 +60,7 @@ def main(options: dict[str, object]) -> None:
         model,
         make_results=result_maker(folder, str(options.get("results", ""))),
     )
-    steps = AnalysisSteps(run=attempts.run, park=attempts.park, make_results=attempts.results)
+    steps = AnalysisSteps(run=attempts.run, fail=attempts.fail, make_results=attempts.results)
     name = str(options.get("executor_id", "worker-1"))
     pause_s = float(str(options.get("retry_s", 0.05)))
     config = WorkflowConfig(str(options["system_url"]), name, retry_delays_s=(pause_s, pause_s), poll_s=0.1)

@@ -22,7 +22,7 @@ RETRY_MS = 2_000
 BUSY_RETRY_MS = 5_000
 KEEP_ALIVE_S = 10.0
 HAS_GONE = "waitress.client_disconnected"
-"""WSGI environment key of waitress' function that tells whether the client disconnected."""
+"""WSGI environment key of waitress' function that returns whether the client disconnected."""
 
 
 @endpoint(blueprint, "GET", "/events", may=READ_CLINICAL, answers={200: EVENTS}, is_background=True)

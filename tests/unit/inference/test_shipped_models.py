@@ -79,7 +79,7 @@ def test_a_large_ball_is_called_more_malignant_than_a_small_one() -> None:
     assert answer("nodule", chest(radius_mm=9.0), 18.0) > answer("nodule", chest(radius_mm=2.5), 5.0) + 0.3
 
 
-def test_the_filter_tells_a_ball_from_a_vessel() -> None:
+def test_the_filter_distinguishes_a_ball_from_a_vessel() -> None:
     assert answer("filter", chest(radius_mm=4.0), 8.0) > answer("filter", chest(radius_mm=2.0, vessel=True), 8.0)
 
 
@@ -134,7 +134,7 @@ def test_each_opinion_answers_under_an_identity_and_with_figures_of_its_own() ->
         assert recipe["metrics"]["n"] == shipped.recipe["metrics"]["n"]
 
 
-def test_a_finding_tells_what_each_opinion_says_whichever_answers() -> None:
+def test_a_finding_records_every_submodel_whichever_answers() -> None:
     volume, opinions_by_variant = chest(radius_mm=4.5), {}
     for name in OPINIONS:
         finding = load_models(None, "cpu", "torch-float32", name).nodule.analyse_point(volume, (20, 48, 48))

@@ -238,7 +238,7 @@ def test_a_person_is_added_with_a_password_from_standard_input(
 
 
 @pytest.mark.parametrize("given", ["", "\n", "short\n"])
-def test_a_missing_or_short_password_adds_nobody(
+def test_a_missing_or_short_password_adds_no_user(
     given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["db", "upgrade"])

@@ -96,7 +96,7 @@ def test_every_route_answers_every_role_as_the_table_says(locked: Web) -> None:
             is_refused = response.status_code in (401, 403)
             if is_refused == DECLARED[name, method].permits(role) and (name, role) != ("account.sign_in", None):
                 wrong.append((name, method, role, response.status_code))
-    # without its form token the sign-in form refuses strangers too: checked in test_account
+    # without its form token the sign-in form refuses unknown clients too: checked in test_account
     assert [entry for entry in wrong if entry[0] != "account.sign_in"] == []
 
 

@@ -47,7 +47,7 @@ def test_the_files_are_private_to_the_owner(path: Path) -> None:
 
 
 def test_a_program_that_looks_in_and_leaves_takes_nothing_that_was_written(database: Database, path: Path) -> None:
-    """SQLite removes the log when the last connection closes, and tells by locks which one that is.
+    """SQLite removes the log when the last connection closes, and knows by locks which one that is.
 
     Closing any descriptor of the file drops them all: how the file is made may not (sqlite.org/howtocorrupt, 2.2).
     """
@@ -171,7 +171,7 @@ def test_foreign_keys_hold(database: Database) -> None:
 
 
 def test_replacing_an_event_fires_the_triggers(database: Database, path: Path) -> None:
-    """SQLite deletes rows that REPLACE overwrites without their triggers, unless told otherwise."""
+    """SQLite deletes rows that REPLACE overwrites without their triggers by default."""
     with database.begin() as session:
         audit.append(session, EVENT)
     columns = "action, actor, subject, outcome, details, mac"

@@ -42,7 +42,7 @@ def test_the_state_furthest_from_an_answer_counts(states: list[StudyState], expe
     assert study_state([(state, ()) for state in states])[0] is expected
 
 
-def test_an_analysed_study_tells_what_failed_but_not_what_was_left_out() -> None:
+def test_an_analysed_study_states_failures_but_not_unchosen_series() -> None:
     assert study_state([(D, ()), (N, (SCOUT,)), (F, (LATE,))]) == (D, (LATE,))
     assert study_state([(D, ()), (N, (SCOUT,))]) == (D, ())
 

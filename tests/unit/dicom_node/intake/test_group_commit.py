@@ -56,7 +56,9 @@ def test_threads_that_commit_together_all_get_their_own_verdict(node: Node) -> N
                 assert instance_record(session, uid) is not None
 
 
-def test_an_unforeseen_error_of_a_leader_leaves_nobody_waiting(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_of_a_leader_releases_all_waiting_threads(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     receive(node, 99)
     publish = node.store.publish
     failures = iter([True])

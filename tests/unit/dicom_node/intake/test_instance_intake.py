@@ -174,7 +174,7 @@ def test_a_cut_off_dataset_is_not_understood(node: Node) -> None:
     assert (verdict.status, verdict.code) == (Status.CANNOT_UNDERSTAND, "truncated")
 
 
-def test_a_peer_that_may_not_store_is_told_so(node: Node) -> None:
+def test_a_peer_that_may_not_store_is_refused(node: Node) -> None:
     ds = ct_dataset()
     viewer = dataclasses.replace(SENDER, may_store=False)
 
@@ -298,7 +298,7 @@ def test_a_flood_of_refusals_does_not_fill_the_trail(node: Node) -> None:
     assert 50 <= len(actions(node)) <= 90
 
 
-def test_the_throttle_tells_how_many_it_held_back() -> None:
+def test_the_throttle_counts_suppressed_messages() -> None:
     now = [0.0]
     throttle = Throttle(rate_per_s=1, burst=2, clock=lambda: now[0])
 

@@ -229,7 +229,7 @@ REFUSALS = [
     ("two names in one study", zipped(*with_identity(PatientName="OTHER^NAME")), "several-patients", 422),
     ("two birth dates in one study", zipped(*with_identity(PatientBirthDate="19500101")), "several-patients", 422),
     ("one UID with two contents", zipped(*slices(), ("a", part10(SHARED_UID))), "conflict", 422),
-    ("meta that tells of another", zipped(("a", mismatched())), "mismatch", 422),
+    ("meta information of another instance", zipped(("a", mismatched())), "mismatch", 422),
     ("a bomb", BOMB, "zip-ratio", 413),
     ("a zip in a zip", zipped(("inner.zip", zipped(*slices()))), "no-ct", 422),
     ("an encrypted member", with_flag(zipped(*slices()), 8, 1), "encrypted-zip", 422),

@@ -128,9 +128,9 @@ def test_what_is_not_the_analysis_fault_does_not_count(
     assert attempts(database, Analyzer(error)).run(analysis.id) == (Attempt.INTERRUPTED, None)
 
 
-def test_a_parked_analysis_reads_failed_and_is_over(database: Database, analysis: AnalysisRecord) -> None:
+def test_a_failed_analysis_reads_failed_and_is_over(database: Database, analysis: AnalysisRecord) -> None:
     tried = attempts(database, Analyzer())
-    tried.park(analysis.id, Reason("analysis_crashed", "Given up."))
+    tried.fail(analysis.id, Reason("analysis_crashed", "Given up."))
     assert tried.run(analysis.id) == (Attempt.OVER, None)
     with database.read() as session:
         series = series_record(session, series_instance_uid="1.2.3.1")
@@ -138,9 +138,7 @@ def test_a_parked_analysis_reads_failed_and_is_over(database: Database, analysis
     assert (series.state, [reason.code for reason in series.reasons]) == (StudyState.FAILED, ["analysis_crashed"])
 
 
-def test_what_ends_the_service_again_and_again_is_parked_in_the_end(
-    database: Database, analysis: AnalysisRecord
-) -> None:
+def test_an_analysis_that_ends_the_service_repeatedly_fails(database: Database, analysis: AnalysisRecord) -> None:
     with database.begin() as session:
         for _ in range(MAX_BEGUN_ATTEMPTS):
             analyses.start_analysis(session, analysis.id)
@@ -169,7 +167,7 @@ def test_an_analysis_of_another_model_is_handed_over(database: Database, analysi
     assert (waiting.model, waiting.requested_by) == (other, "reader")
 
 
-def test_results_that_cannot_be_made_are_told_to_the_trail(database: Database, analysis: AnalysisRecord) -> None:
+def test_results_that_cannot_be_made_are_audited(database: Database, analysis: AnalysisRecord) -> None:
     def fail(analysis_id: str) -> None:
         raise ValueError("CANARY^PHI")
 

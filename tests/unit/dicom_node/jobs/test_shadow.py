@@ -107,7 +107,7 @@ def test_what_fails_is_put_down_and_touches_nothing_of_the_study(bench: Bench) -
     assert (record.status, record.reasons) == (AnalysisStatus.CURRENT, ())
 
 
-def test_an_interrupted_trial_is_made_again(bench: Bench) -> None:
+def test_an_interrupted_shadow_run_is_repeated(bench: Bench) -> None:
     bench.process.fails = AnalysisInterruptedError()
     assert bench.shadow_runs.run_due() == 0
     assert bench.tried() == []

@@ -29,7 +29,7 @@ def request_pdu(*items: bytes, version: int = 1) -> bytes:
     return struct.pack(">BBL", 1, 0, len(value)) + value
 
 
-def test_a_request_tells_who_calls_whom() -> None:
+def test_a_request_has_calling_and_called_ae_title() -> None:
     request = read_request(request_pdu(APPLICATION, CONTEXT, USER))
 
     assert request.called_ae_title.strip() == "LUNGNODE"

@@ -242,7 +242,7 @@ def test_without_peers_anyone_may_but_has_to_call_us() -> None:
     assert rules.check("LUNGNODE", "M\u00dcLL", "127.0.0.1") is Rejection.CALLING_AE_TITLE
 
 
-def test_a_peer_whose_name_means_nothing_lets_nobody_in() -> None:
+def test_a_peer_with_an_unresolvable_name_admits_no_host() -> None:
     rules = AccessRules("LUNGNODE", [PeerRule("PACS", "no-such-host.invalid")])
 
     assert rules.check("LUNGNODE", "PACS", "127.0.0.1") is Rejection.CALLING_AE_TITLE
@@ -288,7 +288,7 @@ def test_when_all_slots_are_taken_the_idlest_unused_holder_is_evicted() -> None:
     assert len(slots.holders()) == 2
 
 
-def test_nobody_at_work_or_just_pausing_gives_way() -> None:
+def test_a_busy_or_briefly_idle_holder_keeps_its_slot() -> None:
     slots = AssociationSlots(2)
     for holder in (Holder(0.0), Holder(USED_GRACE_S - 0.1, was_used=True)):
         slots.assign(holder)

@@ -1,4 +1,4 @@
-"""However the network cuts what a peer sends, PDUs come out whole; what never ends is given up in time."""
+"""PDUs are read complete however the network cuts them; endless ones time out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_pdus_come_out_whole_however_they_are_cut(sizes: list[int], cuts: list[i
 
 
 @pytest.mark.parametrize("sent", [b"", b"\4", pdu(4, bytes(100))[:-1], pdu(4, bytes(9000))[:-1]])
-def test_a_peer_that_stops_is_given_up_in_time(sent: bytes) -> None:
+def test_a_peer_that_stops_sending_times_out(sent: bytes) -> None:
     with pair() as (theirs, reader):
         theirs.sendall(sent)
         began = time.monotonic()
@@ -70,7 +70,7 @@ def test_a_peer_that_stops_is_given_up_in_time(sent: bytes) -> None:
         assert time.monotonic() - began < 20
 
 
-def test_one_byte_now_and_then_is_given_up_too() -> None:
+def test_a_peer_that_sends_single_bytes_times_out() -> None:
     with pair() as (theirs, reader):
         is_over = threading.Event()
 
@@ -96,7 +96,7 @@ def test_what_is_no_pdu_is_refused_unread(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", pdu(4, bytes(9000))[:5000]])
-def test_a_peer_that_hangs_up_is_told_from_one_that_waits(sent: bytes) -> None:
+def test_a_closed_connection_is_distinguished_from_a_silent_one(sent: bytes) -> None:
     with pair() as (theirs, reader):
         theirs.sendall(sent)
         theirs.shutdown(socket.SHUT_WR)

@@ -47,7 +47,7 @@ def test_who_has_more_leaves_it_to_the_others_but_not_for_long(ports: list[Port]
     assert time.monotonic() - began >= ACCEPT_DELAY_S
 
 
-def test_nobody_waits_for_one_that_is_gone(ports: list[Port]) -> None:
+def test_no_process_waits_for_one_that_is_gone(ports: list[Port]) -> None:
     ports[0].publish_load(associations=5)
     ports[1].leave()
     ports[2].publish_load(associations=9)

@@ -52,7 +52,7 @@ def status_of(code: int | None) -> Dataset:
         (0x0124, StoreOutcome.REFUSED),
     ],
 )
-def test_a_response_tells_whether_to_try_again(code: int | None, outcome: StoreOutcome) -> None:
+def test_a_status_decides_whether_to_retry(code: int | None, outcome: StoreOutcome) -> None:
     answer = _answer(status_of(code))
     assert answer.outcome is outcome
     assert (answer.reason == "") == (code == 0)

@@ -561,13 +561,13 @@ def test_an_outline_at_the_border_stays_inside_the_image(tmp_path: Path, pixel: 
     assert all(0 <= number <= 32 for number in numbers)
 
 
-def test_names_of_files_tell_nothing(series: CtSeries, tmp_path: Path) -> None:
+def test_file_names_contain_no_identity(series: CtSeries, tmp_path: Path) -> None:
     for result in expected_objects(job_of(series, tmp_path)):
         assert result.sop_instance_uid not in result.path
         assert series.study_instance_uid not in result.path
 
 
-def test_a_source_that_cannot_be_read_is_told_without_its_values(series: CtSeries, tmp_path: Path) -> None:
+def test_an_unreadable_source_is_reported_without_its_values(series: CtSeries, tmp_path: Path) -> None:
     for path in series.paths:
         path.write_bytes(b"CANARY^PHI" * 40)
     job = job_of_broken(series, tmp_path / "r")

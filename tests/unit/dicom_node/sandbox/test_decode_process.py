@@ -58,7 +58,7 @@ def test_a_death_is_a_crash_and_the_next_request_is_answered(tmp_path: Path, ser
         child = process._child
         assert child is not None
 
-        killer = threading.Timer(1.0, os.kill, (child.pid, signal.SIGSEGV))  # it waits for whoever writes: nobody
+        killer = threading.Timer(1.0, os.kill, (child.pid, signal.SIGSEGV))  # it waits for a writer that never comes
         killer.start()
         with pytest.raises(DecodeCrashError):
             process.headers([fifo])

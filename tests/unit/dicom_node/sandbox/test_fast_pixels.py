@@ -154,7 +154,7 @@ def test_both_ways_agree_on_altered_files(
     path = tmp_path / "altered.dcm"
     path.write_bytes(bytes(content[: -cut if cut else None]))
     short, usual = both(path)
-    if syntax == "deflated" and usual == UNREADABLE:  # what is broken behind the header is told with the pixels
+    if syntax == "deflated" and usual == UNREADABLE:  # damage behind the header is reported with the pixels
         assert short.endswith(UNREADABLE)
     else:
         assert short == usual

@@ -124,7 +124,7 @@ def test_the_death_of_a_sibling_is_a_crash_and_the_next_request_is_answered(
         os.kill(children(child.pid)[0], how)
         while not is_over.wait(0.01):
             for frame in frames[3:5]:
-                with suppress(OSError):  # nobody waits there
+                with suppress(OSError):  # no reader is there
                     os.close(os.open(frame.path, os.O_WRONLY | os.O_NONBLOCK))
 
     killer = threading.Thread(target=kill_one_and_free_the_other)

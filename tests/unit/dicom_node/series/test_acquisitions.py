@@ -306,7 +306,7 @@ PHASES = {
 @pytest.mark.parametrize("files", [1, 2])
 @pytest.mark.parametrize("start_mm", [0.0, MM / 2])
 @pytest.mark.parametrize("name", PHASES)
-def test_phases_of_an_enhanced_ct_are_told_apart(
+def test_phases_of_an_enhanced_ct_are_distinguished(
     tmp_path: Path, process: DecodeProcess, name: str, start_mm: float, files: int
 ) -> None:
     result = load_series(enhanced(tmp_path, PHASES[name], start_mm, files=files), process=process)

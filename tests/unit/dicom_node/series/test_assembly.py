@@ -262,7 +262,7 @@ def test_a_series_too_large_to_analyse_is_refused(tmp_path: Path) -> None:
     assert error.value.attributes["Manufacturer"] == "lungnode phantom"
 
 
-def test_attributes_tell_the_acquisition_and_nobody(tmp_path: Path) -> None:
+def test_attributes_describe_the_acquisition_and_no_patient(tmp_path: Path) -> None:
     result = loaded(small_series(tmp_path))
     assert result.attributes["Manufacturer"] == "lungnode phantom"
     assert not {"PatientName", "PatientID", "StudyInstanceUID"} & set(result.attributes)

@@ -130,7 +130,7 @@ def test_an_overruled_series_passes_every_other_gate(tmp_path: Path, code: str, 
     assert outcome.reasons[0].code != "lossy"
 
 
-def test_progress_is_told(series: CtSeries) -> None:
+def test_progress_is_reported(series: CtSeries) -> None:
     calls: list[tuple[float, str]] = []
     analyse_series(stored(series), BrightestPlace(), progress=lambda share, stage: calls.append((share, stage)))
     assert calls == [(1.0, "done")]

@@ -40,7 +40,7 @@ def test_what_is_written_is_a_file_that_others_read(store: InstanceStore) -> Non
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.binary(max_size=20))
-def test_for_any_text_as_uid_the_path_stays_inside_and_tells_nothing(
+def test_for_any_text_as_uid_the_path_stays_inside_and_does_not_contain_it(
     tmp_path_factory, series, instance, dataset
 ) -> None:
     instance = instance.encode("ascii", "replace").decode()

@@ -25,5 +25,5 @@ def test_probabilities_that_come_true_lie_at_the_floor_and_others_do_not() -> No
     assert sum(true.reliability["n"]) == 150
 
 
-def test_few_cases_are_told_as_too_few() -> None:
+def test_few_cases_are_reported_as_too_few() -> None:
     assert watch_calibration(np.full(29, 0.5), np.ones(29, bool), np.array(["p"] * 29)) == TooFew("cases", 29, 30)

@@ -64,7 +64,7 @@ def test_the_intervals_are_as_wide_as_those_of_a_bootstrap_of_patients(each: int
     assert error_of(figure.difference_interval) == pytest.approx((areas[:, 1] - areas[:, 0]).std(), rel=0.12)
 
 
-def test_two_equal_models_differ_by_chance_as_often_as_told() -> None:
+def test_two_equal_models_differ_by_chance_as_often_as_stated() -> None:
     p = [delong(*findings(80, 2, second_noise=0.5, seed=seed)).p or 0.0 for seed in range(300)]
     assert 0.02 < np.mean(np.array(p) < 0.05) < 0.09
 

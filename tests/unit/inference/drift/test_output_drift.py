@@ -1,4 +1,4 @@
-"""Drift of answers is told where they changed, seldom where they did not, and not at all from too few."""
+"""Drift of answers is reported where they changed, seldom where they did not, and never from too few."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_answers_that_stay_the_same_seldom_alarm() -> None:
     assert alarms <= 1
 
 
-def test_higher_probabilities_are_told_as_such() -> None:
+def test_higher_probabilities_are_reported_as_such() -> None:
     rng = np.random.default_rng(1)
     comparison = compare_answers(answers(rng, 40), answers(rng, 20, more=3))
     assert "malignancy_probability" in comparison.drifted
@@ -43,7 +43,7 @@ def test_higher_probabilities_are_told_as_such() -> None:
     assert sum(comparison.malignancy.reference) == pytest.approx(1, abs=1e-3)
 
 
-def test_many_more_findings_and_many_more_refusals_are_told() -> None:
+def test_many_more_findings_and_refusals_are_reported() -> None:
     rng = np.random.default_rng(2)
     comparison = compare_answers(answers(rng, 40), answers(rng, 20, findings=7, unanswered=0.4))
     assert {"findings", "unanswered"} <= set(comparison.drifted)
@@ -51,7 +51,7 @@ def test_many_more_findings_and_many_more_refusals_are_told() -> None:
     assert comparison.findings.recent.mean > comparison.findings.reference.interval[1]
 
 
-def test_too_few_findings_or_series_are_told_as_too_few() -> None:
+def test_too_few_findings_or_series_are_reported_as_too_few() -> None:
     few = [Answer(True, (0.9,), (0.5,))] * 5
     comparison = compare_answers(few, few)
     assert comparison.malignancy == TooFew("findings", 5, 20)

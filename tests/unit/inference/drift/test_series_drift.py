@@ -1,4 +1,4 @@
-"""Drift is told where series changed, and seldom where they did not."""
+"""Drift is reported where series changed, and seldom where they did not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def summaries(rng: np.random.Generator, n: int, shift_hu: float = 0.0) -> list[d
     return drawn
 
 
-def test_a_summary_tells_tissue_noise_and_spacing() -> None:
+def test_a_summary_has_tissue_noise_and_spacing() -> None:
     summary = summarise(chest(noise_hu=12.0))
     assert summary["lung_hu"] == pytest.approx(-860, abs=3)
     assert summary["soft_hu"] == pytest.approx(40, abs=6)  # muscle at 45, a rim of fat
@@ -69,7 +69,7 @@ def test_a_scanner_that_stays_the_same_seldom_alarms() -> None:
     assert alarms <= 2
 
 
-def test_a_hundred_hu_more_are_told_as_such() -> None:
+def test_a_hundred_hu_more_are_reported_as_such() -> None:
     rng = np.random.default_rng(2)
     comparison = compare(summaries(rng, REFERENCE), summaries(rng, WINDOW, shift_hu=100))
     assert {"lung_hu", "soft_hu", "hu_shares"} <= set(comparison.drifted)

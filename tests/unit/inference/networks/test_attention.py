@@ -31,7 +31,7 @@ def test_a_view_is_laid_about_its_centre_and_no_further() -> None:
     assert everywhere.sum() == 57 * 29  # 28 mm in each direction, both edges included
 
 
-def test_the_shipped_model_tells_where_it_looked() -> None:
+def test_the_shipped_model_has_an_attention_map() -> None:
     spacing_mm = (2.0, 0.8, 0.8)
     nodule = SimpleNodule(index=(20.0, 150.0, 270.0), diameter_mm=14.0)
     hu = add_ball(simple_chest(40, 320, 400, spacing_mm), spacing_mm, nodule)

@@ -33,7 +33,7 @@ def test_blocks_of_a_resampling_make_up_the_whole_one(values, step):
     np.testing.assert_allclose(mapped(values, matrices, at_once=10), apply_maps(values, matrices), rtol=0, atol=1e-3)
 
 
-def test_a_map_tells_what_it_reads():
+def test_a_map_states_the_range_it_reads():
     halved = AxisMap(gaussian_map(20, 0.8, 2.5)[::2])
     assert halved.reach(slice(0, 1)) == slice(0, 3)
     assert halved.reach(slice(3, 5)) == slice(4, 11)

@@ -1,4 +1,4 @@
-"""What the web is told of uploads and clicks, with models that stand in for trained ones."""
+"""Answers of the web's predictor to uploads and clicks, with simple models in place of trained ones."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_what_was_backed_up_comes_back(node: Settings, tmp_path: Path) -> None:
     assert manifest.summary()["file_count"] == 4
 
 
-def test_nobody_else_can_read_a_backup(node: Settings, tmp_path: Path) -> None:
+def test_no_other_account_can_read_a_backup(node: Settings, tmp_path: Path) -> None:
     create_backup(node, tmp_path / "backup")
     for path in [tmp_path / "backup", *(tmp_path / "backup").rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
@@ -183,7 +183,7 @@ def test_a_bad_target_is_refused(target: str, words: str, node: Settings, tmp_pa
         create_backup(node, tmp_path / target)
 
 
-def test_a_killed_backup_is_in_nobodys_way(node: Settings, tmp_path: Path) -> None:
+def test_a_killed_backup_blocks_nothing(node: Settings, tmp_path: Path) -> None:
     left = tmp_path / "backup.partial" / "home" / "store"
     left.mkdir(parents=True)
     (left / "half").write_bytes(b"half")

@@ -89,12 +89,12 @@ def test_a_certificate_that_ends_within_days_is_a_fault(with_tls: Settings) -> N
 
 
 def issue_list(path: Path, ends: timedelta) -> None:
-    """Add a revocation list of nobody's; the first that ends counts."""
+    """Add an empty revocation list; the first to expire counts."""
     with path.open("ab") as file:
         file.write(revocation_list(issue("authority", is_authority=True), (), ends=ends))
 
 
-def test_revocation_lists_and_peers_bound_to_their_certificate_are_told(with_tls: Settings) -> None:
+def test_revocation_lists_and_peers_bound_to_their_certificate_are_reported(with_tls: Settings) -> None:
     lists = with_tls.home / "lists.pem"
     tls = with_tls.dicom.tls.model_copy(update={"revocations": lists})
     peers = (Peer(ae_title="PACS", certificate_names=("CN:pacs",)), Peer(ae_title="CT1"))

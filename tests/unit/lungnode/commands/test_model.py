@@ -50,7 +50,7 @@ def judged(
             findings.record_assessment(session, record.id, verdict, "", "", reader="reader")
 
 
-def test_what_was_tried_is_compared(
+def test_shadow_runs_are_compared(
     home_database: Database, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["model", "compare"]) == 1

@@ -39,7 +39,7 @@ def test_findings_and_returned_objects_are_listed() -> None:
     ]
 
 
-def test_a_finding_without_numbers_and_a_failed_delivery_are_told_as_such() -> None:
+def test_a_finding_without_numbers_and_a_failed_delivery_are_printed_as_such() -> None:
     bare = dict.fromkeys(("diameter_mm", "nodule_probability", "malignancy_probability", "interval", "displayed"))
     failed = {"status": "failed", "kind": "sr", "destination": "PACS", "reason": "the node does not accept it"}
     lines = report({"findings": [FINDING | bare], "deliveries": [failed]}, [])

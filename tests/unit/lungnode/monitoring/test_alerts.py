@@ -1,4 +1,4 @@
-"""``lungnode drift`` looks anew and tells of each scanner in a line."""
+"""``lungnode drift`` checks again and prints a line for each scanner."""
 
 from __future__ import annotations
 

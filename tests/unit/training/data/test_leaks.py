@@ -1,4 +1,4 @@
-"""Data whose splits share a patient, a cluster or a picture are refused by every command, and by name of nobody."""
+"""Data whose splits share a patient, a cluster or a picture are refused by every command, without naming a patient."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def name_a_duplicate_in_another_split(data: Path) -> None:
 
 
 def copy_a_picture_across_splits(data: Path) -> None:
-    """The same pixels in another file format under the old name: no digest of files tells."""
+    """The same pixels in another file format under the old name: digests of files differ."""
     folder = data / "iq_oth_nccd"
     Image.open(folder / "000.png").save(folder / "058.png", format="BMP")
 

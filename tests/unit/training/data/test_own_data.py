@@ -148,7 +148,7 @@ def test_a_table_that_is_wrong_is_refused_with_its_line(
         read_rows(tmp_path)
 
 
-def test_a_place_without_a_nodule_is_left_out_and_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_point_without_a_nodule_is_left_out_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = write_data(tmp_path, {"train": 2})
     rows[1].update(row=5.0, column=5.0, slice=2)
     write_table(tmp_path, rows)

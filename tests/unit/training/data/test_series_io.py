@@ -75,7 +75,7 @@ def test_a_series_that_is_no_volume_is_refused_in_words(
         read_series(tmp_path)
 
 
-def test_two_series_in_one_folder_are_told_apart_by_name(tmp_path: Path) -> None:
+def test_two_series_in_one_folder_are_distinguished_by_name(tmp_path: Path) -> None:
     both = [small_series(tmp_path / name, identity=SeriesIdentity("A^B", name)) for name in ("one", "two")]
     with pytest.raises(DataError, match="several series"):
         read_series(tmp_path)

@@ -72,7 +72,7 @@ def test_nested_refits_show_no_patient_by_its_own_cases() -> None:
 
 
 def test_noise_is_shown_as_noise() -> None:
-    """Labels that no column tells: what is shown of every case spans the share of all, however sure the points are."""
+    """Without an informative column, the interval of every case spans the share of all, however sure the point."""
     rng = np.random.default_rng(4)
     n = 300
     labels = rng.random(n) < 0.4

@@ -1,4 +1,4 @@
-"""The combination finds what tells, is judged on unseen patients, and travels as plain numbers."""
+"""The combination finds informative columns, is judged on unseen patients, and travels as plain numbers."""
 
 from __future__ import annotations
 

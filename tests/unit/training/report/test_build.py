@@ -107,13 +107,13 @@ def test_cards_hold_the_figures_that_the_bundle_records(report_folder: Path, bun
         assert all(f"| {name} |" in card for name in figures[task]["baselines"])
 
 
-def test_other_seeds_of_the_slice_model_stand_beside(report_folder: Path) -> None:
+def test_other_seeds_of_the_slice_model_are_in_the_card(report_folder: Path) -> None:
     figures = figures_of(report_folder)["slice"]
     assert [own["auc"] for own in figures["seeds"]] == [figures["metrics"]["auc"]] * 2
     assert f"| mean | {number(figures['metrics']['auc'])} |" in (report_folder / "slice.md").read_text()
 
 
-def test_the_nodule_card_tells_of_parts_pathology_and_distortions(report_folder: Path) -> None:
+def test_the_nodule_card_has_subgroups_pathology_and_distortions(report_folder: Path) -> None:
     figures = figures_of(report_folder)["nodule"]
     assert {name: part["n"] for name, part in figures["subgroups"]["size"].items()} == {
         "below 6 mm": 3,

@@ -1,4 +1,4 @@
-"""Balls of known density are blended in as said, and the measuring tells their classes apart."""
+"""Balls of known density are blended in as said, and measurement distinguishes their classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_ball_at_the_border_of_the_volume_is_cut_off_there() -> None:
     assert all(0 <= c < n for c, n in zip(centre, part.volume_hu.shape, strict=True))
 
 
-def test_classes_are_told_apart_and_counted() -> None:
+def test_classes_are_distinguished_and_counted() -> None:
     figures = density_figures(lung(), [(20.0, 38.0, 36.0)])
     assert figures["n"] == len(DIAMETERS_MM) * len(Density)
     large = figures["by_diameter"]["12 mm"]

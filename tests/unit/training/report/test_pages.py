@@ -1,4 +1,4 @@
-"""The committed report tells of the shipped bundles, with the very figures that the service shows."""
+"""The committed report is of the shipped bundles, with the very figures that the service shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def figures() -> dict[str, Any]:
     return json.loads((FOLDER / "figures.json").read_text())  # type: ignore[no-any-return]
 
 
-def test_the_report_tells_of_the_shipped_bundles(figures: dict[str, Any]) -> None:
+def test_the_report_is_of_the_shipped_bundles(figures: dict[str, Any]) -> None:
     for task in TASKS:
         bundle = read_bundle(SHIPPED / task)
         assert figures[task]["bundle"]["sha256"] == bundle.sha256, AGAIN

@@ -18,7 +18,7 @@ from training.report.robustness import Bench, empty_figures, loss_figures
 SOME = ("as it is", "click 4 mm off", "pixel size stated x1.4")
 
 
-def test_the_command_tells_what_is_lost_and_what_is_refused(
+def test_the_command_reports_losses_and_refusals(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_nodules(tmp_path)

@@ -105,7 +105,7 @@ def test_a_reading_of_a_study_that_is_not_there_is_refused(web: Web) -> None:
     assert web.client().post("/api/v1/studies/1.9/readings", json=body).status_code == 404
 
 
-def test_other_studies_of_the_same_patient_are_listed_and_nobody_else_s(web: Web, study: Study) -> None:
+def test_only_studies_of_the_same_patient_are_listed(web: Web, study: Study) -> None:
     same = add_study(web.database, description="CT chest before", slices=2)
     add_study(web.database, name="Other^Person")  # the same id under another name is another patient
     add_study(web.database, patient_id="")

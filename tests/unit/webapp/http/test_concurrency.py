@@ -27,7 +27,7 @@ def test_beyond_work_and_queue_callers_are_refused_at_once() -> None:
         callers = [pool.submit(work) for _ in range(9)]
         for _ in range(2):
             working.acquire()
-        while sum(caller.done() for caller in callers) < 4:  # nobody else ends before the release
+        while sum(caller.done() for caller in callers) < 4:  # no other ends before the release
             pass
         release.set()
         outcomes = [caller.result() for caller in callers]

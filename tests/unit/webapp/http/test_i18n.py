@@ -50,7 +50,7 @@ def test_a_recorded_reason_is_translated_and_stored_in_english(web: Web) -> None
     assert described == [{"code": "localizer", "text": "The series is a localizer (scout view)."}]
 
 
-def test_a_reason_with_a_percent_sign_that_nobody_translated_stays_as_it_is(web: Web) -> None:
+def test_an_untranslated_reason_with_a_percent_sign_stays_as_it_is(web: Web) -> None:
     study = add_study(web.database)
     finish(web.database, study, reasons=[Reason("x", "100 % of 3 <slices> %s %(a)s are missing.")])
     page = web.client().get("/worklist", headers={"Accept-Language": "de"}).text

@@ -70,7 +70,7 @@ def test_an_empty_node_says_what_to_do(web: Web) -> None:
     assert "No failed deliveries." in page
 
 
-def test_the_api_tells_the_same(make_web) -> None:
+def test_the_api_states_the_same(make_web) -> None:
     web = make_web(**NODES)
     analysis_id, delivery_id = delivered(web, DeliveryStatus.FAILED)
     delivered(web, DeliveryStatus.SENT)
@@ -111,7 +111,7 @@ def test_all_dead_letters_or_those_of_one_destination_are_sent_again(web: Web) -
 
 @pytest.fixture
 def short(web: Web) -> Web:
-    """A node to which 3 of 12 instances of an earlier study came, and where another search found nobody there."""
+    """A node to which 3 of 12 instances of an earlier study came, and where another search reached no PACS."""
     study = add_study(web.database, name="CANARY^PHI")
     other = add_study(web.database)
     with web.database.begin() as session:
@@ -158,7 +158,7 @@ def test_an_earlier_study_that_came_with_others_is_listed_and_not_fetched_again(
 
 
 @pytest.mark.parametrize("path", ["/admin/priors/again", "/api/v1/admin/priors/again"])
-def test_earlier_studies_that_were_given_up_are_fetched_again(short: Web, path: str) -> None:
+def test_earlier_studies_that_failed_are_fetched_again(short: Web, path: str) -> None:
     assert short.client().post(path).status_code == (200 if path.startswith("/api") else 303)
     assert short.client().get("/api/v1/admin").json["prior_shortfalls"] == []
     with short.database.read() as session:

@@ -63,7 +63,7 @@ def page(web: Web) -> str:
     return web.client().get("/").text
 
 
-def test_the_formula_tells_easy_from_hard() -> None:
+def test_the_formula_distinguishes_easy_from_hard() -> None:
     assert grade(["The cat sat on the mat. It was a fat cat."]) < 2
     assert (
         grade(["Epidemiological investigation demonstrates considerable heterogeneity of malignancy estimates."]) > 20

@@ -87,7 +87,7 @@ def test_of_two_findings_near_one_the_nearer_is_its_pair(web: Web) -> None:
 
 @pytest.fixture
 def many(locked: Web) -> Web:
-    """Thirty patients of two findings each, which the second model tells apart better."""
+    """Thirty patients of two findings each, which the second model ranks better."""
     rng = np.random.default_rng(0)
     for _ in range(30):
         live = np.clip([0.55 + rng.normal() * 0.25, 0.45 + rng.normal() * 0.25], 0.01, 0.99)

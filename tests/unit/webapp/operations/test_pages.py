@@ -97,7 +97,7 @@ def test_the_form_works_without_scripts(web: Web) -> None:
     "text",
     ["50–80", "pack-years", "96 of 100", "second reader", "never a diagnosis", "NELSON", "Fleischner", "100 dots"],
 )
-def test_the_educational_page_tells_what_it_should(web: Web, text: str) -> None:
+def test_the_educational_page_has_its_sections(web: Web, text: str) -> None:
     assert text in web.client().get("/").text
 
 

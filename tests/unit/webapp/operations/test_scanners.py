@@ -68,7 +68,7 @@ def answers(web: Web, role: Role) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.usefixtures("values")
 @pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.SERVICE])
-def test_no_address_tells_a_number_to_a_reader_or_a_program(locked: Web, role: Role) -> None:
+def test_no_address_shows_a_number_to_a_reader_or_a_program(locked: Web, role: Role) -> None:
     observed = list(answers(locked, role))
     assert len(observed) > 50
     described = [(address, number) for address, text in observed for number in NUMBERS if number in text]

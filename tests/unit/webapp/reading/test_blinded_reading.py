@@ -30,7 +30,7 @@ def studies(web: Web) -> list[Study]:
     return [answered(web, patient_id, likely) for patient_id, likely in (("a", 0.35), ("b", 0.81), ("c", 0.06))]
 
 
-def test_the_worklist_tells_nothing_of_the_model(web: Web, studies: list[Study]) -> None:
+def test_the_worklist_shows_nothing_of_the_model(web: Web, studies: list[Study]) -> None:
     reader = reader_of(web)
     for item in reader.get("/api/v1/worklist").json["items"]:
         described = ("finding_count", "malignancy_probability", "interval", "displayed")

@@ -72,7 +72,7 @@ def quick(web: Web) -> Web:
     return web
 
 
-def test_a_stream_tells_the_version_and_then_every_change(quick: Web) -> None:
+def test_a_stream_sends_the_version_and_then_every_change(quick: Web) -> None:
     add_study(quick.database)
     response = quick.client().get("/events")
     assert response.mimetype == "text/event-stream"

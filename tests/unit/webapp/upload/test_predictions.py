@@ -229,7 +229,7 @@ def test_the_predictor_s_own_refusal_is_passed_on(web: Web) -> None:
     assert (response.status_code, response.json["error"]["code"]) == (413, "too_many_frames")
 
 
-def test_a_failing_predictor_tells_nothing_of_itself(web: Web, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_predictor_reveals_nothing_of_itself(web: Web, capsys: pytest.CaptureFixture[str]) -> None:
     web.predictor.fails = RuntimeError("CANARY^PHI in /secret/path")
     response = post(web, noise_png(), symptoms="CANARY cough")
     assert response.status_code == 500
@@ -413,7 +413,7 @@ def test_only_dicom_is_rendered(web: Web) -> None:
 
 @pytest.mark.parametrize("kind", ["archive", "large picture"])
 def test_uploads_that_take_much_are_refused_while_others_are_taken(web: Web, kind: str) -> None:
-    """So many are taken at once, so many wait; the next one is told at once when to come back."""
+    """So many are taken at once, so many wait; the next one gets 429 with Retry-After at once."""
     services = web.app.extensions[registry.EXTENSION]
     slots = services.archive_slots if kind == "archive" else services.large_picture_slots
     content = zipped({"a.dcm": DICOM}) if kind == "archive" else jpeg("L", (2100, 2100))
